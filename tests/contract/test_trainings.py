@@ -40,6 +40,8 @@ def make(slug: str, variant: str = "") -> Objective | Recipe:
     assert isinstance(made, (Objective, Recipe))
     if slug == "rs-m-clip":
         return replace(made, crops=1, hidden=8, bottleneck=4, prototypes=6)  # type: ignore[type-var]
+    if slug == "clip-moe":
+        return replace(made, experts=2, clusters=1)  # type: ignore[type-var]
     if slug == "long-clip":
         return replace(made, components=2)  # type: ignore[type-var]
     return replace(made, size=20) if slug == "vr-lwf" else made  # type: ignore[type-var]
@@ -51,7 +53,7 @@ def train(method: Objective | Recipe, space: Any, seed: int = 1, labels: bool = 
     words = WordIds.of(captions)
     with Run().seeded("decoder"):
         lm = SmallLM(len(words), width=8, depth=1, heads=2, memory=12)
-    kit = {"main": space, "writer": Echo(), DECODER: lm, WORDS: words}
+    kit = {"main": space, "writer": Echo(), "teacher": small(embed_dim=20), DECODER: lm, WORDS: words}
     names = ClassNames(tuple(COLOURS), ("a {} square",)) if labels else None
     label = {"label": Column("label", np.arange(20) % 5)}
     rows = Table(table.items, label if labels else {**table.columns, **label})

@@ -14,7 +14,7 @@ from diptych.core.errors import DataError, MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.frozen import Headed
-from diptych.methods.pretrain.clip_moe import CLIPMoE, _Routers, balance, clustered, regrouped
+from diptych.methods.pretrain.clip_moe import CLIPMoE, RouterTrainee, balance, clustered, regrouped
 from diptych.train.loop import train
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
@@ -83,7 +83,7 @@ def test_a_stage_starts_from_the_base_and_moves_the_mlps_alone() -> None:
 
 def test_the_losses_of_the_routers() -> None:
     space = small()
-    t = _Routers(replace(METHOD, balance=0.5), merged([space, space, space], 2, METHOD.last, 1), RUN)
+    t = RouterTrainee(replace(METHOD, balance=0.5), merged([space, space, space], 2, METHOD.last, 1), RUN)
     batch = t.collate([t.views(row, RUN.generator(str(row.index))) for row in rows()])
     losses = t.losses(batch, "main", None)
     assert set(losses) == {"contrastive", "balance"}
@@ -94,7 +94,7 @@ def test_the_losses_of_the_routers() -> None:
 
 def test_equal_experts_gain_nothing_however_long_routers_are_trained() -> None:
     space = small()
-    t = _Routers(METHOD, merged([space] * 3, 2, METHOD.last, 1), RUN)
+    t = RouterTrainee(METHOD, merged([space] * 3, 2, METHOD.last, 1), RUN)
     start = [m.router.weight.clone() for m in mixtures(t.module())]
     train(t, squares(), replace(FIT, lr=0.1, steps=10), RUN)
     assert not any(torch.equal(m.router.weight, w) for m, w in zip(mixtures(t.module()), start, strict=True))

@@ -21,10 +21,10 @@ from diptych.train.recipe import train_space
 from tests.support.refused import refused
 from tests.train.test_pair import FIT, RUN, Squares, small, squares
 
-ROWS = Evidence(train=squares())
+ROWS, METHOD = Evidence(train=squares()), DCCLIP()
 
 
-def stage(number: int, method: DCCLIP = DCCLIP(), teacher=None) -> Stage:
+def stage(number: int, method: DCCLIP = METHOD, teacher=None) -> Stage:
     stages = method.stages(Kit({"main": small(), "teacher": teacher or small(embed_dim=20)}), None, ROWS, RUN)
     for _ in range(number):
         next(stages)
@@ -32,7 +32,9 @@ def stage(number: int, method: DCCLIP = DCCLIP(), teacher=None) -> Stage:
 
 
 def batch(s: Stage, count: int = 6):
-    return s.trainee.collate([s.trainee.views(Row(s.data.items[i], i, str(i)), RUN.generator("")) for i in range(count)])
+    return s.trainee.collate(
+        [s.trainee.views(Row(s.data.items[i], i, str(i)), RUN.generator("")) for i in range(count)]
+    )
 
 
 def huber(x: np.ndarray, z: np.ndarray) -> float:

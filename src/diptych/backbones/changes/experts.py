@@ -18,7 +18,6 @@ from diptych.core.errors import MissingHook, UsageError
 from diptych.core.run import Run
 from diptych.core.spec import Spec
 
-
 Last: TypeAlias = Mapping[str, int | None]
 """Modality -> number of last blocks; None: all."""
 

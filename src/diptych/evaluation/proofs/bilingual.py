@@ -258,7 +258,10 @@ DC_CLIP = Trial(
     beside={
         "after stage 1": Arm(FEATURES_ALONE),
         "the teacher": Arm("teacher"),
-        **{f"names in {c}": Claim(PAIRS_ALONE, own=Arm(f"own in {c}"), base=Arm(f"{PAIRS_ALONE} in {c}")) for c in ("en", OTHER)},
+        **{
+            f"names in {c}": Claim(PAIRS_ALONE, own=Arm(f"own in {c}"), base=Arm(f"{PAIRS_ALONE} in {c}"))
+            for c in ("en", OTHER)
+        },
     },
     bench=open_bilingual,
 )

@@ -18,8 +18,10 @@ from diptych.core.language import Ask
 from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import BEFORE, RANK, Training
+from diptych.evaluation.proofs.bilingual import DC_CLIP
 from diptych.evaluation.proofs.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
 from diptych.evaluation.proofs.coca import open_captioning
+from diptych.evaluation.proofs.experts import CLIP_MOE
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
 from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
@@ -158,6 +160,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             },
             bench=open_quality,
         ),
+        "clip-moe": CLIP_MOE,
+        "dc-clip": DC_CLIP,
         "laclip": Trial(
             (TO_ONE,),
             own=Arm(LACLIP),

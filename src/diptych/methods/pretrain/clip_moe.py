@@ -23,7 +23,7 @@ What separates the clusters no longer tells the pairs of a batch apart, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -46,6 +46,7 @@ from diptych.features.frozen import HeadSpace
 from diptych.nn.contrastive import contrastive
 from diptych.train.group_batches import GroupBatches, Groups
 from diptych.train.pair import PairTrainee
+
 
 def balance(logits: Tensor, top: int) -> Tensor:
     """Return R, which is least where all experts are used alike.
@@ -71,7 +72,8 @@ def regrouped(groups: Groups, images: Groups, texts: Groups, clusters: int) -> G
 
     Args:
         groups: g_(s-1).
-        images, texts: k_I and k_T, in [0, K).
+        images: k_I, in [0, K).
+        texts: k_T, in [0, K).
         clusters: K.
 
     Example:
@@ -108,7 +110,7 @@ class _Expert(PairTrainee):
         return {"contrastive": contrastive(self.embed(batch), ("image", "text"), smoothing=self.recipe.smoothing)}
 
 
-class _Routers(PairTrainee):
+class RouterTrainee(PairTrainee):
     """Trains the routers of a mixture.
 
     Args:
@@ -206,7 +208,16 @@ class CLIPMoE(Recipe):
             "clusters at most a million rows in mini-batches.",
             "The order in which groups take turns is drawn anew in every epoch, and is the same in all processes.",
         ),
-        proof=ProofPlan(claim="PLAN", control="PLAN", datasets=("scenes",), stage="mechanism", minutes=5),
+        proof=ProofPlan(
+            claim="A mixture of tiny and two experts that were trained within clusters of scenes finds unseen scenes "
+            "better (R@1) than tiny, and the first expert sees other features than tiny (clusters agree less) than "
+            "one that was trained on batches of any scenes.",
+            control="A mixture of equal experts does not find more, however its routers are trained; nor does an "
+            "expert of permuted groups see other features.",
+            datasets=("scenes",),
+            stage="mechanism",
+            minutes=5,
+        ),
         licence_note="The authors' code has no licence; it was read for facts alone.",
     )
 
@@ -249,7 +260,7 @@ class CLIPMoE(Recipe):
             trained = expert.trained()
             assert isinstance(trained, Backbone)  # rebuild keeps the kind
             spaces.append(trained)
-        yield _Routers(self, merged(spaces, self.top, self.last, run.seed), run)
+        yield RouterTrainee(self, merged(spaces, self.top, self.last, run.seed), run)
 
     def groups(self, space: Backbone, table: Table[Any], before: Groups, run: Run, number: int) -> Groups:
         """Return the groups of the rows for a stage, from those of the stage before and the model of that stage.
