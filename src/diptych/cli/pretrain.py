@@ -52,6 +52,13 @@ def pretrain(
     teacher: Annotated[
         str | None, options.option("--teacher", help="Backbone that teaches, for systems that distil one into another.")
     ] = None,
+    language_model: Annotated[
+        str | None,
+        options.option(
+            "--language-model",
+            help="Reads the texts, for systems with such a text tower: smollm2, hf:org/name, a folder.",
+        ),
+    ] = None,
     *,
     how: PretrainOptions,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
@@ -71,7 +78,13 @@ def pretrain(
         )
     if "Backbone" in system.card.needs.parts and teacher is None:
         raise UsageError(f"{objective} learns from a teacher: give --teacher BACKBONE, such as hf:BAAI/AltCLIP.")
+    if "TokenStates" in system.card.needs.parts and language_model is None:
+        raise UsageError(f"{objective} reads texts by a language model: give --language-model smollm2 or a folder.")
     kit: dict[str, Any] = {}
+    if language_model is not None:
+        from diptych.backbones.language_text import LanguageText
+
+        kit["language_model"] = LanguageText.load(language_model)
     if rewrites is not None:
         from diptych.backbones.writers.pool import StoredPool
 

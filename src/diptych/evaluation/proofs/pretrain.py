@@ -20,6 +20,7 @@ from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import BEFORE, RANK, Training
 from diptych.evaluation.proofs.bilingual import DC_CLIP
 from diptych.evaluation.proofs.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
+from diptych.evaluation.proofs.caption_tuning import LLM2CLIP_TRIAL
 from diptych.evaluation.proofs.coca import open_captioning
 from diptych.evaluation.proofs.experts import CLIP_MOE
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
@@ -162,6 +163,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "clip-moe": CLIP_MOE,
         "dc-clip": DC_CLIP,
+        "llm2clip": LLM2CLIP_TRIAL,
         "laclip": Trial(
             (TO_ONE,),
             own=Arm(LACLIP),
