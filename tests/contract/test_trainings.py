@@ -13,11 +13,14 @@ import torch
 
 from diptych import catalog
 from diptych.backbones.changes.apply import changed
+from diptych.backbones.language_space import LanguageSpace
+from diptych.backbones.language_text import LanguageText
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text
 from diptych.core.errors import MissingEvidence, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Objective, Recipe, Trained
+from diptych.methods.pretrain.llm2clip import LANGUAGE
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import WordIds
 from diptych.train.recipe import DECODER, WORDS, train_space
@@ -44,6 +47,8 @@ def make(slug: str, variant: str = "") -> Objective | Recipe:
         return replace(made, hidden=8, out=4)  # type: ignore[type-var]
     if slug == "sycoca":
         return replace(made, paint_width=16, paint_depth=1)  # type: ignore[type-var]
+    if slug == "clip-moe":
+        return replace(made, experts=2, clusters=1)  # type: ignore[type-var]
     if slug == "long-clip":
         return replace(made, components=2)  # type: ignore[type-var]
     return replace(made, size=20) if slug == "vr-lwf" else made  # type: ignore[type-var]
@@ -55,7 +60,12 @@ def train(method: Objective | Recipe, space: Any, seed: int = 1, labels: bool = 
     words = WordIds.of(captions)
     with Run().seeded("decoder"):
         lm = SmallLM(len(words), width=8, depth=1, heads=2, memory=12)
-    kit = {"main": space, "writer": Echo(), DECODER: lm, WORDS: words}
+    with Run().seeded("language model"):
+        reader = SmallLM(len(words), width=8, depth=1, heads=2)
+    reads = LanguageText(
+        reader, reader, lambda texts: [[i for i in row if i] for row in words.ids(texts).tolist()], 0, "words"
+    )
+    kit = {"main": space, "writer": Echo(), LANGUAGE: reads, "teacher": small(embed_dim=20), DECODER: lm, WORDS: words}
     names = ClassNames(tuple(COLOURS), ("a {} square",)) if labels else None
     label = {"label": Column("label", np.arange(20) % 5)}
     rows = Table(table.items, label if labels else {**table.columns, **label})
@@ -68,11 +78,12 @@ def test_every_row_trains_and_gives_a_space_of_the_same_shape(slug: str, variant
     before = {n: t.clone() for n, t in space.module().state_dict().items()}
     method = make(slug, variant)
     made = train(method, space, labels=variant == "lwf")
+    inner = made.space.base if isinstance(made.space, LanguageSpace) else made.space
     start = space
-    for change in made.space.spec.changes:
+    for change in inner.spec.changes:
         start = changed(start, change.kind, **change.settings)
     shapes = {n: t.shape for n, t in start.module().state_dict().items()}
-    assert {n: t.shape for n, t in made.space.module().state_dict().items()} == shapes
+    assert {n: t.shape for n, t in inner.module().state_dict().items()} == shapes
     assert made.space.fingerprint != space.fingerprint
     assert all(torch.equal(t, before[n]) for n, t in space.module().state_dict().items())
     assert not made.space.module().training

@@ -103,7 +103,8 @@ def small_tokenizer(
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    special = {"<pad>": pad_id, end: end_id, "<unk>": 2} | ({bos: 3} if bos else {})
+    unknown = next(i for i in range(3) if i not in (pad_id, end_id))
+    special = {"<pad>": pad_id, end: end_id, "<unk>": unknown} | ({bos: 3} if bos else {})
     vocab = special | {w: 4 + i for i, w in enumerate(WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -155,6 +156,10 @@ def transformers_folder(folder: Path, family: str, seed: int = 0) -> Path:
             small_tokenizer(folder, end="</s>", end_id=1, pad_id=0, bos="<s>")
             text = {**small, "vocab_size": 32, "eos_token_id": 1, "bos_token_id": 3, "pad_token_id": 0}
             model = t.MetaClip2Model(t.MetaClip2Config(text_config=text, vision_config=vision, projection_dim=12))
+        elif family == "altclip":
+            small_tokenizer(folder, end="</s>", end_id=2, pad_id=1, bos="<s>")
+            text = {**small, "vocab_size": 32, "project_dim": 10, "max_position_embeddings": 40}
+            model = t.AltCLIPModel(t.AltCLIPConfig(text_config=text, vision_config=vision, projection_dim=12))
         else:
             small_tokenizer(folder, end="[SEP]", end_id=1, pad_id=0, bos="[CLS]")
             text = {**small, "vocab_size": 32, "pad_token_id": 0, "max_position_embeddings": 40}

@@ -47,3 +47,20 @@ def tiny_gpt2(vocabulary: int) -> Any:
             if p.ndim == 2:
                 torch.nn.init.normal_(p, std=0.4)
     return model.eval()
+
+
+def tiny_llama(vocabulary: int) -> Any:
+    """A Llama with random weights, in eval mode; its layers are linear, as adapters need them."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=3, eos_token_id=1,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+        for p in model.parameters():
+            if p.ndim == 2:
+                torch.nn.init.normal_(p, std=0.4)
+    return model.eval()

@@ -237,12 +237,12 @@ def hf_dual(name: str, modality: str, kind: Any, config: Any, **text: Any) -> Ca
             lambda x: _vector(m.get_image_features(pixel_values=x)),
             _hf_block(m.vision_model.encoder.layers),
         )
-    masked = kind is hf.ChineseCLIPModel
+    masked = kind in (hf.ChineseCLIPModel, hf.AltCLIPModel)
 
     def forward(ids: Tensor) -> Tensor:
         return _vector(m.get_text_features(input_ids=ids, attention_mask=(ids != PAD).long() if masked else None))
 
-    encoder = m.text_model.encoder
+    encoder = getattr(m.text_model, "roberta", m.text_model).encoder
     return Case(name, modality, m, sentences(), forward, _hf_block(encoder.layer if masked else encoder.layers))
 
 
@@ -327,6 +327,8 @@ BUILDERS: dict[str, Callable[[str], Case]] = {
     "HF SigLIP 2 text": lambda n: hf_dual(n, "text", hf.Siglip2Model, hf.Siglip2Config, projection_size=16),
     "HF Chinese-CLIP image": lambda n: hf_dual(n, "image", hf.ChineseCLIPModel, hf.ChineseCLIPConfig),
     "HF Chinese-CLIP text": lambda n: hf_dual(n, "text", hf.ChineseCLIPModel, hf.ChineseCLIPConfig),
+    "HF AltCLIP image": lambda n: hf_dual(n, "image", hf.AltCLIPModel, hf.AltCLIPConfig),
+    "HF AltCLIP text": lambda n: hf_dual(n, "text", hf.AltCLIPModel, hf.AltCLIPConfig, project_dim=20),
     "BERT mean": lambda n: bert(n, hf.BertModel, hf.BertConfig, "mean"),
     "BERT CLS": lambda n: bert(n, hf.BertModel, hf.BertConfig, "cls"),
     "XLM-R mean": lambda n: bert(n, hf.XLMRobertaModel, hf.XLMRobertaConfig, "mean"),

@@ -84,6 +84,23 @@ class HuggingFaceLM:
         )
         return out.logits, Cache(tuple((keys, values) for keys, values, *_ in past))
 
+    def states(self, embeds: Tensor, mask: Tensor, *, bidirectional: bool) -> Tensor:
+        """Return (B, T, C) normed states; see ``core.language.TokenStates``."""
+        from diptych.backbones.towers.cut import attention_bias
+
+        real = mask.bool()
+        # transformers takes an additive mask of four axes as it is; with -inf, a row without keys is not a number
+        hidden = attention_bias(real, not bidirectional, mask.shape[1], embeds)
+        positions = (real.long().cumsum(dim=1) - 1).clamp(min=0)
+        out = self.model.base_model(
+            inputs_embeds=embeds,
+            attention_mask=None if hidden is None else hidden.clamp(min=torch.finfo(embeds.dtype).min),
+            position_ids=positions,
+            use_cache=False,
+        )
+        states: Tensor = out.last_hidden_state
+        return states
+
 
 def load_causal(name: str, *, offline: bool | None = None) -> tuple[nn.Module, Any]:
     """Load a causal language model and its tokenizer, in eval mode and float32.

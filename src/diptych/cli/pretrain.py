@@ -49,6 +49,16 @@ def pretrain(
             "--scorer", help="Backbone that scores captions, for systems that choose them (default: its own)."
         ),
     ] = None,
+    teacher: Annotated[
+        str | None, options.option("--teacher", help="Backbone that teaches, for systems that distil one into another.")
+    ] = None,
+    language_model: Annotated[
+        str | None,
+        options.option(
+            "--language-model",
+            help="Reads the texts, for systems with such a text tower: smollm2, hf:org/name, a folder.",
+        ),
+    ] = None,
     *,
     how: PretrainOptions,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
@@ -66,13 +76,23 @@ def pretrain(
         raise UsageError(
             f"{objective} draws among rewrites: give --rewrites POOL.json, captions with other wordings of each."
         )
+    if "Backbone" in system.card.needs.parts and teacher is None:
+        raise UsageError(f"{objective} learns from a teacher: give --teacher BACKBONE, such as hf:BAAI/AltCLIP.")
+    if "TokenStates" in system.card.needs.parts and language_model is None:
+        raise UsageError(f"{objective} reads texts by a language model: give --language-model smollm2 or a folder.")
     kit: dict[str, Any] = {}
+    if language_model is not None:
+        from diptych.backbones.language_text import LanguageText
+
+        kit["language_model"] = LanguageText.load(language_model)
     if rewrites is not None:
         from diptych.backbones.writers.pool import StoredPool
 
         kit["writer"] = StoredPool(rewrites)
-    if scorer is not None:
-        from diptych.backbones.sources.load import load
+    for part, name in (("scorer", scorer), ("teacher", teacher)):
+        if name is not None:
+            from diptych.backbones.sources.load import load
+            from diptych.tasks.runs import device_named
 
-        kit["scorer"] = load(scorer)
+            kit[part] = load(name, device=device_named(shared.device))
     finetune.Training(system, table, how, out, seed, resume, scratch, kit).run(shared)

@@ -75,6 +75,34 @@ class LanguageModel(Protocol):
         ...
 
 
+@runtime_checkable
+class TokenStates(Protocol):
+    """A language model whose hidden states can be read, so that texts become vectors.
+
+    Attributes:
+        width: C, width of token embeddings and states.
+    """
+
+    @property
+    def width(self) -> int:
+        """Width C of token embeddings and states."""
+        ...
+
+    def embed(self, ids: Tensor, /) -> Tensor:
+        """Return (B, T, C) token embeddings of (B, T) ids, before positions are added."""
+        ...
+
+    def states(self, embeds: Tensor, mask: Tensor, /, *, bidirectional: bool) -> Tensor:
+        """Return the (B, T, C) normed states of the last block. The gradient mode stays as it is.
+
+        Args:
+            embeds: (B, T, C) token embeddings.
+            mask: (B, T) bool, False for padding, which takes no position; states at padding are undefined.
+            bidirectional: whether a token attends to all tokens, and not to earlier ones alone as in training.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Ask:
     """One request to a writer.

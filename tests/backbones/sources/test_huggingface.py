@@ -32,7 +32,7 @@ from tests.support.checkpoints import (
 )
 
 EVEN = ((4, 8), (9, 4), (6, 6))  # sides whose crop cuts an even number of pixels: see test_odd_crops
-TRIED = ("clip", "metaclip_2", "siglip", "chinese_clip")
+TRIED = ("clip", "metaclip_2", "siglip", "chinese_clip", "altclip")
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_spec_and_logits(family: str, folders: dict[str, Path], photos: list[Ima
     assert x.shape == t.shape == (3, spec.dim)
 
 
-@pytest.mark.parametrize("family", ["clip", "metaclip_2", "chinese_clip"])
+@pytest.mark.parametrize("family", ["clip", "metaclip_2", "chinese_clip", "altclip"])
 def test_padding_to_the_longest_is_exact(family: str, folders: dict[str, Path]) -> None:
     backbone = load(f"local:{folders[family]}", offline=True)
     ids = backbone.text.inputs(SENTENCES)

@@ -66,7 +66,7 @@ def test_recall_counts_both_directions(table: Path, monkeypatch: pytest.MonkeyPa
     text[0] = text[1]  # name 0 finds picture 1; pictures 0 and 1 find no name of their own before another's
     monkeypatch.setattr(languages, "_unit", lambda encoder, items: image if encoder == "image" else text)
     space = type("Space", (), {"image": "image", "text": "text"})()
-    assert found(space, data)["en"].tolist() == [0, 0.5, 1, 1, 1, 1]
+    assert found(space, data.asked, data.names)["en"].tolist() == [0, 0.5, 1, 1, 1, 1]
 
 
 def test_the_bench_measures_every_arm(table: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diptych.core.errors import MissingHook
-from diptych.methods.finetune.lora import LoRA, targets
+from diptych.methods.finetune.lora import LoRA
 from tests.support.tuning_work import SHORT, run, state
 from tests.train.test_pair import accuracy, small
 
@@ -25,6 +25,3 @@ def test_lora_changes_weights_by_a_low_rank_and_gives_the_model_back() -> None:
 def test_lora_learns() -> None:
     pytest.importorskip("peft")
     assert accuracy(run(LoRA()).space) > 0.9
-    names = targets(small().module(), lambda n: "visual" in n)
-    assert any(n.endswith(".attn") for n in names)
-    assert not any("out_proj" in n for n in names)

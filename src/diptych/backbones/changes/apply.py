@@ -15,6 +15,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.spec import Change, Spec
 
 CHANGES = {
+    "experts": "diptych.backbones.changes.experts:mixed",
     "logit-bias": "diptych.backbones.changes.logit_bias:added",
     "text-positions": "diptych.backbones.changes.text_positions:longer",
 }

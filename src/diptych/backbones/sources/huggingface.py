@@ -1,4 +1,6 @@
-"""transformers models as a Backbone: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP and ALIGN, with facts from their files."""
+"""transformers models as a Backbone: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, ALIGN and AltCLIP, with facts from their
+files.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +43,7 @@ FAMILIES = {
     "siglip": Family("siglip-sentencepiece", trim=False, score="sigmoid", pooling="last"),
     "chinese_clip": Family("bert-wordpiece", masked=True, pooling="cls"),
     "align": Family("bert-wordpiece", masked=True, pooling="cls"),
+    "altclip": Family("xlm-r-sentencepiece", masked=True, pooling="cls"),
 }
 
 

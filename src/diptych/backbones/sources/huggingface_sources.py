@@ -68,7 +68,7 @@ def from_folder(
     end = getattr(config.text_config, "eos_token_id", None)
     hashes = [file_hash(f) for f in files]
     digest = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    context = int(config.text_config.max_position_embeddings)
+    context = _context(config)
     spec = Spec(
         name=name or f"local:{folder}",
         family="huggingface",
@@ -89,6 +89,12 @@ def from_folder(
 def _width(config: Any) -> int:
     # SigLIP has no projection: its towers' own width is the joint one.
     return int(config.vision_config.hidden_size if config.model_type == "siglip" else config.projection_dim)
+
+
+def _context(config: Any) -> int:
+    # XLM-R, AltCLIP's text model, counts positions from the padding id + 1.
+    offset = config.text_config.pad_token_id + 1 if config.model_type == "altclip" else 0
+    return int(config.text_config.max_position_embeddings) - offset
 
 
 def _activation(raw: Mapping[str, Any], folder: Path, stated: Stated) -> str:

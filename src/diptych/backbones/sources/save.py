@@ -10,8 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from diptych.backbones.changes.apply import apply
+from diptych.backbones.language_space import LanguageSpace
 from diptych.backbones.sources import openclip_sources, selftest
 from diptych.backbones.sources.huggingface import HuggingFace
+from diptych.backbones.sources.language import load_language, save_language
 from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.spec import read_json, spec_from
 from diptych.backbones.tokens import HubTokens
@@ -35,6 +37,7 @@ def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = Non
     - transformers models become a folder for ``from_pretrained``.
     - A model whose architecture was changed becomes space.json with its tensors and changes, and the configuration of
       what it was before, where that is open_clip's.
+    - A space with a language model becomes space.json beside folders of its parts.
     - Any other space that ``load`` has by name becomes space.json with its tensors.
 
     The vectors of a fixed picture and sentence are saved too, and ``load`` compares them.
@@ -50,14 +53,15 @@ def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = Non
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
     space = space.unwrapped
+    if isinstance(space, LanguageSpace):
+        _save_language(space, folder, parts)
+        return
     config = _openclip_config(space) if isinstance(space, OpenClip) else None
     with drafted(folder, overwrite=True) as draft:
         draft.mkdir()
         if isinstance(space, Backbone):
             write_json(draft / selftest.FILE, selftest.probe(space))
-        for name, part in (parts or {}).items():
-            (draft / PARTS).mkdir(exist_ok=True)
-            _tensors(part, draft / PARTS / f"{name}.safetensors")
+        _save_parts(parts, draft)
         if isinstance(space, OpenClip):
             assert config is not None
             _save_text_tower(space, config["model_cfg"], draft, folder)
@@ -77,6 +81,21 @@ def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = Non
             write_json(draft / SPACE, {"schema": SCHEMA, "base": space.spec.name, "spec": space.spec.as_dict()})
 
 
+def _save_language(space: LanguageSpace, folder: Path, parts: Mapping[str, nn.Module] | None) -> None:
+    with drafted(folder, overwrite=True) as draft:
+        draft.mkdir()
+        write_json(draft / selftest.FILE, selftest.probe(space))
+        _save_parts(parts, draft)
+        facts = save_language(space, draft, save)
+        write_json(draft / SPACE, {"schema": SCHEMA, "language": facts})
+
+
+def _save_parts(parts: Mapping[str, nn.Module] | None, draft: Path) -> None:
+    for name, part in (parts or {}).items():
+        (draft / PARTS).mkdir(exist_ok=True)
+        _tensors(part, draft / PARTS / f"{name}.safetensors")
+
+
 def load_space(folder: Path, load: Callable[[str], Backbone]) -> Backbone:
     """Load a Space folder: its base by name, rebuilt with the folder's tensors.
 
@@ -94,6 +113,8 @@ def load_space(folder: Path, load: Callable[[str], Backbone]) -> Backbone:
             f"{folder / SPACE} has schema {facts.get('schema')!r}, and this version reads {SCHEMA}: update diptych."
         )
     try:
+        if "language" in facts:
+            return load_language(folder, facts["language"], load)
         spec = spec_from(facts["spec"])
         base = load(str(facts["base"])) if facts["base"] else openclip_sources.untrained(folder, BASE, spec)
     except (KeyError, TypeError) as error:

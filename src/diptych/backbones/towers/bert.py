@@ -1,4 +1,4 @@
-"""Towers of post-norm text encoders of transformers: BERT (MiniLM), RoBERTa, XLM-R, CamemBERT."""
+"""Towers of post-norm text encoders of transformers: BERT (MiniLM), RoBERTa, XLM-R, CamemBERT, AltCLIP's."""
 
 from __future__ import annotations
 
@@ -45,18 +45,26 @@ class BertTower(TextTower):
     """A BERT-like encoder.
 
     Args:
-        model: BertModel, RobertaModel, XLMRobertaModel or CamembertModel.
+        model: BertModel, RobertaModel, XLMRobertaModel, CamembertModel or AltRobertaModel.
         pooling: "mean" of the real tokens, or "cls".
         head: what follows the pooled vector; None: nothing.
         pooler: the model's dense + tanh over the pooled vector, where the checkpoint uses it; None: not used.
         name: name of the backbone, for errors.
+        norm: norm of all tokens before pooling (AltCLIP); None: there is none.
 
     Raises:
         MissingHook: a decoder.
     """
 
     def __init__(
-        self, model: Any, pooling: Literal["mean", "cls"], head: nn.Module | None, pooler: Any | None, name: str
+        self,
+        model: Any,
+        pooling: Literal["mean", "cls"],
+        head: nn.Module | None,
+        pooler: Any | None,
+        name: str,
+        *,
+        norm: nn.Module | None = None,
     ) -> None:
         self.model, config = model, model.config
         if getattr(config, "is_decoder", False):
@@ -68,7 +76,7 @@ class BertTower(TextTower):
             [PostNormLayer(b) for b in model.encoder.layer],
             config.hidden_size,
             config.num_attention_heads,
-            token_norm=nn.Identity(),
+            token_norm=nn.Identity() if norm is None else norm,
             pooled_norm=nn.Identity() if pooler is None else nn.Sequential(pooler.dense, pooler.activation),
             head=nn.Identity() if head is None else head,
             pooling="mean" if pooling == "mean" else "first",

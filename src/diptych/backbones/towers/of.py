@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from torch import nn
+
 from diptych.backbones.towers.bert import BertTower
 from diptych.backbones.towers.hf_clip import HFImageTower, HFTextTower
 from diptych.backbones.towers.image import ImageTower
@@ -13,11 +15,9 @@ from diptych.backbones.towers.timm_vit import TimmTower
 from diptych.core.errors import MissingHook, UsageError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from diptych.core.backbone import Tower
     from diptych.core.spec import Spec
-_VISION = {"CLIPModel", "MetaClip2Model", "SiglipModel", "ChineseCLIPModel"}
+_VISION = {"CLIPModel", "MetaClip2Model", "SiglipModel", "ChineseCLIPModel", "AltCLIPModel"}
 _TEXT = {"CLIPModel", "MetaClip2Model", "SiglipModel", "Siglip2Model"}
 _BERT_TEXT = {"ChineseCLIPModel", "AlignModel"}
 _BERT = {"BertModel", "RobertaModel", "XLMRobertaModel", "CamembertModel"}
@@ -32,9 +32,9 @@ def tower_of(module: nn.Module, modality: str, spec: Spec) -> Tower:
     """Cut the tower of a modality out of a module.
 
     Args:
-        module: open_clip CLIP, CoCa or CustomTextCLIP; transformers' CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, and the
-            text of ALIGN and SigLIP 2; a bare open_clip tower, timm ViT or Eva, SAM
-            vision encoder, or BERT-like encoder.
+        module: open_clip CLIP, CoCa or CustomTextCLIP; transformers' CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, AltCLIP,
+            and the text of ALIGN and SigLIP 2; a bare open_clip tower, timm ViT or Eva, SAM vision encoder, or
+            BERT-like encoder.
         modality: "image" or "text".
         spec: gives the name for messages and, for a bare BERT, the pooling ("mean" or "cls").
 
@@ -71,6 +71,10 @@ def _text_tower_of(module: Any, spec: Spec) -> OpenClipTextTower | HFTextTower |
         return HFTextTower(module.text_model, getattr(module, "text_projection", None), spec.name)
     if kinds & _BERT_TEXT:
         return BertTower(module.text_model, "cls", module.text_projection, None, spec.name)
+    if "AltCLIPModel" in kinds:
+        text = module.text_model
+        head = nn.Sequential(text.transformation, module.text_projection)
+        return BertTower(text.roberta, "cls", head, None, spec.name, norm=text.pre_LN)
     if "HFTextEncoder" in kinds:
         pooler = type(module.pooler).__name__
         if pooler not in _POOLERS or not class_names(module.transformer) & _BERT:

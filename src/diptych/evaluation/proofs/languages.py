@@ -20,7 +20,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
+from diptych.core.data import Column, Evidence, Samples, Table
 from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -133,17 +133,20 @@ def _latin(text: str) -> bool:
     return any(c.isascii() and c.isalpha() for c in text)
 
 
-def found(space: Backbone, data: Named) -> dict[str, Floats]:
-    """Return language -> (N,) recall at 1 of each thing, the mean of name to picture and picture to name, among all
-    N.
+def found(space: Backbone, pictures: Samples[Any], names: Mapping[str, Sequence[str]]) -> dict[str, Floats]:
+    """Return language -> (N,) recall at 1 of each thing, the mean of name to picture and picture to name, among all N.
+
+    Args:
+        space: what is measured.
+        pictures: N pictures.
+        names: language -> their N names; equal names are found together.
     """
     with torch.inference_mode():
-        items = [data.asked[i] for i in range(len(data.asked))]
-        x = _unit(space.image, items)
+        x = _unit(space.image, [pictures[i] for i in range(len(pictures))])
         out = {}
-        for code, names in data.names.items():
-            scores = (x @ _unit(space.text, names).T).double().numpy()
-            own = np.array(names)[:, None] == np.array(names)[None]
+        for code, texts in names.items():
+            scores = (x @ _unit(space.text, texts).T).double().numpy()
+            own = np.array(texts)[:, None] == np.array(texts)[None]
             out[code] = np.mean([first_ranks(scores, own) == 1, first_ranks(scores.T, own) == 1], axis=0)
     return out
 
@@ -181,10 +184,10 @@ def open_named(
         for kind, (how, rows) in arms.items():
             result = train_space(how, Kit({"main": backbone}), Evidence(train=rows), fit, own)
             assert isinstance(result.space, Backbone)
-            reached.setdefault(kind, []).append(found(result.space, data))
-    table = {kind: _over(rows, SCRIPTS) for kind, rows in reached.items()}
+            reached.setdefault(kind, []).append(found(result.space, data.asked, data.names))
+    table = {kind: over(rows, SCRIPTS) for kind, rows in reached.items()}
     in_english = {"own in English": "own", "English in English": ENGLISH_ALONE}
-    table |= {kind: _over(reached[source], (ENGLISH,)) for kind, source in in_english.items()}
+    table |= {kind: over(reached[source], (ENGLISH,)) for kind, source in in_english.items()}
     count = len(data.asked)
     table[CHANCE] = np.full_like(table["own"], 1 / count)
     others = {kind: {code: float(np.mean([r[code] for r in rows])) for code in every} for kind, rows in reached.items()}
@@ -199,6 +202,6 @@ def open_named(
     return Tabled(backbone, run, seeds, "recall_at_1", facts, table, others)
 
 
-def _over(rows: Sequence[Mapping[str, Floats]], languages: Sequence[str]) -> Floats:
+def over(rows: Sequence[Mapping[str, Floats]], languages: Sequence[str]) -> Floats:
     """Return (seeds, N): the mean over languages."""
     return np.stack([np.mean([r[code] for code in languages], axis=0) for r in rows])

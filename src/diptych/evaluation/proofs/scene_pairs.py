@@ -85,7 +85,7 @@ def open_scene_pairs(
     Raises:
         NotAvailable: another name than "scenes".
     """
-    _only_scenes(name)
+    only_scenes(name)
     data = scene_data(recipe, SIZES, caption=caption)
     bench = TuneBench(data, backbone, fit, run, seeds, parts="all", part="recall_at_1", metric="value")
     sizes = {"items": len(bench.held_out), "train": len(bench.train)}
@@ -119,7 +119,7 @@ def permuted_ends(table: Table[Any], run: Run) -> Table[Any]:
 
 def open_long_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> TuneBench:
     """Open scenes with long captions beside the short ones of the same scenes; the backbone truncates."""
-    _only_scenes(name)
+    only_scenes(name)
     if not isinstance(backbone, OpenClip):
         raise MissingHook(f"Long captions are measured on open_clip models, not on {backbone.spec.name}: use tiny.")
     cut = OpenClip(backbone.module(), backbone.spec, backbone.tokens, config=backbone.config, truncate=True)
@@ -129,6 +129,11 @@ def open_long_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int
     return bench
 
 
-def _only_scenes(name: str) -> None:
+def only_scenes(name: str) -> None:
+    """Refuse other names of data than "scenes".
+
+    Raises:
+        NotAvailable: it is another.
+    """
     if name != "scenes":
         raise NotAvailable(f"{name} is not here: this proof paints its data, which are called scenes.")

@@ -15,37 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import nn
-
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingExtra, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, ParamGroup, Recipe, Trainee, everything
 from diptych.nn.contrastive import contrastive
+from diptych.train.adapters import Adapters, adapter_targets
 from diptych.train.tuning import TuningTrainee
-
-
-def targets(module: nn.Module, learns: Learns) -> list[str]:
-    """Return the names of the layers that get adapters: linear layers, and each multi-head attention as a whole.
-
-    Args:
-        module: of the space.
-        learns: whether a parameter of this name may be trained; layers with a frozen weight are left out.
-    """
-    attention = [
-        n for n, m in module.named_modules() if isinstance(m, nn.MultiheadAttention) and learns(f"{n}.in_proj_weight")
-    ]
-    inside = tuple(f"{n}." for n, m in module.named_modules() if isinstance(m, nn.MultiheadAttention))
-    linear = [
-        n
-        for n, m in module.named_modules()
-        if isinstance(m, nn.Linear) and learns(f"{n}.weight") and not n.startswith(inside)
-    ]
-    return attention + linear
-
 
 FASTER = 10.0
 """Factor on the learning rate, compared with training whole weights."""
@@ -58,20 +36,9 @@ class _Adapted(TuningTrainee):
         super().__init__(
             space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
         )
-        try:
-            from peft import LoraConfig
-            from peft.tuners.lora import LoraModel
-        except ImportError:
-            raise MissingExtra("peft", "lora", "LoRA") from None
         self.origin = space
-        names = targets(self.space.module(), self.learns)
-        if not names:
-            raise MissingHook(
-                f"{space.spec.name} has no linear layer that may be trained: allow more of its layers, or use full."
-            )
-        config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=names, lora_dropout=0.0, bias="none")
-        with run.seeded("lora"):
-            self.adapted = LoraModel(self.space.module(), {"default": config}, "default")
+        names = adapter_targets(self.space.module(), self.learns)
+        self.adapters = Adapters(self.space.module(), names, recipe.rank, recipe.alpha, run, what=space.spec.name)
 
     def groups(self) -> list[ParamGroup]:
         """Return the adapters, with a learning rate of ``FASTER`` times the usual one and without weight decay."""
@@ -80,7 +47,7 @@ class _Adapted(TuningTrainee):
     def trained(self) -> Space:
         """Return the space with the adapters merged into its weights."""
         module = copy.deepcopy(self.origin.module())
-        module.load_state_dict(copy.deepcopy(self.adapted).merge_and_unload().state_dict())
+        module.load_state_dict(self.adapters.merged().state_dict())
         return self.origin.rebuild(module, self.origin.spec)
 
 
@@ -99,12 +66,13 @@ class LoRA(Recipe):
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> weight = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
         >>> a, b = torch.randn(2, 4, generator=torch.Generator().manual_seed(1)), torch.zeros(6, 2)
         >>> torch.equal(weight + LoRA().alpha / 2 * b @ a, weight)  # unchanged at the start
         True
         >>> tower = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 4))
-        >>> targets(tower, everything)
+        >>> adapter_targets(tower)
         ['0', '2']
     """
 

@@ -68,6 +68,21 @@ class SmallLM(nn.Module):
             UsageError: the sequence is longer than the context, or memory is given to a model without, or missing for
                 one with.
         """
+        h, layers = self._read(embeds, mask, memory, cache, bidirectional=False)
+        return h @ self.tokens.weight.T, Cache(tuple(layers))
+
+    def states(self, embeds: Tensor, mask: Tensor, *, bidirectional: bool) -> Tensor:
+        """Return (B, T, C) normed states; see ``core.language.TokenStates``.
+
+        Raises:
+            UsageError: the sequence is longer than the context, or the model needs a memory.
+        """
+        return self._read(embeds, mask, None, None, bidirectional=bidirectional)[0]
+
+    def _read(
+        self, embeds: Tensor, mask: Tensor, memory: Tensor | None, cache: Cache | None, *, bidirectional: bool
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Return the normed states of the new tokens, and keys and values of every layer."""
         if (memory is None) != (self.blocks[0].cross is None):
             raise UsageError(
                 "Memory must be given to a model that was built with it, and to no other: see SmallLM(memory=...)."
@@ -79,15 +94,16 @@ class SmallLM(nn.Module):
         new = embeds.shape[1]
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -new:]
         order = torch.arange(mask.shape[1], device=mask.device)
-        causal = order[None, :] <= order[-new:, None]
+        visible = (order[None, :] <= order[-new:, None]) | bidirectional
         # A padded token attends to itself, so that no row of attention is empty.
-        seen = (causal & mask[:, None, :].bool()) | (order[None, :] == order[-new:, None])
+        seen = (visible & mask[:, None, :].bool()) | (order[None, :] == order[-new:, None])
         h = embeds + self.positions(positions)
         layers = []
         for i, block in enumerate(self.blocks):
             h, keys_values = block(h, seen[:, None], memory, None if cache is None else cache.layers[i])
             layers.append(keys_values)
-        return self.norm(h) @ self.tokens.weight.T, Cache(tuple(layers))
+        normed: Tensor = self.norm(h)
+        return normed, layers
 
 
 class _Block(nn.Module):

@@ -1,0 +1,167 @@
+"""A backbone whose texts are read by a frozen language model, behind a trained adaptor into the joint space."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from diptych.backbones.language_text import LanguageText
+from diptych.backbones.spec import state_hash
+from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Tower
+from diptych.core.errors import MissingHook
+from diptych.core.spec import Spec
+
+_AT_ONCE = 64
+
+
+class Adaptor(nn.Module):
+    """Maps vectors of a language model to the joint space.
+
+        x <- e / |e|;   n times  x <- x + W_2 gelu(W_1 norm(x));   y = W norm(x) + b
+
+    Args:
+        width: C, of the vectors e.
+        dim: D, of the joint space.
+        blocks: n.
+
+    Source: Huang et al. 2024 (LLM2CLIP), the adaptor of the released code.
+
+    Example:
+        >>> Adaptor(6, 4, 2)(torch.randn(3, 6)).shape
+        torch.Size([3, 4])
+    """
+
+    def __init__(self, width: int, dim: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+            for _ in range(blocks)
+        )
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim))
+
+    def forward(self, e: Tensor) -> Tensor:
+        """Return (B, D) embeddings of (B, C) vectors; their length does not matter."""
+        x = normalize(e, dim=-1)
+        for block in self.blocks:
+            x = x + block(x)
+        y: Tensor = self.out(x)
+        return y
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptedText:
+    """The text encoder of a ``LanguageSpace``: inputs are the language model's vectors.
+
+    Args:
+        language: the frozen language model.
+        adaptor: maps its vectors to the joint space.
+        dim: D.
+        known: text -> (C,) vector, of texts that were read before; shared, and filled.
+    """
+
+    language: LanguageText
+    adaptor: nn.Module
+    dim: int
+    known: dict[str, Tensor]
+    modality = "text"
+    size = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the language model and the adaptor."""
+        facts = f"{self.language.fingerprint}/{state_hash(self.adaptor)}"
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def inputs(self, items: Sequence[str], size: int | None = None) -> Tensor:
+        """Return the (B, C) vectors of texts, without gradient."""
+        new = list(dict.fromkeys(text for text in items if text not in self.known))
+        with torch.no_grad():
+            for first in range(0, len(new), _AT_ONCE):
+                some = new[first : first + _AT_ONCE]
+                vectors = self.language.encode(self.language.inputs(some)).cpu()
+                self.known.update(zip(some, vectors.clone(), strict=True))
+        return torch.stack([self.known[t] for t in items]) if len(items) else torch.empty(0, self.language.dim)
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, D) float32 embeddings of (B, C) vectors."""
+        assert isinstance(x, Tensor)
+        y: Tensor = self.adaptor(x.to(next(self.adaptor.parameters()).device))
+        return y.float()
+
+
+class LanguageSpace(Backbone):
+    """The image encoder of a backbone beside a language model with an adaptor.
+
+    The language model is frozen and no part of ``module()``, so that checkpoints do not hold it.
+
+    Args:
+        base: the backbone with the image encoder and the scale; its own text encoder is not used.
+        language: the language model.
+        adaptor: in eval mode from here on.
+        known: vectors that were computed before; None: none.
+    """
+
+    def __init__(
+        self, base: Backbone, language: LanguageText, adaptor: nn.Module, known: dict[str, Tensor] | None = None
+    ) -> None:
+        self.base, self.language, self.adaptor = base, language, adaptor.eval()
+        self.known: dict[str, Tensor] = {} if known is None else known
+        text = AdaptedText(language, self.adaptor, base.spec.dim, self.known)
+        self._encoders: dict[str, Encoder[Any]] = {"image": base.image, "text": text}
+        self._module = nn.ModuleDict({"base": base.module(), "adaptor": self.adaptor}).eval()
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """The image and the text encoder."""
+        return self._encoders
+
+    @property
+    def score(self) -> Literal["softmax", "sigmoid"]:
+        """The score of the base."""
+        return self.base.score
+
+    @property
+    def spec(self) -> Spec:
+        """The specification of the base, with another name and the language model's context."""
+        name = f"{self.base.spec.name} with a language model"
+        return replace(self.base.spec, name=name, context=self.language.limit, pooling="mean")
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return the scale and bias of the base."""
+        return self.base.scale(a, b)
+
+    def module(self) -> nn.Module:
+        """Return the base's module and the adaptor."""
+        return self._module
+
+    def tower(self, modality: str) -> Tower:
+        """Return the image tower of the base.
+
+        Raises:
+            MissingHook: of texts, which no tower of ours reads.
+        """
+        if modality == "text":
+            raise MissingHook("Texts are read by a language model here, which has no tower: use its base for texts.")
+        return self.base.tower(modality)
+
+    def dense(self) -> Dense:
+        """Return the dense maps of the base."""
+        return self.base.dense()
+
+    def rebuild(self, module: nn.Module, spec: Spec) -> LanguageSpace:
+        """Return a space with another base and adaptor, and the same language model.
+
+        Raises:
+            MissingHook: the module is no pair of base and adaptor.
+        """
+        if not isinstance(module, nn.ModuleDict) or set(module) != {"base", "adaptor"}:
+            raise MissingHook("This space is rebuilt with a ModuleDict of base and adaptor: start from its module().")
+        base = self.base.rebuild(module["base"], self.base.spec)
+        assert isinstance(base, Backbone)  # rebuild keeps the kind
+        return LanguageSpace(base, self.language, module["adaptor"], self.known)
