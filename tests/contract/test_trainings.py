@@ -18,6 +18,7 @@ from diptych.core.errors import MissingEvidence, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Objective, Recipe, Trained
+from diptych.data.formats.regions import boxes
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import WordIds
 from diptych.train.recipe import DECODER, WORDS, train_space
@@ -54,7 +55,9 @@ def train(method: Objective | Recipe, space: Any, seed: int = 1, labels: bool = 
     kit = {"main": space, "writer": Echo(), DECODER: lm, WORDS: words}
     names = ClassNames(tuple(COLOURS), ("a {} square",)) if labels else None
     label = {"label": Column("label", np.arange(20) % 5)}
-    rows = Table(table.items, label if labels else {**table.columns, **label})
+    halves = boxes([[0, 0, 16, 32], [16, 0, 32, 32]], "xyxy", [-1, -1])
+    regions = {"boxes": Column("boxes", (halves,) * 20), "phrases": Column("captions", (("left", "right"),) * 20)}
+    rows = Table(table.items, label if labels else {**table.columns, **label, **regions})
     return train_space(method, Kit(kit), Evidence(train=rows), SHORT, Run(seed=seed, workers=0), classes=names)
 
 

@@ -49,6 +49,16 @@ def pretrain(
             "--scorer", help="Backbone that scores captions, for systems that choose them (default: its own)."
         ),
     ] = None,
+    regions: Annotated[
+        Path | None,
+        options.option("--regions", help="A table with a box and a phrase a row, for systems that read regions."),
+    ] = None,
+    proposer: Annotated[
+        str | None,
+        options.option(
+            "--proposer", help="What finds regions where there are none: merged-cells, or a mask model of transformers."
+        ),
+    ] = None,
     *,
     how: PretrainOptions,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
@@ -75,4 +85,8 @@ def pretrain(
         from diptych.backbones.sources.load import load
 
         kit["scorer"] = load(scorer)
-    finetune.Training(system, table, how, out, seed, resume, scratch, kit).run(shared)
+    if proposer is not None:
+        from diptych.backbones.sources.proposers import load_proposer
+
+        kit["proposer"] = load_proposer(proposer)
+    finetune.Training(system, table, how, out, seed, resume, scratch, kit, regions).run(shared)

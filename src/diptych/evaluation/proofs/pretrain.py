@@ -22,9 +22,19 @@ from diptych.evaluation.proofs.caption_quality import SHARES, cells_right, open_
 from diptych.evaluation.proofs.coca import open_captioning
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
+from diptych.evaluation.proofs.region_pairs import (
+    CROP,
+    IOU,
+    PICTURE,
+    AlignedCLOC,
+    UntoldCLOC,
+    open_regions,
+    permuted_boxes,
+)
 from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.cloc import CLOC
 from diptych.methods.pretrain.cloob import CLOOB
 from diptych.methods.pretrain.laclip import LaCLIP
 from diptych.methods.pretrain.long_clip import LongCLIP
@@ -84,6 +94,8 @@ SCORED, MIXED, SYNTHETIC = (
 )
 TO_ORIGINAL = Claim("original captions", base=Arm(ORIGINAL), part=R1)
 PERMUTED = Arm(replace(BOTH, rows=permuted_synthetic))
+UNTOLD = Claim("told the whole picture", base=Arm(Training(UntoldCLOC())), on=("scenes",))
+ALIGNED = Claim("RoI-align, same loss", base=Arm(Training(AlignedCLOC())))
 OF_CLIP = Claim("clip-loss", base=Arm(CLIP), part=R1)
 TO_ONE = Claim("clip-loss, one caption", base=Arm(replace(CLIP, rows=first_captions)), part=R1)
 
@@ -129,6 +141,21 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "recall of clip-loss": OF_CLIP,
                 "rank without look-up": replace(OF_CLIP, own=NO_LOOKUP, part=RANK),
             },
+        ),
+        "cloc": Trial(
+            (UNTOLD, Claim(CROP, base=Arm(CROP), on=("scenes",))),
+            own=Arm(Training(CLOC())),
+            controls=(replace(UNTOLD, own=Arm(Training(CLOC(), rows=permuted_boxes)), name="permuted boxes"),),
+            beside={
+                "RoI-align": ALIGNED,
+                "boxes drawn for phrases, of permuted": replace(
+                    UNTOLD, base=Arm(Training(CLOC(), rows=permuted_boxes)), part=IOU
+                ),
+                "told the whole picture": replace(UNTOLD, on=("coco_mini",)),
+                "the crop": Claim(CROP, base=Arm(CROP), on=("coco_mini",)),
+                "the picture": Claim(PICTURE, base=Arm(PICTURE)),
+            },
+            bench=open_regions,
         ),
         "long-clip": Trial(
             (TRUNCATED, Claim("no short term", base=Arm(NO_SHORT_TERM), part=SHORT)),
