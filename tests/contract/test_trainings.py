@@ -41,6 +41,8 @@ def make(slug: str, variant: str = "") -> Objective | Recipe:
     assert isinstance(made, (Objective, Recipe))
     if slug == "rs-m-clip":
         return replace(made, crops=1, hidden=8, bottleneck=4, prototypes=6)  # type: ignore[type-var]
+    if slug == "grain":
+        return replace(made, width=8, depth=1, heads=2, hidden=8)  # type: ignore[type-var]
     if slug == "long-clip":
         return replace(made, components=2)  # type: ignore[type-var]
     return replace(made, size=20) if slug == "vr-lwf" else made  # type: ignore[type-var]

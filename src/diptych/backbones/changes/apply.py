@@ -16,6 +16,7 @@ from diptych.core.spec import Change, Spec
 
 CHANGES = {
     "logit-bias": "diptych.backbones.changes.logit_bias:added",
+    "region-slots": "diptych.backbones.changes.region_slots:decoded",
     "text-positions": "diptych.backbones.changes.text_positions:longer",
 }
 """Name of a change -> "module:function"; names are written to folders, so none is ever renamed."""

@@ -32,10 +32,13 @@ from diptych.evaluation.proofs.region_pairs import (
     permuted_boxes,
 )
 from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
+from diptych.evaluation.proofs.slot_pairs import IOU as BOX_IOU
+from diptych.evaluation.proofs.slot_pairs import ONE, SMALL, ImageAlone, boxes_of_others, open_slots
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.cloc import CLOC
 from diptych.methods.pretrain.cloob import CLOOB
+from diptych.methods.pretrain.grain import GRAIN
 from diptych.methods.pretrain.laclip import LaCLIP
 from diptych.methods.pretrain.long_clip import LongCLIP
 from diptych.methods.pretrain.quality_captions import QualityCaptions
@@ -96,6 +99,9 @@ TO_ORIGINAL = Claim("original captions", base=Arm(ORIGINAL), part=R1)
 PERMUTED = Arm(replace(BOTH, rows=permuted_synthetic))
 UNTOLD = Claim("told the whole picture", base=Arm(Training(UntoldCLOC())), on=("scenes",))
 ALIGNED = Claim("RoI-align, same loss", base=Arm(Training(AlignedCLOC())))
+SLOTS = Training(GRAIN(**SMALL))
+IMAGE_SLOT = Claim("image slot, captions alone", base=Arm(Training(ImageAlone(**SMALL, boxes=0.0, descriptions=0.0))))
+OTHER_BOXES = Claim("boxes of other scenes", base=Arm(replace(SLOTS, rows=boxes_of_others)), part=BOX_IOU)
 OF_CLIP = Claim("clip-loss", base=Arm(CLIP), part=R1)
 TO_ONE = Claim("clip-loss, one caption", base=Arm(replace(CLIP, rows=first_captions)), part=R1)
 
@@ -156,6 +162,13 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "the picture": Claim(PICTURE, base=Arm(PICTURE)),
             },
             bench=open_regions,
+        ),
+        "grain": Trial(
+            (IMAGE_SLOT, OTHER_BOXES),
+            own=Arm(SLOTS),
+            controls=(replace(IMAGE_SLOT, own=Arm(replace(SLOTS, rows=permuted_boxes)), name="permuted"),),
+            beside={"scenes of one object, by the image slot": replace(IMAGE_SLOT, part=ONE)},
+            bench=open_slots,
         ),
         "long-clip": Trial(
             (TRUNCATED, Claim("no short term", base=Arm(NO_SHORT_TERM), part=SHORT)),
