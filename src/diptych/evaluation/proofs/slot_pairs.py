@@ -6,13 +6,14 @@ phrase is the nearest to its slot among those of all colours and shapes.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torchvision.ops import box_iou
 
@@ -21,11 +22,13 @@ from diptych.core.data import Column, Evidence, Table
 from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.core.spec import Spec
 from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.tables import scene_data, scene_table
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.tune import Training
+from diptych.features.stored_towers import StoredTowers, stored
 from diptych.methods.pretrain.grain import GRAIN, matched
 from diptych.nn.dense.region_slots import Slots, read_slots
 from diptych.train.recipe import train_space
@@ -35,10 +38,44 @@ IOU, ONE = "box_iou", "one_object"
 """Parts: IoU of matched slots with their boxes, and scenes of one object that the image slot names right."""
 SCENES, SINGLE = SceneRecipe(objects=(2, 3)), SceneRecipe()
 SIZES = {"train": 800, "test": 200}
-FIT = Fit(lr=1e-3, batch=32, steps=200, decay=0.1, schedule=Schedule(warmup=20), clip=1.0, log_every=50)
+FIT = Fit(lr=2e-3, batch=32, steps=300, decay=0.1, schedule=Schedule(warmup=30), clip=1.0, log_every=50)
 FROZEN = ("visual.attn_pool.norm.",)
 NEW = ("visual.attn_pool.", "visual.ln_post.", "visual.proj", "logit_scale")
 SMALL = GRAIN.card.variants["small"]
+
+
+class Decoder(nn.Module):
+    """The trained part of a model with slots, under the names that it has there.
+
+    Args:
+        module: the model.
+    """
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.logit_scale = nn.Parameter(module.logit_scale.detach().clone())
+        self.visual = nn.Module()
+        for name in ("attn_pool", "ln_post", "proj"):
+            setattr(self.visual, name, copy.deepcopy(getattr(module.visual, name)))
+
+
+class StoredSlots(StoredTowers):
+    """Frozen towers that ran before, and a decoder of slots to train.
+
+    Args:
+        whole: the model with slots.
+        module: its decoder; None: a copy.
+        texts: as for ``StoredTowers``.
+    """
+
+    def __init__(
+        self, whole: Backbone, module: nn.Module | None = None, texts: dict[str, Tensor] | None = None
+    ) -> None:
+        super().__init__(whole, module or Decoder(whole.module()), texts)
+
+    def rebuild(self, module: nn.Module, spec: Spec) -> StoredSlots:
+        """Return a space of the same towers with another decoder."""
+        return StoredSlots(self.whole, module, self.texts)
 
 
 class ImageAlone(GRAIN):
@@ -95,9 +132,8 @@ class SlotBench:
     failed: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        with torch.no_grad():
-            text = self.backbone.text
-            self.words = normalize(text.encode(text.inputs(list(self.names))), dim=-1)
+        self.texts: dict[str, Tensor] = {}
+        self.words = normalize(StoredTowers(self.backbone, texts=self.texts).read(self.names), dim=-1)
 
     def measure(self, arm: Arm) -> Measured:
         """Train on the seen scenes, and read the slots of the others."""
@@ -106,7 +142,9 @@ class SlotBench:
     def _reached(self, how: Training, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
         quiet = replace(run, out=None, workers=0)
         rows = how.rows(self.train, quiet) if how.rows else self.train
-        kit, fit = Kit({"main": self.backbone}), how.fit or self.fit
+        assert isinstance(how.method, GRAIN), "this bench is of slots"
+        space = StoredSlots(how.method.slotted(self.backbone, quiet), texts=self.texts)
+        kit, fit = Kit({"main": space}), how.fit or self.fit
         made = train_space(how.method, kit, Evidence(train=rows), fit, quiet, learns=learns)
         slots = self._slots(made.space, self.held)
         hits, ious = [], []
@@ -150,7 +188,8 @@ def open_slots(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     data, bank = scene_data(SCENES, SIZES), SCENES.bank
     single = scene_table(Scenes(SINGLE, SIZES["test"], seed=1))
     names = tuple(article(f"{colour} {shape}") for colour in bank.colours for shape in bank.shapes)
-    bench = SlotBench(backbone, run, seeds, data.split("train"), data.split("test"), single, names)
+    parts = (stored(backbone, table, run) for table in (data.split("train"), data.split("test"), single))
+    bench = SlotBench(backbone, run, seeds, *parts, names=names)
     regions = sum(len(p) for p in bench.held.columns["phrases"].values)
     sizes = {"items": regions, "train": len(bench.train), "pictures": len(bench.held), "one_object": len(single)}
     what = {"classes": len(names), "trains": "the decoder of slots on frozen towers, on composed scenes"}

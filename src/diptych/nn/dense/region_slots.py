@@ -54,7 +54,7 @@ def read_slots(space: Space, x: Inputs) -> Slots:
     decoder, visual, tower = decoder_of(space), _visual(space), space.tower("image")
     h = visual.ln_post(decoder(tower.blocks(tower.start(x)).h))
     regions, boxes = decoder.regions(h)
-    return Slots(tower.project(h[:, 0]).float(), regions.float(), box_convert(boxes.float(), "cxcywh", "xyxy"))
+    return Slots((h[:, 0] @ visual.proj).float(), regions.float(), box_convert(boxes.float(), "cxcywh", "xyxy"))
 
 
 def slot_scores(slots: Slots, head: Tensor, descriptions: Tensor, owner: Tensor, alpha: float) -> Tensor:
