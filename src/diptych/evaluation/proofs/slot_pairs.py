@@ -188,8 +188,8 @@ def open_slots(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     data, bank = scene_data(SCENES, SIZES), SCENES.bank
     single = scene_table(Scenes(SINGLE, SIZES["test"], seed=1))
     names = tuple(article(f"{colour} {shape}") for colour in bank.colours for shape in bank.shapes)
-    parts = (stored(backbone, table, run) for table in (data.split("train"), data.split("test"), single))
-    bench = SlotBench(backbone, run, seeds, *parts, names=names)
+    train, held, one = (stored(backbone, table, run) for table in (data.split("train"), data.split("test"), single))
+    bench = SlotBench(backbone, run, seeds, train, held, one, names)
     regions = sum(len(p) for p in bench.held.columns["phrases"].values)
     sizes = {"items": regions, "train": len(bench.train), "pictures": len(bench.held), "one_object": len(single)}
     what = {"classes": len(names), "trains": "the decoder of slots on frozen towers, on composed scenes"}
