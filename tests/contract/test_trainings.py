@@ -21,6 +21,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Objective, Recipe, Trained
 from diptych.methods.pretrain.llm2clip import LANGUAGE
+from diptych.data.formats.regions import boxes
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import WordIds
 from diptych.train.recipe import DECODER, WORDS, train_space
@@ -49,6 +50,8 @@ def make(slug: str, variant: str = "") -> Objective | Recipe:
         return replace(made, paint_width=16, paint_depth=1)  # type: ignore[type-var]
     if slug == "clip-moe":
         return replace(made, experts=2, clusters=1)  # type: ignore[type-var]
+    if slug == "grain":
+        return replace(made, width=8, depth=1, heads=2, hidden=8)  # type: ignore[type-var]
     if slug == "long-clip":
         return replace(made, components=2)  # type: ignore[type-var]
     return replace(made, size=20) if slug == "vr-lwf" else made  # type: ignore[type-var]
@@ -68,7 +71,9 @@ def train(method: Objective | Recipe, space: Any, seed: int = 1, labels: bool = 
     kit = {"main": space, "writer": Echo(), LANGUAGE: reads, "teacher": small(embed_dim=20), DECODER: lm, WORDS: words}
     names = ClassNames(tuple(COLOURS), ("a {} square",)) if labels else None
     label = {"label": Column("label", np.arange(20) % 5)}
-    rows = Table(table.items, label if labels else {**table.columns, **label})
+    halves = boxes([[0, 0, 16, 32], [16, 0, 32, 32]], "xyxy", [-1, -1])
+    regions = {"boxes": Column("boxes", (halves,) * 20), "phrases": Column("captions", (("left", "right"),) * 20)}
+    rows = Table(table.items, label if labels else {**table.columns, **label, **regions})
     return train_space(method, Kit(kit), Evidence(train=rows), SHORT, Run(seed=seed, workers=0), classes=names)
 
 

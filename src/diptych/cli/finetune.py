@@ -78,6 +78,7 @@ class Training:
         resume: go on with a training that was stopped.
         scratch: start from random weights.
         kit: parts beside the backbone.
+        regions: a table with a region a row; None: there are none.
     """
 
     system: Objective | Recipe
@@ -88,6 +89,7 @@ class Training:
     resume: bool = False
     scratch: bool = False
     kit: Mapping[str, Any] = field(default_factory=dict)
+    regions: Path | None = None
 
     def run(self, shared: options.RunOptions) -> None:
         """Open what the options name, train, and show before and after."""
@@ -100,6 +102,10 @@ class Training:
         rate = 3e-4 if how.parts == "heads" else 5e-4 if self.scratch else 1e-5
         with shared.open(seed=self.seed) as opened:
             data = open_data(self.data, opened.keys, need="captions or classes", text=how.captions or "")
+            if self.regions is not None:
+                from diptych.data.formats.region_table import with_regions
+
+                data = with_regions(data, self.regions)
             others = [open_data(name, opened.keys) for name in options.words(how.also or "")]
             run, name = opened.run, shared.backbone
             result = tune(

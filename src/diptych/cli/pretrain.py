@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from diptych.cli import finetune, options
+from diptych.core.card import Card
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import PRETRAINING
 
@@ -21,6 +22,76 @@ class PretrainOptions(finetune.TrainOptions):
     epochs: finetune.Epochs = 10
     train_batch: finetune.Rows = 128
     decay: finetune.Decay = 0.2
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """What some systems need beside a backbone."""
+
+    rewrites: Annotated[
+        str | None,
+        options.option(
+            "--rewrites",
+            help="Other wordings of captions, for systems that draw among them: a .json pool or recorded .jsonl.",
+        ),
+    ] = None
+    scorer: Annotated[
+        str | None,
+        options.option(
+            "--scorer", help="Backbone that scores captions, for systems that choose them (default: its own)."
+        ),
+    ] = None
+    teacher: Annotated[
+        str | None, options.option("--teacher", help="Backbone that teaches, for systems that distil one into another.")
+    ] = None
+    language_model: Annotated[
+        str | None,
+        options.option(
+            "--language-model",
+            help="Reads the texts, for systems with such a text tower: smollm2, hf:org/name, a folder.",
+        ),
+    ] = None
+    proposer: Annotated[
+        str | None,
+        options.option(
+            "--proposer", help="What finds regions where there are none: merged-cells, or a mask model of transformers."
+        ),
+    ] = None
+
+    def kit(self, card: Card, device: str) -> dict[str, Any]:
+        """Return the parts, loaded.
+
+        Raises:
+            UsageError: the system needs one that is not named.
+        """
+        if "Writer" in card.needs.parts and self.rewrites is None:
+            raise UsageError(
+                f"{card.slug} draws among rewrites: give --rewrites POOL.json, captions with other wordings of each."
+            )
+        if "Backbone" in card.needs.parts and self.teacher is None:
+            raise UsageError(f"{card.slug} learns from a teacher: give --teacher BACKBONE, such as hf:BAAI/AltCLIP.")
+        if "TokenStates" in card.needs.parts and self.language_model is None:
+            raise UsageError(f"{card.slug} reads texts by a language model: give --language-model smollm2 or a folder.")
+        kit: dict[str, Any] = {}
+        if self.language_model is not None:
+            from diptych.backbones.language_text import LanguageText
+
+            kit["language_model"] = LanguageText.load(self.language_model)
+        if self.rewrites is not None:
+            from diptych.backbones.writers.pool import StoredPool
+
+            kit["writer"] = StoredPool(self.rewrites)
+        for part, name in (("scorer", self.scorer), ("teacher", self.teacher)):
+            if name is not None:
+                from diptych.backbones.sources.load import load
+                from diptych.tasks.runs import device_named
+
+                kit[part] = load(name, device=device_named(device))
+        if self.proposer is not None:
+            from diptych.backbones.sources.proposers import load_proposer
+
+            kit["proposer"] = load_proposer(self.proposer)
+        return kit
 
 
 _TORCH = options.RunOptions(engine="torch")
@@ -36,30 +107,12 @@ def pretrain(
     scratch: Annotated[
         bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")
     ] = False,
-    rewrites: Annotated[
-        str | None,
-        options.option(
-            "--rewrites",
-            help="Other wordings of captions, for systems that draw among them: a .json pool or recorded .jsonl.",
-        ),
-    ] = None,
-    scorer: Annotated[
-        str | None,
-        options.option(
-            "--scorer", help="Backbone that scores captions, for systems that choose them (default: its own)."
-        ),
-    ] = None,
-    teacher: Annotated[
-        str | None, options.option("--teacher", help="Backbone that teaches, for systems that distil one into another.")
-    ] = None,
-    language_model: Annotated[
-        str | None,
-        options.option(
-            "--language-model",
-            help="Reads the texts, for systems with such a text tower: smollm2, hf:org/name, a folder.",
-        ),
+    regions: Annotated[
+        Path | None,
+        options.option("--regions", help="A table with a box and a phrase a row, for systems that read regions."),
     ] = None,
     *,
+    part_options: PartOptions,
     how: PretrainOptions,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
         "pretrained"
@@ -72,27 +125,5 @@ def pretrain(
     system = finetune.find("pretrain", objective, variant)
     if scratch and how.parts == "heads":
         raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
-    if "Writer" in system.card.needs.parts and rewrites is None:
-        raise UsageError(
-            f"{objective} draws among rewrites: give --rewrites POOL.json, captions with other wordings of each."
-        )
-    if "Backbone" in system.card.needs.parts and teacher is None:
-        raise UsageError(f"{objective} learns from a teacher: give --teacher BACKBONE, such as hf:BAAI/AltCLIP.")
-    if "TokenStates" in system.card.needs.parts and language_model is None:
-        raise UsageError(f"{objective} reads texts by a language model: give --language-model smollm2 or a folder.")
-    kit: dict[str, Any] = {}
-    if language_model is not None:
-        from diptych.backbones.language_text import LanguageText
-
-        kit["language_model"] = LanguageText.load(language_model)
-    if rewrites is not None:
-        from diptych.backbones.writers.pool import StoredPool
-
-        kit["writer"] = StoredPool(rewrites)
-    for part, name in (("scorer", scorer), ("teacher", teacher)):
-        if name is not None:
-            from diptych.backbones.sources.load import load
-            from diptych.tasks.runs import device_named
-
-            kit[part] = load(name, device=device_named(shared.device))
-    finetune.Training(system, table, how, out, seed, resume, scratch, kit).run(shared)
+    kit = part_options.kit(system.card, shared.device)
+    finetune.Training(system, table, how, out, seed, resume, scratch, kit, regions).run(shared)

@@ -17,6 +17,7 @@ from diptych.core.spec import Change, Spec
 CHANGES = {
     "experts": "diptych.backbones.changes.experts:mixed",
     "logit-bias": "diptych.backbones.changes.logit_bias:added",
+    "region-slots": "diptych.backbones.changes.region_slots:decoded",
     "text-positions": "diptych.backbones.changes.text_positions:longer",
 }
 """Name of a change -> "module:function"; names are written to folders, so none is ever renamed."""

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from diptych.backbones.towers.cut import Look, Mix, attention_bias, merge_heads, split_heads
 from diptych.backbones.towers.image import ImagePooling, ImageTower
-from diptych.backbones.towers.pools import ContrastiveQuery
+from diptych.backbones.towers.pools import AttentionPool, ContrastiveQuery
+from diptych.backbones.towers.region_slots import RegionSlots, SlotPool
 from diptych.backbones.towers.text import TextTower
 from diptych.core.backbone import State
 from diptych.core.errors import MissingHook
@@ -114,7 +115,7 @@ class OpenClipImageTower(ImageTower):
             head=lambda h: h if visual.proj is None else h @ visual.proj,
             patch=visual.patch_size,
             pooling=pooling,
-            pool=None if visual.attn_pool is None else ContrastiveQuery(visual.attn_pool),
+            pool=_pool_of(visual.attn_pool),
         )
 
     @property
@@ -139,6 +140,12 @@ class OpenClipImageTower(ImageTower):
     def _ready(self, h: Tensor) -> Tensor:
         ready: Tensor = self.visual.ln_pre(h)
         return ready
+
+
+def _pool_of(pool: Any) -> AttentionPool | None:
+    if pool is None:
+        return None
+    return SlotPool(pool) if isinstance(pool, RegionSlots) else ContrastiveQuery(pool)
 
 
 class OpenClipTextTower(TextTower):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from diptych.core.data import Column
 from diptych.core.errors import DataError, UsageError
+from diptych.core.spec import PixelRecipe
 from diptych.data.images import image_size, open_mask
 
 BoxForm = Literal["xywh", "xyxy"]
@@ -57,6 +59,44 @@ def boxes(values: Sequence[Sequence[float]], form: BoxForm, labels: Sequence[int
         )
     marks = np.array(crowd, dtype=bool) if len(crowd) else np.zeros(len(values), dtype=bool)
     return Boxes(corners.astype(np.float32), np.array(labels, dtype=np.int64).reshape(len(values)), marks)
+
+
+def framed(
+    corners: NDArray[np.floating], size: tuple[int, int], recipe: PixelRecipe
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return boxes in [0, 1] of the input of a tower, clipped to it, and the share of each that lies inside.
+
+    The places follow ``data.pixels.fit`` up to its rounding to whole pixels.
+
+    Args:
+        corners: (n, 4) x0 y0 x1 y1 in pixels of the picture.
+        size: (width, height) of the picture.
+        recipe: of the tower.
+
+    Returns:
+        (n, 4) boxes, and (n,) shares in [0, 1]; 0 of a box without an area.
+
+    Example:
+        The right half of a wide picture, of which a tower sees the middle square:
+
+        >>> recipe = PixelRecipe(32, (0.5,) * 3, (0.5,) * 3, resize="shortest")
+        >>> box, share = framed(np.array([[20.0, 0.0, 40.0, 20.0]]), (40, 20), recipe)
+        >>> box.tolist(), share.tolist()
+        ([[0.5, 0.0, 1.0, 1.0]], [0.5])
+    """
+    width, height = size
+    side = math.floor(recipe.size / recipe.crop)
+    if recipe.resize == "squash":
+        scale = np.array([side / width, side / height])
+    else:
+        edge = min(size) if recipe.resize == "shortest" else max(size)
+        scale = np.array([side / edge, side / edge])
+    shift = (recipe.size - scale * np.array([width, height])) / 2
+    boxes = np.asarray(corners, dtype=np.float64).reshape(-1, 4) * np.tile(scale, 2) + np.tile(shift, 2)
+    boxes /= recipe.size
+    inside = boxes.clip(0, 1)
+    area, seen = ((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (boxes, inside))
+    return inside, np.divide(seen, area, out=np.zeros(len(boxes)), where=area > 0)
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,23 @@ from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
 from diptych.evaluation.proofs.masked_words import open_words
 from diptych.evaluation.proofs.painted_scenes import open_painted
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
+from diptych.evaluation.proofs.region_pairs import (
+    CROP,
+    IOU,
+    PICTURE,
+    AlignedCLOC,
+    UntoldCLOC,
+    open_regions,
+    permuted_boxes,
+)
 from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
+from diptych.evaluation.proofs.slot_pairs import IOU as BOX_IOU
+from diptych.evaluation.proofs.slot_pairs import ONE, SMALL, ImageAlone, boxes_of_others, open_slots
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.cloc import CLOC
 from diptych.methods.pretrain.cloob import CLOOB
+from diptych.methods.pretrain.grain import GRAIN
 from diptych.methods.pretrain.laclip import LaCLIP
 from diptych.methods.pretrain.long_clip import LongCLIP
 from diptych.methods.pretrain.quality_captions import QualityCaptions
@@ -90,6 +103,11 @@ SCORED, MIXED, SYNTHETIC = (
 )
 TO_ORIGINAL = Claim("original captions", base=Arm(ORIGINAL), part=R1)
 PERMUTED = Arm(replace(BOTH, rows=permuted_synthetic))
+UNTOLD = Claim("told the whole picture", base=Arm(Training(UntoldCLOC())), on=("scenes",))
+ALIGNED = Claim("RoI-align, same loss", base=Arm(Training(AlignedCLOC())))
+SLOTS = Training(GRAIN(**SMALL))
+IMAGE_SLOT = Claim("image slot, captions alone", base=Arm(Training(ImageAlone(**SMALL, boxes=0.0, descriptions=0.0))))
+OTHER_BOXES = Claim("boxes of other scenes", base=Arm(replace(SLOTS, rows=boxes_of_others)), part=BOX_IOU)
 OF_CLIP = Claim("clip-loss", base=Arm(CLIP), part=R1)
 TO_ONE = Claim("clip-loss, one caption", base=Arm(replace(CLIP, rows=first_captions)), part=R1)
 
@@ -186,6 +204,28 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "recall of clip-loss": OF_CLIP,
                 "rank without look-up": replace(OF_CLIP, own=NO_LOOKUP, part=RANK),
             },
+        ),
+        "cloc": Trial(
+            (UNTOLD, Claim(CROP, base=Arm(CROP), on=("scenes",))),
+            own=Arm(Training(CLOC())),
+            controls=(replace(UNTOLD, own=Arm(Training(CLOC(), rows=permuted_boxes)), name="permuted boxes"),),
+            beside={
+                "RoI-align": ALIGNED,
+                "boxes drawn for phrases, of permuted": replace(
+                    UNTOLD, base=Arm(Training(CLOC(), rows=permuted_boxes)), part=IOU
+                ),
+                "told the whole picture": replace(UNTOLD, on=("coco_mini",)),
+                "the crop": Claim(CROP, base=Arm(CROP), on=("coco_mini",)),
+                "the picture": Claim(PICTURE, base=Arm(PICTURE)),
+            },
+            bench=open_regions,
+        ),
+        "grain": Trial(
+            (IMAGE_SLOT, OTHER_BOXES),
+            own=Arm(SLOTS),
+            controls=(replace(IMAGE_SLOT, own=Arm(replace(SLOTS, rows=permuted_boxes)), name="permuted"),),
+            beside={"scenes of one object, by the image slot": replace(IMAGE_SLOT, part=ONE)},
+            bench=open_slots,
         ),
         "long-clip": Trial(
             (TRUNCATED, Claim("no short term", base=Arm(NO_SHORT_TERM), part=SHORT)),

@@ -1,0 +1,80 @@
+"""A table with one region a row, beside a data set of pictures: boxes with phrases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from diptych.core.data import Column, Table
+from diptych.core.errors import DataError
+from diptych.data.formats.regions import Boxes, BoxForm, boxes
+from diptych.data.labelled import LabelledData
+from diptych.data.rows import in_order, read_columns, text_of
+from diptych.data.scenes.captions import article
+
+PHRASE_COLUMNS = ("phrase", "caption", "text", "description")
+CLASS_COLUMNS = ("category", "label", "class")
+FORMS: Mapping[BoxForm, tuple[str, ...]] = {"xywh": ("x", "y", "w", "h"), "xyxy": ("x0", "y0", "x1", "y1")}
+
+
+def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledData:
+    """Return pictures with the columns "boxes" and "phrases" of a table that has a row a region.
+
+    Its columns are image or path; x, y, w, h or x0, y0, x1, y1, in pixels; phrase, caption, text or description, or
+    else category, label or class, before whose name an article is put; and optionally iscrowd. Paths start at the
+    table's folder. A picture without rows has no regions, and rows of other pictures are left out.
+
+    Args:
+        data: pictures in files.
+        path: .csv, .tsv, .jsonl or .parquet.
+
+    Raises:
+        UsageError: no such file, or not a table.
+        DataError: a column is missing, a box is not valid, a phrase is empty, or no row is of these pictures.
+    """
+    cells = read_columns(path)
+    at = next((c for c in ("image", "path") if c in cells), None)
+    form = next((f for f, names in FORMS.items() if set(names) <= cells.keys()), None)
+    said = next((c for c in (*PHRASE_COLUMNS, *CLASS_COLUMNS) if c in cells), None)
+    if at is None or form is None or said is None:
+        raise DataError(
+            f"{path} needs a column image or path, x, y, w, h or x0, y0, x1, y1, and phrase or category, and has "
+            f"{', '.join(cells)[:200]}."
+        )
+    rows: dict[str, list[int]] = {}
+    for i, name in enumerate(cells[at]):
+        if not text_of(cells[said][i]).strip():
+            raise DataError(f"Row {i + 1} of {path} has no {said}: fill it, or remove the row.")
+        rows.setdefault(_place(Path(path).parent, text_of(name)), []).append(i)
+    classes = () if said in PHRASE_COLUMNS else in_order({text_of(v) for v in cells[said]})
+
+    def of(numbers: list[int]) -> tuple[Boxes, tuple[str, ...]]:
+        try:
+            values = [[float(cells[n][i]) for n in FORMS[form]] for i in numbers]
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path} holds a box that is not four numbers ({error}): correct it.") from None
+        names = [text_of(cells[said][i]).strip() for i in numbers]
+        labels = [classes.index(n) if classes else -1 for n in names]
+        crowd = [text_of(cells["iscrowd"][i]) in ("1", "True", "true") for i in numbers] if "iscrowd" in cells else []
+        return boxes(values, form, labels, crowd), tuple(article(n) for n in names) if classes else tuple(names)
+
+    splits = {name: _told(table, rows, of) for name, table in data.splits.items()}
+    if not any(len(v.corners) for table in splits.values() for v in table.columns["boxes"].values):
+        raise DataError(f"No row of {path} is of a picture of {data.name}: check the paths in its column {at}.")
+    return replace(data, splits=splits)
+
+
+def _told(table: Table[Any], rows: Mapping[str, list[int]], of: Any) -> Table[Any]:
+    found = [of(rows.get(_place(Path(), table.items.name(i)), [])) for i in range(len(table))]
+    columns = {
+        "boxes": Column("boxes", tuple(own for own, _ in found)),
+        "phrases": Column("captions", tuple(said for _, said in found)),
+    }
+    return Table(table.items, {**table.columns, **columns})
+
+
+def _place(folder: Path, name: str) -> str:
+    return os.path.normpath(os.path.abspath(folder / name))

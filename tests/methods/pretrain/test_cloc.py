@@ -1,0 +1,118 @@
+"""CLOC: its loss against a loop, its limits, what it learns, and the prompter that stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from diptych.backbones.sources.save import load_parts, save
+from diptych.core.data import Evidence, Table
+from diptych.core.errors import MissingEvidence, MissingPart
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.core.train import Row
+from diptych.methods.pretrain.cloc import CLOC, PART, region_contrast
+from diptych.nn.contrastive import contrastive
+from diptych.nn.dense.patches import whole_and_cells
+from diptych.nn.dense.prompter import Prompter
+from diptych.train.distributed import gather_ragged
+from diptych.train.recipe import train_space
+from tests.features.test_region_labels import Halves
+from tests.support.refused import refused
+from tests.support.small_clip import small_clip
+from tests.train.test_pair import FIT, RUN, small, squares
+from tests.train.test_regions import with_regions
+
+METHOD, TOGETHER = CLOC(), gather_ragged(Run().world)
+
+
+def trainee(method: CLOC = METHOD, table: Table | None = None):
+    (stage,) = method.stages(Kit({"main": small()}), None, Evidence(train=table or with_regions()), RUN)
+    return stage.trainee
+
+
+def batch(t, table: Table, rows=range(6)):
+    cells = [Row(table.items[i], i, str(i), {n: c.values[i] for n, c in table.columns.items()}) for i in rows]
+    return t.collate([t.views(row, RUN.generator(str(row.index))) for row in cells])
+
+
+def test_the_loss_against_a_loop_with_alike_texts_left_out() -> None:
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
+    y[3] = y[1] * 2  # the same direction
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (z, y)]
+    total = 0.0
+    for a, b in (unit, unit[::-1]):
+        for i in range(5):
+            seen = [j for j in range(5) if j == i or unit[1][i] @ unit[1][j] <= 0.9]
+            logits = np.array([3.0 * a[i] @ b[j] for j in seen])
+            total += np.log(np.exp(logits).sum()) - 3.0 * a[i] @ b[i]
+    found = region_contrast(torch.tensor(z), torch.tensor(y), torch.tensor(3.0), 0.9, TOGETHER)
+    assert found.item() == pytest.approx(total / 10, rel=1e-6)
+
+
+def test_terms_of_a_batch() -> None:
+    table, method = with_regions(), CLOC(weight=0.5, grounding=2.0)
+    t = trainee(method, table)
+    b = batch(t, table)
+    losses = t.losses(b, "main", None)
+    _, cells = whole_and_cells(t.space, b["image"])
+    said = t.space.text.encode(b["phrases"])
+    z = t.prompter.boxes(cells, b["boxes"], b["owner"])
+    weight = 0.5 * 6 / 5  # the first of the six images has no regions
+    contrast = region_contrast(z, said, t.space.scale()[0], 0.9, TOGETHER)
+    torch.testing.assert_close(losses["regions"], weight * contrast)
+    shown = t.prompter.grounded(cells, normalize(said, dim=-1), b["owner"])
+    torch.testing.assert_close(losses["boxes"], weight * 2.0 * ((shown - b["boxes"]) ** 2).sum() / (4 * 10))
+    torch.testing.assert_close(losses["contrastive"], contrastive(t.embed(b), ("image", "text")))
+
+
+def test_without_regions_the_losses_are_those_of_clip_and_one_region_has_no_negative() -> None:
+    table = with_regions()
+    t = trainee(table=table)
+    none = t.losses(batch(t, table, [0, 0]), "main", None)
+    assert [none[name].item() for name in ("regions", "boxes")] == [0, 0]
+    sum(none.values()).backward()
+    one = with_regions(each=1)
+    assert t.losses(batch(t, one, [0, 1]), "main", None)["regions"].item() == pytest.approx(0, abs=1e-6)
+    plain = trainee(CLOC(weight=0.0), table)
+    assert sum(plain.losses(batch(plain, table), "main", None).values()).item() == pytest.approx(
+        contrastive(plain.embed(batch(plain, table)), ("image", "text")).item(), rel=1e-5
+    )
+
+
+def test_it_tells_places_apart_and_the_prompter_is_saved_with_the_model(tmp_path: Path) -> None:
+    table, space = with_regions(20), small_clip(tmp_path / "clip")
+    made = train_space(
+        CLOC(same=1.0), Kit({"main": space}), Evidence(train=table), replace(FIT, steps=60, lr=3e-3), RUN
+    )
+    save(made.space, tmp_path / "model", made.parts)
+    prompter = Prompter.of(load_parts(tmp_path / "model")[PART])
+    with torch.no_grad():
+        pictures = [table.items[i] for i in range(5, 10)]
+        _, cells = whole_and_cells(made.space, made.space.image.inputs(pictures))
+        halves = torch.tensor([[0, 0, 0.5, 1], [0.5, 0, 1, 1]]).repeat(5, 1)
+        z = normalize(prompter.boxes(cells, halves, torch.arange(5).repeat_interleave(2)), dim=-1)
+        texts = [f"{side} of {i}" for i in range(5) for side in ("left", "right")]
+        y = normalize(made.space.text.encode(made.space.text.inputs(texts)), dim=-1)
+    assert (z @ y.T).argmax(1).eq(torch.arange(10)).float().mean() > 0.8
+
+
+def test_regions_are_labelled_where_there_are_none() -> None:
+    kit = Kit({"main": small(), "proposer": Halves()})
+    (stage,) = CLOC().stages(kit, None, Evidence(train=squares(6), val=squares(3)), RUN)
+    assert set(stage.data.columns) == {"captions", "boxes", "phrases"}
+    assert len(stage.val) == 3
+    with pytest.raises(MissingPart, match="--proposer merged-cells"):
+        next(CLOC().stages(Kit({"main": small()}), None, Evidence(train=squares(6)), RUN))
+    with pytest.raises(MissingEvidence, match="no train split"):
+        next(CLOC().stages(Kit({"main": small()}), None, Evidence(), RUN))
+
+
+def test_what_is_refused() -> None:
+    refused(CLOC, {"weight": -1.0}, {"regions": 0}, {"same": 1.5}, {"grounding": -0.1}, {"pool": "mean"})

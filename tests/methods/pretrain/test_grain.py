@@ -1,0 +1,132 @@
+"""GRAIN: matching and losses against loops, its limits, and the slots that stay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from diptych.backbones.sources.load import load
+from diptych.backbones.sources.save import save
+from diptych.core.data import Evidence, Table
+from diptych.core.errors import DataError, MissingEvidence
+from diptych.core.kit import Kit
+from diptych.core.train import Row
+from diptych.methods.pretrain.grain import GRAIN, box_loss, either_caption, matched
+from diptych.nn.contrastive import contrastive
+from diptych.nn.dense.region_slots import read_slots
+from diptych.train.recipe import train_space
+from tests.support.refused import refused
+from tests.support.small_clip import small_clip
+from tests.train.test_pair import FIT, RUN, small, squares
+from tests.train.test_regions import with_regions
+
+METHOD = GRAIN(regions=3, width=16, depth=2, heads=2, hidden=32, dropout=0.0)
+
+
+def trainee(method: GRAIN = METHOD, table: Table | None = None):
+    (only,) = method.stages(Kit({"main": small()}), None, Evidence(train=table or with_regions()), RUN)
+    return only
+
+
+def batch(t, table: Table, rows=range(6)):
+    cells = [Row(table.items[i], i, str(i), {n: c.values[i] for n, c in table.columns.items()}) for i in rows]
+    return t.collate([t.views(row, RUN.generator(str(row.index))) for row in cells])
+
+
+def some_boxes(count: int, seed: int) -> torch.Tensor:
+    corners = torch.rand(count, 2, 2, generator=torch.Generator().manual_seed(seed))
+    return torch.cat([corners.amin(1), corners.amax(1) + 0.01], dim=1)
+
+
+def l1_and_giou(a, b) -> tuple[float, float]:
+    def middle(c):
+        return np.array([(c[0] + c[2]) / 2, (c[1] + c[3]) / 2, c[2] - c[0], c[3] - c[1]])
+
+    inter = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = sum((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)) - inter
+    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    return float(np.abs(middle(a) - middle(b)).sum()), float(inter / union - (hull - union) / hull)
+
+
+def test_matching_and_loss_against_all_assignments() -> None:
+    shown, boxes = some_boxes(4, 0), some_boxes(3, 1)
+    pairs = [[l1_and_giou(a, b) for b in boxes.double().numpy()] for a in shown.double().numpy()]
+    costs = {
+        p: sum(5 * pairs[q][k][0] - 2 * pairs[q][k][1] for k, q in enumerate(p)) for p in permutations(range(4), 3)
+    }
+    best = min(costs, key=costs.get)
+    assert tuple(matched(shown, boxes).tolist()) == best
+    expected = 1.5 / 3 * sum(pairs[q][k][0] + 1 - pairs[q][k][1] for k, q in enumerate(best))
+    assert box_loss(shown[list(best)], boxes).item() == pytest.approx(expected, rel=1e-4)
+    assert matched(shown, boxes[:0]).tolist() == []
+
+
+def test_terms_of_a_batch() -> None:
+    table, method = with_regions(), replace(METHOD, boxes=0.5, descriptions=2.0)
+    t = trainee(method, table)
+    b = batch(t, table)
+    losses = t.losses(b, "main", None)
+    slots = read_slots(t.space, b["image"])
+    said = normalize(t.space.text.encode(b["phrases"]), dim=-1)
+    shown, z = [], []
+    for i in range(1, 6):  # the first picture has no regions
+        slot = matched(slots.boxes[i], b["boxes"][b["owner"] == i])
+        shown.append(slots.boxes[i, slot])
+        z.append(slots.regions[i, slot])
+    torch.testing.assert_close(losses["boxes"], 0.5 * box_loss(torch.cat(shown), b["boxes"]))
+    logits = t.space.scale()[0] * normalize(torch.cat(z), dim=-1) @ said.T
+    ce = torch.nn.functional.cross_entropy(logits, torch.arange(10))
+    torch.testing.assert_close(losses["descriptions"], 2.0 * ce)
+    torch.testing.assert_close(losses["contrastive"], contrastive(t.embed(b), ("image", "text")))
+
+
+def test_no_boxes_are_finite_and_one_region_has_no_negative() -> None:
+    table = with_regions()
+    t = trainee(table=table)
+    none = t.losses(batch(t, table, [0, 0]), "main", None)
+    assert [none[name].item() for name in ("boxes", "descriptions")] == [0, 0]
+    sum(none.values()).backward()
+    one = t.losses(batch(t, with_regions(each=1), [0, 1]), "main", None)
+    assert one["descriptions"].item() == pytest.approx(0, abs=1e-6)
+    assert one["boxes"].item() > 0
+
+
+def test_slots_learn_places_and_stay_after_saving(tmp_path: Path) -> None:
+    table = with_regions(20)
+    fit = replace(FIT, steps=130, lr=3e-3)
+    made = train_space(METHOD, Kit({"main": small_clip(tmp_path / "clip")}), Evidence(train=table), fit, RUN).space
+    save(made, tmp_path / "model")
+    again = load(f"local:{tmp_path / 'model'}")
+    with torch.no_grad():
+        slots = read_slots(again, again.image.inputs([table.items[i] for i in range(5, 10)]))
+        halves = torch.tensor([[0, 0, 0.5, 1], [0.5, 0, 1, 1]])
+        places = [matched(own, halves) for own in slots.boxes]
+        shown = torch.stack([own[p] for own, p in zip(slots.boxes, places, strict=True)])
+        z = torch.cat([own[p] for own, p in zip(slots.regions, places, strict=True)])
+        texts = [f"{side} of {i}" for i in range(5) for side in ("left", "right")]
+        y = normalize(again.text.encode(again.text.inputs(texts)), dim=-1)
+    assert (shown - halves).abs().mean() < 0.1
+    assert (normalize(z, dim=-1) @ y.T).argmax(1).eq(torch.arange(10)).float().mean() > 0.7
+    (further,) = METHOD.stages(Kit({"main": again}), None, Evidence(train=table), RUN)
+    assert further.space.spec.changes == again.spec.changes  # it goes on with its slots
+
+
+def test_every_other_caption_is_synthetic() -> None:
+    row = Row(None, 0, "k", {"captions": ("a",), "synthetic": ("b",)})
+    drawn = [either_caption(row, RUN.generator(str(i))) for i in range(200)]
+    assert 70 < drawn.count("b") < 130
+    assert either_caption(Row(None, 0, "k", {"captions": ("a",), "synthetic": ()}), RUN.generator("x")) == "a"
+
+
+def test_what_is_missing_or_wrong() -> None:
+    with pytest.raises(MissingEvidence, match="no train split"):
+        next(METHOD.stages(Kit({"main": small()}), None, Evidence(), RUN))
+    with pytest.raises(DataError, match="--regions"):
+        next(METHOD.stages(Kit({"main": small()}), None, Evidence(train=squares()), RUN))
+    refused(GRAIN, {"regions": 0}, {"depth": 0}, {"boxes": -1.0}, {"descriptions": -1.0}, {"dropout": 1.0})
