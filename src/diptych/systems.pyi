@@ -156,6 +156,20 @@ class CLIPLoss(OtherSystem):
     """Match pairs by a softmax over the batch."""
     def __init__(self, pair: tuple[str, str] = ..., chunk: int | None = None) -> None: ...
 
+class CLIPMoE(OtherSystem):
+    """Make a mixture of experts of a dense CLIP whose towers can be cut in blocks."""
+    def __init__(
+        self,
+        experts: int = 4,
+        top: int = 2,
+        clusters: int = 3,
+        layers: int | None = None,
+        smoothing: float = 0.1,
+        balance: float = 0.01,
+        router_rate: float = 0.1,
+        router_decay: float = 0.05,
+    ) -> None: ...
+
 class CLIPPINGS(OtherSystem):
     """Link records by the mean embedding of picture and text, trained on labelled matches if there are
     any.
@@ -175,6 +189,17 @@ class CLIPPINGS(OtherSystem):
 class CLIPScoreFilter(OtherSystem):
     """Keep the pairs of a pool with the highest cosines of image and text."""
     def __init__(self, share: float = 0.3, threshold: float | None = None) -> None: ...
+
+class CLOC(OtherSystem):
+    """Train pairs, and regions against their phrases through a prompter that is kept."""
+    def __init__(
+        self,
+        weight: float = 1.0,
+        regions: int = 4,
+        same: float = 0.9,
+        grounding: float = 1.0,
+        pool: Literal["all", "prompt"] = "prompt",
+    ) -> None: ...
 
 class CLOOB(OtherSystem):
     """Match the retrievals of pairs, by a loss whose gradient does not vanish for good matches."""
@@ -273,6 +298,17 @@ class CutAndPaste(OtherSystem):
         subject_batch: int = 8,
     ) -> None: ...
 
+class DCCLIP(OtherSystem):
+    """Distil a teacher's two towers into small ones, and align these on captioned images."""
+    def __init__(
+        self,
+        features: Literal["embeddings", "maps"] = "maps",
+        rate: float = 0.001,
+        steps: int | None = None,
+        decay: float = 0.05,
+        sample: int = 256,
+    ) -> None: ...
+
 class DNCBM(ClassifierSystem):
     """Discover concepts without labels, name them with words, and classify by few of them."""
     def __init__(
@@ -322,7 +358,7 @@ class FCCLIP(SegmenterSystem):
         alpha: float = 0.4,
         beta: float = 0.8,
         side: int = 224,
-        crop: int = 160,
+        crop: int = 128,
         zoom: float = 2.0,
         layout: MaskLayout = ...,
         steps: int = 300,
@@ -347,6 +383,26 @@ class Full(OtherSystem):
     """Train both towers on labelled classes (cross-entropy over prompts) or on captions (CLIP's loss)."""
     def __init__(self, smoothing: float = 0.0) -> None: ...
 
+class GALIP(OtherSystem):
+    """Make pictures from words in one pass, by a generator that learns from captioned photos."""
+    def __init__(
+        self,
+        size: int = 224,
+        noise: int = 100,
+        width: int = 512,
+        least: int = 64,
+        bridge: int = 64,
+        inner: int = 768,
+        judge: int = 512,
+        words: float = 4.0,
+        penalty: float = 2.0,
+        power: float = 6.0,
+        rate: float = 0.0001,
+        ratio: float = 4.0,
+        batch: int = 64,
+        steps: int = 100000,
+    ) -> None: ...
+
 class GDA(ClassifierSystem):
     """Add a Gaussian discriminant of the shots to the zero-shot classifier."""
     def __init__(self, alpha: float | None = None, views: int = 10, base_to_new: bool = False) -> None: ...
@@ -365,6 +421,20 @@ class GLSim(ClassifierSystem):
         rate: float = 0.01,
         batch: int = 8,
         smoothing: float = 0.0,
+    ) -> None: ...
+
+class GRAIN(OtherSystem):
+    """Train pairs, and region slots that draw boxes and are named by descriptions."""
+    def __init__(
+        self,
+        regions: int = 5,
+        boxes: float = 1.0,
+        descriptions: float = 1.0,
+        width: int = 512,
+        depth: int = 6,
+        heads: int = 8,
+        hidden: int = 2048,
+        dropout: float = 0.1,
     ) -> None: ...
 
 class Gaussian(DetectorSystem):
@@ -418,6 +488,21 @@ class HypOC(DetectorSystem):
         clip: float = 3.0,
     ) -> None: ...
 
+class LLM2CLIP(OtherSystem):
+    """Train a CLIP whose texts are read by a language model."""
+    def __init__(
+        self,
+        tune: bool = True,
+        rate: float = 0.0002,
+        steps: int | None = None,
+        rank: int = 16,
+        alpha: float = 16.0,
+        dropout: float = 0.05,
+        scale: float = 50.0,
+        blocks: int = 4,
+        instruction: str = "Find another description of the same picture: ",
+    ) -> None: ...
+
 class LaCLIP(OtherSystem):
     """Train pairs whose captions are drawn among rewrites by the kit's writer."""
     def __init__(
@@ -452,6 +537,26 @@ class LongCLIP(OtherSystem):
     """
     def __init__(
         self, kept: int = 20, ratio: int = 4, components: int = 32, weight: float = 1.0, smoothing: float = 0.1
+    ) -> None: ...
+
+class MAFTPlus(SegmenterSystem):
+    """Train masks, tune CLIP's image tower by how well the masks fit, and let class embeddings attend to
+    the image.
+    """
+    def __init__(
+        self,
+        side: int = 224,
+        crop: int = 128,
+        zoom: float = 2.0,
+        layout: MaskLayout = ...,
+        width: int = 64,
+        heads: int = 8,
+        compensate: float = 0.1,
+        steps: int = 300,
+        tuning: int = 100,
+        batch: int = 4,
+        rate: float = 0.001,
+        tower_rate: float = 0.1,
     ) -> None: ...
 
 class MMVP(OtherSystem):

@@ -20,8 +20,8 @@ from diptych.core.errors import MissingEvidence, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Objective, Recipe, Trained
-from diptych.methods.pretrain.llm2clip import LANGUAGE
 from diptych.data.formats.regions import boxes
+from diptych.methods.pretrain.llm2clip import LANGUAGE
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import WordIds
 from diptych.train.recipe import DECODER, WORDS, train_space

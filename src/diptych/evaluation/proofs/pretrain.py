@@ -22,8 +22,8 @@ from diptych.evaluation.proofs.bilingual import DC_CLIP
 from diptych.evaluation.proofs.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
 from diptych.evaluation.proofs.caption_tuning import LLM2CLIP_TRIAL
 from diptych.evaluation.proofs.coca import open_captioning
-from diptych.evaluation.proofs.kept_patches import open_kept
 from diptych.evaluation.proofs.experts import CLIP_MOE
+from diptych.evaluation.proofs.kept_patches import open_kept
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
 from diptych.evaluation.proofs.masked_words import open_words
 from diptych.evaluation.proofs.painted_scenes import open_painted
