@@ -72,3 +72,32 @@ def test_bad_input() -> None:
             unknown_threshold(np.ones(3), bad)
     with pytest.raises(DataError, match="at least one"):
         set_threshold(np.array([]), 0.9)
+
+
+def test_a_shift_is_said_and_a_fifth_of_anomalies_is_not() -> None:
+    from diptych.metrics.conformal import raised
+
+    fired = {"same": 0, "a tenth": 0, "a fifth": 0, "darker": 0}
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        clean, new = rng.normal(size=30), rng.normal(size=60)
+        for name, scores in {
+            "same": new,
+            "a tenth": np.where(np.arange(60) < 6, 9.0, new),
+            "a fifth": np.where(np.arange(60) < 12, 9.0, new),
+            "darker": new + 1.5,
+        }.items():
+            fired[name] += raised(scores, clean) < 0.05
+    assert max(fired["same"], fired["a tenth"], fired["a fifth"]) <= 10  # at most 5 %
+    assert fired["darker"] >= 180
+
+
+def test_a_shift_needs_clean_items_and_a_share() -> None:
+    from diptych.metrics.conformal import raised
+
+    assert raised(np.full(50, 9.0), np.arange(5.0)) == 1.0
+    assert raised(np.full(50, 9.0), np.arange(6.0)) < 0.05
+    with pytest.raises(DataError, match="got 0 and 3"):
+        raised(np.array([]), np.arange(3.0))
+    with pytest.raises(UsageError, match=r"share must be in \[0, 1\), got 1.0"):
+        raised(np.ones(3), np.ones(3), share=1.0)

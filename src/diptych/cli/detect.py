@@ -102,6 +102,12 @@ def detect(
                 f"Nothing stands out: normal photos score as high as the highest of these in {100 * least:.0f} of 100 "
                 f"cases. A rate from {least:.2g} on flags it; photos that are more alike, or more of them, tell more."
             )
+    if result.raised is not None and result.raised < 0.05:
+        say(
+            f"The photos as a whole score higher than the normal ones kept aside (p {result.raised:.3f}): more than a "
+            f"fifth of them are anomalous, or light, camera or time have changed. Then the rate does not hold: look at "
+            f"those with the lowest scores, and take --normal from the same days."
+        )
     say(
         f"{maps} heat maps and detect.json in {out}"
         if maps

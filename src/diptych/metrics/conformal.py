@@ -141,6 +141,51 @@ def false_alarm_shares(scores: NDArray[np.floating[Any]], clean: NDArray[np.floa
     return shares
 
 
+def raised(scores: NDArray[np.floating[Any]], clean: NDArray[np.floating[Any]], *, share: float = 0.2) -> float:
+    """Return a p-value of the claim that scores are those of clean items but for at most a share of others.
+
+        k = #{i: s_i > u},  u the 97.5 % upper end of the median of clean items, an order statistic
+        p = 0.025 + P(Binomial(N, (1 + share) / 2) >= k)
+
+    A clean item exceeds the median in one case of two, and one of the others at most always. So a small p says that
+    more than the share are others, or that even clean items now score higher: light, camera or time have changed, and a
+    threshold from the clean items does not hold its rate.
+
+    Args:
+        scores: (N,) s, higher stands out more.
+        clean: (n,) c, of items in which nothing stands out and that fit did not see.
+        share: of items that may be others, in [0, 1).
+
+    Returns:
+        In (0, 1]; 1 where the clean items are too few for the upper end, fewer than 6.
+
+    Raises:
+        DataError: no score, no clean item, or a value that is not finite.
+        UsageError: a share outside [0, 1).
+
+    Source: the sign test; David and Nagaraja 2003, section 7.1, for the interval of a median.
+
+    Example:
+        >>> import numpy as np
+        >>> clean = np.arange(40.0)
+        >>> raised(clean, clean) > 0.5
+        True
+        >>> round(raised(clean + 20, clean), 3)  # all photos score higher than before
+        0.025
+    """
+    from scipy.stats import binom
+
+    if not 0 <= share < 1:
+        raise UsageError(f"share must be in [0, 1), got {share}: give the share of items that may be others.")
+    if not len(scores) or not len(clean) or not np.isfinite(clean).all() or not np.isfinite(scores).all():
+        raise DataError(f"A shift takes finite scores of both kinds, and got {len(scores)} and {len(clean)}.")
+    rank = int(binom.ppf(0.975, len(clean), 0.5))
+    if rank >= len(clean):
+        return 1.0
+    above = int((scores > np.sort(clean)[rank]).sum())
+    return min(1.0, 0.025 + float(binom.sf(above - 1, len(scores), (1 + share) / 2)))
+
+
 def _smallest(values: NDArray[np.floating[Any]], share: float, none: float) -> float:
     """Return the floor((n + 1) share)-th smallest value; ``none`` where that is the 0-th."""
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():

@@ -21,7 +21,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
 from diptych.data.files import refuse, write_json, write_whole
-from diptych.metrics.conformal import false_alarm_shares
+from diptych.metrics.conformal import false_alarm_shares, raised
 from diptych.metrics.detection import false_alarm_threshold
 from diptych.nn.dense.label_maps import upsampled
 from diptych.tasks.classify import with_store
@@ -82,12 +82,15 @@ class Detections:
         failed: photos, normal ones too, that cannot be read.
         threshold: a score above it is flagged; None: none was asked for.
         normal: numbers of normal photos that were learnt from, and kept aside for the threshold.
+        raised: p-value of the claim that at most a fifth of the photos are anomalous and the others are like those that
+            were kept aside, see ``metrics.conformal.raised``; None: none were.
     """
 
     found: tuple[Detected, ...]
     failed: tuple[UnreadableItem, ...]
     threshold: float | None
     normal: tuple[int, int]
+    raised: float | None = None
 
     def span(self) -> tuple[float, float]:
         """Return the least and the largest value of all maps, the ends of the colours."""
@@ -115,7 +118,8 @@ class Detections:
         ]
         skipped = [e.as_dict() for e in self.failed]
         learnt, aside = self.normal
-        data = {**about, "threshold": self.threshold, "normal": {"learnt": learnt, "aside": aside}, "map_span": span}
+        normal = {"learnt": learnt, "aside": aside, "raised_p": self.raised}
+        data = {**about, "threshold": self.threshold, "normal": normal, "map_span": span}
         data |= {"photos": photos, "skipped": skipped}
         write_json(folder / "detect.json", data, overwrite=overwrite)
         return data
@@ -177,7 +181,8 @@ def detect(
             threshold = false_alarm_threshold(clean, rate)
         found = scored(fitted, good, stored, threshold, clean)
     counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
-    return Detections(found, tuple(failed), threshold, counts)
+    higher = None if clean is None or not found else raised(np.array([d.score for d in found]), clean)
+    return Detections(found, tuple(failed), threshold, counts, higher)
 
 
 def scored(
