@@ -10,13 +10,15 @@ import pytest
 import diptych
 from diptych import catalog
 from diptych.api.fitting import names_of, texts_of
-from diptych.api.model import Model
+from diptych.api.model import Model, model_of
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.words.templates import ENSEMBLE
+from diptych.nn.dense.mask_queries import MaskLayout
 from tests.support.colours import COLOURS, ColourBackbone
+from tests.support.dense_colours import DenseColours, halves, masked_folder
 
 
 def test_a_classifier_equals_one_fitted_by_hand(colours: Path, model: Model) -> None:
@@ -112,6 +114,21 @@ def test_dense_roles_on_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = diptych.systems.FeatureMemory().fit(tiny, photos[:2]).detect(photos)
     assert [d.score for d in scores] == [d.score for d in diptych.detect(photos, tiny, normal=photos[:2])]
     assert scores[2].score > scores[0].score
+
+
+def test_label_maps_reach_a_segmenter_that_learns_masks(tmp_path: Path) -> None:
+    masked = diptych.open_data(masked_folder(tmp_path / "set"), need="masks")["val"]
+    model = model_of(DenseColours())
+    layout = MaskLayout(queries=4, encoder=1, decoder=1, points=16)
+    system = diptych.systems.FCCLIP(side=40, crop=40, layout=layout, steps=2)
+    photo = np.asarray(halves("red", "blue"))
+    fitted = system.fit(model, names=["red", "pink"], train=masked)
+    found = fitted.segment([photo])[0]
+    assert found.labels.shape == (40, 60)
+    again = diptych.segment(photo, ["red", "pink"], model, method=system, train=masked)[0]
+    assert np.array_equal(found.labels, again.labels)
+    with pytest.raises(MissingEvidence, match="label maps"):
+        system.fit(model, names=["red"])
 
 
 def test_names(tmp_path: Path) -> None:

@@ -58,10 +58,10 @@ def test_a_trained_colour_is_found(fitted: FittedFCCLIP) -> None:
 def test_the_frozen_classifier_names_what_the_trained_one_does_not_know(fitted: FittedFCCLIP) -> None:
     inside, outside = torch.tensor([[0.7, 0.1, 0.1, 0.1]]), torch.tensor([[0.05, 0.05, 0.85, 0.05]])
     one = torch.ones(1, 10, 15)
-    seen = Masked(inside, outside, torch.tensor([True]), torch.tensor([0.0]), one)
+    seen = Masked(inside, outside, torch.tensor([True]), torch.tensor([0.0]), one, (40, 60))
 
     def named(fitted: FittedFCCLIP, seen: Masked) -> str:
-        return NAMES.names[int(label_map(fitted.mixed(seen, (40, 60)))[20, 30])]
+        return NAMES.names[int(label_map(fitted.mixed(seen))[20, 30])]
 
     assert named(fitted, seen) == "blue"
     assert named(replace(fitted, method=replace(SMALL, alpha=0.0, beta=0.0)), seen) == "red"

@@ -150,11 +150,10 @@ def fc_clip_arms(kit: Kit, classes: ClassNames, train: NamedTable, table: Table[
     """Return FC-CLIP, each of its classifiers alone, one weight for all classes, and marks of other classes."""
     fitted = FCCLIP(**SETTINGS).fit(kit, classes, Evidence(train=train), run)
     passes = list(fitted.passes(table.items, run))
-    sizes = [(image.height, image.width) for image in (table.items[i] for i in range(len(table)))]
     order = np.random.default_rng(run.integer("other marks")).permutation(len(classes))
 
     def of(one: FittedFCCLIP) -> Callable[[int], Regions]:
-        return lambda i: one.mixed(passes[i], sizes[i])
+        return lambda i: one.mixed(passes[i])
 
     def weighted(alpha: float, beta: float) -> Callable[[int], Regions]:
         return of(replace(fitted, method=replace(fitted.method, alpha=alpha, beta=beta)))

@@ -194,6 +194,7 @@ class Masked:
         held: (Q,) bool: masks with a cell on the last map, which alone have embeddings.
         void: (Q,) probabilities of no class.
         masks: (Q, h, w) logits.
+        size: (H, W) of the image, in pixels.
     """
 
     inside: Tensor
@@ -201,6 +202,7 @@ class Masked:
     held: Tensor
     void: Tensor
     masks: Tensor
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -236,15 +238,13 @@ class FittedFCCLIP(FittedSegmenter):
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the Q masks of each image, with the log-probabilities of K classes; the rest of each is void."""
-        for i, seen in enumerate(self.passes(images, run)):
-            image = images[i]
-            yield self.mixed(seen, (image.height, image.width))
+        yield from map(self.mixed, self.passes(images, run))
 
-    def mixed(self, seen: Masked, size: tuple[int, int]) -> Regions:
-        """Return the regions of an image of (H, W) pixels: the two classifiers as one."""
+    def mixed(self, seen: Masked) -> Regions:
+        """Return the regions of an image: the two classifiers as one."""
         weights = self.method.exponents(self.seen).to(seen.outside) * seen.held[:, None]
         p = fused(seen.inside, seen.outside, weights)
-        return mask_regions(p, seen.void, seen.masks, size, self.classes.things)
+        return mask_regions(p, seen.void, seen.masks, seen.size, self.classes.things)
 
     def passes(self, images: Samples[Any], run: Run) -> Iterator[Masked]:
         """Yield what one pass of the backbone says of each image."""
@@ -269,4 +269,5 @@ class FittedFCCLIP(FittedSegmenter):
             u = pooled_embeddings(dense, maps[-1], inside)[0]
         outside = word_probabilities(self.backbone, u, self.words)
         held = inside[0].any(dim=1).any(dim=1)
-        return Masked(trained[:, :-1].softmax(-1), outside, held, trained.softmax(-1)[:, -1], layer.masks[0])
+        void, size = trained.softmax(-1)[:, -1], (image.height, image.width)
+        return Masked(trained[:, :-1].softmax(-1), outside, held, void, layer.masks[0], size)
