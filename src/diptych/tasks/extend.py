@@ -19,6 +19,7 @@ from diptych.core.method import Extender
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.features.clips import ClipSpace
+from diptych.features.derived_space import ConditionedSpace
 from diptych.features.embed import embed_readable
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.methods.extend.frame_mean import FrameMean
@@ -155,6 +156,9 @@ def told(train: Table[Any], classes: ClassNames) -> Evidence[Any]:
 
 def hits(space: Backbone, table: Table[Any], classes: ClassNames, run: Run) -> NDArray[np.bool_]:
     """Return (N,) whether a space of clips names each clip rightly, from class names alone."""
+    if isinstance(space, ConditionedSpace):
+        texts = [row[0] for row in classes.prompts()]
+        return np.asarray(space.cosines(table.items, texts, run).argmax(1).numpy() == table.labels())
     fitted = ZeroShot().fit(Kit({"main": space}), classes, Evidence(), run)
     return np.asarray(fitted.scores(table.items, run).predicted().numpy() == table.labels())
 
