@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import DataError
-from diptych.data.shapes import ShapePictures, Shapes
+from diptych.data.shapes import ShapePictures, Shapes, WithoutPictures
 from tests.support.clouds import shape, shapes
 
 
@@ -17,6 +17,9 @@ def test_keys_change_with_each_part() -> None:
     samples = Shapes(("a",) * 5, [one, shape(0, 1), *other])
     assert samples.key(0) == samples.key(1)
     assert len({samples.key(i) for i in range(1, 5)}) == 4
+    bare = WithoutPictures(samples)
+    assert bare[3].picture is None
+    assert [bare.key(i) == bare.key(0) for i in range(5)] == [True, True, False, True, False]
 
 
 def test_pictures_are_named_and_missing_ones_refused() -> None:

@@ -112,6 +112,15 @@ def classify(
                 "For light curves there are no --sets, --unknown-rate, --reasons, --frames and no page: leave them out."
             )
         _tell(_curves(photos, exported.model, wanted, shared), out, shared)
+    elif exported.model is not None and (sees := _clip_frames(exported.model)) is not None:
+        if exported.promises or reasons or frames not in (None, sees):
+            raise UsageError(
+                f"This model looks at {sees} frames a clip, and gives no sets and reasons: leave these options out."
+            )
+        with replace(shared, engine="torch").open() as opened:
+            samples, _ = open_photos(photos, opened.keys, sees)
+            result = _clips(samples, exported.model, wanted, opened)
+        _tell(result, out, shared, samples, _speed(result, opened, "clips"))
     elif exported.model is not None:
         if frames is not None:
             raise UsageError("A model was fitted on photos: leave out --frames, or --model.")
@@ -165,6 +174,22 @@ def _clouds(
         samples, named, with_clouds(tower, opened.run), opened.run, top=wanted.top, threshold=wanted.threshold,
         method=_system(method, 0, None),
     )  # fmt: skip
+
+
+def _clip_frames(model: Path) -> int | None:
+    """Return the frames a clip that a model of clips looks at; None where it is none."""
+    if not (model / "fitted.json").is_file():
+        return None
+    from diptych.tasks.clip_model import clip_model
+
+    return clip_model(model)
+
+
+def _clips(clips: Samples[Any], model: Path, wanted: Wanted, opened: options.Opened) -> Classified:
+    """Say what each clip shows, by a model of clips."""
+    from diptych.tasks.clip_model import classify_clips
+
+    return classify_clips(clips, model, opened.backbone(), opened.run, top=wanted.top, threshold=wanted.threshold)
 
 
 def _exported(samples: Samples[Any], exported: ModelOptions, wanted: Wanted, opened: options.Opened) -> Classified:

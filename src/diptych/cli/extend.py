@@ -32,6 +32,13 @@ def extend(
     template: Annotated[
         str, options.option("--template", help="One prompt with {}: what is said of a clip or cloud of a class.")
     ] = "a photo of a {}.",
+    method: Annotated[
+        str,
+        options.option(
+            "--method",
+            help="vifi-clip (tunes the backbone; the order of frames has no effect) or ila (sees their order).",
+        ),
+    ] = "vifi-clip",
     tunes: Annotated[
         str, options.option("--tunes", help="full (both towers) or heads (what stands behind their pooling; quick).")
     ] = "heads",
@@ -72,6 +79,10 @@ def extend(
         raise UsageError(f"--label is for light curves, and {clips} holds none: leave it out.")
     if tunes not in ("full", "heads"):
         raise UsageError(f"--tunes takes full or heads, not {tunes!r}: prompts are for the library only.")
+    if method not in ("vifi-clip", "ila"):
+        raise UsageError(f"--method takes vifi-clip or ila, not {method!r}.")
+    if method == "ila" and frames < 2:
+        raise UsageError("ila sees neighbouring frames: give --frames 2 or more.")
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty: give another --out, nothing is overwritten.")
 
@@ -80,21 +91,25 @@ def extend(
     from diptych.tasks.extend import extend as fit
     from diptych.tasks.extend import tuner
 
-    method = tuner(tunes, frames, epochs)
+    learner = tuner(tunes, frames, epochs, method)
+    if method == "ila" and out.exists():
+        out.rmdir()  # it is empty; the folder is written whole
     with shared.open(seed=seed) as opened:
         data = open_data(clips, opened.keys, need="clips", frames=frames)
         if names is None and not data.classes:
             raise UsageError(f"{clips} has no class folders, so there is nothing to learn: {_LAYOUT}.")
         class_names = options.class_names(names, data.classes)
         run, tower = opened.run, opened.backbone()
-        result = fit(data, ClassNames(class_names, (template,)), tower, method, run, frames=frames, out=out)
+        result = fit(data, ClassNames(class_names, (template,)), tower, learner, run, frames=frames, out=out)
     if shared.json:
         show_json(result.as_dict())
     else:
-        show(f"{result.clips} clips of {len(class_names)} classes, {tunes} tuned in {result.seconds:.0f} s")
+        what = "alignment trained" if method == "ila" else f"{tunes} tuned"
+        show(f"{result.clips} clips of {len(class_names)} classes, {what} in {result.seconds:.0f} s")
         for name, right in result.right.items():
             show(f"{name:<10}  {right} of {result.tested} {result.held} clips right")
-        show(f"Name what clips show with: diptych classify CLIPS --frames {frames} --backbone local:{out}")
+        kept = f"--model {out}" if method == "ila" else f"--backbone local:{out}"
+        show(f"Name what clips show with: diptych classify CLIPS --frames {frames} {kept}")
     finish(result.failed)
 
 

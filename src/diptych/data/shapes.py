@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -92,6 +92,32 @@ class ShapePictures:
     def key(self, index: int, /) -> str:
         """Return the hash of the picture."""
         return _picture_key(self[index])
+
+    def name(self, index: int, /) -> str:
+        """Return the name of the shape."""
+        return self.shapes.name(index)
+
+
+@dataclass(frozen=True)
+class WithoutPictures:
+    """Shapes without their pictures, whose keys do not depend on these.
+
+    Args:
+        shapes: N shapes.
+    """
+
+    shapes: Samples[Shape]
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index: int, /) -> Shape:
+        return replace(self.shapes[index], picture=None)
+
+    def key(self, index: int, /) -> str:
+        """Return the hash of points and camera."""
+        shape = self.shapes[index]
+        return hashlib.sha256(f"{array_key(shape.points)}/{shape.camera}".encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
         """Return the name of the shape."""

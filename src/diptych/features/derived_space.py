@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from diptych.core.backbone import Backbone, Encoder, Tower
+from diptych.core.data import Samples
 from diptych.core.errors import MissingHook
+from diptych.core.run import Run
 from diptych.core.spec import Spec
 
 
@@ -70,3 +73,14 @@ class DerivedSpace(Backbone):
                 f"the tower of its base."
             )
         return self.base.tower(modality)
+
+
+class ConditionedSpace(DerivedSpace):
+    """A space whose texts may depend on the sample: the place of systems that no two vectors describe.
+
+    ``encoders`` give the embeddings without that, for indexes; whoever compares samples with texts asks ``cosines``.
+    """
+
+    @abstractmethod
+    def cosines(self, items: Samples[Any], texts: Sequence[str], run: Run) -> Tensor:
+        """Return the (N, K) cosines of samples with texts, each conditioned on the sample."""

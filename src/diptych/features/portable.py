@@ -42,6 +42,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
     {
         "Calibrated": "diptych.tasks.model",
         "Calibration": "diptych.tasks.calibrate",
+        "ClipClassifier": "diptych.tasks.clip_model",
         "CloudClassifier": "diptych.tasks.clouds",
         "ConvInverter": "diptych.backbones.generators.inverter",
         "ClassNames": "diptych.core.data",

@@ -19,11 +19,15 @@ from diptych.core.method import Extender
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.features.clips import ClipSpace
+from diptych.features.derived_space import ConditionedSpace, DerivedSpace
 from diptych.features.embed import embed_readable
+from diptych.features.portable import save as keep
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.methods.extend.frame_mean import FrameMean
+from diptych.methods.extend.ila import ILA, ILASpace
 from diptych.methods.extend.vifi_clip import ViFiCLIP
 from diptych.tasks.classify import with_store
+from diptych.tasks.clip_model import ClipClassifier
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def extend(
         method: fitted with one text a clip.
         run: seed, device, cache.
         frames: T of the untrained baseline.
-        out: new folder for the tuned weights, which ``load`` reads; None keeps none.
+        out: new folder for the tuned weights, which ``load`` reads, or for the parts of ILA, which ``classify_clips``
+            reads; None keeps none.
 
     Raises:
         UsageError: several templates, or prompts are to be kept, which no format of weights holds.
@@ -110,7 +115,7 @@ def extend(
         start = time.perf_counter()
         space = method.fit(Kit({"main": backbone}), evidence, stored)
         seconds = time.perf_counter() - start
-        assert isinstance(space, ClipSpace)
+        assert isinstance(space, DerivedSpace)
         held = next((s for s in ("test", "val") if s in data.splits), "")
         right, tested = {}, 0
         if held:
@@ -121,25 +126,30 @@ def extend(
                 (method.card.slug, space),
             ):
                 right[name] = int(hits(other, table, classes, stored).sum())
-    if out is not None:
+    if out is not None and isinstance(space, ILASpace) and isinstance(method, ILA):
+        keep(ClipClassifier.of(space, method, classes), out)
+    elif out is not None:
         save(space.base, out)
     return Extended(space, method.card.slug, len(train), classes, held, right, tested, failed, seconds, out)
 
 
-def tuner(tunes: str, frames: int, epochs: int) -> Extender:
-    """Return what tunes a backbone on clips.
+def tuner(tunes: str, frames: int, epochs: int, method: str = "vifi-clip") -> Extender:
+    """Return what learns from clips.
 
     Args:
-        tunes: "full" or "heads".
+        tunes: "full" or "heads", of vifi-clip.
         frames: pictures looked at in each clip.
         epochs: passes over the clips.
+        method: "vifi-clip" or "ila".
 
     Raises:
         MissingExtra: what training needs is not installed.
     """
-    method = ViFiCLIP(tunes="full" if tunes == "full" else "heads", frames=frames, epochs=epochs)
-    method.check_extras()
-    return method
+    chosen: Extender = ViFiCLIP(tunes="full" if tunes == "full" else "heads", frames=frames, epochs=epochs)
+    if method == "ila":
+        chosen = ILA(frames=frames, epochs=epochs, sampling="middle", batch=32)
+    chosen.check_extras()
+    return chosen
 
 
 def with_clips(backbone: Backbone, frames: int | None, run: Run) -> Backbone:
@@ -155,6 +165,9 @@ def told(train: Table[Any], classes: ClassNames) -> Evidence[Any]:
 
 def hits(space: Backbone, table: Table[Any], classes: ClassNames, run: Run) -> NDArray[np.bool_]:
     """Return (N,) whether a space of clips names each clip rightly, from class names alone."""
+    if isinstance(space, ConditionedSpace):
+        texts = [row[0] for row in classes.prompts()]
+        return np.asarray(space.cosines(table.items, texts, run).argmax(1).numpy() == table.labels())
     fitted = ZeroShot().fit(Kit({"main": space}), classes, Evidence(), run)
     return np.asarray(fitted.scores(table.items, run).predicted().numpy() == table.labels())
 

@@ -23,6 +23,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import refuse_one_class
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.features.clips import ClipEncoder, PooledFrames, image_head
+from diptych.features.derived_space import ConditionedSpace
 from diptych.features.embed import embed
 from diptych.tasks.extend import readable, told
 
@@ -178,6 +179,9 @@ class ExtendBench:
         """
         if space is None:
             return np.full(len(test.items), 1 / len(test.texts))
+        if isinstance(space, ConditionedSpace):
+            nearest = space.cosines(test.items, test.texts, run).argmax(1).numpy()
+            return np.asarray(nearest == test.answers, dtype=np.float64)
         v = self._reprojected(space, test.items, run) if heads else embed(space.image, test.items, run)
         w = normalize(embed(space.text, Texts(test.texts), run), dim=-1)
         return np.asarray((normalize(v, dim=-1) @ w.T).argmax(1).numpy() == test.answers, dtype=np.float64)

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from diptych.evaluation.arms import CHANCE, Arm
+from diptych.evaluation.proofs.directions import FRAMES as FOUR
+from diptych.evaluation.proofs.directions import WithoutAlignment, open_directions, shuffled_frames
 from diptych.evaluation.proofs.moving_clips import (
     FRAMES,
     NEW_CLASSES,
@@ -23,6 +26,7 @@ from diptych.evaluation.proofs.stars import SHOTS as STARS
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.extend.clip2point import CLIP2Point
 from diptych.methods.extend.frame_mean import FrameMean
+from diptych.methods.extend.ila import ILA
 from diptych.methods.extend.vifi_clip import ViFiCLIP
 
 _HEADS, _MEAN = ViFiCLIP(tunes="heads", frames=FRAMES), FrameMean(FRAMES)
@@ -32,6 +36,11 @@ _ONE_HEAD = {
 _POINTS = CLIP2Point(tunes="heads", hidden=128, adapter_epochs=40)  # lite is 2664 wide: small adapters, few epochs
 _RAW = "CLIP on depth images"
 _DEPTH = Arm(_POINTS, spoil=without_pairs)
+_DIRECTED: Mapping[str, Any] = {
+    "frames": FOUR, "blocks": 1, "hidden": 64, "sampling": "middle", "rate": 2e-3, "epochs": 16, "batch": 32,
+}  # fmt: skip
+"""The last of the four blocks of ``tiny``, on tokens that are stored before it."""
+_ILA, _ALONE = ILA(**_DIRECTED), WithoutAlignment(**_DIRECTED)
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "frame-mean": Trial(
@@ -58,6 +67,13 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "new classes: text head alone": Claim("text head", SHOTS, base=_ONE_HEAD["text"], part=NEW_CLASSES),
             },
             bench=partial(open_clips, counted=(_HEADS, _MEAN)),
+        ),
+        "ila": Trial(
+            (Claim(CHANCE), Claim("integration alone", base=Arm(_ALONE))),
+            {"shuffled frames": shuffled_frames},
+            own=Arm(_ILA),
+            beside={"integration alone": Claim(CHANCE, own=Arm(_ALONE))},
+            bench=open_directions,
         ),
         "clip2point": Trial(
             (

@@ -42,7 +42,7 @@ from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.core.train import Row
 from diptych.data.evidence import texts_of
-from diptych.data.shapes import Camera, Shape, ShapePictures
+from diptych.data.shapes import Camera, Shape, ShapePictures, WithoutPictures
 from diptych.features.clips import each_frame, image_head
 from diptych.features.depth_views import RADIUS, SIX, CloudEncoder, EachView, pooled_views
 from diptych.features.derived_space import DerivedSpace
@@ -221,7 +221,8 @@ class CLIP2Point(Extender):
                 clouds, pool, blank.shape[1], f"pooled {self.jitter}",
                 lambda shape: [(shape.camera, d) for d in distances], DRAWS,
             )  # fmt: skip
-            items = Vectors(embed(draws, shapes, run).unflatten(1, (DRAWS, -1)), shapes)  # type: ignore[no-untyped-call]
+            bare = WithoutPictures(shapes)
+            items = Vectors(embed(draws, bare, run).unflatten(1, (DRAWS, -1)), bare)  # type: ignore[no-untyped-call]
 
         def views(row: Row, g: torch.Generator) -> Mapping[str, Any]:
             if self.tunes == "heads":

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize, one_hot
+from torch.nn.functional import cross_entropy, normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
@@ -47,6 +47,7 @@ from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, 
 from diptych.features.embed import embed
 from diptych.features.reach import reached
 from diptych.features.vectors import Vectors
+from diptych.nn.mixed_clips import mixed, soft_targets
 from diptych.nn.prompts.both_towers import PromptedImage, PromptedText, Prompts
 from diptych.nn.prompts.soft import frozen
 from diptych.train.parameters import train_parameters
@@ -62,34 +63,6 @@ Tunes = Literal["full", "prompts", "heads"]
 """What is trained: both towers, prompts, or the layers after the pooling of each tower."""
 RATES: Mapping[Tunes, float] = {"full": 2e-6, "prompts": 8e-3, "heads": 1e-3}
 """Learning rates: the authors' for few shots, and ours for heads."""
-
-
-def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Return the (B, K) targets of (B,) labels: 1 - e + e / K for the label, else e / K, e the smoothing."""
-    return one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
-
-
-def mixed(x: Tensor, q: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return clips and targets mixed with those of the reversed batch, by Mixup or CutMix with equal probability.
-
-    Args:
-        x: (B, T, 3, S, S) pixels.
-        q: (B, K) targets.
-        rng: draws the kind, the share and the box, once for the batch.
-
-    Source: Mixup: Zhang et al. 2018, alpha 0.8. CutMix: Yun et al. 2019, alpha 1.0; its box is clipped to the picture
-        and its share follows from the clipped box.
-    """
-    if rng.random() < 0.5:
-        share = rng.beta(0.8, 0.8)
-        return x * share + x.flip(0) * (1 - share), q * share + q.flip(0) * (1 - share)
-    size, centre, share = np.array(x.shape[-2:]), rng.random(2), rng.beta(1.0, 1.0)
-    half = size * math.sqrt(1 - share) / 2
-    (top, left), (low, right) = (np.clip(centre * size + s * half, 0, size).astype(int) for s in (-1, 1))
-    pasted = x.clone()
-    pasted[..., top:low, left:right] = x.flip(0)[..., top:low, left:right]
-    share = 1 - (low - top) * (right - left) / size.prod()
-    return pasted, q * share + q.flip(0) * (1 - share)
 
 
 class ClipTrainee(Trainee):

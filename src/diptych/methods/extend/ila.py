@@ -1,0 +1,300 @@
+"""ILA lets the blocks of a CLIP see neighbouring frames, aligned by one point a frame, without attention over time.
+
+    h_i    <- h_i + align_i(h_i)                      before block i, tokens of all frames; see ``nn.aligned_frames``
+    f_t    = project(pooled(h of frame t)),  v = mean over t of integration(f_1 .. f_T)
+    w_k    = text(t_k) + alpha prompts(text(t_k), mean over t of the patch tokens)
+    loss   = - sum over k of q_k log softmax_k( s cos(v, w_k) )  +  sum over i of gap_i,      mean over clips
+
+f: (T, D) embeddings of the frames;  v: (D,) embedding of the clip
+w: (K, D) embeddings of the K texts, conditioned on the clip;  alpha: learnt, 0.1 at the start
+q: (K,) targets, smoothed and mixed labels;  s: scale of the backbone
+gap: 1 - cosine between the masked maps of neighbours, so that the masks settle on what both frames show
+
+The tower is frozen. At the start it gives the frame-wise tokens of the backbone, since the last maps of align are 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from diptych.core.backbone import Backbone, State
+from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.data import Column, Evidence, Samples, Table, Texts
+from diptych.core.kit import Kit
+from diptych.core.method import Extender
+from diptych.core.ranges import at_least, between, check, one_of, wrong
+from diptych.core.run import Run
+from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.data.evidence import texts_of
+from diptych.features.clips import ClipEncoder, drawn
+from diptych.features.derived_space import ConditionedSpace
+from diptych.features.embed import embed
+from diptych.features.vectors import Vectors
+from diptych.nn.aligned_clips import ILAEncoder, ILANet, Seen, StartTokens, cosines
+from diptych.nn.aligned_frames import STEP
+from diptych.nn.mixed_clips import mixed, soft_targets
+from diptych.nn.prompts.soft import frozen
+from diptych.train.parameters import train_parameters
+from diptych.train.schedule import Fit, Schedule
+
+HALVING = 30
+"""Epoch from which the shift of the points halves in every epoch."""
+
+
+def shift_of(epoch: int) -> float:
+    """Return the shift of the nine points of a mask in an epoch of the training, from 0.
+
+    Example:
+        >>> [shift_of(epoch) for epoch in (0, 29, 30, 31)]
+        [0.2, 0.2, 0.1, 0.05]
+    """
+    return STEP * 0.5 ** max(0, epoch - HALVING + 1)
+
+
+class ILATrainee(Trainee):
+    """Trains the parts of a net on clips and the texts of their classes.
+
+    Args:
+        net: trained parts.
+        names: of the trained parameters.
+        view: from a row's item to pixels, or to stored tokens.
+        state: from a batch of these to the state before the first block that sees neighbours.
+        texts: (K, D) embeddings of the texts, not normalised.
+        scale: s.
+        smoothing: of the labels, in [0, 1).
+        mix: whether the inputs are pixels that are mixed.
+    """
+
+    def __init__(
+        self,
+        net: ILANet,
+        names: Sequence[str],
+        view: Any,
+        state: Any,
+        texts: Tensor,
+        scale: Tensor,
+        smoothing: float,
+        mix: bool,
+    ) -> None:
+        self.net, self.names, self.view, self.state = net, names, view, state
+        self.texts, self.scale, self.smoothing, self.mix = texts, scale, smoothing, mix
+
+    def module(self) -> nn.Module:
+        """Return the net."""
+        return self.net
+
+    def groups(self) -> list[ParamGroup]:
+        """Return the groups of alignment, and of what follows the tower, whose rate is 0.8 of it."""
+        after = tuple(n for n in self.names if not n.startswith("align"))
+        align = tuple(n for n in self.names if n.startswith("align"))
+        return [g for g in (ParamGroup(align), ParamGroup(after, 0.8, 0.3)) if g.names]
+
+    def views(self, row: Row, g: Generator) -> Mapping[str, Any]:
+        """Return a view of the clip as "x", and its label as "y"."""
+        return {"x": self.view(row.item, g), "y": int(row.columns["label"])}
+
+    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the cross-entropy with soft targets as "classes", and the sum of the gaps as "gaps"."""
+        x, q = batch["x"], soft_targets(batch["y"], len(self.texts), self.smoothing).to(batch["x"])
+        if self.mix:
+            x, q = mixed(x, q, np.random.default_rng(int(torch.randint(2**62, (), generator=clock.generator))))
+        seen: Seen = self.net(self.state(x), shift_of(clock.epoch))
+        logits = self.scale.to(x) * cosines(self.net, seen, self.texts.to(x))
+        return {"classes": cross_entropy(logits, q), "gaps": torch.stack(seen.gaps).sum()}
+
+
+class ILASpace(ConditionedSpace):
+    """The space of a backbone with clips, whose texts are conditioned on the clip where ``cosines`` is asked.
+
+    Args:
+        base: the frozen backbone.
+        net: trained, in eval mode.
+        frames: T.
+    """
+
+    def __init__(self, base: Backbone, net: ILANet, frames: int) -> None:
+        learnt = b"".join(t.detach().cpu().numpy().tobytes() for t in net.state_dict().values())
+        digest = hashlib.sha256(f"{base.image.fingerprint}/{frames}/{net.first}".encode() + learnt).hexdigest()[:16]
+        self.encoder = ILAEncoder(ClipEncoder(base.image, frames), net, digest)
+        parts = nn.ModuleDict({"base": base.module(), "ila": net}).eval()
+        super().__init__(base, self.encoder, suffix=f"ila-{digest[:6]}-frames{frames}", module=parts)
+
+    def cosines(self, items: Samples[Any], texts: Sequence[str], run: Run) -> Tensor:
+        """Return the (N, K) cosines of clips with texts, conditioned on the clips."""
+        net, device = self.encoder.net, next(self.encoder.net.parameters()).device
+        with torch.no_grad():
+            blank = torch.zeros(1, net.frames, 3, *(2 * [self.encoder.size or 224]), device=device)
+            count = net(net.start(blank)).tokens.numel()
+        both = replace(self.encoder, tokens=count, fingerprint=f"{self.encoder.fingerprint}-tokens")
+        w = embed(self.text, Texts(tuple(texts)), run).to(device)
+        rows = []
+        with torch.no_grad():
+            for part in embed(both, items, run).to(device).split(64):
+                clip, tokens = part[:, : self.encoder.dim], part[:, self.encoder.dim :]
+                seen = Seen(clip, tokens.unflatten(1, (-1, net.tower.width)), (), ())  # type: ignore[no-untyped-call]
+                rows.append(cosines(net, seen, w).cpu())
+        return torch.cat(rows)
+
+
+@dataclass(frozen=True)
+class ILA(Extender):
+    """Train alignment, integration and prompts on clips that have one text each, round a frozen tower.
+
+    Use it where the order of the frames matters, as a mean over the frames has no order.
+
+    Args:
+        frames: T, >= 2; 8.
+        blocks: last blocks of the image tower that see neighbours, >= 1; None (default): all, as in the paper.
+        hidden: channels of the maps of a pair, a multiple of 16; 256.
+        sampling: "drawn" (default): random frames, crops, mirrors and colours, as ViFi-CLIP. "middle" (ours): the
+            frames of the test, whose tokens before the first aligned block are computed once; nothing is mirrored or
+            mixed.
+        rate: highest learning rate, >= 0; 5e-4 (that of the authors' "message" layers).
+        epochs: passes over the clips, >= 1; 50.
+        batch: clips a step, >= 2; 256. Fewer clips make one batch.
+        smoothing: of the labels, in [0, 1); 0.1.
+        mix: Mixup or CutMix in every step (default), where ``sampling`` is "drawn".
+
+    Raises:
+        UsageError: a number is out of its range.
+
+    Source: Tu et al. 2023, section 3, and the authors' code for Kinetics.
+
+    Example:
+        Before training, alignment adds nothing to the tokens of 2 clips of 4 frames:
+
+        >>> align = AlignedFrames(width=32, hidden=16).eval()
+        >>> more, gaps, points = align(torch.randn(8, 17, 32), frames=4, grid=(4, 4), prefix=1)
+        >>> float(more.abs().max()), points.shape, float(points.abs().max())
+        (0.0, torch.Size([2, 3, 2, 2]), 0.0)
+        >>> sum(p.numel() for p in AlignedFrames(width=768).parameters())  # the paper's 3.37 M a block
+        3366724
+    """
+
+    frames: int = 8
+    blocks: int | None = None
+    hidden: int = 256
+    sampling: Literal["drawn", "middle"] = "drawn"
+    rate: float = 5e-4
+    epochs: int = 50
+    batch: int = 256
+    smoothing: float = 0.1
+    mix: bool = True
+
+    card: ClassVar[Card] = Card(
+        slug="ila",
+        name="ILA",
+        title="Implicit Temporal Modeling with Learnable Alignment for Video Recognition",
+        url="https://arxiv.org/abs/2304.10465",
+        year=2023,
+        verb="extend",
+        claim="Aligning neighbouring frames by one predicted point each is enough for a CLIP to see time: no attention "
+        "over time is needed.",
+        needs=Needs(hooks=("image", "text", "tower:image"), extras=("train",), evidence=("train",)),
+        trains="alignment before the blocks, integration over frames, prompts of the texts",
+        headlines=(
+            Headline("Kinetics-400, 8 frames", "CLIP ViT-B/16", "top-1", 84.0, "", "arXiv 2304.10465"),
+            Headline("Something-Something v2, 8 frames", "CLIP ViT-B/16", "top-1", 65.0, "", "arXiv 2304.10465"),
+        ),
+        reference=Reference("https://github.com/Francis-Rings/ILA", "", "none found"),
+        differs=(
+            "As in the authors' code, the aligned maps are added to the tokens; the paper pools them to one more token "
+            "of the attention.",
+            "As in the authors' code, the tower is frozen; the paper speaks of tuning it.",
+            "The prompts of the texts are trained; in the authors' code they are in no group of the optimiser, and "
+            "keep their random start.",
+            "BatchNorm has its running statistics at test; the authors' code switches to those of the batch after the "
+            "first one, where texts are cached.",
+            "Two rates, of alignment and of what follows the tower, instead of three; texts are whole prompts.",
+            "The head of Something-Something v2, which has no texts, is left out, and so is its other interactive "
+            "block.",
+            "A clip has one view at test, the middles of its segments; the authors sum 4 x 3 views.",
+        ),
+        proof=ProofPlan(
+            claim="Alignment tells in which of four directions a photographed thing moves, better than chance and than "
+            "integration over the frames alone.",
+            control="Learnt on clips whose frames are shuffled it does not.",
+            datasets=("tuxpaint_stamps",),
+            minutes=6,
+        ),
+        licence_note="The authors' repository has no licence file; no code was taken from it.",
+    )
+
+    def __post_init__(self) -> None:
+        check(self, at_least(2), "frames", "batch")
+        check(self, at_least(1), "blocks", "epochs")
+        check(self, one_of("drawn", "middle"), "sampling")
+        check(self, at_least(0), "rate")
+        check(self, between(0, 1, "[)"), "smoothing")
+        if self.hidden < 16 or self.hidden % 16:
+            raise wrong(self, "hidden", "a multiple of 16")
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ILASpace:
+        """Train on ``evidence.train``; the kit's backbone is not changed.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingHook: the backbone has no image tower.
+            MissingEvidence: ``evidence.train`` is missing.
+            MissingExtra: accelerate is not installed.
+            DataError: a clip has no text, or several.
+        """
+        backbone = kit.need(Backbone)
+        with run.seeded("ila"):
+            net = ILANet(backbone, self.frames, self.blocks, self.hidden)
+        table, texts, labels = texts_of(evidence.train)
+        w = embed(backbone.text, Texts(texts), run)
+        clips = ClipEncoder(backbone.image, self.frames)
+        items: Samples[Any] = table.items
+        device = next(backbone.module().parameters()).device
+        net.to(device)
+
+        def view(clip: Any, g: Generator) -> Tensor:
+            return clips.inputs([tuple(drawn(clip, self.frames, clips.size or 224, g))])[0]
+
+        def state(x: Tensor) -> State:
+            with torch.no_grad():
+                return net.start(x)
+
+        if self.sampling == "middle":
+            items, state = self._stored(net, clips, items, run)
+            view = lambda tokens, g: tokens  # noqa: E731
+        scale = backbone.scale()[0].detach()
+        mix = self.mix and self.sampling == "drawn"
+        trainee = ILATrainee(net, self.trained(net), view, state, w, scale, self.smoothing, mix)
+        batch = min(self.batch, len(table))
+        settings = Fit(
+            self.rate, batch, self.epochs, decay=1e-2, eps=1e-8,
+            schedule=Schedule(warmup=min(5, self.epochs // 2) * (len(table) // batch), floor=0.01),
+        )  # fmt: skip
+        with frozen(backbone.module()):
+            train_parameters(trainee, Table(items, {"label": Column("label", labels)}), settings, run, ())
+        net.eval().requires_grad_(False)
+        return ILASpace(backbone, net, self.frames)
+
+    def trained(self, net: ILANet) -> tuple[str, ...]:
+        """Return the names of the trained parameters: all."""
+        return tuple(name for name, _ in net.named_parameters())
+
+    def _stored(self, net: ILANet, clips: ClipEncoder, items: Samples[Any], run: Run) -> tuple[Vectors, Any]:
+        """Return the tokens of each clip before the first aligned block, and the function to their state."""
+        device = next(net.parameters()).device
+        side = clips.size or 224
+        with torch.no_grad():
+            blank = net.start(torch.zeros(1, 1, 3, side, side, device=device))
+        tokens = embed(StartTokens(clips, net, blank.h.shape[1] * net.tower.width * self.frames), items, run)
+
+        def state(x: Tensor) -> State:
+            h = x.flatten(0, 1)
+            pool = None if blank.pool is None else blank.pool.expand(len(h), -1)
+            return replace(blank, h=h, pool=pool)
+
+        return Vectors(tokens.unflatten(1, (self.frames, -1, net.tower.width)), items), state  # type: ignore[no-untyped-call]

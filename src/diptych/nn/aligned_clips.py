@@ -1,0 +1,158 @@
+"""The net of ILA round a frozen image tower, and what it gives for clips."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone, Inputs, Stage, State
+from diptych.features.clips import ClipEncoder
+from diptych.nn.aligned_frames import AlignedFrames, ClipPrompts, Integration
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a clip encoder gives.
+
+    Args:
+        clip: (B, D) embeddings of the clips, not normalised.
+        tokens: (B, P, C) patch tokens after the last block, mean over the frames.
+        gaps: of the blocks, scalars.
+        points: (B, T - 1, 2, 2) points x, y of each block, in the first and the second frame of each pair.
+    """
+
+    clip: Tensor
+    tokens: Tensor
+    gaps: tuple[Tensor, ...]
+    points: tuple[Tensor, ...]
+
+
+class ILANet(nn.Module):
+    """The trained parts, round the frozen image tower of a backbone.
+
+    Args:
+        backbone: with an image tower.
+        frames: T.
+        blocks: last blocks of the tower that see neighbours; None: all.
+        hidden: channels of the maps of a pair.
+
+    Raises:
+        MissingHook: the backbone has no image tower.
+    """
+
+    def __init__(self, backbone: Backbone, frames: int, blocks: int | None, hidden: int) -> None:
+        super().__init__()
+        self.tower, self.frames = backbone.tower("image"), frames
+        width, dim = self.tower.width, backbone.image.dim
+        self.first = max(0, self.tower.depth - (blocks or self.tower.depth))
+        self.align = nn.ModuleList(AlignedFrames(width, hidden) for _ in range(self.first, self.tower.depth))
+        self.integration = Integration(dim, frames)
+        self.prompts = ClipPrompts(width, dim)
+
+    def start(self, x: Tensor) -> State:
+        """Return the state before the first block that sees neighbours, of (B, T, 3, S, S) pixels."""
+        return self.tower.blocks(self.tower.start(x.flatten(0, 1)), 0, self.first)
+
+    def forward(self, s: State, shift: float | None = None) -> Seen:
+        """Return what is seen from a state of B T frames; ``shift``: see ``soft_mask``."""
+        gaps, points = [], []
+
+        def edit(stage: Stage, i: int, s: State) -> State:
+            if stage != "before" or i < self.first:
+                return s
+            assert s.grid is not None
+            more, apart, where = self.align[i - self.first](s.h, self.frames, s.grid, s.prefix, shift)
+            gaps.append(apart)
+            points.append(where)
+            return replace(s, h=s.h + more)
+
+        s = self.tower.blocks(s, self.first, edit=edit)
+        each = self.tower.project(self.tower.pooled(s)).float().unflatten(0, (-1, self.frames))  # type: ignore[no-untyped-call]
+        tokens = s.h[:, s.prefix :].unflatten(0, (-1, self.frames)).mean(1)  # type: ignore[no-untyped-call]
+        return Seen(self.integration(each), tokens, tuple(gaps), tuple(points))
+
+
+def cosines(net: ILANet, seen: Seen, texts: Tensor) -> Tensor:
+    """Return the (B, K) cosines of clips with (K, D) texts, conditioned on the clips."""
+    w = normalize(net.prompts(texts, seen.tokens), dim=-1)
+    return (normalize(seen.clip, dim=-1)[:, None] * w).sum(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class ILAEncoder:
+    """Encodes clips by the net: their embeddings, or these and the patch tokens, flattened.
+
+    Args:
+        clips: makes the pixels.
+        net: in eval mode.
+        fingerprint: of the backbone and the net.
+        tokens: number of values of the patch tokens; 0 leaves them out.
+    """
+
+    clips: ClipEncoder
+    net: ILANet
+    fingerprint: str
+    tokens: int = 0
+    modality: str = "clip"
+
+    @property
+    def dim(self) -> int:
+        """Joint width D, and that of the tokens."""
+        return self.clips.dim + self.tokens
+
+    @property
+    def size(self) -> int | None:
+        """Side of a frame in pixels."""
+        return self.clips.size
+
+    def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
+        """Return the (B, T, 3, S, S) pixels of B clips."""
+        return self.clips.inputs(items, size)
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, D) embeddings, not normalised, of (B, T, 3, S, S) pixels."""
+        assert isinstance(x, Tensor)
+        seen: Seen = self.net(self.net.start(x.to(next(self.net.parameters()).device)))
+        return torch.cat([seen.clip, seen.tokens.flatten(1).float()], 1) if self.tokens else seen.clip
+
+
+@dataclass(frozen=True, eq=False)
+class StartTokens:
+    """Encodes clips as their tokens before the first aligned block, flattened.
+
+    Args:
+        clips: makes the pixels.
+        net: with the frozen tower.
+        dim: number of values.
+    """
+
+    clips: ClipEncoder
+    net: ILANet
+    dim: int
+    modality: str = "clip"
+
+    @property
+    def size(self) -> int | None:
+        """Side of a frame in pixels."""
+        return self.clips.size
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the clips' encoder and the block."""
+        return hashlib.sha256(f"{self.clips.fingerprint}/before block {self.net.first}".encode()).hexdigest()[:16]
+
+    def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
+        """Return (B, T, 3, S, S) pixels."""
+        return self.clips.inputs(items, size)
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, T L C) tokens."""
+        assert isinstance(x, Tensor)
+        h = self.net.start(x.to(next(self.net.parameters()).device)).h
+        return h.float().reshape(len(x), -1)
