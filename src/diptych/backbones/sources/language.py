@@ -34,7 +34,8 @@ def save_language(space: LanguageSpace, folder: Path, save: Callable[[Backbone, 
     """
     from safetensors.torch import save_file
 
-    language, network = space.language, space.language.network
+    language = space.language
+    network: Any = language.network
     if language.tokenizer is None or not hasattr(network, "save_pretrained"):
         raise UsageError("This language model is not one of transformers and has no format on disk: give one that is.")
     save(space.base, folder / IMAGE)
