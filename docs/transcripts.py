@@ -70,6 +70,7 @@ def write_inputs(folder: Path) -> None:
     for table, lines in tables.items():
         (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_scenes(folder)
+    write_language_model(folder)
     write_edits(folder)
     write_clips(folder / "clips")
     write_checkout(folder / "checkout")
@@ -90,6 +91,43 @@ def write_scenes(folder: Path) -> None:
         split = "train" if number < 60 else "test"
         rows.append(f'scenes/{number}.png,{split},{made.captions["short"]},"{made.captions["long"]}"')
     (folder / "scenes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_language_model(folder: Path) -> None:
+    """Write a language model with random weights that knows the words of scenes.csv, and described.csv with two captions a row."""
+    import csv
+
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with (folder / "scenes.csv").open(encoding="utf-8") as file:
+        scenes = list(csv.DictReader(file))
+    with (folder / "described.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = ([row["path"], row["split"], row["caption"], row["synthetic"]] for row in scenes)
+        csv.writer(file).writerows([["path", "split", "caption_short", "caption_long"], *rows])
+    texts = " ".join(row[name] for row in scenes for name in ("caption", "synthetic"))
+    words = {"<pad>": 0, "</s>": 1, "<unk>": 2} | {
+        w: i for i, w in enumerate(sorted(set(re.findall(r"\w+|[^\w\s]", texts))), 3)
+    }
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    fast.save_pretrained(folder / "reader")
+    sizes = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+    }
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(words), max_position_embeddings=256, pad_token_id=0, bos_token_id=1, eos_token_id=1, **sizes
+    )
+    LlamaForCausalLM(config).save_pretrained(folder / "reader")
 
 
 def write_edits(folder: Path) -> None:

@@ -155,7 +155,7 @@ def _from_pretrained(folder: Path, gguf_file: str | None = None) -> tuple[nn.Mod
 
     form = {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
     try:
-        with _quiet():
+        with quiet():
             model = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, **form
             )
@@ -168,8 +168,8 @@ def _from_pretrained(folder: Path, gguf_file: str | None = None) -> tuple[nn.Mod
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide transformers' bars while loading, and leave its logging as it was."""
+def quiet() -> Iterator[None]:
+    """Hide transformers' bars while it loads or writes, and leave its logging as it was."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

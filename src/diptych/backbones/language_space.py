@@ -105,16 +105,29 @@ class LanguageSpace(Backbone):
         language: the language model.
         adaptor: in eval mode from here on.
         known: vectors that were computed before; None: none.
+        name: of the space; "": that of the base, and that there is a language model.
     """
 
     def __init__(
-        self, base: Backbone, language: LanguageText, adaptor: nn.Module, known: dict[str, Tensor] | None = None
+        self,
+        base: Backbone,
+        language: LanguageText,
+        adaptor: nn.Module,
+        known: dict[str, Tensor] | None = None,
+        name: str = "",
     ) -> None:
+        self.name = name
         self.base, self.language, self.adaptor = base, language, adaptor.eval()
         self.known: dict[str, Tensor] = {} if known is None else known
         text = AdaptedText(language, self.adaptor, base.spec.dim, self.known)
         self._encoders: dict[str, Encoder[Any]] = {"image": base.image, "text": text}
         self._module = nn.ModuleDict({"base": base.module(), "adaptor": self.adaptor}).eval()
+
+    @property
+    def whole(self) -> LanguageSpace:
+        """This space, with the whole backbone where its base is heads alone."""
+        whole = getattr(self.base, "whole", None)
+        return self if whole is None else LanguageSpace(whole, self.language, self.adaptor, self.known)
 
     @property
     def encoders(self) -> Mapping[str, Encoder[Any]]:
@@ -129,7 +142,7 @@ class LanguageSpace(Backbone):
     @property
     def spec(self) -> Spec:
         """The specification of the base, with another name and the language model's context."""
-        name = f"{self.base.spec.name} with a language model"
+        name = self.name or f"{self.base.spec.name} with a language model"
         return replace(self.base.spec, name=name, context=self.language.limit, pooling="mean")
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:

@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Inputs
+from diptych.core.backbone import Inputs, Space
 from diptych.core.errors import MissingHook
 
 _PROBES = ("a", "a red bicycle", "two dogs on the grass", "123")
 """Texts by whose ids two tokenizers are compared, with the first ones of the material."""
 
 
-def image_features(space: Backbone, x: Inputs, *, maps: bool) -> dict[str, Tensor]:
+def image_features(space: Space, x: Inputs, *, maps: bool) -> dict[str, Tensor]:
     """Return "embedding", (B, 1, D), and with ``maps`` also "map", (B, h, w, C) normed cells, of one forward pass.
 
     Raises:
         MissingHook: a map is wanted, and the image encoder has none.
     """
     if not maps:
-        return {"embedding": space.image.encode(x)[:, None]}
+        return {"embedding": space.encoders["image"].encode(x)[:, None]}
     pixels = x if isinstance(x, Tensor) else x["pixels"]
     try:
         tower = space.tower("image")
@@ -34,10 +34,10 @@ def image_features(space: Backbone, x: Inputs, *, maps: bool) -> dict[str, Tenso
     assert state.grid is not None  # of images
     cells = tower.norm(state.h)[:, state.prefix : state.prefix + state.grid[0] * state.grid[1]]
     embedding = tower.project(tower.pooled(state))
-    return {"embedding": embedding.float()[:, None], "map": cells.float().unflatten(1, state.grid)}
+    return {"embedding": embedding.float()[:, None], "map": cells.float().reshape(len(cells), *state.grid, -1)}
 
 
-def text_features(space: Backbone, x: Inputs, *, tokens: bool, project: bool) -> tuple[dict[str, Tensor], Tensor]:
+def text_features(space: Space, x: Inputs, *, tokens: bool, project: bool) -> tuple[dict[str, Tensor], Tensor]:
     """Return "embedding", (B, 1, D), with ``tokens`` also "tokens", (B, T, C or D), and their (B, T) mask.
 
     Args:
@@ -47,7 +47,7 @@ def text_features(space: Backbone, x: Inputs, *, tokens: bool, project: bool) ->
         project: whether tokens are projected to the joint space, as a teacher's are.
     """
     if not tokens:
-        embedding = space.text.encode(x)
+        embedding = space.encoders["text"].encode(x)
         return {"embedding": embedding[:, None]}, torch.empty(len(embedding), 0, dtype=torch.bool)
     tower = space.tower("text")
     state = tower.blocks(tower.start(x))
@@ -57,7 +57,7 @@ def text_features(space: Backbone, x: Inputs, *, tokens: bool, project: bool) ->
     return {kind: f.float() for kind, f in found.items()}, state.valid
 
 
-def same_tokens(one: Backbone, other: Backbone, texts: Sequence[str]) -> bool:
+def same_tokens(one: Space, other: Space, texts: Sequence[str]) -> bool:
     """Return whether both text encoders are towers that can be cut, and give a few texts the same token ids."""
     try:
         one.tower("text"), other.tower("text")
@@ -66,8 +66,8 @@ def same_tokens(one: Backbone, other: Backbone, texts: Sequence[str]) -> bool:
     return all(_ids(one, text) == _ids(other, text) for text in (*_PROBES, *texts[:8]))
 
 
-def _ids(space: Backbone, text: str) -> list[int]:
-    x = space.text.inputs([text])
+def _ids(space: Space, text: str) -> list[int]:
+    x = space.encoders["text"].inputs([text])
     ids: list[int] = (x if isinstance(x, Tensor) else x["ids"])[0].tolist()
     return ids
 

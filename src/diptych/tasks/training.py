@@ -164,7 +164,7 @@ def tune(
         )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
         after = measured(made.space, data, classes, elsewhere, templates, stored)
-    trained = _whole(made.space)
+    trained = made.space.whole if isinstance(made.space, (Headed, LanguageSpace)) else made.space
     for kind in ("image_spread", "text_spread"):
         if after[data.name][kind] < COLLAPSE * before[data.name][kind]:
             raise Collapsed(
@@ -198,13 +198,6 @@ def tune(
     if first:
         write_json(out / "report.json", tuned.as_dict())  # last: a model without it is made again by ``resume``
     return tuned
-
-
-def _whole(space: Backbone) -> Backbone:
-    """Return the backbone of heads over precomputed vectors, as it is written."""
-    if isinstance(space, LanguageSpace):
-        return LanguageSpace(_whole(space.base), space.language, space.adaptor, space.known)
-    return space.whole if isinstance(space, Headed) else space
 
 
 def learns(backbone: Backbone, parts: str) -> Learns:

@@ -66,7 +66,7 @@ class Adapters:
             raise MissingExtra("peft", "lora", "LoRA") from None
         if not names:
             raise MissingHook(f"{what} has no linear layer that may be trained: allow more of its layers, or use full.")
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, lora_dropout=dropout, bias="none")  # type: ignore[arg-type]  # peft divides
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, lora_dropout=dropout, bias="none")
         with run.seeded("lora"):
             self._adapted: Any = LoraModel(module, {"default": config}, "default")
 

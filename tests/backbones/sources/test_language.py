@@ -27,6 +27,7 @@ def test_all_three_parts_and_others_come_back(tmp_path: Path) -> None:
     save(made, tmp_path / "model", {"head": torch.nn.Linear(2, 2)})
     again = load(f"local:{tmp_path / 'model'}", offline=True)
     assert isinstance(again, LanguageSpace)
+    assert again.spec.name == f"local:{tmp_path / 'model'}"
     assert (again.language.limit, again.language.bidirectional) == (40, False)
     with torch.no_grad():
         one, two = (s.text.encode(s.text.inputs(SENTENCES)) for s in (made, again))

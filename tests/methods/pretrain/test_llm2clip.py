@@ -95,6 +95,9 @@ def test_colours_are_learnt_through_the_language_model_by_heads_too() -> None:
     with torch.no_grad():
         x = made.image.encode(made.image.inputs([rows.train.items[i] for i in range(5)]))
         y = made.text.encode(made.text.inputs(texts))
+        pictures = made.whole.image.inputs([squares().items[i] for i in range(5)])
+        torch.testing.assert_close(made.whole.image.encode(pictures), x, atol=1e-5, rtol=1e-4)
+    assert not isinstance(made.whole.base, Headed)
     assert (normalize(x, dim=-1) @ normalize(y, dim=-1).T).argmax(1).tolist() == [0, 1, 2, 3, 4]
 
 

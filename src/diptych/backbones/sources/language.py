@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from diptych.backbones.causal import load_causal
+from diptych.backbones.causal import load_causal, quiet
 from diptych.backbones.language_space import Adaptor, LanguageSpace
 from diptych.backbones.language_text import LanguageText
 from diptych.backbones.weights import read_state
@@ -34,11 +34,13 @@ def save_language(space: LanguageSpace, folder: Path, save: Callable[[Backbone, 
     """
     from safetensors.torch import save_file
 
-    language, network = space.language, space.language.network
+    language = space.language
+    network: Any = language.network
     if language.tokenizer is None or not hasattr(network, "save_pretrained"):
         raise UsageError("This language model is not one of transformers and has no format on disk: give one that is.")
     save(space.base, folder / IMAGE)
-    network.save_pretrained(str(folder / LANGUAGE), safe_serialization=True)
+    with quiet():
+        network.save_pretrained(str(folder / LANGUAGE), safe_serialization=True)
     language.tokenizer.save_pretrained(str(folder / LANGUAGE))
     tensors = {n: t.detach().cpu().clone().contiguous() for n, t in space.adaptor.state_dict().items()}
     save_file(tensors, folder / ADAPTOR)
@@ -65,4 +67,4 @@ def load_language(folder: Path, facts: Mapping[str, Any], load: Callable[[str], 
         adaptor.load_state_dict(read_state(folder / ADAPTOR))
     except RuntimeError as error:
         raise DataError(f"{folder / ADAPTOR} does not fit the other parts: save the space again.") from error
-    return LanguageSpace(base, language, adaptor)
+    return LanguageSpace(base, language, adaptor, name=f"local:{folder}")

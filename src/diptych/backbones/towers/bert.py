@@ -73,7 +73,7 @@ class BertTower(TextTower):
         self.offset: int | None = getattr(model.embeddings, "padding_idx", None)
         super().__init__(
             name,
-            [PostNormLayer(b) for b in model.encoder.layer],
+            [PostNormLayer(b) for b in getattr(model.encoder, "layer", None) or model.encoder.layers],
             config.hidden_size,
             config.num_attention_heads,
             token_norm=nn.Identity() if norm is None else norm,

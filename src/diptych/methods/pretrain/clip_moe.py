@@ -122,10 +122,9 @@ class RouterTrainee(PairTrainee):
     def __init__(self, recipe: CLIPMoE, space: Backbone, run: Run) -> None:
         super().__init__(space, None, run, learns=lambda n: n.endswith(".mlp.router.weight"))
         self.recipe = recipe
-        inside = mlps(self.space.module(), space.spec, recipe.last)
-        self.of_tower = {
-            modality: [b.mlp for name, b in inside.items() if name.startswith(modality)]
-            for modality in ("image", "text")
+        inside: dict[str, Any] = dict(mlps(self.space.module(), space.spec, recipe.last))
+        self.of_tower: dict[str, list[MixtureOfExperts]] = {
+            m: [block.mlp for name, block in inside.items() if name.startswith(m)] for m in ("image", "text")
         }
 
     def groups(self) -> list[ParamGroup]:
@@ -136,10 +135,7 @@ class RouterTrainee(PairTrainee):
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return CLIP's loss as "contrastive", and beta (R_image + R_text) as "balance"."""
         recipe = self.recipe
-        image: list[MixtureOfExperts]
-        text: list[MixtureOfExperts]
-        image, text = (self.of_tower[m] for m in ("image", "text"))  # type: ignore[assignment]  # they were put there
-        with routed(image) as of_image, routed(text) as of_text:
+        with routed(self.of_tower["image"]) as of_image, routed(self.of_tower["text"]) as of_text:
             e = self.embed(batch)
         uneven = [balance(torch.cat(logits), recipe.top) for logits in (of_image, of_text) if logits]
         aligned = contrastive(e, ("image", "text"), smoothing=recipe.smoothing)
@@ -204,8 +200,7 @@ class CLIPMoE(Recipe):
             "The text context stays as it is: the paper first stretches it as Long-CLIP does, which a backbone that "
             "long-clip trained brings along. The loss on short captions, off by default in the released code, is left "
             "out.",
-            "Rows are clustered by their image and first caption, with k-means of three starts; the released code "
-            "clusters at most a million rows in mini-batches.",
+            "Rows are clustered by image and first caption, all of them; the released code takes at most a million.",
             "The proof has three experts, two clusters, two blocks a tower and fast routers. Its scenes show small "
             "things on noise, and its rate is lower, after a first setting in which the mixture of tiny fell below "
             "tiny on ordinary scenes; both were chosen on other scenes and another seed.",

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Inputs
+from diptych.core.backbone import Backbone, Inputs, Space
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
 from diptych.core.errors import DataError, MissingEvidence, MissingHook
@@ -143,7 +143,7 @@ class _Distilled(PairTrainee):
             out[kind] = smooth_l1(x, z, valid if kind == "tokens" else None)
         return out
 
-    def _features(self, space: Backbone, x: Inputs) -> tuple[dict[str, Tensor], Tensor]:
+    def _features(self, space: Space, x: Inputs) -> tuple[dict[str, Tensor], Tensor]:
         """Return the features by kind, and the mask of the tokens."""
         if self.modality == "image":
             return image_features(space, x, maps=self.within), torch.empty(0, dtype=torch.bool)
