@@ -32,3 +32,12 @@ def test_encode_skips_and_says_so(diptych: Cli, tmp_path: Path) -> None:
     got = diptych("encode", folder, "--out", "emb", "--json")
     assert got.code == 3
     assert got.data["items"] == 1
+
+
+def test_encode_regions(diptych: Cli, tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "d", {"": 2}, ["red"])
+    (folder / "boxes.csv").write_text("image,x,y,w,h,category\nred/0.png,0,0,2,2,dog\nred/1.png,1,1,3,2,dog\n")
+    got = diptych("encode", folder, "--regions", folder / "boxes.csv", "--out", "emb")
+    assert got.out == "2 vectors of 4 numbers in emb\n"
+    (tmp_path / "t.txt").write_text("red\n")
+    assert diptych("encode", "--texts", "t.txt", "--regions", folder / "boxes.csv").code == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +12,18 @@ from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.photos import speed
 from diptych.core.errors import DataError, UsageError
 
+if TYPE_CHECKING:
+    from diptych.tasks.encode import Encoded
+
 
 @options.offers("overwrite", "draft", "cluster", "cluster_threads", *options.MODEL)
 def encode(
     source: Annotated[str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.")] = None,
     texts: Annotated[Path | None, options.option("--texts", help="Encode a file with one text a line instead.")] = None,
+    regions: Annotated[
+        Path | None,
+        options.option("--regions", help="Encode the boxes of a table with one a row, instead of whole photos."),
+    ] = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("embeddings"),
     *,
     shared: options.AutoOptions,
@@ -24,6 +31,8 @@ def encode(
     """Write unit embeddings in the layout of clip-retrieval: img_emb/img_emb_0.npy and metadata/metadata_0.parquet."""
     if (source is None) == (texts is None):
         raise UsageError("Give either photos or --texts FILE.")
+    if texts is not None and regions is not None:
+        raise UsageError("Texts have no regions: give photos with --regions.")
     from diptych.core.data import Texts
     from diptych.data.load import open_data
     from diptych.data.words.textfiles import read_text
@@ -35,11 +44,31 @@ def encode(
             raise DataError(f"{texts} holds no text: give one a line.")
     with shared.open() as opened:
         given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
+        if regions is not None:
+            from diptych.data.formats.region_table import with_regions
+            from diptych.data.labelled import LabelledData
+            from diptych.tasks.encode_regions import encode_regions, prompter_of
+
+            assert isinstance(given, LabelledData)
+            result = encode_regions(
+                with_regions(given, regions),
+                opened.backbone(),
+                opened.run,
+                out,
+                prompter=prompter_of(shared.backbone),
+                overwrite=shared.overwrite,
+            )
+            _tell(result, shared.json)
+            return
         backbone, run, crew = (*opened.encoders("image" if texts is None else "text"), opened.crew())
         result = write_embeddings(given, backbone, run, out, overwrite=shared.overwrite, crew=crew)
-    if shared.json:
+    say(speed(result.encoded, result.seconds, run, shared.backbone, "texts" if texts else "images"))
+    _tell(result, shared.json)
+
+
+def _tell(result: Encoded, json: bool) -> None:
+    if json:
         show_json(result.as_dict())
     else:
         show(f"{result.items} vectors of {result.dim} numbers in {result.out}")
-    say(speed(result.encoded, result.seconds, run, shared.backbone, "texts" if texts else "images"))
     finish(result.failed)

@@ -24,7 +24,7 @@ from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs import inversion, styles
+from diptych.evaluation.proofs import inversion, styles, words_to_pictures
 from diptych.evaluation.proofs.edit_asks import Asks, Bench, Factors, Floats, Pictures, Words, asks, clean, details
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, direction, embedded, kept
@@ -229,5 +229,6 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         **inversion.TRIALS,
         **styles.TRIALS,
+        **words_to_pictures.TRIALS,
     }
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,9 @@ from diptych.data.scenes.compose import Scenes
 from diptych.data.scenes.read import SceneReader
 from diptych.data.scenes.tables import scene_table
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
-from diptych.evaluation.proofs.trial import hash_of
+from diptych.evaluation.proofs.scene_pairs import NewTowers
+from diptych.evaluation.proofs.trial import Claim, Trial, hash_of
+from diptych.methods.edit.galip import GALIP
 from diptych.metrics.frechet import frechet_distance
 
 SHAPE = "shape"
@@ -141,3 +144,18 @@ def open_words(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
         "trains": "two networks on a frozen backbone, on composed scenes of 32 pixels",
     }
     return bench
+
+
+SMALL = GALIP(**GALIP.card.variants["small"])
+ASKED = Claim(CHANCE)
+TRIALS: Mapping[str, Trial] = MappingProxyType(
+    {
+        "galip": Trial(
+            (ASKED,),
+            own=Arm(Drawing(SMALL)),
+            controls=(replace(ASKED, own=Arm(Drawing(SMALL, start=NewTowers())), name="random towers"),),
+            beside={"shapes": Claim(CHANCE, part=SHAPE)},
+            bench=open_words,
+        )
+    }
+)

@@ -189,10 +189,9 @@ class GALIP(Editor):
             "Photos are fitted to a square; the authors resize, crop at random and mirror.",
         ),
         proof=ProofPlan(
-            claim="Colours that are asked for are read from pictures more often than at random, after 200 steps on "
-            "scenes of one object.",
-            control="With captions permuted against pictures and a discriminator that alone tells the words, they are "
-            "not.",
+            claim="Colours that are asked for are read from pictures more often than at random, after a short "
+            "training on scenes of one object.",
+            control="With a frozen backbone of random weights they are not.",
             datasets=("scenes",),
             seeds=3,
             stage="mechanism",
