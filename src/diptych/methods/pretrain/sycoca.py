@@ -155,9 +155,10 @@ class SymmetricTrainee(PairTrainee):
             around: (B, P, C), see ``tokens_around``.
             text: tokens of the captions after the last block.
         """
-        painted = self.painter(around, text.h, text.valid)
+        painted: Tensor = self.painter(around, text.h, text.valid)
         error = (painted.float() - standardised(patch_pixels(pixels.float(), self.patch))).square().mean(-1)
-        return (error * hidden).sum(1) / hidden.sum(1).clamp(min=1)
+        mean: Tensor = (error * hidden).sum(1) / hidden.sum(1).clamp(min=1)
+        return mean
 
     def parts(self) -> Mapping[str, nn.Module]:
         """Return a copy of the captioner."""
