@@ -66,7 +66,7 @@ def _step(trainee: PairTrainee, inputs: Any) -> Callable[[], object]:
     def step() -> object:
         trainee.module().zero_grad(set_to_none=True)
         losses = trainee.losses(inputs, "main", Clock(0, 100, 0, torch.Generator().manual_seed(0)))
-        torch.stack(list(losses.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(losses.values())).sum())
         with torch.no_grad():
             trainee.after("step", Clock(0, 100, 0, torch.Generator()))
         return losses

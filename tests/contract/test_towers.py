@@ -161,6 +161,21 @@ def test_patches_may_be_dropped_and_prompts_come_and_go(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEXTS)
+def test_the_token_table_is_what_embeds(name: str) -> None:
+    c = case(name)
+    torch.testing.assert_close(c.tower.embed(c.x), torch.nn.functional.embedding(c.x, c.tower.token_table))
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_patch_layer_makes_the_patches(name: str) -> None:
+    c = case(name)
+    grads = torch.autograd.grad(
+        c.tower.start(c.x).h.square().sum(), list(c.tower.patch_layer.parameters()), allow_unused=True
+    )
+    assert all(g is not None and g.abs().sum() > 0 for g in grads)
+
+
+@pytest.mark.parametrize("name", TEXTS)
 def test_soft_prompts_equal_their_ids_and_take_gradients(name: str) -> None:
     c = case(name)
     soft = c.tower.embed(c.x).detach().requires_grad_()

@@ -187,6 +187,14 @@ def test_two_views_share_an_encoder_and_tokens_end_in_the_vectors() -> None:
     assert e.scale("image", "again")[0] == e.scale("image", "text")[0]
 
 
+def test_a_subclass_may_ask_for_tokens_without_an_objective() -> None:
+    trainee = PairTrainee(small(), None, RUN, tokens=("image",))
+    batch = trainee.collate([trainee.views(row, RUN.generator(str(row.index))) for row in rows()])
+    e = trainee.embed(batch)
+    assert set(e.tokens) == {"image"}
+    assert set(e.vectors) == {"image", "text"}
+
+
 def test_a_frozen_scale_stays() -> None:
     trainee = PairTrainee(small(), CLIPLoss(), RUN, scale_range=(0.0, 0.1), learns=lambda n: n.startswith("visual."))
     before = trainee.trained().scale()[0]

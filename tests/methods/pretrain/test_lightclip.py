@@ -20,6 +20,7 @@ from diptych.nn.text.masked_words import Masked, inner_words, mask_words
 from diptych.train.pair import PairTrainee
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
+from tests.train.test_captioning import coca
 from tests.train.test_pair import FIT, RUN, accuracy, rows, small, squares
 
 ROWS = Evidence(train=squares())
@@ -101,7 +102,8 @@ def test_masked_words_are_predicted_with_both_sides_and_the_image() -> None:
     t = trainee()
     batch = batch_of(t)
     e = t.embed(batch)
-    words = inner_words(e.tokens["text"].valid)
+    words = t.words(e)
+    assert torch.equal(words, inner_words(e.tokens["text"].valid))
     masked = mask_words(e.targets["ids/text"], words, 0.15, torch.Generator().manual_seed(0))
     image = t.patches(e.tokens["image"])
     assert image.shape[1] == 4
@@ -142,5 +144,8 @@ def test_what_cannot_work_is_refused() -> None:
 
     with pytest.raises(MissingHook):
         next(LightCLIP().stages(Kit({"main": SmallBackbone()}), None, ROWS, RUN))
+    (of_coca,) = LightCLIP().stages(Kit({"main": coca()}), None, ROWS, RUN)
+    with pytest.raises(MissingHook, match="adds tokens to its ids"):
+        of_coca.losses(batch_of(of_coca), "main", HALF)
     refused(LightCLIP, {"soften": 1.1}, {"negatives": "none"}, {"temperature": 0.0}, {"capacity": 0}, {"masked": 0.0})
     refused(LightCLIP, {"token_weight": -1.0}, {"word_weight": -0.1}, {"compared": 0})

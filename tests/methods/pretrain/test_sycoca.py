@@ -43,6 +43,10 @@ def batch_of(t):
     return t.collate([t.views(row, RUN.generator(str(row.index))) for row in rows()])
 
 
+def errors(t, pixels, hidden, text):
+    return t.errors(pixels, hidden, t.tokens_around(pixels, hidden), text)
+
+
 def test_without_masks_and_painting_it_is_cocas_loss_in_value_and_gradient() -> None:
     ours, parts = trainee(replace(SMALL, unseen=0.0, paint_weight=0.0)), kit().parts
     theirs = CaptionTrainee(small(), CoCaLoss(), RUN, parts[DECODER], WORD_IDS)
@@ -80,7 +84,7 @@ def test_what_is_seen_and_what_is_painted_are_the_same_half_of_the_patches() -> 
     for b in range(len(memory)):
         assert torch.equal(seen[b], torch.cat([memory[b, :1], memory[b, 1:][hidden[b]]]))
     losses = t.losses(batch, "main", CLOCK)
-    torch.testing.assert_close(losses["paint"], t.errors(batch["image"], hidden, e.tokens["text"]).mean())
+    torch.testing.assert_close(losses["paint"], errors(t, batch["image"], hidden, e.tokens["text"]).mean())
     logits = next_logits(t.module()["decoder"], batch["ids"], seen)
     nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["ids"][:, 1:].flatten(), ignore_index=0)
     torch.testing.assert_close(losses["caption"], 2 * nats)
@@ -98,14 +102,14 @@ def test_the_painter_does_not_see_what_is_hidden_and_is_judged_there_alone() -> 
     outside[:, :, 16:, 16:] = torch.randn(10, 3, 16, 16)
     painted = []
     t.painter.register_forward_hook(lambda module, x, y: painted.append(y))
-    errors = [t.errors(x, hidden, e.tokens["text"]) for x in (batch["image"], inside, outside)]
+    found = [errors(t, x, hidden, e.tokens["text"]) for x in (batch["image"], inside, outside)]
     assert torch.equal(painted[0], painted[1])
     assert not torch.equal(painted[0], painted[2])
     cell = batch["image"][:, :, :16, :16].flatten(1)
     target = (cell - cell.mean(1, keepdim=True)) / (cell.var(1, keepdim=True) + 1e-6).sqrt()
-    torch.testing.assert_close(errors[0], (painted[0][:, 0] - target).square().mean(1))
+    torch.testing.assert_close(found[0], (painted[0][:, 0] - target).square().mean(1))
     flipped = replace(e.tokens["text"], h=e.tokens["text"].h.flip(0), valid=e.tokens["text"].valid.flip(0))
-    assert not torch.allclose(t.errors(batch["image"], hidden, flipped), errors[0])
+    assert not torch.allclose(errors(t, batch["image"], hidden, flipped), found[0])
 
 
 def test_first_steps_have_no_masks() -> None:

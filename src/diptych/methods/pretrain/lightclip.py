@@ -130,9 +130,7 @@ class LightTrainee(PairTrainee):
         r, e = self.recipe, self.embed(batch)
         share = r.soften * clock.step / max(1, clock.steps)
         out = {"instance": instance_loss(e, share, r.temperature if r.negatives == "similar" else None)}
-        valid = e.tokens["text"].valid
-        assert valid is not None  # a text tower that was given ids says which are real
-        words = inner_words(valid)
+        words = self.words(e)
         if r.token_weight:
             patches, units = self.units(e)
             scale = e.scale("image", "text")[0]
@@ -140,8 +138,23 @@ class LightTrainee(PairTrainee):
             out["token"] = r.token_weight * loss
         if r.word_weight:
             masked = mask_words(e.targets["ids/text"], words, r.masked, clock.generator)
-            out["words"] = r.word_weight * self.word_losses(batch, masked, self.patches(e.tokens["image"])).mean()
+            nats = self.word_losses(batch, masked, self.patches(e.tokens["image"]))
+            counts = e.gather(nats.new_full((1,), len(nats)))  # so that the mean over processes is that over all words
+            out["words"] = r.word_weight * nats.sum() * len(counts) / counts.sum().clamp(min=1)
         return out
+
+    def words(self, e: Embedded) -> Tensor:
+        """Return the (B, L) tokens of texts that are words: no start, end or padding.
+
+        Raises:
+            MissingHook: the text tower has tokens beside those of the ids.
+        """
+        valid, ids = e.tokens["text"].valid, e.targets["ids/text"]
+        if valid is None or valid.shape != ids.shape:
+            raise MissingHook(
+                f"The text tower of {self.space.spec.name} adds tokens to its ids: use a CLIP, such as tiny."
+            )
+        return inner_words(valid) & (ids != self.space.spec.pad)
 
     def units(self, e: Embedded) -> tuple[Tensor, Tensor]:
         """Return the unit embeddings of patches, (B, P, D), and of text tokens, (B, L, D)."""

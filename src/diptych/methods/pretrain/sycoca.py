@@ -108,7 +108,8 @@ class SymmetricTrainee(PairTrainee):
         }
         if scores is not None and r.paint_weight:
             hidden = largest(scores, r.hidden)
-            out["paint"] = r.paint_weight * self.errors(batch["image"], hidden, e.tokens["text"]).mean()
+            around = self.tokens_around(batch["image"], hidden)
+            out["paint"] = r.paint_weight * self.errors(batch["image"], hidden, around, e.tokens["text"]).mean()
         return out
 
     def scores(self, e: Embedded, clock: Clock) -> Tensor:
@@ -131,20 +132,30 @@ class SymmetricTrainee(PairTrainee):
         places = torch.cat([before, kept], dim=1)
         return memory.gather(1, places[..., None].expand(-1, -1, memory.shape[2]))
 
-    def errors(self, pixels: Tensor, hidden: Tensor, text: State) -> Tensor:
-        """Return the (B,) mean squared error of the hidden patches, in variances of a patch's pixels.
+    def tokens_around(self, pixels: Tensor, hidden: Tensor) -> Tensor:
+        """Return the (B, P, C) patch tokens of images in which a learnt vector stands for the hidden patches.
 
         Args:
             pixels: (B, 3, H, W) normalised.
-            hidden: (B, P) bool, the same number in each row.
-            text: tokens of the captions after the last block.
+            hidden: (B, P) bool.
         """
 
         def hide(stage: Stage, i: int, s: State) -> State:
             return fill(s, hidden, self.blank) if stage == "patches" else s
 
         s = self.tower.blocks(self.tower.start(pixels, edit=hide))
-        painted = self.painter(self.tower.norm(s.h)[:, s.prefix :], text.h, text.valid)
+        return self.tower.norm(s.h)[:, s.prefix :]
+
+    def errors(self, pixels: Tensor, hidden: Tensor, around: Tensor, text: State) -> Tensor:
+        """Return the (B,) mean squared error of the hidden patches, in variances of a patch's pixels.
+
+        Args:
+            pixels: (B, 3, H, W) normalised.
+            hidden: (B, P) bool, the same number in each row.
+            around: (B, P, C), see ``tokens_around``.
+            text: tokens of the captions after the last block.
+        """
+        painted: Tensor = self.painter(around, text.h, text.valid)
         error = (painted.float() - standardised(patch_pixels(pixels.float(), self.patch))).square().mean(-1)
         mean: Tensor = (error * hidden).sum(1) / hidden.sum(1).clamp(min=1)
         return mean
@@ -216,9 +227,9 @@ class SyCoCa(Recipe):
             "include the start and the end token.",
         ),
         proof=ProofPlan(
-            claim="In unseen scenes, the half that is hidden by relevance holds more of what the caption names than a "
-            "random half. After a few steps what it names is painted better from its own caption than from another, "
-            "and more so than after training with random masks.",
+            claim="In unseen scenes of one object, the quarter of the patches that relevance hides holds more of what "
+            "the caption names than a random quarter. After a few steps what it names is painted better from its own "
+            "caption than from another, and more so than after training with random masks.",
             control="Trained on captions permuted against pictures, the own caption helps no more than another.",
             datasets=("scenes",),
             stage="mechanism",
