@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from diptych.backbones.lite_parts import TextHead, image_tower, text_tower
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
-from diptych.data.scenes.captions import article
+from diptych.data.words.sentences import article
 from diptych.data.words.wordnet import Synset, WordNet
 
 BETA, GAMMA, HIDDEN, EPOCHS, BATCH, RATE, DROPOUT = 1.5, 12.0, 1536, 16, 512, 2e-3, 0.1

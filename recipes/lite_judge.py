@@ -17,8 +17,8 @@ from diptych.backbones.lite import PIXELS, Lite, load_lite
 from diptych.backbones.pixels import image_batch
 from diptych.core.data import Table
 from diptych.core.spec import PixelRecipe
-from diptych.data.scenes.captions import article
 from diptych.data.words.classnames import tidy
+from diptych.data.words.sentences import article
 from diptych.data.words.wordnet import WordNet
 from diptych.metrics.interval import paired_bootstrap
 from recipes.lite_heads import described, imagenet

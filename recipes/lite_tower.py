@@ -43,7 +43,7 @@ from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.images import open_image
-from diptych.data.scenes.captions import article
+from diptych.data.words.sentences import article
 from diptych.tasks.record import now, versions
 from diptych.train import checkpoint
 from diptych.train.loop import train

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from diptych.backbones.lite import Lite, load_lite, load_views
 from diptych.core.data import ClassNames, Table
-from diptych.data.scenes.captions import article
 from diptych.data.words.classnames import tidy
+from diptych.data.words.sentences import article
 from diptych.data.words.templates import ENSEMBLE
 from diptych.metrics.calibration import expected_calibration_error
 from diptych.metrics.interval import paired_bootstrap

@@ -12,9 +12,10 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.data.scenes.captions import NUMBERS, article, short_caption
+from diptych.data.scenes.captions import NUMBERS, short_caption
 from diptych.data.scenes.compose import RELATIONS, Scene, SceneRecipe, hold_out, scene
 from diptych.data.scenes.sprites import SpriteBank
+from diptych.data.words.sentences import article
 from diptych.metrics.interval import wilson
 
 HELD_OUT_SHARE = 0.25

@@ -27,9 +27,9 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.core.spec import PixelRecipe, Spec
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.sprites import TEXTURES, SpriteBank, read_emoji
 from diptych.data.words.classnames import tidy
+from diptych.data.words.sentences import article
 from diptych.metrics.interval import wilson
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train

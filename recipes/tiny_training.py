@@ -21,9 +21,9 @@ from diptych.backbones.towers.edits import keep_patches
 from diptych.core.backbone import Backbone
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Row
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import Scene, SceneRecipe, hold_out, scene
 from diptych.data.scenes.sprites import SpriteBank
+from diptych.data.words.sentences import article
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee

@@ -488,6 +488,21 @@ class HypOC(DetectorSystem):
         clip: float = 3.0,
     ) -> None: ...
 
+class ILA(OtherSystem):
+    """Train alignment, integration and prompts on clips that have one text each, round a frozen tower."""
+    def __init__(
+        self,
+        frames: int = 8,
+        blocks: int | None = None,
+        hidden: int = 256,
+        sampling: Literal["drawn", "middle"] = "drawn",
+        rate: float = 0.0005,
+        epochs: int = 50,
+        batch: int = 256,
+        smoothing: float = 0.1,
+        mix: bool = True,
+    ) -> None: ...
+
 class LLM2CLIP(OtherSystem):
     """Train a CLIP whose texts are read by a language model."""
     def __init__(

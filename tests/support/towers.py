@@ -243,7 +243,14 @@ def hf_dual(name: str, modality: str, kind: Any, config: Any, **text: Any) -> Ca
         return _vector(m.get_text_features(input_ids=ids, attention_mask=(ids != PAD).long() if masked else None))
 
     encoder = getattr(m.text_model, "roberta", m.text_model).encoder
-    return Case(name, modality, m, sentences(), forward, _hf_block(encoder.layer if hasattr(encoder, "layer") else encoder.layers))
+    return Case(
+        name,
+        modality,
+        m,
+        sentences(),
+        forward,
+        _hf_block(encoder.layer if hasattr(encoder, "layer") else encoder.layers),
+    )
 
 
 def _vector(out: Any) -> Tensor:

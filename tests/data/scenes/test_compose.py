@@ -8,7 +8,7 @@ from PIL import Image
 
 from diptych.core.data import Samples
 from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.data.scenes.captions import article, plural
+from diptych.data.scenes.captions import plural
 from diptych.data.scenes.compose import (
     RELATIONS,
     SceneRecipe,
@@ -30,6 +30,7 @@ from diptych.data.scenes.sprites import (
     shape_mask,
     texture,
 )
+from diptych.data.words.sentences import article
 
 RECIPE = SceneRecipe(SpriteBank(textures=TEXTURES), objects=(1, 2, 3), same=0.3, languages=("de", "fr", "es"))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diptych.core.errors import DataError, MissingHook
-from diptych.nn.dense.patches import whole_and_cells
+from diptych.features.image_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter, cell_centres, point_code
 from tests.support.colours import ColourBackbone
 from tests.train.test_pair import Squares, small

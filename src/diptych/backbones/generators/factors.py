@@ -21,8 +21,8 @@ from torch.nn.functional import grid_sample
 
 from diptych.core.edit import Styles
 from diptych.core.ranges import at_least, check, one_of, wrong
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.sprites import COLOURS, SHAPES, shape_mask
+from diptych.data.words.sentences import article
 
 TEMPERATURE = 0.1
 """Temperature of the mixtures, at which one colour and one shape nearly always dominate."""

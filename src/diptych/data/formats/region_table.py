@@ -13,7 +13,7 @@ from diptych.core.errors import DataError
 from diptych.data.formats.regions import Boxes, BoxForm, boxes
 from diptych.data.labelled import LabelledData
 from diptych.data.rows import in_order, read_columns, text_of
-from diptych.data.scenes.captions import article
+from diptych.data.words.sentences import article
 
 PHRASE_COLUMNS = ("phrase", "caption", "text", "description")
 CLASS_COLUMNS = ("category", "label", "class")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from diptych.data.words.sentences import article
+
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 
 # Colour and shape names by language, singular as a dictionary gives them: word lists, not grammar.
@@ -38,11 +40,6 @@ class Described(Protocol):
     def size(self) -> str:
         """Return "large" or "small"."""
         ...
-
-
-def article(phrase: str) -> str:
-    """Return the phrase with "a" or "an" before it, by its first letter."""
-    return f"{'an' if phrase[:1] in 'aeiou' else 'a'} {phrase}"
 
 
 def plural(noun: str) -> str:

@@ -10,10 +10,11 @@ from types import MappingProxyType
 import numpy as np
 
 from diptych.core.errors import UsageError
-from diptych.data.scenes.captions import article, phrase
+from diptych.data.scenes.captions import phrase
 from diptych.data.scenes.compose import Scene, Scenes, scene
 from diptych.data.scenes.paint import SceneObject
 from diptych.data.scenes.sprites import COLOURS
+from diptych.data.words.sentences import article
 
 VERSION = 1
 """Part of the content keys: another number where an edit changes."""

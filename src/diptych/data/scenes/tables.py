@@ -10,8 +10,9 @@ from PIL import Image
 from diptych.core.data import Column, Samples, Table
 from diptych.data.formats.regions import boxes as boxed
 from diptych.data.labelled import LabelledData
-from diptych.data.scenes.captions import article, phrase
+from diptych.data.scenes.captions import phrase
 from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
+from diptych.data.words.sentences import article
 
 Caption = Callable[[Scene], tuple[str, ...]]
 

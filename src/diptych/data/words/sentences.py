@@ -1,4 +1,4 @@
-"""Sentences that join a written feature to the name of its class."""
+"""Articles before phrases, and sentences that join a written feature to the name of its class."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import re
 
 _VERBS = re.compile(r"(has|often|typically|may|can)\b", re.IGNORECASE)
 _NOUNS = re.compile(r"(an?|used)\b", re.IGNORECASE)
+
+
+def article(phrase: str) -> str:
+    """Return the phrase with "a" or "an" before it, by its first letter."""
+    return f"{'an' if phrase[:1] in 'aeiou' else 'a'} {phrase}"
 
 
 def joined(description: str) -> str:

@@ -17,10 +17,11 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.edits import edit_table
 from diptych.data.factors import Altered
-from diptych.data.scenes.captions import article, phrase
+from diptych.data.scenes.captions import phrase
 from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes, scene
 from diptych.data.scenes.edited import EditedScenes, scene_attributes
 from diptych.data.scenes.tables import Pictures
+from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.methods.audit.augclip import COLUMNS, AugCLIP

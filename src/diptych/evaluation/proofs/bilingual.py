@@ -27,9 +27,10 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.spec import Spec
 from diptych.core.train import Objective, Recipe, Stage, Trainee
-from diptych.data.scenes.captions import TRANSLATED, article
+from diptych.data.scenes.captions import TRANSLATED
 from diptych.data.scenes.compose import Scene, SceneRecipe
 from diptych.data.scenes.tables import scene_data
+from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.languages import Floats, found, over
 from diptych.evaluation.proofs.scene_pairs import only_scenes

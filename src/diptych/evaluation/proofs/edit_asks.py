@@ -20,7 +20,7 @@ from diptych.backbones.generators.load import SMALL_DRAWS, SMALL_PLACED, load_ge
 from diptych.core.backbone import Backbone
 from diptych.core.edit import StyleGenerator, Styles
 from diptych.core.run import Run
-from diptych.data.scenes.captions import article
+from diptych.data.words.sentences import article
 from diptych.features.heads import text_head
 from diptych.nn.style_space import drawn
 

@@ -24,9 +24,9 @@ from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.sprites import SpriteBank
+from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.tune import BEFORE, OTHERS, TASK, Training, TuneBench
 from diptych.evaluation.proofs.image_search import BY_TEXT, MAP, open_search, permuted_labels

@@ -28,7 +28,7 @@ from diptych.core.edit import Styles
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.data.memory import InMemory
-from diptych.data.scenes.captions import article
+from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.edit_asks import Asks, Factors
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial

@@ -29,16 +29,16 @@ from diptych.data.formats.region_table import with_regions
 from diptych.data.formats.regions import Boxes, framed
 from diptych.data.named_sets import present
 from diptych.data.rows import in_order, read_columns, text_of
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.tables import scene_data
+from diptych.data.words.sentences import article
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.tune import Training
 from diptych.evaluation.proofs.trial import hash_of_words
+from diptych.features.image_cells import whole_and_cells
 from diptych.features.region_labels import RegionLabels, agreement
 from diptych.features.stored_towers import StoredTowers, stored
 from diptych.methods.pretrain.cloc import CLOC, PART
-from diptych.nn.dense.patches import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
 from diptych.train.recipe import train_space
 from diptych.train.regions import VISIBLE

@@ -21,10 +21,11 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.scenes.captions import article, phrase
+from diptych.data.scenes.captions import phrase
 from diptych.data.scenes.compose import Scene, SceneRecipe
 from diptych.data.scenes.sprites import COLOURS
 from diptych.data.scenes.tables import scene_data
+from diptych.data.words.sentences import article
 from diptych.evaluation.proofs.trial import Tabled
 from diptych.methods.caption.clip_reward import ClipReward, grammar_head
 from diptych.metrics.caption import cider_d, tokens

@@ -19,9 +19,9 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Table
 from diptych.core.errors import MissingHook, NotAvailable
 from diptych.core.run import Run
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import Scene, SceneRecipe
 from diptych.data.scenes.tables import Caption, scene_data, short
+from diptych.data.words.sentences import article
 from diptych.evaluation.boards.tune import TuneBench
 from diptych.evaluation.proofs.pairs import with_captions
 from diptych.train.schedule import Fit, Schedule

@@ -23,9 +23,9 @@ from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.spec import Spec
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.tables import scene_data, scene_table
+from diptych.data.words.sentences import article
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.tune import Training
 from diptych.features.stored_towers import StoredTowers, stored

@@ -23,10 +23,10 @@ from diptych.core.edit import EditAsk, Editor
 from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import Scenes
 from diptych.data.scenes.read import SceneReader
 from diptych.data.scenes.tables import scene_table
+from diptych.data.words.sentences import article
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.proofs.scene_pairs import NewTowers
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of

@@ -137,9 +137,9 @@ class ILASpace(ConditionedSpace):
         w = embed(self.text, Texts(tuple(texts)), run).to(device)
         rows = []
         with torch.no_grad():
-            for part in embed(both, items, run).to(device).split(64):
+            for part in embed(both, items, run).to(device).split(64):  # type: ignore[no-untyped-call]
                 clip, tokens = part[:, : self.encoder.dim], part[:, self.encoder.dim :]
-                seen = Seen(clip, tokens.unflatten(1, (-1, net.tower.width)), (), ())  # type: ignore[no-untyped-call]
+                seen = Seen(clip, tokens.reshape(len(tokens), -1, net.tower.width), (), ())
                 rows.append(cosines(net, seen, w).cpu())
         return torch.cat(rows)
 
@@ -257,7 +257,7 @@ class ILA(Extender):
         device = next(backbone.module().parameters()).device
         net.to(device)
 
-        def view(clip: Any, g: Generator) -> Tensor:
+        def view(clip: Any, g: Generator) -> Any:
             return clips.inputs([tuple(drawn(clip, self.frames, clips.size or 224, g))])[0]
 
         def state(x: Tensor) -> State:
@@ -266,7 +266,7 @@ class ILA(Extender):
 
         if self.sampling == "middle":
             items, state = self._stored(net, clips, items, run)
-            view = lambda tokens, g: tokens  # noqa: E731
+            view = lambda clip, g: clip  # noqa: E731
         scale = backbone.scale()[0].detach()
         mix = self.mix and self.sampling == "drawn"
         trainee = ILATrainee(net, self.trained(net), view, state, w, scale, self.smoothing, mix)
