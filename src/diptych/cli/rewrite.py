@@ -47,11 +47,12 @@ def rewrite(
     from diptych.core.train import Rewriter
     from diptych.data.files import write_json
     from diptych.tasks.evidence import evidence_for
-    from diptych.tasks.rewrite import fitted_rewriter, read_prompts
+    from diptych.tasks.rewrite import check_choices, fitted_rewriter, read_prompts
     from diptych.tasks.rewrite import rewrite as rewrite_prompts
 
     said = read_prompts(prompts)
     system = catalog.row(catalog.find(method, Rewriter), variant)
+    check_choices(system, choices)
     known = fitted is not None and fitted.exists()
     if not known:
         system.check_extras()
@@ -59,7 +60,7 @@ def rewrite(
         evidence = None if known else evidence_for(system.card, like=like, keys=opened.keys)
         run, tower = opened.run, opened.backbone()
         parts: dict[str, Any] = {"main": tower}
-        if not known and getattr(system, "image", 0):
+        if not known and getattr(system, "image", False):
             from diptych.backbones.diffusion.load import load_diffusion
 
             parts["diffusion"] = load_diffusion(denoiser, tower)
