@@ -78,7 +78,8 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
             f"brings it."
         )
     if not issubclass(found, role):
-        raise UsageError(f"{slug} is no {role.__name__.lower()}: see 'diptych systems --verb {role.verb}'.")
+        shown = f"diptych systems --verb {role.verb}" if role.verb else "diptych systems"
+        raise UsageError(f"{slug} is no {role.__name__.lower()}: see '{shown}'.")
     if verb not in ("", found.card.verb):
         raise UsageError(f"{slug} is no system of {verb}: see 'diptych systems --verb {verb}'.")
     return found

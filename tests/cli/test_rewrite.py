@@ -13,12 +13,13 @@ from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
 
 Cli = Callable[..., Any]
-QUICK = {"epochs": 1, "batch": 2, "width": 8, "layers": 1, "read": 16, "choices": 3, "limit": 6, "warmup": 0}
+QUICK = {"epochs": 1, "batch": 2, "width": 8, "layers": 1, "read": 16, "limit": 6, "warmup": 0}
 WORDS = ("rewrite", "prompts.txt", "-b", "vit", "-n", "3")
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def small(diptych: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A backbone and a denoiser with random weights, after the fixture of the command line has put in its own."""
     vit = small_clip(tmp_path / "vit")
     monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
     monkeypatch.setattr("diptych.backbones.diffusion.load.load_diffusion", lambda name, b: random_diffusion(b))

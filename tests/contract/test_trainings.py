@@ -68,7 +68,9 @@ def train(method: Objective | Recipe, space: Any, seed: int = 1, labels: bool = 
     reads = LanguageText(
         reader, reader, lambda texts: [[i for i in row if i] for row in words.ids(texts).tolist()], 0, "words"
     )
-    kit = {"main": space, "writer": Echo(), LANGUAGE: reads, "teacher": small(embed_dim=20), DECODER: lm, WORDS: words}
+    kit = {"main": space, "writer": Echo(), LANGUAGE: reads, DECODER: lm, WORDS: words}
+    if "Backbone" in method.card.needs.parts:
+        kit["teacher"] = small(embed_dim=20)
     names = ClassNames(tuple(COLOURS), ("a {} square",)) if labels else None
     label = {"label": Column("label", np.arange(20) % 5)}
     halves = boxes([[0, 0, 16, 32], [16, 0, 32, 32]], "xyxy", [-1, -1])

@@ -24,7 +24,7 @@ def test_prompts_are_lines_of_files_or_texts(tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("\n")
     with pytest.raises(DataError, match="no prompts"):
         read_prompts([str(tmp_path / "none.txt")])
-    with pytest.raises(UsageError, match=r"missing\.txt"):
+    with pytest.raises(UsageError, match="missing"):
         read_prompts(["missing.txt"])
 
 
@@ -32,6 +32,6 @@ def test_rewrites_stand_under_their_prompts() -> None:
     found = rewrite(Longer(), ("a dog", "a cat"), choices=2)
     data = found.as_dict()
     assert data["prompts"][1] == {"prompt": "a cat", "rewrites": ["a cat number 0", "a cat number 1"]}
-    assert data["distinct_2"] == pytest.approx(8 / 12)  # a dog, dog number, number 0, ... of four times three
+    assert data["distinct_2"] == pytest.approx(6 / 12)  # a dog, dog number, a cat, cat number, number 0, number 1
     with pytest.raises(UsageError, match="no prompt"):
         rewrite(Longer(), ())

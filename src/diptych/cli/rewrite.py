@@ -47,11 +47,12 @@ def rewrite(
     from diptych.core.train import Rewriter
     from diptych.data.files import write_json
     from diptych.tasks.evidence import evidence_for
-    from diptych.tasks.rewrite import fitted_rewriter, read_prompts
+    from diptych.tasks.rewrite import check_choices, fitted_rewriter, read_prompts
     from diptych.tasks.rewrite import rewrite as rewrite_prompts
 
     said = read_prompts(prompts)
     system = catalog.row(catalog.find(method, Rewriter), variant)
+    check_choices(system, choices)
     known = fitted is not None and fitted.exists()
     if not known:
         system.check_extras()

@@ -255,8 +255,6 @@ class Rewriter(Method):
     ``fit`` returns a writer, so that rewrites are recorded, stored and reused as other texts are.
     """
 
-    verb = "rewrite"
-
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Writer:
         """Return a writer that takes a text as ``about`` and returns up to ``n`` other wordings of it.

@@ -57,6 +57,17 @@ def read_prompts(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(prompts)
 
 
+def check_choices(method: Rewriter, choices: int) -> None:
+    """Refuse more rewrites than a system has, before anything is loaded.
+
+    Raises:
+        UsageError: it has fewer.
+    """
+    most = getattr(method, "choices", None)
+    if most is not None and choices > most:
+        raise UsageError(f"{choices} rewrites are wanted, and {method.card.name} has {most}: ask for fewer.")
+
+
 def fitted_rewriter(
     kit: Kit, run: Run, method: Rewriter, *, evidence: Evidence[Any] | None = None, folder: Path | None = None
 ) -> Writer:

@@ -24,7 +24,7 @@ from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs import inversion, styles, words_to_pictures
+from diptych.evaluation.proofs import clips_edit, inversion, styles, words_to_pictures
 from diptych.evaluation.proofs.edit_asks import Asks, Bench, Factors, Floats, Pictures, Words, asks, clean, details
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, direction, embedded, kept
@@ -227,6 +227,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             },
             bench=open_edits,
         ),
+        **clips_edit.TRIALS,
         **inversion.TRIALS,
         **styles.TRIALS,
         **words_to_pictures.TRIALS,

@@ -132,6 +132,7 @@ class UFFGTG(Rewriter):
             "end, and tokens after a prompt's end are zero.",
             "Short prompts are captions of the data; theirs are summaries of three lengths by BART.",
             "A rewrite takes the place of the prompt; appending it is left out.",
+            "The settings of the row small were tried on one training of another seed before the proof.",
             "Gradients are not clipped, and the batch is not gathered over several steps.",
         ),
         proof=ProofPlan(
@@ -145,9 +146,9 @@ class UFFGTG(Rewriter):
         ),
         variants={
             "": {},
-            "small": {"epochs": 8, "batch": 32, "rate": 2e-3, "warmup": 20, "tower_rate": 0.05, "read": 32}
+            "small": {"epochs": 6, "batch": 32, "rate": 2e-3, "warmup": 20, "tower_rate": 0.05, "read": 32}
             | {"width": 96},
-            "text": {"image": 0.0, "epochs": 8, "batch": 32, "rate": 2e-3, "warmup": 20, "tower_rate": 0.05}
+            "text": {"image": 0.0, "epochs": 6, "batch": 32, "rate": 2e-3, "warmup": 20, "tower_rate": 0.05}
             | {"read": 32, "width": 96},
         },
     )
