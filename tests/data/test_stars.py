@@ -17,7 +17,6 @@ from diptych.data.stars import (
     paired_anew,
     refuse_overlap,
     spectrum_channels,
-    window,
 )
 from tests.support.stars import star, stars
 
@@ -38,14 +37,22 @@ def test_curves_are_sorted_scaled_and_padded() -> None:
     assert not channels[4:].any()
 
 
-def test_long_curves_are_seen_in_the_middle_and_windows_anywhere() -> None:
-    long = LightCurve(np.arange(10.0), np.arange(10.0) ** 2)
+def test_long_curves_are_scaled_whole_and_cut_in_the_middle_or_anywhere() -> None:
+    order = np.random.default_rng(0).permutation(10)
+    long = LightCurve(np.arange(10.0)[order], np.arange(10.0)[order] ** 2)
+    whole, _ = curve_channels(long, 10)
     channels, seen = curve_channels(long, 4)
     assert seen.all()
-    np.testing.assert_allclose(channels[:, 0], curve_channels(window(long, 4, 0.45), 4)[0][:, 0])
-    starts = {window(long, 4, share).time[0] for share in np.linspace(0, 0.999, 50)}
+    np.testing.assert_array_equal(channels, whole[3:7])  # the same numbers in every window
+    np.testing.assert_allclose(whole[:, 4], 9 / 365)
+    starts = set()
+    for share in np.linspace(0, 0.999, 50):
+        cut, _ = curve_channels(long, 4, share)
+        first = int(np.round(cut[0, 0] * 9))
+        np.testing.assert_array_equal(cut, whole[first : first + 4])  # consecutive in time, whatever the stored order
+        starts.add(first)
     assert starts == set(range(7))
-    assert len(window(long, 40, 0.9).time) == 10
+    np.testing.assert_array_equal(curve_channels(long, 40, 0.9)[0][:10], whole)
     assert curve_channels(replace(long, error=np.full(10, np.nan)), 4)[0][:, 2].tolist() == [0.0] * 4
 
 
@@ -99,6 +106,18 @@ def test_a_star_in_both_splits_is_found() -> None:
     with pytest.raises(DataError, match="2 test stars were seen in training, star 2"):
         refuse_overlap(stars(4), stars(4, 2))
     assert star(0).curve is not None
+    whole = star(0)
+    fewer = [
+        replace(whole, spectrum=None, metadata=None),
+        replace(whole, curve=None, metadata=None),
+        replace(whole, curve=None, spectrum=None),
+        replace(whole, metadata=None, window=0.3),
+    ]
+    for part in fewer:
+        for seen, test in ((whole, part), (part, whole)):
+            with pytest.raises(DataError, match="1 test stars were seen"):
+                refuse_overlap(Stars(("seen",), [seen]), Stars(("test",), [test]))
+    refuse_overlap(stars(1), Stars(("other",), [replace(star(7), metadata=whole.metadata)]))  # equal facts by chance
 
 
 def test_one_band_is_seen_the_named_or_the_commonest() -> None:

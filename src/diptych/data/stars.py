@@ -1,7 +1,7 @@
 """Stars as samples: light curve, spectrum and metadata of one object, and the encoder inputs made of them.
 
 - Curve: duplicate rows are dropped and rows sorted by time. value <- (value - mean) / MAD, error <- error / MAD, and
-  time is scaled to [0, 1].
+  time is scaled to [0, 1], all by the whole curve; then L rows are cut, in training and in tests alike.
 - Spectrum: value and error are interpolated linearly to one grid of wavelengths, then scaled as the curve, with the MAD
   over values that are not 0.
 
@@ -34,11 +34,14 @@ class Star:
         curve: its light curve.
         spectrum: its spectrum, with wavelengths as times.
         metadata: (M,) float64, the same M quantities for every star; NaN where unknown.
+        window: start of the rows of a long curve that enter the tower, as a share in [0, 1) of the possible starts;
+            None: the middle. Training draws one in every epoch; it is no part of the key.
     """
 
     curve: LightCurve | None = None
     spectrum: LightCurve | None = None
     metadata: Array | None = None
+    window: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,18 @@ class Stars:
         return self.names[index]
 
 
-def curve_channels(curve: LightCurve, length: int) -> tuple[Array, NDArray[np.bool_]]:
+def curve_channels(curve: LightCurve, length: int, window: float | None = None) -> tuple[Array, NDArray[np.bool_]]:
     """Return the (L, 5) channels of a light curve, and which of the L rows are measurements.
 
     Args:
-        curve: at least 1 measurement; of more than L, the middle ones are used.
+        curve: at least 1 measurement, in any order.
         length: L, number of rows.
+        window: which L rows in the order of time are taken of more, see ``Star``.
 
     Returns:
         Time in [0, 1], value, error, and two constants: log10 of the MAD, and the length in years where times are days.
-        Padding is 0. A MAD of 0, that of a flat curve, counts as 1.
+        All are those of the whole curve, so that a measurement has the same numbers in every window. Padding is 0. A
+        MAD of 0, that of a flat curve, counts as 1.
 
     Raises:
         DataError: there is no measurement.
@@ -91,30 +96,17 @@ def curve_channels(curve: LightCurve, length: int) -> tuple[Array, NDArray[np.bo
         raise DataError("A light curve holds no measurement: leave the star out.")
     error = np.zeros_like(curve.value) if curve.error is None else np.nan_to_num(curve.error)
     rows = np.unique(np.stack([curve.time, curve.value, error], axis=1), axis=0)  # sorted by time, without duplicates
-    start = max(0, (len(rows) - length) // 2)
-    time, value, error = rows[start : start + length].T
+    time, value, error = rows.T
     value, error, mad = _scaled(value, error, value)
     span = time[-1] - time[0]
-    measured = np.arange(length) < len(time)
-    out = np.zeros((length, CURVE_CHANNELS))
     constants = np.broadcast_to([np.log10(mad), span / 365], (len(time), 2))
-    out[measured] = np.column_stack([(time - time[0]) / (span or 1.0), value, error, constants])
-    return out, measured
-
-
-def window(curve: LightCurve, length: int, share: float) -> LightCurve:
-    """Return L consecutive measurements; shorter curves stay unchanged.
-
-    Training draws a window in every epoch, where tests use the middle.
-
-    Args:
-        curve: the curve.
-        length: L.
-        share: start of the window, as a share in [0, 1) of the possible starts.
-    """
-    start = int(share * (max(0, len(curve.time) - length) + 1))
-    cut = slice(start, start + length)
-    return LightCurve(*(None if a is None else a[cut] for a in (curve.time, curve.value, curve.error, curve.band)))  # type: ignore[arg-type]
+    channels = np.column_stack([(time - time[0]) / (span or 1.0), value, error, constants])
+    spare = max(0, len(rows) - length)
+    start = spare // 2 if window is None else int(window * (spare + 1))
+    cut = channels[start : start + length]
+    out = np.zeros((length, CURVE_CHANNELS))
+    out[: len(cut)] = cut
+    return out, np.arange(length) < len(cut)
 
 
 def one_band(curve: LightCurve, band: str | None = None) -> LightCurve:
@@ -170,16 +162,32 @@ def paired_anew(stars: Stars, order: Sequence[int]) -> Stars:
 
 
 def refuse_overlap(seen: Samples[Star], test: Samples[Star]) -> None:
-    """Raise where a test star was seen in training.
+    """Raise where a test star was seen in training, in any of its modalities.
 
-    Pre-training and fine-tuning must use one split.
+    Pre-training and fine-tuning must use one split. Two stars are the same where their light curves, or their spectra,
+    are equal; metadata decide where a star has neither.
 
     Raises:
         DataError: a star is in both.
     """
-    seen_keys = {seen.key(i) for i in range(len(seen))}
-    if both := [test.name(i) for i in range(len(test)) if test.key(i) in seen_keys]:
+    known = [_parts(seen[i]) for i in range(len(seen))]
+    observed = {part for parts, _ in known for part in parts}
+    facts = {fact for _, fact in known if fact}
+    alone = {fact for parts, fact in known if fact and not parts}
+    both = []
+    for i in range(len(test)):
+        parts, fact = _parts(test[i])
+        if parts & observed or fact in (alone if parts else facts):
+            both.append(test.name(i))
+    if both:
         raise DataError(f"{len(both)} test stars were seen in training, {both[0]} first: cut both by one split.")
+
+
+def _parts(star: Star) -> tuple[set[str], str]:
+    """Return the hashes of curve and spectrum where there are any, and of the metadata, "" without."""
+    observed = {kind: _arrays(curve) for kind, curve in (("curve", star.curve), ("spectrum", star.spectrum))}
+    parts = {f"{kind}/{array_key(*arrays)}" for kind, arrays in observed.items() if arrays}
+    return parts, "" if star.metadata is None else array_key(star.metadata)
 
 
 def _scaled(value: Array, error: Array, over: Array) -> tuple[Array, Array, float]:

@@ -36,10 +36,11 @@ class CurveTower(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, L C) of (B, L, 6) light curves: five channels, and 1.0 where a row is a measurement.
 
-        Rows of padding take no part in the attention, and their outputs are 0.
+        Rows of padding reach neither the convolution nor the attention, and their outputs are 0.
         """
         measured = x[..., -1] > 0
-        h = self.drop(self.embed(x[..., :-1].mT).mT + self.positions)
+        rows = x[..., :-1].masked_fill(~measured[..., None], 0.0)
+        h = self.drop(self.embed(rows.mT).mT + self.positions)
         for layer in self.layers:
             h = layer(h, src_key_padding_mask=~measured)
         unpadded: Tensor = self.norm(h).masked_fill(~measured[..., None], 0.0)

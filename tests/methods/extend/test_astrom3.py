@@ -14,10 +14,11 @@ from diptych.core.data import Evidence, Subset, Table
 from diptych.core.errors import DataError, MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded
+from diptych.core.train import Clock, Embedded, Row
 from diptych.data.stars import Stars, paired_anew
 from diptych.features.embed import embed
 from diptych.methods.extend.astrom3 import MODALITIES, PAIRS, AstroM3, StarSpace
+from diptych.nn.star_towers import CurveTower
 from diptych.nn.summed_pairs import SummedPairs
 from tests.support.refused import refused
 from tests.support.stars import GRID, star, stars
@@ -47,6 +48,29 @@ def fit(method: AstroM3, samples: Any, **more: Any) -> StarSpace:
 def rank_one(space: StarSpace, a: str, b: str, samples: Stars) -> float:
     x, y = (normalize(embed(space.encoders[m], samples, RUN), dim=-1) for m in (a, b))
     return float((x @ y.T).argmax(1).eq(torch.arange(len(samples))).float().mean())
+
+
+def test_what_stands_in_padding_reaches_no_measurement() -> None:
+    tower = CurveTower(12, 8, 1, 2, 16, 0.0).eval()
+    x = torch.randn(2, 12, 6)
+    x[..., -1] = (torch.arange(12) < 7).float()
+    other = x.clone()
+    other[:, 7:, :5] = 100.0
+    with torch.no_grad():
+        torch.testing.assert_close(tower(x), tower(other))
+
+
+def test_training_and_test_see_the_same_numbers_of_a_measurement() -> None:
+    one = star(3, points=60)
+    encoder = SMALL.fresh(stars(2), RUN).encoders["photometry"]
+    middle = encoder.inputs([one])[0]
+    windowed = SMALL.windowed(Row(one, 0, "k"), torch.Generator().manual_seed(2))
+    drawn = encoder.inputs([windowed])[0]
+    assert not torch.equal(middle, drawn)
+    shared = [i for i in range(24) if (drawn[:, 0] == middle[i, 0]).any()]
+    assert shared
+    for i in shared:
+        torch.testing.assert_close(drawn[drawn[:, 0] == middle[i, 0]][0], middle[i])
 
 
 def test_the_loss_is_the_sum_of_six_cross_entropies() -> None:

@@ -37,7 +37,7 @@ from diptych.core.ranges import at_least, check, wrong
 from diptych.core.run import Run
 from diptych.core.spec import PixelRecipe, Spec
 from diptych.core.train import Row
-from diptych.data.stars import Star, curve_channels, spectrum_channels, window
+from diptych.data.stars import Star, curve_channels, spectrum_channels
 from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule, pair_name
 from diptych.nn.summed_pairs import SummedPairs
 from diptych.train.pair import PairTrainee
@@ -309,7 +309,7 @@ class AstroM3(Extender):
     def _curve(self, star: Star) -> np.ndarray[Any, np.dtype[np.float64]]:
         if star.curve is None:
             raise DataError("A star has no light curve: leave it out, or use another modality.")
-        channels, seen = curve_channels(star.curve, self.length)
+        channels, seen = curve_channels(star.curve, self.length, star.window)
         return np.column_stack([channels, seen])
 
     def _spectrum(self, star: Star) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -320,8 +320,7 @@ class AstroM3(Extender):
     def windowed(self, row: Row, g: torch.Generator) -> Star:
         """Return a training view of a star, with a random window of its light curve."""
         star: Star = row.item
-        assert star.curve is not None
-        return replace(star, curve=window(star.curve, self.length, float(torch.rand((), generator=g))))
+        return replace(star, window=float(torch.rand((), generator=g)))
 
 
 def _metadata(star: Star) -> np.ndarray[Any, np.dtype[np.float64]]:
