@@ -34,7 +34,7 @@ from diptych.train.step import Step
 
 WORDS = Fit(lr=3e-3, batch=64, steps=250, decay=0.01, schedule=Schedule(warmup=20), clip=1.0, log_every=50)
 """Settings of the language model on next words."""
-TUNED = LLM2CLIP(rate=3e-3, steps=150, instruction="")
+TUNED = LLM2CLIP(rate=3e-3, steps=80, instruction="")
 """A higher rate than the authors', for a language model of a thousandth of the size. All settings of this proof were
 fixed before any result was seen.
 """
