@@ -16,9 +16,9 @@ from diptych.core.errors import MissingEvidence, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Row
+from diptych.features.whole_and_cells import whole_and_cells
 from diptych.methods.pretrain.cloc import CLOC, PART, region_contrast
 from diptych.nn.contrastive import contrastive
-from diptych.nn.dense.patches import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
 from diptych.train.distributed import gather_ragged
 from diptych.train.recipe import train_space

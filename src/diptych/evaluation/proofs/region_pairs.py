@@ -37,8 +37,8 @@ from diptych.evaluation.boards.tune import Training
 from diptych.evaluation.proofs.trial import hash_of_words
 from diptych.features.region_labels import RegionLabels, agreement
 from diptych.features.stored_towers import StoredTowers, stored
+from diptych.features.whole_and_cells import whole_and_cells
 from diptych.methods.pretrain.cloc import CLOC, PART
-from diptych.nn.dense.patches import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
 from diptych.train.recipe import train_space
 from diptych.train.regions import VISIBLE
