@@ -7,8 +7,8 @@ import torch
 
 from diptych.core.errors import MissingHook
 from diptych.core.run import Run
-from diptych.features.image_cells import whole_and_cells
 from diptych.features.stored_towers import StoredTowers, stored
+from diptych.features.whole_and_cells import whole_and_cells
 from tests.train.test_pair import small, squares
 
 

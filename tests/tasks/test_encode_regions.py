@@ -16,7 +16,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.formats.region_table import with_regions
 from diptych.data.load import open_data
-from diptych.features.image_cells import whole_and_cells
+from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
 from diptych.tasks.encode_regions import encode_regions, prompter_of, region_vectors
 from tests.support.colours import COLOURS, ColourBackbone

@@ -25,7 +25,7 @@ from diptych.core.run import Run
 from diptych.data.files import write_json, write_whole
 from diptych.data.formats.regions import framed
 from diptych.data.labelled import LabelledData
-from diptych.features.image_cells import whole_and_cells
+from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
 from diptych.tasks.encode import Encoded
 

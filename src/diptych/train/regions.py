@@ -15,7 +15,7 @@ from diptych.core.run import Run
 from diptych.core.spec import PixelRecipe
 from diptych.core.train import Embedded, Learns, Row, everything
 from diptych.data.formats.regions import framed
-from diptych.features.image_cells import whole_and_cells
+from diptych.features.whole_and_cells import whole_and_cells
 from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee, Read, View
 

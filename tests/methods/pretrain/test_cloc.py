@@ -16,7 +16,7 @@ from diptych.core.errors import MissingEvidence, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Row
-from diptych.features.image_cells import whole_and_cells
+from diptych.features.whole_and_cells import whole_and_cells
 from diptych.methods.pretrain.cloc import CLOC, PART, region_contrast
 from diptych.nn.contrastive import contrastive
 from diptych.nn.dense.prompter import Prompter

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError, MissingHook
-from diptych.features.image_cells import whole_and_cells
+from diptych.core.errors import DataError
 from diptych.nn.dense.prompter import Prompter, cell_centres, point_code
-from tests.support.colours import ColourBackbone
-from tests.train.test_pair import Squares, small
 
 G = torch.Generator().manual_seed(0)
 CELLS, BOXES = torch.randn(2, 8, 2, 3, generator=G), torch.rand(3, 4, generator=G)
@@ -57,13 +54,3 @@ def test_a_prompter_comes_back_from_its_tensors() -> None:
     assert torch.equal(again.boxes(CELLS, BOXES, OWNER), prompter.boxes(CELLS, BOXES, OWNER))
     with pytest.raises(DataError, match="are no prompter"):
         Prompter.of({"project.weight": torch.zeros(3, 2)})
-
-
-def test_image_tokens_come_with_the_embedding() -> None:
-    space = small()
-    x = space.image.inputs([Squares(2)[i] for i in range(2)])
-    whole, cells = whole_and_cells(space, x)
-    torch.testing.assert_close(whole, space.image.encode(x))
-    torch.testing.assert_close(cells, space.dense().maps(x)[0])
-    with pytest.raises(MissingHook):
-        whole_and_cells(ColourBackbone(), torch.zeros(1, 3))

@@ -13,7 +13,6 @@ from diptych.core.errors import DataError
 from diptych.data.formats.regions import Boxes, BoxForm, boxes
 from diptych.data.labelled import LabelledData
 from diptych.data.rows import in_order, read_columns, text_of
-from diptych.data.words.sentences import article
 
 PHRASE_COLUMNS = ("phrase", "caption", "text", "description")
 CLASS_COLUMNS = ("category", "label", "class")
@@ -59,7 +58,7 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
         names = [text_of(cells[said][i]).strip() for i in numbers]
         labels = [classes.index(n) if classes else -1 for n in names]
         crowd = [text_of(cells["iscrowd"][i]) in ("1", "True", "true") for i in numbers] if "iscrowd" in cells else []
-        return boxes(values, form, labels, crowd), tuple(article(n) for n in names) if classes else tuple(names)
+        return boxes(values, form, labels, crowd), tuple(_with_article(n) for n in names) if classes else tuple(names)
 
     splits = {name: _told(table, rows, of) for name, table in data.splits.items()}
     if not any(len(v.corners) for table in splits.values() for v in table.columns["boxes"].values):
@@ -74,6 +73,10 @@ def _told(table: Table[Any], rows: Mapping[str, list[int]], of: Any) -> Table[An
         "phrases": Column("captions", tuple(said for _, said in found)),
     }
     return Table(table.items, {**table.columns, **columns})
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 def _place(folder: Path, name: str) -> str:

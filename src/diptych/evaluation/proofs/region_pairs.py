@@ -35,9 +35,9 @@ from diptych.data.words.sentences import article
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.tune import Training
 from diptych.evaluation.proofs.trial import hash_of_words
-from diptych.features.image_cells import whole_and_cells
 from diptych.features.region_labels import RegionLabels, agreement
 from diptych.features.stored_towers import StoredTowers, stored
+from diptych.features.whole_and_cells import whole_and_cells
 from diptych.methods.pretrain.cloc import CLOC, PART
 from diptych.nn.dense.prompter import Prompter
 from diptych.train.recipe import train_space

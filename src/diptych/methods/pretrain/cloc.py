@@ -36,8 +36,8 @@ from diptych.core.masks import MaskProposer
 from diptych.core.ranges import at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Stage, Trainee, everything
-from diptych.features.image_cells import whole_and_cells
 from diptych.features.region_labels import RegionLabels
+from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.contrastive import contrastive, softmax_pairs
 from diptych.nn.dense.prompter import Pool, Prompter
 from diptych.train.distributed import gather_ragged

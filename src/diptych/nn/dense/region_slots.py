@@ -74,6 +74,7 @@ def slot_scores(slots: Slots, head: Tensor, descriptions: Tensor, owner: Tensor,
     Source: Chowdhury et al. 2024, the authors' evaluation.
 
     Example:
+        >>> import torch
         >>> eye = torch.eye(2)
         >>> slots = Slots(eye[:1], eye[None], torch.zeros(1, 2, 4))
         >>> slot_scores(slots, eye, eye, torch.tensor([0, 1]), alpha=0.5).tolist()

@@ -1,4 +1,4 @@
-"""The embedding of an image and the tokens of its cells, from one pass of a tower or of dense maps."""
+"""An image tower in one pass: the embedding of the image, and the tokens of its cells before the projection."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def whole_and_cells(space: Space, x: Inputs) -> tuple[Tensor, Tensor]:
         MissingHook: the space has neither, or its maps are not what it pools.
 
     Example:
+        >>> import torch
         >>> import diptych
         >>> space = diptych.load("tiny")
         >>> whole, cells = whole_and_cells(space, space.image.inputs([torch.zeros(3, 64, 64)]))
@@ -39,4 +40,4 @@ def whole_and_cells(space: Space, x: Inputs) -> tuple[Tensor, Tensor]:
     assert s.grid is not None, "image towers have a grid"
     cells = tower.norm(s.h[:, s.prefix : s.prefix + patch_count(s)])
     whole = tower.project(tower.pooled(s))
-    return whole.float(), cells.transpose(1, 2).reshape(len(cells), -1, *s.grid).float()
+    return whole.float(), cells.transpose(1, 2).unflatten(2, s.grid).float()  # type: ignore[no-untyped-call]
