@@ -43,6 +43,7 @@ from diptych.tasks import segment as segment_task
 from diptych.tasks.audit import groups as audits
 from diptych.tasks.classified import Prediction
 from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, SEGMENTER, WORD_DETECTOR
+from diptych.tasks.entry_picture import picture
 from diptych.tasks.extend import with_clips
 from diptych.tasks.runs import KEYS, Precision
 from diptych.tasks.segmented import Segmented
@@ -338,6 +339,7 @@ def search(
     top: int = 10,
     captions: float | None = None,
     exact: bool = False,
+    at_least: float | None = None,
 ) -> Results[Found]:
     """Find the entries of an index that are nearest to words, pictures, or both.
 
@@ -350,10 +352,12 @@ def search(
         top: answers.
         captions: share of the captions in the score, 0 to 1.
         exact: look at every entry, however many.
+        at_least: leave out answers below the cut above which this share is expected to be right, such as 0.8; for an
+            index with marked answers, see ``diptych index --cut``.
 
     Raises:
         UsageError: no such index, another model, or a query that cannot mean anything.
-        DataError: the index is empty.
+        DataError: the index is empty, or its marks allow no such cut.
     """
     folder = Path(folder)
     with Index(folder) as opened:
@@ -366,7 +370,7 @@ def search(
         folder, [*_terms(query, 1.0), *_terms(minus, -1.0)],
         with_clips(own, int(clips) if clips.isdecimal() else None, run), run, k=top,
         weights={m: w for m, w in parts.items() if w} or None,
-        where=[where] if isinstance(where, str) else where, exact=exact or None,
+        where=[where] if isinstance(where, str) else where, exact=exact or None, at_least=at_least,
     )  # fmt: skip
     found, names = answer.found, tuple(f.entry.name for f in answer.found)
     told = tuple(f.entry.caption for f in found)
@@ -374,7 +378,7 @@ def search(
         f"{len(found)} of {answer.entries:,} entries of {folder}", found, names, told,
         tuple(f"{f.score:.3f}  {f.entry.caption[:60]}".rstrip() for f in found),
         {"score": [f.score for f in found], "caption": told}, answer.as_dict(),
-        picture=lambda i: search_task.picture(names[i]),
+        picture=lambda i: picture(names[i]),
     )  # fmt: skip
 
 

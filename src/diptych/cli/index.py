@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,6 +39,10 @@ def index(
     ann: Annotated[
         bool, options.option("--ann", help="Build the approximate index now, whatever the size (extra: index).")
     ] = False,
+    cut: Annotated[
+        str | None,
+        options.option("--cut", help="Mark answers for search --at-least: captions, a column, or a .csv file."),
+    ] = None,
     image: Annotated[str | None, options.option("--image", help="Column of a table with the picture's path.")] = None,
     caption: Annotated[str | None, options.option("--caption", help="Column of a table with the caption.")] = None,
     frames: Annotated[
@@ -51,8 +55,8 @@ def index(
     """Make a search index of photos and captions, or add to one; unchanged files are not read again."""
     from diptych.tasks.index import remove as delete
 
-    if not photos and not remove and not ann:
-        raise UsageError("Nothing to do: give photos to index, --remove PATTERN, or --ann.")
+    if not photos and not remove and not ann and not cut:
+        raise UsageError("Nothing to do: give photos to index, --remove PATTERN, --ann, or --cut.")
     if ann:
         need_extra("index", "Approximate search")
     result = delete(out, remove) if remove else None
@@ -64,8 +68,10 @@ def index(
         with (replace(shared, engine="torch") if clips else shared).open() as opened:
             taken, built = _add(photos or [], out, Table(image, caption, clips), opened, prune=prune, ann=ann)
             result = taken or result
+    marked = _marked(out, cut, shared) if cut else None
     if shared.json:
         facts = {"index": str(out)} if result is None else result.as_dict()
+        facts |= {"cut": marked} if marked else {}
         graphs = {"approximate": {modality: asdict(built_index) for modality, built_index in built.items()}}
         show_json(facts | (graphs if ann or built else {}))
     elif result is not None:
@@ -73,7 +79,35 @@ def index(
             f"{result.entries:,} entries in {out}: {result.added} added, {result.unchanged} unchanged, "
             f"{result.removed} removed"
         )
+    if marked and not shared.json:
+        show(f"{marked['marks']} answers of {marked['queries']} queries marked by {marked['source']}")
+        for level, said in marked["cuts"].items():
+            show(
+                f"  --at-least {level}: {said if isinstance(said, str) else _promise(said['share'], said['interval'])}"
+            )
     finish(result.failed if result else ())
+
+
+def _marked(out: Path, what: str, shared: options.RunOptions) -> dict[str, Any]:
+    """Mark answers of an index by captions, a column or a table."""
+    from diptych.search_index.index import Index
+    from diptych.tasks.search_cut import mark
+
+    with Index(out) as index:
+        facts = dict(index.facts)
+    with _like(shared, facts).open() as opened:
+        return mark(out, what, opened.backbone(), opened.run)
+
+
+def _like(shared: options.RunOptions, facts: Mapping[str, Any], backbone: str | None = None) -> options.RunOptions:
+    """Return options with the backbone, precision and decode of an index."""
+    name = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")[0]
+    precision, draft = str(facts.get("precision", "fp32")), facts.get("decode") == "draft"
+    return replace(shared, backbone=name, precision=precision, draft=draft)
+
+
+def _promise(share: float, interval: Sequence[float]) -> str:
+    return f"{share:.2f} of the answers are expected to be right, {interval[0]:.2f} to {interval[1]:.2f}"
 
 
 @dataclass(frozen=True)
@@ -161,6 +195,10 @@ def search(
         options.option("--captions", help="Share of the captions in the score, 0 to 1 (default 0).", min=0.0, max=1.0),
     ] = None,
     exact: Annotated[bool, options.option("--exact", help="Look at every entry, however many.")] = False,
+    at_least: Annotated[
+        float | None,
+        options.option("--at-least", help="Cut where this share of answers is expected to be right, such as 0.8."),
+    ] = None,
     html: Annotated[Path | None, options.option("--html", help="Also write a page with the pictures.")] = None,
     backbone: Annotated[
         str | None, options.option("--backbone", "-b", help="Default: that of the index.", rich_help_panel="Model")
@@ -181,34 +219,41 @@ def search(
     from diptych.tasks.search import search as ask
 
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
-    name, _, clips = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")
+    clips = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")[2]
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None
-    options_of_index = replace(
-        shared, backbone=name, precision=str(facts.get("precision", "fp32")), draft=facts.get("decode") == "draft"
-    )
-    with options_of_index.open() as opened:
+    with _like(shared, facts, backbone).open() as opened:
         known = None if clips else opened.recalled
         tower: Backbone | CachedBackbone
         if known is not None and torchless(terms, *known):
             tower, run = known
         else:
             tower, run = _tower(opened, int(clips) if clips.isdecimal() else None), opened.run
-        answer = ask(folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None)
+        answer = ask(
+            folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None,
+            at_least=at_least,
+        )  # fmt: skip
     if html is not None:
         write_whole(html, page(answer), overwrite=shared.overwrite)
     if shared.json:
         show_json(answer.as_dict())
     else:
-        for f in answer.found:
+        shares = [f"{p:.2f} right  " for p in answer.cut.shares] if answer.cut else [""] * len(answer.found)
+        for f, share in zip(answer.found, shares, strict=True):
             caption = f"  {one_line(f.entry.caption[:60])}" if f.entry.caption else ""
-            show(f"{f.score:.3f}  {one_line(f.entry.name)}{caption}")
+            show(f"{f.score:.3f}  {share}{one_line(f.entry.name)}{caption}")
+    if answer.cut is not None:
+        cut = answer.cut.cut
+        say(
+            f"Above this cut {_promise(cut.share, (cut.low, cut.high))} ({cut.above} of {cut.marks} answers to "
+            f"{cut.queries} queries, marked by {answer.cut.source})."
+        )
     if answer.recall is not None:
         say(
             f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; --exact looks at all "
             f"{answer.entries:,}"
         )
     if not answer.found:
-        say("Nothing meets the conditions.")
+        say("Nothing meets the conditions." if answer.cut is None else "No answer lies above the cut.")
     if html is not None:
         say(f"The page is {html}")

@@ -130,6 +130,14 @@ class Rows:
             result += self._database.execute(query, (*part, *values)).fetchall()
         return np.asarray(result, dtype=np.int64).reshape(-1, 3)
 
+    def slots(self, ids: Sequence[int]) -> NDArray[np.int64]:
+        """Return the (n,) image slots of entries by id, -1 without a picture."""
+        known: dict[int, int] = {}
+        for part in _parts(list(map(int, ids)), 500):
+            marks = ",".join("?" * len(part))
+            known |= dict(self._database.execute(f"SELECT id, ifnull(image, -1) FROM rows WHERE id IN ({marks})", part))
+        return np.asarray([known.get(int(i), -1) for i in ids], dtype=np.int64)
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Read one state of the index within the block, whatever other processes write."""

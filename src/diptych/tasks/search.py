@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import Samples, Texts
-from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
-from diptych.data.images import SUFFIXES, open_image
+from diptych.data.images import SUFFIXES
 from diptych.data.samples import as_samples
 from diptych.features.embed import embed_arrays
 from diptych.search_index import ann
@@ -28,6 +27,7 @@ from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Found, Modality
 from diptych.search_index.where import Condition
 from diptych.tasks.index import fingerprint
+from diptych.tasks.search_marks import CutAnswers, Kind, calibrated, read_marks, standard
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.+)", re.DOTALL)
 
@@ -87,6 +87,7 @@ class Answer:
         entries: how many the index holds.
         index: its folder; ``backbone``: its backbone.
         recall: kind of query -> measured recall of the approximate index; None where search was exact.
+        cut: how the answers were cut; None: they were not.
     """
 
     found: tuple[Found, ...]
@@ -97,6 +98,7 @@ class Answer:
     index: str
     backbone: str
     recall: Mapping[str, float] | None = None
+    cut: CutAnswers | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -109,6 +111,8 @@ class Answer:
             }
             for f in self.found
         ]
+        if self.cut is not None:
+            shown = [{**row, "right": round(p, 4)} for row, p in zip(shown, self.cut.shares, strict=True)]
         return {
             "results": shown,
             "query": [
@@ -121,6 +125,7 @@ class Answer:
             "backbone": self.backbone,
             "exact": self.recall is None,
             "recall@10": None if self.recall is None else dict(self.recall),
+            **({} if self.cut is None else {"cut": self.cut.as_dict()}),
         }
 
 
@@ -179,6 +184,7 @@ def search(
     weights: Mapping[Modality, float] | None = None,
     where: Sequence[str] = (),
     exact: bool | None = None,
+    at_least: float | None = None,
 ) -> Answer:
     """Return the k nearest entries of an index.
 
@@ -191,6 +197,7 @@ def search(
         weights: what counts how much, pictures and captions; None: pictures, or captions in an index without pictures.
         where: conditions such as "year>=1990", all of which must hold.
         exact: True looks at all entries, however many; None as ``index.nearest``.
+        at_least: leave out answers below the cut above which this share of them is right, see ``metrics.cut``.
 
     Raises:
         UsageError: no such index, another backbone, a condition or query that cannot mean anything.
@@ -203,7 +210,23 @@ def search(
         index.expect(fingerprint(backbone, run), backbone.spec.name)
         filled(index)
         query = query_vector(terms, backbone, run)
-        return ask(index, query, tuple(terms), backbone.spec.name, k=k, weights=weights, where=where, exact=exact)
+        return ask(
+            index,
+            query,
+            tuple(terms),
+            backbone.spec.name,
+            k=k,
+            weights=weights,
+            where=where,
+            exact=exact,
+            at_least=at_least,
+        )
+
+
+def kind_of(terms: Sequence[Term]) -> Kind:
+    """Return what a query is made of; marks of answers count for queries of their own kind."""
+    kinds = {term.is_picture for term in terms}
+    return "both" if len(kinds) > 1 else "image" if True in kinds else "text"
 
 
 def filled(index: Index) -> int:
@@ -230,6 +253,7 @@ def ask(
     weights: Mapping[Modality, float] | None = None,
     where: Sequence[str] = (),
     exact: bool | None = None,
+    at_least: float | None = None,
 ) -> Answer:
     """Return the k nearest entries of an open index to a vector.
 
@@ -242,38 +266,25 @@ def ask(
         weights: what counts how much, as for ``search``.
         where: conditions on metadata.
         exact: as for ``search``.
+        at_least: as for ``search``.
 
     Raises:
-        UsageError: a condition that cannot mean anything.
-        DataError: the index is empty.
+        UsageError: a condition or share that cannot mean anything.
+        DataError: the index is empty, or its marks allow no such cut.
     """
     conditions, count = [Condition.parse(w) for w in where], filled(index)
     chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
+    fitted = None if at_least is None else calibrated(read_marks(index.folder), kind_of(terms), chosen)
+    cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least)  # refused before anything is read
     found = nearest(index, query, k, chosen, where=conditions, exact=exact)
+    answers = None
+    if fitted is not None and cut is not None:
+        x = standard(index, query, chosen, [f.score for f in found])
+        found = [f for f, value in zip(found, x, strict=True) if value >= cut.threshold]
+        shares = fitted.marks.probabilities(x[: len(found)])
+        answers = CutAnswers(cut, fitted.source, tuple(shares.tolist()))
     recall = None
     if exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
         known = [a for m in chosen if (a := ann.about(index, m))]
         recall = {q: min(a.recall[q] for a in known) for q in known[0].recall} if len(known) == len(chosen) else None
-    return Answer(tuple(found), terms, chosen, tuple(where), count, str(index.folder), backbone, recall)
-
-
-def picture(name: str) -> Image.Image:
-    """Return the picture of an entry, from its file, from a tar ("photos.tar!a/1.jpg") or from a Parquet row
-    ("photos.parquet[7]").
-
-    Raises:
-        UnreadableItem: it is gone or cannot be read.
-    """
-    if Path(name).suffix.lower() in SUFFIXES and "!" not in name:
-        return open_image(Path(name))
-    from diptych.data.load import open_records
-
-    container = name.partition("!")[0] if "!" in name else name.rpartition("[")[0]
-    try:
-        records = open_records(container)
-        place = records.places[records.names.index(name)]
-    except (ValueError, DiptychError):
-        place = None
-    if place is None:
-        raise UnreadableItem(name, "has no picture, or is gone")
-    return records.images[place]
+    return Answer(tuple(found), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers)

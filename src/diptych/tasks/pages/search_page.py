@@ -9,8 +9,9 @@ from pathlib import Path
 from diptych import __version__
 from diptych.core.errors import DiptychError
 from diptych.data.memory import InMemory
+from diptych.tasks.entry_picture import picture
 from diptych.tasks.pages.photo_page import thumbnail
-from diptych.tasks.search import Answer, picture
+from diptych.tasks.search import Answer
 
 
 def html(answer: Answer) -> str:
