@@ -9,6 +9,7 @@ the share of right answers above the cut there. The control shuffles the marks a
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import tempfile
 from pathlib import Path
@@ -21,11 +22,13 @@ from diptych.core.errors import DataError
 from diptych.data.load import open_records
 from diptych.metrics.cut import Marks
 from diptych.tasks.index import index
-from diptych.tasks.search_cut import mark
+from diptych.tasks.search import Term, search
+from diptych.tasks.search_cut import ANSWERS, mark
 from diptych.tasks.search_marks import Mark, read_marks
 
 SETS = {
     "caltech40": ("caltech40", "folder", "class names are queries, 40 of them"),
+    "coco_mini": ("coco_mini/images", "instances", "categories are queries; photos with an instance are right"),
     "flickr8k_small": (
         "flickr8k_small/captions.csv",
         "captions",
@@ -73,6 +76,22 @@ def table(marks: list[Mark], *, shuffled: bool) -> dict[str, Any]:
     return rows
 
 
+def marks_of_instances(folder: Path, data: Path, model: diptych.Model) -> Path:
+    """Write a table of marks: the first answers to each category, right where the photo has an instance of it."""
+    with (data / "coco_mini" / "instances.csv").open(newline="", encoding="utf-8") as file:
+        shown: dict[str, set[str]] = {}
+        for row in csv.DictReader(file):
+            shown.setdefault(row["category"], set()).add(Path(row["image"]).name)
+    table = folder.parent / "marks.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["query", "path", "right"])
+        for category, photos in sorted(shown.items()):
+            for found in search(folder, [Term(category)], model, model.run, k=ANSWERS).found:
+                writer.writerow([category, found.entry.name, int(Path(found.entry.name).name in photos)])
+    return table
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -85,6 +104,8 @@ def main() -> None:
     for name, (place, what, about) in SETS.items():
         with tempfile.TemporaryDirectory() as folder:
             index(open_records(str(options.data / place)), model, model.run, Path(folder) / "index")
+            if what == "instances":
+                what = str(marks_of_instances(Path(folder) / "index", options.data, model))
             mark(Path(folder) / "index", what, model, model.run)
             marks = read_marks(Path(folder) / "index")
         own = {"about": about, "marks": len(marks), "right": sum(bool(m.right) for m in marks)}

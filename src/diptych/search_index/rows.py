@@ -130,6 +130,17 @@ class Rows:
             result += self._database.execute(query, (*part, *values)).fetchall()
         return np.asarray(result, dtype=np.int64).reshape(-1, 3)
 
+    def numbers(self, names: Sequence[str]) -> dict[str, int]:
+        """Return name -> id of the names that are in the index."""
+        result: dict[str, int] = {}
+        for part in _parts(names, 500):
+            marks = ",".join("?" * len(part))
+            rows = self._database.execute(
+                f"SELECT name, id FROM rows WHERE name IN ({marks})", [bound(n) for n in part]
+            )
+            result |= {_read(name): number for name, number in rows}
+        return result
+
     def slots(self, ids: Sequence[int]) -> NDArray[np.int64]:
         """Return the (n,) image slots of entries by id, -1 without a picture."""
         known: dict[int, int] = {}

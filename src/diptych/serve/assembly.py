@@ -8,6 +8,7 @@ from typing import Any
 
 from diptych.serve.app import application
 from diptych.serve.model import ServedModel
+from diptych.serve.pages.routes import Page
 from diptych.serve.protocols import cohere, health, huggingface, immich, openai, predict, weaviate
 from diptych.serve.protocols.label_studio import LabelStudio
 from diptych.serve.service import Service
@@ -52,12 +53,13 @@ def server(settings: Settings, content: Content) -> Any:
     classify = Classify(service, content.classifiers)
     regions = Regions(service, content.detectors)
     label_studio = LabelStudio(service, classify, regions)
+    search = Search(service, content.indexes)
     routes = (
         health.router(service),
         openai.router(service),
         cohere.router(service),
         classify.router(),
-        Search(service, content.indexes).router(),
+        search.router(),
         regions.router(),
         Caption(service, content.sentences).router(),
         label_studio.router(),
@@ -65,5 +67,6 @@ def server(settings: Settings, content: Content) -> Any:
         predict.router(service, label_studio),
         weaviate.router(service),
         huggingface.router(service, classify),
+        Page(service, search).router(),
     )
     return application(service, routes)

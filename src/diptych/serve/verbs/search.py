@@ -51,6 +51,8 @@ class SearchRequest:
         top: answers, at most.
         captions: share of the captions in the score, 0 to 1; null: pictures alone count, where there are some.
         exact: look at every entry, however many.
+        at_least: leave out answers below the cut above which this share is expected to be right, such as 0.8; for an
+            index with marked answers.
     """
 
     query: str | list[QueryTerm]
@@ -59,6 +61,7 @@ class SearchRequest:
     top: int = 10
     captions: float | None = None
     exact: bool = False
+    at_least: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,13 @@ class ServedIndex:
         captions: float | None = None,
         where: Sequence[str] = (),
         exact: bool = False,
+        at_least: float | None = None,
     ) -> Answer:
         """Return the entries nearest to a (D,) unit vector; for any thread, since the index is opened anew."""
         with Index(self.folder) as index:
             return ask(
                 index, query, tuple(terms), self.backbone, k=top, weights=weights_of(captions), where=where,
-                exact=exact or None,
+                exact=exact or None, at_least=at_least,
             )  # fmt: skip
 
 
@@ -181,7 +185,13 @@ class Search:
         terms = [term for _, term in parts]
         return await self.service.thread(
             lambda: index.ask(
-                query, terms, top=given.top, captions=given.captions, where=given.where, exact=given.exact
+                query,
+                terms,
+                top=given.top,
+                captions=given.captions,
+                where=given.where,
+                exact=given.exact,
+                at_least=given.at_least,
             )
         )
 

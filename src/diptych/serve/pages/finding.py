@@ -1,0 +1,269 @@
+"""What the search page shows: answers with their score, what it is made of, and how likely each is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DataError
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.rows import Modality
+from diptych.serve.pages.state import State
+from diptych.serve.refusals import Refusal
+from diptych.serve.service import Input
+from diptych.serve.verbs.search import Search, ServedIndex, weights_of
+from diptych.tasks.search import Answer, Term, ask, combined, kind_of
+from diptych.tasks.search_marks import PEOPLE, Mark, calibrated, read_marks, standard, weights_key
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One answer.
+
+    Args:
+        number: of the entry in its index.
+        name: short name of the picture.
+        path: whole name.
+        text: for those who do not see the picture: its caption, or its name.
+        caption: of the picture; "" without one.
+        facts: metadata.
+        score: weighted cosine.
+        reasons: (part of the query, what it adds to the score).
+        right: probability that the answer is right; None: not known here.
+        marked: True, False, or None where nobody marked it for this query.
+    """
+
+    number: int
+    name: str
+    path: str
+    text: str
+    caption: str
+    facts: str
+    score: float
+    reasons: tuple[tuple[str, float], ...]
+    right: float | None
+    marked: bool | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that the page of one search shows.
+
+    Args:
+        tiles: answers, best first.
+        answer: the same as the command line prints it; None: nothing was asked.
+        remark: why answers are not cut as they were to be, or "".
+        promise: what is known of the cut, in a sentence, or "".
+        marks: (right, wrong) marks of this query.
+        columns: names of metadata, for conditions.
+        entries: of the index.
+    """
+
+    tiles: tuple[Tile, ...] = ()
+    answer: Answer | None = None
+    remark: str = ""
+    promise: str = ""
+    marks: tuple[int, int] = (0, 0)
+    columns: tuple[str, ...] = ()
+    entries: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The query of a page.
+
+    Args:
+        terms: its parts, in words.
+        values: (n, D) unit vectors of the parts.
+        query: (D,) unit vector of their weighted sum.
+    """
+
+    terms: tuple[Term, ...]
+    values: Vectors = field(repr=False)
+    query: Vectors = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The query in one line, under which its marks are kept."""
+        return "; ".join(t.value if t.weight == 1 else f"{t.weight:g}:{t.value}" for t in self.terms)
+
+
+class Finding:
+    """Searches of the page.
+
+    Args:
+        search: of the service.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+
+    async def asked(self, request: Any, index: ServedIndex, state: State) -> Asked:
+        """Return the vectors of a query: words, the picture of the address, and an entry to look for more of.
+
+        Raises:
+            Refusal: nothing is asked, or the address is damaged.
+            UsageError: the parts cancel out.
+        """
+        words = state.words()
+        terms = [Term(text, weight) for text, weight in words]
+        rows: list[NDArray[np.float32]] = []
+        if words:
+            found = await self.search.service.embed(request, index.model, [Input("text", text) for text, _ in words])
+            rows += list(found.vectors)
+        if (vector := state.vector(index.model.dim)) is not None:
+            terms.append(Term(f"picture {state.picture[:12]}", state.weight or 1.0, photo=True))
+            rows.append(vector)
+        if state.like is not None:
+            name, own = await self.search.service.thread(_entry_vector, index, state.like)
+            terms.append(Term(name, state.weight or 1.0, photo=True))
+            rows.append(own)
+        if not rows:
+            raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
+        values = np.stack(rows)
+        return Asked(tuple(terms), values, combined(values, [t.weight for t in terms]))
+
+    async def found(self, request: Any, state: State) -> Found:
+        """Return what a page shows."""
+        index = self.search.index(state.index)
+        if state.empty:
+            return await self.search.service.thread(_nothing, index)
+        asked = await self.asked(request, index, state)
+        return await self.search.service.thread(_found, index, asked, state)
+
+    async def mark(self, request: Any, state: State, number: int, right: bool | None) -> None:
+        """Keep what a person says about an answer, in the index.
+
+        Raises:
+            Refusal: no such entry.
+            DataError: the index is too small for marks to mean anything.
+        """
+        from diptych.tasks.search_marks import add_marks
+
+        index = self.search.index(state.index)
+        asked = await self.asked(request, index, state)
+        mark = await self.search.service.thread(_mark, index, asked, state, number, right)
+        await self.search.service.thread(add_marks, index.folder, [mark])
+
+
+def _weights(index: Index, state: State) -> Mapping[Modality, float]:
+    return weights_of(state.captions) or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
+
+
+def _nothing(index: ServedIndex) -> Found:
+    with Index(index.folder) as opened:
+        return Found(columns=opened.columns(), entries=len(opened))
+
+
+def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
+    with Index(index.folder) as opened:
+        entries = opened.entries([number])
+        slot = int(opened.slots([number])[0])
+        if number not in entries or slot < 0:
+            raise Refusal(404, f"The index {index.name} has no picture {number}.", "entry_not_found")
+        return entries[number].name, np.asarray(opened.vectors("image")[slot])
+
+
+def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
+    with Index(index.folder) as opened:
+        marks, weights = read_marks(index.folder), _weights(opened, state)
+        key = weights_key(weights)
+        own = {m.path: m.right for m in marks if m.source == PEOPLE and m.query == asked.text and m.weights == key}
+        query = _head(opened, own) if state.head else asked.query
+        remark = "" if query is not None else "Mark a right and a wrong answer first: the head learns from both."
+        query = asked.query if query is None else query
+
+        def ask_index(level: float | None) -> Answer:
+            return ask(
+                opened, query, asked.terms, index.backbone, k=state.top, weights=weights, where=state.conditions(),
+                at_least=level,
+            )  # fmt: skip
+
+        try:
+            answer = ask_index(state.at_least or None)
+        except DataError as error:
+            if not state.at_least:
+                raise
+            remark, answer = str(error), ask_index(None)
+        names = [f.entry.name for f in answer.found]
+        numbers = opened.numbers(names)
+        slots = opened.slots([numbers[name] for name in names])
+        shares: Sequence[float | None] = [None] * len(names)
+        try:
+            known = calibrated(marks, kind_of(asked.terms), weights)
+            x = standard(opened, query, weights, [f.score for f in answer.found])
+            shares = known.marks.probabilities(x).tolist()
+        except DataError as error:
+            remark = remark or (f"How many answers are right is not known yet. {error}" if not state.head else "")
+        promise = "" if answer.cut is None else _promise(answer)
+        tiles = tuple(
+            _tile(opened, asked, numbers[f.entry.name], int(slot), f, share, own.get(f.entry.name))
+            for f, slot, share in zip(answer.found, slots, shares, strict=True)
+        )
+        good = sum(bool(r) for r in own.values())
+        return Found(tiles, answer, remark, promise, (good, len(own) - good), opened.columns(), len(opened))
+
+
+def _promise(answer: Answer) -> str:
+    assert answer.cut is not None
+    cut = answer.cut.cut
+    return (
+        f"Above this cut {100 * cut.share:.0f} % of the answers are expected to be right ({100 * cut.low:.0f} to "
+        f"{100 * cut.high:.0f} %), by {cut.marks} marks of {cut.queries} queries ({answer.cut.source})."
+    )
+
+
+def _tile(
+    index: Index, asked: Asked, number: int, slot: int, found: Any, share: float | None, marked: bool | None
+) -> Tile:
+    entry = found.entry
+    name = Path(entry.name.rpartition("!")[2]).name
+    reasons: list[tuple[str, float]] = []
+    if slot >= 0:
+        norm = float(np.linalg.norm(sum(t.weight * v for t, v in zip(asked.terms, asked.values, strict=True))))
+        cosines = asked.values @ index.vectors("image")[slot]
+        reasons = [
+            (Path(t.value).name if t.is_picture else t.value, float(t.weight * c / norm))
+            for t, c in zip(asked.terms, cosines, strict=True)
+        ]
+    facts = " · ".join(f"{k} {v}" for k, v in entry.facts.items() if str(v) and k != "folder")[:200]
+    return Tile(
+        number, name, entry.name, entry.caption[:300] or name, entry.caption[:300], facts, found.score,
+        tuple(reasons), share, marked,
+    )  # fmt: skip
+
+
+def _mark(index: ServedIndex, asked: Asked, state: State, number: int, right: bool | None) -> Mark:
+    with Index(index.folder) as opened:
+        entries, slot = opened.entries([number]), int(opened.slots([number])[0])
+        if number not in entries or slot < 0:
+            raise Refusal(404, f"The index {index.name} has no picture {number}.", "entry_not_found")
+        weights = _weights(opened, state)
+        text = int(opened.located("image", [slot])[0, 2])
+        score = weights.get("image", 0.0) * float(opened.vectors("image")[slot] @ asked.query)
+        if text >= 0 and weights.get("text"):
+            score += weights["text"] * float(opened.vectors("text")[text] @ asked.query)
+        x = float(standard(opened, asked.query, weights, [score])[0])
+        return Mark(asked.text, kind_of(asked.terms), weights_key(weights), entries[number].name, x, right)
+
+
+def _head(index: Index, own: Mapping[str, bool | None]) -> Vectors | None:
+    """Return the (D,) direction of a logistic regression between right and wrong marks; None without both kinds."""
+    from sklearn.linear_model import LogisticRegression
+
+    numbers = index.numbers(list(own))
+    known = [name for name in own if name in numbers]
+    slots = index.slots([numbers[name] for name in known])
+    there = slots >= 0
+    labels = np.array([bool(own[name]) for name in known], dtype=bool)[there] if known else np.zeros(0, dtype=bool)
+    if labels.all() or not labels.any():
+        return None
+    vectors = np.asarray(index.vectors("image")[slots[there]], dtype=np.float64)
+    weights = LogisticRegression(C=10.0, class_weight="balanced").fit(vectors, labels).coef_[0]
+    unit: Vectors = (weights / np.linalg.norm(weights)).astype(np.float32)
+    return unit

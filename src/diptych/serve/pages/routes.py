@@ -1,0 +1,180 @@
+"""The routes of the page: search, thumbnails, marks and exports. Every page works without scripts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from jinja2 import DictLoader, Environment
+from PIL import Image
+
+from diptych import __version__
+from diptych.core.errors import DiptychError, UnreadableItem
+from diptych.search_index.index import Index
+from diptych.serve.names import Recent
+from diptych.serve.pages.finding import Finding, Found
+from diptych.serve.pages.state import State, packed
+from diptych.serve.refusals import Refusal, of_error
+from diptych.serve.service import Input, Service
+from diptych.serve.verbs.search import Search
+from diptych.tasks.entry_picture import picture
+
+SIDES = (320, 1024)
+"""Largest sides of thumbnails and of pictures that are looked at."""
+KEPT = 2000
+"""Thumbnails in memory, some 20 kB each."""
+SHORT = "max-age=3600, private"
+
+
+def _asset(name: str) -> str:
+    return files("diptych").joinpath("assets", *name.split("/")).read_text(encoding="utf-8")
+
+
+class Page:
+    """The page of a server.
+
+    Args:
+        service: models and queue.
+        search: its indexes.
+    """
+
+    def __init__(self, service: Service, search: Search) -> None:
+        self.service, self.search, self.finding = service, search, Finding(search)
+        loader = DictLoader({"search.html": _asset("serve/search.html")})
+        self._template = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
+            "search.html"
+        )
+        self._style = _asset("report.css") + _asset("serve/page.css")
+        self._script = _asset("serve/page.js")
+        self._pictures: Recent[bytes] = Recent(KEPT)
+
+    def html(self, state: State, found: Found, error: str = "", status: int = 200) -> HTMLResponse:
+        """Return a page."""
+        names = list(self.search.indexes)
+        text = self._template.render(
+            state=state, found=found, error=error, indexes=names, current=state.index or (names[0] if names else ""),
+            version=__version__, backbone=self.search.index(state.index).backbone if names else "",
+            models=list(self.service.models),
+        )  # fmt: skip
+        return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
+
+    async def show(self, request: Request) -> HTMLResponse:
+        """Show a search, or what can be asked."""
+        if not self.search.indexes:
+            return self.html(State(), Found())
+        try:
+            state = State.read(request.query_params)
+            self.search.index(state.index)
+        except Refusal as refusal:
+            return self.html(State(), Found(), refusal.message, refusal.status)
+        try:
+            return self.html(state, await self.finding.found(request, state))
+        except (Refusal, DiptychError) as failure:
+            shown = failure if isinstance(failure, Refusal) else of_error(failure)
+            return self.html(state, Found(), shown.message, shown.status)
+
+    async def query(self, request: Request) -> RedirectResponse:
+        """Embed a picture that was chosen, and go to the address that holds its vector."""
+        async with request.form(max_files=1, max_fields=20, max_part_size=self.service.settings.max_bytes) as form:
+            fields = {name: value for name, value in form.items() if isinstance(value, str)}
+            file = form.get("file")
+            data = b"" if file is None or isinstance(file, str) else await file.read()
+        state = State.read(fields)
+        if not data:
+            return RedirectResponse(state.address(), 303)
+        model = self.search.index(state.index).model
+        found = await self.service.embed(request, model, [Input("image", data, "The picture")])
+        return RedirectResponse(state.address(picture=packed(found.vectors[0]), like=None), 303)
+
+    async def mark(self, request: Request) -> RedirectResponse:
+        """Keep a mark, and go back to the search."""
+        async with request.form(max_files=0, max_fields=20) as form:
+            fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        state = State.read(dict(parse_qsl(fields.get("state", ""))))
+        said, number = fields.get("right", ""), fields.get("entry", "")
+        if said not in ("1", "0", "") or not number.isdecimal():
+            raise Refusal(400, "A mark has an entry and right, which is 1, 0 or empty.")
+        await self.finding.mark(request, state, int(number), None if said == "" else said == "1")
+        return RedirectResponse(state.address() + f"#e{number}", 303)
+
+    async def thumbnail(self, request: Request, index: str, number: int, side: int = SIDES[0]) -> Response:
+        """Return the picture of an entry, small; only entries of served indexes have one."""
+        side = SIDES[0] if side <= SIDES[0] else SIDES[1]
+        served = self.search.index(index)
+        key = (index, number, side)
+        data = self._pictures.get(key)
+        if data is None:
+            try:
+                data = self._pictures.put(key, await self.service.thread(_jpeg, served.folder, number, side))
+            except UnreadableItem:
+                raise Refusal(404, f"The index {index} has no readable picture {number}.", "entry_not_found") from None
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": SHORT})
+
+    async def table(self, request: Request) -> Response:
+        """Return the answers of a search as CSV."""
+        state = State.read(request.query_params)
+        found = await self.finding.found(request, state)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["path", "score", "right", "caption", "marked"])
+        for tile in found.tiles:
+            share = "" if tile.right is None else f"{tile.right:.4f}"
+            marked = "" if tile.marked is None else int(tile.marked)
+            writer.writerow([_cell(tile.path), f"{tile.score:.6f}", share, _cell(tile.caption), marked])
+        return Response(
+            text.getvalue(), media_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": "attachment; filename=answers.csv"},
+        )  # fmt: skip
+
+    async def data(self, request: Request) -> JSONResponse:
+        """Return the answers of a search as ``diptych search --json`` prints them."""
+        found = await self.finding.found(request, State.read(request.query_params))
+        if found.answer is None:
+            raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
+        return JSONResponse(
+            found.answer.as_dict(), headers={"Content-Disposition": "attachment; filename=answers.json"}
+        )
+
+    def router(self) -> APIRouter:
+        """Return the routes; they are no part of the interface for programs."""
+        routes = APIRouter(include_in_schema=False)
+        routes.add_api_route("/", self.show, methods=["GET"])
+        routes.add_api_route("/query", self.query, methods=["POST"])
+        routes.add_api_route("/marks", self.mark, methods=["POST"])
+        routes.add_api_route("/answers.csv", self.table, methods=["GET"])
+        routes.add_api_route("/answers.json", self.data, methods=["GET"])
+        routes.add_api_route("/photo/{index}/{number}", self.thumbnail, methods=["GET"])
+        routes.add_api_route("/page.css", self.style, methods=["GET"])
+        routes.add_api_route("/page.js", self.script, methods=["GET"])
+        return routes
+
+    async def style(self) -> Response:
+        """Return the style sheet."""
+        return Response(self._style, media_type="text/css", headers={"Cache-Control": SHORT})
+
+    async def script(self) -> Response:
+        """Return the script, which only makes things quicker."""
+        return Response(self._script, media_type="text/javascript", headers={"Cache-Control": SHORT})
+
+
+def _jpeg(folder: Any, number: int, side: int) -> bytes:
+    with Index(folder) as index:
+        entry = index.entries([number]).get(number)
+    if entry is None:
+        raise UnreadableItem(str(number), "no such entry")
+    small = picture(entry.name).convert("RGB")
+    small.info = {}
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=82)
+    return file.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from diptych.core.run import Run
+from diptych.data.load import open_records
+from diptych.serve.assembly import Content, server
+from diptych.serve.model import ServedModel
+from diptych.serve.opening import open_index
+from diptych.serve.settings import Settings
+from diptych.tasks.index import index
+from diptych.tasks.search_cut import mark
+from tests.support.colours import COLOURS, ColourBackbone
+from tests.support.serving import colour_bytes
+
+
+class Seen(HTMLParser):
+    """Tags of a page with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, Any]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def page(colours: Path, tmp_path: Path, model: ServedModel) -> Iterator[tuple[TestClient, Path]]:
+    """A server with an index of its own: 90 pictures of five colours."""
+    folder = tmp_path / "mine"
+    shutil.copytree(colours, tmp_path / "photos")
+    index(open_records(str(tmp_path / "photos")), ColourBackbone(), Run(), folder)
+    content = Content((model,), {"mine": open_index(folder, [model])})
+    with TestClient(server(Settings(), content), base_url="http://127.0.0.1", follow_redirects=True) as client:
+        yield client, folder
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_has_no_inline_code(page: tuple[TestClient, Path]) -> None:
+    client, _ = page
+    answer = client.get("/", params={"q": "red"})
+    seen = Seen(answer.text)
+    sources = [a["src"] for tag in ("img", "script") for a in seen.all(tag)] + [a["href"] for a in seen.all("link")]
+    assert all(re.match(r"/[^/]", source) for source in sources)
+    assert not seen.all("style")
+    assert not any(name.startswith("on") or name == "style" for _, a in seen.tags for name in a)
+    for path in ("/page.css", "/page.js"):
+        assert client.get(path).status_code == 200
+
+
+def test_words_find_pictures_that_have_texts_and_thumbnails(page: tuple[TestClient, Path]) -> None:
+    client, _ = page
+    seen = Seen(client.get("/", params={"q": "red", "top": "5"}).text)
+    pictures = seen.all("img")
+    assert len(pictures) == 5
+    assert all(p["alt"] for p in pictures)
+    thumbnail = client.get(pictures[0]["src"])
+    assert thumbnail.headers["content-type"] == "image/jpeg"
+    r, g, b = Image.open(io.BytesIO(thumbnail.content)).convert("RGB").resize((1, 1)).getpixel((0, 0))
+    assert r > g
+    assert r > b
+
+
+def test_a_picture_becomes_a_vector_in_the_address(page: tuple[TestClient, Path]) -> None:
+    client, _ = page
+    answer = client.post("/query", data={"q": "", "top": "5"}, files={"file": colour_bytes("blue")})
+    assert answer.history[0].status_code == 303
+    assert "picture=" in str(answer.url)
+    rows = list(csv.DictReader(io.StringIO(client.get(str(answer.url).replace("/?", "/answers.csv?")).text)))
+    assert len(rows) == 5
+    assert all("/blue/" in row["path"] for row in rows)
+    words = client.post("/query", data={"q": "green", "minus": "0.2:blue"})
+    assert str(words.url).endswith("/?q=green&minus=0.2%3Ablue")
+    assert len(Seen(words.text).all("figure")) == 24
+
+
+def test_more_like_this_and_exports(page: tuple[TestClient, Path]) -> None:
+    client, _ = page
+    like = next(a["href"] for a in Seen(client.get("/?q=yellow").text).all("a") if "like=" in a["href"])
+    data = client.get(like.replace("/?", "/answers.json?") + "&top=6").json()
+    assert len(data["results"]) == 6
+    assert data["results"][0]["score"] == pytest.approx(1, abs=1e-6)  # the picture itself
+    assert sum("/yellow/" in r["path"] for r in data["results"]) >= 3
+
+
+def test_marks_are_kept_in_the_index_and_rank_the_answers(page: tuple[TestClient, Path]) -> None:
+    client, folder = page
+
+    def entries(address: str) -> list[tuple[str, str]]:
+        seen = Seen(client.get(address).text)
+        numbers = [a["value"] for a in seen.all("input") if a.get("name") == "entry"]
+        return list(zip(numbers, (p["title"] for p in seen.all("p") if p.get("title")), strict=True))
+
+    asked = "q=something&top=60"  # grey: no colour is nearer than another
+    for number, path in entries(f"/?{asked}")[:40]:
+        right = "1" if "/pink/" in path else "0"
+        answer = client.post("/marks", data={"state": asked, "entry": number, "right": right})
+        assert answer.status_code == 200
+    marks = (folder / "marks.jsonl").read_text().splitlines()
+    assert len(marks) == 40
+    shown = entries(f"/?{asked}&head=1")
+    first = [path for _, path in shown[:10]]
+    assert sum("/pink/" in path for path in first) >= 6  # a fifth of all is pink
+    number = entries(f"/?{asked}")[0][0]
+    client.post("/marks", data={"state": asked, "entry": number, "right": ""})
+    assert "39" in client.get(f"/?{asked}").text
+    assert client.post("/marks", data={"state": asked, "entry": "x", "right": "1"}).status_code == 400
+    assert client.post("/marks", data={"state": asked, "entry": "99999", "right": "1"}).status_code == 404
+    evil = client.post(
+        "/marks", data={"state": asked, "entry": number, "right": "1"}, headers={"origin": "http://e.vil"}
+    )
+    assert evil.status_code == 403
+
+
+def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path], tmp_path: Path) -> None:
+    client, folder = page
+    refused = client.get("/?q=red&at_least=0.8")
+    assert refused.status_code == 200
+    assert "No answers of text queries" in refused.text
+    rows = ["query,path,right"]
+    for i in range(15):
+        colour = list(COLOURS)[i % 5]
+        query = colour + " please" * (i // 5)
+        found = client.get("/answers.json", params={"q": query, "top": "40"}).json()["results"]
+        rows += [f"{query},{r['path']},{int(f'/{colour}/' in r['path'])}" for r in found]
+    (tmp_path / "marks.csv").write_text("\n".join(rows))
+    mark(folder, str(tmp_path / "marks.csv"), ColourBackbone(), Run())
+    text = client.get("/?q=red&at_least=0.8&top=60").text
+    assert "of the answers are expected to be right" in text
+    assert "% likely right" in text
+    assert 10 <= text.count("<figure") < 60
+    api = client.post("/v1/search", json={"query": "red", "top": 60, "at_least": 0.8}).json()
+    assert len(api["results"]) == text.count("<figure")
+    assert api["cut"]["level"] == 0.8
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/?q=red&top=x", 400),
+        ("/?q=red&where=nonsense", 400),
+        ("/?q=red&index=nope", 404),
+        ("/?picture=%21%21", 400),
+        ("/?like=123456", 404),
+        ("/photo/mine/123456", 404),
+        ("/photo/nope/1", 404),
+        ("/photo/..%2f..%2fetc/1", 404),
+        ("/photo/mine/abc", 400),
+        ("/answers.json", 400),
+    ],
+)
+def test_addresses_that_mean_nothing_get_a_sentence(page: tuple[TestClient, Path], path: str, status: int) -> None:
+    assert page[0].get(path).status_code == status
+
+
+def test_hostile_words_are_text(page: tuple[TestClient, Path]) -> None:
+    text = page[0].get("/", params={"q": '"><script>alert(1)</script>'}).text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_a_server_without_indexes_says_what_it_offers(model: ServedModel) -> None:
+    with TestClient(server(Settings(), Content((model,))), base_url="http://127.0.0.1") as client:
+        assert "No index is served" in client.get("/").text
