@@ -103,22 +103,23 @@ class State:
 
 
 def packed(vector: Vectors) -> str:
-    """Return a unit vector as it stands in an address: 16-bit floats in base64."""
-    return base64.urlsafe_b64encode(vector.astype("<f2").tobytes()).decode().rstrip("=")
+    """Return a vector as it stands in an address: a byte a number, in base64; wide ones would not fit else."""
+    whole = np.rint(127 * vector / max(float(np.abs(vector).max()), 1e-12))
+    return base64.urlsafe_b64encode(whole.astype(np.int8).tobytes()).decode().rstrip("=")
 
 
 def unpacked(text: str, dim: int) -> Vectors:
-    """Return the (D,) vector of ``packed``.
+    """Return the (D,) unit vector of ``packed``.
 
     Raises:
         Refusal: it is none of this width.
     """
     try:
-        values = np.frombuffer(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "<f2").astype(np.float32)
+        values = np.frombuffer(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), np.int8).astype(np.float32)
     except (binascii.Error, ValueError):
         values = np.zeros(0, np.float32)
     norm = float(np.linalg.norm(values))
-    if len(values) != dim or not math.isfinite(norm) or norm < 0.1:
+    if len(values) != dim or norm == 0:
         raise Refusal(400, "The picture of this address is damaged, or of another model: choose it again.")
     unit: Vectors = values / np.float32(norm)
     return unit

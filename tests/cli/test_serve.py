@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from diptych.cli.main import app
+
+for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httpx"):
+    pytest.importorskip(module, reason="the tests of the server need the extra serve, and httpx")
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["serve", *arguments])
+    return result.exit_code, result.stderr
+
+
+def test_an_address_that_others_reach_needs_a_key(tmp_path: Path) -> None:
+    assert run("--host", "0.0.0.0") == (
+        2,
+        "Other machines reach 0.0.0.0: name a file of keys with --keys, or say --insecure.\n",
+    )
+    (tmp_path / "keys").write_text("short\n")
+    code, said = run("--host", "0.0.0.0", "--keys", str(tmp_path / "keys"))
+    assert code == 2
+    assert "16 are the least" in said
+    assert run("--keys", str(tmp_path / "none"))[0] == 2
+    assert run("--alias", "x=unknown")[0] == 2
+
+
+def test_everything_is_opened_and_then_the_server_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from starlette.testclient import TestClient
+
+    from diptych.serve import run as running
+
+    seen = {}
+
+    def instead(served: object, settings: object) -> None:
+        with TestClient(served, base_url="http://127.0.0.1") as client:  # type: ignore[arg-type]
+            seen["models"] = [m["id"] for m in client.get("/v1/models").json()["data"]]
+            seen["captions"] = client.post("/v1/caption", json={"images": []}).status_code
+        seen["settings"] = settings
+
+    monkeypatch.setattr(running, "run", instead)
+    (tmp_path / "sentences.txt").write_text("A cat sits.\n")
+    code, said = run(
+        "--backbone", "tiny", "--engine", "torch", "--alias", "ViT-B-32__openai=tiny", "--max-mib", "1", "--quiet",
+        "--sentences", str(tmp_path / "sentences.txt"), "--cache", str(tmp_path / "cache"),
+    )  # fmt: skip
+    assert code == 0, said
+    assert seen["models"] == ["tiny", "ViT-B-32__openai"]
+    assert seen["settings"].max_bytes == 2**20  # type: ignore[attr-defined]
+    assert "diptych serves http://127.0.0.1:7070" in said

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from diptych.serve.assembly import Content, server
+from diptych.serve.batcher import Lane
+from diptych.serve.model import ServedModel
+from diptych.serve.refusals import GoneError, Refusal
+from diptych.serve.service import Input, Service
+from diptych.serve.settings import Settings
+from tests.support.serving import colour_uri
+
+
+class Caller:
+    """A request whose client goes away after some seconds; None: never."""
+
+    def __init__(self, after: float | None = None) -> None:
+        self._after = after
+
+    async def receive(self) -> dict[str, str]:
+        await asyncio.sleep(3600 if self._after is None else self._after)
+        return {"type": "http.disconnect"}
+
+
+def blocked(service: Service) -> threading.Event:
+    free = threading.Event()
+    service.batcher.call("hold", lambda: free.wait(5))
+    return free
+
+
+def test_many_clients_at_once_get_their_own_answers_and_share_batches(model: ServedModel) -> None:
+    service = Service(Settings(longest_wait=0.02), [model])
+    texts = [f"{colour} {i}" for i in range(8) for colour in ("red", "green", "blue", "pink")]
+
+    async def every() -> list[Any]:
+        return await asyncio.gather(*(service.embed(Caller(), model, [Input("text", text)]) for text in texts))
+
+    found = asyncio.run(every())
+    assert np.array_equal(np.concatenate([f.vectors for f in found]), model.model.encode_text(texts))
+    assert service.batcher.counts.batches < len(texts)
+    service.close()
+
+
+def test_a_client_that_goes_away_frees_its_place(model: ServedModel) -> None:
+    service = Service(Settings(), [model])
+    free = blocked(service)
+    with pytest.raises(GoneError):
+        asyncio.run(service.embed(Caller(0.05), model, [Input("text", "red")]))
+    free.set()
+    service.close()
+    assert service.batcher.counts.dropped == 1
+
+
+def test_an_answer_that_does_not_come_in_time_is_given_up(model: ServedModel) -> None:
+    service = Service(Settings(timeout=0.1), [model])
+    free = blocked(service)
+    with pytest.raises(Refusal, match=r"within 0\.1 s") as caught:
+        asyncio.run(service.embed(Caller(), model, [Input("text", "red")]))
+    assert caught.value.status == 504
+    free.set()
+    service.close()
+
+
+def test_a_full_queue_is_said_with_429_and_every_other_request_is_answered(content: Content) -> None:
+    """Mixed requests of many clients against a queue that is too short: no error but the promised ones."""
+    slow = Lane("slow", lambda items: time.sleep(0.002) or [np.ones(4, np.float32)] * len(items), merges=False)
+    model = ServedModel("colours", content.models[0].model)
+    model.lanes["text"] = slow
+    with TestClient(server(Settings(capacity=8), Content((model,))), base_url="http://127.0.0.1") as client:
+
+        def ask(i: int) -> tuple[int, str]:
+            given = colour_uri("red") if i % 3 == 0 else [f"text {i}"] * 4
+            answer = client.post("/v1/embeddings", json={"input": given})
+            return answer.status_code, answer.headers.get("retry-after", "")
+
+        with ThreadPoolExecutor(16) as clients:
+            answers = list(clients.map(ask, range(120)))
+    assert {status for status, _ in answers} <= {200, 429}
+    assert sum(status == 200 for status, _ in answers) > 20
+    assert all(retry.isdecimal() for status, retry in answers if status == 429)
