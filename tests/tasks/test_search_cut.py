@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DamagedStore, DataError, UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_records
 from diptych.tasks.index import index
 from diptych.tasks.search import Term, search
 from diptych.tasks.search_cut import mark
-from diptych.tasks.search_marks import FILE, PEOPLE, Mark, add_marks, read_marks, replace_marks
+from diptych.tasks.search_marks import PEOPLE, read_marks
 from tests.support.colours import COLOURS, ColourBackbone
 
 
@@ -96,21 +96,3 @@ def test_other_tables_are_refused(folder: Path, tmp_path: Path, text: str, words
         mark(folder, str(tmp_path / "bad.csv"), ColourBackbone(), Run())
     with pytest.raises(UsageError, match="No entry of"):
         mark(folder, "no_such_column", ColourBackbone(), Run())
-
-
-def test_marks_are_taken_back_replaced_and_survive_a_killed_writer(tmp_path: Path) -> None:
-    one = Mark("red", "text", "image 1", "a", 1.0, True)
-    add_marks(tmp_path, [one, Mark("red", "text", "image 1", "b", 2.0, False)])
-    add_marks(tmp_path, [Mark("red", "text", "image 1", "b", 2.0, None)])
-    assert read_marks(tmp_path) == [one]
-    replace_marks(tmp_path, "captions", [Mark("blue", "text", "image 1", "a", 0.5, True, "captions")])
-    assert {m.source for m in read_marks(tmp_path)} == {PEOPLE, "captions"}
-    replace_marks(tmp_path, "captions", [])
-    assert read_marks(tmp_path) == [one]
-    with (tmp_path / FILE).open("a") as file:
-        file.write('{"query": "re')
-    assert read_marks(tmp_path) == [one]
-    with (tmp_path / FILE).open("a") as file:
-        file.write("\n{}\n")
-    with pytest.raises(DamagedStore, match="line 2"):
-        read_marks(tmp_path)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+
+def test_the_description_names_every_route_of_programs(client: Any) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {
+        "/v1/embeddings", "/v1/models", "/v2/embed", "/v1/classify", "/v1/search", "/v1/segment", "/v1/detect",
+        "/v1/caption", "/setup", "/predict", "/webhook", "/ping", "/vectorize", "/meta", "/health", "/ready",
+        "/metrics", "/hf/zero-shot-image-classification", "/hf/feature-extraction",
+    } <= set(paths)  # fmt: skip
+    assert not {"/marks", "/query"} & set(paths)
+    fields = client.get("/openapi.json").json()["components"]["schemas"]["ClassifyRequest"]["properties"]
+    assert {"images", "labels", "classifier", "sets", "unknown_rate", "reasons"} <= set(fields)
+
+
+def test_unknown_paths_and_methods_get_a_sentence_and_broken_code_no_traceback(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.get("/nothing").status_code == 404
+    assert client.delete("/v1/models").status_code == 405
+
+    def broken(*given: Any) -> Any:
+        raise RuntimeError("secret path /root/x")
+
+    monkeypatch.setattr("diptych.serve.protocols.openai.inputs_of", broken)
+    with pytest.raises(RuntimeError):  # the test client raises what a real server logs
+        client.post("/v1/embeddings", json={"input": "red"})
+
+
+def test_no_request_of_random_values_breaks_a_route(client: Any) -> None:
+    """Values of every kind for every field of the description: answers are 2xx, or a refusal with a sentence."""
+    import random
+
+    description = client.get("/openapi.json").json()
+    rng = random.Random(0)
+    values: list[Any] = [
+        None,
+        "",
+        "x",
+        -1,
+        0,
+        3.5,
+        True,
+        [],
+        ["a"],
+        [None],
+        {},
+        {"a": 1},
+        "\ud7ff\u0000",
+        10**30,
+        [[1]],
+    ]
+    statuses = set()
+    for path, methods in sorted(description["paths"].items()):
+        for method in methods:
+            content = methods[method].get("requestBody", {}).get("content", {}).get("application/json", {})
+            reference = re.sub(r".*/", "", content.get("schema", {}).get("$ref", ""))
+            fields = description["components"]["schemas"].get(reference, {}).get("properties", {"tasks": 0})
+            for _ in range(12):
+                body = {name: rng.choice(values) for name in fields if rng.random() < 0.7}
+                answer = client.request(method, path.replace("{name}", "x"), json=body)
+                statuses.add(answer.status_code)
+                assert answer.status_code < 500 or answer.status_code == 501, (path, body, answer.text)
+                if answer.status_code >= 400:
+                    assert answer.json()["message"]
+    assert {200, 400} <= statuses
