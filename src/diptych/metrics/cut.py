@@ -30,6 +30,8 @@ LEAST_QUERIES, LEAST_MARKS, LEAST_OF_A_KIND = 10, 50, 5
 """Marked queries, marked answers, and right and wrong ones among them, below which no cut is fitted (our choice)."""
 LEAST_ABOVE = 5
 """Queries that must have a marked answer above a cut (our choice)."""
+FOLDS = 5
+"""Parts of the queries, each of which is left out once to check a cut (our choice)."""
 DRAWS = 1000
 
 
@@ -107,22 +109,16 @@ class Marks:
 
         Raises:
             UsageError: a level outside (0, 1).
-            DataError: the marks do not reach the level, or too few of them do.
+            DataError: the marks do not reach the level, too few of them do, or not where queries are left out.
         """
         if not 0 < level < 1:
             raise UsageError(f"A share of right answers lies in (0, 1), such as 0.8, not at {level:g}.")
-        order = np.argsort(-self.x, kind="stable")
-        x, p = self.x[order], self.probabilities(self.x[order])
-        means = np.cumsum(p) / np.arange(1, len(p) + 1)
-        last = np.flatnonzero(np.append(x[1:] < x[:-1], True))  # a cut takes all answers of one score
-        reached = last[means[last] >= level]
-        best = float(means[last].max())
-        if not len(reached):
+        threshold, best = _lowest(self.x, self.right, level)
+        if threshold is None:
             raise DataError(
                 f"No cut reaches {level:g} here: the surest marked answers are right in a share of {best:.2f}. Ask for "
                 f"less, or mark more answers."
             )
-        threshold = float(x[reached[-1]])
         above = self.x >= threshold
         least, queries = math.ceil(round(2 / (1 - level), 9)), len(np.unique(self.query[above]))
         if above.sum() < least or queries < LEAST_ABOVE:
@@ -131,7 +127,26 @@ class Marks:
                 f"{least} of {LEAST_ABOVE}: mark more, or ask for less."
             )
         share, low, high = self._interval(above, seed)
+        reached, left_out = self._left_out(level, seed)
+        if reached < FOLDS or left_out < low:
+            raise DataError(
+                f"A cut at {level:g} does not hold where it is checked on queries that are left out ({reached} of "
+                f"{FOLDS} parts reach it, {left_out:.2f} are right): mark more, or ask for less."
+            )
         return Cut(level, threshold, share, low, high, int(above.sum()), len(self.x), self.queries)
+
+    def _left_out(self, level: float, seed: int) -> tuple[int, float]:
+        """Return how many of ``FOLDS`` parts of the queries get a cut from the others, and the share right above it
+        there: a level that is reached by luck alone is not reached again.
+        """
+        fold = np.random.default_rng(seed).permutation(self.queries)[self.query] % FOLDS
+        reached, shown, right = 0, 0, 0
+        for k in range(FOLDS):
+            threshold, _ = _lowest(self.x[fold != k], self.right[fold != k], level)
+            if threshold is not None:
+                above = (fold == k) & (self.x >= threshold)
+                reached, shown, right = reached + 1, shown + int(above.sum()), right + int(self.right[above].sum())
+        return reached, right / shown if shown else 0.0
 
     def _interval(self, above: NDArray[np.bool_], seed: int) -> tuple[float, float, float]:
         """Return the share right above a cut and its 95 % interval: a bootstrap of queries, whose answers depend on
@@ -145,6 +160,17 @@ class Marks:
         low = float(np.quantile(rights[some] / (totals[some] + 1), 0.025))
         high = float(np.quantile((rights[some] + 1) / (totals[some] + 1), 0.975))
         return float(right.sum() / (shown.sum() + 1)), low, high
+
+
+def _lowest(x: Floats, right: NDArray[np.bool_], level: float) -> tuple[float | None, float]:
+    """Return the lowest standard score above which the fitted share reaches a level, and the largest share of all."""
+    order = np.argsort(-x, kind="stable")
+    down = x[order]
+    p = _isotonic(np.append(x, x.max()), np.append(right, False)).predict(down)
+    means = np.cumsum(p) / np.arange(1, len(p) + 1)
+    last = np.flatnonzero(np.append(down[1:] < down[:-1], True))  # a cut takes all answers of one score
+    reached = last[means[last] >= level]
+    return (float(down[reached[-1]]) if len(reached) else None), float(means[last].max())
 
 
 def _isotonic(x: Floats, y: NDArray[np.bool_]) -> Any:
