@@ -290,6 +290,7 @@ class CutAndPaste(OtherSystem):
         kept_steps: float = 0.8,
         blend_from: float = 0.2,
         threshold: float = 0.3,
+        wider: int = 1,
         floor: float = 0.0,
         fusion: tuple[float, float, float] = ...,
         cells: int = 16,

@@ -5,24 +5,22 @@ from __future__ import annotations
 import csv
 import io
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import DictLoader, Environment
-from PIL import Image
 
 from diptych import __version__
 from diptych.core.errors import DiptychError, UnreadableItem
-from diptych.search_index.index import Index
 from diptych.serve.names import Recent
 from diptych.serve.pages.finding import Finding, Found
+from diptych.serve.pages.looking import entry_picture, jpeg, looked_at
 from diptych.serve.pages.state import State, packed
 from diptych.serve.refusals import Refusal, of_error
 from diptych.serve.service import Input, Service
 from diptych.serve.verbs.search import Search
-from diptych.tasks.entry_picture import picture
 
 SIDES = (320, 1024)
 """Largest sides of thumbnails and of pictures that are looked at."""
@@ -110,10 +108,28 @@ class Page:
         data = self._pictures.get(key)
         if data is None:
             try:
-                data = self._pictures.put(key, await self.service.thread(_jpeg, served.folder, number, side))
+                data = self._pictures.put(key, await self.service.thread(_small, served.folder, number, side))
             except UnreadableItem:
                 raise Refusal(404, f"The index {index} has no readable picture {number}.", "entry_not_found") from None
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": SHORT})
+
+    async def look(self, request: Request, index: str, number: int, q: str = "") -> Response:
+        """Return the picture of an entry with a map of where the words look."""
+        words, served = (
+            "; ".join(text for text, weight in State(q=q).words() if weight > 0)[:200],
+            self.search.index(index),
+        )
+        if not words:
+            raise Refusal(400, "Where should one look? Give words as q.")
+        try:
+            photo = await self.service.thread(entry_picture, served.folder, number)
+        except UnreadableItem:
+            raise Refusal(404, f"The index {index} has no readable picture {number}.", "entry_not_found") from None
+        model = served.model
+        shown = await self.service.call(request, "look", lambda: looked_at(photo, words, model, model.calls))
+        return Response(
+            await self.service.thread(jpeg, shown), media_type="image/jpeg", headers={"Cache-Control": SHORT}
+        )
 
     async def table(self, request: Request) -> Response:
         """Return the answers of a search as CSV."""
@@ -149,6 +165,7 @@ class Page:
         routes.add_api_route("/answers.csv", self.table, methods=["GET"])
         routes.add_api_route("/answers.json", self.data, methods=["GET"])
         routes.add_api_route("/photo/{index}/{number}", self.thumbnail, methods=["GET"])
+        routes.add_api_route("/look/{index}/{number}", self.look, methods=["GET"])
         routes.add_api_route("/page.css", self.style, methods=["GET"])
         routes.add_api_route("/page.js", self.script, methods=["GET"])
         return routes
@@ -162,17 +179,8 @@ class Page:
         return Response(self._script, media_type="text/javascript", headers={"Cache-Control": SHORT})
 
 
-def _jpeg(folder: Any, number: int, side: int) -> bytes:
-    with Index(folder) as index:
-        entry = index.entries([number]).get(number)
-    if entry is None:
-        raise UnreadableItem(str(number), "no such entry")
-    small = picture(entry.name).convert("RGB")
-    small.info = {}
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=82)
-    return file.getvalue()
+def _small(folder: Path, number: int, side: int) -> bytes:
+    return jpeg(entry_picture(folder, number, side))
 
 
 def _cell(text: str) -> str:

@@ -1,0 +1,64 @@
+"""Where on a picture the words of a query look: the plain segmenter's map of them, over the picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from diptych import catalog
+from diptych.core.data import ClassNames, Evidence
+from diptych.core.errors import UnreadableItem
+from diptych.core.kit import Kit
+from diptych.core.method import Segmenter
+from diptych.core.run import Run
+from diptych.data.memory import InMemory
+from diptych.nn.dense.label_maps import upsampled
+from diptych.search_index.index import Index
+from diptych.serve.model import ServedModel
+from diptych.tasks.defaults import SEGMENTER
+from diptych.tasks.entry_picture import picture
+from diptych.tasks.pages.heatmap import heat
+
+SIDE = 768
+"""Largest side of the picture."""
+LEAST = 0.5
+"""Share of the colours' span below which the picture stays clear: half of a map is always above its middle."""
+
+
+def entry_picture(folder: Path, number: int, side: int = SIDE) -> Image.Image:
+    """Return the picture of an entry, at most ``side`` pixels a side, without EXIF and profiles.
+
+    Raises:
+        UnreadableItem: there is no such entry, or its picture is gone.
+    """
+    with Index(folder) as index:
+        entry = index.entries([number]).get(number)
+    if entry is None:
+        raise UnreadableItem(str(number), "no such entry")
+    small = picture(entry.name).convert("RGB")
+    small.info = {}
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return small
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """Return a picture as JPEG."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=82)
+    return file.getvalue()
+
+
+def looked_at(photo: Image.Image, words: str, model: ServedModel, run: Run) -> Image.Image:
+    """Return a picture with a map of words over it, from the least to the largest value on this picture.
+
+    Raises:
+        MissingHook: the backbone has no dense maps.
+    """
+    fitted = catalog.find(SEGMENTER, Segmenter)().fit(Kit.of(model.model), ClassNames((words,)), Evidence(), run)
+    (regions,) = fitted.regions(InMemory((photo,)), run)
+    maps = regions.scores.values.float().T.reshape(1, *regions.grid)
+    values = upsampled(maps, photo.height, photo.width, 0, photo.height)[0].numpy()
+    low, high = float(values.min()), float(values.max())
+    return heat(photo, values, low + LEAST * (high - low), high, words[:80])

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diptych import load
+from diptych.core.errors import UnreadableItem
+from diptych.serve.model import ServedModel
+from diptych.serve.pages.looking import entry_picture, jpeg, looked_at
+
+
+def test_words_look_somewhere_on_a_picture() -> None:
+    model = ServedModel("tiny", load("tiny", engine="torch", cache=False))
+    photo = Image.new("RGB", (96, 64), "white")
+    photo.paste((220, 40, 40), (8, 8, 40, 40))
+    shown = looked_at(photo, "a red square", model, model.calls)
+    changed = np.abs(np.asarray(shown.crop((0, 0, 96, 64)), dtype=int) - np.asarray(photo, dtype=int)).sum(axis=2) > 30
+    assert 0.01 < changed.mean() < 0.9
+    assert jpeg(shown)[:2] == b"\xff\xd8"
+
+
+def test_pictures_of_entries_are_small_and_of_the_index_alone(index_folder: Path) -> None:
+    assert max(entry_picture(index_folder, 1, 4).size) <= 4
+    with pytest.raises(UnreadableItem):
+        entry_picture(index_folder, 10**9)
+
+
+def test_a_backbone_without_maps_says_so(client: Any) -> None:
+    assert client.get("/look/photos/1?q=red").status_code == 501
+    assert client.get("/look/photos/1").status_code == 400
+    assert client.get("/look/photos/123456?q=red").status_code == 404
