@@ -26,9 +26,9 @@ from diptych.core.data import Evidence
 from diptych.core.edit import EditAsk
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import draw_objects, render
 from diptych.data.scenes.read import SceneReader
+from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from diptych.methods.edit.cut_and_paste import CutAndPaste, FittedCutAndPaste, cut

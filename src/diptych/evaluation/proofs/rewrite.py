@@ -29,8 +29,8 @@ from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
 from diptych.core.run import Run
 from diptych.data.memory import InMemory
-from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import Scene, SceneRecipe, hold_out, scene
+from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of_words
 from diptych.methods.rewrite.uf_fgtg import UFFGTG
