@@ -68,14 +68,18 @@ class SamMasks:
 
     def see(self, image: Any, /) -> Seen:
         """Encode an image once; SAM keeps the ratio and pads right and below, SAM 2 squashes to a square."""
-        picture = upright_rgb(image)
-        inputs = self.processor(images=picture, return_tensors="pt")
-        pixels = inputs["pixel_values"].to(next(self.model.parameters()).device)
-        reached = inputs["reshaped_input_sizes"][0].tolist() if not self.second else [self.side, self.side]
+        pixels, reached = self.pixels(image)
         features = self.model.get_image_embeddings(pixels)
         maps = tuple(features) if isinstance(features, (list, tuple)) else (features,)
-        height, width = picture.height, picture.width
+        height, width = upright_rgb(image).height, upright_rgb(image).width
         return Seen(maps, (height, width), (reached[0] / height, reached[1] / width))
+
+    def pixels(self, image: Any) -> tuple[Tensor, tuple[int, int]]:
+        """Return (1, 3, S, S) normalised pixels of an image, and the rows and columns of them that hold it."""
+        inputs = self.processor(images=upright_rgb(image), return_tensors="pt")
+        pixels = inputs["pixel_values"].to(next(self.model.parameters()).device)
+        reached = inputs["reshaped_input_sizes"][0].tolist() if not self.second else [self.side, self.side]
+        return pixels, (int(reached[0]), int(reached[1]))
 
     def ask(self, seen: Seen, prompts: Prompts, /, *, several: bool = False) -> Prompted:
         """Return the masks of prompts; with ``several`` the three readings of each."""
