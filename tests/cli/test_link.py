@@ -36,8 +36,8 @@ def tables(diptych: Cli, tmp_path: Path) -> Path:
 def test_names_are_linked_from_a_threshold_that_pairs_choose(diptych: Cli, tables: Path) -> None:
     got = diptych("link", "a.csv", "b.csv", "--method", "string-matching", "--pairs", "p.csv", "--ids", "id", "--json")
     assert got.code == 0
-    found = {(k["left"].rpartition("[")[2], k["right"].rpartition("[")[2]) for k in got.data["links"]}
-    assert found == {(f"{i}]", f"{7 - i}]") for i in range(8)}  # "zzzzzz" stays alone
+    found = {(k["left"], k["right"]) for k in got.data["links"]}
+    assert found == {(f"a{i}", f"b{7 - i}") for i in range(8)}  # "zzzzzz" stays alone
     assert got.data["labelled"] == {
         "pairs": 6,
         "val": 6,
@@ -49,9 +49,13 @@ def test_names_are_linked_from_a_threshold_that_pairs_choose(diptych: Cli, table
     rows = list(csv.DictReader(Path("links.csv").read_text().splitlines()))
     assert len(rows) == 8
     assert rows[0]["left_text"] == "north mill"
+    assert (rows[0]["left"], rows[0]["right"]) == ("a0", "b7")
     assert diptych("link", "a.csv", "b.csv", "--method", "string-matching").code == 2
     alone = diptych("link", "a.csv", "b.csv", "--method", "string-matching", "--out", "all.csv")
     assert "9 of 9 records are linked" in alone.out
+    assert "a.csv[0]" in Path("all.csv").read_text()  # rows, as no column names the records
+    wrong = diptych("link", "a.csv", "b.csv", "--method", "string-matching", "--ids", "number", "--out", "x.csv")
+    assert (wrong.code, "no column 'number'" in wrong.err) == (1, True)
 
 
 @dataclass(frozen=True)

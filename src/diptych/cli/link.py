@@ -23,7 +23,7 @@ def link(
     ids: Annotated[
         str | None,
         options.option(
-            "--ids", help="Columns that --pairs names records by: LEFT,RIGHT (default: row numbers from 0)."
+            "--ids", help="Columns that name records, in --pairs and in the links: LEFT,RIGHT (default: rows from 0)."
         ),
     ] = None,
     texts: Annotated[
@@ -69,7 +69,9 @@ def link(
         known = _pairs(pairs, a, b, _two(ids)) if pairs is not None else []
         run = opened.run
         tower = opened.backbone() if system.card.needs.hooks else None
-        result = link_records(a, b, system, tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one)
+        result = link_records(
+            a, b, system, tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one, ids=_two(ids)
+        )
     write_whole(out, result.as_csv(), overwrite=shared.overwrite)
     if shared.json:
         show_json(result.as_dict())

@@ -56,6 +56,7 @@ class Linked:
         labelled: what the labelled pairs say: "pairs", "val" records among them that chose the threshold, the share of
             these whose nearest record is right, and "precision", "recall" and "f1" of their links; empty without.
         failed: records that cannot be read, of either table, and why; they are in neither.
+        ids: column of each table that names its records; None: their rows or files.
     """
 
     links: tuple[Link, ...]
@@ -65,6 +66,16 @@ class Linked:
     method: str
     labelled: Mapping[str, float]
     failed: tuple[UnreadableItem, ...] = ()
+    ids: tuple[str | None, str | None] = (None, None)
+
+    def names(self, link: Link) -> tuple[str, str]:
+        """Return the names of the two records of a link."""
+        sides = ((self.left, link.left, self.ids[0]), (self.right, link.right, self.ids[1]))
+        left, right = (
+            records.names[i] if column is None else str(records.facts[i].get(column, records.names[i]))
+            for records, i, column in sides
+        )
+        return left, right
 
     def as_csv(self) -> str:
         """Return left, right, score, one line a link; cells that a spreadsheet would run as formulas are quoted."""
@@ -73,15 +84,15 @@ class Linked:
         writer.writerow(["left", "right", "score", "left_text", "right_text"])
         for link in self.links:
             texts = (self.left.texts[link.left] or "", self.right.texts[link.right] or "")
-            names = (self.left.names[link.left], self.right.names[link.right])
-            writer.writerow([*map(_safe, names), f"{link.score:.6f}", *map(_safe, texts)])
+            writer.writerow([*map(_safe, self.names(link)), f"{link.score:.6f}", *map(_safe, texts)])
         return out.getvalue()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         links = [
-            {"left": self.left.names[k.left], "right": self.right.names[k.right], "score": round(k.score, 6)}
+            {"left": left, "right": right, "score": round(k.score, 6)}
             for k in self.links
+            for left, right in (self.names(k),)
         ]
         about = {"left": len(self.left), "right": len(self.right), "threshold": self.threshold, "method": self.method}
         skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
@@ -102,6 +113,7 @@ def link(
     pairs: Sequence[tuple[int, int]] = (),
     threshold: float | None = None,
     one_to_one: bool = False,
+    ids: tuple[str | None, str | None] = (None, None),
 ) -> Linked:
     """Link each left record to its nearest right one; records that cannot be read are left out and named.
 
@@ -116,6 +128,7 @@ def link(
         threshold: from which score on records are linked; None: chosen on ``pairs``, or without them all are linked.
         one_to_one: no right record is linked twice; of all pairs among each record's nearest 16 the greatest sum of
             scores is taken.
+        ids: column of each table whose values name its records in the result; None: their rows or files.
 
     Raises:
         DataError: a table is empty or none of it can be read, fewer than five pairs, or no pairs that share no record
@@ -126,6 +139,9 @@ def link(
         raise DataError("Linking takes two tables with at least one record each: one of them is empty.")
     if any(not (0 <= i < len(left) and 0 <= j < len(right)) for i, j in pairs):
         raise UsageError(f"A labelled pair names a record that is not there: left has {len(left)}, right {len(right)}.")
+    for records, column in zip((left, right), ids, strict=True):
+        if column is not None and not any(column in facts for facts in records.facts):
+            raise DataError(f"There is no column {column!r} to name records by: see --ids.")
     if threshold is not None and not math.isfinite(threshold):
         raise UsageError(f"The threshold must be a finite score, got {threshold}.")
     failed = (*left.failed, *right.failed)
@@ -138,7 +154,8 @@ def link(
         if pairs and len(pairs) < 5:
             raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or --threshold.")
         made = _linked(left, right, method, backbone, stored, pairs, threshold, one_to_one)
-    return replace(made, failed=tuple({e.name: e for e in failed}.values()))  # a table may be linked to itself
+    unread = tuple({e.name: e for e in failed}.values())  # a table may be linked to itself
+    return replace(made, failed=unread, ids=ids)
 
 
 def _linked(

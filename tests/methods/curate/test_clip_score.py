@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -109,6 +110,19 @@ def test_a_text_that_is_too_long_or_broken_drops_its_pair_alone() -> None:
     assert all(v.score == pytest.approx(plain[v.position], abs=1e-6) for v in verdicts if not v.reason)
     alone = list(method.apply(kit, plan, ToldItems(6, 5), Run()))  # a chunk of which nothing can be scored
     assert [(v.position, v.keep) for v in alone] == [(5, False)]
+
+
+def test_a_share_that_ties_leave_empty_is_refused() -> None:
+    plan = ScoreCounts(KIT.need(Backbone).fingerprint, np.zeros(BINS, dtype=np.uint64), broken=1)
+    plan.counts[1300], plan.counts[900] = 5, 4
+    with pytest.raises(DataError, match=r"5 of 10 pairs have the best score, 0\.300, .* a share of 0\.5 or more"):
+        list(CLIPScoreFilter(share=0.3).apply(KIT, plan, Items(1), Run()))
+    assert plan.counts[plan.lowest_kept(0.5) :].sum() == 5
+    assert len(list(CLIPScoreFilter(threshold=0.0).apply(KIT, plan, Items(1), Run()))) == 1
+    assert plan.report()["best_30_percent"] == 0.3
+    nothing = ScoreCounts(plan.backbone, np.zeros(BINS, dtype=np.uint64))
+    assert nothing.lowest_kept(0.3) == nothing.lowest(0.3)
+    assert nothing.report()["pairs"] == 0
 
 
 def test_plans_merge_and_come_back(tmp_path: Path) -> None:

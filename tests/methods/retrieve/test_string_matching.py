@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from diptych.core.data import Evidence
-from diptych.core.errors import MissingExtra
+from diptych.core.errors import MissingEvidence, MissingExtra
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.retrieve.string_matching import StringMatching, jaccard, levenshtein, tidy
@@ -53,6 +54,18 @@ def test_texts_are_tidied_and_records_scored() -> None:
     scores = fitted.against(found, Run())(found).numpy()
     np.fill_diagonal(scores, -1)
     assert (entities[scores.argmax(1)] == entities).mean() > 0.8
+
+
+def test_a_side_without_texts_does_not_fit() -> None:
+    found, _ = records()
+    bare = replace(found, texts=(None,) * len(found))
+    fitted = StringMatching(measure="jaccard").fit(Kit(), Evidence(), Run())
+    with pytest.raises(MissingEvidence, match=f"none of the {len(found)} records to be found has one"):
+        fitted.against(bare, Run())
+    with pytest.raises(MissingEvidence, match="records asked for has one"):
+        fitted.against(found, Run())(bare)
+    some = replace(found, texts=(*found.texts[:1], *(None,) * (len(found) - 1)))
+    assert fitted.against(some, Run())(found).shape == (len(found), len(found))
 
 
 def test_bad_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,12 +134,34 @@ class ScoreCounts(Plan):
         above = np.cumsum(self.counts[::-1].astype(np.float64))
         return BINS - int(np.searchsorted(above, share * (above[-1] + self.broken), side="right"))
 
+    def lowest_kept(self, share: float) -> int:
+        """Return ``lowest``, of a pool of which a share can be kept.
+
+        Raises:
+            DataError: more pairs than the share have the best score, so that none would be kept.
+        """
+        lowest, pairs = self.lowest(share), int(self.counts.sum())
+        if not pairs or self.counts[lowest:].any():
+            return lowest
+        best = int(np.flatnonzero(self.counts)[-1])
+        tied = int(self.counts[best])
+        needed = tied / (pairs + self.broken)
+        raise DataError(
+            f"{tied} of {pairs + self.broken} pairs have the best score, {2 * best / BINS - 1:.3f}, and a share of "
+            f"{share:g} keeps none of them: give a share of {math.ceil(1000 * needed) / 1000:g} or more, or a "
+            f"threshold."
+        )
+
     def report(self) -> dict[str, Any]:
-        """Return the numbers of pairs and of broken pairs, and the cosine that the highest 30 % reach."""
+        """Return the numbers of pairs and of broken pairs, and the cosine that the highest 30 % reach; where more share
+        the best score, that score.
+        """
+        occupied = np.flatnonzero(self.counts)
+        lowest = min(self.lowest(0.3), int(occupied[-1]) if len(occupied) else BINS)
         return {
             "pairs": int(self.counts.sum()) + self.broken,
             "broken": self.broken,
-            "best_30_percent": round(2 * self.lowest(0.3) / BINS - 1, 3),
+            "best_30_percent": round(2 * lowest / BINS - 1, 3),
         }
 
     def write(self, path: Path) -> None:
@@ -235,11 +257,12 @@ class CLIPScoreFilter(Curator):
         Raises:
             MissingPart: the kit has no backbone.
             UsageError: the plan is from another system or another backbone.
+            DataError: more pairs than the share have the best score.
         """
         backbone = kit.need(Backbone)
         if not isinstance(plan, ScoreCounts) or plan.backbone != backbone.fingerprint:
             raise UsageError("The plan is from another system or backbone: plan and apply with the same one.")
-        lowest = plan.lowest(self.share)
+        lowest = plan.lowest_kept(self.share) if self.threshold is None else 0
         for position, _, cosine, reason in cosines(backbone, stream, run):
             keep = not reason and (_cell(cosine) >= lowest if self.threshold is None else cosine >= self.threshold)
             yield Verdict(position, keep, cosine, reason)

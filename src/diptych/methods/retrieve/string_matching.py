@@ -23,7 +23,7 @@ from torch import Tensor
 
 from diptych.core.card import Card, Headline, Needs, ProofPlan
 from diptych.core.data import Evidence, Samples
-from diptych.core.errors import MissingExtra, need_extra
+from diptych.core.errors import MissingEvidence, MissingExtra, need_extra
 from diptych.core.kit import Kit
 from diptych.core.method import FittedRetriever, Retriever
 from diptych.core.ranges import at_least, check, one_of
@@ -167,11 +167,15 @@ class FittedStringMatching(FittedRetriever):
     threshold: float | None
 
     def against(self, gallery: Samples[Any], run: Run) -> Callable[[Samples[Any]], Tensor]:
-        """Return a function from n records to their (n, M) similarities to the M records of the gallery."""
-        right = texts_of(gallery)
+        """Return a function from n records to their (n, M) similarities to the M records of the gallery.
+
+        Raises:
+            MissingEvidence: no record of one side has a text: here at once, or from the function.
+        """
+        right = some_texts(gallery, "to be found")
 
         def score(queries: Samples[Any]) -> Tensor:
-            left = texts_of(queries)
+            left = some_texts(queries, "asked for")
             return torch.from_numpy(
                 levenshtein(left, right) if self.measure == "levenshtein" else jaccard(left, right, self.n)
             )
@@ -185,3 +189,22 @@ def texts_of(records: Samples[Any]) -> list[str]:
         tidy(t)
         for t in (records.texts if isinstance(records, Records) else [records[i].text for i in range(len(records))])
     ]
+
+
+def some_texts(records: Samples[Any], role: str) -> list[str]:
+    """Return ``texts_of`` records of which one at least has a text.
+
+    Args:
+        records: the records of one side.
+        role: of the side, for the error.
+
+    Raises:
+        MissingEvidence: none has a text, so that all similarities would be 0.
+    """
+    texts = texts_of(records)
+    if texts and not any(texts):
+        raise MissingEvidence(
+            f"String matching compares texts, and none of the {len(texts)} records {role} has one: give texts, or take "
+            f"a retriever of pictures, such as clippings:mean."
+        )
+    return texts
