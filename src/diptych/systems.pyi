@@ -773,6 +773,26 @@ class RetrievalTuning(OtherSystem):
         class_lr: float = 100.0,
     ) -> None: ...
 
+class SAMCLIP(SegmenterSystem):
+    """Merge CLIP and SAM in one encoder with two heads, and segment with both."""
+    def __init__(
+        self,
+        joint: bool = True,
+        weight: float = 10.0,
+        heads: Literal["both", "clip"] = "clip",
+        side: int = 448,
+        taught_side: int = 224,
+        prompts: int = 8,
+        shares: tuple[int, int] = ...,
+        hidden: int | None = None,
+        probe_rate: float = 0.0008,
+        rate: float = 4e-05,
+        probe_epochs: int = 20,
+        epochs: int = 16,
+        batch: int = 32,
+        photos: int = 400,
+    ) -> None: ...
+
 class ShortcutLearning(OtherSystem):
     """Train heads on a model's features where a square of set visibility also predicts the label."""
     def __init__(
