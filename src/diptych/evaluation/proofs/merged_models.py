@@ -1,8 +1,8 @@
 """The bench of SAM-CLIP: a small SAM of our own is merged with ``tiny``, on scenes of six kinds of thing.
 
 No weights of SAM are at hand, so a small one is trained first, for seconds, on other scenes: from a point or a box to
-the mask of the object there, which it learns badly (an IoU of 0.2 in boxes of unseen scenes). It is the teacher of
-masks and the start of the student. ``tiny`` is the teacher of meaning. What is measured on unseen scenes is the share
+the mask of the object there. It learns that badly, with an IoU of 0.2 in boxes of unseen scenes. It is the teacher of
+masks and the start of the student; ``tiny`` is the teacher of meaning. What is measured on unseen scenes is the share
 of pixels of things that get the right name from the head of CLIP, and whether the head of SAM still draws in a box what
 SAM drew there, right or wrong.
 """
@@ -159,12 +159,11 @@ class MergeBench:
         photos = Pictures(Scenes(TOLD, LESSONS, self.stream))
         kit, given = Kit({"main": self.backbone, "masks": self.masks}), Evidence[Any](unlabelled=photos)
         system = catalog.find(arm.system, Segmenter)
-        method = catalog.row(system, arm.variant)
+        method: Any = catalog.row(system, arm.variant)
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
-            chosen, names, evidence = applied(
-                arm.spoil, replace(method, **SHORT) if isinstance(method, SAMCLIP) else method, NAMES, given, run
-            )
+            settings = SHORT if issubclass(system, SAMCLIP) else {}
+            chosen, names, evidence = applied(arm.spoil, replace(method, **settings), NAMES, given, run)
             fitted = chosen.fit(kit, names, evidence, replace(run, out=None))
             right = self._right(fitted, run)
             if not isinstance(fitted, FittedSAMCLIP):
