@@ -154,7 +154,7 @@ def _curves(photos: list[str], model: Path | None, wanted: Wanted, shared: optio
 def _clouds(
     clouds: list[str],
     names: str | None,
-    templates: str | None,
+    templates: list[str] | None,
     method: str,
     model: Path | None,
     wanted: Wanted,

@@ -90,7 +90,7 @@ def z_buffer(xyz: Tensor, size: int, radius: float = RADIUS) -> Tensor:
     flat = (pixels[..., 0] * size + pixels[..., 1])[covered]
     depth = xyz[:, None, 2].expand(covered.shape)[covered]
     buffer = torch.full((size * size,), torch.inf, dtype=xyz.dtype).scatter_reduce(0, flat, depth, "amin")
-    return torch.where(buffer.isinf(), -1.0, buffer).unflatten(0, (size, size))  # type: ignore[no-untyped-call]
+    return torch.where(buffer.isinf(), -1.0, buffer).reshape(size, size)
 
 
 def shaded(z: Tensor) -> Tensor:
@@ -230,4 +230,4 @@ def pooled_views(
     with torch.no_grad():
         width = pool(torch.zeros(1, 3, side, side, device=next(backbone.module().parameters()).device)).shape[1]
     views = EachView(CloudEncoder(backbone.image, cameras, radius), pool, width, "pooled")
-    return embed(views, items, run).unflatten(1, (len(cameras), width))  # type: ignore[no-untyped-call]
+    return embed(views, items, run).reshape(-1, len(cameras), width)
