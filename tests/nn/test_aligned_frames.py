@@ -66,12 +66,14 @@ def test_masked_maps_are_the_frame_times_its_mean_mask() -> None:
     torch.manual_seed(1)
     block = AlignedFrames(6, 16).eval()
     torch.nn.init.eye_(block.aligned.weight)
+    assert block.points.last.bias is not None
     block.points.last.bias.data = torch.tensor([0.5, -1.0, 2.0, 0.3])
     h = torch.randn(3, 10, 6)
     with torch.no_grad():
         more, _, points = block(h, 3, (3, 3), 1)
         a = block.norm(block.enter(h))
-    first, second = (mask_by_loop(*points[0, 0, k].tolist(), 3, 3).reshape(9, 1) for k in (0, 1))
+    (x1, y1), (x2, y2) = points[0, 0].tolist()
+    first, second = (mask_by_loop(x, y, 3, 3).reshape(9, 1) for x, y in ((x1, y1), (x2, y2)))
     masks = [first, (first + second) / 2, second]  # the points of all pairs are equal, as they come from the bias alone
     for t in range(3):
         np.testing.assert_allclose(more[t, 1:].numpy(), a[t, 1:].numpy() * masks[t], atol=1e-5)

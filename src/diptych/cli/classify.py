@@ -153,8 +153,8 @@ def _curves(photos: list[str], model: Path | None, wanted: Wanted, shared: optio
 
 def _clouds(
     clouds: list[str],
-    names: options.Names,
-    templates: options.Templates,
+    names: str | None,
+    templates: list[str] | None,
     method: str,
     model: Path | None,
     wanted: Wanted,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,8 @@ def test_objects_with_and_without_classes(data_root: Path) -> None:
     assert (len(data.pairs), len(data.train), len(data.val), len(data.texts)) == (291, 149, 55, 13)
     assert "image of a bottle or cup." in data.texts
     assert image_of("bottle_or_cup") == "image of a bottle or cup."
-    names = [set(t.names) for t in (data.pairs, data.train.items, data.val.items)]  # type: ignore[attr-defined]
+    parts: Any = (data.pairs, data.train.items, data.val.items)
+    names = [set(t.names) for t in parts]
     assert not names[0] & names[1] | names[0] & names[2] | names[1] & names[2]
     assert {s.points.shape for s in data.pairs.shapes} == {(1024, 3)}
 
@@ -46,7 +48,8 @@ def test_controls_keep_what_they_do_not_shuffle(furniture: Furniture) -> None:
     run = Run(seed=1)
     spoiled = other_icons(Evidence(unlabelled=furniture.pairs), run).unlabelled
     assert spoiled is not None
-    icons = [[s.picture.tobytes() for s in shapes] for shapes in (spoiled, furniture.pairs)]  # type: ignore[union-attr,attr-defined]
+    both: Any = (spoiled, furniture.pairs)
+    icons = [[shapes[i].picture.tobytes() for i in range(len(shapes))] for shapes in both]
     assert sorted(icons[0]) == sorted(icons[1]) != icons[0]
     train = other_labels(Evidence(train=furniture.train), run).train
     assert train is not None

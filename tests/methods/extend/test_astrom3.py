@@ -15,7 +15,7 @@ from diptych.core.errors import DataError, MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Row
-from diptych.data.stars import Stars, paired_anew
+from diptych.data.stars import Star, Stars, paired_anew
 from diptych.features.embed import embed
 from diptych.methods.extend.astrom3 import MODALITIES, PAIRS, AstroM3, StarSpace
 from diptych.nn.star_towers import CurveTower
@@ -60,12 +60,17 @@ def test_what_stands_in_padding_reaches_no_measurement() -> None:
         torch.testing.assert_close(tower(x), tower(other))
 
 
+def _curve(encoder: Any, one: Star) -> torch.Tensor:
+    out: torch.Tensor = encoder.inputs([one])[0]
+    return out
+
+
 def test_training_and_test_see_the_same_numbers_of_a_measurement() -> None:
     one = star(3, points=60)
     encoder = SMALL.fresh(stars(2), RUN).encoders["photometry"]
-    middle = encoder.inputs([one])[0]
+    middle = _curve(encoder, one)
     windowed = SMALL.windowed(Row(one, 0, "k"), torch.Generator().manual_seed(2))
-    drawn = encoder.inputs([windowed])[0]
+    drawn = _curve(encoder, windowed)
     assert not torch.equal(middle, drawn)
     shared = [i for i in range(24) if (drawn[:, 0] == middle[i, 0]).any()]
     assert shared

@@ -74,6 +74,8 @@ def test_the_adapter_is_that_of_numpy() -> None:
     torch.manual_seed(0)
     adapter = ViewAdapter(3, 4, 5, 0.5).eval()
     for norm in (adapter.before, adapter.between):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         norm.running_mean.normal_()
         norm.running_var.uniform_(0.5, 2)
     adapter.weights.data = torch.tensor([0.2, 0.5, 1.5])
@@ -82,7 +84,7 @@ def test_the_adapter_is_that_of_numpy() -> None:
 
     def normed(h: np.ndarray, name: str) -> np.ndarray:
         scaled = (h - p[f"{name}.running_mean"]) / np.sqrt(p[f"{name}.running_var"] + 1e-5)
-        return scaled * p[f"{name}.weight"] + p[f"{name}.bias"]
+        return np.asarray(scaled * p[f"{name}.weight"] + p[f"{name}.bias"])
 
     h = normed(x * p["weights"][None, :, None], "before").reshape(2, 12)
     h = np.maximum(normed(h @ p["joint.weight"].T + p["joint.bias"], "between"), 0)

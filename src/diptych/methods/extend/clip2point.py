@@ -58,8 +58,7 @@ from diptych.train.step import Step
 
 RATES: Mapping[str, float] = {"full": 1e-5, "heads": 1e-3}
 """Learning rates of AdamW: ours, since the authors' 6e-3 is for LAMB."""
-DRAWS = 4
-"""Distances at which each object is encoded once, where heads alone are trained."""
+DRAWS = 4  # distances at which each object is encoded once, where heads alone are trained
 
 
 def nt_xent(x: Tensor, y: Tensor, temperature: float) -> Tensor:
@@ -162,7 +161,7 @@ class CLIP2Point(Extender):
             "mesh and draw one.",
             "Clouds have y up and their front at positive z; the authors turn the clouds of ModelNet instead.",
             "Six cameras for zero-shot and few shots alike; the authors take ten for few shots.",
-            "Training heads instead of the tower is ours, for backbones whose towers take too long to train.",
+            "Training heads alone is ours, for towers that take too long to train.",
         ),
         proof=ProofPlan(
             claim="Heads tuned on pairs of icons and depth images name unseen objects better than CLIP on the depth "
@@ -210,7 +209,7 @@ class CLIP2Point(Extender):
         device = next(twin.module().parameters()).device
         clouds = CloudEncoder(twin.image, self.cameras, self.radius)
         items: Samples[Any] = shapes
-        encode: Callable[[Tensor], Tensor] = twin.image.encode
+        encode: Callable[[Any], Tensor] = twin.image.encode
         blank = torch.zeros(1, 3, twin.image.size or 224, twin.image.size or 224, device=device)
         if self.tunes == "heads":
             pool, encode = image_head(twin)
@@ -222,7 +221,7 @@ class CLIP2Point(Extender):
                 lambda shape: [(shape.camera, d) for d in distances], DRAWS,
             )  # fmt: skip
             bare = WithoutPictures(shapes)
-            items = Vectors(embed(draws, bare, run).unflatten(1, (DRAWS, -1)), bare)  # type: ignore[no-untyped-call]
+            items = Vectors(embed(draws, bare, run).reshape(len(shapes), DRAWS, -1), bare)
 
         def views(row: Row, g: torch.Generator) -> Mapping[str, Any]:
             if self.tunes == "heads":
@@ -287,7 +286,7 @@ class CLIP2Point(Extender):
         return DerivedSpace(space, encoder, suffix=f"adapters-{digest[:6]}-clouds{views}", module=parts)
 
     def _views(self, backbone: Backbone, spaces: Sequence[Backbone], items: Samples[Any], run: Run) -> Tensor:
-        """Return the (N, S, V, D) outputs of the image encoders of S spaces; heads share what stands before them."""
+        """Return the (N, S, V, D) outputs of S image encoders; heads share what stands before them."""
         if self.tunes == "heads":
             pooled = pooled_views(backbone, self.cameras, self.radius, items, run)
             with torch.no_grad():

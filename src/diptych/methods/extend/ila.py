@@ -45,8 +45,7 @@ from diptych.nn.prompts.soft import frozen
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 
-HALVING = 30
-"""Epoch from which the shift of the points halves in every epoch."""
+HALVING = 30  # epoch from which the shift of the points halves in every epoch
 
 
 def shift_of(epoch: int) -> float:
@@ -137,9 +136,9 @@ class ILASpace(ConditionedSpace):
         w = embed(self.text, Texts(tuple(texts)), run).to(device)
         rows = []
         with torch.no_grad():
-            for part in embed(both, items, run).to(device).split(64):  # type: ignore[no-untyped-call]
+            for part in torch.split(embed(both, items, run).to(device), 64):
                 clip, tokens = part[:, : self.encoder.dim], part[:, self.encoder.dim :]
-                seen = Seen(clip, tokens.reshape(len(tokens), -1, net.tower.width), (), ())
+                seen = Seen(clip, tokens.reshape(len(part), -1, net.tower.width), (), ())
                 rows.append(cosines(net, seen, w).cpu())
         return torch.cat(rows)
 
@@ -257,18 +256,19 @@ class ILA(Extender):
         device = next(backbone.module().parameters()).device
         net.to(device)
 
-        def view(clip: Any, g: Generator) -> Any:
-            return clips.inputs([tuple(drawn(clip, self.frames, clips.size or 224, g))])[0]
+        stored = self.sampling == "middle"
+
+        def view(item: Any, g: Generator) -> Any:
+            return item if stored else clips.inputs([tuple(drawn(item, self.frames, clips.size or 224, g))])[0]
 
         def state(x: Tensor) -> State:
             with torch.no_grad():
                 return net.start(x)
 
-        if self.sampling == "middle":
+        if stored:
             items, state = self._stored(net, clips, items, run)
-            view = lambda clip, g: clip  # noqa: E731
         scale = backbone.scale()[0].detach()
-        mix = self.mix and self.sampling == "drawn"
+        mix = self.mix and not stored
         trainee = ILATrainee(net, self.trained(net), view, state, w, scale, self.smoothing, mix)
         batch = min(self.batch, len(table))
         settings = Fit(
