@@ -252,7 +252,7 @@ class LightCLIP(Recipe):
             "matching each.",
             "Words of the first pass see those before them alone, as in CLIP; the masked pass sees both sides.",
             "The paper also shortens the text tower; here the towers are those of the backbone.",
-            "In 32 steps of the proof, with a frozen image tower, whole captions and pictures find each other less "
+            "After the 32 steps of the proof, with a frozen image tower, pictures and captions find each other less "
             "often than after CLIP's loss; a gain of retrieval in long trainings was not measured.",
         ),
         proof=ProofPlan(
