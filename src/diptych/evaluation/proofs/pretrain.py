@@ -104,7 +104,7 @@ SCORED, MIXED, SYNTHETIC = (
 TO_ORIGINAL = Claim("original captions", base=Arm(ORIGINAL), part=R1)
 PERMUTED = Arm(replace(BOTH, rows=permuted_synthetic))
 UNTOLD = Claim("told the whole picture", base=Arm(Training(UntoldCLOC())), on=("scenes",))
-ALIGNED = Claim("RoI-align, same loss", base=Arm(Training(AlignedCLOC())))
+ALIGNED = Claim("RoI-align, same loss", base=Arm(Training(AlignedCLOC())), on=("scenes",))
 SLOTS = Training(GRAIN(**SMALL))
 IMAGE_SLOT = Claim("image slot, captions alone", base=Arm(Training(ImageAlone(**SMALL, boxes=0.0, descriptions=0.0))))
 OTHER_BOXES = Claim("boxes of other scenes", base=Arm(replace(SLOTS, rows=boxes_of_others)), part=BOX_IOU)
@@ -214,9 +214,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "boxes drawn for phrases, of permuted": replace(
                     UNTOLD, base=Arm(Training(CLOC(), rows=permuted_boxes)), part=IOU
                 ),
-                "told the whole picture": replace(UNTOLD, on=("coco_mini",)),
-                "the crop": Claim(CROP, base=Arm(CROP), on=("coco_mini",)),
-                "the picture": Claim(PICTURE, base=Arm(PICTURE)),
+                "crops over whole pictures": Claim(PICTURE, own=Arm(CROP), base=Arm(PICTURE)),
             },
             bench=open_regions,
         ),

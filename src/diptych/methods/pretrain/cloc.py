@@ -189,6 +189,7 @@ class CLOC(Recipe):
             "A first try on a seed that the proof does not use showed RoI-align with the same loss as good as the "
             "prompter, with exact and with jittered boxes, and boxes that are drawn for phrases near chance, with up "
             "to 400 steps and 100 times the weight. So neither is claimed, and both stand beside the claims.",
+            "On real photos the proof measures the pseudo-labels against people's boxes, and trains nothing.",
         ),
         proof=ProofPlan(
             claim="On frozen towers the prompter that is told boxes names regions of unseen scenes better than one "
