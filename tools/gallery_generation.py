@@ -71,8 +71,8 @@ def cut_and_paste_panel(s: Studio) -> Panel:
         lines += [[(area, DIM)], *[[("", DIM)]] * 2]
     words = (
         "Four composed clips of another seed than the proof's, none chosen: the picture of the subject, every second "
-        "frame before, and the same after. Where attention finds the object it mostly takes the subject's colour, seldom "
-        "its shape; where attention looks beside it, the object stays and its surroundings change."
+        "frame before, and the same after. Where attention finds the object it mostly takes the subject's colour, "
+        "seldom its shape; where attention looks beside it, the object stays and its surroundings change."
     )
     command = (
         'diptych edit clips --frames 6 --source "a pink circle on a dark background" --target "a new thing on a dark '
