@@ -55,8 +55,10 @@ def make_optimizer(groups: list[ParamGroup], parameters: Mapping[str, nn.Paramet
     ]
     if fit.optimizer == "sgd":
         return torch.optim.SGD(sets, lr=fit.lr, momentum=fit.betas[0])
-    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "radam": torch.optim.RAdam}
-    return kinds[fit.optimizer](sets, lr=fit.lr, betas=fit.betas, eps=fit.eps)
+    if fit.optimizer == "radam":
+        return torch.optim.RAdam(sets, lr=fit.lr, betas=fit.betas, eps=fit.eps)
+    kind = torch.optim.AdamW if fit.optimizer == "adamw" else torch.optim.Adam
+    return kind(sets, lr=fit.lr, betas=fit.betas, eps=fit.eps)
 
 
 @contextlib.contextmanager
