@@ -37,6 +37,8 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.mosaic_panel,
     panel.generate_panel,
     generation.clipinverter_panel,
+    generation.cut_and_paste_panel,
+    generation.rewrite_panel,
 )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gallery_sheets import DIM, INK, Panel, Studio, sheet
+from gallery_sheets import DIM, INK, One, Panel, Studio, sheet
 from PIL import Image
 
 from diptych.core.data import Evidence
@@ -45,3 +45,71 @@ def clipinverter_panel(s: Studio) -> Panel:
     )
     command = 'diptych edit photos --target "a blue star" -m clipinverter --variant small --like captions.csv'
     return Panel("clipinverter.png", "edit", command, words, sheet(pictures, lines, 6, 150))
+
+
+def cut_and_paste_panel(s: Studio) -> Panel:
+    """Composed clips whose object becomes the subject of a picture."""
+    from diptych.core.edit import EditAsk
+    from diptych.evaluation.proofs.clips_edit import clips
+    from diptych.methods.edit.cut_and_paste import CutAndPaste
+    from diptych.tasks.edit_parts import kit_for
+    from diptych.tasks.pages.sheets import picture_of
+
+    run = replace(s.run, seed=1)
+    method = CutAndPaste(**CutAndPaste.card.variants["small"])
+    fitted = method.fit(kit_for(CutAndPaste.card, s.tiny), Evidence(), run)
+    pictures: list[Image.Image] = []
+    lines: Lines = []
+    for one in clips(4, seed=7):
+        ask = EditAsk(one.source, one.target, reference=one.subject, clips=One(one.frames))
+        made = fitted.edit(ask, run)
+        shown = [picture_of(frame).resize((128, 128), Image.Resampling.NEAREST) for frame in made.after[0][::2]]
+        before = [f.resize((128, 128), Image.Resampling.NEAREST) for f in one.frames[::2]]
+        pictures += [one.subject.resize((128, 128), Image.Resampling.NEAREST), *before, *shown]
+        area = f"{100 * made.facts[0]['area']:.0f} % may change"
+        lines += [[("subject", DIM)], [(f"{one.colour} {one.shape}", INK)], *[[("", DIM)]] * 2]
+        lines += [[(area, DIM)], *[[("", DIM)]] * 2]
+    words = (
+        "Four composed clips of another seed than the proof's, none chosen: the picture of the subject, every second "
+        "frame before, and the same after. Where attention finds the object it mostly takes the subject's colour, "
+        "seldom its shape; where attention looks beside it, the object stays and its surroundings change."
+    )
+    command = (
+        'diptych edit clips --frames 6 --source "a pink circle on a dark background" --target "a new thing on a dark '
+        'background" --subject subject.png -m cut-and-paste --variant small'
+    )
+    return Panel("cut-and-paste.png", "edit", command, words, sheet(pictures, lines, 7, 128))
+
+
+def rewrite_panel(s: Studio) -> Panel:
+    """What the denoiser makes of a short prompt, and of its rewrites."""
+    from diptych.backbones.diffusion.load import load_diffusion
+    from diptych.core.kit import Kit
+    from diptych.evaluation.proofs.rewrite import TAUGHT, table
+    from diptych.methods.rewrite.uf_fgtg import UFFGTG
+    from diptych.tasks.generate import generate
+    from diptych.tasks.pages.sheets import shown
+    from diptych.tasks.rewrite import rewrite
+
+    run = replace(s.run, seed=1)
+    method = UFFGTG(**UFFGTG.card.variants["text"])
+    writer = method.fit(Kit({"main": s.tiny}), Evidence(train=table(TAUGHT, 1, 384)), run)
+    diffusion = load_diffusion("small", s.tiny)
+    pictures: list[Image.Image] = []
+    lines: Lines = []
+    for prompt in ("a red circle", "a blue star", "a green dog"):
+        texts = (prompt, *(t.value for t in rewrite(writer, (prompt,)).rewrites[0]))[:6]
+        for text, pair in zip(texts, generate(texts, diffusion, run).pairs, strict=True):
+            pictures.append(shown(pair.after, 150))
+            short = text.removeprefix("a picture of ").split(" there is")[0]
+            lines.append([(short, INK if text == prompt else DIM)])
+        while len(pictures) % 6:
+            pictures.append(Image.new("RGB", (150, 150), "white"))
+            lines.append([("", DIM)])
+    words = (
+        "Pictures of seed 1 that the denoiser makes of a short prompt (left) and of its rewrites, of which the first "
+        "words are shown. Rewrites add texture and background. The rewriter knows coloured shapes alone: *a green dog* "
+        "becomes another thing."
+    )
+    command = "diptych rewrite prompts.txt --like scenes --variant text"
+    return Panel("rewrite.png", "rewrite", command, words, sheet(pictures, lines, 6, 150))

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import Generator
 
 from diptych.backbones.generators.stylegan2 import fresh_weights
-from diptych.methods.edit import clipinverter, deltaedit, mosaic
+from diptych.methods.edit import clipinverter, cut_and_paste, deltaedit, mosaic
 from tests.support.colours import coloured
+from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
 
 Cli = Callable[..., Any]
@@ -116,6 +117,31 @@ def test_photos_are_edited_by_an_editor_that_learns_from_captions(
     for more, said in (((), "learns from photos with captions"), (("-g", "factors"), "no encoder through")):
         got = diptych(*words, *more, "--out", "bad")
         assert (got.code > 0, said in got.err) == (True, True), got.err
+
+
+def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = {"steps": 2, "subject_steps": 1, "guidance": 1.0}
+    monkeypatch.setitem(cut_and_paste.CutAndPaste.card.variants, "small", quick)  # type: ignore[arg-type]
+    vit = small_clip(tmp_path / "vit")
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
+    monkeypatch.setattr("diptych.backbones.diffusion.load.load_diffusion", lambda name, b: random_diffusion(b))
+    for i in range(3):
+        coloured(tmp_path / "clips" / "one" / f"{i}.png", "red", i)
+    coloured(tmp_path / "dog.png", "blue", 1)
+    words = ("edit", "clips", "--frames", "2", "--source", "a red cup", "-m", "cut-and-paste", "--variant", "small")
+    got = diptych(*words, "--target", "a new thing", "--subject", "dog.png", "-b", "vit", "--json")
+    assert got.code == 0, got.err
+    assert set(got.data["pictures"][0]) == {"name", "area", "frames_without"}
+    with Image.open(tmp_path / "edits" / "one.png") as sheet:
+        assert sheet.size == (2 * 256 + 16, 2 * 256 + 16)
+        assert "compositeWithTrainedAlgorithmicMedia" in str(sheet.info)
+    for bad, said in (
+        (("--target", "a red cup with milk"), "only adds words"),
+        (("--target", "a cup", "--subject", "dog.png"), "leaves no word for the subject"),
+        (("--target", "a new thing", "-g", "small"), "uses no StyleGenerator"),
+    ):
+        got = diptych(*words, *bad, "-b", "vit", "--out", "bad")
+        assert (got.code, said in got.err) == (2, True), got.err
 
 
 @pytest.mark.parametrize(

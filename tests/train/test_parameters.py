@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
 from diptych.core.data import Table, Texts
@@ -12,7 +15,7 @@ from diptych.core.train import ParamGroup
 from diptych.features.vectors import Vectors
 from diptych.train.loop import train
 from diptych.train.parameters import copies, train_parameters
-from diptych.train.schedule import Fit
+from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
 DATA = Table(Vectors(torch.tensor([[0.0], [1.0], [2.0]]), Texts(("a", "b", "c"))))
@@ -41,6 +44,20 @@ def test_it_is_the_loop_without_files_whatever_the_grad_mode(tmp_path: Path) -> 
     assert list(learnt) == ["weight", "bias"]
     assert all(torch.equal(learnt[n], p) for n, p in plain.named_parameters())
     assert float(learnt["weight"]) != 0
+
+
+@pytest.mark.parametrize(("name", "kind"), [("radam", torch.optim.RAdam), ("adam", torch.optim.Adam)])
+def test_each_optimiser_is_torchs(name: Any, kind: Any) -> None:
+    fit = replace(FIT, optimizer=name, betas=(0.95, 0.999), eps=1e-8, steps=12, schedule=Schedule("constant"))
+    learnt, module = train_parameters(step(line()), DATA, fit, Run()), line()
+    by_hand = kind(module.parameters(), lr=0.1, betas=(0.95, 0.999), eps=1e-8)
+    x = torch.tensor([[0.0], [1.0], [2.0]])
+    for _ in range(12):
+        by_hand.zero_grad()
+        (module(x) - 3).square().mean().backward()
+        by_hand.step()
+    for n, p in module.named_parameters():
+        torch.testing.assert_close(learnt[n], p.detach())
 
 
 def test_what_comes_back_is_what_was_asked_for_and_a_copy() -> None:
