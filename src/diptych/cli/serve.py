@@ -61,6 +61,9 @@ class Bounds:
 class Offered:
     """What is answered with, beside the model."""
 
+    project: Annotated[
+        Path | None, options.option("--project", help="Folder with indexes, classifiers and reports, all served.")
+    ] = None
     index: Annotated[list[Path] | None, options.option("--index", help="Folder of an index to search; repeat.")] = None
     classifier: Annotated[
         list[Path] | None, options.option("--classifier", help="Folder of an exported classifier; repeat.")
@@ -124,7 +127,11 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
         open_index,
         open_model,
     )
+    from diptych.serve.project import Project, by_name
 
+    project = Project() if offered.project is None else Project.of(offered.project)
+    indexes = by_name([*(offered.index or ()), *project.indexes])
+    classifiers = by_name([*(offered.classifier or ()), *project.classifiers])
     names = list(dict.fromkeys([shared.backbone, *(offered.more or ())]))
     models: dict[str, ServedModel] = {}
     for name in names:
@@ -136,10 +143,9 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
     first = models[names[0]]
     return Content(
         models=tuple(models.values()),
-        indexes={folder.name: open_index(folder, list(models.values())) for folder in offered.index or ()},
-        classifiers={
-            folder.name: open_classifier(folder, list(models.values())) for folder in offered.classifier or ()
-        },
+        indexes={name: open_index(folder, list(models.values())) for name, folder in indexes.items()},
+        classifiers={name: open_classifier(folder, list(models.values())) for name, folder in classifiers.items()},
         detectors=dict(open_detector(line, first) for line in offered.normal or ()),
         sentences=() if offered.sentences is None else open_captions(offered.sentences),
+        reports=project.reports,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from diptych.serve.app import application
@@ -30,6 +31,7 @@ class Content:
         classifiers: name -> a classifier that was exported.
         detectors: name -> a detector that was fitted on normal photos.
         sentences: captions to choose from.
+        reports: name -> a page that a verb wrote.
     """
 
     models: Sequence[ServedModel]
@@ -37,6 +39,7 @@ class Content:
     classifiers: Mapping[str, Predictor] = field(default_factory=dict)
     detectors: Mapping[str, ServedDetector] = field(default_factory=dict)
     sentences: Sequence[str] = ()
+    reports: Mapping[str, Path] = field(default_factory=dict)
 
 
 def server(settings: Settings, content: Content) -> Any:
@@ -67,6 +70,6 @@ def server(settings: Settings, content: Content) -> Any:
         predict.router(service, label_studio),
         weaviate.router(service),
         huggingface.router(service, classify),
-        Page(service, search).router(),
+        Page(service, search, content.reports).router(),
     )
     return application(service, routes)

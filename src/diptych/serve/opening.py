@@ -47,7 +47,7 @@ def open_index(folder: Path, models: Sequence[ServedModel]) -> ServedIndex:
         facts = dict(index.facts)
     for model in models:
         if fingerprint(model.model, model.run) == facts["fingerprint"]:
-            return ServedIndex(folder.name, folder, model)
+            return ServedIndex(folder.resolve().name, folder, model)
     raise UsageError(
         f"{folder} was indexed with {facts.get('backbone')} at precision {facts.get('precision_asked')}, which is not "
         f"served: add --backbone {facts.get('backbone')} or --also {facts.get('backbone')}, or index again."

@@ -18,6 +18,7 @@ from diptych.data.load import open_records
 from diptych.serve.assembly import Content, server
 from diptych.serve.model import ServedModel
 from diptych.serve.opening import open_index
+from diptych.serve.project import Project
 from diptych.serve.settings import Settings
 from diptych.tasks.index import index
 from diptych.tasks.search_cut import mark
@@ -177,3 +178,23 @@ def test_hostile_words_are_text(page: tuple[TestClient, Path]) -> None:
 def test_a_server_without_indexes_says_what_it_offers(model: ServedModel) -> None:
     with TestClient(server(Settings(), Content((model,))), base_url="http://127.0.0.1") as client:
         assert "No index is served" in client.get("/").text
+
+
+def test_reports_of_a_project_are_shown_in_a_sandbox_and_nothing_else_is(model: ServedModel, tmp_path: Path) -> None:
+    (tmp_path / "board out").mkdir()
+    (tmp_path / "board out" / "report.html").write_text("<h1>Board</h1><script>alert(1)</script>")
+    (tmp_path / "secret.txt").write_text("secret")
+    content = Content((model,), reports=Project.of(tmp_path).reports)
+    with TestClient(server(Settings(), content), base_url="http://127.0.0.1") as client:
+        (link,) = [a["href"] for a in Seen(client.get("/").text).all("a") if a["href"].startswith("/reports/")]
+        answer = client.get(link)
+        assert "<h1>Board</h1>" in answer.text
+        assert answer.headers["content-security-policy"].endswith("sandbox")
+        for path in (
+            "secret.txt",
+            "../secret.txt",
+            "..%2f..%2fetc%2fpasswd",
+            "board%20out/../secret.txt",
+            "%2fetc%2fpasswd",
+        ):
+            assert client.get(f"/reports/{path}").status_code == 404

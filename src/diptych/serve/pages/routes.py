@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -26,6 +27,7 @@ SIDES = (320, 1024)
 """Largest sides of thumbnails and of pictures that are looked at."""
 KEPT = 2000
 """Thumbnails in memory, some 20 kB each."""
+SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 SHORT = "max-age=3600, private"
 
 
@@ -39,10 +41,11 @@ class Page:
     Args:
         service: models and queue.
         search: its indexes.
+        reports: name -> a page that a verb wrote.
     """
 
-    def __init__(self, service: Service, search: Search) -> None:
-        self.service, self.search, self.finding = service, search, Finding(search)
+    def __init__(self, service: Service, search: Search, reports: Mapping[str, Path]) -> None:
+        self.service, self.search, self.finding, self.reports = service, search, Finding(search), reports
         loader = DictLoader({"search.html": _asset("serve/search.html")})
         self._template = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
             "search.html"
@@ -57,7 +60,7 @@ class Page:
         text = self._template.render(
             state=state, found=found, error=error, indexes=names, current=state.index or (names[0] if names else ""),
             version=__version__, backbone=self.search.index(state.index).backbone if names else "",
-            models=list(self.service.models),
+            models=list(self.service.models), reports=list(self.reports),
         )  # fmt: skip
         return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
 
@@ -156,6 +159,13 @@ class Page:
             found.answer.as_dict(), headers={"Content-Disposition": "attachment; filename=answers.json"}
         )
 
+    async def report(self, name: str) -> Response:
+        """Return a page of the project, in a sandbox: whatever it holds, it runs nothing and asks for nothing."""
+        if name not in self.reports:
+            raise Refusal(404, f"There is no report {name[:80]!r}.", "report_not_found")
+        text = await self.service.thread(self.reports[name].read_bytes)
+        return Response(text, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": SANDBOX})
+
     def router(self) -> APIRouter:
         """Return the routes; they are no part of the interface for programs."""
         routes = APIRouter(include_in_schema=False)
@@ -166,6 +176,7 @@ class Page:
         routes.add_api_route("/answers.json", self.data, methods=["GET"])
         routes.add_api_route("/photo/{index}/{number}", self.thumbnail, methods=["GET"])
         routes.add_api_route("/look/{index}/{number}", self.look, methods=["GET"])
+        routes.add_api_route("/reports/{name:path}", self.report, methods=["GET"])
         routes.add_api_route("/page.css", self.style, methods=["GET"])
         routes.add_api_route("/page.js", self.script, methods=["GET"])
         return routes
