@@ -162,7 +162,7 @@ def test_tuning_lowers_the_loss(vit: Backbone) -> None:
     def loss(fitted: FittedOVSeg) -> float:
         from diptych.features.embed import embed
         from diptych.features.heads import text_head
-        from diptych.nn.mask_adapted import MaskedEncoder
+        from diptych.nn.dense.mask_adapted import MaskedEncoder
 
         z = embed(MaskedEncoder.of(vit, fitted.learnt), pairs.items, Run())
         t = text_head(vit, ClassNames(tuple(words)).prompts(), Run())

@@ -46,10 +46,10 @@ from diptych.features.heads import logits, text_head
 from diptych.features.vectors import Vectors
 from diptych.nn.contrastive import softmax_pairs
 from diptych.nn.dense.label_maps import resized
+from diptych.nn.dense.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder, mapped
 from diptych.nn.dense.masked_crops import CroppedRegions, resized_crop
 from diptych.nn.dense.mined_pairs import mined, named
 from diptych.nn.dense.patches import check_patches, embed_patches
-from diptych.nn.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder, mapped
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step

@@ -25,8 +25,8 @@ from diptych.data.templates import SINGLE
 from diptych.data.wordnet import WordNet
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
+from diptych.nn.dense.mask_adapted import MaskedEncoder
 from diptych.nn.dense.masked_crops import CroppedRegions
-from diptych.nn.mask_adapted import MaskedEncoder
 
 
 def named(captioned: Table[Any], tagger: Tagger = "wordnet") -> list[tuple[str, ...]]:

@@ -8,8 +8,8 @@ import torch
 
 from diptych.core.backbone import Backbone
 from diptych.core.errors import MissingHook
+from diptych.nn.dense.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder
 from diptych.nn.dense.masked_crops import MaskedCrop
-from diptych.nn.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder
 from tests.support.small_clip import small_clip
 
 CROPS = [
