@@ -13,11 +13,13 @@ from PIL import Image
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.fc_clip import FCCLIP
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.methods.segment.ovseg import OVSeg
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from diptych.nn.dense.mask_queries import MaskLayout
 from tests.support.dense_colours import DenseColours, halves, masked_folder
 from tests.support.image_files import truncated
+from tests.support.regions import Colours
 
 Cli = Callable[..., Any]
 
@@ -141,6 +143,27 @@ def test_a_method_that_learns_masks_asks_for_label_maps(
     wrong = diptych(*words, "--train", tmp_path / "photos", "--overwrite")
     assert wrong.code == 2
     assert "label maps" in wrong.err
+
+
+def test_ovseg_learns_from_captions(diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = diptych("segment", photo, "--names", "red, blue", "--method", "ovseg")
+    assert asked.code == 2
+    assert "--captioned" in asked.err
+    monkeypatch.setattr(DenseColours, "encoders", Colours.encoders)
+    monkeypatch.setattr(OVSeg, "__init__", partialmethod(OVSeg.__init__, side=32, epochs=1, regions=4))
+    for i, (a, b) in enumerate((("red", "blue"), ("green", "yellow"))):
+        halves(a, b).save(tmp_path / f"{i}.png")
+    (tmp_path / "captions.csv").write_text("path,caption\n0.png,A dog on a boat.\n1.png,A man with a hat.\n")
+    words = ("--names", "red, blue", "--method", "ovseg", "--captioned", tmp_path / "captions.csv", "--json")
+    got = diptych("segment", photo, *words)
+    assert got.code == 0
+    assert {a["label"] for a in got.data["photos"][0]["areas"]} <= {"red", "blue"}
+
+
+def test_sam_clip_names_the_sam_that_it_needs(diptych: Cli, photo: Path) -> None:
+    asked = diptych("segment", photo, "--names", "red, blue", "--method", "sam-clip", "--unlabelled", photo.parent)
+    assert asked.code == 2
+    assert "--masks" in asked.err
 
 
 def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
