@@ -119,7 +119,7 @@ class CLIP2Point(Extender):
         (1.0986, 0.0)
         >>> adapter = ViewAdapter(views=10, dim=512, hidden=512, dropout=0.075).eval()
         >>> sum(p.numel() for p in adapter.parameters()), adapter(torch.zeros(3, 10, 512)).shape
-        (2887178, torch.Size([3, 512]))
+        (2886666, torch.Size([3, 512]))
     """
 
     tunes: Literal["full", "heads"] = "full"

@@ -153,9 +153,8 @@ class ILA(Extender):
         frames: T, >= 2; 8.
         blocks: last blocks of the image tower that see neighbours, >= 1; None (default): all, as in the paper.
         hidden: channels of the maps of a pair, a multiple of 16; 256.
-        sampling: "drawn" (default): random frames, crops, mirrors and colours, as ViFi-CLIP. "middle" (ours): the
-            frames of the test, whose tokens before the first aligned block are computed once; nothing is mirrored or
-            mixed.
+        sampling: "drawn" (default): random frames, crops, mirrors and colours, as ViFi-CLIP. "middle" (ours): those
+            of the test, whose tokens before the first aligned block are computed once; nothing is mixed.
         rate: highest learning rate, >= 0; 5e-4 (that of the authors' "message" layers).
         epochs: passes over the clips, >= 1; 50.
         batch: clips a step, >= 2; 256. Fewer clips make one batch.
@@ -170,12 +169,13 @@ class ILA(Extender):
     Example:
         Before training, alignment adds nothing to the tokens of 2 clips of 4 frames:
 
+        >>> from diptych.nn.aligned_frames import AlignedFrames
         >>> align = AlignedFrames(width=32, hidden=16).eval()
         >>> more, gaps, points = align(torch.randn(8, 17, 32), frames=4, grid=(4, 4), prefix=1)
-        >>> float(more.abs().max()), points.shape, float(points.abs().max())
+        >>> more.abs().max().item(), points.shape, points.abs().max().item()
         (0.0, torch.Size([2, 3, 2, 2]), 0.0)
         >>> sum(p.numel() for p in AlignedFrames(width=768).parameters())  # the paper's 3.37 M a block
-        3366724
+        3372100
     """
 
     frames: int = 8
