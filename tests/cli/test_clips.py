@@ -94,30 +94,3 @@ def test_a_backbone_is_tuned_kept_and_used(diptych: Cli, tmp_path: Path, monkeyp
     assert used.code == 0, used.err
     right = [p["labels"][0]["label"] == Path(p["path"]).parent.name for p in used.data["predictions"]]
     assert sum(right) == got.data["right"]["vifi-clip"]
-
-
-def test_alignment_is_trained_kept_and_used(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for split in ("train", "test"):
-        for colour in ("red", "blue"):
-            for clip in range(4):
-                folder = tmp_path / "set" / split / colour / f"clip{clip}"
-                folder.mkdir(parents=True)
-                for n in range(2):
-                    coloured(folder / f"{n}.png", colour, 10 * clip + n + (100 if split == "test" else 0))
-    vit = small_clip(tmp_path / "vit")
-    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
-    out = tmp_path / "aligned"
-    out.mkdir()
-    options = ("--frames", "2", "--method", "ila")
-    got = diptych("extend", tmp_path / "set", *options, "--epochs", "12", "--out", out, "--json")
-    assert got.code == 0, got.err
-    assert (got.data["method"], got.data["clips"], got.data["tested"]) == ("ila", 8, 8)
-    used = diptych("classify", tmp_path / "set/test", "--model", out, "--json", "-k", "1")
-    assert used.code == 0, used.err
-    right = [p["labels"][0]["label"] == Path(p["path"]).parent.name for p in used.data["predictions"]]
-    assert sum(right) == got.data["right"]["ila"]
-    got = diptych("classify", tmp_path / "set/test", "--model", out, "--frames", "3")
-    assert (got.code, "2 frames a clip" in got.err) == (2, True)
-    got = diptych("extend", tmp_path / "set", "--method", "ila", "--frames", "1", "--out", tmp_path / "x")
-    assert (got.code, "--frames 2 or more" in got.err) == (2, True)
-    assert "vifi-clip or ila" in diptych("extend", tmp_path / "set", "--method", "mean", "--out", tmp_path / "x").err

@@ -235,7 +235,7 @@ def test_extenders_are_measured_on_clips(diptych, tmp_path: Path) -> None:  # no
         "--frames",
         2,
         "--methods",
-        "vifi-clip",
+        "vifi-clip,clip2point",
         "--seeds",
         "1",
         "--template",
@@ -243,6 +243,7 @@ def test_extenders_are_measured_on_clips(diptych, tmp_path: Path) -> None:  # no
         "--json",
     )
     assert out.code == 0, out.err
+    assert "CLIP2Point takes clouds, and these are clips." in str(out.data) + out.err
     assert out.data["rows"][0]["method"] == "frame-mean"
     assert out.data["rows"][0]["acc1"] == 1
     assert (out.data["items"], out.data["clips"]) == (6, 4)

@@ -21,7 +21,6 @@ from diptych.features.depth_views import CloudEncoder
 from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
 from diptych.methods.extend.clip2point import CLIP2Point, nt_xent, weighed
-from diptych.nn.view_adapters import ViewAdapter, dual_path
 from tests.support.clouds import cloud_task, clouds, shape
 from tests.support.pictures import NAMES
 from tests.support.refused import refused
@@ -68,31 +67,6 @@ def test_the_weight_of_the_intra_loss_settles_where_its_derivative_is_zero() -> 
     w = torch.tensor(1.0, requires_grad=True)
     (slope,) = torch.autograd.grad(weighed(torch.tensor(3.0), torch.tensor(0.25), w), w)
     assert slope.item() == pytest.approx(-2 * 0.25 + 0.5)  # -2 intra / w^3 + 1 / (w + 1)
-
-
-def test_the_adapter_is_that_of_numpy() -> None:
-    torch.manual_seed(0)
-    adapter = ViewAdapter(3, 4, 5, 0.5).eval()
-    for norm in (adapter.before, adapter.between):
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        norm.running_mean.normal_()
-        norm.running_var.uniform_(0.5, 2)
-    adapter.weights.data = torch.tensor([0.2, 0.5, 1.5])
-    x = np.random.default_rng(1).normal(size=(2, 3, 4)).astype(np.float32)
-    p = {n: t.detach().numpy() for n, t in adapter.state_dict().items()}
-
-    def normed(h: np.ndarray, name: str) -> np.ndarray:
-        scaled = (h - p[f"{name}.running_mean"]) / np.sqrt(p[f"{name}.running_var"] + 1e-5)
-        return np.asarray(scaled * p[f"{name}.weight"] + p[f"{name}.bias"])
-
-    h = normed(x * p["weights"][None, :, None], "before").reshape(2, 12)
-    h = np.maximum(normed(h @ p["joint.weight"].T + p["joint.bias"], "between"), 0)
-    expected = h @ p["out.weight"].T + p["out.bias"]
-    with torch.no_grad():
-        np.testing.assert_allclose(adapter(torch.from_numpy(x)).numpy(), expected, rtol=1e-4, atol=1e-5)
-        one = dual_path(torch.nn.ModuleDict({"image": adapter}), torch.zeros(2, 3, 4), torch.from_numpy(x))
-        np.testing.assert_allclose(one.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_without_evidence_it_is_the_backbone_on_depth_images(vit: Backbone) -> None:

@@ -52,5 +52,5 @@ def test_what_it_refuses() -> None:
     refused(FrameMean, {"frames": 0})
     with pytest.raises(MissingPart):
         FrameMean(2).fit(Kit({}), Evidence(), RUN)
-    with pytest.raises(MissingHook, match="several passes"):
+    with pytest.raises(MissingHook, match="a clip takes several passes"):
         space(VisualBackbone(), 2).tower("image")

@@ -10,10 +10,9 @@ from diptych.core.data import Column, Evidence, Table, Texts
 from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features.clips import ClipEncoder
 from diptych.features.embed import embed
 from diptych.methods.extend.ila import ILA, ILASpace, shift_of
-from diptych.nn.aligned_clips import ILANet, cosines
+from diptych.nn.aligned_clips import cosines
 from tests.support.backbone import SmallBackbone
 from tests.support.moving import Clips, clip_task
 from tests.support.refused import refused
@@ -41,19 +40,6 @@ def directed(count: int, seed: int) -> Table[Any]:
     both = Clips(tuple(forth) + tuple(tuple(reversed(c)) for c in forth))
     said = ["a thing that moves right."] * count + ["a thing that moves left."] * count
     return Table(both, {"captions": Column("captions", said)})
-
-
-def test_at_the_start_the_frames_are_those_of_the_backbone() -> None:
-    backbone = VisualBackbone()
-    with RUN.seeded("x"):
-        net = ILANet(backbone, 4, None, 16).eval()
-    clips = ClipEncoder(backbone.image, 4)
-    x = clips.inputs([clip_task()[1].items[0]])
-    with torch.no_grad():
-        seen = net(net.start(x))
-        torch.testing.assert_close(seen.clip[0], net.integration(backbone.image.encode(x[0])[None])[0])
-    assert len(seen.gaps) == 2
-    assert all(p.abs().max() == 0 for p in seen.points)
 
 
 @pytest.mark.parametrize("blocks", [1, None])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.clouds import shape
 from tests.support.small_clip import small_clip
 
@@ -28,7 +29,7 @@ def clouds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "set"
 
 
-def test_clouds_are_named_by_words_alone(diptych: Cli, clouds: Path) -> None:
+def test_clouds_are_named_by_words_alone(diptych: Cli, clouds: Path) -> None:  # noqa: F811
     got = diptych("classify", clouds / "test", "--templates", "image of a {}.", "-k", "1", "--json")
     assert got.code == 0, got.err
     assert len(got.data["predictions"]) == 9
@@ -38,7 +39,7 @@ def test_clouds_are_named_by_words_alone(diptych: Cli, clouds: Path) -> None:
     assert (got.code, "bad.xyz: damaged .xyz file" in got.err) == (3, True)
 
 
-def test_adapters_are_trained_kept_and_used(diptych: Cli, clouds: Path, tmp_path: Path) -> None:
+def test_adapters_are_trained_kept_and_used(diptych: Cli, clouds: Path, tmp_path: Path) -> None:  # noqa: F811
     out = tmp_path / "adapters"
     got = diptych("extend", clouds, "--epochs", "60", "--template", "image of a {}.", "--out", out, "--json")
     assert got.code == 0, got.err
@@ -52,7 +53,7 @@ def test_adapters_are_trained_kept_and_used(diptych: Cli, clouds: Path, tmp_path
     assert (again.code, "exists" in again.err) == (2, True)
 
 
-def test_wrong_use_is_said(diptych: Cli, clouds: Path, tmp_path: Path) -> None:
+def test_wrong_use_is_said(diptych: Cli, clouds: Path, tmp_path: Path) -> None:  # noqa: F811
     got = diptych("classify", clouds, "--names", "a, b", "--frames", "2")
     assert (got.code, "--frames and no page" in got.err) == (2, True)
     got = diptych("extend", clouds, "--label", "kind", "--out", tmp_path / "x")
