@@ -199,6 +199,8 @@ class LLM2CLIP(Recipe):
             "new one of 1280.",
             "The vectors are always normalised before the adaptor; the released code forgets it in one of its paths.",
             "The scale starts at the backbone's own.",
+            "The proof has a small language model of ours, trained on the training captions, in place of one with "
+            "billions of weights; long captions and other languages are not shown at this size.",
         ),
         proof=ProofPlan(
             claim="Heads on lite's image tower and an adaptor behind a small language model of ours find unseen photos "
