@@ -26,8 +26,9 @@ def standardised(targets: Tensor) -> Tensor:
     Source: He et al. 2022 (MAE), section 4.1 (normalised pixel targets).
 
     Example:
-        >>> standardised(torch.tensor([[1.0, 3.0], [2.0, 2.0]])).round(decimals=3).tolist()
-        [[-0.707, 0.707], [0.0, 0.0]]
+        >>> standardised(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
+        tensor([[-0.7071,  0.7071],
+                [ 0.0000,  0.0000]])
     """
     return (targets - targets.mean(-1, keepdim=True)) / (targets.var(-1, keepdim=True) + _EPS).sqrt()
 
