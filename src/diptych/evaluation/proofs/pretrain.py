@@ -39,7 +39,7 @@ from diptych.evaluation.proofs.region_pairs import (
 )
 from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
 from diptych.evaluation.proofs.slot_pairs import IOU as BOX_IOU
-from diptych.evaluation.proofs.slot_pairs import ONE, SMALL, ImageAlone, boxes_of_others, open_slots
+from diptych.evaluation.proofs.slot_pairs import ONE, SAME_BOXES, SMALL, ImageAlone, open_slots
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.cloc import CLOC
@@ -107,7 +107,7 @@ UNTOLD = Claim("told the whole picture", base=Arm(Training(UntoldCLOC())), on=("
 ALIGNED = Claim("RoI-align, same loss", base=Arm(Training(AlignedCLOC())), on=("scenes",))
 SLOTS = Training(GRAIN(**SMALL))
 IMAGE_SLOT = Claim("image slot, captions alone", base=Arm(Training(ImageAlone(**SMALL, boxes=0.0, descriptions=0.0))))
-OTHER_BOXES = Claim("boxes of other scenes", base=Arm(replace(SLOTS, rows=boxes_of_others)), part=BOX_IOU)
+FIXED_BOXES = Claim(SAME_BOXES, base=Arm(SAME_BOXES), part=BOX_IOU)
 OF_CLIP = Claim("clip-loss", base=Arm(CLIP), part=R1)
 TO_ONE = Claim("clip-loss, one caption", base=Arm(replace(CLIP, rows=first_captions)), part=R1)
 
@@ -219,7 +219,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_regions,
         ),
         "grain": Trial(
-            (IMAGE_SLOT, OTHER_BOXES),
+            (IMAGE_SLOT, FIXED_BOXES),
             own=Arm(SLOTS),
             controls=(replace(IMAGE_SLOT, own=Arm(replace(SLOTS, rows=permuted_boxes)), name="permuted"),),
             beside={"scenes of one object, by the image slot": replace(IMAGE_SLOT, part=ONE)},

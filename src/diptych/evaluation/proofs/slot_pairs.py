@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torchvision.ops import box_iou
 
 from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
+from diptych.core.data import Evidence, Table
 from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -34,6 +35,8 @@ from diptych.nn.dense.region_slots import Slots, read_slots
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
 
+SAME_BOXES = "the same boxes for all scenes"
+"""The arm that draws the centres of the seen boxes."""
 IOU, ONE = "box_iou", "one_object"
 """Parts: IoU of matched slots with their boxes, and scenes of one object that the image slot names right."""
 SCENES, SINGLE = SceneRecipe(objects=(2, 3)), SceneRecipe()
@@ -87,18 +90,6 @@ def learns(name: str) -> bool:
     return name.startswith(NEW) and not name.startswith(FROZEN)
 
 
-def boxes_of_others(table: Table[Any], run: Run) -> Table[Any]:
-    """Return the table with the boxes of another picture that has as many."""
-    own = table.columns["boxes"].values
-    counts = np.array([len(v.corners) for v in own])
-    rng, values = np.random.default_rng(run.integer("boxes")), list(own)
-    for count in np.unique(counts):
-        rows = rng.permutation(np.flatnonzero(counts == count))
-        for i, j in zip(rows, np.roll(rows, 1), strict=True):
-            values[i] = own[j]
-    return Table(table.items, {**table.columns, "boxes": Column("boxes", tuple(values))})
-
-
 @dataclass
 class SlotBench:
     """Regions of unseen scenes, and unseen scenes of one object.
@@ -136,7 +127,9 @@ class SlotBench:
         self.words = normalize(StoredTowers(self.backbone, texts=self.texts).read(self.names), dim=-1)
 
     def measure(self, arm: Arm) -> Measured:
-        """Train on the seen scenes, and read the slots of the others."""
+        """Train on the seen scenes, and read the slots of the others; or draw the same boxes for all scenes."""
+        if arm.system == SAME_BOXES:
+            return over_seeds(self._same, self.run, self.seeds, draws=True)
         return over_seeds(lambda run: self._reached(arm.system, run), self.run, self.seeds, draws=True)
 
     def _reached(self, how: Training, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
@@ -162,6 +155,19 @@ class SlotBench:
         values = {name: part.double().numpy() for name, part in parts.items()}
         means = {name: float(part.mean()) for name, part in values.items()}
         return torch.cat(hits).double().numpy(), means, values
+
+    def _same(self, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
+        """Draw the centres of the seen boxes, as many as there are slots, for every scene; names are chance."""
+        size = SCENES.size
+        seen = np.concatenate([v.corners for v in self.train.columns["boxes"].values]) / size
+        found = KMeans(GRAIN().regions, n_init=1, random_state=run.integer("same boxes") % 2**31).fit(seen)
+        centres = torch.from_numpy(found.cluster_centers_).float()
+        ious = []
+        for own in self.held.columns["boxes"].values:
+            boxes = torch.from_numpy(own.corners).float() / size
+            ious.append(box_iou(centres[matched(centres, boxes)], boxes).diagonal())
+        iou = torch.cat(ious).double().numpy()
+        return np.full(len(iou), 1 / len(self.names)), {IOU: float(iou.mean())}, {IOU: iou}
 
     @torch.no_grad()
     def _slots(self, space: Any, table: Table[Any]) -> Slots:

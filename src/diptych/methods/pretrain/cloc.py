@@ -190,6 +190,8 @@ class CLOC(Recipe):
             "prompter, with exact and with jittered boxes, and boxes that are drawn for phrases near chance, with up "
             "to 400 steps and 100 times the weight. So neither is claimed, and both stand beside the claims.",
             "On real photos the proof measures the pseudo-labels against people's boxes, and trains nothing.",
+            "The proof is not shown: with permuted boxes the prompter still gains a little over one that is told the "
+            "whole picture.",
         ),
         proof=ProofPlan(
             claim="On frozen towers the prompter that is told boxes names regions of unseen scenes better than one "

@@ -188,8 +188,7 @@ class GRAIN(Recipe):
         ),
         proof=ProofPlan(
             claim="On frozen towers, slots that are matched with regions of unseen scenes name them better than an "
-            "image slot that learnt from captions alone, and draw better boxes than slots that learnt from boxes of "
-            "other scenes.",
+            "image slot that learnt from captions alone, and draw better boxes than the centres of all seen boxes.",
             control="With the descriptions of each picture permuted against its boxes, the matched slots do not name "
             "their regions better than the image slot.",
             datasets=("scenes",),
