@@ -2,8 +2,9 @@
 
 python -m benchmarks.serve --clients 32 --requests 320 --out out/serve.json
 
-The model is open_clip's ViT-B-32 with random weights (speed does not depend on them). A client sends one request after
-another: a picture, then a text. Both servers run in a process of their own on this machine, one after the other.
+The model is open_clip's ViT-B-32 with random weights (speed does not depend on them), or ``--model tiny``. A client
+sends one request after another: a picture, then a text. Both servers run in a process of their own on this machine,
+one after the other.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def batched(port: int, cache: str) -> None:
+def batched(port: int, cache: str, name: str) -> None:
     """Run ``diptych serve``'s application."""
     import diptych
     from diptych.serve.assembly import Content, server
@@ -41,22 +42,35 @@ def batched(port: int, cache: str) -> None:
     from diptych.serve.run import run
     from diptych.serve.settings import Settings
 
-    model = ServedModel("model", diptych.load(MODEL, weights="random", cache=cache))
+    weights: Any = "random" if name == MODEL else "required"
+    model = ServedModel("model", diptych.load(name, weights=weights, cache=cache))
     print("merges:", {modality: lane.merges for modality, lane in model.lanes.items()}, flush=True)
     settings = Settings(port=port, timeout=300)
     run(server(settings, Content((model,))), settings)
 
 
-def plain(port: int, cache: str) -> None:
+def plain(port: int, cache: str, name: str) -> None:
     """Run what people write first: a route that encodes each request by itself, in FastAPI's threads."""
     import open_clip
     import torch
     import uvicorn
     from fastapi import FastAPI
 
-    model, _, preprocess = open_clip.create_model_and_transforms(MODEL)
+    import diptych
+
+    model: Any
+    if name == MODEL:
+        model, _, preprocess = open_clip.create_model_and_transforms(MODEL)
+        tokenizer = open_clip.get_tokenizer(MODEL)
+    else:  # the open_clip module inside, with its own transform and tokenizer
+        loaded = diptych.load(name, engine="torch", cache=False)
+        model, preprocess = loaded.module(), loaded.preprocess
+
+        def tokenizer(texts: list[str]) -> Any:  # whole contexts, as open_clip's tokenizer gives them
+            ids = loaded.tokenizer(texts)
+            return torch.nn.functional.pad(ids, (0, loaded.spec.context - ids.shape[1]), value=loaded.spec.pad)
+
     model.eval()
-    tokenizer = open_clip.get_tokenizer(MODEL)
     app = FastAPI()
 
     def embeddings(given: dict[str, Any]) -> dict[str, Any]:
@@ -70,8 +84,11 @@ def plain(port: int, cache: str) -> None:
         packed = base64.b64encode(row[0].numpy().astype("<f4").tobytes()).decode()
         return {"data": [{"embedding": packed}]}
 
+    def ready() -> dict[str, str]:
+        return {}
+
     app.add_api_route("/v1/embeddings", embeddings, methods=["POST"])
-    app.add_api_route("/ready", dict, methods=["GET"])
+    app.add_api_route("/ready", ready, methods=["GET"])
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 
@@ -108,14 +125,14 @@ async def asked(address: str, requests: list[dict[str, str]], clients: int) -> t
         return time.perf_counter() - start, times
 
 
-def measured(target: Any, requests: list[dict[str, str]], clients: int, cache: str) -> dict[str, float]:
+def measured(target: Any, requests: list[dict[str, str]], clients: int, cache: str, name: str) -> dict[str, float]:
     """Start a server, warm it up, and measure."""
     port = free_port()
-    process = multiprocessing.get_context("spawn").Process(target=target, args=(port, cache), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=target, args=(port, cache, name), daemon=True)
     process.start()
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        for _ in range(240):
             try:
                 if httpx.get(f"{address}/ready").status_code == 200:
                     break
@@ -133,6 +150,7 @@ def measured(target: Any, requests: list[dict[str, str]], clients: int, cache: s
 def main() -> None:
     """Measure both, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=MODEL)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--requests", type=int, default=320)
     parser.add_argument("--rounds", type=int, default=1)
@@ -142,14 +160,14 @@ def main() -> None:
     requests = bodies(options.requests)
     rounds = [
         {
-            name: measured(target, requests, options.clients, options.cache)
+            name: measured(target, requests, options.clients, options.cache, options.model)
             for name, target in (("plain", plain), ("diptych", batched))
         }
         for _ in range(options.rounds)
     ]
     ratio = float(np.median([r["diptych"]["requests_per_second"] / r["plain"]["requests_per_second"] for r in rounds]))
     result = {
-        "model": MODEL,
+        "model": options.model,
         "clients": options.clients,
         "requests": options.requests,
         "rounds": rounds,

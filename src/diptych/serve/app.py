@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -41,6 +42,7 @@ def application(service: Service, routers: Sequence[APIRouter]) -> Any:
     app.add_exception_handler(DiptychError, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OSError, _unwritten)
     app.add_exception_handler(Exception, _broken)
     return Guard(app, service.settings, service.metrics)
 
@@ -65,6 +67,14 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
 
 async def _http(request: Request, error: Any) -> JSONResponse:
     return _answer(Refusal(error.status_code, str(error.detail), headers=error.headers))
+
+
+async def _unwritten(request: Request, error: Any) -> JSONResponse:
+    """Say that a file cannot be read or written: a full disk, an index that is read-only, a picture that is gone."""
+    LOG.error("%s", error)
+    status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 500
+    reason = error.strerror or type(error).__name__
+    return _answer(Refusal(status, f"A file of the server cannot be used ({reason}): look at its disk.", "file"))
 
 
 async def _broken(request: Request, error: Any) -> JSONResponse:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -126,6 +128,25 @@ def test_marks_are_kept_in_the_index_and_rank_the_answers(page: tuple[TestClient
         "/marks", data={"state": asked, "entry": number, "right": "1"}, headers={"origin": "http://e.vil"}
     )
     assert evil.status_code == 403
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 507), (errno.EACCES, 500)])
+def test_a_full_disk_is_said_and_searches_go_on(
+    page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    client, folder = page
+
+    def full(*given: Any) -> None:
+        raise OSError(number, os.strerror(number), "/srv/private/marks.jsonl")
+
+    monkeypatch.setattr("diptych.tasks.search_marks.append", full)
+    entry = Seen(client.get("/?q=red").text).all("figure")[0]["id"][1:]
+    answer = client.post("/marks", data={"state": "q=red", "entry": entry, "right": "1"})
+    assert answer.status_code == status
+    assert os.strerror(number) in answer.json()["message"]
+    assert "private" not in answer.text
+    assert client.get("/?q=red").status_code == 200
+    assert not (folder / "marks.jsonl").exists()
 
 
 def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path], tmp_path: Path) -> None:
