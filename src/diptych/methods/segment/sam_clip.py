@@ -163,8 +163,10 @@ class SAMCLIP(Segmenter):
         shares: photos of CLIP and of SAM in a unit of a batch (default ours; the paper has 2048 and 32 in one).
         hidden: width of the hidden layers of the head of CLIP; None: that of the tokens four times (ours; the paper
             does not say).
-        probe_rate, rate: learning rates of the stages, > 0 (the paper's).
-        probe_epochs, epochs: passes over CLIP's photos, >= 1 (the paper stops at 16 of 20 in the second).
+        probe_rate: learning rate of the first stage, > 0 (the paper's).
+        rate: of the second stage, > 0 (the paper's).
+        probe_epochs: passes over CLIP's photos in the first stage, >= 1.
+        epochs: of the second stage, >= 1 (the paper stops at 16 of 20).
         batch: photos a step, a multiple of the sum of the shares (default ours).
         photos: of each source at most, those whose content keys are the least, >= 1 (default ours).
 
