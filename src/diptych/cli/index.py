@@ -12,7 +12,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, show, show_json
 from diptych.cli.photos import clip_frames
-from diptych.core.errors import UsageError, install, need_extra
+from diptych.core.errors import DataError, UsageError, install, need_extra
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
@@ -131,9 +131,13 @@ def _add(
     from diptych.tasks.index import unchanged
     from diptych.tasks.index_approximate import approximate as build
 
-    parts = [
-        open_records(p, opened.keys, image=how.image or "", text=how.caption or "", frames=how.clips) for p in photos
-    ]
+    parts = []
+    for p in photos:
+        try:
+            parts.append(open_records(p, opened.keys, image=how.image or "", text=how.caption or "", frames=how.clips))
+        except (DataError, UsageError):
+            _refuse_others(p)
+            raise
     records = joined(parts) if photos else None
     gone = [root(p, how.image) for p in photos] if prune else ()
     known = opened.recalled if records is not None and not ann else None
@@ -159,6 +163,26 @@ def _add(
     if not approximate.installed() and result is not None and result.entries > approximate.EXACT:
         say(f"More than {approximate.EXACT:,} entries: run {install('index')} for approximate search.")
     return result, built
+
+
+def _refuse_others(source: str) -> None:
+    """Raise where what cannot be read as photos or clips are light curves or point clouds.
+
+    Raises:
+        UsageError: it is.
+    """
+    from diptych.data.formats.cloud_folder import holds_clouds
+    from diptych.data.formats.star_table import holds_curves
+
+    if holds_curves(source):
+        raise UsageError(
+            f"{source} holds light curves, whose towers share no space with words or photos: name kinds of stars with "
+            f"'diptych classify CURVES --model FOLDER'."
+        ) from None
+    if holds_clouds(source):
+        raise UsageError(
+            f"{source} holds point clouds, which no index takes: name them with 'diptych classify CLOUDS'."
+        ) from None
 
 
 def _tower(opened: options.Opened, clips: int | None) -> Backbone:

@@ -296,6 +296,9 @@ class Extender(Method):
 
     Classifiers and indexes use that space as any other. The result is a space and not one encoder, since fitting may
     change the text encoder too.
+
+    Attributes:
+        samples: what the system takes; boards of clips name the systems of other samples, and leave them out.
     """
 
     verb = "extend"
