@@ -170,8 +170,8 @@ def raised(scores: NDArray[np.floating[Any]], clean: NDArray[np.floating[Any]], 
         >>> clean = np.arange(40.0)
         >>> raised(clean, clean) > 0.5
         True
-        >>> round(raised(clean + 20, clean), 3)  # all photos score higher than before
-        0.025
+        >>> raised(clean + 20, clean) < 0.05  # all photos score higher than before
+        True
     """
     from scipy.stats import binom
 

@@ -216,7 +216,8 @@ class ILA(Extender):
             "Head and interactive block of Something-Something v2, which has no texts, are left out.",
             "A clip has one view at test, the middles of its segments; the authors sum 4 x 3 views.",
             "The proof has plain backgrounds and texts that stand for directions: on held-out train clips over photos, "
-            "60 steps on 120 clips taught no direction, and tiny does not tell the words left and right apart.",
+            "60 steps on 120 clips taught no direction, and tiny does not tell the words left and right apart. Rate "
+            "and number of aligned blocks were chosen on these clips too.",
         ),
         proof=ProofPlan(
             claim="Alignment tells in which of four directions a photographed thing moves, better than chance and than "

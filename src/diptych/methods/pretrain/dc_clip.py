@@ -219,7 +219,8 @@ class DCCLIP(Recipe):
             "tokenizers give the same ids.",
             "The proof has German in place of Chinese, a teacher that reads it through a word list in place of "
             "AltCLIP, and distils embeddings alone; its length and scenes were chosen on other scenes and another "
-            "seed, after 64 pairs of emoji and a teacher trained on them had shown no gain.",
+            "seed, after 64 pairs of emoji and a teacher trained on them had shown no gain. The first trial on scenes "
+            "drew from the stream of the proof; that the text tower reuses the image tower's adapter came then too.",
             "The scale starts at the student's own; open_clip's random models start at CLIP's 1 / 0.07.",
         ),
         proof=ProofPlan(
