@@ -2,7 +2,7 @@
 
 python -m benchmarks.serve --clients 32 --requests 320 --out out/serve.json
 
-The model is open_clip's ViT-B-32 with random weights (speed does not depend on them), or ``--model tiny``. A client
+The model is open_clip's ViT-B-32 with random weights (speed does not depend on them), or ``--model lite``. A client
 sends one request after another: a picture, then a text. Both servers run in a process of their own on this machine,
 one after the other.
 """
@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +59,27 @@ def plain(port: int, cache: str, name: str) -> None:
 
     import diptych
 
-    model: Any
+    encode_image: Callable[[Any], Any]
+    encode_text: Callable[[str], Any]
     if name == MODEL:
         model, _, preprocess = open_clip.create_model_and_transforms(MODEL)
+        model.eval()
         tokenizer = open_clip.get_tokenizer(MODEL)
-    else:  # the open_clip module inside, with its own transform and tokenizer
+
+        def encode_image(image: Any) -> Any:
+            return model.encode_image(preprocess(image)[None])
+
+        def encode_text(text: str) -> Any:
+            return model.encode_text(tokenizer([text]))
+    else:  # the same towers in torch, one input at a time
         loaded = diptych.load(name, engine="torch", cache=False)
-        model, preprocess = loaded.module(), loaded.preprocess
 
-        def tokenizer(texts: list[str]) -> Any:  # whole contexts, as open_clip's tokenizer gives them
-            ids = loaded.tokenizer(texts)
-            return torch.nn.functional.pad(ids, (0, loaded.spec.context - ids.shape[1]), value=loaded.spec.pad)
+        def encode_image(image: Any) -> Any:
+            return loaded.image.encode(loaded.image.inputs([image]))
 
-    model.eval()
+        def encode_text(text: str) -> Any:
+            return loaded.text.encode(loaded.text.inputs([text]))
+
     app = FastAPI()
 
     def embeddings(given: dict[str, Any]) -> dict[str, Any]:
@@ -78,10 +87,11 @@ def plain(port: int, cache: str, name: str) -> None:
             text = given["input"]
             if text.startswith("data:"):
                 image = Image.open(io.BytesIO(base64.b64decode(text.partition(",")[2]))).convert("RGB")
-                row = model.encode_image(preprocess(image)[None], normalize=True)
+                row = encode_image(image)
             else:
-                row = model.encode_text(tokenizer([text]), normalize=True)
-        packed = base64.b64encode(row[0].numpy().astype("<f4").tobytes()).decode()
+                row = encode_text(text)
+            unit = torch.nn.functional.normalize(row, dim=-1)[0]
+        packed = base64.b64encode(unit.numpy().astype("<f4").tobytes()).decode()
         return {"data": [{"embedding": packed}]}
 
     def ready() -> dict[str, str]:
