@@ -13,6 +13,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, show, show_json
 from diptych.core.errors import UsageError
+from diptych.tasks.defaults import CLIP_ALIGNER, CLIP_TUNER
 
 _LAYOUT = (
     "give a folder train/CLASS/CLIP and test/CLASS/CLIP, each clip a video or a folder of its frames, or light curves"
@@ -36,9 +37,9 @@ def extend(
         str,
         options.option(
             "--method",
-            help="vifi-clip (tunes the backbone; the order of frames has no effect) or ila (sees their order).",
+            help=f"{CLIP_TUNER} (tunes the backbone; the order of frames has no effect) or {CLIP_ALIGNER} (sees it).",
         ),
-    ] = "vifi-clip",
+    ] = CLIP_TUNER,
     tunes: Annotated[
         str, options.option("--tunes", help="full (both towers) or heads (what stands behind their pooling; quick).")
     ] = "heads",
@@ -79,10 +80,10 @@ def extend(
         raise UsageError(f"--label is for light curves, and {clips} holds none: leave it out.")
     if tunes not in ("full", "heads"):
         raise UsageError(f"--tunes takes full or heads, not {tunes!r}: prompts are for the library only.")
-    if method not in ("vifi-clip", "ila"):
-        raise UsageError(f"--method takes vifi-clip or ila, not {method!r}.")
-    if method == "ila" and frames < 2:
-        raise UsageError("ila sees neighbouring frames: give --frames 2 or more.")
+    if method not in (CLIP_TUNER, CLIP_ALIGNER):
+        raise UsageError(f"--method takes {CLIP_TUNER} or {CLIP_ALIGNER}, not {method!r}.")
+    if method == CLIP_ALIGNER and frames < 2:
+        raise UsageError(f"{CLIP_ALIGNER} sees neighbouring frames: give --frames 2 or more.")
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty: give another --out, nothing is overwritten.")
 
@@ -92,7 +93,7 @@ def extend(
     from diptych.tasks.extend import tuner
 
     learner = tuner(tunes, frames, epochs, method)
-    if method == "ila" and out.exists():
+    if method == CLIP_ALIGNER and out.exists():
         out.rmdir()  # it is empty; the folder is written whole
     with shared.open(seed=seed) as opened:
         data = open_data(clips, opened.keys, need="clips", frames=frames)
@@ -104,11 +105,11 @@ def extend(
     if shared.json:
         show_json(result.as_dict())
     else:
-        what = "alignment trained" if method == "ila" else f"{tunes} tuned"
+        what = "alignment trained" if method == CLIP_ALIGNER else f"{tunes} tuned"
         show(f"{result.clips} clips of {len(class_names)} classes, {what} in {result.seconds:.0f} s")
         for name, right in result.right.items():
             show(f"{name:<10}  {right} of {result.tested} {result.held} clips right")
-        kept = f"--model {out}" if method == "ila" else f"--backbone local:{out}"
+        kept = f"--model {out}" if method == CLIP_ALIGNER else f"--backbone local:{out}"
         show(f"Name what clips show with: diptych classify CLIPS --frames {frames} {kept}")
     finish(result.failed)
 

@@ -15,6 +15,8 @@ RETRIEVER_ROWS = {True: "maps", False: "mean"}
 """With and without labelled pairs."""
 CURATOR, SCORE_CURATOR = "metaclip", "clip-score"
 LABEL_CURATOR, SLIDE_CURATOR = "biomedica", "pathgen"
+CLIP_TUNER, CLIP_ALIGNER = "vifi-clip", "ila"
+"""What learns from clips: the backbone itself, blind to the order of frames; parts beside it, which see the order."""
 FINETUNING, PRETRAINING = "wise-ft", "clip-loss"
 DEMO = (CLASSIFIER, "linear-probe", "tip-adapter", "tip-adapter-f", "gda")
 """What the demo compares: systems that need nothing but photos and names, and end in minutes."""
