@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
@@ -73,8 +74,8 @@ class ShuffledFrames:
         return tuple(clip[i] for i in order)
 
     def key(self, index: int, /) -> str:
-        """Return the clip's key with the draw."""
-        return f"{self.clips.key(index)}-shuffled-{self.seed}-{index}"
+        """Return the hash of the clip's key and the draw."""
+        return sha256(f"{self.clips.key(index)} {self.seed} {index}".encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
         """Return the clip's name."""
