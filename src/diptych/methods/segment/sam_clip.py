@@ -232,7 +232,7 @@ class SAMCLIP(Segmenter):
             "million, 2048 and 32. Without the rows of SAM a step has as many of CLIP.",
             "That the head of SAM is kept is measured by the correlation of mask logits: the overlap of masks, measured "
             "first, went against the replay on development scenes.",
-            "The proof has no weights of SAM: a small one is trained on scenes first, and draws badly, so both heads "
+            "The proof has no weights of SAM: a small one is trained on scenes first, and draws badly: both heads "
             "together are not proved; detection by boxes, retrieval and linear probes are left out.",
         ),
         proof=ProofPlan(
