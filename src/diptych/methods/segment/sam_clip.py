@@ -230,7 +230,7 @@ class SAMCLIP(Segmenter):
             "exceeds 1/2 somewhere, as do its points; the paper says the logit. Classes that take no part lie below.",
             "By default 400 photos of each source, 24 of CLIP and 8 of SAM in a step, for one core; the paper has 40.8 "
             "million, 2048 and 32. Without the rows of SAM a step has as many of CLIP.",
-            "That the head of SAM is kept is measured by the correlation of mask logits: the overlap of masks, measured "
+            "Whether the head of SAM is kept is measured by the correlation of mask logits: the overlap of masks, used "
             "first, went against the replay on development scenes.",
             "The proof has no weights of SAM: a small one is trained on scenes first, and draws badly: both heads "
             "together are not proved; detection by boxes, retrieval and linear probes are left out.",
