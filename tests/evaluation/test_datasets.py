@@ -22,7 +22,13 @@ def test_every_data_set_that_a_card_names_has_a_record() -> None:
             plain = name.removesuffix(":recaptured")
             for composed in ("mosaic:", "paste:", "towers:", "wall:"):
                 plain = plain.removeprefix(composed)
-            ours = plain.startswith(("demo:", "kinds:")) or plain in ("factors", "scenes", "latents", "gaussians", "small")
+            ours = plain.startswith(("demo:", "kinds:")) or plain in (
+                "factors",
+                "scenes",
+                "latents",
+                "gaussians",
+                "small",
+            )
             assert ours or known_set(plain), f"{slug}: {name}"
 
 
