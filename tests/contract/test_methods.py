@@ -285,7 +285,7 @@ def test_importing_systems_changes_nothing() -> None:
     modules = [catalog.find(slug).__module__ for slug in SLUGS]
     code = (
         "import os, random, sys, warnings, torch, importlib\n"
-        "import sympy, scipy.special, scipy.optimize\n"  # they add filters, and torch may import sympy late
+        "import sympy, scipy.special, scipy.optimize, torchvision\n"  # they add filters of warnings
         "import diptych.features.embed, diptych.features.heads\n"
         "def state():\n"
         "    dice = torch.get_rng_state().tolist(), random.getstate()\n"
