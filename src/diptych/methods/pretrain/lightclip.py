@@ -253,7 +253,8 @@ class LightCLIP(Recipe):
             "Words of the first pass see those before them alone, as in CLIP; the masked pass sees both sides.",
             "The paper also shortens the text tower; here the towers are those of the backbone.",
             "After the 32 steps of the proof, with a frozen image tower, pictures and captions find each other less "
-            "often than after CLIP's loss; a gain of retrieval in long trainings was not measured.",
+            "often than after CLIP's loss and than before (72 % to 56 %); a gain of retrieval in long trainings was "
+            "not measured.",
         ),
         proof=ProofPlan(
             claim="After a few steps of tiny's text tower, masked words of unseen scenes are likelier given their own "

@@ -125,9 +125,9 @@ class FCCLIP(Segmenter):
             "In the proof, half of the classes are void in the label maps of the training; the paper trains on COCO "
             "and tests on other data sets. It trains 150 steps. These, the sizes of the networks and the start of the "
             "scale were chosen on a part of the train split of msrc_small, with another draw of classes.",
-            "The proof shows the gain over the trained classifier alone, and none over the frozen one: after 150 steps "
-            "on at most 140 photos the trained one has an mIoU of 8 % on its own classes. That is the protocol, not "
-            "the paper's.",
+            "The proof shows the gain over the trained classifier alone, and none over the frozen one or one weight "
+            "for all classes: after 150 steps on at most 140 photos the trained one has an mIoU of 8 % on its own "
+            "classes. That is the protocol, not the paper's.",
         ),
         proof=ProofPlan(
             claim="The two classifiers together beat the trained one alone, the frozen one alone, and a mixture with "
