@@ -12,6 +12,7 @@ def transfer() -> ContentTransfer:
     with Run().seeded("test"):
         made = ContentTransfer(12, width=6, heads=2)
         torch.nn.init.normal_(made.out.weight)
+        torch.nn.init.normal_(made.norm.weight)
         torch.nn.init.normal_(made.norm.bias)
     return made.eval()
 
@@ -48,8 +49,16 @@ def test_it_begins_as_the_words_and_learns_at_once() -> None:
         net = ContentTransfer(12, width=6, heads=2)
     words, cells = torch.eye(12)[:2], torch.randn(1, 12, 2, 3, generator=torch.Generator().manual_seed(0))
     assert torch.equal(net(words, cells)[0], words)
-    net(words, cells).square().sum().backward()
-    assert float(net.out.weight.grad.abs().sum()) > 0 or float(net.norm.bias.grad.abs().sum()) > 0  # type: ignore[union-attr]
+    step = torch.optim.AdamW(net.parameters(), 1e-3)
+    for _ in range(2):  # the first step moves the gain, from the second on all else learns too
+        before = net.out.weight.detach().clone()
+        step.zero_grad()
+        net(words, cells)[..., 0].sum().backward()
+        step.step()
+    assert not torch.equal(net.norm.weight, torch.zeros(12))
+    assert float((net.out.weight.detach() - before).abs().max()) > 1e-5
+    moved = (net(words, cells)[0] - words).detach().norm(dim=-1)
+    assert 0 < float(moved.max()) < 0.1  # words stay what they were; with W at zero instead they move by about sqrt(12)
 
 
 def test_each_position_has_its_own_code_whatever_the_width() -> None:

@@ -3,7 +3,8 @@
     T' = T + LN( W A ),   A = attention( queries T, keys U + E, values U )
 
 T: (W, D) unit embeddings of words;  U: (n, D) embeddings of the n cells of an image, each with mean 0 and variance 1
-E: (n, D) sine code of the positions;  A: (W, d) attended values of all heads;  W: (D, d), zero at the start, so T' = T
+E: (n, D) sine code of the positions;  A: (W, d) attended values of all heads;  W: (D, d)
+LN: its gain and shift are zero at the start, so T' = T
 
 T' is not normalised: logits are s cos(q, t) |T'|.
 
@@ -41,8 +42,9 @@ class ContentTransfer(nn.Module):
         self.attend = nn.MultiheadAttention(width, heads, kdim=dim, vdim=dim, batch_first=True)
         self.out = nn.Linear(width, dim)
         self.norm = nn.LayerNorm(dim)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        # The norm's gain and not W: any W but 0 is scaled up to a length of sqrt(D), which is far above that of T.
+        nn.init.zeros_(self.norm.weight)
+        nn.init.zeros_(self.norm.bias)
 
     def forward(self, words: Tensor, cells: Tensor) -> Tensor:
         """Return T', (B, W, D), of (W, D) words and (B, D, h, w) embeddings of cells."""
