@@ -56,12 +56,18 @@ def test_a_text_is_the_mean_of_its_own_tokens(tmp_path: Path) -> None:
     text = LanguageText.of(tiny_gpt2(20), words(tmp_path))
     x = text.read(SENTENCES, "two barn ")
     assert x["ids"].shape == x["counted"].shape
-    assert (x["mask"].sum(1) - x["counted"].sum(1)).tolist() == [len(text.ids(["two barn "])[0])] * 3
+    head = [3, *text.ids(["two barn "])[0]]  # BOS stands once, before all, and neither it nor EOS is in a text
+    assert text.first == (3,)
+    assert not {1, 3} & {i for row in text.ids(SENTENCES) for i in row}
+    assert (x["mask"].sum(1) - x["counted"].sum(1)).tolist() == [len(head)] * 3
     found = text.encode(x)
     for i, row in enumerate(SENTENCES):
-        ids = torch.tensor([text.ids(["two barn "])[0] + text.ids([row])[0]])
+        ids = torch.tensor([head + text.ids([row])[0]])
         h = text.lm.states(text.lm.embed(ids), torch.ones_like(ids, dtype=torch.bool), bidirectional=True)
-        torch.testing.assert_close(found[i], h[0, len(text.ids(["two barn "])[0]) :].mean(0), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found[i], h[0, len(head) :].mean(0), atol=1e-5, rtol=1e-4)
+    plain = text.inputs(SENTENCES)
+    assert (plain["ids"][:, 0] == 3).all()
+    assert not plain["counted"][:, 0].any()
     assert not torch.allclose(found, text.encode(text.inputs(SENTENCES)), atol=1e-3)
     assert text.encode(text.inputs([])).shape == (0, 16)
 
@@ -69,7 +75,7 @@ def test_a_text_is_the_mean_of_its_own_tokens(tmp_path: Path) -> None:
 def test_limits_and_identity(tmp_path: Path) -> None:
     tokenizer = words(tmp_path)
     text, other = (LanguageText.of(tiny_gpt2(20), tokenizer, limit=limit) for limit in (4, 64))
-    with pytest.raises(UsageError, match="has 7 tokens, and this model is given 4"):
+    with pytest.raises(UsageError, match="has 6 tokens, and this model is given 4"):
         text.inputs(["a photo of a cat"])
     assert text.fingerprint != other.fingerprint
     assert other.around(other.network).fingerprint == other.fingerprint

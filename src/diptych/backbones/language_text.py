@@ -25,12 +25,13 @@ class LanguageText:
     Args:
         lm: gives the states; a module itself, or an adapter that is built round one.
         network: the module with its weights.
-        ids: texts -> the token ids of each, without padding.
+        ids: texts -> the token ids of each, without padding and special tokens.
         pad: id that fills short texts.
         identity: hash of the tokenizer.
         bidirectional: whether tokens attend to later ones too.
         limit: most tokens of a text; a longer one is refused.
         tokenizer: of transformers, for saving; None: the encoder cannot be saved.
+        first: token ids before the instruction and the text, such as BOS, which are read and not counted in the mean.
     """
 
     lm: TokenStates
@@ -41,6 +42,7 @@ class LanguageText:
     bidirectional: bool = True
     limit: int = 512
     tokenizer: Any = None
+    first: tuple[int, ...] = ()
     modality = "text"
     size = None
 
@@ -62,12 +64,16 @@ class LanguageText:
             raise DataError("The tokenizer of this language model has no padding and no end token: set pad_token.")
 
         def ids(texts: Sequence[str]) -> list[list[int]]:
-            rows = tokenizer(list(texts), split_special_tokens=True, verbose=False)["input_ids"] if texts else []
+            options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+            rows = tokenizer(list(texts), **options)["input_ids"] if texts else []
             return [[int(i) for i in row] for row in rows]
+
+        begin = tokenizer.bos_token_id
+        first = () if begin is None or begin not in tokenizer("")["input_ids"] else (int(begin),)
 
         words = repr(sorted(tokenizer.get_vocab().items()))
         identity = hashlib.sha256(f"{type(tokenizer).__name__}/{words}".encode()).hexdigest()
-        return cls(HuggingFaceLM(model), model.eval(), ids, int(pad), identity, bidirectional, limit, tokenizer)
+        return cls(HuggingFaceLM(model), model.eval(), ids, int(pad), identity, bidirectional, limit, tokenizer, first)
 
     @property
     def dim(self) -> int:
@@ -77,7 +83,7 @@ class LanguageText:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, tokenizer and pooling."""
-        facts = (state_hash(self.network), self.identity, self.bidirectional, self.limit)
+        facts = (state_hash(self.network), self.identity, self.bidirectional, self.limit, *self.first)
         return hashlib.sha256("/".join(map(str, facts)).encode()).hexdigest()[:16]
 
     def around(self, network: nn.Module) -> LanguageText:
@@ -100,7 +106,7 @@ class LanguageText:
         Raises:
             UsageError: a text and the instruction have more tokens than the limit.
         """
-        head = self.ids([instruction])[0] if instruction else []
+        head = [*self.first, *(self.ids([instruction])[0] if instruction else [])]
         rows = [[*head, *row] for row in self.ids(items)]
         for text, row in zip(items, rows, strict=True):
             if len(row) > self.limit:
