@@ -41,3 +41,5 @@ def test_encode_regions(diptych: Cli, tmp_path: Path) -> None:
     assert got.out == "2 vectors of 4 numbers in emb\n"
     (tmp_path / "t.txt").write_text("red\n")
     assert diptych("encode", "--texts", "t.txt", "--regions", folder / "boxes.csv").code == 2
+    spread = diptych("encode", folder, "--regions", folder / "boxes.csv", "--cluster", "local:2", "--out", "other")
+    assert (spread.code, "leave out --cluster" in spread.err) == (2, True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -9,6 +10,11 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
+
+from diptych.core.errors import UsageError
+from diptych.serve.run import refuse_taken
+from diptych.serve.settings import Settings
 
 CODE = """
 import time, sys
@@ -66,3 +72,13 @@ def test_sigterm_answers_what_was_accepted_and_ends(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert statuses == [200] * 4
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_loaded() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UsageError, match=f"Port {port} of 127.0.0.1 cannot be listened on .*another --port"):
+            refuse_taken(Settings(port=port))
+    refuse_taken(Settings(port=port))

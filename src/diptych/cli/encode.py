@@ -33,6 +33,8 @@ def encode(
         raise UsageError("Give either photos or --texts FILE.")
     if texts is not None and regions is not None:
         raise UsageError("Texts have no regions: give photos with --regions.")
+    if regions is not None and shared.cluster is not None:
+        raise UsageError("Regions are encoded in one process: leave out --cluster, or --regions.")
     from diptych.core.data import Texts
     from diptych.data.load import open_data
     from diptych.data.words.textfiles import read_text

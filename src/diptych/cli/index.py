@@ -221,7 +221,9 @@ def search(
     exact: Annotated[bool, options.option("--exact", help="Look at every entry, however many.")] = False,
     at_least: Annotated[
         float | None,
-        options.option("--at-least", help="Cut where this share of answers is expected to be right, such as 0.8."),
+        options.option(
+            "--at-least", help="Cut where this share of answers is expected to be right, such as 0.8.", min=0.0, max=1.0
+        ),
     ] = None,
     html: Annotated[Path | None, options.option("--html", help="Also write a page with the pictures.")] = None,
     backbone: Annotated[

@@ -92,9 +92,10 @@ def serve(
     for package in ("fastapi", "uvicorn", "python-multipart", "jinja2", "prometheus-client"):
         need_extra("serve", "diptych serve", package)
     from diptych.serve.assembly import server
-    from diptych.serve.run import log_requests, run
+    from diptych.serve.run import log_requests, refuse_taken, run
 
     settings = _settings(address, bounds, offered, shared)  # before anything is loaded
+    refuse_taken(settings)
     app = server(settings, _content(offered, shared))
     if not offered.quiet:
         log_requests()

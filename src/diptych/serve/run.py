@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from typing import Any
 
 import uvicorn
 
+from diptych.core.errors import UsageError
 from diptych.serve.settings import Settings
 
 GRACE = 30
@@ -25,6 +27,24 @@ def run(app: Any, settings: Settings) -> None:
         SystemExit: the address cannot be listened on.
     """
     uvicorn.Server(configured(app, settings)).run()
+
+
+def refuse_taken(settings: Settings) -> None:
+    """Refuse an address that cannot be listened on, before models are loaded.
+
+    Raises:
+        UsageError: another process listens there, or the address is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does: a closed server leaves no trace
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise UsageError(
+                f"Port {settings.port} of {settings.host} cannot be listened on ({error.strerror}): give another "
+                f"--port, or stop what listens there."
+            ) from error
 
 
 def configured(app: Any, settings: Settings) -> Any:

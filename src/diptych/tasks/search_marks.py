@@ -144,9 +144,9 @@ def calibrated(marks: Iterable[Mark], kind: Kind, weights: Mapping[Modality, flo
     fitting = [m for m in known if m.kind == kind and m.weights == key and m.right is not None]
     if not fitting:
         others = sorted({f"{m.kind} ({m.weights})" for m in known})
-        there = f"only those of {', '.join(others)}" if others else "none"
+        there = f", only those of {', '.join(others)}" if others else ""
         raise DataError(
-            f"No answers of {kind} queries ({key}) are marked, {there}: mark some on the page of 'diptych serve', or "
+            f"No answers of {kind} queries are marked{there}: mark some on the page of 'diptych serve', or "
             f"with 'diptych index --cut FILE.csv'."
         )
     sources = dict.fromkeys((PEOPLE, *sorted({m.source for m in fitting})))

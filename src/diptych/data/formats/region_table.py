@@ -55,6 +55,10 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
             values = [[float(cells[n][i]) for n in FORMS[form]] for i in numbers]
         except (TypeError, ValueError) as error:
             raise DataError(f"{path} holds a box that is not four numbers ({error}): correct it.") from None
+        for i, (a, b, c, d) in zip(numbers, values, strict=True):
+            wide, high = (c - a, d - b) if form == "xyxy" else (c, d)
+            if not (wide > 0 and high > 0):
+                raise DataError(f"Row {i + 1} of {path} has a box of {wide:g} x {high:g} pixels: correct or remove it.")
         names = [text_of(cells[said][i]).strip() for i in numbers]
         labels = [classes.index(n) if classes else -1 for n in names]
         crowd = [text_of(cells["iscrowd"][i]) in ("1", "True", "true") for i in numbers] if "iscrowd" in cells else []
