@@ -8,9 +8,10 @@ s_i: score of a marked answer;  mean, std: of the scores of all entries for the 
 right_i: 1 where people, a caption or a label say that the answer is right, else 0
 a: wanted share of right answers;  t(a): the cut
 
-Raw cosines of two queries are not comparable, and their distance from what the index scores in general is more so. The
-cut is one number for all queries, which decides on an answer by its own x alone. So the share holds on average over
-queries like the marked ones, not for each query. The wrong answer at the top keeps a few lucky marks from promising 1.
+Raw cosines of two queries are not comparable, and their distance from what the index scores in general is more so.
+The cut is one number for all queries, which decides on an answer by its own x alone. So the share holds on average
+over answers to queries like the marked ones, not for each query: one with many marked answers weighs more. The wrong
+answer at the top keeps a few lucky marks from promising 1.
 """
 
 from __future__ import annotations

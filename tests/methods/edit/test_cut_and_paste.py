@@ -149,7 +149,13 @@ def test_a_reference_says_what_appears(fitted: FittedCutAndPaste) -> None:
 
 def test_bad_input_is_named(kit: Kit, fitted: FittedCutAndPaste) -> None:
     refused(CutAndPaste, {"steps": 0}, {"guidance": -1.0}, {"kept_steps": 2.0}, {"threshold": -0.1}, {"floor": 1.5})
-    refused(CutAndPaste, {"fusion": (0.0, 0.0, 1.0)}, {"subject_rate": 0.0}, {"subject_steps": -1})
+    refused(
+        CutAndPaste,
+        {"fusion": (0.0, 0.0, 1.0)},
+        {"fusion": (1.0, 0.0, 0.0)},
+        {"subject_rate": 0.0},
+        {"subject_steps": -1},
+    )
     with pytest.raises(MissingPart, match="TextDiffusion named 'diffusion'"):
         CutAndPaste(**SHORT).fit(Kit({"main": kit.parts["main"]}), Evidence(), Run())
     with pytest.raises(UsageError, match="begins with clips"):

@@ -144,6 +144,8 @@ class CutAndPaste(Editor):
             "Maps are not warped by optical flow.",
             "The settings of the row small were chosen on six clips of another seed, on which fused maps already found "
             "the object no better than those of single frames.",
+            "The proof is not shown: fused maps find the object no better, so that their control says nothing, and of"
+            " the subject the colour is taken and not the shape. The subject of another clip gains half as much, too.",
             "Frames are the middle squares of the clip's, at the size of the denoiser.",
         ),
         proof=ProofPlan(
@@ -168,7 +170,7 @@ class CutAndPaste(Editor):
         check(self, at_least(0), "guidance", "subject_steps", "fusion", "wider")
         check(self, above(0), "subject_rate")
         check(self, between(0, 1, "[]"), "kept_steps", "blend_from", "threshold", "floor")
-        if sum(self.fusion[:2]) <= 0 or len(self.fusion) != 3:
+        if len(self.fusion) != 3 or self.fusion[1] <= 0:
             raise wrong(self, "fusion", "three weights, the second of which is above 0")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedCutAndPaste:

@@ -237,7 +237,6 @@ class AstroM3(Extender):
             "share no input.",
             "Classifiers use one tower; the authors' classifier of all three, with averaged or joined embeddings, is "
             "left out.",
-            "The written result of the proof is older than the rule that a curve is scaled whole and then cut.",
         ),
         proof=ProofPlan(
             claim="With few labels a photometry tower that was aligned without labels classifies better than one from "

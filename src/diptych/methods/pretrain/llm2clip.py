@@ -201,6 +201,8 @@ class LLM2CLIP(Recipe):
             "The scale starts at the backbone's own.",
             "The proof has a small language model of ours, trained on the training captions, in place of one with "
             "billions of weights; long captions and other languages are not shown at this size.",
+            "In the proof the tuning does not help (R@5 9.2 % against 10.4 % without), so that its control says "
+            "nothing.",
         ),
         proof=ProofPlan(
             claim="Heads on lite's image tower and an adaptor behind a small language model of ours find unseen photos "

@@ -173,10 +173,10 @@ class SyCoCa(Recipe):
     kit's small decoder, as for ``coca-loss``, and is returned.
 
     Args:
-        caption_weight: w_cap, >= 0; 2.0 (the paper's).
-        paint_weight: w_paint, >= 0; 1.0 (the paper's).
-        unseen: r_l, share of the patches that the captioner does not see, in [0, 1); 0.5 (the paper's).
-        hidden: r_h, share of the patches that are painted, in (0, 1]; 0.5 (the paper's).
+        caption_weight: w_cap, >= 0; 2.0 (from notes on the paper).
+        paint_weight: w_paint, >= 0; 1.0 (from notes).
+        unseen: r_l, share of the patches that the captioner does not see, in [0, 1); 0.5 (from notes).
+        hidden: r_h, share of the patches that are painted, in (0, 1]; 0.5 (from notes).
         start: share of the steps before masks are used, in [0, 1]; 0.1 (ours).
         paint_width: width of the painter; 512 (ours).
         paint_depth: blocks of the painter, >= 1; 4 (ours).
