@@ -170,7 +170,7 @@ class CutAndPaste(Editor):
         check(self, at_least(0), "guidance", "subject_steps", "fusion", "wider")
         check(self, above(0), "subject_rate")
         check(self, between(0, 1, "[]"), "kept_steps", "blend_from", "threshold", "floor")
-        if len(self.fusion) != 3 or self.fusion[1] <= 0:
+        if sum(self.fusion[1:2]) <= 0 or len(self.fusion) != 3:
             raise wrong(self, "fusion", "three weights, the second of which is above 0")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedCutAndPaste:
