@@ -21,10 +21,10 @@ import diptych
 from diptych.core.errors import DataError
 from diptych.data.load import open_records
 from diptych.metrics.cut import Marks
-from diptych.tasks.index import index
-from diptych.tasks.search import Term, search
-from diptych.tasks.search_cut import ANSWERS, mark
-from diptych.tasks.search_marks import Mark, read_marks
+from diptych.tasks.search.ask import Term, search
+from diptych.tasks.search.cut import ANSWERS, mark
+from diptych.tasks.search.index import index
+from diptych.tasks.search.marks import Mark, read_marks
 
 SETS = {
     "caltech40": ("caltech40", "folder", "class names are queries, 40 of them"),

@@ -30,7 +30,7 @@ from diptych.data.images import drafts
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_records
 from diptych.features.embed import embed
-from diptych.tasks.index import index
+from diptych.tasks.search.index import index
 
 BATCH, WORKERS = 32, 2
 OURS, DRAFT, DECODE, ENCODE = "diptych", "diptych, draft decode", "decoding drafts alone", "encoding alone"

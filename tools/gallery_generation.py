@@ -18,7 +18,7 @@ def clipinverter_panel(s: Studio) -> Panel:
     """Rendered pictures, their inversions, and what became of them."""
     import torch
 
-    from diptych.evaluation.proofs.inversion import Known, captioned, editing, said
+    from diptych.evaluation.proofs.edits.inversion import Known, captioned, editing, said
     from diptych.methods.edit.clipinverter import CLIPInverter
     from diptych.tasks.edit_parts import kit_for
     from diptych.tasks.pages.sheets import shown
@@ -50,7 +50,7 @@ def clipinverter_panel(s: Studio) -> Panel:
 def cut_and_paste_panel(s: Studio) -> Panel:
     """Composed clips whose object becomes the subject of a picture."""
     from diptych.core.edit import EditAsk
-    from diptych.evaluation.proofs.clips_edit import clips
+    from diptych.evaluation.proofs.edits.clips import clips
     from diptych.methods.edit.cut_and_paste import CutAndPaste
     from diptych.tasks.edit_parts import kit_for
     from diptych.tasks.pages.sheets import picture_of

@@ -142,8 +142,8 @@ def detect_panel(s: Studio) -> Panel:
 def search_panel(s: Studio) -> Panel:
     """Answers to three queries over the clothes."""
     from diptych.data.load import open_records
-    from diptych.tasks.index import index
-    from diptych.tasks.search import Term, picture, search
+    from diptych.tasks.search.ask import Term, picture, search
+    from diptych.tasks.search.index import index
 
     folder = ROOT / "src/diptych/assets/clothes"
     queries = (("a blue dress",), ("shoes with laces",), ("t-shirt", "-0.4:white"))
@@ -364,7 +364,7 @@ def mosaic_panel(s: Studio) -> Panel:
     """Scenes whose two objects get a style each: with the masks of the scene, and with those that words find."""
     from diptych.core.edit import EditAsk
     from diptych.data.memory import InMemory
-    from diptych.evaluation.proofs.styles import scenes
+    from diptych.evaluation.proofs.edits.styles import scenes
     from diptych.methods.edit.mosaic import Mosaic
     from diptych.methods.segment.maskclip import MaskCLIP
     from diptych.nn.dense.label_maps import Windows

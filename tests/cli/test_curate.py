@@ -12,9 +12,9 @@ from PIL import Image
 from diptych.data.formats.tars import TarItem
 from tests.support.agent_server import COLOURS as AGENT_COLOURS
 from tests.support.agent_server import agent_server
-from tests.support.cluster_work import write_tars
 from tests.support.colours import ColourBackbone, coloured
 from tests.support.slides import write_slide
+from tests.support.work.cluster import write_tars
 
 Cli = Callable[..., Any]
 

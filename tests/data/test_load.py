@@ -11,8 +11,8 @@ from diptych.core.errors import DataError, UsageError
 from diptych.data.load import open_data
 from diptych.data.named_sets import demo_folder
 from diptych.data.words.classnames import read_names
-from tests.support.cluster_work import write_tars
 from tests.support.image_files import photo
+from tests.support.work.cluster import write_tars
 
 
 def test_folder_table_and_single_photo(tmp_path: Path) -> None:

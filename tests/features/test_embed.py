@@ -21,8 +21,8 @@ from diptych.data.folders import ImageFiles
 from diptych.data.views import ViewRecipe
 from diptych.features.embed import embed, embed_arrays, embed_readable, embed_slices, space_facts
 from diptych.store.store import Store
-from tests.support import embed_work
 from tests.support.encoders import Means, Photos, Words
+from tests.support.work import embed as embed_work
 
 TEXTS = Texts(tuple(f"text {i}" for i in range(10)))
 

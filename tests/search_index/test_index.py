@@ -15,7 +15,7 @@ from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Entry, dumped
 from diptych.search_index.where import Condition
-from tests.support.index_work import BATCH, DIM, fill, vector
+from tests.support.work.index import BATCH, DIM, fill, vector
 
 FACTS = {"dim": DIM, "fingerprint": "f", "backbone": "small"}
 
@@ -144,7 +144,7 @@ def test_of_equal_scores_the_older_entry_comes_first(tmp_path: Path) -> None:
 def test_a_kill_at_any_moment_loses_nothing_committed(tmp_path: Path) -> None:
     folder, said = tmp_path / "index", -1
     for round_, wait in enumerate((0.0, 0.013, 0.04, 0.09)):
-        command = [sys.executable, "-m", "tests.support.index_work", str(folder)]
+        command = [sys.executable, "-m", "tests.support.work.index", str(folder)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as work:
             assert work.stdout is not None
             said = int(work.stdout.readline())  # at least one batch is committed

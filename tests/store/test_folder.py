@@ -11,7 +11,7 @@ from diptych.store import folder as store_folder
 from diptych.store.folder import SCHEMA, settle, space_id
 from diptych.store.sealed import Damage
 from diptych.store.store import Store
-from tests.support.store_work import FACTS, fill, key
+from tests.support.work.store import FACTS, fill, key
 
 KEYS = [key(i) for i in range(10, 14)]
 

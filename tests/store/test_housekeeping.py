@@ -19,7 +19,7 @@ from diptych.store import housekeeping
 from diptych.store.folder import space_id
 from diptych.store.housekeeping import Space, foreign, list_spaces, move, oldest, remove
 from diptych.store.store import Store
-from tests.support.store_work import FACTS, key, vectors
+from tests.support.work.store import FACTS, key, vectors
 
 KEYS = [key(i) for i in range(10, 20)]
 HOUR = 3600.0

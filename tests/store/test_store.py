@@ -16,8 +16,8 @@ from diptych.core.errors import DiptychError, UsageError
 from diptych.store.folder import space_id
 from diptych.store.sealed import Damage, seal
 from diptych.store.store import Store
-from tests.support import store_work
-from tests.support.store_work import DIM, FACTS, fill, key, opened, vectors
+from tests.support.work import store as store_work
+from tests.support.work.store import DIM, FACTS, fill, key, opened, vectors
 
 KEYS = [key(i) for i in range(5, 15)]  # 10 keys, 5 batches of 2: 3 merged, 2 alone
 

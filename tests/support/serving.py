@@ -28,8 +28,8 @@ from diptych.serve.opening import open_index
 from diptych.serve.run import configured
 from diptych.serve.settings import Settings
 from diptych.tasks.calibrate import Calibration
-from diptych.tasks.index import index
 from diptych.tasks.model import Predictor
+from diptych.tasks.search.index import index
 from tests.support.colours import COLOURS, ColourBackbone
 
 

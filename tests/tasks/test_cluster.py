@@ -29,7 +29,8 @@ from diptych.tasks.curate.shards import apply_shards, cut, plan_in
 from diptych.tasks.encode import encode
 from diptych.tasks.encode_cluster import Crew
 from tests.cli.conftest import diptych  # noqa: F401
-from tests.support.cluster_work import (
+from tests.support.colours import ColourBackbone
+from tests.support.work.cluster import (
     DyingCurator,
     MixingBackbone,
     die,
@@ -38,7 +39,6 @@ from tests.support.cluster_work import (
     usage_statistics,
     write_tars,
 )
-from tests.support.colours import ColourBackbone
 
 pytestmark = [
     pytest.mark.slow,

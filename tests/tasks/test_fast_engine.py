@@ -24,8 +24,8 @@ from diptych.data.load import open_data, open_records
 from diptych.tasks import fast_engine as quick
 from diptych.tasks.classify import classify
 from diptych.tasks.encode import encode
-from diptych.tasks.index import index
-from diptych.tasks.search import Term, search, torchless
+from diptych.tasks.search.ask import Term, search, torchless
+from diptych.tasks.search.index import index
 from tests.support.encoders import Photos
 
 CLASSES = ClassNames(("cat", "bicycle", "cup"), ("a photo of a {}.", "{}"))

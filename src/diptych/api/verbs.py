@@ -37,15 +37,15 @@ from diptych.tasks import caption as captions_task
 from diptych.tasks import classify as classify_task
 from diptych.tasks import detect as detect_task
 from diptych.tasks import encode as encode_task
-from diptych.tasks import index as index_task
-from diptych.tasks import search as search_task
 from diptych.tasks import segment as segment_task
 from diptych.tasks.audit import groups as audits
 from diptych.tasks.classified import Prediction
 from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, SEGMENTER, WORD_DETECTOR
-from diptych.tasks.entry_picture import picture
 from diptych.tasks.extend import with_clips
 from diptych.tasks.runs import KEYS, Precision
+from diptych.tasks.search import ask as search_task
+from diptych.tasks.search import index as index_task
+from diptych.tasks.search.entry_picture import picture
 from diptych.tasks.segmented import Segmented
 
 M = TypeVar("M", bound=Method)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Backbone
     from diptych.search_index.ann import Approximate
     from diptych.search_index.rows import Modality
-    from diptych.tasks.index import Indexed
+    from diptych.tasks.search.index import Indexed
 
 
 @options.offers("draft", *options.MODEL)
@@ -53,7 +53,7 @@ def index(
     shared: options.AutoOptions,
 ) -> None:
     """Make a search index of photos and captions, or add to one; unchanged files are not read again."""
-    from diptych.tasks.index import remove as delete
+    from diptych.tasks.search.index import remove as delete
 
     if not photos and not remove and not ann and not cut:
         raise UsageError("Nothing to do: give photos to index, --remove PATTERN, --ann, or --cut.")
@@ -91,7 +91,7 @@ def index(
 def _marked(out: Path, what: str, shared: options.RunOptions) -> dict[str, Any]:
     """Mark answers of an index by captions, a column or a table."""
     from diptych.search_index.index import Index
-    from diptych.tasks.search_cut import mark
+    from diptych.tasks.search.cut import mark
 
     with Index(out) as index:
         facts = dict(index.facts)
@@ -127,9 +127,9 @@ def _add(
     from diptych.data.records.records import joined
     from diptych.data.records.roots import root
     from diptych.search_index import ann as approximate
-    from diptych.tasks.index import index as take_in
-    from diptych.tasks.index import unchanged
-    from diptych.tasks.index_approximate import approximate as build
+    from diptych.tasks.search.approximate import approximate as build
+    from diptych.tasks.search.index import index as take_in
+    from diptych.tasks.search.index import unchanged
 
     parts = []
     for p in photos:
@@ -241,8 +241,8 @@ def search(
 
     from diptych.data.files import write_whole
     from diptych.tasks.pages.search_page import html as page
-    from diptych.tasks.search import Term, torchless
-    from diptych.tasks.search import search as ask
+    from diptych.tasks.search.ask import Term, torchless
+    from diptych.tasks.search.ask import search as ask
 
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
     clips = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")[2]

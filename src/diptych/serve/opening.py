@@ -24,9 +24,9 @@ from diptych.serve.verbs.search import ServedIndex
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DETECTOR
 from diptych.tasks.detect import detector, kept_aside, openable
-from diptych.tasks.index import fingerprint
 from diptych.tasks.model import Predictor, read_about
 from diptych.tasks.model import load as load_predictor
+from diptych.tasks.search.index import fingerprint
 
 RATE = 0.05
 """Share of normal photos that a detector flags, at most, where its normal photos are enough to hold it."""

@@ -10,8 +10,8 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_records
 from diptych.features.clips import ClipSpace
-from diptych.tasks.index import index
-from diptych.tasks.search import Term, search
+from diptych.tasks.search.ask import Term, search
+from diptych.tasks.search.index import index
 from tests.support.colours import ColourBackbone, coloured
 
 

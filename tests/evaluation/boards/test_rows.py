@@ -140,7 +140,7 @@ def test_a_board_of_any_verb_goes_on_from_its_finished_rows(
 def test_a_board_that_was_killed_goes_on(diptych: Cli, captioned: Path) -> None:  # noqa: F811
     words = ["board", "caption", str(captioned), "--methods", "maccap:small", "--seeds", "1", "--out", "o"]
     dead = subprocess.run(
-        [sys.executable, "-m", "tests.support.board_work", "1", *words],
+        [sys.executable, "-m", "tests.support.work.board", "1", *words],
         check=False,
         env={**os.environ, "PYTHONPATH": f"{Path(__file__).parents[3]}/src:{Path(__file__).parents[3]}"},
     )

@@ -14,7 +14,7 @@ from diptych.backbones.generators.factors import FactorGenerator
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.evaluation.proofs import edit as proof
-from diptych.evaluation.proofs.edit_asks import Asks, Factors, Pictures, Words, asks, clean, details
+from diptych.evaluation.proofs.edits.asks import Asks, Factors, Pictures, Words, asks, clean, details
 from diptych.evaluation.prove import prove
 from tests.support.colours import ColourBackbone
 

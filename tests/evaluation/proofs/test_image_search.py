@@ -16,7 +16,7 @@ from diptych.evaluation.boards.tune import BEFORE, Training
 from diptych.evaluation.proofs import image_search
 from diptych.evaluation.proofs.finetune import TRIALS
 from diptych.evaluation.proofs.image_search import BY_TEXT, MAP, SearchBench, open_search, permuted_labels
-from diptych.evaluation.proofs.pairs import FRESH, shuffled_captions
+from diptych.evaluation.proofs.training.pairs import FRESH, shuffled_captions
 from diptych.methods.finetune.retrieval_tuning import RetrievalTuning
 from diptych.train.schedule import Schedule
 from tests.support.small_clip import small_clip

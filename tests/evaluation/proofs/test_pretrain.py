@@ -17,10 +17,11 @@ from diptych.core.run import Run
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.tune import BEFORE, Training, chance, recalls
-from diptych.evaluation.proofs import coca, finetune
+from diptych.evaluation.proofs import finetune
 from diptych.evaluation.proofs.finetune import open_task, random_teacher, shuffled_labels
-from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions
 from diptych.evaluation.proofs.pretrain import TRIALS, first_captions, other_people, people
+from diptych.evaluation.proofs.training import coca
+from diptych.evaluation.proofs.training.pairs import FRESH, NewHeads, open_pairs, shuffled_captions
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF

@@ -22,8 +22,8 @@ from diptych.serve.model import ServedModel
 from diptych.serve.opening import open_index
 from diptych.serve.project import Project
 from diptych.serve.settings import Settings
-from diptych.tasks.index import index
-from diptych.tasks.search_cut import mark
+from diptych.tasks.search.cut import mark
+from diptych.tasks.search.index import index
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.serving import colour_bytes
 
@@ -139,7 +139,7 @@ def test_a_full_disk_is_said_and_searches_go_on(
     def full(*given: Any) -> None:
         raise OSError(number, os.strerror(number), "/srv/private/marks.jsonl")
 
-    monkeypatch.setattr("diptych.tasks.search_marks.append", full)
+    monkeypatch.setattr("diptych.tasks.search.marks.append", full)
     entry = Seen(client.get("/?q=red").text).all("figure")[0]["id"][1:]
     answer = client.post("/marks", data={"state": "q=red", "entry": entry, "right": "1"})
     assert answer.status_code == status

@@ -16,7 +16,7 @@ from diptych.data.load import open_stream
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
 from diptych.tasks.curate.shards import cut, plan_in
 from diptych.tasks.curate.stream import Skipped
-from tests.support.cluster_work import write_tars
+from tests.support.work.cluster import write_tars
 
 
 class Counted(MetaCLIP):

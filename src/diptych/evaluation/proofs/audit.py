@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from diptych.evaluation.proofs import (
-    audit_blind,
-    audit_edits,
-    audit_groups,
-    audit_holistic,
-    audit_pairs,
-    audit_shortcut,
-    audit_sources,
-)
+from diptych.evaluation.proofs.audits import blind as audit_blind
+from diptych.evaluation.proofs.audits import edits as audit_edits
+from diptych.evaluation.proofs.audits import groups as audit_groups
+from diptych.evaluation.proofs.audits import holistic as audit_holistic
+from diptych.evaluation.proofs.audits import pairs as audit_pairs
+from diptych.evaluation.proofs.audits import shortcut as audit_shortcut
+from diptych.evaluation.proofs.audits import sources as audit_sources
 from diptych.evaluation.proofs.trial import Trial
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(

@@ -24,8 +24,9 @@ from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs import clips_edit, inversion, styles, words_to_pictures
-from diptych.evaluation.proofs.edit_asks import Asks, Bench, Factors, Floats, Pictures, Words, asks, clean, details
+from diptych.evaluation.proofs.edits import clips as clips_edit
+from diptych.evaluation.proofs.edits import inversion, styles, words_to_pictures
+from diptych.evaluation.proofs.edits.asks import Asks, Bench, Factors, Floats, Pictures, Words, asks, clean, details
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, direction, embedded, kept
 

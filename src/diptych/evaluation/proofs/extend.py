@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from diptych.evaluation.arms import CHANCE, Arm
-from diptych.evaluation.proofs.directions import FRAMES as FOUR
-from diptych.evaluation.proofs.directions import WithoutAlignment, open_directions, shuffled_frames
+from diptych.evaluation.proofs.edits.directions import FRAMES as FOUR
+from diptych.evaluation.proofs.edits.directions import WithoutAlignment, open_directions, shuffled_frames
 from diptych.evaluation.proofs.moving_clips import (
     FRAMES,
     NEW_CLASSES,

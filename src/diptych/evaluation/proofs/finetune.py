@@ -30,7 +30,7 @@ from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.tune import BEFORE, OTHERS, TASK, Training, TuneBench
 from diptych.evaluation.proofs.image_search import BY_TEXT, MAP, open_search, permuted_labels
-from diptych.evaluation.proofs.pairs import open_pairs, shuffled_captions
+from diptych.evaluation.proofs.training.pairs import open_pairs, shuffled_captions
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of
 from diptych.features.frozen import Headed, head_names
 from diptych.methods.finetune.full import Full

@@ -27,7 +27,7 @@ from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.tune import BEFORE, Training
-from diptych.evaluation.proofs.pairs import FRESH, NewHeads, with_captions
+from diptych.evaluation.proofs.training.pairs import FRESH, NewHeads, with_captions
 from diptych.evaluation.proofs.trial import hash_of_words
 from diptych.features.frozen import Headed, HeadSpace, on_trunks
 from diptych.features.heads import text_head

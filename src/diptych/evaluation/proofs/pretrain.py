@@ -18,17 +18,17 @@ from diptych.core.language import Ask
 from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import BEFORE, RANK, Training
-from diptych.evaluation.proofs.bilingual import DC_CLIP
-from diptych.evaluation.proofs.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
-from diptych.evaluation.proofs.caption_tuning import LLM2CLIP_TRIAL
-from diptych.evaluation.proofs.coca import open_captioning
-from diptych.evaluation.proofs.experts import CLIP_MOE
-from diptych.evaluation.proofs.kept_patches import open_kept
-from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
-from diptych.evaluation.proofs.masked_words import open_words
-from diptych.evaluation.proofs.painted_scenes import open_painted
-from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
-from diptych.evaluation.proofs.region_pairs import (
+from diptych.evaluation.proofs.training.bilingual import DC_CLIP
+from diptych.evaluation.proofs.training.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
+from diptych.evaluation.proofs.training.caption_tuning import LLM2CLIP_TRIAL
+from diptych.evaluation.proofs.training.coca import open_captioning
+from diptych.evaluation.proofs.training.experts import CLIP_MOE
+from diptych.evaluation.proofs.training.kept_patches import open_kept
+from diptych.evaluation.proofs.training.languages import ENGLISH_ALONE, open_named
+from diptych.evaluation.proofs.training.masked_words import open_words
+from diptych.evaluation.proofs.training.painted_scenes import open_painted
+from diptych.evaluation.proofs.training.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
+from diptych.evaluation.proofs.training.region_pairs import (
     CROP,
     IOU,
     PICTURE,
@@ -37,9 +37,9 @@ from diptych.evaluation.proofs.region_pairs import (
     open_regions,
     permuted_boxes,
 )
-from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
-from diptych.evaluation.proofs.slot_pairs import IOU as BOX_IOU
-from diptych.evaluation.proofs.slot_pairs import ONE, SAME_BOXES, SMALL, ImageAlone, open_slots
+from diptych.evaluation.proofs.training.scene_pairs import SHORT, open_long_captions, permuted_ends
+from diptych.evaluation.proofs.training.slot_pairs import IOU as BOX_IOU
+from diptych.evaluation.proofs.training.slot_pairs import ONE, SAME_BOXES, SMALL, ImageAlone, open_slots
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.cloc import CLOC

@@ -21,8 +21,8 @@ from diptych.evaluation.arms import CHANCE
 from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import open_set
 from diptych.evaluation.proofs.masked_regions import OVSEG
-from diptych.evaluation.proofs.merged_models import SAMCLIP_TRIAL
 from diptych.evaluation.proofs.segment_unseen import FC_CLIP, MAFT_PLUS
+from diptych.evaluation.proofs.training.merged_models import SAMCLIP_TRIAL
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.evaluation.spoils import as_subclass, shuffled_names
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser

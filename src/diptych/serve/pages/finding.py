@@ -17,8 +17,8 @@ from diptych.serve.pages.state import State
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Input
 from diptych.serve.verbs.search import Search, ServedIndex, weights_of
-from diptych.tasks.search import Answer, Term, ask, combined, kind_of
-from diptych.tasks.search_marks import PEOPLE, Mark, calibrated, read_marks, standard, weights_key
+from diptych.tasks.search.ask import Answer, Term, ask, combined, kind_of
+from diptych.tasks.search.marks import PEOPLE, Mark, calibrated, read_marks, standard, weights_key
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Finding:
             Refusal: no such entry.
             DataError: the index is too small for marks to mean anything.
         """
-        from diptych.tasks.search_marks import add_marks
+        from diptych.tasks.search.marks import add_marks
 
         index = self.search.index(state.index)
         asked = await self.asked(request, index, state)

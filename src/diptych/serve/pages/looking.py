@@ -18,8 +18,8 @@ from diptych.nn.dense.label_maps import upsampled
 from diptych.search_index.index import Index
 from diptych.serve.model import ServedModel
 from diptych.tasks.defaults import SEGMENTER
-from diptych.tasks.entry_picture import picture
 from diptych.tasks.pages.heatmap import heat
+from diptych.tasks.search.entry_picture import picture
 
 SIDE = 768
 """Largest side of the picture."""

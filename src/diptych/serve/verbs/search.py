@@ -18,8 +18,8 @@ from diptych.serve.model import ServedModel
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Input, Service
 from diptych.serve.uploads import picture_bytes
-from diptych.tasks.index import fingerprint
-from diptych.tasks.search import Answer, Term, ask, combined
+from diptych.tasks.search.ask import Answer, Term, ask, combined
+from diptych.tasks.search.index import fingerprint
 
 MOST = 1000
 """Answers of one request."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from diptych import __version__
 from diptych.core.errors import DiptychError
 from diptych.data.memory import InMemory
-from diptych.tasks.entry_picture import picture
 from diptych.tasks.pages.photo_page import thumbnail
-from diptych.tasks.search import Answer
+from diptych.tasks.search.ask import Answer
+from diptych.tasks.search.entry_picture import picture
 
 
 def html(answer: Answer) -> str:

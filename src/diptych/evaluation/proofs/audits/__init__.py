@@ -1,0 +1,1 @@
+"""Benches of audits: what each is shown on, and what is spoiled."""

@@ -1,0 +1,1 @@
+"""Benches of trainings: data, towers, what is measured and what is spoiled."""

@@ -1,0 +1,1 @@
+"""An index of photos and other records: built, asked, marked and cut."""

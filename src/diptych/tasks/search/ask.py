@@ -1,0 +1,290 @@
+"""Ask an index: words, pictures or both, weighted, added and subtracted.
+
+q = unit( sum over terms of  w_i unit(e_i) )                w_i < 0: away from it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.backbones.engines.cached_backbone import CachedBackbone
+from diptych.core.backbone import Backbone, Encoder
+from diptych.core.data import Samples, Texts
+from diptych.core.errors import DataError, UsageError
+from diptych.core.run import Run
+from diptych.data.images import SUFFIXES
+from diptych.data.samples import as_samples
+from diptych.features.embed import embed_arrays
+from diptych.search_index import ann
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.nearest import nearest
+from diptych.search_index.rows import Found, Modality
+from diptych.search_index.where import Condition
+from diptych.tasks.search.index import fingerprint
+from diptych.tasks.search.marks import CutAnswers, Kind, calibrated, read_marks, standard
+
+_WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a query.
+
+    Args:
+        value: words, or the path of a picture.
+        weight: how much it counts; below 0 away from it.
+        photo: the picture, where it is no file, see ``data.samples.as_samples``; ``value`` then only names it.
+    """
+
+    value: str
+    weight: float = 1.0
+    photo: object = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str, sign: float = 1.0) -> Term:
+        """Read "a dog", "photo.jpg", "2:golden retriever", "0.5:photo.jpg".
+
+        Raises:
+            UsageError: nothing to look for, a weight of 0, or a picture that is not there.
+        """
+        match = _WEIGHT.fullmatch(text.strip())
+        weight, value = (float(match[1]), match[2].strip()) if match else (1.0, text.strip())
+        if not value or weight == 0:
+            raise UsageError(
+                f'A query is words or a picture, maybe with a weight such as "2:golden retriever", not {text!r}.'
+            )
+        term = cls(value, sign * weight)
+        if Path(value).suffix.lower() in SUFFIXES and not term.is_picture:
+            raise UsageError(f"There is no picture {value}: check the spelling.")
+        return term
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a picture, or names a file that is there."""
+        return self.photo is not None or (Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file())
+
+    @property
+    def photos(self) -> Samples[Any]:
+        """The picture, as samples of one."""
+        return as_samples([self.value if self.photo is None else self.photo])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found.
+
+    Args:
+        found: best first.
+        terms: what was asked.
+        weights: what counted how much: pictures, captions.
+        where: conditions, as they were given.
+        entries: how many the index holds.
+        index: its folder; ``backbone``: its backbone.
+        recall: kind of query -> measured recall of the approximate index; None where search was exact.
+        cut: how the answers were cut; None: they were not.
+    """
+
+    found: tuple[Found, ...]
+    terms: tuple[Term, ...]
+    weights: Mapping[Modality, float]
+    where: tuple[str, ...]
+    entries: int
+    index: str
+    backbone: str
+    recall: Mapping[str, float] | None = None
+    cut: CutAnswers | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        shown = [
+            {
+                "path": f.entry.name,
+                "score": round(f.score, 6),
+                "caption": f.entry.caption,
+                "metadata": dict(f.entry.facts),
+            }
+            for f in self.found
+        ]
+        if self.cut is not None:
+            shown = [{**row, "right": round(p, 4)} for row, p in zip(shown, self.cut.shares, strict=True)]
+        return {
+            "results": shown,
+            "query": [
+                {"value": t.value, "weight": t.weight, "kind": "image" if t.is_picture else "text"} for t in self.terms
+            ],
+            "weights": dict(self.weights),
+            "where": list(self.where),
+            "index": self.index,
+            "entries": self.entries,
+            "backbone": self.backbone,
+            "exact": self.recall is None,
+            "recall@10": None if self.recall is None else dict(self.recall),
+            **({} if self.cut is None else {"cut": self.cut.as_dict()}),
+        }
+
+
+def torchless(terms: Sequence[Term], backbone: CachedBackbone, run: Run) -> bool:
+    """Say whether a remembered backbone reads and encodes these terms without torch."""
+    return backbone.torchless(run, {"image" if term.is_picture else "text" for term in terms})
+
+
+def query_vector(terms: Sequence[Term], backbone: Backbone | CachedBackbone, run: Run) -> Vectors:
+    """Return the (D,) unit vector of a query.
+
+    Raises:
+        UsageError: no terms, or terms that cancel out.
+        UnreadableItem: a picture cannot be read.
+    """
+    if not terms:
+        raise UsageError('Nothing to look for: give words, a picture, or both, such as "a red car" photo.jpg.')
+    image: Encoder[Any] = backbone.image
+    if image.modality == "clip":  # among clips, a picture is one frame
+        from diptych.features.clips import ClipEncoder
+
+        assert isinstance(image, ClipEncoder)
+        image = image.image
+    values = []
+    for term in terms:
+        items = term.photos if term.is_picture else Texts((term.value,))
+        result = embed_arrays(image if term.is_picture else backbone.text, items, run)
+        if result.failed:
+            raise result.failed[0]
+        values.append(result.values[0, 0])
+    return combined(np.stack(values), [term.weight for term in terms])
+
+
+def combined(values: Vectors, weights: Sequence[float]) -> Vectors:
+    """Return the (D,) unit vector of the weighted sum of (n, D) vectors, each scaled to length 1 first.
+
+    Raises:
+        UsageError: the terms cancel out.
+    """
+    total = np.zeros(values.shape[1])
+    for value, weight in zip(values.astype(np.float64), weights, strict=True):
+        total += weight * value / np.linalg.norm(value)
+    norm = float(np.linalg.norm(total))
+    if norm < 1e-6:
+        raise UsageError("The terms of the query cancel out: change a weight.")
+    return (total / norm).astype(np.float32)
+
+
+def search(
+    folder: Path,
+    terms: Sequence[Term],
+    backbone: Backbone | CachedBackbone,
+    run: Run,
+    *,
+    k: int = 10,
+    weights: Mapping[Modality, float] | None = None,
+    where: Sequence[str] = (),
+    exact: bool | None = None,
+    at_least: float | None = None,
+) -> Answer:
+    """Return the k nearest entries of an index.
+
+    Args:
+        folder: the index.
+        terms: the query.
+        backbone: that of the index; one that is remembered, where ``torchless`` says so.
+        run: device and cache.
+        k: answers, at least 1.
+        weights: what counts how much, pictures and captions; None: pictures, or captions in an index without pictures.
+        where: conditions such as "year>=1990", all of which must hold.
+        exact: True looks at all entries, however many; None as ``index.nearest``.
+        at_least: leave out answers below the cut above which this share of them is right, see ``metrics.cut``.
+
+    Raises:
+        UsageError: no such index, another backbone, a condition or query that cannot mean anything.
+        UnreadableItem: a picture of the query cannot be read.
+        DataError: the index is empty.
+    """
+    for condition in where:
+        Condition.parse(condition)  # before anything is encoded
+    with Index(folder) as index:
+        index.expect(fingerprint(backbone, run), backbone.spec.name)
+        filled(index)
+        query = query_vector(terms, backbone, run)
+        return ask(
+            index,
+            query,
+            tuple(terms),
+            backbone.spec.name,
+            k=k,
+            weights=weights,
+            where=where,
+            exact=exact,
+            at_least=at_least,
+        )
+
+
+def kind_of(terms: Sequence[Term]) -> Kind:
+    """Return what a query is made of; marks of answers count for queries of their own kind."""
+    kinds = {term.is_picture for term in terms}
+    return "both" if len(kinds) > 1 else "image" if True in kinds else "text"
+
+
+def filled(index: Index) -> int:
+    """Return the number of entries of an index.
+
+    Raises:
+        DataError: it has none.
+    """
+    count = len(index)
+    if not count:
+        raise DataError(
+            f"The index {index.folder} is empty: add photos with 'diptych index PHOTOS --out {index.folder}'."
+        )
+    return count
+
+
+def ask(
+    index: Index,
+    query: Vectors,
+    terms: tuple[Term, ...],
+    backbone: str,
+    *,
+    k: int = 10,
+    weights: Mapping[Modality, float] | None = None,
+    where: Sequence[str] = (),
+    exact: bool | None = None,
+    at_least: float | None = None,
+) -> Answer:
+    """Return the k nearest entries of an open index to a vector.
+
+    Args:
+        index: the index.
+        query: (D,) unit vector.
+        terms: what it was made of, for the answer.
+        backbone: name of the backbone that made it.
+        k: answers, at least 1.
+        weights: what counts how much, as for ``search``.
+        where: conditions on metadata.
+        exact: as for ``search``.
+        at_least: as for ``search``.
+
+    Raises:
+        UsageError: a condition or share that cannot mean anything.
+        DataError: the index is empty, or its marks allow no such cut.
+    """
+    conditions, count = [Condition.parse(w) for w in where], filled(index)
+    chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
+    fitted = None if at_least is None else calibrated(read_marks(index.folder), kind_of(terms), chosen)
+    cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least)  # refused before anything is read
+    found = nearest(index, query, k, chosen, where=conditions, exact=exact)
+    answers = None
+    if fitted is not None and cut is not None:
+        x = standard(index, query, chosen, [f.score for f in found])
+        found = [f for f, value in zip(found, x, strict=True) if value >= cut.threshold]
+        shares = fitted.marks.probabilities(x[: len(found)])
+        answers = CutAnswers(cut, fitted.source, tuple(shares.tolist()))
+    recall = None
+    if exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
+        known = [a for m in chosen if (a := ann.about(index, m))]
+        recall = {q: min(a.recall[q] for a in known) for q in known[0].recall} if len(known) == len(chosen) else None
+    return Answer(tuple(found), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers)

@@ -1,0 +1,272 @@
+"""Take records into a search index, a slice at a time: what is unchanged is not read again, and what is committed
+stays.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.backbones.engines.cached_backbone import CachedBackbone
+from diptych.core.backbone import Backbone
+from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.run import Run
+from diptych.data.records.parts import RecordPart
+from diptych.data.records.records import Records, stamp
+from diptych.data.records.roots import root
+from diptych.features.batch_size import calibrate
+from diptych.features.embed import embed_readable
+from diptych.search_index import ann
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.rows import Entry, Modality, dumped
+from diptych.tasks.record import engine_of, now, precision_of, versions
+from diptych.tasks.search.approximate import outgrown
+
+SLICE = 1024
+"""Records embedded and committed at once: bounds memory, and what a kill can cost."""
+WASTE = 0.3
+"""Share of vectors of deleted entries from which on the files are written anew."""
+
+WITHIN = (*(f"{kind}[" for kind in (".csv", ".tsv", ".jsonl", ".parquet")), ".tar!")
+"""What stands in the name of a row of a table or tar: a folder around it is no source of it."""
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What was done.
+
+    Args:
+        out: the index.
+        entries: how many it holds now.
+        added: new or changed ones.
+        unchanged: those that were passed over unread.
+        removed: deleted ones.
+        failed: those that could not be read, and why.
+        encoded: pictures and texts that went through a tower; the others came from the cache.
+        seconds: wall seconds.
+    """
+
+    out: Path
+    entries: int
+    added: int
+    unchanged: int
+    removed: int
+    failed: tuple[UnreadableItem, ...]
+    encoded: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        skipped = [e.as_dict() for e in self.failed]
+        own = ("entries", "added", "unchanged", "removed", "encoded")
+        return {
+            "index": str(self.out),
+            **{n: getattr(self, n) for n in own},
+            "seconds": round(self.seconds, 3),
+            "skipped": skipped,
+        }
+
+
+def fingerprint(backbone: Backbone | CachedBackbone, run: Run) -> str:
+    """Return what an index and its queries must share; of the precision what was asked, which whoever searches asks
+    again.
+    """
+    return f"{backbone.fingerprint}-{run.precision}{'' if run.decode == 'exact' else f'-{run.decode}'}"
+
+
+def open_index(out: Path, backbone: Backbone, run: Run) -> Index:
+    """Open or make the index of a backbone.
+
+    Raises:
+        UsageError: it was made with another backbone, precision or decode, or the folder holds other files.
+    """
+    if (out / "index.json").exists():
+        made = Index(out)
+        made.expect(fingerprint(backbone, run), backbone.spec.name)
+        return made
+    facts = {
+        "fingerprint": fingerprint(backbone, run),
+        "backbone": backbone.spec.name,
+        "precision": precision_of(backbone, run),
+        "precision_asked": run.precision,
+        "engine": engine_of(backbone, run),
+        "decode": run.decode,
+        "dim": backbone.image.dim,
+        "spec": backbone.spec.as_dict(),
+        "versions": versions(),
+        "date": now(),
+    }
+    return Index.create(out, facts)
+
+
+def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: Sequence[str] = ()) -> Indexed:
+    """Add records to an index.
+
+    Args:
+        records: what to add, the last of a name; those with the same file, caption and metadata as before are passed
+            over unread.
+        backbone: embeds; that of the index, where there is one.
+        run: device, precision, cache and progress.
+        out: folder of the index; made if absent.
+        prune: folders and files whose entries are deleted where the records no longer name them.
+
+    Raises:
+        UsageError: the index was made with another backbone, the folder holds other files, or a table that names
+            pictures is to be pruned.
+        DataError: nothing can be read.
+    """
+    start, before = time.perf_counter(), run.tally["encoded"]
+    records, roots = records.distinct(), [root(p) for p in prune]
+    added, unchanged, failed = 0, 0, list(records.failed)
+    with open_index(out, backbone, run) as made:
+        if not len(made):
+            run = calibrate(backbone.image, RecordPart(records, "image"), run)
+        with run.track("index", len(records)) as bar:
+            for first in range(0, len(records), SLICE):
+                rows = range(first, min(first + SLICE, len(records)))
+                fresh = _fresh(made, records, rows)
+                unchanged += len(rows) - len(fresh)
+                if fresh:
+                    stored, broken = _add(made, records, fresh, backbone, run)
+                    added, failed = added + stored, failed + broken
+                bar.advance(len(rows))
+        removed = _pruned(made, records, roots)
+        count = len(made)
+    if not count and failed:
+        raise DataError(f"None of the {len(records)} records can be read; the first: {failed[0]}.")
+    encoded = run.tally["encoded"] - before
+    return Indexed(out, count, added, unchanged, removed, tuple(failed), encoded, time.perf_counter() - start)
+
+
+def unchanged(
+    records: Records, backbone: CachedBackbone, run: Run, out: Path, *, prune: Sequence[str] = ()
+) -> Indexed | None:
+    """Do what ``index`` does where nothing needs the backbone's weights; None where something is new, or there is more
+    to build.
+
+    Args:
+        records: as for ``index``.
+        backbone: by name only.
+        run: decides the index that fits.
+        out: folder of the index.
+        prune: as for ``index``.
+
+    Raises:
+        UsageError: the index was made with another backbone, or a table that names pictures is to be pruned.
+    """
+    start = time.perf_counter()
+    records, roots = records.distinct(), [root(p) for p in prune]
+    if not (out / "index.json").exists():
+        return None
+    with Index(out) as made:
+        made.expect(fingerprint(backbone, run), backbone.spec.name)
+        if ann.installed() and outgrown(made, always=False):
+            return None
+        with run.track("index", len(records)) as bar:
+            for first in range(0, len(records), SLICE):
+                rows = range(first, min(first + SLICE, len(records)))
+                if _fresh(made, records, rows):
+                    return None
+                bar.advance(len(rows))
+        removed = _pruned(made, records, roots)
+        return Indexed(out, len(made), 0, len(records), removed, records.failed, 0, time.perf_counter() - start)
+
+
+def _pruned(made: Index, records: Records, roots: Sequence[str]) -> int:
+    removed = made.delete(list(_gone(made, records, roots))) if roots else 0
+    if made.wasted() > WASTE:
+        made.compact()
+    return removed
+
+
+def remove(out: Path, patterns: Sequence[str]) -> Indexed:
+    """Delete the entries whose names match a shell pattern (``*`` also crosses folders) or are one.
+
+    Raises:
+        UsageError: there is no index.
+        DataError: a pattern matches nothing.
+    """
+    start = time.perf_counter()
+    with Index(out) as made:
+        names = dict[str, None]()
+        for pattern in patterns:
+            found = [n for p in (pattern, str(Path(pattern).absolute())) for n in (*made.stamps([p]), *made.names(p))]
+            if not found:
+                raise DataError(
+                    f"No entry of {out} matches {pattern!r}: give a path, or a pattern such as '*/holiday/*'."
+                )
+            names |= dict.fromkeys(found)
+        removed = made.delete(list(names))
+        if made.wasted() > WASTE:
+            made.compact()
+        return Indexed(out, len(made), 0, len(made), removed, (), 0, time.perf_counter() - start)
+
+
+def _fresh(made: Index, records: Records, rows: range) -> list[int]:
+    known = made.stamps([records.names[i] for i in rows])
+    return [
+        i
+        for i in rows
+        if known.get(records.names[i]) != (_stamp(records, i), records.texts[i] or "", dumped(_facts(records, i)))
+    ]
+
+
+def _stamp(records: Records, i: int) -> str:
+    place = records.places[i]
+    return "" if place is None else stamp(records.images.name(place))
+
+
+def _facts(records: Records, i: int) -> dict[str, Any]:
+    return dict(records.facts[i]) if records.facts else {}
+
+
+def _add(
+    made: Index, records: Records, rows: list[int], backbone: Backbone, run: Run
+) -> tuple[int, list[UnreadableItem]]:
+    some = records.take(rows)
+    stamps = [
+        _stamp(some, i) for i in range(len(some))
+    ]  # before reading: a file that changes meanwhile is read again next time
+    broken: dict[int, UnreadableItem] = {}
+    vectors: dict[Modality, tuple[Any, Vectors]] = {}
+    for modality in ("image", "text"):
+        part = RecordPart(some, modality)
+        if len(part):
+            found = embed_readable(backbone.encoders[modality], part, run)
+            bad = {e.name: e for e in found.failed}
+            broken |= {i: bad[some.names[i]] for i in part.rows if some.names[i] in bad}
+            vectors[modality] = (
+                np.asarray([part.rows[int(k)] for k in found.kept], dtype=np.int64),
+                found.values.numpy(),
+            )
+    kept = [
+        i for i in range(len(some)) if i not in broken and (some.places[i] is not None or some.texts[i] is not None)
+    ]
+    place = {i: n for n, i in enumerate(kept)}
+    whole: dict[Modality, tuple[Any, Vectors]] = {}
+    for m, (positions, values) in vectors.items():
+        keep = np.isin(positions, kept)
+        whole[m] = (np.asarray([place[int(i)] for i in positions[keep]], dtype=np.int64), values[keep])
+    keys = ["" if (p := some.places[i]) is None else some.images.key(p) for i in kept]
+    made.add(
+        [
+            Entry(some.names[i], stamps[i], k, some.texts[i] or "", _facts(some, i))
+            for i, k in zip(kept, keys, strict=True)
+        ],
+        whole,
+    )
+    return len(kept), [broken[i] for i in sorted(broken)]
+
+
+def _gone(made: Index, records: Records, roots: Sequence[str]) -> Iterator[str]:
+    held = set(records.names)
+    for path in roots:
+        for name in made.names():
+            below = name.startswith(path + "/") and not any(mark in name[len(path) :].lower() for mark in WITHIN)
+            if name not in held and (below or name == path or name.startswith((path + "!", path + "["))):
+                yield name

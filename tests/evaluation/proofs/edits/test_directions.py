@@ -1,0 +1,60 @@
+"""The proof of directions on the development data, made small; what it shows stands in results/."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from diptych.core.run import Run
+from diptych.evaluation.arms import Arm
+from diptych.evaluation.proofs.edits.directions import FRAMES, TEXTS, WithoutAlignment, open_directions, shuffled_frames
+from diptych.evaluation.proofs.extend import TRIALS
+from diptych.evaluation.proofs.trial import Claim
+from diptych.methods.extend.ila import ILA
+from tests.support.visual_backbone import VisualBackbone
+
+SEEDS = (1, 2, 3)
+FEW: dict[str, Any] = {"frames": FRAMES, "hidden": 16, "sampling": "middle", "epochs": 2, "batch": 8, "rate": 1e-2}
+
+
+def test_clips_of_train_and_test_share_no_thing_and_no_photo(data_root: Path) -> None:
+    bench = open_directions(str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(), SEEDS, things=(3, 2))
+    plans: Any = [bench.data.train.items.plan, bench.data.tests[""][0].items.plan]  # type: ignore[attr-defined]
+    for what in ("sprite", "backdrop"):
+        train, test = ({getattr(p, what) for p in plan} for plan in plans)
+        assert not train & test
+    assert [p.motion for p in plans[0]] == [m for m in TEXTS for _ in range(3)]
+    table = bench.data.train
+    spoiled = shuffled_frames(table, Run(seed=1))
+    assert spoiled.columns is table.columns
+    for i in range(len(table)):
+        assert sorted(f.tobytes() for f in spoiled.items[i]) == sorted(f.tobytes() for f in table.items[i])
+    assert spoiled.items.key(0) != table.items.key(0)
+
+
+def test_the_proof_holds_what_is_written(data_root: Path) -> None:
+    alone = Arm(WithoutAlignment(**FEW))
+    trial = replace(
+        TRIALS["ila"],
+        claims=(Claim("chance"), Claim("integration alone", base=alone)),
+        own=Arm(ILA(**FEW)),
+        beside={"integration alone": Claim("chance", own=alone)},
+        bench=partial(open_directions, things=(3, 2)),
+    )
+    found = trial.verdict("ila", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(workers=1), SEEDS)
+    assert (found["items"], found["clips"], found["classes"]) == (8, 20, 4)
+    assert [c["over"] for c in found["claims"]] == ["chance", "integration alone"]
+    assert found["claims"][0]["baseline"]["acc1"] == 0.25
+    assert len(found["controls"]) == 1
+
+
+def test_without_alignment_the_blocks_add_nothing(data_root: Path) -> None:
+    bench = open_directions(str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(workers=1), SEEDS, things=(3, 2))
+    from diptych.core.data import Evidence
+    from diptych.core.kit import Kit
+
+    space = WithoutAlignment(**FEW).fit(Kit({"main": bench.backbone}), Evidence(train=bench.data.train), Run(workers=1))
+    for block in space.encoder.net.align:
+        assert block.aligned.weight.abs().max() == 0  # type: ignore[union-attr,operator]

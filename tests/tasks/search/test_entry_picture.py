@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from diptych.core.errors import UnreadableItem
+from diptych.tasks.search.entry_picture import picture
+
+
+def test_pictures_come_from_files_and_tars(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 4), "red").save(tmp_path / "a.png")
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        tar.add(tmp_path / "a.png", "x/a.png")
+    assert picture(str(tmp_path / "a.png")).size == (5, 4)
+    assert picture(f"{tmp_path / 'b.tar'}!x/a.png").size == (5, 4)
+    for gone in (str(tmp_path / "no.png"), f"{tmp_path / 'b.tar'}!no.png", "nowhere[3]"):
+        with pytest.raises(UnreadableItem):
+            picture(gone)
