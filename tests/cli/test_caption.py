@@ -155,7 +155,7 @@ def test_captions_as_a_user_writes_and_by_reward(diptych: Cli, photos: Path, wri
     assert {"distinct2", "repetition2", "cider_d"} <= set(got.data["metrics"])
     got = diptych("caption", photos, "--like", written, *rewarded, "--user", "anna")
     assert got.code == 2
-    assert "writes for nobody in particular" in got.err
+    assert "does not read --user, but user-aware-prefix does" in got.err
     got = diptych("caption", photos, "--texts", "said.txt", *rewarded)
     assert got.code == 2
-    assert "give --like" in got.err
+    assert "does not read --texts, but maccap and nearest-caption do" in got.err

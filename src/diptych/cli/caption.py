@@ -11,6 +11,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
+from diptych.cli.unread import Readers, needs, refuse_unread, uses
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import CAPTIONER
 
@@ -35,6 +36,14 @@ class LearnOptions:
         str | None,
         options.option("--user", help="Write as this user of --like does, for a method that has users."),
     ] = None
+
+
+READERS: Readers = {
+    "texts": needs("texts"),
+    "like": uses("train", "texts", "unlabelled"),
+    "user": lambda system: system.personal,
+    "rate": lambda system: system.card.slug == CAPTIONER,
+}
 
 
 @options.offers("overwrite", *options.MODEL)
@@ -76,14 +85,13 @@ def caption(
     from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.tasks.caption import caption as caption_photos
-    from diptych.tasks.caption import check_judge, check_personal, judge_against, measure
+    from diptych.tasks.caption import check_judge, judge_against, measure
     from diptych.tasks.caption import judge as judged
     from diptych.tasks.evidence import evidence_for
 
     system = catalog.row(catalog.find(method, Captioner), variant)
+    refuse_unread(system, READERS)
     system.check_extras()
-    if user is not None:
-        check_personal(system)
     with shared.open(seed=seed) as opened:
         evidence = evidence_for(system.card, like=like, texts=texts, keys=opened.keys)
         if references is None:

@@ -10,6 +10,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
+from diptych.cli.unread import Readers, has, needs, refuse_unread
 from diptych.core.errors import DataError, UsageError
 from diptych.tasks.defaults import DETECTOR, WORD_DETECTOR
 
@@ -25,6 +26,7 @@ Auxiliary = Annotated[
     str | None,
     options.option("--auxiliary", help="MVTec folder of another thing, for detectors that learn from anomalies."),
 ]
+READERS: Readers = {"thing": has("thing"), "auxiliary": needs("auxiliary")}
 
 
 @options.offers("overwrite", *options.MODEL)
@@ -55,15 +57,12 @@ def detect(
 
     from diptych.evaluation.datasets import open_set
     from diptych.tasks.detect import detect as detect_on
-    from diptych.tasks.detect import detector, takes_thing
+    from diptych.tasks.detect import detector
     from diptych.tasks.segment import stems
 
     system = detector(slug, "", thing or "object")
+    refuse_unread(system, READERS)
     system.check_extras()
-    if thing is not None and not takes_thing(type(system)):
-        raise UsageError(
-            f"{slug} is not told what the photos show: leave --object out, or take --method {WORD_DETECTOR}."
-        )
     with shared.open(seed=seed) as opened:
         samples, _ = open_photos(photos, opened.keys)
         good = None if normal is None else _folder(normal, opened.keys)

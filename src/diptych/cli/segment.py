@@ -12,6 +12,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import captioned_photos, labelled_photos, open_photos, speed
+from diptych.cli.unread import Readers, needs, refuse_unread
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import SEGMENTER
 
@@ -96,6 +97,16 @@ class PartOptions:
     masks: Masks = None
 
 
+READERS: Readers = {
+    "unlabelled": needs("unlabelled"),
+    "captioned": needs("auxiliary"),
+    "train": needs("train"),
+    "teacher": needs("Space"),
+    "proposer": needs("MaskProposer"),
+    "masks": needs("PromptableMasks"),
+}
+
+
 @options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "cache", "verify")
 def segment(
     photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.")],
@@ -138,6 +149,7 @@ def segment(
     from diptych.tasks.segmented import COCO, Coco, endings, percent
 
     system = catalog.find(method, Segmenter)
+    refuse_unread(system, READERS)
     segmenter = system()
     segmenter.check_extras()
     if "train" in system.card.needs.evidence and part_options.train is None:
