@@ -12,6 +12,7 @@ from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
 from diptych.cli.unread import Readers, has, needs, refuse_unread
 from diptych.core.errors import DataError, UsageError
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import DETECTOR, WORD_DETECTOR
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def detect(
 
     system = detector(slug, "", thing or "object")
     refuse_unread(system, READERS)
+    if "auxiliary" in system.card.needs.evidence and auxiliary is None:
+        raise UsageError(f"{slug} learns from anomalies of another thing: give --auxiliary, a folder as MVTec's.")
+    if "train" in system.card.needs.evidence and normal is None:
+        raise UsageError(f"{slug} learns what is normal: give --normal, a folder of photos without anomalies.")
     system.check_extras()
     with shared.open(seed=seed) as opened:
         samples, _ = open_photos(photos, opened.keys)
@@ -108,7 +113,7 @@ def detect(
             f"those with the lowest scores, and take --normal from the same days."
         )
     say(
-        f"{maps} heat maps and detect.json in {out}"
+        f"{number_of(maps, 'heat map')} and detect.json in {out}"
         if maps
         else f"detect.json in {out}; {slug} judges whole photos and has no maps"
     )

@@ -13,6 +13,7 @@ from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.photos import clip_frames, open_photos
 from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread, uses
 from diptych.core.errors import UsageError
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import EDITOR, EDITOR_ROW
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def edit(
         show_json(data)
     else:
         _show(paths, data, result)
-    say(f"{len(paths)} pictures before and after, and edit.json, in {out}")
+    say(f"{number_of(len(paths), 'picture')} before and after, and edit.json, in {out}")
     if result.channels and data["pictures"] and not any(picture["moved"] for picture in data["pictures"]):
         say("No channel is relevant enough to be moved: give a lower --threshold, down to 0.")
     finish(result.failed)

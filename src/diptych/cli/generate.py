@@ -11,6 +11,7 @@ from diptych.cli import options
 from diptych.cli.console import say, show, show_json
 from diptych.cli.unread import Readers, never, refuse_unread, uses
 from diptych.core.errors import UsageError
+from diptych.core.wording import number_of
 
 _TINY = options.RunOptions(backbone="tiny", engine="torch", workers=1)
 LISTING = "generate.json"
@@ -96,4 +97,4 @@ def generate(
     else:
         for path in paths:
             show(path.name)
-    say(f"{len(paths)} pictures and {LISTING} in {out}")
+    say(f"{number_of(len(paths), 'picture')} and {LISTING} in {out}")

@@ -10,6 +10,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import one_line, say, show, show_json
 from diptych.cli.unread import Readers, refuse_unread, uses
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import REWRITER, REWRITER_ROW
 
 _TINY = options.RunOptions(backbone="tiny", engine="torch", workers=1)
@@ -83,4 +84,4 @@ def rewrite(
         show(one_line(row["prompt"]))
         for text in row["rewrites"]:
             show(f"  {one_line(text)}")
-    say(f"{len(said)} prompts; distinct-2 of all rewrites {data['distinct_2']:.2f}")
+    say(f"{number_of(len(said), 'prompt')}; distinct-2 of all rewrites {data['distinct_2']:.2f}")

@@ -14,6 +14,7 @@ from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import captioned_photos, labelled_photos, open_photos, speed
 from diptych.cli.unread import Readers, needs, refuse_unread
 from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import SEGMENTER
 
 Teacher = Annotated[
@@ -211,7 +212,7 @@ def segment(
                 areas = "  ".join(f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items())
                 more = [f"unknown {percent(item.unknown())}"] if item.unknown() else []
                 number = sum(s["thing"] for s in item.segments())
-                things_found = [f"{number} thing{'s' * (number != 1)}"] if counted else []
+                things_found = [number_of(number, "thing")] if counted else []
                 show("  ".join([shown[item.name], areas, *more, *things_found]))
         if counted:
             written.write(out, overwrite=shared.overwrite)
@@ -228,5 +229,5 @@ def segment(
         show_json({"photos": listed, "skipped": skipped, **facts, **told})
     if listed:
         say(speed(len(listed), seconds, opened.run, tower.spec.name))
-    say(f"{len(listed)} overlays, label maps and areas in {out}")
+    say(f"{number_of(len(listed), 'overlay')}, label maps and areas in {out}")
     finish(failed)
