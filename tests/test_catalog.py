@@ -12,9 +12,10 @@ import pytest
 
 import diptych.methods
 from diptych import catalog
+from diptych.core.audit import Auditor
 from diptych.core.card import Card, Needs
 from diptych.core.errors import UsageError
-from diptych.core.method import Classifier, Method, Retriever
+from diptych.core.method import Classifier, Method, Retriever, Segmenter
 from diptych.methods.classify.gda import GDA
 
 
@@ -54,15 +55,29 @@ def test_an_unknown_slug_names_the_three_nearest() -> None:
         UsageError, match=r"no system 'tipadapter'; the nearest names are tip-adapter, tip-adapter-f, [a-z-]+: see"
     ):
         catalog.find("tipadapter")
+    with pytest.raises(
+        UsageError, match=r"no system 'tipadapter' of segment; the nearest names are (.*): see"
+    ) as caught:
+        catalog.find("tipadapter", Segmenter)
+    named = str(caught.value).split(" are ")[1].split(":")[0].split(", ")
+    assert {catalog.card(slug)["verb"] for slug in named} == {"segment"}
 
 
 def test_a_system_of_another_role_or_verb_is_refused_in_one_sentence() -> None:
     assert catalog.find("gda", Classifier) is GDA
-    with pytest.raises(UsageError, match=r"^gda is no retriever: see 'diptych systems --verb retrieve'\.$"):
+    with pytest.raises(UsageError, match=r"^gda is no retriever, but a system of classify: run ") as caught:
         catalog.find("gda", Retriever)
+    assert str(caught.value).endswith("'diptych classify --method gda', or see 'diptych systems --verb retrieve'.")
     assert catalog.find("wise-ft", verb="finetune").card.slug == "wise-ft"
-    with pytest.raises(UsageError, match=r"^wise-ft is no system of pretrain: see 'diptych systems --verb pretrain'"):
+    with pytest.raises(UsageError, match=r"^wise-ft is no system of pretrain, but a system of finetune: run"):
         catalog.find("wise-ft", verb="pretrain")
+    for slug, command in (("cloob", "pretrain --objective cloob"), ("clippings", "link --method clippings")):
+        with pytest.raises(UsageError, match=f"run 'diptych {command}', or see 'diptych systems --verb classify'"):
+            catalog.find(slug, Classifier)
+    with pytest.raises(UsageError, match="run 'diptych audit', or see"):
+        catalog.find("clip4dm", Classifier)
+    with pytest.raises(UsageError, match=r"^clip4dm is no auditor: see"):
+        catalog.find("clip4dm", Auditor)
 
 
 def test_a_row_is_built_from_its_card() -> None:

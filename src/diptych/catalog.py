@@ -25,13 +25,20 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import diptych.methods
-from diptych.core.card import Offer
+from diptych.core.card import Card, Offer
 from diptych.core.errors import UsageError
 from diptych.core.method import Method
 
 INDEX = Path(__file__).with_name("catalog.json")
 GROUP = "diptych.methods"
 M = TypeVar("M", bound=Method)
+COMMANDS = {
+    "audit": "audit",
+    "curate": "curate plan --method",
+    "pretrain": "pretrain --objective",
+    "retrieve": "link --method",
+}
+"""Verb of a card -> the command that runs its systems, where it is not "VERB --method"."""
 RESULTS = Path(__file__).parents[2] / "results"
 """What ``diptych prove`` wrote in a checkout; where there is no such folder, what the index says of results stays."""
 SEEDS = 5
@@ -64,12 +71,13 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
         verb: what it must do, for a verb whose systems have several roles.
 
     Raises:
-        UsageError: there is no such slug (the three nearest are named), two systems share it, it has another role or
-            verb, or an outsider's entry point is no system.
+        UsageError: there is no such slug (the three nearest are named, of the verb where one is wanted), two systems
+            share it, it has another role or verb (whose command is named), or an outsider's entry point is no system.
     """
     places = _places()
+    wanted = verb or role.verb
     if slug not in places:
-        raise _unknown(slug, places)
+        raise _unknown(slug, _of_verb(wanted) or places, wanted)
     place = places[slug]
     found = place.load() if isinstance(place, EntryPoint) else getattr(import_module(place["module"]), place["class"])
     if not (inspect.isclass(found) and issubclass(found, Method)) or found.card.slug != slug:
@@ -77,11 +85,13 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
             f"The entry point {slug!r} of {GROUP} is not a system with that slug: mend or uninstall the package that "
             f"brings it."
         )
-    if not issubclass(found, role):
-        shown = f"diptych systems --verb {role.verb}" if role.verb else "diptych systems"
-        raise UsageError(f"{slug} is no {role.__name__.lower()}: see '{shown}'.")
-    if verb not in ("", found.card.verb):
-        raise UsageError(f"{slug} is no system of {verb}: see 'diptych systems --verb {verb}'.")
+    if not issubclass(found, role) or verb not in ("", found.card.verb):
+        said = f"{slug} is no {f'system of {verb}' if verb else role.__name__.lower()}"
+        if found.card.verb != wanted:
+            said += f", but a system of {found.card.verb}: run 'diptych {_command(found.card)}', or"
+        else:
+            said += ":"
+        raise UsageError(f"{said} see '{_listing(wanted)}'.")
     return found
 
 
@@ -138,9 +148,26 @@ def reached(card: Mapping[str, Any]) -> str:
     return f"{'shown, ' + result['stage'] if result['shown'] else 'not shown'}{few}"
 
 
-def _unknown(slug: str, known: Iterable[str]) -> UsageError:
+def _unknown(slug: str, known: Iterable[str], verb: str = "") -> UsageError:
     near = ", ".join(difflib.get_close_matches(slug, known, n=3, cutoff=0.0))
-    return UsageError(f"There is no system {slug!r}; the nearest names are {near}: see 'diptych systems' for all.")
+    of = f" of {verb}" if verb else ""
+    return UsageError(f"There is no system {slug!r}{of}; the nearest names are {near}: see '{_listing(verb)}' for all.")
+
+
+def _listing(verb: str) -> str:
+    """Return the command that lists the systems of a verb, or all."""
+    return f"diptych systems --verb {verb}" if verb else "diptych systems"
+
+
+def _command(card: Card) -> str:
+    """Return the command that runs a system."""
+    command = COMMANDS.get(card.verb, f"{card.verb} --method")
+    return command if command == "audit" else f"{command} {card.slug}"
+
+
+def _of_verb(verb: str) -> list[str]:
+    """Return the slugs of the systems of a verb."""
+    return [card["slug"] for card in cards() if card["verb"] == verb]
 
 
 def _places() -> dict[str, dict[str, Any] | EntryPoint]:

@@ -61,6 +61,17 @@ def test_captions_of_a_folder_and_against_references(diptych: Cli, photos: Path)
     assert [len(p["captions"]) for p in got.data["photos"]] == [2, 2]
 
 
+def test_the_rate_is_held_on_photos_of_the_user(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    for i in range(4):
+        coloured(tmp_path / "others" / f"{i}.png", "green", i, noise=5.0)
+    got = diptych("caption", photos, "--texts", "said.txt", "--clean", "others", "--rate", "0.2", "--json")
+    assert (got.code, got.data["fit"]["source"], got.data["fit"]["items"]) == (0, "others", 4)
+    assert "in at most 20 % of cases, measured on 4 photos of others." in got.err
+    few = diptych("caption", photos, "--texts", "said.txt", "--clean", "others")
+    assert (few.code, "cannot hold a rate of 0.05: give 19 or more" in few.err) == (1, True)
+
+
 def test_broken_photos_are_named(diptych: Cli, photos: Path) -> None:
     truncated(photos / "half.jpg")
     got = diptych("caption", photos, "--texts", "said.txt")
@@ -155,7 +166,7 @@ def test_captions_as_a_user_writes_and_by_reward(diptych: Cli, photos: Path, wri
     assert {"distinct2", "repetition2", "cider_d"} <= set(got.data["metrics"])
     got = diptych("caption", photos, "--like", written, *rewarded, "--user", "anna")
     assert got.code == 2
-    assert "writes for nobody in particular" in got.err
+    assert "does not read --user, but user-aware-prefix does" in got.err
     got = diptych("caption", photos, "--texts", "said.txt", *rewarded)
     assert got.code == 2
-    assert "give --like" in got.err
+    assert "does not read --texts, but maccap and nearest-caption do" in got.err

@@ -73,9 +73,11 @@ def test_the_board_shows_all_detectors(diptych: Cli, plate: Path, tmp_path: Path
         (
             ["plate/test", "--normal", "plate/train", "--method", "gaussian", "--object", "plate"],
             2,
-            "leave --object out",
+            "but winclip-style does: leave it out",
         ),
-        (["plate/test", "--normal", "plate/train", "--method", "anomalyclip"], 1, "no image tower"),
+        (["plate/test", "--normal", "plate/train", "--method", "anomalyclip"], 2, "give --auxiliary"),
+        (["plate/test", "--auxiliary", "plate", "--method", "anomalyclip"], 1, "no image tower"),
+        (["plate/test", "--object", "nut", "--method", "gaussian"], 2, "does not read --object"),
     ],
 )
 def test_wrong_calls_are_one_sentence(diptych: Cli, plate: Path, words: list[str], code: int, says: str) -> None:

@@ -89,9 +89,9 @@ def test_photos_get_a_style_an_object_with_a_mask_and_say_so(
     assert (pixels[:, :wide] == pixels[:, wide + 16 :]).all()
     for bad, said in (
         (("--target", "a cup"), "names no object"),
-        (("--target", "cup: blue", "--threshold", "1"), "no threshold"),
-        (("--target", "cup: blue", "--subject", "cup.png"), "takes no reference picture"),
-        (("--target", "cup: blue", "-g", "small"), "uses no StyleGenerator"),
+        (("--target", "cup: blue", "--threshold", "1"), "does not read --threshold"),
+        (("--target", "cup: blue", "--subject", "cup.png"), "does not read --subject"),
+        (("--target", "cup: blue", "-g", "small"), "does not read --generator"),
     ):
         got = diptych("edit", "cup.png", *bad, "-m", "mosaic", "-b", "vit", "--out", "bad")
         assert (got.code, said in got.err) == (2, True), got.err
@@ -138,7 +138,7 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
     for bad, said in (
         (("--target", "a red cup with milk"), "only adds words"),
         (("--target", "a cup", "--subject", "dog.png"), "leaves no word for the subject"),
-        (("--target", "a new thing", "-g", "small"), "uses no StyleGenerator"),
+        (("--target", "a new thing", "-g", "small"), "does not read --generator"),
     ):
         got = diptych(*words, *bad, "-b", "vit", "--out", "bad")
         assert (got.code, said in got.err) == (2, True), got.err
@@ -153,11 +153,12 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
         ((*WORDS, "-g", "local:none.safetensors"), 4, "no weight file none.safetensors"),
         ((*WORDS, "-g", "local:ffhq.pkl"), 2, "convert it once"),
         (("photo.png", *WORDS, "-g", "factors"), 2, "photo.png"),
-        (("photo.png", *WORDS, "--denoiser", "small"), 2, "photo.png"),
-        ((*WORDS, "--denoiser", "small"), 2, "uses no TextDiffusion"),
+        (("photo.png", *WORDS, "--denoiser", "small"), 2, "does not read --denoiser"),
+        ((*WORDS, "--denoiser", "small"), 2, "but cut-and-paste does"),
         ((*WORDS, "--target", "a cup"), 2, "1 target text"),
         ((*WORDS, "--like", "photos"), 2, "photos"),
-        ((*WORDS, "--mask", "m.png"), 2, "one photo"),
+        (("a.png", "b.png", "--target", "cup: blue", "--mask", "m.png", "-m", "mosaic"), 2, "one photo"),
+        ((*WORDS, "--mask", "m.png"), 2, "but mosaic does"),
         ((*WORDS, "-m", "gda"), 2, "gda is no editor"),
         ((*WORDS, "--variant", "huge"), 2, "no variant 'huge'"),
     ],

@@ -82,7 +82,7 @@ def test_an_unchanged_folder_is_not_read_again_and_changes_additions_and_losses_
     }
     assert paths(diptych("search", "idx", "blue", "--json", "-k", "1")) == ["more.png"]
     gone = diptych("index", "--remove", "*/green/*", "--out", "idx")
-    assert "1 entries in idx: 0 added, 1 unchanged, 2 removed" in gone.out
+    assert "1 entry in idx: 0 added, 1 unchanged, 2 removed" in gone.out
 
 
 def test_overlapping_inputs_are_taken_in_once_and_a_table_of_pictures_is_not_pruned(diptych: Cli, photos: Path) -> None:
@@ -148,6 +148,7 @@ def test_a_broken_photo_is_named_and_the_rest_is_indexed(diptych: Cli, photos: P
         (["index", "photos", "--out", "photos"], 2, "other files"),
         (["search", "none", "red"], 2, "no index at"),
         (["search", "idx", "0:red"], 2, "weight"),
+        (["search", "idx", "0.5:"], 2, "words or a picture"),
         (["search", "idx", "gone.jpg"], 2, "no picture"),
         (["search", "idx", "red", "--where", "year"], 2, "--where"),
         (["search", "idx", "red", "--where", "year=1"], 2, "conditions may ask for name, caption"),

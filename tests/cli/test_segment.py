@@ -36,7 +36,7 @@ def test_one_photo_gives_three_files_and_a_line(diptych: Cli, photo: Path, tmp_p
     got = diptych("segment", photo, "--names", "red, blue, green")
     assert got.code == 0
     assert got.out.startswith("a.png  red 5")
-    assert "1 images in" in got.err
+    assert "1 image in" in got.err
     assert sorted(p.name for p in (tmp_path / "segments").iterdir()) == ["a.json", "a.labels.png", "a.overlay.png"]
     labels = np.asarray(Image.open(tmp_path / "segments" / "a.labels.png"))
     assert labels.shape == (400, 600)
@@ -66,7 +66,7 @@ def test_a_broken_photo_is_named_and_the_code_is_3(diptych: Cli, photo: Path) ->
     got = diptych("segment", photo.parent, "--names", "red, blue")
     assert got.code == 3
     assert "half.jpg" in got.err
-    assert "1 overlays" in got.err
+    assert "1 overlay," in got.err
 
 
 @pytest.mark.parametrize(

@@ -52,3 +52,24 @@ def test_everything_is_opened_and_then_the_server_runs(tmp_path: Path, monkeypat
     assert seen["models"] == ["tiny", "ViT-B-32__openai"]
     assert seen["settings"].max_bytes == 2**20  # type: ignore[attr-defined]
     assert "diptych serves http://127.0.0.1:7070" in said
+
+
+def test_what_is_named_wrongly_is_told_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*given: object, **more: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("diptych.backbones.sources.load.load", load)
+    monkeypatch.setattr("diptych.tasks.runs.open_backbone", load)
+    (tmp_path / "empty").mkdir()
+    for flag, value, code, sentence in (
+        ("--index", tmp_path / "empty", 2, "no index"),
+        ("--classifier", tmp_path / "none", 2, "none"),
+        ("--normal", f"nut={tmp_path / 'none'}", 2, "none"),
+        ("--normal", "nut", 2, "NAME=FOLDER"),
+        ("--sentences", tmp_path / "none.txt", 2, "none.txt"),
+        ("--project", tmp_path / "none", 2, "no folder"),
+    ):
+        found, said = run(flag, str(value), "--port", "7071", "--cache", str(tmp_path / "cache"))
+        assert (found, sentence in said) == (code, True), (flag, found, said)

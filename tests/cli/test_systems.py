@@ -67,6 +67,11 @@ def test_a_card_says_what_was_planned_what_was_reached_and_what_is_open(diptych:
     assert "Planned" not in free
 
 
+def test_a_verb_in_the_place_of_a_system_is_told(diptych: Cli) -> None:
+    got = diptych("systems", "segment")
+    assert (got.code, "run 'diptych systems --verb segment'" in got.err) == (2, True)
+
+
 @pytest.mark.usefixtures("known")
 def test_json_holds_the_result_beside_the_plan(diptych: Cli) -> None:
     assert [c["result"] for c in diptych("systems", "--json").data] == [c["result"] for c in CARDS]

@@ -18,6 +18,29 @@ def test_the_description_names_every_route_of_programs(client: Any) -> None:
     assert {"images", "labels", "classifier", "sets", "unknown_rate", "reasons"} <= set(fields)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/classify", {"images": [], "labls": ["a"]}, "labls"),
+        ("/v1/segment", {"images": [], "labels": ["a"], "classes": []}, "classes"),
+        ("/v1/detect", {"images": [], "thing": "nut", "rate": 0.1}, "rate"),
+        ("/v1/caption", {"images": [], "k": 3}, "k"),
+        ("/v1/search", {"query": "red", "limit": 3}, "limit"),
+        ("/v1/search", {"query": [{"text": "red", "wieght": 2}]}, "query.0.wieght"),
+    ],
+)
+def test_our_routes_name_a_field_that_they_do_not_know(client: Any, path: str, body: Any, field: str) -> None:
+    got = client.post(path, json=body)
+    assert (got.status_code, got.json()["error"]["code"]) == (422, "unknown_field")
+    assert f"no field {field!r}" in got.json()["detail"]
+
+
+def test_routes_in_the_form_of_others_take_what_their_clients_send(client: Any) -> None:
+    assert client.post("/v1/embeddings", json={"input": "red", "priority": 1}).status_code == 200
+    given = {"model": "embed-v4.0", "texts": ["red"], "input_type": "search_query", "max_tokens": 9}
+    assert client.post("/v2/embed", json=given).status_code == 200
+
+
 def test_unknown_paths_and_methods_get_a_sentence_and_broken_code_no_traceback(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,14 @@ def test_a_key_is_asked_for_as_bearer_or_as_the_password_of_a_browser(serve: Ser
     assert embeddings(client, "red", headers={"Authorization": "Basic ???"}).status_code == 401
     assert embeddings(client, "red", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
     assert embeddings(client, "red", auth=("anyone", "x" * 20)).status_code == 200
+    said = {
+        header: client.get("/v1/models", headers={"Authorization": header}).json()["error"]
+        for header in ("", "Bearer wrong", "Token wrong")
+    }
+    assert said[""]["code"] == "no_key"
+    assert said["Bearer wrong"]["code"] == "wrong_key"
+    assert said["Bearer wrong"]["message"].startswith("This key is none of the server's")
+    assert said["Token wrong"]["message"].startswith("The header Authorization holds no key")
     refused = client.get("/v1/models")
     assert refused.headers["www-authenticate"].startswith("Basic")
     assert client.get("/health").status_code == client.get("/ready").status_code == 200

@@ -8,7 +8,7 @@ from diptych.api.model import Model
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.serve.model import ServedModel
-from diptych.serve.opening import open_captions, open_classifier, open_detector, open_index
+from diptych.serve.opening import open_captions, open_classifier, open_index, open_normal
 from diptych.tasks.model import Predictor
 from tests.support.colours import ColourBackbone
 
@@ -43,10 +43,10 @@ def test_a_classifier_is_served_on_the_model_it_was_fitted_on(
         open_classifier(tmp_path / "classifier", [other])
 
 
-def test_lines_of_normal_photos_have_a_name(model: ServedModel) -> None:
+def test_lines_of_normal_photos_have_a_name() -> None:
     for line in ("photos", "=photos", "name="):
         with pytest.raises(UsageError, match="NAME=FOLDER"):
-            open_detector(line, model)
+            open_normal(line)
 
 
 def test_sentences_are_read_once_each(tmp_path: Path) -> None:

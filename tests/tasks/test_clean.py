@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone
@@ -14,11 +15,13 @@ from diptych.core.data import Column, Evidence, Table, Text, TextPool
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_data
+from diptych.data.memory import InMemory
 from diptych.methods.caption.maccap import MacCap
 from diptych.metrics.conformal import false_alarm_shares
 from diptych.tasks.audit.groups import RightCaptions, audit_pairs, pair_auditor, right_captions
 from diptych.tasks.caption import caption
 from diptych.tasks.clean import shares_a_word, shipped
+from tests.support.colours import ColourBackbone
 
 NONE = ("A bowl of fruit.", "A train waits in a station.", "A dog runs on the beach.")
 
@@ -65,6 +68,25 @@ def test_nothing_is_said_where_too_little_is_clean_or_no_rate_is_asked_for(lite:
     assert clothes.fit is None  # seven photos of other things cannot hold a rate of 1 in 20
     with pytest.raises(UsageError, match="nearest caption alone"):
         caption(photos, pool(NONE), lite, run, rate=0.05, method=MacCap())
+
+
+def test_the_users_own_photos_hold_the_rate_alone() -> None:
+    """The backbone knows colours: its noise makes cosines of green photos to "red" and "blue" differ a little."""
+    backbone, rng = ColourBackbone(), np.random.default_rng(0)
+
+    def shades(count: int, red: int, green: int, blue: int) -> InMemory:
+        pixels = [np.clip(np.array([red, green, blue]) + rng.integers(-40, 41, 3), 0, 255) for _ in range(count)]
+        return InMemory([Image.new("RGB", (8, 8), tuple(map(int, p))) for p in pixels], list(map(str, range(count))))
+
+    said, undescribed = pool(("red", "blue")), shades(39, 60, 200, 60)
+    told = caption(shades(20, 200, 40, 40), said, backbone, Run(), rate=0.05, clean=undescribed, source="mine")
+    assert told.fit is not None
+    assert (told.fit.items, told.fit.things, told.fit.source) == (39, 0, "mine")
+    assert all(told.fits)
+    again = caption(undescribed, said, backbone, Run(), rate=0.05, clean=undescribed)
+    assert sum(map(bool, again.fits)) <= 0.05 * 39
+    with pytest.raises(DataError, match=r"5 photos that no sentence describes cannot hold a rate of 0.05: give 19"):
+        caption(undescribed, said, backbone, Run(), rate=0.05, clean=shades(5, 0, 200, 0))
 
 
 def test_captions_stand_out_among_right_ones_at_the_rate(lite: Backbone, run: Run) -> None:

@@ -26,8 +26,6 @@ def test_only_what_a_card_names_is_loaded() -> None:
     assert isinstance(found.parts["inverter"], Inverter)
     bare = replace(CARD, needs=Needs())
     assert set(kit_for(bare, backbone, photos=True).parts) == {"main"}
-    with pytest.raises(UsageError, match="uses no StyleGenerator, and 'small' names one"):
-        kit_for(bare, backbone, generator="small")
     parted = replace(CARD, needs=Needs(parts=("Segmenter",)))
     assert isinstance(kit_for(parted, backbone).parts["segmenter"], Segmenter)
 

@@ -90,7 +90,7 @@ def test_a_cold_process_answers_without_torch_whichever_runtime_won(kind: str, c
     labels = json.loads(done.stdout)["predictions"][0]["labels"]
     assert {row["label"] for row in labels} == set(CLASSES.names)
     assert {"onnx": "onnxruntime", "openvino": "openvino"}[kind] in done.stderr
-    assert "1 images" in done.stderr
+    assert "1 image" in done.stderr
 
 
 def test_is_the_answer_of_torch(cache: Path) -> None:

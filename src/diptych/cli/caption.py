@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
+from diptych.cli.unread import Readers, needs, refuse_unread, uses
 from diptych.core.errors import UsageError
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import CAPTIONER
+
+if TYPE_CHECKING:
+    from diptych.tasks.caption import Fit
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,27 @@ class LearnOptions:
             "--like", help="Photos with captions to learn from: a table, perhaps with a column user, or a folder."
         ),
     ] = None
+    clean: Annotated[
+        str | None,
+        options.option(
+            "--clean",
+            help="Nearest captions: photos of your kind that no sentence describes, on which --rate is held (default: "
+            "some that ship).",
+        ),
+    ] = None
     user: Annotated[
         str | None,
         options.option("--user", help="Write as this user of --like does, for a method that has users."),
     ] = None
+
+
+READERS: Readers = {
+    "texts": needs("texts"),
+    "like": uses("train", "texts", "unlabelled"),
+    "user": lambda system: system.personal,
+    "clean": lambda system: system.card.slug == CAPTIONER,
+    "rate": lambda system: system.card.slug == CAPTIONER,
+}
 
 
 @options.offers("overwrite", *options.MODEL)
@@ -76,14 +99,13 @@ def caption(
     from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.tasks.caption import caption as caption_photos
-    from diptych.tasks.caption import check_judge, check_personal, judge_against, measure
+    from diptych.tasks.caption import check_judge, judge_against, measure
     from diptych.tasks.caption import judge as judged
     from diptych.tasks.evidence import evidence_for
 
     system = catalog.row(catalog.find(method, Captioner), variant)
+    refuse_unread(system, READERS)
     system.check_extras()
-    if user is not None:
-        check_personal(system)
     with shared.open(seed=seed) as opened:
         evidence = evidence_for(system.card, like=like, texts=texts, keys=opened.keys)
         if references is None:
@@ -92,11 +114,23 @@ def caption(
             table = open_data(photos[0], opened.keys, need="captions", text=references).whole()
             samples, human_captions = table.items, [list(of_photo) for of_photo in table.columns["captions"].values]
         run, tower = opened.run, opened.backbone()
+        none = None if learn.clean is None else open_photos([learn.clean], opened.keys)[0]
         by = None if judge is None else opened.backbone(judge)
         if by is not None:
             check_judge(tower, by)
         told = rate if method == CAPTIONER else None
-        result = caption_photos(samples, evidence, tower, run, method=system, n=n, rate=told, user=user)
+        result = caption_photos(
+            samples,
+            evidence,
+            tower,
+            run,
+            method=system,
+            n=n,
+            rate=told,
+            user=user,
+            clean=none,
+            source=learn.clean or "",
+        )
         best = [of_photo[0].value if of_photo else "" for of_photo in result.captions]
         metrics = measure(best, [human_captions[i] for i in result.positions]) if human_captions is not None else {}
         if by is not None:
@@ -126,10 +160,9 @@ def caption(
     if result.fit is not None:
         unfit = result.fits.count(False)
         say(
-            f"{unfit} of {len(result.fits)} photos have no sentence that fits. A photo that none describes gets one "
-            f"all the same in at most {100 * result.fit.rate:g} % of cases, measured on {result.fit.items} photos that "
-            f"ship, {result.fit.items - result.fit.things} of them of clothes; 1 in {result.fit.things + 1} for other "
-            f"things."
+            f"{unfit} of {number_of(len(result.fits), 'photo')} {'has' if len(result.fits) == 1 else 'have'} no "
+            f"sentence that fits. A photo that none describes gets one all the same in at most "
+            f"{100 * result.fit.rate:g} % of cases, measured on {_measured_on(result.fit)}"
         )
     elif told is not None:
         say("Nothing says whether the sentences fit: too few photos that ship share no word with them.")
@@ -141,3 +174,14 @@ def caption(
             f"leave them out."
         )
     finish(result.failed)
+
+
+def _measured_on(fit: Fit) -> str:
+    """Return where the rate of false alarms was measured, and what to do where those photos are of another kind."""
+    if fit.source:
+        return f"{fit.items} photos of {fit.source}."
+    need = math.ceil(round(1 / fit.rate - 1, 9))
+    return (
+        f"{fit.items} photos that ship, {fit.items - fit.things} of them of clothes; 1 in {fit.things + 1} for other "
+        f"things. Yours are of another kind? Give photos that no sentence describes with --clean: {need} or more."
+    )

@@ -13,6 +13,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import say, show_json, show_table
+from diptych.cli.unread import Readers, has, looks, needs, refuse_unread
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import CURATOR, LABEL_CURATOR, SCORE_CURATOR, SLIDE_CURATOR
 
@@ -111,6 +112,16 @@ class KeepOptions:
         return {"votes": self.votes, "taxonomy": self.taxonomy, **lists, "most": self.most, "words": self.words}
 
 
+PLANNED = ("metadata", "clusters", "components", "sample", "attributes", "top", "sampled")
+APPLIED = ("t", "share", "threshold", "votes", "taxonomy", "only", "drop", "most", "words")
+READERS: Readers = {name: has(name) for name in PLANNED + APPLIED} | {
+    "agent": needs("Writer"),
+    "agent_key": needs("Writer"),
+    "backbone": looks,
+    "image": looks,
+}
+
+
 @app.command("plan")
 @options.offers(
     "overwrite", "json", "backbone", "device", "engine", "batch", "workers", "cache", "cluster", "cluster_threads"
@@ -138,6 +149,7 @@ def curate_plan(
     shared.free(out)
     curation = Curation(pool.method, {"metadata": pool.metadata, **vars(asked)})
     curator = curation.curator
+    refuse_unread(curator, READERS)
     older = [curator.read_plan(path) for path in merge or ()]
     streams = [open_stream(source, pool.image, pool.text, pictures=curation.looks) for source in sources]
     for stream in streams:
@@ -221,6 +233,7 @@ def curate_apply(
     settings = {"metadata": pool.metadata, "t": limit, "share": share, "threshold": threshold, **kept.settings}
     curation = Curation(pool.method, settings)
     curator = curation.curator
+    refuse_unread(curator, READERS)
     if not plan.is_file():
         raise UsageError(f"There is no plan {plan}: write one first, with 'diptych curate plan {source}'.")
     planned = curator.read_plan(plan)

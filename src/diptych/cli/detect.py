@@ -10,7 +10,9 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
+from diptych.cli.unread import Readers, has, needs, refuse_unread
 from diptych.core.errors import DataError, UsageError
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import DETECTOR, WORD_DETECTOR
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ Auxiliary = Annotated[
     str | None,
     options.option("--auxiliary", help="MVTec folder of another thing, for detectors that learn from anomalies."),
 ]
+READERS: Readers = {"thing": has("thing"), "auxiliary": needs("auxiliary")}
 
 
 @options.offers("overwrite", *options.MODEL)
@@ -55,15 +58,16 @@ def detect(
 
     from diptych.evaluation.datasets import open_set
     from diptych.tasks.detect import detect as detect_on
-    from diptych.tasks.detect import detector, takes_thing
+    from diptych.tasks.detect import detector
     from diptych.tasks.segment import stems
 
     system = detector(slug, "", thing or "object")
+    refuse_unread(system, READERS)
+    if "auxiliary" in system.card.needs.evidence and auxiliary is None:
+        raise UsageError(f"{slug} learns from anomalies of another thing: give --auxiliary, a folder as MVTec's.")
+    if "train" in system.card.needs.evidence and normal is None:
+        raise UsageError(f"{slug} learns what is normal: give --normal, a folder of photos without anomalies.")
     system.check_extras()
-    if thing is not None and not takes_thing(type(system)):
-        raise UsageError(
-            f"{slug} is not told what the photos show: leave --object out, or take --method {WORD_DETECTOR}."
-        )
     with shared.open(seed=seed) as opened:
         samples, _ = open_photos(photos, opened.keys)
         good = None if normal is None else _folder(normal, opened.keys)
@@ -109,7 +113,7 @@ def detect(
             f"those with the lowest scores, and take --normal from the same days."
         )
     say(
-        f"{maps} heat maps and detect.json in {out}"
+        f"{number_of(maps, 'heat map')} and detect.json in {out}"
         if maps
         else f"detect.json in {out}; {slug} judges whole photos and has no maps"
     )

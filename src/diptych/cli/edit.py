@@ -11,7 +11,9 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.photos import clip_frames, open_photos
+from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread, uses
 from diptych.core.errors import UsageError
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import EDITOR, EDITOR_ROW
 
 if TYPE_CHECKING:
@@ -76,6 +78,19 @@ class PartOptions:
     ] = None
 
 
+READERS: Readers = {
+    "source": lambda system: system.takes.source,
+    "subject": lambda system: system.takes.reference != "no",
+    "mask": lambda system: system.takes.masks != "no",
+    "strength": lambda system: system.takes.strength,
+    "threshold": lambda system: system.takes.threshold,
+    "generator": needs("StyleGenerator"),
+    "denoiser": needs("TextDiffusion"),
+    "segmenter": needs("Segmenter"),
+    "like": uses("train", "texts", "unlabelled"),
+}
+
+
 @options.offers("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
 def edit(
     photos: Annotated[
@@ -132,6 +147,9 @@ def edit(
     start: Start = "clips" if clips is not None else "pictures" if photos else "drawn"
     kind = chosen_editor(method, start)
     system = catalog.row(kind, _row(kind.card.slug, variant))
+    refuse_unread(system, READERS)
+    if photos:
+        refuse_idle("Photos are given, and none are drawn", "count")
     check_words(source, targets, told=system.takes.source)
     system.takes.check_words(source, targets, kind.card.name)
     _check_start(kind.card.name, system.takes.start, start)
@@ -182,7 +200,7 @@ def edit(
         show_json(data)
     else:
         _show(paths, data, result)
-    say(f"{len(paths)} pictures before and after, and edit.json, in {out}")
+    say(f"{number_of(len(paths), 'picture')} before and after, and edit.json, in {out}")
     if result.channels and data["pictures"] and not any(picture["moved"] for picture in data["pictures"]):
         say("No channel is relevant enough to be moved: give a lower --threshold, down to 0.")
     finish(result.failed)

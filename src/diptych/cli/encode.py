@@ -11,6 +11,7 @@ from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.photos import speed
 from diptych.core.errors import DataError, UsageError
+from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
     from diptych.tasks.encode import Encoded
@@ -72,5 +73,5 @@ def _tell(result: Encoded, json: bool) -> None:
     if json:
         show_json(result.as_dict())
     else:
-        show(f"{result.items} vectors of {result.dim} numbers in {result.out}")
+        show(f"{number_of(result.items, 'vector')} of {result.dim} numbers in {result.out}")
     finish(result.failed)

@@ -12,6 +12,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, show, show_json
+from diptych.cli.unread import refuse_idle
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import CLIP_ALIGNER, CLIP_TUNER
 
@@ -67,11 +68,13 @@ def extend(
     if holds_clouds(clips):
         if label is not None:
             raise UsageError(f"--label is for light curves, and {clips} holds point clouds: leave it out.")
+        refuse_idle("Point clouds train adapters, from views of each", "method", "tunes", "frames")
         _extend_clouds(clips, names, template, epochs, seed, out, shared)
         return
     if holds_curves(clips):
         if names:
             raise UsageError("Classes of stars are those of stars.csv: leave out --names.")
+        refuse_idle("Light curves train towers of their own", "method", "tunes", "frames", "template", "backbone")
         _extend_stars(clips, label, epochs, seed, out, shared)
         return
     if clips.startswith("demo:"):
@@ -82,6 +85,8 @@ def extend(
         raise UsageError(f"--tunes takes full or heads, not {tunes!r}: prompts are for the library only.")
     if method not in (CLIP_TUNER, CLIP_ALIGNER):
         raise UsageError(f"--method takes {CLIP_TUNER} or {CLIP_ALIGNER}, not {method!r}.")
+    if method == CLIP_ALIGNER:
+        refuse_idle(f"{CLIP_ALIGNER} trains parts beside the backbone", "tunes")
     if method == CLIP_ALIGNER and frames < 2:
         raise UsageError(f"{CLIP_ALIGNER} sees neighbouring frames: give --frames 2 or more.")
     if out.exists() and any(out.iterdir()):

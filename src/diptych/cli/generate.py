@@ -9,10 +9,19 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import say, show, show_json
+from diptych.cli.unread import Readers, never, refuse_unread, uses
 from diptych.core.errors import UsageError
+from diptych.core.wording import number_of
 
 _TINY = options.RunOptions(backbone="tiny", engine="torch", workers=1)
 LISTING = "generate.json"
+READERS: Readers = {
+    "denoiser": never,
+    "steps": never,
+    "guidance": never,
+    "like": uses("train", "texts", "unlabelled"),
+}
+"""Of the systems that take the place of the denoiser."""
 
 
 @options.offers("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
@@ -60,6 +69,7 @@ def generate(
     if system is None and (like or fitted or variant):
         raise UsageError("The denoiser learns nothing: give --method, or leave --like, --fitted and --variant out.")
     if system is not None:
+        refuse_unread(system, READERS)
         system.takes.check(ask, system.card.name)
         if fitted is None or not fitted.exists():
             system.check_extras()
@@ -87,4 +97,4 @@ def generate(
     else:
         for path in paths:
             show(path.name)
-    say(f"{len(paths)} pictures and {LISTING} in {out}")
+    say(f"{number_of(len(paths), 'picture')} and {LISTING} in {out}")

@@ -13,6 +13,7 @@ from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, show, show_json
 from diptych.cli.photos import clip_frames
 from diptych.core.errors import DataError, UsageError, install, need_extra
+from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
@@ -76,8 +77,8 @@ def index(
         show_json(facts | (graphs if ann or built else {}))
     elif result is not None:
         show(
-            f"{result.entries:,} entries in {out}: {result.added} added, {result.unchanged} unchanged, "
-            f"{result.removed} removed"
+            f"{number_of(result.entries, 'entry', 'entries')} in {out}: {result.added} added, {result.unchanged} "
+            f"unchanged, {result.removed} removed"
         )
     if marked and not shared.json:
         show(f"{marked['marks']} answers of {marked['queries']} queries marked by {marked['source']}")

@@ -9,8 +9,11 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.unread import Readers, looks, refuse_unread
 from diptych.core.errors import DataError, UsageError
 from diptych.tasks.defaults import RETRIEVER, RETRIEVER_ROWS
+
+READERS: Readers = {"backbone": looks}
 
 
 @options.offers("overwrite", *options.MODEL)
@@ -61,6 +64,7 @@ def link(
 
     row = RETRIEVER_ROWS[pairs is not None] if variant is None and method == RETRIEVER else variant or ""
     system = catalog.row(catalog.find(method, Retriever), row)
+    refuse_unread(system, READERS)
     system.check_extras(learns=pairs is not None)
     with shared.open() as opened:
         keys, (lt, rt), (li, ri) = opened.keys, _two(texts), _two(images)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 from typer.core import TyperGroup
 
+from diptych.cli.unread import typed_on
 from diptych.core.errors import UsageError, need_extra
 from diptych.tasks import runs
 from diptych.tasks.runs import ENGINES, KEYS, cache_folder, device_named, make_run, precision_named
@@ -319,11 +320,13 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             ]
 
         @functools.wraps(function)
-        def command(**given: Any) -> None:
+        def command(*, context: typer.Context, **given: Any) -> None:
             for name, (options_of_group, shown) in groups.items():
                 given[name] = replace(options_of_group, **{n: given.pop(n) for n in shown})
-            function(**given)
+            with typed_on(context):
+                function(**given)
 
+        flags.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
         command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
         command.__annotations__ = {}  # the signature holds them, evaluated
         return command

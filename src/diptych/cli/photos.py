@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from diptych.cli.console import one_line, short_names, show, show_table
+from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
     from diptych.core.data import Samples, Table
@@ -72,7 +73,8 @@ def speed(encoded: int, seconds: float, run: Run, backbone: str, things: str = "
     if not encoded:
         return f"{how}: all from the cache"
     rate = encoded / max(seconds, 1e-9)
-    return f"{how}: {encoded} {things} in {seconds:.1f} s, {rate:{'.0f' if rate >= 1 else '.2g'}} {things}/s"
+    counted = number_of(encoded, things.removesuffix("s"))
+    return f"{how}: {counted} in {seconds:.1f} s, {rate:{'.0f' if rate >= 1 else '.2g'}} {things}/s"
 
 
 def show_predictions(result: Classified) -> None:

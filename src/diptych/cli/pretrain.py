@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from diptych.cli import finetune, options
+from diptych.cli.unread import Readers, needs, refuse_unread
 from diptych.core.card import Card
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import PRETRAINING
@@ -94,6 +95,14 @@ class PartOptions:
         return kit
 
 
+READERS: Readers = {
+    "rewrites": needs("Writer"),
+    "scorer": lambda system: "Backbone" in system.card.needs.optional_parts,
+    "teacher": lambda system: "Backbone" in system.card.needs.parts,
+    "language_model": needs("TokenStates"),
+    "proposer": needs("MaskProposer"),
+    "regions": lambda system: "boxes" in system.card.needs.columns,
+}
 _TORCH = options.RunOptions(engine="torch")
 
 
@@ -123,6 +132,7 @@ def pretrain(
 ) -> None:
     """Train on captioned photos and write a backbone that every verb takes as --backbone local:OUT/model."""
     system = finetune.find("pretrain", objective, variant)
+    refuse_unread(system, READERS, "--objective")
     if scratch and how.parts == "heads":
         raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
     kit = part_options.kit(system.card, shared.device)

@@ -9,9 +9,16 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import one_line, say, show, show_json
+from diptych.cli.unread import Readers, refuse_unread, uses
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import REWRITER, REWRITER_ROW
 
 _TINY = options.RunOptions(backbone="tiny", engine="torch", workers=1)
+
+READERS: Readers = {
+    "like": uses("train", "texts", "unlabelled"),
+    "denoiser": lambda system: getattr(system, "image", False),
+}
 
 
 @options.offers("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
@@ -52,6 +59,7 @@ def rewrite(
 
     said = read_prompts(prompts)
     system = catalog.row(catalog.find(method, Rewriter), variant)
+    refuse_unread(system, READERS)
     check_choices(system, choices)
     known = fitted is not None and fitted.exists()
     if not known:
@@ -76,4 +84,4 @@ def rewrite(
         show(one_line(row["prompt"]))
         for text in row["rewrites"]:
             show(f"  {one_line(text)}")
-    say(f"{len(said)} prompts; distinct-2 of all rewrites {data['distinct_2']:.2f}")
+    say(f"{number_of(len(said), 'prompt')}; distinct-2 of all rewrites {data['distinct_2']:.2f}")

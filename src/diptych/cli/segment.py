@@ -12,7 +12,9 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import captioned_photos, labelled_photos, open_photos, speed
+from diptych.cli.unread import Readers, needs, refuse_unread
 from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import SEGMENTER
 
 Teacher = Annotated[
@@ -96,6 +98,16 @@ class PartOptions:
     masks: Masks = None
 
 
+READERS: Readers = {
+    "unlabelled": needs("unlabelled"),
+    "captioned": needs("auxiliary"),
+    "train": needs("train"),
+    "teacher": needs("Space"),
+    "proposer": needs("MaskProposer"),
+    "masks": needs("PromptableMasks"),
+}
+
+
 @options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "cache", "verify")
 def segment(
     photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.")],
@@ -138,6 +150,7 @@ def segment(
     from diptych.tasks.segmented import COCO, Coco, endings, percent
 
     system = catalog.find(method, Segmenter)
+    refuse_unread(system, READERS)
     segmenter = system()
     segmenter.check_extras()
     if "train" in system.card.needs.evidence and part_options.train is None:
@@ -199,7 +212,7 @@ def segment(
                 areas = "  ".join(f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items())
                 more = [f"unknown {percent(item.unknown())}"] if item.unknown() else []
                 number = sum(s["thing"] for s in item.segments())
-                things_found = [f"{number} thing{'s' * (number != 1)}"] if counted else []
+                things_found = [number_of(number, "thing")] if counted else []
                 show("  ".join([shown[item.name], areas, *more, *things_found]))
         if counted:
             written.write(out, overwrite=shared.overwrite)
@@ -216,5 +229,5 @@ def segment(
         show_json({"photos": listed, "skipped": skipped, **facts, **told})
     if listed:
         say(speed(len(listed), seconds, opened.run, tower.spec.name))
-    say(f"{len(listed)} overlays, label maps and areas in {out}")
+    say(f"{number_of(len(listed), 'overlay')}, label maps and areas in {out}")
     finish(failed)

@@ -122,17 +122,22 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
     """Load everything that is answered with."""
     from diptych.serve.assembly import Content
     from diptych.serve.opening import (
+        check_folders,
         open_captions,
         open_classifier,
         open_detector,
         open_index,
         open_model,
+        open_normal,
     )
     from diptych.serve.project import Project, by_name
 
     project = Project() if offered.project is None else Project.of(offered.project)
     indexes = by_name([*(offered.index or ()), *project.indexes])
     classifiers = by_name([*(offered.classifier or ()), *project.classifiers])
+    check_folders(indexes.values(), classifiers.values())
+    sentences = () if offered.sentences is None else open_captions(offered.sentences)
+    normal = dict(open_normal(line) for line in offered.normal or ())
     names = list(dict.fromkeys([shared.backbone, *(offered.more or ())]))
     models: dict[str, ServedModel] = {}
     for name in names:
@@ -146,7 +151,7 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
         models=tuple(models.values()),
         indexes={name: open_index(folder, list(models.values())) for name, folder in indexes.items()},
         classifiers={name: open_classifier(folder, list(models.values())) for name, folder in classifiers.items()},
-        detectors=dict(open_detector(line, first) for line in offered.normal or ()),
-        sentences=() if offered.sentences is None else open_captions(offered.sentences),
+        detectors={name: open_detector(name, good, first) for name, good in normal.items()},
+        sentences=sentences,
         reports=project.reports,
     )

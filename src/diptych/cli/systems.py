@@ -28,6 +28,8 @@ def systems(
     from diptych import catalog
 
     if slug is not None:
+        if slug in {c["verb"] for c in catalog.cards()}:
+            raise UsageError(f"{slug} is a verb, not a system: run 'diptych systems --verb {slug}'.")
         card = catalog.card(slug)
         if json:
             show_json(card)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from diptych.core.data import ColumnKind
+
 Hook = Literal["image", "text", "tower:image", "tower:text", "dense", "rebuild"]
 EvidenceField = Literal["train", "val", "unlabelled", "texts", "other_classes", "auxiliary"]
 Verb = Literal[
@@ -59,6 +61,7 @@ class Needs:
         evidence: fields of Evidence that fit reads and must have.
         optional: fields of Evidence that fit reads where given.
         optional_parts: kit parts, by interface name, that it uses where given.
+        columns: kinds of columns that it reads in rows of images and captions, beside these.
     """
 
     hooks: tuple[Hook, ...] = ("image", "text")
@@ -67,6 +70,7 @@ class Needs:
     evidence: tuple[EvidenceField, ...] = ()
     optional: tuple[EvidenceField, ...] = ()
     optional_parts: tuple[str, ...] = ()
+    columns: tuple[ColumnKind, ...] = ()
 
 
 @dataclass(frozen=True)

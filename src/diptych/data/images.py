@@ -134,8 +134,11 @@ def open_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
 
 
 def image_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return (width, height) of a picture as ``open_image`` reads it, with the same errors."""
-    return _opened(path, max_pixels, upright_rgb).size
+    """Return (width, height) of a picture as ``open_image`` reads it, with the same errors.
+
+    Of a JPEG only the header is read, so damage behind it is not seen.
+    """
+    return _opened(path, max_pixels, lambda image: upright_rgb(image).size, _turned_size)
 
 
 def specks(paths: Iterable[str]) -> list[str]:
@@ -151,12 +154,23 @@ def specks(paths: Iterable[str]) -> list[str]:
     return small
 
 
-def _opened(path: str | os.PathLike[str], max_pixels: int, finish: Callable[[ImageFile.ImageFile], T]) -> T:
+def _turned_size(image: ImageFile.ImageFile) -> tuple[int, int]:
+    """Return the size of a JPEG after its orientation is applied, from its header."""
+    width, height = image.size
+    return (height, width) if exif_orientation(image.info.get("exif", b"")) >= 5 else (width, height)
+
+
+def _opened(
+    path: str | os.PathLike[str],
+    max_pixels: int,
+    finish: Callable[[ImageFile.ImageFile], T],
+    from_header: Callable[[ImageFile.ImageFile], T] | None = None,
+) -> T:
     name = os.fspath(path)
     try:
         size = _regular_size(name)
         with Path(path).open("rb") as file:
-            return _decode(file, name, size, max_pixels, finish)
+            return _decode(file, name, size, max_pixels, finish, from_header)
     except FileNotFoundError:
         raise UnreadableItem(name, "no such file") from None
     except PermissionError:
@@ -176,8 +190,18 @@ def _regular_size(name: str) -> int:
     return status.st_size
 
 
-def _decode(file: BinaryIO, name: str, size: int, max_pixels: int, finish: Callable[[ImageFile.ImageFile], T]) -> T:
-    """Decode an open file; every failure of a decoder becomes an UnreadableItem."""
+def _decode(
+    file: BinaryIO,
+    name: str,
+    size: int,
+    max_pixels: int,
+    finish: Callable[[ImageFile.ImageFile], T],
+    from_header: Callable[[ImageFile.ImageFile], T] | None = None,
+) -> T:
+    """Decode an open file; every failure of a decoder becomes an UnreadableItem.
+
+    Where ``from_header`` is given, it answers for a JPEG, which is then not decoded.
+    """
     head = file.read(32)
     file.seek(0)
     kind = next((k for at, mark, k in _SIGNATURES if head[at : at + len(mark)] == mark), None)
@@ -191,6 +215,8 @@ def _decode(file: BinaryIO, name: str, size: int, max_pixels: int, finish: Calla
             width, height = image.size
             if width * height > max_pixels:
                 raise UnreadableItem(name, f"{width:,} x {height:,} pixels, more than the limit of {max_pixels:,}")
+            if kind == "JPEG" and from_header is not None:
+                return from_header(image)
             if kind == "JPEG" and (side := _DRAFT.get()):
                 # Sides that do not divide would be rounded up, and the picture would shift by a part of a pixel.
                 scale = next(

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from diptych import __version__
 from diptych.core.errors import DiptychError
 from diptych.serve.guard import LOG, Guard
-from diptych.serve.refusals import Refusal, body, of_error
+from diptych.serve.refusals import UNKNOWN_FIELD, Refusal, body, of_error
 from diptych.serve.service import Service
 
 
@@ -60,8 +60,12 @@ async def _failed(request: Request, error: Any) -> JSONResponse:
 
 
 async def _invalid(request: Request, error: Any) -> JSONResponse:
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    unknown = next((e for e in error.errors() if e["type"] in UNKNOWN_FIELD), None)
+    first = unknown or error.errors()[0]
+    place = ".".join(str(p) for p in first["loc"] if p != "body" and (isinstance(p, int) or p.isidentifier()))
+    if unknown is not None:
+        message = f"There is no field {place!r} in this request: /openapi.json says what is taken."
+        return _answer(Refusal(422, message, "unknown_field"))
     return _answer(Refusal(400, f"{place or 'The body'}: {first['msg']}. /openapi.json says what is taken."))
 
 

@@ -105,10 +105,15 @@ class Guard:
         if scope["method"] not in SAFE and origin and origin.partition("://")[2] != host:
             raise Refusal(403, f"A page of {origin[:80]} may not change anything here: open the server's own page.")
         if settings.keys and scope["path"] not in OPEN and not settings.admits(_secret(headers)):
+            wanted = "send 'Authorization: Bearer KEY', or the key as the password of basic authorization."
+            said, code = "This key is none of the server's", "wrong_key"
+            if not headers.get("authorization"):
+                said, code = "A key is needed", "no_key"
+            elif not _secret(headers):
+                said = "The header Authorization holds no key"
             raise Refusal(
-                401, "A key is needed: send 'Authorization: Bearer KEY'.", "no_key",
-                {"WWW-Authenticate": 'Basic realm="diptych", charset="UTF-8"'},
-            )  # fmt: skip
+                401, f"{said}: {wanted}", code, {"WWW-Authenticate": 'Basic realm="diptych", charset="UTF-8"'}
+            )
         if self._active > settings.capacity or self._bytes > BODIES * settings.max_bytes:
             raise Refusal(429, "Too many requests at once: ask again in 1 s.", "busy", {"Retry-After": "1"})
         length = headers.get("content-length", "0")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diptych.api.model import Model
 from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table
+from diptych.core.data import Evidence, Samples, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -69,13 +70,25 @@ def open_classifier(folder: Path, models: Sequence[ServedModel]) -> Predictor:
     raise UsageError(f"{folder} was fitted on {name}, which is not served: add --backbone {name} or --also {name}.")
 
 
-def open_detector(line: str, model: ServedModel) -> tuple[str, ServedDetector]:
-    """Return the name and the detector of a line NAME=FOLDER of normal photos.
+def check_folders(indexes: Iterable[Path], classifiers: Iterable[Path]) -> None:
+    """Refuse folders that hold no index or no classifier, before models are loaded.
 
-    The detector learns from them, and flags at most a share ``RATE`` of normal photos where they are enough for it.
+    Raises:
+        UsageError, DataError: see ``open_index`` and ``open_classifier``.
+    """
+    for folder in indexes:
+        with Index(folder):
+            pass
+    for folder in classifiers:
+        read_about(folder)
+
+
+def open_normal(line: str) -> tuple[str, Samples[Any]]:
+    """Return the name and the photos of a line NAME=FOLDER of normal photos; loads no model.
 
     Raises:
         UsageError: another form, or no photos.
+        UnreadableItem: a photo cannot be read.
     """
     name, _, folder = line.partition("=")
     if not name or not folder:
@@ -83,16 +96,23 @@ def open_detector(line: str, model: ServedModel) -> tuple[str, ServedDetector]:
     good, failed = openable(open_data(folder, need="photos").whole().items)
     if failed:
         raise failed[0]
+    return name, good
+
+
+def open_detector(name: str, good: Samples[Any], model: ServedModel) -> ServedDetector:
+    """Return a detector that learns from normal photos, and flags at most a share ``RATE`` of such photos where they
+    are enough for it.
+    """
     method = detector(DETECTOR, "", name)
     with with_store(model.calls) as run:
         try:
             train, aside = kept_aside(good, RATE, run)
         except DataError:
             fitted = method.fit(Kit.of(model.model), Evidence(train=Table(good)), run)
-            return name, ServedDetector(fitted, None, None, model)
+            return ServedDetector(fitted, None, None, model)
         fitted = method.fit(Kit.of(model.model), Evidence(train=Table(train)), run)
         clean = np.array([a.score for a in fitted.detect(aside, run)])
-    return name, ServedDetector(fitted, false_alarm_threshold(clean, RATE), clean, model)
+    return ServedDetector(fitted, false_alarm_threshold(clean, RATE), clean, model)
 
 
 def open_captions(path: Path) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from diptych.core.errors import (
     DataError,
@@ -45,6 +47,19 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.code, self.headers = status, message, code, dict(headers or {})
+
+
+class Strict:
+    """Base of the bodies of our own routes, where an unknown field is refused: it may be a misspelt one.
+
+    Bodies in the forms of others take them, since their clients send fields that mean nothing here.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+UNKNOWN_FIELD = frozenset(("extra_forbidden", "unexpected_keyword_argument"))
+"""What pydantic calls an unknown field of a body, by the kind of the class."""
 
 
 class BusyError(Refusal):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -34,14 +35,17 @@ class Fit:
     Args:
         threshold: a cosine above it fits.
         rate: share of photos with no fitting sentence for which one is said to fit, at most.
-        items: photos that ship on which the rate is held, with the sentences of the pool that share no word with them.
-        things: how many of them are not of clothes.
+        items: photos on which the rate is held: those that ship, with the sentences of the pool that share no word with
+            them, or those of ``source``.
+        things: how many of the photos that ship are not of clothes; 0 with a ``source``.
+        source: of photos that the user gave; "": those that ship.
     """
 
     threshold: float
     rate: float
     items: int
     things: int
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ def caption(
     method: Captioner | None = None,
     n: int = 1,
     rate: float | None = None,
+    clean: Samples[Any] | None = None,
+    source: str = "",
     user: str | None = None,
 ) -> Captioned:
     """Write captions of photos.
@@ -111,6 +117,8 @@ def caption(
         n: captions a photo, at most.
         rate: in (0, 1): also say which nearest captions fit, wrongly for at most this share of photos that no sentence
             describes; see ``fit_of``. None: nothing is said. Other captioners take none.
+        clean: photos on which the rate is held, see ``fit_of``.
+        source: what the user calls them.
         user: whose way of writing the captions follow, by a captioner whose evidence held that user's history.
 
     Raises:
@@ -142,7 +150,7 @@ def caption(
         if result.positions:
             z = normalize(embed(backbone.image, Subset(photos, result.positions), stored), dim=-1)
             cosines = tuple((z @ fitted.vectors.T).amax(dim=1).tolist())
-        return replace(result, cut=cut, cosines=cosines, fit=fit_of(fitted, rate, stored))
+        return replace(result, cut=cut, cosines=cosines, fit=fit_of(fitted, rate, stored, clean, source))
 
 
 def check_personal(method: Captioner) -> None:
@@ -176,34 +184,51 @@ def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone,
     return Captioned(kept, tuple(photos.name(i) for i in kept), tuple(map(tuple, written)), embedded.failed)
 
 
-def fit_of(fitted: FittedNearestCaption, rate: float, run: Run) -> Fit | None:
-    """Return when a sentence fits, from photos that ship.
+def fit_of(
+    fitted: FittedNearestCaption, rate: float, run: Run, clean: Samples[Any] | None = None, source: str = ""
+) -> Fit | None:
+    """Return when a sentence fits, from photos that no sentence describes.
 
-        c_j = max over sentences t that share no word with the name of photo j of cos(text(t), image(j))
+        c_j = max over sentences t of cos(text(t), image(j))
 
-    The threshold is the one that c_j of new such photos exceeds with probability of at most ``rate``, or the largest
-    c_j of the photos of things where that is higher: most that ship are of clothes. A new photo of a thing exceeds it
-    with probability of at most 1 / (things + 1).
+    Of photos that ship, t are the sentences that share no word with the name of photo j, and the threshold is the one
+    that c_j of new such photos exceeds with probability of at most ``rate``, or the largest c_j of the photos of things
+    where that is higher: most that ship are of clothes. A new photo of a thing exceeds it with probability of at most
+    1 / (things + 1). Of the user's own photos all sentences count, and the rate alone.
 
     Args:
         fitted: the embedded pool.
         rate: in (0, 1).
         run: device and cache.
+        clean: photos of the kind to caption that no sentence describes; None: those that ship.
+        source: what the user calls ``clean``.
 
     Returns:
-        None where the photos with such sentences are too few for the rate.
+        None where the photos that ship with such sentences are too few for the rate.
+
+    Raises:
+        DataError: the user's photos are too few for the rate.
     """
+    if clean is not None:
+        z = normalize(embed_readable(fitted.backbone.image, clean, run).values, dim=-1)
+        own = (z @ fitted.vectors.T).amax(dim=1).double().numpy()
+        if len(own) < (need := math.ceil(round(1 / rate - 1, 9))):
+            raise DataError(
+                f"{len(own)} photos that no sentence describes cannot hold a rate of {rate:g}: give {need} or more, or "
+                f"a rate from {1 / (len(own) + 1):.2g} on."
+            )
+        return Fit(false_alarm_threshold(own, rate), rate, len(own), 0, source)
     table = shipped()
     topics, kinds = ([str(v) for v in table.columns[name].values] for name in ("topics", "kinds"))
     other = torch.tensor([[not shares_a_word(topic, text) for text in fitted.texts] for topic in topics])
     z = normalize(embed(fitted.backbone.image, table.items, run), dim=-1)
     cosines = (z @ fitted.vectors.T).masked_fill(~other, -2).amax(dim=1)
     used = other.any(dim=1)
-    clean = cosines[used].double().numpy()
+    own = cosines[used].double().numpy()
     things = cosines[used & torch.tensor([kind == "thing" for kind in kinds])].double().numpy()
-    if len(clean) < 1 / rate - 1 or not len(things):
+    if len(own) < 1 / rate - 1 or not len(things):
         return None
-    return Fit(max(false_alarm_threshold(clean, rate), float(things.max())), rate, len(clean), len(things))
+    return Fit(max(false_alarm_threshold(own, rate), float(things.max())), rate, len(own), len(things))
 
 
 def measure(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

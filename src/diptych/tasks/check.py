@@ -13,6 +13,7 @@ import numpy as np
 
 from diptych.core.errors import DataError, DiptychError, UnreadableItem
 from diptych.core.run import Run
+from diptych.core.wording import number_of
 from diptych.data.formats.anomaly import CLASSES as ANOMALIES
 from diptych.data.images import SMALL
 from diptych.data.keys import FileKeys
@@ -156,7 +157,7 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
             )
         tiny = tuple(data.classes[k] for k in np.flatnonzero((count > 0) & (count < TINY)))
         if tiny:
-            message = f"{len(tiny)} classes have fewer than {TINY} pictures in {split}."
+            message = f"{number_of(len(tiny), 'class has', 'classes have')} fewer than {TINY} pictures in {split}."
             yield Finding(
                 "tiny-class",
                 "warning",
@@ -200,11 +201,13 @@ def _pictures(items: list[_Item]) -> Iterator[Finding]:
         )
         yield Finding("unreadable", "error", many, "Repair or remove them; runs skip and count them.", tuple(paths))
     if small := tuple(i.name for i in items if i.error is None and i.pixels < SMALL):
-        message = f"{len(small)} pictures have fewer than {SMALL} pixels, such as {small[0]}."
+        message = (
+            f"{number_of(len(small), 'picture has', 'pictures have')} fewer than {SMALL} pixels, such as {small[0]}."
+        )
         yield Finding("small", "warning", message, "Remove them: nothing can be seen on them.", small)
     large = tuple(i.name for i in items if i.pixels > LARGE)
     if large:
-        message = f"{len(large)} pictures have more than {LARGE // 10**6} megapixels."
+        message = f"{number_of(len(large), 'picture has', 'pictures have')} more than {LARGE // 10**6} megapixels."
         yield Finding("large", "note", message, "Make them smaller: towers look at a few hundred pixels a side.", large)
 
 
@@ -223,7 +226,7 @@ def _duplicates(items: list[_Item]) -> Iterator[Finding]:
         elif len({i.split for i in group}) < len(group):
             inside.append(group)
     if across:
-        message = f"{len(across)} pictures lie in more than one split."
+        message = f"{number_of(len(across), 'picture lies', 'pictures lie')} in more than one split."
         yield Finding(
             "duplicate-across-splits",
             "error",
@@ -235,12 +238,12 @@ def _duplicates(items: list[_Item]) -> Iterator[Finding]:
         yield Finding(
             "two-labels",
             "error",
-            f"{len(labels)} pictures have two labels.",
+            f"{number_of(len(labels), 'picture has', 'pictures have')} two labels.",
             "Decide on one and remove the other.",
             _paths(labels),
         )
     if inside:
-        message = f"{len(inside)} pictures occur more than once in a class."
+        message = f"{number_of(len(inside), 'picture occurs', 'pictures occur')} more than once in a class."
         yield Finding("duplicate", "warning", message, "Keep one of each: doubles count twice.", _paths(inside))
 
 

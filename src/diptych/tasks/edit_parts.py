@@ -60,16 +60,11 @@ def kit_for(
         photos: whether photos are edited.
 
     Raises:
-        UsageError: a name is none, or a part is named that the editor does not use.
+        UsageError: a name is none.
         NotAvailable, DataError: a part is not on this machine, or damaged.
         MissingPart: the generator has no encoder of the kind that the editor uses.
     """
     parts: dict[str, Any] = {"main": backbone}
-    wanted = set(card.needs.parts)
-    named = {"StyleGenerator": generator, "TextDiffusion": denoiser, "Segmenter": segmenter}
-    for kind, given in named.items():
-        if given is not None and kind not in wanted:
-            raise UsageError(f"{card.name} uses no {kind}, and {given!r} names one: leave it out.")
     draws = generator or (PHOTO_GENERATOR if photos else GENERATOR)
     openers: dict[str, Callable[[], dict[str, Any]]] = {
         "StyleGenerator": lambda: _generator(draws),

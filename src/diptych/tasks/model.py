@@ -237,8 +237,10 @@ def read_about(folder: Path) -> dict[str, Any]:
 
     Raises:
         DataError: the folder holds no exported model.
-        UsageError: it has another schema.
+        UsageError: there is no such folder, or the model has another schema.
     """
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}: name one that 'diptych board classify --export' wrote.")
     if not (folder / ABOUT).is_file():
         raise DataError(
             f"{folder} holds no exported model: give a folder that 'diptych board classify --export' wrote."

@@ -75,9 +75,19 @@ def test_rows_go_to_their_pictures(tmp_path: Path) -> None:
         ("image,x,y,w,h,category\na.png,1,2,3,wide,owl", "not four numbers"),
         ("image,x,y,w,h,category\na.png,1,2,0,4,owl", "Row 1 of .* has a box of 0 x 4 pixels"),
         ("image,x0,y0,x1,y1,category\na.png,5,2,3,4,owl", "Row 1 of .* has a box of -2 x 2 pixels"),
+        ("image,x,y,w,h,category\na.png,20,2,3,4,owl", "Row 1 of .* outside .*a.png of 10 x 10 pixels"),
+        ("image,x,y,w,h,category\na.png,-4,2,6,4,owl", "Row 1 of .* outside"),
         ("image,x,y,w,h,category\nc.png,1,2,3,4,owl", "No row of .* is of a picture of photos"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         with_regions(data(tmp_path), write(tmp_path, text))
+
+
+def test_boxes_that_stick_out_are_cut_and_those_of_unreadable_pictures_are_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,x0,y0,x1,y1,phrase\na.png,-1,2,12,9,all\nb.png,-1,2,12,9,all")
+    opened = data(tmp_path)
+    (tmp_path / "b.png").write_bytes(b"x")
+    a, b = with_regions(opened, path).split("test").columns["boxes"].values
+    assert (a.corners.tolist(), b.corners.tolist()) == ([[0, 2, 10, 9]], [[-1, 2, 12, 9]])

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from diptych import load
 from diptych.serve.assembly import Content, server
 from diptych.serve.model import ServedModel
-from diptych.serve.opening import open_detector
+from diptych.serve.opening import open_detector, open_normal
 from diptych.serve.settings import Settings
 from tests.support.serving import colour_uri
 
@@ -23,7 +23,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     model, folder = ServedModel("tiny", load("tiny", engine="torch", cache=False)), tmp_path_factory.mktemp("normal")
     for i in range(24):
         Image.new("RGB", (64, 64), (200 + i, 50, 60 - i)).save(folder / f"{i}.png")
-    content = Content((model,), detectors=dict([open_detector(f"plain={folder}", model)]))
+    content = Content((model,), detectors={"plain": open_detector(*open_normal(f"plain={folder}"), model)})
     with TestClient(server(Settings(), content), base_url="http://127.0.0.1") as client:
         yield client
 

@@ -47,6 +47,17 @@ def test_five_classes_are_too_few_queries(folder: Path) -> None:
         mark(folder, "kind", ColourBackbone(), Run())
 
 
+def test_a_column_of_one_value_says_why_it_marks_nothing(folder: Path, tmp_path: Path) -> None:
+    for name in ("red", "blue"):
+        (tmp_path / "flat").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), name).save(tmp_path / "flat" / f"{name}.png")
+    index(open_records(str(tmp_path / "flat")), ColourBackbone(), Run(), tmp_path / "index")
+    with pytest.raises(UsageError, match="lie in one folder, so that no answer to it would be wrong: index a folder"):
+        mark(tmp_path / "index", "folder", ColourBackbone(), Run())
+    with pytest.raises(UsageError, match=r"No entry of .* has 'breed': there is"):
+        mark(folder, "breed", ColourBackbone(), Run())
+
+
 def test_marks_of_people_in_a_table_allow_a_cut(folder: Path, tmp_path: Path) -> None:
     rows = ["query,path,right"]
     for i in range(12):

@@ -8,14 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diptych.core.data import Column, Table
-from diptych.core.errors import DataError
+from diptych.core.errors import DataError, UnreadableItem
 from diptych.data.formats.regions import Boxes, BoxForm, boxes
+from diptych.data.images import image_size
 from diptych.data.labelled import LabelledData
 from diptych.data.rows import in_order, read_columns, text_of
 
 PHRASE_COLUMNS = ("phrase", "caption", "text", "description")
 CLASS_COLUMNS = ("category", "label", "class")
+VISIBLE = 0.5
+"""Least share of a box that must lie in its picture."""
 FORMS: Mapping[BoxForm, tuple[str, ...]] = {"xywh": ("x", "y", "w", "h"), "xyxy": ("x0", "y0", "x1", "y1")}
 
 
@@ -24,7 +30,8 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
 
     Its columns are image or path; x, y, w, h or x0, y0, x1, y1, in pixels; phrase, caption, text or description, or
     else category, label or class, before whose name an article is put; and optionally iscrowd. Paths start at the
-    table's folder. A picture without rows has no regions, and rows of other pictures are left out.
+    table's folder. A picture without rows has no regions, and rows of other pictures are left out. Boxes that stick out
+    of their picture are cut to it.
 
     Args:
         data: pictures in files.
@@ -32,7 +39,8 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
 
     Raises:
         UsageError: no such file, or not a table.
-        DataError: a column is missing, a box is not valid, a phrase is empty, or no row is of these pictures.
+        DataError: a column is missing, a box is not valid or lies for the greater part outside its picture, a phrase is
+            empty, or no row is of these pictures.
     """
     cells = read_columns(path)
     at = next((c for c in ("image", "path") if c in cells), None)
@@ -50,7 +58,7 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
         rows.setdefault(_place(Path(path).parent, text_of(name)), []).append(i)
     classes = () if said in PHRASE_COLUMNS else in_order({text_of(v) for v in cells[said]})
 
-    def of(numbers: list[int]) -> tuple[Boxes, tuple[str, ...]]:
+    def of(picture: str, numbers: list[int]) -> tuple[Boxes, tuple[str, ...]]:
         try:
             values = [[float(cells[n][i]) for n in FORMS[form]] for i in numbers]
         except (TypeError, ValueError) as error:
@@ -60,9 +68,13 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
             if not (wide > 0 and high > 0):
                 raise DataError(f"Row {i + 1} of {path} has a box of {wide:g} x {high:g} pixels: correct or remove it.")
         names = [text_of(cells[said][i]).strip() for i in numbers]
-        labels = [classes.index(n) if classes else -1 for n in names]
-        crowd = [text_of(cells["iscrowd"][i]) in ("1", "True", "true") for i in numbers] if "iscrowd" in cells else []
-        return boxes(values, form, labels, crowd), tuple(_with_article(n) for n in names) if classes else tuple(names)
+        own = boxes(values, form, [classes.index(n) if classes else -1 for n in names], crowd_of(numbers))
+        own = own._replace(corners=_cut(own.corners, picture, [f"Row {i + 1} of {path}" for i in numbers]))
+        return own, tuple(_with_article(n) for n in names) if classes else tuple(names)
+
+    def crowd_of(numbers: list[int]) -> list[bool]:
+        marks = cells.get("iscrowd")
+        return [] if marks is None else [text_of(marks[i]) in ("1", "True", "true") for i in numbers]
 
     splits = {name: _told(table, rows, of) for name, table in data.splits.items()}
     if not any(len(v.corners) for table in splits.values() for v in table.columns["boxes"].values):
@@ -71,12 +83,39 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
 
 
 def _told(table: Table[Any], rows: Mapping[str, list[int]], of: Any) -> Table[Any]:
-    found = [of(rows.get(_place(Path(), table.items.name(i)), [])) for i in range(len(table))]
+    pictures = [_place(Path(), table.items.name(i)) for i in range(len(table))]
+    found = [of(picture, rows.get(picture, [])) for picture in pictures]
     columns = {
         "boxes": Column("boxes", tuple(own for own, _ in found)),
         "phrases": Column("captions", tuple(said for _, said in found)),
     }
     return Table(table.items, {**table.columns, **columns})
+
+
+def _cut(corners: NDArray[np.float32], picture: str, rows: list[str]) -> NDArray[np.float32]:
+    """Return (n, 4) boxes cut to their picture; as they are where it cannot be read, which its reader says.
+
+    Raises:
+        DataError: less than half of a box lies in the picture, so that it belongs to another one, or to another size.
+    """
+    if not rows:
+        return corners
+    try:
+        width, height = image_size(picture)
+    except UnreadableItem:
+        return corners
+    inside = corners.clip(0, [width, height, width, height]).astype(np.float32)
+    for row, box, kept in zip(rows, corners, inside, strict=True):
+        if _area(kept) < VISIBLE * _area(box):
+            raise DataError(
+                f"{row} has the box {', '.join(f'{v:g}' for v in box)} (x0, y0, x1, y1), most of which lies outside "
+                f"{picture} of {width} x {height} pixels: correct or remove it."
+            )
+    return inside
+
+
+def _area(box: NDArray[np.float32]) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def _with_article(name: str) -> str:

@@ -171,6 +171,7 @@ class CLOC(Recipe):
             evidence=("train",),
             optional=("val",),
             optional_parts=("MaskProposer", "Writer"),
+            columns=("boxes",),
         ),
         trains="both towers, the scale, and the prompter with its head for boxes, which are written beside the model",
         differs=(

@@ -168,7 +168,11 @@ class GRAIN(Recipe):
         claim="A dual encoder that also localises described parts recognises images better without examples than one "
         "trained on the same images and captions.",
         needs=Needs(
-            hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)
+            hooks=("image", "text", "tower:image", "rebuild"),
+            extras=("train",),
+            evidence=("train",),
+            optional=("val",),
+            columns=("boxes",),
         ),
         trains="both towers, the scale, and the decoder of slots, which is a part of the model",
         reference=Reference("https://github.com/shaunak27/grain-clip", "", "MIT"),

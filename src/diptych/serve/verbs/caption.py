@@ -15,7 +15,7 @@ from diptych.core.kit import Kit
 from diptych.data.memory import InMemory
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Recent
-from diptych.serve.refusals import Refusal
+from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Service
 from diptych.serve.verbs.classify import images_of
 from diptych.tasks.caption import captioned
@@ -27,7 +27,7 @@ MOST = 10_000
 
 
 @dataclass(frozen=True)
-class CaptionRequest:
+class CaptionRequest(Strict):
     """The body of a request for captions.
 
     Args:

@@ -16,7 +16,7 @@ from diptych.data.memory import InMemory
 from diptych.features.heads import logits
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Heads, class_names
-from diptych.serve.refusals import Refusal
+from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Input, Service
 from diptych.serve.uploads import picture_bytes
 from diptych.tasks.classified import Classified, Prediction
@@ -27,7 +27,7 @@ from diptych.tasks.model import Predictor
 
 
 @dataclass(frozen=True)
-class ClassifyRequest:
+class ClassifyRequest(Strict):
     """The body of a request for labels.
 
     Args:

@@ -18,7 +18,7 @@ from diptych.core.method import Detector, FittedDetector, FittedSegmenter, Segme
 from diptych.data.memory import InMemory
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Recent, class_names
-from diptych.serve.refusals import Refusal
+from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Service
 from diptych.serve.verbs.classify import images_of
 from diptych.tasks.classify import with_store
@@ -34,7 +34,7 @@ KEPT = 8
 
 
 @dataclass(frozen=True)
-class SegmentRequest:
+class SegmentRequest(Strict):
     """The body of a request for regions.
 
     Args:
@@ -63,7 +63,7 @@ class SegmentRequest:
 
 
 @dataclass(frozen=True)
-class DetectRequest:
+class DetectRequest(Strict):
     """The body of a request for anomalies.
 
     Args:

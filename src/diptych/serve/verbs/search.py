@@ -15,7 +15,7 @@ from diptych.core.errors import UsageError
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import Modality
 from diptych.serve.model import ServedModel
-from diptych.serve.refusals import Refusal
+from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Input, Service
 from diptych.serve.uploads import picture_bytes
 from diptych.tasks.search.ask import Answer, Term, ask, combined
@@ -26,7 +26,7 @@ MOST = 1000
 
 
 @dataclass(frozen=True)
-class QueryTerm:
+class QueryTerm(Strict):
     """One part of a query.
 
     Args:
@@ -41,7 +41,7 @@ class QueryTerm:
 
 
 @dataclass(frozen=True)
-class SearchRequest:
+class SearchRequest(Strict):
     """The body of a search.
 
     Args:

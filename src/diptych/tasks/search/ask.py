@@ -29,7 +29,7 @@ from diptych.search_index.where import Condition
 from diptych.tasks.search.index import fingerprint
 from diptych.tasks.search.marks import CutAnswers, Kind, calibrated, read_marks, standard
 
-_WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.+)", re.DOTALL)
+_WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,14 @@ def _of_column(index: Index, column: str, backbone: Backbone, run: Run) -> list[
         return Path(said).name if column == "folder" else said  # "train/cat" and "test/cat" are one class
 
     values = sorted({v for e in _entries(index) if (v := value(e))})
-    if not values:
+    if not values and column not in index.columns():
         raise UsageError(f"No entry of {index.folder} has {column!r}: there is {', '.join(index.columns())}.")
+    if len(values) < 2:
+        where = "lie in one folder" if column == "folder" else f"have one {column}" if values else f"have no {column}"
+        raise UsageError(
+            f"All entries of {index.folder} {where}, so that no answer to it would be wrong: index a folder for each "
+            f"kind of photo, name a column with several values, or give a .csv file with query, path and right."
+        )
     chosen = _drawn(values, run)
     return _answers(index, chosen, [{v} for v in chosen], value, column, backbone, run)
 
