@@ -71,7 +71,7 @@ def _show(proof: Proof) -> None:
     for d in proof.datasets:
         for kind, items in (("claim", d["claims"]), ("control", d["controls"])):
             for item in items:
-                value = item["method" if kind == "claim" else "control"][metric]
+                value = item["method" if kind == "claim" else "control"][item.get("what", metric)]
                 verdict = (
                     ("shown" if item["shown"] else "NOT shown")
                     if kind == "claim"
@@ -87,7 +87,7 @@ def _show(proof: Proof) -> None:
                     d["dataset"],
                     "beside",
                     str(item["shots"] or "-"),
-                    f"{100 * item['twin'][metric]:.1f}",
+                    f"{100 * item['twin'][item.get('what', metric)]:.1f}",
                     item["name"],
                     gain,
                     "",

@@ -64,7 +64,7 @@ SHORT: Mapping[str, Any] = {
     "probe_epochs": 6, "probe_rate": 3e-3, "epochs": 6, "rate": 3e-3,
 }  # fmt: skip
 """Settings of SAM-CLIP on small scenes, chosen on another stream of scenes than the one that is measured."""
-PROMPTED = "kept"
+PROMPTED = "prompted_iou"
 """Part: correlation of the mask logits that the head of SAM draws in objects' boxes with SAM's own, (R, N) of N scenes.
 """
 
