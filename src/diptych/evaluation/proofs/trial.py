@@ -199,6 +199,7 @@ class Tabled:
         facts: of the data.
         table: name -> (seeds, N) values; empty where items are too few for shares, and were only counted.
         others: name -> further numbers.
+        parts: name -> part -> (seeds, N) values of another metric, see ``Measured.parts``.
         statistic: how values become the metric.
     """
 
@@ -209,13 +210,15 @@ class Tabled:
     facts: Mapping[str, Any]
     table: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     statistic: Statistic = MEANS
     failed: tuple[UnreadableItem, ...] = ()
     always: tuple[Arm, ...] = ()
 
     def measure(self, arm: Arm) -> Measured:
         """Look up what was measured."""
-        return Measured(self.table[arm.system], self.others.get(arm.system, {}), self.seeds)
+        parts = {part: Measured(v, {}, self.seeds) for part, v in self.parts.get(arm.system, {}).items()}
+        return Measured(self.table[arm.system], self.others.get(arm.system, {}), self.seeds, parts)
 
 
 def hash_of(*samples: Samples[Any]) -> str:
