@@ -135,6 +135,7 @@ class FCCLIP(Segmenter):
             control="With other classes marked as trained the mixture does not beat the one weight.",
             datasets=("msrc_small",),
             minutes=8.0,
+            not_shown="protocol: 150 steps, 140 photos",
         ),
         variants={"": {}, "trained head alone": {"alpha": 0.0, "beta": 0.0}, "two stages": {"classify": "crops"}},
     )

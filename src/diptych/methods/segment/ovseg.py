@@ -228,6 +228,7 @@ class OVSeg(Segmenter):
             control="With each noun replaced by another, always the same, it does not beat nouns that are dealt anew.",
             datasets=("msrc_small", "scenes"),
             minutes=10.0,
+            not_shown="backbone: lite has no ViT",
         ),
         variants={
             "": {},
