@@ -149,8 +149,8 @@ class CutAndPaste(Editor):
             "for change. The rate of the subject's tokens, the pictures a step and the weights of the fusion are ours.",
             "The settings of the row small were chosen on six clips of another seed, on which fused maps already found "
             "the object no better than those of single frames.",
-            "The proof is not shown: fused maps find the object no better, so that their control says nothing, and of"
-            " the subject the colour is taken and not the shape. The subject of another clip gains half as much, too.",
+            "The proof is not shown: fused maps find the object no better, so that their control says nothing, and of "
+            "the subject the colour is taken and not the shape. The subject of another clip gains half as much, too.",
             "Frames are the middle squares of the clip's, at the size of the denoiser.",
         ),
         proof=ProofPlan(

@@ -235,6 +235,8 @@ class SAMCLIP(Segmenter):
             "first, went against the replay on development scenes.",
             "The proof has no weights of SAM: a small one is trained on scenes first, and draws badly: both heads "
             "together are not proved; detection by boxes, retrieval and linear probes are left out.",
+            "The proof is not shown: after training with replay the masks of the head of SAM correlate with SAM's own "
+            "less than without (0.92 and 0.98). Pixels are named as claimed.",
         ),
         proof=ProofPlan(
             claim="The student names the pixels of things on unseen scenes far above chance, and better than with "
