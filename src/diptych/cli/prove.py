@@ -78,7 +78,7 @@ def _show(proof: Proof) -> None:
                     else ("fails" if item["failed"] else "does NOT fail")
                 )
                 gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
-                over = ", ".join(filter(None, (item["over"], item["variant"])))
+                over = ", ".join(filter(None, (item["over"], item["variant"], item.get("what"))))
                 rows.append((d["dataset"], kind, str(item["shots"] or "-"), f"{100 * value:.1f}", over, gain, verdict))
         for item in d["beside"]:
             gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
@@ -88,7 +88,7 @@ def _show(proof: Proof) -> None:
                     "beside",
                     str(item["shots"] or "-"),
                     f"{100 * item['twin'][item.get('what', metric)]:.1f}",
-                    item["name"],
+                    ", ".join(filter(None, (item["name"], item.get("what")))),
                     gain,
                     "",
                 )
