@@ -217,6 +217,10 @@ def test_written_verdicts_follow_from_their_own_intervals(path: Path) -> None:
     if found["shown"]:
         assert all(c["shown"] for c in claims)
         assert all(c["failed"] for c in controls)
+    plan = catalog.find(found["slug"]).card.proof
+    assert plan is not None
+    kinds = ("backbone: ", "protocol: ", "paper: ")
+    assert plan.not_shown.startswith(kinds) is not found["shown"], "a card says why its proof is not shown"
 
 
 def test_a_set_on_which_zero_shot_knows_nothing_proves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import UnreadableItem
 from diptych.core.run import Run
 from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap
+from diptych.metrics.ratio import ratio, ratio_gain, ratio_lower
 
 Floats = NDArray[np.float64]
 CHANCE = "chance"
@@ -116,6 +117,8 @@ class Statistic:
 
 MEANS = Statistic()
 """The metric is the mean over items."""
+RATIOS = Statistic(ratio, ratio_gain, ratio_lower)
+"""The metric is a share of cases that are counted by item, such as the regions of a picture: (R, N, 2) values."""
 
 
 class Bench(Protocol):

@@ -19,11 +19,10 @@ from diptych.core.errors import DataError, MissingPart, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.words.metaclip_entries import WORDNET, entries
-from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import CHANCE, RATIOS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Captions, Numbers, Pairs, PhotoPair
 from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.methods.curate.metaclip import MetaCLIP, entry_probabilities, keep_probabilities
-from diptych.metrics.interval import Interval, resample, two_sided
 from diptych.nn.text.substrings import Matcher
 
 RANDOM = "random"
@@ -31,29 +30,6 @@ Score: TypeAlias = Callable[["CurateBench", Pairs, Any, Run], tuple[Floats, Mapp
 """(bench, P pairs, (P,) whether each is kept, run) -> (N, ...) values and further numbers."""
 SpoilKept: TypeAlias = Callable[["CurateBench", Curator, Pairs, Run], Bools]
 """(bench, curator, pairs, run) -> (P,) whether each pair is kept, in place of the curator's own answer."""
-
-
-def precision(values: Floats, seed: int) -> Interval:
-    """Return the share of kept pairs that are right, over all seeds, with its two-sided 95 % interval.
-
-    It holds the truth in 94 to 95 % of runs of one seed from 20 photos on; in 97 to 99 % of runs of several.
-
-    Args:
-        values: (R, N, 2) pairs that are kept, and those of them that are right, of R seeds and N photos.
-        seed: of the resampling.
-    """
-    return two_sided(_ratio(values), resample(values, _precision, seed))
-
-
-def precision_gain(first: Floats, second: Floats, seed: int) -> Interval:
-    """Return the gain in precision of ``first`` over ``second``, paired by seed and photo, as ``precision`` does."""
-    return two_sided(_ratio(first) - _ratio(second), resample(first, _precision, seed, over=second))
-
-
-PRECISION = Statistic(precision, precision_gain, None)
-"""Kept and right pairs are added up over photos and seeds, and divided once; all pairs of a photo are resampled
-together.
-"""
 
 
 def by_photo(bench: CurateBench, pairs: Pairs, keep: Bools, run: Run) -> tuple[Floats, Mapping[str, float]]:
@@ -94,7 +70,7 @@ class CurateBench:
     metadata: str | None = WORDNET
     score: Score = by_photo
     metric: str = "precision"
-    statistic: Statistic = PRECISION
+    statistic: Statistic = RATIOS
     report: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     always: tuple[Arm, ...] = (Arm(RANDOM),)
@@ -239,15 +215,3 @@ def threshold(rows: Numbers, matches: Numbers, texts: int, share: float) -> floa
         kept = keep_probabilities(rows, matches, entry_probabilities(counts, math.exp(middle)), texts).mean()
         low, high = (middle, high) if kept < share else (low, middle)
     return math.exp(low)
-
-
-def _ratio(values: Floats) -> float:
-    kept, right = values.sum((0, 1))
-    return float(right / kept)
-
-
-def _precision(values: Floats, seeds: Floats, photos: Floats) -> Floats:
-    """Return the precision of each resample; NaN where it holds no kept pair."""
-    kept, right = (np.einsum("br,br->b", photos @ values[:, :, k].T, seeds) for k in range(2))
-    shares: Floats = np.divide(right, kept, out=np.full(len(kept), np.nan), where=kept > 0)
-    return shares

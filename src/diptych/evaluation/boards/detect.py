@@ -26,7 +26,7 @@ from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain, 
 from diptych.metrics.interval import Interval
 from diptych.tasks.detect import detector, kept_aside, openable
 
-HALVES = "halves of normal photos"
+HALVES = "auroc_of_halves"
 """The part of a measuring in which a random half of the normal photos is called anomalous."""
 
 

@@ -122,6 +122,7 @@ class HolisticRobustness(Auditor):
             "of other pictures are not answered.",
             datasets=("cifar10_small", "caltech40", "cue_conflict16"),
             minutes=12.0,
+            not_shown="protocol: too few photos of caltech40",
         ),
     )
 

@@ -217,6 +217,7 @@ class ShortcutLearning(Auditor):
             "say nothing are not followed.",
             datasets=("latents", "cifar10_small"),
             minutes=4.0,
+            not_shown="protocol: too few draws",
         ),
     )
 

@@ -208,6 +208,7 @@ class FuDD(Classifier):
             control="With the two sides of every pair swapped it does not; texts meant for other rivals are measured "
             "beside it.",
             datasets=("demo:clothes", "cifar10_small"),
+            not_shown="protocol: texts of another writer",
         ),
         variants={"": {}, "top 3": {"candidates": 3}},
     )

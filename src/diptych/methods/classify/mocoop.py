@@ -155,6 +155,7 @@ class MoCoOp(Classifier):
             claim="Routed soft prompts, with a frozen image encoder, beat zero-shot at 16 shots.",
             control="With shuffled train labels they are no better than zero-shot.",
             datasets=("demo:clothes", "cifar10_small"),
+            not_shown="protocol: control learns even prior",
         ),
         variants={"": {}, "frozen image": {"norms": False, "epochs": 25}},
     )

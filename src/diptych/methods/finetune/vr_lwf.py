@@ -191,6 +191,7 @@ class VRLwF(Recipe):
             "does not help either.",
             datasets=("clothing_small",),
             minutes=5,
+            not_shown="protocol: heads hardly forget",
         ),
         variants={"": {}, "lwf": {"vocabulary": "classes"}},
     )

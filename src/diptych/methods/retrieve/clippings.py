@@ -289,6 +289,7 @@ class CLIPPINGS(Retriever):
             control="Trained on shuffled matches, they find it no more often than the untrained mean.",
             datasets=("grocery_packages", "archiscribe_lines"),
             minutes=10.0,
+            not_shown="protocol: too few lines",
         ),
         variants={
             "": {},
