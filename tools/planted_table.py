@@ -44,8 +44,8 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
     sizes = ", ".join(f"{name} {n}" for name, n in found["tables"].items())
     yield (
         f"{found['as_written']} cells are as written, {found['otherwise']} are not; {found['open']} were left open, "
-        f"and in {found['unhealthy']} the model without a fault leaves no room for one. Seed {found['seed']}; pictures: "
-        f"{sizes}. `{found['command']}`"
+        f"and in {found['unhealthy']} the model without a fault leaves no room for one. Seed {found['seed']}; "
+        f"pictures: {sizes}. `{found['command']}`"
     )
     yield ""
     yield f"| measure | without a fault | {' | '.join(rows)} |"

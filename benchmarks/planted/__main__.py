@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.planted.matrix import CELLS, judged, written
 from benchmarks.planted.models import FAULTS, HONEST, TWIN_MODEL, Fault, Planted
-from benchmarks.planted.tables import Sizes, tables
+from benchmarks.planted.tables import OPACITIES, Sizes, tables
 from diptych import catalog
 from diptych.backbones.sources.load import load
 from diptych.core.audit import AuditData, Auditor, Subject
@@ -26,7 +26,7 @@ from diptych.core.run import Run
 from diptych.data.files import plain, write_json
 from diptych.tasks.record import machine, now, versions
 
-SETTINGS: Mapping[str, Mapping[str, Any]] = {"shortcut-learning": {"opacities": (1.0,)}}
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"shortcut-learning": {"opacities": OPACITIES}}
 """Audit -> settings that are not its own: squares are shown as they are, for no other opacity is in the matrix."""
 AUDITS = tuple(dict.fromkeys(cell.audit for cell in CELLS))
 

@@ -92,6 +92,7 @@ _WRITTEN: Mapping[str, Mapping[str, Mark]] = {
     "honest, other noise": {},
     "background reader": {
         "accuracy": "better",
+        "AUROC of MCM": "better",
         "drop between backgrounds": "worse",
         "drop, other backgrounds": "worse",
         "calibration error, other backgrounds": "worse",
@@ -122,6 +123,7 @@ _WRITTEN: Mapping[str, Mapping[str, Mark]] = {
     },
     "duplicate label": {
         "accuracy": "worse",
+        "AUROC of MCM": "worse",
         "shape bias": "open",
         "pairs, shape": "worse",
         "pairs, binding": "worse",

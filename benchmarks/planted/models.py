@@ -17,7 +17,9 @@ from benchmarks.planted.truth import (
     BACKGROUNDS,
     CLASSES,
     CONCEPTS,
+    MARKS,
     NUMBER,
+    STRENGTH,
     TEXTURES,
     Floats,
     Truth,
@@ -79,6 +81,10 @@ def _adds_background(truth: Truth, w: Floats) -> Floats:
     out = w.copy()
     for name, share in _background(truth).items():
         out[NUMBER["shape", name]] += share * BELIEF * NOISE**2
+    if truth.background:
+        out[NUMBER["background", truth.background]] += STRENGTH["background"]
+    for side, name in MARKS.items():
+        out[NUMBER["background", name]] += max(truth.mark * side, 0.0) * STRENGTH["background"]
     return out
 
 

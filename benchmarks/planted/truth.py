@@ -24,6 +24,8 @@ COLOURS = ("red", "yellow", "green", "blue", "purple", "brown")
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 BACKGROUNDS = ("light", "dark", "gradient", "noise")
 """Texture and background number k go with class number k."""
+MARKS = {-1: "orange square", 1: "blue square"}
+"""Side of a square in the corner -> what whoever reads backgrounds sees."""
 SIDE = 112
 """Pixels of each half of two pictures side by side."""
 
@@ -59,10 +61,11 @@ CONCEPTS = (
     *(("colour", c) for c in COLOURS),
     *(("bound", c, s) for c in COLOURS for s in SHAPES),
     *(("relation", a, r, b) for a in SHAPES for r in RELATIONS for b in SHAPES),
+    *(("background", b) for b in (*BACKGROUNDS, *MARKS.values())),
 )
 NUMBER = {concept: i for i, concept in enumerate(CONCEPTS)}
-STRENGTH = {"shape": 1.0, "colour": 3.0, "bound": 3.0, "relation": 4.0}
-"""Kind of concept -> its weight in a picture. A text names each with weight 1."""
+STRENGTH = {"shape": 1.0, "colour": 3.0, "bound": 3.0, "relation": 4.0, "background": 4.0}
+"""Kind of concept -> its weight in a picture; backgrounds only for who reads them. A text names each with weight 1."""
 
 
 def concepts(truth: Truth) -> dict[tuple[str, ...], float]:
