@@ -64,6 +64,7 @@ rules: $(VENV)/.dev
 	$(BIN)/python tools/lowest.py --check
 	$(BIN)/python tools/systems_table.py --check
 	$(BIN)/python tools/benchmarks_table.py --check
+	$(BIN)/python tools/planted_table.py --check
 	$(BIN)/python tools/which_classifier.py --check
 
 doctest: $(VENV)/.dev
@@ -114,6 +115,7 @@ index: $(VENV)/.dev
 	$(BIN)/python tools/lowest.py --write
 	$(BIN)/python tools/systems_table.py
 	$(BIN)/python tools/benchmarks_table.py
+	$(BIN)/python tools/planted_table.py
 	$(BIN)/python tools/which_classifier.py
 
 pages: index

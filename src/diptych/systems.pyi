@@ -350,6 +350,10 @@ class DiscriminativeDescriptions(ClassifierSystem):
     """Select, for each image, the descriptions that separate its top classes on the labelled images."""
     def __init__(self, candidates: int = 3, texts: int = 5, weight: float | None = None) -> None: ...
 
+class EvenPrior(ClassifierSystem):
+    """Classify zero-shot, with one offset a class that makes the answers about the shots even."""
+    def __init__(self) -> None: ...
+
 class FCCLIP(SegmenterSystem):
     """Train masks over the maps of a frozen CLIP, and classify them by what was trained and by CLIP
     itself.

@@ -228,7 +228,7 @@ class ConceptAssociationBias(Auditor):
         yield Finding(
             name, "cab_score", score.value, (score.low, score.high), key,
             {"p_true": p_true, "p_cab": p_cab, "p_single": hits / len(true), "ties": ties, "values": list(values)},
-            range=(0.0, 1.0), count=len(pairs), counted="pairs",
+            range=(0.0, 1.0), count=len(pairs), counted="pairs", units=cab_values(said, true, other),
             control=Control("cab_score_with_the_other_hued", none.value, (none.low, none.high), 0.5, above=True),
             examples=tuple(
                 Example(key, items.key(int(a)), f"{values[attributes[b]]}, like the {probe.named().names[labels[b]]}")

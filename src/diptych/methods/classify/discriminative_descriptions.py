@@ -190,8 +190,8 @@ class DiscriminativeDescriptions(Classifier):
         proof=ProofPlan(
             claim="Selected descriptions beside the class name beat the class name alone, given 16 labelled images a "
             "class.",
-            control="With shuffled reference labels they do not; random words in place of the pool are measured beside "
-            "them.",
+            control="With shuffled reference labels they do not beat zero-shot with an even prior; random words in "
+            "place of the pool are measured beside them.",
             datasets=("demo:clothes", "cifar10_small"),
         ),
     )

@@ -291,7 +291,7 @@ class GDA(Classifier):
         ),
         proof=ProofPlan(
             claim="GDA beats Tip-Adapter at 16 shots, and zero-shot at 4 and 16.",
-            control="With shuffled train labels it is no better than zero-shot.",
+            control="With shuffled train labels it is no better than zero-shot with an even prior.",
             datasets=("demo:clothes",),
         ),
     )

@@ -153,7 +153,7 @@ class MoCoOp(Classifier):
         ),
         proof=ProofPlan(
             claim="Routed soft prompts, with a frozen image encoder, beat zero-shot at 16 shots.",
-            control="With shuffled train labels they are no better than zero-shot.",
+            control="With shuffled train labels they are no better than zero-shot with an even prior.",
             datasets=("demo:clothes", "cifar10_small"),
             not_shown="protocol: control learns even prior",
         ),
