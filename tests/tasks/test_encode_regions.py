@@ -15,7 +15,6 @@ from diptych.backbones.sources.save import save
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
-from diptych.data.formats.region_table import with_regions
 from diptych.data.formats.regions import boxes
 from diptych.data.load import open_data
 from diptych.data.region_items import Regions
@@ -23,7 +22,8 @@ from diptych.features.embed import embed
 from diptych.features.region_encoder import region_space
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
-from diptych.tasks.encode_regions import encode_regions, prompter_of
+from diptych.tasks.encode_regions import encode_regions
+from diptych.tasks.regions import RegionSource, prompter_of
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.small_clip import small_clip
 
@@ -48,7 +48,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_crops_have_the_colours_of_the_boxes(photos: Path, tmp_path: Path) -> None:
-    data, out = with_regions(open_data(photos), photos / "boxes.csv"), tmp_path / "out"
+    data, out = RegionSource.open(open_data(photos), photos / "boxes.csv", "lite"), tmp_path / "out"
     made = encode_regions(data, ColourBackbone(), Run(), out)
     assert (made.items, len(made.failed)) == (2, 1)
     texts = ColourBackbone().text
@@ -64,8 +64,9 @@ def test_crops_have_the_colours_of_the_boxes(photos: Path, tmp_path: Path) -> No
 
 def test_nothing_to_read_is_an_error(photos: Path, tmp_path: Path) -> None:
     (photos / "boxes.csv").write_text("image,x0,y0,x1,y1,phrase\nbroken.png,0,0,1,1,none")
+    told = RegionSource.open(open_data(photos), photos / "boxes.csv", "lite")
     with pytest.raises(DataError, match="can be read"):
-        encode_regions(with_regions(open_data(photos), photos / "boxes.csv"), ColourBackbone(), Run(), tmp_path / "out")
+        encode_regions(told, ColourBackbone(), Run(), tmp_path / "out")
 
 
 def test_a_saved_prompter_is_found_by_the_name_of_its_model(photos: Path, tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ class Region:
     image: Image.Image
     corners: NDArray[np.float32]
 
+    @classmethod
+    def whole(cls, image: Image.Image) -> Region:
+        """Return a picture as one region."""
+        return cls(image, np.array([0, 0, *image.size], dtype=np.float32))
+
     def crop(self) -> Image.Image:
         """Return the box, widened to whole pixels, at least one each way.
 

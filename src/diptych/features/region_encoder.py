@@ -52,10 +52,14 @@ class PromptedEncoder:
         """Hash of the image encoder and the prompter."""
         return hashlib.sha256(f"{self.space.image.fingerprint}/{state_hash(self.prompter)}".encode()).hexdigest()[:16]
 
-    def inputs(self, items: Sequence[Region], size: int | None = None) -> Inputs:
-        """Return "pixels" (B, 3, S, S) and "boxes" (B, 4), in [0, 1] of what the tower sees."""
-        pixels = self.space.image.inputs([r.image for r in items], size)
-        boxes = [framed(r.corners, r.image.size, self.space.spec.pixels)[0] for r in items]
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
+        """Return "pixels" (B, 3, S, S) and "boxes" (B, 4), in [0, 1] of what the tower sees.
+
+        A picture in the place of a ``Region`` is the region of its whole.
+        """
+        regions = [r if isinstance(r, Region) else Region.whole(r) for r in items]
+        pixels = self.space.image.inputs([r.image for r in regions], size)
+        boxes = [framed(r.corners, r.image.size, self.space.spec.pixels)[0] for r in regions]
         x = pixels if isinstance(pixels, Tensor) else pixels["pixels"]
         return {"pixels": x, "boxes": torch.from_numpy(np.concatenate(boxes)).float()}
 

@@ -15,54 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.backbones.names import parse
-from diptych.backbones.sources.save import load_parts
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.files import write_json, write_whole
-from diptych.data.labelled import LabelledData
 from diptych.data.region_items import Regions, pictures_of
 from diptych.features.embed import embed_readable
-from diptych.features.region_encoder import region_space
-from diptych.nn.dense.prompter import Prompter
 from diptych.tasks.encode import Encoded
-
-PART = "prompter"
-"""Part of a trained model that reads boxes, see ``nn.dense.prompter``."""
-
-
-def prompter_of(name: str) -> Prompter | None:
-    """Return the prompter of a trained model by its name, "local:FOLDER"; None where it has none.
-
-    Raises:
-        DataError: the folder holds a part of this name that is no prompter.
-    """
-    try:
-        path = parse(name).path
-    except UsageError:
-        return None
-    tensors = load_parts(path).get(PART) if path is not None else None
-    return None if tensors is None else Prompter.of(tensors)
+from diptych.tasks.regions import PART, RegionSource
 
 
 def encode_regions(
-    data: LabelledData,
+    source: RegionSource,
     backbone: Backbone,
     run: Run,
     out: Path,
     *,
-    prompter: Prompter | None = None,
     overwrite: bool = False,
 ) -> Encoded:
     """Embed the regions of photos and write the vectors; see the head of this file.
 
     Args:
-        data: photos with the columns "boxes" and "phrases", all splits of it.
+        source: the boxes.
         backbone: embeds.
         run: device and progress.
         out: folder to write.
-        prompter: of the backbone; None: crops are encoded.
         overwrite: replace the files of an earlier run.
 
     Raises:
@@ -73,17 +50,17 @@ def encode_regions(
     if target.exists() and not overwrite:
         raise UsageError(f"{out} holds embeddings: give another --out or --overwrite.")
     start = time.perf_counter()
-    regions = Regions.of(list(data.splits.values()), cut=prompter is None)
-    found = embed_readable(region_space(backbone, prompter).image, regions, run)
+    regions = source.regions
+    found = embed_readable(source.space(backbone).image, regions, run)
     if not len(found.kept):
-        raise DataError(f"No photo of {data.name} with a region can be read: check the boxes.")
+        raise DataError(f"No photo with a region can be read; the first: {found.failed[0]}.")
     values, content = normalize(found.values, dim=-1).numpy(), io.BytesIO()
     np.save(content, values.astype("<f4"))
     write_whole(target, content.getvalue(), overwrite=True)
     write_whole(out / "metadata" / "metadata_0.parquet", _parquet(regions, found.kept), overwrite=True)
     seconds, failed = time.perf_counter() - start, pictures_of(found.failed)
     made = Encoded(out, len(values), values.shape[1], failed, seconds, len(values))
-    by = {"kind": "embeddings", "modality": "image", "regions": "crops" if prompter is None else PART}
+    by = {"kind": "embeddings", "modality": "image", "regions": "crops" if source.prompter is None else PART}
     facts = {"normalised": True, "dtype": "float32", "spec": asdict(backbone.spec), "fingerprint": backbone.fingerprint}
     write_json(out / "encode.json", {**made.as_dict(), **by, **facts}, overwrite=True)
     return made
