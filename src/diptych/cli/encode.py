@@ -9,7 +9,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
-from diptych.cli.photos import speed
+from diptych.cli.photos import open_regions, speed
 from diptych.core.errors import DataError, UsageError
 from diptych.core.wording import number_of
 
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 def encode(
     source: Annotated[str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.")] = None,
     texts: Annotated[Path | None, options.option("--texts", help="Encode a file with one text a line instead.")] = None,
-    regions: Annotated[
-        Path | None,
-        options.option("--regions", help="Encode the boxes of a table with one a row, instead of whole photos."),
-    ] = None,
+    regions: options.Regions = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("embeddings"),
     *,
     shared: options.AutoOptions,
@@ -46,23 +43,14 @@ def encode(
         if not lines:
             raise DataError(f"{texts} holds no text: give one a line.")
     with shared.open() as opened:
-        given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
         if regions is not None:
-            from diptych.data.formats.region_table import with_regions
-            from diptych.data.labelled import LabelledData
-            from diptych.tasks.encode_regions import encode_regions, prompter_of
+            from diptych.tasks.encode_regions import encode_regions
 
-            assert isinstance(given, LabelledData)
-            result = encode_regions(
-                with_regions(given, regions),
-                opened.backbone(),
-                opened.run,
-                out,
-                prompter=prompter_of(shared.backbone),
-                overwrite=shared.overwrite,
-            )
+            told, _ = open_regions([source or ""], regions, opened)
+            result = encode_regions(told, opened.backbone(), opened.run, out, overwrite=shared.overwrite)
             _tell(result, shared.json)
             return
+        given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
         backbone, run, crew = (*opened.encoders("image" if texts is None else "text"), opened.crew())
         result = write_embeddings(given, backbone, run, out, overwrite=shared.overwrite, crew=crew)
     say(speed(result.encoded, result.seconds, run, shared.backbone, "texts" if texts else "images"))

@@ -91,6 +91,10 @@ TextPool = Annotated[
     str | None,
     option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."),
 ]
+Regions = Annotated[
+    Path | None,
+    option("--regions", help="A table with a box a row, in pixels: these are looked at instead of whole photos."),
+]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
 

@@ -233,11 +233,17 @@ class Trained:
         space: the trained space.
         parts: name -> other trained modules that are used after the training.
         log: records of all stages, oldest first.
+        steps: optimiser steps of all stages.
+        seconds: that these steps took: of the processor on a CPU, of the clock elsewhere.
+        stages: number of stages.
     """
 
     space: Space
     parts: Mapping[str, nn.Module] = field(default_factory=dict)
     log: tuple[Mapping[str, Any], ...] = ()
+    steps: int = 0
+    seconds: float = 0.0
+    stages: int = 1
 
 
 Learns = Callable[[str], bool]

@@ -39,17 +39,19 @@ class Arm:
         variant: row of its card.
         shots: train items a class, where the bench draws them.
         spoil: what is wrong with it; None: nothing. What it changes is the bench's matter, see ``spoils.Spoil``.
+        length: of its training, by a name that the bench knows, such as "60 steps"; "": the bench has one for all.
     """
 
     system: Any
     variant: str = ""
     shots: int = 0
     spoil: Any = None
+    length: str = ""
 
     @property
     def label(self) -> str:
-        """Return "slug" or "slug:variant", as ``--methods`` takes it."""
-        return ":".join(filter(None, (self.system, self.variant)))
+        """Return "slug" or "slug:variant", as ``--methods`` takes it, and the length where there are several."""
+        return ", ".join(filter(None, (":".join(filter(None, (self.system, self.variant))), self.length)))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -38,6 +39,7 @@ class Position:
         best: lowest validation value so far.
         waited: epochs since then.
         stopped: whether ``patience`` ended the training.
+        seconds: that its steps took, as ``Fit.seconds`` counts them.
     """
 
     step: int = 0
@@ -46,6 +48,7 @@ class Position:
     best: float | None = None
     waited: int = 0
     stopped: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def train(
 
     Args:
         trainee: what is trained.
-        data: rows, or a stream, which needs ``fit.steps``.
+        data: rows, or a stream, which needs ``fit.steps`` or ``fit.seconds``.
         fit: the settings.
         run: seed, device, precision ("bf16" is mixed), workers, and the folder ``out`` of checkpoints and log (None:
             nothing is written).
@@ -124,7 +127,8 @@ class _Loop:
         self.device = torch.device(run.device)
         self.module = trainee.module().to(self.device)
         self.source: Source = open_source(data, trainee, fit, run)
-        self.steps = fit.steps or (fit.epochs or 0) * max(1, self.source.count() // fit.accumulate)
+        self.position = Position()
+        self.steps = self._planned()
         self.val = None if val is None else validation_source(val, trainee, fit, run)
         self.parameters = dict(self.module.named_parameters())
         self.groups = by_phase(trainee.groups(), self.parameters, trainee.phases)
@@ -135,7 +139,6 @@ class _Loop:
         self.trained = {self.parameters[n] for n in trained}
         self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
         self.best: dict[str, Tensor] = {}
-        self.position = Position()
         self.stopping = False
 
     def run_from(self, resume: bool) -> History:
@@ -145,12 +148,12 @@ class _Loop:
         with (
             contextlib.closing(log),
             self.run.seeded("train"),
-            self.run.track("train", self.steps) as bar,
+            self.run.track("train", None if self.fit.seconds else self.steps) as bar,
             training(self.module, {n for gs in self.groups.values() for g in gs for n in g.names}),
             checkpoint.Stop() as stop,
         ):
             bar.advance(self.position.step)
-            while self.position.step < self.steps and not self.position.stopped and not self._stops(stop):
+            while not self._over() and not self.position.stopped and not self._stops(stop):
                 self._epoch(log, bar, stop)
                 self._save()
             if not self.stopping:
@@ -158,16 +161,42 @@ class _Loop:
                 self.module.load_state_dict(self.best, strict=False)
         return History(self.position, tuple(log.records))
 
+    def _planned(self) -> int:
+        """Return the steps of the whole training: those of the fit, or as many as its seconds allow at the pace so far.
+
+        Before the first step, whose pace nobody knows, they are those of the warm-up and one more.
+        """
+        fit, done = self.fit, self.position
+        if fit.seconds is None:
+            return fit.steps or (fit.epochs or 0) * max(1, self.source.count() // fit.accumulate)
+        pace = round(done.step * fit.seconds / max(done.seconds, 1e-9)) if done.step else fit.schedule.warmup + 1
+        return max(done.step + 1, pace)
+
+    def _over(self) -> bool:
+        if self.fit.seconds is None:
+            return self.position.step >= self.steps
+        return self.position.seconds >= self.fit.seconds
+
+    def _now(self) -> float:
+        return time.process_time() if self.device.type == "cpu" else time.perf_counter()
+
     def _epoch(self, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
+        start = self._now()
         for last, batches in self._steps_of_epoch():
             self._step(last, batches, log)
+            spent = self._now() - start
+            if self.fit.seconds is not None:  # all processes end at the same step
+                spent = distributed.mean(spent, self.run.world)
+            self.position = replace(self.position, seconds=self.position.seconds + spent)
+            self.steps = self._planned()
             bar.advance()
-            if self.position.step == self.steps:
+            if self._over():
                 break
             if self._stops(stop):
                 return
             if self.fit.save_every and self.position.step % self.fit.save_every == 0:
                 self._save()
+            start = self._now()
         if self.position.last is None:
             raise DataError(
                 f"The data do not fill a step of {self.fit.accumulate} x {self.fit.batch} items: give a smaller batch."
@@ -268,7 +297,8 @@ class _Loop:
         groups = {phase: [asdict(g) for g in groups] for phase, groups in self.groups.items()}
         changes_nothing = ("save_every", "keep", "log_every")
         fit = {k: v for k, v in self.fit.as_dict().items() if k not in changes_nothing}
-        settings = {"fit": fit, "steps": self.steps, "seed": self.run.seed, "groups": groups}
+        steps = None if self.fit.seconds else self.steps
+        settings = {"fit": fit, "steps": steps, "seed": self.run.seed, "groups": groups}
         return dict(json.loads(json.dumps(settings)))  # as they are read from a checkpoint
 
     def _save(self) -> None:
@@ -305,6 +335,7 @@ class _Loop:
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.best, self.position = tensors["best"], Position(**state["place"])
+        self.steps = self._planned()
 
 
 def _accelerator(run: Run) -> Any:

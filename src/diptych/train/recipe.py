@@ -64,20 +64,24 @@ def train_space(
         stages = method.stages(kit, classes, evidence, run, learns)
     log: list[Record] = []
     last: Trainee | None = None
+    steps, seconds, number = 0, 0.0, 0
     for number, stage in enumerate(stages, 1):
         run_of_stage = run if number == 1 or run.out is None else replace(run, out=run.out / f"stage-{number}")
         own = stage if isinstance(stage, Stage) else Stage(stage)
         data, val = (evidence.train, own.val or evidence.val) if own.data is None else (own.data, own.val)
         settings = _settings(fit, own.fit if val is not None else {**own.fit, "patience": None})
-        log += train(own.trainee, data, settings, run_of_stage, val=val, resume=resume).records
+        history = train(own.trainee, data, settings, run_of_stage, val=val, resume=resume)
+        log += history.records
+        steps, seconds = steps + history.position.step, seconds + history.position.seconds
         last = own.trainee
     assert last is not None  # a recipe has at least one stage
-    return Trained(last.trained(), last.parts(), tuple(log))
+    return Trained(last.trained(), last.parts(), tuple(log), steps, seconds, number)
 
 
 def _settings(fit: Fit, own: Mapping[str, Any]) -> Fit:
-    """Return a fit with the settings of a stage; a length in steps replaces one in epochs, and the other way round."""
-    length = {"epochs": None, "steps": None} if {"epochs", "steps"} & own.keys() else {}
+    """Return a fit with the settings of a stage, whose length replaces that of the fit."""
+    lengths = dict.fromkeys(("epochs", "steps", "seconds"))
+    length = lengths if lengths.keys() & own.keys() else {}
     return replace(fit, **{**length, **own})
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from diptych.core.errors import UsageError
-from diptych.core.ranges import at_least, between, check
+from diptych.core.ranges import above, at_least, between, check
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,11 @@ class Fit:
     Args:
         lr: learning rate where the schedule's factor is 1.
         batch: items in one loss, over ALL processes, so that the number of processes does not change the result.
-        epochs: passes over the data; give this or ``steps``.
-        steps: optimiser steps; a stream needs them.
+        epochs: passes over the data; give this, ``steps`` or ``seconds``.
+        steps: optimiser steps; a stream needs them, or ``seconds``.
+        seconds: of training, reading of batches included, without validation and checkpoints: of the processor (all
+            its cores added up) on a CPU, so that other load changes nothing, and of the clock elsewhere. The length in
+            steps, which schedules read, is then estimated anew after each step, and no two runs are equal to the bit.
         schedule: factor on the learning rate in each step.
         optimizer: "adamw", "adam", "radam" or "sgd".
         betas: of Adam; the first is also the momentum of SGD.
@@ -67,13 +70,14 @@ class Fit:
         log_every: steps between log records.
 
     Raises:
-        UsageError: neither or both of epochs and steps are given, or a number is out of its range.
+        UsageError: not exactly one of epochs, steps and seconds is given, or a number is out of its range.
     """
 
     lr: float
     batch: int
     epochs: int | None = None
     steps: int | None = None
+    seconds: float | None = None
     schedule: Schedule = Schedule()
     optimizer: Literal["adamw", "adam", "radam", "sgd"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.98)
@@ -88,15 +92,16 @@ class Fit:
     log_every: int = 1
 
     def __post_init__(self) -> None:
-        if (self.epochs is None) == (self.steps is None):
+        if sum(length is not None for length in (self.epochs, self.steps, self.seconds)) != 1:
             raise UsageError(
-                f"The length of a training must be either epochs or steps, got epochs={self.epochs} and "
-                f"steps={self.steps}: give one of the two."
+                f"The length of a training must be epochs, steps or seconds, got epochs={self.epochs}, "
+                f"steps={self.steps} and seconds={self.seconds}: give one of the three."
             )
         check(
             self, at_least(1), "epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every"
         )
         check(self, between(0, 1, "[)"), "ema")
+        check(self, above(0), "seconds")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
