@@ -186,6 +186,21 @@ class Trainee(ABC):
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the weighted losses of a phase, scalars by name; their sum is minimised."""
 
+    def cached_losses(self, batches: Sequence[Mapping[str, Any]], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the losses of several batches as those of one, in the memory of one batch.
+
+        Raises:
+            MissingHook: the losses of this trainee need more than the embeddings of a batch.
+        """
+        raise MissingHook(
+            f"{type(self).__name__} cannot embed a batch in parts: leave out the cache, so that each part has its own "
+            f"negatives."
+        )
+
+    def facts(self) -> Mapping[str, Tensor]:
+        """Return numbers that the log has beside the losses, scalars by name, such as a scale; none by default."""
+        return {}
+
     def validate(self, batches: Iterable[Mapping[str, Any]], clock: Clock) -> float:
         """Return the number that early stopping minimises, by default the mean sum of all losses. No gradients."""
         totals = [sum(v.item() for v in self.losses(b, p, clock).values()) for b in batches for p in self.phases]
