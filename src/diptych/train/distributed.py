@@ -75,7 +75,16 @@ def gather(world: World) -> Callable[[Tensor], Tensor]:
 
     It maps (B, ...) to (W * B, ...); B and the size of a row must be the same in every process.
     """
-    return (lambda x: x) if world.size == 1 else _Gather.apply
+    return _alone if world.size == 1 else _together
+
+
+def _alone(x: Tensor) -> Tensor:
+    return x
+
+
+def _together(x: Tensor) -> Tensor:
+    joined: Tensor = _Gather.apply(x)
+    return joined
 
 
 def gather_ragged(world: World, fill: float = 0.0) -> Callable[[Tensor], tuple[Tensor, Tensor]]:

@@ -103,7 +103,9 @@ class PairTrainee(Trainee):
         scale_range: tuple[float, float] = (0.0, math.log(100)),
     ) -> None:
         self.space = space.rebuild(copy.deepcopy(space.module()), space.spec)
-        self.objective, self.run, self.learns, self.scale_range = objective, run, learns, scale_range
+        self.objective, self.run, self.scale_range = objective, run, scale_range
+        # the names, not the function, which a worker that is not forked could not be sent
+        self.learns: Learns = frozenset(n for n, _ in space.module().named_parameters() if learns(n)).__contains__
         self.tokens = tokens if objective is None else objective.tokens
         given = read or {"image": item, "text": drawn_caption}
         self.read = {name: r if isinstance(r, View) else View(name, r) for name, r in given.items()}
