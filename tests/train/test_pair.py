@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,3 +258,26 @@ def test_early_layers_learn_less_with_layer_decay() -> None:
     for name, distance in alike.items():
         factor = 0.5 ** depth[own][1] if (own := name.removeprefix("space.")) in depth else 1.0
         assert less[name] == pytest.approx(distance * factor, rel=2e-2, abs=1e-7), name
+
+
+def test_workers_that_are_started_anew_change_nothing() -> None:
+    """As on macOS and Windows, and on Linux from Python 3.14 on."""
+    program = (
+        "import multiprocessing, sys\n"
+        "from dataclasses import replace\n"
+        "from tests.train.test_pair import *\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.set_start_method(sys.argv[1])\n"
+        "    trainee = PairTrainee(small(), CLIPLoss(), RUN)\n"
+        "    train(trainee, squares(), replace(FIT, steps=5), replace(RUN, workers=1))\n"
+        "    print(trainee.trained().fingerprint)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "forkserver"],
+        capture_output=True, text=True, cwd=root, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    trainee = PairTrainee(small(), CLIPLoss(), RUN)
+    train(trainee, squares(), replace(FIT, steps=5), RUN)
+    assert done.stdout.strip() == trainee.trained().fingerprint

@@ -27,6 +27,7 @@ from diptych.train.groups import by_phase, make_optimizer, train_mode, training
 from diptych.train.log import Log, Record
 from diptych.train.precision import Precision
 from diptych.train.schedule import Fit
+from diptych.train.streams import Streamed
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class History:
 
 def train(
     trainee: Trainee,
-    data: Table[Any] | Stream[Any],
+    data: Table[Any] | Stream[Any] | Streamed,
     fit: Fit,
     run: Run,
     *,
@@ -84,7 +85,7 @@ def train(
 
     Args:
         trainee: what is trained.
-        data: rows, or a stream, which needs ``fit.steps``.
+        data: rows, or a stream, which needs ``fit.steps``; a ``Streamed`` says how it is read.
         fit: the settings.
         run: seed, device, precision ("bf16" is mixed), workers, and the folder ``out`` of checkpoints and log (None:
             nothing is written).
@@ -123,7 +124,7 @@ class _Loop:
     def __init__(
         self,
         trainee: Trainee,
-        data: Table[Any] | Stream[Any],
+        data: Table[Any] | Stream[Any] | Streamed,
         fit: Fit,
         run: Run,
         val: Table[Any] | None,
@@ -291,7 +292,8 @@ class _Loop:
         now, (step, then) = time.perf_counter(), self.since
         rate = (self.position.step - step) * self.fit.batch * self.fit.accumulate / max(now - then, 1e-9)
         self.since = (self.position.step, now)
-        return {**{name: float(v) for name, v in facts.items()}, "samples_per_second": round(rate, 1)}
+        skipped = {"skipped": self.source.skipped} if self.source.skipped else {}
+        return {**{name: float(v) for name, v in facts.items()}, **skipped, "samples_per_second": round(rate, 1)}
 
     def _open(self, phase: str) -> None:
         """Require gradients for the groups of the phase alone."""

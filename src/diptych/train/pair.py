@@ -41,16 +41,6 @@ def drawn_caption(row: Row, g: torch.Generator) -> str:
     return str(texts[int(torch.randint(len(texts), (), generator=g))])
 
 
-def streamed_image(row: Row, g: torch.Generator) -> Any:
-    """Return the image of an item of a stream of pairs; see ``core.curate.StreamPair``."""
-    return row.item.image()
-
-
-def streamed_text(row: Row, g: torch.Generator) -> str:
-    """Return the text of an item of a stream of pairs."""
-    return str(row.item.text())
-
-
 @dataclass(frozen=True)
 class View:
     """One input of a row, and the encoder that embeds it.
