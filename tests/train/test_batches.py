@@ -27,6 +27,9 @@ from diptych.train.streams import Streamed
 from tests.support.image_files import gradient, photo
 
 
+ALONE = World()
+
+
 class Pairs(Trainee):
     def module(self) -> nn.Module:
         return nn.Identity()
@@ -55,7 +58,7 @@ def streams(root: Path, shards: int = 2, each: int = 7) -> dict[str, Stream[Any]
 
 
 def texts(
-    stream: Any, workers: int = 0, last: Any = None, *, batch: int = 4, epoch: int = 0, world: World = World()
+    stream: Any, workers: int = 0, last: Any = None, *, batch: int = 4, epoch: int = 0, world: World = ALONE
 ) -> list[tuple[Any, list[str], list[float], list[float]]]:
     source = open_source(stream, Pairs(), Fit(lr=1.0, steps=4, batch=batch), Run(workers=workers, world=world))
     return [(place, b["text"], b["image"].tolist(), b["draw"].tolist()) for place, b in source.epoch(epoch, last)]

@@ -164,7 +164,8 @@ class Trainee(ABC):
 
     @abstractmethod
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return the inputs of one item, such as crops, a drawn caption or masks. Runs in the workers.
+        """Return the inputs of one item, such as crops, a drawn caption or masks. Runs in the workers, on a copy of
+        the trainee from before the training.
 
         Args:
             row: the row.

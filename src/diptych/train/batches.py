@@ -187,14 +187,15 @@ class TableSource:
         """Yield the batches after number ``last``. Workers stay between epochs."""
         start = 0 if last is None else last + 1
         batches = self.sampler.batches(epoch, self.size)
-        self._loader.sampler.now = (epoch, start, batches)  # type: ignore[union-attr]
+        order, loader = self._loader
+        order.now = (epoch, start, batches)
         if start < len(batches):
-            yield from enumerate(_raised(self._loader), start)
+            yield from enumerate(_raised(loader), start)
 
     @cached_property
-    def _loader(self) -> DataLoader[Any]:
-        views = _TableViews(self.table, self.trainee, self.run)
-        return _loader(views, self.run, self.run.workers, _Order(self.run.world), persistent=True)
+    def _loader(self) -> tuple[_Order, DataLoader[Any]]:
+        views, order = _TableViews(self.table, self.trainee, self.run), _Order(self.run.world)
+        return order, _loader(views, self.run, self.run.workers, order, persistent=True)
 
 
 class _Order:

@@ -83,7 +83,7 @@ def _alone(x: Tensor) -> Tensor:
 
 
 def _together(x: Tensor) -> Tensor:
-    joined: Tensor = _Gather.apply(x)
+    joined: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
     return joined
 
 

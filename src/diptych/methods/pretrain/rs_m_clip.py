@@ -18,10 +18,10 @@ tau_t, tau_s: temperatures of teacher and student
 m: momentum, which rises to 1 along a cosine
 lambda: weight
 
-Without the centre one prototype wins everywhere, and the entropy of the mean target falls to 0. With a large tau_t every
-target is flat, and its entropy stays at ln K. So L_ssl is logged in two parts, the teacher's entropy H(p), and the
-divergence KL(p, q), which has the gradient; beside them is the number of prototypes that the batch uses, the exponential
-of the entropy of its mean target. A teacher that has collapsed either way is warned of.
+Without the centre one prototype wins everywhere, and the entropy of the mean target falls to 0. With a large tau_t
+every target is flat, and its entropy stays at ln K. So L_ssl is logged in two parts, the teacher's entropy H(p), and
+the divergence KL(p, q), which has the gradient; beside them is the number of prototypes that the batch uses, the
+exponential of the entropy of its mean target. A teacher that has collapsed either way is warned of.
 """
 
 from __future__ import annotations
