@@ -164,7 +164,8 @@ class Trainee(ABC):
 
     @abstractmethod
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return the inputs of one item, such as crops, a drawn caption or masks. Runs in the workers.
+        """Return the inputs of one item, such as crops, a drawn caption or masks. Runs in the workers, on a copy of
+        the trainee from before the training.
 
         Args:
             row: the row.
@@ -185,6 +186,21 @@ class Trainee(ABC):
     @abstractmethod
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the weighted losses of a phase, scalars by name; their sum is minimised."""
+
+    def cached_losses(self, batches: Sequence[Mapping[str, Any]], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the losses of several batches as those of one, in the memory of one batch.
+
+        Raises:
+            MissingHook: the losses of this trainee need more than the embeddings of a batch.
+        """
+        raise MissingHook(
+            f"{type(self).__name__} cannot embed a batch in parts: leave out the cache, so that each part has its own "
+            f"negatives."
+        )
+
+    def facts(self) -> Mapping[str, Tensor]:
+        """Return numbers that the log has beside the losses, scalars by name, such as a scale; none by default."""
+        return {}
 
     def validate(self, batches: Iterable[Mapping[str, Any]], clock: Clock) -> float:
         """Return the number that early stopping minimises, by default the mean sum of all losses. No gradients."""

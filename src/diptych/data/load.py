@@ -21,6 +21,7 @@ from diptych.data.formats.grouped import GROUPED
 from diptych.data.formats.huggingface import METADATA, PARQUET
 from diptych.data.formats.jats import ARTICLES
 from diptych.data.formats.pairs import PAIRS
+from diptych.data.formats.parquet_stream import PARQUET_STREAM
 from diptych.data.formats.points import Clouds
 from diptych.data.formats.semantic import MASKS
 from diptych.data.formats.slides import SLIDES
@@ -54,7 +55,7 @@ FORMATS: tuple[Format[LabelledData], ...] = (
     PICTURE,
 )
 """Formats of data sets, in the order in which they are tried."""
-STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, ARTICLES, SLIDES)
+STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, PARQUET_STREAM, ARTICLES, SLIDES)
 """Formats of streams, in the order in which they are tried."""
 
 
@@ -164,11 +165,11 @@ def open_records(
 
 
 def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool = True) -> Stream[Any]:
-    """Open the stream of a curator, which is read in bounded memory.
+    """Open the stream of a curator or of a training, which is read in bounded memory.
 
     Args:
         source: a .txt file with one text a line, a .csv or .tsv table, tars of a WebDataset (a brace range is
-            several), articles in JATS XML with their figures, or slides; a folder of the latter two is searched.
+            several), Parquet files with encoded pictures, articles in JATS XML with their figures, or slides; a folder of the latter two is searched.
         image: column of the table with the picture; "": filepath, or the first of ``data.rows.PATH_COLUMNS``.
         text: column of the table with the text; "": title, or the first of ``data.rows.CAPTION_COLUMNS``.
         pictures: whether to read the pictures of tars; False reads their texts only.

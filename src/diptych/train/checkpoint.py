@@ -112,9 +112,13 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
             self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def wanted(self) -> bool:
-        """Return whether a signal was received."""
-        return self._signal is not None
+    def wanted(self) -> int:
+        """Return the number of the signal that was received; 0: none."""
+        return self._signal or 0
+
+    def take(self, number: int) -> None:
+        """Take a signal that another process of the training received, so that this one ends alike."""
+        self._signal = number
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -77,6 +78,11 @@ def residual_blocks(name: str, transformer: Any) -> list[ResidualBlock]:
     return [ResidualBlock(b) for b in transformer.resblocks]
 
 
+def _projected(visual: Any, h: Tensor) -> Tensor:
+    projected: Tensor = h if visual.proj is None else h @ visual.proj
+    return projected
+
+
 class OpenClipImageTower(ImageTower):
     """open_clip's VisionTransformer.
 
@@ -112,7 +118,7 @@ class OpenClipImageTower(ImageTower):
             visual.transformer.resblocks[0].attn.num_heads,
             token_norm=nn.Identity() if after else visual.ln_post,
             pooled_norm=visual.ln_post if after else nn.Identity(),
-            head=lambda h: h if visual.proj is None else h @ visual.proj,
+            head=partial(_projected, visual),
             patch=visual.patch_size,
             pooling=pooling,
             pool=_pool_of(visual.attn_pool),

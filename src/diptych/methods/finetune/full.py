@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from diptych.core.backbone import Backbone
@@ -78,5 +79,5 @@ class Full(Recipe):
         """Yield the one trainee; see ``Recipe.stages``."""
         space = kit.need(Backbone)
         yield TuningTrainee(
-            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=self.smoothing
+            space, run, classes, partial(contrastive, pair=("image", "text")), learns=learns, smoothing=self.smoothing
         )

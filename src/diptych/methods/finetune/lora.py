@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from diptych.core.backbone import Backbone, Space
@@ -34,7 +35,7 @@ class _Adapted(TuningTrainee):
 
     def __init__(self, recipe: LoRA, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
         super().__init__(
-            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
+            space, run, classes, partial(contrastive, pair=("image", "text")), learns=learns, smoothing=recipe.smoothing
         )
         self.origin = space
         names = adapter_targets(self.space.module(), self.learns)

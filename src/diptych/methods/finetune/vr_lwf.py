@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -106,7 +107,7 @@ class _Distilled(TuningTrainee):
         learns: Learns,
     ) -> None:
         super().__init__(
-            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
+            space, run, classes, partial(contrastive, pair=("image", "text")), learns=learns, smoothing=recipe.smoothing
         )
         self.recipe, self.teacher, self.sentences = recipe, teacher, sentences
 

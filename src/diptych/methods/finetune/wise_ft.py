@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -38,7 +39,7 @@ class _Interpolated(TuningTrainee):
 
     def __init__(self, recipe: WiSEFT, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
         super().__init__(
-            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
+            space, run, classes, partial(contrastive, pair=("image", "text")), learns=learns, smoothing=recipe.smoothing
         )
         self.start, self.alpha = space.module().state_dict(), recipe.alpha
 
