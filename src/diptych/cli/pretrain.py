@@ -59,6 +59,14 @@ class PartOptions:
         ),
     ] = None
 
+    denoiser: Annotated[
+        str,
+        options.option(
+            "--denoiser",
+            help="Teaches details, for systems that learn from one: small, or local:FOLDER with a pipeline of diffusers.",
+        ),
+    ] = "small"
+
     def kit(self, card: Card, device: str) -> dict[str, Any]:
         """Return the parts, loaded.
 
@@ -88,6 +96,13 @@ class PartOptions:
                 from diptych.tasks.runs import device_named
 
                 kit[part] = load(name, device=device_named(device))
+        if "TextDiffusion" in card.needs.parts:
+            from diptych.backbones.diffusion.load import load_diffusion
+            from diptych.backbones.sources.load import load
+            from diptych.tasks.runs import device_named
+
+            # The small one reads its texts by tiny, whatever backbone is trained.
+            kit["diffusion"] = load_diffusion(self.denoiser, load("tiny", device=device_named(device)))
         if self.proposer is not None:
             from diptych.backbones.sources.proposers import load_proposer
 
@@ -108,7 +123,9 @@ _TORCH = options.RunOptions(engine="torch")
 
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
 def pretrain(
-    table: Annotated[str, typer.Argument(help="A table with paths and captions, or a folder with captions.")],
+    table: Annotated[
+        str, typer.Argument(help="A table with paths and captions, or a folder with captions; for diva photos alone.")
+    ],
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
     ] = PRETRAINING,

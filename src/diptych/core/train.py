@@ -271,6 +271,11 @@ def everything(name: str) -> bool:
     return True
 
 
+def of_image(name: str) -> bool:
+    """Return whether a parameter belongs to the image tower of a model of open_clip, transformers, or lite."""
+    return name.startswith(("visual", "vision_model", "image"))
+
+
 class Rewriter(Method):
     """Role of ``rewrite``, and of systems that rewrite texts before a training.
 

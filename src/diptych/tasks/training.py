@@ -23,7 +23,7 @@ from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
 from diptych.core.errors import Collapsed, DataError, MissingHook, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.core.train import Learns, Objective, Recipe, everything
+from diptych.core.train import Learns, Objective, Recipe, everything, of_image
 from diptych.data.files import write_json
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy
@@ -34,15 +34,20 @@ from diptych.metrics.retrieval import class_precision, first_ranks, recall_at
 from diptych.metrics.spread import modality_gap, spread
 from diptych.nn.text.small_lm import SmallLM
 from diptych.tasks.classify import with_store
-from diptych.tasks.training_data import by_labels, check_captions, measured_split, only_readable, with_splits
+from diptych.tasks.training_data import (
+    by_labels,
+    check_captions,
+    check_told,
+    measured_split,
+    only_readable,
+    with_splits,
+)
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
 from diptych.train.recipe import DECODER, WORDS, train_space
 from diptych.train.schedule import Fit
 
-IMAGE_PARTS = ("visual", "vision_model", "image")
-"""First names of the parameters of image towers: open_clip, transformers, lite."""
 COLLAPSE = 0.1
 """Share of the spread before that must be left after."""
 SAMPLE = 512
@@ -138,6 +143,7 @@ def tune(
     if remark:
         say(remark)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
+    check_told(method, data)
     start = time.perf_counter()
     small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))
     writes = [WordIds((), WORDS_READ).ids] if small else []
@@ -165,7 +171,7 @@ def tune(
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
         after = measured(made.space, data, classes, elsewhere, templates, stored)
     trained = made.space.whole if isinstance(made.space, (Headed, LanguageSpace)) else made.space
-    for kind in ("image_spread", "text_spread"):
+    for kind in (k for k in ("image_spread", "text_spread") if k in before[data.name]):
         if after[data.name][kind] < COLLAPSE * before[data.name][kind]:
             raise Collapsed(
                 f"The {kind.split('_')[0]} embeddings collapsed: their spread fell from {before[data.name][kind]:.3f} "
@@ -212,7 +218,7 @@ def learns(backbone: Backbone, parts: str) -> Learns:
         return head_names(backbone).__contains__
     if parts not in ("image", "text"):
         raise UsageError(f"There is no part {parts!r}: choose all, heads, image or text.")
-    return lambda name: name.startswith(IMAGE_PARTS) == (parts == "image")
+    return lambda name: of_image(name) == (parts == "image")
 
 
 def need_towers(method: Objective | Recipe, parts: str) -> None:
@@ -237,7 +243,7 @@ def measured(
     run: Run,
 ) -> dict[str, dict[str, float]]:
     """Return data set -> metrics: acc1 where there are labels, recall where there are captions, and the data's own mAP
-    of photos that search photos of their class, spread and gap.
+    of photos that search photos of their class, spread and gap; of images alone there is the spread of the images.
     """
     out = {data.name: _metrics(backbone, data.split(measured_split(data)), classes, run, geometry=True)}
     for other in elsewhere:
@@ -253,7 +259,7 @@ def _metrics(
         table = on_trunks(backbone, table, run)  # so the towers see a photo once, before and after
     x = normalize(embed(backbone.image, table.items, run), dim=-1)
     out: dict[str, float] = {}
-    texts: torch.Tensor
+    texts: torch.Tensor | None = None
     if "captions" in table.columns:
         captions = [tuple(c) for c in table.columns["captions"].values]
         texts = normalize(embed(backbone.text, Texts(tuple(t for own in captions for t in own)), run), dim=-1)
@@ -266,17 +272,20 @@ def _metrics(
     elif classes is not None:
         texts = text_head(backbone, classes.prompts(), run)
         out["acc1"] = float(((x @ texts.T).argmax(1).numpy() == table.labels()).mean())
-    else:
+    elif not geometry:
         raise DataError(
-            "These data have neither labels nor captions: give class folders, or a table with a column 'caption'."
+            "These other data have neither labels nor captions: give class folders, or a table with a column 'caption'."
         )
     if geometry and "label" in table.columns:
         rows = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(int)
         found = class_precision(x.numpy()[rows], table.labels()[rows])
         out |= {} if np.isnan(found).all() else {"image_to_image_map": float(np.nanmean(found))}
     if geometry:
-        a, b = x[:SAMPLE].numpy(), texts[:SAMPLE].numpy()
-        out |= {"image_spread": spread(a), "text_spread": spread(b), "gap": modality_gap(a, b)}
+        a = x[:SAMPLE].numpy()
+        out["image_spread"] = spread(a)
+        if texts is not None:
+            b = texts[:SAMPLE].numpy()
+            out |= {"text_spread": spread(b), "gap": modality_gap(a, b)}
     return out
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from diptych.core.backbone import Backbone
 from diptych.core.data import Samples, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.method import Method
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed_readable
@@ -109,6 +110,20 @@ def by_labels(data: LabelledData) -> LabelledData:
         s: Table(t.items, {n: c for n, c in t.columns.items() if n != "captions"}) for s, t in data.splits.items()
     }
     return replace(data, splits=splits)
+
+
+def check_told(method: Method, data: LabelledData) -> None:
+    """Check that there are labels or captions, unless the method's card says that it reads images alone.
+
+    Raises:
+        DataError: there are none.
+    """
+    told = data.classes or all("captions" in table.columns for table in data.splits.values())
+    if "train" in method.card.needs.evidence and not told:
+        raise DataError(
+            f"{data.name} has neither labels nor captions, and {method.card.slug} needs one of them: give class "
+            f"folders, or a table with a column 'caption'."
+        )
 
 
 def check_captions(data: LabelledData, splits: Iterable[str], *readers: Callable[[Sequence[str]], Any]) -> None:

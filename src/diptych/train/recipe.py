@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from diptych.core.backbone import Space
-from diptych.core.data import ClassNames, Evidence
+from diptych.core.data import ClassNames, Evidence, Table
 from diptych.core.errors import MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.language import LanguageModel
@@ -41,7 +41,8 @@ def train_space(
     Args:
         method: an objective, for pairs of the rows' items and captions, or a recipe.
         kit: the space as "main", and the parts that the method needs.
-        evidence: rows in ``train``; the loss on ``val`` is computed after every epoch, and ``fit.patience`` needs it.
+        evidence: rows in ``train``, or images alone in ``unlabelled`` for a method whose card asks for those; the loss
+            on ``val`` is computed after every epoch, and ``fit.patience`` needs it.
         fit: settings of every stage.
         run: as for ``train``; later stages write to ``out / "stage-2"`` and so on.
         classes: names of the labels, for recipes that use labels.
@@ -55,7 +56,10 @@ def train_space(
         MissingEvidence: there are no training rows.
         UsageError, DataError, Diverged: as ``train``.
     """
-    if evidence.train is None:
+    rows = evidence.train
+    if rows is None and "unlabelled" in method.card.needs.evidence and evidence.unlabelled is not None:
+        rows = Table(evidence.unlabelled)
+    if rows is None:
         raise MissingEvidence(f"{method.card.slug} needs rows for training, and there is no train split: add one.")
     stages: Iterator[Trainee | Stage]
     if isinstance(method, Objective):
@@ -68,7 +72,7 @@ def train_space(
     for number, stage in enumerate(stages, 1):
         run_of_stage = run if number == 1 or run.out is None else replace(run, out=run.out / f"stage-{number}")
         own = stage if isinstance(stage, Stage) else Stage(stage)
-        data, val = (evidence.train, own.val or evidence.val) if own.data is None else (own.data, own.val)
+        data, val = (rows, own.val or evidence.val) if own.data is None else (own.data, own.val)
         settings = _settings(fit, own.fit if val is not None else {**own.fit, "patience": None})
         history = train(own.trainee, data, settings, run_of_stage, val=val, resume=resume)
         log += history.records

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_POOLINGS: dict[str, ImagePooling] = {"tok": "cls", "avg": "mean", "tok+avg": "cls_and_mean"}
+"""open_clip's names of poolings, and that of ``changes.cls_and_patches`` -> ours."""
+
+
 @dataclass(frozen=True)
 class ResidualBlock:
     """ResidualAttentionBlock and CustomResidualAttentionBlock.
@@ -104,8 +108,8 @@ class OpenClipImageTower(ImageTower):
                     f"CLS or mean."
                 )
             pooling, after = "attention_all", True
-        elif visual.pool_type in ("tok", "avg"):
-            pooling, after = "cls" if visual.pool_type == "tok" else "mean", visual.final_ln_after_pool
+        elif visual.pool_type in _POOLINGS:
+            pooling, after = _POOLINGS[visual.pool_type], visual.final_ln_after_pool
         else:
             raise MissingHook(
                 f"{name} pools by {visual.pool_type!r}, so no vector comes out of it: use a backbone that pools by "

@@ -22,6 +22,7 @@ from diptych.evaluation.proofs.training.bilingual import DC_CLIP
 from diptych.evaluation.proofs.training.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
 from diptych.evaluation.proofs.training.caption_tuning import LLM2CLIP_TRIAL
 from diptych.evaluation.proofs.training.coca import open_captioning
+from diptych.evaluation.proofs.training.detail_pairs import DIVA_TRIAL
 from diptych.evaluation.proofs.training.experts import CLIP_MOE
 from diptych.evaluation.proofs.training.kept_patches import open_kept
 from diptych.evaluation.proofs.training.languages import ENGLISH_ALONE, open_named
@@ -268,6 +269,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "clip-moe": CLIP_MOE,
         "dc-clip": DC_CLIP,
+        "diva": DIVA_TRIAL,
         "llm2clip": LLM2CLIP_TRIAL,
         "laclip": Trial(
             (TO_ONE,),
