@@ -101,6 +101,31 @@ class Rows:
         rows = self._database.execute("SELECT DISTINCT json_each.key FROM rows, json_each(rows.facts)")
         return ("name", "caption", *sorted(str(key) for (key,) in rows))
 
+    def facets(self, where: Sequence[Condition] = (), most: int = 12) -> dict[str, dict[str, int]]:
+        """Return fact -> value -> number of entries, the most frequent value first, for conditions such as "year=1990".
+
+        Args:
+            where: conditions; the values of a fact are counted without those on itself, so that another one of its
+                values can be chosen.
+            most: facts with more values than this, such as file names, are left out; so are those with one value.
+        """
+        counted = self._values(where)
+        for column in {c.column for c in where}:
+            counted[column] = self._values([c for c in where if c.column != column]).get(column, {})
+        return {column: values for column, values in sorted(counted.items()) if 2 <= len(values) <= most}
+
+    def _values(self, where: Sequence[Condition]) -> dict[str, dict[str, int]]:
+        """Return fact -> value -> number of the entries that meet all conditions."""
+        text, values = clause(where)
+        query = (
+            f"SELECT json_each.key, json_each.atom, count(*) AS n FROM rows, json_each(rows.facts) WHERE 1{text} "
+            "GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
+        )
+        counted: dict[str, dict[str, int]] = {}
+        for column, value, count in self._database.execute(query, values):
+            counted.setdefault(str(column), {})[str(value)] = int(count)
+        return counted
+
     def places(
         self, modality: Modality, where: Sequence[Condition] = (), *, first: int = 0, size: int = 4096
     ) -> Iterator[NDArray[np.int64]]:
