@@ -310,6 +310,19 @@ class DCCLIP(OtherSystem):
         sample: int = 256,
     ) -> None: ...
 
+class DIVA(OtherSystem):
+    """Train an image tower on photos alone, so that a denoiser which is told its tokens predicts noise
+    better.
+    """
+    def __init__(
+        self,
+        patches: int | None = None,
+        draws: int = 2,
+        prompt: str = "a photo of a .",
+        scale: tuple[float, float] = ...,
+        pooling: Literal["cls-and-patches", "own"] = "cls-and-patches",
+    ) -> None: ...
+
 class DNCBM(ClassifierSystem):
     """Discover concepts without labels, name them with words, and classify by few of them."""
     def __init__(

@@ -26,7 +26,7 @@ def test_the_description_names_every_route_of_programs(client: Any) -> None:
         ("/v1/detect", {"images": [], "thing": "nut", "rate": 0.1}, "rate"),
         ("/v1/caption", {"images": [], "k": 3}, "k"),
         ("/v1/search", {"query": "red", "limit": 3}, "limit"),
-        ("/v1/search", {"query": [{"text": "red", "wieght": 2}]}, "query.0.wieght"),
+        ("/v1/search", {"query": [{"text": "red", "heft": 2}]}, "query.0.heft"),
     ],
 )
 def test_our_routes_name_a_field_that_they_do_not_know(client: Any, path: str, body: Any, field: str) -> None:

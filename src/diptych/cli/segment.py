@@ -235,8 +235,8 @@ def segment(
             **how,
         }
         skipped = [e.as_dict() for e in failed]
-        told = {"classnames": named.names, "templates": named.templates}
-        show_json({"photos": listed, "skipped": skipped, **facts, **told})
+        words = {"classnames": named.names, "templates": named.templates}
+        show_json({"photos": listed, "skipped": skipped, **facts, **words})
     if listed:
         say(speed(len(listed), seconds, opened.run, tower.spec.name))
     say(f"{number_of(len(listed), 'overlay')}, label maps and areas in {out}")
