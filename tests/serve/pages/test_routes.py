@@ -174,7 +174,7 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
     assert refused.status_code == 200
     assert "No answers of text queries" in refused.text
     rows = ["query,path,right"]
-    for i in range(15):
+    for i in range(20):
         colour = list(COLOURS)[i % 5]
         query = colour + " please" * (i // 5)
         found = client.get("/answers.json", params={"q": query, "top": "40"}).json()["results"]
