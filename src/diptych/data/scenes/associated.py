@@ -82,14 +82,35 @@ class AssociatedScenes:
         return self.scenes.name(index)
 
 
+@dataclass(frozen=True)
+class _Painted:
+    """Scenes in memory, so that each epoch of a training does not paint them again."""
+
+    scenes: AssociatedScenes
+    painted: tuple[Scene, ...]
+
+    def __len__(self) -> int:
+        return len(self.painted)
+
+    def __getitem__(self, index: int) -> Scene:
+        return self.painted[index]
+
+    def key(self, index: int) -> str:
+        return self.scenes.key(index)
+
+    def name(self, index: int) -> str:
+        return self.scenes.name(index)
+
+
 def captioned(scenes: AssociatedScenes) -> Table[Image.Image]:
     """Return scenes as a table whose captions name the objects, and every other one their colours too."""
-    said = []
+    said, painted = [], []
     for i in range(len(scenes)):
-        things = scenes[i].objects
-        named = [article(o.noun if i % 2 else f"{o.colour} {o.noun}") for o in things]
+        shown = scenes[i]
+        named = [article(o.noun if i % 2 else f"{o.colour} {o.noun}") for o in shown.objects]
         said.append((" and ".join(named),))
-    return Table(Pictures(scenes), {"captions": Column("captions", tuple(said))})
+        painted.append(shown)
+    return Table(Pictures(_Painted(scenes, tuple(painted))), {"captions": Column("captions", tuple(said))})
 
 
 def labelled(scenes: AssociatedScenes) -> Table[Image.Image]:
