@@ -53,6 +53,10 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
     for k, column in enumerate(found["columns"]):
         cells = [cells[k] for cells in rows.values()]
         yield f"| {column['title']} | {value(cells[0], 'honest')} | {' | '.join(map(sign, cells))} |"
+    unfit = {c["column"]: c["unhealthy"] for cells in rows.values() for c in cells if c["unhealthy"]}
+    if unfit:
+        yield ""
+        yield f"Not healthy: {'; '.join(f'{column} ({why})' for column, why in unfit.items())}."
     other = [(name, cell) for name, cells in rows.items() for cell in cells if cell["right"] is False]
     if other:
         yield ""

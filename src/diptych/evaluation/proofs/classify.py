@@ -226,7 +226,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             CHANCE,
             beside={"labels of train alone shuffled": shuffled_labels},
         ),
-        "tip-adapter": Trial(tuple(Claim("zero-shot", s) for s in (1, 4, 16)), shuffled_labels, EVEN, beside=OVER_EVEN),
+        "tip-adapter": Trial(tuple(Claim("zero-shot", s) for s in (1, 4, 16)), shuffled_labels, "zero-shot"),
         "tip-adapter-f": Trial(
             (Claim("tip-adapter", 16),),
             shuffled_labels,

@@ -142,12 +142,14 @@ class ConceptAssociationBias(Auditor):
             "not known here.",
             "The control turns the hues of the other picture, so that its attribute is not there.",
             "Association weights of ConceptNet, parts of objects, and the transformer trained on questions are left "
-            "out. There is no proof yet: two small encoders, one trained with associations, are not trained.",
+            "out.",
+            "The proof trains tiny further on scenes in the place of two encoders from random weights, and asks in the "
+            'words of its captions ("a red circle").',
         ),
         proof=ProofPlan(
-            claim="An encoder that learnt scenes whose colours go with their shapes names the colour of the other "
-            "object more often than one that learnt scenes where any colour goes with any shape.",
-            control="The second encoder has a score of one half.",
+            claim="Of two encoders that tiny becomes by training on scenes, the one whose colours went with shapes "
+            "names the colour of the other object more often than the one whose colours went with none.",
+            control="The second encoder names the other object's colour no more often than the object's own.",
             datasets=("scenes",),
             stage="mechanism",
             minutes=15,

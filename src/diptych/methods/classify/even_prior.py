@@ -61,8 +61,7 @@ class EvenPrior(Classifier):
     Use it as the baseline of systems that learn from shots: it knows that the classes are equally frequent, and
     nothing else of them. Where the classes of the test items are not equally frequent, it is a wrong prior.
 
-    Source: ours; a prior that is known is put in the place of the model's, the reverse of Saerens et al. 2002, who
-    estimate one.
+    Source: ours, after Zhao et al. 2021, who make the answer about a text without content even.
 
     Example:
         >>> even_offsets(torch.zeros(3, 2)).tolist()
@@ -72,17 +71,17 @@ class EvenPrior(Classifier):
     card: ClassVar[Card] = Card(
         slug="even-prior",
         name="zero-shot, even prior",
-        title="Adjusting the Outputs of a Classifier to New a Priori Probabilities: A Simple Procedure",
-        url="https://doi.org/10.1162/089976602753284446",
-        year=2002,
+        title="Calibrate Before Use: Improving Few-Shot Performance of Language Models",
+        url="https://arxiv.org/abs/2102.09690",
+        year=2021,
         verb="classify",
         claim="A model that names some classes too often gains from offsets that make its answers even, without any "
         "label.",
         needs=Needs(evidence=("train",)),
         trains="one number a class (convex)",
         differs=(
-            "The paper estimates the frequencies of new data; here they are known to be even, and the offsets that "
-            "give them are fitted on the unlabelled shots.",
+            "The paper makes a language model's answer about a text without content even; here the answers of a CLIP "
+            "about the shots are made even on average, by offsets of the logits.",
             "The shots are drawn equally often from each class by their labels, so evenness is true of them. It need "
             "not be true of other pictures.",
         ),

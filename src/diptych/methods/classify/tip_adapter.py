@@ -113,7 +113,7 @@ class TipAdapter(Classifier):
         ),
         proof=ProofPlan(
             claim="Tip-Adapter beats zero-shot at 1, 4 and 16 shots.",
-            control="With shuffled cache labels it does not gain over zero-shot with an even prior.",
+            control="With shuffled cache labels the gain over zero-shot is gone.",
             datasets=("demo:clothes",),
         ),
         baseline=True,
