@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from diptych.tasks.search.index import Indexed
 
 REGIONS = "+regions"
-"""Ends the name of the backbone of an index of boxes that a prompter read, see ``features.region_encoder``."""
+"""Ends the name of the backbone of an index of boxes that a prompter read, see ``nn.dense.region_encoder``."""
 
 
 @options.offers("draft", *options.MODEL)
@@ -207,7 +207,7 @@ def _tower(opened: options.Opened, clips: int | None, regions: bool = False) -> 
     """Load the backbone of an index, and remember it for the next search."""
     tower = opened.backbone()
     if regions:
-        from diptych.features.region_encoder import region_space
+        from diptych.nn.dense.region_encoder import region_space
         from diptych.tasks.regions import prompter_of
 
         return region_space(tower, prompter_of(opened.options.backbone))

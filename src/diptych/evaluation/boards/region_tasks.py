@@ -30,9 +30,9 @@ from diptych.data.formats.regions import framed
 from diptych.data.region_items import Regions
 from diptych.evaluation.arms import Floats
 from diptych.features.embed import embed
-from diptych.features.region_encoder import region_space
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
+from diptych.nn.dense.region_encoder import region_space
 
 REGIONS, CROPS, DENSE = "region_accuracy", "crop_accuracy", "dense_probe_miou"
 """Parts of a measuring."""

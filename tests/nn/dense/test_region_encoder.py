@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 
 from diptych.data.region_items import Region
-from diptych.features.region_encoder import PromptedEncoder, region_space
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
+from diptych.nn.dense.region_encoder import PromptedEncoder, region_space
 from tests.support.small_clip import small_clip
 
 
