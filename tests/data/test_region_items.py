@@ -31,7 +31,7 @@ def test_regions_are_samples_of_their_own(table: Table[Image.Image]) -> None:
     assert [regions[i].size for i in range(3)] == [(20, 20), (30, 17), (4, 4)]
     assert regions[2].getpixel((0, 0)) == (0, 0, 255)
     assert len({regions.key(i) for i in range(3)}) == 3
-    assert regions.name(1) == f"{table.items.name(0)}[2,2,30,19]"
+    assert regions.name(1) == f"{table.items.name(0)}[1.5,2,30.2,19]"
     whole = Regions.of([table], cut=False)[1]
     assert isinstance(whole, Region)
     assert whole.image.size == (40, 20)

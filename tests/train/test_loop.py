@@ -369,3 +369,61 @@ def test_frozen_parts_keep_their_statistics_and_drop_nothing() -> None:
         before = frozen[1].running_mean.clone()
         net["frozen"](torch.randn(8, 2))
         assert torch.equal(frozen[1].running_mean, before)
+
+
+def slow(toy: Toy, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    """Let the processor's clock run by ``step`` seconds a step of the toy, and not at all beside."""
+    spent = [0.0]
+    monkeypatch.setattr("diptych.train.loop.time.process_time", lambda: spent[0])
+    losses = toy.losses
+
+    def counted(batch, phase, clock):
+        spent[0] += step / FIT.accumulate
+        return losses(batch, phase, clock)
+
+    toy.losses = counted  # type: ignore[method-assign]
+
+
+TIMED = replace(FIT, steps=None, seconds=1.0, schedule=Schedule(warmup=2), save_every=None)
+
+
+def test_a_training_ends_when_its_seconds_are_spent(monkeypatch) -> None:
+    toy, clocks = Toy(RUN), []
+    losses = toy.losses
+    toy.losses = lambda batch, phase, clock: (clocks.append(clock), losses(batch, phase, clock))[1]  # type: ignore[method-assign]
+    slow(toy, monkeypatch, 0.125)
+    history = train(toy, table(), TIMED, RUN)
+    assert (history.position.step, history.position.seconds) == (8, 1.0)
+    lengths = [clock.steps for clock in clocks[:: FIT.accumulate]]
+    assert lengths == [3, 8, 8, 8, 8, 8, 8, 8], (
+        "the warm-up and one more before the first step, then what the pace says"
+    )
+
+
+def test_validation_and_checkpoints_do_not_count(tmp_path, monkeypatch) -> None:
+    toy = Toy(RUN)
+    slow(toy, monkeypatch, 0.125)
+    history = train(toy, table(), replace(TIMED, save_every=1), replace(RUN, out=tmp_path), val=table(16))
+    plain = [r for r in history.records if "val" not in r]
+    assert len(plain) == history.position.step
+    assert history.position.seconds == pytest.approx(0.125 * history.position.step)
+
+
+def test_seconds_that_were_spent_before_a_kill_count_after_it(tmp_path, monkeypatch) -> None:
+    run = replace(RUN, out=tmp_path)
+    cut = Toy(run)
+    slow(cut, monkeypatch, 0.125)
+    inner = cut.losses
+
+    def dies(batch, phase, clock):
+        if clock.step == 5:
+            raise RuntimeError("killed")
+        return inner(batch, phase, clock)
+
+    cut.losses = dies  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="killed"):
+        train(cut, table(), replace(TIMED, save_every=1), run)
+    again = Toy(run)
+    slow(again, monkeypatch, 0.125)
+    history = train(again, table(), replace(TIMED, save_every=1), run, resume=True)
+    assert (history.position.step, history.position.seconds) == (8, 1.0)

@@ -27,6 +27,8 @@ def test_cosine_ends_at_its_floor() -> None:
     [
         {},
         {"epochs": 1, "steps": 1},
+        {"steps": 1, "seconds": 1.0},
+        {"seconds": 0.0},
         {"steps": 0},
         {"steps": 1, "accumulate": 0},
         {"steps": 1, "ema": 1.0},

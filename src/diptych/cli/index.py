@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diptych.tasks.search.index import Indexed
 
 REGIONS = "+regions"
-"""Ends the name of the backbone of an index of boxes that a prompter read, see ``tasks.region_encoder``."""
+"""Ends the name of the backbone of an index of boxes that a prompter read, see ``nn.dense.region_encoder``."""
 
 
 @options.offers("draft", *options.MODEL)
@@ -208,7 +208,7 @@ def _tower(opened: options.Opened, clips: int | None, regions: bool = False) -> 
     """Load the backbone of an index, and remember it for the next search."""
     tower = opened.backbone()
     if regions:
-        from diptych.tasks.region_encoder import region_space
+        from diptych.nn.dense.region_encoder import region_space
         from diptych.tasks.regions import prompter_of
 
         return region_space(tower, prompter_of(opened.options.backbone))

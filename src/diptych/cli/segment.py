@@ -172,9 +172,9 @@ def segment(
     listed = []
     with shared.open() as opened:
         samples, classes = open_photos(photos, opened.keys, void=options.whole_numbers("--void", void))
-        told = None if regions is None else boxes_of(photos, regions, opened.keys)
-        if told is not None:
-            samples = told.items
+        boxed = None if regions is None else boxes_of(photos, regions, opened.keys)
+        if boxed is not None:
+            samples = boxed.items
         named = with_words(options.named_classes(names, classes, templates))
         counted = named.names if things == "all" else options.words(things or "")
         how: dict[str, Any] = {
@@ -182,8 +182,8 @@ def segment(
             "things": counted,
         }  # fmt: skip
         asked = question(named, segmenter, **how)
-        objects = bool(counted) or told is not None
-        written = Coco(asked.classes.names, asked.classes.things if told is None else (True,) * len(asked.classes))
+        objects = bool(counted) or boxed is not None
+        written = Coco(asked.classes.names, asked.classes.things if boxed is None else (True,) * len(asked.classes))
         marks = stems([samples.name(i) for i in range(len(samples))])
         ends = endings(confidence=confidence, things=objects)
         shared.free(*(out / f"{stem}{end}" for stem in marks for end in ends), *(out / n for n in COCO if objects))
@@ -212,8 +212,8 @@ def segment(
             if isinstance(item, UnreadableItem):
                 failed.append(item)
                 continue
-            if told is not None:
-                item = in_boxes(item, told.columns["boxes"].values[i].corners, told.columns["phrases"].values[i])
+            if boxed is not None:
+                item = in_boxes(item, boxed.columns["boxes"].values[i].corners, boxed.columns["phrases"].values[i])
             paths = item.write(out, stem, overwrite=shared.overwrite)
             listed.append({**item.as_dict(), "overlay": str(paths[0]), "label_map": str(paths[1])})
             if objects:

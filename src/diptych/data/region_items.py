@@ -98,8 +98,8 @@ class Regions:
         return hashlib.sha256(f"{self.images.key(self.owner[index])}/{box}".encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
-        """Return the picture's name and the box: "photo.jpg[10,20,30,40]", rounded to pixels."""
-        box = ",".join(f"{v:.0f}" for v in self.corners[index])
+        """Return the picture's name and the box in tenths of pixels: "photo.jpg[10,20,30.5,40]"."""
+        box = ",".join(f"{round(v, 1):g}" for v in self.corners[index].tolist())
         return f"{self.images.name(self.owner[index])}[{box}]"
 
 

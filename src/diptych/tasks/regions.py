@@ -13,7 +13,7 @@ from diptych.data.formats.region_table import with_regions
 from diptych.data.labelled import LabelledData
 from diptych.data.region_items import Regions
 from diptych.nn.dense.prompter import Prompter
-from diptych.tasks.region_encoder import region_space
+from diptych.nn.dense.region_encoder import region_space
 
 PART = "prompter"
 """Part of a trained model that reads boxes, see ``nn.dense.prompter``."""

@@ -20,7 +20,8 @@ def test_records_have_the_phrase_as_text_and_photo_and_box_as_facts(tmp_path: Pa
     photo = os.path.abspath(path)
     assert records.names == (f"{photo}[0,0,20,20]", f"{photo}[20,0,40,20]")
     assert records.texts == ("a cat", "a dog")
-    assert records.facts[1] == {"photo": photo, "x0": 20.0, "y0": 0.0, "x1": 40.0, "y1": 20.0}
+    sides = {"x0": 20.0, "y0": 0.0, "x1": 40.0, "y1": 20.0, "w": 20.0, "h": 20.0}
+    assert records.facts[1] == {"photo": photo, **sides}
     picture = records[1].image
     assert picture is not None
     assert picture.size == (20, 20)

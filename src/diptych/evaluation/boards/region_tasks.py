@@ -32,7 +32,7 @@ from diptych.evaluation.arms import Floats
 from diptych.features.embed import embed
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
-from diptych.tasks.region_encoder import region_space
+from diptych.nn.dense.region_encoder import region_space
 
 REGIONS, CROPS, DENSE = "region_accuracy", "crop_accuracy", "dense_probe_miou"
 """Parts of a measuring."""

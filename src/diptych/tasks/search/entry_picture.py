@@ -12,7 +12,7 @@ from diptych.core.errors import DiptychError, UnreadableItem
 from diptych.data.images import SUFFIXES, open_image
 from diptych.data.region_items import Region
 
-BOX = re.compile(r"\[(-?\d+),(-?\d+),(-?\d+),(-?\d+)\]$")
+BOX = re.compile(r"\[(-?[\d.]+),(-?[\d.]+),(-?[\d.]+),(-?[\d.]+)\]$")
 """Ends the name of a region, see ``data.region_items``."""
 
 
