@@ -26,7 +26,6 @@ from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
 from tests.support.image_files import gradient, photo
 
-
 ALONE = World()
 
 

@@ -110,6 +110,7 @@ def install(extra: str) -> str:
 
 EXTRAS: dict[str, dict[str, str]] = {
     "train": {"accelerate": "accelerate", "tensorboard": "tensorboard"},
+    "wandb": {"wandb": "wandb"},
     "lora": {"peft": "peft"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
     "video": {"av": "av"},

@@ -169,7 +169,8 @@ def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool 
 
     Args:
         source: a .txt file with one text a line, a .csv or .tsv table, tars of a WebDataset (a brace range is
-            several), Parquet files with encoded pictures, articles in JATS XML with their figures, or slides; a folder of the latter two is searched.
+            several), Parquet files with encoded pictures, articles in JATS XML with their figures, or slides; a folder
+            of the latter two is searched.
         image: column of the table with the picture; "": filepath, or the first of ``data.rows.PATH_COLUMNS``.
         text: column of the table with the text; "": title, or the first of ``data.rows.CAPTION_COLUMNS``.
         pictures: whether to read the pictures of tars; False reads their texts only.

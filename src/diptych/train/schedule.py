@@ -89,7 +89,8 @@ class Fit:
         save_every: steps between checkpoints; None: a checkpoint after every epoch alone.
         keep: number of checkpoints that are not removed, the latest.
         log_every: steps between log records.
-        watch_every: steps between calls of ``watch``, see ``train``; None: after every epoch.
+        log: "wandb" also sends the log to Weights & Biases; "" (default): to files alone.
+        watch_every: steps between calls of ``watch``, see ``train``; 0: never; None: after every epoch.
 
     Raises:
         UsageError: neither or both of epochs and steps are given, or a number is out of its range.
@@ -114,6 +115,7 @@ class Fit:
     keep: int = 2
     log_every: int = 1
     watch_every: int | None = None
+    log: Literal["", "wandb"] = ""
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -122,7 +124,8 @@ class Fit:
                 f"steps={self.steps}: give one of the two."
             )
         counts = ("epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every")
-        check(self, at_least(1), *counts, "watch_every")
+        check(self, at_least(1), *counts)
+        check(self, at_least(0), "watch_every")
         check(self, between(0, 1, "[)"), "ema")
         check(self, between(0, 1, "(]"), "layer_decay")
 
