@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.core.errors import UsageError
+from diptych.core.errors import UsageError, need_extra
 
 if TYPE_CHECKING:
     from diptych.train.schedule import Fit
@@ -99,6 +99,8 @@ class LoopOptions:
         options.one_of("--schedule", self.schedule, "cosine", "constant")
         options.one_of("--optimizer", self.optimizer, "adamw", "adam", "radam", "sgd")
         options.one_of("--log", self.log, "", "wandb")
+        if self.log:
+            need_extra("wandb", "--log wandb")
         betas = self.betas.split(",")
         try:
             first, second = (float(b) for b in betas)

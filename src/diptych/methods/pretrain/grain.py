@@ -167,9 +167,7 @@ class GRAIN(Recipe):
         verb="pretrain",
         claim="A dual encoder that also localises described parts recognises images better without examples than one "
         "trained on the same images and captions.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)
-        ),
+        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, the scale, and the decoder of slots, which is a part of the model",
         reference=Reference("https://github.com/shaunak27/grain-clip", "", "MIT"),
         differs=(
