@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from diptych.cli import finetune, options
+from diptych.cli.training_options import LoopOptions, RecipeFile, recipe_text
+from diptych.cli.training_streams import StreamOptions
 from diptych.cli.unread import Readers, needs, refuse_unread
 from diptych.core.card import Card
 from diptych.core.errors import UsageError
@@ -116,6 +118,7 @@ READERS: Readers = {
     "teacher": lambda system: "Backbone" in system.card.needs.parts,
     "language_model": needs("TokenStates"),
     "proposer": needs("MaskProposer"),
+    "denoiser": needs("TextDiffusion"),
     "regions": lambda system: "boxes" in system.card.needs.columns,
 }
 _TORCH = options.RunOptions(engine="torch")
@@ -123,8 +126,10 @@ _TORCH = options.RunOptions(engine="torch")
 
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
 def pretrain(
+    context: typer.Context,
     table: Annotated[
-        str, typer.Argument(help="A table with paths and captions, or a folder with captions; for diva photos alone.")
+        str,
+        typer.Argument(help="A table with paths and captions, a folder with captions, or tars; for diva photos alone."),
     ],
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
@@ -140,6 +145,9 @@ def pretrain(
     *,
     part_options: PartOptions,
     how: PretrainOptions,
+    loop: LoopOptions,
+    streams: StreamOptions,
+    recipe: RecipeFile = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
         "pretrained"
     ),
@@ -153,4 +161,8 @@ def pretrain(
     if scratch and how.parts == "heads":
         raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
     kit = part_options.kit(system.card, shared.device)
-    finetune.Training(system, table, how, out, seed, resume, scratch, kit, regions).run(shared)
+    stream = streams if streams.reads(table) else None
+    if stream is not None and regions is not None:
+        raise UsageError("Regions belong to the photos of a table: leave out --regions, or --stream.")
+    repeat = recipe_text(context)
+    finetune.Training(system, table, how, out, seed, resume, repeat, loop, scratch, kit, regions, stream).run(shared)

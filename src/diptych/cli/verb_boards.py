@@ -4,7 +4,7 @@ opens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from diptych.cli.bench_command import board_command
 from diptych.cli.curate import Metadata
 from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Masks, Proposer, Teacher
+from diptych.cli.training_options import LoopOptions
 
 if TYPE_CHECKING:
     from diptych.evaluation.arms import Arm
@@ -211,8 +212,9 @@ def _tuned(
     rows = open_set(data, "captions or classes", opened.keys, text=how.captions or "")
     rows = rows if length.regions is None else with_regions(rows, length.regions)
     others = [open_set(name, "any", opened.keys) for name in options.words(how.also or "")]
-    rate = 3e-4 if how.parts == "heads" else 1e-5
-    fit, lengths = equal_lengths(how.fit(rate), length.steps, length.seconds)
+    rate = (3e-4 if how.parts == "heads" else 1e-5) if how.lr is None else how.lr
+    plain = replace(LoopOptions().fit(rate, how.train_batch, how.epochs, how.decay, cached=False), save_every=None)
+    fit, lengths = equal_lengths(plain, length.steps, length.seconds)
     base = [] if length.base == BEFORE.system else in_lengths(arms_of("pretrain", [length.base]), lengths)
     return TuneBench(
         rows,

@@ -109,7 +109,8 @@ def install(extra: str) -> str:
 
 
 EXTRAS: dict[str, dict[str, str]] = {
-    "train": {"accelerate": "accelerate", "tensorboard": "tensorboard"},
+    "train": {"tensorboard": "tensorboard"},
+    "wandb": {"wandb": "wandb"},
     "lora": {"peft": "peft"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
     "video": {"av": "av"},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Set
 
-IMAGE_PARTS = ("visual", "vision_model", "image")
-"""First names of the parameters of image towers: open_clip, transformers, lite."""
+from diptych.core.train import of_image
+
 _BLOCK = re.compile(r"(?:^|\.)(?:resblocks|blocks|layers?|stages|h)\.(\d+)(?:\.(?:blocks|layers?)?\.?(\d+))?(?=\.)")
 _STEM = re.compile(
     r"(?:^|\.)(?:conv1|bn1|conv_stem|stem|patch_embed|patch_embedding|embeddings?|class_embedding|cls_token|"
@@ -24,7 +24,7 @@ def tower_of(name: str) -> str:
     """
     if name.rsplit(".", 1)[-1] in ("logit_scale", "logit_bias"):
         return ""
-    return "image" if name.startswith(IMAGE_PARTS) else "text"
+    return "image" if of_image(name) else "text"
 
 
 def depths(names: Iterable[str]) -> dict[str, tuple[str, int]]:

@@ -74,7 +74,7 @@ def train(
     *,
     val: Table[Any] | None = None,
     resume: bool = False,
-    watch: Callable[[], Mapping[str, float]] | None = None,
+    watch: Callable[[int], Mapping[str, float]] | None = None,
 ) -> History:
     """Train the trainee's module. Modified in place.
 
@@ -93,7 +93,7 @@ def train(
             nothing is written).
         val: rows for ``Trainee.validate`` after every epoch.
         resume: continue from the newest checkpoint in ``run.out``; start from the beginning if there is none.
-        watch: returns measures of the present weights (the averaged ones, where there is an average) for the log. It
+        watch: step -> measures of the present weights (the averaged ones, where there is an average) for the log. It
             is called every ``fit.watch_every`` steps, and may raise to end the training.
 
     Returns:
@@ -130,7 +130,7 @@ class _Loop:
         fit: Fit,
         run: Run,
         val: Table[Any] | None,
-        watch: Callable[[], Mapping[str, float]] | None,
+        watch: Callable[[int], Mapping[str, float]] | None,
     ) -> None:
         distributed.check(run.world)
         if fit.patience is not None and val is None:
@@ -157,7 +157,8 @@ class _Loop:
     def run_from(self, resume: bool) -> History:
         out = self.run.out if self.run.world.rank == 0 else None
         self._restore(resume)
-        log = Log(out, self.position.step)
+        sent = self.fit.as_dict() if self.fit.log and self.run.world.rank == 0 else None
+        log = Log(out, self.position.step, sent)
         self.since = (self.position.step, time.perf_counter())
         with (
             contextlib.closing(log),
@@ -366,7 +367,9 @@ class _Loop:
         if self.watch is None:
             return
         with self._averaged():
-            seen = self.watch()
+            seen = self.watch(self.position.step)
+        if not seen:
+            return
         names = sorted(seen)
         means = distributed.means([torch.tensor(seen[n]) for n in names], self.run.world)
         log.write(self.position.step, {"epoch": self.position.epoch, **dict(zip(names, means, strict=True))})
@@ -389,7 +392,7 @@ class _Loop:
 
     def _settings(self) -> dict[str, Any]:
         groups = {phase: [asdict(g) for g in groups] for phase, groups in self.groups.items()}
-        changes_nothing = ("save_every", "keep", "log_every", "watch_every")
+        changes_nothing = ("save_every", "keep", "log_every", "watch_every", "log")
         fit = {k: v for k, v in self.fit.as_dict().items() if k not in changes_nothing}
         steps = None if self.fit.seconds else self.steps
         settings = {"fit": fit, "steps": steps, "seed": self.run.seed, "groups": groups}

@@ -92,7 +92,8 @@ class Fit:
         save_every: steps between checkpoints; None: a checkpoint after every epoch alone.
         keep: number of checkpoints that are not removed, the latest.
         log_every: steps between log records.
-        watch_every: steps between calls of ``watch``, see ``train``; None: after every epoch.
+        log: "wandb" also sends the log to Weights & Biases; "" (default): to files alone.
+        watch_every: steps between calls of ``watch``, see ``train``; 0: never; None: after every epoch.
 
     Raises:
         UsageError: not exactly one of epochs, steps and seconds is given, or a number is out of its range.
@@ -118,6 +119,7 @@ class Fit:
     keep: int = 2
     log_every: int = 1
     watch_every: int | None = None
+    log: Literal["", "wandb"] = ""
 
     def __post_init__(self) -> None:
         if sum(length is not None for length in (self.epochs, self.steps, self.seconds)) != 1:
@@ -126,7 +128,8 @@ class Fit:
                 f"steps={self.steps} and seconds={self.seconds}: give one of the three."
             )
         counts = ("epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every")
-        check(self, at_least(1), *counts, "watch_every")
+        check(self, at_least(1), *counts)
+        check(self, at_least(0), "watch_every")
         check(self, between(0, 1, "[)"), "ema")
         check(self, above(0), "seconds")
         check(self, between(0, 1, "(]"), "layer_decay")

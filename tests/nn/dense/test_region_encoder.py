@@ -9,11 +9,7 @@ from PIL import Image
 from diptych.data.region_items import Region
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
-<<<<<<<< HEAD:tests/tasks/test_region_encoder.py
 from diptych.nn.dense.region_encoder import PromptedEncoder, region_space
-========
-from diptych.nn.dense.region_encoder import PromptedEncoder, region_space
->>>>>>>> objectives:tests/nn/dense/test_region_encoder.py
 from tests.support.small_clip import small_clip
 
 

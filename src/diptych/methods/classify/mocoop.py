@@ -127,7 +127,6 @@ class MoCoOp(Classifier):
         "single one.",
         needs=Needs(
             hooks=("image", "text", "tower:text", "tower:image", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional=("other_classes",),
         ),
@@ -176,7 +175,6 @@ class MoCoOp(Classifier):
             MissingHook: the backbone has no text tower, or norms should learn and it has no image tower that can be
                 rebuilt.
             MissingEvidence: train is missing.
-            MissingExtra: accelerate is not installed.
             UsageError: a class name and a context do not fit into the text tower.
             DataError: a class has no train item, or a label lies outside the class list.
         """

@@ -219,7 +219,7 @@ class AstroM3(Extender):
         verb="extend",
         claim="Towers of light curves, spectra and metadata that are aligned first classify stars better, most of all "
         "with few labels.",
-        needs=Needs(hooks=(), extras=("train",), evidence=("unlabelled",), optional=("val",)),
+        needs=Needs(hooks=(), evidence=("unlabelled",), optional=("val",)),
         trains="three towers, their projections and scales",
         headlines=(
             Headline(
@@ -263,7 +263,6 @@ class AstroM3(Extender):
 
         Raises:
             MissingEvidence: ``evidence.unlabelled`` is missing.
-            MissingExtra: accelerate is not installed.
             DataError: a star lacks a modality, or there are fewer than 2 stars.
         """
         if evidence.unlabelled is None:

@@ -197,7 +197,7 @@ class ILA(Extender):
         verb="extend",
         claim="Aligning neighbouring frames by one predicted point each is enough for a CLIP to see time: no attention "
         "over time is needed.",
-        needs=Needs(hooks=("image", "text", "tower:image"), extras=("train",), evidence=("train",)),
+        needs=Needs(hooks=("image", "text", "tower:image"), evidence=("train",)),
         trains="alignment before the blocks, integration over frames, prompts of the texts",
         headlines=(
             Headline("Kinetics-400, 8 frames", "CLIP ViT-B/16", "top-1", 84.0, "", "arXiv 2304.10465"),
@@ -250,7 +250,6 @@ class ILA(Extender):
             MissingPart: the kit has no backbone.
             MissingHook: the backbone has no image tower.
             MissingEvidence: ``evidence.train`` is missing.
-            MissingExtra: accelerate is not installed.
             DataError: a clip has no text, or several.
         """
         backbone = kit.need(Backbone)

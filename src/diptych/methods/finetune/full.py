@@ -58,7 +58,7 @@ class Full(Recipe):
         year=2021,
         verb="finetune",
         claim="Training all parameters on a task fits it best, and lowers the accuracy on other tasks.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, or the parts that the user names; not the scale",
         differs=(
             "Fine-tuning usually trains the image tower with a linear head; here class prompts are the head, so other "

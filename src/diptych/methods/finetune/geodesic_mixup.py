@@ -144,7 +144,7 @@ class GeodesicMixup(Objective):
         verb="finetune",
         claim="Contrasting pairs with points between other images and captions closes the gap between the modalities "
         "and helps retrieval.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, or heads on frozen ones; temperatures are fixed",
         reference=Reference("https://github.com/changdaeoh/multimodal-mixup", "f8e05fc", "none found"),
         differs=(

@@ -90,9 +90,7 @@ class LoRA(Recipe):
         verb="finetune",
         claim="A low-rank change of each weight fits a task nearly as well as a full one, with a hundredth of the "
         "parameters.",
-        needs=Needs(
-            hooks=("image", "text", "rebuild"), extras=("train", "lora"), evidence=("train",), optional=("val",)
-        ),
+        needs=Needs(hooks=("image", "text", "rebuild"), extras=("lora",), evidence=("train",), optional=("val",)),
         trains="two thin matrices for every linear layer that may be trained",
         differs=(
             "The paper adapts attention alone; here all linear layers are adapted, as is usual now.",

@@ -175,7 +175,7 @@ class VRLwF(Recipe):
         verb="finetune",
         claim="Holding the similarities of images to random sentences while a CLIP learns new classes keeps its "
         "zero-shot ability.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, or the parts that the user names; not the scale",
         differs=(
             "The paper's vocabulary, temperature and weights were not found: the values are those of ZSCL's "

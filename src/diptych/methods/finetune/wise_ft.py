@@ -83,7 +83,7 @@ class WiSEFT(Recipe):
         verb="finetune",
         claim="Averaging the weights before and after fine-tuning keeps most of the gain on the task and most of the "
         "accuracy before.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="as full fine-tuning; then all weights are interpolated",
         differs=(
             "The paper averages the image tower and a classifier made from prompts; here both towers are averaged, "

@@ -223,9 +223,7 @@ class ACLIP(Recipe):
         verb="pretrain",
         claim="Training on the half of an image that a slow copy attends to, in two views with self-supervision, is "
         "better than CLIP at about its cost; dropping a random half is worse.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)
-        ),
+        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers but the patch embedding, the scale, and heads that are not returned",
         headlines=(
             Headline("ImageNet", "ViT-B/16", "zero-shot top-1", 43.9, "CLIP 37.6", "README of the authors' code"),

@@ -189,7 +189,6 @@ class CLIPMoE(Recipe):
         "routers alone are trained, beat the dense model and a mixture of equal experts at little extra compute.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "tower:text", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional=("val",),
         ),

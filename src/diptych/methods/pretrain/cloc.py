@@ -167,7 +167,6 @@ class CLOC(Recipe):
         "regions, and images as well as before.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional=("val",),
             optional_parts=("MaskProposer", "Writer"),

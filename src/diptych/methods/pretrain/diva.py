@@ -173,7 +173,6 @@ class DIVA(Recipe):
         needs=Needs(
             hooks=("image", "tower:image", "rebuild"),
             parts=("TextDiffusion",),
-            extras=("train",),
             evidence=("unlabelled",),
             optional=("val",),
         ),

@@ -169,7 +169,6 @@ class GRAIN(Recipe):
         "trained on the same images and captions.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional=("val",),
             columns=("boxes",),

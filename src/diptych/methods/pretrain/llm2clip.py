@@ -185,7 +185,7 @@ class LLM2CLIP(Recipe):
         needs=Needs(
             hooks=("image", "rebuild"),
             parts=("TokenStates",),
-            extras=("train", "lora"),
+            extras=("lora",),
             evidence=("train",),
             optional=("val",),
         ),

@@ -154,7 +154,6 @@ class QualityCaptions(Recipe):
         "than other kinds of pretraining.",
         needs=Needs(
             hooks=("image", "text", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional=("val",),
             optional_parts=("Writer", "Backbone"),

@@ -327,9 +327,7 @@ class RSMCLIP(Recipe):
         verb="pretrain",
         claim="Translated captions and self-distillation of crops adapt a multilingual CLIP to a domain that has "
         "little text.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)
-        ),
+        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, the scale and a head of prototypes that is not returned",
         reference=Reference("https://github.com/DannielSilva/RS-M-CLIP", "", "none found"),
         differs=(

@@ -213,7 +213,6 @@ class SyCoCa(Recipe):
         needs=Needs(
             hooks=("image", "text", "tower:image", "tower:text", "rebuild"),
             parts=("LanguageModel",),
-            extras=("train",),
             evidence=("train",),
             optional=("val",),
         ),

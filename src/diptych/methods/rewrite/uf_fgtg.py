@@ -120,7 +120,6 @@ class UFFGTG(Rewriter):
         "prompts writes what a text-to-image model prefers, and several different rewrites.",
         needs=Needs(
             hooks=("tower:text", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional_parts=("TextDiffusion",),
         ),
@@ -171,7 +170,6 @@ class UFFGTG(Rewriter):
             MissingHook: the backbone has no text tower or cannot be rebuilt, or the denoiser reads other tokens.
             MissingEvidence: there are no pictures with captions.
             DataError: a picture has one caption alone.
-            MissingExtra: accelerate is not installed.
         """
         backbone, table = kit.need(Backbone), captioned_images(evidence)
         diffusion = kit.need(TextDiffusion, "diffusion") if self.image else None

@@ -99,7 +99,7 @@ class FCCLIP(Segmenter):
         year=2023,
         verb="segment",
         claim="One frozen convolutional CLIP is both the backbone of masks and their classifier, and needs one pass.",
-        needs=Needs(hooks=("text", "dense"), extras=("train",), evidence=("train",)),
+        needs=Needs(hooks=("text", "dense"), evidence=("train",)),
         trains="pixel decoder, query decoder, their class head and a vector of void",
         headlines=(
             Headline("ADE20K, 150 classes", "ConvNeXt-L, LAION-2B", "PQ", 26.8, "ODISE 22.6", "authors' repository"),
@@ -157,7 +157,6 @@ class FCCLIP(Segmenter):
             MissingPart: the kit has no backbone.
             MissingHook: the backbone has no dense maps.
             MissingEvidence: there is no train table.
-            MissingExtra: accelerate is not installed.
             DataError: the table has no masks, or one has a label that is no class.
             UnreadableItem: a photo or mask cannot be read.
         """

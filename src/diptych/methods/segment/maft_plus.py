@@ -145,7 +145,7 @@ class MAFTPlus(Segmenter):
         verb="segment",
         claim="CLIP's image tower, tuned so that the probability of a mask's class follows its IoU, and class "
         "embeddings that attend to the image name masks better than frozen CLIP, also of unseen classes.",
-        needs=Needs(hooks=("text", "dense", "rebuild"), extras=("train",), evidence=("train",)),
+        needs=Needs(hooks=("text", "dense", "rebuild"), evidence=("train",)),
         trains="CLIP's image tower before its projection, an attention of class embeddings, and the networks of masks",
         headlines=(
             Headline("ADE20K, 150 classes", "ConvNeXt-L, LAION-2B", "mIoU", 36.1, "FC-CLIP 34.1", "authors' README"),
@@ -209,7 +209,6 @@ class MAFTPlus(Segmenter):
             MissingPart: the kit has no backbone.
             MissingHook: the backbone has no dense maps, or cannot be rebuilt.
             MissingEvidence: there is no train table.
-            MissingExtra: accelerate is not installed.
             DataError: the table has no masks, or one has a label that is no class.
             UnreadableItem: a photo or mask cannot be read.
         """

@@ -163,7 +163,6 @@ class OVSeg(Segmenter):
         needs=Needs(
             hooks=("image", "text", "dense"),
             parts=("MaskProposer",),
-            extras=("train",),
             evidence=("auxiliary",),
         ),
         trains="the image tower and mask prompts; without a tower, a map of its embeddings",
@@ -254,7 +253,7 @@ class OVSeg(Segmenter):
             MissingPart: the kit has no backbone, or no mask proposer named "proposer".
             MissingHook: the backbone has neither an image tower nor dense maps, or no tower for what is tuned.
             MissingEvidence: there are no captioned photos.
-            MissingExtra: accelerate, or nltk with its tagger, is not installed.
+            MissingExtra: nltk with its tagger is not installed.
             DataError: the captions are missing, or name fewer than two things.
             UnreadableItem: a photo cannot be read.
         """

@@ -209,7 +209,6 @@ class SAMCLIP(Segmenter):
         needs=Needs(
             hooks=("image", "text"),
             parts=("PromptableMasks",),
-            extras=("train",),
             evidence=("unlabelled",),
             optional=("auxiliary",),
         ),
@@ -268,7 +267,6 @@ class SAMCLIP(Segmenter):
         Raises:
             MissingPart: the kit has no backbone, or no SAM of the first version named "masks".
             MissingEvidence: there are no unlabelled photos.
-            MissingExtra: accelerate is not installed.
             UnreadableItem: a photo cannot be read.
         """
         backbone, masks = kit.need(Backbone), sam_of(kit)
