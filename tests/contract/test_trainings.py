@@ -25,6 +25,7 @@ from diptych.methods.pretrain.llm2clip import LANGUAGE
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import WordIds
 from diptych.train.recipe import DECODER, WORDS, train_space
+from tests.support.diffusion import random_diffusion
 from tests.train.test_pair import COLOURS, FIT, small, squares
 
 INDEX = json.loads(catalog.INDEX.read_text(encoding="utf-8"))
@@ -69,6 +70,8 @@ def train(method: Objective | Recipe, space: Any, seed: int = 1, labels: bool = 
         reader, reader, lambda texts: [[i for i in row if i] for row in words.ids(texts).tolist()], 0, "words"
     )
     kit = {"main": space, "writer": Echo(), LANGUAGE: reads, DECODER: lm, WORDS: words}
+    if "TextDiffusion" in method.card.needs.parts:
+        kit["diffusion"] = random_diffusion(small())
     if "Backbone" in method.card.needs.parts:
         kit["teacher"] = small(embed_dim=20)
     names = ClassNames(tuple(COLOURS), ("a {} square",)) if labels else None

@@ -62,7 +62,7 @@ class PartOptions:
         str,
         options.option(
             "--denoiser",
-            help="Teaches details, for systems that learn from one: small, or local:FOLDER with a pipeline of diffusers.",
+            help="Teaches details, for systems that learn from one: small, or local:FOLDER with a diffusers pipeline.",
         ),
     ] = "small"
 

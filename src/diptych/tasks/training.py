@@ -20,7 +20,7 @@ from diptych.backbones.language_space import LanguageSpace
 from diptych.backbones.sources.save import save
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.errors import Collapsed, DataError, MissingHook, UnreadableItem, UsageError
+from diptych.core.errors import Collapsed, MissingHook, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, everything, of_image
@@ -272,10 +272,6 @@ def _metrics(
     elif classes is not None:
         texts = text_head(backbone, classes.prompts(), run)
         out["acc1"] = float(((x @ texts.T).argmax(1).numpy() == table.labels()).mean())
-    elif not geometry:
-        raise DataError(
-            "These other data have neither labels nor captions: give class folders, or a table with a column 'caption'."
-        )
     if geometry and "label" in table.columns:
         rows = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(int)
         found = class_precision(x.numpy()[rows], table.labels()[rows])
