@@ -250,6 +250,7 @@ class DIVA(Recipe):
             MissingPart: the kit has no denoiser.
         """
         space, diffusion = kit.need(Backbone), kit.need(TextDiffusion, DIFFUSION)
+        _image_tower(space)  # before its pooling changes: a tower without tokens is told so
         if self.pooling == POOLING and all(change.kind != POOLING for change in space.spec.changes):
             pooled = changed(space, POOLING)
             assert isinstance(pooled, Backbone)  # a change keeps the kind

@@ -53,8 +53,8 @@ UNTOLD = Fit(lr=3e-4, batch=64, steps=36, decay=0.0, schedule=Schedule(warmup=6)
 FEEDBACK = Fit(lr=3e-4, batch=16, steps=40, decay=0.0, schedule=Schedule(warmup=6), clip=1.0, log_every=40)
 """Settings of the feedback in all arms; as long as the minutes of a proof allow."""
 OWN: Mapping[str, Any] = {"pooling": "own", "scale": (1.0, 1.0), "reader_rate": 10.0}
-"""Of the system in all arms. The rates are those of four that lowered the denoiser's error on other scenes most, with one
-seed; pairs of other scenes were seen too, see the card.
+"""Of the system in all arms. The rates are those of three that lowered the denoiser's error on other scenes most, with
+one seed; pairs of other scenes were seen too, see the card.
 """
 
 
