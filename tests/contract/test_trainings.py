@@ -29,6 +29,7 @@ from diptych.train import recipe
 from diptych.train.captioning import WordIds
 from diptych.train.loop import History, Position
 from diptych.train.recipe import DECODER, WORDS, train_space
+from tests.support.diffusion import random_diffusion
 from tests.train.test_pair import COLOURS, FIT, small, squares
 
 INDEX = json.loads(catalog.INDEX.read_text(encoding="utf-8"))
@@ -75,6 +76,8 @@ def train(method: Objective | Recipe, space: Any, seed: int = 1, labels: bool = 
         reader = SmallLM(len(words), width=8, depth=1, heads=2)
     reads = LanguageText(reader, reader, partial(word_ids, words), 0, "words")
     kit = {"main": space, "writer": Echo(), LANGUAGE: reads, DECODER: lm, WORDS: words}
+    if "TextDiffusion" in method.card.needs.parts:
+        kit["diffusion"] = random_diffusion(small())
     if "Backbone" in method.card.needs.parts:
         kit["teacher"] = small(embed_dim=20)
     names = ClassNames(tuple(COLOURS), ("a {} square",)) if labels else None

@@ -34,12 +34,14 @@ from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
+from diptych.methods.pretrain.diva import DIVA
 from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from diptych.tasks.training import learns, need_towers, tune
 from diptych.tasks.training_data import by_labels, with_splits
 from diptych.tasks.training_measures import Measuring
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
+from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS, squares
 
@@ -181,6 +183,19 @@ def test_data_without_words_are_refused(place: Path, tmp_path: Path) -> None:
         open_data(str(place / "pairs.csv"), need="captions or classes", text="words")
     with pytest.raises(DataError, match="has no train split"):
         with_splits(open_data(next((place / "data" / "test" / "red").glob("*.png"))), 0)
+
+
+def test_photos_alone_are_enough_for_a_system_that_says_so_and_for_no_other(place: Path, tmp_path: Path) -> None:
+    data = LabelledData("mine", (), {"test": Table(squares(20).items)})
+    clip = load(f"local:{place / 'clip'}")
+    with pytest.raises(DataError, match="mine has neither labels nor captions, and clip-loss needs one of them"):
+        tune(CLIPLoss(), clip, data, FIT, Run(workers=1), tmp_path / "pairs")
+    kit, fit = {"diffusion": random_diffusion(clip)}, replace(FIT, steps=2)
+    found = tune(DIVA(), clip, data, fit, Run(workers=1), tmp_path / "alone", kit=kit)
+    assert list(found.before["mine"]) == list(found.after["mine"]) == ["image_spread"]
+    again = load(f"local:{found.folder}")
+    assert again.fingerprint == found.backbone.fingerprint
+    assert [c.kind for c in again.spec.changes] == ["cls-and-patches"]
 
 
 @pytest.fixture

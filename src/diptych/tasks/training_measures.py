@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone, Space
 from diptych.core.data import ClassNames, Table, Texts
-from diptych.core.errors import Collapsed, DataError
+from diptych.core.errors import Collapsed
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy
@@ -191,10 +191,6 @@ def _metrics(
     elif classes is not None:
         texts = text_head(backbone, classes.prompts(), run)
         out["acc1"] = float(((x @ texts.T).argmax(1).numpy() == table.labels()).mean())
-    elif not geometry:
-        raise DataError(
-            "These other data have neither labels nor captions: give class folders, or a table with a column 'caption'."
-        )
     if geometry and "label" in table.columns:
         rows = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(int)
         found = class_precision(x.numpy()[rows], table.labels()[rows])

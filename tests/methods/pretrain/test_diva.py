@@ -144,7 +144,7 @@ def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(MissingHook):
         next(iter(DIVA().stages(kit(SmallBackbone()), None, PHOTOS, RUN)))
-    with pytest.raises(MissingHook, match="no CLS token"):
+    with pytest.raises(MissingHook, match="takes pooled vectors and no tokens"):
         next(iter(DIVA().stages(kit(coca()), None, PHOTOS, RUN)))
     with pytest.raises(MissingPart, match="TextDiffusion named 'diffusion'"):
         next(iter(DIVA().stages(Kit({"main": small()}), None, PHOTOS, RUN)))

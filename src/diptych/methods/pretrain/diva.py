@@ -20,7 +20,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -34,9 +34,9 @@ from diptych.core.data import ClassNames, Evidence
 from diptych.core.diffusion import Condition, TextDiffusion
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
-from diptych.core.ranges import at_least, between, check, one_of
+from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Row, Trainee, everything, of_image
+from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything, of_image
 from diptych.data.pixels import normalise
 from diptych.nn.crop_views import cut, random_box
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
@@ -62,6 +62,12 @@ class FeedbackTrainee(PairTrainee):
         self._module["reader"] = self.reader
         self.side = space.image.size or 0
         self.patches = (self.side // self.tower.patch[0]) * (self.side // self.tower.patch[1])
+
+    def groups(self) -> list[ParamGroup]:
+        """Return the groups of the image tower, and those of W, whose rate is another one."""
+        rate = self.recipe.reader_rate
+        tower = [replace(g, names=tuple(n for n in g.names if n.startswith("space."))) for g in super().groups()]
+        return [*tower, ParamGroup(("reader.weight",), lr=rate), ParamGroup(("reader.bias",), lr=rate, decay=0.0)]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return a crop for the tower, the same for the denoiser, steps and noise, and the patches that are told."""
@@ -129,6 +135,7 @@ class DIVA(Recipe):
             MetaCLIP and DFN), and 76 for OpenAI's ViT-L/14.
         draws: K, pairs of step and noise for each picture, >= 1; 2 (the authors').
         prompt: what E says; "a photo of a ." (the authors').
+        reader_rate: factor on the learning rate for W, > 0; 1.0 (the authors').
         scale: range of the share of a picture's area in a crop, in (0, 1]; (0.9, 1.0) (the authors').
         pooling: "cls-and-patches" (the authors'), or "own": the image vector stays what it was.
 
@@ -157,6 +164,7 @@ class DIVA(Recipe):
     patches: int | None = None
     draws: int = 2
     prompt: str = "a photo of a ."
+    reader_rate: float = 1.0
     scale: tuple[float, float] = (0.9, 1.0)
     pooling: Literal["cls-and-patches", "own"] = "cls-and-patches"
 
@@ -226,6 +234,7 @@ class DIVA(Recipe):
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "patches", "draws")
+        check(self, above(0), "reader_rate")
         check(self, between(0, 1, "(]"), "scale")
         check(self, one_of("cls-and-patches", "own"), "pooling")
 
@@ -240,6 +249,7 @@ class DIVA(Recipe):
             MissingPart: the kit has no denoiser.
         """
         space, diffusion = kit.need(Backbone), kit.need(TextDiffusion, DIFFUSION)
+        _image_tower(space)  # before its pooling changes: a tower without tokens is told so
         if self.pooling == POOLING and all(change.kind != POOLING for change in space.spec.changes):
             pooled = changed(space, POOLING)
             assert isinstance(pooled, Backbone)  # a change keeps the kind
