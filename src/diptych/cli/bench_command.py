@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diptych.evaluation.boards.verb import Row, VerbBoard
 
 NAMES = {
-    "precision": "right %",  # of curate; "kept" and "balance" are in percent, as all names that are not listed
+    "precision": "right %",  # of curate; all names that are not listed, such as "kept", are in percent
     "t": "t",
     "cider_d": "CIDEr-D",
     "bleu4": "BLEU-4",

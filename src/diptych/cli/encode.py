@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,8 @@ def encode(
     if regions is not None and shared.cluster is not None:
         raise UsageError("Regions are encoded in one process: leave out --cluster, or --regions.")
     from diptych.core.data import Texts
+    from diptych.data.addresses import published
+    from diptych.data.files import address_of
     from diptych.data.load import open_data
     from diptych.data.words.textfiles import read_text
     from diptych.tasks.encode import encode as write_embeddings
@@ -42,18 +45,21 @@ def encode(
         lines = tuple(line for line in read_text(texts, "texts").splitlines() if line.strip())
         if not lines:
             raise DataError(f"{texts} holds no text: give one a line.")
-    with shared.open() as opened:
+    if address_of(out):
+        shared.free(out)
+    with shared.open() as opened, published(out) as local:
         if regions is not None:
             from diptych.tasks.encode_regions import encode_regions
 
             told, _ = open_regions([source or ""], regions, opened)
-            result = encode_regions(told, opened.backbone(), opened.run, out, overwrite=shared.overwrite)
-            _tell(result, shared.json)
-            return
-        given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
-        backbone, run, crew = (*opened.encoders("image" if texts is None else "text"), opened.crew())
-        result = write_embeddings(given, backbone, run, out, overwrite=shared.overwrite, crew=crew)
-    say(speed(result.encoded, result.seconds, run, shared.backbone, "texts" if texts else "images"))
+            result = encode_regions(told, opened.backbone(), opened.run, local, overwrite=shared.overwrite)
+        else:
+            given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
+            backbone, run, crew = (*opened.encoders("image" if texts is None else "text"), opened.crew())
+            result = write_embeddings(given, backbone, run, local, overwrite=shared.overwrite, crew=crew)
+    result = replace(result, out=out)
+    if regions is None:
+        say(speed(result.encoded, result.seconds, run, shared.backbone, "texts" if texts else "images"))
     _tell(result, shared.json)
 
 

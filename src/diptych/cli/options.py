@@ -156,8 +156,10 @@ class RunOptions:
         Raises:
             UsageError: one is there.
         """
+        from diptych.data.addresses import exists_at
+
         for path in paths:
-            if path is not None and path.exists() and not self.overwrite:
+            if path is not None and not self.overwrite and exists_at(path):
                 raise UsageError(f"{path} exists: give another {flag} or --overwrite.")
 
 

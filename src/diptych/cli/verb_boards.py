@@ -12,7 +12,7 @@ import typer
 
 from diptych.cli import finetune, options, pretrain
 from diptych.cli.bench_command import board_command
-from diptych.cli.curate import Metadata
+from diptych.cli.curate_options import Metadata
 from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Masks, Proposer, Teacher
 from diptych.cli.training_options import LoopOptions

@@ -70,7 +70,11 @@ def test_a_filter_of_pairs_finds_the_right_ones_and_a_balance_of_texts_does_not(
     answer = diptych("board", "curate", "paint", "--metadata", "../names.txt", "--json", "--out", "../o")
     assert answer.code == 0, answer.err
     rows, data = rows_of(answer), answer.data
-    assert set(rows) == {"random", "clip-score", "metaclip"}
+    assert set(rows) == {"random", "clip-score", "metaclip", "semdedup", "caption-checks"}
+    assert "needs a head on labelled pictures" in data["missing"]["vector-head"]
+    assert rows["random"]["photos"] == 1
+    assert rows["semdedup"]["photos"] >= 1
+    assert rows["semdedup"]["kept"] <= 0.5, "one pair of a photo at most is kept"
     assert (data["base"], data["items"], data["photos"], data["entries_met"]) == ("random", 80, 40, 6)
     assert (data["wrong"], data["keep"], data["dataset"]) == (0.3, 0.5, "paint")
     score, balanced, plain = rows["clip-score"], rows["metaclip"], rows["random"]

@@ -23,6 +23,7 @@ from diptych.evaluation.arms import CHANCE, RATIOS, Arm, Floats, Measured, Stati
 from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Captions, Numbers, Pairs, PhotoPair
 from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.methods.curate.metaclip import MetaCLIP, entry_probabilities, keep_probabilities
+from diptych.methods.curate.vector_head import VectorHeadFilter
 from diptych.nn.text.substrings import Matcher
 
 RANDOM = "random"
@@ -34,18 +35,21 @@ SpoilKept: TypeAlias = Callable[["CurateBench", Curator, Pairs, Run], Bools]
 
 def by_photo(bench: CurateBench, pairs: Pairs, keep: Bools, run: Run) -> tuple[Floats, Mapping[str, float]]:
     """Return (N, 2) pairs of each photo that are kept, and those of them that are right; "kept", a share of the pairs;
-    and "balance".
+    "balance"; and "photos", the number of photos in what is kept, divided by that in as many pairs at random.
     """
     counts = [np.bincount(pairs.photos, which, len(bench.pool.photos)) for which in (keep, keep & pairs.right)]
-    balance = bench.balance(pairs.captions[keep], pairs.captions[bench.order(pairs, run)])
-    return np.stack(counts, axis=1), {"kept": float(keep.mean()), "balance": balance}
+    order = bench.order(pairs, run)
+    balance = bench.balance(pairs.captions[keep], pairs.captions[order])
+    photos = len(np.unique(pairs.photos[keep])) / len(np.unique(pairs.photos[order[: keep.sum()]]))
+    return np.stack(counts, axis=1), {"kept": float(keep.mean()), "balance": balance, "photos": photos}
 
 
 @dataclass
 class CurateBench:
     """How curators are measured: each seed makes other pairs. On a board, gains are over as many pairs at random.
 
-    Beside the precision stand "kept", a share of the pairs; "balance", see ``balance``; and "t" of metaclip.
+    Beside the precision stand "kept", a share of the pairs; "balance", see ``balance``; "photos", see ``by_photo``; and
+    "t" of metaclip.
 
     Args:
         pool: photos with captions.
@@ -179,6 +183,8 @@ class CurateBench:
         system = catalog.find(slug, Curator)
         if system.creates:
             raise MissingPart(f"{slug} makes pairs of pictures without texts, and here are pairs.")
+        if issubclass(system, VectorHeadFilter):
+            raise MissingPart(f"{slug} needs a head on labelled pictures, and here are captions alone.")
         given: dict[str, Any] = {}
         if issubclass(system, MetaCLIP):
             given = {
