@@ -220,6 +220,12 @@ class CapSAdapter(ClassifierSystem):
         words: int | None = None,
     ) -> None: ...
 
+class CaptionChecks(OtherSystem):
+    """Drop texts that are too short, too long, echoes of a file name or a prompt, or say something twice;
+    and duplicates.
+    """
+    def __init__(self, least_words: int = 3, phrases: str = "", long: bool = True, near: bool = True) -> None: ...
+
 class ClipReward(CaptionerSystem):
     """Train a captioner by likelihood, then on CLIPScore of its own samples, with a reward for grammar."""
     def __init__(
@@ -319,6 +325,7 @@ class DIVA(OtherSystem):
         patches: int | None = None,
         draws: int = 2,
         prompt: str = "a photo of a .",
+        reader_rate: float = 1.0,
         scale: tuple[float, float] = ...,
         pooling: Literal["cls-and-patches", "own"] = "cls-and-patches",
     ) -> None: ...
@@ -810,6 +817,18 @@ class SAMCLIP(SegmenterSystem):
         photos: int = 400,
     ) -> None: ...
 
+class SemDeDup(OtherSystem):
+    """Drop pictures that are nearly the same as another one of the pool."""
+    def __init__(
+        self,
+        eps: float = 0.05,
+        keep: Literal["easy", "hard", "random"] = "hard",
+        cells: int | None = None,
+        rule: Literal["both", "either", "hash", "vector"] = "vector",
+        bits: int = 10,
+        mirror: bool = False,
+    ) -> None: ...
+
 class ShortcutLearning(OtherSystem):
     """Train heads on a model's features where a square of set visibility also predicts the label."""
     def __init__(
@@ -937,6 +956,17 @@ class VRLwF(OtherSystem):
         weight: float = 1.0,
         over_texts: bool = True,
         smoothing: float = 0.2,
+    ) -> None: ...
+
+class VectorHeadFilter(OtherSystem):
+    """Keep the pairs whose pictures a head scores highest, or lowest."""
+    def __init__(
+        self,
+        head: str = "",
+        share: float = 0.3,
+        threshold: float | None = None,
+        precision: float | None = None,
+        below: bool = False,
     ) -> None: ...
 
 class ViFiCLIP(OtherSystem):

@@ -41,6 +41,18 @@ def test_routes_in_the_form_of_others_take_what_their_clients_send(client: Any) 
     assert client.post("/v2/embed", json=given).status_code == 200
 
 
+def test_the_description_says_what_is_answered_where_that_is_no_json_of_status_200(client: Any) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"204", "503", "4XX", "5XX"} == set(paths["/.well-known/live"]["get"]["responses"])
+    assert "201" in paths["/webhook"]["post"]["responses"]
+    for path in ("/metrics", "/ping"):
+        assert list(paths[path]["get"]["responses"]["200"]["content"]) == ["text/plain"]
+    for methods in paths.values():
+        for operation in methods.values():  # FastAPI's 422 of its own form is never sent
+            assert {"4XX", "5XX"} <= set(operation["responses"])
+            assert "422" not in operation["responses"]
+
+
 def test_unknown_paths_and_methods_get_a_sentence_and_broken_code_no_traceback(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,20 @@ class Rows:
     """
 
     def __init__(self, path: Path) -> None:
+        self._read_only = False
         self._database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-        self._database.execute("PRAGMA synchronous = FULL")  # a commit must survive a power failure
+        try:
+            self._database.execute("PRAGMA synchronous = FULL")  # a commit must survive a power failure
+        except sqlite3.OperationalError as error:
+            log = path.with_name(f"{path.name}-wal")
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY or (log.exists() and log.stat().st_size):
+                raise
+            # In a folder that cannot be written, such as a read-only mount, SQLite cannot keep its log. Without one,
+            # all commits are in the database, which is then read as a file that nobody changes.
+            self._read_only = True
+            self._database.close()
+            uri = f"file:{quote(str(path))}?immutable=1"
+            self._database = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
 
     def __len__(self) -> int:
         return int(self._one("SELECT count(*) FROM rows"))
