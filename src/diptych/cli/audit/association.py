@@ -20,7 +20,7 @@ def audit_association(
     template: Annotated[
         str, options.option("--template", help="Question with {object} and {value} (default: about the color).")
     ] = "",
-    seed: Annotated[int, options.option("--seed", help="Of the pairs.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the pairs.")] = 0,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     *,
     shared: options.RunOptions,

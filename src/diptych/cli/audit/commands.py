@@ -46,15 +46,19 @@ def audit_groups(
     ] = "",
     names: options.Names = None,
     gap: Annotated[
-        float, options.option("--gap", help="Accuracies of the two groups must differ by more.", min=0.0, max=0.99)
+        float,
+        options.option("--gap", help="Accuracies of the two groups must differ by more than this.", min=0.0, max=0.99),
     ] = 0.05,
     least: Annotated[
         int, options.option("--least", help="Items a class must have in a group, in each half.", min=1)
     ] = 5,
     selection: Annotated[
-        str, options.option("--selection", help="half, or all: select and measure on the same items.")
+        str,
+        options.option(
+            "--selection", help="half: select groups on half of the items and measure on the others; all: both on all."
+        ),
     ] = "half",
-    seed: Annotated[int, options.option("--seed", help="Of the halves and the control.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the halves and the control.")] = 0,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     backbone: Annotated[
         list[str] | None,

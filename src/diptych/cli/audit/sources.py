@@ -26,7 +26,7 @@ def audit_sources(
         options.option("--source", help="A group; repeat it. The first is the reference (default: all groups)."),
     ] = None,
     names: options.Names = None,
-    seed: Annotated[int, options.option("--seed", help="Of the halves, the training pictures and intervals.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the halves, the training pictures and intervals.")] = 0,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     *,
     shared: options.RunOptions,
