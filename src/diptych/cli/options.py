@@ -44,7 +44,8 @@ def option(*names: str, help: str, **more: Any) -> Any:
 
 _model = functools.partial(option, rich_help_panel="Model")
 BackboneName = Annotated[
-    str, _model("--backbone", "-b", help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")
+    str,
+    _model("--backbone", "-b", help="lite, lite:views, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ..."),
 ]
 Device = Annotated[str, _model("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
 Precision = Annotated[
