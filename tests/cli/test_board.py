@@ -107,7 +107,8 @@ def test_an_interrupted_board_gives_code_130(diptych: Cli, colours: Path, monkey
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["nowhere"], 4, "DIPTYCH_DATA"),
+        (["cifar10_small"], 4, "DIPTYCH_DATA"),
+        (["nowhere"], 2, "no file or folder nowhere"),
         (["{colours}", "--shots", "many"], 2, "whole numbers"),
         (["{colours}", "--shots", "0"], 2, "from 1"),
         (["{colours}", "--seeds", "1,1"], 2, "different whole numbers"),
@@ -137,7 +138,7 @@ def test_rerun_repeats_rows_and_boards(diptych: Cli, colours: Path, tmp_path: Pa
     got = diptych("rerun", row, "--json")
     assert got.code == 5
     assert got.data["same"] is False
-    assert diptych("rerun", tmp_path / "none.json").code == 1
+    assert diptych("rerun", tmp_path / "none.json").code == 2
     (tmp_path / "other.json").write_text("{}")
     assert "names no backbone" in diptych("rerun", tmp_path / "other.json").err
 
@@ -190,7 +191,7 @@ def test_prove_writes_the_result_and_says_when_nothing_is_shown(
     assert got.data["shown"] is False
     assert json.loads(Path("results/zero-shot.json").read_text())["shown"] is False
     assert diptych("prove", "gpa").code == 2
-    assert diptych("prove", "gda", "--data", "no_such_set").code == 4
+    assert diptych("prove", "gda", "--data", "no_such_set").code == 2
 
 
 @pytest.mark.slow

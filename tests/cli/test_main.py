@@ -173,6 +173,11 @@ def lines_of(page: Path) -> list[str]:
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ diptych ")]
 
 
+def test_help_breaks_lines_where_the_terminal_does() -> None:
+    for path, command in commands().items():
+        assert not re.search(r"[^\n]\n[^\n]", command.help), path
+
+
 def test_there_is_a_page_a_verb() -> None:
     assert {p.stem for p in PAGES} == {path.split()[0] for path in commands()} | {"photo-index"}
 

@@ -144,13 +144,14 @@ def test_void_is_a_column_of_the_classes_or_told(tmp_path: Path) -> None:
     assert open_data(tmp_path, need="masks", void=(0,)).classes == ("cow",)
 
 
-def test_what_is_absent_is_not_available_where_it_would_be_measured(tmp_path: Path) -> None:
-    for need in ("classes", "masks", "anomalies"):
-        with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
-            open_data(tmp_path / "gone", need=need)  # type: ignore[arg-type]
-    for need in ("any", "photos", "clips", "curves", "groups", "captions"):
+def test_only_data_sets_with_a_known_name_are_not_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DIPTYCH_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for need in ("any", "photos", "classes", "masks", "anomalies", "clips", "curves", "groups", "captions"):
+        with pytest.raises(NotAvailable, match="The data set cifar10_small is not here: set DIPTYCH_DATA"):
+            open_data("cifar10_small", need=need)  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="no file or folder"):
-            open_data(tmp_path / "gone", need=need)  # type: ignore[arg-type]
+            open_data("gone", need=need)  # type: ignore[arg-type]
 
 
 def test_every_need_is_met_by_a_format_that_can_be_named() -> None:

@@ -43,11 +43,15 @@ def test_plain_tars_are_photos_without_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
-    [("absent", "There is no file or folder"), ("demo:cars", "no demo 'cars'"), (__file__, "neither a folder")],
+    ("spec", "error", "message"),
+    [
+        ("absent", UsageError, "There is no file or folder"),
+        ("demo:cars", UsageError, "no demo 'cars'"),
+        (__file__, DataError, "neither a folder"),
+    ],
 )
-def test_nothing_to_open(spec: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+def test_nothing_to_open(spec: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         open_data(spec)
 
 

@@ -95,11 +95,11 @@ def test_a_path_wins_only_where_it_cannot_be_mistaken(sets: Path, monkeypatch: p
 
 def test_what_is_absent_is_named(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert located("nowhere") == Path("nowhere")
-    with pytest.raises(NotAvailable, match="nowhere is not here: set DIPTYCH_DATA"):
+    with pytest.raises(UsageError, match="no file or folder nowhere"):
         measured("nowhere")
     assert present("told", "captions.csv") == sets / "told"
     with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
         present("told", "stars.csv")
     monkeypatch.delenv("DIPTYCH_DATA")
-    with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
+    with pytest.raises(UsageError, match="no file or folder colours"):
         measured("colours")

@@ -23,7 +23,9 @@ def ablate(
         str | None,
         options.option("--methods", help="Systems that read texts (default: all of them).", show_default=False),
     ] = None,
-    shots: Annotated[int, options.option("--shots", help="Train items a class, for systems that learn.", min=1)] = 16,
+    shots: Annotated[
+        int, options.option("--shots", help="Training photos of each class, for systems that learn.", min=1)
+    ] = 16,
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, swaps and random words.")] = "1,2,3,4,5",
     names: options.Names = None,
     templates: options.Templates = None,

@@ -63,7 +63,7 @@ class BoardOptions:
         str | None,
         options.option(
             "--methods",
-            help='Systems, "slug" or "slug:variant" of its card (default: all of the verb).',
+            help="Systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).",
             show_default=False,
         ),
     ] = None

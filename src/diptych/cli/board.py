@@ -27,9 +27,13 @@ class Draws:
 
     methods: Annotated[
         str | None,
-        options.option("--methods", help="Slugs of systems, with commas (default: all).", show_default=False),
+        options.option(
+            "--methods",
+            help="Names of systems, with commas, as diptych systems lists them (default: all).",
+            show_default=False,
+        ),
     ] = None
-    shots: Annotated[str, options.option("--shots", help="Train items a class.")] = "1,4,16"
+    shots: Annotated[str, options.option("--shots", help="Training photos of each class.")] = "1,4,16"
     seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3"
     val: Annotated[
         str,

@@ -73,15 +73,17 @@ def caption(
     method: Annotated[
         str, options.option("--method", "-m", help="A captioner; see diptych systems --verb caption.")
     ] = CAPTIONER,
-    variant: Annotated[str, options.option("--variant", help="Row of its card, such as small.")] = "",
-    n: Annotated[int, options.option("--captions", "-n", help="Captions a photo.", min=1)] = 1,
+    variant: Annotated[
+        str, options.option("--variant", help="Variant of the method, such as small; see diptych systems METHOD.")
+    ] = "",
+    n: Annotated[int, options.option("--captions", "-n", help="Captions of each photo.", min=1)] = 1,
     rate: Annotated[
         float,
         options.option(
             "--rate", help="Nearest captions: share of photos that no sentence describes and that get one all the same."
         ),
     ] = 0.05,
-    seed: Annotated[int, options.option("--seed", help="Of trainings and draws.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of trainings and draws.")] = 0,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     *,
     learn: LearnOptions,

@@ -69,14 +69,14 @@ def classify(
     ] = CLASSIFIER,
     texts: options.TextPool = None,
     reasons: Annotated[
-        int, options.option("--reasons", help="Reasons a photo, from systems that have some.", min=0)
+        int, options.option("--reasons", help="Reasons shown for each photo, from systems that have some.", min=0)
     ] = 0,
     frames: Annotated[
         int | None,
         options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
     ] = None,
     regions: options.Regions = None,
-    top: Annotated[int, options.option("--top", "-k", help="Classes a photo.", min=1)] = 5,
+    top: Annotated[int, options.option("--top", "-k", help="Classes shown for each photo.", min=1)] = 5,
     threshold: Annotated[
         float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0)
     ] = None,

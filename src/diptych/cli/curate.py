@@ -144,7 +144,7 @@ def curate_apply(
     threshold: Annotated[
         float | None, options.option("--threshold", help=f"Keep scores from here on instead; for {_SCORED}.")
     ] = None,
-    seed: Annotated[int, options.option("--seed", help="Of the draws.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the draws.")] = 0,
     resume: Resume = False,
     *,
     pool: PoolOptions,

@@ -17,7 +17,7 @@ def demo(
     out: Annotated[
         Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")
     ] = Path("out/demo"),
-    shots: Annotated[str, options.option("--shots", help="Train items a class.")] = "1,4,16",
+    shots: Annotated[str, options.option("--shots", help="Training photos of each class.")] = "1,4,16",
     seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3",
     *,
     shared: options.RunOptions,

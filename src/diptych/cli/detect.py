@@ -47,7 +47,7 @@ def detect(
     out: Annotated[Path, options.option("--out", "-o", help="Folder for heat maps and detect.json.")] = Path(
         "anomalies"
     ),
-    seed: Annotated[int, options.option("--seed", help="Of draws and trainings.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of draws and trainings.")] = 0,
     *,
     shared: options.RunOptions,
 ) -> None:

@@ -49,7 +49,7 @@ class AskOptions:
     ] = 1.0
     threshold: Annotated[
         float | None,
-        options.option("--threshold", help="Of what may change, for a method that has one.", min=0.0),
+        options.option("--threshold", help="Least relevance of what may change, for a method that has one.", min=0.0),
     ] = None
 
 
@@ -97,15 +97,17 @@ def edit(
         list[str] | None,
         typer.Argument(help="Photos, a folder, a table or clips; none: pictures that the generator draws."),
     ] = None,
-    frames: Annotated[int | None, options.option("--frames", help="Pictures a clip (default: 8).", min=1)] = None,
+    frames: Annotated[
+        int | None, options.option("--frames", help="Pictures looked at in each clip (default: 8).", min=1)
+    ] = None,
     count: Annotated[int, options.option("--count", "-n", help="Pictures drawn from the generator.", min=1)] = 4,
-    seed: Annotated[int, options.option("--seed", help="Of the pictures drawn, and of the training.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the pictures drawn, and of the training.")] = 0,
     method: Annotated[
         str | None,
         options.option("--method", "-m", help="An editor; see diptych systems --verb edit (default: by the input)."),
     ] = None,
     variant: Annotated[
-        str | None, options.option("--variant", help='Row of its card, such as small; "" is the paper\'s.')
+        str | None, options.option("--variant", help='Variant of the method, such as small; "" is the paper\'s.')
     ] = None,
     fitted: Annotated[
         Path | None, options.option("--fitted", help="Folder of the trained editor: read if it is there, else written.")

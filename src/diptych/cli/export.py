@@ -17,7 +17,7 @@ _CPU = options.RunOptions(device="cpu", engine="torch", workers=1)
 @options.offers("overwrite", "json", "cache")
 def export(
     backbone: Annotated[
-        str, typer.Argument(help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")
+        str, typer.Argument(help="lite, lite:views, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")
     ] = "lite",
     to: Annotated[
         str,

@@ -49,7 +49,7 @@ def extend(
         str | None, options.option("--label", help="With light curves: column of the class in stars.csv.")
     ] = None,
     epochs: Annotated[int, options.option("--epochs", help="Passes over the clips, clouds or curves.", min=1)] = 50,
-    seed: Annotated[int, options.option("--seed", help="Of the order and the views.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the order and the views.")] = 0,
     out: Annotated[Path, options.option("--out", "-o", help="New folder for the tuned weights.")] = Path("clip-model"),
     *,
     shared: options.RunOptions,

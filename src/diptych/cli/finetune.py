@@ -33,7 +33,7 @@ Rate = Annotated[
 Epochs = Annotated[int, options.option("--epochs", help="Passes over the training rows.", min=1)]
 Rows = Annotated[int, options.option("--train-batch", help="Rows in one step.", min=2)]
 Decay = Annotated[float, options.option("--decay", help="Weight decay.", min=0.0)]
-Seed = Annotated[int, options.option("--seed", help="Of draws and new weights.")]
+Seed = Annotated[int, options.option("--seed", help="Seed of draws and new weights.")]
 Resume = Annotated[bool, options.option("--resume", help="Go on with a training that was stopped.")]
 Also = Annotated[
     str | None, options.option("--also", help="Other labelled data, measured before and after: what is forgotten.")
@@ -142,7 +142,7 @@ def finetune(
     context: typer.Context,
     data: Data,
     method: Annotated[str, options.option("--method", "-m", help="See diptych systems --verb finetune.")] = FINETUNING,
-    variant: Annotated[str, options.option("--variant", help="A row of the method's card, such as m3 or lwf.")] = "",
+    variant: Annotated[str, options.option("--variant", help="Variant of the method, such as m3 or lwf.")] = "",
     *,
     how: TrainOptions,
     loop: LoopOptions,

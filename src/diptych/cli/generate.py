@@ -30,17 +30,19 @@ def generate(
     denoiser: Annotated[
         str, options.option("--denoiser", help="small, or local:FOLDER with a pipeline of diffusers.")
     ] = "small",
-    count: Annotated[int, options.option("--count", "-n", help="Pictures a text.", min=1)] = 4,
+    count: Annotated[int, options.option("--count", "-n", help="Pictures made of each text.", min=1)] = 4,
     steps: Annotated[int, options.option("--steps", help="Steps of sampling.", min=1)] = 25,
     guidance: Annotated[
         float, options.option("--guidance", help="How strongly the text is followed; 1 is not at all more.", min=0.0)
     ] = 3.0,
-    seed: Annotated[int, options.option("--seed", help="Of the noise, and of a training.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the noise, and of a training.")] = 0,
     method: Annotated[
         str | None,
         options.option("--method", "-m", help="A system that makes pictures from words, in the place of the denoiser."),
     ] = None,
-    variant: Annotated[str, options.option("--variant", help="Row of its card.")] = "",
+    variant: Annotated[
+        str, options.option("--variant", help="Variant of the method; see diptych systems METHOD.")
+    ] = "",
     like: Annotated[
         str | None, options.option("--like", help="Photos with captions to learn from, for a method that learns.")
     ] = None,

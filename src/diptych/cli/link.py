@@ -42,7 +42,7 @@ def link(
         str | None,
         options.option(
             "--variant",
-            help=f"A row of its card ({RETRIEVER}: {RETRIEVER_ROWS[True]} with pairs, else {RETRIEVER_ROWS[False]}).",
+            help=f"Its variant ({RETRIEVER}: {RETRIEVER_ROWS[True]} with pairs, else {RETRIEVER_ROWS[False]}).",
         ),
     ] = None,
     threshold: Annotated[

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import sys
 from collections import UserDict
 from functools import partial
@@ -76,14 +78,17 @@ class Commands(UserDict[str, Any]):
                 app.command(name)(function)
             command = self.data[name] = get_command(app)
             command.name = name
-            _read_lines(command)
+            _finish(command)
         return command
 
 
-def _read_lines(command: Any) -> None:
-    """Let flags that may be repeated take one value a line from the environment, not one a word."""
+def _finish(command: Any) -> None:
+    """Let flags that may be repeated take one value a line from the environment, not one a word, and the help break
+    lines where the terminal does, not where the source does.
+    """
     for inner in getattr(command, "commands", {}).values():
-        _read_lines(inner)
+        _finish(inner)
+    command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.help or ""))
     for flag in command.params:
         if getattr(flag, "multiple", False):
             flag.value_from_envvar = partial(_lines, flag)

@@ -44,11 +44,12 @@ def option(*names: str, help: str, **more: Any) -> Any:
 
 _model = functools.partial(option, rich_help_panel="Model")
 BackboneName = Annotated[
-    str, _model("--backbone", "-b", help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")
+    str,
+    _model("--backbone", "-b", help="lite, lite:views, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ..."),
 ]
 Device = Annotated[str, _model("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
 Precision = Annotated[
-    str, _model("--precision", help="exact (fp32), fast (bf16) or, with --engine, int8, of the towers.")
+    str, _model("--precision", help="Of the encoders: exact (fp32), fast (bf16), or int8 (extra: openvino).")
 ]
 Engine = Annotated[
     str, _model("--engine", help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.")
@@ -66,7 +67,7 @@ Draft = Annotated[
         help="Read large JPEG photos at 1/2, 1/4 or 1/8 of their size: faster, and the vectors are a little different.",
     ),
 ]
-Cache = Annotated[Path | None, _model("--cache", help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).")]
+Cache = Annotated[Path | None, _model("--cache", help="Folder of embeddings (default: ~/.cache/diptych).")]
 Verify = Annotated[bool, _model("--verify", help="Hash every file again, even if its size and date are known.")]
 OnCluster = Annotated[
     str | None,

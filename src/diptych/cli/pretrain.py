@@ -134,13 +134,15 @@ def pretrain(
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
     ] = PRETRAINING,
-    variant: Annotated[str, options.option("--variant", help="A row of the system's card, such as loob.")] = "",
+    variant: Annotated[
+        str, options.option("--variant", help="Variant of the objective, such as loob; see diptych systems NAME.")
+    ] = "",
     scratch: Annotated[
         bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")
     ] = False,
     regions: Annotated[
         Path | None,
-        options.option("--regions", help="A table with a box and a phrase a row, for systems that read regions."),
+        options.option("--regions", help="A table with a box and a phrase in each row, for systems that read regions."),
     ] = None,
     *,
     part_options: PartOptions,

@@ -10,7 +10,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show_json, show_table
-from diptych.core.errors import BoundBroken
+from diptych.core.errors import BoundBroken, UsageError
 
 
 @options.offers("json", "batch", "workers", "cache", "verify")
@@ -31,6 +31,8 @@ def rerun(
     from diptych.evaluation.rerun import backbone_of
     from diptych.evaluation.rerun import rerun as repeat
 
+    if not result.exists():
+        raise UsageError(f"There is no file {result}: give a row, board.json or results/SLUG.json.")
     written = read_json(result)
     run_options = replace(
         shared,

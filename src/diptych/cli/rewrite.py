@@ -32,9 +32,9 @@ def rewrite(
         str, options.option("--method", "-m", help="A rewriter; see diptych systems --verb rewrite.")
     ] = REWRITER,
     variant: Annotated[
-        str, options.option("--variant", help='Row of its card: small, text (no denoiser), or "", the paper\'s.')
+        str, options.option("--variant", help='Variant of the method: small, text (no denoiser), or "", the paper\'s.')
     ] = REWRITER_ROW,
-    choices: Annotated[int, options.option("--choices", "-n", help="Rewrites a prompt.", min=1)] = 5,
+    choices: Annotated[int, options.option("--choices", "-n", help="Rewrites of each prompt.", min=1)] = 5,
     denoiser: Annotated[
         str, options.option("--denoiser", help="small, or local:FOLDER with a pipeline of diffusers.")
     ] = "small",
@@ -42,7 +42,7 @@ def rewrite(
         Path | None,
         options.option("--fitted", help="Folder of the trained rewriter: read if it is there, else written."),
     ] = None,
-    seed: Annotated[int, options.option("--seed", help="Of the training.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the training.")] = 0,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     *,
     shared: options.RunOptions = _TINY,

@@ -77,7 +77,7 @@ class Offered:
         list[str] | None,
         options.option("--alias", help="NAME=BACKBONE: a further name of a model, as clients insist on; repeat."),
     ] = None
-    quiet: Annotated[bool, options.option("--quiet", "-q", help="Write no line a request.")] = False
+    quiet: Annotated[bool, options.option("--quiet", "-q", help="Do not write a line for each request.")] = False
 
 
 @options.offers("backbone", "device", "precision", "engine", "batch", "cache")

@@ -77,6 +77,8 @@ def _card(card: dict[str, Any], reached: str) -> None:
     show(f"{card['title']}\n{card['url']}\n")
     show(card["claim"])
     show(f"\nNeeds: {_needs(card['needs'])}. Trains: {card['trains']}.")
+    if len(card["variants"]) > 1:
+        show(f"Variants: {', '.join(repr(v) if ' ' in v else v or '(default)' for v in card['variants'])}.")
     if card["differs"]:
         show("Where paper, released code and this differ:")
         for line in card["differs"]:

@@ -82,9 +82,7 @@ def board_detect(
     ],
     thing: Thing = None,
     auxiliary: Auxiliary = None,
-    rate: Annotated[
-        float, options.option("--rate", help="False alarms a normal photo, to which thresholds are set.")
-    ] = 0.1,
+    rate: Annotated[float, options.option("--rate", help="Share of normal photos that a threshold may flag.")] = 0.1,
 ) -> AnomalyBench:
     """Run every detector on normal and anomalous photos; a third of the normal train photos hold the rate of false
     alarms.

@@ -1,10 +1,10 @@
 """Every error a user can meet, each one sentence with its remedy.
 
     DiptychError                exit 1
-    ├── UsageError              exit 2   the call cannot mean anything
-    ├── DataError               exit 1   the user's data cannot be used as they are
+    ├── UsageError              exit 2   the call cannot mean anything, or nothing lies at its path
+    ├── DataError               exit 1   what lies there cannot be used as it is
     │   └── UnreadableItem      exit 3   one item cannot be decoded (collected, skipped and counted by tasks)
-    ├── NotAvailable            exit 4   a model, weight or data set is not on this machine, and offline
+    ├── NotAvailable            exit 4   a model, weight or data set with a name is not on this machine
     ├── BoundBroken             exit 5   a stated bound (parity, accuracy gate, false-alarm rate) does not hold
     ├── MissingHook             exit 1   this backbone lacks what the system needs
     ├── MissingPart             exit 1   the kit lacks a part (writer, mask proposer, ...)

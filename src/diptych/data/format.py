@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from diptych.core.errors import NotAvailable, UsageError
+from diptych.core.errors import DataError
 from diptych.data.keys import FileKeys
+from diptych.data.named_sets import absent
 
 Need = Literal[
     "any",
@@ -36,8 +37,6 @@ Need = Literal[
 """
 PICTURES: frozenset[Need] = frozenset(("any", "photos", "classes", "captions or classes", "check"))
 """Needs that pictures meet, with or without labels."""
-MEASURED: frozenset[Need] = frozenset(("classes", "masks", "anomalies"))
-"""Needs of test data, for which an absent path raises NotAvailable."""
 FRAMES = 8
 """Default number of frames of a clip."""
 
@@ -88,22 +87,19 @@ def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co
     """Read a path with the first format that meets the need and matches.
 
     Raises:
-        UsageError: the path does not exist, or has none of the formats.
-        NotAvailable: the path does not exist, and the need is one of ``MEASURED``.
+        UsageError: the path does not exist.
+        NotAvailable: it does not exist, and is the name of a known data set.
+        DataError: it has none of the formats.
     """
     fit = [f for f in formats if request.need in f.gives]
     for each in fit:
         if each.matches(path, request):
             return each.read(path, request)
-    if not path.exists() and request.need in MEASURED:
-        raise NotAvailable(
-            f"The data set {path} is not here: set DIPTYCH_DATA to the folder that holds it, or give a path."
-        )
     if not path.exists():
-        raise UsageError(f"There is no file or folder {path}: check the spelling, or try demo:photos or demo:clothes.")
+        raise absent(path)
     names = [f.name for f in fit if f.name]
     mismatch = f"neither {', '.join(names[:-1])} nor {names[-1]}" if names[1:] else f"not {names[0]}"
-    raise UsageError(f"{path} is {mismatch}: give {'one of these' if names[1:] else 'one'}.")
+    raise DataError(f"{path} is {mismatch}: give {'one of these' if names[1:] else 'one'}.")
 
 
 def files_below(path: Path, endings: tuple[str, ...]) -> Iterator[str]:

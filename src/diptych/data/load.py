@@ -100,9 +100,10 @@ def open_data(
         Its splits. Photos without labels, one picture, and classes without split folders form the split "test".
 
     Raises:
-        UsageError: the path does not exist, or no format that meets the need matches.
-        NotAvailable: the path does not exist, and the need is one of ``MEASURED``.
-        DataError: the folder or table is not usable; the message has the remedy.
+        UsageError: the path does not exist.
+        NotAvailable: it does not exist, and is the name of a known data set.
+        DataError: the folder or table is not usable, or no format that meets the need matches; the message has the
+            remedy.
     """
     request = Request(need, keys, image, text, label, group, frames, tuple(void))
     if not isinstance(spec, (str, os.PathLike)):

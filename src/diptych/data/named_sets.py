@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from importlib.resources import files
 from pathlib import Path
 
-from diptych.core.errors import NotAvailable, UsageError
+from diptych.core.errors import DiptychError, NotAvailable, UsageError
 from diptych.data.addresses import fetched
 from diptych.data.files import address_of
 
@@ -66,7 +67,26 @@ def present(name: str, file: str = "") -> Path:
     """
     path = located(name)
     if not (path / file).exists():
-        raise NotAvailable(
-            f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give a path."
-        )
+        raise _not_here(name)
     return path
+
+
+def absent(spec: str | os.PathLike[str]) -> DiptychError:
+    """Return the error of a path at which nothing is: NotAvailable for the name of a data set that proofs and boards
+    know, else UsageError.
+    """
+    if os.fspath(spec) in _known():
+        return _not_here(spec)
+    return UsageError(f"There is no file or folder {spec}: check the spelling, or try demo:photos or demo:clothes.")
+
+
+def _not_here(name: str | os.PathLike[str]) -> NotAvailable:
+    return NotAvailable(
+        f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give a path."
+    )
+
+
+def _known() -> frozenset[str]:
+    """Return the names of the data sets that proofs and boards know, from assets/data_sets.csv."""
+    text = files("diptych").joinpath("assets", "data_sets.csv").read_text(encoding="utf-8")
+    return frozenset(row["name"] for row in csv.DictReader(text.splitlines()))

@@ -48,6 +48,8 @@ def read_columns(
         DataError: the content does not fit the file ending.
     """
     table = Path(path)
+    if table.is_dir():
+        raise DataError(f"{table} is a folder, not a table: give a file that ends in .csv, .tsv, .jsonl or .parquet.")
     if not table.is_file():
         raise UsageError(f"There is no table {table}: check the spelling, or give an absolute path.")
     kind = table.suffix.lower()

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.data import Column, Samples, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
 from diptych.data.format import Need
 from diptych.data.formats.anomaly import CLASSES
 from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data, open_records
-from diptych.data.named_sets import located, present
+from diptych.data.named_sets import absent, located, present
 from diptych.data.recapture import Recaptured
 from diptych.data.records.records import Records, joined
 from diptych.data.scenes.compose import SceneRecipe
@@ -231,9 +231,9 @@ def open_linkage(
         text: column of a table with the text; "": found by its name.
 
     Raises:
-        NotAvailable: it is not there.
-        DataError: a record has no such fact, or the table cannot be read.
-        UsageError: it is another folder.
+        UsageError: it is not there.
+        NotAvailable: it is not there, and is the name of a known data set.
+        DataError: a record has no such fact, the table cannot be read, or it is another folder.
     """
     if located(name).is_file():
         records = open_records(name, keys, image=image, text=text)
@@ -245,7 +245,9 @@ def open_linkage(
                 f"--entity."
             )
         return LinkageData(Path(name).stem, records, _numbers(records, entity))
-    folder = present(name)
+    folder = located(name)
+    if not folder.exists():
+        raise absent(name)
     if (folder / "catalogue.csv").is_file():
         photos = open_records(folder / "photos.csv", keys, image="path").only("image")  # a file name is no text
         entries = open_records(folder / "catalogue.csv", keys, image="iconic_image", text="description")
@@ -254,7 +256,7 @@ def open_linkage(
     if (folder / "lines.csv").is_file():
         records = open_records(folder / "lines.csv", keys, image="path", text="ocr_text")
         return LinkageData(folder.name, records, _numbers(records, "work"))
-    raise UsageError(f"{name} holds no records that this proof knows: give grocery_packages or archiscribe_lines.")
+    raise DataError(f"{name} holds no records that this proof knows: give grocery_packages or archiscribe_lines.")
 
 
 def _numbers(records: Records, column: str) -> NDArray[np.int64]:

@@ -40,7 +40,8 @@ class Index(Rows):
         folder: a folder of ``Index.create``.
 
     Raises:
-        UsageError: there is no index, or it has another schema.
+        UsageError: there is no such folder, or the index has another schema.
+        DataError: the folder holds no index.
         DamagedStore: its files are damaged.
     """
 
@@ -49,6 +50,10 @@ class Index(Rows):
         try:
             content = json.loads((folder / "index.json").read_bytes())
         except OSError:
+            if folder.is_dir():
+                raise DataError(
+                    f"{folder} holds no index: make one with 'diptych index PHOTOS --out FOLDER', and give that folder."
+                ) from None
             raise UsageError(
                 f"There is no index at {folder}: make one with 'diptych index PHOTOS --out {folder}'."
             ) from None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diptych.core.errors import UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.tasks.model import ABOUT
 
 DEPTH = 3
@@ -33,17 +33,21 @@ class Project:
 
         Raises:
             UsageError: there is no such folder.
+            DataError: it holds nothing that is served.
         """
         if not folder.is_dir():
             raise UsageError(f"There is no folder {folder}: name that of a project.")
         base = folder.resolve()
         found = [folder, *(p for depth in range(1, DEPTH + 1) for p in sorted(folder.glob("/".join("*" * depth))))]
         inside = [p for p in found if p.resolve().is_relative_to(base)]
-        return cls(
+        project = cls(
             tuple(p for p in inside if (p / "index.json").is_file() and (p / "rows.sqlite").is_file()),
             tuple(p for p in inside if (p / ABOUT).is_file()),
             {p.relative_to(folder).as_posix(): p for p in inside if p.suffix == ".html" and p.is_file()},
         )
+        if project == cls():
+            raise DataError(f"{folder} holds no index, no exported classifier and no page: make one, or name another.")
+        return project
 
 
 def by_name(folders: Iterable[Path]) -> dict[str, Path]:

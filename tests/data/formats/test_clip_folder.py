@@ -74,7 +74,7 @@ def test_wrong_folders(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file or folder"):
         open_data([str(tmp_path / "absent")], need="clips")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UsageError, match="is not a video"):
+    with pytest.raises(DataError, match="is not a video"):
         open_data([str(tmp_path / "notes.txt")], need="clips")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="No clips below"):

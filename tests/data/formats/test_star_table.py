@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
 from diptych.data.formats.star_table import holds_curves
 from diptych.data.load import open_data
 
@@ -56,7 +56,7 @@ def test_what_holds_no_curves(tmp_path: Path) -> None:
     (tmp_path / "odd.csv").write_bytes(b"\xff\xfe\x00")
     for path in ("photos.csv", "odd.parquet", "odd.csv", "nowhere", "demo:photos", "."):
         assert not holds_curves(tmp_path / path)
-    with pytest.raises(UsageError, match="is not a table of measurements"):
+    with pytest.raises(DataError, match="is not a table of measurements"):
         open_data(tmp_path, need="curves")
 
 

@@ -128,7 +128,7 @@ def test_bad_input_is_named(photos: Path, tmp_path: Path) -> None:
     (photos / "x.doc").write_text("")
     for spec, error, says in (
         ("none", UsageError, "no file or folder"),
-        (photos / "x.doc", UsageError, "neither"),
+        (photos / "x.doc", DataError, "neither"),
         (tmp_path / "empty", DataError, "No pictures"),
         (tmp_path / "empty.tar", DataError, "holds no picture that can be read; the first: .*damaged"),
         (photos / "bare.csv", DataError, "neither a picture nor a text"),

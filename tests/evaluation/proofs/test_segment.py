@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import NotAvailable, UsageError
+from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.run import Run
 from diptych.evaluation.datasets import open_set
 from diptych.evaluation.proofs.segment import open_few
@@ -58,9 +58,9 @@ def test_the_hash_follows_the_masks(folder: Path) -> None:
 
 def test_absent_masks_are_named(tmp_path: Path) -> None:
     for name in ("no_such_set", "mosaic:no_such_set", "paste:no_such_set"):
-        with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
+        with pytest.raises(UsageError, match="There is no file or folder no_such_set"):
             open_set(name, "masks")
-    with pytest.raises(UsageError, match="not a folder with label maps"):
+    with pytest.raises(DataError, match="not a folder with label maps"):
         open_set(f"paste:{tmp_path}", "masks")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, show, show_json
+from diptych.cli.audit.answer import JsonFile, listed, tell
+from diptych.cli.console import show
 
 
 @options.offers("overwrite", *options.MODEL)
@@ -20,8 +20,8 @@ def audit_association(
     template: Annotated[
         str, options.option("--template", help="Question with {object} and {value} (default: about the color).")
     ] = "",
-    seed: Annotated[int, options.option("--seed", help="Of the pairs.")] = 0,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
+    seed: Annotated[int, options.option("--seed", help="Seed of the pairs.")] = 0,
+    out: JsonFile = None,
     *,
     shared: options.RunOptions,
 ) -> None:
@@ -30,7 +30,6 @@ def audit_association(
     shared.free(out)
 
     from diptych.core.data import ClassNames
-    from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.tasks.audit.association import audit_association as audit
 
@@ -38,12 +37,9 @@ def audit_association(
         own = open_data(data, opened.keys, need="groups", group=attribute, label=label)
         classes = ClassNames(options.class_names(names, own.classes))
         findings, failed = audit(own.whole(), classes, [opened.backbone()], opened.run, template=template)
-    report = {"findings": [f.as_dict() for f in findings], "skipped": [e.as_dict() for e in failed]}
-    if out is not None:
-        write_json(out, report, overwrite=True)
-    if shared.json:
-        show_json(report)
-    else:
+
+    def shown() -> None:
         for f in findings:
             show(f.reason if f.value is None else f"CAB score {f.value:.2f}. {f.says}")
-    finish(failed)
+
+    tell(listed(findings, failed), failed, out, shared, shown)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, short_names, show, show_json
+from diptych.cli.audit.answer import JsonFile, listed, tell
+from diptych.cli.console import short_names, show
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diptych.core.backbone import Encoder
+    from diptych.core.findings import Finding
 
 
 @options.offers("overwrite", *options.MODEL)
@@ -27,7 +32,7 @@ def audit_blind(
     ] = "lite",
     top: Annotated[float, options.option("--top-share", help="Share of pairs that count as alike.")] = 0.01,
     bottom: Annotated[float, options.option("--bottom-share", help="Share of pairs that count as different.")] = 0.3,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
+    out: JsonFile = None,
     *,
     shared: options.RunOptions,
 ) -> None:
@@ -35,7 +40,6 @@ def audit_blind(
     options.one_suffix(out, ".json")
     shared.free(out)
 
-    from diptych.data.files import write_json
     from diptych.data.formats.mmvp import is_mmvp_vlm, read_mmvp_vlm
     from diptych.data.load import open_data
     from diptych.tasks.audit.blind import audit_blind as audit
@@ -52,20 +56,17 @@ def audit_blind(
             top=top,
             bottom=bottom,
         )
-    report = {"findings": [f.as_dict() for f in findings], "skipped": [e.as_dict() for e in failed]}
-    if out is not None:
-        write_json(out, report, overwrite=True)
-    if shared.json:
-        show_json(report)
-    else:
-        for f in findings:
-            value = f.reason if f.value is None else f"{100 * f.value:.1f} %"
-            show(f"{f.title}, {f.about}: {value}")
-            closest = f.details.get("closest", ())
-            names = short_names([name for one, two, *_ in closest for name in (one, two)])
-            for i, (_, _, own, other) in enumerate(closest):
-                show(f"  {names[2 * i]} and {names[2 * i + 1]}: cosine {own:.2f}, by the second encoder {other:.2f}")
-    finish(failed)
+    tell(listed(findings, failed), failed, out, shared, partial(_show, findings))
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    for f in findings:
+        value = f.reason if f.value is None else f"{100 * f.value:.1f} %"
+        show(f"{f.title}, {f.about}: {value}")
+        closest = f.details.get("closest", ())
+        names = short_names([name for one, two, *_ in closest for name in (one, two)])
+        for i, (_, _, own, other) in enumerate(closest):
+            show(f"  {names[2 * i]} and {names[2 * i + 1]}: cosine {own:.2f}, by the second encoder {other:.2f}")
 
 
 def _encoder(name: str) -> Encoder[Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.cli import options
+from diptych.cli.audit.answer import Grouped, JsonFile, Label, listed, tell
 from diptych.cli.audit.association import audit_association
 from diptych.cli.audit.blind import audit_blind
 from diptych.cli.audit.edits import audit_edits
@@ -39,23 +41,25 @@ def _audit() -> None:
 @app.command("groups")
 @options.offers("overwrite", "json", "device", "precision", "engine", "batch", "workers", "cache", "verify")
 def audit_groups(
-    data: Annotated[str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.")],
+    data: Grouped,
     group: Annotated[str, options.option("--group", help="Column with the groups, such as domain.")] = "",
-    label: Annotated[
-        str, options.option("--label", help="Column with the classes (default: class_name, class or label).")
-    ] = "",
+    label: Label = "",
     names: options.Names = None,
     gap: Annotated[
-        float, options.option("--gap", help="Accuracies of the two groups must differ by more.", min=0.0, max=0.99)
+        float,
+        options.option("--gap", help="Accuracies of the two groups must differ by more than this.", min=0.0, max=0.99),
     ] = 0.05,
     least: Annotated[
         int, options.option("--least", help="Items a class must have in a group, in each half.", min=1)
     ] = 5,
     selection: Annotated[
-        str, options.option("--selection", help="half, or all: select and measure on the same items.")
+        str,
+        options.option(
+            "--selection", help="half: select groups on half of the items and measure on the others; all: both on all."
+        ),
     ] = "half",
-    seed: Annotated[int, options.option("--seed", help="Of the halves and the control.")] = 0,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
+    seed: Annotated[int, options.option("--seed", help="Seed of the halves and the control.")] = 0,
+    out: JsonFile = None,
     backbone: Annotated[
         list[str] | None,
         options.option(
@@ -70,7 +74,6 @@ def audit_groups(
     shared.free(out)
 
     from diptych.core.data import ClassNames
-    from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.tasks.audit.groups import audit_groups as audit
     from diptych.tasks.audit.groups import group_auditor, group_prompt
@@ -84,23 +87,9 @@ def audit_groups(
         findings, failed = audit(
             grouped.split("test"), ClassNames(class_names, (group_prompt(),)), towers, run, method=method
         )
-    report = {
-        "data": grouped.name,
-        "reference": towers[0].spec.name,
-        "gap": gap,
-        "least": least,
-        "selection": selection,
-        "seed": seed,
-        "findings": [f.as_dict() for f in findings],
-        "skipped": [e.as_dict() for e in failed],
-    }
-    if out is not None:
-        write_json(out, report, overwrite=shared.overwrite)
-    if shared.json:
-        show_json(report)
-    else:
-        _show_groups(findings)
-    finish(failed)
+    facts = {"reference": towers[0].spec.name, "gap": gap, "least": least, "selection": selection, "seed": seed}
+    report = listed(findings, failed, data=grouped.name, **facts)
+    tell(report, failed, out, shared, partial(_show_groups, findings))
 
 
 def _show_groups(found: list[Finding]) -> None:

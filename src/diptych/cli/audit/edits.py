@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, short_names, show, show_json
+from diptych.cli.audit.answer import JsonFile, tell
+from diptych.cli.console import short_names, show
+
+if TYPE_CHECKING:
+    from diptych.tasks.audit.edits import RankedEdits
 
 
 @options.offers("overwrite", *options.MODEL)
@@ -20,7 +24,7 @@ def audit_edits(
     margin: Annotated[
         float, options.option("--margin", help="How far beyond the plane the ideal edit is; 0: on it.", min=0.0)
     ] = 1.0,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
+    out: JsonFile = None,
     *,
     shared: options.RunOptions,
 ) -> None:
@@ -29,23 +33,20 @@ def audit_edits(
     shared.free(out)
 
     from diptych.data.edits import read_edits
-    from diptych.data.files import write_json
     from diptych.tasks.audit.edits import audit_edits as audit
     from diptych.tasks.audit.edits import edit_auditor
 
     with shared.open() as opened:
         edits = read_edits(table, opened.keys)
         ranked = audit(edits, opened.backbone(), opened.run, method=edit_auditor(margin))
-    if out is not None:
-        write_json(out, ranked.as_dict(), overwrite=True)
-    if shared.json:
-        show_json(ranked.as_dict())
-    else:
-        names = short_names([n for r in ranked.rows for n in (r.source, r.edit)])
-        for i, row in enumerate(ranked.rows):
-            if row.rank == 1:
-                show(f"{names[2 * i]}: {row.target}")
-            cosine, same = row.columns["cosine"], row.columns["source_similarity"]
-            shown = f"  {row.rank}  {row.score:.3f}  {names[2 * i + 1]}"
-            show(f"{shown}  (cosine to text {cosine:.2f}, to source {same:.2f})")
-    finish(ranked.failed)
+    tell(ranked.as_dict(), ranked.failed, out, shared, partial(_show, ranked))
+
+
+def _show(ranked: RankedEdits) -> None:
+    names = short_names([n for r in ranked.rows for n in (r.source, r.edit)])
+    for i, row in enumerate(ranked.rows):
+        if row.rank == 1:
+            show(f"{names[2 * i]}: {row.target}")
+        cosine, same = row.columns["cosine"], row.columns["source_similarity"]
+        shown = f"  {row.rank}  {row.score:.3f}  {names[2 * i + 1]}"
+        show(f"{shown}  (cosine to text {cosine:.2f}, to source {same:.2f})")

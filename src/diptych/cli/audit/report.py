@@ -47,7 +47,7 @@ def audit_report(
     names: options.Names = None,
     only: Annotated[str, options.option("--only", help="Audits to run, with commas (default: all).")] = "",
     images: Annotated[bool, options.option("--images/--no-images", help="Show pictures on the page.")] = True,
-    seed: Annotated[int, options.option("--seed", help="Of halves and controls.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of halves and controls.")] = 0,
     out: Annotated[Path | None, options.option("--out", "-o", help="Write a .html page or a .json file.")] = None,
     *,
     more: MoreTables,

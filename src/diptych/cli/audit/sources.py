@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from diptych.cli import options
-from diptych.cli.console import finish, say, show_json, show_table
+from diptych.cli.audit.answer import Grouped, JsonFile, Label, listed, tell
+from diptych.cli.console import say, show_table
 
 if TYPE_CHECKING:
     from diptych.core.findings import Finding
@@ -16,18 +15,16 @@ if TYPE_CHECKING:
 
 @options.offers("overwrite", *options.MODEL)
 def audit_sources(
-    data: Annotated[str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.")],
+    data: Grouped,
     group: Annotated[str, options.option("--group", help="Column with the sources, such as domain.")] = "",
-    label: Annotated[
-        str, options.option("--label", help="Column with the classes (default: class_name, class or label).")
-    ] = "",
+    label: Label = "",
     source: Annotated[
         list[str] | None,
         options.option("--source", help="A group; repeat it. The first is the reference (default: all groups)."),
     ] = None,
     names: options.Names = None,
-    seed: Annotated[int, options.option("--seed", help="Of the halves, the training pictures and intervals.")] = 0,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
+    seed: Annotated[int, options.option("--seed", help="Seed of the halves, the training pictures and intervals.")] = 0,
+    out: JsonFile = None,
     *,
     shared: options.RunOptions,
 ) -> None:
@@ -36,7 +33,6 @@ def audit_sources(
     shared.free(out)
 
     from diptych.core.data import ClassNames
-    from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.tasks.audit.sources import audit_sources as audit
 
@@ -44,19 +40,8 @@ def audit_sources(
         grouped = open_data(data, opened.keys, need="groups", group=group, label=label)
         classes = ClassNames(options.class_names(names, grouped.classes))
         findings, failed = audit(grouped.whole(), classes, opened.backbone(), opened.run, sources=tuple(source or ()))
-    report = {
-        "data": grouped.name,
-        "seed": seed,
-        "findings": [f.as_dict() for f in findings],
-        "skipped": [e.as_dict() for e in failed],
-    }
-    if out is not None:
-        write_json(out, report, overwrite=shared.overwrite)
-    if shared.json:
-        show_json(report)
-    else:
-        _show(findings)
-    finish(failed)
+    report = listed(findings, failed, data=grouped.name, seed=seed)
+    tell(report, failed, out, shared, partial(_show, findings))
 
 
 def _show(findings: list[Finding]) -> None:

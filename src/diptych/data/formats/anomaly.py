@@ -44,12 +44,15 @@ def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> La
         - "mask", with ground truth: (H, W) bool, pixels of the defect, read on demand.
 
     Raises:
-        UsageError: ``root`` has no train or no test folder.
-        DataError: a folder holds no picture, or a picture of a defect has no mask although others have.
+        UsageError: there is no folder ``root``.
+        DataError: it has no train or no test folder, a folder holds no picture, or a picture of a defect has no mask
+            although others have.
     """
     base = Path(root)
+    if not base.is_dir():
+        raise UsageError(f"There is no folder {base}: check the spelling, or give an absolute path.")
     if not ((base / "train").is_dir() and (base / "test").is_dir()):
-        raise UsageError(
+        raise DataError(
             f"{base} has no folders train and test: give a folder of MVTec's layout, or use read_anomaly_parts."
         )
     normal = {f.name for f in _folders(base / "train")}

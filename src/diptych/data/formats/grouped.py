@@ -43,11 +43,11 @@ def read_grouped(path: Path, group: str = "", label: str = "", keys: FileKeys | 
     table = path / "labels.csv" if (path / "labels.csv").is_file() else path
     if not table.is_dir():
         return _from_table(table, group, label, keys)
-    if group or label:
+    pictures = [(p, p.relative_to(path).parts) for p in image_paths(path)]
+    if (group or label) and pictures:
         raise UsageError(
             f"{path} holds no labels.csv, so it has no column {group or label}: give a table, or folders CLASS/GROUP."
         )
-    pictures = [(p, p.relative_to(path).parts) for p in image_paths(path)]
     if not pictures or any(len(parts) != 3 for _, parts in pictures):
         raise DataError(
             f"The pictures of {path} do not lie in folders CLASS/GROUP: lay them out so, or give a table with a group "
