@@ -115,7 +115,10 @@ _TORCH = options.RunOptions(engine="torch")
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
 def pretrain(
     table: Annotated[
-        str, typer.Argument(help="A table with paths and captions, or a folder with captions; for diva photos alone.")
+        str,
+        typer.Argument(
+            help="A table with paths and captions, or a folder with captions; or photos alone for some systems."
+        ),
     ],
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
