@@ -146,9 +146,10 @@ def open_set(
     "scenes" and "scenes:small" are painted (``SCENES``) unless there is a folder of this name, with true captions,
     boxes and phrases; with ":one" behind the name they show one object each, whose phrase is their class.
     "mosaic:NAME" tiles the labelled photos of NAME (its test or val split), "paste:NAME" pastes what NAME's masks cut
-    out: ``COMPOSED`` pictures with masks, always the same. "NAME:recaptured" takes photos of classes as real ones: those of train are normal, and half of those of test
-    or val are photographed again, in code. Values of masks in ``void`` do not count, nor do those that the data set's
-    record or its classes.csv marks. ``text`` is the column of captions, as for ``data.load.open_data``.
+    out: ``COMPOSED`` pictures with masks, always the same. "NAME:recaptured" takes photos of classes as real ones:
+    those of train are normal, and half of those of test or val are photographed again, in code. Values of masks in
+    ``void`` do not count, nor do those that the data set's record or its classes.csv marks. ``text`` is the column of
+    captions, as for ``data.load.open_data``.
 
     Raises:
         NotAvailable: it is not there.
