@@ -143,19 +143,21 @@ def open_set(
 ) -> LabelledData:
     """Open a data set by path or by its name in the folder of DIPTYCH_DATA, or compose one.
 
-    "scenes" and "scenes:small" are painted (``SCENES``), with true captions, boxes and phrases; with ":one" behind the
-    name they show one object each, whose phrase is their class. "mosaic:NAME" tiles the labelled photos of NAME (its
-    test or val split), "paste:NAME" pastes what NAME's masks cut out: ``COMPOSED`` pictures with masks, always the
-    same. "NAME:recaptured" takes photos of classes as real ones: those of train are normal, and half of those of test
-    or val are photographed again, in code. Values of masks in ``void`` do not count, nor do those that the data set's
-    record or its classes.csv marks. ``text`` is the column of captions, as for ``data.load.open_data``.
+    "scenes" and "scenes:small" are painted (``SCENES``) unless there is a folder of this name, with true captions,
+    boxes and phrases; with ":one" behind the name they show one object each, whose phrase is their class.
+    "mosaic:NAME" tiles the labelled photos of NAME (its test or val split), "paste:NAME" pastes what NAME's masks cut
+    out: ``COMPOSED`` pictures with masks, always the same. "NAME:recaptured" takes photos of classes as real ones:
+    those of train are normal, and half of those of test or val are photographed again, in code. Values of masks in
+    ``void`` do not count, nor do those that the data set's record or its classes.csv marks. ``text`` is the column of
+    captions, as for ``data.load.open_data``.
 
     Raises:
         NotAvailable: it is not there.
         UsageError, DataError: see ``data.load.open_data``.
     """
     kind, _, plain = name.partition(":")
-    if need in ("captions or classes", "any") and (recipe := SCENES.get(name.removesuffix(ONE))) is not None:
+    recipe = None if located(name).exists() else SCENES.get(name.removesuffix(ONE))
+    if recipe is not None and need in ("captions or classes", "any"):
         if name.endswith(ONE):
             return scene_classes(recipe, name, SCENE_SIZES["test"], seed=1)
         return replace(scene_data(recipe, SCENE_SIZES), name=name)

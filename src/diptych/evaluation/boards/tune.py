@@ -138,7 +138,7 @@ class TuneBench:
         check_captions(data, ("train", split), self.backbone.text.inputs)
         self.data, self.failed = only_readable(data, ("train", split), self.space, self.run)
         self.names = self._names(data)
-        told = all(has_regions(self.data.split(s)) for s in ("train", split))
+        told = all(has_regions(self.data.split(s)) for s in ("train", split)) and not self.part
         self.regions = RegionTasks(self.data.split("train"), self.data.split(split)) if told else None
         self.train, self.held_out = self._read(self.data.split("train")), self._read(self.data.split(split))
         self.others: dict[str, tuple[Table[Any], ClassNames | None]] = {}
@@ -224,7 +224,7 @@ class TuneBench:
         if self.regions is not None:
             by_name |= self.regions.reached(space, trained.parts, run)
         means = {name: float(values.mean()) for name, values in by_name.items()}
-        every = {**parts, **together, **beside, **({} if self.part else by_name)}
+        every = {**parts, **together, **beside, **({} if self.part else by_name)}  # proofs read theirs alone
         return next(iter(parts.values())), means, every
 
     def _read(self, table: Table[Any]) -> Table[Any]:

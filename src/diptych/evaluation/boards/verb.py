@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diptych import catalog
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.files import plain, write_json, write_whole
@@ -274,7 +276,7 @@ def verb_board(
         parts = {
             name: Scored.of(MEANS, part.values, None if plain is None else _values(plain, name), seed)
             for name, part in result.parts.items()
-            if name != bench.metric
+            if not np.array_equal(part.values, result.values)  # the metric itself
         }
         seconds = row.seconds / max(len(result.seeds), 1)
         rows.append(Row(arm, score, result.others, result.seeds, seconds, parts))
