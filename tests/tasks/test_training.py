@@ -504,7 +504,9 @@ def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path
     two = json.loads(run_cli("pretrain", "--recipe", recipe, "--out", tmp_path / "b", "--json").stdout)
     assert two["fingerprint"] == one["fingerprint"]
     assert (tmp_path / "b" / "recipe.toml").read_text() == recipe.read_text()
-    other = run_cli("pretrain", "--recipe", recipe, "--steps", "6", "--out", tmp_path / "d", "--json")
+    other = run_cli(
+        "pretrain", shards, "--stream", "--recipe", recipe, "--steps", "6", "--out", tmp_path / "d", "--json"
+    )
     assert json.loads(other.stdout)["steps"] == 6  # what the command line says counts
     moved = {n for n, t in load_file(tmp_path / "a/model/open_clip_model.safetensors").items()
              if not torch.equal(t, load(f"local:{place / 'clip'}").module().state_dict()[n])}  # fmt: skip

@@ -33,7 +33,7 @@ class StreamOptions:
 
     def reads(self, spec: str) -> bool:
         """Return whether data are read as a stream: on request, and tars in any case."""
-        return self.stream or spec.lower().endswith((".tar", ".tar.gz", ".tgz"))
+        return self.stream or spec.lower().endswith(".tar")
 
     def open(self, spec: str, text: str) -> tuple[LabelledData, Streamed]:
         """Return the held-out pairs, and the stream of the others.

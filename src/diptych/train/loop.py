@@ -318,7 +318,7 @@ class _Loop:
         distributed.equalise(self.module, self.run.world, buffers_only=True)
         self.trainee.after("epoch", clock)
         self.position = replace(self.position, epoch=self.position.epoch + 1, last=None)
-        if self.fit.watch_every is None:
+        if self.fit.watch_every is None and self.position.step < self.steps:
             self._watch(log)
         if self.val is None:
             return

@@ -91,6 +91,7 @@ class Fit:
         log_every: steps between log records.
         log: "wandb" also sends the log to Weights & Biases; "" (default): to files alone.
         watch_every: steps between calls of ``watch``, see ``train``; 0: never; None: after every epoch.
+            Never after the last step, when the result is measured in any case.
 
     Raises:
         UsageError: neither or both of epochs and steps are given, or a number is out of its range.

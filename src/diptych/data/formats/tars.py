@@ -332,7 +332,7 @@ def _read(path: Path, request: Request) -> TarStream:
 
 TAR_STREAM = Format(
     "tars of a WebDataset (.tar)",
-    lambda path, request: path.suffix.lower() == ".tar",
+    lambda path, request: path.suffix.lower() == ".tar" or (path.is_dir() and any(path.glob("*.tar"))),
     _read,
     frozenset(("photos", "texts")),
 )
