@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from diptych.cli import options
@@ -47,5 +48,5 @@ class StreamOptions:
         from diptych.train.streams import Streamed
 
         stream = open_stream(spec, text=text)
-        data, positions = held_out(stream, spec, self.held_out)
+        data, positions = held_out(stream, Path(spec).name, self.held_out)
         return data, Streamed(stream, self.shuffle, positions, skip=True)
