@@ -99,7 +99,9 @@ def unchanged(tensors: Mapping[str, Tensor], before: Mapping[str, float], roundi
         rounding: relative difference that is none, such as that of another machine.
     """
     known = {name: tensors[name] for name in before if name in tensors}
-    return {name: before[name] for name, now in sums(known).items() if math.isclose(now, before[name], rel_tol=rounding)}
+    return {
+        name: before[name] for name, now in sums(known).items() if math.isclose(now, before[name], rel_tol=rounding)
+    }
 
 
 def optimizer_tensors(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
