@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from diptych.core.errors import DataError, Diverged, UnreadableItem, UsageError
@@ -298,6 +299,30 @@ def test_mixed_precision_keeps_float32_weights() -> None:
     torch.testing.assert_close(
         toy.net.state_dict()["a.0.weight"], full.net.state_dict()["a.0.weight"], rtol=0.3, atol=0.05
     )
+
+
+def test_frozen_weights_are_not_written_and_must_be_the_same(tmp_path) -> None:
+    def half(run: Run, shift: float = 0.0) -> Toy:
+        toy = Toy(run)
+        with torch.no_grad():
+            toy.net["b"][0].weight.add_(shift)
+        toy.groups = lambda: [ParamGroup(("a.0.weight", "log_scale"))]  # type: ignore[method-assign]
+        return toy
+
+    whole, run = half(RUN), replace(RUN, out=tmp_path)
+    train(whole, table(), SHORT, RUN)
+    cut = half(run)
+    inner = cut.losses
+    cut.losses = lambda b, p, c: 1 / 0 if c.step == 7 else inner(b, p, c)  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        train(cut, table(), SHORT, run)
+    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    assert set(load_file(newest / "module.safetensors")) == {"a.0.weight", "log_scale", "epochs"}
+    with pytest.raises(UsageError, match="other frozen weights"):
+        train(half(run, 0.5), table(), SHORT, run, resume=True)
+    again = half(run)
+    train(again, table(), SHORT, run, resume=True)
+    assert same(weights(whole), weights(again))
 
 
 def test_another_training_in_the_folder_is_refused(tmp_path) -> None:

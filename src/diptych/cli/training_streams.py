@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from diptych.cli import options
@@ -33,7 +34,7 @@ class StreamOptions:
 
     def reads(self, spec: str) -> bool:
         """Return whether data are read as a stream: on request, and tars in any case."""
-        return self.stream or spec.lower().endswith((".tar", ".tar.gz", ".tgz"))
+        return self.stream or spec.lower().endswith(".tar")
 
     def open(self, spec: str, text: str) -> tuple[LabelledData, Streamed]:
         """Return the held-out pairs, and the stream of the others.
@@ -47,5 +48,5 @@ class StreamOptions:
         from diptych.train.streams import Streamed
 
         stream = open_stream(spec, text=text)
-        data, positions = held_out(stream, spec, self.held_out)
+        data, positions = held_out(stream, Path(spec).name, self.held_out)
         return data, Streamed(stream, self.shuffle, positions, skip=True)

@@ -177,7 +177,7 @@ def tune(
             learns=learnt,
             resume=resume,
             stream=stream,
-            watch=watcher(measuring, space, say) if fit.watch_every != 0 else None,
+            watch=watcher(measuring, space, before, say) if fit.watch_every != 0 else None,
         )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
         saving.undo(made.space)

@@ -134,7 +134,7 @@ class Measuring:
 
 
 def watcher(
-    measuring: Measuring, before: Backbone, say: Callable[[str], None]
+    measuring: Measuring, space: Backbone, before: Measures, say: Callable[[str], None]
 ) -> Callable[[Space, int], Mapping[str, float]]:
     """Return the function that measures the weights of a step for the log, and says where they have collapsed.
 
@@ -142,11 +142,13 @@ def watcher(
 
     Args:
         measuring: what is measured.
-        before: the backbone that was given.
+        space: what is trained.
+        before: what was measured on all rows.
         say: takes the first collapse.
     """
-    few = measuring.watching(before)
-    at_first = few(before)
+    few = measuring.watching(space)
+    rows = [len(other.split(measured_split(other))) for other in (measuring.data, *measuring.elsewhere)]
+    at_first = before if max(rows) <= WATCHED else few(space)
     said: list[str] = []
 
     def watch(backbone: Space, step: int) -> Mapping[str, float]:

@@ -65,9 +65,20 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         # Every process's loss depends on every row, so a row's gradient is the sum over processes; the mean over
         # processes that the loop takes of all parameter gradients then gives the gradient of the mean loss.
-        total = grads[0].contiguous().clone()
+        return _scattered(grads[0])
+
+
+def _scattered(x: Tensor) -> Tensor:
+    """Return this process's rows of the sum of (W * B, ...) tensors over the processes."""
+    parts = [part.contiguous() for part in x.chunk(dist.get_world_size())]
+    own = torch.empty_like(parts[dist.get_rank()])
+    try:
+        dist.reduce_scatter(own, parts)
+    except RuntimeError:  # gloo of earlier versions of torch cannot
+        total = x.contiguous().clone()
         dist.all_reduce(total)
-        return total.chunk(dist.get_world_size())[dist.get_rank()]
+        own = total.chunk(len(parts))[dist.get_rank()]
+    return own
 
 
 def gather(world: World) -> Callable[[Tensor], Tensor]:

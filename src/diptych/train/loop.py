@@ -149,6 +149,7 @@ class _Loop:
         distributed.equalise(self.module, run.world)
         trained = [n for groups in self.groups.values() for g in groups for n in g.names]
         self.trained = {self.parameters[n] for n in trained}
+        self.still = checkpoint.sums({n: p for n, p in self.parameters.items() if p not in self.trained})
         self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
         self.best: dict[str, Tensor] = {}
         self.stopping = False
@@ -345,7 +346,7 @@ class _Loop:
         distributed.equalise(self.module, self.run.world, buffers_only=True)
         self.trainee.after("epoch", clock)
         self.position = replace(self.position, epoch=self.position.epoch + 1, last=None)
-        if self.fit.watch_every is None:
+        if self.fit.watch_every is None and self.position.step < self.steps:
             self._watch(log)
         if self.val is None:
             return
@@ -404,9 +405,11 @@ class _Loop:
             return
         names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}
         tensors = {f"optimizer-{phase}": checkpoint.optimizer_tensors(o, names) for phase, o in self.optimizers.items()}
-        tensors |= {"module": self.module.state_dict(), "ema": self.ema, "best": self.best}
+        frozen = checkpoint.unchanged({n: self.parameters[n] for n in self.still}, self.still)
+        module = {n: t for n, t in self.module.state_dict().items() if n not in frozen}
+        tensors |= {"module": module, "ema": self.ema, "best": {n: t for n, t in self.best.items() if n not in frozen}}
         scaler = self.precision.scaler.state_dict()
-        state = {"place": asdict(self.position), "settings": self._settings(), "scaler": scaler}
+        state = {"place": asdict(self.position), "settings": self._settings(), "scaler": scaler, "frozen": frozen}
         name = f"step-{self.position.step:08d}-epoch-{self.position.epoch:04d}"
         checkpoint.save(self.run.out / "checkpoints", name, tensors, state, self.fit.keep)
 
@@ -423,7 +426,9 @@ class _Loop:
             raise UsageError(
                 f"{newest} was trained with another fit, seed or groups: give the same ones, or another folder."
             )
-        self.module.load_state_dict(tensors["module"])
+        if checkpoint.unchanged(self.parameters, state["frozen"], 1e-6).keys() != state["frozen"].keys():
+            raise UsageError(f"{newest} began with other frozen weights: give the same backbone, or another folder.")
+        self.module.load_state_dict(tensors["module"], strict=False)  # what is frozen is not in it
         for name, average in self.ema.items():
             average.copy_(tensors["ema"][name])
         names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}

@@ -94,6 +94,7 @@ class Fit:
         log_every: steps between log records.
         log: "wandb" also sends the log to Weights & Biases; "" (default): to files alone.
         watch_every: steps between calls of ``watch``, see ``train``; 0: never; None: after every epoch.
+            Never after the last step, when the result is measured in any case.
 
     Raises:
         UsageError: not exactly one of epochs, steps and seconds is given, or a number is out of its range.

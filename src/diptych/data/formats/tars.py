@@ -345,7 +345,7 @@ def read_tar_stream(path: str | os.PathLike[str], request: Request) -> TarStream
 
 TAR_STREAM = Format(
     "tars of a WebDataset (.tar)",
-    lambda path, request: path.suffix.lower() == ".tar",
+    lambda path, request: path.suffix.lower() == ".tar" or (path.is_dir() and any(path.glob("*.tar"))),
     read_tar_stream,
     frozenset(("photos", "texts")),
 )
