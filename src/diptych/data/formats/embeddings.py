@@ -1,4 +1,4 @@
-"""Published embeddings: folders of clip-retrieval, Parquet of ids and vectors, DataComp's metadata and lists of uids."""
+"""Published embeddings: folders of clip-retrieval, Parquet of ids and vectors, DataComp metadata and lists of uids."""
 
 from __future__ import annotations
 
