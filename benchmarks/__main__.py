@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.measure import Row
 from diptych.tasks.record import now, threads, versions
 
-PEERS = ("openvino", "sentence-transformers", "pyahocorasick", "ahocorasick-rs", "onnx", "tokenizers", "pillow")
+PEERS = ("openvino", "sentence-transformers", "pyahocorasick", "onnx", "tokenizers", "pillow")
 
 
 @dataclass(frozen=True)

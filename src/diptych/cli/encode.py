@@ -24,6 +24,9 @@ def encode(
     texts: Annotated[Path | None, options.option("--texts", help="Encode a file with one text a line instead.")] = None,
     regions: options.Regions = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("embeddings"),
+    parquet: Annotated[
+        bool, options.option("--parquet", help="Write Parquet of image_id and embedding beside them, in OUT/parquet.")
+    ] = False,
     *,
     shared: options.AutoOptions,
 ) -> None:
@@ -34,12 +37,15 @@ def encode(
         raise UsageError("Texts have no regions: give photos with --regions.")
     if regions is not None and shared.cluster is not None:
         raise UsageError("Regions are encoded in one process: leave out --cluster, or --regions.")
+    if regions is not None and parquet:
+        raise UsageError("Several regions share an image_id: leave out --parquet, or --regions.")
     from diptych.core.data import Texts
     from diptych.data.addresses import published
     from diptych.data.files import address_of
     from diptych.data.load import open_data
     from diptych.data.words.textfiles import read_text
     from diptych.tasks.encode import encode as write_embeddings
+    from diptych.tasks.encode import write_parquet
 
     if texts is not None:
         lines = tuple(line for line in read_text(texts, "texts").splitlines() if line.strip())
@@ -57,6 +63,8 @@ def encode(
             given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
             backbone, run, crew = (*opened.encoders("image" if texts is None else "text"), opened.crew())
             result = write_embeddings(given, backbone, run, local, overwrite=shared.overwrite, crew=crew)
+            if parquet:
+                write_parquet(local)
     result = replace(result, out=out)
     if regions is None:
         say(speed(result.encoded, result.seconds, run, shared.backbone, "texts" if texts else "images"))

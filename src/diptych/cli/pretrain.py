@@ -129,7 +129,9 @@ def pretrain(
     context: typer.Context,
     table: Annotated[
         str,
-        typer.Argument(help="A table with paths and captions, a folder with captions, or tars; for some, photos alone."),
+        typer.Argument(
+            help="A table with paths and captions, a folder with captions, or tars; for some, photos alone."
+        ),
     ],
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")

@@ -117,7 +117,6 @@ EXTRAS: dict[str, dict[str, str]] = {
     "slides": {"tiffslide": "tiffslide"},
     "points": {"trimesh": "trimesh"},
     "writers": {"gguf": "gguf"},
-    "curate": {"ahocorasick-rs": "ahocorasick_rs"},
     "scale": {"ray": "ray"},
     "diffusion": {"diffusers": "diffusers"},
     "index": {"faiss-cpu": "faiss", "rapidfuzz": "rapidfuzz"},

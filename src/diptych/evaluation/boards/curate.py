@@ -62,7 +62,6 @@ class CurateBench:
         settings: of curators, in place of those that keep about the share of the pool.
 
     Raises:
-        MissingExtra: ahocorasick-rs is not installed.
         UsageError: there is no such metadata file.
         DataError: it holds no entries, or the captions name none of them.
     """
