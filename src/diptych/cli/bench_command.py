@@ -42,6 +42,9 @@ NAMES = {
     "pro": "PRO %",
     "false_alarms": "alarms %",
     "detected": "found %",
+    "eer": "EER %",
+    "hter": "HTER %",
+    "acer": "ACER %",
     "fit_seconds": "fit s",
     "images_a_second": "img/s",
 }
