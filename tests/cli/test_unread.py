@@ -41,7 +41,10 @@ SOME = re.compile(r"\bfor (a |such a )?(method|system|detector|metaclip|clip-sco
         (["rewrite", "a cat", "--variant", "text", "--denoiser", "small"], "This row of uf-fgtg does not read"),
         (["link", "A", "B", "-m", "string-matching", "-b", "tiny"], "does not read --backbone, but clippings does"),
         (["curate", "plan", "t.txt", "--clusters", "3"], "metaclip does not read --clusters, but biomedica does"),
-        (["curate", "apply", "t.txt", "--share", "0.3"], "metaclip does not read --share, but clip-score does"),
+        (
+            ["curate", "apply", "t.txt", "--share", "0.3"],
+            "metaclip does not read --share, but clip-score and vector-head do",
+        ),
     ],
 )
 def test_what_is_given_and_not_read_is_refused(diptych: Cli, words: list[str], said: str) -> None:

@@ -330,9 +330,13 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         def command(*, context: typer.Context, **given: Any) -> None:
             for name, (options_of_group, shown) in groups.items():
                 given[name] = replace(options_of_group, **{n: given.pop(n) for n in shown})
+            if wants:
+                given["context"] = context
             with typed_on(context):
                 function(**given)
 
+        flags = [flag for flag in flags if flag.name != "context"]
+        wants = "context" in inspect.signature(function).parameters
         flags.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
         command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
         command.__annotations__ = {}  # the signature holds them, evaluated
