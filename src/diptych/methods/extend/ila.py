@@ -220,8 +220,8 @@ class ILA(Extender):
             "train clips that were not kept.",
             "An earlier control, shuffled frames among four directions, gained 6.4 points over chance: frames in any "
             "order show whether a thing moves sideways or up and down. So the control is asked which way, between a "
-            "direction and its opposite, which the order alone shows; this was changed after seeds 1 to 5, and "
-            "the proof has seeds 21 to 25.",
+            "direction and its opposite, which the order alone shows; this was changed after seeds 1 to 5, so "
+            "the proof is to be run with others, 21 to 25.",
         ),
         proof=ProofPlan(
             claim="Alignment tells in which of four directions a photographed thing moves, and a direction from its "
