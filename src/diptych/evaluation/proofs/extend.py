@@ -10,7 +10,13 @@ from typing import Any
 
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.proofs.edits.directions import FRAMES as FOUR
-from diptych.evaluation.proofs.edits.directions import OPPOSITES, WithoutAlignment, open_directions, shuffled_frames
+from diptych.evaluation.proofs.edits.directions import (
+    OPPOSITES,
+    UNORDERED,
+    WithoutAlignment,
+    open_directions,
+    shuffled_frames,
+)
 from diptych.evaluation.proofs.moving_clips import (
     FRAMES,
     NEW_CLASSES,
@@ -73,6 +79,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (
                 Claim(CHANCE),
                 Claim("integration alone", base=Arm(_ALONE)),
+                Claim(UNORDERED, base=Arm(UNORDERED)),
                 Claim(CHANCE, part=OPPOSITES, name="which way"),
                 Claim("integration alone", base=Arm(_ALONE), part=OPPOSITES, name="which way"),
             ),
@@ -81,6 +88,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={
                 "integration alone": Claim(CHANCE, own=Arm(_ALONE)),
                 "shuffled frames, of four directions": Claim(CHANCE, own=_SHUFFLED),
+                "which way, without order": Claim(CHANCE, own=Arm(UNORDERED), part=OPPOSITES),
             },
             bench=open_directions,
         ),

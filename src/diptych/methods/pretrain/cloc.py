@@ -193,7 +193,7 @@ class CLOC(Recipe):
             "An earlier proof compared with a prompter that is told the whole picture, over which permuted boxes "
             "gained 3.3 points: it names one thing a picture, and a prompter that is told a box may name several. So "
             "the same prompter is now told another box, and pictures are resampled; this was changed after seeds 1 to "
-            "5, and the proof has seeds 21 to 25.",
+            "5 and one look at seed 20, so the proof is to be run with others, 21 to 25.",
         ),
         proof=ProofPlan(
             claim="On frozen towers the prompter that is told a box names that region of unseen scenes better than "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
@@ -14,6 +16,7 @@ from diptych.evaluation.proofs.edits.directions import (
     OPPOSITES,
     PAIRS,
     TEXTS,
+    UNORDERED,
     WithoutAlignment,
     open_directions,
     shuffled_frames,
@@ -21,9 +24,25 @@ from diptych.evaluation.proofs.edits.directions import (
 from diptych.evaluation.proofs.extend import TRIALS
 from diptych.evaluation.proofs.trial import Claim
 from diptych.methods.extend.ila import ILA
+from tests.support.small_clip import small_clip
 from tests.support.visual_backbone import VisualBackbone
 
 SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Reversed:
+    """Clips that are played backwards."""
+
+    clips: Any
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int, /) -> Any:
+        return self.clips[index][::-1]
+
+
 FEW: dict[str, Any] = {"frames": FRAMES, "hidden": 16, "sampling": "middle", "epochs": 2, "batch": 8, "rate": 1e-2}
 
 
@@ -61,6 +80,16 @@ def test_the_proof_holds_what_is_written(data_root: Path) -> None:
     assert found["claims"][0]["baseline"]["acc1"] == 0.25
     assert found["claims"][2]["baseline"]["acc1_of_opposites"] == 0.5
     assert len(found["controls"]) == 1
+
+
+def test_a_head_on_frames_without_order_cannot_tell_forwards_from_backwards(tmp_path: Path, data_root: Path) -> None:
+    clip = small_clip(tmp_path / "clip")
+    bench = open_directions(str(data_root / "tuxpaint_stamps"), clip, Run(workers=1), SEEDS, things=(12, 6))
+    found = bench.measure(Arm(UNORDERED))
+    assert found.values.shape == found.part(OPPOSITES).values.shape == (3, 24)
+    reverse = replace(bench.data.train, items=Reversed(bench.data.train.items))
+    turned = replace(bench, data=replace(bench.data, train=reverse)).measure(Arm(UNORDERED))
+    assert np.array_equal(turned.values, found.values)
 
 
 def test_without_alignment_the_blocks_add_nothing(data_root: Path) -> None:

@@ -18,8 +18,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Samples, Table
@@ -30,6 +34,7 @@ from diptych.data.images import open_image
 from diptych.data.named_sets import present
 from diptych.data.scenes.moving import MovingClips, drawn_plan
 from diptych.data.scenes.sprites import white_cut_out
+from diptych.evaluation.arms import Arm, Floats, Measured, over_seeds
 from diptych.evaluation.boards.extend import ClipData, ClipTest, ExtendBench
 from diptych.evaluation.proofs.trial import hash_of
 from diptych.methods.extend.ila import ILA
@@ -41,6 +46,8 @@ TEXTS: Mapping[str, str] = MappingProxyType(
 """Direction -> the text that stands for it."""
 OPPOSITES, PAIRS = "acc1_of_opposites", (("right", "left"), ("down", "up"))
 """Part: clips that are told from the opposite direction; what knows no order is right in half of them."""
+UNORDERED = "a linear head on frames without order"
+"""The arm that sees the mean of the frames' tokens, cell by cell: it knows where a thing was, and not when."""
 FRAMES, SIDE = 4, 64
 EACH = 1
 """Clips of every thing and direction; their photos, sizes and lanes are drawn."""
@@ -91,6 +98,36 @@ def shuffled_frames(table: Table[Any], run: Run) -> Table[Any]:
     return Table(ShuffledFrames(table.items, run.integer("frames")), table.columns)
 
 
+@dataclass(frozen=True)
+class DirectionBench(ExtendBench):
+    """Clips of four directions, with an arm that knows no order beside the systems."""
+
+    def measure(self, arm: Arm) -> Measured:
+        """Measure as ``ExtendBench``, or fit the linear head on frames without order."""
+        if arm.system != UNORDERED:
+            return super().measure(arm)
+        said = self.data.train.columns["captions"].values
+        head = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=500))
+        head.fit(self._means(self.data.train.items), said)
+        place = {text: k for k, text in enumerate(head.classes_)}
+
+        def hits(test: ClipTest) -> Floats:
+            scores = head.decision_function(self._means(test.items))[:, [place[text] for text in test.texts]]
+            return np.asarray(scores.argmax(1) == test.answers, dtype=np.float64)
+
+        values = {part: np.concatenate([hits(test) for test in own]) for part, own in self.data.tests.items()}
+        parts = {part: of_part for part, of_part in values.items() if part}
+        return over_seeds(lambda run: (values[""], {}, parts), self.run, self.seeds, draws=False)
+
+    @torch.no_grad()
+    def _means(self, clips: Samples[Any]) -> Floats:
+        tower, rows = self.backbone.tower("image"), []
+        for i in range(len(clips)):
+            state = tower.blocks(tower.start(self.backbone.image.inputs(list(clips[i]))))
+            rows.append(state.h[:, state.prefix :].mean(0).flatten().double().numpy())
+        return np.array(rows)
+
+
 def open_directions(
     name: str,
     backbone: Backbone,
@@ -98,7 +135,7 @@ def open_directions(
     seeds: tuple[int, ...],
     *,
     things: tuple[int, int] = (TRAIN, TEST),
-) -> ExtendBench:
+) -> DirectionBench:
     """Compose the clips of a folder of stamps, over the photos of the folder ``coco_mini`` beside it.
 
     Args:
@@ -140,7 +177,7 @@ def open_directions(
     said = test.columns["captions"].values
     pairs = [[i for i, text in enumerate(said) if text in (TEXTS[a], TEXTS[b])] for a, b in PAIRS]
     tests = {"": (ClipTest.of(test),), OPPOSITES: tuple(ClipTest.of(test.take(rows)) for rows in pairs)}
-    return ExtendBench(ClipData(train, tests, facts), backbone, run, seeds, FRAMES)
+    return DirectionBench(ClipData(train, tests, facts), backbone, run, seeds, FRAMES)
 
 
 def _plain(image: Image.Image) -> NDArray[np.uint8]:

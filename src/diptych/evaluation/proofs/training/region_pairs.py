@@ -115,7 +115,7 @@ def next_in_picture(owner: Tensor) -> Tensor:
         owner: (n,) number of the picture of each region; those of a picture stand together.
     """
     order = torch.arange(len(owner))
-    for i in owner.unique().tolist():  # type: ignore[no-untyped-call]
+    for i in set(owner.tolist()):
         rows = (owner == i).nonzero()[:, 0]
         order[rows] = rows.roll(-1)
     return order
