@@ -64,7 +64,9 @@ rules: $(VENV)/.dev
 	$(BIN)/python tools/lowest.py --check
 	$(BIN)/python tools/systems_table.py --check
 	$(BIN)/python tools/benchmarks_table.py --check
+	$(BIN)/python tools/planted_table.py --check
 	$(BIN)/python tools/which_classifier.py --check
+	$(BIN)/python tools/which_objective.py --check
 
 doctest: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -p tests.support.doctests --doctest-modules src --ignore src/diptych/systems.py
@@ -114,7 +116,9 @@ index: $(VENV)/.dev
 	$(BIN)/python tools/lowest.py --write
 	$(BIN)/python tools/systems_table.py
 	$(BIN)/python tools/benchmarks_table.py
+	$(BIN)/python tools/planted_table.py
 	$(BIN)/python tools/which_classifier.py
+	$(BIN)/python tools/which_objective.py
 
 pages: index
 	$(BIN)/python -m tests.support.towers

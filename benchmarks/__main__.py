@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.measure import Row
 from diptych.tasks.record import now, threads, versions
 
-PEERS = ("openvino", "sentence-transformers", "pyahocorasick", "ahocorasick-rs", "onnx", "tokenizers", "pillow")
+PEERS = ("openvino", "sentence-transformers", "pyahocorasick", "onnx", "tokenizers", "pillow")
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,9 @@ ROWS = {
     "loss:clip:8192": Entry("losses.memory", ("clip", 8192), None),
     "loss:siglip:4096": Entry("losses.memory", ("siglip", 4096), None),
     "loss:siglip:8192": Entry("losses.memory", ("siglip", 8192), None),
+    "loss:clip:2x2048": Entry("losses.memory", ("clip", 4096, 3, 2), ("clip", 512, 1, 2)),
+    "loss:siglip:2x2048": Entry("losses.memory", ("siglip", 4096, 3, 2), None),
+    "train:tiny": Entry("trainers.epochs", ("tiny", 256, 64), ("tiny", 16, 8)),
     "step:tiny": Entry("objectives.steps", ("tiny", 32, 512), ("tiny", 2, 8)),
     "step:ViT-S-16": Entry("objectives.steps", ("ViT-S-16", 8, 1024), None),
     "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),

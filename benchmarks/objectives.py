@@ -1,4 +1,7 @@
-"""One step of training on pairs, forward and backward: CLIP's loss on whole pictures, on random halves, and A-CLIP."""
+"""One step of training on pairs, forward and backward: CLIP's loss on whole pictures, on random halves, and A-CLIP.
+
+Beside the seconds stand the tokens of a view that pass the blocks, and the memory that is kept for the backward pass.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def steps(name: str, batch: int, hidden: int) -> Iterator[Row]:
     pictures = [Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)) for _ in range(batch)]
     rows = [Item(p, i, str(i), {"captions": (f"a picture with the number {i}",)}) for i, p in enumerate(pictures)]
     calls: dict[str, Callable[[], object]] = {}
-    tokens: dict[str, int] = {}
+    sizes: dict[str, dict[str, float]] = {}
     for arm, method in ARMS.items():
         if method is None:
             trainee: PairTrainee = PairTrainee(space, CLIPLoss(), run)
@@ -53,9 +56,28 @@ def steps(name: str, batch: int, hidden: int) -> Iterator[Row]:
             trainee = method.trainee(replace(method, hidden=hidden), space, run, everything)
         inputs = trainee.collate([trainee.views(row, run.generator(str(row.index))) for row in rows])
         calls[arm] = _step(trainee, inputs)
-        calls[arm]()
-        tokens[arm] = getattr(trainee, "seen", 0) or _whole(space)
-    yield Row(calls, batch, "pairs", same=None, facts={"tokens_of_a_view": tokens, "batch": batch, "hidden": hidden})
+        kept = saved_bytes(trainee.module(), calls[arm])
+        seen = getattr(trainee, "seen", 0)
+        weights = sum(t.nbytes for t in trainee.module().state_dict().values())
+        sizes[arm] = {"views": 2 if seen else 1, "tokens of a view": seen or _whole(space)}
+        sizes[arm] |= {"saved MiB": kept / 2**20, "weights MiB": weights / 2**20}
+    yield Row(calls, batch, "pairs", same=None, facts={"a step": sizes, "batch": batch, "hidden": hidden})
+
+
+def saved_bytes(module: torch.nn.Module, step: Callable[[], object]) -> int:
+    """Return the bytes that a step keeps for its backward pass, weights left out: each storage counts once."""
+    weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
+    sizes: dict[int, int] = {}
+
+    def pack(x: torch.Tensor) -> torch.Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in weights:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        step()
+    return sum(sizes.values())
 
 
 def _step(trainee: PairTrainee, inputs: Any) -> Callable[[], object]:

@@ -221,7 +221,12 @@ def test_the_index_says_what_the_written_result_reached_and_calls_the_plan_a_pla
     assert entry["result"] == {**result, "seeds": len(result["seeds"]), "datasets": ["a"], "date": "2026-11-24"}
     assert entry["proof"]["planned_stage"] == "reduced"
     assert "stage" not in entry["proof"]
+    assert catalog.reached(entry) == catalog.reached(entry, reason=True) == words
+    entry["proof"]["not_shown"] = "protocol: two photos"
     assert catalog.reached(entry) == words
+    assert catalog.reached(entry, reason=True) == (
+        words if entry["result"]["shown"] else f"{words} (protocol: two photos)"
+    )
 
 
 def test_what_was_not_proved_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

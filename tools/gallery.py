@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gallery_generation as generation
+import gallery_masks as masks
 import gallery_panels as panel
 from gallery_sheets import Panel, Studio
 
@@ -27,6 +28,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.classify_panel,
     panel.board_panel,
     panel.segment_panel,
+    masks.panoptic_panel,
     panel.detect_panel,
     panel.search_panel,
     panel.caption_panel,
@@ -36,6 +38,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.edit_panel,
     panel.mosaic_panel,
     panel.generate_panel,
+    generation.galip_panel,
     generation.clipinverter_panel,
     generation.cut_and_paste_panel,
     generation.rewrite_panel,

@@ -44,7 +44,7 @@ def clipinverter_panel(s: Studio) -> Panel:
         "makes of that, in one pass each. *Missed* is where another colour or shape is read from the picture."
     )
     command = 'diptych edit photos --target "a blue star" -m clipinverter --variant small --like captions.csv'
-    return Panel("clipinverter.png", "edit", command, words, sheet(pictures, lines, 6, 150))
+    return Panel("clipinverter.png", "edit: a picture of your own", command, words, sheet(pictures, lines, 6, 150))
 
 
 def cut_and_paste_panel(s: Studio) -> Panel:
@@ -78,7 +78,7 @@ def cut_and_paste_panel(s: Studio) -> Panel:
         'diptych edit clips --frames 6 --source "a pink circle on a dark background" --target "a new thing on a dark '
         'background" --subject subject.png -m cut-and-paste --variant small'
     )
-    return Panel("cut-and-paste.png", "edit", command, words, sheet(pictures, lines, 7, 128))
+    return Panel("cut-and-paste.png", "edit: a subject in a clip", command, words, sheet(pictures, lines, 7, 128))
 
 
 def rewrite_panel(s: Studio) -> Panel:
@@ -113,3 +113,24 @@ def rewrite_panel(s: Studio) -> Panel:
     )
     command = "diptych rewrite prompts.txt --like scenes --variant text"
     return Panel("rewrite.png", "rewrite", command, words, sheet(pictures, lines, 6, 150))
+
+
+def galip_panel(s: Studio) -> Panel:
+    """What a generator draws after a short training, and what it was asked for."""
+    from diptych.core.edit import EditAsk
+    from diptych.core.kit import Kit
+    from diptych.evaluation.proofs.edits.words_to_pictures import SMALL, open_words
+    from diptych.tasks.pages.sheets import shown
+
+    run = replace(s.run, seed=1)
+    bench = open_words("scenes", s.tiny, run, (1,))
+    texts = ("a red circle", "a blue star", "a yellow heart", "a green square", "a purple triangle", "a pink cross")
+    made = SMALL.fit(Kit({"main": s.tiny}), Evidence(train=bench.train), run).edit(EditAsk("", texts), run).after
+    pictures = [shown(picture, 150) for picture in made]
+    lines: Lines = [[(text, INK)] for text in texts]
+    words = (
+        f"The first picture of each text by the row `small`, which saw {len(bench.train)} scenes in {SMALL.steps} "
+        "steps, none chosen; the paper's sizes take days of GPUs. Each is one pass, where the denoiser takes many."
+    )
+    command = 'diptych generate "a red circle" -m galip --variant small --like scenes.csv --seed 1'
+    return Panel("galip.png", "generate: in one pass", command, words, sheet(pictures, lines, 6, 150))

@@ -142,7 +142,8 @@ def detect_panel(s: Studio) -> Panel:
 def search_panel(s: Studio) -> Panel:
     """Answers to three queries over the clothes."""
     from diptych.data.load import open_records
-    from diptych.tasks.search.ask import Term, picture, search
+    from diptych.tasks.search.ask import Term, search
+    from diptych.tasks.search.entry_picture import picture
     from diptych.tasks.search.index import index
 
     folder = ROOT / "src/diptych/assets/clothes"
@@ -384,7 +385,7 @@ def mosaic_panel(s: Studio) -> Panel:
         "moves to the pixel; the masks that MaskCLIP finds on `tiny` are coarse, and the style runs over the border."
     )
     command = 'diptych edit scene.png --target "red circle: blue; pink cross: yellow" -m mosaic --variant small'
-    return Panel("mosaic.jpg", "edit", command, words, sheet(pictures, lines, 3, 190))
+    return Panel("mosaic.jpg", "edit: each object its style", command, words, sheet(pictures, lines, 3, 190))
 
 
 def generate_panel(s: Studio) -> Panel:

@@ -26,12 +26,23 @@ from diptych.backbones.engines.engine import kind_of
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-6
 """Largest difference that counts as the same: other thread counts may change the last bits."""
-VARYING = {"seconds", "fit_seconds", "images_a_second", "peak_memory_mib", "encode", "threads", "minutes"}
+VARYING = {
+    "seconds",
+    "fit_seconds",
+    "train_seconds",
+    "images_a_second",
+    "peak_memory_mib",
+    "encode",
+    "threads",
+    "minutes",
+}
 """What no second run repeats."""
 
 
 def chosen(results: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return name -> the written result: all proofs and boards, or those of some names.
+
+    Boards of trainings that ended after seconds are left out unless they are named: no second run repeats them.
 
     Raises:
         SystemExit: there is no such result.
@@ -40,7 +51,14 @@ def chosen(results: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     if unknown := [name for name in names if name not in paths]:
         raise SystemExit(f"There is no result {unknown[0]!r}: choose from {', '.join(paths)}.")
     picked = names or [name for name in paths if not name.startswith("bench/")]
-    return {name: json.loads(paths[name].read_text(encoding="utf-8")) for name in picked}
+    written = {name: json.loads(paths[name].read_text(encoding="utf-8")) for name in picked}
+    return written if names else {name: data for name, data in written.items() if not timed(data)}
+
+
+def timed(written: Mapping[str, Any]) -> bool:
+    """Return whether some trainings of a board ended after seconds."""
+    lengths = written.get("lengths") or {"": written.get("fit") or {}}
+    return any(fit.get("seconds") is not None for fit in lengths.values())
 
 
 def command(written: Mapping[str, Any], out: Path) -> list[str]:

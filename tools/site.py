@@ -291,8 +291,10 @@ def _result(card: dict[str, Any]) -> list[str]:
             (f"control, {'failed' if c['failed'] else '**did not fail**'}", c, c["control"]) for c in data["controls"]
         ]
         for what, c, own in rows:
+            part = c.get("what", "")
+            over = f"{c['over']}, {part}" if part else c["over"]
             lines.append(
-                f"| {data['dataset']} | {what} | {c['over']} | {c.get('shots') or ''} | {_interval(own, metric)} | "
+                f"| {data['dataset']} | {what} | {over} | {c.get('shots') or ''} | {_interval(own, part or metric)} | "
                 f"{_number(c['gain'], '+')} | {_number(c['gain_lower95'], '+')} |"
             )
     reading = (

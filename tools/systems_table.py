@@ -14,7 +14,8 @@ HEAD = """# Systems
 {acting}
 Each is one file that a person reads beside the paper. A proof is *shown* when its claims hold and its controls fail, on
 every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim, *mechanism* is shown
-on generated scenes only. [Add your own](add-your-own-system.md).
+on generated scenes only. Where it is *not shown*, the words behind it are why, as we judge the result: the backbone,
+the protocol of the proof, or the paper. [Add your own](add-your-own-system.md).
 
 """
 
@@ -61,7 +62,8 @@ def proof(card: dict[str, Any]) -> str:
     """Say what the index says of the written result, and link it."""
     from diptych.catalog import reached  # the site takes the rest of this module, and is built without diptych
 
-    return f"[{reached(card)}](../results/{card['slug']}.json)" if card["result"] else reached(card)
+    words = reached(card, reason=True)
+    return f"[{words}](../results/{card['slug']}.json)" if card["result"] else words
 
 
 def main() -> int:

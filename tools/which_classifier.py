@@ -6,7 +6,6 @@ Every sentence and every cell is made from rows of boards and names them; a clai
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections import Counter
@@ -21,9 +20,10 @@ from diptych import catalog
 from diptych.evaluation.pages import plots
 from diptych.metrics.significance import cliques, critical_difference, holm, mean_ranks
 
-ROOT = Path(__file__).resolve().parents[1]
-BOARDS, PAGE, FIGURES = ROOT / "results" / "boards", ROOT / "docs" / "which-classifier.md", ROOT / "docs" / "figures"
-LEVEL = 0.05
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tools.board_pages import BOARDS, DOCS, LEVEL, boards, link, marked, write_or_check
+
+PAGE, FIGURES = DOCS / "which-classifier.md", DOCS / "figures"
 MARK = "†"
 """Stands behind the number of a row that has fewer seeds than its board planned."""
 BASE = ("zero-shot", "ensemble")
@@ -104,7 +104,7 @@ class Row:
         """Accuracy, bold where it is better than zero-shot, in italics where it is worse, marked where it has
         fewer seeds.
         """
-        return {1: "**{}**", 0: "{}", -1: "*{}*"}[self.change].format(f"{self.acc:.1f}") + (MARK if self.short else "")
+        return marked(f"{self.acc:.1f}", self.change) + (MARK if self.short else "")
 
 
 def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
@@ -115,19 +115,17 @@ def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
     """
     needs = {card["slug"]: tuple(card["needs"]["evidence"]) for card in catalog.cards()}
     rows: dict[tuple[Any, ...], Row] = {}
-    boards = []
-    for path in sorted(folder.glob("*.json"), key=lambda path: path.stem):
-        board = json.loads(path.read_text(encoding="utf-8"))
-        if board.get("kind") == "board" and board.get("verb", "classify") == "classify":
-            boards.append(board)
-            for r in board["rows"]:
-                given, planned = needs.get(r["method"], ()), len(_planned(board, r))
-                above = 1 + sum((other["p_holm"] or 0) > (r["p_holm"] or 0) for other in board["rows"])
-                row = Row(path.name, board["dataset"], board["spec"]["name"], r, given, planned, above)
-                key = (row.backbone, row.dataset, row.name, r["shots"])
-                if key not in rows or (rows[key].short and not row.short):
-                    rows[key] = row
-    return _corrected(list(rows.values())), boards
+    found = []
+    for name, board in boards(folder, "classify"):
+        found.append(board)
+        for r in board["rows"]:
+            given, planned = needs.get(r["method"], ()), len(_planned(board, r))
+            above = 1 + sum((other["p_holm"] or 0) > (r["p_holm"] or 0) for other in board["rows"])
+            row = Row(name, board["dataset"], board["spec"]["name"], r, given, planned, above)
+            key = (row.backbone, row.dataset, row.name, r["shots"])
+            if key not in rows or (rows[key].short and not row.short):
+                rows[key] = row
+    return _corrected(list(rows.values())), found
 
 
 def _planned(board: Mapping[str, Any], row: Mapping[str, Any]) -> list[int]:
@@ -416,7 +414,7 @@ def _sets(rows: Sequence[Row]) -> list[str]:
 
 
 def _link(row: Row) -> str:
-    return f"[{row.dataset}](../results/boards/{row.board})"
+    return link(row.dataset, row.board)
 
 
 def _links(rows: Sequence[Row]) -> str:
@@ -432,23 +430,13 @@ def _order(needs: str) -> tuple[int, int]:
 
 def main(words: Sequence[str]) -> int:
     """Write the page and its figures, or with --check say whether they are those of the boards."""
-    rows, boards = read(BOARDS)
+    rows, every = read(BOARDS)
     if not rows:
         sys.stderr.write(f"No boards in {BOARDS}: run diptych board classify, and copy its board.json there.\n")
         return 1
-    text, figures = page(rows, boards)
+    text, figures = page(rows, every)
     files = {PAGE: text, **{FIGURES / name: svg + "\n" for name, svg in figures.items()}}
-    if "--check" in words:
-        stale = [path for path, new in files.items() if not path.exists() or path.read_text(encoding="utf-8") != new]
-        if stale:
-            sys.stderr.write(
-                f"{stale[0].name} is not what results/boards says: run python tools/which_classifier.py.\n"
-            )
-        return int(bool(stale))
-    for path, content in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    return 0
+    return write_or_check(files, words, "which_classifier.py")
 
 
 if __name__ == "__main__":

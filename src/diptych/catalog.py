@@ -139,13 +139,20 @@ def offering(offer: Offer) -> tuple[str, ...]:
     return tuple(card["slug"] for card in cards() if offer in card["offers"])
 
 
-def reached(card: Mapping[str, Any]) -> str:
-    """Say in a few words what a card's proof reached: nothing is claimed without a written result."""
+def reached(card: Mapping[str, Any], *, reason: bool = False) -> str:
+    """Say in a few words what a card's proof reached: nothing is claimed without a written result.
+
+    Args:
+        card: an entry of the index.
+        reason: whether a result that is not shown also says why.
+    """
     result = card["result"]
     if result is None:
         return "not run" if card["proof"] else "none planned"
     few = f", {result['seeds']} seeds" if result["seeds"] < SEEDS else ""
-    return f"{'shown, ' + result['stage'] if result['shown'] else 'not shown'}{few}"
+    why = card["proof"].get("not_shown", "") if reason and not result["shown"] else ""
+    words = "shown, " + result["stage"] if result["shown"] else "not shown"
+    return words + few + (f" ({why})" if why else "")
 
 
 def _unknown(slug: str, known: Iterable[str], verb: str = "") -> UsageError:

@@ -220,6 +220,12 @@ class CapSAdapter(ClassifierSystem):
         words: int | None = None,
     ) -> None: ...
 
+class CaptionChecks(OtherSystem):
+    """Drop texts that are too short, too long, echoes of a file name or a prompt, or say something twice;
+    and duplicates.
+    """
+    def __init__(self, least_words: int = 3, phrases: str = "", long: bool = True, near: bool = True) -> None: ...
+
 class ClipReward(CaptionerSystem):
     """Train a captioner by likelihood, then on CLIPScore of its own samples, with a reward for grammar."""
     def __init__(
@@ -310,6 +316,20 @@ class DCCLIP(OtherSystem):
         sample: int = 256,
     ) -> None: ...
 
+class DIVA(OtherSystem):
+    """Train an image tower on photos alone, so that a denoiser which is told its tokens predicts noise
+    better.
+    """
+    def __init__(
+        self,
+        patches: int | None = None,
+        draws: int = 2,
+        prompt: str = "a photo of a .",
+        reader_rate: float = 1.0,
+        scale: tuple[float, float] = ...,
+        pooling: Literal["cls-and-patches", "own"] = "cls-and-patches",
+    ) -> None: ...
+
 class DNCBM(ClassifierSystem):
     """Discover concepts without labels, name them with words, and classify by few of them."""
     def __init__(
@@ -349,6 +369,10 @@ class Description(ClassifierSystem):
 class DiscriminativeDescriptions(ClassifierSystem):
     """Select, for each image, the descriptions that separate its top classes on the labelled images."""
     def __init__(self, candidates: int = 3, texts: int = 5, weight: float | None = None) -> None: ...
+
+class EvenPrior(ClassifierSystem):
+    """Classify zero-shot, with one offset a class that makes the answers about the shots even."""
+    def __init__(self) -> None: ...
 
 class FCCLIP(SegmenterSystem):
     """Train masks over the maps of a frozen CLIP, and classify them by what was trained and by CLIP
@@ -793,6 +817,18 @@ class SAMCLIP(SegmenterSystem):
         photos: int = 400,
     ) -> None: ...
 
+class SemDeDup(OtherSystem):
+    """Drop pictures that are nearly the same as another one of the pool."""
+    def __init__(
+        self,
+        eps: float = 0.05,
+        keep: Literal["easy", "hard", "random"] = "hard",
+        cells: int | None = None,
+        rule: Literal["both", "either", "hash", "vector"] = "vector",
+        bits: int = 10,
+        mirror: bool = False,
+    ) -> None: ...
+
 class ShortcutLearning(OtherSystem):
     """Train heads on a model's features where a square of set visibility also predicts the label."""
     def __init__(
@@ -920,6 +956,17 @@ class VRLwF(OtherSystem):
         weight: float = 1.0,
         over_texts: bool = True,
         smoothing: float = 0.2,
+    ) -> None: ...
+
+class VectorHeadFilter(OtherSystem):
+    """Keep the pairs whose pictures a head scores highest, or lowest."""
+    def __init__(
+        self,
+        head: str = "",
+        share: float = 0.3,
+        threshold: float | None = None,
+        precision: float | None = None,
+        below: bool = False,
     ) -> None: ...
 
 class ViFiCLIP(OtherSystem):

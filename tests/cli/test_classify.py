@@ -230,3 +230,16 @@ def test_numbers_as_class_names_are_told(diptych: Cli, tmp_path: Path) -> None:
     got = diptych("classify", tmp_path / "set")
     assert got.code == 0
     assert "The class names are numbers (0, 1)" in got.err
+
+
+def test_each_box_is_classified_by_itself(diptych: Cli, tmp_path: Path) -> None:
+    photo = Image.new("RGB", (40, 20), "red")
+    photo.paste("blue", (20, 0, 40, 20))
+    photo.save(tmp_path / "a.png")
+    (tmp_path / "boxes.csv").write_text("path,x,y,w,h,phrase\na.png,0,0,20,20,one\na.png,20,0,20,20,two\n")
+    got = diptych("classify", "a.png", "--regions", "boxes.csv", "--names", "red, blue", "--json", "--out", "p.html")
+    assert got.code == 0
+    said = {Path(p["path"]).name: p["labels"][0]["label"] for p in got.data["predictions"]}
+    assert said == {"a.png[0,0,20,20]": "red", "a.png[20,0,40,20]": "blue"}
+    assert (tmp_path / "p.html").exists()
+    assert diptych("classify", "a.png", "--regions", "boxes.csv", "--frames", "2", "--names", "red").code == 2

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.data.formats.embeddings import read_embedding_parquet
 from tests.support.colours import colour_folder
 
 Cli = Callable[..., Any]
@@ -20,6 +21,12 @@ def test_encode_photos_and_texts(diptych: Cli, colours: Path, tmp_path: Path) ->
     (tmp_path / "texts.txt").write_text("red\n\nblue\n")
     got = diptych("encode", "--texts", "texts.txt", "--out", "emb2")
     assert got.out == "2 vectors of 4 numbers in emb2\n"
+    assert diptych("encode", colours, "--out", "emb3", "--parquet", "--json").code == 0
+    table = read_embedding_parquet(tmp_path / "emb3" / "parquet")
+    assert table.columns["entity"].values[0].endswith(".png")
+    assert (table.items.take(range(70)) == np.load("emb3/img_emb/img_emb_0.npy")).all()
+    assert diptych("encode", "--texts", "texts.txt", "--out", "emb4", "--parquet").code == 0
+    assert read_embedding_parquet(tmp_path / "emb4" / "parquet").columns["entity"].values.tolist() == ["red", "blue"]
     (tmp_path / "none.txt").write_text("\n")
     for words in ([], [str(colours), "--texts", "texts.txt"], ["--texts", "absent.txt"], ["absent"]):
         assert diptych("encode", *words).code == 2

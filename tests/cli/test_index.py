@@ -227,3 +227,20 @@ def test_light_curves_and_point_clouds_are_named_and_refused(diptych: Any, tmp_p
     assert (got.code, "holds point clouds" in got.err) == (2, True)
     (tmp_path / "notes.csv").write_text("number\n1\n")
     assert "neither a picture nor a text" in diptych("index", tmp_path / "notes.csv").err
+
+
+def test_boxes_are_indexed_and_found_by_words(diptych: Cli, photos: Path) -> None:
+    half = Image.new("RGB", (40, 20), "red")
+    half.paste("blue", (20, 0, 40, 20))
+    half.save(photos / "red" / "both.png")
+    table = photos / "boxes.csv"
+    table.write_text("path,x0,y0,x1,y1,phrase\nred/both.png,0,0,20,20,left\nred/both.png,20,0,40,20,right\n")
+    made = diptych("index", photos, "--regions", table, "--out", "idx")
+    assert (made.code, "2 entries in idx: 2 added" in made.out) == (0, True)
+    assert paths(diptych("search", "idx", "blue", "--json", "-k", "1")) == ["both.png[20,0,40,20]"]
+    assert paths(diptych("search", "idx", "red", "--where", "x0<10", "--json", "-k", "1")) == ["both.png[0,0,20,20]"]
+    again = diptych("index", photos, "--regions", table, "--out", "idx", "--json").data
+    assert (again["added"], again["unchanged"]) == (0, 2)
+    page = diptych("search", "idx", "blue", "--html", "found.html")
+    assert page.code == 0
+    assert diptych("index", photos, "--regions", table, "--frames", "2", "--out", "other").code == 2

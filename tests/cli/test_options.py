@@ -73,15 +73,8 @@ def test_what_is_not_asked_for_is_not_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        ("train", ["caption", "PHOTOS", "--texts", "t.txt", "--method", "maccap"]),
-        ("train", ["detect", "PHOTOS", "--normal", "PHOTOS", "--method", "hyp-oc"]),
-        ("train", ["segment", "PHOTOS", "--names", "a", "--method", "clip-dinoiser", "--unlabelled", "PHOTOS"]),
-        ("train", ["edit", "--source", "a", "--target", "b"]),
-        ("train", ["extend", "PHOTOS"]),
-        ("train", ["finetune", "PHOTOS"]),
         ("lora", ["finetune", "PHOTOS", "--method", "lora"]),
-        ("train", ["pretrain", "PHOTOS"]),
-        ("train", ["link", "PHOTOS", "PHOTOS", "--pairs", "p.csv"]),
+        ("wandb", ["pretrain", "PHOTOS", "--log", "wandb"]),
         ("index", ["link", "PHOTOS", "PHOTOS", "--method", "string-matching"]),
         ("index", ["index", "PHOTOS", "--ann"]),
         ("curate", ["curate", "plan", "texts.txt"]),
@@ -107,7 +100,6 @@ def test_an_absent_extra_is_told_before_any_work(
 
 
 def test_linking_without_training_needs_no_extra(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "accelerate", None)
     monkeypatch.setitem(sys.modules, "rapidfuzz", None)
     for more in (
         [],

@@ -262,3 +262,17 @@ def test_void_values_of_a_folder_with_label_maps_are_no_names(diptych: Cli, phot
     wrong = diptych("segment", tmp_path / "set", "--void", "red")
     assert wrong.code == 2
     assert "'red'" in wrong.err
+
+
+def test_boxes_are_objects_and_all_else_is_unknown(diptych: Cli, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text(
+        "path,x0,y0,x1,y1,phrase\nphotos/a.png,0,0,200,400,red\nphotos/a.png,400,0,600,400,thing\n"
+    )
+    got = diptych("segment", photo, "--names", "red, blue", "--regions", "boxes.csv", "--json")
+    assert got.code == 0
+    (row,) = got.data["photos"]
+    assert [s["label"] for s in row["segments"]] == ["red", "blue"]
+    assert 0.3 < row["unknown"] < 0.4
+    listed = json.loads((tmp_path / "segments" / "instances.json").read_text())["annotations"]
+    assert [a["bbox"] for a in listed] == [[0, 0, 200, 400], [400, 0, 200, 400]]
+    assert diptych("segment", photo, "--names", "red", "--regions", "boxes.csv", "--things", "all").code == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import random
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ from diptych.core.method import Method
 from diptych.core.run import Run
 from diptych.data.edits import edit_table
 from diptych.features import portable
+from diptych.nn.vector_head import VectorHead
 from tests.support.pictures import NAMES, Pictures, picture
 from tests.support.small_clip import small_clip
 
@@ -70,9 +73,18 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     return small_clip(tmp_path_factory.mktemp("clip") / "vit")
 
 
+@functools.cache
+def head_file() -> str:
+    """A head for the vectors of small_clip, of any backbone."""
+    path = Path(tempfile.mkdtemp()) / "head.safetensors"
+    VectorHead(((np.linspace(-1, 1, 12)[None], np.zeros(1)),)).save(path)
+    return str(path)
+
+
 def make(slug: str, label: str | None = None) -> Method:
     method = catalog.find(slug)
     short = {name: value for name, value in SHORT.items() if name in getattr(method, "__dataclass_fields__", {})}
+    short |= {"head": head_file()} if slug == "vector-head" else {}
     return method(**{**({} if label is None else method.card.variants[label]), **short})
 
 

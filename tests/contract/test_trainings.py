@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,18 +21,25 @@ from diptych.core.data import ClassNames, Column, Evidence, Table, Text
 from diptych.core.errors import MissingEvidence, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.core.train import Objective, Recipe, Trained
+from diptych.core.train import Objective, Recipe, Row, Trained
 from diptych.data.formats.regions import boxes
 from diptych.methods.pretrain.llm2clip import LANGUAGE
 from diptych.nn.text.small_lm import SmallLM
+from diptych.train import recipe
 from diptych.train.captioning import WordIds
+from diptych.train.loop import History, Position
 from diptych.train.recipe import DECODER, WORDS, train_space
+from tests.support.diffusion import random_diffusion
 from tests.train.test_pair import COLOURS, FIT, small, squares
 
 INDEX = json.loads(catalog.INDEX.read_text(encoding="utf-8"))
 ROWS = [(c["slug"], v) for c in INDEX if c["verb"] in ("pretrain", "finetune") for v in c["variants"]]
 SLUGS = sorted({slug for slug, _ in ROWS})
 SHORT = replace(FIT, steps=2)
+
+
+def word_ids(words: WordIds, texts: Any) -> list[list[int]]:
+    return [[i for i in row if i] for row in words.ids(texts).tolist()]
 
 
 class Echo:
@@ -65,10 +74,10 @@ def train(method: Objective | Recipe, space: Any, seed: int = 1, labels: bool = 
         lm = SmallLM(len(words), width=8, depth=1, heads=2, memory=12)
     with Run().seeded("language model"):
         reader = SmallLM(len(words), width=8, depth=1, heads=2)
-    reads = LanguageText(
-        reader, reader, lambda texts: [[i for i in row if i] for row in words.ids(texts).tolist()], 0, "words"
-    )
+    reads = LanguageText(reader, reader, partial(word_ids, words), 0, "words")
     kit = {"main": space, "writer": Echo(), LANGUAGE: reads, DECODER: lm, WORDS: words}
+    if "TextDiffusion" in method.card.needs.parts:
+        kit["diffusion"] = random_diffusion(small())
     if "Backbone" in method.card.needs.parts:
         kit["teacher"] = small(embed_dim=20)
     names = ClassNames(tuple(COLOURS), ("a {} square",)) if labels else None
@@ -96,6 +105,23 @@ def test_every_row_trains_and_gives_a_space_of_the_same_shape(slug: str, variant
     assert not made.space.module().training
     assert [r["step"] for r in made.log] == list(range(1, SHORT.steps + 1)) * (len(made.log) // SHORT.steps)
     assert all(np.isfinite(v) for r in made.log for v in r.values())
+
+
+@pytest.mark.parametrize(("slug", "variant"), ROWS)
+def test_every_trainee_can_be_sent_to_a_new_process(slug: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As workers need it that are not forked: on macOS, on Windows, and on Linux from Python 3.14 on."""
+    monkeypatch.setattr(recipe, "train", passed)
+    train(make(slug, variant), small(), labels=variant == "lwf")
+
+
+def passed(trainee: Any, data: Any, fit: Any, run: Run, **how: Any) -> History:
+    """Train a copy of the trainee that went through a pickle for one batch's views, and the trainee for none."""
+    data = data.take(range(4))
+    copy = pickle.loads(pickle.dumps(trainee))
+    rows = [Row(data.items[i], i, "", {n: c.values[i] for n, c in data.columns.items()}) for i in range(4)]
+    views = [copy.views(row, torch.Generator().manual_seed(row.index)) for row in rows]
+    assert copy.collate(views).keys() == trainee.collate(views).keys()
+    return History(Position(), ())
 
 
 @pytest.mark.parametrize("slug", SLUGS)

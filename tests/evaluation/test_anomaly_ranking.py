@@ -25,6 +25,7 @@ def test_measures_are_those_of_the_maps_and_a_mask_of_another_size_is_refused() 
     fitted = MEMORY.fit(Kit({"main": BACKBONE}), Evidence(train=scratched(6, 0, seed=1)), Run())
     metrics = rank(fitted, table, Run()).metrics
     assert metrics["image_auroc"] == metrics["image_ap"] == 1.0
+    assert metrics["eer"] == 0.0
     assert metrics["pixel_auroc"] > 0.95
     assert metrics["pro"] > 0.7
     wrong = Table(table.items, {**table.columns, "mask": Column("mask", (np.zeros((3, 3), bool),) * 8)})
@@ -32,7 +33,7 @@ def test_measures_are_those_of_the_maps_and_a_mask_of_another_size_is_refused() 
         rank(fitted, wrong, Run())
     plain = rank(fitted, Table(table.items, {"label": table.columns["label"]}), Run())
     assert plain.maps is None
-    assert set(plain.metrics) == {"image_auroc", "image_ap"}
+    assert set(plain.metrics) == {"image_auroc", "image_ap", "eer"}
     empty = Ranking(
         np.array([0.0, 1.0]), np.array([False, True]), np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), bool)
     )

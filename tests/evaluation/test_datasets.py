@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from diptych import catalog
+from diptych.core.errors import DataError, UsageError
 from diptych.evaluation.datasets import DATA_SETS, known_set, listing_hash, open_set, thing_of
 
 ROOT = Path(__file__).parents[2]
@@ -72,3 +73,19 @@ def test_the_page_is_that_of_the_records() -> None:
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert tool.PAGE.read_text(encoding="utf-8") == tool.page(), "run python tools/data_sets.py"
+
+
+def test_painted_scenes_have_captions_and_boxes_and_those_of_one_object_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("diptych.evaluation.datasets.SCENE_SIZES", {"train": 4, "test": 3})
+    data = open_set("scenes:small", "captions or classes")
+    assert (data.name, len(data.split("train")), len(data.split("test"))) == ("scenes:small", 4, 3)
+    assert {"captions", "boxes", "phrases"} <= data.split("test").columns.keys()
+    one = open_set("scenes:small:one", "any")
+    assert len(one.split("test")) == 3
+    assert all(name.startswith(("a ", "an ")) for name in one.classes)
+    (tmp_path / "scenes").mkdir()
+    with pytest.raises((DataError, UsageError)):
+        open_set("scenes", "captions or classes")

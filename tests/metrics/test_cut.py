@@ -16,15 +16,15 @@ def drawn(seed: int, queries: int = 40, answers: int = 20) -> tuple[np.ndarray, 
 
 
 def test_the_cut_is_the_lowest_whose_share_reaches_the_level() -> None:
-    x = np.repeat(np.arange(10.0), 10)  # ten answers a score; of score s, s are right
-    right = np.tile(np.arange(10), 10) < np.repeat(np.arange(10), 10)
-    marks = Marks(x, right, np.tile(np.arange(10), 10))
+    x = np.repeat(np.arange(10.0), 20)  # twenty answers a score; of score s, 2 s are right
+    right = np.tile(np.arange(20), 10) < 2 * np.repeat(np.arange(10), 20)
+    marks = Marks(x, right, np.tile(np.arange(20), 10))
     cut = marks.cut(0.6)
-    # From score 4 on: 4 + 5 + 6 + 7 + 8 + 9 of 60 are right, and one more is wrong.
-    assert (cut.threshold, cut.above) == (4.0, 60)
-    assert cut.share == pytest.approx(39 / 61)
+    # From score 4 on: 2 (4 + 5 + 6 + 7 + 8 + 9) of 120 are right, and one more is wrong.
+    assert (cut.threshold, cut.above) == (4.0, 120)
+    assert cut.share == pytest.approx(78 / 121)
     assert cut.low < cut.share < cut.high
-    assert marks.probabilities(np.array([-1.0, 5.0, 99.0])).tolist() == pytest.approx([0.0, 0.5, 9 / 11])
+    assert marks.probabilities(np.array([-1.0, 5.0, 99.0])).tolist() == pytest.approx([0.0, 0.5, 18 / 21])
 
 
 def test_stated_shares_hold_on_other_queries() -> None:
@@ -62,8 +62,8 @@ def test_shuffled_marks_know_nothing_of_other_queries() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda x, r, q: (x, r, q % 3), "3 queries are marked, and a cut needs 10"),
-        (lambda x, r, q: (x[::20], r[::20], q[::20]), "answers are marked, and a cut needs 50"),
+        (lambda x, r, q: (x, r, q % 3), "3 queries are marked, and a cut needs 20"),
+        (lambda x, r, q: (x[::20], r[::20], q[::20]), "answers are marked, and a cut needs 200"),
         (lambda x, r, q: (x, r & (np.arange(len(r)) < 4), q), "right answers are marked"),
         (lambda x, r, q: (x, r | True, q), "0 wrong answers are marked"),
         (lambda x, r, q: (x[:0], r[:0], q[:0]), "0 queries are marked"),

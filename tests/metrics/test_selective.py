@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from diptych.core.errors import DataError, UsageError
-from diptych.metrics.selective import area_under_risk_coverage, risk_at
+from diptych.metrics.selective import area_under_risk_coverage, precision_threshold, risk_at
 
 
 def test_equals_a_loop() -> None:
@@ -37,3 +38,34 @@ def test_bad_input() -> None:
         area_under_risk_coverage(np.ones(0), np.ones(0, bool))
     with pytest.raises(UsageError, match="must be in"):
         risk_at(np.ones(3), np.ones(3, bool), 0)
+
+
+def test_a_promised_precision_is_kept_in_95_percent_of_samples() -> None:
+    rng, kept, promised = np.random.default_rng(0), 0, 0
+    for _ in range(300):
+        scores = rng.random(300)
+        right = rng.random(300) < scores  # the share right from t on is (1 + t) / 2
+        try:
+            cut = precision_threshold(scores, right, 0.8)
+        except DataError:
+            continue
+        promised += 1
+        kept += (1 + cut) / 2 >= 0.8
+    assert promised > 100
+    assert kept / promised >= 0.93
+
+
+def test_the_threshold_is_the_last_before_the_first_failed_test() -> None:
+    scores = np.arange(100, 0, -1.0)
+    right = np.arange(100) < 60
+    cut = precision_threshold(scores, right, 0.9)
+    counts = [k for k in range(29, 101) if beta.ppf(0.05, min(k, 60), max(k - 60, 0) + 1) < 0.9]
+    assert cut == scores[counts[0] - 2]
+    assert precision_threshold(scores, np.ones(100, bool), 0.9) == 1
+    assert precision_threshold(np.ones(100), np.ones(100, bool), 0.9) == 1, "a tie is one threshold"
+    with pytest.raises(DataError, match=r"promises a precision of 0\.9 on 100"):
+        precision_threshold(scores, ~right, 0.9)
+    with pytest.raises(DataError, match="promises"):
+        precision_threshold(scores[:20], right[:20], 0.9)
+    with pytest.raises(UsageError, match="Precision must be"):
+        precision_threshold(scores, right, 1.0)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -229,3 +231,35 @@ def test_damage_and_bad_input_are_named(index: Index, tmp_path: Path) -> None:
 
 def test_facts_are_sorted_json() -> None:
     assert dumped({"b": 1, "a": "ä"}) == '{"a": "ä", "b": 1}'
+
+
+def test_an_index_in_a_folder_that_cannot_be_written_is_searched_and_not_written() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
+        folder = Path(name) / "index"
+        with Index.create(folder, {"dim": 2, "fingerprint": "x"}) as index:
+            index.add([Entry("a")], {"image": (np.array([0]), np.ones((1, 2), np.float32))})
+            assert index.vectors("image").shape == (1, 2)  # imports what another user may not read
+        for file in folder.iterdir():
+            file.chmod(0o444)
+        Path(name).chmod(0o755)
+        folder.chmod(0o555)
+        child = os.fork()  # root may write everywhere, so that another user reads
+        if child == 0:
+            read_without_writing(folder)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        folder.chmod(0o755)
+
+
+def read_without_writing(folder: Path) -> None:
+    """End this process, with 0 where the index is read and not written."""
+    try:
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        with Index(folder) as index:
+            assert list(index.names()) == ["a"]
+            assert index.vectors("image").shape == (1, 2)
+            with pytest.raises(UsageError, match="Cannot write"):
+                index.delete(["a"])
+        os._exit(0)
+    finally:
+        os._exit(1)

@@ -26,7 +26,7 @@ def test_the_description_names_every_route_of_programs(client: Any) -> None:
         ("/v1/detect", {"images": [], "thing": "nut", "rate": 0.1}, "rate"),
         ("/v1/caption", {"images": [], "k": 3}, "k"),
         ("/v1/search", {"query": "red", "limit": 3}, "limit"),
-        ("/v1/search", {"query": [{"text": "red", "wieght": 2}]}, "query.0.wieght"),
+        ("/v1/search", {"query": [{"text": "red", "heft": 2}]}, "query.0.heft"),
     ],
 )
 def test_our_routes_name_a_field_that_they_do_not_know(client: Any, path: str, body: Any, field: str) -> None:
@@ -39,6 +39,18 @@ def test_routes_in_the_form_of_others_take_what_their_clients_send(client: Any) 
     assert client.post("/v1/embeddings", json={"input": "red", "priority": 1}).status_code == 200
     given = {"model": "embed-v4.0", "texts": ["red"], "input_type": "search_query", "max_tokens": 9}
     assert client.post("/v2/embed", json=given).status_code == 200
+
+
+def test_the_description_says_what_is_answered_where_that_is_no_json_of_status_200(client: Any) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"204", "503", "4XX", "5XX"} == set(paths["/.well-known/live"]["get"]["responses"])
+    assert "201" in paths["/webhook"]["post"]["responses"]
+    for path in ("/metrics", "/ping"):
+        assert list(paths[path]["get"]["responses"]["200"]["content"]) == ["text/plain"]
+    for methods in paths.values():
+        for operation in methods.values():  # FastAPI's 422 of its own form is never sent
+            assert {"4XX", "5XX"} <= set(operation["responses"])
+            assert "422" not in operation["responses"]
 
 
 def test_unknown_paths_and_methods_get_a_sentence_and_broken_code_no_traceback(

@@ -57,14 +57,24 @@ def test_jobs_of_a_lane_that_does_not_merge_run_alone() -> None:
 
 def test_the_first_job_waits_for_others_but_no_longer_than_told() -> None:
     batcher, seen = Batcher(largest=8, wait=0.2), list[list[int]]()
-    lane = doubled(seen)
+    lane, free = doubled(seen), held(batcher)
+    crowd = [batcher.submit(lane, [i]) for i in (8, 9)]
+    free.set()
+    assert [job.result(5) for job in crowd] == [[16], [18]]
     start = time.monotonic()
     first = batcher.submit(lane, [1])
     time.sleep(0.05)
     second = batcher.submit(lane, [2])
     assert (first.result(5), second.result(5)) == ([2], [4])
-    assert seen == [[1, 2]]
+    assert seen == [[8, 9], [1, 2]]
     assert 0.15 < time.monotonic() - start < 2
+
+
+def test_a_client_that_is_alone_does_not_wait() -> None:
+    batcher, seen = Batcher(wait=60.0), list[list[int]]()
+    lane = doubled(seen)
+    assert [batcher.submit(lane, [i]).result(5) for i in range(3)] == [[0], [2], [4]]
+    assert seen == [[0], [1], [2]]
 
 
 def test_one_bad_input_fails_its_own_job_alone() -> None:

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from diptych.evaluation.boards.curate import precision, precision_gain
 from diptych.evaluation.outcome import Outcome, intervals
 from diptych.evaluation.several import _interval as micro_f1
 from diptych.methods.audit.counteranimal import over_classes
@@ -32,6 +31,7 @@ from diptych.metrics.interval import (
     t_mean,
     wilson,
 )
+from diptych.metrics.ratio import ratio, ratio_gain
 from diptych.metrics.segmentation import mean_iou, miou_bootstrap, miou_gain
 
 RUNS, DRAWS = 400, 500
@@ -201,12 +201,12 @@ def _metric(name: str, seeds: int, items: int, classes: int, rng: np.random.Gene
 
 
 def _precision(seeds: int, items: int, rng: np.random.Generator, run: int) -> bool:
-    return holds(precision(kept(rng, seeds, items), run), 0.7)
+    return holds(ratio(kept(rng, seeds, items), run), 0.7)
 
 
 def _precision_gain(seeds: int, items: int, rng: np.random.Generator, run: int) -> bool:
     both = kept(rng, 2 * seeds, items)
-    return holds(precision_gain(both[:seeds], both[seeds:], run), 0.0)
+    return holds(ratio_gain(both[:seeds], both[seeds:], run), 0.0)
 
 
 def _micro_f1(items: int, classes: int, rng: np.random.Generator, run: int) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,6 +32,7 @@ from diptych.tasks.encode import encode
 from diptych.tasks.encode_cluster import Crew
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import ColourBackbone
+from tests.support.s3 import BUCKET, s3_server
 from tests.support.work.cluster import (
     DyingCurator,
     MixingBackbone,
@@ -337,3 +340,15 @@ def test_the_command_line_refuses_a_wrong_address(diptych: Cli, tmp_path: Path) 
     found = diptych("curate", "plan", "pool.txt", "--cluster", "somewhere")
     assert found.code == 2
     assert "is no cluster" in found.err
+
+
+def test_workers_read_object_storage_and_a_killed_one_loses_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with s3_server() as environment:
+        own = {**os.environ, **environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        command = [sys.executable, "-m", "tests.support.work.s3_cluster", str(tmp_path), f"s3://{BUCKET}/pool"]
+        done = subprocess.run(command, env=own, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {**found, "kept": 0} == {"shards": 3, "streamed": True, "counts": True, "rows": True, "kept": 0, "died": 2}
+    assert 0 < found["kept"] < 60

@@ -12,15 +12,25 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from diptych.backbones.sources.save import save
+from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
-from diptych.data.formats.region_table import with_regions
+from diptych.data.formats.regions import boxes
 from diptych.data.load import open_data
+from diptych.data.region_items import Regions
+from diptych.features.embed import embed
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
-from diptych.tasks.encode_regions import encode_regions, prompter_of, region_vectors
+from diptych.nn.dense.region_encoder import region_space
+from diptych.tasks.encode_regions import encode_regions
+from diptych.tasks.regions import RegionSource, prompter_of
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.small_clip import small_clip
+
+
+def regions(corners: list[list[float]]) -> dict[str, Column]:
+    said = Column("captions", (("a thing",) * len(corners),))
+    return {"boxes": Column("boxes", (boxes(corners, "xyxy", [-1] * len(corners)),)), "phrases": said}
 
 
 @pytest.fixture
@@ -38,7 +48,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_crops_have_the_colours_of_the_boxes(photos: Path, tmp_path: Path) -> None:
-    data, out = with_regions(open_data(photos), photos / "boxes.csv"), tmp_path / "out"
+    data, out = RegionSource.open(open_data(photos), photos / "boxes.csv", "lite"), tmp_path / "out"
     made = encode_regions(data, ColourBackbone(), Run(), out)
     assert (made.items, len(made.failed)) == (2, 1)
     texts = ColourBackbone().text
@@ -49,14 +59,14 @@ def test_crops_have_the_colours_of_the_boxes(photos: Path, tmp_path: Path) -> No
     assert (table["phrase"], table["x0"]) == (["left", "right"], [0.0, 20.0])
     with pytest.raises(UsageError, match="holds embeddings"):
         encode_regions(data, ColourBackbone(), Run(), out)
-    one = region_vectors(ColourBackbone(), Image.new("RGB", (4, 4)), np.array([[1.0, 1.0, 1.0, 1.0]]), None)
-    assert one.shape == (1, 4)
+    assert [e.name for e in made.failed] == [str(photos / "broken.png")]
 
 
 def test_nothing_to_read_is_an_error(photos: Path, tmp_path: Path) -> None:
     (photos / "boxes.csv").write_text("image,x0,y0,x1,y1,phrase\nbroken.png,0,0,1,1,none")
+    told = RegionSource.open(open_data(photos), photos / "boxes.csv", "lite")
     with pytest.raises(DataError, match="can be read"):
-        encode_regions(with_regions(open_data(photos), photos / "boxes.csv"), ColourBackbone(), Run(), tmp_path / "out")
+        encode_regions(told, ColourBackbone(), Run(), tmp_path / "out")
 
 
 def test_a_saved_prompter_is_found_by_the_name_of_its_model(photos: Path, tmp_path: Path) -> None:
@@ -68,7 +78,9 @@ def test_a_saved_prompter_is_found_by_the_name_of_its_model(photos: Path, tmp_pa
     again = prompter_of(f"local:{tmp_path / 'model'}")
     assert again is not None
     assert prompter_of("lite") is prompter_of(f"local:{tmp_path / 'clip'}") is None
-    found = region_vectors(space, picture, np.array([[10.0, 0.0, 20.0, 10.0]]), again)
+    rows = Table(open_data(photos / "a.png").whole().items, regions([[10.0, 0.0, 20.0, 10.0]]))
+    encoder = region_space(space, again).image
+    found = normalize(embed(encoder, Regions.of([rows], cut=False), Run()), dim=-1).numpy()
     side = torch.tensor([[0.0, 0.0, 0.5, 0.5]])  # of the middle square, which the tower sees
     expected = normalize(prompter.boxes(cells, side, torch.tensor([0])), dim=-1)
     np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-5)

@@ -32,11 +32,13 @@ from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
+from diptych.methods.pretrain.diva import DIVA
 from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from diptych.tasks.training import learns, need_towers, tune
 from diptych.tasks.training_data import by_labels, with_splits
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
+from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS, squares
 
@@ -94,7 +96,7 @@ def test_captions_are_retrieved_and_a_part_is_held_out(place: Path, tmp_path: Pa
     clip = load(f"local:{place / 'clip'}")
     found = tune(CLIPLoss(), clip, data, FIT, Run(workers=1), tmp_path, say=said.append)
     assert "image_retrieval_recall@5" in found.after["pairs"]
-    assert said == ["pairs has no train split: 6 of 60 rows, drawn by the seed, are held out."]
+    assert said[:1] == ["pairs has no train split: 6 of 60 rows, drawn by the seed, are held out."]
     divided, _ = with_splits(data, 0)
     assert [len(divided.splits[s]) for s in ("train", "test")] == [54, 6]
 
@@ -178,6 +180,19 @@ def test_data_without_words_are_refused(place: Path, tmp_path: Path) -> None:
         open_data(str(place / "pairs.csv"), need="captions or classes", text="words")
     with pytest.raises(DataError, match="has no train split"):
         with_splits(open_data(next((place / "data" / "test" / "red").glob("*.png"))), 0)
+
+
+def test_photos_alone_are_enough_for_a_system_that_says_so_and_for_no_other(place: Path, tmp_path: Path) -> None:
+    data = LabelledData("mine", (), {"test": Table(squares(20).items)})
+    clip = load(f"local:{place / 'clip'}")
+    with pytest.raises(DataError, match="mine has neither labels nor captions, and clip-loss needs one of them"):
+        tune(CLIPLoss(), clip, data, FIT, Run(workers=1), tmp_path / "pairs")
+    kit, fit = {"diffusion": random_diffusion(clip)}, replace(FIT, steps=2)
+    found = tune(DIVA(), clip, data, fit, Run(workers=1), tmp_path / "alone", kit=kit)
+    assert list(found.before["mine"]) == list(found.after["mine"]) == ["image_spread"]
+    again = load(f"local:{found.folder}")
+    assert again.fingerprint == found.backbone.fingerprint
+    assert [c.kind for c in again.spec.changes] == ["cls-and-patches"]
 
 
 @pytest.fixture
@@ -458,3 +473,10 @@ def test_torchrun_trains_in_one_folder_what_one_process_trains(place: Path, tmp_
     states = [load_file(tmp_path / n / "model" / "open_clip_model.safetensors") for n in ("one", "two")]
     for name, tensor in states[0].items():
         torch.testing.assert_close(states[1][name], tensor, atol=2e-3, rtol=2e-3)
+
+
+def test_a_collapse_is_said_while_the_training_runs(place: Path, tmp_path: Path) -> None:
+    clip, said = load(f"local:{place / 'clip'}"), list[str]()
+    with pytest.raises(Collapsed):
+        tune(Collapsing(), clip, open_data(place / "data"), replace(FIT, steps=9), Run(), tmp_path, say=said.append)
+    assert len([s for s in said if "collapsed at step 4" in s]) == 1

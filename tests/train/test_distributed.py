@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,15 +18,16 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import State
-from diptych.core.errors import UsageError
+from diptych.core.errors import DiptychError, UnreadableItem, UsageError
 from diptych.core.run import Run, World
-from diptych.core.train import Clock, Embedded
+from diptych.core.train import Clock, Embedded, Row
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 from diptych.nn.projector import GatheredNorm
 from diptych.train import distributed
-from tests.train.toy import fit_here
+from diptych.train.loop import train
+from tests.train.toy import FIT, Toy, fit_here, table
 
 CLOCK = Clock(0, 1, 0, torch.Generator())
 WORDS = torch.tensor(
@@ -105,12 +109,38 @@ def process(rank: int, port: str, kinds: tuple[str, ...], answers: multiprocessi
     net = nn.BatchNorm1d(2)
     net.running_mean.fill_(rank)
     distributed.equalise(net, run.world, buffers_only=True)
+    found["ends"] = {trouble: ending(trouble, run) for trouble in ("signal", "unreadable", "nan")}
     found["lonely"] = [None if p.grad is None else p.grad.tolist() for p in lonely]
     found["buffers"] = net.running_mean.tolist()
     fit_here(out, "float64")
     answers.put((rank, found))
     dist.barrier()
     dist.destroy_process_group()
+
+
+def ending(trouble: str, run: Run) -> str:
+    """Train a toy whose second process meets a trouble in its third step; return how this process ended."""
+    toy = Toy(run)
+    views, losses = toy.views, toy.losses
+
+    def troubled_views(row: Row, g: torch.Generator) -> Any:
+        if trouble == "unreadable" and run.world.rank == 1 and toy.seen and toy.seen[-1][0] == 2:
+            raise UnreadableItem("photo", "truncated")
+        return views(row, g)
+
+    def troubled_losses(batch: Any, phase: str, clock: Clock) -> Any:
+        found = losses(batch, phase, clock)
+        if run.world.rank == 1 and len(toy.seen) == 5 and trouble == "signal":
+            os.kill(os.getpid(), signal.SIGINT)
+        bad = trouble == "nan" and run.world.rank == 1 and clock.step == 2
+        return {name: value * (float("nan") if bad else 1.0) for name, value in found.items()}
+
+    toy.views, toy.losses = troubled_views, troubled_losses  # type: ignore[method-assign]
+    try:
+        train(toy, table(), FIT, replace(run, workers=0))
+    except (KeyboardInterrupt, DiptychError) as error:
+        return f"{type(error).__name__}, {len(toy.seen)} batches: {error}"
+    return "finished"
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +185,26 @@ def test_absent_gradients_and_buffers(answers) -> None:
     for rank in range(2):
         assert answers[rank]["lonely"] == [[0.5, 0.5], None]
         assert answers[rank]["buffers"] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "ends"),
+    [
+        ("signal", ("KeyboardInterrupt, 6 batches", "KeyboardInterrupt, 6 batches")),
+        ("unreadable", ("DataError, 6 batches: Another process cannot read", "UnreadableItem, 6 batches")),
+        ("nan", ("Diverged, 6 batches", "Diverged, 6 batches")),
+    ],
+)
+def test_processes_end_together(answers, trouble, ends) -> None:
+    for rank in range(2):
+        assert answers[rank]["ends"][trouble].startswith(ends[rank])
+
+
+def test_half_a_launch_is_refused(monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UsageError, match=r"MASTER_ADDR.* is not set: start the processes with torchrun"):
+        distributed.join(Run())
 
 
 def test_whole_training_in_two_processes_equals_one(answers, tmp_path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import json
 import os
 import signal
@@ -8,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
-from diptych.core.errors import DataError, Diverged, MissingExtra, UnreadableItem, UsageError
+from diptych.core.errors import DataError, Diverged, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.train.groups import training
@@ -96,7 +96,10 @@ def test_resumes_with_the_same_bits(tmp_path, data, until) -> None:
     again, log_again = trained(run, data=data, resume=True)
     assert min(s for s, _ in again.seen) == until // 3 * 3 > 0
     assert same(weights(whole), weights(again))
-    plain = [[{k: v for k, v in r.items() if k != "seconds"} for r in x.records] for x in (log, log_again)]
+    plain = [
+        [{k: v for k, v in r.items() if k not in ("seconds", "samples_per_second")} for r in x.records]
+        for x in (log, log_again)
+    ]
     assert plain[0] == plain[1]
 
 
@@ -298,6 +301,30 @@ def test_mixed_precision_keeps_float32_weights() -> None:
     )
 
 
+def test_frozen_weights_are_not_written_and_must_be_the_same(tmp_path) -> None:
+    def half(run: Run, shift: float = 0.0) -> Toy:
+        toy = Toy(run)
+        with torch.no_grad():
+            toy.net["b"][0].weight.add_(shift)
+        toy.groups = lambda: [ParamGroup(("a.0.weight", "log_scale"))]  # type: ignore[method-assign]
+        return toy
+
+    whole, run = half(RUN), replace(RUN, out=tmp_path)
+    train(whole, table(), SHORT, RUN)
+    cut = half(run)
+    inner = cut.losses
+    cut.losses = lambda b, p, c: 1 / 0 if c.step == 7 else inner(b, p, c)  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        train(cut, table(), SHORT, run)
+    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    assert set(load_file(newest / "module.safetensors")) == {"a.0.weight", "log_scale", "epochs"}
+    with pytest.raises(UsageError, match="other frozen weights"):
+        train(half(run, 0.5), table(), SHORT, run, resume=True)
+    again = half(run)
+    train(again, table(), SHORT, run, resume=True)
+    assert same(weights(whole), weights(again))
+
+
 def test_another_training_in_the_folder_is_refused(tmp_path) -> None:
     run = replace(RUN, out=tmp_path)
     trained(run)
@@ -357,19 +384,6 @@ def test_divergence_stops_before_it_is_saved(tmp_path) -> None:
     assert all(torch.isfinite(p).all() for p in toy.net.parameters())
 
 
-def test_missing_accelerate_is_named(monkeypatch) -> None:
-    real = builtins.__import__
-
-    def without(name, *rest):
-        if name.startswith("accelerate"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtra, match=r"diptych\[train\]"):
-        trained()
-
-
 def test_frozen_parts_keep_their_statistics_and_drop_nothing() -> None:
     frozen = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
     learnt = nn.Sequential(nn.Linear(3, 1), nn.Dropout(0.5))
@@ -380,3 +394,61 @@ def test_frozen_parts_keep_their_statistics_and_drop_nothing() -> None:
         before = frozen[1].running_mean.clone()
         net["frozen"](torch.randn(8, 2))
         assert torch.equal(frozen[1].running_mean, before)
+
+
+def slow(toy: Toy, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    """Let the processor's clock run by ``step`` seconds a step of the toy, and not at all beside."""
+    spent = [0.0]
+    monkeypatch.setattr("diptych.train.loop.time.process_time", lambda: spent[0])
+    losses = toy.losses
+
+    def counted(batch, phase, clock):
+        spent[0] += step / FIT.accumulate
+        return losses(batch, phase, clock)
+
+    toy.losses = counted  # type: ignore[method-assign]
+
+
+TIMED = replace(FIT, steps=None, seconds=1.0, schedule=Schedule(warmup=2), save_every=None)
+
+
+def test_a_training_ends_when_its_seconds_are_spent(monkeypatch) -> None:
+    toy, clocks = Toy(RUN), []
+    losses = toy.losses
+    toy.losses = lambda batch, phase, clock: (clocks.append(clock), losses(batch, phase, clock))[1]  # type: ignore[method-assign]
+    slow(toy, monkeypatch, 0.125)
+    history = train(toy, table(), TIMED, RUN)
+    assert (history.position.step, history.position.seconds) == (8, 1.0)
+    lengths = [clock.steps for clock in clocks[:: FIT.accumulate]]
+    assert lengths == [3, 8, 8, 8, 8, 8, 8, 8], (
+        "the warm-up and one more before the first step, then what the pace says"
+    )
+
+
+def test_validation_and_checkpoints_do_not_count(tmp_path, monkeypatch) -> None:
+    toy = Toy(RUN)
+    slow(toy, monkeypatch, 0.125)
+    history = train(toy, table(), replace(TIMED, save_every=1), replace(RUN, out=tmp_path), val=table(16))
+    plain = [r for r in history.records if "val" not in r]
+    assert len(plain) == history.position.step
+    assert history.position.seconds == pytest.approx(0.125 * history.position.step)
+
+
+def test_seconds_that_were_spent_before_a_kill_count_after_it(tmp_path, monkeypatch) -> None:
+    run = replace(RUN, out=tmp_path)
+    cut = Toy(run)
+    slow(cut, monkeypatch, 0.125)
+    inner = cut.losses
+
+    def dies(batch, phase, clock):
+        if clock.step == 5:
+            raise RuntimeError("killed")
+        return inner(batch, phase, clock)
+
+    cut.losses = dies  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="killed"):
+        train(cut, table(), replace(TIMED, save_every=1), run)
+    again = Toy(run)
+    slow(again, monkeypatch, 0.125)
+    history = train(again, table(), replace(TIMED, save_every=1), run, resume=True)
+    assert (history.position.step, history.position.seconds) == (8, 1.0)

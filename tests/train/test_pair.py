@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,16 +19,18 @@ from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
 from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.run import Run, World
 from diptych.core.spec import PixelRecipe, Spec
 from diptych.core.train import Row
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 from diptych.train.batches import open_source
+from diptych.train.layers import depths
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee, View, drawn_caption, item
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.tuning import TuningTrainee
 from tests.support.checkpoints import FAMILIES
 
 COLOURS = {
@@ -209,3 +215,69 @@ def test_a_sigmoid_loss_adds_the_bias_that_it_needs() -> None:
     assert space.scale()[1].item() == 0
     biased = small(init_logit_bias=-3.0)
     assert SigLIPLoss().prepared(biased) is biased
+
+
+def test_batches_embedded_in_parts_train_as_one_large_batch() -> None:
+    def trained(fit: Fit) -> dict[str, torch.Tensor]:
+        trainee = PairTrainee(small(), CLIPLoss(), RUN)
+        train(trainee, squares(), fit, RUN)
+        return trainee.trained().module().state_dict()
+
+    whole = trained(replace(FIT, batch=20, steps=4))
+    cached = trained(replace(FIT, batch=10, steps=4, accumulate=2, cached=True))
+    own = trained(replace(FIT, batch=10, steps=4, accumulate=2))
+    for name, tensor in whole.items():
+        torch.testing.assert_close(cached[name], tensor, atol=2e-5, rtol=1e-4)
+    apart = max(float((own[name] - tensor).abs().max()) for name, tensor in whole.items())
+    assert apart > 1e-3  # negatives of each half alone are another loss
+
+
+def test_parts_are_refused_where_a_loss_reads_more_than_embeddings() -> None:
+    with pytest.raises(MissingHook, match="own negatives"):
+        train(TuningTrainee(small(), RUN, None, CLIPLoss), squares(), replace(FIT, accumulate=2, cached=True), RUN)
+
+
+def test_the_log_has_scale_gradient_and_rate() -> None:
+    done = train(PairTrainee(small(), CLIPLoss(), RUN), squares(), replace(FIT, steps=2), RUN)
+    for record in done.records:
+        assert record["scale"] == pytest.approx(1 / 0.07, rel=0.01)
+        assert record["main/gradient_norm"] > 0
+        assert record["samples_per_second"] > 0
+
+
+def test_early_layers_learn_less_with_layer_decay() -> None:
+    def moved(decay: float) -> dict[str, float]:
+        trainee = PairTrainee(small(), CLIPLoss(), RUN)
+        start = {n: p.detach().clone() for n, p in trainee.module().named_parameters()}
+        train(trainee, squares(), replace(FIT, steps=1, layer_decay=decay, decay=0.0, schedule=Schedule()), RUN)
+        return {n: float((p.detach() - start[n]).abs().max()) for n, p in trainee.module().named_parameters()}
+
+    alike, less = moved(1.0), moved(0.5)
+    depth = depths(n.removeprefix("space.") for n in alike)
+    assert {d for _, d in depth.values()} >= {0, 1, 2}
+    for name, distance in alike.items():
+        factor = 0.5 ** depth[own][1] if (own := name.removeprefix("space.")) in depth else 1.0
+        assert less[name] == pytest.approx(distance * factor, rel=2e-2, abs=1e-7), name
+
+
+def test_workers_that_are_started_anew_change_nothing() -> None:
+    """As on macOS and Windows, and on Linux from Python 3.14 on."""
+    program = (
+        "import multiprocessing, sys\n"
+        "from dataclasses import replace\n"
+        "from tests.train.test_pair import *\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.set_start_method(sys.argv[1])\n"
+        "    trainee = PairTrainee(small(), CLIPLoss(), RUN)\n"
+        "    train(trainee, squares(), replace(FIT, steps=5), replace(RUN, workers=1))\n"
+        "    print(trainee.trained().fingerprint)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "forkserver"],
+        capture_output=True, text=True, cwd=root, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    trainee = PairTrainee(small(), CLIPLoss(), RUN)
+    train(trainee, squares(), replace(FIT, steps=5), RUN)
+    assert done.stdout.strip() == trainee.trained().fingerprint

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from open_clip_train.scheduler import const_lr, cosine_lr
+from open_clip_train.scheduler import const_lr, const_lr_cooldown, cosine_lr
 
 from diptych.core.errors import UsageError
 from diptych.train.schedule import Fit, Schedule
@@ -27,6 +27,8 @@ def test_cosine_ends_at_its_floor() -> None:
     [
         {},
         {"epochs": 1, "steps": 1},
+        {"steps": 1, "seconds": 1.0},
+        {"seconds": 0.0},
         {"steps": 0},
         {"steps": 1, "accumulate": 0},
         {"steps": 1, "ema": 1.0},
@@ -36,3 +38,25 @@ def test_cosine_ends_at_its_floor() -> None:
 def test_contradictions_are_refused(wrong) -> None:
     with pytest.raises(UsageError):
         Fit(lr=0.1, batch=4, **wrong)
+
+
+def test_the_cool_down_equals_open_clips() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    lr = const_lr_cooldown(optimizer, 0.3, 7, 50, 20, 1.0, 0.03)
+    ours = Schedule("constant", warmup=7, floor=0.1, cooldown=20)
+    for step in range(50):
+        assert 0.3 * ours.factor(step, 50) == pytest.approx(lr(step), rel=1e-12)
+
+
+def test_a_constant_rate_cools_down_in_its_last_steps() -> None:
+    schedule = Schedule("constant", warmup=2, floor=0.1, cooldown=3)
+    assert [round(schedule.factor(t, 8), 3) for t in range(8)] == [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"kind": "linear"}, "cosine or constant"), ({"cooldown": 3}, "no place there"), ({"floor": 2.0}, "floor")],
+)
+def test_schedules_that_cannot_be(wrong, said) -> None:
+    with pytest.raises(UsageError, match=said):
+        Schedule(**wrong)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diptych.evaluation.boards.verb import Row, VerbBoard
 
 NAMES = {
-    "precision": "right %",  # of curate; "kept" and "balance" are in percent, as all names that are not listed
+    "precision": "right %",  # of curate; all names that are not listed, such as "kept", are in percent
     "t": "t",
     "cider_d": "CIDEr-D",
     "bleu4": "BLEU-4",
@@ -42,9 +42,19 @@ NAMES = {
     "pro": "PRO %",
     "false_alarms": "alarms %",
     "detected": "found %",
+    "eer": "EER %",
+    "hter": "HTER %",
+    "acer": "ACER %",
     "fit_seconds": "fit s",
     "images_a_second": "img/s",
+    "region_accuracy": "regions %",
+    "crop_accuracy": "crops %",
+    "dense_probe_miou": "dense mIoU %",
+    "steps": "steps",
+    "train_seconds": "train s",
 }
+PLAIN = ("fit_seconds", "images_a_second", "steps", "train_seconds")
+"""Numbers that are shown with one digit."""
 """Metric -> heading; those in percent are fractions in files."""
 
 
@@ -90,7 +100,7 @@ def board_command(
         @functools.wraps(function)
         def command(*, requested: BoardOptions, shared: options.RunOptions, **given: Any) -> None:
             from diptych.evaluation.boards.rows import expect
-            from diptych.evaluation.boards.verb import arms_of, verb_board
+            from diptych.evaluation.boards.verb import arms_of, in_lengths, verb_board
 
             if not shared.overwrite:
                 expect(requested.out, verb)
@@ -101,6 +111,7 @@ def board_command(
                 if not shared.overwrite:
                     expect(requested.out, verb, bench.facts)
                 budget, out = requested.budget, requested.out
+                arms = in_lengths(arms, tuple(getattr(bench, "lengths", ())))
                 board = verb_board(verb, bench, arms, budget=budget, keep=out, command=command_line())
             board.write(out, overwrite=True)
             _finish(board, out, shared.json)
@@ -165,8 +176,4 @@ def _heading(name: str) -> str:
 def _number(name: str, others: Any) -> str:
     if name not in others:
         return "-"
-    return (
-        f"{100 * others[name]:.1f}"
-        if "%" in _heading(name)
-        else f"{others[name]:.{1 if name in ('fit_seconds', 'images_a_second') else 3}f}"
-    )
+    return f"{100 * others[name]:.1f}" if "%" in _heading(name) else f"{others[name]:.{1 if name in PLAIN else 3}f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +11,12 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show_json
-from diptych.cli.photos import clip_frames, demo_names, open_photos, show_predictions, speed
+from diptych.cli.photos import clip_frames, demo_names, open_photos, open_regions, show_predictions, speed
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import CLASSIFIER
 
 if TYPE_CHECKING:
+    from diptych.core.backbone import Backbone
     from diptych.core.data import ClassNames, Samples
     from diptych.core.method import Classifier
     from diptych.data.words.pools import Pool
@@ -73,6 +75,7 @@ def classify(
         int | None,
         options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
     ] = None,
+    regions: options.Regions = None,
     top: Annotated[int, options.option("--top", "-k", help="Classes shown for each photo.", min=1)] = 5,
     threshold: Annotated[
         float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0)
@@ -97,7 +100,16 @@ def classify(
     from diptych.data.formats.cloud_folder import holds_clouds
     from diptych.data.formats.star_table import holds_curves
 
-    if holds_clouds(photos[0]):
+    if regions is not None:
+        if exported.model is not None or frames:
+            raise UsageError("Boxes are classified by class names: leave out --model and --frames, or --regions.")
+        with shared.open() as opened:
+            source, folders = open_regions(photos, regions, opened)
+            named = options.named_classes(names, () if names else folders, templates)
+            system, pool = _system(method, reasons, texts), options.text_pool(texts)
+            result = _fitted(source.regions, named, wanted, opened, system, pool, space=source.space)
+        _tell(result, out, shared, source.crops, _speed(result, opened, "regions"))
+    elif holds_clouds(photos[0]):
         if exported.promises or reasons or frames or texts or (out is not None and out.suffix == ".html"):
             raise UsageError(
                 "For point clouds there are no --sets, --unknown-rate, --reasons, --texts, --frames and no page: leave "
@@ -225,19 +237,20 @@ def _fitted(
     system: Classifier | None = None,
     pool: Pool | None = None,
     clips: int | None = None,
+    space: Callable[[Backbone], Backbone] = lambda tower: tower,
 ) -> Classified:
     """Answer by a system that is fitted on the names, and perhaps on texts."""
     from diptych.core.data import Evidence
     from diptych.tasks.classify import classify as classify_photos
 
     tower = opened.backbone()
-    space = tower
+    sees = space(tower)
     if clips:
         from diptych.tasks.extend import with_clips
 
-        space = with_clips(tower, clips, opened.run)
+        sees = with_clips(tower, clips, opened.run)
     result = classify_photos(
-        samples, named, space, opened.run, top=wanted.top, threshold=wanted.threshold, method=system,
+        samples, named, sees, opened.run, top=wanted.top, threshold=wanted.threshold, method=system,
         evidence=Evidence(texts=pool.texts if pool else None), reasons=wanted.reasons,
     )  # fmt: skip
     if not clips:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +12,10 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import say, show_json, show_table
+from diptych.cli.curate_options import POOL, KeepOptions, PlanOptions, PoolOptions
 from diptych.cli.unread import Readers, has, looks, needs, refuse_unread
 from diptych.core.errors import UnreadableItem, UsageError
-from diptych.tasks.defaults import CURATOR, LABEL_CURATOR, SCORE_CURATOR, SLIDE_CURATOR
+from diptych.tasks.defaults import CURATOR, HEAD_CURATOR, LABEL_CURATOR, SCORE_CURATOR
 
 if TYPE_CHECKING:
     from diptych.core.kit import Kit
@@ -30,91 +30,21 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Metadata = Annotated[
-    str, options.option("--metadata", help=f"wordnet, a JSON list, or a file with one entry a line; for {CURATOR}.")
-]
 Resume = Annotated[bool, options.option("--resume", help="Go on where a pass was killed.")]
-_METHODS = f"{CURATOR}, {SCORE_CURATOR}, {LABEL_CURATOR} or {SLIDE_CURATOR}."
-_POOL = ".txt with one text a line, .csv, .tsv, tars, articles in JATS XML, or slides."
-Sources = Annotated[list[str], typer.Argument(help=_POOL)]
+_SCORED = f"{SCORE_CURATOR} and {HEAD_CURATOR}"
+Sources = Annotated[list[str], typer.Argument(help=POOL)]
 
 
-@dataclass(frozen=True)
-class PoolOptions:
-    """How a pool is read, and by which system."""
-
-    method: Annotated[str, options.option("--method", "-m", help=_METHODS)] = CURATOR
-    metadata: Metadata = "wordnet"
-    image: Annotated[
-        str, options.option("--image", help="Column with the picture (default: filepath, path, image).")
-    ] = ""
-    text: Annotated[str, options.option("--text", help="Column with the text (default: title, caption, text).")] = ""
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """What is looked for in a pool of pictures."""
-
-    clusters: Annotated[
-        int, options.option("--clusters", help=f"Clusters of pictures; for {LABEL_CURATOR}.", min=1)
-    ] = 2000
-    components: Annotated[
-        int, options.option("--components", help=f"Principal components; for {LABEL_CURATOR}.", min=1)
-    ] = 25
-    sample: Annotated[
-        int, options.option("--sample", help=f"Pictures that clusters are made from; for {LABEL_CURATOR}.", min=1)
-    ] = 100_000
-    attributes: Annotated[
-        str, options.option("--attributes", help=f"File of phrases to look for, one a line; for {SLIDE_CURATOR}.")
-    ] = ""
-    top: Annotated[
-        int, options.option("--top", help=f"Tiles a slide by attributes, and by findings; for {SLIDE_CURATOR}.", min=0)
-    ] = 64
-    sampled: Annotated[
-        int, options.option("--sampled", help=f"Tiles a slide by clusters; for {SLIDE_CURATOR}.", min=0)
-    ] = 256
-
-
-@dataclass(frozen=True)
-class KeepOptions:
-    """What is kept, and who writes captions."""
-
-    votes: Annotated[
-        str, options.option("--votes", help=f"Table of labels that people gave to looks; for {LABEL_CURATOR}.")
-    ] = ""
-    taxonomy: Annotated[
-        str, options.option("--taxonomy", help=f"JSON of wide labels and narrower ones; for {LABEL_CURATOR}.")
-    ] = ""
-    only: Annotated[
-        list[str] | None, options.option("--only", help="Keep pairs of this label; repeat for several.")
-    ] = None
-    drop: Annotated[
-        list[str] | None, options.option("--drop", help="Keep no pair of this label; repeat for several.")
-    ] = None
-    most: Annotated[
-        float, options.option("--most", help=f"Pairs that a label may keep, by estimate; for {LABEL_CURATOR}.")
-    ] = float("inf")
-    words: Annotated[int, options.option("--words", help=f"Words of a caption; for {SLIDE_CURATOR}.", min=1)] = 50
-    agent: Annotated[
-        list[str] | None,
-        options.option(
-            "--agent",
-            help=f"MODEL@http://host/v1 for all agents of {SLIDE_CURATOR}, or describe=, revise=, judge= or shorten= "
-            "before it for one; repeat.",
-        ),
-    ] = None
-    agent_key: Annotated[str, options.option("--agent-key", help="Environment variable with the agents' API key.")] = ""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the systems take of it."""
-        lists = {"only": tuple(self.only or ()), "drop": tuple(self.drop or ())}
-        return {"votes": self.votes, "taxonomy": self.taxonomy, **lists, "most": self.most, "words": self.words}
-
-
-PLANNED = ("metadata", "clusters", "components", "sample", "attributes", "top", "sampled")
-APPLIED = ("t", "share", "threshold", "votes", "taxonomy", "only", "drop", "most", "words")
+PLANNED = (
+    *("metadata", "clusters", "components", "sample", "attributes", "top", "sampled"),
+    *("head", "mirror", "phrases", "least_words"),
+)
+APPLIED = (
+    *("t", "share", "threshold", "votes", "taxonomy", "only", "drop", "most", "words"),
+    *("eps", "cells", "rule", "bits", "precision", "below"),
+)
 READERS: Readers = {name: has(name) for name in PLANNED + APPLIED} | {
+    "prefer": has("keep"),
     "agent": needs("Writer"),
     "agent_key": needs("Writer"),
     "backbone": looks,
@@ -141,16 +71,18 @@ def curate_plan(
     """Look at every pair once and write what was learnt: counts of entries, a histogram of scores, a sample, or picked
     tiles.
     """
+    from diptych.data.addresses import published
     from diptych.data.load import open_stream
+    from diptych.data.named_sets import located
     from diptych.tasks.curate.plan import Curation
     from diptych.tasks.curate.shards import cut, plan_in
     from diptych.tasks.curate.stream import Skipped
 
     shared.free(out)
-    curation = Curation(pool.method, {"metadata": pool.metadata, **vars(asked)})
+    curation = Curation(pool.method, {**pool.settings, **vars(asked)})
     curator = curation.curator
     refuse_unread(curator, READERS)
-    older = [curator.read_plan(path) for path in merge or ()]
+    older = [curator.read_plan(located(path)) for path in merge or ()]
     streams = [open_stream(source, pool.image, pool.text, pictures=curation.looks) for source in sources]
     for stream in streams:
         curation.check_items(stream)
@@ -160,13 +92,13 @@ def curate_plan(
         "method": pool.method,
         **curation.own,
     }
-    if curation.looks:
+    if curation.loads:
         request |= {"backbone": shared.backbone, "image": pool.image, "text": pool.text}
     shards = [shard for stream in streams for shard in cut(stream)]
-    with shared.open() as opened:
+    with shared.open() as opened, published(out) as local:
         load, run = _kit(curation, opened)
         plan = plan_in(
-            out.with_name(f"{out.name}.parts"),
+            local.with_name(f"{out.name}.parts"),
             curator,
             load,
             shards,
@@ -176,11 +108,11 @@ def curate_plan(
             pool=opened.pool(run.device),
             skipped=skipped,
         )
-    # of this pass: older plans are added next
-    skipped.extend(int(plan.report().get("broken", 0)), [{"path": n, "reason": r} for n, r in plan.unread])
-    for other in older:
-        plan = plan.merge(other)
-    plan.write(out)
+        # of this pass: older plans are added next
+        skipped.extend(int(plan.report().get("broken", 0)), [{"path": n, "reason": r} for n, r in plan.unread])
+        for other in older:
+            plan = plan.merge(other)
+        plan.write(local)
     facts = plan.report()
     if shared.json:
         show_json({"plan": str(out), **facts, "skipped": skipped.first})
@@ -199,7 +131,7 @@ def curate_plan(
 @app.command("apply")
 @options.offers("json", "backbone", "device", "engine", "batch", "workers", "cache", "cluster", "cluster_threads")
 def curate_apply(
-    source: Annotated[str, typer.Argument(help=_POOL)],
+    source: Annotated[str, typer.Argument(help=POOL)],
     plan: Annotated[Path, options.option("--plan", help="What diptych curate plan wrote.")] = Path("plan.parquet"),
     out: Annotated[Path, options.option("--out", "-o", help="Folder of the kept pairs.")] = Path("curated"),
     t: Annotated[
@@ -207,10 +139,10 @@ def curate_apply(
     ] = "20000",
     share: Annotated[
         float,
-        options.option("--share", help=f"Best share of the pool that stays; for {SCORE_CURATOR}.", min=0.0, max=1.0),
+        options.option("--share", help=f"Best share of the pool that stays; for {_SCORED}.", min=0.0, max=1.0),
     ] = 0.3,
     threshold: Annotated[
-        float | None, options.option("--threshold", help=f"Keep cosines from here on instead; for {SCORE_CURATOR}.")
+        float | None, options.option("--threshold", help=f"Keep scores from here on instead; for {_SCORED}.")
     ] = None,
     seed: Annotated[int, options.option("--seed", help="Seed of the draws.")] = 0,
     resume: Resume = False,
@@ -220,7 +152,10 @@ def curate_apply(
     shared: options.RunOptions,
 ) -> None:
     """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
+    from diptych.data.addresses import exists_at, published
+    from diptych.data.files import address_of
     from diptych.data.load import open_stream
+    from diptych.data.named_sets import located
     from diptych.tasks.curate.agents import agents_of
     from diptych.tasks.curate.plan import Curation, apply_plan
     from diptych.tasks.curate.shards import apply_shards, cut
@@ -230,31 +165,33 @@ def curate_apply(
         limit = float(t)
     except ValueError:
         raise UsageError(f"--t takes a number of texts or inf, not {t!r}.") from None
-    settings = {"metadata": pool.metadata, "t": limit, "share": share, "threshold": threshold, **kept.settings}
+    settings = {**pool.settings, "t": limit, "share": share, "threshold": threshold, **kept.settings}
     curation = Curation(pool.method, settings)
     curator = curation.curator
     refuse_unread(curator, READERS)
-    if not plan.is_file():
+    if not exists_at(plan):
         raise UsageError(f"There is no plan {plan}: write one first, with 'diptych curate plan {source}'.")
-    planned = curator.read_plan(plan)
+    planned = curator.read_plan(located(plan))
     stream = open_stream(source, pool.image, pool.text, pictures=curation.looks)
     curation.check_items(stream)
     request: dict[str, Any] = {"source": source, "method": pool.method, **curation.own}
     if "t" in request:
         request["t"] = t
-    if curation.looks:
+    if curation.loads:
         request["backbone"] = shared.backbone
     agents = agents_of(kept.agent or (), kept.agent_key) if curation.writes else {}
     if agents:
         request["agents"] = {name: f"{agent.model}@{agent.base_url}" for name, agent in agents.items()}
     report = {**request, **planned.report()}
-    with shared.open(seed=seed) as opened:
+    with shared.open(seed=seed) as opened, published(out, resume=resume) as local:
         load, run = _kit(curation, opened, agents)
         workers = opened.pool(run.device)
+        if address_of(out) and exists_at(out) and not resume:
+            raise UsageError(f"{out} holds a curation: give another --out, or --resume to go on with it.")
         if workers:
-            result = apply_shards(curator, load, planned, cut(stream), run, out, workers, about=report, resume=resume)
+            result = apply_shards(curator, load, planned, cut(stream), run, local, workers, about=report, resume=resume)
         else:
-            result = apply_plan(curator, load(), planned, stream, run, out, about=report, resume=resume)
+            result = apply_plan(curator, load(), planned, stream, run, local, about=report, resume=resume)
     facts = {"seen": result.seen, "kept": result.kept, "broken": result.broken, "parts": result.parts}
     if shared.json:
         show_json({"out": str(out), **facts, "skipped": list(result.skipped)})
@@ -287,6 +224,42 @@ def curate_looks(
     say(f"{out}: {looks:,} looks at {clusters:,} clusters; write labels into its last column")
 
 
+@app.command("head")
+@options.offers("overwrite", "json", "backbone", "device", "engine", "batch", "workers", "cache")
+def curate_head(
+    labelled: Annotated[str, typer.Argument(help="Pictures with classes: folders of classes, or a table.")],
+    positive: Annotated[str, options.option("--positive", help="The class that is scored high.")],
+    out: Annotated[Path, options.option("--out", "-o", help="File of the head.")] = Path("head.safetensors"),
+    seed: Annotated[int, options.option("--seed", help="Of what is held out.")] = 0,
+    *,
+    shared: options.RunOptions,
+) -> None:
+    """Fit a head on labelled pictures, for --head, and say how well it does on those it has not seen."""
+    from diptych.cli.console import finish
+    from diptych.data.load import open_data
+    from diptych.tasks.curate.heads import fit_labelled, head_report
+
+    shared.free(out)
+    with shared.open(seed=seed) as opened:
+        data = open_data(labelled, opened.keys, need="classes")
+        head, failed = fit_labelled(data, positive, opened.backbone(), opened.run)
+    head.save(out, overwrite=shared.overwrite)
+    facts = head_report(head)
+    if shared.json:
+        show_json({"out": str(out), **facts})
+    else:
+        low, high = facts["val_auc_interval"]
+        rows = [("AUC on held-out pictures", f"{facts['val_auc']:.3f} ({low:.3f}-{high:.3f})")]
+        rows += [
+            (f"threshold at precision {p}", "not promised" if cut is None else f"{cut:.3f}")
+            for p, cut in facts["thresholds"].items()
+        ]
+        counts = f"{facts['val']:,} pictures, {facts['val_positive']:,} of them {positive}"
+        show_table(["", ""], [("held out", counts), *rows])
+    say(str(out))
+    finish(failed)
+
+
 def _finish(skipped: Skipped) -> None:
     if skipped.count:
         say(f"{skipped.count:,} skipped:")
@@ -301,10 +274,10 @@ def _finish(skipped: Skipped) -> None:
 def _kit(
     curation: Curation, opened: options.Opened, parts: Mapping[str, Any] | None = None
 ) -> tuple[Callable[[], Kit], Run]:
-    """Return what loads the kit, and the run; where no pictures are looked at, no torch is loaded."""
+    """Return what loads the kit, and the run; where no backbone is needed, no torch is loaded."""
     from diptych.core.kit import Kit
 
-    if not curation.looks:
+    if not curation.loads:
         return Kit, opened.light
     from diptych.backbones.sources.load import load
     from diptych.tasks.curate.shards import kit_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
-from diptych.cli.photos import speed
+from diptych.cli.photos import open_regions, speed
 from diptych.core.errors import DataError, UsageError
 from diptych.core.wording import number_of
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 def encode(
     source: Annotated[str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.")] = None,
     texts: Annotated[Path | None, options.option("--texts", help="Encode a file with one text a line instead.")] = None,
-    regions: Annotated[
-        Path | None,
-        options.option("--regions", help="Encode the boxes of a table with one a row, instead of whole photos."),
-    ] = None,
+    regions: options.Regions = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("embeddings"),
+    parquet: Annotated[
+        bool, options.option("--parquet", help="Write Parquet of image_id and embedding beside them, in OUT/parquet.")
+    ] = False,
     *,
     shared: options.AutoOptions,
 ) -> None:
@@ -36,36 +37,37 @@ def encode(
         raise UsageError("Texts have no regions: give photos with --regions.")
     if regions is not None and shared.cluster is not None:
         raise UsageError("Regions are encoded in one process: leave out --cluster, or --regions.")
+    if regions is not None and parquet:
+        raise UsageError("Several regions share an image_id: leave out --parquet, or --regions.")
     from diptych.core.data import Texts
+    from diptych.data.addresses import published
+    from diptych.data.files import address_of
     from diptych.data.load import open_data
     from diptych.data.words.textfiles import read_text
     from diptych.tasks.encode import encode as write_embeddings
+    from diptych.tasks.encode import write_parquet
 
     if texts is not None:
         lines = tuple(line for line in read_text(texts, "texts").splitlines() if line.strip())
         if not lines:
             raise DataError(f"{texts} holds no text: give one a line.")
-    with shared.open() as opened:
-        given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
+    if address_of(out):
+        shared.free(out)
+    with shared.open() as opened, published(out) as local:
         if regions is not None:
-            from diptych.data.formats.region_table import with_regions
-            from diptych.data.labelled import LabelledData
-            from diptych.tasks.encode_regions import encode_regions, prompter_of
+            from diptych.tasks.encode_regions import encode_regions
 
-            assert isinstance(given, LabelledData)
-            result = encode_regions(
-                with_regions(given, regions),
-                opened.backbone(),
-                opened.run,
-                out,
-                prompter=prompter_of(shared.backbone),
-                overwrite=shared.overwrite,
-            )
-            _tell(result, shared.json)
-            return
-        backbone, run, crew = (*opened.encoders("image" if texts is None else "text"), opened.crew())
-        result = write_embeddings(given, backbone, run, out, overwrite=shared.overwrite, crew=crew)
-    say(speed(result.encoded, result.seconds, run, shared.backbone, "texts" if texts else "images"))
+            told, _ = open_regions([source or ""], regions, opened)
+            result = encode_regions(told, opened.backbone(), opened.run, local, overwrite=shared.overwrite)
+        else:
+            given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
+            backbone, run, crew = (*opened.encoders("image" if texts is None else "text"), opened.crew())
+            result = write_embeddings(given, backbone, run, local, overwrite=shared.overwrite, crew=crew)
+            if parquet:
+                write_parquet(local)
+    result = replace(result, out=out)
+    if regions is None:
+        say(speed(result.encoded, result.seconds, run, shared.backbone, "texts" if texts else "images"))
     _tell(result, shared.json)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +12,15 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.cli.training_options import LoopOptions, RecipeFile, recipe_text
+from diptych.cli.training_streams import StreamOptions
+from diptych.core.errors import UsageError
+from diptych.data.files import write_whole
 from diptych.tasks.defaults import FINETUNING
 
 if TYPE_CHECKING:
     from diptych.core.train import Objective, Recipe
     from diptych.tasks.training import Tuned
-    from diptych.train.schedule import Fit
 
 Data = Annotated[str, typer.Argument(help="Class folders with train and test, or a table with labels or captions.")]
 PartsChoice = Annotated[
@@ -50,20 +53,6 @@ class TrainOptions:
     train_batch: Rows = 64
     decay: Decay = 0.0
 
-    def fit(self, rate: float, save_every: int | None = None) -> Fit:
-        """Return the settings of the loop; ``rate`` counts where none is given."""
-        from diptych.train.schedule import Fit, Schedule
-
-        return Fit(
-            lr=rate if self.lr is None else self.lr,
-            batch=self.train_batch,
-            epochs=self.epochs,
-            decay=self.decay,
-            schedule=Schedule(warmup=20),
-            clip=1.0,
-            save_every=save_every,
-        )
-
 
 @dataclass(frozen=True)
 class Training:
@@ -76,9 +65,12 @@ class Training:
         out: folder of model, log, checkpoints and report.
         seed: of draws and new weights.
         resume: go on with a training that was stopped.
+        recipe: text of the recipe file that repeats it.
+        loop: how the loop runs.
         scratch: start from random weights.
         kit: parts beside the backbone.
         regions: a table with a region a row; None: there are none.
+        stream: how the data are read once, in place of a table; None: they are a table.
     """
 
     system: Objective | Recipe
@@ -87,9 +79,12 @@ class Training:
     out: Path
     seed: int = 0
     resume: bool = False
+    recipe: str = ""
+    loop: LoopOptions = field(default_factory=LoopOptions)
     scratch: bool = False
     kit: Mapping[str, Any] = field(default_factory=dict)
     regions: Path | None = None
+    stream: StreamOptions | None = None
 
     def run(self, shared: options.RunOptions) -> None:
         """Open what the options name, train, and show before and after."""
@@ -97,11 +92,20 @@ class Training:
         from diptych.data.load import open_data
         from diptych.data.words.templates import SINGLE
         from diptych.tasks.training import tune
+        from diptych.train.memory import Saving
 
         how = self.how
         rate = 3e-4 if how.parts == "heads" else 5e-4 if self.scratch else 1e-5
+        fit = self.loop.fit(
+            rate if how.lr is None else how.lr, how.train_batch, how.epochs, how.decay, cached=pairs_alone(self.system)
+        )
+        system = with_chunk(self.system, self.loop.chunk)
         with shared.open(seed=self.seed) as opened:
-            data = open_data(self.data, opened.keys, need="captions or classes", text=how.captions or "")
+            stream = None
+            if self.stream is not None:
+                data, stream = self.stream.open(self.data, how.captions or "")
+            else:
+                data = open_data(self.data, opened.keys, need="captions or classes", text=how.captions or "")
             if self.regions is not None:
                 from diptych.data.formats.region_table import with_regions
 
@@ -109,13 +113,16 @@ class Training:
             others = [open_data(name, opened.keys) for name in options.words(how.also or "")]
             run, name = opened.run, shared.backbone
             result = tune(
-                self.system,
+                system,
                 load(name, device=run.device, weights="random", seed=self.seed) if self.scratch else opened.backbone(),
                 data,
-                how.fit(rate, save_every=50),
+                fit,
                 run,
                 self.out,
                 parts=how.parts,
+                unlock=self.loop.unlock,
+                stream=stream,
+                saving=Saving(self.loop.patch_dropout, self.loop.recompute),
                 templates=options.template_set(how.templates) if how.templates else SINGLE,
                 elsewhere=others,
                 kit=self.kit,
@@ -123,6 +130,7 @@ class Training:
                 say=say,
             )
         if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, the first one reports
+            write_whole(self.out / "recipe.toml", self.recipe, overwrite=True)
             _tell(result, shared.json)
 
 
@@ -131,11 +139,14 @@ _TORCH = options.RunOptions(engine="torch")
 
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
 def finetune(
+    context: typer.Context,
     data: Data,
     method: Annotated[str, options.option("--method", "-m", help="See diptych systems --verb finetune.")] = FINETUNING,
     variant: Annotated[str, options.option("--variant", help="Variant of the method, such as m3 or lwf.")] = "",
     *,
     how: TrainOptions,
+    loop: LoopOptions,
+    recipe: RecipeFile = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
         "tuned"
     ),
@@ -144,7 +155,7 @@ def finetune(
     shared: options.RunOptions = _TORCH,
 ) -> None:
     """Fine-tune a backbone and write one that every verb takes as --backbone local:OUT/model."""
-    Training(find("finetune", method, variant), data, how, out, seed, resume).run(shared)
+    Training(find("finetune", method, variant), data, how, out, seed, resume, recipe_text(context), loop).run(shared)
 
 
 def find(verb: str, slug: str, variant: str) -> Objective | Recipe:
@@ -161,6 +172,27 @@ def find(verb: str, slug: str, variant: str) -> Objective | Recipe:
     assert isinstance(system, (Objective, Recipe))
     system.check_extras()
     return system
+
+
+def pairs_alone(system: Objective | Recipe) -> bool:
+    """Return whether a system is a loss of embeddings alone, so that a batch may be embedded in parts."""
+    from diptych.core.train import Objective
+
+    return isinstance(system, Objective) and not system.tokens and "LanguageModel" not in system.card.needs.parts
+
+
+def with_chunk(system: Objective | Recipe, chunk: int | None) -> Objective | Recipe:
+    """Return a system whose logits are in memory a few rows at a time.
+
+    Raises:
+        UsageError: its loss has no such setting.
+    """
+    if chunk is None:
+        return system
+    if not hasattr(system, "chunk"):
+        raise UsageError(f"{system.card.slug} has no --chunk: leave it out, or take clip-loss or siglip-loss.")
+    changed: Objective | Recipe = replace(system, chunk=chunk)  # type: ignore[type-var]
+    return changed
 
 
 def _tell(result: Tuned, json: bool) -> None:

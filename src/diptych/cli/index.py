@@ -11,7 +11,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, show, show_json
-from diptych.cli.photos import clip_frames
+from diptych.cli.photos import clip_frames, open_regions
 from diptych.core.errors import DataError, UsageError, install, need_extra
 from diptych.core.wording import number_of
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from diptych.search_index.ann import Approximate
     from diptych.search_index.rows import Modality
     from diptych.tasks.search.index import Indexed
+
+REGIONS = "+regions"
+"""Ends the name of the backbone of an index of boxes that a prompter read, see ``nn.dense.region_encoder``."""
 
 
 @options.offers("draft", *options.MODEL)
@@ -50,6 +53,7 @@ def index(
         int | None,
         options.option("--frames", help="These are clips: look at so many frames of each (videos: 8).", min=1),
     ] = None,
+    regions: options.Regions = None,
     *,
     shared: options.AutoOptions,
 ) -> None:
@@ -66,8 +70,13 @@ def index(
         clips = clip_frames(photos, frames) if photos else frames
         if clips and (image or caption):
             raise UsageError("--image and --caption name columns of a table, and these are clips: leave them out.")
+        if regions is not None and (clips or image or caption or prune):
+            raise UsageError(
+                "Boxes of photos have no --frames, --image, --caption and --prune: leave these options out."
+            )
         with (replace(shared, engine="torch") if clips else shared).open() as opened:
-            taken, built = _add(photos or [], out, Table(image, caption, clips), opened, prune=prune, ann=ann)
+            how = Table(image, caption, clips, regions)
+            taken, built = _add(photos or [], out, how, opened, prune=prune, ann=ann)
             result = taken or result
     marked = _marked(out, cut, shared) if cut else None
     if shared.json:
@@ -102,7 +111,7 @@ def _marked(out: Path, what: str, shared: options.RunOptions) -> dict[str, Any]:
 
 def _like(shared: options.RunOptions, facts: Mapping[str, Any], backbone: str | None = None) -> options.RunOptions:
     """Return options with the backbone, precision and decode of an index."""
-    name = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")[0]
+    name = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")[0].removesuffix(REGIONS)
     precision, draft = str(facts.get("precision", "fp32")), facts.get("decode") == "draft"
     return replace(shared, backbone=name, precision=precision, draft=draft)
 
@@ -113,11 +122,14 @@ def _promise(share: float, interval: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """How a source is read: columns of a table, and frames of a clip; None where there are no clips."""
+    """How a source is read: columns of a table, frames of a clip where there are clips, a table of boxes where regions
+    are read.
+    """
 
     image: str | None
     caption: str | None
     clips: int | None
+    regions: Path | None = None
 
 
 def _add(
@@ -125,15 +137,19 @@ def _add(
 ) -> tuple[Indexed | None, Mapping[Modality, Approximate]]:
     """Take records in, build the approximate index where it is due, and say how good it is."""
     from diptych.data.load import open_records
-    from diptych.data.records.records import joined
+    from diptych.data.records.records import Records, joined
+    from diptych.data.records.regions import region_records
     from diptych.data.records.roots import root
     from diptych.search_index import ann as approximate
     from diptych.tasks.search.approximate import approximate as build
     from diptych.tasks.search.index import index as take_in
     from diptych.tasks.search.index import unchanged
 
-    parts = []
-    for p in photos:
+    parts: list[Records] = []
+    told = open_regions(photos, how.regions, opened)[0] if how.regions is not None and photos else None
+    if told is not None:
+        parts.append(region_records(told.regions))
+    for p in photos if told is None else ():
         try:
             parts.append(open_records(p, opened.keys, image=how.image or "", text=how.caption or "", frames=how.clips))
         except (DataError, UsageError):
@@ -141,12 +157,14 @@ def _add(
             raise
     records = joined(parts) if photos else None
     gone = [root(p, how.image) for p in photos] if prune else ()
-    known = opened.recalled if records is not None and not ann else None
+    known = opened.recalled if records is not None and not ann and (told is None or told.prompter is None) else None
     result = unchanged(records, *known, out, prune=gone) if records and known else None
     built: Mapping[Modality, Approximate] = {}
     if result is None:
         tower, run = opened.backbone(), opened.run
-        if how.clips is None:
+        if told is not None:
+            tower = told.space(tower)
+        elif how.clips is None:
             opened.remember(tower)
         else:
             from diptych.tasks.extend import with_clips
@@ -186,9 +204,14 @@ def _refuse_others(source: str) -> None:
         ) from None
 
 
-def _tower(opened: options.Opened, clips: int | None) -> Backbone:
+def _tower(opened: options.Opened, clips: int | None, regions: bool = False) -> Backbone:
     """Load the backbone of an index, and remember it for the next search."""
     tower = opened.backbone()
+    if regions:
+        from diptych.nn.dense.region_encoder import region_space
+        from diptych.tasks.regions import prompter_of
+
+        return region_space(tower, prompter_of(opened.options.backbone))
     if clips is None:
         opened.remember(tower)
         return tower
@@ -246,16 +269,17 @@ def search(
     from diptych.tasks.search.ask import search as ask
 
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
-    clips = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")[2]
+    made_with = backbone or str(facts.get("backbone", "lite"))
+    clips, regions = made_with.partition("+frames")[2], made_with.endswith(REGIONS)
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None
     with _like(shared, facts, backbone).open() as opened:
-        known = None if clips else opened.recalled
+        known = None if clips or regions else opened.recalled
         tower: Backbone | CachedBackbone
         if known is not None and torchless(terms, *known):
             tower, run = known
         else:
-            tower, run = _tower(opened, int(clips) if clips.isdecimal() else None), opened.run
+            tower, run = _tower(opened, int(clips) if clips.isdecimal() else None, regions), opened.run
         answer = ask(
             folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None,
             at_least=at_least,

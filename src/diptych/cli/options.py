@@ -92,6 +92,10 @@ TextPool = Annotated[
     str | None,
     option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."),
 ]
+Regions = Annotated[
+    Path | None,
+    option("--regions", help="A table with a box a row, in pixels: these are looked at instead of whole photos."),
+]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
 
@@ -153,8 +157,10 @@ class RunOptions:
         Raises:
             UsageError: one is there.
         """
+        from diptych.data.addresses import exists_at
+
         for path in paths:
-            if path is not None and path.exists() and not self.overwrite:
+            if path is not None and not self.overwrite and exists_at(path):
                 raise UsageError(f"{path} exists: give another {flag} or --overwrite.")
 
 

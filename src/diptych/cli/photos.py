@@ -8,11 +8,15 @@ from diptych.cli.console import one_line, short_names, show, show_table
 from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diptych.cli.options import Opened
     from diptych.core.data import Samples, Table
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
     from diptych.data.labelled import NamedTable
     from diptych.tasks.classified import Classified, Prediction
+    from diptych.tasks.regions import RegionSource
 
 
 def clip_frames(photos: list[str], frames: int | None) -> int | None:
@@ -39,6 +43,25 @@ def open_photos(
 
     data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES, void=void)
     return data.whole().items, data.classes if len(data.classes) > 1 else ()
+
+
+def open_regions(photos: list[str], boxes: Path, opened: Opened) -> tuple[RegionSource, tuple[str, ...]]:
+    """Return the boxes of the photos as the backbone takes them, and the class names that two folders or more give."""
+    from diptych.data.load import open_data
+    from diptych.tasks.regions import RegionSource
+
+    data = open_data(photos, opened.keys, need="photos")
+    source = RegionSource.open(data, boxes, opened.options.backbone, decode=opened.run.decode)
+    return source, data.classes if len(data.classes) > 1 else ()
+
+
+def boxes_of(photos: list[str], boxes: Path, keys: FileKeys) -> Table[Any]:
+    """Return the photos that have boxes, with the columns "boxes" and "phrases"."""
+    from diptych.data.formats.region_table import with_regions
+    from diptych.data.load import open_data
+
+    table = with_regions(open_data(photos, keys, need="photos"), boxes).whole()
+    return table.take([i for i, own in enumerate(table.columns["boxes"].values) if len(own.corners)])
 
 
 def captioned_photos(path: str, keys: FileKeys) -> Table[Any]:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from diptych.cli import finetune, options
+from diptych.cli.training_options import LoopOptions, RecipeFile, recipe_text
+from diptych.cli.training_streams import StreamOptions
 from diptych.cli.unread import Readers, needs, refuse_unread
 from diptych.core.card import Card
 from diptych.core.errors import UsageError
@@ -59,6 +61,14 @@ class PartOptions:
         ),
     ] = None
 
+    denoiser: Annotated[
+        str,
+        options.option(
+            "--denoiser",
+            help="Teaches details, for systems that learn from one: small, or local:FOLDER with a diffusers pipeline.",
+        ),
+    ] = "small"
+
     def kit(self, card: Card, device: str) -> dict[str, Any]:
         """Return the parts, loaded.
 
@@ -88,6 +98,13 @@ class PartOptions:
                 from diptych.tasks.runs import device_named
 
                 kit[part] = load(name, device=device_named(device))
+        if "TextDiffusion" in card.needs.parts:
+            from diptych.backbones.diffusion.load import load_diffusion
+            from diptych.backbones.sources.load import load
+            from diptych.tasks.runs import device_named
+
+            # The small one reads its texts by tiny, whatever backbone is trained.
+            kit["diffusion"] = load_diffusion(self.denoiser, load("tiny", device=device_named(device)))
         if self.proposer is not None:
             from diptych.backbones.sources.proposers import load_proposer
 
@@ -101,6 +118,7 @@ READERS: Readers = {
     "teacher": lambda system: "Backbone" in system.card.needs.parts,
     "language_model": needs("TokenStates"),
     "proposer": needs("MaskProposer"),
+    "denoiser": needs("TextDiffusion"),
     "regions": lambda system: "boxes" in system.card.needs.columns,
 }
 _TORCH = options.RunOptions(engine="torch")
@@ -108,7 +126,13 @@ _TORCH = options.RunOptions(engine="torch")
 
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
 def pretrain(
-    table: Annotated[str, typer.Argument(help="A table with paths and captions, or a folder with captions.")],
+    context: typer.Context,
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="A table with paths and captions, a folder with captions, or tars; for some, photos alone."
+        ),
+    ],
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
     ] = PRETRAINING,
@@ -125,6 +149,9 @@ def pretrain(
     *,
     part_options: PartOptions,
     how: PretrainOptions,
+    loop: LoopOptions,
+    streams: StreamOptions,
+    recipe: RecipeFile = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
         "pretrained"
     ),
@@ -138,4 +165,8 @@ def pretrain(
     if scratch and how.parts == "heads":
         raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
     kit = part_options.kit(system.card, shared.device)
-    finetune.Training(system, table, how, out, seed, resume, scratch, kit, regions).run(shared)
+    stream = streams if streams.reads(table) else None
+    if stream is not None and regions is not None:
+        raise UsageError("Regions belong to the photos of a table: leave out --regions, or --stream.")
+    repeat = recipe_text(context)
+    finetune.Training(system, table, how, out, seed, resume, repeat, loop, scratch, kit, regions, stream).run(shared)

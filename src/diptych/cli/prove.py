@@ -71,14 +71,14 @@ def _show(proof: Proof) -> None:
     for d in proof.datasets:
         for kind, items in (("claim", d["claims"]), ("control", d["controls"])):
             for item in items:
-                value = item["method" if kind == "claim" else "control"][metric]
+                value = item["method" if kind == "claim" else "control"][item.get("what", metric)]
                 verdict = (
                     ("shown" if item["shown"] else "NOT shown")
                     if kind == "claim"
                     else ("fails" if item["failed"] else "does NOT fail")
                 )
                 gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
-                over = ", ".join(filter(None, (item["over"], item["variant"])))
+                over = ", ".join(filter(None, (item["over"], item["variant"], item.get("what"))))
                 rows.append((d["dataset"], kind, str(item["shots"] or "-"), f"{100 * value:.1f}", over, gain, verdict))
         for item in d["beside"]:
             gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
@@ -87,8 +87,8 @@ def _show(proof: Proof) -> None:
                     d["dataset"],
                     "beside",
                     str(item["shots"] or "-"),
-                    f"{100 * item['twin'][metric]:.1f}",
-                    item["name"],
+                    f"{100 * item['twin'][item.get('what', metric)]:.1f}",
+                    ", ".join(filter(None, (item["name"], item.get("what")))),
                     gain,
                     "",
                 )

@@ -11,7 +11,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
-from diptych.cli.photos import captioned_photos, labelled_photos, open_photos, speed
+from diptych.cli.photos import boxes_of, captioned_photos, labelled_photos, open_photos, speed
 from diptych.cli.unread import Readers, needs, refuse_unread
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.core.wording import number_of
@@ -119,6 +119,7 @@ def segment(
     method: Annotated[
         str, options.option("--method", "-m", help="A segmenter; see diptych systems --verb segment.")
     ] = SEGMENTER,
+    regions: options.Regions = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for overlays, label maps and areas.")] = Path(
         "segments"
     ),
@@ -148,6 +149,7 @@ def segment(
     from diptych.tasks.segment import segment as segment_photos
     from diptych.tasks.segment import stems, teach
     from diptych.tasks.segmented import COCO, Coco, endings, percent
+    from diptych.tasks.segmented_boxes import in_boxes
 
     system = catalog.find(method, Segmenter)
     refuse_unread(system, READERS)
@@ -164,10 +166,15 @@ def segment(
     captioned = part_options.captioned
     if "auxiliary" in system.card.needs.evidence and captioned is None:
         raise UsageError(f"{method} learns from photos with captions: give some with --captioned, a hundred at least.")
+    if regions is not None and things:
+        raise UsageError("Each box is one object: leave out --things, or --regions.")
     failed: list[UnreadableItem] = []
     listed = []
     with shared.open() as opened:
         samples, classes = open_photos(photos, opened.keys, void=options.whole_numbers("--void", void))
+        boxed = None if regions is None else boxes_of(photos, regions, opened.keys)
+        if boxed is not None:
+            samples = boxed.items
         named = with_words(options.named_classes(names, classes, templates))
         counted = named.names if things == "all" else options.words(things or "")
         how: dict[str, Any] = {
@@ -175,10 +182,11 @@ def segment(
             "things": counted,
         }  # fmt: skip
         asked = question(named, segmenter, **how)
-        written = Coco(asked.classes.names, asked.classes.things)
+        objects = bool(counted) or boxed is not None
+        written = Coco(asked.classes.names, asked.classes.things if boxed is None else (True,) * len(asked.classes))
         marks = stems([samples.name(i) for i in range(len(samples))])
-        ends = endings(confidence=confidence, things=bool(counted))
-        shared.free(*(out / f"{stem}{end}" for stem in marks for end in ends), *(out / n for n in COCO if counted))
+        ends = endings(confidence=confidence, things=objects)
+        shared.free(*(out / f"{stem}{end}" for stem in marks for end in ends), *(out / n for n in COCO if objects))
         tower = opened.backbone()
         keys = opened.keys
         kit, evidence = teach(
@@ -200,21 +208,23 @@ def segment(
         start = time.monotonic()
         every = [samples.name(i) for i in range(len(samples))]
         shown = dict(zip(every, short_names(every), strict=True))
-        for stem, item in zip(marks, result, strict=True):
+        for i, (stem, item) in enumerate(zip(marks, result, strict=True)):
             if isinstance(item, UnreadableItem):
                 failed.append(item)
                 continue
+            if boxed is not None:
+                item = in_boxes(item, boxed.columns["boxes"].values[i].corners, boxed.columns["phrases"].values[i])
             paths = item.write(out, stem, overwrite=shared.overwrite)
             listed.append({**item.as_dict(), "overlay": str(paths[0]), "label_map": str(paths[1])})
-            if counted:
+            if objects:
                 written.add(stem, item)
             if not shared.json:
                 areas = "  ".join(f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items())
                 more = [f"unknown {percent(item.unknown())}"] if item.unknown() else []
                 number = sum(s["thing"] for s in item.segments())
-                things_found = [number_of(number, "thing")] if counted else []
+                things_found = [number_of(number, "thing")] if objects else []
                 show("  ".join([shown[item.name], areas, *more, *things_found]))
-        if counted:
+        if objects:
             written.write(out, overwrite=shared.overwrite)
         seconds = time.monotonic() - start
     if shared.json:
@@ -225,8 +235,8 @@ def segment(
             **how,
         }
         skipped = [e.as_dict() for e in failed]
-        told = {"classnames": named.names, "templates": named.templates}
-        show_json({"photos": listed, "skipped": skipped, **facts, **told})
+        words = {"classnames": named.names, "templates": named.templates}
+        show_json({"photos": listed, "skipped": skipped, **facts, **words})
     if listed:
         say(speed(len(listed), seconds, opened.run, tower.spec.name))
     say(f"{number_of(len(listed), 'overlay')}, label maps and areas in {out}")

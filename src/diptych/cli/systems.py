@@ -34,7 +34,7 @@ def systems(
         if json:
             show_json(card)
         else:
-            _card(card, catalog.reached(card))
+            _card(card, catalog.reached(card, reason=True))
         return
     cards = catalog.cards()
     verbs = sorted({c["verb"] for c in cards})

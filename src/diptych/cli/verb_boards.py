@@ -4,15 +4,18 @@ opens.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.cli import finetune, options, pretrain
 from diptych.cli.bench_command import board_command
-from diptych.cli.curate import Metadata
+from diptych.cli.curate_options import Metadata
 from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Masks, Proposer, Teacher
+from diptych.cli.training_options import LoopOptions
 
 if TYPE_CHECKING:
     from diptych.evaluation.arms import Arm
@@ -130,11 +133,43 @@ def board_finetune(
     return _tuned(opened, seeds, data, how)
 
 
+@dataclass(frozen=True)
+class LengthOptions:
+    """How long all trainings are, and what they are compared with."""
+
+    steps: Annotated[
+        int | None,
+        options.option("--steps", help="Train all for so many steps, in the place of --epochs.", min=1),
+    ] = None
+    seconds: Annotated[
+        float | None,
+        options.option(
+            "--seconds", help="Train all for so many seconds (of the processor on a CPU); with --steps, all twice."
+        ),
+    ] = None
+    base: Annotated[
+        str, options.option("--base", help='What gains are over: "before", or an objective at the same length.')
+    ] = "before"
+    regions: Annotated[
+        Path | None,
+        options.option(
+            "--regions",
+            help="A table with a box and a phrase a row, for systems that read regions and to measure them.",
+            show_default=False,
+        ),
+    ] = None
+
+
 @board_command("pretrain", engine="torch")
 def board_pretrain(
     opened: options.Opened,
     seeds: tuple[int, ...],
-    table: finetune.Data,
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="A table of photos with captions, or painted scenes: scenes, scenes:small.", show_default=False
+        ),
+    ],
     rewrites: Annotated[
         str | None,
         options.option(
@@ -144,16 +179,17 @@ def board_pretrain(
         ),
     ] = None,
     how: pretrain.PretrainOptions = _PRETRAINING,
+    length: LengthOptions = LengthOptions(),
 ) -> TuneBench:
-    """Train by every objective from the same start on captioned photos, and measure the held-out ones; gains over the
-    backbone before.
+    """Train by every objective from the same start on captioned photos, and measure the held-out ones: retrieval, other
+    sets by class names, regions and a dense probe where there are boxes.
     """
     kit: dict[str, Any] = {}
     if rewrites is not None:
         from diptych.backbones.writers.pool import StoredPool
 
         kit["writer"] = StoredPool(rewrites)
-    return _tuned(opened, seeds, table, how, kit)
+    return _tuned(opened, seeds, table, how, kit, length)
 
 
 def _tuned(
@@ -162,23 +198,35 @@ def _tuned(
     data: str,
     how: finetune.TrainOptions,
     kit: dict[str, Any] | None = None,
+    length: LengthOptions = LengthOptions(),
 ) -> TuneBench:
-    from diptych.data.load import open_data
+    from diptych.core.data import ClassNames
+    from diptych.data.formats.region_table import with_regions
     from diptych.data.words.templates import SINGLE
-    from diptych.evaluation.boards.tune import TuneBench
+    from diptych.evaluation.boards.tune import BEFORE, TuneBench, equal_lengths
+    from diptych.evaluation.boards.verb import arms_of, in_lengths
+    from diptych.evaluation.datasets import SCENES, open_set
 
-    rows = open_data(data, opened.keys, need="captions or classes", text=how.captions or "")
-    others = [open_data(name, opened.keys) for name in options.words(how.also or "")]
+    rows = open_set(data, "captions or classes", opened.keys, text=how.captions or "")
+    rows = rows if length.regions is None else with_regions(rows, length.regions)
+    others = [open_set(name, "any", opened.keys) for name in options.words(how.also or "")]
+    rate = (3e-4 if how.parts == "heads" else 1e-5) if how.lr is None else how.lr
+    plain = replace(LoopOptions().fit(rate, how.train_batch, how.epochs, how.decay, cached=False), save_every=None)
+    fit, lengths = equal_lengths(plain, length.steps, length.seconds)
+    base = [] if length.base == BEFORE.system else in_lengths(arms_of("pretrain", [length.base]), lengths)
     return TuneBench(
         rows,
         opened.backbone(),
-        how.fit(3e-4 if how.parts == "heads" else 1e-5),
+        fit,
         opened.run,
         seeds,
         parts=how.parts,
         templates=options.template_set(how.templates) if how.templates else SINGLE,
         elsewhere=others,
+        named={o.name: ClassNames(o.classes, ("{}",)) for o in others if o.name.rpartition(":")[0] in SCENES},
         kit=kit or {},
+        lengths=lengths,
+        always=(*base, BEFORE),
     )
 
 

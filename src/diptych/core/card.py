@@ -99,6 +99,8 @@ class ProofPlan:
         seeds: least number of seeds; 3 only where the field's protocol fixes them.
         stage: the stage to reach, "mechanism", "reduced" or "faithful"; the stage reached is in the written result.
         minutes: approximate duration on two cores.
+        not_shown: where the written result is not shown, why, in about five words: "backbone: ", "protocol: " or
+            "paper: ", and what about it. It is a judgement of the result and no result itself.
     """
 
     claim: str
@@ -107,6 +109,7 @@ class ProofPlan:
     seeds: int = 5
     stage: ProofStage = "reduced"
     minutes: float = 1.0
+    not_shown: str = ""
 
 
 @dataclass(frozen=True)

@@ -109,14 +109,14 @@ def install(extra: str) -> str:
 
 
 EXTRAS: dict[str, dict[str, str]] = {
-    "train": {"accelerate": "accelerate", "tensorboard": "tensorboard"},
+    "train": {"tensorboard": "tensorboard"},
+    "wandb": {"wandb": "wandb"},
     "lora": {"peft": "peft"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
     "video": {"av": "av"},
     "slides": {"tiffslide": "tiffslide"},
     "points": {"trimesh": "trimesh"},
     "writers": {"gguf": "gguf"},
-    "curate": {"ahocorasick-rs": "ahocorasick_rs"},
     "scale": {"ray": "ray"},
     "diffusion": {"diffusers": "diffusers"},
     "index": {"faiss-cpu": "faiss", "rapidfuzz": "rapidfuzz"},

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diptych.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EXAMPLES = 3
 """Examples that a finding has at most."""
@@ -95,6 +99,8 @@ class Finding:
         advice: what to do about it, one sentence.
         harm: share of items that it takes, at least, by the end of the interval that is nearer to none; in [0, 1].
             Reports begin with the largest. 0: it is for information.
+        units: (count,) values of the measured units, whose mean is the effect, in their order; None where the effect is
+            no such mean. By them two models are compared pair by pair, see ``evaluation.boards.audit``.
 
     Raises:
         UsageError: there is both a value and a reason, or neither; the value is outside its range; the interval is
@@ -123,6 +129,7 @@ class Finding:
     says: str = ""
     advice: str = ""
     harm: float = 0.0
+    units: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.value is None) != bool(self.reason):
@@ -182,7 +189,7 @@ class Finding:
         return f"The finding {self.measure!r} about {self.about or self.subject!r}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON; ends of an interval that are infinite become None."""
+        """Return plain data for JSON, without the units; ends of an interval that are infinite become None."""
         ends = self.interval and tuple(e if math.isfinite(e) else None for e in self.interval)
         return {
             "subject": self.subject,

@@ -140,6 +140,10 @@ class Run:
     decode: Literal["exact", "draft"] = "exact"
     tally: Counter[str] = field(default_factory=Counter, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy in another process has: it shows no progress, has no engine, and counts for itself."""
+        return {**self.__dict__, "progress": silent, "engine": None, "tally": Counter()}
+
     def integer(self, purpose: str) -> int:
         """Return a 32-bit seed for NumPy or scikit-learn, fixed by (seed, purpose)."""
         return int.from_bytes(hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()[:4], "big")

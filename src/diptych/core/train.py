@@ -164,7 +164,8 @@ class Trainee(ABC):
 
     @abstractmethod
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return the inputs of one item, such as crops, a drawn caption or masks. Runs in the workers.
+        """Return the inputs of one item, such as crops, a drawn caption or masks. Runs in the workers, on a copy of
+        the trainee from before the training.
 
         Args:
             row: the row.
@@ -185,6 +186,21 @@ class Trainee(ABC):
     @abstractmethod
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the weighted losses of a phase, scalars by name; their sum is minimised."""
+
+    def cached_losses(self, batches: Sequence[Mapping[str, Any]], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the losses of several batches as those of one, in the memory of one batch.
+
+        Raises:
+            MissingHook: the losses of this trainee need more than the embeddings of a batch.
+        """
+        raise MissingHook(
+            f"{type(self).__name__} cannot embed a batch in parts: leave out the cache, so that each part has its own "
+            f"negatives."
+        )
+
+    def facts(self) -> Mapping[str, Tensor]:
+        """Return numbers that the log has beside the losses, scalars by name, such as a scale; none by default."""
+        return {}
 
     def validate(self, batches: Iterable[Mapping[str, Any]], clock: Clock) -> float:
         """Return the number that early stopping minimises, by default the mean sum of all losses. No gradients."""
@@ -233,11 +249,17 @@ class Trained:
         space: the trained space.
         parts: name -> other trained modules that are used after the training.
         log: records of all stages, oldest first.
+        steps: optimiser steps of all stages.
+        seconds: that these steps took: of the processor on a CPU, of the clock elsewhere.
+        stages: number of stages.
     """
 
     space: Space
     parts: Mapping[str, nn.Module] = field(default_factory=dict)
     log: tuple[Mapping[str, Any], ...] = ()
+    steps: int = 0
+    seconds: float = 0.0
+    stages: int = 1
 
 
 Learns = Callable[[str], bool]
@@ -247,6 +269,11 @@ Learns = Callable[[str], bool]
 def everything(name: str) -> bool:
     """Return True: every parameter may be trained."""
     return True
+
+
+def of_image(name: str) -> bool:
+    """Return whether a parameter belongs to the image tower of a model of open_clip, transformers, or lite."""
+    return name.startswith(("visual", "vision_model", "image"))
 
 
 class Rewriter(Method):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -22,6 +23,7 @@ from diptych.core.errors import DataError, UsageError
 
 Content: TypeAlias = bytes | str | Callable[[Path], object]
 """Of a file: bytes, text, or what writes it to the path that it is given."""
+_ADDRESS = re.compile(r"(s3|gs|gcs|hdfs|viewfs|abfs|abfss|file):/+(.*)", re.DOTALL)
 _NAMED = 40  # characters of the name that a draft shows; file systems allow 255 bytes
 
 
@@ -43,6 +45,19 @@ def escaped(text: str) -> str:
     'caf\\udce9.jpg'
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def address_of(spec: str | os.PathLike[str]) -> str | None:
+    """Return the address that a word is, or that became a path; None where it is a path.
+
+    Example:
+        >>> address_of("s3://bucket/a.tar"), address_of(Path("s3://bucket/a.tar")), address_of("photos/a.tar")
+        ('s3://bucket/a.tar', 's3://bucket/a.tar', None)
+    """
+    match = _ADDRESS.fullmatch(os.fspath(spec))
+    if match is None:
+        return None
+    return f"{match[1]}://{'/' if match[1] == 'file' else ''}{match[2]}"
 
 
 def refuse(path: Path, overwrite: bool) -> None:
@@ -67,9 +82,11 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
         durable: force the entry in the folder to the disk too: after the block a power cut leaves the new file.
 
     Raises:
-        UsageError: the path exists and ``overwrite`` is False.
+        UsageError: the path exists and ``overwrite`` is False; or it is an address of object storage.
         OSError: the system refuses; then, and whatever else the block raises, ``path`` is as before and the draft gone.
     """
+    if address_of(path) is not None:
+        raise UsageError(f"{address_of(path)} is an address, and this writes files: give a path, and copy them.")
     old = path.with_name(f".{path.name}.diptych-old")
     if os.path.isdir(old):  # of a process that was killed while it replaced a folder
         _discard(old) if path.exists() else move(old, path)

@@ -10,6 +10,8 @@ from typing import Any
 
 from diptych.core.data import Samples, Stream, Table
 from diptych.core.errors import DataError, UsageError
+from diptych.data.addresses import files_at
+from diptych.data.files import address_of
 from diptych.data.folders import FOLDER, PICTURE, ImageFiles
 from diptych.data.format import FRAMES, Format, Need, Request, first
 from diptych.data.formats.anomaly import ANOMALIES
@@ -21,11 +23,12 @@ from diptych.data.formats.grouped import GROUPED
 from diptych.data.formats.huggingface import METADATA, PARQUET
 from diptych.data.formats.jats import ARTICLES
 from diptych.data.formats.pairs import PAIRS
+from diptych.data.formats.parquet_stream import PARQUET_STREAM
 from diptych.data.formats.points import Clouds
 from diptych.data.formats.semantic import MASKS
 from diptych.data.formats.slides import SLIDES
 from diptych.data.formats.star_table import STAR_TABLE
-from diptych.data.formats.tars import TAR_STREAM
+from diptych.data.formats.tars import ENDINGS, TAR_STREAM, read_tar_stream
 from diptych.data.formats.webdataset import TAR_FOLDER, TARS
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
@@ -54,7 +57,7 @@ FORMATS: tuple[Format[LabelledData], ...] = (
     PICTURE,
 )
 """Formats of data sets, in the order in which they are tried."""
-STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, ARTICLES, SLIDES)
+STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, PARQUET_STREAM, ARTICLES, SLIDES)
 """Formats of streams, in the order in which they are tried."""
 
 
@@ -165,11 +168,13 @@ def open_records(
 
 
 def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool = True) -> Stream[Any]:
-    """Open the stream of a curator, which is read in bounded memory.
+    """Open the stream of a curator or of a training, which is read in bounded memory.
 
     Args:
         source: a .txt file with one text a line, a .csv or .tsv table, tars of a WebDataset (a brace range is
-            several), articles in JATS XML with their figures, or slides; a folder of the latter two is searched.
+            several), Parquet files with encoded pictures, articles in JATS XML with their figures, or slides; a folder
+            of the latter two is searched. Of an address of object storage tars are streamed, and other files are copied
+            first, see ``data.addresses``.
         image: column of the table with the picture; "": filepath, or the first of ``data.rows.PATH_COLUMNS``.
         text: column of the table with the text; "": title, or the first of ``data.rows.CAPTION_COLUMNS``.
         pictures: whether to read the pictures of tars; False reads their texts only.
@@ -177,4 +182,8 @@ def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool 
     Raises:
         UsageError: there is no such file, or it is of another kind.
     """
-    return first(STREAMS, located(source), Request("photos" if pictures else "texts", image=image, text=text))
+    request = Request("photos" if pictures else "texts", image=image, text=text)
+    address = address_of(source)
+    if address and (address.rstrip("/}").lower().endswith(ENDINGS) or files_at(address, ENDINGS)):
+        return read_tar_stream(source, request)
+    return first(STREAMS, located(source), request)

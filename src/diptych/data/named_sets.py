@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from diptych.core.errors import DiptychError, NotAvailable, UsageError
+from diptych.data.addresses import fetched
+from diptych.data.files import address_of
 
 DEMOS = ("photos", "clothes")
 
@@ -17,14 +19,19 @@ def located(spec: str | os.PathLike[str]) -> Path:
 
     - A name in the folder of DIPTYCH_DATA becomes the path there, unless it is absolute or begins with a dot.
     - "demo:photos" and "demo:clothes" become the paths of the packaged demos.
+    - What an address of object storage names is copied to this machine, see ``data.addresses.fetched``.
     - Any other path stays as it is, whether it exists or not.
 
     Raises:
         UsageError: the name is both here and in DIPTYCH_DATA, such as a folder of results with the name of the data
-            set; or there is no such demo.
+            set; there is no such demo; or there is nothing at the address.
+        DataError: the storage does not answer.
     """
     if os.fspath(spec).startswith("demo:"):
         return demo_folder(os.fspath(spec).removeprefix("demo:"))
+    address = address_of(spec)
+    if address is not None:
+        return fetched(address)
     path, root = Path(spec), os.environ.get("DIPTYCH_DATA", "")
     there = Path(root) / path
     if not root or path.is_absolute() or os.fspath(spec).startswith(".") or not there.exists():

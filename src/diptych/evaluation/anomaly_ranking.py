@@ -16,6 +16,7 @@ from diptych.core.method import FittedDetector
 from diptych.core.run import Run
 from diptych.data.images import need_size
 from diptych.metrics.detection import auroc, average_precision, per_region_overlap
+from diptych.metrics.presentation import equal_error_rate
 
 SIDE = 256
 """Pixel measures count on maps and masks of this square, as the field does."""
@@ -39,12 +40,13 @@ class Ranking:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Values by name: "image_auroc" and "image_ap", and with maps "pixel_auroc", "pixel_ap" and "pro"; fractions,
-        higher is better.
+        """Values by name: "image_auroc", "image_ap" and "eer", and with maps "pixel_auroc", "pixel_ap" and "pro";
+        fractions, higher is better but of "eer", the equal error rate.
         """
         values = {
             "image_auroc": auroc(self.scores, self.labels),
             "image_ap": average_precision(self.scores, self.labels),
+            "eer": equal_error_rate(self.scores, self.labels),
         }
         if self.maps is not None and self.masks is not None and self.masks.any():
             pixels, bad = self.maps.ravel(), self.masks.ravel()

@@ -21,11 +21,12 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import UnreadableItem
 from diptych.core.run import Run
 from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap
+from diptych.metrics.ratio import ratio, ratio_gain, ratio_lower
 
 Floats = NDArray[np.float64]
 CHANCE = "chance"
 """The baseline that draws an answer at random."""
-CLOCKS = frozenset({"fit_seconds", "images_a_second"})
+CLOCKS = frozenset({"fit_seconds", "images_a_second", "train_seconds"})
 """Numbers beside a metric that no second run repeats: boards show them, proofs do not write them."""
 
 
@@ -38,17 +39,19 @@ class Arm:
         variant: row of its card.
         shots: train items a class, where the bench draws them.
         spoil: what is wrong with it; None: nothing. What it changes is the bench's matter, see ``spoils.Spoil``.
+        length: of its training, by a name that the bench knows, such as "60 steps"; "": the bench has one for all.
     """
 
     system: Any
     variant: str = ""
     shots: int = 0
     spoil: Any = None
+    length: str = ""
 
     @property
     def label(self) -> str:
-        """Return "slug" or "slug:variant", as ``--methods`` takes it."""
-        return ":".join(filter(None, (self.system, self.variant)))
+        """Return "slug" or "slug:variant", as ``--methods`` takes it, and the length where there are several."""
+        return ", ".join(filter(None, (":".join(filter(None, (self.system, self.variant))), self.length)))
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ class Statistic:
 
 MEANS = Statistic()
 """The metric is the mean over items."""
+RATIOS = Statistic(ratio, ratio_gain, ratio_lower)
+"""The metric is a share of cases that are counted by item, such as the regions of a picture: (R, N, 2) values."""
 
 
 class Bench(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +25,9 @@ from diptych.data.load import open_data, open_records
 from diptych.data.named_sets import absent, located, present
 from diptych.data.recapture import Recaptured
 from diptych.data.records.records import Records, joined
+from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.composed import mosaic_data, pasted_data
+from diptych.data.scenes.tables import scene_classes, scene_data
 from diptych.data.words.classnames import tidy
 
 
@@ -99,6 +101,15 @@ def _read() -> Iterator[DataSet]:
 
 DATA_SETS: Mapping[str, DataSet] = MappingProxyType({s.name: s for s in _read()})
 """Name -> data set, from assets/data_sets.csv."""
+SCENES: Mapping[str, SceneRecipe] = MappingProxyType(
+    {
+        "scenes": SceneRecipe(objects=(1, 2, 3)),
+        "scenes:small": SceneRecipe(objects=(1, 2, 3), sides=(0.14, 0.22), backgrounds=("noise",)),
+    }
+)
+"""Painted scenes of up to three objects: as ``tiny`` learnt from, and small things on a restless background."""
+SCENE_SIZES = {"train": 1000, "test": 150}
+ONE = ":one"
 RECAPTURED = ":recaptured"
 _MOST = 100  # real photos of a recaptured set in train, and in test of each kind
 COMPOSED = 64
@@ -127,19 +138,29 @@ def listing_hash(root: Path) -> str:
     return hashlib.sha256("".join(rows).encode()).hexdigest()
 
 
-def open_set(name: str, need: Need, keys: FileKeys | None = None, *, void: tuple[int, ...] = ()) -> LabelledData:
+def open_set(
+    name: str, need: Need, keys: FileKeys | None = None, *, void: tuple[int, ...] = (), text: str = ""
+) -> LabelledData:
     """Open a data set by path or by its name in the folder of DIPTYCH_DATA, or compose one.
 
+    "scenes" and "scenes:small" are painted (``SCENES``) unless there is a folder of this name, with true captions,
+    boxes and phrases; with ":one" behind the name they show one object each, whose phrase is their class.
     "mosaic:NAME" tiles the labelled photos of NAME (its test or val split), "paste:NAME" pastes what NAME's masks cut
     out: ``COMPOSED`` pictures with masks, always the same. "NAME:recaptured" takes photos of classes as real ones:
     those of train are normal, and half of those of test or val are photographed again, in code. Values of masks in
-    ``void`` do not count, nor do those that the data set's record or its classes.csv marks.
+    ``void`` do not count, nor do those that the data set's record or its classes.csv marks. ``text`` is the column of
+    captions, as for ``data.load.open_data``.
 
     Raises:
         NotAvailable: it is not there.
         UsageError, DataError: see ``data.load.open_data``.
     """
     kind, _, plain = name.partition(":")
+    recipe = None if located(name).exists() else SCENES.get(name.removesuffix(ONE))
+    if recipe is not None and need in ("captions or classes", "any"):
+        if name.endswith(ONE):
+            return scene_classes(recipe, name, SCENE_SIZES["test"], seed=1)
+        return replace(scene_data(recipe, SCENE_SIZES), name=name)
     if need == "masks" and kind in ("mosaic", "paste") and plain:
         data = open_set(plain, "masks" if kind == "paste" else "classes", keys, void=void)
         table = data.splits.get("test") or data.split("val")
@@ -147,7 +168,7 @@ def open_set(name: str, need: Need, keys: FileKeys | None = None, *, void: tuple
     if need == "anomalies" and name.endswith(RECAPTURED):
         return _recaptured(open_data(name.removesuffix(RECAPTURED), keys, need="classes"), name)
     known = known_set(name)
-    return open_data(name, keys, need=need, void=void + (() if known is None else known.void))
+    return open_data(name, keys, need=need, text=text, void=void + (() if known is None else known.void))
 
 
 def _recaptured(data: LabelledData, name: str) -> LabelledData:

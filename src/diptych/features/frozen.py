@@ -28,6 +28,14 @@ from diptych.features.reach import reached
 from diptych.features.vectors import Vectors
 
 
+def _by_tower(tower: Tower, x: Any) -> Tensor:
+    return tower.pooled(tower.blocks(tower.start(x)))
+
+
+def _by_maps(dense: Dense, x: Any) -> Tensor:
+    return dense.pool(dense.maps(x)[-1])[:, 0]
+
+
 @dataclass(frozen=True, eq=False)
 class Trunk:
     """An encoder without its head: its outputs are the (B, C) pooled vectors of the tower.
@@ -54,12 +62,12 @@ class Trunk:
         pooled: Callable[[Any], Tensor]
         try:
             tower = space.tower(modality)
-            pooled = lambda x: tower.pooled(tower.blocks(tower.start(x)))  # noqa: E731
+            pooled = partial(_by_tower, tower)
         except MissingHook:
             if modality != "image":
                 raise
             dense = space.dense()
-            pooled = lambda x: dense.pool(dense.maps(x)[-1])[:, 0]  # noqa: E731
+            pooled = partial(_by_maps, dense)
         item: Any = "a" if modality == "text" else torch.zeros(3, *(2 * [space.encoders[modality].size or 1]))
         with torch.no_grad():
             width = pooled(space.encoders[modality].inputs([item])).shape[1]

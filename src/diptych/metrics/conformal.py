@@ -151,9 +151,12 @@ def raised(scores: NDArray[np.floating[Any]], clean: NDArray[np.floating[Any]], 
     more than the share are others, or that even clean items now score higher: light, camera or time have changed, and a
     threshold from the clean items does not hold its rate.
 
+    Each item counts as one independent draw, on both sides. Photos of one thing, or frames of one film, are not: give
+    one of them, or p is too small.
+
     Args:
-        scores: (N,) s, higher stands out more.
-        clean: (n,) c, of items in which nothing stands out and that fit did not see.
+        scores: (N,) s of independent items, higher stands out more.
+        clean: (n,) c, of independent items in which nothing stands out and that fit did not see.
         share: of items that may be others, in [0, 1).
 
     Returns:

@@ -31,9 +31,22 @@ def auroc(scores: Scores, labels: Marks) -> float:
     Raises:
         DataError: sizes differ, a score is not finite, or one of the two kinds is missing.
     """
-    values, bad = _checked(scores, labels)
-    x, y = _curve(values, (~bad) / (~bad).sum(), bad / bad.sum())
+    x, y = roc_curve(scores, labels)
     return _area(x, y)
+
+
+def roc_curve(scores: Scores, labels: Marks) -> tuple[Floats, Floats]:
+    """Return the shares of normal and of anomalous items with at least each distinct score, from (0, 0) to (1, 1).
+
+    Args:
+        scores: (N,), higher is more anomalous; tied items are one step.
+        labels: (N,) True or 1 for anomalous.
+
+    Raises:
+        DataError: as ``auroc``.
+    """
+    values, bad = _checked(scores, labels)
+    return _curve(values, (~bad) / (~bad).sum(), bad / bad.sum())
 
 
 def average_precision(scores: Scores, labels: Marks) -> float:

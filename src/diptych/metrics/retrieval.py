@@ -204,6 +204,34 @@ def chosen_threshold(scores: Scores, entities: NDArray[Any], groups: NDArray[Any
     return match_threshold(allowed.max(1), true[rows, nearest], np.asarray(true[rows].any(1)))
 
 
+def b_cubed(clusters: NDArray[np.integer[Any]], entities: NDArray[np.integer[Any]]) -> tuple[float, float, float]:
+    """Return B-cubed precision, recall and F1 of a clustering, each in [0, 1], higher is better.
+
+        precision = mean over the items i of |C_i n E_i| / |C_i|;  recall = mean of |C_i n E_i| / |E_i|
+
+    Args:
+        clusters: (N,) cluster of each item, C_i.
+        entities: (N,) true entity of each item, E_i.
+
+    Raises:
+        DataError: no items, or sizes differ.
+
+    Source: Bagga and Baldwin 1998, "Entity-based cross-document coreferencing using the vector space model".
+
+    Example:
+        >>> b_cubed(np.array([0, 0, 0, 1]), np.array([5, 5, 6, 6]))
+        (0.6666666666666666, 0.75, 0.7058823529411765)
+    """
+    if clusters.shape != entities.shape or clusters.ndim != 1 or not len(clusters):
+        raise DataError(f"Clusters and entities must be (items,), got {clusters.shape} and {entities.shape}.")
+    _, c = np.unique(clusters, return_inverse=True)
+    _, e = np.unique(entities, return_inverse=True)
+    _, both, shared = np.unique(c * (e.max() + 1) + e, return_inverse=True, return_counts=True)
+    common = shared[both]
+    precision, recall = (float((common / np.bincount(own)[own]).mean()) for own in (c, e))
+    return precision, recall, 2 * precision * recall / (precision + recall)
+
+
 def _check_links(scores: Scores, right: Mask, exists: Mask) -> None:
     if (
         not (scores.shape == right.shape == exists.shape)

@@ -54,6 +54,52 @@ def area_under_risk_coverage(confidence: NDArray[np.floating[Any]], correct: NDA
     return float(_risks(confidence, correct).mean())
 
 
+def precision_threshold(scores: NDArray[np.floating[Any]], right: NDArray[Any], precision: float) -> float:
+    """Return the lowest score from which on items are right with a given probability, with 95 % confidence.
+
+        lower(k) = the one-sided 95 % Clopper-Pearson bound of the share right among the k highest scores
+        k goes up from K to the last one before lower(k) < precision
+        K        = max(n, min(3 n, N / 2)),   n: the first number of items that could pass at all
+
+    The first test is at more than n items, since at n a single wrong one fails it. The order of the tests is fixed by
+    the scores alone, so stopping at the first that fails keeps the level: in at least 95 % of labelled samples the
+    share right of further items from the threshold on is ``precision`` or more, where these are drawn as the labelled
+    ones were.
+
+    Args:
+        scores: (N,) higher is surer.
+        right: (N,) bool.
+        precision: in (0, 1).
+
+    Raises:
+        UsageError: precision outside (0, 1).
+        DataError: no items, sizes differ, or no threshold passes.
+
+    Source: Angelopoulos et al. 2021, "Learn then Test" (fixed sequence testing).
+    """
+    from scipy.stats import beta
+
+    _check(scores, right)
+    if not 0 < precision < 1:
+        raise UsageError(f"Precision must be in (0, 1), got {precision}.")
+    order = np.argsort(-scores, kind="stable")
+    down, hits = np.asarray(scores, dtype=np.float64)[order], np.cumsum(np.asarray(right, dtype=bool)[order])
+    counts = np.arange(1, len(down) + 1)
+    last = np.append(down[1:] < down[:-1], True)  # a threshold takes all items of one score
+    least = math.ceil(math.log(0.05) / math.log(precision))
+    tested = np.flatnonzero(last & (counts >= max(least, min(3 * least, len(down) // 2))))
+    bounds = beta.ppf(0.05, hits[tested], counts[tested] - hits[tested] + 1)
+    failed = np.flatnonzero(~(bounds >= precision))  # of no hits the bound is NaN
+    passed = tested[: failed[0]] if len(failed) else tested
+    if not len(passed):
+        best = float((hits / counts)[last].max())
+        raise DataError(
+            f"No threshold promises a precision of {precision:g} on {len(down)} labelled items (the surest are right "
+            f"in a share of {best:.2f}): ask for less, or label more."
+        )
+    return float(down[passed[-1]])
+
+
 def _risks(confidence: NDArray[np.floating[Any]], correct: NDArray[Any]) -> NDArray[np.float64]:
     """Return the risk at every coverage; each item of a tie counts as the average of the tie."""
     _, group = np.unique(-np.asarray(confidence, dtype=np.float64), return_inverse=True)

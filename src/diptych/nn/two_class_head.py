@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,25 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.ranges import above, at_least, check, one_of
+from diptych.data.draws import random_state_kept
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Decide = Callable[[Floats], Ints]
 """(N, D) inputs -> (N,) decisions -1 or +1."""
-
-
-@contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Restore the state of Python's ``random`` and the warning filters after a block.
-
-    The first import of parts of scikit-learn draws from the one and adds to the others.
-    """
-    state = random.getstate()
-    try:
-        with warnings.catch_warnings():
-            yield
-    finally:
-        random.setstate(state)
 
 
 @dataclass(frozen=True)

@@ -256,6 +256,8 @@ class Index(Rows):
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        if self._read_only:
+            raise UsageError(f"Cannot write the index {self.folder}: its folder is read-only; name a writable one.")
         try:
             self._database.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:

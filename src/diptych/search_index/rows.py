@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,20 @@ class Rows:
     """
 
     def __init__(self, path: Path) -> None:
+        self._read_only = False
         self._database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-        self._database.execute("PRAGMA synchronous = FULL")  # a commit must survive a power failure
+        try:
+            self._database.execute("PRAGMA synchronous = FULL")  # a commit must survive a power failure
+        except sqlite3.OperationalError as error:
+            log = path.with_name(f"{path.name}-wal")
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY or (log.exists() and log.stat().st_size):
+                raise
+            # In a folder that cannot be written, such as a read-only mount, SQLite cannot keep its log. Without one,
+            # all commits are in the database, which is then read as a file that nobody changes.
+            self._read_only = True
+            self._database.close()
+            uri = f"file:{quote(str(path))}?immutable=1"
+            self._database = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
 
     def __len__(self) -> int:
         return int(self._one("SELECT count(*) FROM rows"))
@@ -100,6 +113,31 @@ class Rows:
         """Return the names of columns for conditions: "name", "caption", and every fact of an entry."""
         rows = self._database.execute("SELECT DISTINCT json_each.key FROM rows, json_each(rows.facts)")
         return ("name", "caption", *sorted(str(key) for (key,) in rows))
+
+    def facets(self, where: Sequence[Condition] = (), most: int = 12) -> dict[str, dict[str, int]]:
+        """Return fact -> value -> number of entries, the most frequent value first, for conditions such as "year=1990".
+
+        Args:
+            where: conditions; the values of a fact are counted without those on itself, so that another one of its
+                values can be chosen.
+            most: facts with more values than this, such as file names, are left out; so are those with one value.
+        """
+        counted = self._values(where)
+        for column in {c.column for c in where}:
+            counted[column] = self._values([c for c in where if c.column != column]).get(column, {})
+        return {column: values for column, values in sorted(counted.items()) if 2 <= len(values) <= most}
+
+    def _values(self, where: Sequence[Condition]) -> dict[str, dict[str, int]]:
+        """Return fact -> value -> number of the entries that meet all conditions."""
+        text, values = clause(where)
+        query = (
+            f"SELECT json_each.key, json_each.atom, count(*) AS n FROM rows, json_each(rows.facts) WHERE 1{text} "
+            "GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
+        )
+        counted: dict[str, dict[str, int]] = {}
+        for column, value, count in self._database.execute(query, values):
+            counted.setdefault(str(column), {})[str(value)] = int(count)
+        return counted
 
     def places(
         self, modality: Modality, where: Sequence[Condition] = (), *, first: int = 0, size: int = 4096

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from diptych import __version__
 from diptych.core.errors import DiptychError
 from diptych.serve.guard import LOG, Guard
-from diptych.serve.refusals import UNKNOWN_FIELD, Refusal, body, of_error
+from diptych.serve.refusals import REFUSED, UNKNOWN_FIELD, Refusal, body, of_error
 from diptych.serve.service import Service
 
 
@@ -34,7 +34,8 @@ def application(service: Service, routers: Sequence[APIRouter]) -> Any:
 
     app = FastAPI(
         title="diptych", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
-        openapi_url="/openapi.json", description="Embeddings, labels, search and regions of words and pictures.",
+        openapi_url="/openapi.json", responses=dict(REFUSED),
+        description="Embeddings, labels, search and regions of words and pictures.",
     )  # fmt: skip
     for routes in routers:
         app.include_router(routes)

@@ -1,8 +1,9 @@
 """The micro-batcher: one thread that runs the models, and joins what waits for the same encoder into one batch.
 
 A job joins another's batch only where its lane says that this changes no result. The thread takes the oldest job, and
-waits a few milliseconds for others of its lane while the batch is not full. So a single client waits little, and many
-clients share batches.
+waits a few milliseconds for others of its lane while the batch is not full, but only where others are to be expected:
+two jobs of the lane wait, or its last batch held several. So a single client never waits for others, and many clients
+share batches.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Batcher:
 
     Args:
         largest: most inputs of a batch that joins several jobs.
-        wait: seconds that the first job of a batch waits for others.
+        wait: seconds that the first job of a batch waits for others, where they are to be expected.
         capacity: inputs that may wait; a job that finds the queue empty is taken whatever its size.
         timeout: seconds from arrival until a job that has not run is dropped.
     """
@@ -96,6 +97,7 @@ class Batcher:
         self._jobs: deque[Job] = deque()
         self._waiting = 0
         self._closing = False
+        self._shared: dict[str, bool] = {}  # lane -> whether its last batch held several jobs
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="models", daemon=True)
         self._thread.start()
@@ -161,10 +163,11 @@ class Batcher:
             until = head.arrived + self.wait
             while head.lane.merges and not self._closing and self._size(head.lane) < self.largest:
                 left = until - time.monotonic()
-                if left <= 0:
+                if left <= 0 or not (self._shared.get(head.lane.name) or self._several(head.lane)):
                     break
                 self._changed.wait(left)
             taken = self._taken(head)
+            self._shared[head.lane.name] = len(taken) > 1
             gone = set(map(id, taken))
             self._jobs = deque(job for job in self._jobs if id(job) not in gone)
             self._waiting -= sum(len(job.items) for job in taken)
@@ -172,6 +175,9 @@ class Batcher:
 
     def _size(self, lane: Lane) -> int:
         return sum(len(job.items) for job in self._jobs if job.lane is lane)
+
+    def _several(self, lane: Lane) -> bool:
+        return sum(job.lane is lane for job in self._jobs) > 1
 
     def _taken(self, head: Job) -> list[Job]:
         """Return the head and, where its lane merges, the jobs of its lane that fit beside it, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
@@ -93,6 +94,45 @@ class GoneError(Refusal):
 
     def __init__(self) -> None:
         super().__init__(499, "The client closed the connection.", "gone")
+
+
+@dataclass(frozen=True)
+class ErrorFacts:
+    """What OpenAI's clients read of an error.
+
+    Args:
+        message: one sentence with the remedy.
+        type: "invalid_request_error" or "server_error".
+        param: always null.
+        code: a short name for programs.
+    """
+
+    message: str
+    type: str
+    param: None
+    code: str
+
+
+@dataclass(frozen=True)
+class RefusalBody:
+    """The body of every answer with a status of 400 or above, for the description of the interface.
+
+    Args:
+        error: as OpenAI's clients read it.
+        message: as Cohere's read it.
+        detail: as FastAPI's read it.
+    """
+
+    error: ErrorFacts
+    message: str
+    detail: str
+
+
+REFUSED: Mapping[int | str, dict[str, Any]] = {
+    "4XX": {"model": RefusalBody, "description": "Refused: the message says why, and what to do."},
+    "5XX": {"model": RefusalBody, "description": "Not done: the message says why, and what to do."},
+}
+"""Answers that every route may give."""
 
 
 def of_error(error: DiptychError) -> Refusal:

@@ -24,7 +24,7 @@ class Settings:
         keys: secrets, one of which every request must show; (): none is asked for.
         insecure: listen on an address that other machines reach, without keys.
         largest_batch: most inputs that are encoded at once.
-        longest_wait: seconds that the first request of a batch waits for others.
+        longest_wait: seconds that the first request of a batch waits for others, where the last one had some.
         capacity: inputs that may wait; above it requests are refused with status 429.
         timeout: seconds until a request is given up with status 504.
         max_bytes: size of a request's body.

@@ -15,6 +15,7 @@ RETRIEVER_ROWS = {True: "maps", False: "mean"}
 """With and without labelled pairs."""
 CURATOR, SCORE_CURATOR = "metaclip", "clip-score"
 LABEL_CURATOR, SLIDE_CURATOR = "biomedica", "pathgen"
+DUPLICATE_CURATOR, HEAD_CURATOR, TEXT_CURATOR = "semdedup", "vector-head", "caption-checks"
 CLIP_TUNER, CLIP_ALIGNER = "vifi-clip", "ila"
 """What learns from clips: the backbone itself, blind to the order of frames; parts beside it, which see the order."""
 FINETUNING, PRETRAINING = "wise-ft", "clip-loss"

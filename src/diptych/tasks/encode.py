@@ -23,6 +23,7 @@ from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.files import drafted, escaped, write_json, write_whole
+from diptych.data.formats.embeddings import read_clip_retrieval, write_embedding_parquet
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.features.batch_size import calibrate
@@ -144,6 +145,18 @@ def encode(
     }
     write_json(out / "encode.json", facts, overwrite=True)
     return made
+
+
+def write_parquet(out: Path) -> int:
+    """Write the vectors that ``encode`` wrote once more, as Parquet of image_id (a path, or a text) and embedding, to
+    ``out``/parquet, which is replaced; return the number of files.
+    """
+    kind = "img_emb" if (out / "img_emb").is_dir() else "text_emb"
+    table = read_clip_retrieval(out, kind)
+    captions = table.columns["captions"].values if "captions" in table.columns else ()
+    ids = list(table.columns["entity"].values) if kind == "img_emb" else ["".join(own) for own in captions]
+    values = np.load(out / kind / f"{kind}_0.npy", mmap_mode="r")
+    return write_embedding_parquet(out / "parquet", ids, values, overwrite=True)
 
 
 @contextmanager

@@ -11,44 +11,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch.nn.functional import normalize
-
 from diptych.backbones.language_space import LanguageSpace
 from diptych.backbones.sources.save import save
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.errors import Collapsed, DataError, MissingHook, UnreadableItem, UsageError
+from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.errors import MissingHook, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, everything
 from diptych.data.files import write_json
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy
-from diptych.features.embed import embed
 from diptych.features.frozen import Headed, head_names, on_trunks
-from diptych.features.heads import text_head
-from diptych.metrics.retrieval import class_precision, first_ranks, recall_at
-from diptych.metrics.spread import modality_gap, spread
 from diptych.nn.text.small_lm import SmallLM
 from diptych.tasks.classify import with_store
-from diptych.tasks.training_data import by_labels, check_captions, measured_split, only_readable, with_splits
+from diptych.tasks.training_data import (
+    by_labels,
+    check_captions,
+    check_told,
+    measured_split,
+    only_readable,
+    with_splits,
+)
+from diptych.tasks.training_measures import Measuring, watcher
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
+from diptych.train.layers import last_layers, tower_of
+from diptych.train.memory import Saving
 from diptych.train.recipe import DECODER, WORDS, train_space
 from diptych.train.schedule import Fit
+from diptych.train.streams import Streamed
 
-IMAGE_PARTS = ("visual", "vision_model", "image")
-"""First names of the parameters of image towers: open_clip, transformers, lite."""
-COLLAPSE = 0.1
-"""Share of the spread before that must be left after."""
-SAMPLE = 512
-"""Items on which the spread is measured."""
-SEARCHED = 4096
-"""Photos that search each other, at most."""
 WORDS_READ = 256
 """Longest caption of the small decoder, in words and marks, start and end included."""
 
@@ -59,7 +53,8 @@ class Tuned:
 
     Args:
         backbone: trained, as it was written.
-        before, after: data set -> metric -> value; "spread" and "gap" stand under the data trained on.
+        before, after: data set -> metric -> value; "spread" and "gap" stand under the data trained on. What was
+            measured during the training is in ``facts["during"]`` and in the log.
         facts: everything else that report.json says.
         folder: where it lies; ``load("local:FOLDER")`` opens it.
         failed: photos that cannot be read, and were left out.
@@ -93,6 +88,9 @@ def tune(
     out: Path,
     *,
     parts: str = "all",
+    unlock: int = 0,
+    stream: Streamed | None = None,
+    saving: Saving | None = None,
     templates: Sequence[str] = ("a photo of a {}.",),
     elsewhere: Sequence[LabelledData] = (),
     kit: Mapping[str, Any] | None = None,
@@ -105,12 +103,16 @@ def tune(
         method: of the verbs ``finetune`` or ``pretrain``.
         backbone: where training starts.
         data: its train split is trained on, val (where there is one) is watched, and test, or else val, is measured
-            before and after.
+            before, during and after; during the training on at most 1,024 rows.
         fit: settings of the loop.
         run: seed, device, cache. The processes of torchrun and ``accelerate launch`` train together, and the first
             one writes.
         out: folder for checkpoints, log, model and report.
         parts: what may learn; "heads" computes the towers once, and a step takes milliseconds.
+        unlock: last layers of the other tower that learn too where ``parts`` is one tower; see ``learns``.
+        stream: pairs that are trained on in place of a train split; ``data`` is then measured alone. It needs an
+            objective.
+        saving: ways to train in less memory; None: none.
         templates: prompts of labelled classes.
         elsewhere: labelled data of other tasks, measured before and after.
         kit: other parts, such as a writer.
@@ -123,8 +125,8 @@ def tune(
         MissingHook: see ``need_towers``.
         DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no
             caption.
-        Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is
-            written.
+        Collapsed: less than a tenth of the spread of images or texts is left, or of what accuracy or recall lay above
+            chance by; checkpoints and log stay, no model is written. During the training this is said alone.
     """
     run = join(run)
     again = resume and newest(out / "checkpoints") is not None
@@ -132,18 +134,24 @@ def tune(
     for path in (out / name for name in taken):
         if path.exists():
             raise UsageError(f"{path} exists: give another folder, or resume the training that was stopped there.")
-    learnt = learns(backbone, parts)
+    learnt = learns(backbone, parts, unlock)
     need_towers(method, parts)
-    data, remark = with_splits(data, run.seed)
-    if remark:
-        say(remark)
+    if stream is None:
+        data, remark = with_splits(data, run.seed)
+        if remark:
+            say(remark)
+    else:
+        _check_stream(method, parts, backbone)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
+    check_told(method, data)
     start = time.perf_counter()
     small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))
     writes = [WordIds((), WORDS_READ).ids] if small else []
     check_captions(data, data.splits, backbone.text.inputs, *writes)
     with with_store(run) as stored:
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
+        saving = saving or Saving()
+        taught = saving.of(space)
         data, failed = only_readable(data, data.splits, space, stored)
         others = [only_readable(by_labels(other), [measured_split(other)], space, stored) for other in elsewhere]
         elsewhere, failed = (
@@ -152,26 +160,30 @@ def tune(
         )
         if failed:
             say(f"{len(failed)} photos cannot be read and are left out; the first: {failed[0]}.")
-        before = measured(space, data, classes, elsewhere, templates, stored)
+        measuring = Measuring(data, classes, elsewhere, templates, stored)
+        before = measuring(space)
         tables = {n: paired(t, classes, method) for n, t in data.splits.items() if n in ("train", "val")}
         if isinstance(space, Headed):
             tables = {n: on_trunks(space, t, stored) for n, t in tables.items()}
-        evidence = Evidence(train=tables["train"], val=tables.get("val"))
-        more = {**decoder_for(method, space, tables["train"], run), **(kit or {})}
-        training = replace(stored, out=out)
+        evidence = Evidence(train=tables.get("train"), val=tables.get("val"))
+        more = {**decoder_for(method, space, evidence.train, run), **(kit or {})}
         made = train_space(
-            method, Kit({"main": space, **more}), evidence, fit, training, classes=classes, learns=learnt, resume=resume
+            method,
+            Kit({"main": taught, **more}),
+            evidence,
+            fit,
+            replace(stored, out=out),
+            classes=classes,
+            learns=learnt,
+            resume=resume,
+            stream=stream,
+            watch=watcher(measuring, space, before, say) if fit.watch_every != 0 else None,
         )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
-        after = measured(made.space, data, classes, elsewhere, templates, stored)
+        saving.undo(made.space)
+        after = measuring(made.space)
     trained = made.space.whole if isinstance(made.space, (Headed, LanguageSpace)) else made.space
-    for kind in ("image_spread", "text_spread"):
-        if after[data.name][kind] < COLLAPSE * before[data.name][kind]:
-            raise Collapsed(
-                f"The {kind.split('_')[0]} embeddings collapsed: their spread fell from {before[data.name][kind]:.3f} "
-                f"to"
-                f" {after[data.name][kind]:.3f}. Train with a lower learning rate, fewer steps or larger batches."
-            )
+    measuring.refuse_collapse(before, after)
     first = run.world.rank == 0
     if first and (out / "model").exists():
         shutil.rmtree(out / "model")
@@ -190,6 +202,7 @@ def tune(
         "fit": fit.as_dict(),
         "seed": run.seed,
         "steps": made.log[-1]["step"] if made.log else 0,
+        "during": [record for record in made.log if any(f"{data.name}/" in name for name in record)],
         "templates": list(templates) if classes else None,
         "seconds": round(time.perf_counter() - start, 2),
         "beside": sorted(made.parts),
@@ -200,19 +213,45 @@ def tune(
     return tuned
 
 
-def learns(backbone: Backbone, parts: str) -> Learns:
+def learns(backbone: Backbone, parts: str, unlock: int = 0) -> Learns:
     """Return which parameters of a backbone's module may be trained.
 
+    Args:
+        backbone: any.
+        parts: "all", "heads", "image" or "text".
+        unlock: where it is one tower, the number of last layers of the other that learn too: 1 is what follows its
+            blocks, 2 adds the last block, and so on.
+
     Raises:
-        UsageError: an unknown part.
+        UsageError: an unknown part, or layers of another tower where there is no other.
     """
+    if parts not in ("all", "heads", "image", "text"):
+        raise UsageError(f"There is no part {parts!r}: choose all, heads, image or text.")
+    if unlock and parts not in ("image", "text"):
+        raise UsageError(f"--unlock {unlock} opens layers of the tower that --parts image or text locks, not {parts}.")
     if parts == "all":
         return everything
     if parts == "heads":
         return head_names(backbone).__contains__
-    if parts not in ("image", "text"):
-        raise UsageError(f"There is no part {parts!r}: choose all, heads, image or text.")
-    return lambda name: name.startswith(IMAGE_PARTS) == (parts == "image")
+    names = [n for n, _ in backbone.module().named_parameters()]
+    other = last_layers(names, "text" if parts == "image" else "image", unlock)
+    return frozenset(n for n in names if n in other or (tower_of(n) == "image") == (parts == "image")).__contains__
+
+
+def _check_stream(method: Objective | Recipe, parts: str, backbone: Backbone) -> None:
+    """Check that a system can be trained on pairs that pass by once.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not isinstance(method, Objective):
+        raise UsageError(f"{method.card.slug} reads its rows more than once: give a table, not a stream.")
+    if parts == "heads":
+        raise UsageError("Heads learn from vectors that are computed before: give a table, or --parts all.")
+    if "LanguageModel" in method.card.needs.parts and not has_decoder(backbone):
+        raise UsageError(
+            f"{method.card.slug} needs the words of all captions for its small decoder: give a table, or a CoCa."
+        )
 
 
 def need_towers(method: Objective | Recipe, parts: str) -> None:
@@ -228,58 +267,6 @@ def need_towers(method: Objective | Recipe, parts: str) -> None:
         )
 
 
-def measured(
-    backbone: Backbone,
-    data: LabelledData,
-    classes: ClassNames | None,
-    elsewhere: Sequence[LabelledData],
-    templates: Sequence[str],
-    run: Run,
-) -> dict[str, dict[str, float]]:
-    """Return data set -> metrics: acc1 where there are labels, recall where there are captions, and the data's own mAP
-    of photos that search photos of their class, spread and gap.
-    """
-    out = {data.name: _metrics(backbone, data.split(measured_split(data)), classes, run, geometry=True)}
-    for other in elsewhere:
-        names = ClassNames(tuple(tidy(c) for c in other.classes), tuple(templates))
-        out[other.name] = _metrics(backbone, other.split(measured_split(other)), names, run, geometry=False)
-    return out
-
-
-def _metrics(
-    backbone: Backbone, table: Table[Any], classes: ClassNames | None, run: Run, *, geometry: bool
-) -> dict[str, float]:
-    if isinstance(backbone, Headed):
-        table = on_trunks(backbone, table, run)  # so the towers see a photo once, before and after
-    x = normalize(embed(backbone.image, table.items, run), dim=-1)
-    out: dict[str, float] = {}
-    texts: torch.Tensor
-    if "captions" in table.columns:
-        captions = [tuple(c) for c in table.columns["captions"].values]
-        texts = normalize(embed(backbone.text, Texts(tuple(t for own in captions for t in own)), run), dim=-1)
-        scores: NDArray[Any] = (x @ texts.T).double().numpy()
-        owner = np.repeat(np.arange(len(captions)), [len(c) for c in captions])
-        relevant = owner[None] == np.arange(len(captions))[:, None]
-        for k in (1, 5):
-            out[f"image_retrieval_recall@{k}"] = recall_at(first_ranks(scores.T, relevant.T), k)
-            out[f"text_retrieval_recall@{k}"] = recall_at(first_ranks(scores, relevant), k)
-    elif classes is not None:
-        texts = text_head(backbone, classes.prompts(), run)
-        out["acc1"] = float(((x @ texts.T).argmax(1).numpy() == table.labels()).mean())
-    else:
-        raise DataError(
-            "These data have neither labels nor captions: give class folders, or a table with a column 'caption'."
-        )
-    if geometry and "label" in table.columns:
-        rows = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(int)
-        found = class_precision(x.numpy()[rows], table.labels()[rows])
-        out |= {} if np.isnan(found).all() else {"image_to_image_map": float(np.nanmean(found))}
-    if geometry:
-        a, b = x[:SAMPLE].numpy(), texts[:SAMPLE].numpy()
-        out |= {"image_spread": spread(a), "text_spread": spread(b), "gap": modality_gap(a, b)}
-    return out
-
-
 def paired(table: Table[Any], classes: ClassNames | None, method: Objective | Recipe) -> Table[Any]:
     """Give labelled rows the prompts of their class as captions, where the method is an objective of pairs."""
     if "captions" in table.columns or not isinstance(method, Objective) or classes is None:
@@ -290,9 +277,11 @@ def paired(table: Table[Any], classes: ClassNames | None, method: Objective | Re
     )
 
 
-def decoder_for(method: Objective | Recipe, space: Backbone, rows: Table[Any], run: Run) -> dict[str, Any]:
+def decoder_for(method: Objective | Recipe, space: Backbone, rows: Table[Any] | None, run: Run) -> dict[str, Any]:
     """Return a small decoder for objectives that write, where the space has none of its own."""
-    if "LanguageModel" not in method.card.needs.parts or has_decoder(space) or "captions" not in rows.columns:
+    if "LanguageModel" not in method.card.needs.parts or has_decoder(space):
+        return {}
+    if rows is None or "captions" not in rows.columns:
         return {}
     words = WordIds.of([c for own in rows.columns["captions"].values for c in own], context=WORDS_READ)
     with run.seeded("decoder"):

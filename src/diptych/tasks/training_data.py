@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diptych.core.backbone import Backbone
-from diptych.core.data import Samples, Table
+from diptych.core.data import Column, Samples, Stream, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.method import Method
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed_readable
@@ -37,6 +39,68 @@ def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
     return replace(
         data, splits=splits
     ), f"{data.name} has no train split: {cut} of {len(table)} rows, drawn by the seed, are held out."
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Pairs of a stream as samples: their pictures, still encoded.
+
+    Args:
+        items: pairs of ``core.curate.StreamPair`` with pictures.
+        keys: content keys of the decoded pictures.
+    """
+
+    items: tuple[Any, ...]
+    keys: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index].image()
+
+    def key(self, index: int) -> str:
+        """Return the SHA-256 of the decoded picture."""
+        return self.keys[index]
+
+    def name(self, index: int) -> str:
+        """Return the name of the pair."""
+        return str(self.items[index].name)
+
+
+def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, frozenset[int]]:
+    """Return the first readable pairs of a stream, as the split "test", and their positions.
+
+    Args:
+        stream: of pairs.
+        name: of the data set.
+        count: of pairs, >= 2.
+
+    Raises:
+        UsageError: its items are no pairs of a picture and a text.
+        DataError: it has fewer pairs.
+    """
+    found: list[tuple[int, Any, str]] = []
+    outcomes = getattr(stream, "outcomes", None)
+    for position, item in outcomes() if outcomes else iter(stream):
+        if isinstance(item, UnreadableItem):
+            continue
+        if not (hasattr(item, "image") and hasattr(item, "text")):
+            raise UsageError(f"{name} has no pictures with texts: give tars, a table, or Parquet files with both.")
+        try:
+            picture, _ = item.image(), item.text()
+        except UnreadableItem:
+            continue
+        found.append((position, item, hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()))
+        if len(found) == count:
+            break
+    if len(found) < count:
+        raise DataError(
+            f"{name} has {len(found)} pairs that can be read, and {count} are to be held out: hold out fewer."
+        )
+    items = HeldOut(tuple(item for _, item, _ in found), tuple(key for _, _, key in found))
+    captions = Column("captions", tuple((item.text(),) for _, item, _ in found))
+    return LabelledData(name, (), {"test": Table(items, {"captions": captions})}), frozenset(p for p, _, _ in found)
 
 
 def measured_split(data: LabelledData) -> str:
@@ -109,6 +173,20 @@ def by_labels(data: LabelledData) -> LabelledData:
         s: Table(t.items, {n: c for n, c in t.columns.items() if n != "captions"}) for s, t in data.splits.items()
     }
     return replace(data, splits=splits)
+
+
+def check_told(method: Method, data: LabelledData) -> None:
+    """Check that there are labels or captions, unless the method's card says that it reads images alone.
+
+    Raises:
+        DataError: there are none.
+    """
+    told = data.classes or all("captions" in table.columns for table in data.splits.values())
+    if "train" in method.card.needs.evidence and not told:
+        raise DataError(
+            f"{data.name} has neither labels nor captions, and {method.card.slug} needs one of them: give class "
+            f"folders, or a table with a column 'caption'."
+        )
 
 
 def check_captions(data: LabelledData, splits: Iterable[str], *readers: Callable[[Sequence[str]], Any]) -> None:

@@ -9,35 +9,48 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Protocol
+from functools import cached_property, partial
+from typing import Any, Protocol, cast, overload
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
 
 from diptych.core.data import Stream, Table
 from diptych.core.errors import DataError, DiptychError, UsageError
 from diptych.core.run import Run, World
 from diptych.core.train import Row, Sampler, Trainee
 from diptych.train.schedule import Fit
+from diptych.train.streams import Streamed, StreamSource
 
 Batch = Mapping[str, Any]
+MOST = 2**20
+"""Rows whose order is drawn at once; that of more rows is computed batch by batch."""
 
 
 class Source(Protocol):
-    """The batches of an epoch, from any position in it."""
+    """The batches of an epoch, from any place in it.
+
+    Attributes:
+        skipped: items that could not be read and were left out so far.
+    """
+
+    skipped: int
 
     def count(self) -> int:
         """Return the number of batches in the first epoch."""
         ...
 
-    def epoch(self, epoch: int, last: int | None) -> Iterator[tuple[int, Batch]]:
-        """Yield (position, this process's part of the batch) after the position ``last``; None starts the epoch."""
+    def epoch(self, epoch: int, last: Any) -> Iterator[tuple[Any, Batch]]:
+        """Yield (place, this process's part of the batch) after the place ``last``; None starts the epoch.
+
+        A place is plain data for JSON.
+        """
         ...
 
 
-def open_source(data: Table[Any] | Stream[Any], trainee: Trainee, fit: Fit, run: Run) -> Source:
+def open_source(data: Table[Any] | Stream[Any] | Streamed, trainee: Trainee, fit: Fit, run: Run) -> Source:
     """Return the batches of a table or a stream.
 
     Raises:
@@ -48,7 +61,14 @@ def open_source(data: Table[Any] | Stream[Any], trainee: Trainee, fit: Fit, run:
         raise UsageError(f"batch must be a multiple of the {run.world.size} processes, got {fit.batch}: give one.")
     if isinstance(data, Table):
         return TableSource(data, trainee, trainee.sampler(data, run) or Shuffle(len(data), run.seed), fit.batch, run)
-    return StreamSource(data, trainee, fit.batch, run)
+    return StreamSource(
+        data if isinstance(data, Streamed) else Streamed(data),
+        trainee,
+        fit.batch,
+        run,
+        partial(_streamed, run),
+        view_of,
+    )
 
 
 def validation_source(val: Table[Any], trainee: Trainee, fit: Fit, run: Run) -> Source:
@@ -80,20 +100,80 @@ class Shuffle:
 
     def batches(self, epoch: int, size: int) -> Sequence[Sequence[int]]:
         """Return the (rows // size, size) row numbers of an epoch."""
-        order = np.random.default_rng(Run(seed=self.seed).integer(f"order/{epoch}")).permutation(self.rows)
+        key = Run(seed=self.seed).integer(f"order/{epoch}")
+        if self.rows > MOST:
+            return LongOrder(self.rows, key, size)
+        order = np.random.default_rng(key).permutation(self.rows)
         batches: list[list[int]] = order[: self.rows // size * size].reshape(-1, size).tolist()
         return batches
 
 
 @dataclass(frozen=True)
+class LongOrder(Sequence[Sequence[int]]):
+    """The batches of an epoch of very many rows, each computed when it is asked for; no row is stored.
+
+    The order is a keyed permutation of the numbers below the power of four next above the rows: a Feistel network of
+    six rounds, applied until a number below the rows comes out.
+
+    Args:
+        rows: N, number of rows, < 2^62.
+        key: of the permutation.
+        size: rows of a batch.
+
+    Source: Black and Rogaway 2002 (cycle walking).
+
+    Example:
+        >>> order = LongOrder(rows=10, key=3, size=5)
+        >>> sorted(i for batch in order for i in batch)
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+
+    rows: int
+    key: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.rows // self.size
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        first = range(len(self))[index] * self.size
+        x = self._permuted(np.arange(first, first + self.size, dtype=np.uint64))
+        while (outside := x >= self.rows).any():
+            x[outside] = self._permuted(x[outside])
+        numbers: list[int] = x.astype(np.int64).tolist()
+        return numbers
+
+    def _permuted(self, x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        half = np.uint64(max(1, -(-(self.rows - 1).bit_length() // 2)))
+        mask = np.uint64((1 << int(half)) - 1)
+        left, right = x >> half, x & mask
+        for turn in range(6):
+            mixed = right * np.uint64(0x9E3779B97F4A7C15) + np.uint64(self.key * 2 + 1) * np.uint64(turn + 1)
+            mixed ^= mixed >> np.uint64(29)
+            mixed *= np.uint64(0xBF58476D1CE4E5B9)
+            mixed ^= mixed >> np.uint64(32)
+            left, right = right, left ^ (mixed & mask)
+        return left << half | right
+
+
+@dataclass(frozen=True)
 class TableSource:
-    """Batches of a table; the position of a batch is its number in the epoch."""
+    """Batches of a table; the place of a batch is its number in the epoch."""
 
     table: Table[Any]
     trainee: Trainee
     sampler: Sampler
     size: int
     run: Run
+    skipped = 0
 
     def __post_init__(self) -> None:
         if not self.count():
@@ -103,55 +183,48 @@ class TableSource:
         """Return the number of batches in the first epoch."""
         return len(self.sampler.batches(0, self.size))
 
-    def epoch(self, epoch: int, last: int | None) -> Iterator[tuple[int, Batch]]:
-        """Yield the batches after number ``last``."""
+    def epoch(self, epoch: int, last: Any) -> Iterator[tuple[int, Batch]]:
+        """Yield the batches after number ``last``. Workers stay between epochs."""
         start = 0 if last is None else last + 1
-        batches = self.sampler.batches(epoch, self.size)[start:]
-        views = _TableViews(self.table, self.trainee, self.run.seed, epoch)
-        yield from enumerate(
-            _loaded(views, self.run, [[int(i) for i in _share(b, self.run.world)] for b in batches]), start
-        )
+        batches = self.sampler.batches(epoch, self.size)
+        order, loader = self._loader
+        order.now = (epoch, start, batches)
+        if start < len(batches):
+            yield from enumerate(_raised(loader), start)
+
+    @cached_property
+    def _loader(self) -> tuple[_Order, DataLoader[Any]]:
+        views, order = _TableViews(self.table, self.trainee, self.run), _Order(self.run.world)
+        return order, _loader(views, self.run, self.run.workers, order, persistent=True)
 
 
-@dataclass(frozen=True)
-class StreamSource:
-    """Batches of a stream, in its order; the position of a batch is that of its last item.
+class _Order:
+    """The batches of the present epoch, for the loader: (epoch, row numbers of this process) of each."""
 
-    Every process and every worker reads all items, and makes views of its part alone, so decoding belongs in
-    ``Trainee.views``.
-    """
+    def __init__(self, world: World) -> None:
+        self.world, self.now = world, (0, 0, cast("Sequence[Sequence[int]]", ()))
 
-    stream: Stream[Any]
-    trainee: Trainee
-    size: int
-    run: Run
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        epoch, start, batches = self.now
+        for number in range(start, len(batches)):
+            yield epoch, [int(i) for i in _share(batches[number], self.world)]
 
-    def count(self) -> int:
-        """Raise an error: a stream has no length.
-
-        Raises:
-            UsageError: always.
-        """
-        raise UsageError("A stream has no length: give the length of the training in steps.")
-
-    def epoch(self, epoch: int, last: int | None) -> Iterator[tuple[int, Batch]]:
-        """Yield the batches after position ``last``."""
-        views = _StreamViews(self.stream, self.trainee, self.run.seed, self.size, self.run.world, epoch, last)
-        yield from _loaded(views, self.run, None)
+    def __len__(self) -> int:
+        return len(self.now[2]) - self.now[1]
 
 
 @dataclass(frozen=True)
 class _TableViews(Dataset["Batch | DiptychError"]):
-    """Row numbers of a batch -> the batch, or the error of a row, for the loader's workers."""
+    """(Epoch, row numbers) of a batch -> the batch, or the error of a row, for the loader's workers."""
 
     table: Table[Any]
     trainee: Trainee
-    seed: int
-    epoch: int
+    run: Run
 
-    def __getitem__(self, batch: list[int]) -> Batch | DiptychError:
+    def __getitem__(self, batch: tuple[int, list[int]]) -> Batch | DiptychError:
+        epoch, rows = batch
         try:
-            return _batch(self.trainee, [self._row(i) for i in batch], self.seed, self.epoch)
+            return self.trainee.collate([view_of(self.trainee, self._row(i), self.run, epoch) for i in rows])
         except DiptychError as error:
             return error
 
@@ -160,48 +233,15 @@ class _TableViews(Dataset["Batch | DiptychError"]):
         return Row(items[i], i, items.key(i), {name: c.values[i] for name, c in self.table.columns.items()})
 
 
-@dataclass(frozen=True)
-class _StreamViews(IterableDataset["tuple[int, Batch] | DiptychError"]):
-    """The batches of a stream, or the error of an item, for the loader's workers."""
-
-    stream: Stream[Any]
-    trainee: Trainee
-    seed: int
-    size: int
-    world: World
-    epoch: int
-    last: int | None
-
-    def __iter__(self) -> Iterator[tuple[int, Batch] | DiptychError]:
-        try:
-            yield from self._batches()
-        except DiptychError as error:
-            yield error
-
-    def _batches(self) -> Iterator[tuple[int, Batch]]:
-        worker = get_worker_info()
-        mine, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        # Seeking to the last item and skipping it needs no assumption about how positions are counted.
-        items = iter(self.stream) if self.last is None else islice(self.stream.seek(self.last), 1, None)
-        number = 0
-        while len(batch := list(islice(items, self.size))) == self.size:
-            if number % workers == mine:
-                rows = [Row(item, position, str(position)) for position, item in _share(batch, self.world)]
-                yield batch[-1][0], _batch(self.trainee, rows, self.seed, self.epoch)
-            number += 1
-
-
 def _share(batch: Sequence[Any], world: World) -> Sequence[Any]:
     """Return the rows of a batch for this process."""
     each = len(batch) // world.size
     return batch[world.rank * each : (world.rank + 1) * each]
 
 
-def _batch(trainee: Trainee, rows: Sequence[Row], seed: int, epoch: int) -> Batch:
-    return trainee.collate([_view(trainee, row, Run(seed=seed), f"views/{epoch}/{row.key}") for row in rows])
-
-
-def _view(trainee: Trainee, row: Row, run: Run, purpose: str) -> Batch:
+def view_of(trainee: Trainee, row: Row, run: Run, epoch: int) -> Batch:
+    """Return the view of a row, whose draws are fixed by the seed, the epoch and the row's key."""
+    purpose = f"views/{epoch}/{row.key}"
     # torchvision's transforms draw from torch's global generator. Run.seeded would also seed all devices, which is a
     # hundred times slower.
     with torch.random.fork_rng(devices=[]):
@@ -209,20 +249,27 @@ def _view(trainee: Trainee, row: Row, run: Run, purpose: str) -> Batch:
         return trainee.views(row, run.generator(purpose))
 
 
-def _loaded(views: Any, run: Run, order: list[list[int]] | None) -> Iterator[Any]:
-    """Yield the batches of the workers in order, and raise their errors, whose type the loader itself would lose."""
-    if order == []:
-        return
-    loader = DataLoader(
+def _streamed(run: Run, views: Any, workers: int) -> Iterator[Any]:
+    return _raised(_loader(views, run, workers, None))
+
+
+def _loader(views: Any, run: Run, workers: int, order: Any, *, persistent: bool = False) -> DataLoader[Any]:
+    workers = min(workers, os.cpu_count() or 1)
+    return DataLoader(
         views,
         batch_size=None,
         sampler=order,
-        num_workers=min(run.workers, os.cpu_count() or 1),
+        num_workers=workers,
         collate_fn=_unchanged,
         generator=run.generator("loader"),  # without one, the loader draws from torch's global generator
         worker_init_fn=_ignore_interrupts,
         pin_memory=run.device.startswith("cuda"),
+        persistent_workers=persistent and workers > 0,
     )
+
+
+def _raised(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Yield the batches of the workers in order, and raise their errors, whose type the loader itself would lose."""
     for batch in loader:
         if isinstance(batch, DiptychError):
             raise batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 import signal
 import threading
@@ -81,6 +82,28 @@ def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     return tensors, state
 
 
+def sums(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the sum of the absolute values of each tensor, by which frozen weights are recognised."""
+    return {
+        name: float(t.detach().abs().sum(dtype=torch.float64 if t.device.type == "cpu" else None))
+        for name, t in tensors.items()
+    }
+
+
+def unchanged(tensors: Mapping[str, Tensor], before: Mapping[str, float], rounding: float = 0.0) -> dict[str, float]:
+    """Return the part of some ``sums`` whose tensors still have them.
+
+    Args:
+        tensors: name -> tensor.
+        before: name -> sum.
+        rounding: relative difference that is none, such as that of another machine.
+    """
+    known = {name: tensors[name] for name in before if name in tensors}
+    return {
+        name: before[name] for name, now in sums(known).items() if math.isclose(now, before[name], rel_tol=rounding)
+    }
+
+
 def optimizer_tensors(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
     """Return an optimiser's state, as "name of the moment/name of the parameter" -> tensor."""
     return {
@@ -112,9 +135,13 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
             self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def wanted(self) -> bool:
-        """Return whether a signal was received."""
-        return self._signal is not None
+    def wanted(self) -> int:
+        """Return the number of the signal that was received; 0: none."""
+        return self._signal or 0
+
+    def take(self, number: int) -> None:
+        """Take a signal that another process of the training received, so that this one ends alike."""
+        self._signal = number
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +19,17 @@ def join(run: Run) -> Run:
     """Join the processes of torchrun or ``accelerate launch``, and return the run with its rank and their number.
 
     A single process gets the run unchanged. Processes use gloo on CPUs and NCCL on GPUs.
+
+    Raises:
+        UsageError: the environment names several processes, and not how they meet.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return run
+    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise UsageError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and {', '.join(missing)} is not set: start the processes with "
+            f"torchrun -m diptych.cli ..., or unset WORLD_SIZE."
+        )
     on_gpu = run.device.startswith("cuda")
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if on_gpu else run.device
     if on_gpu:
@@ -57,9 +65,20 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         # Every process's loss depends on every row, so a row's gradient is the sum over processes; the mean over
         # processes that the loop takes of all parameter gradients then gives the gradient of the mean loss.
-        total = grads[0].contiguous().clone()
+        return _scattered(grads[0])
+
+
+def _scattered(x: Tensor) -> Tensor:
+    """Return this process's rows of the sum of (W * B, ...) tensors over the processes."""
+    parts = [part.contiguous() for part in x.chunk(dist.get_world_size())]
+    own = torch.empty_like(parts[dist.get_rank()])
+    try:
+        dist.reduce_scatter(own, parts)
+    except RuntimeError:  # gloo of earlier versions of torch cannot
+        total = x.contiguous().clone()
         dist.all_reduce(total)
-        return total.chunk(dist.get_world_size())[dist.get_rank()]
+        own = total.chunk(len(parts))[dist.get_rank()]
+    return own
 
 
 def gather(world: World) -> Callable[[Tensor], Tensor]:
@@ -67,7 +86,16 @@ def gather(world: World) -> Callable[[Tensor], Tensor]:
 
     It maps (B, ...) to (W * B, ...); B and the size of a row must be the same in every process.
     """
-    return (lambda x: x) if world.size == 1 else _Gather.apply
+    return _alone if world.size == 1 else _together
+
+
+def _alone(x: Tensor) -> Tensor:
+    return x
+
+
+def _together(x: Tensor) -> Tensor:
+    joined: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
+    return joined
 
 
 def gather_ragged(world: World, fill: float = 0.0) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
@@ -96,20 +124,35 @@ def gather_ragged(world: World, fill: float = 0.0) -> Callable[[Tensor], tuple[T
     return function
 
 
-def anywhere(flag: bool, world: World) -> bool:
-    """Return whether a flag is set in any process, so that all of them stop, or fail, together."""
-    return mean(float(flag), world) > 0
+def most(values: Sequence[float], world: World) -> list[int]:
+    """Return the largest of each whole number over the processes."""
+    if world.size == 1:
+        return [int(v) for v in values]
+    largest = torch.tensor([int(v) for v in values], device=_home())
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return [int(v) for v in largest.tolist()]
+
+
+def means(values: Sequence[Tensor], world: World) -> list[float]:
+    """Return the mean of each scalar over the processes, by one read from the device."""
+    if not values:
+        return []
+    kind = torch.float32 if values[0].device.type == "mps" else torch.float64
+    together = torch.stack([v.detach().to(kind) for v in values])
+    if world.size > 1:
+        together = together.to(_home())
+        dist.all_reduce(together)
+    return [float(v) / world.size for v in together.tolist()]
 
 
 def mean(value: float, world: World) -> float:
     """Return the mean of a value over the processes."""
-    if world.size == 1:
-        return value
-    total = torch.tensor(value, dtype=torch.float64)
-    if dist.get_backend() == "nccl":
-        total = total.cuda()
-    dist.all_reduce(total)
-    return float(total) / world.size
+    return means([torch.tensor(value, dtype=torch.float64)], world)[0]
+
+
+def _home() -> str:
+    """Return the device of tensors that the process group exchanges."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:

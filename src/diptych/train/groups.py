@@ -11,7 +11,11 @@ from torch.optim import Optimizer
 
 from diptych.core.errors import UsageError
 from diptych.core.train import ParamGroup
+from diptych.train.layers import depths
 from diptych.train.schedule import Fit
+
+SPACE = "space."
+"""What the names of the parameters of a trained space begin with in the modules of pair trainees."""
 
 
 def by_phase(
@@ -50,14 +54,29 @@ def by_phase(
 def make_optimizer(groups: list[ParamGroup], parameters: Mapping[str, nn.Parameter], fit: Fit) -> Optimizer:
     """Return the optimiser of groups that step together; "factor" of a group is its factor on the learning rate."""
     sets = [
-        {"params": [parameters[n] for n in g.names], "weight_decay": fit.decay * g.decay, "factor": g.lr}
+        {"params": [parameters[n] for n in names], "weight_decay": fit.decay * g.decay, "factor": g.lr * factor}
         for g in groups
+        for factor, names in _by_rate(g.names, parameters, fit.layer_decay).items()
     ]
     if fit.optimizer == "sgd":
         return torch.optim.SGD(sets, lr=fit.lr, momentum=fit.betas[0])
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "radam": torch.optim.RAdam}
     optimizer: torch.optim.Optimizer = kinds[fit.optimizer](sets, lr=fit.lr, betas=fit.betas, eps=fit.eps)
     return optimizer
+
+
+def _by_rate(
+    names: tuple[str, ...], parameters: Mapping[str, Tensor], layer_decay: float
+) -> dict[float, tuple[str, ...]]:
+    """Return factor on the learning rate -> names; what belongs to no tower of the space has 1."""
+    if layer_decay == 1.0:
+        return {1.0: names}
+    depth = depths(n.removeprefix(SPACE) for n in parameters if n.startswith(SPACE))
+    rates: dict[float, tuple[str, ...]] = {}
+    for name in names:
+        factor = layer_decay ** depth.get(name.removeprefix(SPACE), ("", 0))[1] if name.startswith(SPACE) else 1.0
+        rates[factor] = (*rates.get(factor, ()), name)
+    return rates
 
 
 @contextlib.contextmanager

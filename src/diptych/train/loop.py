@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
@@ -17,14 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from diptych.core.data import Stream, Table
-from diptych.core.errors import DataError, Diverged, MissingExtra, UsageError
+from diptych.core.errors import DataError, DiptychError, Diverged, UsageError
 from diptych.core.run import Progress, Run
 from diptych.core.train import Clock, Trainee
 from diptych.train import checkpoint, distributed
 from diptych.train.batches import Batch, Source, open_source, validation_source
 from diptych.train.groups import by_phase, make_optimizer, train_mode, training
 from diptych.train.log import Log, Record
+from diptych.train.precision import Precision
 from diptych.train.schedule import Fit
+from diptych.train.streams import Streamed
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,20 @@ class Position:
     Args:
         step: finished steps.
         epoch: finished epochs.
-        last: position of the last batch used in this epoch, see ``Source.epoch``; None at the start.
+        last: place of the last batch used in this epoch, see ``Source.epoch``; None at the start.
         best: lowest validation value so far.
         waited: epochs since then.
         stopped: whether ``patience`` ended the training.
+        seconds: that its steps took, as ``Fit.seconds`` counts them.
     """
 
     step: int = 0
     epoch: int = 0
-    last: int | None = None
+    last: Any = None
     best: float | None = None
     waited: int = 0
     stopped: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,33 +68,38 @@ class History:
 
 def train(
     trainee: Trainee,
-    data: Table[Any] | Stream[Any],
+    data: Table[Any] | Stream[Any] | Streamed,
     fit: Fit,
     run: Run,
     *,
     val: Table[Any] | None = None,
     resume: bool = False,
+    watch: Callable[[int], Mapping[str, float]] | None = None,
 ) -> History:
     """Train the trainee's module. Modified in place.
 
     The result depends on the trainee, the data, ``fit`` and ``run.seed``. It does not depend on the number of workers
-    and, up to rounding, of processes. A training that is killed and resumed ends with the same bits in fp32 with the
-    same number of threads.
+    and, up to rounding and with a table, of processes. A training that is killed and resumed ends with the same bits
+    in fp32 with the same number of threads.
+
+    Processes stop together: at a signal to one of them, at losses that are not finite, and at a batch that one cannot
+    read.
 
     Args:
         trainee: what is trained.
-        data: rows, or a stream, which needs ``fit.steps``.
+        data: rows, or a stream, which needs ``fit.steps`` or ``fit.seconds``; a ``Streamed`` says how it is read.
         fit: the settings.
         run: seed, device, precision ("bf16" is mixed), workers, and the folder ``out`` of checkpoints and log (None:
             nothing is written).
         val: rows for ``Trainee.validate`` after every epoch.
         resume: continue from the newest checkpoint in ``run.out``; start from the beginning if there is none.
+        watch: step -> measures of the present weights (the averaged ones, where there is an average) for the log. It
+            is called every ``fit.watch_every`` steps, and may raise to end the training.
 
     Returns:
         The last position, and the log.
 
     Raises:
-        MissingExtra: accelerate is not installed.
         UsageError: groups, fit, run and data contradict each other, or ``run.out`` has another training.
         DataError: the data do not fill one step, or a checkpoint is damaged.
         Diverged: a loss is not finite.
@@ -107,50 +117,59 @@ def train(
         >>> history.position.step, history.position.epoch, round(module["w"].item())
         (40, 20, 3)
     """
-    return _Loop(trainee, data, fit, run, val).run_from(resume)
+    return _Loop(trainee, data, fit, run, val, watch).run_from(resume)
 
 
 class _Loop:
     """One training: its optimisers, position, averaged and best weights."""
 
     def __init__(
-        self, trainee: Trainee, data: Table[Any] | Stream[Any], fit: Fit, run: Run, val: Table[Any] | None
+        self,
+        trainee: Trainee,
+        data: Table[Any] | Stream[Any] | Streamed,
+        fit: Fit,
+        run: Run,
+        val: Table[Any] | None,
+        watch: Callable[[int], Mapping[str, float]] | None,
     ) -> None:
         distributed.check(run.world)
         if fit.patience is not None and val is None:
             raise UsageError(f"patience={fit.patience} needs validation rows: give val, or patience=None.")
-        self.trainee, self.fit, self.run = trainee, fit, run
-        self.accelerator = _accelerator(run)
+        self.trainee, self.fit, self.run, self.watch = trainee, fit, run, watch
+        self.precision = Precision(run)
         self.device = torch.device(run.device)
         self.module = trainee.module().to(self.device)
         self.source: Source = open_source(data, trainee, fit, run)
-        self.steps = fit.steps or (fit.epochs or 0) * max(1, self.source.count() // fit.accumulate)
+        self.position = Position()
+        self.steps = self._planned()
         self.val = None if val is None else validation_source(val, trainee, fit, run)
         self.parameters = dict(self.module.named_parameters())
         self.groups = by_phase(trainee.groups(), self.parameters, trainee.phases)
         self.optimizers = {phase: make_optimizer(groups, self.parameters, fit) for phase, groups in self.groups.items()}
-        self.prepared = {phase: self.accelerator.prepare_optimizer(o) for phase, o in self.optimizers.items()}
         distributed.equalise(self.module, run.world)
         trained = [n for groups in self.groups.values() for g in groups for n in g.names]
         self.trained = {self.parameters[n] for n in trained}
+        self.still = checkpoint.sums({n: p for n, p in self.parameters.items() if p not in self.trained})
         self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
         self.best: dict[str, Tensor] = {}
-        self.position = Position()
         self.stopping = False
+        self.since = (0, 0.0)  # step and time of the last log record
 
     def run_from(self, resume: bool) -> History:
         out = self.run.out if self.run.world.rank == 0 else None
         self._restore(resume)
-        log = Log(out, self.position.step)
+        sent = self.fit.as_dict() if self.fit.log and self.run.world.rank == 0 else None
+        log = Log(out, self.position.step, sent)
+        self.since = (self.position.step, time.perf_counter())
         with (
             contextlib.closing(log),
             self.run.seeded("train"),
-            self.run.track("train", self.steps) as bar,
+            self.run.track("train", None if self.fit.seconds else self.steps) as bar,
             training(self.module, {n for gs in self.groups.values() for g in gs for n in g.names}),
             checkpoint.Stop() as stop,
         ):
             bar.advance(self.position.step)
-            while self.position.step < self.steps and not self.position.stopped and not self._stops(stop):
+            while not self._over() and not self.position.stopped and not self.stopping:
                 self._epoch(log, bar, stop)
                 self._save()
             if not self.stopping:
@@ -158,34 +177,85 @@ class _Loop:
                 self.module.load_state_dict(self.best, strict=False)
         return History(self.position, tuple(log.records))
 
+    def _planned(self) -> int:
+        """Return the steps of the whole training: those of the fit, or as many as its seconds allow at the pace so far.
+
+        Before the first step, whose pace nobody knows, they are those of the warm-up and one more.
+        """
+        fit, done = self.fit, self.position
+        if fit.seconds is None:
+            return fit.steps or (fit.epochs or 0) * max(1, self.source.count() // fit.accumulate)
+        pace = round(done.step * fit.seconds / max(done.seconds, 1e-9)) if done.step else fit.schedule.warmup + 1
+        return max(done.step + 1, pace)
+
+    def _over(self) -> bool:
+        if self.fit.seconds is None:
+            return self.position.step >= self.steps
+        return self.position.seconds >= self.fit.seconds
+
+    def _now(self) -> float:
+        return time.process_time() if self.device.type == "cpu" else time.perf_counter()
+
     def _epoch(self, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
-        for last, batches in self._steps_of_epoch():
-            self._step(last, batches, log)
+        steps, start = self._steps_of_epoch(), self._now()
+        while (step := self._next(steps, stop)) is not None:
+            self._step(*step, log)
+            spent = self._now() - start
+            if self.fit.seconds is not None:  # all processes end at the same step
+                spent = distributed.mean(spent, self.run.world)
+            self.position = replace(self.position, seconds=self.position.seconds + spent)
+            self.steps = self._planned()
             bar.advance()
-            if self.position.step == self.steps:
+            if self._over():
                 break
-            if self._stops(stop):
-                return
             if self.fit.save_every and self.position.step % self.fit.save_every == 0:
                 self._save()
+            if self.fit.watch_every and self.position.step % self.fit.watch_every == 0:
+                self._watch(log)
+            start = self._now()
+        if self.stopping:
+            return
         if self.position.last is None:
             raise DataError(
                 f"The data do not fill a step of {self.fit.accumulate} x {self.fit.batch} items: give a smaller batch."
             )
         self._end_epoch(log)
 
-    def _stops(self, stop: checkpoint.Stop) -> bool:
-        """Whether a signal reached any process: all of them then end at this step."""
-        self.stopping = self.stopping or distributed.anywhere(stop.wanted(), self.run.world)
-        return self.stopping
+    def _next(self, steps: Iterator[tuple[Any, list[Batch]]], stop: checkpoint.Stop) -> tuple[Any, list[Batch]] | None:
+        """Return the next step of the epoch; None where it ends, or where a signal stops the training.
 
-    def _steps_of_epoch(self) -> Iterator[tuple[int, list[Batch]]]:
-        """Yield (position of the last batch, ``accumulate`` batches on the device) for the rest of the epoch."""
+        All processes end together: otherwise those that go on would wait for the others for ever.
+
+        Raises:
+            DataError: this process or another one cannot read its batch.
+        """
+        step: tuple[Any, list[Batch]] | None = None
+        trouble: DiptychError | None = None
+        if not stop.wanted():
+            try:
+                step = next(steps, None)
+            except DiptychError as error:
+                trouble = error
+        mine = (stop.wanted(), trouble is not None, step is None)
+        signal, failed, ended = distributed.most(mine, self.run.world)
+        if trouble is not None:
+            raise trouble
+        if failed:
+            raise DataError(
+                f"Another process cannot read its batch of step {self.position.step}: see what it says, and mend it."
+            )
+        if signal:
+            stop.take(signal)
+            self.stopping = True
+        return None if ended or signal else step
+
+    def _steps_of_epoch(self) -> Iterator[tuple[Any, list[Batch]]]:
+        """Yield (place of the last batch, ``accumulate`` batches on the device) for the rest of the epoch."""
         batches = self.source.epoch(self.position.epoch, self.position.last)
         while len(some := list(islice(batches, self.fit.accumulate))) == self.fit.accumulate:
             yield some[-1][0], [_move(batch, self.device) for _, batch in some]
 
-    def _step(self, last: int, batches: list[Batch], log: Log) -> None:
+    def _step(self, last: Any, batches: list[Batch], log: Log) -> None:
         fit, position = self.fit, self.position
         clock = self._clock("step")
         seed_all = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
@@ -195,31 +265,64 @@ class _Loop:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["factor"]
-        seen: dict[str, float] = {}
+        seen: dict[str, Tensor] = {}
+        values: dict[str, float] = {}
         for phase in self.trainee.phases:
             self._open(phase)
-            for batch in batches:
-                with self.accelerator.autocast():
-                    losses = self.trainee.losses(batch, phase, clock)
-                    total = sum(losses.values(), torch.zeros((), device=self.device)) / fit.accumulate
+            for losses in self._losses(batches, phase, clock):
+                total = sum(losses.values(), torch.zeros((), device=self.device))
                 for name, value in losses.items():
-                    seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0.0) + value.item() / fit.accumulate
-                if distributed.anywhere(not math.isfinite(total.item()), self.run.world):
-                    raise Diverged(
-                        f"The losses are not finite in step {position.step} ({seen}): lower the learning rate, clip, "
-                        f"or use fp32."
-                    )
-                self.accelerator.backward(total)
+                    seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0) + value.detach()
+                self.precision.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
             if phase in self.optimizers:
-                self._update(phase)
+                seen[f"{phase}/gradient_norm"] = self._average(phase)
+            values |= self._finite(seen)
+            seen = {}
+            if phase in self.optimizers:
+                self.precision.scaler.step(self.optimizers[phase])
+        self.precision.scaler.update()
         self.position = replace(position, step=position.step + 1, last=last)
         with torch.no_grad():
             self.trainee.after("step", clock)
             for name, average in self.ema.items():
                 average.lerp_(self.parameters[name].detach(), 1 - (fit.ema or 0.0))
         if self.position.step % fit.log_every == 0:
-            values = {name: distributed.mean(value, self.run.world) for name, value in seen.items()}
-            log.write(self.position.step, {"epoch": position.epoch, "lr": lr, **values})
+            log.write(self.position.step, {"epoch": position.epoch, "lr": lr, **values, **self._facts()})
+
+    def _losses(self, batches: list[Batch], phase: str, clock: Clock) -> Iterator[Mapping[str, Tensor]]:
+        """Yield the losses of a step, batch by batch or of all at once; their sum is the step's loss."""
+        if self.fit.cached and len(batches) > 1:
+            with self.precision.autocast():
+                losses = self.trainee.cached_losses(batches, phase, clock)
+            yield losses
+            return
+        for batch in batches:
+            with self.precision.autocast():
+                losses = self.trainee.losses(batch, phase, clock)
+            yield {name: value / len(batches) for name, value in losses.items()}
+
+    def _finite(self, seen: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the means of a phase's losses, and its gradient norm, over the processes: the one read of a phase.
+
+        Raises:
+            Diverged: a loss of any process is not finite.
+        """
+        means = dict(zip(seen, distributed.means(list(seen.values()), self.run.world), strict=True))
+        if not all(math.isfinite(v) for name, v in means.items() if not name.endswith("/gradient_norm")):
+            raise Diverged(
+                f"The losses are not finite in step {self.position.step} ({means}): lower the learning rate, clip, or "
+                f"use fp32."
+            )
+        return means
+
+    def _facts(self) -> dict[str, float]:
+        """Return what the log has beside losses: facts of the trainee, and samples a second since the last record."""
+        facts = self.trainee.facts()
+        now, (step, then) = time.perf_counter(), self.since
+        rate = (self.position.step - step) * self.fit.batch * self.fit.accumulate / max(now - then, 1e-9)
+        self.since = (self.position.step, now)
+        skipped = {"skipped": self.source.skipped} if self.source.skipped else {}
+        return {**{name: float(v) for name, v in facts.items()}, **skipped, "samples_per_second": round(rate, 1)}
 
     def _open(self, phase: str) -> None:
         """Require gradients for the groups of the phase alone."""
@@ -227,13 +330,15 @@ class _Loop:
             for name in group.names:
                 self.parameters[name].requires_grad_(not group.phases or phase in group.phases)
 
-    def _update(self, phase: str) -> None:
+    def _average(self, phase: str) -> Tensor:
+        """Average the gradients of a phase over the processes, clip them, and return their norm before."""
         parameters = [p for group in self.optimizers[phase].param_groups for p in group["params"]]
         distributed.average_gradients(parameters, self.run.world)
+        self.precision.scaler.unscale_(self.optimizers[phase])
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.fit.clip is not None:
-            self.accelerator.unscale_gradients(self.prepared[phase])
-            nn.utils.clip_grad_norm_(parameters, self.fit.clip)
-        self.prepared[phase].step()
+            nn.utils.clip_grads_with_norm_(parameters, self.fit.clip, norm)
+        return norm
 
     @torch.no_grad()
     def _end_epoch(self, log: Log) -> None:
@@ -241,24 +346,46 @@ class _Loop:
         distributed.equalise(self.module, self.run.world, buffers_only=True)
         self.trainee.after("epoch", clock)
         self.position = replace(self.position, epoch=self.position.epoch + 1, last=None)
+        if self.fit.watch_every is None and self.position.step < self.steps:
+            self._watch(log)
         if self.val is None:
             return
-        current = {n: self.parameters[n].detach().clone() for n in self.ema}
-        _load(self.parameters, self.ema)
-        self.module.eval()
-        batches = (_move(b, self.device) for _, b in self.val.epoch(0, None))
-        with self.accelerator.autocast():
-            value = distributed.mean(self.trainee.validate(batches, clock), self.run.world)
-        train_mode(self.module, self.trained)
-        better = self.position.best is None or value < self.position.best
-        if better and self.fit.patience is not None:
-            self.best = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
-        _load(self.parameters, current)
+        with self._averaged():
+            batches = (_move(b, self.device) for _, b in self.val.epoch(0, None))
+            with self.precision.autocast():
+                value = distributed.mean(self.trainee.validate(batches, clock), self.run.world)
+            better = self.position.best is None or value < self.position.best
+            if better and self.fit.patience is not None:
+                self.best = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
         waited = 0 if better else self.position.waited + 1
         stopped = self.fit.patience is not None and waited >= self.fit.patience
         best = value if better else self.position.best
         self.position = replace(self.position, best=best, waited=waited, stopped=stopped)
         log.write(self.position.step, {"epoch": self.position.epoch, "val": value})
+
+    @torch.no_grad()
+    def _watch(self, log: Log) -> None:
+        if self.watch is None:
+            return
+        with self._averaged():
+            seen = self.watch(self.position.step)
+        if not seen:
+            return
+        names = sorted(seen)
+        means = distributed.means([torch.tensor(seen[n]) for n in names], self.run.world)
+        log.write(self.position.step, {"epoch": self.position.epoch, **dict(zip(names, means, strict=True))})
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Have the averaged weights, where there are some, in eval mode."""
+        current = {n: self.parameters[n].detach().clone() for n in self.ema}
+        _load(self.parameters, self.ema)
+        self.module.eval()
+        try:
+            yield
+        finally:
+            train_mode(self.module, self.trained)
+            _load(self.parameters, current)
 
     def _clock(self, what: str) -> Clock:
         step, epoch = self.position.step, self.position.epoch
@@ -266,9 +393,10 @@ class _Loop:
 
     def _settings(self) -> dict[str, Any]:
         groups = {phase: [asdict(g) for g in groups] for phase, groups in self.groups.items()}
-        changes_nothing = ("save_every", "keep", "log_every")
+        changes_nothing = ("save_every", "keep", "log_every", "watch_every", "log")
         fit = {k: v for k, v in self.fit.as_dict().items() if k not in changes_nothing}
-        settings = {"fit": fit, "steps": self.steps, "seed": self.run.seed, "groups": groups}
+        steps = None if self.fit.seconds else self.steps
+        settings = {"fit": fit, "steps": steps, "seed": self.run.seed, "groups": groups}
         return dict(json.loads(json.dumps(settings)))  # as they are read from a checkpoint
 
     def _save(self) -> None:
@@ -277,9 +405,11 @@ class _Loop:
             return
         names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}
         tensors = {f"optimizer-{phase}": checkpoint.optimizer_tensors(o, names) for phase, o in self.optimizers.items()}
-        tensors |= {"module": self.module.state_dict(), "ema": self.ema, "best": self.best}
-        scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else None
-        state = {"place": asdict(self.position), "settings": self._settings(), "scaler": scaler}
+        frozen = checkpoint.unchanged({n: self.parameters[n] for n in self.still}, self.still)
+        module = {n: t for n, t in self.module.state_dict().items() if n not in frozen}
+        tensors |= {"module": module, "ema": self.ema, "best": {n: t for n, t in self.best.items() if n not in frozen}}
+        scaler = self.precision.scaler.state_dict()
+        state = {"place": asdict(self.position), "settings": self._settings(), "scaler": scaler, "frozen": frozen}
         name = f"step-{self.position.step:08d}-epoch-{self.position.epoch:04d}"
         checkpoint.save(self.run.out / "checkpoints", name, tensors, state, self.fit.keep)
 
@@ -296,29 +426,18 @@ class _Loop:
             raise UsageError(
                 f"{newest} was trained with another fit, seed or groups: give the same ones, or another folder."
             )
-        self.module.load_state_dict(tensors["module"])
+        if checkpoint.unchanged(self.parameters, state["frozen"], 1e-6).keys() != state["frozen"].keys():
+            raise UsageError(f"{newest} began with other frozen weights: give the same backbone, or another folder.")
+        self.module.load_state_dict(tensors["module"], strict=False)  # what is frozen is not in it
         for name, average in self.ema.items():
             average.copy_(tensors["ema"][name])
         names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}
         for phase, optimizer in self.optimizers.items():
             checkpoint.load_optimizer(optimizer, names, tensors[f"optimizer-{phase}"])
-        if self.accelerator.scaler and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:
+            self.precision.scaler.load_state_dict(state["scaler"])
         self.best, self.position = tensors["best"], Position(**state["place"])
-
-
-def _accelerator(run: Run) -> Any:
-    try:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-    except ImportError:
-        raise MissingExtra("accelerate", "train", "Training") from None
-    AcceleratorState._reset_state()  # accelerate keeps the precision of the process's first training for all later ones
-    if run.precision == "fp16" and not run.device.startswith("cuda"):
-        raise UsageError(f"Training in fp16 needs a GPU, and this run is on {run.device}: use bf16 or fp32.")
-    # int8 encoders run in an engine, and are not trained
-    mixed = run.precision if run.precision in ("bf16", "fp16") else "no"
-    return Accelerator(mixed_precision=mixed, cpu=run.device == "cpu")
+        self.steps = self._planned()
 
 
 def _move(batch: Any, device: torch.device) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from diptych.core.backbone import Inputs, Space
 from diptych.core.errors import DataError, MissingHook
@@ -38,16 +39,6 @@ def drawn_caption(row: Row, g: torch.Generator) -> str:
         )
     texts = (captions,) if isinstance(captions, str) else captions
     return str(texts[int(torch.randint(len(texts), (), generator=g))])
-
-
-def streamed_image(row: Row, g: torch.Generator) -> Any:
-    """Return the image of an item of a stream of pairs; see ``core.curate.StreamPair``."""
-    return row.item.image()
-
-
-def streamed_text(row: Row, g: torch.Generator) -> str:
-    """Return the text of an item of a stream of pairs."""
-    return str(row.item.text())
 
 
 @dataclass(frozen=True)
@@ -102,7 +93,9 @@ class PairTrainee(Trainee):
         scale_range: tuple[float, float] = (0.0, math.log(100)),
     ) -> None:
         self.space = space.rebuild(copy.deepcopy(space.module()), space.spec)
-        self.objective, self.run, self.learns, self.scale_range = objective, run, learns, scale_range
+        self.objective, self.run, self.scale_range = objective, run, scale_range
+        # the names, not the function, which a worker that is not forked could not be sent
+        self.learns: Learns = frozenset(n for n, _ in space.module().named_parameters() if learns(n)).__contains__
         self.tokens = tokens if objective is None else objective.tokens
         given = read or {"image": item, "text": drawn_caption}
         self.read = {name: r if isinstance(r, View) else View(name, r) for name, r in given.items()}
@@ -174,6 +167,32 @@ class PairTrainee(Trainee):
         """Return the objective's terms."""
         assert self.objective is not None  # otherwise a subclass defines losses
         return self.objective.terms(self.embed(batch), self.heads, clock)
+
+    def cached_losses(self, batches: Sequence[Mapping[str, Any]], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the objective's terms of several batches as of one.
+
+        Each batch is embedded without its activations, and once more when its gradient is due. BatchNorm that is
+        trained sees each batch twice.
+
+        Raises:
+            MissingHook: the loss reads tokens, or more than an objective does.
+        """
+        own = type(self)
+        if self.objective is None or self.tokens or own.embed is not PairTrainee.embed:
+            return super().cached_losses(batches, phase, clock)
+
+        def vectors(batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
+            return self.embed(batch).vectors
+
+        parts = [checkpoint(vectors, batch, use_reentrant=False) for batch in batches]
+        joined = {name: torch.cat([part[name] for part in parts]) for name in self.read}
+        e = Embedded(joined, self.scale, gather(self.run.world), self.run.world.rank)
+        return self.objective.terms(e, self.heads, clock)
+
+    def facts(self) -> Mapping[str, Tensor]:
+        """Return the learnt scale of the logits, as "scale", where the space has one."""
+        scales = [p for n, p in self._module.named_parameters() if n.endswith("logit_scale") and p.ndim == 0]
+        return {"scale": scales[0].detach().exp()} if scales else {}
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
         """Clamp the logit scales that are trained to their range."""

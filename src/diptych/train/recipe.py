@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from diptych.core.backbone import Space
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingEvidence
+from diptych.core.data import ClassNames, Evidence, Stream, Table
+from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.language import LanguageModel
 from diptych.core.run import Run
@@ -18,6 +19,7 @@ from diptych.train.log import Record
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit
+from diptych.train.streams import Streamed
 
 DECODER = "decoder"
 """Name of the kit's part for objectives that write captions, a ``LanguageModel`` module; a CoCa has its own."""
@@ -35,18 +37,24 @@ def train_space(
     classes: ClassNames | None = None,
     learns: Learns = everything,
     resume: bool = False,
+    stream: Stream[Any] | Streamed | None = None,
+    watch: Callable[[Space, int], Mapping[str, float]] | None = None,
 ) -> Trained:
     """Train a copy of the kit's space and return it.
 
     Args:
         method: an objective, for pairs of the rows' items and captions, or a recipe.
         kit: the space as "main", and the parts that the method needs.
-        evidence: rows in ``train``; the loss on ``val`` is computed after every epoch, and ``fit.patience`` needs it.
+        evidence: rows in ``train``, or images alone in ``unlabelled`` for a method whose card asks for those; the loss
+            on ``val`` is computed after every epoch, and ``fit.patience`` needs it.
         fit: settings of every stage.
         run: as for ``train``; later stages write to ``out / "stage-2"`` and so on.
         classes: names of the labels, for recipes that use labels.
         learns: which parameters of the space may be trained.
         resume: continue a training that stopped.
+        stream: items in place of the training rows, for an objective; ``fit`` then has steps.
+        watch: (space, step) -> measures of its present weights for the log, see ``train``; it may raise to end the
+            training. It is not called in a stage whose trainee has no space.
 
     Returns:
         The space of the last stage, its parts, and the log of all stages.
@@ -55,7 +63,10 @@ def train_space(
         MissingEvidence: there are no training rows.
         UsageError, DataError, Diverged: as ``train``.
     """
-    if evidence.train is None:
+    rows = evidence.train
+    if rows is None and "unlabelled" in method.card.needs.evidence and evidence.unlabelled is not None:
+        rows = Table(evidence.unlabelled)
+    if rows is None and stream is None:
         raise MissingEvidence(f"{method.card.slug} needs rows for training, and there is no train split: add one.")
     stages: Iterator[Trainee | Stage]
     if isinstance(method, Objective):
@@ -64,20 +75,34 @@ def train_space(
         stages = method.stages(kit, classes, evidence, run, learns)
     log: list[Record] = []
     last: Trainee | None = None
+    steps, seconds, number = 0, 0.0, 0
     for number, stage in enumerate(stages, 1):
         run_of_stage = run if number == 1 or run.out is None else replace(run, out=run.out / f"stage-{number}")
         own = stage if isinstance(stage, Stage) else Stage(stage)
-        data, val = (evidence.train, own.val or evidence.val) if own.data is None else (own.data, own.val)
+        given: Any = rows if stream is None else stream
+        data, val = (given, own.val or evidence.val) if own.data is None else (own.data, own.val)
         settings = _settings(fit, own.fit if val is not None else {**own.fit, "patience": None})
-        log += train(own.trainee, data, settings, run_of_stage, val=val, resume=resume).records
+        seen = None if watch is None else partial(_watched, watch, own.trainee)
+        history = train(own.trainee, data, settings, run_of_stage, val=val, resume=resume, watch=seen)
+        log += history.records
+        steps, seconds = steps + history.position.step, seconds + history.position.seconds
         last = own.trainee
     assert last is not None  # a recipe has at least one stage
-    return Trained(last.trained(), last.parts(), tuple(log))
+    return Trained(last.trained(), last.parts(), tuple(log), steps, seconds, number)
+
+
+def _watched(watch: Callable[[Space, int], Mapping[str, float]], trainee: Trainee, step: int) -> Mapping[str, float]:
+    try:
+        space = trainee.trained()
+    except MissingHook:
+        return {}
+    return watch(space, step)
 
 
 def _settings(fit: Fit, own: Mapping[str, Any]) -> Fit:
-    """Return a fit with the settings of a stage; a length in steps replaces one in epochs, and the other way round."""
-    length = {"epochs": None, "steps": None} if {"epochs", "steps"} & own.keys() else {}
+    """Return a fit with the settings of a stage, whose length replaces that of the fit."""
+    lengths = dict.fromkeys(("epochs", "steps", "seconds"))
+    length = lengths if lengths.keys() & own.keys() else {}
     return replace(fit, **{**length, **own})
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +150,18 @@ def test_what_is_no_pipeline_is_named(folder: Path, tmp_path: Path) -> None:
         load_pipeline(tmp_path / "none")
     with pytest.raises(DataError, match="no pipeline in the layout of Stable Diffusion"):
         load_pipeline(tmp_path)
+
+
+def test_it_teaches_an_image_tower_as_the_small_denoiser_does(pipeline: PipelineDiffusion) -> None:
+    from diptych.core.data import Evidence
+    from diptych.core.kit import Kit
+    from diptych.methods.pretrain.diva import DIVA
+    from diptych.train.recipe import train_space
+    from tests.train.test_pair import FIT, RUN, Squares, small
+
+    before = {n: w.clone() for n, w in pipeline.unet.state_dict().items()}
+    kit, fit = Kit({"main": small(), "diffusion": pipeline}), replace(FIT, batch=4, steps=1)
+    made = train_space(DIVA(prompt="a red cat", patches=19), kit, Evidence(unlabelled=Squares(4)), fit, RUN)
+    assert math.isfinite(made.log[-1]["main/noise"])
+    assert made.space.fingerprint != small().fingerprint
+    assert all(torch.equal(w, pipeline.unet.state_dict()[n]) for n, w in before.items())

@@ -13,7 +13,14 @@ import pytest
 from diptych.core.errors import DataError, UsageError
 from diptych.data.formats import arrays
 from diptych.data.formats.arrays import ArrayRows, open_npy, open_npz
-from diptych.data.formats.embeddings import read_clip_retrieval, read_datacomp, read_uids, write_uids
+from diptych.data.formats.embeddings import (
+    read_clip_retrieval,
+    read_datacomp,
+    read_embedding_parquet,
+    read_uids,
+    write_embedding_parquet,
+    write_uids,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -162,3 +169,40 @@ def test_rows_of_an_array_as_samples() -> None:
     assert (len(rows), rows[1].tolist(), rows.name(1)) == (3, [2, 3], "x[1]")
     assert rows.key(0) == ArrayRows(np.arange(2).reshape(1, 2), "y").key(0)
     assert rows.key(0) != ArrayRows(np.arange(2).reshape(1, 2).astype(np.int32), "y").key(0)
+
+
+def test_parquet_of_ids_and_vectors_goes_and_comes(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    ids = [f"photos/{i}.jpg" for i in range(7)]
+    assert write_embedding_parquet(tmp_path / "p", ids, vectors, rows=3) == 3
+    schema = pq.read_schema(tmp_path / "p" / "part-00000.parquet")
+    assert (schema.names, schema.field("embedding").type) == (["image_id", "embedding"], pa.list_(pa.float32()))
+    table = read_embedding_parquet(tmp_path / "p")
+    assert table.columns["entity"].values.tolist() == ids
+    assert (np.stack([table.items[i] for i in range(7)]) == vectors).all()
+    with pytest.raises(UsageError, match="exists"):
+        write_embedding_parquet(tmp_path / "p", ids, vectors)
+    with pytest.raises(UsageError, match="7 ids and 6 vectors"):
+        write_embedding_parquet(tmp_path / "q", ids, vectors[:6])
+
+
+def test_parquet_of_others_and_what_is_none(tmp_path: Path) -> None:
+    fixed = pa.array([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float64(), 2))
+    pq.write_table(pa.table({"id": [7, 8], "v": fixed}), tmp_path / "x.parquet")
+    table = read_embedding_parquet(tmp_path / "x.parquet", ids="id", vectors="v")
+    assert table.columns["entity"].values.tolist() == ["7", "8"]
+    assert table.items[1].tolist() == [3.0, 4.0]
+    with pytest.raises(DataError, match="cannot be read as ids in 'image_id'"):
+        read_embedding_parquet(tmp_path / "x.parquet")
+    for rows in ([[1.0], [1.0, 2.0]], [[1.0], None]):
+        pq.write_table(pa.table({"image_id": ["a", "b"], "embedding": rows}), tmp_path / "y.parquet")
+        with pytest.raises(DataError, match="widths"):
+            read_embedding_parquet(tmp_path / "y.parquet")
+    with pytest.raises(UsageError, match=r"holds no \.parquet files"):
+        read_embedding_parquet(tmp_path / "absent")
+    pq.write_table(
+        pa.table({"image_id": pa.array([], pa.string()), "embedding": pa.array([], pa.list_(pa.float32()))}),
+        tmp_path / "z.parquet",
+    )
+    with pytest.raises(DataError, match="holds no vectors"):
+        read_embedding_parquet(tmp_path / "z.parquet")

@@ -93,7 +93,7 @@ def test_braces_as_braceexpand(pattern: str) -> None:
     ("spec", "message"),
     [
         ("pipe:aws s3 cp x -", "is a command"),
-        ("https://host/0.tar", "is a command or an address"),
+        ("https://host/0.tar", "is a command or a web address"),
         ("{0..99999999}.tar", "more than 1,000,000"),
         ("{000..999}{000..999}{0..9}.tar", "more than 1,000,000"),
         ("{0..9.tar", "do not match"),

@@ -19,14 +19,9 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.caption_pool import CaptionPool, caption_pool
-from diptych.evaluation.boards.curate import (
-    CurateBench,
-    precision,
-    precision_gain,
-    threshold,
-)
+from diptych.evaluation.boards.curate import CurateBench, threshold
 from diptych.methods.curate.metaclip import entry_probabilities, keep_probabilities
-from diptych.metrics.interval import bootstrap_mean
+from diptych.metrics.ratio import ratio_gain
 from diptych.nn.text.substrings import Matcher
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import COLOURS, ColourBackbone, coloured
@@ -75,7 +70,11 @@ def test_a_filter_of_pairs_finds_the_right_ones_and_a_balance_of_texts_does_not(
     answer = diptych("board", "curate", "paint", "--metadata", "../names.txt", "--json", "--out", "../o")
     assert answer.code == 0, answer.err
     rows, data = rows_of(answer), answer.data
-    assert set(rows) == {"random", "clip-score", "metaclip"}
+    assert set(rows) == {"random", "clip-score", "metaclip", "semdedup", "caption-checks"}
+    assert "needs a head on labelled pictures" in data["missing"]["vector-head"]
+    assert rows["random"]["photos"] == 1
+    assert rows["semdedup"]["photos"] >= 1
+    assert rows["semdedup"]["kept"] <= 0.5, "one pair of a photo at most is kept"
     assert (data["base"], data["items"], data["photos"], data["entries_met"]) == ("random", 80, 40, 6)
     assert (data["wrong"], data["keep"], data["dataset"]) == (0.3, 0.5, "paint")
     score, balanced, plain = rows["clip-score"], rows["metaclip"], rows["random"]
@@ -160,7 +159,7 @@ def test_metaclip_evens_out_captions_of_few_common_words(tmp_path: Path) -> None
     assert plain.others["balance"] == 1
     assert own.others["balance"] > 1.2
     assert own.others["kept"] == pytest.approx(0.5, abs=0.05)
-    gain = precision_gain(own.values, plain.values, 0)
+    gain = ratio_gain(own.values, plain.values, 0)
     assert gain.low <= 0 <= gain.high
 
 
@@ -184,23 +183,3 @@ def test_t_keeps_the_share_that_is_asked() -> None:
         )
     assert threshold(rows, found, len(texts), 1e-9) == 1  # t goes no lower
     assert threshold(rows, found, 2 * len(texts), 0.7) == pytest.approx(counts.max())  # half of the texts match nothing
-
-
-def test_precision_is_a_ratio_over_photos_and_seeds() -> None:
-    rng = np.random.default_rng(0)
-    right = rng.random((3, 100)) < 0.7
-    whole = np.stack([np.ones((3, 100)), right], axis=2)
-    ours, mean = precision(whole, 0), bootstrap_mean(right, 0)
-    assert ours.value == mean.value
-    assert (ours.low, ours.high) == pytest.approx((mean.low, mean.high), abs=0.01)
-    kept = rng.random((3, 100)) < 0.5
-    half = np.stack([kept, kept & right], axis=2).astype(float)
-    found = precision(half, 0)
-    assert found.value == right[kept].mean()
-    assert found.high - found.low > ours.high - ours.low
-    assert precision_gain(half, half, 0).high == 0
-    gain, loss = precision_gain(half, whole, 0), precision_gain(whole, half, 0)
-    assert (gain.value, gain.low, gain.high) == pytest.approx((-loss.value, -loss.high, -loss.low))
-    lone = np.zeros((1, 100, 2))
-    lone[0, 7] = 1  # a third of the resamples holds no kept pair
-    assert (precision(lone, 0).low, precision(lone, 0).high) == (1, 1)

@@ -28,7 +28,7 @@ from tests.support.scratches import scratched_folder
 
 Cli = Callable[..., Any]
 
-CLOCKS = ("seconds", "fit_seconds", "images_a_second")
+CLOCKS = ("seconds", "fit_seconds", "images_a_second", "train_seconds")
 
 
 class Killed(BaseException):

@@ -62,8 +62,8 @@ def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> No
     found = verdict(trial, place)
     (claim,), (control,) = found["claims"], found["controls"]
     assert claim["shown"]
-    assert claim["method"]["value"] == pytest.approx(claim["baseline"]["value"] + claim["gain"])
-    assert claim["method"]["value"] > control["control"]["value"]
+    assert claim["method"]["recall_at_5"] == pytest.approx(claim["baseline"]["recall_at_5"] + claim["gain"])
+    assert claim["method"]["recall_at_5"] > control["control"]["recall_at_5"]
     assert (found["items"], found["train"]) == (20, 40)
 
 
@@ -79,7 +79,7 @@ def test_rank_writers_and_differences(place: Path) -> None:
     )
     found = verdict(trial, place)
     assert found["claims"][0]["what"] == "effective_rank"
-    assert 0 < found["claims"][0]["method"]["value"] < 1
+    assert 0 < found["claims"][0]["method"]["effective_rank"] < 1
     assert found["controls"][0]["gain"] == 0.0
     assert found["controls"][0]["failed"]
 

@@ -79,6 +79,7 @@ def test_a_claim_may_be_of_a_part_of_some_sets_and_of_a_gain_over_a_gain() -> No
     whole, others, less = trial.judge("any", "sets/x", bench)["claims"]  # type: ignore[arg-type]
     assert (whole["gain"], others["gain"], less["gain"]) == (0.5, 0.0, 1.0)
     assert ("what" in whole, others["what"], others["shown"]) == (False, "others", False)
+    assert others["method"] == {"others": 0.0, "ci95": [0.0, 0.0]}  # a part goes by its own name
     assert less["method"]["acc1"] == 0.5
     assert trial.judge("any", "y", bench)["claims"] == []  # type: ignore[arg-type]
 

@@ -14,7 +14,8 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.methods.curate.clip_score import BINS, CLIPScoreFilter, ScoreCounts
+from diptych.features.score_counts import BINS, ScoreCounts
+from diptych.methods.curate.clip_score import CLIPScoreFilter
 from tests.support.backbone import SmallBackbone, TextEncoder
 from tests.support.pictures import picture
 from tests.support.refused import refused

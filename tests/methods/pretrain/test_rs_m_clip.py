@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 
@@ -10,7 +11,15 @@ from diptych.core.data import Evidence
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.train import Clock, Row, everything
-from diptych.methods.pretrain.rs_m_clip import RSMCLIP, Prototypes, _pooled, _SelfDistilled, entropy, self_distillation
+from diptych.methods.pretrain.rs_m_clip import (
+    RSMCLIP,
+    Prototypes,
+    _pooled,
+    _SelfDistilled,
+    collapse_of,
+    entropy,
+    self_distillation,
+)
 from diptych.train.loop import train
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
@@ -70,7 +79,7 @@ def test_one_step_moves_centre_and_teacher_after_the_loss() -> None:
     t = trainee()
     before = {n: p.clone() for n, p in t.teacher.network.named_parameters()}
     train(t, squares(), replace(FIT, steps=1), RUN)
-    torch.testing.assert_close(t._centre(), 0.1 * t.seen)
+    torch.testing.assert_close(t._centre(), 0.1 * t.scores.mean(0))
     for name, p in t.teacher.network.named_parameters():
         torch.testing.assert_close(p, 0.9 * before[name] + 0.1 * dict(t.student.named_parameters())[name])
     assert not any(n.startswith("teacher.") for g in t.groups() for n in g.names)
@@ -99,13 +108,24 @@ def test_the_two_logged_parts_sum_up_to_the_loss_and_the_entropy_teaches_nothing
 
 
 def test_without_centring_the_teacher_collapses() -> None:
-    """One prototype takes every image: its entropy falls to 0, which the log shows; centred, it does not."""
-    ends = {}
+    """One prototype takes every image, which the log shows and a warning says; centred, it does not."""
+    ends, used = {}, {}
     for centring, kind in ((True, _SelfDistilled), (False, Uncentred)):
-        records = train(kind(TINY, small(), RUN, everything), squares(), FIT, RUN).records
+        says = contextlib.nullcontext() if centring else pytest.warns(UserWarning, match=r"use 1\.\d of 6 prototypes")
+        with says:
+            records = train(kind(TINY, small(), RUN, everything), squares(), FIT, RUN).records
         ends[centring] = sum(r["main/entropy"] for r in records[-5:]) / 5
+        used[centring] = records[-1]["prototypes_used"]
     assert ends[False] < 0.02
     assert ends[True] > 0.4
+    assert used[False] < 1.1 < 2 < used[True]
+
+
+def test_both_collapses_are_told_apart_from_targets_that_differ() -> None:
+    each, flat = torch.eye(8), torch.zeros(8, 8)
+    assert collapse_of(each, torch.zeros(8), 0.04) == ("", pytest.approx(8, rel=1e-3))
+    assert collapse_of(each[:1].repeat(8, 1), torch.zeros(8), 0.04) == ("one", pytest.approx(1, rel=1e-3))
+    assert collapse_of(flat, torch.zeros(8), 0.04) == ("all", pytest.approx(8, rel=1e-3))
 
 
 def test_it_learns_and_gives_the_space_back() -> None:

@@ -72,12 +72,17 @@ def test_the_image_loss_teaches_the_encoder_what_pictures_show(kit: Kit) -> None
     g = torch.Generator().manual_seed(5)
     t, noise = torch.randint(1000, (64,), generator=g), torch.randn(64, *diffusion.latent, generator=g)
     prompts = [f"a {c} cup" for c in COLOURS] * 16
-    with torch.no_grad():
-        before, after = (
-            float(noise_error(diffusion, z, told, t, noise).mean())
-            for told in (diffusion.encode_text(prompts), fitted.condition(prompts))
-        )
+
+    def errors(encode: Any) -> tuple[float, float]:
+        """Return the errors with each picture's own prompt, and the mean of those with the prompts of the others."""
+        told = [[*prompts[k:], *prompts[:k]] for k in range(4)]
+        with torch.no_grad():
+            own, *others = (float(noise_error(diffusion, z, encode(p), t, noise).mean()) for p in told)
+        return own, sum(others) / 3
+
+    (before, _), (after, other) = errors(diffusion.encode_text), errors(fitted.condition)
     assert after < before
+    assert after < other  # what was learnt belongs to the picture, and is no better guess of noise as such
 
 
 def test_it_learns_to_write_long_prompts_that_name_the_short_ones_colour(kit: Kit) -> None:
@@ -106,9 +111,23 @@ def test_choices_differ_and_depend_on_their_own_prompt_alone(fitted: FittedUFFGT
     both = fitted.write(asks)
     assert [fitted.write([ask])[0] for ask in asks] == both
     for own in both:
-        assert 1 <= len({t.value for t in own}) == len(own) <= 3
+        assert len({t.value for t in own}) == len(own) == 3
+
+    def starts(diversity: float) -> list[int]:
+        """Return how many first words the rewrites of each prompt have."""
+        written = replace(fitted, method=replace(fitted.method, diversity=diversity)).write(asks)
+        return [len({t.value.split()[0] for t in own}) for own in written]
+
+    assert starts(100.0) == [3, 3]  # no group may begin as another one
+    assert starts(0.0) == [1, 1]  # the beams of one group stay with the likeliest start
     assert fitted.write([replace(asks[0], n=1)])[0] == both[0][:1]
     assert fitted.write([]) == []
+
+
+def test_long_prompts_that_are_cut_are_counted(kit: Kit) -> None:
+    method = UFFGTG(**{**SHORT, "epochs": 1, "image": 0.0, "limit": 4})
+    with pytest.warns(UserWarning, match="8 of 8 long prompts have more than 4 words"):
+        method.fit(Kit({"main": kit.parts["main"]}), EVIDENCE, Run(seed=1))
 
 
 def test_a_seed_fixes_it_and_nothing_else_moves(kit: Kit, fitted: FittedUFFGTG, tmp_path: Path) -> None:

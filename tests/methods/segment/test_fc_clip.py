@@ -15,9 +15,9 @@ from diptych.core.run import Run
 from diptych.data.labelled import NamedTable
 from diptych.methods.segment.fc_clip import FCCLIP, FittedFCCLIP, Masked
 from diptych.nn.dense.label_maps import label_map
-from diptych.nn.dense.mask_queries import MaskLayout
+from diptych.nn.dense.mask_queries import MaskLayout, MaskQueries
 from tests.support.backbone import SmallBackbone
-from tests.support.dense_colours import DenseColours, halves
+from tests.support.dense_colours import ColourDense, DenseColours, halves
 from tests.support.pictures import Pictures
 from tests.support.refused import refused
 
@@ -94,9 +94,33 @@ def test_pooled_and_cropped_masks_are_the_same_masks(fitted: FittedFCCLIP, monke
     photos = Pictures((noisy("green", "red", 5),))
     (pooled,) = fitted.passes(photos, Run())
     (cropped,) = replace(fitted, method=replace(fitted.method, classify="crops")).passes(photos, Run())
-    assert asked == [(6, 10, 15)]
+    assert asked == [(6, 40, 60)]
     torch.testing.assert_close(cropped.masks, pooled.masks)
     assert not torch.allclose(cropped.outside, pooled.outside)
+
+
+def test_a_mask_smaller_than_a_cell_is_cut_out_and_not_pooled(
+    fitted: FittedFCCLIP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = torch.full((1, 6, 10, 15), -9.0)
+    masks[0, 0, 4, 7] = 9.0  # four pixels wide, where a cell of the last map has 20, and between their centres
+    forward = MaskQueries.forward
+
+    def small(net: MaskQueries, maps: Any) -> Any:
+        return [replace(layer, masks=masks) for layer in forward(net, maps)]
+
+    monkeypatch.setattr(MaskQueries, "forward", small)
+    monkeypatch.setattr(
+        ColourDense, "maps", lambda dense, x: [torch.nn.functional.avg_pool2d(x, min(20, *x.shape[2:]))]
+    )
+    monkeypatch.setattr(
+        "diptych.methods.segment.fc_clip.crop_embeddings", lambda backbone, x, inside: torch.ones(len(inside), 4)
+    )
+    photos = Pictures((noisy("green", "red", 5),))
+    (pooled,) = fitted.passes(photos, Run())
+    (cropped,) = replace(fitted, method=replace(fitted.method, classify="crops")).passes(photos, Run())
+    assert pooled.held.tolist() == [False] * 6
+    assert cropped.held.tolist() == [True] + [False] * 5
 
 
 def test_other_classes_have_the_same_masks_and_other_marks(fitted: FittedFCCLIP) -> None:

@@ -78,8 +78,8 @@ class PixelColours(DenseColours):
 def test_a_crop_holds_its_mask_alone() -> None:
     backbone = PixelColours()
     x = torch.from_numpy(np.asarray(halves("red", "blue"), dtype=np.float32) / 255).permute(2, 0, 1)
-    masks = torch.full((3, 10, 15), -9.0)
-    masks[0, :, :7], masks[1, :, 8:] = 9.0, 9.0
+    masks = torch.zeros(3, *x.shape[1:], dtype=torch.bool)
+    masks[0, :, :28], masks[1, :, 32:] = True, True
     got = crop_embeddings(backbone, x, masks)
     for q, name in ((0, "red"), (1, "blue")):
         colour = torch.tensor(COLOURS[name]).float() / 255

@@ -3,9 +3,11 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import json
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +24,7 @@ from diptych.serve.model import ServedModel
 from diptych.serve.opening import open_index
 from diptych.serve.project import Project
 from diptych.serve.settings import Settings
+from diptych.tasks.model import read_about
 from diptych.tasks.search.cut import mark
 from diptych.tasks.search.index import index
 from tests.support.colours import COLOURS, ColourBackbone
@@ -101,6 +104,15 @@ def test_more_like_this_and_exports(page: tuple[TestClient, Path]) -> None:
     assert sum("/yellow/" in r["path"] for r in data["results"]) >= 3
 
 
+def test_metadata_narrows_the_answers_by_a_click(page: tuple[TestClient, Path]) -> None:
+    client, _ = page
+    links = [a["href"] for a in Seen(client.get("/?q=red&top=60").text).all("a") if "where=" in a["href"]]
+    pink = next(link for link in links if "pink" in link)
+    narrowed = client.get(pink).text
+    assert narrowed.count("<figure") == 10
+    assert 'aria-current="true">test/pink' in narrowed
+
+
 def test_marks_are_kept_in_the_index_and_rank_the_answers(page: tuple[TestClient, Path]) -> None:
     client, folder = page
 
@@ -119,6 +131,13 @@ def test_marks_are_kept_in_the_index_and_rank_the_answers(page: tuple[TestClient
     shown = entries(f"/?{asked}&head=1")
     first = [path for _, path in shown[:10]]
     assert sum("/pink/" in path for path in first) >= 6  # a fifth of all is pink
+    with zipfile.ZipFile(io.BytesIO(client.get(f"/head.zip?{asked}").content)) as archive:
+        archive.extractall(folder.parent)
+    assert read_about(folder.parent / "head")["classes"] == ["something", "not something"]
+    assert client.get("/head.zip?q=red").status_code == 400  # nobody marked answers of it
+    marked = client.get(f"/answers.coco.json?{asked}").json()
+    wrong = sum(right is False for right in (json.loads(line)["right"] for line in marks))
+    assert len(marked["images"]) - len(marked["annotations"]) == wrong
     number = entries(f"/?{asked}")[0][0]
     client.post("/marks", data={"state": asked, "entry": number, "right": ""})
     assert "39" in client.get(f"/?{asked}").text
@@ -155,7 +174,7 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
     assert refused.status_code == 200
     assert "No answers of text queries" in refused.text
     rows = ["query,path,right"]
-    for i in range(15):
+    for i in range(20):
         colour = list(COLOURS)[i % 5]
         query = colour + " please" * (i // 5)
         found = client.get("/answers.json", params={"q": query, "top": "40"}).json()["results"]

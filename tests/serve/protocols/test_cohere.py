@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import base64
+import gc
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from diptych.serve.model import ServedModel
 from diptych.serve.protocols.cohere import packed
-from tests.support.serving import colour_uri
+from tests.support.serving import colour_bytes, colour_uri
 
 
 def test_forms_of_vectors_follow_their_definition() -> None:
@@ -22,8 +25,6 @@ def test_forms_of_vectors_follow_their_definition() -> None:
 
 def test_the_official_client_embeds_texts_pictures_and_both(address: str, model: ServedModel) -> None:
     cohere = pytest.importorskip("cohere", reason="the test of Cohere's protocol uses its client")
-    import httpx
-
     with httpx.Client() as connections:
         official = cohere.ClientV2(api_key="none", base_url=address, httpx_client=connections)
         check(official, model)
@@ -68,3 +69,16 @@ def test_requests_that_mean_nothing_get_a_sentence(client: Any, given: dict[str,
     answer = client.post("/v2/embed", json={"model": "embed-v4.0", **given})
     assert answer.status_code == 400
     assert answer.json()["message"].endswith(".")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves its connection open
+def test_llamaindex_embeds_texts_and_pictures(address: str, model: ServedModel, tmp_path: Path) -> None:
+    llama = pytest.importorskip("llama_index.embeddings.cohere", reason="LlamaIndex is not in the test group")
+    (tmp_path / "red.png").write_bytes(colour_bytes("red"))
+    embeddings = llama.CohereEmbedding(base_url=address, api_key="none", model_name="embed-v4.0")
+    text = np.array(embeddings.get_text_embedding("a red thing"), np.float32)
+    picture = np.array(embeddings.get_image_embedding(str(tmp_path / "red.png")), np.float32)
+    assert np.array_equal(text, model.model.encode_text(["a red thing"])[0])
+    assert np.array_equal(picture, model.model.encode_image([str(tmp_path / "red.png")])[0])
+    del embeddings
+    gc.collect()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -60,3 +61,27 @@ def test_widths_and_counts_are_checked(client: Any) -> None:
     assert post(input=[""]).status_code == post(input=[{"audio": "x"}]).status_code == 400
     jina = post(input=[{"text": "red"}, {"image": base64.b64encode(colour_bytes("red")).decode()}])
     assert len(jina.json()["data"]) == 2
+
+
+def test_langchain_embeds_texts_where_it_sends_no_token_ids(address: str, model: ServedModel) -> None:
+    langchain = pytest.importorskip("langchain_openai", reason="LangChain is not in the test group: it is large")
+    texts = ["a red thing", "a blue thing"]
+    expected = model.model.encode_text(texts)
+    with httpx.Client() as connections:
+        embeddings = langchain.OpenAIEmbeddings(
+            base_url=f"{address}/v1", api_key="none", model="colours", check_embedding_ctx_length=False,
+            http_client=connections,
+        )  # fmt: skip
+        assert np.array_equal(np.array(embeddings.embed_documents(texts), np.float32), expected)
+        assert np.array_equal(np.array(embeddings.embed_query(texts[0]), np.float32), expected[0])
+
+
+def test_llamaindex_embeds_texts(address: str, model: ServedModel) -> None:
+    like = pytest.importorskip("llama_index.embeddings.openai_like", reason="LlamaIndex is not in the test group")
+    texts = ["a red thing", "a blue thing"]
+    with httpx.Client() as connections:
+        embeddings = like.OpenAILikeEmbedding(
+            model_name="colours", api_base=f"{address}/v1", api_key="none", http_client=connections
+        )
+        found = np.array(embeddings.get_text_embedding_batch(texts), np.float32)
+    assert np.array_equal(found, model.model.encode_text(texts))

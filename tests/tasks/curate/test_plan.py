@@ -27,7 +27,7 @@ from diptych.methods.finetune.wise_ft import interpolated
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.tasks.curate.plan import Curated, Kept, apply_plan, plan_shards
 from diptych.train.loop import train
-from diptych.train.pair import PairTrainee, streamed_image, streamed_text
+from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit
 from tests.support.colours import ColourBackbone, coloured
 from tests.support.small_clip import small_clip
@@ -298,7 +298,7 @@ def test_a_training_streams_what_a_curator_keeps(tmp_path: Path) -> None:
     assert [position for position, _ in kept.seek(positions[5])] == positions[5:]
 
     backbone = small_clip(tmp_path / "clip")
-    trainee = PairTrainee(backbone, CLIPLoss(), run, read={"image": streamed_image, "text": streamed_text})
+    trainee = PairTrainee(backbone, CLIPLoss(), run)
     train(trainee, kept, Fit(lr=1e-3, batch=5, steps=4), run)
     before, after = backbone.module().state_dict(), trainee.trained().module().state_dict()
     moved = [n for n, t in after.items() if t.is_floating_point() and not torch.equal(t, before[n])]

@@ -43,7 +43,7 @@ def test_without_marks_a_cut_is_refused_and_a_search_is_not(folder: Path) -> Non
 
 
 def test_five_classes_are_too_few_queries(folder: Path) -> None:
-    with pytest.raises(DataError, match="5 queries are marked, and a cut needs 10"):
+    with pytest.raises(DataError, match="5 queries are marked, and a cut needs 20"):
         mark(folder, "kind", ColourBackbone(), Run())
 
 
@@ -60,7 +60,7 @@ def test_a_column_of_one_value_says_why_it_marks_nothing(folder: Path, tmp_path:
 
 def test_marks_of_people_in_a_table_allow_a_cut(folder: Path, tmp_path: Path) -> None:
     rows = ["query,path,right"]
-    for i in range(12):
+    for i in range(24):
         colour = list(COLOURS)[i % 5]
         query = f"{colour}, {'please ' * i}".strip()
         found = search(folder, [Term(query)], ColourBackbone(), Run(), k=30).found
@@ -68,7 +68,7 @@ def test_marks_of_people_in_a_table_allow_a_cut(folder: Path, tmp_path: Path) ->
     table = tmp_path / "marks.csv"
     table.write_text("\n".join(rows))
     report = mark(folder, str(table), ColourBackbone(), Run())
-    assert (report["source"], report["marks"], report["queries"]) == (PEOPLE, 360, 12)
+    assert (report["source"], report["marks"], report["queries"]) == (PEOPLE, 720, 24)
     answer = asked(folder, 0.9)
     assert answer.cut is not None  # type: ignore[attr-defined]
     shown = answer.as_dict()  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ def test_marks_of_people_in_a_table_allow_a_cut(folder: Path, tmp_path: Path) ->
 
 def test_captions_mark_their_own_pictures(folder: Path) -> None:
     report = mark(folder, "captions", ColourBackbone(), Run())
-    assert report["queries"] >= 12
+    assert report["queries"] >= 24
     own = [m for m in read_marks(folder) if m.source == "captions"]
     assert len(own) == 100 * 20
     assert 0 < sum(bool(m.right) for m in own) <= 100

@@ -19,3 +19,14 @@ def test_pictures_come_from_files_and_tars(tmp_path: Path) -> None:
     for gone in (str(tmp_path / "no.png"), f"{tmp_path / 'b.tar'}!no.png", "nowhere[3]"):
         with pytest.raises(UnreadableItem):
             picture(gone)
+
+
+def test_a_region_is_cut_out_of_its_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    image = Image.new("RGB", (40, 20), "red")
+    image.paste("blue", (20, 0, 40, 20))
+    image.save(path)
+    region = picture(f"{path}[20.5,2,30.2,12]")
+    assert (region.size, region.getpixel((0, 0))) == ((11, 10), (0, 0, 255))
+    with pytest.raises(UnreadableItem):
+        picture(f"{tmp_path / 'gone.png'}[0,0,1,1]")

@@ -52,10 +52,10 @@ def test_marks_of_people_count_before_others_where_they_are_enough() -> None:
         rows = [(q, i) for q in range(queries) for i in range(10)]
         return [Mark(f"q{q}", "text", "image 1", str(i), float(i), i > 4, source) for q, i in rows]
 
-    few, many = marks(PEOPLE, 3), marks("captions", 12)
+    few, many = marks(PEOPLE, 3), marks("captions", 24)
     weights = {"image": 1.0}
     assert calibrated([*few, *many], "text", weights).source == "captions"  # type: ignore[arg-type]
-    assert calibrated([*marks(PEOPLE, 10), *many], "text", weights).source == PEOPLE  # type: ignore[arg-type]
+    assert calibrated([*marks(PEOPLE, 20), *many], "text", weights).source == PEOPLE  # type: ignore[arg-type]
     with pytest.raises(DataError, match="3 queries are marked"):
         calibrated(few, "text", weights)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"only those of text \(image 1\)"):

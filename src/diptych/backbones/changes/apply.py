@@ -15,6 +15,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.spec import Change, Spec
 
 CHANGES = {
+    "cls-and-patches": "diptych.backbones.changes.cls_and_patches:pooled",
     "experts": "diptych.backbones.changes.experts:mixed",
     "logit-bias": "diptych.backbones.changes.logit_bias:added",
     "region-slots": "diptych.backbones.changes.region_slots:decoded",

@@ -29,7 +29,8 @@ def load_diffusion(name: str, backbone: Backbone) -> TextDiffusion:
     Args:
         name: "small", or "local:FOLDER" with a pipeline of diffusers in the layout of Stable Diffusion, of safetensors
             alone.
-        backbone: reads the texts of ``small``, which was trained with ``tiny``; a pipeline has a reader of its own.
+        backbone: reads the texts of ``small``, which was trained with ``tiny``; a pipeline has a reader of its own. Its
+            device is that of the denoiser.
 
     Raises:
         UsageError: the name is none.
@@ -40,7 +41,11 @@ def load_diffusion(name: str, backbone: Backbone) -> TextDiffusion:
     if name.startswith("local:") and len(name) > 6:
         from diptych.backbones.diffusion.pipelines import load_pipeline
 
-        return load_pipeline(Path(name[6:]).expanduser())
+        pipeline = load_pipeline(Path(name[6:]).expanduser())
+        for module in (pipeline.unet, pipeline.autoencoder, pipeline.text_encoder):
+            if module is not None:
+                module.to(next(backbone.module().parameters()).device)
+        return pipeline
     raise UsageError(f"{name!r} names no denoiser: use small, or local:FOLDER with a pipeline of diffusers.")
 
 

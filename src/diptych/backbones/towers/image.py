@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diptych.backbones.towers.pools import AttentionPool
     from diptych.core.backbone import Edit, Inputs
 
-ImagePooling = Literal["cls", "mean", "mean_all", "attention", "attention_all"]
+ImagePooling = Literal["cls", "mean", "mean_all", "cls_and_mean", "attention", "attention_all"]
 
 
 class ImageTower(CutTower):
@@ -29,8 +29,8 @@ class ImageTower(CutTower):
     Args:
         name, layers, width, heads, token_norm, pooled_norm, head: see ``CutTower``.
         patch: (height, width) of a patch in pixels.
-        pooling: "cls", "mean" of the patches, "mean_all" of all tokens, "attention" over the patches, "attention_all"
-            over all tokens.
+        pooling: "cls", "mean" of the patches, "mean_all" of all tokens, "cls_and_mean", the sum of the first two,
+            "attention" over the patches, "attention_all" over all tokens.
         pool: the attention pool, where pooling is by attention.
     """
 
@@ -134,6 +134,9 @@ class ImageTower(CutTower):
             case "cls":
                 weights[:, 0] = 1.0
             case "mean":
+                weights[:, s.prefix : s.prefix + count] = 1.0 / count
+            case "cls_and_mean":
+                weights[:, 0] = 1.0
                 weights[:, s.prefix : s.prefix + count] = 1.0 / count
             case "mean_all":
                 weights[:] = 1.0 / length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,10 @@ from diptych.core.errors import MissingHook
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_POOLINGS: dict[str, ImagePooling] = {"tok": "cls", "avg": "mean", "tok+avg": "cls_and_mean"}
+"""open_clip's names of poolings, and that of ``changes.cls_and_patches`` -> ours."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ def residual_blocks(name: str, transformer: Any) -> list[ResidualBlock]:
     return [ResidualBlock(b) for b in transformer.resblocks]
 
 
+def _projected(visual: Any, h: Tensor) -> Tensor:
+    projected: Tensor = h if visual.proj is None else h @ visual.proj
+    return projected
+
+
 class OpenClipImageTower(ImageTower):
     """open_clip's VisionTransformer.
 
@@ -98,8 +108,8 @@ class OpenClipImageTower(ImageTower):
                     f"CLS or mean."
                 )
             pooling, after = "attention_all", True
-        elif visual.pool_type in ("tok", "avg"):
-            pooling, after = "cls" if visual.pool_type == "tok" else "mean", visual.final_ln_after_pool
+        elif visual.pool_type in _POOLINGS:
+            pooling, after = _POOLINGS[visual.pool_type], visual.final_ln_after_pool
         else:
             raise MissingHook(
                 f"{name} pools by {visual.pool_type!r}, so no vector comes out of it: use a backbone that pools by "
@@ -112,7 +122,7 @@ class OpenClipImageTower(ImageTower):
             visual.transformer.resblocks[0].attn.num_heads,
             token_norm=nn.Identity() if after else visual.ln_post,
             pooled_norm=visual.ln_post if after else nn.Identity(),
-            head=lambda h: h if visual.proj is None else h @ visual.proj,
+            head=partial(_projected, visual),
             patch=visual.patch_size,
             pooling=pooling,
             pool=_pool_of(visual.attn_pool),

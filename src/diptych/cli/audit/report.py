@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diptych.cli import options
+from diptych.cli.audit.tables import MoreTables
 from diptych.cli.console import finish, say, show, show_json, show_table
-from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
     from diptych.tasks.audit.report import Report
@@ -18,30 +18,7 @@ if TYPE_CHECKING:
 BROKEN = 5
 """Exit code of a broken bound; it wins over 3, some pictures skipped."""
 
-_tables = {"rich_help_panel": "Data"}
 _bounds = {"rich_help_panel": "Bounds"}
-
-
-@dataclass(frozen=True)
-class MoreTables:
-    """Tables beside the own pictures, and columns of these."""
-
-    shift: Annotated[
-        list[str] | None,
-        options.option("--shift", help="Pictures of the same classes, elsewhere: NAME=DATA; repeat.", **_tables),
-    ] = None
-    ood: Annotated[
-        list[str] | None,
-        options.option("--ood", help="Pictures of none of the classes: NAME=DATA; repeat.", **_tables),
-    ] = None
-    cues: Annotated[
-        list[str] | None,
-        options.option("--cues", help="Pictures with shape and texture of two classes: NAME=DATA; repeat.", **_tables),
-    ] = None
-    group: Annotated[
-        str, options.option("--group", help="Column with groups, such as domain; all splits are one then.", **_tables)
-    ] = ""
-    label: Annotated[str, options.option("--label", help="Column with the classes.", **_tables)] = ""
 
 
 @dataclass(frozen=True)
@@ -84,10 +61,7 @@ def audit_report(
     from diptych.backbones.provenance import record_of
     from diptych.core.audit import Subject
     from diptych.core.kit import Kit
-    from diptych.data.cues import read_cues
     from diptych.data.files import write_json, write_whole
-    from diptych.data.load import open_data
-    from diptych.tasks.audit.data import gathered
     from diptych.tasks.audit.report import Bound, report
     from diptych.tasks.audit.report_page import html
 
@@ -95,23 +69,13 @@ def audit_report(
     bounds += [Bound.read(b, "at least") for b in limits.at_least or ()]
     asked = dict.fromkeys((shared.backbone, *(against or ())))
     with shared.open(seed=seed) as opened:
-        own = open_data(
-            data,
-            opened.keys,
-            need="groups" if more.group else "captions or classes",
-            group=more.group,
-            label=more.label,
-        )
-        shifts = {n: open_data(p, opened.keys, label=more.label) for n, p in _named(more.shift, "--shift").items()}
-        others = {n: open_data(p, opened.keys, need="photos") for n, p in _named(more.ood, "--ood").items()}
-        conflicts = {n: read_cues(p, opened.keys) for n, p in _named(more.cues, "--cues").items()}
-        spoken = options.class_names(names, own.classes) if own.classes else ()
+        given = more.open(data, opened)
         run = opened.run
         towers = [opened.backbone(name) for name in asked]
-        tables, failed = gathered(own, spoken, towers[0], run, shifts=shifts, others=others, cues=conflicts)
+        tables, failed = given.gathered(names, towers[0], run)
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in towers}
         chosen = tuple(options.words(only)) if only else ()
-        title = f"{own.name}: audit of {towers[0].spec.name}"
+        title = f"{given.own.name}: audit of {towers[0].spec.name}"
         made = report(subjects, tables, run, title=title, only=chosen, bounds=bounds, failed=failed)
         page = html(made, images=images) if out is not None and out.suffix == ".html" else ""
     if out is not None and page:
@@ -170,19 +134,3 @@ def _show(made: Report) -> None:
         say(f"{slug} was not run: {reason}")
     if silent:
         say(f"Not testable here: {silent} of {len(made.all())} measures. The page and the JSON say why.")
-
-
-def _named(given: list[str] | None, flag: str) -> dict[str, str]:
-    """Return name -> data of NAME=DATA; a path alone is named by its last part.
-
-    Raises:
-        UsageError: one name occurs twice.
-    """
-    found: dict[str, str] = {}
-    for text in given or ():
-        name, equals, path = text.partition("=")
-        name, path = (name, path) if equals else (Path(text).name, text)
-        if not name or not path or name in found:
-            raise UsageError(f"{flag} takes NAME=DATA with a new name each time, got {text!r}.")
-        found[name] = path
-    return found

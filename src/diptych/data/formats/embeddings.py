@@ -1,4 +1,4 @@
-"""Published embeddings: folders of clip-retrieval, and DataComp's metadata with lists of uids."""
+"""Published embeddings: folders of clip-retrieval, Parquet of ids and vectors, DataComp metadata and lists of uids."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
-from diptych.data.files import write_whole
+from diptych.data.files import drafted, escaped, write_whole
 from diptych.data.formats.arrays import array_key, open_npy, open_npz
+from diptych.data.named_sets import located
 from diptych.data.rows import read_columns
 
 _NUMBER = re.compile(r"_(\d+)$")
@@ -105,6 +106,87 @@ def read_clip_retrieval(folder: str | os.PathLike[str], items: str = "img_emb") 
     if "image_path" in cells:
         columns["entity"] = Column("entity", np.array(cells["image_path"], dtype=np.str_))
     return Table(vectors[items], columns)
+
+
+def read_embedding_parquet(
+    path: str | os.PathLike[str], *, ids: str = "image_id", vectors: str = "embedding"
+) -> Table[NDArray[Any]]:
+    """Read Parquet with a column of ids and a column of vectors, as NeMo Curator writes them.
+
+    Args:
+        path: a .parquet file or a folder of them, read in the order of their names; or an address of object storage.
+        ids: column of the ids.
+        vectors: column of lists of numbers, or of lists of fixed size.
+
+    Returns:
+        A table of float32 vectors in memory, with the column "entity", the ids.
+
+    Raises:
+        UsageError: no .parquet there.
+        DataError: a file is damaged, has no such column, or vectors of several widths or none.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    base = located(path)
+    files = sorted(base.glob("*.parquet")) if base.is_dir() else [base]
+    if not files or not all(file.is_file() for file in files):
+        raise UsageError(f"{base} holds no .parquet files: give one, or a folder of them.")
+    parts, names = [], list[str]()
+    for file in files:
+        try:
+            table = pq.read_table(file, columns=[ids, vectors])
+            column = table.column(vectors).combine_chunks()
+            lengths = set(pa.compute.list_value_length(column).to_pylist())
+            if len(lengths) > 1 or None in lengths:
+                raise ValueError(f"vectors of {len(lengths)} widths, or without one")
+            flat = np.asarray(column.flatten(), dtype=np.float32)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+            raise DataError(
+                f"{file} cannot be read as ids in {ids!r} and vectors in {vectors!r} ({str(error)[:80]})."
+            ) from None
+        names += map(str, table.column(ids).to_pylist())
+        if len(table):
+            parts.append(flat.reshape(len(table), -1))
+    if not parts:
+        raise DataError(f"{base} holds no vectors: give files with at least one row.")
+    stated = tuple(str(file) for file in files)[: len(parts)]
+    return Table(VectorFiles(tuple(parts), stated), {"entity": Column("entity", np.array(names, dtype=np.str_))})
+
+
+def write_embedding_parquet(
+    path: Path, ids: Sequence[str], vectors: NDArray[Any], *, overwrite: bool = False, rows: int = 50_000
+) -> int:
+    """Write ids and vectors as NeMo Curator reads them: files part-00000.parquet, ... of image_id and embedding.
+
+    Args:
+        path: folder to write, whole or not at all.
+        ids: N ids, such as paths.
+        vectors: (N, D), written as lists of float32.
+        overwrite: replace a folder that is there.
+        rows: of a file.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        UsageError: the folder exists and ``overwrite`` is False, or ids and vectors are of different numbers.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if len(ids) != len(vectors):
+        raise UsageError(f"{len(ids)} ids and {len(vectors)} vectors do not belong together: give one for each.")
+    starts = range(0, max(1, len(ids)), rows)
+    with drafted(path, overwrite=overwrite) as draft:
+        draft.mkdir()
+        for number, start in enumerate(starts):
+            some = np.ascontiguousarray(vectors[start : start + rows], dtype=np.float32)
+            ends = np.arange(len(some) + 1, dtype=np.int32) * some.shape[1]
+            lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(some.reshape(-1)))
+            names = pa.array([escaped(name) for name in ids[start : start + rows]], pa.string())
+            pq.write_table(pa.table({"image_id": names, "embedding": lists}), draft / f"part-{number:05d}.parquet")
+    return len(starts)
 
 
 def _vectors(folder: Path) -> VectorFiles:

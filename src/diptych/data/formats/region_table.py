@@ -16,6 +16,7 @@ from diptych.core.errors import DataError, UnreadableItem
 from diptych.data.formats.regions import Boxes, BoxForm, boxes
 from diptych.data.images import image_size
 from diptych.data.labelled import LabelledData
+from diptych.data.named_sets import located
 from diptych.data.rows import in_order, read_columns, text_of
 
 PHRASE_COLUMNS = ("phrase", "caption", "text", "description")
@@ -35,13 +36,14 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
 
     Args:
         data: pictures in files.
-        path: .csv, .tsv, .jsonl or .parquet.
+        path: .csv, .tsv, .jsonl or .parquet; see ``located``.
 
     Raises:
         UsageError: no such file, or not a table.
         DataError: a column is missing, a box is not valid or lies for the greater part outside its picture, a phrase is
             empty, or no row is of these pictures.
     """
+    path = located(path)
     cells = read_columns(path)
     at = next((c for c in ("image", "path") if c in cells), None)
     form = next((f for f, names in FORMS.items() if set(names) <= cells.keys()), None)

@@ -22,6 +22,8 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from diptych.core.errors import UnreadableItem, UsageError
+from diptych.data.addresses import files_at, is_file_at, opened_at
+from diptych.data.files import address_of
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import SUFFIXES, decode_image
@@ -152,11 +154,12 @@ def open_tars(
 
     Args:
         spec: a tar, a brace range such as "shards/{00000..00329}.tar", several of them joined by "::", a list of them,
-            or a folder of tars.
+            or a folder of tars; each may be an address of object storage, see ``data.addresses``.
         broken: see ``TarStream``.
 
     Raises:
-        UsageError: a shard is missing, a range is not valid, there are no shards, or they are addresses or pipes.
+        UsageError: a shard is missing, a range is not valid, there are no shards, or they are web addresses or pipes.
+        DataError: the storage does not answer.
     """
     specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec)
     shards = tuple(itertools.chain.from_iterable(_shards(os.fspath(s)) for s in specs))
@@ -165,7 +168,7 @@ def open_tars(
             f"There are no tars in {spec}: give a folder that holds .tar files, or a range such as "
             f"'shards/{{0..9}}.tar'."
         )
-    missing = next((s for s in shards if not Path(s).is_file()), None)
+    missing = next((s for s in shards if not (is_file_at(s) if address_of(s) else Path(s).is_file())), None)
     if missing is not None:
         raise UsageError(f"There is no tar {missing}: check the range {spec}, or fetch what is missing.")
     return TarStream(shards, broken)
@@ -202,8 +205,14 @@ def _choices(inner: str) -> Sequence[str]:
 
 
 def _shards(spec: str) -> list[str]:
+    if address_of(spec) is not None:
+        named = [address_of(name) or name for part in spec.split("::") for name in expand_braces(part)]
+        folder = len(named) == 1 and not named[0].lower().endswith(ENDINGS)
+        return files_at(named[0], ENDINGS) if folder else named
     if spec.startswith("pipe:") or "://" in spec:
-        raise UsageError(f"{spec} is a command or an address, and diptych reads files only: fetch the tars first.")
+        raise UsageError(
+            f"{spec} is a command or a web address, and diptych reads files and object storage: fetch the tars first."
+        )
     if spec and Path(spec).is_dir():
         return sorted(os.path.join(spec, name) for name in os.listdir(spec) if name.lower().endswith(ENDINGS))
     return [name for part in spec.split("::") for name in expand_braces(part)]
@@ -280,7 +289,10 @@ def split_name(name: str) -> tuple[str, str]:
 @contextlib.contextmanager
 def opened(shard: str, max_member: int = MAX_MEMBER) -> Iterator[OpenTar]:
     """Open a tar whose single reads, of members or of extensions of headers, are bounded."""
-    with open(shard, "rb") as plain, gzip.GzipFile(fileobj=plain) as unpacked:
+    with (
+        opened_at(shard) if address_of(shard) else open(shard, "rb") as plain,
+        gzip.GzipFile(fileobj=plain) as unpacked,
+    ):
         compressed = plain.read(2) == b"\x1f\x8b"
         plain.seek(0)
         bounded = _Bounded(shard, unpacked if compressed else plain, max_member + tarfile.BLOCKSIZE)
@@ -325,14 +337,15 @@ class _Bounded:
         return self.last
 
 
-def _read(path: Path, request: Request) -> TarStream:
+def read_tar_stream(path: str | os.PathLike[str], request: Request) -> TarStream:
+    """Open tars as ``open_tars``; their texts alone where no more is needed."""
     stream = open_tars(path)
     return replace(stream, endings=frozenset({"txt"})) if request.need == "texts" else stream
 
 
 TAR_STREAM = Format(
     "tars of a WebDataset (.tar)",
-    lambda path, request: path.suffix.lower() == ".tar",
-    _read,
+    lambda path, request: path.suffix.lower() == ".tar" or (path.is_dir() and any(path.glob("*.tar"))),
+    read_tar_stream,
     frozenset(("photos", "texts")),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from PIL import Image
 
 from diptych.core.data import Column, Samples, Table
@@ -95,3 +96,24 @@ def scene_data(recipe: SceneRecipe, sizes: Mapping[str, int], seed: int = 0, cap
         splits[name] = scene_table(Scenes(recipe, count, seed, start), caption)
         start += count
     return LabelledData("scenes", (), splits)
+
+
+def scene_classes(recipe: SceneRecipe, name: str, count: int, seed: int = 0) -> LabelledData:
+    """Return scenes of one object as a labelled data set with the split "test"; its classes are the phrases that occur.
+
+    Args:
+        recipe: distribution of the scenes; the number of objects is 1 in any case.
+        name: of the data set.
+        count: number of scenes.
+        seed: of the stream.
+
+    Example:
+        >>> data = scene_classes(SceneRecipe(), "ones", count=3)
+        >>> [data.classes[k] for k in data["test"].labels()]
+        ['a yellow triangle', 'a red diamond', 'a pink pentagon']
+    """
+    table = scene_table(Scenes(replace(recipe, objects=(1,)), count, seed))
+    shown = [own[0] for own in table.columns["phrases"].values]
+    classes = tuple(sorted(set(shown)))
+    labels = np.array([classes.index(p) for p in shown], dtype=np.int64)
+    return LabelledData(name, classes, {"test": Table(table.items, {"label": Column("label", labels)})})

@@ -19,11 +19,11 @@ from diptych.core.errors import DataError, MissingPart, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.words.metaclip_entries import WORDNET, entries
-from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import CHANCE, RATIOS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Captions, Numbers, Pairs, PhotoPair
 from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.methods.curate.metaclip import MetaCLIP, entry_probabilities, keep_probabilities
-from diptych.metrics.interval import Interval, resample, two_sided
+from diptych.methods.curate.vector_head import VectorHeadFilter
 from diptych.nn.text.substrings import Matcher
 
 RANDOM = "random"
@@ -33,43 +33,23 @@ SpoilKept: TypeAlias = Callable[["CurateBench", Curator, Pairs, Run], Bools]
 """(bench, curator, pairs, run) -> (P,) whether each pair is kept, in place of the curator's own answer."""
 
 
-def precision(values: Floats, seed: int) -> Interval:
-    """Return the share of kept pairs that are right, over all seeds, with its two-sided 95 % interval.
-
-    It holds the truth in 94 to 95 % of runs of one seed from 20 photos on; in 97 to 99 % of runs of several.
-
-    Args:
-        values: (R, N, 2) pairs that are kept, and those of them that are right, of R seeds and N photos.
-        seed: of the resampling.
-    """
-    return two_sided(_ratio(values), resample(values, _precision, seed))
-
-
-def precision_gain(first: Floats, second: Floats, seed: int) -> Interval:
-    """Return the gain in precision of ``first`` over ``second``, paired by seed and photo, as ``precision`` does."""
-    return two_sided(_ratio(first) - _ratio(second), resample(first, _precision, seed, over=second))
-
-
-PRECISION = Statistic(precision, precision_gain, None)
-"""Kept and right pairs are added up over photos and seeds, and divided once; all pairs of a photo are resampled
-together.
-"""
-
-
 def by_photo(bench: CurateBench, pairs: Pairs, keep: Bools, run: Run) -> tuple[Floats, Mapping[str, float]]:
     """Return (N, 2) pairs of each photo that are kept, and those of them that are right; "kept", a share of the pairs;
-    and "balance".
+    "balance"; and "photos", the number of photos in what is kept, divided by that in as many pairs at random.
     """
     counts = [np.bincount(pairs.photos, which, len(bench.pool.photos)) for which in (keep, keep & pairs.right)]
-    balance = bench.balance(pairs.captions[keep], pairs.captions[bench.order(pairs, run)])
-    return np.stack(counts, axis=1), {"kept": float(keep.mean()), "balance": balance}
+    order = bench.order(pairs, run)
+    balance = bench.balance(pairs.captions[keep], pairs.captions[order])
+    photos = len(np.unique(pairs.photos[keep])) / len(np.unique(pairs.photos[order[: keep.sum()]]))
+    return np.stack(counts, axis=1), {"kept": float(keep.mean()), "balance": balance, "photos": photos}
 
 
 @dataclass
 class CurateBench:
     """How curators are measured: each seed makes other pairs. On a board, gains are over as many pairs at random.
 
-    Beside the precision stand "kept", a share of the pairs; "balance", see ``balance``; and "t" of metaclip.
+    Beside the precision stand "kept", a share of the pairs; "balance", see ``balance``; "photos", see ``by_photo``; and
+    "t" of metaclip.
 
     Args:
         pool: photos with captions.
@@ -82,7 +62,6 @@ class CurateBench:
         settings: of curators, in place of those that keep about the share of the pool.
 
     Raises:
-        MissingExtra: ahocorasick-rs is not installed.
         UsageError: there is no such metadata file.
         DataError: it holds no entries, or the captions name none of them.
     """
@@ -94,7 +73,7 @@ class CurateBench:
     metadata: str | None = WORDNET
     score: Score = by_photo
     metric: str = "precision"
-    statistic: Statistic = PRECISION
+    statistic: Statistic = RATIOS
     report: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     always: tuple[Arm, ...] = (Arm(RANDOM),)
@@ -203,6 +182,8 @@ class CurateBench:
         system = catalog.find(slug, Curator)
         if system.creates:
             raise MissingPart(f"{slug} makes pairs of pictures without texts, and here are pairs.")
+        if issubclass(system, VectorHeadFilter):
+            raise MissingPart(f"{slug} needs a head on labelled pictures, and here are captions alone.")
         given: dict[str, Any] = {}
         if issubclass(system, MetaCLIP):
             given = {
@@ -239,15 +220,3 @@ def threshold(rows: Numbers, matches: Numbers, texts: int, share: float) -> floa
         kept = keep_probabilities(rows, matches, entry_probabilities(counts, math.exp(middle)), texts).mean()
         low, high = (middle, high) if kept < share else (low, middle)
     return math.exp(low)
-
-
-def _ratio(values: Floats) -> float:
-    kept, right = values.sum((0, 1))
-    return float(right / kept)
-
-
-def _precision(values: Floats, seeds: Floats, photos: Floats) -> Floats:
-    """Return the precision of each resample; NaN where it holds no kept pair."""
-    kept, right = (np.einsum("br,br->b", photos @ values[:, :, k].T, seeds) for k in range(2))
-    shares: Floats = np.divide(right, kept, out=np.full(len(kept), np.nan), where=kept > 0)
-    return shares

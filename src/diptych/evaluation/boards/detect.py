@@ -24,9 +24,10 @@ from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, ov
 from diptych.evaluation.spoils import applied
 from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain, false_alarm_threshold
 from diptych.metrics.interval import Interval
+from diptych.metrics.presentation import error_rates
 from diptych.tasks.detect import detector, kept_aside, openable
 
-HALVES = "halves of normal photos"
+HALVES = "auroc_of_halves"
 """The part of a measuring in which a random half of the normal photos is called anomalous."""
 
 
@@ -128,7 +129,10 @@ class AnomalyBench:
             if aside is not None and self.rate:
                 threshold = false_alarm_threshold(np.array([a.score for a in fitted.detect(aside, run)]), self.rate)
                 false, true = alarm_rates(result.scores, result.labels, threshold)
-                alarms = {"false_alarms": false, "detected": true}
+                group = self.test.columns.get("group")
+                kinds = None if group is None else list(group.values)
+                errors = error_rates(result.scores, result.labels, threshold, kinds)
+                alarms = {"false_alarms": false, "detected": true, **errors}
             if arm.spoil:  # a control is judged by images alone: millions of pixels need not be sorted
                 result = Ranking(result.scores, result.labels)
             others = {name: value for name, value in result.metrics.items() if name != self.metric}

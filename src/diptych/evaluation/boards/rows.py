@@ -21,13 +21,16 @@ from diptych.evaluation.few_shot.inputs import code_of
 from diptych.evaluation.kept import described, digest, kept
 from diptych.tasks.record import engine_of, versions
 
+PART = "part "
+"""Before the names of parts in a row's file of numbers."""
+
 
 @dataclass(frozen=True)
 class Timed:
     """A measured arm.
 
     Args:
-        result: without its parts, which no board reads.
+        result: with those of its parts that have a number for each seed and item.
         seconds: that fitting and measuring took.
     """
 
@@ -65,7 +68,11 @@ class Rows:
             settings = repr(catalog.row(kind, arm.variant))
         code = [code_of(type(self.bench)), code_of(kind) if kind else ""]
         inputs = digest([self._inputs, arm.label, settings, code])
-        return self.out / "rows" / f"{'-'.join(filter(None, (arm.system, arm.variant)))}-{inputs[:12]}.json"
+        return (
+            self.out
+            / "rows"
+            / f"{'-'.join(filter(None, (arm.system, arm.variant, arm.length.replace(' ', '-'))))}-{inputs[:12]}.json"
+        )
 
     @cached_property
     def _inputs(self) -> object:
@@ -77,12 +84,14 @@ class Rows:
     def _measured(self, arm: Arm) -> Timed:
         start = monotonic()
         result = self.bench.measure(arm)
-        return Timed(Measured(result.values, result.others, result.seeds), monotonic() - start)
+        parts = {name: Measured(p.values, {}, p.seeds) for name, p in result.parts.items() if np.ndim(p.values) == 2}
+        return Timed(Measured(result.values, result.others, result.seeds, parts), monotonic() - start)
 
 
 def _save(path: Path, row: Timed) -> None:
     content = io.BytesIO()
-    np.savez_compressed(content, values=row.result.values)
+    parts: dict[str, Any] = {f"{PART}{name}": part.values for name, part in row.result.parts.items()}
+    np.savez_compressed(content, values=row.result.values, **parts)
     write_whole(path.with_suffix(".npz"), content.getvalue(), overwrite=True)
     data = {"others": dict(row.result.others), "seeds": list(row.result.seeds), "seconds": row.seconds}
     write_json(path, data, overwrite=True)
@@ -92,8 +101,10 @@ def _load(path: Path) -> Timed:
     data = read_json(path)
     try:
         others = {name: math.nan if value is None else float(value) for name, value in data["others"].items()}
+        seeds = tuple(data["seeds"])
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-            return Timed(Measured(file["values"], others, tuple(data["seeds"])), float(data["seconds"]))
+            parts = {n.removeprefix(PART): Measured(file[n], {}, seeds) for n in file.files if n.startswith(PART)}
+            return Timed(Measured(file["values"], others, seeds, parts), float(data["seconds"]))
     except Exception as error:  # np.load raises OSError, ValueError, KeyError, BadZipFile, EOFError ...
         raise DamagedStore(f"{path} does not hold a row of a board: delete it and run again.") from error
 

@@ -22,6 +22,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import refuse_one_class
 from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.boards.region_tasks import RegionTasks
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, HeadSpace, on_trunks
 from diptych.features.heads import text_head
@@ -36,6 +37,7 @@ from diptych.tasks.training_data import (
     with_splits,
 )
 from diptych.train.recipe import train_space
+from diptych.train.regions import has_regions
 from diptych.train.schedule import Fit
 
 BEFORE = Arm("before")
@@ -44,6 +46,8 @@ KS = (1, 5, 10)
 """Numbers at which recall is measured."""
 RANK, TASK, OTHERS = "effective_rank", "task", "others"
 """Parts of a measuring, beside "recall_at_1", "recall_at_5" and "recall_at_10"."""
+STEPS, SECONDS = "steps", "train_seconds"
+"""Further numbers of a training: its optimiser steps, and what they took, see ``core.train.Trained``."""
 
 ChangeRows: TypeAlias = Callable[[Table[Any], Run], Table[Any]]
 MakeParts: TypeAlias = Callable[[Backbone, Table[Any], Run], Mapping[str, Any]]
@@ -95,6 +99,8 @@ class TuneBench:
         part: the part that is the metric; "": recall at 1, or the hits on the task.
         metric: its name; "": "recall_at_1" with captions, else "acc1".
         report: facts of the result in place of the board's.
+        lengths: name -> settings in place of ``fit``: arms name one of them, so that trainings are compared at equal
+            steps and at equal seconds.
 
     Raises:
         UsageError: an unknown part, or a caption that is too long.
@@ -116,6 +122,7 @@ class TuneBench:
     part: str = ""
     metric: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
+    lengths: Mapping[str, Fit] = field(default_factory=dict)
     statistic: Statistic = MEANS
     always: tuple[Arm, ...] = (BEFORE,)
 
@@ -131,6 +138,8 @@ class TuneBench:
         check_captions(data, ("train", split), self.backbone.text.inputs)
         self.data, self.failed = only_readable(data, ("train", split), self.space, self.run)
         self.names = self._names(data)
+        told = all(has_regions(self.data.split(s)) for s in ("train", split)) and not self.part
+        self.regions = RegionTasks(self.data.split("train"), self.data.split(split)) if told else None
         self.train, self.held_out = self._read(self.data.split("train")), self._read(self.data.split(split))
         self.others: dict[str, tuple[Table[Any], ClassNames | None]] = {}
         for other in map(by_labels, self.elsewhere):
@@ -146,7 +155,12 @@ class TuneBench:
             return self.report
         sizes = {"items": len(self.held_out), "train": len(self.train)}
         data = {"dataset": self.data.name, "data_hash": self.data.hash, **sizes, "parts": self.parts}
-        return {**data, "fit": self.fit.as_dict(), "also": list(self.others)}
+        more: dict[str, Any] = {"fit": self.fit.as_dict(), "also": list(self.others)}
+        if self.lengths:
+            more["lengths"] = {name: fit.as_dict() for name, fit in self.lengths.items()}
+        if self.regions is not None:
+            more["regions"] = self.regions.facts(self.space)
+        return {**data, **more}
 
     def measure(self, arm: Arm) -> Measured:
         """Train from the same backbone on the same rows, and measure; "before" trains nothing.
@@ -160,7 +174,11 @@ class TuneBench:
                 result = chance(self.held_out, self.names)
                 result |= {name: chance(rows, None)["recall_at_1"] for name, rows in self.beside.items()}
                 return next(iter(result.values())), {}, result
-            return self._reached(self.trained(how, run).space if how else self.space, run)
+            if how is None:
+                return self._reached(Trained(self.space), run)
+            trained = self.trained(how, run)
+            values, others, parts = self._reached(trained, run)
+            return values, {**others, STEPS: trained.steps, SECONDS: trained.seconds}, parts
 
         whole = over_seeds(once, self.run, self.seeds, draws=how is not None)
         means = {f"acc1_{n}" if n in (TASK, OTHERS) else n: float(p.values.mean()) for n, p in whole.parts.items()}
@@ -176,11 +194,17 @@ class TuneBench:
         more = how.kit(space, self.train, quiet) if how.kit else decoder_for(how.method, space, rows, quiet)
         kit = Kit({"main": space, **more, **self.kit})
         chosen = how.learns or (everything if how.start else self.learns)
-        return train_space(
-            how.method, kit, Evidence(train=rows), how.fit or self.fit, quiet, classes=self.names, learns=chosen
-        )
+        fit = how.fit or self.fit
+        made = train_space(how.method, kit, Evidence(train=rows), fit, quiet, classes=self.names, learns=chosen)
+        if fit in self.lengths.values() and made.stages > 1:
+            raise UsageError(
+                f"{how.method.card.slug} trains in {made.stages} stages, each of the whole length, so it cannot be "
+                f"compared at equal lengths: leave out --steps and --seconds."
+            )
+        return made
 
     def _training(self, arm: Arm) -> Training:
+        fit = self.lengths.get(arm.length, self.fit)
         if isinstance(arm.system, Training):
             return arm.system
         system = catalog.find(arm.system)
@@ -188,15 +212,20 @@ class TuneBench:
             raise UsageError(f"{arm.system} trains nothing: see 'diptych systems'.")
         method: Objective | Recipe = catalog.row(system, arm.variant)
         need_towers(method, self.parts)
-        return Training(method)
+        return Training(method, fit=fit)
 
-    def _reached(self, space: Any, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
+    def _reached(self, trained: Trained, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
+        space: Any = trained.space
         parts = reached(space, self.held_out, self.names, run)
         others = {name: reached(space, *known, run)[TASK] for name, known in self.others.items()}
         together = {OTHERS: np.concatenate(list(others.values()))} if others else {}
-        means = {f"acc1 on {name}": float(hits.mean()) for name, hits in others.items()}
+        by_name = {f"acc1 on {name}": hits for name, hits in others.items()}
         beside = {name: reached(space, rows, None, run)["recall_at_1"] for name, rows in self.beside.items()}
-        return next(iter(parts.values())), means, {**parts, **together, **beside}
+        if self.regions is not None:
+            by_name |= self.regions.reached(space, trained.parts, run)
+        means = {name: float(values.mean()) for name, values in by_name.items()}
+        every = {**parts, **together, **beside, **({} if self.part else by_name)}  # proofs read theirs alone
+        return next(iter(parts.values())), means, every
 
     def _read(self, table: Table[Any]) -> Table[Any]:
         """Return trunk vectors in the place of photos, where heads learn."""
@@ -209,6 +238,32 @@ class TuneBench:
         if names and isinstance(self.space, Headed):
             self.space.memory.learn([prompt for prompts in names.prompts() for prompt in prompts], self.run)
         return names
+
+
+def equal_lengths(fit: Fit, steps: int | None, seconds: float | None) -> tuple[Fit, dict[str, Fit]]:
+    """Return settings with another length, and the settings of each length by name where there are two.
+
+    The warm-up is at most a tenth of the steps.
+
+    Args:
+        fit: all other settings.
+        steps: optimiser steps of each training; None: not equal steps.
+        seconds: of each training, see ``Fit.seconds``; None: not equal seconds.
+
+    Example:
+        >>> fit, lengths = equal_lengths(Fit(lr=1e-3, batch=8, epochs=1), steps=60, seconds=30.0)
+        >>> fit.steps, list(lengths), lengths["30 s"].seconds
+        (60, ['60 steps', '30 s'], 30.0)
+    """
+    made: dict[str, Fit] = {}
+    schedule = fit.schedule if steps is None else replace(fit.schedule, warmup=min(fit.schedule.warmup, steps // 10))
+    plain = replace(fit, epochs=None, steps=1, schedule=schedule)
+    if steps is not None:
+        made[f"{steps} steps"] = replace(plain, steps=steps)
+    if seconds is not None:
+        made[f"{seconds:g} s"] = replace(plain, steps=None, seconds=seconds)
+    first = next(iter(made.values()), fit)
+    return first, made if len(made) > 1 else {}
 
 
 def reached(space: Backbone, table: Table[Any], names: ClassNames | None, run: Run) -> dict[str, Floats]:

@@ -4,20 +4,55 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from diptych import catalog
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.files import plain, write_json, write_whole
-from diptych.evaluation.arms import Arm, Bench
+from diptych.evaluation.arms import MEANS, Arm, Bench, Measured, Statistic
 from diptych.evaluation.boards.rows import Rows
 from diptych.evaluation.kept import Unwritten
 from diptych.evaluation.schedule import Limits, work
-from diptych.metrics.interval import Interval
+from diptych.metrics.interval import Interval, paired_p
 from diptych.tasks.record import circumstances
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One metric of one system.
+
+    Args:
+        value: with its 95 % interval over items and seeds.
+        gain: over the base row, paired by seed and item; None for that row, or where it could not run.
+        p: two-sided p-value of the gain, not corrected; None without a gain, or where the metric is no mean.
+    """
+
+    value: Interval
+    gain: Interval | None
+    p: float | None = None
+
+    @classmethod
+    def of(cls, statistic: Statistic, values: Any, base: Any, seed: int) -> Scored:
+        """Return what a statistic makes of the values of a system, and of those of the base row, or None."""
+        value = statistic.of(values, seed)
+        if base is None:
+            return cls(value, None)
+        return cls(
+            value, statistic.gain(values, base, seed), paired_p(values, base, seed) if statistic is MEANS else None
+        )
+
+    def as_dict(self, metric: str) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        gain: dict[str, Any] | None = None
+        if self.gain is not None:
+            gain = {metric: self.gain.value, "ci95": [self.gain.low, self.gain.high]}
+            gain |= {} if self.p is None else {"p": self.p}
+        return {metric: self.value.value, "ci95": [self.value.low, self.value.high], "gain": gain}
 
 
 @dataclass(frozen=True)
@@ -26,19 +61,29 @@ class Row:
 
     Args:
         arm: slug and row of its card.
-        value: the metric, with its 95 % interval over items and seeds.
-        gain: over the base row, paired by seed and item; None for that row, or where it could not run.
+        score: the metric.
+        parts: name -> what else was measured of items, such as hits on other data.
         others: further numbers.
         seeds: that were run.
         seconds: mean wall seconds of fitting and measuring, a seed.
     """
 
     arm: Arm
-    value: Interval
-    gain: Interval | None
+    score: Scored
     others: Mapping[str, float]
     seeds: tuple[int, ...]
     seconds: float
+    parts: Mapping[str, Scored] = field(default_factory=dict)
+
+    @property
+    def value(self) -> Interval:
+        """The metric with its interval."""
+        return self.score.value
+
+    @property
+    def gain(self) -> Interval | None:
+        """The gain of the metric."""
+        return self.score.gain
 
     @property
     def label(self) -> str:
@@ -47,12 +92,15 @@ class Row:
 
     def as_dict(self, metric: str) -> dict[str, Any]:
         """Return plain data for JSON."""
-        gain = None if self.gain is None else {metric: self.gain.value, "ci95": [self.gain.low, self.gain.high]}
-        own = {metric: self.value.value, "ci95": [self.value.low, self.value.high], "gain": gain, **self.others}
+        length = {"length": self.arm.length} if self.arm.length else {}
+        parts = {"parts": {name: part.as_dict("value") for name, part in self.parts.items()}} if self.parts else {}
         return {
             "method": self.arm.system,
             "variant": self.arm.variant,
-            **own,
+            **length,
+            **self.score.as_dict(metric),
+            **self.others,
+            **parts,
             "seeds": self.seeds,
             "seconds": round(self.seconds, 3),
         }
@@ -111,7 +159,10 @@ class VerbBoard:
         ends = ("low", "high", "gain", "gain_low", "gain_high")
         writer = csv.writer(text)
         writer.writerow(
-            ["method", "variant", self.metric, *(f"{self.metric}_{end}" for end in ends), *self.others, "seconds"]
+            [
+                *("method", "variant", *(["length"] if any(r.arm.length for r in self.rows) else [])),
+                *(self.metric, *(f"{self.metric}_{end}" for end in ends), *self.others, "seconds"),
+            ]
         )
         for r in self.rows:
             gain = ("", "", "") if r.gain is None else (r.gain.value, r.gain.low, r.gain.high)
@@ -120,6 +171,7 @@ class VerbBoard:
                 [
                     r.arm.system,
                     r.arm.variant,
+                    *([r.arm.length] if any(row.arm.length for row in self.rows) else []),
                     *own,
                     *(r.others.get(name, "") for name in self.others),
                     round(r.seconds, 3),
@@ -127,6 +179,22 @@ class VerbBoard:
             )
         write_json(out / "board.json", self.as_dict(), overwrite=overwrite)
         write_whole(out / "board.csv", text.getvalue(), overwrite=overwrite)
+
+
+def _base(bench: Bench, arm: Arm) -> Arm:
+    """Return the row that the gains of a row are measured against: the first of its own length, or the first."""
+    return next((base for base in bench.always if base.length == arm.length), bench.always[0])
+
+
+def _values(result: Measured, name: str) -> Any:
+    """Return the values of a part; None where there are none."""
+    part = result.parts.get(name)
+    return None if part is None else part.values
+
+
+def in_lengths(arms: Sequence[Arm], lengths: Collection[str]) -> list[Arm]:
+    """Return each arm once for each length of a training, all of the first length first; without lengths, as given."""
+    return [replace(arm, length=length) for length in lengths for arm in arms] if lengths else list(arms)
 
 
 def arms_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, without: Sequence[Arm] = ()) -> list[Arm]:
@@ -199,14 +267,25 @@ def verb_board(
     if worked.interrupted and not worked.done:
         raise KeyboardInterrupt
     seed = bench.run.integer("bootstrap")
-    plainly = next((row.result.values for arm, row, _ in worked.done if arm == base), None)
+    measured = {arm: row.result for arm, row, _ in worked.done}
     rows = []
     for arm, row, _ in worked.done:
-        result = row.result
-        gain = None if plainly is None or arm == base else bench.statistic.gain(result.values, plainly, seed)
-        value = bench.statistic.of(result.values, seed)
-        rows.append(Row(arm, value, gain, result.others, result.seeds, row.seconds / max(len(result.seeds), 1)))
-    about = {"metric": bench.metric, "base": base.label, "seeds": list(bench.seeds), "budget": budget}
+        result, over = row.result, _base(bench, arm)
+        plain = None if arm == over else measured.get(over)
+        score = Scored.of(bench.statistic, result.values, None if plain is None else plain.values, seed)
+        parts = {
+            name: Scored.of(MEANS, part.values, None if plain is None else _values(plain, name), seed)
+            for name, part in result.parts.items()
+            if not np.array_equal(part.values, result.values)  # the metric itself
+        }
+        seconds = row.seconds / max(len(result.seeds), 1)
+        rows.append(Row(arm, score, result.others, result.seeds, seconds, parts))
+    about = {
+        "metric": bench.metric,
+        "base": replace(base, length="").label,
+        "seeds": list(bench.seeds),
+        "budget": budget,
+    }
     facts = {**bench.facts, **about, **circumstances(bench.backbone, bench.run, command)}
     ordered = tuple(sorted(rows, key=lambda r: -r.value.value))
     failed = tuple(bench.failed)

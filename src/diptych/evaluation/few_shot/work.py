@@ -40,10 +40,10 @@ def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
     order = {slug: i for i, slug in enumerate(sorted(slugs, key=lambda slug: slug != BASE[0]))}
 
     def place(job: Job) -> tuple[bool, bool, bool, int, int]:
-        """Zero-shot first, and what trains by steps last, since a budget should not end before the rows that take a
+        """Zero-shot first, and what trains last, since a budget should not end before the rows that take a
         second.
         """
-        slug, trains = job.method.card.slug, "train" in job.method.card.needs.extras
+        slug, trains = job.method.card.slug, job.method.card.trains != "nothing"
         return slug != BASE[0], trains, job.shots > 0, order[slug] if job.shots == 0 else job.shots, job.seed
 
     return sorted(jobs, key=place), missing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from diptych.evaluation.proofs.audits import association as audit_association
 from diptych.evaluation.proofs.audits import blind as audit_blind
 from diptych.evaluation.proofs.audits import edits as audit_edits
 from diptych.evaluation.proofs.audits import groups as audit_groups
@@ -17,6 +18,7 @@ from diptych.evaluation.proofs.trial import Trial
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "augclip": audit_edits.TRIAL,
+        "concept-association-bias": audit_association.TRIAL,
         "counteranimal": audit_groups.TRIAL,
         "clip4dm": audit_pairs.TRIAL,
         "holistic-robustness": audit_holistic.TRIAL,

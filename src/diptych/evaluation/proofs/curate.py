@@ -23,6 +23,18 @@ from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats
 from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Numbers, Pairs
 from diptych.evaluation.boards.curate import CurateBench, kept
 from diptych.evaluation.proofs.picture_kinds import WORDS, open_kinds, permuted_clusters
+from diptych.evaluation.proofs.planted_faults import (
+    AT_RANDOM,
+    HASHES,
+    IDENTICAL,
+    LAPLACIAN,
+    PERMUTED,
+    SHORTEST,
+    VECTORS,
+    open_captions,
+    open_copies,
+    open_degraded,
+)
 from diptych.evaluation.proofs.slide_wall import BY_WORDS, COVERAGE, open_wall
 from diptych.evaluation.proofs.slide_wall import RANDOM as RANDOM_TILES
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of_words
@@ -155,6 +167,23 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (Claim(WORDS, base=Arm(WORDS)),),
             controls=(Claim(CHANCE, own=Arm("biomedica", spoil=permuted_clusters), base=Arm(CHANCE)),),
             bench=open_kinds,
+        ),
+        "semdedup": Trial(
+            (Claim(IDENTICAL, base=Arm(IDENTICAL)), Claim(AT_RANDOM, base=Arm(AT_RANDOM))),
+            variant="either",
+            controls=(Claim(AT_RANDOM, own=Arm("semdedup", spoil=PERMUTED), base=Arm(AT_RANDOM)),),
+            beside={HASHES: Arm(HASHES), VECTORS: Arm(VECTORS)},
+            bench=open_copies,
+        ),
+        "vector-head": Trial(
+            (Claim(WORDS, base=Arm(WORDS)), Claim(LAPLACIAN, base=Arm(LAPLACIAN))),
+            controls=(Claim(CHANCE, own=Arm("vector-head", spoil=PERMUTED), base=Arm(CHANCE)),),
+            bench=open_degraded,
+        ),
+        "caption-checks": Trial(
+            (Claim(IDENTICAL, base=Arm(IDENTICAL)), Claim(SHORTEST, base=Arm(SHORTEST))),
+            controls=(Claim(AT_RANDOM, own=Arm("caption-checks", spoil=PERMUTED), base=Arm(AT_RANDOM)),),
+            bench=open_captions,
         ),
         "pathgen": Trial(
             (Claim(RANDOM_TILES, base=Arm(RANDOM_TILES)), Claim(BY_WORDS, base=Arm(BY_WORDS), part=COVERAGE)),

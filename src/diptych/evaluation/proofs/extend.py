@@ -10,7 +10,7 @@ from typing import Any
 
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.proofs.edits.directions import FRAMES as FOUR
-from diptych.evaluation.proofs.edits.directions import WithoutAlignment, open_directions, shuffled_frames
+from diptych.evaluation.proofs.edits.directions import OPPOSITES, WithoutAlignment, open_directions, shuffled_frames
 from diptych.evaluation.proofs.moving_clips import (
     FRAMES,
     NEW_CLASSES,
@@ -41,6 +41,7 @@ _DIRECTED: Mapping[str, Any] = {
 }  # fmt: skip
 """The last of the four blocks of ``tiny``, on tokens that are stored before it."""
 _ILA, _ALONE = ILA(**_DIRECTED), WithoutAlignment(**_DIRECTED)
+_SHUFFLED = Arm(_ILA, spoil=shuffled_frames)
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "frame-mean": Trial(
@@ -69,10 +70,18 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=partial(open_clips, counted=(_HEADS, _MEAN)),
         ),
         "ila": Trial(
-            (Claim(CHANCE), Claim("integration alone", base=Arm(_ALONE))),
-            {"shuffled frames": shuffled_frames},
+            (
+                Claim(CHANCE),
+                Claim("integration alone", base=Arm(_ALONE)),
+                Claim(CHANCE, part=OPPOSITES, name="which way"),
+                Claim("integration alone", base=Arm(_ALONE), part=OPPOSITES, name="which way"),
+            ),
             own=Arm(_ILA),
-            beside={"integration alone": Claim(CHANCE, own=Arm(_ALONE))},
+            controls=(Claim(CHANCE, own=_SHUFFLED, part=OPPOSITES, name="shuffled frames, which way"),),
+            beside={
+                "integration alone": Claim(CHANCE, own=Arm(_ALONE)),
+                "shuffled frames, of four directions": Claim(CHANCE, own=_SHUFFLED),
+            },
             bench=open_directions,
         ),
         "clip2point": Trial(

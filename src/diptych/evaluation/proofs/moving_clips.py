@@ -31,7 +31,7 @@ from diptych.evaluation.boards.extend import ClipData, ClipTest, ExtendBench
 from diptych.evaluation.datasets import Clips, known_set
 from diptych.evaluation.proofs.trial import Tabled, hash_of
 
-NEW_CLASSES = "new classes"
+NEW_CLASSES = "acc1_new_classes"
 
 BASE: Mapping[tuple[str, str], str] = MappingProxyType(
     {

@@ -22,17 +22,20 @@ from diptych.evaluation.proofs.training.bilingual import DC_CLIP
 from diptych.evaluation.proofs.training.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
 from diptych.evaluation.proofs.training.caption_tuning import LLM2CLIP_TRIAL
 from diptych.evaluation.proofs.training.coca import open_captioning
+from diptych.evaluation.proofs.training.detail_pairs import DIVA_TRIAL
 from diptych.evaluation.proofs.training.experts import CLIP_MOE
 from diptych.evaluation.proofs.training.kept_patches import open_kept
 from diptych.evaluation.proofs.training.languages import ENGLISH_ALONE, open_named
-from diptych.evaluation.proofs.training.masked_words import open_words
-from diptych.evaluation.proofs.training.painted_scenes import open_painted
+from diptych.evaluation.proofs.training.masked_words import FIRST, open_words
+from diptych.evaluation.proofs.training.painted_scenes import COVERED, open_painted
 from diptych.evaluation.proofs.training.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
 from diptych.evaluation.proofs.training.region_pairs import (
     CROP,
     IOU,
     PICTURE,
+    PLACELESS,
     AlignedCLOC,
+    Elsewhere,
     UntoldCLOC,
     open_regions,
     permuted_boxes,
@@ -103,12 +106,20 @@ SCORED, MIXED, SYNTHETIC = (
 )
 TO_ORIGINAL = Claim("original captions", base=Arm(ORIGINAL), part=R1)
 PERMUTED = Arm(replace(BOTH, rows=permuted_synthetic))
-UNTOLD = Claim("told the whole picture", base=Arm(Training(UntoldCLOC())), on=("scenes",))
-ALIGNED = Claim("RoI-align, same loss", base=Arm(Training(AlignedCLOC())), on=("scenes",))
+PROMPTED, MISLED = Training(CLOC()), Training(CLOC(), rows=permuted_boxes)
+SCENES_ONLY = Claim("", on=("scenes",))
+NOT_THERE = replace(SCENES_ONLY, over="told another box of the picture", base=Arm(Elsewhere(PROMPTED)))
+ALIGNED = replace(SCENES_ONLY, over="RoI-align, same loss", base=Arm(Training(AlignedCLOC())))
+UNTOLD = replace(SCENES_ONLY, over="told the whole picture", base=Arm(Training(UntoldCLOC())))
 SLOTS = Training(GRAIN(**SMALL))
+PERMUTED_SLOTS = replace(SLOTS, rows=permuted_boxes)
+OTHER_SLOT = Claim("another region's slot", base=Arm(Elsewhere(SLOTS)))
+OVER_PERMUTED = Claim("slots of permuted descriptions", base=Arm(PERMUTED_SLOTS))
 IMAGE_SLOT = Claim("image slot, captions alone", base=Arm(Training(ImageAlone(**SMALL, boxes=0.0, descriptions=0.0))))
 FIXED_BOXES = Claim(SAME_BOXES, base=Arm(SAME_BOXES), part=BOX_IOU)
 OF_CLIP = Claim("clip-loss", base=Arm(CLIP), part=R1)
+OVER_CLIP = Claim("clip-loss", base=Arm("clip-loss"))
+"""On benches that measure all arms in one pass."""
 TO_ONE = Claim("clip-loss, one caption", base=Arm(replace(CLIP, rows=first_captions)), part=R1)
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
@@ -144,7 +155,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 Claim("random masks", own=Arm("least"), base=Arm("random"), name="after training"),
             ),
             beside={
-                "clip-loss": Claim("clip-loss", base=Arm("clip-loss")),
+                "clip-loss": OVER_CLIP,
                 "kept half, of the whole": Claim(
                     "whole picture", own=Arm("attentive, untrained"), base=Arm("whole, untrained")
                 ),
@@ -153,35 +164,30 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "lightclip": Trial(
             (
-                Claim(CHANCE, own=Arm("own, words"), name="masked words"),
-                Claim("clip-loss", own=Arm("own, tokens"), base=Arm("clip-loss, tokens"), name="matched tokens"),
+                Claim(CHANCE, name="masked words"),
+                replace(OVER_CLIP, part=FIRST, name="matched tokens"),
             ),
-            own=Arm("own, words"),
+            own=Arm("own"),
             controls=(
-                Claim(CHANCE, own=Arm("shuffled, words"), name="masked words, shuffled captions"),
-                Claim(
-                    "clip-loss",
-                    own=Arm("shuffled, tokens"),
-                    base=Arm("clip-loss, tokens"),
-                    name="matched tokens, shuffled captions",
-                ),
+                Claim(CHANCE, own=Arm("shuffled"), name="masked words, shuffled captions"),
+                replace(OVER_CLIP, own=Arm("shuffled"), part=FIRST, name="matched tokens, shuffled captions"),
             ),
             beside={
-                "recall at 1": Claim("clip-loss", own=Arm("own, recall_at_1"), base=Arm("clip-loss, recall_at_1")),
-                "recall at 1, of tiny": Claim("before", own=Arm("own, recall_at_1"), base=Arm("before, recall_at_1")),
-                "relaxed over exact matching": Claim("exact", own=Arm("own, tokens"), base=Arm("own, exact")),
-                "matched tokens, of tiny": Claim("before", own=Arm("own, tokens"), base=Arm("before, tokens")),
+                "recall at 1": replace(OVER_CLIP, part=R1),
+                "recall at 1, of tiny": Claim("before", base=Arm("before"), part=R1),
+                "relaxed over exact matching": Claim("exact", base=Arm("own, exact"), part=FIRST),
+                "matched tokens, of tiny": Claim("before", base=Arm("before"), part=FIRST),
             },
             bench=open_words,
         ),
         "sycoca": Trial(
             (
-                Claim("random masks", own=Arm("own, covered"), base=Arm("random, covered"), name="hidden objects"),
-                Claim(CHANCE, own=Arm("own, guided"), name="guided painting"),
-                Claim("random masks", own=Arm("own, guided"), base=Arm("random, guided"), name="guided painting"),
+                Claim("random masks", base=Arm("random"), part=COVERED, name="hidden objects"),
+                Claim(CHANCE, name="guided painting"),
+                Claim("random masks", base=Arm("random"), name="guided painting"),
             ),
-            own=Arm("own, guided"),
-            controls=(Claim(CHANCE, own=Arm("shuffled, guided"), name="guided painting, shuffled captions"),),
+            own=Arm("own"),
+            controls=(Claim(CHANCE, own=Arm("shuffled"), name="guided painting, shuffled captions"),),
             bench=open_painted,
         ),
         "rs-m-clip": Trial(
@@ -206,23 +212,31 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             },
         ),
         "cloc": Trial(
-            (UNTOLD, Claim(CROP, base=Arm(CROP), on=("scenes",))),
-            own=Arm(Training(CLOC())),
-            controls=(replace(UNTOLD, own=Arm(Training(CLOC(), rows=permuted_boxes)), name="permuted boxes"),),
+            (NOT_THERE, *(replace(SCENES_ONLY, over=name, base=Arm(name)) for name in (PLACELESS, CROP))),
+            own=Arm(PROMPTED),
+            controls=(replace(NOT_THERE, own=Arm(MISLED), base=Arm(Elsewhere(MISLED)), name="permuted boxes"),),
             beside={
                 "RoI-align": ALIGNED,
+                "told the whole picture": UNTOLD,
+                "of permuted boxes": replace(SCENES_ONLY, over="permuted boxes", base=Arm(MISLED)),
                 "boxes drawn for phrases, of permuted": replace(
-                    UNTOLD, base=Arm(Training(CLOC(), rows=permuted_boxes)), part=IOU
+                    SCENES_ONLY, over="permuted boxes", base=Arm(MISLED), part=IOU
                 ),
                 "crops over whole pictures": Claim(PICTURE, own=Arm(CROP), base=Arm(PICTURE)),
             },
             bench=open_regions,
         ),
         "grain": Trial(
-            (IMAGE_SLOT, FIXED_BOXES),
+            (OTHER_SLOT, OVER_PERMUTED, FIXED_BOXES),
             own=Arm(SLOTS),
-            controls=(replace(IMAGE_SLOT, own=Arm(replace(SLOTS, rows=permuted_boxes)), name="permuted"),),
-            beside={"scenes of one object, by the image slot": replace(IMAGE_SLOT, part=ONE)},
+            controls=(
+                replace(OTHER_SLOT, own=Arm(PERMUTED_SLOTS), base=Arm(Elsewhere(PERMUTED_SLOTS)), name="permuted"),
+            ),
+            beside={
+                "image slot": IMAGE_SLOT,
+                PLACELESS: Claim(PLACELESS, base=Arm(PLACELESS)),
+                "scenes of one object, by the image slot": replace(IMAGE_SLOT, part=ONE),
+            },
             bench=open_slots,
         ),
         "long-clip": Trial(
@@ -255,6 +269,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "clip-moe": CLIP_MOE,
         "dc-clip": DC_CLIP,
+        "diva": DIVA_TRIAL,
         "llm2clip": LLM2CLIP_TRIAL,
         "laclip": Trial(
             (TO_ONE,),

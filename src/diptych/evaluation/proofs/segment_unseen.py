@@ -133,7 +133,7 @@ def open_unseen(
     }  # fmt: skip
     means = {arm: {k: float(np.nanmean(v)) for k, v in parts.items()} for arm, parts in others.items()}
     values = {arm: np.stack(c) for arm, c in counted.items()}
-    return Tabled(backbone, run, seeds, "miou", facts, values, means, MIOU)
+    return Tabled(backbone, run, seeds, "miou", facts, values, means, statistic=MIOU)
 
 
 def few(table: Table[Any], most: int | None) -> Table[Any]:

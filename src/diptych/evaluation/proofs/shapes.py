@@ -40,7 +40,7 @@ from diptych.nn.view_adapters import DualPathEncoder, dual_path
 ICON_CAMERA = (20.0, 30.0)
 """Where the icons were taken from: of a grid of cameras 15 degrees apart the one whose silhouettes of the points cover
 those of 60 icons best; the icons are in perspective, so that no camera here fits them whole."""
-CLASSED = "all classed objects"
+CLASSED = "acc1_classed"
 POINTS = 1024
 
 

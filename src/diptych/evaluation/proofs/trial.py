@@ -107,7 +107,8 @@ class Trial:
 
         Each of them names what it is measured "over", its "variant", "shots", "gain" and "gain_lower95"; a claim holds
         "method" and "baseline", each with the metric and its interval, and "shown"; a control holds "control" and
-        "failed"; a twin holds "name" and "twin". A bench that only counted has none of the three.
+        "failed"; a twin holds "name" and "twin". Where a part is compared, "what" is its name, and its value stands
+        under that name in the place of the metric's. A bench that only counted has none of the three.
         """
         facts = {k: v for k, v in bench.facts.items() if k not in ("dataset", "templates")}
         facts |= {"proved_variant": self.variant} if self.variant else {}
@@ -123,10 +124,10 @@ class Trial:
             known.append((arm, bench.measure(arm)))
             return known[-1][1]
 
-        def side(result: Measured) -> dict[str, Any]:
+        def side(result: Measured, claim: Claim) -> dict[str, Any]:
             interval = bench.statistic.of(result.values, bench.run.integer("bootstrap"))
             others = {k: v for k, v in result.others.items() if k not in CLOCKS}
-            return {**others, bench.metric: interval.value, "ci95": [interval.low, interval.high]}
+            return {**others, claim.part or bench.metric: interval.value, "ci95": [interval.low, interval.high]}
 
         def compared(claim: Claim) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
             sides = [measured(arm) for arm in (self._own(slug, claim), self._base(claim))]
@@ -138,7 +139,7 @@ class Trial:
             about: dict[str, Any] = {"name": claim.name} if claim.name else {}
             about |= {"over": claim.over, "variant": claim.variant, "shots": claim.shots}
             about |= {"what": claim.part} if claim.part else {}
-            return {**about, "gain": gain.value, "gain_lower95": gain.low}, side(own), side(base)
+            return {**about, "gain": gain.value, "gain_lower95": gain.low}, side(own, claim), side(base, claim)
 
         data: dict[str, Any] = {**facts, "claims": [], "controls": [], "beside": []}
         if isinstance(bench, Tabled) and not bench.table:
@@ -198,6 +199,7 @@ class Tabled:
         facts: of the data.
         table: name -> (seeds, N) values; empty where items are too few for shares, and were only counted.
         others: name -> further numbers.
+        parts: name -> part -> (seeds, N) values of another metric, see ``Measured.parts``.
         statistic: how values become the metric.
     """
 
@@ -208,13 +210,15 @@ class Tabled:
     facts: Mapping[str, Any]
     table: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     statistic: Statistic = MEANS
     failed: tuple[UnreadableItem, ...] = ()
     always: tuple[Arm, ...] = ()
 
     def measure(self, arm: Arm) -> Measured:
         """Look up what was measured."""
-        return Measured(self.table[arm.system], self.others.get(arm.system, {}), self.seeds)
+        parts = {part: Measured(v, {}, self.seeds) for part, v in self.parts.get(arm.system, {}).items()}
+        return Measured(self.table[arm.system], self.others.get(arm.system, {}), self.seeds, parts)
 
 
 def hash_of(*samples: Samples[Any]) -> str:

@@ -32,9 +32,9 @@ from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
+from diptych.data.draws import random_state_kept
 from diptych.data.edits import SOURCE, SOURCE_ATTRIBUTES, TARGET, TARGET_ATTRIBUTES, attributes
 from diptych.features.embed import embed
-from diptych.nn.two_class_head import random_state_kept
 
 Floats = NDArray[np.float64]
 

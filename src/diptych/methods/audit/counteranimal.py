@@ -387,6 +387,7 @@ def _drop(
         f"which it does worst.",
         advice="Add training pictures of the worst groups, or measure the model on the groups that your users have.",
         harm=max(0.0, drop.low),
+        units=np.array([common - counter for common, counter in class_accuracies(hits, pairs).values()]),
     )
 
 
@@ -403,7 +404,10 @@ def _sides(name: str, hits: Bools, pairs: Sequence[Pair]) -> list[Finding]:
     for side, measure in enumerate(("common", "counter")):
         mean = over_classes([a[side] for a in accuracies], least=0.0)
         ends, count = (mean.low, mean.high), len(accuracies)
-        found.append(Finding(name, measure, mean.value, ends, range=(0.0, 1.0), count=count, counted="classes"))
+        own = np.array([a[side] for a in accuracies])
+        found.append(
+            Finding(name, measure, mean.value, ends, range=(0.0, 1.0), count=count, counted="classes", units=own)
+        )
     value = float(hits[items[0]].mean() - hits[items[1]].mean())
     return [*found, Finding(name, "drop_per_item", value, count=sum(map(len, items)))]
 

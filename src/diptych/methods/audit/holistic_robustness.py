@@ -122,6 +122,7 @@ class HolisticRobustness(Auditor):
             "of other pictures are not answered.",
             datasets=("cifar10_small", "caltech40", "cue_conflict16"),
             minutes=12.0,
+            not_shown="protocol: too few photos of caltech40",
         ),
     )
 
@@ -201,7 +202,7 @@ class HolisticRobustness(Auditor):
         yield Finding(
             name, "accuracy", right, ends, range=(0.0, 1.0), count=n, harm=max(0.0, 1 - ends[1]),
             details={"classes": len(probe.named())}, examples=mistakes(key, probe.table.items, probe.named(), own),
-            says=f"{100 * right:.0f} % of the pictures in {key} get the right class.",
+            says=f"{100 * right:.0f} % of the pictures in {key} get the right class.", units=hits.astype(np.float64),
             advice="Try other prompts or another model, or train a head on some labelled pictures.",
         )  # fmt: skip
         low = at_chance(int(hits.sum()), n, own.chance)
@@ -358,6 +359,7 @@ def _places(name: str, subject: Subject, probe: Probe, run: Run) -> Finding:
     return Finding(
         name, "place_recall", own.value, (own.low, own.high), range=(0.0, 1.0), count=n,
         details={"recall_in_another_picture": other.value, "recall_by_chance": chance_of_places(*found[2])},
+        units=found[0],
     )  # fmt: skip
 
 

@@ -102,6 +102,7 @@ class MMVP(Auditor):
             "that are alike for tiny whatever Lite0 finds, and heads on mixtures of both encoders' features.",
             datasets=("scenes",),
             minutes=4.0,
+            not_shown="protocol: too few scene pairs",
         ),
     )
 
@@ -212,6 +213,7 @@ class MMVP(Auditor):
         wrong = pairs[~right][:EXAMPLES, 0]
         yield Finding(
             name, "pair_accuracy", hits / n, wilson(hits, n), about, range=(0.0, 1.0), count=n, counted="pairs",
+            units=right.astype(np.float64),
             control=Control(
                 "statements_of_other_pairs", float(other.mean()), wilson(int(other.sum()), n), 0.25, above=True
             ),
@@ -225,7 +227,7 @@ class MMVP(Auditor):
             own = right[named == pattern]
             yield Finding(
                 name, "pair_accuracy", float(own.mean()), wilson(int(own.sum()), len(own)), f"{about}: {pattern}",
-                range=(0.0, 1.0), count=len(own), counted="pairs",
+                range=(0.0, 1.0), count=len(own), counted="pairs", units=own.astype(np.float64),
             )  # fmt: skip
 
 

@@ -217,6 +217,7 @@ class ShortcutLearning(Auditor):
             "say nothing are not followed.",
             datasets=("latents", "cifar10_small"),
             minutes=4.0,
+            not_shown="protocol: too few draws",
         ),
     )
 
@@ -294,7 +295,7 @@ class ShortcutLearning(Auditor):
         return Finding(
             name, "shortcut_bias", bias.value, (bias.low, bias.high), about,
             {"follows_square": follows, "follows_square_anyway": anyway, "predictivity": [self.shortcut, self.core]},
-            unit="reliance", range=(-2.0, 2.0), count=len(probes),
+            unit="reliance", range=(-2.0, 2.0), count=len(probes), units=(with_cue - plain).mean(axis=0),
             control=Control("bias_of_squares_that_say_nothing", none.value, (none.low, none.high)),
             examples=tuple(
                 Example(key, pictures.key(int(probes[i])), f"{against[i]} of {self.draws} heads follow the square")

@@ -124,7 +124,7 @@ class ClipReward(Captioner):
         verb="caption",
         claim="A captioner that is rewarded by CLIP's similarity to the image, instead of to reference captions, "
         "writes more distinctive captions; a reward for grammar keeps them from repeating words.",
-        needs=Needs(hooks=("image", "text"), extras=("train",), evidence=("train",)),
+        needs=Needs(hooks=("image", "text"), evidence=("train",)),
         trains="a small captioner and a grammar head",
         reference=Reference("https://github.com/j-min/CLIP-Caption-Reward", "", "CC BY-NC-SA 4.0"),
         differs=(
@@ -172,7 +172,6 @@ class ClipReward(Captioner):
             MissingHook: patches of a backbone without a CLS token or dense maps.
             MissingEvidence: there are no images with captions.
             UnreadableItem: an image cannot be read.
-            MissingExtra: accelerate is not installed.
         """
         start = self.likely(kit, evidence, run)
         return self.rewarded_from(start, captioned_images(evidence), run) if self.rewarded else start

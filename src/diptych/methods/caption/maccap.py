@@ -164,7 +164,7 @@ class MacCap(Captioner):
         verb="caption",
         claim="A captioner trained on noisy embeddings of sentences alone transfers to images, given as several "
         "regions.",
-        needs=Needs(hooks=("image", "text", "dense"), extras=("train",), evidence=("texts",)),
+        needs=Needs(hooks=("image", "text", "dense"), evidence=("texts",)),
         trains="a small language model and a prefix",
         reference=Reference("https://github.com/Artanic30/MacCap", "", "none found"),
         differs=(
@@ -212,7 +212,6 @@ class MacCap(Captioner):
             MissingPart: the kit has no backbone.
             MissingHook: the backbone has neither an image tower nor dense maps.
             MissingEvidence: there are no texts.
-            MissingExtra: accelerate is not installed.
         """
         backbone = kit.need(Backbone)
         _check(backbone)

@@ -162,7 +162,7 @@ class UserAwarePrefix(Captioner):
         year=2023,
         verb="caption",
         claim="A prefix of image and user words before a frozen language model gives personal captions.",
-        needs=Needs(hooks=("image",), extras=("train",), evidence=("train",)),
+        needs=Needs(hooks=("image",), evidence=("train",)),
         trains="a small language model, and the mapping and fusion of its prefix",
         differs=(
             "The language model is a small one of our own, trained on the same captions without images and then "
@@ -221,7 +221,6 @@ class UserAwarePrefix(Captioner):
             MissingHook: patches of a backbone without a CLS token or dense maps.
             MissingEvidence: there are no images with captions, or no users.
             UnreadableItem: an image cannot be read.
-            MissingExtra: accelerate is not installed.
         """
         backbone, table = kit.need(Backbone), posts(evidence)
         return self.prefixed(backbone, self.speaker(table, run), table, run)

@@ -144,7 +144,7 @@ class CoOp(Classifier):
         verb="classify",
         claim="Learnt context vectors in place of hand-written prompt words beat hand-crafted prompts from one or two "
         "shots on.",
-        needs=Needs(hooks=("image", "text", "tower:text"), extras=("train",), evidence=("train",)),
+        needs=Needs(hooks=("image", "text", "tower:text"), evidence=("train",)),
         trains="context vectors",
         offers=("other classes",),
         headlines=(
@@ -201,7 +201,6 @@ class CoOp(Classifier):
             MissingPart: the kit has no backbone.
             MissingHook: the backbone has no text tower.
             MissingEvidence: train is missing.
-            MissingExtra: accelerate is not installed.
             UsageError: a class name and the context do not fit into the text tower.
             DataError: a class has no train item, or a label lies outside the class list.
         """

@@ -205,9 +205,10 @@ class FuDD(Classifier):
         ),
         proof=ProofPlan(
             claim="A follow-up on the top 3 classes beats the single template.",
-            control="With the two sides of every pair swapped it does not; texts meant for other rivals are measured "
-            "beside it.",
+            control="With the descriptions of the two sides of every pair exchanged, and the names kept, it does not. "
+            "Whole texts of the other side and texts meant for other rivals are measured beside it.",
             datasets=("demo:clothes", "cifar10_small"),
+            not_shown="protocol: texts of another writer",
         ),
         variants={"": {}, "top 3": {"candidates": 3}},
     )

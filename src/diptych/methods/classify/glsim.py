@@ -186,7 +186,7 @@ class GLSim(Classifier):
         verb="classify",
         claim="Patches whose tokens resemble the summary token mark the object; a second look at their box helps with "
         "fine classes.",
-        needs=Needs(hooks=("image", "tower:image", "rebuild"), extras=("train",), evidence=("train",)),
+        needs=Needs(hooks=("image", "tower:image", "rebuild"), evidence=("train",)),
         trains="the image tower, an aggregator, a head",
         headlines=(
             Headline("CUB", "ViT-B/16, ImageNet-21k", "top-1", 90.93, "ViT 90.11", "paper's table, 3 seeds"),
@@ -211,6 +211,7 @@ class GLSim(Classifier):
             claim="With a frozen ViT, such as that of tiny, the second look beats a linear probe at 16 shots.",
             control="With the box of the least similar patches it does not.",
             datasets=("demo:clothes", "cifar10_small"),
+            not_shown="backbone: tiny, not ViT-B/16",
         ),
         variants={"": {}, "frozen": {"freeze": True}},
     )
@@ -229,7 +230,6 @@ class GLSim(Classifier):
             MissingPart: the kit has no backbone.
             MissingHook: the backbone has no image tower that can be cut and rebuilt.
             MissingEvidence: train is missing.
-            MissingExtra: accelerate is not installed.
             DataError: a class has no train item, or a label lies outside the class list.
         """
         backbone = kit.need(Backbone)

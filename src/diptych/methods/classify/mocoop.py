@@ -127,7 +127,6 @@ class MoCoOp(Classifier):
         "single one.",
         needs=Needs(
             hooks=("image", "text", "tower:text", "tower:image", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional=("other_classes",),
         ),
@@ -153,8 +152,9 @@ class MoCoOp(Classifier):
         ),
         proof=ProofPlan(
             claim="Routed soft prompts, with a frozen image encoder, beat zero-shot at 16 shots.",
-            control="With shuffled train labels they are no better than zero-shot.",
+            control="With shuffled train labels they are no better than zero-shot with an even prior.",
             datasets=("demo:clothes", "cifar10_small"),
+            not_shown="protocol: control learns even prior",
         ),
         variants={"": {}, "frozen image": {"norms": False, "epochs": 25}},
     )
@@ -175,7 +175,6 @@ class MoCoOp(Classifier):
             MissingHook: the backbone has no text tower, or norms should learn and it has no image tower that can be
                 rebuilt.
             MissingEvidence: train is missing.
-            MissingExtra: accelerate is not installed.
             UsageError: a class name and a context do not fit into the text tower.
             DataError: a class has no train item, or a label lies outside the class list.
         """

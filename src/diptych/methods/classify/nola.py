@@ -198,7 +198,6 @@ class NoLA(Classifier):
         "without any label.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"),
-            extras=("train",),
             evidence=("unlabelled",),
             optional=("texts",),
         ),
@@ -223,6 +222,7 @@ class NoLA(Classifier):
             "is 3 x chance.",
             control="Taught on the same images with their pixels shuffled, it does not beat zero-shot.",
             datasets=("demo:clothes", "caltech40"),
+            not_shown="protocol: too few photos of caltech40",
         ),
         variants={
             "": {},
@@ -243,7 +243,6 @@ class NoLA(Classifier):
             MissingPart: the kit has no backbone.
             MissingHook: the tower should learn, and the backbone has none that can be cut and rebuilt.
             MissingEvidence: unlabelled images are missing, or texts lack a class.
-            MissingExtra: accelerate is not installed.
         """
         backbone = kit.need(Backbone)
         if evidence.unlabelled is None or len(evidence.unlabelled) == 0:

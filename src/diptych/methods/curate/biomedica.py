@@ -20,7 +20,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,9 +34,7 @@ from diptych.core.run import Run
 from diptych.data.draws import uniform
 from diptych.data.words.taxonomy import majority, read_taxonomy, read_votes
 from diptych.features.picture_sample import PictureSample, embed_sized, read_sample, sampled
-
-CHUNK = 256
-"""Pairs in memory at the same time."""
+from diptych.features.pool_chunks import name_of, picture_chunks
 
 
 def keep_probability(counts: Sequence[float], most: float) -> float:
@@ -139,7 +136,7 @@ class BIOMEDICA(Curator):
         """
         backbone = kit.need(Backbone)
         settings = (backbone.fingerprint, self.clusters, self.components, self.sample)
-        chunks = ([(_name(item, at), item) for at, item in some] for some in _chunks(stream))
+        chunks = ([(name_of(item, at), item) for at, item in some] for some in picture_chunks(stream, "biomedica"))
         return sampled(backbone.image, settings, chunks, self.least_side, run)
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
@@ -157,7 +154,7 @@ class BIOMEDICA(Curator):
             raise UsageError("The plan is from another system or backbone: plan and apply with the same one.")
         labels, seed = self.labels(plan), run.integer("keep")
         counts = self._counts(plan, labels)
-        for some in _chunks(stream):
+        for some in picture_chunks(stream, "biomedica"):
             looked = embed_sized(
                 backbone.image, [item for _, item in some], self.least_side, run, vectors=labels is not None
             )
@@ -200,17 +197,3 @@ class BIOMEDICA(Curator):
             return {"": float(plan.captioned)}
         found = Counter(label for k in plan.members.tolist() for label in labels[k] or ("",))
         return {"": 0.0, **{label: n * plan.captioned / len(plan.names) for label, n in found.items()}}
-
-
-def _chunks(stream: Stream[Any]) -> Iterator[list[tuple[int, Any]]]:
-    source = iter(stream)
-    while some := list(islice(source, CHUNK)):
-        if any(isinstance(item, str) for _, item in some):
-            raise UsageError(
-                "biomedica looks at pictures, and this pool has texts alone: give articles, tables or tars."
-            )
-        yield some
-
-
-def _name(item: Any, position: int) -> str:
-    return str(getattr(item, "name", position))

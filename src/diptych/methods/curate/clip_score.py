@@ -8,7 +8,6 @@ c: cosine of the two (D,) embeddings of a pair, in [-1, 1]
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,26 +15,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.curate import NAMED, Curator, Plan, Verdict
+from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream, Texts
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import between, check
 from diptych.core.run import Run
-from diptych.data.files import write_whole
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed, embed_readable
+from diptych.features.score_counts import ScoreCounts, read_counts
 
-BINS = 2000
-"""Cells of the histogram of cosines over [-1, 1], each 0.001 wide."""
 CHUNK = 256
 """Pairs in memory at the same time."""
 
@@ -101,82 +96,6 @@ def _refusal(backbone: Backbone, text: str) -> str:
 
 
 @dataclass(frozen=True)
-class ScoreCounts(Plan):
-    """A histogram of the cosines of a pool.
-
-    Args:
-        backbone: fingerprint of the backbone that gave the cosines.
-        counts: (BINS,) uint64, number of pairs in each cell.
-        broken: pairs whose image or text cannot be read.
-        unread: name and reason of the first ``NAMED`` of them.
-    """
-
-    backbone: str
-    counts: NDArray[np.uint64]
-    broken: int = 0
-    unread: tuple[tuple[str, str], ...] = ()
-
-    def merge(self, other: ScoreCounts) -> ScoreCounts:
-        """Add the counts; raises UsageError where the backbones differ."""
-        if self.backbone != other.backbone:
-            raise UsageError(
-                f"Plans of two backbones, {self.backbone} and {other.backbone}, cannot be merged: score both with one."
-            )
-        unread = (*self.unread, *other.unread)[:NAMED]
-        return ScoreCounts(self.backbone, self.counts + other.counts, self.broken + other.broken, unread)
-
-    def lowest(self, share: float) -> int:
-        """Return the lowest cell of which pairs are kept, so that at most ``share`` of all pairs, broken ones too, are.
-
-        Args:
-            share: in (0, 1].
-        """
-        above = np.cumsum(self.counts[::-1].astype(np.float64))
-        return BINS - int(np.searchsorted(above, share * (above[-1] + self.broken), side="right"))
-
-    def lowest_kept(self, share: float) -> int:
-        """Return ``lowest``, of a pool of which a share can be kept.
-
-        Raises:
-            DataError: more pairs than the share have the best score, so that none would be kept.
-        """
-        lowest, pairs = self.lowest(share), int(self.counts.sum())
-        if not pairs or self.counts[lowest:].any():
-            return lowest
-        best = int(np.flatnonzero(self.counts)[-1])
-        tied = int(self.counts[best])
-        needed = tied / (pairs + self.broken)
-        raise DataError(
-            f"{tied} of {pairs + self.broken} pairs have the best score, {2 * best / BINS - 1:.3f}, and a share of "
-            f"{share:g} keeps none of them: give a share of {math.ceil(1000 * needed) / 1000:g} or more, or a "
-            f"threshold."
-        )
-
-    def report(self) -> dict[str, Any]:
-        """Return the numbers of pairs and of broken pairs, and the cosine that the highest 30 % reach; where more share
-        the best score, that score.
-        """
-        occupied = np.flatnonzero(self.counts)
-        lowest = min(self.lowest(0.3), int(occupied[-1]) if len(occupied) else BINS)
-        return {
-            "pairs": int(self.counts.sum()) + self.broken,
-            "broken": self.broken,
-            "best_30_percent": round(2 * lowest / BINS - 1, 3),
-        }
-
-    def write(self, path: Path) -> None:
-        """Write JSON."""
-        data = {
-            "diptych": "clip-score",
-            "backbone": self.backbone,
-            "counts": self.counts.tolist(),
-            "broken": self.broken,
-            "unread": self.unread,
-        }
-        write_whole(path, json.dumps(data), overwrite=True)
-
-
-@dataclass(frozen=True)
 class CLIPScoreFilter(Curator):
     """Keep the pairs of a pool with the highest cosines of image and text.
 
@@ -195,10 +114,8 @@ class CLIPScoreFilter(Curator):
     Example:
         Cosines of 0.1, 0.2, 0.3 and 0.4; the better half is kept:
 
-        >>> counts = np.zeros(BINS, dtype=np.uint64)
-        >>> counts[[_cell(c) for c in (0.1, 0.2, 0.3, 0.4)]] += np.uint64(1)
-        >>> lowest = ScoreCounts("backbone", counts).lowest(0.5)
-        >>> [c for c in (0.1, 0.2, 0.3, 0.4) if _cell(c) >= lowest]
+        >>> plan = ScoreCounts.of("backbone", (0.1, 0.2, 0.3, 0.4))
+        >>> [c for c in (0.1, 0.2, 0.3, 0.4) if plan.cell(c) >= plan.lowest(0.5)]
         [0.3, 0.4]
     """
 
@@ -238,16 +155,8 @@ class CLIPScoreFilter(Curator):
             UsageError: the pool has texts alone.
         """
         backbone = kit.need(Backbone)
-        counts, broken, unread = np.zeros(BINS, dtype=np.uint64), 0, list[tuple[str, str]]()
-        with run.track("score pairs") as bar:
-            for _, name, cosine, reason in cosines(backbone, stream, run):
-                if reason:
-                    broken += 1
-                    unread += [(name, reason)] * (len(unread) < NAMED)
-                else:
-                    counts[_cell(cosine)] += np.uint64(1)
-                bar.advance()
-        return ScoreCounts(backbone.fingerprint, counts, broken, tuple(unread))
+        scored = ((name, cosine, reason) for _, name, cosine, reason in cosines(backbone, stream, run))
+        return ScoreCounts.counted(backbone.fingerprint, scored, run)
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
         """Yield a verdict for each pair, with the cosine as its score.
@@ -264,23 +173,9 @@ class CLIPScoreFilter(Curator):
             raise UsageError("The plan is from another system or backbone: plan and apply with the same one.")
         lowest = plan.lowest_kept(self.share) if self.threshold is None else 0
         for position, _, cosine, reason in cosines(backbone, stream, run):
-            keep = not reason and (_cell(cosine) >= lowest if self.threshold is None else cosine >= self.threshold)
+            keep = not reason and (plan.cell(cosine) >= lowest if self.threshold is None else cosine >= self.threshold)
             yield Verdict(position, keep, cosine, reason)
 
     def read_plan(self, path: Path) -> ScoreCounts:
         """Read a histogram that ``ScoreCounts.write`` wrote; see ``Curator.read_plan``."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            counts = np.array(data["counts"], dtype=np.uint64)
-            if data["diptych"] != "clip-score" or counts.shape != (BINS,):
-                raise ValueError("another plan")
-            unread = tuple((str(name), str(reason)) for name, reason in data.get("unread", ()))
-            return ScoreCounts(str(data["backbone"]), counts, int(data["broken"]), unread)
-        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise DataError(
-                f"{path} is no plan of clip-score ({str(error)[:80]}): write one with diptych curate plan."
-            ) from None
-
-
-def _cell(cosine: float) -> int:
-    return min(BINS - 1, max(0, int((cosine + 1) / 2 * BINS)))
+        return read_counts(path, "clip-score")

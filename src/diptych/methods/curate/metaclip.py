@@ -178,7 +178,7 @@ class MetaCLIP(Curator):
         verb="curate",
         claim="CLIP's advantage is its data recipe: match texts against metadata and cap every entry; training is "
         "unchanged.",
-        needs=Needs(hooks=(), extras=("curate",)),
+        needs=Needs(hooks=()),
         trains="nothing",
         headlines=(
             Headline("ImageNet zero-shot, 400M pairs", "ViT-B/32", "top-1", 65.5, "", "paper"),
@@ -217,7 +217,7 @@ class MetaCLIP(Curator):
 
     @cached_property
     def matcher(self) -> Matcher:
-        """Return the automaton of the metadata, built once: half a million entries take a second or two.
+        """Return the matcher of the metadata, built once.
 
         Raises:
             UsageError: there is no such metadata file.
@@ -229,7 +229,6 @@ class MetaCLIP(Curator):
         """Count the texts that contain each entry, with a few chunks of texts in memory at a time.
 
         Raises:
-            MissingExtra: ahocorasick-rs is not installed.
             UsageError, DataError: as ``matcher``.
         """
         matcher = self.matcher
@@ -237,7 +236,7 @@ class MetaCLIP(Curator):
         with run.track("count texts") as bar:
             for some, rows, matches in _matched(matcher, stream, run.workers):
                 counts += np.bincount(matches, minlength=len(counts)).astype(np.uint64)
-                texts, matched = texts + len(some), matched + len(np.unique(rows))
+                texts, matched = texts + len(some), matched + int((np.diff(rows, prepend=-1) != 0).sum())
                 bar.advance(len(some))
         return EntryCounts(matcher.entries, counts, texts, matched)
 
@@ -246,7 +245,6 @@ class MetaCLIP(Curator):
 
         Raises:
             UsageError: the plan is from another system, or counts other metadata.
-            MissingExtra: ahocorasick-rs is not installed.
             DataError: as ``matcher``.
         """
         matcher = self.matcher

@@ -214,9 +214,7 @@ class AnomalyCLIP(Detector):
         verb="detect",
         claim="Prompts that never name the object, learnt once on anomalies of one kind, find unseen kinds and where "
         "they are.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "tower:text", "dense"), extras=("train",), evidence=("auxiliary",)
-        ),
+        needs=Needs(hooks=("image", "text", "tower:image", "tower:text", "dense"), evidence=("auxiliary",)),
         trains="two soft prompts and deep text tokens",
         headlines=(
             Headline("MVTec AD, trained on VisA", "CLIP ViT-L/14@336, 518 px", "pixel AUROC", 91.1, "", "authors' log"),
@@ -246,6 +244,7 @@ class AnomalyCLIP(Detector):
             control="Learnt on swapped labels, or on random labels without masks, they are no better than chance.",
             datasets=("magnetic_tile", "textile_sim"),
             minutes=10.0,
+            not_shown="protocol: one auxiliary thing",
         ),
         variants={"": {}, "4 depths": {"layers": (0.25, 0.5, 0.75, 1.0)}, "query-key": {"stream": "query-key"}},
     )
@@ -274,7 +273,6 @@ class AnomalyCLIP(Detector):
             MissingPart: the kit has no backbone.
             MissingHook: the backbone has no image or no text tower.
             MissingEvidence: auxiliary is missing.
-            MissingExtra: accelerate is not installed.
             DataError: auxiliary lacks one of the two kinds, a mask of it has another size than its photo, or its
                 embeddings would fill more than 4 GiB.
             UnreadableItem: an auxiliary photo or mask cannot be read.

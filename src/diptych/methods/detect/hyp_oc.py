@@ -213,7 +213,7 @@ class HypOC(Detector):
         verb="detect",
         claim="Real photos alone, set against noise round their mean in hyperbolic space, suffice to find what is not "
         "real.",
-        needs=Needs(hooks=("image",), extras=("train",), evidence=("train",)),
+        needs=Needs(hooks=("image",), evidence=("train",)),
         trains="a network of three layers, a base point and two planes",
         reference=Reference("https://github.com/Kartik-3004/hyp-oc", "f3345b2", "MIT"),
         differs=(
@@ -236,6 +236,7 @@ class HypOC(Detector):
             "better than chance.",
             datasets=("magnetic_tile", "textile_sim", "clothing_small:recaptured"),
             minutes=10.0,
+            not_shown="protocol: the embedding stays frozen",
         ),
         variants={"": {}, "euclidean": {"geometry": "euclidean"}},
     )
@@ -267,7 +268,6 @@ class HypOC(Detector):
         Raises:
             MissingPart: the kit has no backbone.
             MissingEvidence: train is missing.
-            MissingExtra: accelerate is not installed.
             DataError: there are fewer than two normal photos, or all have one embedding.
         """
         backbone = kit.need(Backbone)

@@ -112,7 +112,7 @@ class CLIPInverter(Editor):
         verb="edit",
         claim="Adapters conditioned on a text inside a frozen inversion encoder edit a picture in one pass, and a "
         "refinement by the text inside the generator brings it nearer to the text.",
-        needs=Needs(parts=("StyleGenerator", "MapInverter"), extras=("train",), evidence=("train",)),
+        needs=Needs(parts=("StyleGenerator", "MapInverter"), evidence=("train",)),
         trains="adapters of three feature maps, and a refinement of the latents",
         reference=Reference("https://github.com/johnberg1/CLIPInverter", "", "none found"),
         differs=(
@@ -161,7 +161,6 @@ class CLIPInverter(Editor):
             MissingPart: the kit has no backbone, no generator with w+, or no encoder through maps.
             MissingEvidence: there are no pictures with captions.
             MissingHook: the backbone has neither an image tower nor dense maps.
-            MissingExtra: accelerate is not installed.
         """
         fitted = self.untrained(kit, run)
         table = captioned_images(evidence)

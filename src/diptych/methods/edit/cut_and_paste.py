@@ -1,7 +1,8 @@
 """Cut-and-Paste replaces an object of a clip by the subject of a picture: attention says where, and the rest is kept.
 
     z_T, ..., z_0 = DDIM inversion of the frames, told the source, without guidance
-    A_f = attention of frame f to the words that are replaced, averaged over layers, heads and steps
+    A_f = attention of frame f to the words that are replaced, summed over their tokens, averaged over layers, heads
+          and steps
     B_f = sum over k of w_k A_(f + k),  k = -1, 0, 1           fused with the neighbours
     m_f = 1 where wider(B_f) / max B_f >= 0.3, else 0;   0 everywhere where max B_f < floor
 
@@ -93,11 +94,13 @@ class CutAndPaste(Editor):
         blend_from: share of the steps after which all outside m is the inversion's, in [0, 1]; 0.2.
         threshold: of the map, in [0, 1]; 0.3. ``EditAsk.threshold`` takes its place.
         wider: cells of the map by which an object is made larger on every side, >= 0; 1.
-        floor: greatest attention of a frame below which the words are not there, in [0, 1]; 0 (ours).
+        floor: greatest attention of a frame below which the words are not there, in [0, 1]; 0 (ours): maps are
+            compared with their own greatest value, so a word that is absent is found somewhere. Give a floor where
+            frames may lack the object.
         fusion: weights of the frame before, the frame itself and the one after, >= 0; (1/4, 1/2, 1/4) (ours).
         cells: layers with more cells a side than this are left out of the maps and are not put back, >= 1; 16.
         subject_steps: of Adam for the tokens of a reference, >= 0; 500.
-        subject_rate: of Adam, > 0; 5e-3.
+        subject_rate: of Adam, > 0; 5e-3 (ours).
         subject_batch: noisy pictures a step, >= 1; 8 (ours).
 
     Raises:
@@ -142,10 +145,12 @@ class CutAndPaste(Editor):
             "All outside the map is the inversion's to the last step, so that the background is exact; FateZero stops "
             "at 80 % of the steps.",
             "Maps are not warped by optical flow.",
+            "By default there is no absolute floor (ours): a word that is absent from a frame still marks a part of it "
+            "for change. The rate of the subject's tokens, the pictures a step and the weights of the fusion are ours.",
             "The settings of the row small were chosen on six clips of another seed, on which fused maps already found "
             "the object no better than those of single frames.",
-            "The proof is not shown: fused maps find the object no better, so that their control says nothing, and of"
-            " the subject the colour is taken and not the shape. The subject of another clip gains half as much, too.",
+            "The proof is not shown: fused maps find the object no better, so that their control says nothing, and of "
+            "the subject the colour is taken and not the shape. The subject of another clip gains half as much, too.",
             "Frames are the middle squares of the clip's, at the size of the denoiser.",
         ),
         proof=ProofPlan(
@@ -156,6 +161,7 @@ class CutAndPaste(Editor):
             datasets=("scenes",),
             stage="mechanism",
             minutes=4.0,
+            not_shown="protocol: short clips, plain objects",
         ),
         variants={
             "": {},

@@ -152,7 +152,7 @@ class DeltaEdit(Editor):
         verb="edit",
         claim="The difference of two image vectors is near the difference of their captions' vectors, so an editor "
         "trained on pictures can be used with words.",
-        needs=Needs(parts=("StyleGenerator",), extras=("train",), optional=("unlabelled",)),
+        needs=Needs(parts=("StyleGenerator",), optional=("unlabelled",)),
         trains="a mapper of style changes",
         reference=Reference("https://github.com/Yueming6568/DeltaEdit", "", "none found"),
         differs=(
@@ -192,7 +192,6 @@ class DeltaEdit(Editor):
 
         Raises:
             MissingPart: the kit has no backbone or no generator, or no inverter for the unlabelled pictures.
-            MissingExtra: accelerate is not installed.
         """
         styles, vectors = self.pictures(kit, evidence, run)
         return self.from_pictures(kit, styles, vectors, run)

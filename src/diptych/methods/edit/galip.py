@@ -176,7 +176,7 @@ class GALIP(Editor):
         verb="edit",
         claim="A generator and a discriminator on a frozen CLIP's maps make pictures from words in one pass, with few "
         "data, and much faster than denoisers.",
-        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",)),
+        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",)),
         trains="a generator and a discriminator; CLIP is frozen",
         headlines=(Headline("COCO 256", "CLIP ViT-B/32", "FID", 5.85, "", "paper"),),
         reference=Reference("https://github.com/tobran/GALIP", "", "MIT file, CC BY-NC-SA in its README"),

@@ -219,7 +219,7 @@ class AstroM3(Extender):
         verb="extend",
         claim="Towers of light curves, spectra and metadata that are aligned first classify stars better, most of all "
         "with few labels.",
-        needs=Needs(hooks=(), extras=("train",), evidence=("unlabelled",), optional=("val",)),
+        needs=Needs(hooks=(), evidence=("unlabelled",), optional=("val",)),
         trains="three towers, their projections and scales",
         headlines=(
             Headline(
@@ -235,6 +235,8 @@ class AstroM3(Extender):
             "plateaus and choose by hits on the diagonal.",
             "Light curves contain no constants of the metadata (amplitude, period, two scores), so that the modalities "
             "share no input.",
+            "In the proof the gain shows on ASAS's variables (15.3 points) and not on 54 RR Lyrae stars of two classes "
+            "(3.0 points, which may be chance).",
             "Classifiers use one tower; the authors' classifier of all three, with averaged or joined embeddings, is "
             "left out.",
         ),
@@ -244,6 +246,7 @@ class AstroM3(Extender):
             control="Aligned with spectra and metadata of other stars it does not.",
             datasets=("asas_variables", "rrlyrae_snia", "sn_photometry_spectra"),
             minutes=15,
+            not_shown="protocol: too few RR Lyrae stars",
         ),
         licence_note="The authors' repository has no licence file; no code was taken from it.",
     )
@@ -260,7 +263,6 @@ class AstroM3(Extender):
 
         Raises:
             MissingEvidence: ``evidence.unlabelled`` is missing.
-            MissingExtra: accelerate is not installed.
             DataError: a star lacks a modality, or there are fewer than 2 stars.
         """
         if evidence.unlabelled is None:

@@ -146,7 +146,7 @@ class CLIP2Point(Extender):
         verb="extend",
         claim="A CLIP image tower that is trained on pairs of pictures and depth images names point clouds far better "
         "than CLIP on the depth images alone.",
-        needs=Needs(extras=("train",), optional=("unlabelled", "train")),
+        needs=Needs(optional=("unlabelled", "train")),
         trains="a copy of the image tower, or its head, and two adapters",
         headlines=(
             Headline("ModelNet40, zero-shot", "CLIP ViT-B/32", "accuracy", 49.38, "PointCLIP 20.2", "authors' issue 3"),
@@ -194,7 +194,6 @@ class CLIP2Point(Extender):
         Raises:
             MissingPart: the kit has no backbone.
             MissingHook: the backbone cannot be rebuilt, or lacks what "heads" needs.
-            MissingExtra: accelerate is not installed.
             DataError: an object has no picture or a cloud no text, or there are fewer than 2 of either.
         """
         backbone = kit.need(Backbone)

@@ -178,7 +178,7 @@ class ViFiCLIP(Extender):
         verb="extend",
         claim="Fine-tuning all of CLIP on clips, with only a mean over the frames added, is at least as good as "
         "systems with modules for time.",
-        needs=Needs(extras=("train",), evidence=("train",), optional=("auxiliary",)),
+        needs=Needs(evidence=("train",), optional=("auxiliary",)),
         trains="both towers, prompts in both, or the heads",
         headlines=(
             Headline(
@@ -247,7 +247,6 @@ class ViFiCLIP(Extender):
             MissingPart: the kit has no backbone.
             MissingHook: the backbone lacks the towers that ``tunes`` needs, or cannot be rebuilt.
             MissingEvidence: ``evidence.train`` is missing.
-            MissingExtra: accelerate is not installed.
             DataError: a clip has no text, or several.
         """
         backbone = kit.need(Backbone)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from diptych.core.backbone import Backbone
@@ -57,7 +58,7 @@ class Full(Recipe):
         year=2021,
         verb="finetune",
         claim="Training all parameters on a task fits it best, and lowers the accuracy on other tasks.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, or the parts that the user names; not the scale",
         differs=(
             "Fine-tuning usually trains the image tower with a linear head; here class prompts are the head, so other "
@@ -78,5 +79,5 @@ class Full(Recipe):
         """Yield the one trainee; see ``Recipe.stages``."""
         space = kit.need(Backbone)
         yield TuningTrainee(
-            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=self.smoothing
+            space, run, classes, partial(contrastive, pair=("image", "text")), learns=learns, smoothing=self.smoothing
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from diptych.core.backbone import Backbone, Space
@@ -34,7 +35,7 @@ class _Adapted(TuningTrainee):
 
     def __init__(self, recipe: LoRA, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
         super().__init__(
-            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
+            space, run, classes, partial(contrastive, pair=("image", "text")), learns=learns, smoothing=recipe.smoothing
         )
         self.origin = space
         names = adapter_targets(self.space.module(), self.learns)
@@ -89,9 +90,7 @@ class LoRA(Recipe):
         verb="finetune",
         claim="A low-rank change of each weight fits a task nearly as well as a full one, with a hundredth of the "
         "parameters.",
-        needs=Needs(
-            hooks=("image", "text", "rebuild"), extras=("train", "lora"), evidence=("train",), optional=("val",)
-        ),
+        needs=Needs(hooks=("image", "text", "rebuild"), extras=("lora",), evidence=("train",), optional=("val",)),
         trains="two thin matrices for every linear layer that may be trained",
         differs=(
             "The paper adapts attention alone; here all linear layers are adapted, as is usual now.",

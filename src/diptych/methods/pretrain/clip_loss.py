@@ -56,7 +56,7 @@ class CLIPLoss(Objective):
         year=2021,
         verb="pretrain",
         claim="Matching images with their captions among the other pairs of a batch teaches both towers one space.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers and the scale",
         headlines=(
             Headline(

@@ -105,7 +105,7 @@ class CLOOB(Objective):
         verb="pretrain",
         claim="Retrieval from the batch enriches the covariance of embeddings, and leaving the positive pair out "
         "of the loss's sum keeps gradients from vanishing.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers; tau is fixed",
         headlines=(
             Headline(

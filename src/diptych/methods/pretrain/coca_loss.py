@@ -72,7 +72,6 @@ class CoCaLoss(Objective):
         needs=Needs(
             hooks=("image", "text", "rebuild"),
             parts=("LanguageModel",),
-            extras=("train",),
             evidence=("train",),
             optional=("val",),
         ),

@@ -205,7 +205,6 @@ class DCCLIP(Recipe):
         needs=Needs(
             hooks=("image", "text", "tower:text", "dense", "rebuild"),
             parts=("Backbone",),
-            extras=("train",),
             evidence=("train",),
             optional=("val", "unlabelled", "texts"),
         ),

@@ -153,7 +153,6 @@ class LaCLIP(Recipe, Rewriter):
         needs=Needs(
             hooks=("image", "text", "rebuild"),
             parts=("Writer",),
-            extras=("train",),
             evidence=("train",),
             optional=("val",),
         ),

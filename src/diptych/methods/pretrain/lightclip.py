@@ -240,7 +240,6 @@ class LightCLIP(Recipe):
         "CLIP at the same cost of inference.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "tower:text", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional=("val",),
         ),

@@ -185,7 +185,7 @@ class LLM2CLIP(Recipe):
         needs=Needs(
             hooks=("image", "rebuild"),
             parts=("TokenStates",),
-            extras=("train", "lora"),
+            extras=("lora",),
             evidence=("train",),
             optional=("val",),
         ),
@@ -211,6 +211,7 @@ class LLM2CLIP(Recipe):
             datasets=("flickr8k_small",),
             stage="mechanism",
             minutes=5,
+            not_shown="backbone: a small language model",
         ),
         variants={"": {}, "untuned": {"tune": False}},
     )

@@ -152,7 +152,7 @@ class LongCLIP(Recipe):
         verb="pretrain",
         claim="Stretched text positions and a loss on the images' main components make a CLIP that reads long captions "
         "and keeps its skill on short ones.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers and the scale, the first text positions apart",
         reference=Reference("https://github.com/beichenzbc/Long-CLIP", "", "Apache-2.0"),
         differs=(

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -76,7 +77,7 @@ class _Mixing(PairTrainee):
         self, recipe: QualityCaptions, space: Space, run: Run, teacher: Backbone | None, learns: Learns
     ) -> None:
         read: dict[str, Read | View] = {"image": item}
-        read |= {name: View("text", _reader(name, recipe.share)) for name in recipe.views}
+        read |= {name: View("text", partial(_drawn, name, recipe.share)) for name in recipe.views}
         super().__init__(space, None, run, read=read, learns=learns)
         self.recipe, self.teacher = recipe, teacher
 
@@ -102,17 +103,13 @@ class _Mixing(PairTrainee):
         return out
 
 
-def _reader(name: str, share: float) -> Read:
-    """Return what draws a caption of a row: "original", "synthetic", or "mix" of both."""
-
-    def read(row: Row, g: torch.Generator) -> str:
-        kind = name
-        if name == "mix":
-            kind = "synthetic" if float(torch.rand((), generator=g)) < share else "original"
-        texts = row.columns[kind]
-        return str(texts[int(torch.randint(len(texts), (), generator=g))])
-
-    return read
+def _drawn(name: str, share: float, row: Row, g: torch.Generator) -> str:
+    """Return a caption of a row, drawn among "original", "synthetic", or a "mix" of both."""
+    kind = name
+    if name == "mix":
+        kind = "synthetic" if float(torch.rand((), generator=g)) < share else "original"
+    texts = row.columns[kind]
+    return str(texts[int(torch.randint(len(texts), (), generator=g))])
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,6 @@ class QualityCaptions(Recipe):
         "than other kinds of pretraining.",
         needs=Needs(
             hooks=("image", "text", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional=("val",),
             optional_parts=("Writer", "Backbone"),
@@ -180,6 +176,7 @@ class QualityCaptions(Recipe):
             control="With the further captions permuted against photos they do not.",
             datasets=("flickr8k_small",),
             minutes=4,
+            not_shown="protocol: heads on frozen towers",
         ),
         variants={
             "": {},

@@ -18,12 +18,16 @@ tau_t, tau_s: temperatures of teacher and student
 m: momentum, which rises to 1 along a cosine
 lambda: weight
 
-Without the centre one prototype wins everywhere, and the teacher's entropy falls to 0. With a large tau_t it stays at
-ln K. So L_ssl is logged in two parts: the teacher's entropy H(p), and the divergence KL(p, q), which has the gradient.
+Without the centre one prototype wins everywhere, and the entropy of the mean target falls to 0. With a large tau_t
+every target is flat, and its entropy stays at ln K. So L_ssl is logged in two parts, the teacher's entropy H(p), and
+the divergence KL(p, q), which has the gradient; beside them is the number of prototypes that the batch uses, the
+exponential of the entropy of its mean target. A teacher that has collapsed either way is warned of.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -46,6 +50,9 @@ from diptych.nn.contrastive import contrastive
 from diptych.nn.teacher import Teacher, cosine_momentum
 from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee
+
+WATCHED = 20
+"""Steps between two looks at the teacher; the centre has come near the scores' mean in as many."""
 
 
 def self_distillation(
@@ -86,6 +93,26 @@ def entropy(teachers: Sequence[Tensor], centre: Tensor, teacher_temperature: flo
     return -(logs.exp() * logs).sum(-1).mean()
 
 
+def collapse_of(scores: Tensor, centre: Tensor, teacher_temperature: float) -> tuple[str, float]:
+    """Return how the targets of a batch are collapsed, "" where they are not, and the number of prototypes used.
+
+    "one" is a mean target with less than a tenth of the entropy that B rows on K prototypes can have, so that all rows
+    point to one prototype; "all" is targets with 99 % of ln K, which tell nothing apart.
+
+    Args:
+        scores: (B, K) scores of the teacher, B and K >= 2.
+        centre: C, (K,), subtracted from the scores.
+        teacher_temperature: tau_t, divides the scores, > 0.
+    """
+    targets = ((scores - centre) / teacher_temperature).softmax(-1)
+    mean = targets.mean(0)
+    used = float(-(mean * mean.clamp(min=1e-30).log()).sum())
+    rows, prototypes = scores.shape
+    kind = "one" if used < 0.1 * math.log(min(rows, prototypes)) else ""
+    flat = float(entropy([scores], centre, teacher_temperature)) > 0.99 * math.log(prototypes)
+    return "all" if flat else kind, math.exp(used)
+
+
 class Prototypes(nn.Module):
     """The head of self-distillation: three layers, a unit bottleneck, and cosines to K unit prototypes.
 
@@ -113,8 +140,8 @@ class _SelfDistilled(PairTrainee):
 
     Attributes:
         teacher: the average of the student, with a head.
-        seen: (K,) mean of the teacher's scores in the last batch. ``losses`` sets it, since ``after`` has no
-            batch; ``after`` moves the centre by it, since the centre must not change before the step.
+        scores: (2 B, K) the teacher's scores of all processes in the last batch. ``losses`` sets them, since ``after``
+            has no batch; ``after`` moves the centre by their mean, since the centre must not change before the step.
     """
 
     def __init__(self, recipe: RSMCLIP, space: Backbone, run: Run, learns: Learns) -> None:
@@ -135,7 +162,8 @@ class _SelfDistilled(PairTrainee):
         self._module["teacher"] = self.teacher
         self._module.register_buffer("centre", torch.zeros(recipe.prototypes))
         self.teacher_space = space.rebuild(_child(self.teacher.network, "space"), space.spec)
-        self.seen = torch.zeros(recipe.prototypes)
+        self.scores = torch.zeros(0, recipe.prototypes)
+        self.warned = False
         self.large, self.small = (_crops(side, scale) for side, scale in zip(self.sides, recipe.scales, strict=True))
 
     def groups(self) -> list[ParamGroup]:
@@ -172,21 +200,42 @@ class _SelfDistilled(PairTrainee):
         with torch.no_grad():
             head = _child(self.teacher.network, "head")
             teachers = [head(_pooled(self.teacher_space, batch[n])) for n in names[:2]]
-        self.seen = gather(self.run.world)(torch.cat(teachers)).mean(0)
+        self.scores = gather(self.run.world)(torch.cat(teachers))
         r = self.recipe
         spread = entropy(teachers, self._centre(), r.teacher_temperature)
         l_ssl = self_distillation(students, teachers, self._centre(), r.teacher_temperature, r.student_temperature)
         return {**aligned, "distilled": r.weight * (l_ssl - spread), "entropy": r.weight * spread}
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
-        """Move the centre and the teacher after a step."""
+        """Move the centre and the teacher after a step; warn once where the teacher has collapsed."""
         super().after(what, clock)
-        if what == "step":
+        if what == "step" and self.recipe.weight:
+            if clock.step % WATCHED == WATCHED - 1 and not self.warned:
+                self._warn()
             self._move_centre()
             self.teacher.follow(self.student, cosine_momentum(self.recipe.momentum, clock.step, clock.steps))
 
+    def facts(self) -> Mapping[str, Tensor]:
+        """Return the scale, and the number of prototypes that the last batch used."""
+        if not len(self.scores):
+            return super().facts()
+        used = collapse_of(self.scores, self._centre(), self.recipe.teacher_temperature)[1]
+        return {**super().facts(), "prototypes_used": torch.tensor(used)}
+
+    def _warn(self) -> None:
+        kind, used = collapse_of(self.scores, self._centre(), self.recipe.teacher_temperature)
+        if kind and self.run.world.rank == 0:
+            self.warned = True
+            remedy = "lower the learning rate" if kind == "one" else "lower the teacher's temperature"
+            warnings.warn(
+                f"The teacher has collapsed: its targets use {used:.1f} of {self.recipe.prototypes} prototypes"
+                f"{', all alike' if kind == 'all' else ''}, so that the crops teach nothing: {remedy}, or give "
+                f"larger batches.",
+                stacklevel=2,
+            )
+
     def _move_centre(self) -> None:
-        self._centre().lerp_(self.seen.to(self._centre()), 0.1)
+        self._centre().lerp_(self.scores.mean(0).to(self._centre()), 0.1)
 
     def _centre(self) -> Tensor:
         centre: Tensor = self._module.get_buffer("centre")
@@ -278,9 +327,7 @@ class RSMCLIP(Recipe):
         verb="pretrain",
         claim="Translated captions and self-distillation of crops adapt a multilingual CLIP to a domain that has "
         "little text.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)
-        ),
+        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, the scale and a head of prototypes that is not returned",
         reference=Reference("https://github.com/DannielSilva/RS-M-CLIP", "", "none found"),
         differs=(

@@ -232,7 +232,7 @@ class CLIPPINGS(Retriever):
         verb="retrieve",
         claim="Nearest neighbours of pooled image and text embeddings link records better than string matching or "
         "either modality alone.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), optional=("train", "val")),
+        needs=Needs(hooks=("image", "text", "rebuild"), optional=("train", "val")),
         trains="both towers",
         headlines=(
             Headline(
@@ -289,6 +289,7 @@ class CLIPPINGS(Retriever):
             control="Trained on shuffled matches, they find it no more often than the untrained mean.",
             datasets=("grocery_packages", "archiscribe_lines"),
             minutes=10.0,
+            not_shown="protocol: too few lines",
         ),
         variants={
             "": {},
@@ -319,7 +320,6 @@ class CLIPPINGS(Retriever):
         Raises:
             MissingPart: the kit has no backbone.
             MissingHook: towers are trained, and the backbone cannot be rebuilt.
-            MissingExtra: accelerate is not installed.
             DataError: a table has no entities, or train has fewer than two entities with two records.
         """
         backbone, maps = kit.need(Backbone), dict[str, Tensor]()

@@ -17,6 +17,7 @@ So the tokens of the short prompt learn to lead to the picture of the long one, 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -82,7 +83,8 @@ class UFFGTG(Rewriter):
         text: weight of L_txt, >= 0; 0.1.
         choices: rewrites of a prompt, >= 1; 5.
         diversity: of the beams' groups, >= 0; 0.5.
-        limit: most words of a rewrite, >= 1; 32.
+        limit: most words of a rewrite, and of a long prompt that is learnt from, >= 1; 32. Longer ones are cut, with a
+            warning.
         read: most tokens of a prompt, >= 3; 77.
         width: of the language model, a multiple of 4; 128 (ours).
         layers: of the language model, >= 1; 2 (ours).
@@ -118,7 +120,6 @@ class UFFGTG(Rewriter):
         "prompts writes what a text-to-image model prefers, and several different rewrites.",
         needs=Needs(
             hooks=("tower:text", "rebuild"),
-            extras=("train",),
             evidence=("train",),
             optional_parts=("TextDiffusion",),
         ),
@@ -131,7 +132,8 @@ class UFFGTG(Rewriter):
             "Their module of adaptive feature extraction was not found; the adapter is two layers with a norm at its "
             "end, and tokens after a prompt's end are zero.",
             "Short prompts are captions of the data; theirs are summaries of three lengths by BART.",
-            "A rewrite takes the place of the prompt; appending it is left out.",
+            "A rewrite takes the place of the prompt; appending it is left out. Long prompts are learnt up to 32 words "
+            "(limit), which is also the longest rewrite.",
             "The settings of the row small were tried on one training of another seed before the proof.",
             "Gradients are not clipped, and the batch is not gathered over several steps.",
         ),
@@ -168,12 +170,17 @@ class UFFGTG(Rewriter):
             MissingHook: the backbone has no text tower or cannot be rebuilt, or the denoiser reads other tokens.
             MissingEvidence: there are no pictures with captions.
             DataError: a picture has one caption alone.
-            MissingExtra: accelerate is not installed.
         """
         backbone, table = kit.need(Backbone), captioned_images(evidence)
         diffusion = kit.need(TextDiffusion, "diffusion") if self.image else None
         pairs = _pairs(table)
         vocabulary = Vocabulary.of([long for _, long in pairs])
+        if cut := sum(len(split(long)) > self.limit for _, long in pairs):
+            warnings.warn(
+                f"{cut} of {len(pairs)} long prompts have more than {self.limit} words, and their ends are not learnt: "
+                f"give limit more words.",
+                stacklevel=2,
+            )
         space, names = own_tower(backbone)
         words = TextTokens(space)
         if diffusion is not None:

@@ -159,7 +159,7 @@ class CLIPDINOiser(Segmenter):
         verb="segment",
         claim="Patches pooled by an affinity that one convolution on CLIP has learnt from DINO segment far better, in "
         "one pass of CLIP.",
-        needs=Needs(hooks=("text", "dense"), parts=("Space",), extras=("train",), evidence=("unlabelled",)),
+        needs=Needs(hooks=("text", "dense"), parts=("Space",), evidence=("unlabelled",)),
         trains="two convolutions",
         headlines=(
             Headline("PASCAL VOC, 20 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 80.9, "", "Trident's README"),
@@ -201,6 +201,7 @@ class CLIPDINOiser(Segmenter):
             control="With each affinity dealt to other patches it does not beat MaskCLIP.",
             datasets=("msrc_small", "mosaic:caltech40", "paste:coco_mini"),
             minutes=50.0,
+            not_shown="backbone: Lite0 teaches, not DINO",
         ),
     )
 
@@ -219,7 +220,6 @@ class CLIPDINOiser(Segmenter):
             MissingPart: the kit has no backbone, or no image encoder named "teacher".
             MissingHook: the backbone or the teacher has neither an image tower nor dense maps.
             MissingEvidence: there are no unlabelled photos.
-            MissingExtra: accelerate is not installed.
             DataError: the unlabelled photos are fewer than two.
             UnreadableItem: a photo cannot be read.
         """

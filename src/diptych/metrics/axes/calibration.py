@@ -85,13 +85,13 @@ def calibrated(
         advice=f"Divide its logits by the temperature {temperature:.3g} (then {100 * better:.0f} points).",
     )  # fmt: skip
     lucky = drawn(logits, np.random.default_rng(run.integer(f"drawn labels of {about}")))
-    gain, control = (
-        bootstrap_mean((log_likelihood(logits, y, t) - log_likelihood(logits, y))[None], run.integer("nll"))
-        for y, t in ((labels, temperature), (lucky, null))
+    own, null_gains = (
+        log_likelihood(logits, y, t) - log_likelihood(logits, y) for y, t in ((labels, temperature), (lucky, null))
     )
+    gain, control = (bootstrap_mean(v[None], run.integer("nll")) for v in (own, null_gains))
     yield Finding(
         name, "temperature_gain", gain.value, (gain.low, gain.high), about, {"temperature": temperature},
-        unit="nats", range=(-np.inf, np.inf), count=len(labels),
+        unit="nats", range=(-np.inf, np.inf), count=len(labels), units=own,
         control=Control(
             "gain_on_labels_of_its_own_probabilities", control.value, (control.low, control.high), above=True
         ),

@@ -61,7 +61,7 @@ def factor_drop(
     drop, swapped = (bootstrap_mean(v[None], run.integer(factor)) for v in (gap, gap * coins))
     return Finding(
         name, "drop", drop.value, (drop.low, drop.high), factor, {"error_ratio": error_ratio(plain, changed)},
-        count=len(gap), harm=max(0.0, drop.low), examples=examples,
+        count=len(gap), harm=max(0.0, drop.low), examples=examples, units=gap,
         control=Control("drop_plain_and_changed_swapped", swapped.value, (swapped.low, swapped.high)),
         says=f"{points(drop.value)} on the same pictures, {word}.",
         advice=f"Train on copies of your pictures, {word}, too, or keep such pictures out.",

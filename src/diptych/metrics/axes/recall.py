@@ -36,6 +36,7 @@ def both_directions(
         top, chance = int((ranks <= 1).sum()), int((first_ranks(scores, wrong) <= 1).sum())
         yield Finding(
             name, "recall_at_1", top / n, wilson(top, n), about, count=n, range=(0.0, 1.0),
+            units=(ranks <= 1).astype(np.float64),
             details={f"recall_at_{k}": float((ranks <= k).mean()) for k in (5, 10)},
             control=Control(
                 "recall_of_permuted_captions", chance / n, wilson(chance, n),

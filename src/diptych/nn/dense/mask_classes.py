@@ -68,7 +68,7 @@ def pooled_embeddings(dense: Dense, last: Tensor, inside: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def crop_embeddings(backbone: Backbone, x: Tensor, masks: Tensor) -> Tensor:
+def crop_embeddings(backbone: Backbone, x: Tensor, inside: Tensor) -> Tensor:
     """Return (Q, D) unit embeddings of masks by the second stage of others: each is cut out and encoded alone.
 
     The box of a mask is cut, what lies outside the mask becomes the recipe's mean colour, and the rest is squashed to
@@ -77,10 +77,9 @@ def crop_embeddings(backbone: Backbone, x: Tensor, masks: Tensor) -> Tensor:
     Args:
         backbone: encodes.
         x: (3, H, W) in [0, 1].
-        masks: (Q, h, w) logits, evenly over the image.
+        inside: (Q, H, W) bool: pixels that masks hold.
     """
     recipe = backbone.spec.pixels
-    inside = F.interpolate(masks[None], x.shape[1:], mode="bilinear", align_corners=False)[0] > 0
     crops = torch.stack([_cut_out(normalise(x, recipe), m, recipe) for m in inside])
     return F.normalize(torch.cat([backbone.image.encode(c) for c in torch.split(crops, TOGETHER)]).float(), dim=-1)
 

@@ -1,8 +1,10 @@
 """Control of a denoiser's attention: record it, put it back, and read from it where a word is in the picture.
 
-    M(word) = mean over layers, heads, steps and the word's tokens of A[..., cell, token]
+    M(word) = mean over layers, heads and steps of  sum over the word's tokens of A[..., cell, token]
 
 A: attention probabilities of cells of the picture over tokens of the text, as ``core.diffusion`` names the layers
+
+The sum over tokens is ours: a word of several tokens has the attention of all of them.
 
 Source: Hertz et al. 2022 (Prompt-to-Prompt), section 3, for replacing maps and for blending by them.
 """
@@ -81,7 +83,7 @@ def difference(new: Sequence[object], old: Sequence[object]) -> tuple[slice, sli
 
 
 def word_map(maps: Sequence[Tensor], places: Sequence[int], side: int) -> Tensor:
-    """Return where a word is: its attention, averaged, on one grid.
+    """Return where a word is: the attention to all its tokens, averaged over maps and heads, on one grid.
 
     Args:
         maps: (B, heads, Q, K) each, over square grids of any size.

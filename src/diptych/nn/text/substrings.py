@@ -1,18 +1,34 @@
-"""Find which entries of a list occur in a text, for many texts at once, by one Aho-Corasick automaton."""
+"""Find which entries of a list occur in a text as whole words, for many texts at once.
+
+    w_i = hash of word i;   h_{i,1} = w_i,   h_{i,k+1} = mix(h_{i,k}, w_{i+k})
+
+h_{i,k}: hash of the k words from word i on. It is looked up among the hashes of all beginnings of entries, and only
+where it is one of them are more words taken; what is found is compared byte by byte.
+
+All steps are NumPy's, on a few thousand texts at a time: no object is made for a match, and threads run side by side.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import MissingExtra
+MARKS = ",.;:?!`"
+_SPACED = {ord(c): f" {c} " for c in MARKS} | {ord(c): " " for c in "\t\n\r\0"}
+_BLANKED = bytes.maketrans(b"\t\n\r", b"   ")
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
+_STEP = np.uint64(0xD6E8FEB86659FD93)
+_SHIFT = np.uint64(32)
+_PAD = 8
+"""Bytes behind texts and entries that no match reads as its own."""
 
-_SPACED = {ord(c): f" {c} " for c in ",.;:?!`"} | {ord(c): " " for c in "\t\n\r\0"}
+Ints = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+Bytes = NDArray[np.uint8]
 
 
 def normalised(text: str) -> str:
@@ -31,35 +47,197 @@ class Matcher:
 
     Args:
         entries: M texts, each once. One with a mark that ``normalised`` spaces ("u.s.") can match nothing.
+
+    Example:
+        >>> rows, found = Matcher(("dog", "hot dog", "cat")).match(["a hot dog, a cat", "hotdog", "dog"])
+        >>> rows.tolist(), found.tolist()
+        ([0, 0, 0, 2], [0, 1, 2, 0])
     """
 
     entries: tuple[str, ...]
 
     @cached_property
-    def _automaton(self) -> Any:
-        try:
-            from ahocorasick_rs import AhoCorasick, Implementation
-        except ImportError:
-            raise MissingExtra("ahocorasick-rs", "curate", "Matching metadata") from None
-        return AhoCorasick([f" {e} " for e in self.entries], implementation=Implementation.ContiguousNFA)
+    def _index(self) -> _Index:
+        return _Index.of(self.entries)
 
     def __reduce__(self) -> tuple[type[Matcher], tuple[tuple[str, ...]]]:
-        return type(self), (self.entries,)  # the automaton is built anew in another process
+        return type(self), (self.entries,)  # the index is built anew in another process
 
-    def match(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def match(self, texts: Sequence[str]) -> tuple[Ints, Ints]:
         """Return (rows, entries): (P,) numbers of texts and of entries that match.
 
         Each pair is returned once, sorted by text and entry.
-
-        Raises:
-            MissingExtra: ahocorasick-rs is not installed.
         """
-        # one call for all texts: the mark between them stands in no pattern, so no match crosses it
-        normal = [normalised(t) for t in texts]
-        matches = self._automaton.find_matches_as_indexes("\0".join(normal), overlapping=True)
-        if not matches:
+        if not texts:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-        ends = np.cumsum([len(t) + 1 for t in normal])
-        pairs = np.array(matches, dtype=np.int64)
-        unique = np.unique(np.searchsorted(ends, pairs[:, 1], side="right") * len(self.entries) + pairs[:, 0])
-        return unique // len(self.entries), unique % len(self.entries)
+        data, spaces = _spaced(texts)
+        starts, numbers = self._index.find(data, spaces)
+        ends = np.flatnonzero(data == 0)  # one after each text but the last, and the padding
+        pairs = np.sort(np.searchsorted(ends, starts) * len(self.entries) + numbers)
+        pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]]
+        return pairs // len(self.entries), pairs % len(self.entries)
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Beginnings of entries by hash.
+
+    Args:
+        keys: (S,) hashes in open addressing, 0 where there is none; S is a power of 2.
+        entry: (S,) the entry that the beginning is, -1 where it is none.
+        longer: (S,) whether an entry goes on after it.
+        content: bytes of all entries.
+        offsets: (M + 1,) where each of them begins.
+    """
+
+    keys: Hashes
+    entry: Ints
+    longer: NDArray[np.bool_]
+    content: Bytes
+    offsets: Ints
+
+    @classmethod
+    def of(cls, entries: Sequence[str]) -> _Index:
+        coded = [entry.encode("utf-8", "surrogatepass") for entry in entries]
+        content = np.frombuffer(b"".join(coded) + bytes(_PAD), dtype=np.uint8)
+        offsets = np.concatenate([[0], np.cumsum([len(c) for c in coded])]).astype(np.int64)
+        # a NUL stands between texts, so no entry with one can match
+        usable = np.array([i for i, c in enumerate(coded) if c and b"\0" not in c], dtype=np.int64)
+        data = np.frombuffer(b" " + b" \0 ".join(coded[i] for i in usable) + b" " + bytes(_PAD), dtype=np.uint8)
+        spaces = np.flatnonzero(data == 32)
+        words, lasts = _word_hashes(data, spaces), np.searchsorted(spaces, np.flatnonzero(data[:-_PAD] == 0))
+        begin = np.append(0, lasts)[: len(usable)]
+        counts = np.append(lasts - 1, len(words))[: len(usable)] - begin
+        levels = list[tuple[Hashes, Ints, NDArray[np.bool_]]]()
+        live, hashes = np.arange(len(usable)), words[begin]
+        while len(live):
+            length = len(levels) + 1
+            levels.append((hashes, np.where(counts[live] == length, usable[live], -1), counts[live] > length))
+            on = counts[live] > length
+            live = live[on]
+            hashes = _joined(hashes[on], words[begin[live] + length])
+        found = [np.concatenate(columns) for columns in zip(*levels, strict=True)] if levels else []
+        return cls(*(_addressed(*found) if found else _addressed(*map(np.array, ([], [], [])))), content, offsets)
+
+    def find(self, data: Bytes, spaces: Ints) -> tuple[Ints, Ints]:
+        """Return where in normalised texts entries begin, and which they are, (L,) each."""
+        words = _word_hashes(data, spaces)
+        first, hashes = np.arange(len(words)), words
+        starts, numbers = list[Ints](), list[Ints]()
+        length = 1
+        while len(first):
+            slots = self._slots(hashes)
+            there = slots >= 0
+            first, hashes, slots = first[there], hashes[there], slots[there]
+            entry = self.entry[slots]
+            whole = entry >= 0
+            starts.append(spaces[first[whole]] + 1)
+            numbers.append(entry[whole])
+            on = self.longer[slots] & (first + length < len(words))
+            first = first[on]
+            hashes = _joined(hashes[on], words[first + length])
+            length += 1
+        return self._verified(data, np.concatenate(starts), np.concatenate(numbers))
+
+    def _slots(self, hashes: Hashes) -> Ints:
+        """Return the slots of hashes, -1 where they are not known."""
+        bits = len(self.keys).bit_length() - 1
+        slots = (hashes >> np.uint64(64 - bits)).astype(np.int64)
+        out = np.full(len(hashes), -1, dtype=np.int64)
+        pending = np.arange(len(hashes))
+        while len(pending):
+            keys = self.keys[slots]
+            same = keys == hashes[pending]
+            out[pending[same]] = slots[same]
+            on = ~same & (keys != 0)
+            pending, slots = pending[on], (slots[on] + 1) & (len(self.keys) - 1)
+        return out
+
+    def _verified(self, data: Bytes, starts: Ints, numbers: Ints) -> tuple[Ints, Ints]:
+        """Return the matches whose bytes are those of the entry; hashes of other words are the same once in 2^64."""
+        left = self.offsets[numbers + 1] - self.offsets[numbers]
+        text, entry = _eights(data), _eights(self.content)
+        same = data[np.minimum(starts + left, len(data) - 1)] == 32
+        pending, at = np.flatnonzero(same), 0
+        while len(pending):
+            unlike = text[starts[pending] + at] ^ entry[self.offsets[numbers[pending]] + at]
+            unlike <<= 8 * np.maximum(8 - left[pending], 0).astype(np.uint64)  # bytes behind the entry do not count
+            same[pending[unlike != 0]] = False
+            left, at = left - 8, at + 8
+            pending = pending[(unlike == 0) & (left[pending] > 0)]
+        return starts[same], numbers[same]
+
+
+def _eights(data: Bytes) -> NDArray[np.uint64]:
+    """Return eight bytes from each position on as one little-endian number; ``data`` has ``_PAD`` bytes more."""
+    return np.ndarray((len(data) - _PAD + 1,), dtype="<u8", buffer=data, strides=(1,))
+
+
+def _addressed(hashes: Hashes, entry: Ints, longer: NDArray[np.bool_]) -> tuple[Hashes, Ints, NDArray[np.bool_]]:
+    """Return keys, entries and whether there are longer ones, in open addressing, from those of beginnings, of which
+    many are the same.
+    """
+    order = np.argsort(hashes, kind="stable")
+    unique, first = np.unique(hashes[order].astype(np.uint64), return_index=True)
+    bits = max(4, (4 * len(unique)).bit_length())
+    keys, entries = np.zeros(1 << bits, dtype=np.uint64), np.full(1 << bits, -1, dtype=np.int64)
+    goes_on = np.zeros(1 << bits, dtype=bool)
+    if not len(unique):
+        return keys, entries, goes_on
+    own = np.maximum.reduceat(entry[order].astype(np.int64), first)
+    more = np.logical_or.reduceat(longer[order].astype(bool), first)
+    pending, slots = np.arange(len(unique)), (unique >> np.uint64(64 - bits)).astype(np.int64)
+    while len(pending):
+        free = np.flatnonzero(keys[slots] == 0)
+        taken = free[np.unique(slots[free], return_index=True)[1]]  # of several that want a slot, the first
+        at, which = slots[taken], pending[taken]
+        keys[at], entries[at], goes_on[at] = unique[which], own[which], more[which]
+        rest = np.ones(len(pending), dtype=bool)
+        rest[taken] = False
+        pending, slots = pending[rest], (slots[rest] + 1) & (len(keys) - 1)
+    return keys, entries, goes_on
+
+
+def _spaced(texts: Sequence[str]) -> tuple[Bytes, Ints]:
+    """Return normalised texts as bytes, a NUL between them and ``_PAD`` behind, and where their spaces are."""
+    joined = " \0 ".join(texts)
+    if joined.count("\0") >= len(texts):
+        joined = " \0 ".join(text.replace("\0", " ") for text in texts)
+    coded = f" {joined} ".encode("utf-8", "surrogatepass").translate(_BLANKED)
+    for mark in MARKS.encode():
+        coded = coded.replace(bytes([mark]), bytes([32, mark, 32]))
+    data = np.frombuffer(coded + bytes(_PAD), dtype=np.uint8)
+    return data, np.flatnonzero(data == 32)
+
+
+def _word_hashes(data: Bytes, spaces: Ints) -> Hashes:
+    """Return the hash of what stands between each two neighbouring spaces."""
+    size = 1 << max(16, len(data).bit_length())
+    powers, inverses = _powers(size)
+    sums = np.zeros(len(data) + 1, dtype=np.uint64)
+    np.cumsum(data * powers[: len(data)], out=sums[1:])
+    starts, stops = spaces[:-1] + 1, spaces[1:]
+    hashes = _mixed((sums[stops] - sums[starts]) * inverses[starts] + (stops - starts).astype(np.uint64))
+    hashes[hashes == 0] = 1  # 0 marks an empty slot
+    return hashes
+
+
+def _joined(hashes: Hashes, words: Hashes) -> Hashes:
+    """Return the hash of some words and one more."""
+    out = _mixed(hashes * np.uint64(_BASE) + words)
+    out[out == 0] = 1
+    return out
+
+
+def _mixed(x: Hashes) -> Hashes:
+    x = (x ^ (x >> _SHIFT)) * _STEP
+    x = (x ^ (x >> _SHIFT)) * _STEP
+    return np.asarray(x ^ (x >> _SHIFT))
+
+
+@lru_cache(maxsize=4)
+def _powers(size: int) -> tuple[Hashes, Hashes]:
+    """Return the powers of the base, and of its inverse, modulo 2^64."""
+    base, inverse = (np.full(size, value, dtype=np.uint64) for value in (_BASE, pow(_BASE, -1, 2**64)))
+    base[0] = inverse[0] = 1
+    return np.cumprod(base), np.cumprod(inverse)

@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from diptych.core.errors import DataError
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import Modality
+from diptych.serve.pages.facets import Facet, facets
+from diptych.serve.pages.marked import as_model, marked_head
 from diptych.serve.pages.state import State
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Input
 from diptych.serve.verbs.search import Search, ServedIndex, weights_of
 from diptych.tasks.search.ask import Answer, Term, ask, combined, kind_of
 from diptych.tasks.search.marks import PEOPLE, Mark, calibrated, read_marks, standard, weights_key
+
+BOTH = "Mark a right and a wrong answer first: the head learns from both."
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Found:
         marks: (right, wrong) marks of this query.
         columns: names of metadata, for conditions.
         entries: of the index.
+        facets: column -> its values, where they are few.
     """
 
     tiles: tuple[Tile, ...] = ()
@@ -71,6 +76,7 @@ class Found:
     marks: tuple[int, int] = (0, 0)
     columns: tuple[str, ...] = ()
     entries: int = 0
+    facets: Mapping[str, tuple[Facet, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Asked:
     @property
     def text(self) -> str:
         """The query in one line, under which its marks are kept."""
-        return "; ".join(t.value if t.weight == 1 else f"{t.weight:g}:{t.value}" for t in self.terms)
+        return text_of(self.terms)
 
 
 class Finding:
@@ -132,9 +138,19 @@ class Finding:
         """Return what a page shows."""
         index = self.search.index(state.index)
         if state.empty:
-            return await self.search.service.thread(_nothing, index)
+            return await self.search.service.thread(_nothing, index, state)
         asked = await self.asked(request, index, state)
         return await self.search.service.thread(_found, index, asked, state)
+
+    async def head(self, request: Any, state: State) -> dict[str, bytes]:
+        """Return the model folder of the head that is fitted to the marks of a query: name -> content.
+
+        Raises:
+            Refusal: nothing is asked, or the query has no right or no wrong mark.
+        """
+        index = self.search.index(state.index)
+        asked = await self.asked(request, index, state)
+        return await self.search.service.thread(_model, index, asked, state)
 
     async def mark(self, request: Any, state: State, number: int, right: bool | None) -> None:
         """Keep what a person says about an answer, in the index.
@@ -151,13 +167,18 @@ class Finding:
         await self.search.service.thread(add_marks, index.folder, [mark])
 
 
+def text_of(terms: Sequence[Term]) -> str:
+    """Return the parts of a query in one line."""
+    return "; ".join(t.value if t.weight == 1 else f"{t.weight:g}:{t.value}" for t in terms)
+
+
 def _weights(index: Index, state: State) -> Mapping[Modality, float]:
     return weights_of(state.captions) or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
 
 
-def _nothing(index: ServedIndex) -> Found:
+def _nothing(index: ServedIndex, state: State) -> Found:
     with Index(index.folder) as opened:
-        return Found(columns=opened.columns(), entries=len(opened))
+        return Found(columns=opened.columns(), entries=len(opened), facets=facets(opened, state))
 
 
 def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
@@ -173,10 +194,10 @@ def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
     with Index(index.folder) as opened:
         marks, weights = read_marks(index.folder), _weights(opened, state)
         key = weights_key(weights)
-        own = {m.path: m.right for m in marks if m.source == PEOPLE and m.query == asked.text and m.weights == key}
-        query = _head(opened, own) if state.head else asked.query
-        remark = "" if query is not None else "Mark a right and a wrong answer first: the head learns from both."
-        query = asked.query if query is None else query
+        own = _own(marks, asked, key)
+        head = marked_head(opened, own) if state.head else None
+        query = asked.query if head is None else head.direction
+        remark = BOTH if state.head and head is None else ""
 
         def ask_index(level: float | None) -> Answer:
             return ask(
@@ -206,7 +227,24 @@ def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
             for f, slot, share in zip(answer.found, slots, shares, strict=True)
         )
         good = sum(bool(r) for r in own.values())
-        return Found(tiles, answer, remark, promise, (good, len(own) - good), opened.columns(), len(opened))
+        return Found(
+            tiles, answer, remark, promise, (good, len(own) - good), opened.columns(), len(opened),
+            facets(opened, state),
+        )  # fmt: skip
+
+
+def _own(marks: Sequence[Mark], asked: Asked, key: str) -> dict[str, bool | None]:
+    """Return name of an entry -> what people said of it as an answer to this query."""
+    return {m.path: m.right for m in marks if m.source == PEOPLE and m.query == asked.text and m.weights == key}
+
+
+def _model(index: ServedIndex, asked: Asked, state: State) -> dict[str, bytes]:
+    with Index(index.folder) as opened:
+        own = _own(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
+        head = marked_head(opened, own)
+        if head is None:
+            raise Refusal(400, BOTH)
+        return as_model(head, asked.text, index.model, opened)
 
 
 def _promise(answer: Answer) -> str:
@@ -250,20 +288,3 @@ def _mark(index: ServedIndex, asked: Asked, state: State, number: int, right: bo
             score += weights["text"] * float(opened.vectors("text")[text] @ asked.query)
         x = float(standard(opened, asked.query, weights, [score])[0])
         return Mark(asked.text, kind_of(asked.terms), weights_key(weights), entries[number].name, x, right)
-
-
-def _head(index: Index, own: Mapping[str, bool | None]) -> Vectors | None:
-    """Return the (D,) direction of a logistic regression between right and wrong marks; None without both kinds."""
-    from sklearn.linear_model import LogisticRegression
-
-    numbers = index.numbers(list(own))
-    known = [name for name in own if name in numbers]
-    slots = index.slots([numbers[name] for name in known])
-    there = slots >= 0
-    labels = np.array([bool(own[name]) for name in known], dtype=bool)[there] if known else np.zeros(0, dtype=bool)
-    if labels.all() or not labels.any():
-        return None
-    vectors = np.asarray(index.vectors("image")[slots[there]], dtype=np.float64)
-    weights = LogisticRegression(C=10.0, class_weight="balanced").fit(vectors, labels).coef_[0]
-    unit: Vectors = (weights / np.linalg.norm(weights)).astype(np.float32)
-    return unit

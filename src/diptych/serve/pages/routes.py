@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
@@ -16,12 +15,14 @@ from jinja2 import DictLoader, Environment
 from diptych import __version__
 from diptych.core.errors import DiptychError, UnreadableItem
 from diptych.serve.names import Recent
-from diptych.serve.pages.finding import Finding, Found
+from diptych.serve.pages.exports import as_coco, as_csv, zipped
+from diptych.serve.pages.finding import Finding, Found, text_of
 from diptych.serve.pages.looking import entry_picture, jpeg, looked_at
 from diptych.serve.pages.state import State, packed
 from diptych.serve.refusals import Refusal, of_error
 from diptych.serve.service import Input, Service
 from diptych.serve.verbs.search import Search
+from diptych.tasks.search.ask import Answer
 
 SIDES = (320, 1024)
 """Largest sides of thumbnails and of pictures that are looked at."""
@@ -136,28 +137,31 @@ class Page:
 
     async def table(self, request: Request) -> Response:
         """Return the answers of a search as CSV."""
-        state = State.read(request.query_params)
-        found = await self.finding.found(request, state)
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(["path", "score", "right", "caption", "marked"])
-        for tile in found.tiles:
-            share = "" if tile.right is None else f"{tile.right:.4f}"
-            marked = "" if tile.marked is None else int(tile.marked)
-            writer.writerow([_cell(tile.path), f"{tile.score:.6f}", share, _cell(tile.caption), marked])
+        found = await self.finding.found(request, State.read(request.query_params))
         return Response(
-            text.getvalue(), media_type="text/csv; charset=utf-8",
+            as_csv(found), media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": "attachment; filename=answers.csv"},
         )  # fmt: skip
 
     async def data(self, request: Request) -> JSONResponse:
         """Return the answers of a search as ``diptych search --json`` prints them."""
-        found = await self.finding.found(request, State.read(request.query_params))
-        if found.answer is None:
-            raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
-        return JSONResponse(
-            found.answer.as_dict(), headers={"Content-Disposition": "attachment; filename=answers.json"}
+        return _download(
+            _asked(await self.finding.found(request, State.read(request.query_params))).as_dict(), "answers"
         )
+
+    async def coco(self, request: Request) -> JSONResponse:
+        """Return the answers of a search in the form of COCO's instances."""
+        found = await self.finding.found(request, State.read(request.query_params))
+        query = text_of(_asked(found).terms)
+        return _download(await self.service.thread(as_coco, found, query), "answers.coco")
+
+    async def head(self, request: Request) -> Response:
+        """Return the head that is fitted to the marks of a search, as a zip of a model folder."""
+        files = await self.finding.head(request, State.read(request.query_params))
+        return Response(
+            zipped(files), media_type="application/zip",
+            headers={"Content-Disposition": "attachment; filename=head.zip"},
+        )  # fmt: skip
 
     async def report(self, name: str) -> Response:
         """Return a page of the project, in a sandbox: whatever it holds, it runs nothing and asks for nothing."""
@@ -174,6 +178,8 @@ class Page:
         routes.add_api_route("/marks", self.mark, methods=["POST"])
         routes.add_api_route("/answers.csv", self.table, methods=["GET"])
         routes.add_api_route("/answers.json", self.data, methods=["GET"])
+        routes.add_api_route("/answers.coco.json", self.coco, methods=["GET"])
+        routes.add_api_route("/head.zip", self.head, methods=["GET"])
         routes.add_api_route("/photo/{index}/{number}", self.thumbnail, methods=["GET"])
         routes.add_api_route("/look/{index}/{number}", self.look, methods=["GET"])
         routes.add_api_route("/reports/{name:path}", self.report, methods=["GET"])
@@ -190,10 +196,15 @@ class Page:
         return Response(self._script, media_type="text/javascript", headers={"Cache-Control": SHORT})
 
 
+def _asked(found: Found) -> Answer:
+    if found.answer is None:
+        raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
+    return found.answer
+
+
+def _download(data: Any, name: str) -> JSONResponse:
+    return JSONResponse(data, headers={"Content-Disposition": f"attachment; filename={name}.json"})
+
+
 def _small(folder: Path, number: int, side: int) -> bytes:
     return jpeg(entry_picture(folder, number, side))
-
-
-def _cell(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

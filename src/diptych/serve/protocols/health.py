@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from diptych import __version__
 from diptych.serve.service import Service
@@ -35,7 +35,8 @@ def router(service: Service) -> APIRouter:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     routes = APIRouter(tags=["health"])
-    routes.add_api_route("/health", health, methods=["GET"])
-    routes.add_api_route("/ready", ready, methods=["GET"])
-    routes.add_api_route("/metrics", metrics, methods=["GET"])
+    not_now: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; the fields are those of 200."}}
+    routes.add_api_route("/health", health, methods=["GET"], responses=not_now)
+    routes.add_api_route("/ready", ready, methods=["GET"], responses=not_now)
+    routes.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse)
     return routes

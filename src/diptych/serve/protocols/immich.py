@@ -62,5 +62,5 @@ def router(service: Service) -> APIRouter:
         return PlainTextResponse("pong")
 
     routes = APIRouter(tags=["Immich"])
-    routes.add_api_route("/ping", ping, methods=["GET"])
+    routes.add_api_route("/ping", ping, methods=["GET"], response_class=PlainTextResponse)
     return routes

@@ -192,7 +192,7 @@ class LabelStudio:
 
         routes = APIRouter(tags=["Label Studio"])
         routes.add_api_route("/setup", setup, methods=["POST"])
-        routes.add_api_route("/webhook", webhook, methods=["POST"])
+        routes.add_api_route("/webhook", webhook, methods=["POST"], status_code=201)
         return routes
 
 

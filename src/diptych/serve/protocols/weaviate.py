@@ -53,6 +53,8 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["Weaviate"])
     routes.add_api_route("/vectorize", vectorize, methods=["POST"])
     routes.add_api_route("/meta", meta, methods=["GET"])
-    routes.add_api_route("/.well-known/live", well, methods=["GET"])
-    routes.add_api_route("/.well-known/ready", well, methods=["GET"])
+    for name in ("live", "ready"):
+        routes.add_api_route(
+            f"/.well-known/{name}", well, methods=["GET"], status_code=204, responses={503: {"description": "Not now."}}
+        )
     return routes

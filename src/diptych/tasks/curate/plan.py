@@ -73,9 +73,14 @@ class Curation:
         return {name: value for name, value in self.settings.items() if name in known}
 
     @property
-    def looks(self) -> bool:
-        """Whether it looks at pictures, with a backbone."""
+    def loads(self) -> bool:
+        """Whether it uses a backbone."""
         return bool(self.curator.card.needs.hooks)
+
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at pictures."""
+        return "image" in self.curator.card.needs.hooks
 
     @property
     def writes(self) -> bool:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from diptych.core.errors import DiptychError, UnreadableItem
 from diptych.data.images import SUFFIXES, open_image
+from diptych.data.region_items import Region
+
+BOX = re.compile(r"\[(-?[\d.]+),(-?[\d.]+),(-?[\d.]+),(-?[\d.]+)\]$")
+"""Ends the name of a region, see ``data.region_items``."""
 
 
 def picture(name: str) -> Image.Image:
-    """Return the picture of an entry, from its file, from a tar ("photos.tar!a/1.jpg") or from a Parquet row
-    ("photos.parquet[7]").
+    """Return the picture of an entry, from its file, from a tar ("photos.tar!a/1.jpg"), from a Parquet row
+    ("photos.parquet[7]"), or the region of one ("a.jpg[10,20,30,40]").
 
     Raises:
         UnreadableItem: it is gone or cannot be read.
     """
+    if box := BOX.search(name):
+        corners = np.array([float(v) for v in box.groups()], dtype=np.float32)
+        return Region(picture(name[: box.start()]), corners).crop()
     if Path(name).suffix.lower() in SUFFIXES and "!" not in name:
         return open_image(Path(name))
     from diptych.data.load import open_records

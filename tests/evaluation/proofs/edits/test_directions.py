@@ -9,7 +9,15 @@ from typing import Any
 
 from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs.edits.directions import FRAMES, TEXTS, WithoutAlignment, open_directions, shuffled_frames
+from diptych.evaluation.proofs.edits.directions import (
+    FRAMES,
+    OPPOSITES,
+    PAIRS,
+    TEXTS,
+    WithoutAlignment,
+    open_directions,
+    shuffled_frames,
+)
 from diptych.evaluation.proofs.extend import TRIALS
 from diptych.evaluation.proofs.trial import Claim
 from diptych.methods.extend.ila import ILA
@@ -32,21 +40,26 @@ def test_clips_of_train_and_test_share_no_thing_and_no_photo(data_root: Path) ->
     for i in range(len(table)):
         assert sorted(f.tobytes() for f in spoiled.items[i]) == sorted(f.tobytes() for f in table.items[i])
     assert spoiled.items.key(0) != table.items.key(0)
+    for pair, test in zip(PAIRS, bench.data.tests[OPPOSITES], strict=True):
+        assert test.texts == tuple(TEXTS[way] for way in pair)
+        assert test.answers.tolist() == [0, 0, 1, 1]
 
 
 def test_the_proof_holds_what_is_written(data_root: Path) -> None:
     alone = Arm(WithoutAlignment(**FEW))
     trial = replace(
         TRIALS["ila"],
-        claims=(Claim("chance"), Claim("integration alone", base=alone)),
+        claims=(Claim("chance"), Claim("integration alone", base=alone), Claim("chance", part=OPPOSITES)),
         own=Arm(ILA(**FEW)),
+        controls=(Claim("chance", own=Arm(ILA(**FEW), spoil=shuffled_frames), part=OPPOSITES),),
         beside={"integration alone": Claim("chance", own=alone)},
         bench=partial(open_directions, things=(3, 2)),
     )
     found = trial.verdict("ila", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(workers=1), SEEDS)
     assert (found["items"], found["clips"], found["classes"]) == (8, 20, 4)
-    assert [c["over"] for c in found["claims"]] == ["chance", "integration alone"]
+    assert [c["over"] for c in found["claims"]] == ["chance", "integration alone", "chance"]
     assert found["claims"][0]["baseline"]["acc1"] == 0.25
+    assert found["claims"][2]["baseline"]["acc1_of_opposites"] == 0.5
     assert len(found["controls"]) == 1
 
 

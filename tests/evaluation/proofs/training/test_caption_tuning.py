@@ -57,5 +57,5 @@ def test_the_bench_measures_every_arm_with_one_language_model(captioned: Path, t
     trial = replace(LLM2CLIP_TRIAL, claims=(claim,), own=Arm(own), controls=(), beside={})
     verdict = trial.verdict("llm2clip", str(captioned), small_clip(tmp_path / "clip"), RUN, (1, 2, 3))
     (claimed,) = verdict["claims"]
-    assert claimed["method"]["value"] == pytest.approx(claimed["baseline"]["value"] + claimed["gain"])
+    assert claimed["method"]["recall_at_5"] == pytest.approx(claimed["baseline"]["recall_at_5"] + claimed["gain"])
     assert len(made.made) == 1

@@ -24,7 +24,9 @@ def test_every_arm_prefers_some_pictures(tmp_path: Path, monkeypatch: pytest.Mon
     found = replace(TRIALS["lightclip"], bench=opener).verdict("lightclip", "scenes", clip, Run(workers=1), (1, 2))
     assert [c["name"] for c in found["claims"]] == ["masked words", "matched tokens"]
     assert found["claims"][0]["baseline"]["own_picture"] == 0.5
-    assert all(0 <= c["method"]["own_picture"] <= 1 for c in found["claims"])
+    assert [list(c["method"]) for c in found["claims"]] == [["own_picture", "ci95"], ["first_of_40", "ci95"]]
+    exact = next(c for c in found["beside"] if c["over"] == "exact")
+    assert list(exact["own"]) == list(exact["twin"]) == ["first_of_40", "ci95"]
     with pytest.raises(NotAvailable):
         open_words("photos", clip, Run(workers=1), (1,))
 

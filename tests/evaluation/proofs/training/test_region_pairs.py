@@ -20,8 +20,11 @@ from diptych.evaluation.proofs.training.region_pairs import (
     FIT,
     IOU,
     PICTURE,
+    PLACELESS,
     AlignedCLOC,
+    Elsewhere,
     UntoldCLOC,
+    next_in_picture,
     open_regions,
     permuted_boxes,
 )
@@ -43,15 +46,37 @@ def bench():
 def test_arms_name_the_same_regions(bench) -> None:
     n = bench.facts["items"]
     assert 10 <= n <= 15
-    for arm in (CHANCE, PICTURE, CROP):
-        assert bench.measure(Arm(arm)).values.shape == (2, n)
+    for arm in (CHANCE, PICTURE, CROP, PLACELESS):
+        found = bench.measure(Arm(arm)).values
+        assert (found.shape, found[..., 0].sum(1).tolist()) == ((2, 5, 2), [n, n])
     for method in (CLOC(), UntoldCLOC(), AlignedCLOC()):
         found = bench.measure(Arm(Training(method)))
-        assert found.values.shape == found.part(IOU).values.shape == (2, n)
+        assert found.values.shape == found.part(IOU).values.shape == (2, 5, 2)
     with pytest.raises(UsageError, match="not named by 'guess'"):
         bench.measure(Arm("guess"))
     with pytest.raises(NotAvailable, match="paints scenes"):
         open_regions("photos", small(), RUN, SEEDS)
+
+
+def test_another_box_of_the_picture_is_told_to_the_same_prompter(bench) -> None:
+    order = next_in_picture(torch.tensor([0, 0, 0, 1, 2, 2]))
+    assert order.tolist() == [1, 2, 0, 3, 5, 4]
+    how = Training(CLOC())
+    bench.measure(Arm(how))
+    trained = len(bench.trained)
+    assert bench.measure(Arm(Elsewhere(how))).values.shape == (2, 5, 2)
+    assert len(bench.trained) == trained
+    untold = Training(UntoldCLOC())  # what does not read the place answers the same, wherever it is asked
+    here, elsewhere = (bench.measure(Arm(arm)).values for arm in (untold, Elsewhere(untold)))
+    assert np.array_equal(here, elsewhere)
+
+
+def test_names_without_places_are_right_for_one_region_of_a_picture(bench) -> None:
+    found = bench.measure(Arm(PLACELESS)).values[0]
+    distinct = [len(set(bench.right[bench.owner == i].tolist())) for i in range(5)]
+    assert (found[:, 0] >= 2).all()
+    np.testing.assert_allclose(found[:, 1][np.array(distinct) == found[:, 0]], 1)
+    assert (found[:, 1] <= found[:, 0]).all()
 
 
 def test_twins_that_are_not_told_the_box_do_not_read_it(bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from diptych.core.errors import NotAvailable
@@ -11,6 +12,7 @@ from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.tune import Training
 from diptych.evaluation.proofs.training import slot_pairs
+from diptych.evaluation.proofs.training.region_pairs import PLACELESS, Elsewhere
 from diptych.evaluation.proofs.training.slot_pairs import FIT, IOU, ONE, SAME_BOXES, ImageAlone, learns, open_slots
 from diptych.methods.pretrain.grain import GRAIN
 from tests.train.test_pair import small
@@ -24,11 +26,16 @@ def test_slots_and_the_image_slot_name_the_same_regions(monkeypatch: pytest.Monk
     bench.fit = replace(FIT, batch=4, steps=2)
     for method in (GRAIN(**TINY), ImageAlone(**TINY, boxes=0.0, descriptions=0.0)):
         found = bench.measure(Arm(Training(method)))
-        assert found.values.shape == found.part(IOU).values.shape == (2, bench.facts["items"])
-        assert found.part(ONE).values.shape == (2, 4)
-    same = bench.measure(Arm(SAME_BOXES))
-    assert same.part(IOU).values.shape == (2, bench.facts["items"])
-    assert 0 < same.part(IOU).values.mean() < 1
+        assert found.values.shape == found.part(IOU).values.shape == found.part(ONE).values.shape == (2, 4, 2)
+        assert found.values[0, :, 0].sum() == bench.facts["items"]
+        elsewhere = bench.measure(Arm(Elsewhere(Training(method)))).values
+        # one slot for all regions is the same slot for another one
+        assert not isinstance(method, ImageAlone) or np.array_equal(elsewhere, found.values)
+    assert len(bench.read) == 4  # two systems, two seeds
+    same = bench.measure(Arm(SAME_BOXES)).part(IOU).values
+    assert 0 < same[..., 1].sum() < same[..., 0].sum()
+    placeless = bench.measure(Arm(PLACELESS)).values[0]
+    assert ((placeless[:, 1] >= 1 - 1e-9) & (placeless[:, 1] <= placeless[:, 0])).all()
     with pytest.raises(NotAvailable):
         open_slots("photos", small(), Run(), (1,))
 

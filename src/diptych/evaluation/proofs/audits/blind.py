@@ -15,6 +15,7 @@ from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.draws import random_state_kept
 from diptych.data.joined import Joined
 from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
 from diptych.data.scenes.edited import EDITS, EditedScenes
@@ -25,7 +26,6 @@ from diptych.features.embed import embed
 from diptych.features.visual import Unprojected
 from diptych.methods.audit.mmvp import MMVP, pair_scores, seen
 from diptych.metrics.blind_pairs import blind_pairs, right_pairs, thresholds
-from diptych.nn.two_class_head import random_state_kept
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -25,6 +25,7 @@ from diptych.nn.text.word_spans import words
 
 Floats = NDArray[np.float64]
 _WORD, _NOUN = "a word at random", "a swappable word at random"
+_OTHER = "the photo of another caption, among swappable words"
 
 
 def open_foils(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
@@ -126,7 +127,11 @@ def _average_precision(good: NDArray[np.float32], bad: NDArray[np.float32]) -> f
 
 
 TRIAL = Trial(
-    (Claim(_WORD), Claim(_NOUN, own=Arm("own, nouns"))),
+    (
+        Claim(_WORD),
+        Claim(_NOUN, own=Arm("own, nouns")),
+        Claim(_OTHER, own=Arm("own, nouns"), base=Arm("other photo, nouns")),
+    ),
     own=Arm("own"),
     controls=(Claim(_NOUN, own=Arm("other photo, nouns")),),
     beside={

@@ -1,9 +1,11 @@
 """Proof of systems that see the order of frames: composed clips of photographed things that move in four directions.
 
 A thing of any kind crosses the mean colour of a photo to the right, to the left, down or up. Things and photos of the
-test clips are none of those of the train clips. ``tiny`` has seen no motion, and its embeddings of "right" and "left"
-have a cosine of 0.997. So each direction has a text that it tells from the others, which stands for the direction and
-shows none.
+test clips are none of those of the train clips. Frames in any order show the line along which a thing moves, and their
+order alone shows which way: so each clip is also asked between its direction and the opposite one.
+
+``tiny`` has seen no motion, and its embeddings of "right" and "left" have a cosine of 0.997. So each direction has a
+text that it tells from the others, which stands for the direction and shows none.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ TEXTS: Mapping[str, str] = MappingProxyType(
     {"right": "a red circle", "left": "a green square", "down": "a blue star", "up": "a yellow heart"}
 )
 """Direction -> the text that stands for it."""
+OPPOSITES, PAIRS = "acc1_of_opposites", (("right", "left"), ("down", "up"))
+"""Part: clips that are told from the opposite direction; what knows no order is right in half of them."""
 FRAMES, SIDE = 4, 64
 EACH = 1
 """Clips of every thing and direction; their photos, sizes and lanes are drawn."""
@@ -133,7 +137,10 @@ def open_directions(
         "clips": len(train) + len(test),
         "classes": len(TEXTS),
     }
-    return ExtendBench(ClipData(train, {"": (ClipTest.of(test),)}, facts), backbone, run, seeds, FRAMES)
+    said = test.columns["captions"].values
+    pairs = [[i for i, text in enumerate(said) if text in (TEXTS[a], TEXTS[b])] for a, b in PAIRS]
+    tests = {"": (ClipTest.of(test),), OPPOSITES: tuple(ClipTest.of(test.take(rows)) for rows in pairs)}
+    return ExtendBench(ClipData(train, tests, facts), backbone, run, seeds, FRAMES)
 
 
 def _plain(image: Image.Image) -> NDArray[np.uint8]:

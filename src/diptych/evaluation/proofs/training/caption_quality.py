@@ -22,6 +22,7 @@ from sklearn.linear_model import RidgeClassifier
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Table
 from diptych.core.run import Run
+from diptych.core.train import Trained
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
@@ -132,10 +133,11 @@ class CaptionBench(TuneBench):
     known: Cells | None = field(default=None, kw_only=True)
     asked: Cells | None = field(default=None, kw_only=True)
 
-    def _reached(self, space: Any, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
-        values, means, parts = super()._reached(space, run)
+    def _reached(self, trained: Trained, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
+        values, means, parts = super()._reached(trained, run)
         assert self.known is not None, "open_quality gives the cells"
         assert self.asked is not None, "open_quality gives the cells"
+        space: Any = trained.space
         head, out = space.module().linear["image"], dict(parts)
         for share in SHARES:
             g = np.random.default_rng(run.integer(f"labelled photos/{share}"))

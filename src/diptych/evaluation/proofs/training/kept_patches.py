@@ -35,6 +35,7 @@ from diptych.train.schedule import Fit, Schedule
 
 FEW = replace(FURTHER, lr=3e-3, batch=24, steps=32, schedule=Schedule(warmup=4), log_every=32)
 """Settings of all trainings, chosen by the minutes that they take; one seed was tried before, on other scenes."""
+TRAINS = "projections on frozen towers, on composed scenes"
 DROP, BLOCK = 0.5, 2
 
 
@@ -142,7 +143,7 @@ def open_kept(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *
     Raises:
         NotAvailable: another name.
     """
-    bench = open_scene_pairs(name, backbone, run, seeds, fit=fit)
+    bench = open_scene_pairs(name, backbone, run, seeds, fit=fit, trains=TRAINS)
     table: dict[str, list[Floats]] = {}
     for seed in seeds:
         own = replace(run, seed=seed)

@@ -64,7 +64,7 @@ SHORT: Mapping[str, Any] = {
     "probe_epochs": 6, "probe_rate": 3e-3, "epochs": 6, "rate": 3e-3,
 }  # fmt: skip
 """Settings of SAM-CLIP on small scenes, chosen on another stream of scenes than the one that is measured."""
-PROMPTED = "kept"
+PROMPTED = "mask_correlation"
 """Part: correlation of the mask logits that the head of SAM draws in objects' boxes with SAM's own, (R, N) of N scenes.
 """
 
@@ -168,8 +168,8 @@ class MergeBench:
             right = self._right(fitted, run)
             if not isinstance(fitted, FittedSAMCLIP):
                 return right, {}, {}
-            iou = self._prompted(fitted.drawer())
-            return right, {PROMPTED: float(iou.mean())}, {PROMPTED: iou}
+            alike = self._prompted(fitted.drawer())
+            return right, {PROMPTED: float(alike.mean())}, {PROMPTED: alike}
 
         return over_seeds(once, self.run, self.seeds, draws=issubclass(system, SAMCLIP))
 

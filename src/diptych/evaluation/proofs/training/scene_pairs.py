@@ -70,8 +70,9 @@ def open_scene_pairs(
     recipe: SceneRecipe = PAIRS,
     caption: Caption = short,
     fit: Fit = WHOLE,
+    trains: str = "whole towers on composed scenes",
 ) -> TuneBench:
-    """Open composed scenes with captions, whose split test is held out; all towers learn.
+    """Open composed scenes with captions, whose split test is held out; all towers learn, unless an arm says otherwise.
 
     Args:
         name: of the data set.
@@ -81,6 +82,7 @@ def open_scene_pairs(
         recipe: distribution of the scenes.
         caption: from a scene to its captions.
         fit: settings of the trainings.
+        trains: what learns, for the result.
 
     Raises:
         NotAvailable: another name than "scenes".
@@ -89,11 +91,11 @@ def open_scene_pairs(
     data = scene_data(recipe, SIZES, caption=caption)
     bench = TuneBench(data, backbone, fit, run, seeds, parts="all", part="recall_at_1", metric="value")
     sizes = {"items": len(bench.held_out), "train": len(bench.train)}
-    bench.report = {"data_hash": data.hash, "split": "test", **sizes, "trains": "whole towers on composed scenes"}
+    bench.report = {"data_hash": data.hash, "split": "test", **sizes, "trains": trains}
     return bench
 
 
-SHORT = "short captions"
+SHORT = "recall_at_1_of_short_captions"
 """Part of the bench of long captions: recall at 1 of the short captions of the same scenes."""
 FILLER = (
     "It is one of many pictures that were made in the same way, with a plain ground and a few things on it, and "

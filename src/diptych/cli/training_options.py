@@ -1,0 +1,177 @@
+"""How a training runs, as options of ``finetune`` and ``pretrain``; and recipe files that repeat a run."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diptych.cli import options
+from diptych.core.errors import UsageError, need_extra
+
+if TYPE_CHECKING:
+    from diptych.train.schedule import Fit
+
+NOT_REPEATED = frozenset(("recipe", "out", "resume", "json", "overwrite"))
+"""Options that a recipe file does not have: where results go, and what is shown."""
+
+
+def _loop(*names: str, help: str, **more: Any) -> Any:
+    return options.option(*names, help=help, rich_help_panel="Training", **more)
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How the loop of a training runs."""
+
+    steps: Annotated[int | None, _loop("--steps", help="Steps of the training, in place of --epochs.", min=1)] = None
+    accumulate: Annotated[
+        int,
+        _loop(
+            "--accumulate",
+            help="Batches of --train-batch rows in one step. Pair losses take negatives from all of them, in the "
+            "memory of one (GradCache).",
+            min=1,
+        ),
+    ] = 1
+    optimizer: Annotated[str, _loop("--optimizer", help="adamw, adam, radam or sgd.")] = "adamw"
+    betas: Annotated[str, _loop("--betas", help='Of Adam, such as "0.9,0.98".')] = "0.9,0.98"
+    eps: Annotated[float, _loop("--eps", help="Of Adam.")] = 1e-6
+    warmup: Annotated[int, _loop("--warmup", help="Steps in which the rate rises.", min=0)] = 20
+    schedule: Annotated[str, _loop("--schedule", help="Of the rate after that: cosine or constant.")] = "cosine"
+    cooldown: Annotated[
+        int, _loop("--cooldown", help="Last steps in which a constant rate falls to --floor.", min=0)
+    ] = 0
+    floor: Annotated[float, _loop("--floor", help="Share of the rate at its end.", min=0.0, max=1.0)] = 0.0
+    clip: Annotated[float, _loop("--clip", help="Largest gradient norm; 0: any.", min=0.0)] = 1.0
+    ema: Annotated[
+        float | None, _loop("--ema", help="Decay of an average of the weights, which is then measured and written.")
+    ] = None
+    patience: Annotated[
+        int | None, _loop("--patience", help="Epochs without a lower loss on the split val before it stops.", min=1)
+    ] = None
+    unlock: Annotated[
+        int, _loop("--unlock", help="With --parts image or text: last layers of the other tower that learn too.", min=0)
+    ] = 0
+    layer_decay: Annotated[
+        float, _loop("--layer-decay", help="Factor on the rate for each layer nearer to a tower's input.")
+    ] = 1.0
+    patch_dropout: Annotated[
+        float, _loop("--patch-dropout", help="Share of the patches that a ViT leaves out in each step.")
+    ] = 0.0
+    recompute: Annotated[
+        bool, _loop("--recompute", help="Compute activations again in the backward pass: less memory, slower.")
+    ] = False
+    chunk: Annotated[
+        int | None, _loop("--chunk", help="Rows of the loss's logits in memory at a time, for losses that can.", min=1)
+    ] = None
+    measure_every: Annotated[
+        int | None,
+        _loop(
+            "--measure-every",
+            help="Steps between measurements in the training; 0: none (default: each epoch, or a tenth of --steps).",
+            min=0,
+        ),
+    ] = None
+    save_every: Annotated[int, _loop("--save-every", help="Steps between checkpoints.", min=1)] = 50
+    log_every: Annotated[int, _loop("--log-every", help="Steps between lines of the log.", min=1)] = 1
+    log: Annotated[str, _loop("--log", help="Where the log goes beside log.jsonl and TensorBoard: wandb.")] = ""
+
+    def fit(self, rate: float, batch: int, epochs: int, decay: float, *, cached: bool) -> Fit:
+        """Return the settings of the loop.
+
+        Args:
+            rate: learning rate.
+            batch: rows of a batch.
+            epochs: counts where there are no steps.
+            decay: weight decay.
+            cached: whether accumulated batches are one batch for the loss.
+
+        Raises:
+            UsageError: a value is none of those that there are.
+        """
+        from diptych.train.schedule import Fit, Schedule
+
+        options.one_of("--schedule", self.schedule, "cosine", "constant")
+        options.one_of("--optimizer", self.optimizer, "adamw", "adam", "radam", "sgd")
+        options.one_of("--log", self.log, "", "wandb")
+        if self.log:
+            need_extra("wandb", "--log wandb")
+        betas = self.betas.split(",")
+        try:
+            first, second = (float(b) for b in betas)
+        except ValueError:
+            raise UsageError(f'--betas takes two numbers such as "0.9,0.98", not {self.betas!r}.') from None
+        every = self.measure_every
+        if every is None and self.steps is not None:
+            every = max(1, self.steps // 10)
+        kind: Any = self.schedule
+        optimizer: Any = self.optimizer
+        return Fit(
+            lr=rate,
+            batch=batch,
+            epochs=epochs if self.steps is None else None,
+            steps=self.steps,
+            schedule=Schedule(kind, self.warmup, self.floor, self.cooldown),
+            optimizer=optimizer,
+            betas=(first, second),
+            eps=self.eps,
+            decay=decay,
+            layer_decay=self.layer_decay,
+            accumulate=self.accumulate,
+            cached=cached and self.accumulate > 1,
+            clip=self.clip or None,
+            ema=self.ema,
+            patience=self.patience,
+            save_every=self.save_every,
+            log_every=self.log_every,
+            watch_every=every,
+            log="wandb" if self.log else "",
+        )
+
+
+def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
+    """Take the values of a recipe file for the options that the command line does not give.
+
+    Raises:
+        UsageError: the file cannot be read, or has options that the command does not.
+    """
+    if path is None:
+        return None
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no recipe ({str(error)[:80]}): give the recipe.toml of a training.") from None
+    verb = values.pop("command", context.info_name)
+    known = {p.name for p in context.command.params} - NOT_REPEATED
+    given = {name.replace("-", "_"): value for name, value in values.items()}
+    if verb != context.info_name or (strange := sorted(given.keys() - known)):
+        said = f"is for {verb}" if verb != context.info_name else f"has {', '.join(strange)}"
+        raise UsageError(f"{path} {said}, which diptych {context.info_name} does not take: change the file.")
+    context.default_map = {**(context.default_map or {}), **given}
+    return path
+
+
+RecipeFile = Annotated[
+    Path | None,
+    options.option(
+        "--recipe",
+        help="A recipe.toml of a training, whose options count where none are given here.",
+        is_eager=True,
+        callback=read_recipe,
+    ),
+]
+
+
+def recipe_text(context: Any) -> str:
+    """Return the recipe file of a command: every option that has a value, as TOML."""
+    lines = [f"command = {json.dumps(context.info_name)}"]
+    for name, value in sorted(context.params.items()):
+        if name not in NOT_REPEATED and value is not None and value != []:
+            plain = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            lines.append(f"{name.replace('_', '-')} = {json.dumps(plain)}")
+    return "\n".join(lines) + "\n"

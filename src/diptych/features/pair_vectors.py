@@ -1,0 +1,290 @@
+"""The picture vectors of a pool as a plan, and which pairs are near another one.
+
+    S_ij = max over the views a of j of <z_i, z_j^a>,       i, j in one cell of k-means
+    D_ij = min over the views a of j of the bits in which the hashes of i and of view a of j differ
+    s_i  = max over j before i in the cell of R_ij;          -1 for the first
+    R_ij = S_ij                                              rule "vector"
+           1 where D_ij <= bits, else -1                     rule "hash"
+           S_ij where D_ij <= bits, else -1                  rule "both"
+           1 where D_ij <= bits, else S_ij                   rule "either"
+
+z_i: (D,) unit vector of picture i
+views: the picture, and its mirror image where those are embedded too
+before: in the order of the cosine with the mean of the cell, or of a random number
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from diptych.core.backbone import Encoder
+from diptych.core.curate import NAMED, Plan
+from diptych.core.errors import DataError, UsageError
+from diptych.core.run import Run
+from diptych.data.draws import random_state_kept, uniform
+from diptych.data.files import write_whole
+from diptych.data.memory import InMemory
+from diptych.data.picture_hash import Bits, bits_apart, difference_hash
+from diptych.features.embed import embed_arrays
+from diptych.features.pool_chunks import name_of
+
+Keep = Literal["hard", "easy", "random"]
+Rule = Literal["vector", "hash", "both", "either"]
+SAMPLE = 100_000
+"""Vectors that the means of cells are made from, at most; ids are hashes, so the first ones are a random sample."""
+CELL = 1000
+"""Pairs a cell, where nobody says how many cells there are (ours)."""
+MOST_CELLS = SAMPLE // 40
+BLOCK = 1024
+"""Rows of a cell that are compared at a time."""
+_PLAN = "pair vectors"
+
+
+class Vectors(NamedTuple):
+    """Vectors of N pairs with A views.
+
+    Args:
+        ids: (N,) uint64, see ``identity``.
+        values: (N, A, D) float16 unit vectors.
+        hashes: (N, 2) uint64, of the picture and of its mirror image.
+    """
+
+    ids: Bits
+    values: NDArray[np.float16]
+    hashes: Bits
+
+
+def identity(name: str, position: int) -> int:
+    """Return the 64 bits by which a pair is known."""
+    text = f"{position}\0{name}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True, eq=False)
+class PairVectors(Plan):
+    """Vectors of all readable pictures of a pool, 2 A D + 24 bytes a pair.
+
+    Args:
+        backbone: fingerprint of the backbone.
+        mirrored: whether the mirror images are embedded too, A = 2.
+        dim: D.
+        parts: vectors, in any order.
+        pairs: items of the pool.
+        broken: pictures that could not be read.
+        unread: name and reason of the first ``NAMED`` of them.
+    """
+
+    backbone: str
+    mirrored: bool
+    dim: int
+    parts: tuple[Vectors, ...] = ()
+    pairs: int = 0
+    broken: int = 0
+    unread: tuple[tuple[str, str], ...] = ()
+    _decided: dict[Any, dict[int, float]] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_decided": {}}
+
+    def merge(self, other: PairVectors) -> PairVectors:
+        """Take the vectors of both; raises UsageError where backbone or views differ."""
+        if (self.backbone, self.mirrored) != (other.backbone, other.mirrored):
+            raise UsageError("Plans of two backbones, or with and without mirror images, cannot be merged: plan alike.")
+        unread = (*self.unread, *other.unread)[:NAMED]
+        counts = self.pairs + other.pairs, self.broken + other.broken
+        return PairVectors(self.backbone, self.mirrored, self.dim, (*self.parts, *other.parts), *counts, unread)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """All vectors, each pair once, in ascending order of ids."""
+        views = 1 + self.mirrored
+        empty = Vectors(np.zeros(0, np.uint64), np.zeros((0, views, self.dim), np.float16), np.zeros((0, 2), np.uint64))
+        ids, values, hashes = (np.concatenate(columns) for columns in zip(empty, *self.parts, strict=True))
+        unique, rows = np.unique(ids, return_index=True)
+        return Vectors(unique, values[rows], hashes[rows])
+
+    def nearest(self, cells: int | None, keep: Keep, rule: Rule, bits: int, seed: int) -> dict[int, float]:
+        """Return id -> s of every pair; decided once, and kept with the plan.
+
+        Args:
+            cells: number of cells; None: one for each ``CELL`` pairs, at most ``MOST_CELLS``.
+            keep: which of a group comes first: "hard" the one with the least cosine with the mean of the cell, "easy"
+                the one with the greatest, "random" any.
+            rule: what makes two pairs near; see the module.
+            bits: most bits in which two near hashes differ.
+            seed: of the random order.
+        """
+        key = cells, keep, rule, bits, seed if keep == "random" else 0
+        if key not in self._decided:
+            self._decided[key] = dict(
+                zip(self.vectors.ids.tolist(), near(self.vectors, cells, keep, rule, bits, seed).tolist(), strict=True)
+            )
+        return self._decided[key]
+
+    def report(self) -> dict[str, Any]:
+        """Return numbers of pairs, of vectors, of bytes and of broken pictures."""
+        ids, values, hashes = self.vectors
+        size = ids.nbytes + values.nbytes + hashes.nbytes
+        return {"pairs": self.pairs, "vectors": len(ids), "bytes": size, "broken": self.broken}
+
+    def write(self, path: Path) -> None:
+        """Write a Parquet table of id, hashes and vectors, with the rest in its metadata."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        ids, values, hashes = self.vectors
+        facts = {
+            "diptych": _PLAN, "backbone": self.backbone, "mirrored": json.dumps(self.mirrored), "dim": str(self.dim),
+            "counts": json.dumps([self.pairs, self.broken]), "unread": json.dumps(self.unread),
+        }  # fmt: skip
+        width = values.shape[1] * self.dim
+        columns = {"id": ids, "hash": hashes[:, 0], "mirrored_hash": hashes[:, 1]}
+        columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), pa.float16()), width)
+        table = pa.table(columns).replace_schema_metadata(facts)
+        write_whole(path, lambda draft: pq.write_table(table, draft), overwrite=True)
+
+
+def read_vectors(path: Path, system: str) -> PairVectors:
+    """Read what ``PairVectors.write`` wrote; raises DataError where it is absent, damaged or something else."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        if facts.get("diptych") != _PLAN:
+            raise ValueError("another table")
+        mirrored, dim = bool(json.loads(facts["mirrored"])), int(facts["dim"])
+        flat = table.column("vector").combine_chunks().values if len(table) else np.zeros(0, np.float16)
+        values = np.asarray(flat, dtype=np.float16).reshape(len(table), 1 + mirrored, dim)
+        hashes = np.stack([table.column(name).to_numpy() for name in ("hash", "mirrored_hash")], axis=1)
+        part = Vectors(table.column("id").to_numpy(), values, hashes.astype(np.uint64))
+        pairs, broken = json.loads(facts["counts"])
+        unread = tuple((str(name), str(reason)) for name, reason in json.loads(facts["unread"]))
+        return PairVectors(facts["backbone"], mirrored, dim, (part,), pairs, broken, unread)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
+        ) from None
+
+
+@dataclass
+class _Seen:
+    """An item whose hashes are taken while it is decoded, and which may be mirrored."""
+
+    item: Any
+    mirrored: bool = False
+    hashes: tuple[int, int] = (0, 0)
+
+    def image(self) -> Image.Image:
+        image: Image.Image = self.item.image()
+        self.hashes = difference_hash(image)
+        return ImageOps.mirror(image) if self.mirrored else image
+
+
+def pair_vectors(
+    encoder: Encoder[Any], backbone: str, chunks: Iterable[list[tuple[int, Any]]], mirrored: bool, run: Run
+) -> PairVectors:
+    """Embed the pictures of a pool.
+
+    Args:
+        encoder: of pictures.
+        backbone: its fingerprint.
+        chunks: (position, item) of some items at a time.
+        mirrored: embed the mirror images too.
+        run: as for ``embed``.
+    """
+    parts, pairs, broken, unread = list[Vectors](), 0, 0, list[tuple[str, str]]()
+    with run.track("embed pictures") as bar:
+        for some in chunks:
+            names = [name_of(item, at) for at, item in some]
+            seen = [_Seen(item) for _, item in some]
+            found = embed_arrays(encoder, InMemory(seen, names), run)
+            kept = found.kept.tolist()
+            views = [found.values[:, 0]]
+            if mirrored:
+                others = [_Seen(some[i][1], mirrored=True) for i in kept]
+                views.append(embed_arrays(encoder, InMemory(others, [names[i] for i in kept]), run).values[:, 0])
+            values = np.stack(
+                [view / np.linalg.norm(view, axis=-1, keepdims=True).clip(1e-12) for view in views], axis=1
+            )
+            ids = np.array([identity(names[i], some[i][0]) for i in kept], dtype=np.uint64)
+            hashes = np.array([seen[i].hashes for i in kept], dtype=np.uint64).reshape(-1, 2)
+            parts.append(Vectors(ids, values.astype(np.float16), hashes))
+            pairs, broken = pairs + len(some), broken + len(found.failed)
+            unread += [(e.name, e.reason) for e in found.failed[: NAMED - len(unread)]]
+            bar.advance(len(some))
+    return PairVectors(backbone, mirrored, encoder.dim, tuple(parts), pairs, broken, tuple(unread))
+
+
+def near(vectors: Vectors, cells: int | None, keep: Keep, rule: Rule, bits: int, seed: int) -> NDArray[np.float32]:
+    """Return (N,) s of pairs; arguments as ``PairVectors.nearest``."""
+    scores = np.full(len(vectors.ids), -1.0, dtype=np.float32)
+    if not len(scores):
+        return scores
+    members, typical = _cells(vectors.values[:, 0], cells)
+    if keep == "random":
+        first = np.array([uniform(seed, i) for i in vectors.ids.tolist()])
+    else:
+        first = typical if keep == "hard" else -typical
+    order = np.lexsort((vectors.ids, first, members))
+    for rows in np.split(order, np.flatnonzero(np.diff(members[order])) + 1):
+        scores[rows] = _nearest_before(_unit(vectors.values[rows]), vectors.hashes[rows], rule, bits)
+    return scores
+
+
+def _nearest_before(z: NDArray[np.float32], hashes: Bits, rule: Rule, bits: int) -> NDArray[np.float32]:
+    """Return (n,) the largest R of each row with an earlier one."""
+    out = np.full(len(z), -1.0, dtype=np.float32)
+    for start in range(0, len(z), BLOCK):
+        stop = min(start + BLOCK, len(z))
+        same = z[start:stop, 0] @ z[:stop, 0].T
+        for view in range(1, z.shape[1]):
+            np.maximum(same, z[start:stop, 0] @ z[:stop, view].T, out=same)
+        if rule != "vector":
+            apart = bits_apart(hashes[start:stop, 0], hashes[:stop, 0])
+            if z.shape[1] > 1:
+                np.minimum(apart, bits_apart(hashes[start:stop, 0], hashes[:stop, 1]), out=apart)
+            if rule in ("hash", "both"):
+                same[apart > bits] = -1.0
+            if rule in ("hash", "either"):
+                same[apart <= bits] = 1.0
+        same[np.arange(stop)[None, :] >= np.arange(start, stop)[:, None]] = -1.0
+        out[start:stop] = same.max(axis=1)
+    return out
+
+
+def _cells(values: NDArray[np.float16], cells: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return (N,) cells of unit vectors and their cosines with the mean of the cell: k-means from a fixed seed."""
+    count = cells or min(MOST_CELLS, max(1, len(values) // CELL))
+    sample = _unit(values[:SAMPLE])
+    distinct = len(np.unique(sample, axis=0)) if count > 1 else 1
+    if min(count, distinct) == 1:
+        means = sample.mean(axis=0, keepdims=True)
+    else:
+        with random_state_kept():
+            from sklearn.cluster import KMeans
+
+        means = KMeans(min(count, distinct), n_init=1, random_state=0).fit(sample).cluster_centers_
+    means = _unit(means.astype(np.float32))
+    members, typical = np.zeros(len(values), np.int64), np.zeros(len(values), np.float32)
+    for start in range(0, len(values), 8 * BLOCK):
+        cosines = _unit(values[start : start + 8 * BLOCK]) @ means.T
+        members[start : start + len(cosines)] = cosines.argmax(axis=1)
+        typical[start : start + len(cosines)] = cosines.max(axis=1)
+    return members, typical
+
+
+def _unit(values: NDArray[Any]) -> NDArray[np.float32]:
+    wide = values.astype(np.float32)
+    return np.asarray(wide / np.linalg.norm(wide, axis=-1, keepdims=True).clip(1e-12))

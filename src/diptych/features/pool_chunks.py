@@ -1,0 +1,33 @@
+"""A stream of pairs in chunks, for curators that look at pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from diptych.core.data import Stream
+from diptych.core.errors import UsageError
+
+CHUNK = 256
+"""Pairs in memory at the same time."""
+
+
+def picture_chunks(stream: Stream[Any], system: str) -> Iterator[list[tuple[int, Any]]]:
+    """Yield (position, item) of ``CHUNK`` pairs at a time.
+
+    Raises:
+        UsageError: the stream is of texts alone.
+    """
+    source = iter(stream)
+    while some := list(islice(source, CHUNK)):
+        if any(isinstance(item, str) for _, item in some):
+            raise UsageError(
+                f"{system} looks at pictures, and this pool has texts alone: give articles, tables or tars."
+            )
+        yield some
+
+
+def name_of(item: Any, position: int) -> str:
+    """Return the name of an item, or its position where it has none."""
+    return str(getattr(item, "name", position))

@@ -1,0 +1,151 @@
+"""SemDeDup keeps one picture of each group of pictures whose embeddings are nearly the same.
+
+    cells: k-means of the unit embeddings z_i
+    s_i  = max over the pairs j before i in the cell of <z_i, z_j>;   -1 for the first
+    keep pair i where s_i < 1 - eps
+
+before: in the order of the cosine with the mean of the cell, from the least ("hard"), from the greatest ("easy"), or
+    at random
+
+Two extensions of ours: a pair is also compared with the mirror images of those before it, and the difference hashes of
+two pictures may decide instead of their embeddings, or with them (features.pair_vectors).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from diptych.core.backbone import Backbone
+from diptych.core.card import Card, Needs, ProofPlan
+from diptych.core.curate import Curator, Plan, Verdict
+from diptych.core.data import Stream
+from diptych.core.errors import UsageError
+from diptych.core.kit import Kit
+from diptych.core.ranges import at_least, between, check, one_of
+from diptych.core.run import Run
+from diptych.features.pair_vectors import Keep, PairVectors, Rule, identity, pair_vectors, read_vectors
+from diptych.features.pool_chunks import name_of, picture_chunks
+
+TOLERANCE = 1e-6
+"""What rounding may take from a cosine of 1: with eps = 0 equal vectors are still duplicates."""
+
+
+@dataclass(frozen=True)
+class SemDeDup(Curator):
+    """Drop pictures that are nearly the same as another one of the pool.
+
+    Use it before training, where many copies of a picture cost time and teach nothing. Captions do not matter: of one
+    picture with five captions one pair stays.
+
+    Args:
+        eps: a pair is dropped from this far below a cosine of 1 on, in [0, 2); 0.05 (ours). It depends on the backbone.
+        keep: "hard" (default, the paper's) keeps the picture of a group that is least like the mean of its cell,
+            "easy" the one that is most like it, "random" any.
+        cells: cells of k-means; None (default): one for each 1,000 pairs, at most 2,500.
+        rule: two pictures of a cell are duplicates by their "vector" (default, the paper's), by their "hash", by
+            "both", or by "either".
+        bits: most bits in which the 64-bit difference hashes of duplicates differ, in [0, 64]; 10 (ours).
+        mirror: compare with mirror images too, which are encoded as well: a plan takes twice the time and space.
+
+    Raises:
+        UsageError: a number is out of its range, or ``keep`` is unknown.
+
+    Source: Abbas et al. 2023.
+
+    Example:
+        Two copies and another picture; the second copy has a cosine of 1 with the one before it:
+
+        >>> import numpy as np
+        >>> from diptych.features.pair_vectors import Vectors, near
+        >>> z = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float16)[:, None]
+        >>> own = Vectors(np.arange(3, dtype=np.uint64), z, np.zeros((3, 2), np.uint64))
+        >>> near(own, 1, "easy", "vector", 10, 0).round(3).tolist()
+        [-1.0, 1.0, 0.0]
+    """
+
+    eps: float = 0.05
+    keep: Keep = "hard"
+    cells: int | None = None
+    rule: Rule = "vector"
+    bits: int = 10
+    mirror: bool = False
+
+    card: ClassVar[Card] = Card(
+        slug="semdedup",
+        name="SemDeDup",
+        title="SemDeDup: Data-efficient learning at web-scale through semantic deduplication",
+        url="https://arxiv.org/abs/2303.09540",
+        year=2023,
+        verb="curate",
+        claim="Half of a web-scale pool can be dropped as semantic duplicates, found by embeddings inside the cells of "
+        "k-means, with little loss for training.",
+        needs=Needs(hooks=("image",)),
+        trains="nothing",
+        differs=(
+            "Means of cells are those of at most 100,000 pairs by hash, with scikit-learn, so that plans merge and "
+            "shards agree.",
+            "The default is one cell for each 1,000 pairs and eps = 0.05. The paper's are chosen by how much is kept.",
+            "Vectors are kept in 16 bits, which moves a cosine by less than 0.001.",
+            "Mirror images and the difference hash are ours and off by default.",
+            "The proof is of the groups, on copies planted in photos, by either rule with mirror images; whether a "
+            "model learns as well from what is kept is not measured.",
+            "On lite the hash does most of that, and the paper's rule alone finds few copies.",
+        ),
+        proof=ProofPlan(
+            claim="Of photos among whose pairs changed copies were planted, exactly one of each group is kept more "
+            "often than where identical files are dropped, and than where as many pairs are dropped at random.",
+            control="With the vectors permuted among the pairs it is not, against as many at random.",
+            datasets=("flickr8k_small",),
+        ),
+        baseline=True,
+        variants={"": {}, "either": {"rule": "either", "mirror": True}},
+    )
+
+    def __post_init__(self) -> None:
+        check(self, between(0, 2, "[)"), "eps")
+        check(self, one_of("vector", "hash", "both", "either"), "rule")
+        check(self, one_of("hard", "easy", "random"), "keep")
+        check(self, between(0, 64), "bits")
+        if self.cells is not None:
+            check(self, at_least(1), "cells")
+
+    def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> PairVectors:
+        """Embed and hash every picture.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            UsageError: the stream is of texts alone.
+        """
+        backbone = kit.need(Backbone)
+        chunks = picture_chunks(stream, "semdedup")
+        return pair_vectors(backbone.image, backbone.fingerprint, chunks, self.mirror, run)
+
+    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+        """Yield a verdict for each pair, with s_i as its score. No picture is looked at again.
+
+        A pair that the plan has not seen, or whose picture was broken then, is dropped with that as its reason: a pair
+        is known by its name and its position in the source.
+
+        Raises:
+            UsageError: the plan is of another system, or has no mirror images and is asked for them.
+        """
+        if not isinstance(plan, PairVectors):
+            raise UsageError("The plan is from another system: plan and apply with semdedup.")
+        if plan.mirrored != self.mirror:
+            made, asked = ("with", "without") if plan.mirrored else ("without", "with")
+            raise UsageError(f"The plan was made {made} mirror images, and this is {asked}: plan and apply alike.")
+        scores = plan.nearest(self.cells, self.keep, self.rule, self.bits, run.integer("keep"))
+        for position, item in stream:
+            score = scores.get(identity(name_of(item, position), position))
+            if score is None:
+                yield Verdict(position, False, math.nan, "the plan has no vector of it")
+            else:
+                yield Verdict(position, score < 1 - self.eps - TOLERANCE, score)
+
+    def read_plan(self, path: Path) -> PairVectors:
+        """Read what ``PairVectors.write`` wrote; see ``Curator.read_plan``."""
+        return read_vectors(path, "semdedup")

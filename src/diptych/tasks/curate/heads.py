@@ -1,0 +1,65 @@
+"""Fitting of a head on labelled pictures, for the curator ``vector-head``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import Table
+from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core.run import Run
+from diptych.data.draws import uniform
+from diptych.data.labelled import LabelledData
+from diptych.features.embed import embed_arrays
+from diptych.methods.curate.vector_head import head_report
+from diptych.nn.vector_head import VectorHead, fit_head
+
+__all__ = ["HELD_OUT", "fit_labelled", "head_report"]
+HELD_OUT = 0.3
+"""Share of the pictures that a head is checked on, where the data have one split alone; by a hash of their content."""
+
+
+def fit_labelled(
+    data: LabelledData, positive: str, backbone: Backbone, run: Run
+) -> tuple[VectorHead, tuple[UnreadableItem, ...]]:
+    """Fit a head that scores pictures of one class high, and check it on pictures that it was not fitted on.
+
+    Args:
+        data: pictures with classes. The head is fitted on "train" and checked on "val", else on "test"; of one split
+            alone, ``HELD_OUT`` of the pictures are held out.
+        positive: name of the class; all others are negative.
+        backbone: that gives the vectors.
+        run: device, cache and seed.
+
+    Returns:
+        The head, and the pictures that cannot be read.
+
+    Raises:
+        UsageError: there is no such class.
+        DataError: too few pictures of a kind.
+    """
+    if positive not in data.classes:
+        raise UsageError(
+            f"{data.name} has no class {positive!r} to score high, only {', '.join(data.classes)}: name one of them."
+        )
+    number, failed = data.classes.index(positive), list[UnreadableItem]()
+    seen: dict[str, tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]] = {}
+    for split, table in data.splits.items():
+        found = embed_arrays(backbone.image, table.items, run)
+        failed += found.failed
+        seen[split] = found.values[:, 0], table.labels()[found.kept] == number, _held_out(table, found.kept, run)
+    if "train" in seen and len(seen) > 1:
+        fit, check = seen["train"][:2], seen["val" if "val" in seen else "test"][:2]
+    else:
+        vectors, marks, held = (np.concatenate(columns) for columns in zip(*seen.values(), strict=True))
+        fit, check = (vectors[~held], marks[~held]), (vectors[held], marks[held])
+    about: dict[str, Any] = {"name": positive, "backbone": backbone.fingerprint, "seed": run.integer("parts of a head")}
+    return fit_head(*fit, *check, **about), tuple(failed)
+
+
+def _held_out(table: Table[Any], kept: NDArray[np.int64], run: Run) -> NDArray[np.bool_]:
+    seed = run.integer("held out of a head")
+    return np.array([uniform(seed, table.items.key(i)) < HELD_OUT for i in kept.tolist()], dtype=bool)

@@ -1,0 +1,69 @@
+"""The place of each parameter in its tower, by name: for rates that differ by layer, and for towers locked in part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Set
+
+from diptych.core.train import of_image
+
+_BLOCK = re.compile(r"(?:^|\.)(?:resblocks|blocks|layers?|stages|h)\.(\d+)(?:\.(?:blocks|layers?)?\.?(\d+))?(?=\.)")
+_STEM = re.compile(
+    r"(?:^|\.)(?:conv1|bn1|conv_stem|stem|patch_embed|patch_embedding|embeddings?|class_embedding|cls_token|"
+    r"positional_embedding|pos_embed|position_embedding|token_embedding|tok_embeddings|wte|wpe|ln_pre|norm_pre|"
+    r"pre_layrnorm)(?:\.|$)"
+)
+
+
+def tower_of(name: str) -> str:
+    """Return "image" or "text", the tower of a parameter of a space's module, or "" for scales and biases of the whole.
+
+    Example:
+        >>> tower_of("visual.conv1.weight"), tower_of("transformer.resblocks.0.ln_1.bias"), tower_of("logit_scale")
+        ('image', 'text', '')
+    """
+    if name.rsplit(".", 1)[-1] in ("logit_scale", "logit_bias"):
+        return ""
+    return "image" if of_image(name) else "text"
+
+
+def depths(names: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Return name -> (tower, distance from the end of the tower), in blocks.
+
+    What follows the blocks (a last norm, a projection) has 0, the last block 1, the first of n blocks n, and the stem
+    (patches, positions, word embeddings) n + 1. Blocks of stages are counted through.
+
+    Args:
+        names: of all parameters of a space's module. Scales and biases of the whole are left out.
+
+    Example:
+        >>> names = ("visual.conv1.weight", "visual.blocks.0.w", "visual.blocks.1.w", "visual.proj", "logit_scale")
+        >>> [d for _, d in depths(names).values()]
+        [3, 2, 1, 0]
+    """
+    known = [(n, tower_of(n)) for n in names]
+    blocks: dict[str, set[tuple[int, int]]] = {"image": set(), "text": set()}
+    for name, tower in known:
+        if tower and (block := _block(name)) is not None:
+            blocks[tower].add(block)
+    order: Mapping[str, list[tuple[int, int]]] = {tower: sorted(found) for tower, found in blocks.items()}
+    return {name: (tower, _depth(name, order[tower])) for name, tower in known if tower}
+
+
+def last_layers(names: Iterable[str], tower: str, count: int) -> Set[str]:
+    """Return the parameters of the last ``count`` layers of a tower: 1 is what follows its blocks, 2 adds the last
+    block, and so on.
+    """
+    return {n for n, (own, depth) in depths(names).items() if own == tower and depth < count}
+
+
+def _block(name: str) -> tuple[int, int] | None:
+    found = _BLOCK.search(name)
+    return None if found is None else (int(found[1]), int(found[2] or 0))
+
+
+def _depth(name: str, blocks: list[tuple[int, int]]) -> int:
+    block = _block(name)
+    if block is not None:
+        return len(blocks) - blocks.index(block)
+    return len(blocks) + 1 if _STEM.search(name) else 0

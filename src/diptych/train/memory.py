@@ -1,0 +1,110 @@
+"""Ways to train a tower in less memory: patches that are left out, and activations that are computed again."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from diptych.core.backbone import Backbone, Space
+from diptych.core.errors import MissingHook, UsageError
+
+
+def drop_patches(space: Space, share: float) -> Space:
+    """Return a copy of a space whose ViT leaves out a random share of the patches of each image while it is trained.
+
+    In eval mode all patches are read. The dropout has no weights, and is not written with the space.
+
+    Args:
+        space: an open_clip model with a ViT of open_clip or timm.
+        share: in (0, 1).
+
+    Raises:
+        UsageError: the share is out of its range.
+        MissingHook: there is no such ViT.
+
+    Source: Li et al. 2023 (FLIP), with open_clip's and timm's modules.
+    """
+    if not 0 < share < 1:
+        raise UsageError(f"The share of patches that is left out must be in (0, 1), got {share}.")
+    module: Any = copy.deepcopy(space.module())
+    visual = getattr(module, "visual", None)
+    trunk = getattr(visual, "trunk", None)
+    if visual is not None and hasattr(visual, "patch_dropout"):
+        from open_clip.transformer import PatchDropout
+
+        visual.patch_dropout = PatchDropout(share)
+    elif trunk is not None and hasattr(trunk, "patch_drop"):
+        from timm.layers import PatchDropout as TimmPatchDropout
+
+        trunk.patch_drop = TimmPatchDropout(share, num_prefix_tokens=trunk.num_prefix_tokens)
+    else:
+        raise MissingHook(f"{space.spec.name} has no ViT whose patches can be left out: take an open_clip ViT.")
+    return space.rebuild(module, space.spec)
+
+
+def read_all_patches(module: nn.Module) -> None:
+    """Take the dropout of ``drop_patches`` out of a module. Modified in place."""
+    visual: Any = getattr(module, "visual", None)
+    for holder, name in ((visual, "patch_dropout"), (getattr(visual, "trunk", None), "patch_drop")):
+        if holder is not None and hasattr(holder, name):
+            setattr(holder, name, nn.Identity())
+
+
+def recompute(module: nn.Module, on: bool = True) -> None:
+    """Have the blocks of all towers keep no activations, and compute them again in the backward pass.
+
+    The gradient is the same. Modified in place.
+
+    Args:
+        module: of an open_clip or a transformers model.
+        on: False keeps them again.
+
+    Raises:
+        MissingHook: the library has no such switch for this model.
+    """
+    switches = [getattr(module, name, None) for name in ("set_grad_checkpointing", "gradient_checkpointing_enable")]
+    theirs: Any = switches[0]
+    if theirs is not None:
+        theirs(on)
+    elif switches[1] is not None:
+        enable: Any = switches[1] if on else module.gradient_checkpointing_disable
+        enable()
+    else:
+        raise MissingHook("The activations of this backbone cannot be computed again: take an open_clip model.")
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Ways to train in less memory.
+
+    Args:
+        patch_dropout: share of the patches that a ViT leaves out; 0.0: none.
+        recompute: whether activations are computed again.
+    """
+
+    patch_dropout: float = 0.0
+    recompute: bool = False
+
+    def of(self, space: Backbone) -> Backbone:
+        """Return the space that is trained so; the given one is not changed.
+
+        Raises:
+            MissingHook: it cannot.
+        """
+        taught: Space = drop_patches(space, self.patch_dropout) if self.patch_dropout else space
+        if self.recompute:
+            module = copy.deepcopy(taught.module())
+            recompute(module)
+            taught = taught.rebuild(module, taught.spec)
+        assert isinstance(taught, Backbone)  # it is rebuilt as what it is
+        return taught
+
+    def undo(self, space: Backbone) -> None:
+        """Have a trained space run as others do. Modified in place."""
+        if self.patch_dropout:
+            read_all_patches(space.module())
+        if self.recompute:
+            recompute(space.module(), on=False)

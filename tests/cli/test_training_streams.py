@@ -1,0 +1,49 @@
+"""Which data are streams, and what of them is held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diptych.cli.training_streams import StreamOptions
+from diptych.core.errors import DataError, UsageError
+from diptych.data.formats.pairs import PairStream
+from tests.support.image_files import photo
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked", "streamed"),
+    [("a/{0..9}.tar", False, True), ("pairs.csv", False, False), ("pairs.csv", True, True), ("photos", False, False)],
+)
+def test_tars_are_streams_and_others_on_request(spec: str, asked: bool, streamed: bool) -> None:
+    assert StreamOptions(stream=asked).reads(spec) is streamed
+
+
+def written(root: Path) -> Path:
+    lines = ["filepath,title", *(f"{i}.png,text {i}" for i in range(6))]
+    for i in range(6):
+        photo(root / f"{i}.png", i)
+    (root / "0.png").write_bytes(b"words")
+    (root / "pairs.csv").write_text("\n".join(lines))
+    return root / "pairs.csv"
+
+
+def test_the_first_pairs_that_can_be_read_are_held_out(tmp_path: Path) -> None:
+    data, streamed = StreamOptions(held_out=3, shuffle=5).open(str(written(tmp_path)), "")
+    table = data.splits["test"]
+    assert (data.name, len(table)) == ("pairs.csv", 3)
+    assert [c[0] for c in table.columns["captions"].values] == ["text 1", "text 2", "text 3"]
+    assert len({table.items.key(i) for i in range(3)}) == 3
+    assert table.items[0].size == table.items[1].size
+    assert table.items.name(0).endswith("1.png")
+    assert isinstance(streamed.stream, PairStream)
+    assert (streamed.without, streamed.shuffle, streamed.skip) == (frozenset({1, 2, 3}), 5, True)
+
+
+def test_what_cannot_be_held_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="5 pairs that can be read, and 9 are to be held out"):
+        StreamOptions(held_out=9).open(str(written(tmp_path)), "")
+    (tmp_path / "lines.txt").write_text("a\nb\n")
+    with pytest.raises(UsageError, match="no pictures with texts"):
+        StreamOptions(held_out=2).open(str(tmp_path / "lines.txt"), "")

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diptych.data.words import near_texts
+from diptych.data.words.near_texts import BANDS, ROWS, band_hashes, exact_hash, words_of
+
+
+def test_marks_and_case_do_not_matter_and_order_does() -> None:
+    assert exact_hash(words_of("A dog, running!")) == exact_hash(words_of("a DOG running"))
+    assert exact_hash(words_of("a dog runs")) != exact_hash(words_of("runs a dog"))
+    assert exact_hash(["a"]) % 2 == 0
+
+
+def test_texts_share_a_band_as_often_as_their_overlap_says() -> None:
+    """Pairs of texts of known Jaccard similarity of their pairs of words, against 1 - (1 - J^ROWS)^BANDS."""
+    rng = np.random.default_rng(0)
+    for changed, n in ((1, 60), (4, 60), (12, 60)):
+        shared = 0
+        pairs = 300
+        texts = []
+        for _ in range(pairs):
+            words = [f"w{x}" for x in rng.integers(0, 10**9, n)]
+            texts += [words, words[: n - changed] + [f"v{x}" for x in rng.integers(0, 10**9, changed)]]
+        hashes = band_hashes(texts)
+        shared = (hashes[::2] == hashes[1::2]).any(axis=1).mean()
+        similarity = (n - 1 - changed) / (n - 1 + changed)
+        assert shared == pytest.approx(1 - (1 - similarity**ROWS) ** BANDS, abs=0.08)
+
+
+def test_chunks_change_nothing_and_texts_without_words_share_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [["a"], [], ["a", "b", "c"], ["a", "b"] * 20, []]
+    whole = band_hashes(texts)
+    monkeypatch.setattr(near_texts, "_CHUNK", 3)
+    assert (band_hashes(texts) == whole).all()
+    assert (whole % 2 == 1).all()
+    assert (whole[1] == 1).all()
+    assert (whole[0] != 1).any()
+    assert band_hashes([]).shape == (0, BANDS)

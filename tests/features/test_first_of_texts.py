@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diptych.core.errors import DataError, UsageError
+from diptych.features.first_of_texts import FirstOfTexts, read_first
+
+U = np.uint64
+
+
+def part(hashes: list[int], ids: list[int]) -> FirstOfTexts:
+    return FirstOfTexts({"a": 1}, ((np.array(hashes, U), np.array(ids, U)),), {"texts": len(hashes)})
+
+
+def test_the_least_id_of_each_hash_stays_whatever_the_order() -> None:
+    rng = np.random.default_rng(0)
+    hashes, ids = rng.integers(0, 40, 300).tolist(), rng.permutation(300).tolist()
+    expected = {h: min(i for g, i in zip(hashes, ids, strict=True) if g == h) for h in hashes}
+    one, two = part(hashes[:120], ids[:120]), part(hashes[120:], ids[120:])
+    for plan in (part(hashes, ids), one.merge(two), two.merge(one).settled()):
+        assert dict(zip(*(column.tolist() for column in plan.table), strict=True)) == expected
+        assert plan.counts == {"texts": 300}
+    first = one.merge(two).first(np.array(hashes, U)[:, None], np.array(ids, U))
+    assert first.tolist() == [expected[h] == i for h, i in zip(hashes, ids, strict=True)]
+
+
+def test_a_pair_is_first_only_if_it_is_under_all_its_hashes() -> None:
+    plan = part([2, 3, 2, 5], [7, 7, 9, 1])
+    assert plan.first(np.array([[2, 3], [2, 9], [2, 5]], U), np.array([7, 9, 7], U)).tolist() == [True, False, False]
+    assert FirstOfTexts({}).first(np.array([[2]], U), np.array([1], U)).tolist() == [True]
+
+
+def test_it_comes_back_and_other_settings_or_files_are_refused(tmp_path: Path) -> None:
+    plan = part([4, 2, 2], [5, 2**63 + 1, 2**63])
+    plan.write(tmp_path / "p")
+    again = read_first(tmp_path / "p", "x")
+    assert [c.tolist() for c in again.table] == [[2, 4], [2**63, 5]]
+    assert again.report() == {"texts": 3, "repeat_another": 1}
+    with pytest.raises(UsageError, match="cannot be merged"):
+        plan.merge(FirstOfTexts({"a": 2}))
+    (tmp_path / "bad").write_text("x")
+    with pytest.raises(DataError, match="is no plan of x"):
+        read_first(tmp_path / "bad", "x")

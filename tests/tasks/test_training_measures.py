@@ -1,0 +1,57 @@
+"""When a training counts as collapsed, and what is measured while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from diptych.core.data import ClassNames, Column, Table
+from diptych.core.errors import Collapsed
+from diptych.core.run import Run
+from diptych.data.labelled import LabelledData
+from diptych.tasks import training_measures
+from diptych.tasks.training_measures import Measuring, watcher
+from tests.train.test_pair import COLOURS, Squares, small, squares
+
+NAMES = ClassNames(tuple(COLOURS), ("a {} square",))
+TABLE = Table(Squares(20), {"label": Column("label", np.arange(20) % 5)})
+DATA = LabelledData("squares", tuple(COLOURS), {"test": TABLE})
+SPREADS = {"image_spread": 0.5, "text_spread": 0.5}
+MEASURING = Measuring(DATA, NAMES, [], NAMES.templates, Run(workers=0))
+
+
+def test_what_falls_to_chance_is_refused() -> None:
+    before, chance = {"squares": {"acc1": 0.9, **SPREADS}}, {"squares": {"acc1": 0.2, **SPREADS}}
+    with pytest.raises(Collapsed, match=r"What the backbone knew of squares is gone: acc1 fell from 0.900 to 0.200"):
+        MEASURING.refuse_collapse(before, chance)
+    MEASURING.refuse_collapse(before, {"squares": {"acc1": 0.4, **SPREADS}})
+    MEASURING.refuse_collapse({"squares": {"acc1": 0.3, **SPREADS}}, chance)  # 20 rows cannot tell 0.3 from chance
+
+
+def test_what_is_forgotten_elsewhere_is_refused() -> None:
+    both = replace(MEASURING, elsewhere=[replace(DATA, name="other")])
+    before = {"squares": {"acc1": 0.9, **SPREADS}, "other": {"acc1": 0.9}}
+    with pytest.raises(Collapsed, match="knew of other is gone at step 3"):
+        both.refuse_collapse(before, {**before, "other": {"acc1": 0.21}}, " at step 3")
+
+
+def test_recall_at_chance_is_refused() -> None:
+    captioned = replace(DATA, splits={"test": squares(20)})
+    r1 = {"image_retrieval_recall@1": 0.5, "text_retrieval_recall@1": 0.5}
+    with pytest.raises(Collapsed, match=r"text_retrieval_recall@1 fell from 0\.500 to 0\.050"):
+        replace(MEASURING, data=captioned, classes=None).refuse_collapse(
+            {"squares": {**SPREADS, **r1}}, {"squares": {**SPREADS, **r1, "text_retrieval_recall@1": 0.05}}
+        )
+
+
+def test_few_rows_are_measured_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_measures, "WATCHED", 10)
+    said: list[str] = []
+    space = small()
+    before = MEASURING(space)
+    measures = watcher(MEASURING, space, before, said.append)(space, 5)
+    ten = replace(MEASURING, data=replace(DATA, splits={"test": TABLE.take(np.linspace(0, 19, 10).astype(int))}))
+    assert measures == {f"squares/{name}": value for name, value in ten(space)["squares"].items()}
+    assert said == []

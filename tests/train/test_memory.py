@@ -1,0 +1,58 @@
+"""Towers that are trained in less memory compute what they did before, but for patches that are left out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from diptych.core.errors import MissingHook, UsageError
+from diptych.core.run import Run
+from diptych.core.train import Clock
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.train.memory import Saving, drop_patches
+from diptych.train.pair import PairTrainee
+from tests.support.backbone import SmallBackbone
+from tests.train.test_pair import COLOURS, Squares, small
+
+RUN = Run(workers=0)
+
+
+def gradients(saving: Saving) -> dict[str, torch.Tensor]:
+    trainee = PairTrainee(saving.of(small()), CLIPLoss(), RUN)
+    trainee.module().train()
+    texts = [f"a {name} square" for name in COLOURS]
+    batch = trainee.collate([{"image": Squares(5)[i], "text": texts[i]} for i in range(5)])
+    torch.manual_seed(0)
+    sum(trainee.losses(batch, "main", Clock(0, 1, 0, torch.Generator())).values()).backward()
+    return {n: p.grad for n, p in trainee.module().named_parameters() if p.grad is not None}
+
+
+def test_activations_that_are_computed_again_give_the_same_gradient() -> None:
+    plain, again = gradients(Saving()), gradients(Saving(recompute=True))
+    assert plain.keys() == again.keys()
+    for name, g in plain.items():
+        torch.testing.assert_close(again[name], g)
+
+
+def test_patches_are_left_out_in_training_alone() -> None:
+    plain, fewer = gradients(Saving()), gradients(Saving(patch_dropout=0.5))
+    assert not torch.allclose(plain["space.visual.conv1.weight"], fewer["space.visual.conv1.weight"])
+    space, saving = small(), Saving(patch_dropout=0.5)
+    taught = saving.of(space)
+    pixels = space.image.inputs([Squares(2)[0]])
+    with torch.no_grad():
+        assert torch.equal(taught.image.encode(pixels), space.image.encode(pixels))  # in eval mode
+        taught.module().train()
+        torch.manual_seed(0)
+        assert not torch.equal(taught.image.encode(pixels), space.image.encode(pixels))
+        saving.undo(taught)
+        torch.testing.assert_close(taught.image.encode(pixels), space.image.encode(pixels))
+
+
+def test_what_cannot_be_done_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"in \(0, 1\), got 1"):
+        drop_patches(small(), 1.0)
+    with pytest.raises(MissingHook, match="no ViT"):
+        drop_patches(SmallBackbone(), 0.5)
+    with pytest.raises(MissingHook, match="cannot be computed again"):
+        Saving(recompute=True).of(SmallBackbone())

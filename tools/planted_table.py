@@ -1,0 +1,96 @@
+"""Write the tables of docs/planted-faults.md, one for each file of results/faults: ``python tools/planted_table.py
+[--check]``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, PAGE = ROOT / "results" / "faults", ROOT / "docs" / "planted-faults.md"
+START, END = "<!-- faults -->\n", "<!-- /faults -->"
+SIGNS = {"worse": "worse", "better": "better", "same": "·", "not testable": "n. t.", "": ""}
+
+
+def value(cell: Mapping[str, Any], which: str = "value") -> str:
+    """Return a value with its interval."""
+    ends = cell["interval" if which == "value" else "honest_interval"]
+    if cell[which] is None or ends is None:
+        return "not testable"
+    return f"{cell[which]:.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
+
+
+def sign(cell: Mapping[str, Any]) -> str:
+    """Return a cell: what came out, in bold where it was written down as a find, with what was written where it is
+    another.
+    """
+    if cell["unhealthy"]:
+        return "–"
+    found = SIGNS[cell["found"]]
+    if cell["expected"] == "open":
+        return f"({found})"
+    if cell["right"]:
+        return found if cell["expected"] == "same" else f"**{found}**"
+    return f"{found} (not {SIGNS[cell['expected']]})"
+
+
+def table(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the matrix of one file: a line a measure, a column a fault; then what is not as written."""
+    rows = {row["fault"]: row["cells"] for row in found["rows"]}
+    sizes = ", ".join(f"{name} {n}" for name, n in found["tables"].items())
+    yield (
+        f"{found['as_written']} cells are as written, {found['otherwise']} are not; {found['open']} were left open, "
+        f"and in {found['unhealthy']} the model without a fault leaves no room for one. Seed {found['seed']}; "
+        f"pictures: {sizes}. `{found['command']}`"
+    )
+    yield ""
+    yield f"| measure | without a fault | {' | '.join(rows)} |"
+    yield "|---|---|" + "---|" * len(rows)
+    for k, column in enumerate(found["columns"]):
+        cells = [cells[k] for cells in rows.values()]
+        yield f"| {column['title']} | {value(cells[0], 'honest')} | {' | '.join(map(sign, cells))} |"
+    unfit = {c["column"]: c["unhealthy"] for cells in rows.values() for c in cells if c["unhealthy"]}
+    if unfit:
+        yield ""
+        yield f"Not healthy: {'; '.join(f'{column} ({why})' for column, why in unfit.items())}."
+    other = [(name, cell) for name, cells in rows.items() for cell in cells if cell["right"] is False]
+    if other:
+        yield ""
+        yield "Not as written:"
+        yield ""
+        for name, cell in other:
+            yield (
+                f"- {name}, {cell['column']}: {value(cell)}, without the fault {value(cell, 'honest')}; "
+                f"*{cell['expected']}* was written."
+            )
+
+
+def page(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page with its tables renewed; without a result it says that there is none."""
+    head, rest = text.split(START)
+    parts = [f"### {name}\n\n" + "\n".join(table(found)) + "\n" for name, found in results.items()]
+    made = "\n".join(parts) or "Not measured yet.\n"
+    return head + START + made + END + rest.split(END)[1]
+
+
+def main(words: Sequence[str]) -> int:
+    """Rewrite the page, or say with exit code 1 that it is stale."""
+    text = PAGE.read_text(encoding="utf-8")
+    files = sorted(RESULTS.glob("*.json"))
+    new = page(text, {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files})
+    if "--check" in words:
+        if new != text:
+            sys.stderr.write(
+                "docs/planted-faults.md is not what results/faults says: run python tools/planted_table.py.\n"
+            )
+        return int(new != text)
+    PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
