@@ -17,7 +17,7 @@ from diptych.data.labelled import LabelledData, NamedTable
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.serve.model import ServedModel, merges, unit_rows
-from diptych.tasks.encode import encode
+from diptych.tasks.encode.write import encode
 from tests.support.colours import ColourBackbone
 
 TEXTS = ("a cat", "a photo of a large dog on the road at night", "x", "a cat")

@@ -28,8 +28,8 @@ from diptych.tasks import cluster
 from diptych.tasks.cluster import Cluster, Home, each
 from diptych.tasks.curate.plan import apply_plan
 from diptych.tasks.curate.shards import apply_shards, cut, plan_in
-from diptych.tasks.encode import encode
-from diptych.tasks.encode_cluster import Crew
+from diptych.tasks.encode.cluster import Crew
+from diptych.tasks.encode.write import encode
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import ColourBackbone
 from tests.support.s3 import BUCKET, s3_server

@@ -23,7 +23,7 @@ from diptych.core.run import Run
 from diptych.data.load import open_data, open_records
 from diptych.tasks import fast_engine as quick
 from diptych.tasks.classify import classify
-from diptych.tasks.encode import encode
+from diptych.tasks.encode.write import encode
 from diptych.tasks.search.ask import Term, search, torchless
 from diptych.tasks.search.index import index
 from tests.support.encoders import Photos

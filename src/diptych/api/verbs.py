@@ -36,11 +36,11 @@ from diptych.search_index.rows import Found, Modality
 from diptych.tasks import caption as captions_task
 from diptych.tasks import classify as classify_task
 from diptych.tasks import detect as detect_task
-from diptych.tasks import encode as encode_task
 from diptych.tasks import segment as segment_task
 from diptych.tasks.audit import groups as audits
 from diptych.tasks.classified import Prediction
 from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, SEGMENTER, WORD_DETECTOR
+from diptych.tasks.encode import write as encode_task
 from diptych.tasks.extend import with_clips
 from diptych.tasks.runs import KEYS, Precision
 from diptych.tasks.search import ask as search_task

@@ -15,7 +15,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
-    from diptych.tasks.encode import Encoded
+    from diptych.tasks.encode.write import Encoded
 
 
 @options.offers("overwrite", "draft", "cluster", "cluster_threads", *options.MODEL)
@@ -44,8 +44,8 @@ def encode(
     from diptych.data.files import address_of
     from diptych.data.load import open_data
     from diptych.data.words.textfiles import read_text
-    from diptych.tasks.encode import encode as write_embeddings
-    from diptych.tasks.encode import write_parquet
+    from diptych.tasks.encode.write import encode as write_embeddings
+    from diptych.tasks.encode.write import write_parquet
 
     if texts is not None:
         lines = tuple(line for line in read_text(texts, "texts").splitlines() if line.strip())
@@ -55,7 +55,7 @@ def encode(
         shared.free(out)
     with shared.open() as opened, published(out) as local:
         if regions is not None:
-            from diptych.tasks.encode_regions import encode_regions
+            from diptych.tasks.encode.regions import encode_regions
 
             told, _ = open_regions([source or ""], regions, opened)
             result = encode_regions(told, opened.backbone(), opened.run, local, overwrite=shared.overwrite)

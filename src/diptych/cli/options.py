@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diptych.data.keys import FileKeys
     from diptych.data.words.pools import Pool
     from diptych.tasks.cluster import Cluster
-    from diptych.tasks.encode_cluster import Crew
+    from diptych.tasks.encode.cluster import Crew
 
 NO_FLAG = "DIPTYCH_DATA"
 """The folder in which data sets are looked up: the one environment name that is no flag's, so ``--data`` has none."""
@@ -288,7 +288,7 @@ class Opened:
         if pool is None:
             return None
         from diptych.backbones.sources.load import load
-        from diptych.tasks.encode_cluster import Crew
+        from diptych.tasks.encode.cluster import Crew
 
         return Crew(pool, partial(load, self.options.backbone, device=self.run.device), self.options.cluster_threads)
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import finetune, options, pretrain
+from diptych.cli import options
 from diptych.cli.bench_command import board_command
-from diptych.cli.curate_options import Metadata
+from diptych.cli.curate.options import Metadata
 from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Masks, Proposer, Teacher
-from diptych.cli.training_options import LoopOptions
+from diptych.cli.training import finetune, pretrain
+from diptych.cli.training.options import LoopOptions
 
 if TYPE_CHECKING:
     from diptych.evaluation.arms import Arm

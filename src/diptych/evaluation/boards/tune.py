@@ -28,14 +28,14 @@ from diptych.features.frozen import Headed, HeadSpace, on_trunks
 from diptych.features.heads import text_head
 from diptych.metrics.retrieval import first_ranks
 from diptych.metrics.spread import effective_rank
-from diptych.tasks.training import decoder_for, learns, need_towers, paired
-from diptych.tasks.training_data import (
+from diptych.tasks.training.data import (
     by_labels,
     check_captions,
     measured_split,
     only_readable,
     with_splits,
 )
+from diptych.tasks.training.tune import decoder_for, learns, need_towers, paired
 from diptych.train.recipe import train_space
 from diptych.train.regions import has_regions
 from diptych.train.schedule import Fit

@@ -28,7 +28,7 @@ from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.features.batch_size import calibrate
 from diptych.features.embed import embed_slices
-from diptych.tasks.encode_cluster import BATCH, Crew, fill
+from diptych.tasks.encode.cluster import BATCH, Crew, fill
 from diptych.tasks.record import now, versions
 
 

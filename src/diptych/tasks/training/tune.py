@@ -25,7 +25,7 @@ from diptych.data.words.classnames import tidy
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.nn.text.small_lm import SmallLM
 from diptych.tasks.classify import with_store
-from diptych.tasks.training_data import (
+from diptych.tasks.training.data import (
     by_labels,
     check_captions,
     check_told,
@@ -33,7 +33,7 @@ from diptych.tasks.training_data import (
     only_readable,
     with_splits,
 )
-from diptych.tasks.training_measures import Measuring, watcher
+from diptych.tasks.training.measures import Measuring, watcher
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join

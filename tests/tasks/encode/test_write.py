@@ -15,7 +15,7 @@ from diptych.data.files import read_json
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.features.embed import embed
-from diptych.tasks.encode import encode
+from diptych.tasks.encode.write import encode
 from tests.support.colours import ColourBackbone, colour_folder
 
 

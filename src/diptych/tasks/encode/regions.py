@@ -21,7 +21,7 @@ from diptych.core.run import Run
 from diptych.data.files import write_json, write_whole
 from diptych.data.region_items import Regions, pictures_of
 from diptych.features.embed import embed_readable
-from diptych.tasks.encode import Encoded
+from diptych.tasks.encode.write import Encoded
 from diptych.tasks.regions import PART, RegionSource
 
 

@@ -44,7 +44,7 @@ class StreamOptions:
             DataError: it has fewer pairs than are held out.
         """
         from diptych.data.load import open_stream
-        from diptych.tasks.training_data import held_out
+        from diptych.tasks.training.data import held_out
         from diptych.train.streams import Streamed
 
         stream = open_stream(spec, text=text)

@@ -15,7 +15,7 @@ from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_arrays
-from diptych.tasks.batch_embedder import BatchEmbedder
+from diptych.tasks.encode.batch_embedder import BatchEmbedder
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import picture
 
@@ -74,7 +74,7 @@ def test_texts_are_embedded_by_the_text_tower() -> None:
 
 SCRIPT = """
 import numpy as np, ray
-from diptych.tasks.batch_embedder import BatchEmbedder
+from diptych.tasks.encode.batch_embedder import BatchEmbedder
 pictures = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), dtype=np.uint8)
 ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
 data = ray.data.from_items([{"id": i, "image": pictures[i]} for i in range(20)])

@@ -34,8 +34,8 @@ from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.diva import DIVA
 from diptych.methods.pretrain.rs_m_clip import RSMCLIP
-from diptych.tasks.training import learns, need_towers, tune
-from diptych.tasks.training_data import by_labels, with_splits
+from diptych.tasks.training.data import by_labels, with_splits
+from diptych.tasks.training.tune import learns, need_towers, tune
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
 from tests.support.diffusion import random_diffusion

@@ -22,7 +22,7 @@ from diptych.features.embed import embed
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.dense.prompter import Prompter
 from diptych.nn.dense.region_encoder import region_space
-from diptych.tasks.encode_regions import encode_regions
+from diptych.tasks.encode.regions import encode_regions
 from diptych.tasks.regions import RegionSource, prompter_of
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.small_clip import small_clip

@@ -11,8 +11,8 @@ from diptych.core.data import ClassNames, Column, Table
 from diptych.core.errors import Collapsed
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
-from diptych.tasks import training_measures
-from diptych.tasks.training_measures import Measuring, watcher
+from diptych.tasks.training import measures as training_measures
+from diptych.tasks.training.measures import Measuring, watcher
 from tests.train.test_pair import COLOURS, Squares, small, squares
 
 NAMES = ClassNames(tuple(COLOURS), ("a {} square",))

@@ -12,7 +12,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import say, show_json, show_table
-from diptych.cli.curate_options import POOL, KeepOptions, PlanOptions, PoolOptions
+from diptych.cli.curate.options import POOL, KeepOptions, PlanOptions, PoolOptions
 from diptych.cli.unread import Readers, has, looks, needs, refuse_unread
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import CURATOR, HEAD_CURATOR, LABEL_CURATOR, SCORE_CURATOR

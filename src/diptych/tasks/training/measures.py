@@ -23,7 +23,7 @@ from diptych.features.heads import text_head
 from diptych.features.vectors import Vectors
 from diptych.metrics.retrieval import class_precision, first_ranks, recall_at
 from diptych.metrics.spread import modality_gap, spread
-from diptych.tasks.training_data import measured_split
+from diptych.tasks.training.data import measured_split
 
 COLLAPSE = 0.1
 """Share of the spread, and of what lies above chance, that must be left."""

@@ -12,15 +12,15 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json, show_table
-from diptych.cli.training_options import LoopOptions, RecipeFile, recipe_text
-from diptych.cli.training_streams import StreamOptions
+from diptych.cli.training.options import LoopOptions, RecipeFile, recipe_text
+from diptych.cli.training.streams import StreamOptions
 from diptych.core.errors import UsageError
 from diptych.data.files import write_whole
 from diptych.tasks.defaults import FINETUNING
 
 if TYPE_CHECKING:
     from diptych.core.train import Objective, Recipe
-    from diptych.tasks.training import Tuned
+    from diptych.tasks.training.tune import Tuned
 
 Data = Annotated[str, typer.Argument(help="Class folders with train and test, or a table with labels or captions.")]
 PartsChoice = Annotated[
@@ -91,7 +91,7 @@ class Training:
         from diptych.backbones.sources.load import load
         from diptych.data.load import open_data
         from diptych.data.words.templates import SINGLE
-        from diptych.tasks.training import tune
+        from diptych.tasks.training.tune import tune
         from diptych.train.memory import Saving
 
         how = self.how

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from diptych.cli import finetune, options
-from diptych.cli.training_options import LoopOptions, RecipeFile, recipe_text
-from diptych.cli.training_streams import StreamOptions
+from diptych.cli import options
+from diptych.cli.training import finetune
+from diptych.cli.training.options import LoopOptions, RecipeFile, recipe_text
+from diptych.cli.training.streams import StreamOptions
 from diptych.cli.unread import Readers, needs, refuse_unread
 from diptych.core.card import Card
 from diptych.core.errors import UsageError

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from diptych import catalog
-from diptych.cli.curate_options import KeepOptions, PlanOptions, PoolOptions
+from diptych.cli.curate.options import KeepOptions, PlanOptions, PoolOptions
 from diptych.core.curate import Curator
 
 CURATORS: list[Any] = [catalog.find(card["slug"], Curator) for card in catalog.cards() if card["verb"] == "curate"]
@@ -20,7 +20,7 @@ def test_every_setting_is_one_of_a_curator_with_the_curators_default() -> None:
 def test_the_help_names_every_curator() -> None:
     hint = PoolOptions.__annotations__["method"]
     assert "_METHODS" in str(hint)
-    from diptych.cli import curate_options
+    from diptych.cli.curate import options as curate_options
 
     named = {*curate_options._METHODS.split(", "), curate_options.SLIDE_CURATOR}
     assert named == {c.card.slug for c in CURATORS}

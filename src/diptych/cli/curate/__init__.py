@@ -1,0 +1,1 @@
+"""``diptych curate``: its commands and their options."""

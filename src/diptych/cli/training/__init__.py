@@ -1,0 +1,1 @@
+"""``diptych finetune`` and ``pretrain``, and the options that they share."""

@@ -1,0 +1,1 @@
+"""What ``diptych finetune`` and ``pretrain`` do: data, training, measures before and after."""
