@@ -53,6 +53,14 @@ def test_offered_options_are_flags_and_the_others_keep_their_value(monkeypatch: 
     assert answer(verb, "a") == ["a 3 7 tiny 9 1"]
 
 
+def test_a_command_may_ask_for_its_context() -> None:
+    @options.offers("backbone")
+    def verb(name: str, context: typer.Context, *, shared: options.RunOptions) -> None:
+        typer.echo(f"{name} {context.get_parameter_source('name').name}")
+
+    assert answer(verb, "a") == ["a COMMANDLINE"]
+
+
 def test_keys_are_closed_whatever_happens(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a")
     opened = options.RunOptions(cache=tmp_path / "cache").open()

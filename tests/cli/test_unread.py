@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from diptych.cli import unread
 from diptych.cli.main import VERBS, Commands
+from diptych.core.errors import UsageError
 from diptych.methods.caption.nearest_caption import NearestCaption
 
 Cli = Callable[..., Any]
@@ -20,37 +22,36 @@ SOME = re.compile(r"\bfor (a |such a )?(method|system|detector|metaclip|clip-sco
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "flag", "reader"),
     [
-        (
-            ["pretrain", "T", "--rewrites", "x.json"],
-            "clip-loss does not read --rewrites, but cloc, laclip and quality-captions do: leave it out, or choose one "
-            "of these with --objective.",
-        ),
-        (["pretrain", "T", "-m", "laclip", "--regions", "b.csv"], "laclip does not read --regions, but cloc and grain"),
-        (["pretrain", "T", "-m", "dc-clip", "--scorer", "tiny"], "but quality-captions does: leave it out, or choose"),
-        (["segment", "P", "--train", "T"], "maskclip does not read --train, but fc-clip and maft-plus do"),
-        (["segment", "P", "-m", "ovseg", "--masks", "hf:a/b"], "but sam-clip and trident do"),
-        (["detect", "P", "--normal", "N", "--object", "nut", "-m", "gaussian"], "gaussian does not read --object"),
-        (["detect", "P", "--normal", "N", "--auxiliary", "A"], "but anomalyclip does"),
-        (["caption", "P", "--texts", "t.txt", "--user", "me"], "but user-aware-prefix does"),
-        (["caption", "P", "--texts", "t.txt", "-m", "maccap", "--rate", "0.1"], "but nearest-caption does"),
-        (["edit", "--source", "a", "--target", "b", "--denoiser", "small"], "but cut-and-paste does"),
-        (["edit", "P", "--source", "a", "--target", "b", "--count", "3"], "--count has no effect"),
-        (["generate", "a cat", "-m", "galip", "--steps", "3"], "galip does not read --steps: leave it out"),
-        (["rewrite", "a cat", "--variant", "text", "--denoiser", "small"], "This row of uf-fgtg does not read"),
-        (["link", "A", "B", "-m", "string-matching", "-b", "tiny"], "does not read --backbone, but clippings does"),
-        (["curate", "plan", "t.txt", "--clusters", "3"], "metaclip does not read --clusters, but biomedica does"),
-        (
-            ["curate", "apply", "t.txt", "--share", "0.3"],
-            "metaclip does not read --share, but clip-score and vector-head do",
-        ),
+        (["pretrain", "T", "--rewrites", "x.json"], "--rewrites", "laclip"),
+        (["pretrain", "T", "-m", "laclip", "--regions", "b.csv"], "--regions", "cloc"),
+        (["pretrain", "T", "-m", "dc-clip", "--scorer", "tiny"], "--scorer", "quality-captions"),
+        (["segment", "P", "--train", "T"], "--train", "fc-clip"),
+        (["segment", "P", "-m", "ovseg", "--masks", "hf:a/b"], "--masks", "trident"),
+        (["detect", "P", "--normal", "N", "--object", "nut", "-m", "gaussian"], "--object", "winclip-style"),
+        (["detect", "P", "--normal", "N", "--auxiliary", "A"], "--auxiliary", "anomalyclip"),
+        (["caption", "P", "--texts", "t.txt", "--user", "me"], "--user", "user-aware-prefix"),
+        (["caption", "P", "--texts", "t.txt", "-m", "maccap", "--rate", "0.1"], "--rate", "nearest-caption"),
+        (["edit", "--source", "a", "--target", "b", "--denoiser", "small"], "--denoiser", "cut-and-paste"),
+        (["generate", "a cat", "-m", "galip", "--steps", "3"], "--steps: leave it out", ""),
+        (["rewrite", "a cat", "--variant", "text", "--denoiser", "small"], "--denoiser", "another --variant"),
+        (["link", "A", "B", "-m", "string-matching", "-b", "tiny"], "--backbone", "clippings"),
+        (["curate", "plan", "t.txt", "--clusters", "3"], "--clusters", "biomedica"),
+        (["curate", "apply", "t.txt", "--share", "0.3"], "--share", "clip-score"),
     ],
 )
-def test_what_is_given_and_not_read_is_refused(diptych: Cli, words: list[str], said: str) -> None:
+def test_what_is_given_and_not_read_is_refused(diptych: Cli, words: list[str], flag: str, reader: str) -> None:
     answer = diptych(*words)
     assert answer.code == 2, answer.err
-    assert said in answer.err
+    before, _, after = answer.err.partition(f" does not read {flag}")
+    assert before
+    assert reader in after
+
+
+def test_what_the_photos_make_idle_is_refused(diptych: Cli) -> None:
+    answer = diptych("edit", "P", "--source", "a", "--target", "b", "--count", "3")
+    assert (answer.code, "so --count has no effect" in answer.err) == (2, True)
 
 
 def test_clouds_and_curves_have_no_settings_of_clips(
@@ -86,6 +87,24 @@ def test_tables_name_parameters_and_cover_what_the_help_restricts() -> None:
         assert restricted <= set(readers) or name.split()[0] in ("board", "ablate"), name  # these run several systems
     for number, readers in tables.items():
         assert set(readers) <= known[number]
+
+
+def test_those_that_read_an_option_are_named_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    systems = [SimpleNamespace(card=SimpleNamespace(slug=slug, verb="edit"), reads=slug != "a") for slug in "abc"]
+    monkeypatch.setattr(unread, "_systems", lambda verb: systems)
+    readers = {"mask": lambda system: system.reads}
+    token = unread.typed.set({"mask": "--mask"})
+    try:
+        unread.refuse_unread(systems[1], readers)
+        with pytest.raises(
+            UsageError, match=r"^a does not read --mask, but b and c do: leave it out, or choose one of"
+        ):
+            unread.refuse_unread(systems[0], readers)
+        systems.pop()
+        with pytest.raises(UsageError, match=r"but b does: leave it out, or choose b with --objective\.$"):
+            unread.refuse_unread(systems[0], readers, "--objective")
+    finally:
+        unread.typed.reset(token)
 
 
 def test_nothing_is_refused_outside_a_command() -> None:

@@ -23,7 +23,7 @@ from diptych.backbones.sources.load import load
 
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", flags=re.MULTILINE | re.DOTALL)
 MACHINE = re.compile(
-    r"(image|text) encoder: .*|.* images? in .* images/s.*|.*: all (images )?from the cache.*"
+    r"(image|text) encoder: .*|.* images? in .* images?/s.*|.*: all (images )?from the cache.*"
     r"|[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,e+]+/s)?"
 )
 """Lines about this machine and this run: they differ on a reader's."""

@@ -304,7 +304,11 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         flags: list[inspect.Parameter] = []
         groups: dict[str, tuple[Any, list[str]]] = {}
+        wanted: list[str] = []  # parameters that take typer's context
         for p in inspect.signature(function, eval_str=True).parameters.values():
+            if p.annotation is typer.Context:
+                wanted.append(p.name)
+                continue
             if not is_dataclass(p.annotation):
                 flags.append(p.replace(kind=inspect.Parameter.KEYWORD_ONLY))
                 continue
@@ -330,13 +334,9 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         def command(*, context: typer.Context, **given: Any) -> None:
             for name, (options_of_group, shown) in groups.items():
                 given[name] = replace(options_of_group, **{n: given.pop(n) for n in shown})
-            if wants:
-                given["context"] = context
             with typed_on(context):
-                function(**given)
+                function(**given, **dict.fromkeys(wanted, context))
 
-        flags = [flag for flag in flags if flag.name != "context"]
-        wants = "context" in inspect.signature(function).parameters
         flags.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
         command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
         command.__annotations__ = {}  # the signature holds them, evaluated

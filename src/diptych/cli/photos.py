@@ -96,8 +96,8 @@ def speed(encoded: int, seconds: float, run: Run, backbone: str, things: str = "
     if not encoded:
         return f"{how}: all from the cache"
     rate = encoded / max(seconds, 1e-9)
-    counted = number_of(encoded, things.removesuffix("s"))
-    return f"{how}: {counted} in {seconds:.1f} s, {rate:{'.0f' if rate >= 1 else '.2g'}} {things}/s"
+    one, pace = things.removesuffix("s"), f"{rate:{'.0f' if rate >= 1 else '.2g'}}"
+    return f"{how}: {number_of(encoded, one)} in {seconds:.1f} s, {pace} {one if pace == '1' else things}/s"
 
 
 def show_predictions(result: Classified) -> None:

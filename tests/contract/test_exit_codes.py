@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from diptych.cli.main import VERBS
+from tests.cli import conftest
 from tests.support.colours import coloured
 
+diptych = conftest.diptych
 Cli = Callable[..., Any]
 FOLDERS = {
     "classify": "classify {} --names red,green",
