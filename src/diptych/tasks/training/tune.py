@@ -255,12 +255,15 @@ def _check_stream(method: Objective | Recipe, parts: str, backbone: Backbone) ->
 
 
 def need_towers(method: Objective | Recipe, parts: str) -> None:
-    """Check that a system which works inside a tower is not given heads alone.
+    """Check that a system which works inside a tower is not given heads alone, nor the one that it never reads.
 
     Raises:
         MissingHook: it is.
     """
-    inside = [hook for hook in method.card.needs.hooks if hook.startswith("tower:")]
+    hooks = method.card.needs.hooks
+    if parts == "text" and "tower:image" in hooks and "text" not in hooks:
+        raise MissingHook(f"{method.card.slug} trains the image tower alone: give --parts image, or all.")
+    inside = [hook for hook in hooks if hook.startswith("tower:")]
     if parts == "heads" and inside:
         raise MissingHook(
             f"{method.card.slug} works inside {', '.join(inside)}, and heads have no tower: give --parts all."
