@@ -28,13 +28,13 @@ from diptych.tasks.record import machine, now, versions
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "shortcut-learning": {"opacities": OPACITIES},
-    "holistic-robustness": {"most": 200},
+    "holistic-robustness": {"most": 100},
 }
 """Audit -> settings that are not its own.
 
 Squares are shown as they are, for no other opacity is in the matrix. Fewer pictures are altered of real backbones.
 """
-REAL = Sizes(own=800, shift=400, cues=240, ood=300, pairs=120)
+REAL = Sizes(own=400, shift=240, cues=120, ood=200, pairs=80)
 """Sizes for real backbones, which take longer than the oracle."""
 AUDITS = tuple(dict.fromkeys(cell.audit for cell in CELLS))
 
@@ -56,7 +56,7 @@ def matrix(name: str, seed: int, sizes: Sizes | None = None) -> dict[str, Any]:
     Args:
         name: "oracle", or of a backbone.
         seed: of the scenes and of the audits.
-        sizes: of the tables; None: 2,400 own pictures for the oracle, 800 for a real backbone.
+        sizes: of the tables; None: 2,400 own pictures for the oracle, 400 for a real backbone.
     """
     sizes = sizes or (Sizes() if name == "oracle" else REAL)
     start, run = time.perf_counter(), Run(seed=seed, cache=None)
