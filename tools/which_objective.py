@@ -364,9 +364,9 @@ def _reading(every: Sequence[Board]) -> Iterator[str]:
         f"all rows and metrics of a board, at {100 * LEVEL:.0f} %. "
         "Equal seconds are seconds of the processor that the training's own steps took, reading included and "
         "measuring excluded. *Boxes* are named as `diptych encode --regions` embeds them: by a prompter where the "
-        "training made one, and then *crops* stand beside it; else by crops. *Dense mIoU* is "
-        "a logistic regression on the frozen tokens of the image tower, whose truth is the smallest box round a cell, averaged over pictures. The best of many leans high, and "
-        "these are small models after few steps: measure your own with "
+        "training made one, and then *crops* stand beside it; else by crops. *Dense mIoU* is a logistic regression "
+        "on the frozen tokens of the image tower, whose truth is the smallest box round a cell, averaged over "
+        "pictures. The best of many leans high, and these are small models after few steps: measure your own with "
         "`diptych board pretrain TABLE --steps N --seconds S --base clip-loss --regions BOXES.csv`."
     )
 
