@@ -167,8 +167,8 @@ class ACLIP(Recipe):
     """Train pairs on half of the patches of two crops, with two self-supervised losses.
 
     Use it for a ViT with a CLS token that is trained from random weights, or for long. The slow copy sees whole crops
-    without gradient: a step of a ViT-S/16 took 1.60 times that of CLIP's loss on two cores, and 1.03 times in the
-    efficient form (docs/cli/pretrain.md; ``python -m benchmarks --only step:ViT-S-16``).
+    without gradient: on a CPU a step took 1.15 to 1.4 times that of CLIP's loss, and 1.0 to 1.2 times in the efficient
+    form.
 
     Args:
         drop: r, share of the patches that is dropped, in [0, 1); 0.5 (the paper's). 0 drops nothing.
