@@ -84,6 +84,7 @@ def tune(
     unlock: int = 0,
     stream: Streamed | None = None,
     saving: Saving | None = None,
+    crop: float | None = None,
     templates: Sequence[str] = ("a photo of a {}.",),
     elsewhere: Sequence[LabelledData] = (),
     kit: Mapping[str, Any] | None = None,
@@ -106,6 +107,7 @@ def tune(
         stream: pairs that are trained on in place of a train split; ``data`` is then measured alone. It needs an
             objective.
         saving: ways to train in less memory; None: none.
+        crop: least share of the area of random crops, for objectives of pairs; None: whole images.
         templates: prompts of labelled classes.
         elsewhere: labelled data of other tasks, measured before and after.
         kit: other parts, such as a writer.
@@ -169,6 +171,7 @@ def tune(
             learns=learnt,
             resume=resume,
             stream=stream,
+            crop=crop,
             watch=watcher(measuring, space, before, say) if fit.watch_every != 0 else None,
         )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
