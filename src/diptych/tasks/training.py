@@ -99,8 +99,7 @@ def tune(
         data: its train split is trained on, val (where there is one) is watched, and test, or else val, is measured
             before, during and after; during the training on at most 1,024 rows.
         fit: settings of the loop.
-        run: seed, device, cache. The processes of torchrun and ``accelerate launch`` train together, and the first
-            one writes.
+        run: seed, device, cache. The processes of torchrun train together, and the first one writes.
         out: folder for checkpoints, log, model and report.
         parts: what may learn; "heads" computes the towers once, and a step takes milliseconds.
         unlock: last layers of the other tower that learn too where ``parts`` is one tower; see ``learns``.

@@ -146,7 +146,8 @@ class _Loop:
         distributed.equalise(self.module, run.world)
         trained = [n for groups in self.groups.values() for g in groups for n in g.names]
         self.trained = {self.parameters[n] for n in trained}
-        self.still = checkpoint.sums({n: p for n, p in self.parameters.items() if p not in self.trained})
+        still = {n: p for n, p in self.parameters.items() if p not in self.trained}
+        self.still = {} if run.out is None else checkpoint.sums(still)
         self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
         self.best: dict[str, Tensor] = {}
         self.position = Position()
