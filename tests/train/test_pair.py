@@ -244,7 +244,7 @@ def test_the_log_has_scale_gradient_and_rate() -> None:
     done = train(PairTrainee(small(), CLIPLoss(), RUN), squares(), replace(FIT, steps=2), RUN)
     for record in done.records:
         assert record["scale"] == pytest.approx(1 / 0.07, rel=0.01)
-        assert record["main/gradient_norm"] > 0
+        assert record["gradient_norm/main"] > 0
         assert record["samples_per_second"] > 0
 
 
