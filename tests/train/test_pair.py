@@ -18,17 +18,20 @@ from torch.nn.functional import normalize
 from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
-from diptych.core.data import Column, Table
+from diptych.core.data import Column, Evidence, Table
 from diptych.core.errors import DataError, MissingHook, UsageError
+from diptych.core.kit import Kit
 from diptych.core.run import Run, World
 from diptych.core.spec import PixelRecipe, Spec
 from diptych.core.train import Row
 from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.long_clip import LongCLIP
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 from diptych.train.batches import open_source
 from diptych.train.layers import depths
 from diptych.train.loop import train
-from diptych.train.pair import PairTrainee, View, drawn_caption, item
+from diptych.train.pair import Cropped, PairTrainee, View, drawn_caption, item
+from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
 from tests.support.checkpoints import FAMILIES
@@ -241,7 +244,7 @@ def test_the_log_has_scale_gradient_and_rate() -> None:
     done = train(PairTrainee(small(), CLIPLoss(), RUN), squares(), replace(FIT, steps=2), RUN)
     for record in done.records:
         assert record["scale"] == pytest.approx(1 / 0.07, rel=0.01)
-        assert record["main/gradient_norm"] > 0
+        assert record["gradient_norm/main"] > 0
         assert record["samples_per_second"] > 0
 
 
@@ -281,3 +284,27 @@ def test_workers_that_are_started_anew_change_nothing() -> None:
     trainee = PairTrainee(small(), CLIPLoss(), RUN)
     train(trainee, squares(), replace(FIT, steps=5), RUN)
     assert done.stdout.strip() == trainee.trained().fingerprint
+
+
+def test_crops_are_squares_of_the_side_with_a_part_of_the_picture() -> None:
+    wide = Image.fromarray(np.tile(np.arange(0, 240, dtype=np.uint8)[None, :, None], (120, 1, 3)))
+    row, g = Row(wide, 0, "0"), torch.Generator()
+    seen = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)  # as the loop does for each row
+        seen.append(np.asarray(Cropped(0.3, 32)(row, g)))
+    assert seen[0].shape == (32, 32, 3)
+    assert (seen[0] == seen[1]).all()
+    assert not (seen[0] == seen[2]).all()
+    assert np.ptp(seen[0]) < np.ptp(np.asarray(wide))
+    with pytest.raises(UsageError, match=r"least must be in \(0, 1\]"):
+        Cropped(0.0, 32)
+
+
+def test_crops_are_for_losses_of_pairs_on_whole_towers() -> None:
+    rows = Evidence(train=squares())
+    made = train_space(CLIPLoss(), Kit({"main": small()}), rows, replace(FIT, steps=2), RUN, crop=0.5)
+    whole = train_space(CLIPLoss(), Kit({"main": small()}), rows, replace(FIT, steps=2), RUN)
+    assert made.space.fingerprint != whole.space.fingerprint
+    with pytest.raises(UsageError, match=r"reads images in its own way: leave out the crop of 0\.5"):
+        train_space(LongCLIP(), Kit({"main": small()}), rows, FIT, RUN, crop=0.5)

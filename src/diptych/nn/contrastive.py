@@ -70,7 +70,7 @@ def softmax_pairs(
     count = len(x) if rows is None else rows.sum().clamp(min=1)
 
     def block(part: Tensor, columns: Tensor, s: Tensor, target: Tensor, visible: Tensor) -> Tensor:
-        logits = s * (part @ columns.T)
+        logits = (s * part) @ columns.T  # one (B, N) tensor; s * (x y^T) would be two
         if not visible.all():
             own = F.one_hot(target.clamp(min=0), logits.shape[1]).bool()
             logits = logits.masked_fill(~(visible | own), float("-inf"))
@@ -140,7 +140,7 @@ def sigmoid_pairs(
     x, y, scale, bias = _wide(x), _wide(y), _wide(scale), _wide(bias)
 
     def block(rows: Tensor, partners: Tensor, columns: Tensor, s: Tensor, b: Tensor) -> Tensor:
-        return F.softplus(s * (rows @ columns.T) + b).sum() - (s * (rows * partners).sum(1) + b).sum()
+        return F.softplus((s * rows) @ columns.T + b).sum() - (s * (rows * partners).sum(1) + b).sum()
 
     with torch.autocast(x.device.type, enabled=False):
         blocks = zip(_parts(x, chunk), _parts(y[first : first + len(x)], chunk), strict=True)

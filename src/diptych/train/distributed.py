@@ -16,7 +16,7 @@ from diptych.core.run import Run, World
 
 
 def join(run: Run) -> Run:
-    """Join the processes of torchrun or ``accelerate launch``, and return the run with its rank and their number.
+    """Join the processes of torchrun, and return the run with its rank and their number.
 
     A single process gets the run unchanged. Processes use gloo on CPUs and NCCL on GPUs.
 

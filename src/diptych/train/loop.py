@@ -149,7 +149,8 @@ class _Loop:
         distributed.equalise(self.module, run.world)
         trained = [n for groups in self.groups.values() for g in groups for n in g.names]
         self.trained = {self.parameters[n] for n in trained}
-        self.still = checkpoint.sums({n: p for n, p in self.parameters.items() if p not in self.trained})
+        still = {n: p for n, p in self.parameters.items() if p not in self.trained}
+        self.still = {} if run.out is None else checkpoint.sums(still)
         self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
         self.best: dict[str, Tensor] = {}
         self.stopping = False
@@ -275,7 +276,7 @@ class _Loop:
                     seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0) + value.detach()
                 self.precision.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
             if phase in self.optimizers:
-                seen[f"{phase}/gradient_norm"] = self._average(phase)
+                seen[f"gradient_norm/{phase}"] = self._average(phase)
             values |= self._finite(seen)
             seen = {}
             if phase in self.optimizers:
@@ -308,7 +309,7 @@ class _Loop:
             Diverged: a loss of any process is not finite.
         """
         means = dict(zip(seen, distributed.means(list(seen.values()), self.run.world), strict=True))
-        if not all(math.isfinite(v) for name, v in means.items() if not name.endswith("/gradient_norm")):
+        if not all(math.isfinite(v) for name, v in means.items() if not name.startswith("gradient_norm/")):
             raise Diverged(
                 f"The losses are not finite in step {self.position.step} ({means}): lower the learning rate, clip, or "
                 f"use fp32."

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from diptych.core.backbone import Inputs, Space
 from diptych.core.errors import DataError, MissingHook
+from diptych.core.ranges import between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Objective, ParamGroup, Row, Trainee, everything
 from diptych.train.distributed import gather
@@ -24,6 +25,36 @@ Read = Callable[[Row, torch.Generator], Any]
 def item(row: Row, g: torch.Generator) -> Any:
     """Return the item itself."""
     return row.item
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """Reads a random part of the image, as a square of the tower's side.
+
+    The part has between ``least`` and all of the area, and sides whose ratio is between 3/4 and 4/3.
+
+    Args:
+        least: in (0, 1].
+        side: of the square, in pixels.
+
+    Raises:
+        UsageError: the share is out of its range.
+
+    Source: Szegedy et al. 2014 (Inception), with torchvision's transform.
+    """
+
+    least: float
+    side: int
+
+    def __post_init__(self) -> None:
+        check(self, between(0, 1, "(]"), "least")
+
+    def __call__(self, row: Row, g: torch.Generator) -> Any:
+        """Return the part; it is drawn from torch's global generator, which the loop seeds for each row."""
+        from torchvision.transforms import InterpolationMode, RandomResizedCrop
+
+        crop = RandomResizedCrop(self.side, (self.least, 1.0), interpolation=InterpolationMode.BICUBIC)
+        return crop(row.item.convert("RGB"))
 
 
 def drawn_caption(row: Row, g: torch.Generator) -> str:

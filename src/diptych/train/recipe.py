@@ -9,15 +9,16 @@ from typing import Any
 
 from diptych.core.backbone import Space
 from diptych.core.data import ClassNames, Evidence, Stream, Table
-from diptych.core.errors import MissingEvidence, MissingHook
+from diptych.core.errors import MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import LanguageModel
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, Stage, Trained, Trainee, everything
+from diptych.features.frozen import HeadSpace
 from diptych.train.captioning import CaptionTrainee, CoCaTrainee, WordIds, has_decoder
 from diptych.train.log import Record
 from diptych.train.loop import train
-from diptych.train.pair import PairTrainee
+from diptych.train.pair import Cropped, PairTrainee, Read, View, drawn_caption
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
 
@@ -38,6 +39,7 @@ def train_space(
     learns: Learns = everything,
     resume: bool = False,
     stream: Stream[Any] | Streamed | None = None,
+    crop: float | None = None,
     watch: Callable[[Space, int], Mapping[str, float]] | None = None,
 ) -> Trained:
     """Train a copy of the kit's space and return it.
@@ -53,6 +55,8 @@ def train_space(
         learns: which parameters of the space may be trained.
         resume: continue a training that stopped.
         stream: items in place of the training rows, for an objective; ``fit`` then has steps.
+        crop: least share of an image's area that a random crop has, for an objective of pairs alone, see ``Cropped``;
+            None: whole images.
         watch: (space, step) -> measures of its present weights for the log, see ``train``; it may raise to end the
             training. It is not called in a stage whose trainee has no space.
 
@@ -70,8 +74,9 @@ def train_space(
         raise MissingEvidence(f"{method.card.slug} needs rows for training, and there is no train split: add one.")
     stages: Iterator[Trainee | Stage]
     if isinstance(method, Objective):
-        stages = iter([_trainee(method, kit, run, learns)])
+        stages = iter([_trainee(method, kit, run, learns, crop)])
     else:
+        _whole_images(method, crop)
         stages = method.stages(kit, classes, evidence, run, learns)
     log: list[Record] = []
     last: Trainee | None = None
@@ -106,10 +111,22 @@ def _settings(fit: Fit, own: Mapping[str, Any]) -> Fit:
     return replace(fit, **{**length, **own})
 
 
-def _trainee(objective: Objective, kit: Kit, run: Run, learns: Learns) -> Trainee:
+def _whole_images(method: Objective | Recipe, crop: float | None) -> None:
+    if crop is not None:
+        raise UsageError(f"{method.card.slug} reads images in its own way: leave out the crop of {crop:g}.")
+
+
+def _trainee(objective: Objective, kit: Kit, run: Run, learns: Learns, crop: float | None) -> Trainee:
     space = objective.prepared(kit.need(Space))
     if "LanguageModel" not in objective.card.needs.parts:
-        return PairTrainee(space, objective, run, learns=learns)
+        side = space.encoders["image"].size
+        if crop is None:
+            return PairTrainee(space, objective, run, learns=learns)
+        if side is None or isinstance(space, HeadSpace):
+            raise UsageError("Heads learn from whole images, whose vectors are computed once: leave out the crop.")
+        read: dict[str, Read | View] = {"image": Cropped(crop, side), "text": drawn_caption}
+        return PairTrainee(space, objective, run, read=read, learns=learns)
+    _whole_images(objective, crop)
     if has_decoder(space) and DECODER not in kit.parts:
         return CoCaTrainee(space, objective, run, learns=learns)
     decoder: Any = kit.need(LanguageModel, DECODER)

@@ -133,6 +133,7 @@ class Training:
                 unlock=self.loop.unlock,
                 stream=stream,
                 saving=Saving(self.loop.patch_dropout, self.loop.recompute),
+                crop=self.loop.crop,
                 templates=options.template_set(how.templates) if how.templates else SINGLE,
                 elsewhere=others,
                 kit=self.kit,

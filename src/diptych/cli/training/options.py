@@ -63,6 +63,10 @@ class LoopOptions:
     patch_dropout: Annotated[
         float, _loop("--patch-dropout", help="Share of the patches that a ViT leaves out in each step.")
     ] = 0.0
+    crop: Annotated[
+        float | None,
+        _loop("--crop", help="Random crops with at least this share of the area, such as 0.9, for losses of pairs."),
+    ] = None
     recompute: Annotated[
         bool, _loop("--recompute", help="Compute activations again in the backward pass: less memory, slower.")
     ] = False

@@ -169,7 +169,7 @@ class LongCLIP(Recipe):
             control="With these words permuted among the pictures retrieval stays at chance.",
             datasets=("scenes",),
             stage="mechanism",
-            minutes=8,
+            minutes=60,
         ),
     )
 

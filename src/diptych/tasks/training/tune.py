@@ -91,6 +91,7 @@ def tune(
     unlock: int = 0,
     stream: Streamed | None = None,
     saving: Saving | None = None,
+    crop: float | None = None,
     templates: Sequence[str] = ("a photo of a {}.",),
     elsewhere: Sequence[LabelledData] = (),
     kit: Mapping[str, Any] | None = None,
@@ -105,14 +106,14 @@ def tune(
         data: its train split is trained on, val (where there is one) is watched, and test, or else val, is measured
             before, during and after; during the training on at most 1,024 rows.
         fit: settings of the loop.
-        run: seed, device, cache. The processes of torchrun and ``accelerate launch`` train together, and the first
-            one writes.
+        run: seed, device, cache. The processes of torchrun train together, and the first one writes.
         out: folder for checkpoints, log, model and report.
         parts: what may learn; "heads" computes the towers once, and a step takes milliseconds.
         unlock: last layers of the other tower that learn too where ``parts`` is one tower; see ``learns``.
         stream: pairs that are trained on in place of a train split; ``data`` is then measured alone. It needs an
             objective.
         saving: ways to train in less memory; None: none.
+        crop: least share of the area of random crops, for objectives of pairs; None: whole images.
         templates: prompts of labelled classes.
         elsewhere: labelled data of other tasks, measured before and after.
         kit: other parts, such as a writer.
@@ -177,6 +178,7 @@ def tune(
             learns=learnt,
             resume=resume,
             stream=stream,
+            crop=crop,
             watch=watcher(measuring, space, before, say) if fit.watch_every != 0 else None,
         )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
