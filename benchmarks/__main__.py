@@ -80,6 +80,7 @@ ROWS = {
     "step:tiny": Entry("objectives.steps", ("tiny", 32, 512), ("tiny", 2, 8)),
     "step:ViT-S-16": Entry("objectives.steps", ("ViT-S-16", 8, 1024), None),
     "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),
+    "dedup:20000x256": Entry("dedup.deduplicating", (20_000, 256), (2_000, 16)),
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -143,6 +144,18 @@ def test_tars_are_streamed_from_there(s3: str, tmp_path: Path) -> None:
     assert stream.endings == {"txt"}  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="There is no tar"):
         open_tars(f"{s3}/tars/absent.tar")
+
+
+def test_parquet_is_streamed_from_there(s3: str, tmp_path: Path) -> None:
+    table = pa.table({"caption": [f"text {i}" for i in range(9)], "jpg": [b"x"] * 9})
+    for number in range(2):
+        pq.write_table(table, tmp_path / f"{number}.parquet", row_group_size=4)
+        put(tmp_path / f"{number}.parquet", f"{s3}/pairs/{number}.parquet")
+    stream = open_stream(f"{s3}/pairs", pictures=False)
+    items = list(stream)
+    assert [item.text() for _, item in items] == [f"text {i}" for i in range(9)] * 2
+    assert [at for at, _ in stream.seek(items[13][0])] == [at for at, _ in items[13:]]
+    assert len(list(open_stream(f"{s3}/pairs/1.parquet", pictures=False))) == 9
 
 
 def test_the_command_line_reads_and_writes_there(s3: str, tmp_path: Path, diptych, monkeypatch) -> None:  # noqa: F811

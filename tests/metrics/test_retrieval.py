@@ -12,6 +12,7 @@ from torchmetrics.functional.retrieval import retrieval_hit_rate
 from diptych.core.errors import DataError, UsageError
 from diptych.metrics.retrieval import (
     average_precision,
+    b_cubed,
     class_precision,
     f1_threshold,
     first_ranks,
@@ -117,3 +118,16 @@ def test_bad_input_is_named() -> None:
         median_rank(np.array([], dtype=np.int64))
     with pytest.raises(DataError, match="one finite score"):
         match_threshold(np.array([np.inf]), np.array([True]), np.array([True]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20))
+def test_b_cubed_is_a_mean_over_items(items: list[tuple[int, int]]) -> None:
+    c, e = (np.array(column) for column in zip(*items, strict=True))
+    precision = np.mean([((c == c[i]) & (e == e[i])).sum() / (c == c[i]).sum() for i in range(len(c))])
+    recall = np.mean([((c == c[i]) & (e == e[i])).sum() / (e == e[i]).sum() for i in range(len(c))])
+    assert b_cubed(c, e) == pytest.approx((precision, recall, 2 * precision * recall / (precision + recall)))
+
+
+def test_b_cubed_needs_items() -> None:
+    with pytest.raises(DataError, match=r"must be \(items,\)"):
+        b_cubed(np.zeros(0, int), np.zeros(0, int))

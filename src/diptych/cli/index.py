@@ -47,6 +47,10 @@ def index(
         str | None,
         options.option("--cut", help="Mark answers for search --at-least: captions, a column, or a .csv file."),
     ] = None,
+    export: Annotated[
+        Path | None,
+        options.option("--export", help="Copy the index to NAME.lance (extra: lance) or NAME.parquet, for others."),
+    ] = None,
     image: Annotated[str | None, options.option("--image", help="Column of a table with the picture's path.")] = None,
     caption: Annotated[str | None, options.option("--caption", help="Column of a table with the caption.")] = None,
     frames: Annotated[
@@ -60,8 +64,10 @@ def index(
     """Make a search index of photos and captions, or add to one; unchanged files are not read again."""
     from diptych.tasks.search.index import remove as delete
 
-    if not photos and not remove and not ann and not cut:
-        raise UsageError("Nothing to do: give photos to index, --remove PATTERN, --ann, or --cut.")
+    if not photos and not remove and not ann and not cut and not export:
+        raise UsageError("Nothing to do: give photos to index, --remove PATTERN, --ann, --cut, or --export.")
+    if export is not None:
+        shared.free(export, flag="--export")
     if ann:
         need_extra("index", "Approximate search")
     result = delete(out, remove) if remove else None
@@ -79,6 +85,10 @@ def index(
             taken, built = _add(photos or [], out, how, opened, prune=prune, ann=ann)
             result = taken or result
     marked = _marked(out, cut, shared) if cut else None
+    if export is not None:
+        from diptych.tasks.search.export import export as copy
+
+        say(f"{copy(out, export, overwrite=shared.overwrite):,} entries in {export}")
     if shared.json:
         facts = {"index": str(out)} if result is None else result.as_dict()
         facts |= {"cut": marked} if marked else {}

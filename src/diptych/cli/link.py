@@ -49,12 +49,17 @@ def link(
         float | None, options.option("--threshold", help="Link from this score on (default: chosen on --pairs).")
     ] = None,
     one_to_one: Annotated[bool, options.option("--one-to-one", help="Link no record twice.")] = False,
+    groups: Annotated[
+        Path | None,
+        options.option("--groups", help="CSV of all records and their groups: what is linked, also by way of others."),
+    ] = None,
     out: Annotated[Path, options.option("--out", "-o", help="CSV to write.")] = Path("links.csv"),
     *,
     shared: options.RunOptions,
 ) -> None:
     """Link the records of two tables by pictures and texts, with a threshold that labelled pairs choose."""
     shared.free(out)
+    shared.free(groups, flag="--groups")
 
     from diptych import catalog
     from diptych.core.method import Retriever
@@ -74,8 +79,11 @@ def link(
         run = opened.run
         tower = opened.backbone() if system.card.needs.hooks else None
         result = link_records(
-            a, b, system, tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one, ids=_two(ids)
-        )
+            a, b, system, tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one,
+            grouped=groups is not None, ids=_two(ids),
+        )  # fmt: skip
+    if groups is not None:
+        write_whole(groups, result.groups_as_csv(), overwrite=shared.overwrite)
     write_whole(out, result.as_csv(), overwrite=shared.overwrite)
     if shared.json:
         show_json(result.as_dict())
@@ -87,6 +95,9 @@ def link(
             f"of {result.labelled['val']:.0f} labelled records, the nearest is right for "
             f"{100 * result.labelled['nearest_right']:.0f} %"
         )
+        if groups is not None:
+            cubed = " and ".join(f"{n} {100 * result.labelled[f'group_{n}']:.0f} %" for n in ("precision", "recall"))
+            say(f"of the groups, B-cubed {cubed}")
         say(f"{summary}; from the threshold {result.threshold:.4f} on, {said}")
     finish(result.failed)
 

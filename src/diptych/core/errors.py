@@ -120,6 +120,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "scale": {"ray": "ray"},
     "diffusion": {"diffusers": "diffusers"},
     "index": {"faiss-cpu": "faiss", "rapidfuzz": "rapidfuzz"},
+    "lance": {"pylance": "lance"},
     "serve": {
         "fastapi": "fastapi",
         "uvicorn": "uvicorn",

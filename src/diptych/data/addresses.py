@@ -63,7 +63,7 @@ def files_at(address: str, endings: tuple[str, ...] = ("",)) -> list[str]:
 def fetched(address: str) -> Path:
     """Copy a file, or a folder with all below it, to this machine, and return where it lies.
 
-    Copies are kept in a folder of the user's cache (XDG_CACHE_HOME, else ~/.cache), and a file is copied again where
+    Copies are kept in diptych-fetched of the user's cache (XDG_CACHE_HOME, else ~/.cache). A file is copied again where
     its size or its time has changed.
 
     Raises:
@@ -222,7 +222,7 @@ def _cached(address: str) -> Path:
     scheme, _, rest = address.partition("://")
     parts = [part for part in rest.split("/") if part not in ("", ".", "..")]
     home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return home.joinpath("diptych", "fetched", scheme, *parts)
+    return home.joinpath("diptych-fetched", scheme, *parts)
 
 
 def _copied(address: str, system: Any, info: Any, path: Path) -> None:

@@ -23,7 +23,7 @@ from diptych.data.formats.grouped import GROUPED
 from diptych.data.formats.huggingface import METADATA, PARQUET
 from diptych.data.formats.jats import ARTICLES
 from diptych.data.formats.pairs import PAIRS
-from diptych.data.formats.parquet_stream import PARQUET_STREAM
+from diptych.data.formats.parquet_pairs import PARQUET_PAIRS, read_parquet_pairs
 from diptych.data.formats.points import Clouds
 from diptych.data.formats.semantic import MASKS
 from diptych.data.formats.slides import SLIDES
@@ -57,7 +57,7 @@ FORMATS: tuple[Format[LabelledData], ...] = (
     PICTURE,
 )
 """Formats of data sets, in the order in which they are tried."""
-STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, PARQUET_STREAM, ARTICLES, SLIDES)
+STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, PARQUET_PAIRS, ARTICLES, SLIDES)
 """Formats of streams, in the order in which they are tried."""
 
 
@@ -172,9 +172,9 @@ def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool 
 
     Args:
         source: a .txt file with one text a line, a .csv or .tsv table, tars of a WebDataset (a brace range is
-            several), Parquet files with encoded pictures, articles in JATS XML with their figures, or slides; a folder
-            of the latter two is searched. Of an address of object storage tars are streamed, and other files are copied
-            first, see ``data.addresses``.
+            several), Parquet with pictures as bytes or paths and a text, articles in JATS XML with their figures, or
+            slides; a folder of the latter three is searched. Of an address of object storage tars and Parquet are
+            streamed, and other files are copied first, see ``data.addresses``.
         image: column of the table with the picture; "": filepath, or the first of ``data.rows.PATH_COLUMNS``.
         text: column of the table with the text; "": title, or the first of ``data.rows.CAPTION_COLUMNS``.
         pictures: whether to read the pictures of tars; False reads their texts only.
@@ -186,4 +186,6 @@ def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool 
     address = address_of(source)
     if address and (address.rstrip("/}").lower().endswith(ENDINGS) or files_at(address, ENDINGS)):
         return read_tar_stream(source, request)
+    if address and (address.lower().endswith(".parquet") or files_at(address, (".parquet",))):
+        return read_parquet_pairs(source, request)
     return first(STREAMS, located(source), request)

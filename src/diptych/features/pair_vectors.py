@@ -40,12 +40,14 @@ from diptych.features.pool_chunks import name_of
 
 Keep = Literal["hard", "easy", "random"]
 Rule = Literal["vector", "hash", "both", "either"]
-SAMPLE = 100_000
-"""Vectors that the means of cells are made from, at most; ids are hashes, so the first ones are a random sample."""
+SAMPLE, EACH, STEPS = 100_000, 256, 25
+"""Vectors that the means of cells are made from, at most; the same of each cell; steps of k-means (both as FAISS's
+defaults). Ids are hashes, so the first ones are a random sample.
+"""
 CELL = 1000
 """Pairs a cell, where nobody says how many cells there are (ours)."""
 MOST_CELLS = SAMPLE // 40
-BLOCK = 1024
+BLOCK = 256
 """Rows of a cell that are compared at a time."""
 _PLAN = "pair vectors"
 
@@ -259,7 +261,7 @@ def _nearest_before(z: NDArray[np.float32], hashes: Bits, rule: Rule, bits: int)
                 same[apart > bits] = -1.0
             if rule in ("hash", "either"):
                 same[apart <= bits] = 1.0
-        same[np.arange(stop)[None, :] >= np.arange(start, stop)[:, None]] = -1.0
+        same[:, start:][np.triu_indices(stop - start)] = -1.0  # itself, and those after it
         out[start:stop] = same.max(axis=1)
     return out
 
@@ -267,7 +269,7 @@ def _nearest_before(z: NDArray[np.float32], hashes: Bits, rule: Rule, bits: int)
 def _cells(values: NDArray[np.float16], cells: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return (N,) cells of unit vectors and their cosines with the mean of the cell: k-means from a fixed seed."""
     count = cells or min(MOST_CELLS, max(1, len(values) // CELL))
-    sample = _unit(values[:SAMPLE])
+    sample = _unit(values[: min(SAMPLE, EACH * count)])
     distinct = len(np.unique(sample, axis=0)) if count > 1 else 1
     if min(count, distinct) == 1:
         means = sample.mean(axis=0, keepdims=True)
@@ -275,11 +277,11 @@ def _cells(values: NDArray[np.float16], cells: int | None) -> tuple[NDArray[np.i
         with random_state_kept():
             from sklearn.cluster import KMeans
 
-        means = KMeans(min(count, distinct), n_init=1, random_state=0).fit(sample).cluster_centers_
+        means = KMeans(min(count, distinct), n_init=1, max_iter=STEPS, random_state=0).fit(sample).cluster_centers_
     means = _unit(means.astype(np.float32))
     members, typical = np.zeros(len(values), np.int64), np.zeros(len(values), np.float32)
-    for start in range(0, len(values), 8 * BLOCK):
-        cosines = _unit(values[start : start + 8 * BLOCK]) @ means.T
+    for start in range(0, len(values), 32 * BLOCK):
+        cosines = _unit(values[start : start + 32 * BLOCK]) @ means.T
         members[start : start + len(cosines)] = cosines.argmax(axis=1)
         typical[start : start + len(cosines)] = cosines.max(axis=1)
     return members, typical

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,12 @@ from diptych.data.records.records import Records, joined
 from diptych.features.embed import embed_readable
 from diptych.metrics.retrieval import f1_threshold
 from diptych.tasks.classify import with_store
+from diptych.tasks.linked_groups import components, entities, group_threshold
 
 CELLS = 1 << 24
 """Scores held at once (64 MiB)."""
 PARTNERS = 16
-"""Nearest partners of each record that one-to-one linkage may choose from."""
+"""Nearest partners of each record that one-to-one linkage and groups may choose from."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Linked:
             these whose nearest record is right, and "precision", "recall" and "f1" of their links; empty without.
         failed: records that cannot be read, of either table, and why; they are in neither.
         ids: column of each table that names its records; None: their rows or files.
+        groups: (N + M,) number of the group of each record, left ones first; empty where groups were not asked for.
     """
 
     links: tuple[Link, ...]
@@ -67,6 +69,7 @@ class Linked:
     labelled: Mapping[str, float]
     failed: tuple[UnreadableItem, ...] = ()
     ids: tuple[str | None, str | None] = (None, None)
+    groups: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def names(self, link: Link) -> tuple[str, str]:
         """Return the names of the two records of a link."""
@@ -87,6 +90,19 @@ class Linked:
             writer.writerow([*map(_safe, self.names(link)), f"{link.score:.6f}", *map(_safe, texts)])
         return out.getvalue()
 
+    def groups_as_csv(self) -> str:
+        """Return table (left or right), record, group and text, one line a record, group by group."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["table", "record", "group", "text"])
+        for place in np.argsort(self.groups, kind="stable").tolist():
+            second = place >= len(self.left)
+            records, i = (self.right, place - len(self.left)) if second else (self.left, place)
+            name = self.names(Link(0, i, 0.0) if second else Link(i, 0, 0.0))[second]
+            side = "right" if second else "left"
+            writer.writerow([side, _safe(name), int(self.groups[place]), _safe(records.texts[i] or "")])
+        return out.getvalue()
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         links = [
@@ -95,6 +111,7 @@ class Linked:
             for left, right in (self.names(k),)
         ]
         about = {"left": len(self.left), "right": len(self.right), "threshold": self.threshold, "method": self.method}
+        about |= {"groups": int(self.groups.max()) + 1} if len(self.groups) else {}
         skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
         return {"links": links, **about, "labelled": dict(self.labelled), "skipped": skipped}
 
@@ -113,6 +130,7 @@ def link(
     pairs: Sequence[tuple[int, int]] = (),
     threshold: float | None = None,
     one_to_one: bool = False,
+    grouped: bool = False,
     ids: tuple[str | None, str | None] = (None, None),
 ) -> Linked:
     """Link each left record to its nearest right one; records that cannot be read are left out and named.
@@ -128,12 +146,15 @@ def link(
         threshold: from which score on records are linked; None: chosen on ``pairs``, or without them all are linked.
         one_to_one: no right record is linked twice; of all pairs among each record's nearest 16 the greatest sum of
             scores is taken.
+        grouped: group the records too: the connected components of all pairs among each record's nearest 16 from the
+            threshold on, which then is the one of the best B-cubed F1 on the labelled records.
         ids: column of each table whose values name its records in the result; None: their rows or files.
 
     Raises:
         DataError: a table is empty or none of it can be read, fewer than five pairs, or no pairs that share no record
             with the others, for a method that learns.
-        UsageError: a pair names a record that is not there, or the threshold is not finite.
+        UsageError: a pair names a record that is not there, the threshold is not finite, or records are to be grouped
+            without pairs and threshold, or one to one.
     """
     if not len(left) or not len(right):
         raise DataError("Linking takes two tables with at least one record each: one of them is empty.")
@@ -144,6 +165,8 @@ def link(
             raise DataError(f"There is no column {column!r} to name records by: see --ids.")
     if threshold is not None and not math.isfinite(threshold):
         raise UsageError(f"The threshold must be a finite score, got {threshold}.")
+    if grouped and (one_to_one or (threshold is None and not pairs)):
+        raise UsageError("Groups need a threshold or labelled pairs that choose one, and are not one to one.")
     failed = (*left.failed, *right.failed)
     with with_store(run) as stored:
         if backbone is not None:
@@ -153,7 +176,7 @@ def link(
             pairs = [(lefts[i], rights[j]) for i, j in pairs if i in lefts and j in rights]
         if pairs and len(pairs) < 5:
             raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or --threshold.")
-        made = _linked(left, right, method, backbone, stored, pairs, threshold, one_to_one)
+        made = _linked(left, right, method, backbone, stored, pairs, threshold, one_to_one, grouped)
     unread = tuple({e.name: e for e in failed}.values())  # a table may be linked to itself
     return replace(made, failed=unread, ids=ids)
 
@@ -167,13 +190,14 @@ def _linked(
     pairs: Sequence[tuple[int, int]],
     threshold: float | None,
     one_to_one: bool,
+    grouped: bool,
 ) -> Linked:
     both = joined((left, right))
     rng = np.random.default_rng(run.integer("pairs"))
     learns = "train" in method.card.needs.optional and getattr(method, "learns", "") != "nothing"
     val, train = set(range(len(pairs))), None
     if pairs and learns:
-        entity = _entities(both, pairs, len(left))
+        entity = entities(both, pairs, len(left))
         val = _held_out([int(entity[i]) for i, _ in pairs], rng)
         train = _table(both, [pair for k, pair in enumerate(pairs) if k not in val], len(left), entity)
     fitted = method.fit(Kit({} if backbone is None else {"main": backbone}), Evidence(train=train), run)
@@ -199,7 +223,10 @@ def _linked(
         first = values[asked, 0]
         right_first = np.array([places[i, 0] in partners[i] for i in asked])
         exists = np.ones(len(asked), dtype=bool)
-        if threshold is None:
+        if grouped:
+            threshold, cubed = group_threshold(both, values, places, [pairs[k] for k in sorted(val)], threshold)
+            labelled = dict(zip(("group_precision", "group_recall", "group_f1"), cubed, strict=True))
+        elif threshold is None:
             threshold, _ = f1_threshold(first, right_first, exists)
         made, hits = first >= threshold, float((right_first & (first >= threshold)).sum())
         shares = {
@@ -207,14 +234,17 @@ def _linked(
             "recall": hits / len(asked),
             "f1": 2 * hits / float(made.sum() + len(asked)),
         }
-        labelled = {"pairs": len(pairs), "val": len(asked), "nearest_right": float(right_first.mean()), **shares}
+        labelled |= {"pairs": len(pairs), "val": len(asked), "nearest_right": float(right_first.mean()), **shares}
     links = (
         _one_to_one(values, places)
         if one_to_one
         else [Link(i, int(places[i, 0]), float(values[i, 0])) for i in range(len(left))]
     )
     kept = tuple(k for k in links if threshold is None or k.score >= threshold)
-    return Linked(kept, left, right, threshold, method.card.slug, labelled)
+    groups = np.zeros(0, dtype=np.int64)
+    if grouped and threshold is not None:
+        groups = components(both, values, places, threshold)
+    return Linked(kept, left, right, threshold, method.card.slug, labelled, groups=groups)
 
 
 def _readable(
@@ -234,20 +264,6 @@ def _readable(
     if not kept:
         raise DataError(f"None of the {len(records)} records can be read; the first: {embedded.failed[0]}.")
     return records.take(kept), {old: new for new, old in enumerate(kept)}, tuple(embedded.failed)
-
-
-def _entities(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> NDArray[np.int64]:
-    """Return (N + M,) numbers: records that pairs join are one entity, as are those of one name, of a table that is
-    linked to itself.
-    """
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    first: dict[str, int] = {}
-    same = [(i, first.setdefault(name, i)) for i, name in enumerate(both.names)]
-    ends = np.asarray([*((i, offset + j) for i, j in pairs), *same], dtype=np.int64)
-    graph = csr_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(both), len(both)))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def _held_out(entities: Sequence[int], rng: np.random.Generator) -> set[int]:

@@ -20,7 +20,7 @@ Metadata = Annotated[
     str, options.option("--metadata", help=f"wordnet, a JSON list, or a file with one entry a line; for {CURATOR}.")
 ]
 _METHODS = ", ".join((CURATOR, SCORE_CURATOR, TEXT_CURATOR, DUPLICATE_CURATOR, HEAD_CURATOR, LABEL_CURATOR))
-POOL = ".txt with one text a line, .csv, .tsv, tars, articles in JATS XML, or slides."
+POOL = ".txt with one text a line, .csv, .tsv, tars, Parquet, articles in JATS XML, or slides."
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,8 @@ class SemDeDup(Curator):
         needs=Needs(hooks=("image",)),
         trains="nothing",
         differs=(
-            "Means of cells are those of at most 100,000 pairs by hash, with scikit-learn, so that plans merge and "
-            "shards agree.",
+            "Means of cells are those of at most 256 pairs a cell and 100,000 in all, by hash, with scikit-learn, so "
+            "that plans merge and shards agree.",
             "The default is one cell for each 1,000 pairs and eps = 0.05. The paper's are chosen by how much is kept.",
             "Vectors are kept in 16 bits, which moves a cosine by less than 0.001.",
             "Mirror images and the difference hash are ours and off by default.",

@@ -1,0 +1,180 @@
+"""Picture-text pairs in Parquet as streams: pictures as bytes, as img2dataset writes them, or as paths, and a text.
+
+A position is the number of the file times 2^32, plus the number of the row in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.data.addresses import files_at, opened_at
+from diptych.data.files import address_of
+from diptych.data.format import Format, Request
+from diptych.data.formats.outcomes import usable
+from diptych.data.formats.parquet import image_column
+from diptych.data.images import decode_image, open_image
+from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, inside
+
+BATCH = 256
+"""Rows in memory at the same time."""
+_FILE = 2**32
+
+
+@dataclass(frozen=True)
+class ParquetPair:
+    """One row, which is decoded on demand.
+
+    Args:
+        name: path of the picture, or the file and the row in it.
+        title: its text.
+        content: bytes of the picture; None: it is at the path ``name``.
+    """
+
+    name: str
+    title: str
+    content: bytes | None = field(default=None, repr=False)
+
+    def image(self) -> Image.Image:
+        """Return the picture; raises UnreadableItem where it cannot be read."""
+        return open_image(self.name) if self.content is None else decode_image(self.content, self.name)
+
+    def text(self) -> str:
+        """Return the text."""
+        return self.title
+
+
+@dataclass(frozen=True)
+class ParquetStream:
+    """Rows of Parquet files, as a Stream of core.data with ``BATCH`` rows in memory.
+
+    Args:
+        shards: files or addresses, in reading order.
+        images: column with the picture; "": a column of bytes, else the first of ``data.rows.PATH_COLUMNS``.
+        texts: column with the text; "": caption, or the first of ``data.rows.CAPTION_COLUMNS``.
+        broken: takes the error of each unusable row, which is then skipped. None (default): the error is raised.
+        start: position of the first row.
+        stop: position of the end, the first of a file. None: the end of the last file.
+        pictures: False reads the texts alone.
+    """
+
+    shards: tuple[str, ...]
+    images: str = ""
+    texts: str = ""
+    broken: Callable[[UnreadableItem], None] | None = None
+    start: int = 0
+    stop: int | None = None
+    pictures: bool = True
+
+    def __iter__(self) -> Iterator[tuple[int, ParquetPair]]:
+        return usable(self.outcomes(), self.broken)
+
+    def outcomes(self) -> Generator[tuple[int, ParquetPair | UnreadableItem], None, None]:
+        """Yield (position, item or error) of all rows.
+
+        Raises:
+            DataError: a file is damaged, or has no such columns.
+        """
+        first, skip = divmod(self.start, _FILE)
+        for number in range(first, len(self.shards) if self.stop is None else self.stop // _FILE):
+            for row, item in self._rows(self.shards[number], skip if number == first else 0):
+                yield number * _FILE + row, item
+
+    def seek(self, position: int) -> ParquetStream:
+        """Return the stream that starts at ``position``."""
+        return replace(self, start=position)
+
+    def parts(self, count: int) -> list[ParquetStream]:
+        """Return at most ``count`` streams of whole files; each row is in one of them, at the same position."""
+        cuts = sorted({len(self.shards) * k // count for k in range(count + 1)})
+        return [replace(self, start=a * _FILE, stop=b * _FILE) for a, b in itertools.pairwise(cuts)]
+
+    def _rows(self, shard: str, skip: int) -> Iterator[tuple[int, ParquetPair | UnreadableItem]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(opened_at(shard) if address_of(shard) else shard) as file:
+                image, text = self._columns(shard, file.schema_arrow)
+                group, row = 0, 0  # whole row groups before the first row are not read
+                while group < file.num_row_groups and row + file.metadata.row_group(group).num_rows <= skip:
+                    row, group = row + file.metadata.row_group(group).num_rows, group + 1
+                columns = [text, *([image] if image and self.pictures else [])]
+                groups = list(range(group, file.num_row_groups))
+                for batch in file.iter_batches(BATCH, row_groups=groups, columns=columns):
+                    for cells in batch.to_pylist():
+                        if row >= skip:
+                            yield row, self._item(shard, row, cells.get(image), cells[text])
+                        row += 1
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise DataError(
+                f"{shard} is damaged or cannot be read ({str(error)[:80]}): write or fetch it again."
+            ) from None
+
+    def _columns(self, shard: str, schema: Any) -> tuple[str, str]:
+        names = list(schema.names)
+        within = image_column(schema)
+        image = [self.images] if self.images in names else [within] if within else columns_of(names, PATH_COLUMNS)
+        text = columns_of(names, ("caption", "title", *CAPTION_COLUMNS), self.texts)
+        if (self.images and self.images not in names) or not image or not text:
+            raise DataError(
+                f"{shard} has no column with a picture or none with a text, only {', '.join(names)}: name the columns."
+            )
+        return str(image[0]), text[0]
+
+    def _item(self, shard: str, row: int, cell: Any, title: Any) -> ParquetPair | UnreadableItem:
+        name = f"{shard}[{row}]"
+        if title is None:
+            return UnreadableItem(name, "has no text")
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        if not self.pictures:
+            return ParquetPair(name, str(title), b"")
+        if isinstance(content, bytes):
+            return ParquetPair(name, str(title), content)
+        if not isinstance(content, str) or not content.strip():
+            return UnreadableItem(name, "has no picture")
+        if address_of(shard):
+            return UnreadableItem(name, "names a picture by its path, and an address has none: write bytes")
+        try:
+            return ParquetPair(inside(os.path.dirname(shard), content.strip(), name), str(title))
+        except DataError:
+            return UnreadableItem(name, "leads outside the table's folder")
+
+
+def open_parquet_pairs(path: str | os.PathLike[str], images: str = "", texts: str = "") -> ParquetStream:
+    """Open a Parquet file, or a folder of them, as a stream of pairs; addresses of object storage are streamed.
+
+    Raises:
+        UsageError: no such file, or a folder without any.
+        DataError: the storage does not answer.
+    """
+    address = address_of(path)
+    if address is not None:
+        shards = [address] if address.lower().endswith(".parquet") else files_at(address, (".parquet",))
+    else:
+        file = Path(path)
+        shards = [str(p.absolute()) for p in ([file] if file.is_file() else sorted(file.glob("*.parquet")))]
+    if not shards:
+        raise UsageError(f"There is no Parquet at {path}: give a file that ends in .parquet, or a folder of them.")
+    return ParquetStream(tuple(shards), images, texts)
+
+
+def read_parquet_pairs(path: str | os.PathLike[str], request: Request) -> ParquetStream:
+    """Open pairs as ``open_parquet_pairs``; their texts alone where no more is needed."""
+    stream = open_parquet_pairs(path, request.image, request.text)
+    return replace(stream, pictures=request.need != "texts")
+
+
+PARQUET_PAIRS = Format(
+    "Parquet (.parquet)",
+    lambda path, request: path.suffix.lower() == ".parquet" or (path.is_dir() and any(path.glob("*.parquet"))),
+    read_parquet_pairs,
+    frozenset(("photos", "texts")),
+)
