@@ -102,6 +102,20 @@ def detect(
                 f"Nothing stands out: normal photos score as high as the highest of these in {100 * least:.0f} of 100 "
                 f"cases. A rate from {least:.2g} on flags it; photos that are more alike, or more of them, tell more."
             )
+    if result.stretches is not None:
+        pair = " and ".join(short_names(list(result.near[0])))
+        photos_near = f"{len(result.near)} normal photos are near-duplicates of the next, such as {pair}"
+        end = (
+            "and kept aside by whole stretches"
+            if result.held
+            else (
+                f"and {result.stretches} stretches kept aside are too few for the rate: the threshold is their highest "
+                f"score, and photos of more days are needed to promise more"
+            )
+        )
+        say(f"{photos_near}: they count as frames of stretches, {end}.")
+    if slug == WORD_DETECTOR and thing is None:
+        say(f"{slug} judges an 'object': say what the photos show with --object, since it looks for damage of that.")
     if result.raised is not None and result.raised < 0.05:
         say(
             f"The photos as a whole score higher than the normal ones kept aside (p {result.raised:.3f}): more than a "
