@@ -92,9 +92,10 @@ def detect(
     maps = sum(d.map is not None for d in result.found)
     if result.threshold is not None:
         flagged = sum(bool(d.flagged) for d in result.found)
+        promise = f"at most {rate:g} false alarms a normal photo, from" if result.held else "the highest score of"
         say(
-            f"{flagged} of {len(result.found)} flagged above {result.threshold:.4g}: at most {rate:g} false alarms a "
-            f"normal photo, from {result.normal[1]} kept aside; p: how often a normal photo scores as high"
+            f"{flagged} of {len(result.found)} flagged above {result.threshold:.4g}: {promise} {result.normal[1]} kept "
+            f"aside; p: how often a normal photo scores as high"
         )
         if not flagged and result.found:
             least = min(d.normal_share or 1.0 for d in result.found)

@@ -94,7 +94,7 @@ def open_detector(line: str, model: ServedModel) -> tuple[str, ServedDetector]:
         fitted = method.fit(Kit.of(model.model), Evidence(train=Table(train)), run)
         clean = np.array([a.score for a in fitted.detect(aside, run)])
     threshold, _, held = held_threshold(clean, aside, frames, RATE)
-    return name, ServedDetector(fitted, threshold if held else None, clean, model)
+    return name, ServedDetector(fitted, threshold if held else None, clean if frames is None else None, model)
 
 
 def open_captions(path: Path) -> tuple[str, ...]:

@@ -188,11 +188,12 @@ def detect(
     with with_store(given) as stored:
         evidence = Evidence(train=None if train is None else Table(train), auxiliary=auxiliary)
         fitted = method.fit(Kit.of(backbone), evidence, stored)
-        threshold, clean, count, held = None, None, None, True
+        threshold, clean, groups, count, held = None, None, None, None, True
         if aside is not None and rate is not None:
             clean = np.array([a.score for a in fitted.detect(aside, stored)])
             threshold, count, held = held_threshold(clean, aside, frames, rate)
-        found = scored(fitted, good, stored, threshold, clean)
+            groups = None if frames is None else frames.groups[list(aside.indices)]
+        found = scored(fitted, good, stored, threshold, clean, groups)
     counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
     higher = None if clean is None or not found else raised(np.array([d.score for d in found]), clean)
     near = () if frames is None else tuple((whole.name(a), whole.name(b)) for a, b in frames.near)
@@ -232,6 +233,7 @@ def scored(
     run: Run,
     threshold: float | None = None,
     clean: NDArray[np.float64] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> tuple[Detected, ...]:
     """Return what a fitted detector finds on photos that can be read; a score above the threshold is flagged.
 
@@ -241,12 +243,13 @@ def scored(
         run: device and cache.
         threshold: a score above it is flagged; None: nothing is.
         clean: scores of normal photos, for ``Detected.normal_share``; None: there are none.
+        groups: the stretch of each of these, where they are neighbouring frames.
     """
     found = []
     with run.track("detect", len(photos)) as bar:
         for i, anomaly in enumerate(fitted.detect(photos, run)):
             flagged = None if threshold is None else anomaly.score > threshold
-            share = None if clean is None else float(false_alarm_shares(np.array([anomaly.score]), clean)[0])
+            share = None if clean is None else float(false_alarm_shares(np.array([anomaly.score]), clean, groups)[0])
             found.append(Detected(photos.name(i), Subset(photos, (i,)), anomaly.score, flagged, anomaly.map, share))
             bar.advance()
     return tuple(found)
