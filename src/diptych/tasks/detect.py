@@ -299,6 +299,7 @@ def kept_aside(
     drawn = list(dict.fromkeys(frames.groups[order].tolist()))  # stretches, in the order of the permutation
     sizes = np.bincount(frames.groups)
     stop = int(np.searchsorted(np.cumsum(sizes[drawn]), aside)) + 1
+    stop = max(stop, min(least, len(drawn) // 2))  # the rate is held over stretches
     held = set(np.flatnonzero(np.isin(frames.groups, drawn[:stop])).tolist())
     beside = {position for pair in frames.near if len(held & set(pair)) == 1 for position in pair}
     learnt = sorted(set(range(count)) - held - beside)

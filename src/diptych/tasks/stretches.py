@@ -30,8 +30,8 @@ CHANCE = 0.001
 """Probability that so many successors are linked by chance, below which photos are called neighbouring frames."""
 SAMPLE = 400
 """Photos whose pairs say which distance is near."""
-PIECES = 20
-"""A stretch holds at most this part of the photos, 1 / PIECES; longer ones are cut."""
+PIECES, SHORT = 20, 10
+"""A stretch holds at most 1 / PIECES of the photos, or SHORT of them; longer ones are cut."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def stretches(photos: Samples[Any]) -> Stretches | None:
     linked = following <= _near(small)
     if not _more_than_chance(int(linked.sum()), count - 1):
         return None
-    longest = max(2, math.ceil(count / PIECES))
+    longest = max(SHORT, math.ceil(count / PIECES))
     groups = np.zeros(count, dtype=np.int64)
     group, length = 0, 0
     for place, position in enumerate(order):
