@@ -1,9 +1,9 @@
 """False alarms on later frames of a film, with the threshold set on frames and on whole stretches of frames.
 
-    python -m benchmarks.frames camvid_small
+    python -m benchmarks.frames camvid_small gaussian 5
 
 The first two thirds of the frames, in the order of their names, are normal; the rest are later frames of the same
-films, without anomalies. For each seed ``gaussian`` on ``lite`` learns from normal frames and keeps a third aside for a
+films, without anomalies. For each seed the detector on ``lite`` learns from normal frames and keeps a third aside for a
 rate of 0.1, once frame by frame and once by stretches.
 """
 
@@ -21,10 +21,10 @@ from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.named_sets import located
 from diptych.tasks.detect import detect, detector
 
-RATE, SEEDS = 0.1, 5
+RATE = 0.1
 
 
-def main(folder: str) -> None:
+def main(folder: str, slug: str, seeds: int) -> None:
     """Print a row a way of keeping frames aside."""
     paths = sorted(image_paths(located(folder) / "images"))
     cut = 2 * len(paths) // 3
@@ -33,9 +33,9 @@ def main(folder: str) -> None:
     sys.stdout.write("kept aside by   false alarms, least to most of the seeds   stretches\n")
     for title in ("frame", "stretch"):
         alarms, counts = [], []
-        for seed in range(SEEDS):
+        for seed in range(seeds):
             run = replace(Run(), seed=seed)
-            given = {"method": detector("gaussian", "", "object"), "normal": normal, "rate": RATE}
+            given = {"method": detector(slug, "", "object"), "normal": normal, "rate": RATE}
             if title == "frame":
                 with patch("diptych.tasks.detect.stretches", lambda photos: None):
                     found = detect(later, tower, run, **given)
@@ -49,4 +49,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
