@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,25 @@ def test_normal_photos_give_scores_flags_and_heat_maps(diptych: Cli, plate: Path
     again = diptych("detect", plate / "test", "--normal", plate / "train")
     assert again.code == 2
     assert "--overwrite" in again.err
+
+
+def test_neighbouring_frames_are_named_and_kept_aside_by_stretches(diptych: Cli, plate: Path, tmp_path: Path) -> None:
+    (tmp_path / "film").mkdir()
+    for i, photo in enumerate(sorted((plate / "train/good").glob("*.png"))):
+        for j in range(3):
+            shutil.copy(photo, tmp_path / "film" / f"{3 * i + j}.png")
+    got = diptych("detect", plate / "test/good", "--normal", tmp_path / "film", "--rate", "0.1", "--out", "o")
+    assert got.code == 0
+    assert "48 normal photos are near-duplicates of the next, such as 0.png and 1.png" in got.err
+    assert "kept aside by whole stretches" in got.err
+    normal = json.loads((tmp_path / "o" / "detect.json").read_text())["normal"]
+    assert (normal["stretches_aside"], normal["rate_held"], len(normal["near_duplicates"])) == (9, True, 48)
+
+
+def test_a_detector_of_words_asks_for_a_word(diptych: Cli, plate: Path) -> None:
+    given = ("detect", plate / "test/good/0.png", "--normal", plate / "train/good", "--method", "winclip-style")
+    assert "say what the photos show with --object" in diptych(*given, "--out", "a").err
+    assert "say what the photos show" not in diptych(*given, "--object", "plate", "--out", "b").err
 
 
 def test_words_alone_and_json(diptych: Cli, plate: Path) -> None:

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.errors import DataError, UsageError
-from diptych.metrics.conformal import class_thresholds, set_threshold, sets, unknown_threshold
+from diptych.metrics.conformal import (
+    class_thresholds,
+    false_alarm_shares,
+    set_threshold,
+    sets,
+    unknown_threshold,
+)
 
 
 @given(st.integers(5, 60), st.sampled_from([0.5, 0.8, 0.9, 0.95]), st.integers(0, 9))
@@ -101,3 +107,17 @@ def test_a_shift_needs_clean_items_and_a_share() -> None:
         raised(np.array([]), np.arange(3.0))
     with pytest.raises(UsageError, match=r"share must be in \[0, 1\), got 1.0"):
         raised(np.ones(3), np.ones(3), share=1.0)
+
+
+def test_p_values_of_groups_count_groups_and_those_of_single_items_count_items() -> None:
+    rng = np.random.default_rng(0)
+    clean, scores = np.round(rng.normal(size=30), 1), np.round(rng.normal(size=50), 1)
+    plain = [(1 + (clean >= s).sum()) / 31 for s in scores]
+    assert false_alarm_shares(scores, clean) == pytest.approx(plain)
+    assert false_alarm_shares(scores, clean, np.arange(30)) == pytest.approx(plain)
+    groups = np.repeat(np.arange(6), 5)
+    assert false_alarm_shares(scores, np.repeat(clean[:6], 5), groups) == pytest.approx(
+        false_alarm_shares(scores, clean[:6])
+    )
+    high = false_alarm_shares(np.array([9.0]), clean, np.array([0] * 29 + [1]))
+    assert high == pytest.approx([1 / 3])

@@ -12,6 +12,7 @@ from diptych.metrics.detection import (
     auroc_gain,
     average_precision,
     false_alarm_threshold,
+    grouped_false_alarm_threshold,
     per_region_overlap,
 )
 
@@ -150,3 +151,28 @@ def test_rates_that_cannot_hold_are_refused_with_the_number_that_can() -> None:
         per_region_overlap(np.zeros((1, 2, 2)), np.eye(2, dtype=bool)[None], limit=0.0)
     with pytest.raises(DataError, match="one size"):
         auroc_gain(np.zeros((2, 4)), np.zeros((3, 4)), np.array([0, 1, 0, 1]), 0)
+
+
+def test_groups_of_one_item_give_the_plain_threshold_and_groups_count_alike() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=60)
+    for rate in (0.05, 0.1, 0.33):
+        assert grouped_false_alarm_threshold(scores, np.arange(60), rate) == false_alarm_threshold(scores, rate)
+    groups = np.repeat(np.arange(12), 5)
+    assert grouped_false_alarm_threshold(np.repeat(scores[:12], 5), groups, 0.1) == false_alarm_threshold(
+        scores[:12], 0.1
+    )
+    with pytest.raises(DataError, match="12 groups"):
+        grouped_false_alarm_threshold(scores, groups, 0.05)
+
+
+def test_a_new_group_exceeds_the_threshold_of_groups_at_most_at_the_rate() -> None:
+    rng, alarms = np.random.default_rng(1), []
+    for _ in range(400):
+        level = rng.normal(size=20)  # of a day
+        sizes = rng.integers(1, 9, 19)
+        groups = np.repeat(np.arange(19), sizes)
+        scores = level[groups] + 0.1 * rng.normal(size=len(groups))
+        threshold = grouped_false_alarm_threshold(scores, groups, 0.1)
+        alarms.append(np.mean(level[19] + 0.1 * rng.normal(size=5) > threshold))
+    assert np.mean(alarms) <= 0.1 + 3 * np.std(alarms) / 20

@@ -136,6 +136,8 @@ def test_a_board_ranks_all_and_names_what_cannot_run(tmp_path: Path) -> None:
     assert memory.gain.value == pytest.approx(memory.value.value - rows["winclip-style"].value.value)
     assert memory.gain.low <= memory.gain.value <= memory.gain.high
     assert "pro" in memory.others
+    assert {"eer", "hter", "acer"} <= set(rows["gaussian"].others)
+    assert memory.others["hter"] <= memory.others["acer"] + 1e-12  # the worst kind is no better than all
     assert "pro" not in rows["gaussian"].others
     assert "no image tower" in board.missing["anomalyclip"]
     assert board.as_dict()["anomalous"] == 6

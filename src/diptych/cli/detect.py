@@ -96,9 +96,10 @@ def detect(
     maps = sum(d.map is not None for d in result.found)
     if result.threshold is not None:
         flagged = sum(bool(d.flagged) for d in result.found)
+        promise = f"at most {rate:g} false alarms a normal photo, from" if result.held else "the highest score of"
         say(
-            f"{flagged} of {len(result.found)} flagged above {result.threshold:.4g}: at most {rate:g} false alarms a "
-            f"normal photo, from {result.normal[1]} kept aside; p: how often a normal photo scores as high"
+            f"{flagged} of {len(result.found)} flagged above {result.threshold:.4g}: {promise} {result.normal[1]} kept "
+            f"aside; p: how often a normal photo scores as high"
         )
         if not flagged and result.found:
             least = min(d.normal_share or 1.0 for d in result.found)
@@ -106,6 +107,20 @@ def detect(
                 f"Nothing stands out: normal photos score as high as the highest of these in {100 * least:.0f} of 100 "
                 f"cases. A rate from {least:.2g} on flags it; photos that are more alike, or more of them, tell more."
             )
+    if result.stretches is not None:
+        pair = " and ".join(short_names(list(result.near[0])))
+        photos_near = f"{len(result.near)} normal photos are near-duplicates of the next, such as {pair}"
+        end = (
+            "and kept aside by whole stretches"
+            if result.held
+            else (
+                f"and {result.stretches} stretches kept aside are too few for the rate: the threshold is their highest "
+                f"score, and photos of more days are needed to promise more"
+            )
+        )
+        say(f"{photos_near}: they count as frames of stretches, {end}.")
+    if slug == WORD_DETECTOR and thing is None:
+        say(f"{slug} judges an 'object': say what the photos show with --object, since it looks for damage of that.")
     if result.raised is not None and result.raised < 0.05:
         say(
             f"The photos as a whole score higher than the normal ones kept aside (p {result.raised:.3f}): more than a "

@@ -46,13 +46,12 @@ class Ranking:
         values = {
             "image_auroc": auroc(self.scores, self.labels),
             "image_ap": average_precision(self.scores, self.labels),
-            "eer": equal_error_rate(self.scores, self.labels),
         }
         if self.maps is not None and self.masks is not None and self.masks.any():
             pixels, bad = self.maps.ravel(), self.masks.ravel()
             values |= {"pixel_auroc": auroc(pixels, bad), "pixel_ap": average_precision(pixels, bad)}
             values["pro"] = per_region_overlap(self.maps, self.masks)
-        return values
+        return {**values, "eer": equal_error_rate(self.scores, self.labels)}
 
 
 def rank(fitted: FittedDetector, table: Table[Any], run: Run) -> Ranking:

@@ -117,27 +117,38 @@ def sets(probabilities: NDArray[np.floating[Any]], threshold: float | NDArray[np
     return inside
 
 
-def false_alarm_shares(scores: NDArray[np.floating[Any]], clean: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def false_alarm_shares(
+    scores: NDArray[np.floating[Any]],
+    clean: NDArray[np.floating[Any]],
+    groups: NDArray[np.integer[Any]] | None = None,
+) -> NDArray[np.float64]:
     """Return the conformal p-value of each score: how often a clean item would score as high.
 
-        p_i = (1 + #{j: c_j >= s_i}) / (n + 1)
+        p_i = (1 + sum over j with c_j >= s_i of 1 / n_j) / (K + 1)
+
+    Sizes: K groups of clean items; n_j items in the group of item j. Without groups K = n and n_j = 1
 
     Args:
         scores: (N,) s, higher stands out more.
         clean: (n,) c, of items in which nothing stands out and that fit did not see.
+        groups: (n,) group of each clean item, such as a stretch of frames, where only groups are exchangeable.
 
     Returns:
-        (N,) in [1 / (n + 1), 1].
+        (N,) in [1 / (K + 1), 1].
 
     Raises:
         DataError: no clean item, or a value that is not finite.
 
-    Source: Vovk et al. 2005, section 2.2.
+    Source: Vovk et al. 2005, section 2.2; Lee, Barber and Willett 2023 for groups.
     """
     if clean.ndim != 1 or not len(clean) or not np.isfinite(clean).all() or not np.isfinite(scores).all():
         raise DataError(f"A p-value takes finite scores and at least one clean item, and got {clean.shape}.")
-    above = len(clean) - np.searchsorted(np.sort(clean), scores, side="left")
-    shares: NDArray[np.float64] = (1 + above) / (len(clean) + 1)
+    order = np.argsort(clean)
+    _, group, sizes = np.unique(
+        np.arange(len(clean)) if groups is None else groups, return_inverse=True, return_counts=True
+    )
+    above = np.append(np.cumsum((1 / sizes[group][order])[::-1])[::-1], 0.0)  # of the items from each place on
+    shares: NDArray[np.float64] = (1 + above[np.searchsorted(clean[order], scores, side="left")]) / (len(sizes) + 1)
     return shares
 
 

@@ -136,6 +136,44 @@ def false_alarm_threshold(normal: Scores, rate: float) -> float:
     return float(np.sort(normal)[rank - 1])
 
 
+def grouped_false_alarm_threshold(normal: Scores, groups: NDArray[np.integer[Any]], rate: float) -> float:
+    """Return the threshold that a normal item of a new group exceeds with probability of at most ``rate``.
+
+        t = the least score with  sum over items i with s_i <= t of 1 / n_i  >=  (K + 1)(1 - rate)
+
+    Sizes: K groups; n_i items in the group of item i
+
+    Groups such as days or stretches of frames count alike, whatever their sizes. The bound holds on average over draws
+    of groups that are exchangeable with the new one. It needs at least 1 / rate - 1 groups.
+
+    Args:
+        normal: (n,) scores of normal items that ``fit`` did not see.
+        groups: (n,) group of each item; groups of one item each give ``false_alarm_threshold``.
+        rate: false alarms a normal item, in (0, 1).
+
+    Raises:
+        UsageError: a rate outside (0, 1).
+        DataError: too few groups, or a score is not finite.
+
+    Source: Lee, Barber and Willett 2023 (distribution-free inference with hierarchical data), section 3.
+    """
+    if not 0 < rate < 1:
+        raise UsageError(f"The false-alarm rate must be in (0, 1), got {rate}: give a share such as 0.05.")
+    if not np.isfinite(normal).all():
+        raise DataError("A score is not finite: check the photos and the detector that gave it.")
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(normal, kind="stable")
+    total = np.cumsum(1.0 / sizes[group][order])
+    place = int(np.searchsorted(total, (len(sizes) + 1) * (1 - rate) - 1e-9))
+    if place >= len(total):
+        least = math.ceil(round(1 / rate - 1, 9))
+        raise DataError(
+            f"{len(sizes)} groups of normal photos cannot hold a false-alarm rate of {rate:g}: give at least {least}, "
+            "or a higher rate."
+        )
+    return float(np.asarray(normal, dtype=np.float64)[order][place])
+
+
 def alarm_rates(scores: Scores, labels: Marks, threshold: float) -> tuple[float, float]:
     """Return the shares of normal and of anomalous items with a score above the threshold.
 

@@ -17,17 +17,17 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.captions import read_sentences
 from diptych.data.load import open_data
-from diptych.metrics.detection import false_alarm_threshold
 from diptych.search_index.index import Index
 from diptych.serve.model import ServedModel
 from diptych.serve.verbs.regions import ServedDetector
 from diptych.serve.verbs.search import ServedIndex
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DETECTOR
-from diptych.tasks.detect import detector, kept_aside, openable
+from diptych.tasks.detect import detector, held_threshold, kept_aside, openable
 from diptych.tasks.model import Predictor, read_about
 from diptych.tasks.model import load as load_predictor
 from diptych.tasks.search.index import fingerprint
+from diptych.tasks.stretches import stretches
 
 RATE = 0.05
 """Share of normal photos that a detector flags, at most, where its normal photos are enough to hold it."""
@@ -106,13 +106,15 @@ def open_detector(name: str, good: Samples[Any], model: ServedModel) -> ServedDe
     method = detector(DETECTOR, "", name)
     with with_store(model.calls) as run:
         try:
-            train, aside = kept_aside(good, RATE, run)
+            frames = stretches(good)
+            train, aside = kept_aside(good, RATE, run, frames)
         except DataError:
             fitted = method.fit(Kit.of(model.model), Evidence(train=Table(good)), run)
             return ServedDetector(fitted, None, None, model)
         fitted = method.fit(Kit.of(model.model), Evidence(train=Table(train)), run)
         clean = np.array([a.score for a in fitted.detect(aside, run)])
-    return ServedDetector(fitted, false_alarm_threshold(clean, RATE), clean, model)
+    threshold, _, held = held_threshold(clean, aside, frames, RATE)
+    return ServedDetector(fitted, threshold if held else None, clean if frames is None else None, model)
 
 
 def open_captions(path: Path) -> tuple[str, ...]:

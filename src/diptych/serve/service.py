@@ -166,6 +166,7 @@ class Service:
         """Wait for jobs, for their client to go, or for the time to be over."""
         futures = [asyncio.wrap_future(job) for job in jobs]
         every: asyncio.Future[Any] = asyncio.gather(*futures)
+        every.add_done_callback(_seen)  # a cancelled one has nobody who reads its error
         gone: asyncio.Future[Any] = asyncio.ensure_future(_gone(request))
         try:
             done, _ = await asyncio.wait(
@@ -195,6 +196,12 @@ class Service:
         self.ready = False
         self.batcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Read the error of a future, which asyncio otherwise logs as never retrieved."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def _gone(request: Any) -> None:

@@ -22,11 +22,12 @@ from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
 from diptych.data.files import refuse, write_json, write_whole
 from diptych.metrics.conformal import false_alarm_shares, raised
-from diptych.metrics.detection import false_alarm_threshold
+from diptych.metrics.detection import false_alarm_threshold, grouped_false_alarm_threshold
 from diptych.nn.dense.label_maps import upsampled
 from diptych.tasks.classify import with_store
 from diptych.tasks.pages.heatmap import heat
 from diptych.tasks.pages.overlay import png
+from diptych.tasks.stretches import Stretches, stretches
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ class Detections:
         failed: photos, normal ones too, that cannot be read.
         threshold: a score above it is flagged; None: none was asked for.
         normal: numbers of normal photos that were learnt from, and kept aside for the threshold.
+        near: names of normal photos and of near-duplicates that follow them; (): normal photos are no neighbouring
+            frames, or no rate was asked for.
+        stretches: number of stretches of neighbouring frames that were kept aside; None: photos were, one by one.
+        held: whether the photos or stretches kept aside were enough for the rate.
         raised: p-value of the claim that at most a fifth of the photos are anomalous and the others are like those that
             were kept aside, see ``metrics.conformal.raised``; None: none were.
     """
@@ -91,6 +96,9 @@ class Detections:
     threshold: float | None
     normal: tuple[int, int]
     raised: float | None = None
+    near: tuple[tuple[str, str], ...] = ()
+    stretches: int | None = None
+    held: bool = True
 
     def span(self) -> tuple[float, float]:
         """Return the least and the largest value of all maps, the ends of the colours."""
@@ -118,7 +126,10 @@ class Detections:
         ]
         skipped = [e.as_dict() for e in self.failed]
         learnt, aside = self.normal
-        normal = {"learnt": learnt, "aside": aside, "raised_p": self.raised}
+        normal = {
+            "learnt": learnt, "aside": aside, "raised_p": self.raised, "stretches_aside": self.stretches,
+            "rate_held": self.held, "near_duplicates": [list(pair) for pair in self.near],
+        }  # fmt: skip
         data = {**about, "threshold": self.threshold, "normal": normal, "map_span": span}
         data |= {"photos": photos, "skipped": skipped}
         write_json(folder / "detect.json", data, overwrite=overwrite)
@@ -146,7 +157,7 @@ def detect(
         auxiliary: labelled anomalies of other things, for detectors that learn from them.
         rate: false alarms a normal photo, in (0, 1): the threshold is set to it on normal photos that are kept aside, a
             third of them, or as many as the rate needs; all of them where the detector learns nothing from normal
-            photos.
+            photos. Where they are neighbouring frames, whole stretches of them are kept aside and counted.
 
     Raises:
         UsageError: a rate without normal photos, or outside (0, 1).
@@ -162,7 +173,8 @@ def detect(
         )
     good, failed = openable(photos)
     train: Samples[Any] | None = None
-    aside: Samples[Any] | None = None
+    aside: Subset[Any] | None = None
+    frames: Stretches | None = None
     if normal is not None:
         whole, broken = openable(normal)
         failed += broken
@@ -171,18 +183,48 @@ def detect(
         train, aside = whole, None
         if rate is not None:
             learns = "train" in (*method.card.needs.evidence, *method.card.needs.optional)
-            train, aside = kept_aside(whole, rate, given) if learns else (whole, whole)
+            frames, every = stretches(whole), Subset(whole, tuple(range(len(whole))))
+            train, aside = kept_aside(whole, rate, given, frames) if learns else (whole, every)
     with with_store(given) as stored:
         evidence = Evidence(train=None if train is None else Table(train), auxiliary=auxiliary)
         fitted = method.fit(Kit.of(backbone), evidence, stored)
-        threshold, clean = None, None
+        threshold, clean, groups, count, held = None, None, None, None, True
         if aside is not None and rate is not None:
             clean = np.array([a.score for a in fitted.detect(aside, stored)])
-            threshold = false_alarm_threshold(clean, rate)
-        found = scored(fitted, good, stored, threshold, clean)
+            threshold, count, held = held_threshold(clean, aside, frames, rate)
+            groups = None if frames is None else frames.groups[list(aside.indices)]
+        found = scored(fitted, good, stored, threshold, clean, groups)
     counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
     higher = None if clean is None or not found else raised(np.array([d.score for d in found]), clean)
-    return Detections(found, tuple(failed), threshold, counts, higher)
+    near = () if frames is None else tuple((whole.name(a), whole.name(b)) for a, b in frames.near)
+    return Detections(found, tuple(failed), threshold, counts, higher, near, count, held)
+
+
+def held_threshold(
+    clean: NDArray[np.float64], aside: Subset[Any], frames: Stretches | None, rate: float
+) -> tuple[float, int | None, bool]:
+    """Return the threshold of photos kept aside, the number of their stretches, and whether these hold the rate.
+
+    Where stretches are too few, the threshold is the highest score kept aside, the most cautious one that the photos
+    give.
+
+    Args:
+        clean: scores of the photos kept aside.
+        aside: of ``kept_aside``.
+        frames: what it was given.
+        rate: false alarms a normal photo, in (0, 1).
+
+    Raises:
+        DataError: photos that are no frames are too few for the rate.
+    """
+    if frames is None:
+        return false_alarm_threshold(clean, rate), None, True
+    groups = frames.groups[list(aside.indices)]
+    count = len(np.unique(groups))
+    try:
+        return grouped_false_alarm_threshold(clean, groups, rate), count, True
+    except DataError:
+        return float(clean.max()), count, False
 
 
 def scored(
@@ -191,6 +233,7 @@ def scored(
     run: Run,
     threshold: float | None = None,
     clean: NDArray[np.float64] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> tuple[Detected, ...]:
     """Return what a fitted detector finds on photos that can be read; a score above the threshold is flagged.
 
@@ -200,12 +243,13 @@ def scored(
         run: device and cache.
         threshold: a score above it is flagged; None: nothing is.
         clean: scores of normal photos, for ``Detected.normal_share``; None: there are none.
+        groups: the stretch of each of these, where they are neighbouring frames.
     """
     found = []
     with run.track("detect", len(photos)) as bar:
         for i, anomaly in enumerate(fitted.detect(photos, run)):
             flagged = None if threshold is None else anomaly.score > threshold
-            share = None if clean is None else float(false_alarm_shares(np.array([anomaly.score]), clean)[0])
+            share = None if clean is None else float(false_alarm_shares(np.array([anomaly.score]), clean, groups)[0])
             found.append(Detected(photos.name(i), Subset(photos, (i,)), anomaly.score, flagged, anomaly.map, share))
             bar.advance()
     return tuple(found)
@@ -223,8 +267,17 @@ def openable(samples: Samples[Any]) -> tuple[Subset[Any], list[UnreadableItem]]:
     return Subset(samples, tuple(kept)), failed
 
 
-def kept_aside(normal: Samples[Any], rate: float, run: Run) -> tuple[Subset[Any], Subset[Any]]:
+def kept_aside(
+    normal: Samples[Any], rate: float, run: Run, frames: Stretches | None = None
+) -> tuple[Subset[Any], Subset[Any]]:
     """Part normal photos at random into those to learn from and those on which a rate is held.
+
+    Args:
+        normal: N normal photos.
+        rate: false alarms a normal photo, in (0, 1).
+        run: its seed draws.
+        frames: stretches of neighbouring frames, which are kept aside whole; their near-duplicates in other stretches
+            are then left out. None: photos are drawn one by one.
 
     Raises:
         UsageError: a rate outside (0, 1).
@@ -241,7 +294,21 @@ def kept_aside(normal: Samples[Any], rate: float, run: Run) -> tuple[Subset[Any]
             " higher rate."
         )
     order = np.random.default_rng(run.integer("normal photos aside")).permutation(count).tolist()
-    return Subset(normal, tuple(sorted(order[aside:]))), Subset(normal, tuple(sorted(order[:aside])))
+    if frames is None:
+        return Subset(normal, tuple(sorted(order[aside:]))), Subset(normal, tuple(sorted(order[:aside])))
+    drawn = list(dict.fromkeys(frames.groups[order].tolist()))  # stretches, in the order of the permutation
+    sizes = np.bincount(frames.groups)
+    stop = int(np.searchsorted(np.cumsum(sizes[drawn]), aside)) + 1
+    stop = max(stop, min(least, len(drawn) // 2))  # the rate is held over stretches
+    held = set(np.flatnonzero(np.isin(frames.groups, drawn[:stop])).tolist())
+    beside = {position for pair in frames.near if len(held & set(pair)) == 1 for position in pair}
+    learnt = sorted(set(range(count)) - held - beside)
+    if len(learnt) < 2:
+        raise DataError(
+            f"{count} normal photos are neighbouring frames of {frames.count} stretches, and too few are left to learn "
+            f"from: give photos of more days, or a higher rate."
+        )
+    return Subset(normal, tuple(learnt)), Subset(normal, tuple(sorted(held)))
 
 
 def detector(slug: str, variant: str, thing: str) -> Detector:

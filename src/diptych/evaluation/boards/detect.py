@@ -7,13 +7,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Detector
@@ -22,10 +22,11 @@ from diptych.data.labelled import LabelledData
 from diptych.evaluation.anomaly_ranking import Ranking, rank
 from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.spoils import applied
-from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain, false_alarm_threshold
+from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain
 from diptych.metrics.interval import Interval
 from diptych.metrics.presentation import error_rates
-from diptych.tasks.detect import detector, kept_aside, openable
+from diptych.tasks.detect import detector, held_threshold, kept_aside, openable
+from diptych.tasks.stretches import Stretches, stretches
 
 HALVES = "auroc_of_halves"
 """The part of a measuring in which a random half of the normal photos is called anomalous."""
@@ -95,6 +96,11 @@ class AnomalyBench:
             kept_aside(normal.items, bench.rate, run)  # says what is wrong before anything runs
         return bench
 
+    @cached_property
+    def frames(self) -> Stretches | None:
+        """Stretches of the normal photos, where they are neighbouring frames."""
+        return stretches(self.normal.items)
+
     @property
     def facts(self) -> Mapping[str, Any]:
         """Name, hash, sizes and settings; there is no hash where a photo cannot be read."""
@@ -118,25 +124,29 @@ class AnomalyBench:
         needs = bool(method.card.needs.evidence)
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
-            fit_on, aside = kept_aside(self.normal.items, self.rate, run) if self.rate else (self.normal.items, None)
+            fit_on: Samples[Any] = self.normal.items
+            aside: Subset[Any] | None = None
+            if self.rate:
+                fit_on, aside = kept_aside(self.normal.items, self.rate, run, self.frames)
             normal: Table[Any] = Table(fit_on, {"label": Column("label", np.zeros(len(fit_on), dtype=np.int64))})
             given = Evidence(train=normal, auxiliary=self.auxiliary)
             chosen, _, evidence = applied(arm.spoil, method, ClassNames((self.thing,)), given, run)
             start = time.monotonic()
             fitted = chosen.fit(Kit({"main": self.backbone}), evidence, run)
             clocks = {"fit_seconds": time.monotonic() - start}
-            result, alarms = rank(fitted, self.test, run), {}
+            result, alarms, errors = rank(fitted, self.test, run), {}, {}
             if aside is not None and self.rate:
-                threshold = false_alarm_threshold(np.array([a.score for a in fitted.detect(aside, run)]), self.rate)
+                clean = np.array([a.score for a in fitted.detect(aside, run)])
+                threshold, _, _ = held_threshold(clean, aside, self.frames, self.rate)
                 false, true = alarm_rates(result.scores, result.labels, threshold)
                 group = self.test.columns.get("group")
                 kinds = None if group is None else list(group.values)
                 errors = error_rates(result.scores, result.labels, threshold, kinds)
-                alarms = {"false_alarms": false, "detected": true, **errors}
+                alarms = {"false_alarms": false, "detected": true}
             if arm.spoil:  # a control is judged by images alone: millions of pixels need not be sorted
                 result = Ranking(result.scores, result.labels)
             others = {name: value for name, value in result.metrics.items() if name != self.metric}
-            return _stacked(result), {**alarms, **others, **clocks}
+            return _stacked(result), {**alarms, **others, **errors, **clocks}
 
         draws = bool(arm.spoil) or _draws(method) or (self.rate is not None and needs)
         return self._with_halves(over_seeds(once, self.run, self.seeds, draws=draws))
