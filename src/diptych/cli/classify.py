@@ -49,6 +49,17 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class SeenOptions:
+    """What of the photos and clips is looked at."""
+
+    frames: Annotated[
+        int | None,
+        options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
+    ] = None
+    regions: options.Regions = None
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What is said of a photo."""
 
@@ -71,16 +82,12 @@ def classify(
     reasons: Annotated[
         int, options.option("--reasons", help="Reasons a photo, from systems that have some.", min=0)
     ] = 0,
-    frames: Annotated[
-        int | None,
-        options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
-    ] = None,
-    regions: options.Regions = None,
     top: Annotated[int, options.option("--top", "-k", help="Classes a photo.", min=1)] = 5,
     threshold: Annotated[
         float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0)
     ] = None,
     *,
+    seen: SeenOptions,
     exported: ModelOptions,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.")] = None,
     shared: options.RunOptions,
@@ -88,7 +95,7 @@ def classify(
     """Say what is on each photo, from class names alone."""
     options.one_suffix(out, ".csv", ".json", ".html")
     shared.free(out)
-    wanted = Wanted(top, threshold, reasons)
+    wanted, frames, regions = Wanted(top, threshold, reasons), seen.frames, seen.regions
     if exported.model is None and exported.promises:
         raise UsageError(
             "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA "
