@@ -49,6 +49,17 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class SeenOptions:
+    """What of the photos and clips is looked at."""
+
+    frames: Annotated[
+        int | None,
+        options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
+    ] = None
+    regions: options.Regions = None
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What is said of a photo."""
 
@@ -72,12 +83,8 @@ def classify(
         str, options.option("--method", help="A system that learns from no labels: see 'diptych systems'.")
     ] = CLASSIFIER,
     texts: options.TextPool = None,
-    frames: Annotated[
-        int | None,
-        options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
-    ] = None,
-    regions: options.Regions = None,
     *,
+    seen: SeenOptions,
     wanted: Wanted,
     exported: ModelOptions,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.")] = None,
@@ -86,7 +93,7 @@ def classify(
     """Say what is on each photo, from class names alone."""
     options.one_suffix(out, ".csv", ".json", ".html")
     shared.free(out)
-    reasons = wanted.reasons
+    reasons, frames, regions = wanted.reasons, seen.frames, seen.regions
     if exported.model is None and exported.promises:
         raise UsageError(
             "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA "
