@@ -11,7 +11,6 @@ ELSEWHERE = ("contract", "docs", "tools")
 """Folders whose tests are of no single module."""
 ACROSS = {
     "cli/test_clips.py",
-    "cli/test_exit_codes.py",
     "cli/test_faults.py",
     "cli/test_odd_names.py",
     "data/formats/test_development_sets.py",

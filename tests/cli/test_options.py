@@ -85,8 +85,6 @@ def test_what_is_not_asked_for_is_not_opened(tmp_path: Path) -> None:
         ("wandb", ["pretrain", "PHOTOS", "--log", "wandb"]),
         ("index", ["link", "PHOTOS", "PHOTOS", "--method", "string-matching"]),
         ("index", ["index", "PHOTOS", "--ann"]),
-        ("curate", ["curate", "plan", "texts.txt"]),
-        ("curate", ["curate", "apply", "texts.txt"]),
         ("scale", ["encode", "PHOTOS", "--cluster", "local:2"]),
         ("openvino", ["classify", "PHOTOS", "--names", "a", "--engine", "openvino"]),
         ("openvino", ["encode", "PHOTOS", "--precision", "int8"]),
@@ -118,10 +116,10 @@ def test_linking_without_training_needs_no_extra(diptych: Cli, monkeypatch: pyte
 
 
 def python_files(*rooms: str) -> list[Path]:
-    return [path for room in rooms for path in sorted((SOURCE / room).glob("*.py"))]
+    return [path for room in rooms for path in sorted((SOURCE / room).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("path", python_files("core", "cli"), ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.parametrize("path", python_files("core", "cli"), ids=lambda p: p.relative_to(SOURCE).as_posix())
 def test_core_and_cli_name_no_system(path: Path) -> None:
     cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
     words = {"full", "description", "zero-shot", *EXTRAS}  # systems that are called by plain words, or as an extra

@@ -52,9 +52,13 @@ class ModelOptions:
 class Wanted:
     """What is said of a photo."""
 
-    top: int
-    threshold: float | None
-    reasons: int
+    top: Annotated[int, options.option("--top", "-k", help="Classes shown for each photo.", min=1)] = 5
+    threshold: Annotated[
+        float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0)
+    ] = None
+    reasons: Annotated[
+        int, options.option("--reasons", help="Reasons shown for each photo, from systems that have some.", min=0)
+    ] = 0
 
 
 @options.offers("overwrite", "draft", *options.MODEL)
@@ -68,19 +72,13 @@ def classify(
         str, options.option("--method", help="A system that learns from no labels: see 'diptych systems'.")
     ] = CLASSIFIER,
     texts: options.TextPool = None,
-    reasons: Annotated[
-        int, options.option("--reasons", help="Reasons shown for each photo, from systems that have some.", min=0)
-    ] = 0,
     frames: Annotated[
         int | None,
         options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
     ] = None,
     regions: options.Regions = None,
-    top: Annotated[int, options.option("--top", "-k", help="Classes shown for each photo.", min=1)] = 5,
-    threshold: Annotated[
-        float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0)
-    ] = None,
     *,
+    wanted: Wanted,
     exported: ModelOptions,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.")] = None,
     shared: options.RunOptions,
@@ -88,7 +86,7 @@ def classify(
     """Say what is on each photo, from class names alone."""
     options.one_suffix(out, ".csv", ".json", ".html")
     shared.free(out)
-    wanted = Wanted(top, threshold, reasons)
+    reasons = wanted.reasons
     if exported.model is None and exported.promises:
         raise UsageError(
             "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA "

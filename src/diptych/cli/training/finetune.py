@@ -14,7 +14,7 @@ from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.training.options import LoopOptions, RecipeFile, recipe_text
 from diptych.cli.training.streams import StreamOptions
-from diptych.core.errors import UsageError
+from diptych.cli.unread import Readers, has, refuse_unread
 from diptych.data.files import write_whole
 from diptych.tasks.defaults import FINETUNING
 
@@ -55,6 +55,18 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
+class FolderOptions:
+    """Where a training goes, and how it goes on or is repeated."""
+
+    recipe: RecipeFile = None
+    out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
+        "tuned"
+    )
+    seed: Seed = 0
+    resume: Resume = False
+
+
+@dataclass(frozen=True)
 class Training:
     """The training that a command line requests.
 
@@ -62,9 +74,7 @@ class Training:
         system: trains.
         data: labels or captions.
         how: parts, rates and sizes.
-        out: folder of model, log, checkpoints and report.
-        seed: of draws and new weights.
-        resume: go on with a training that was stopped.
+        folder: of model, log, checkpoints and report; the seed of draws and new weights, and whether it goes on.
         recipe: text of the recipe file that repeats it.
         loop: how the loop runs.
         scratch: start from random weights.
@@ -76,9 +86,7 @@ class Training:
     system: Objective | Recipe
     data: str
     how: TrainOptions
-    out: Path
-    seed: int = 0
-    resume: bool = False
+    folder: FolderOptions
     recipe: str = ""
     loop: LoopOptions = field(default_factory=LoopOptions)
     scratch: bool = False
@@ -100,7 +108,7 @@ class Training:
             rate if how.lr is None else how.lr, how.train_batch, how.epochs, how.decay, cached=pairs_alone(self.system)
         )
         system = with_chunk(self.system, self.loop.chunk)
-        with shared.open(seed=self.seed) as opened:
+        with shared.open(seed=self.folder.seed) as opened:
             stream = None
             if self.stream is not None:
                 data, stream = self.stream.open(self.data, how.captions or "")
@@ -114,11 +122,13 @@ class Training:
             run, name = opened.run, shared.backbone
             result = tune(
                 system,
-                load(name, device=run.device, weights="random", seed=self.seed) if self.scratch else opened.backbone(),
+                load(name, device=run.device, weights="random", seed=self.folder.seed)
+                if self.scratch
+                else opened.backbone(),
                 data,
                 fit,
                 run,
-                self.out,
+                self.folder.out,
                 parts=how.parts,
                 unlock=self.loop.unlock,
                 stream=stream,
@@ -126,14 +136,15 @@ class Training:
                 templates=options.template_set(how.templates) if how.templates else SINGLE,
                 elsewhere=others,
                 kit=self.kit,
-                resume=self.resume,
+                resume=self.folder.resume,
                 say=say,
             )
         if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, the first one reports
-            write_whole(self.out / "recipe.toml", self.recipe, overwrite=True)
+            write_whole(self.folder.out / "recipe.toml", self.recipe, overwrite=True)
             _tell(result, shared.json)
 
 
+READERS: Readers = {"chunk": has("chunk")}
 _TORCH = options.RunOptions(engine="torch")
 
 
@@ -146,16 +157,13 @@ def finetune(
     *,
     how: TrainOptions,
     loop: LoopOptions,
-    recipe: RecipeFile = None,
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
-        "tuned"
-    ),
-    seed: Seed = 0,
-    resume: Resume = False,
+    folder: FolderOptions,
     shared: options.RunOptions = _TORCH,
 ) -> None:
     """Fine-tune a backbone and write one that every verb takes as --backbone local:OUT/model."""
-    Training(find("finetune", method, variant), data, how, out, seed, resume, recipe_text(context), loop).run(shared)
+    system = find("finetune", method, variant)
+    refuse_unread(system, READERS)
+    Training(system, data, how, folder, recipe_text(context), loop).run(shared)
 
 
 def find(verb: str, slug: str, variant: str) -> Objective | Recipe:
@@ -182,15 +190,9 @@ def pairs_alone(system: Objective | Recipe) -> bool:
 
 
 def with_chunk(system: Objective | Recipe, chunk: int | None) -> Objective | Recipe:
-    """Return a system whose logits are in memory a few rows at a time.
-
-    Raises:
-        UsageError: its loss has no such setting.
-    """
+    """Return a system whose logits are in memory a few rows at a time, where a number is given."""
     if chunk is None:
         return system
-    if not hasattr(system, "chunk"):
-        raise UsageError(f"{system.card.slug} has no --chunk: leave it out, or take clip-loss or siglip-loss.")
     changed: Objective | Recipe = replace(system, chunk=chunk)  # type: ignore[type-var]
     return changed
 

@@ -10,7 +10,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.training import finetune
-from diptych.cli.training.options import LoopOptions, RecipeFile, recipe_text
+from diptych.cli.training.options import LoopOptions, recipe_text
 from diptych.cli.training.streams import StreamOptions
 from diptych.cli.unread import Readers, needs, refuse_unread
 from diptych.core.card import Card
@@ -26,6 +26,15 @@ class PretrainOptions(finetune.TrainOptions):
     epochs: finetune.Epochs = 10
     train_batch: finetune.Rows = 128
     decay: finetune.Decay = 0.2
+
+
+@dataclass(frozen=True)
+class FolderOptions(finetune.FolderOptions):
+    """The same, in another folder."""
+
+    out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
+        "pretrained"
+    )
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,7 @@ class PartOptions:
 
 
 READERS: Readers = {
+    **finetune.READERS,
     "rewrites": needs("Writer"),
     "scorer": lambda system: "Backbone" in system.card.needs.optional_parts,
     "teacher": lambda system: "Backbone" in system.card.needs.parts,
@@ -152,12 +162,7 @@ def pretrain(
     how: PretrainOptions,
     loop: LoopOptions,
     streams: StreamOptions,
-    recipe: RecipeFile = None,
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
-        "pretrained"
-    ),
-    seed: finetune.Seed = 0,
-    resume: finetune.Resume = False,
+    folder: FolderOptions,
     shared: options.RunOptions = _TORCH,
 ) -> None:
     """Train on captioned photos and write a backbone that every verb takes as --backbone local:OUT/model."""
@@ -170,4 +175,4 @@ def pretrain(
     if stream is not None and regions is not None:
         raise UsageError("Regions belong to the photos of a table: leave out --regions, or --stream.")
     repeat = recipe_text(context)
-    finetune.Training(system, table, how, out, seed, resume, repeat, loop, scratch, kit, regions, stream).run(shared)
+    finetune.Training(system, table, how, folder, repeat, loop, scratch, kit, regions, stream).run(shared)
