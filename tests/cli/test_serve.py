@@ -64,7 +64,7 @@ def test_what_is_named_wrongly_is_told_before_a_model_is_loaded(
     monkeypatch.setattr("diptych.tasks.runs.open_backbone", load)
     (tmp_path / "empty").mkdir()
     for flag, value, code, sentence in (
-        ("--index", tmp_path / "empty", 2, "no index"),
+        ("--index", tmp_path / "empty", 1, "no index"),
         ("--classifier", tmp_path / "none", 2, "none"),
         ("--normal", f"nut={tmp_path / 'none'}", 2, "none"),
         ("--normal", "nut", 2, "NAME=FOLDER"),
