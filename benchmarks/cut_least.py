@@ -1,6 +1,6 @@
 """How many marks does ``search --at-least`` need? Cuts from few simulated marks against the truth.
 
-    python -m benchmarks.cut_least --out out/cut_least.json
+    python -m benchmarks.cut_least --queries 10 20 --backbones strong middle --out results/cut-least.json
 
 A query has 5 to 40 right entries among 1,000. Scores are normal, with mean 0 where an entry is wrong, and d_q where it
 is right; d_q is drawn once a query from a normal distribution around ``SEPARATIONS``. People mark some of the first 20
@@ -90,7 +90,9 @@ def main() -> None:
                         })  # fmt: skip
                         print(" ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in rows[-1].values()))
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"draws": DRAWS, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    chosen = f"--queries {' '.join(map(str, options.queries))} --backbones {' '.join(options.backbones)}"
+    facts = {"command": f"python -m benchmarks.cut_least {chosen}", "simulated": True, "draws": DRAWS}
+    options.out.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -184,6 +184,8 @@ def test_build_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: d
 RESULT = {
     "shown": True,
     "stage": "reduced",
+    "claim": "c",
+    "control": "k",
     "seeds": [1, 2, 3],
     "backbone": "lite",
     "date": "2026-11-24T19:26:08+00:00",
@@ -218,7 +220,15 @@ def test_the_index_says_what_the_written_result_reached_and_calls_the_plan_a_pla
     result = {**RESULT, **told}
     with_result(monkeypatch, tmp_path, json.dumps({**result, "datasets": [{"dataset": "a", "items": 9}]}))
     (entry,) = catalog.build()
-    assert entry["result"] == {**result, "seeds": len(result["seeds"]), "datasets": ["a"], "date": "2026-11-24"}
+    assert entry["result"] == {
+        "shown": result["shown"],
+        "stage": result["stage"],
+        "of_this_proof": True,
+        "seeds": len(result["seeds"]),
+        "datasets": ["a"],
+        "backbone": "lite",
+        "date": "2026-11-24",
+    }
     assert entry["proof"]["planned_stage"] == "reduced"
     assert "stage" not in entry["proof"]
     assert catalog.reached(entry) == catalog.reached(entry, reason=True) == words
@@ -227,6 +237,20 @@ def test_the_index_says_what_the_written_result_reached_and_calls_the_plan_a_pla
     assert catalog.reached(entry, reason=True) == (
         words if entry["result"]["shown"] else f"{words} (protocol: two photos)"
     )
+
+
+@pytest.mark.parametrize("key", ["claim", "control"])
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_result_of_another_claim_or_control_says_nothing_of_this_proof(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, shown: bool
+) -> None:
+    result = {**RESULT, "shown": shown, "stage": None, key: "what the card once said"}
+    with_result(monkeypatch, tmp_path, json.dumps({**result, "datasets": []}))
+    (entry,) = catalog.build()
+    assert entry["result"]["of_this_proof"] is False
+    entry["proof"]["not_shown"] = "protocol: two photos"
+    assert catalog.reached(entry) == "not run again"
+    assert catalog.reached(entry, reason=True) == "not run again (the result is of another claim or control)"
 
 
 def test_what_was_not_proved_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

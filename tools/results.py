@@ -77,8 +77,9 @@ def command(written: Mapping[str, Any], out: Path) -> list[str]:
     ]
     program = [sys.executable, "-m", "diptych.cli"] if kept[0] == "diptych" else [sys.executable]
     made = [*program, *kept[1:], "--out", str(out)]
-    if kept[0] != "diptych":  # how a shipped model was measured
-        return [*made, *(["--data", os.environ["DIPTYCH_DATA"]] if "DIPTYCH_DATA" in os.environ else [])]
+    if kept[0] != "diptych":  # how a shipped model or a bound was measured
+        reads_data = "DIPTYCH_DATA" in os.environ and not written.get("simulated")
+        return [*made, *(["--data", os.environ["DIPTYCH_DATA"]] if reads_data else [])]
     if written["kind"] == "proof":
         sets = ",".join(d["dataset"] for d in written["datasets"])
         made += ["--data", sets, "--seeds", ",".join(map(str, written["seeds"])), "--overwrite"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tools.systems_table import acting
+from tools.systems_table import acting, verdict
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -214,14 +214,13 @@ def _use(card: dict[str, Any]) -> list[str]:
     asks += [PARTS.get(part, f"a part `{part}`") for part in needs["parts"]]
     hooks = [f"`{hook}`" for hook in needs["hooks"] if hook not in ("image", "text")]
     trains = "nothing" if card["trains"] == "nothing" else card["trains"]
-    shown = card["result"] and card["result"]["shown"]
-    advice = (
-        "its claim is shown on the data below"
-        if shown
-        else "measure it beside the baselines first: its claim is not shown on our data"
-        if card["result"]
-        else "measure it beside the baselines first: its proof has not been run"
-    )
+    first = "measure it beside the baselines first: "
+    advice = {
+        "shown": "its claim is shown on the data below",
+        "not shown": first + "its claim is not shown on our data",
+        "not run again": first + "its proof has not been run again since claim or control changed",
+        "not run": first + "its proof has not been run",
+    }[verdict(card)]
     return [
         "## When to use it",
         "",
@@ -267,7 +266,7 @@ def command(card: dict[str, Any]) -> str:
 
 
 def _result(card: dict[str, Any]) -> list[str]:
-    """Return what the written proof says: each claim and control with its gain and lower bound."""
+    """Return what the written proof says: which claims and controls decided it, and each with its gain and bound."""
     proof = card["proof"]
     if proof is None:
         return []
@@ -277,7 +276,7 @@ def _result(card: dict[str, Any]) -> list[str]:
         return [*lines, "The proof has not been run yet.", ""]
     result = json.loads(path.read_text(encoding="utf-8"))
     lines += [
-        "Shown." if result["shown"] else "**Not shown** here.",
+        *_decided(card, result),
         f"Backbone `{result['backbone']}`, seeds {', '.join(map(str, result['seeds']))}. "
         f"Repeat with `{result['command']}`; numbers in [{path.name}]({REPOSITORY}results/{path.name}).",
         "",
@@ -292,7 +291,7 @@ def _result(card: dict[str, Any]) -> list[str]:
         ]
         for what, c, own in rows:
             part = c.get("what", "")
-            over = f"{c['over']}, {part}" if part else c["over"]
+            over = _over(c)
             lines.append(
                 f"| {data['dataset']} | {what} | {over} | {c.get('shots') or ''} | {_interval(own, part or metric)} | "
                 f"{_number(c['gain'], '+')} | {_number(c['gain_lower95'], '+')} |"
@@ -301,6 +300,39 @@ def _result(card: dict[str, Any]) -> list[str]:
         "the bound is the lower end of a one-sided 95 % interval. A control must fail: its bound lies at or below 0."
     )
     return [*lines, "", f"`{metric}`, in hundredths. Gains are paired by seed and item; {reading}", ""]
+
+
+def _decided(card: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    """Return the verdict; where it is not shown, each claim and control that failed it, and our judgement of why."""
+    if verdict(card) == "not run again":
+        return [
+            "**Not run again** since its claim or control changed. The numbers below are of this earlier proof:",
+            "",
+            f"> **Claim.** {result['claim']} **Control.** {result['control']}",
+            "",
+        ]
+    if result["shown"]:
+        return ["Shown."]
+    missed = []
+    for data in result["datasets"]:
+        rows = [(f"the claim over {_over(c)} is not shown", c) for c in data["claims"] if not c["shown"]]
+        for c in (c for c in data["controls"] if not c["failed"]):
+            named = f" ({c['name']})" if c.get("name") else ""
+            rows.append((f"the control{named} beats {_over(c)}", c))
+        missed += [
+            f"- {data['dataset']}: {words}: {_number(c['gain'], '+')}, bound {_number(c['gain_lower95'], '+')}."
+            for words, c in rows
+        ]
+    reason = card["proof"]["not_shown"]
+    why = "We do not know why." if reason == "unknown" else f"Why, as we judge it: {reason}."
+    return ["**Not shown** here:", "", *missed, "", *([why, ""] if reason else [])]
+
+
+def _over(compared: dict[str, Any]) -> str:
+    """Return what a claim or control is compared with, and in what."""
+    shots = f" at {compared['shots']} shots" if compared.get("shots") else ""
+    part = f", {compared['what']}" if compared.get("what") else ""
+    return f"{compared['over']}{shots}{part}"
 
 
 def _published(card: dict[str, Any]) -> list[str]:
@@ -326,12 +358,9 @@ def systems_index(cards: list[dict[str, Any]]) -> str:
     for verb in sorted({c["verb"] for c in cards}):
         lines += [f"## {verb}", "", "| system | year | trains | proof |", "|---|--:|---|---|"]
         for card in sorted((c for c in cards if c["verb"] == verb), key=lambda c: (not c["baseline"], c["slug"])):
-            shown = card["result"] and card["result"]["shown"]
-            proof = "shown" if shown else "not shown" if card["result"] else "not run"
             kind = " (baseline)" if card["baseline"] else ""
-            lines.append(
-                f"| [{card['name']}](systems/{card['slug']}.md){kind} | {card['year']} | {card['trains']} | {proof} |"
-            )
+            page = f"[{card['name']}](systems/{card['slug']}.md){kind}"
+            lines.append(f"| {page} | {card['year']} | {card['trains']} | {verdict(card)} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -15,7 +15,8 @@ HEAD = """# Systems
 Each is one file that a person reads beside the paper. A proof is *shown* when its claims hold and its controls fail, on
 every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim, *mechanism* is shown
 on generated scenes only. Where it is *not shown*, the words behind it are why, as we judge the result: the backbone,
-the protocol of the proof, or the paper. [Add your own](add-your-own-system.md).
+the protocol of the proof, the paper, or unknown. *Not run again*: the written result is of an earlier claim or control,
+which the card no longer has. [Add your own](add-your-own-system.md).
 
 """
 
@@ -38,12 +39,22 @@ DOES = {
 PAGES = {"retrieve": "link"}
 
 
+def verdict(card: dict[str, Any]) -> str:
+    """Say in a word or three what the written result says of the proof that the card has."""
+    result = card["result"]
+    if result is None:
+        return "not run"
+    if not result["of_this_proof"]:
+        return "not run again"
+    return "shown" if result["shown"] else "not shown"
+
+
 def acting(cards: list[dict[str, Any]]) -> str:
     """Return a line for each verb: what it is for, how many systems it has, and which of them are shown."""
     rows = ["| you want to | page | systems | proof shown |", "|---|---|--:|---|"]
     for verb in [v for v in DOES if any(c["verb"] == v for c in cards)]:
         own = [c for c in cards if c["verb"] == verb]
-        shown = ", ".join(f"`{c['slug']}`" for c in own if c["result"] and c["result"]["shown"]) or "none yet"
+        shown = ", ".join(f"`{c['slug']}`" for c in own if verdict(c) == "shown") or "none yet"
         page = PAGES.get(verb, verb)
         rows.append(f"| {DOES[verb]} | [`{page}`](cli/{page}.md) | {len(own)} | {shown} |")
     return "\n".join(rows) + "\n"

@@ -113,8 +113,9 @@ def cards() -> list[dict[str, Any]]:
     "result".
 
     "result" is None where no proof was written, as with outsiders; else "shown", "stage" (what was reached; None where
-    it is not shown), "seeds" (their number), "datasets", "backbone" and "date". The stage that a proof is meant to
-    reach is "planned_stage" of "proof".
+    it is not shown), "of_this_proof" (False where its claim or control reads otherwise than the card's: it is the
+    result of another proof, and says nothing of this one), "seeds" (their number), "datasets", "backbone" and "date".
+    The stage that a proof is meant to reach is "planned_stage" of "proof".
 
     Raises:
         UsageError: as for ``find``.
@@ -144,11 +145,13 @@ def reached(card: Mapping[str, Any], *, reason: bool = False) -> str:
 
     Args:
         card: an entry of the index.
-        reason: whether a result that is not shown also says why.
+        reason: whether a result that is not shown, or of another proof, also says why.
     """
     result = card["result"]
     if result is None:
         return "not run" if card["proof"] else "none planned"
+    if not result["of_this_proof"]:
+        return "not run again" + (" (the result is of another claim or control)" if reason else "")
     few = f", {result['seeds']} seeds" if result["seeds"] < SEEDS else ""
     why = card["proof"].get("not_shown", "") if reason and not result["shown"] else ""
     words = "shown, " + result["stage"] if result["shown"] else "not shown"
@@ -200,30 +203,33 @@ def _entry(method: type[Method], result: dict[str, Any] | None = None) -> dict[s
     return plain
 
 
-def _results() -> Callable[[str], dict[str, Any] | None]:
-    """Return slug -> what its written proof reached: from the checkout, or else from the index."""
+def _results() -> Callable[[Card], dict[str, Any] | None]:
+    """Return card -> what its written proof reached: from the checkout, or else from the index."""
     if RESULTS.is_dir():
         return _read_result
     known = json.loads(INDEX.read_text(encoding="utf-8")) if INDEX.exists() else []
-    return {card["slug"]: card["result"] for card in known}.get
+    results = {card["slug"]: card["result"] for card in known}
+    return lambda card: results.get(card.slug)
 
 
-def _read_result(slug: str) -> dict[str, Any] | None:
-    path = RESULTS / f"{slug}.json"
+def _read_result(card: Card) -> dict[str, Any] | None:
+    path = RESULTS / f"{card.slug}.json"
     if not path.is_file():
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        judged = (found["claim"], found["control"])
         about = {"seeds": len(found["seeds"]), "datasets": [d["dataset"] for d in found["datasets"]]}
         return {
             "shown": found["shown"],
             "stage": found["stage"],
+            "of_this_proof": card.proof is not None and judged == (card.proof.claim, card.proof.control),
             **about,
             "backbone": found["backbone"],
             "date": found["date"][:10],
         }
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is no result of a proof: run 'diptych prove {slug} --overwrite'.") from None
+        raise UsageError(f"{path} is no result of a proof: run 'diptych prove {card.slug} --overwrite'.") from None
 
 
 def build() -> list[dict[str, Any]]:
@@ -255,7 +261,7 @@ def build() -> list[dict[str, Any]]:
             raise UsageError(
                 f"Two systems are called {card.slug!r}, in {index[card.slug]['module']} and {module}: rename one file."
             )
-        index[card.slug] = _entry(found[0], result(card.slug))
+        index[card.slug] = _entry(found[0], result(card))
     return [index[slug] for slug in sorted(index)]
 
 

@@ -29,10 +29,19 @@ PLAN = {
     "seeds": 5,
     "planned_stage": "reduced",
 }
-RESULT = {"shown": True, "stage": "reduced", "seeds": 5, "datasets": ["cats"], "backbone": "lite", "date": "2026-11-24"}
+RESULT = {
+    "shown": True,
+    "stage": "reduced",
+    "of_this_proof": True,
+    "seeds": 5,
+    "datasets": ["cats"],
+    "backbone": "lite",
+    "date": "2026-11-24",
+}
 CARDS = [
     entry("good", PLAN, RESULT),
     entry("missed", PLAN, {**RESULT, "shown": False, "stage": None, "datasets": ["cats", "dogs"]}),
+    entry("earlier", PLAN, {**RESULT, "of_this_proof": False}),
     entry("idle", PLAN, None),
     entry("free", None, None),
 ]
@@ -50,6 +59,7 @@ def test_the_table_says_what_each_proof_reached(diptych: Cli) -> None:
     for slug, words in (
         ("good", "shown, reduced"),
         ("missed", "not shown"),
+        ("earlier", "not run again"),
         ("idle", "not run"),
         ("free", "none planned"),
     ):
@@ -58,10 +68,11 @@ def test_the_table_says_what_each_proof_reached(diptych: Cli) -> None:
 
 @pytest.mark.usefixtures("known")
 def test_a_card_says_what_was_planned_what_was_reached_and_what_is_open(diptych: Cli) -> None:
-    good, missed, idle, free = (diptych("systems", card["slug"]).out for card in CARDS)
+    good, missed, earlier, idle, free = (diptych("systems", card["slug"]).out for card in CARDS)
     assert "Planned: reduced, on cats, dogs, 5 seeds." in good
     assert "Result: shown, reduced, on cats with lite, 2026-11-24; not run on dogs." in good
     assert "Result: not shown, on cats, dogs with lite, 2026-11-24." in missed
+    assert "Result: not run again (the result is of another claim or control)." in earlier
     assert "Result: not run." in idle
     assert "Result: none planned." in free
     assert "Planned" not in free

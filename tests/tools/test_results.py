@@ -37,6 +37,8 @@ def test_a_board_keeps_its_options_but_not_its_folder(monkeypatch: pytest.Monkey
     script = {"command": "python -m recipes.tiny judge --backbone tiny"}
     assert command(script, Path("o"))[1:] == ["-m", "recipes.tiny", "judge", "--backbone", "tiny", "--out", "o",
                                            "--data", "sets"]  # fmt: skip
+    simulated = {"command": "python -m benchmarks.cut_least", "simulated": True}
+    assert command(simulated, Path("o"))[1:] == ["-m", "benchmarks.cut_least", "--out", "o"]
 
 
 def test_numbers_are_compared_where_they_stand() -> None:

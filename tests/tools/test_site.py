@@ -45,6 +45,33 @@ def test_values_have_their_interval(pages: dict[str, str]) -> None:
     assert " to " in pages["systems/gda.md"].split("## What we measured")[1].split("## The maths")[0]
 
 
+def test_a_page_names_the_claims_and_controls_that_failed_beside_our_judgement() -> None:
+    plan = {"claim": "It gains.", "control": "Shuffled it does not.", "not_shown": "protocol: two photos"}
+    card = {"slug": "own", "proof": plan, "result": {"shown": False, "of_this_proof": True}}
+    gain = {"over": "zero-shot", "shots": 4, "gain": 0.02, "gain_lower95": -0.01}
+    data = {
+        "dataset": "cats",
+        "claims": [{**gain, "shown": False}, {**gain, "shots": 16, "shown": True}],
+        "controls": [{**gain, "name": "swapped", "what": "iou", "gain_lower95": 0.01, "failed": False}],
+    }
+    result = {"shown": False, "claim": "It gained.", "control": "It did not.", "datasets": [data]}
+    assert site._decided(card, result) == [
+        "**Not shown** here:",
+        "",
+        "- cats: the claim over zero-shot at 4 shots is not shown: +2.0, bound -1.0.",
+        "- cats: the control (swapped) beats zero-shot at 4 shots, iou: +2.0, bound +1.0.",
+        "",
+        "Why, as we judge it: protocol: two photos.",
+        "",
+    ]
+    unknown = {**card, "proof": {**plan, "not_shown": "unknown"}}
+    assert "We do not know why." in site._decided(unknown, result)
+    earlier = "\n".join(site._decided({**card, "result": {"shown": True, "of_this_proof": False}}, result))
+    assert "**Not run again**" in earlier
+    assert "It gained." in earlier
+    assert "two photos" not in earlier
+
+
 def test_notebooks_become_pages(pages: dict[str, str]) -> None:
     made = {path.stem for path in (site.ROOT / "docs" / "notebooks").glob("*.ipynb")}
     assert {Path(path).stem for path in pages if path.startswith("notebooks/")} == made

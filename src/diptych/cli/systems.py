@@ -64,7 +64,7 @@ def _needs(needs: dict[str, Any]) -> str:
 def _circumstances(card: dict[str, Any]) -> str:
     """Say where a result was reached, and what of the plan it leaves open."""
     result = card["result"]
-    if result is None:
+    if result is None or not result["of_this_proof"]:
         return ""
     planned = card["proof"]["datasets"] if card["proof"] else []
     left = [name for name in planned if name not in result["datasets"]]

@@ -100,7 +100,8 @@ class ProofPlan:
         stage: the stage to reach, "mechanism", "reduced" or "faithful"; the stage reached is in the written result.
         minutes: approximate duration on two cores.
         not_shown: where the written result is not shown, why, in about five words: "backbone: ", "protocol: " or
-            "paper: ", and what about it. It is a judgement of the result and no result itself.
+            "paper: ", and what about it, or "unknown" where no evidence supports one of them. It is a judgement of the
+            result and no result itself.
     """
 
     claim: str

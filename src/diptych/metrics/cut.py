@@ -30,8 +30,9 @@ Floats = NDArray[np.float64]
 LEAST_QUERIES, LEAST_MARKS, LEAST_OF_A_KIND = 20, 200, 5
 """Marked queries, marked answers, and right and wrong ones among them, below which no cut is fitted (our choice).
 
-In simulations (``python -m benchmarks.cut_least``) the interval of a cut at 0.9 from 10 queries lies above the truth in
-5 to 9 of 100 sets of 100 or 200 marks, where 2.5 are promised; from 20 queries in 2 to 5, on backbones that reach 0.9.
+In simulations (``python -m benchmarks.cut_least``, ``results/cut-least.json``) the interval of a cut at 0.9 from 10
+queries lies above the truth in 5 to 9 of 100 sets of 100 or 200 marks, where 2.5 are promised; from 20 queries in 1 to
+5 of 100 sets of 100 to 400, on backbones that reach 0.9.
 """
 LEAST_ABOVE = 5
 """Queries that must have a marked answer above a cut (our choice)."""

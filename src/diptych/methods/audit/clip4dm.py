@@ -156,8 +156,8 @@ class CLIP4DM(PairScorer):
             "The proof's claim over the photo of another caption was added after both shares had been seen there.",
         ),
         proof=ProofPlan(
-            claim="The most negative word is the one that was swapped, more often than a word at random; among words "
-            "that could have been swapped it is so more often than with the photo of another caption.",
+            claim="Among words that could have been swapped, the most negative one is the one that was swapped, more "
+            "often than one of them at random, and than with the photo of another caption.",
             control="With the photo of another caption it is found no more often than a swappable word at random.",
             datasets=("flickr8k_small", "coco_mini"),
             minutes=5.0,

@@ -141,7 +141,7 @@ class QualityNotQuantity(Auditor):
             control="A mixture of two halves of the first source lies neither above nor below its line.",
             datasets=("gaussians", "cifar10_small", "pacs_small"),
             minutes=2.0,
-            not_shown="protocol: heads on frozen features",
+            not_shown="protocol: too few test photos",
         ),
     )
 

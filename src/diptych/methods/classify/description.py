@@ -198,7 +198,7 @@ class Description(Classifier):
             control="With the lists swapped between classes they do not; random words are measured beside them, and "
             "keep much of a gain.",
             datasets=("demo:clothes", "cifar10_small", "caltech40"),
-            not_shown="protocol: same prefix for the base",
+            not_shown="unknown",
         ),
         variants={"": {}, "a photo of a": {"before": "a photo of a ", "after": "."}},
     )

@@ -89,6 +89,7 @@ class EvenPrior(Classifier):
             claim="Offsets that make the answers about the shots even beat zero-shot at 16 shots.",
             control="Fitted to shots whose pixels change places, they do not.",
             datasets=("demo:clothes", "cifar10_small"),
+            not_shown="protocol: too few clothes",
         ),
         baseline=True,
     )

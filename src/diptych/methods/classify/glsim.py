@@ -211,7 +211,7 @@ class GLSim(Classifier):
             claim="With a frozen ViT, such as that of tiny, the second look beats a linear probe at 16 shots.",
             control="With the box of the least similar patches it does not.",
             datasets=("demo:clothes", "cifar10_small"),
-            not_shown="backbone: tiny, not ViT-B/16",
+            not_shown="unknown",
         ),
         variants={"": {}, "frozen": {"freeze": True}},
     )

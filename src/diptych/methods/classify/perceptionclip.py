@@ -144,7 +144,7 @@ class PerceptionCLIP(Classifier):
             control="With random letters of equal length in place of the phrasings it does not; uniform weights are "
             "measured beside it.",
             datasets=("demo:clothes", "cifar10_small", "caltech40"),
-            not_shown="protocol: ordinary photos alone",
+            not_shown="unknown",
         ),
         variants={"": {}, "without class": {"infer": "without class"}},
     )

@@ -206,7 +206,7 @@ class WinCLIPStyle(Detector):
             control="With the words of both states drawn from one bag, and on two halves of normal photos, it is no "
             "better than chance.",
             datasets=("magnetic_tile", "textile_sim"),
-            not_shown="backbone: chance on textile_sim",
+            not_shown="paper: its words miss global defects",
         ),
         baseline=True,
         variants={"": {}, "pair": {"words": "pair"}},

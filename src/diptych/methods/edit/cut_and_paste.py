@@ -161,7 +161,7 @@ class CutAndPaste(Editor):
             datasets=("scenes",),
             stage="mechanism",
             minutes=4.0,
-            not_shown="protocol: short clips, plain objects",
+            not_shown="unknown",
         ),
         variants={
             "": {},

@@ -187,8 +187,8 @@ class GALIP(Editor):
             "the grid may be other than 7 x 7: scores of a larger one are averaged.",
             "The blocks of the discriminator have two convolutions with a width between them that can be chosen.",
             "Photos are fitted to a square; the authors resize, crop at random and mirror.",
-            "The proof is written and was not run: it needs 14 minutes of a core. In a pilot of 50 steps the colours "
-            "of its pictures were at chance.",
+            "The proof is written and was not run: it needs 14 minutes of a core. In a short pilot that was not kept "
+            "the colours of its pictures were not above chance.",
         ),
         proof=ProofPlan(
             claim="Colours that are asked for are read from pictures more often than at random, after a short "

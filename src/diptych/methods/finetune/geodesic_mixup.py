@@ -162,7 +162,7 @@ class GeodesicMixup(Objective):
             control="With all mixtures at the text (l = 0) nothing is gained.",
             datasets=("flickr8k_small",),
             minutes=6,
-            not_shown="protocol: heads on frozen towers",
+            not_shown="protocol: mixtures hardly change the heads",
         ),
         variants={"": {}, "m3": {"single": 0.05, "joint": 0.1, "beta": 0.2}},
         licence_note="The authors' repository has no licence: this file was written from the paper's equations alone.",

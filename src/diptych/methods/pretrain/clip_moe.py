@@ -220,7 +220,7 @@ class CLIPMoE(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=5,
-            not_shown="protocol: short trainings on scenes",
+            not_shown="unknown",
         ),
         variants={"": {}, "two-experts": {"experts": 2}},
         licence_note="The authors' code has no licence; it was read for facts alone.",

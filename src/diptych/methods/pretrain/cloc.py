@@ -191,9 +191,9 @@ class CLOC(Recipe):
             "to 400 steps and 100 times the weight. So neither is claimed, and both stand beside the claims.",
             "On real photos the proof measures the pseudo-labels against people's boxes, and trains nothing.",
             "An earlier proof compared with a prompter that is told the whole picture, over which permuted boxes "
-            "gained 3.3 points: it names one thing a picture, and a prompter that is told a box may name several. So "
-            "the same prompter is now told another box, and pictures are resampled; this was changed after seeds 1 to "
-            "5 and one look at seed 20, so the proof is to be run with others, 21 to 25.",
+            "gained: it names one thing a picture, and a prompter that is told a box may name several. So the same "
+            "prompter is now told another box, and pictures are resampled; this was changed after seeds 1 to 5 and "
+            "one look at seed 20, so a result of this proof counts with other seeds alone.",
         ),
         proof=ProofPlan(
             claim="On frozen towers the prompter that is told a box names that region of unseen scenes better than "

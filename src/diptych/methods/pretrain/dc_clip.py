@@ -220,13 +220,12 @@ class DCCLIP(Recipe):
             "AltCLIP, and distils embeddings alone; its length and scenes were chosen on other scenes and another "
             "seed, after 64 pairs of emoji and a teacher trained on them had shown no gain. The first trial on scenes "
             "drew from the stream of the proof; that the text tower reuses the image tower's adapter came then too.",
-            "For English names alone the gain of the proof is not shown.",
+            "The proof takes English and German names together; for English names alone its gain is not shown.",
             "The scale starts at the student's own; open_clip's random models start at CLIP's 1 / 0.07.",
         ),
         proof=ProofPlan(
             claim="A small student that first learns the embeddings of tiny on unpaired scenes and names finds unseen "
-            "scenes by English and German names taken together (R@1) better than one that learns from as many steps of "
-            "pairs alone.",
+            "scenes by English and German names (R@1) better than one that learns from as many steps of pairs alone.",
             control="Taught the embeddings of other items, it does not.",
             datasets=("scenes",),
             stage="mechanism",

@@ -191,7 +191,7 @@ class GRAIN(Recipe):
             "boxes took the place of a twin trained on boxes of other scenes, to save time, before any result of it.",
             "An earlier proof compared with an image slot, which names one thing a scene whatever it knows, and "
             "resampled regions instead of scenes; this was changed after seeds 1 to 5 and one look at seed "
-            "20, so the proof is to be run with others, 21 to 25.",
+            "20, so a result of this proof counts with other seeds alone.",
         ),
         proof=ProofPlan(
             claim="On frozen towers, slots that are matched with regions of unseen scenes name them better than the "

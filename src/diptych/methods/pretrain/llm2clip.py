@@ -211,7 +211,7 @@ class LLM2CLIP(Recipe):
             datasets=("flickr8k_small",),
             stage="mechanism",
             minutes=5,
-            not_shown="backbone: a small language model",
+            not_shown="unknown",
         ),
         variants={"": {}, "untuned": {"tune": False}},
     )

@@ -79,7 +79,7 @@ class SigLIPLoss(Objective):
             "with a learnt bias.",
             datasets=("flickr8k_small",),
             minutes=6,
-            not_shown="protocol: heads on frozen towers",
+            not_shown="unknown",
         ),
         baseline=True,
     )

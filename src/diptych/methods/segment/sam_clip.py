@@ -244,7 +244,7 @@ class SAMCLIP(Segmenter):
             datasets=("scenes",),
             stage="mechanism",
             minutes=8.0,
-            not_shown="backbone: a small SAM of ours",
+            not_shown="unknown",
         ),
         variants={"": {}, "two heads": {"heads": "both"}, "no replay": {"weight": 0.0}, "probe": {"joint": False}},
         licence_note="The authors published no code.",

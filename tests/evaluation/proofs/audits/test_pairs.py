@@ -19,7 +19,9 @@ def test_swapped_words_are_counted(captioned: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(audit_pairs, "CLIP4DM", lambda choice: clip4dm.CLIP4DM(choice, layers=2))
     (found,) = prove("clip4dm", DeepBackbone(), Run(), datasets=(str(captioned),), seeds=SEEDS).as_dict()["datasets"]
     assert found["items"] == 12
-    assert found["claims"][0]["baseline"]["la"] == pytest.approx(1 / 7, abs=0.03)
-    assert found["claims"][1]["baseline"]["la"] == pytest.approx(0.5)
+    beside = {twin["name"]: twin for twin in found["beside"]}
+    assert beside["a word at random"]["twin"]["la"] == pytest.approx(1 / 7, abs=0.03)
+    assert found["claims"][0]["baseline"]["la"] == pytest.approx(0.5)
+    assert found["claims"][0]["over"] == found["controls"][0]["over"], "claim and control have one base"
     assert set(found["average_precision"]) == {"CLIPScore", "F-CLIPScore"}
     assert 0 <= found["controls"][0]["control"]["la"] <= 1
