@@ -97,8 +97,9 @@ class CaptionChecks(Curator):
         ),
         proof=ProofPlan(
             claim="Of captions, half of which have a planted fault, more verdicts are right than where identical texts "
-            "are dropped, and than where as many of the longest are dropped.",
-            control="With the texts permuted among the pairs they are not, against as many verdicts at random.",
+            "are dropped, than where as many of the longest are dropped, and than by the same verdicts permuted among "
+            "captions of like length.",
+            control="With other words in each text, as many as before, they are not, against as many of the longest.",
             datasets=("flickr8k_small",),
         ),
         baseline=True,
