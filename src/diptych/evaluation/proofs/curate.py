@@ -25,19 +25,19 @@ from diptych.evaluation.boards.curate import CurateBench, kept
 from diptych.evaluation.proofs.picture_kinds import WORDS, open_kinds, permuted_clusters
 from diptych.evaluation.proofs.planted_faults import (
     AT_RANDOM,
-    FOREIGN,
     HASHES,
     HASHES_IN_CELLS,
     IDENTICAL,
     LAPLACIAN,
     LIKE_LENGTH,
-    LONGEST,
+    LUCK,
     MIRRORED,
     ONE_CELL,
     OTHER_HASHES,
     OTHER_VECTORS,
     PERMUTED,
     SHORTEST,
+    SHUFFLED,
     VECTORS,
     open_captions,
     open_copies,
@@ -196,8 +196,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_degraded,
         ),
         "caption-checks": Trial(
-            tuple(Claim(name, base=Arm(name)) for name in (IDENTICAL, SHORTEST, LIKE_LENGTH)),
-            controls=(Claim(LONGEST, own=Arm("caption-checks", spoil=FOREIGN), base=Arm(LONGEST)),),
+            tuple(Claim(name, base=Arm(name)) for name in (IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK)),
+            controls=(Claim(IDENTICAL, own=Arm("caption-checks", spoil=SHUFFLED), base=Arm(IDENTICAL)),),
             bench=open_captions,
         ),
         "pathgen": Trial(

@@ -47,8 +47,8 @@ HASHES, VECTORS, ONE_CELL = "hashes alone", "vectors alone", "in one cell"
 HASHES_IN_CELLS, MIRRORED = "hashes alone, in the same cells", "vectors alone, with mirror images, in one cell"
 OTHER_VECTORS, OTHER_HASHES = "vectors of other pictures", "hashes of other pictures"
 PERMUTED = "permuted"
-LIKE_LENGTH, LONGEST = "its verdicts among captions of like length", "as many of the longest as the control drops"
-FOREIGN = "foreign words"
+LIKE_LENGTH, LUCK = "its verdicts among captions of like length", "its rules, and as many duplicates at random"
+SHUFFLED = "words in random order"
 CELLS, LIKE = 4, 20
 """Cells of k-means in the proof, some 70 pairs each; captions of like length among which verdicts are permuted."""
 PHOTOS, DEGRADED, LABELLED = 140, 400, 200
@@ -300,6 +300,7 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
     table = open_data(present(name), need="captions", text="caption_*").whole()
     captions = tuple(own[0] for own in table.columns["captions"].values)
     facts = {"data_hash": hash_of_words(table.items, captions), "items": len(captions)}
+    checks, kit = CaptionChecks(), Kit({"main": backbone})
 
     def value(keep: Callable[[list[Pair], Run], Bools], run: Run) -> Floats:
         pairs, groups, bad = faulty(captions, run)
@@ -308,16 +309,24 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
         return np.where(bad, ~kept, alone[groups]).astype(np.float64)
 
     def own(pairs: list[Pair], run: Run) -> Bools:
-        return judged(CaptionChecks(), backbone, pairs, run)
+        return judged(checks, backbone, pairs, run)
 
-    def foreign(pairs: list[Pair], run: Run) -> Bools:
-        return own(in_foreign_words(pairs, run), run)
+    def shuffled(pairs: list[Pair], run: Run) -> Bools:
+        return own(in_random_order(pairs, run), run)
 
-    def longest(pairs: list[Pair], run: Run, as_many: Callable[[list[Pair], Run], Bools]) -> Bools:
-        """Keep as many of the shortest as another keeps; in the order of their words, and so of the tokens."""
-        lengths = np.array([len(words_of(pair.said)) for pair in pairs])
+    def shortest(pairs: list[Pair], run: Run) -> Bools:
+        lengths = np.array([len(pair.said) for pair in pairs])
         keep = np.zeros(len(pairs), dtype=bool)
-        keep[np.argsort(lengths, kind="stable")[: int(as_many(pairs, run).sum())]] = True
+        keep[np.argsort(lengths, kind="stable")[: int(own(pairs, run).sum())]] = True
+        return keep
+
+    def by_luck(pairs: list[Pair], run: Run) -> Bools:
+        """Permute who is called a duplicate among those that pass the rules: what dropping as many more is worth."""
+        plan = checks.plan(kit, Captions(tuple(pairs)), run)
+        labels = [verdict.labels for verdict in checks.apply(kit, plan, Captions(tuple(pairs)), run)]
+        keep = np.array([not own for own in labels])
+        passed = np.array([own in ((), ("duplicate",)) for own in labels])
+        keep[passed] = np.random.default_rng(run.integer("at random")).permutation(keep[passed])
         return keep
 
     def like(pairs: list[Pair], run: Run) -> Bools:
@@ -331,25 +340,21 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
     arms: dict[str, Callable[[list[Pair], Run], Bools]] = {
         "caption-checks": own,
         IDENTICAL: _distinct,
-        SHORTEST: partial(longest, as_many=own),
+        SHORTEST: shortest,
         LIKE_LENGTH: like,
-        FOREIGN: foreign,
-        LONGEST: partial(longest, as_many=foreign),
+        LUCK: by_luck,
+        SHUFFLED: shuffled,
     }
     return PlantedBench(backbone, run, seeds, facts, {key: partial(value, arm) for key, arm in arms.items()})
 
 
-def in_foreign_words(pairs: Sequence[Pair], run: Run) -> list[Pair]:
-    """Return pairs whose texts have as many words as before, each drawn from those of all texts, without marks.
+def in_random_order(pairs: Sequence[Pair], run: Run) -> list[Pair]:
+    """Return pairs whose texts have their own words and marks in random order.
 
-    Names of files and lengths stay; what a text says, and what it has in common with another one, does not.
+    Names of files, lengths and vocabulary stay, so what judges by these alone judges as before.
     """
-    rng, said = np.random.default_rng(run.integer(FOREIGN)), [words_of(pair.said) for pair in pairs]
-    known = np.array([word for words in said for word in words])
-    return [
-        replace(pair, said=" ".join(rng.choice(known, len(words)).tolist()))
-        for pair, words in zip(pairs, said, strict=True)
-    ]
+    rng = np.random.default_rng(run.integer(SHUFFLED))
+    return [replace(pair, said=" ".join(rng.permutation(pair.said.split()).tolist())) for pair in pairs]
 
 
 def _photos(name: str, most: int) -> tuple[list[Image.Image], dict[str, Any]]:
