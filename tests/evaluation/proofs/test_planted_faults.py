@@ -147,8 +147,8 @@ def test_words_in_random_order_keep_names_lengths_and_vocabulary() -> None:
     said = "a dog sits beside the red chair . a dog runs ."
     (made,) = in_random_order([Pair("a_dog.jpg", said=said)], Run(seed=2))
     assert made.name == "a_dog.jpg"
-    assert sorted(made.said.split()) == sorted(said.split())
-    assert made.said != said
+    assert sorted(made.said.split()) == sorted(words_of(said))
+    assert made.said.split() != words_of(said)
 
 
 def test_what_is_blind_to_order_would_gain_in_the_control() -> None:

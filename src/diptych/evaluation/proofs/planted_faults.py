@@ -349,12 +349,12 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
 
 
 def in_random_order(pairs: Sequence[Pair], run: Run) -> list[Pair]:
-    """Return pairs whose texts have their own words and marks in random order.
+    """Return pairs whose texts have their own words in random order, without marks.
 
     Names of files, lengths and vocabulary stay, so what judges by these alone judges as before.
     """
     rng = np.random.default_rng(run.integer(SHUFFLED))
-    return [replace(pair, said=" ".join(rng.permutation(pair.said.split()).tolist())) for pair in pairs]
+    return [replace(pair, said=" ".join(rng.permutation(words_of(pair.said)).tolist())) for pair in pairs]
 
 
 def _photos(name: str, most: int) -> tuple[list[Image.Image], dict[str, Any]]:
