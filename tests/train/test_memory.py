@@ -63,7 +63,7 @@ def test_a_trunk_that_asks_which_patches_are_left_is_told_and_has_none_afterward
     tower.visual.trunk = trunk.eval()
     space = SmallBackbone()
     space.module = lambda: tower  # type: ignore[method-assign]
-    space.rebuild = lambda module, spec: module  # type: ignore[method-assign, assignment, return-value]
+    space.rebuild = lambda module, spec: module.eval()  # type: ignore[method-assign, assignment, return-value]
     taught: Any = drop_patches(space, 0.5)
     pixels = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
