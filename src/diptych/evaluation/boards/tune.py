@@ -247,7 +247,7 @@ class TuneBench:
 def equal_lengths(fit: Fit, steps: int | None, seconds: float | None) -> tuple[Fit, dict[str, Fit]]:
     """Return settings with another length, and the settings of each length by name where there are two.
 
-    The warm-up is at most a tenth of the steps; where seconds are equal, a tenth of them, see ``Schedule.share``.
+    The warm-up is at most a tenth of the steps; with equal seconds, of those that they allow, see ``Fit.seconds``.
 
     Args:
         fit: all other settings.
