@@ -6,7 +6,6 @@ All random numbers follow from the seed of the run and the step or epoch.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from diptych.train.groups import by_phase, make_optimizer, train_mode, training
 from diptych.train.length import Length
 from diptych.train.log import Log, Record
 from diptych.train.precision import Precision
+from diptych.train.resume import reopened, settings
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
 
@@ -382,12 +382,7 @@ class _Loop:
         return Clock(step, self.steps, epoch, self.run.generator(f"{what}/{step}"))
 
     def _settings(self) -> dict[str, Any]:
-        groups = {phase: [asdict(g) for g in groups] for phase, groups in self.groups.items()}
-        changes_nothing = ("save_every", "keep", "log_every", "watch_every", "log")
-        fit = {k: v for k, v in self.fit.as_dict().items() if k not in changes_nothing}
-        steps = None if self.fit.seconds else self.steps
-        settings = {"fit": fit, "steps": steps, "seed": self.run.seed, "groups": groups}
-        return dict(json.loads(json.dumps(settings)))  # as they are read from a checkpoint
+        return settings(self.fit, self.steps, self.run.seed, self.groups)
 
     def _save(self) -> None:
         distributed.equalise(self.module, self.run.world, buffers_only=True)
@@ -404,20 +399,10 @@ class _Loop:
         checkpoint.save(self.run.out / "checkpoints", name, tensors, state, self.fit.keep)
 
     def _restore(self, resume: bool) -> None:
-        newest = checkpoint.newest(self.run.out / "checkpoints") if self.run.out else None
-        if newest is None:
+        found = reopened(self.run.out, resume, self._settings(), self.parameters)
+        if found is None:
             return
-        if not resume:
-            raise UsageError(
-                f"{self.run.out} has a training already: give resume=True to continue it, or another folder."
-            )
-        tensors, state = checkpoint.read(newest)
-        if state["settings"] != self._settings():
-            raise UsageError(
-                f"{newest} was trained with another fit, seed or groups: give the same ones, or another folder."
-            )
-        if checkpoint.unchanged(self.parameters, state["frozen"], 1e-6).keys() != state["frozen"].keys():
-            raise UsageError(f"{newest} began with other frozen weights: give the same backbone, or another folder.")
+        tensors, state = found
         self.module.load_state_dict(tensors["module"], strict=False)  # what is frozen is not in it
         for name, average in self.ema.items():
             average.copy_(tensors["ema"][name])
