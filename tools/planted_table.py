@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.planted.matrix import ALARM
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "results" / "faults", ROOT / "docs" / "planted-faults.md"
@@ -29,7 +33,7 @@ def sign(cell: Mapping[str, Any]) -> str:
     another.
     """
     if cell["unhealthy"]:
-        return "–"
+        return "alarm" if cell["unhealthy"] == ALARM else "–"
     found = SIGNS[cell["found"]]
     if cell["expected"] == "open":
         return f"({found})"
@@ -38,14 +42,37 @@ def sign(cell: Mapping[str, Any]) -> str:
     return f"{found} (not {SIGNS[cell['expected']]})"
 
 
+def kind(cell: Mapping[str, Any]) -> str:
+    """Return what a cell counts as.
+
+    "find", "not testable", "same": as written; "identical": the same as written, and to the last digit what the model
+    without a fault has, so that it could not come out otherwise; "otherwise": not as written, or a false alarm;
+    "open", "unhealthy".
+    """
+    if cell["unhealthy"]:
+        return "otherwise" if cell["unhealthy"] == ALARM else "unhealthy"
+    if cell["expected"] == "open":
+        return "open"
+    if not cell["right"]:
+        return "otherwise"
+    if cell["expected"] != "same":
+        return "not testable" if cell["expected"] == "not testable" else "find"
+    equal = (cell["value"], cell["interval"]) == (cell["honest"], cell["honest_interval"])
+    return "identical" if equal else "same"
+
+
 def table(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the matrix of one file: a line a measure, a column a fault; then what is not as written."""
     rows = {row["fault"]: row["cells"] for row in found["rows"]}
     sizes = ", ".join(f"{name} {n}" for name, n in found["tables"].items())
+    counts = Counter(kind(cell) for cells in rows.values() for cell in cells)
     yield (
-        f"{found['as_written']} cells are as written, {found['otherwise']} are not; {found['open']} were left open, "
-        f"and in {found['unhealthy']} the model without a fault leaves no room for one. Seed {found['seed']}; "
-        f"pictures: {sizes}. `{found['command']}`"
+        f"Cells as written: {counts['find']} finds, {counts['not testable']} not testable, and {counts['same']} where "
+        f"the number moves and nothing is found; in {counts['identical']} more the number is that of the "
+        f"model without a fault to the last digit, because the fault does not touch it: they could not come out "
+        f"otherwise, and count for nothing. Otherwise than written: {counts['otherwise']}. Left open: "
+        f"{counts['open']}; no room for a fault: {counts['unhealthy']}. Seed {found['seed']}; pictures: {sizes}. "
+        f"`{found['command']}`"
     )
     yield ""
     yield f"| measure | without a fault | {' | '.join(rows)} |"
@@ -53,12 +80,13 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
     for k, column in enumerate(found["columns"]):
         cells = [cells[k] for cells in rows.values()]
         yield f"| {column['title']} | {value(cells[0], 'honest')} | {' | '.join(map(sign, cells))} |"
-    unfit = {c["column"]: c["unhealthy"] for cells in rows.values() for c in cells if c["unhealthy"]}
+    unfit = {c["column"]: c["unhealthy"] for cells in rows.values() for c in cells if kind(c) == "unhealthy"}
     if unfit:
         yield ""
         yield f"Not healthy: {'; '.join(f'{column} ({why})' for column, why in unfit.items())}."
-    other = [(name, cell) for name, cells in rows.items() for cell in cells if cell["right"] is False]
-    if other:
+    other = [(n, c) for n, cells in rows.items() for c in cells if kind(c) == "otherwise" and not c["unhealthy"]]
+    alarms = Counter(c["column"] for cells in rows.values() for c in cells if c["unhealthy"] == ALARM)
+    if other or alarms:
         yield ""
         yield "Not as written:"
         yield ""
@@ -66,6 +94,11 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
             yield (
                 f"- {name}, {cell['column']}: {value(cell)}, without the fault {value(cell, 'honest')}; "
                 f"*{cell['expected']}* was written."
+            )
+        for column, count in alarms.items():
+            yield (
+                f"- {column}, {count} cells: the audit's own control found something in the model without a fault, "
+                f"a false alarm, so none of them can be read."
             )
 
 

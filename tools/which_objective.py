@@ -273,9 +273,15 @@ def _about(board: Board) -> Iterator[str]:
             if "background_alone" in regions
             else ""
         )
+        + ("" if not regions or "resampled" in regions else BOXES_ALONE)
     )
 
 
+BOXES_ALONE = (
+    " In this board boxes were resampled one by one, though those of one picture are not independent, and only the "
+    "sums are kept: the intervals of *boxes* and *crops* are too narrow and their p-values, which are corrected with "
+    "the others, too small."
+)
 CHEAPER = 0.9
 """Share of the base's time from which on a step counts as cheaper: clocks vary by a few percent."""
 NEW = {"cloc": "a prompter", "grain": "a decoder of slots in the place of the image tower's pooling"}
@@ -361,7 +367,8 @@ def _reading(every: Sequence[Board]) -> Iterator[str]:
         "Written by `tools/which_objective.py` from the boards of `diptych board pretrain` in `results/boards`: "
         f"{commands}. All numbers are percent, means over seeds and items with 95 % bootstraps of both. Bold is shown "
         "to be better than the base at the same length, italics worse: paired by seed and item, corrected by Holm over "
-        f"all rows and metrics of a board, at {100 * LEVEL:.0f} %. "
+        f"all rows and metrics of a board, at {100 * LEVEL:.0f} %. The boxes of a picture are resampled together, "
+        "unless a board says otherwise. "
         "Equal seconds are seconds of the processor that the training's own steps took, reading included and "
         "measuring excluded. *Boxes* are named as `diptych encode --regions` embeds them: by a prompter where the "
         "training made one, and then *crops* stand beside it; else by crops. *Dense mIoU* is a logistic regression "

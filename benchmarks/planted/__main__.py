@@ -81,7 +81,7 @@ def matrix(name: str, seed: int, sizes: Sizes | None = None) -> dict[str, Any]:
         "as_written": sum(cell["right"] is True for cell in cells),
         "otherwise": sum(cell["right"] is False for cell in cells),
         "open": sum(cell["right"] is None and not cell["unhealthy"] for cell in cells),
-        "unhealthy": sum(bool(cell["unhealthy"]) for cell in cells),
+        "unhealthy": sum(bool(cell["unhealthy"]) and cell["right"] is None for cell in cells),
         "seconds": round(time.perf_counter() - start, 1),
         "versions": versions(),
         "machine": machine(),
@@ -104,7 +104,8 @@ def main(words: list[str] | None = None) -> int:
     for row in made["rows"]:
         for cell in row["cells"]:
             if cell["right"] is False:
-                print(f"{row['fault']}, {cell['column']}: {cell['expected']} was written, {cell['found']} came out")
+                came = cell["found"] or cell["unhealthy"]
+                print(f"{row['fault']}, {cell['column']}: {cell['expected']} was written, {came} came out")
     print(
         f"{out}: {made['as_written']} cells as written, {made['otherwise']} otherwise, {made['open']} open, "
         f"{made['unhealthy']} not healthy, {made['seconds']:.0f} s"

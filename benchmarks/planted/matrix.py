@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from diptych.core.findings import Finding
 
+ALARM = "its control found something too"
+"""Why a cell cannot be read where the audit gave a false alarm: nothing is planted in what it was run on."""
 Mark = Literal["worse", "better", "same", "not testable", "open"]
 
 
@@ -48,7 +50,7 @@ class Cell:
         if not f.testable or f.interval is None:
             return f.reason or "no interval"
         if f.control is not None and not f.control.held:
-            return "its control found something too"
+            return ALARM
         low, high = f.interval
         return "" if (high < self.room if self.high else low > self.room) else f"{f.value:.2f}: no room for a fault"
 
@@ -167,7 +169,8 @@ def judged(
 
     Args:
         honest: audit -> findings about the model without a fault.
-        faulty: fault -> audit -> findings.
+        faulty: fault -> audit -> findings. Where the control of an audit fires on the model without a fault, no cell
+            of it is as written.
         expected: fault -> column -> mark; faults that are not in ``faulty`` are left out.
     """
     rows = []
@@ -180,6 +183,7 @@ def judged(
             unfit = cell.healthy(base)
             mark = "" if unfit or base is None else cell.mark(base, own)
             right = None if unfit or wanted[cell.title] == "open" else mark == wanted[cell.title]
+            right = False if unfit == ALARM else right
             cells.append(
                 {
                     "column": cell.title,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower
-from diptych.metrics.ratio import counted, ratio, ratio_gain, ratio_lower
+from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_p
+from diptych.metrics.ratio import counted, ratio, ratio_gain, ratio_lower, ratio_p
 
 
 def test_a_ratio_is_over_units_and_seeds() -> None:
@@ -40,3 +40,16 @@ def test_cases_of_one_unit_are_resampled_together() -> None:
     assert lower.low < one_sided_lower(right, np.full(400, 0.4), 0).low
     assert lower.high == float("inf")
     assert counted(np.ones(2), np.array([2, 2]), 4).tolist() == [[0, 0], [0, 0], [2, 2], [0, 0]]
+
+
+def test_the_p_value_of_a_gain_counts_units_and_not_their_cases() -> None:
+    rng = np.random.default_rng(2)
+    unit = np.repeat(np.arange(40), 8)
+    right, other = (np.repeat(rng.random(40) < share, 8).astype(float) for share in (0.65, 0.45))
+    units, base = (counted(hits, unit, 40)[None] for hits in (right, other))
+    assert ratio_p(units, base, 0) > 10 * paired_p(right, other, 0)
+    assert ratio_p(units, base, 0) == ratio_p(base, units, 0)
+    assert ratio_p(units, units, 0) == 1
+    first, second = ((rng.random(40) < share).astype(float) for share in (0.6, 0.5))
+    alone = [counted(hits, np.arange(40), 40)[None] for hits in (first, second)]
+    assert ratio_p(*alone, 0) == pytest.approx(paired_p(first, second, 0), abs=0.02)

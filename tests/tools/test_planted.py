@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import pytest
 from PIL import Image
 
 from benchmarks.planted import __main__ as command
-from benchmarks.planted.matrix import CELLS, EXPECTED, Cell, judged, written
+from benchmarks.planted.matrix import ALARM, CELLS, EXPECTED, Cell, judged, written
 from benchmarks.planted.models import FAULTS, HONEST, TWIN_MODEL, Planted
 from benchmarks.planted.tables import Sizes, tables
 from benchmarks.planted.truth import CLASSES, Thing, Truth, World, concepts, said, weights
-from diptych.core.findings import Finding
+from diptych.core.findings import Control, Finding
 from diptych.core.run import Run
 from diptych.data.samples import as_samples
 from diptych.data.side_by_side import SideBySide
@@ -71,6 +72,9 @@ def test_a_cell_is_worse_where_intervals_do_not_meet_and_unhealthy_without_room(
     assert cell.healthy(found(0.52, 0.05))
     assert cell.healthy(None) == "not measured"
     own, other = ({"holistic-robustness": [f]} for f in (honest, found(0.6, 0.05)))
+    alarm = replace(honest, control=Control("nothing", 0.3, (0.2, 0.4)))
+    (row,) = judged({"holistic-robustness": [alarm]}, {"honest, other noise": other}, EXPECTED)
+    assert (row["cells"][0]["right"], row["cells"][0]["unhealthy"]) == (False, ALARM)
     (row,) = judged(own, {"honest, other noise": other}, EXPECTED)
     assert row["cells"][0]["right"] is False
     assert row["cells"][1]["unhealthy"] == "not measured"
@@ -88,7 +92,9 @@ def test_the_oracle_shows_planted_faults_and_a_second_honest_one_is_clean(monkey
     rows = judged(command.audited(Planted(world, HONEST), data, run), faulty, EXPECTED)
     assert len(rows) == 5
     cells = [(row["fault"], c) for row in rows for c in row["cells"]]
-    assert not [(f, c["column"]) for f, c in cells if c["expected"] == "same" and c["right"] is False], "no false find"
+    wrong = [(f, c["column"]) for f, c in cells if c["expected"] == "same" and c["right"] is False]
+    alarms = [(f, c["column"]) for f, c in cells if c["unhealthy"] == ALARM]
+    assert set(wrong) <= set(alarms), "no false find, where the audit's control held"
     finds = {(fault, c["column"]) for fault, c in cells if c["right"] and c["expected"] != "same"}
     assert ("colour blind", "pairs, color") in finds
     assert ("bag of words", "association of two objects") in finds
@@ -132,5 +138,20 @@ def test_the_page_shows_each_matrix_and_what_is_otherwise(tmp_path: Path) -> Non
     assert "- dull, accuracy: 0.70 [0.60, 0.80]" in text
     assert tool.sign({**cell, "found": "worse", "right": True}) == "**worse**"
     assert tool.sign({**cell, "unhealthy": "no"}) == "–"
+    assert tool.sign({**cell, "unhealthy": ALARM}) == "alarm"
+    equal = {"expected": "same", "right": True, "value": 0.75, "interval": [0.7, 0.8]}
+    kinds = {
+        "otherwise": {}, "unhealthy": {"unhealthy": "no"}, "open": {"expected": "open"}, "find": {"right": True},
+        "not testable": {"right": True, "expected": "not testable"}, "same": {**equal, "value": 0.74},
+        "identical": equal,
+    }  # fmt: skip
+    assert {name: tool.kind({**cell, **change}) for name, change in kinds.items()} == {name: name for name in kinds}
+    alarm = {**cell, "right": None, "unhealthy": ALARM, "column": "gain"}
+    assert tool.kind(alarm) == "otherwise"
+    rows = [{"fault": "dull", "cells": [cell]}, {"fault": "loud", "cells": [alarm]}]
+    told = "\n".join(tool.table({**found, "rows": rows}))
+    assert "0 finds" in told
+    assert "Otherwise than written: 2." in told
+    assert "- gain, 1 cells: the audit's own control" in told
     assert tool.sign({**cell, "expected": "open"}) == "(·)"
     assert "Not measured yet." in tool.page(f"{tool.START}{tool.END}", {})

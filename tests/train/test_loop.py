@@ -399,7 +399,7 @@ def test_frozen_parts_keep_their_statistics_and_drop_nothing() -> None:
 def slow(toy: Toy, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
     """Let the processor's clock run by ``step`` seconds a step of the toy, and not at all beside."""
     spent = [0.0]
-    monkeypatch.setattr("diptych.train.loop.time.process_time", lambda: spent[0])
+    monkeypatch.setattr("diptych.train.length.time.process_time", lambda: spent[0])
     losses = toy.losses
 
     def counted(batch, phase, clock):
@@ -423,6 +423,14 @@ def test_a_training_ends_when_its_seconds_are_spent(monkeypatch) -> None:
     assert lengths == [3, 8, 8, 8, 8, 8, 8, 8], (
         "the warm-up and one more before the first step, then what the pace says"
     )
+
+
+def test_slow_steps_do_not_spend_their_seconds_in_the_warm_up(monkeypatch) -> None:
+    toy = Toy(RUN)
+    slow(toy, monkeypatch, 0.125)
+    fit = replace(TIMED, schedule=Schedule("constant", warmup=20), log_every=1)
+    rates = [r["lr"] / fit.lr for r in train(toy, table(), fit, RUN).records if "lr" in r]
+    assert rates == pytest.approx([1 / 20, *[1.0] * 7]), "a tenth of eight steps is none"
 
 
 def test_validation_and_checkpoints_do_not_count(tmp_path, monkeypatch) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from timm.models.eva import Eva
+from torch import nn
 
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.run import Run
 from diptych.core.train import Clock
 from diptych.methods.pretrain.clip_loss import CLIPLoss
-from diptych.train.memory import Saving, drop_patches
+from diptych.train.memory import Saving, drop_patches, read_all_patches
 from diptych.train.pair import PairTrainee
 from tests.support.backbone import SmallBackbone
 from tests.train.test_pair import COLOURS, Squares, small
@@ -47,6 +51,31 @@ def test_patches_are_left_out_in_training_alone() -> None:
         assert not torch.equal(taught.image.encode(pixels), space.image.encode(pixels))
         saving.undo(taught)
         torch.testing.assert_close(taught.image.encode(pixels), space.image.encode(pixels))
+
+
+def test_a_trunk_that_asks_which_patches_are_left_is_told_and_has_none_afterwards() -> None:
+    trunk = Eva(
+        img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2, num_classes=0,
+        use_rot_pos_emb=True, use_abs_pos_emb=False,
+    )  # fmt: skip
+    tower = nn.Module()
+    tower.visual = nn.Module()
+    tower.visual.trunk = trunk.eval()
+    space = SmallBackbone()
+    space.module = lambda: tower  # type: ignore[method-assign]
+    space.rebuild = lambda module, spec: module.eval()  # type: ignore[method-assign, assignment, return-value]
+    taught: Any = drop_patches(space, 0.5)
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        whole = trunk(pixels)
+        torch.testing.assert_close(taught.visual.trunk(pixels), whole)
+        taught.train()
+        assert taught.visual.trunk.forward_features(pixels).shape[1] == 1 + 8, "of 16 patches and the class token"
+        read_all_patches(taught)
+        assert taught.visual.trunk.patch_drop is None
+        torch.testing.assert_close(taught.visual.trunk(pixels), whole)
+    read_all_patches(tower)
+    assert trunk.patch_drop is None
 
 
 def test_what_cannot_be_done_is_refused() -> None:

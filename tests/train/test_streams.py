@@ -105,6 +105,16 @@ def test_processes_and_lanes_read_shards_of_their_own(tmp_path: Path) -> None:
         assert first.isdisjoint(second)
 
 
+def test_each_lane_leaves_out_what_fills_no_batch_and_other_items_in_another_epoch(tmp_path: Path) -> None:
+    stream = streams(tmp_path, 4, 7)["tars"]
+    every = {f"text {shard}-{i}" for shard in range(4) for i in range(7)}
+    epochs = [flat(texts(Streamed(stream, lanes=2), batch=4, epoch=n)) for n in range(2)]
+    assert [len(seen) for seen in epochs] == [24, 24], "two lanes of 14, of which 12 fill batches of 4"
+    assert [len(set(seen)) for seen in epochs] == [24, 24]
+    assert every - set(epochs[0]) != every - set(epochs[1])
+    assert len(flat(texts(Streamed(stream, lanes=1), batch=4))) == 28
+
+
 def test_held_out_items_are_left_out(tmp_path: Path) -> None:
     stream = streams(tmp_path, 4, 4)["tars"]
     held = frozenset(position for position, _ in list(stream)[:4])

@@ -20,8 +20,8 @@ from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.errors import UnreadableItem
 from diptych.core.run import Run
-from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap
-from diptych.metrics.ratio import ratio, ratio_gain, ratio_lower
+from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
+from diptych.metrics.ratio import ratio, ratio_gain, ratio_lower, ratio_p
 
 Floats = NDArray[np.float64]
 CHANCE = "chance"
@@ -63,12 +63,14 @@ class Measured:
         others: further numbers, means over the seeds that were run.
         seeds: that were run: one where nothing is drawn, whose values then stand R times.
         parts: name -> what else the same fits reached, such as hits on other classes.
+        counted: whether values are (R, N, 2) cases of each item and hits among them, see ``RATIOS``, in a part.
     """
 
     values: NDArray[Any]
     others: Mapping[str, float] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     parts: Mapping[str, Measured] = field(default_factory=dict)
+    counted: bool = False
 
     def part(self, name: str) -> Measured:
         """Return a part; "" is the whole."""
@@ -110,17 +112,26 @@ class Statistic:
         of: (values, seed) -> the metric with its 95 % interval.
         gain: (first, second, seed) -> the gain, paired by seed and item, with its two-sided 95 % interval: for boards.
         lower: the same with its one-sided lower bound: for proofs; None: no proof reads it.
+        p: (first, second, seed) -> the two-sided p-value of the gain; None: boards give none.
     """
 
     of: Callable[[Any, int], Interval] = bootstrap_mean
     gain: Callable[[Any, Any, int], Interval] = paired_bootstrap
     lower: Callable[[Any, Any, int], Interval] | None = one_sided_lower
+    p: Callable[[Any, Any, int], float] | None = None
 
 
-MEANS = Statistic()
+MEANS = Statistic(p=paired_p)
 """The metric is the mean over items."""
-RATIOS = Statistic(ratio, ratio_gain, ratio_lower)
+RATIOS = Statistic(ratio, ratio_gain, ratio_lower, ratio_p)
 """The metric is a share of cases that are counted by item, such as the regions of a picture: (R, N, 2) values."""
+
+
+def of_part(part: Measured) -> Statistic | None:
+    """Return how the values of a part become a metric; None: a board shows no such part."""
+    if part.counted:
+        return RATIOS
+    return MEANS if np.ndim(part.values) == 2 else None
 
 
 class Bench(Protocol):

@@ -40,20 +40,32 @@ def ratio(values: Floats, seed: int) -> Interval:
         >>> round(ratio(pictures[None], seed=0).value, 3)
         0.667
     """
-    return two_sided(_share(values), resample(values, _shares, seed))
+    return two_sided(share(values), resample(values, _shares, seed))
 
 
 def ratio_gain(first: Floats, second: Floats, seed: int) -> Interval:
     """Return the gain in the share of ``first`` over ``second``, paired by seed and unit, as ``ratio`` does."""
-    return two_sided(_share(first) - _share(second), resample(first, _shares, seed, over=second))
+    return two_sided(share(first) - share(second), resample(first, _shares, seed, over=second))
 
 
 def ratio_lower(first: Floats, second: Floats, seed: int) -> Interval:
     """Return the same gain with its one-sided lower 95 % bound; ``high`` is infinite."""
-    return lower_bound(_share(first) - _share(second), resample(first, _shares, seed, over=second))
+    return lower_bound(share(first) - share(second), resample(first, _shares, seed, over=second))
 
 
-def _share(values: Floats) -> float:
+def ratio_p(first: Floats, second: Floats, seed: int, *, draws: int = 10_000) -> float:
+    """Return the two-sided p-value of no difference in the share, paired by seed and unit: as ``paired_p``.
+
+    Resamples without a case are left out.
+    """
+    value = share(first) - share(second)
+    drawn = resample(first, _shares, seed, over=second, draws=draws)
+    drawn = drawn[np.isfinite(drawn)]
+    return float((1 + (np.abs(drawn - value) >= abs(value) - 1e-12).sum()) / (1 + len(drawn)))
+
+
+def share(values: Floats) -> float:
+    """Return the share of hits of (R, N, 2) values."""
     cases, hits = values.sum((0, 1))
     return float(hits / cases)
 

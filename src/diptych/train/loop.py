@@ -6,7 +6,6 @@ All random numbers follow from the seed of the run and the step or epoch.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +23,10 @@ from diptych.core.train import Clock, Trainee
 from diptych.train import checkpoint, distributed
 from diptych.train.batches import Batch, Source, open_source, validation_source
 from diptych.train.groups import by_phase, make_optimizer, train_mode, training
+from diptych.train.length import Length
 from diptych.train.log import Log, Record
 from diptych.train.precision import Precision
+from diptych.train.resume import reopened, settings
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
 
@@ -141,6 +142,7 @@ class _Loop:
         self.module = trainee.module().to(self.device)
         self.source: Source = open_source(data, trainee, fit, run)
         self.position = Position()
+        self.length = Length(fit, self.device.type)
         self.steps = self._planned()
         self.val = None if val is None else validation_source(val, trainee, fit, run)
         self.parameters = dict(self.module.named_parameters())
@@ -179,29 +181,16 @@ class _Loop:
         return History(self.position, tuple(log.records))
 
     def _planned(self) -> int:
-        """Return the steps of the whole training: those of the fit, or as many as its seconds allow at the pace so far.
-
-        Before the first step, whose pace nobody knows, they are those of the warm-up and one more.
-        """
-        fit, done = self.fit, self.position
-        if fit.seconds is None:
-            return fit.steps or (fit.epochs or 0) * max(1, self.source.count() // fit.accumulate)
-        pace = round(done.step * fit.seconds / max(done.seconds, 1e-9)) if done.step else fit.schedule.warmup + 1
-        return max(done.step + 1, pace)
+        return self.length.steps(self.position.step, self.position.seconds, self.source.count)
 
     def _over(self) -> bool:
-        if self.fit.seconds is None:
-            return self.position.step >= self.steps
-        return self.position.seconds >= self.fit.seconds
-
-    def _now(self) -> float:
-        return time.process_time() if self.device.type == "cpu" else time.perf_counter()
+        return self.length.over(self.position.step, self.position.seconds, self.steps)
 
     def _epoch(self, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
-        steps, start = self._steps_of_epoch(), self._now()
+        steps, start = self._steps_of_epoch(), self.length.now()
         while (step := self._next(steps, stop)) is not None:
             self._step(*step, log)
-            spent = self._now() - start
+            spent = self.length.now() - start
             if self.fit.seconds is not None:  # all processes end at the same step
                 spent = distributed.mean(spent, self.run.world)
             self.position = replace(self.position, seconds=self.position.seconds + spent)
@@ -213,7 +202,7 @@ class _Loop:
                 self._save()
             if self.fit.watch_every and self.position.step % self.fit.watch_every == 0:
                 self._watch(log)
-            start = self._now()
+            start = self.length.now()
         if self.stopping:
             return
         if self.position.last is None:
@@ -261,7 +250,7 @@ class _Loop:
         clock = self._clock("step")
         seed_all = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
         seed_all(self.run.integer(f"dropout/{position.step}/{self.run.world.rank}"))
-        lr = fit.lr * fit.schedule.factor(position.step, self.steps)
+        lr = fit.lr * self.length.schedule(position.step, self.steps).factor(position.step, self.steps)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
@@ -393,12 +382,7 @@ class _Loop:
         return Clock(step, self.steps, epoch, self.run.generator(f"{what}/{step}"))
 
     def _settings(self) -> dict[str, Any]:
-        groups = {phase: [asdict(g) for g in groups] for phase, groups in self.groups.items()}
-        changes_nothing = ("save_every", "keep", "log_every", "watch_every", "log")
-        fit = {k: v for k, v in self.fit.as_dict().items() if k not in changes_nothing}
-        steps = None if self.fit.seconds else self.steps
-        settings = {"fit": fit, "steps": steps, "seed": self.run.seed, "groups": groups}
-        return dict(json.loads(json.dumps(settings)))  # as they are read from a checkpoint
+        return settings(self.fit, self.steps, self.run.seed, self.groups)
 
     def _save(self) -> None:
         distributed.equalise(self.module, self.run.world, buffers_only=True)
@@ -415,20 +399,10 @@ class _Loop:
         checkpoint.save(self.run.out / "checkpoints", name, tensors, state, self.fit.keep)
 
     def _restore(self, resume: bool) -> None:
-        newest = checkpoint.newest(self.run.out / "checkpoints") if self.run.out else None
-        if newest is None:
+        found = reopened(self.run.out, resume, self._settings(), self.parameters)
+        if found is None:
             return
-        if not resume:
-            raise UsageError(
-                f"{self.run.out} has a training already: give resume=True to continue it, or another folder."
-            )
-        tensors, state = checkpoint.read(newest)
-        if state["settings"] != self._settings():
-            raise UsageError(
-                f"{newest} was trained with another fit, seed or groups: give the same ones, or another folder."
-            )
-        if checkpoint.unchanged(self.parameters, state["frozen"], 1e-6).keys() != state["frozen"].keys():
-            raise UsageError(f"{newest} began with other frozen weights: give the same backbone, or another folder.")
+        tensors, state = found
         self.module.load_state_dict(tensors["module"], strict=False)  # what is frozen is not in it
         for name, average in self.ema.items():
             average.copy_(tensors["ema"][name])

@@ -38,8 +38,10 @@ def drop_patches(space: Space, share: float) -> Space:
         visual.patch_dropout = PatchDropout(share)
     elif trunk is not None and hasattr(trunk, "patch_drop"):
         from timm.layers import PatchDropout as TimmPatchDropout
+        from timm.layers import PatchDropoutWithIndices
 
-        trunk.patch_drop = TimmPatchDropout(share, num_prefix_tokens=trunk.num_prefix_tokens)
+        kind = PatchDropoutWithIndices if _asks_which(trunk) else TimmPatchDropout
+        trunk.patch_drop = kind(share, num_prefix_tokens=trunk.num_prefix_tokens)
     else:
         raise MissingHook(f"{space.spec.name} has no ViT whose patches can be left out: take an open_clip ViT.")
     return space.rebuild(module, space.spec)
@@ -48,9 +50,22 @@ def drop_patches(space: Space, share: float) -> Space:
 def read_all_patches(module: nn.Module) -> None:
     """Take the dropout of ``drop_patches`` out of a module. Modified in place."""
     visual: Any = getattr(module, "visual", None)
-    for holder, name in ((visual, "patch_dropout"), (getattr(visual, "trunk", None), "patch_drop")):
-        if holder is not None and hasattr(holder, name):
-            setattr(holder, name, nn.Identity())
+    trunk = getattr(visual, "trunk", None)
+    if visual is not None and hasattr(visual, "patch_dropout"):
+        visual.patch_dropout = nn.Identity()
+    if trunk is not None and hasattr(trunk, "patch_drop"):
+        trunk.patch_drop = None if _asks_which(trunk) else nn.Identity()
+
+
+def _asks_which(trunk: Any) -> bool:
+    """Whether a trunk of timm takes two values from its dropout, the patches and which they are, as EVA does.
+
+    Such trunks have None where there is no dropout, and their rotary positions follow the patches; others have an
+    identity.
+    """
+    from timm.layers import PatchDropoutWithIndices
+
+    return trunk.patch_drop is None or isinstance(trunk.patch_drop, PatchDropoutWithIndices)
 
 
 def recompute(module: nn.Module, on: bool = True) -> None:

@@ -72,9 +72,11 @@ class Fit:
         batch: items in one loss, over ALL processes, so that the number of processes does not change the result.
         epochs: passes over the data; give this, ``steps`` or ``seconds``.
         steps: optimiser steps; a stream needs them, or ``seconds``.
-        seconds: of training, reading of batches included, without validation and checkpoints: of the processor (all
-            its cores added up) on a CPU, so that other load changes nothing, and of the clock elsewhere. The length in
-            steps, which schedules read, is then estimated anew after each step, and no two runs are equal to the bit.
+        seconds: of training, without validation and checkpoints: of the processor (all its cores added up) on a CPU,
+            so that other load changes nothing, and of the clock elsewhere. Reading of batches is included; on a CPU
+            what ``Run.workers`` read is not, for they are other processes: compare with ``workers=0``, as boards do.
+            The length in steps, which schedules read, is then estimated anew after each step, the warm-up is at most a
+            tenth of it, and no two runs are equal to the bit.
         schedule: factor on the learning rate in each step.
         optimizer: "adamw", "adam", "radam" or "sgd".
         betas: of Adam; the first is also the momentum of SGD.

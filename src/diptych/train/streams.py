@@ -62,6 +62,10 @@ class Streamed:
     read by every process and worker, which make views of their own part alone, so decoding belongs in
     ``Trainee.views``.
 
+    An epoch has no item twice, but not every item: the last ones of each lane that fill no batch of its process, fewer
+    than one batch a lane, are left out, others in every epoch where ``shuffle`` is above 1. A stream that is not split
+    is one lane, whose batch is that of all processes.
+
     Args:
         stream: any; a pair of ``core.curate.StreamPair`` becomes a row with the picture as its item and the text in
             "captions".

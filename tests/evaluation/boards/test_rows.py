@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
-from diptych.evaluation.arms import Arm
+from diptych.evaluation.arms import Arm, Measured
 from diptych.evaluation.boards.rows import Rows, expect
 from diptych.evaluation.boards.verb import verb_board
 from diptych.evaluation.kept import Unwritten
@@ -193,6 +194,22 @@ def test_a_row_is_read_where_nothing_has_changed(tmp_path: Path) -> None:
     again = Known(values)
     assert Rows(again, tmp_path).measure(NEAR).result.seeds == (1,)
     assert again.asked == [NEAR]
+
+
+def test_parts_that_are_counted_are_read_as_such(tmp_path: Path) -> None:
+    class Parted(Known):
+        def measure(self, arm: Arm) -> Measured:
+            parts = {
+                "boxes": Measured(np.ones((2, 3, 2)), {}, (1, 2), counted=True),
+                "hits": Measured(np.ones((2, 3)), {}, (1, 2)),
+                "ranked": Measured(np.ones((2, 3, 2)), {}, (1, 2)),
+            }
+            return replace(super().measure(arm), parts=parts)
+
+    for _ in range(2):  # measured, then read
+        found = Rows(Parted({NEAR: PLAIN}), tmp_path).measure(NEAR).result.parts
+        assert {name: part.counted for name, part in found.items()} == {"boxes": True, "hits": False}
+        assert found["boxes"].values.shape == (2, 3, 2)
 
 
 def test_a_row_that_cannot_be_kept_stops_the_board(tmp_path: Path) -> None:

@@ -54,11 +54,13 @@ def test_a_board_has_rows_of_both_lengths_with_intervals_of_every_part(bench: Tu
     data = board.as_dict()
     assert (data["base"], list(data["lengths"])) == ("clip-loss", [steps, seconds])
     made = next(r for r in data["rows"] if r["method"] == "cloob" and r["length"] == steps)
-    for part in ("region_accuracy", "crop_accuracy", "dense_probe_miou", "acc1 on ones", "recall_at_5"):
+    for part in ("region_accuracy", "crop_accuracy", "dense_probe_miou", "acc1 on ones", "effective_rank"):
         score = made["parts"][part]
         assert score["ci95"][0] <= score["value"] <= score["ci95"][1]
         assert 0 < score["gain"]["p"] <= 1
     assert "recall_at_1" not in made["parts"], "it is the metric of the row"
+    assert data["regions"]["resampled"] == "pictures"
+    assert made["region_accuracy"] == pytest.approx(made["parts"]["region_accuracy"]["value"])
     assert made["gain"]["p"] <= 1
     base = rows[f"clip-loss, {steps}"]
     assert rows[f"cloob, {steps}"].gain is not None

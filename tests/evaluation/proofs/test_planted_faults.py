@@ -5,25 +5,39 @@ import pytest
 from PIL import Image
 
 from diptych.core.run import Run
+from diptych.data.words.near_texts import words_of
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.proofs import planted_faults
 from diptych.evaluation.proofs.planted_faults import (
     AT_RANDOM,
+    CELLS,
     COPIES,
     HASHES,
+    HASHES_IN_CELLS,
     IDENTICAL,
     LAPLACIAN,
+    LIKE_LENGTH,
+    LUCK,
+    MIRRORED,
+    ONE_CELL,
+    OTHER_HASHES,
+    OTHER_VECTORS,
     PERMUTED,
     SHORTEST,
+    SHUFFLED,
     VECTORS,
     WORDS,
+    Pair,
     copied,
     degraded,
+    exchanged,
     faulty,
+    in_random_order,
     open_captions,
     open_copies,
     open_degraded,
 )
+from diptych.features.pair_vectors import PairVectors, Vectors
 from tests.support.colours import ColourBackbone
 
 RNG = np.random.default_rng(0)
@@ -52,13 +66,43 @@ def test_half_of_the_photos_have_two_changed_copies() -> None:
 
 def test_hashes_find_copies_that_identity_does_not() -> None:
     bench = open_copies("x", ColourBackbone(), Run(), (1, 2))
-    value = {
-        name: bench.measure(Arm(name)).values.mean() for name in ("semdedup", HASHES, VECTORS, IDENTICAL, AT_RANDOM)
-    }
+    names = (HASHES, HASHES_IN_CELLS, VECTORS, MIRRORED, ONE_CELL, IDENTICAL, AT_RANDOM, "semdedup")
+    value = {name: bench.measure(Arm(name)).values.mean() for name in names}
     assert value[IDENTICAL] == 0.5
     assert value[HASHES] > 0.7
     assert value[AT_RANDOM] < value[HASHES]
-    assert bench.measure(Arm("semdedup", spoil=PERMUTED)).values.shape == (2, 24)
+    assert value[HASHES_IN_CELLS] <= value[HASHES]
+    assert bench.facts["cells"] == CELLS > 1
+
+
+def test_a_control_breaks_one_half_of_the_rule_and_is_no_draw_of_verdicts() -> None:
+    bench = open_copies("x", ColourBackbone(), Run(), (1, 2))
+    value = {n: bench.measure(Arm("semdedup", spoil=n)).values for n in (OTHER_VECTORS, OTHER_HASHES)}
+    assert all(v.shape == (2, 24) for v in value.values())
+    assert value[OTHER_HASHES].mean() < bench.measure(Arm(HASHES)).values.mean()
+    assert not np.array_equal(value[OTHER_VECTORS], bench.measure(Arm(ONE_CELL)).values)
+
+
+@pytest.mark.parametrize("part", [OTHER_VECTORS, OTHER_HASHES])
+def test_what_is_exchanged_is_of_other_pictures_and_the_rest_of_its_own(part: str) -> None:
+    values = np.eye(8, dtype=np.float16)[:, None].repeat(2, axis=1)
+    hashes = np.arange(16, dtype=np.uint64).reshape(8, 2)
+    own = Vectors(np.arange(8, dtype=np.uint64), values, hashes)
+    made = exchanged(PairVectors("b", True, 8, (own,), 8), part, Run(seed=1)).vectors
+    assert np.array_equal(made.ids, own.ids)
+    assert np.array_equal(made.values, values) == (part == OTHER_HASHES)
+    assert np.array_equal(made.hashes, hashes) == (part == OTHER_VECTORS)
+    assert np.array_equal(np.sort(made.hashes, axis=0), hashes)
+
+
+def test_without_any_mechanism_but_more_drops_the_control_could_gain() -> None:
+    """Vectors of other pictures drop further pairs: of a pool whose groups of copies hashes miss, that is a gain."""
+    same = np.full((4, 2, 2), np.sqrt(0.5), dtype=np.float16)
+    apart = np.array([[0, 0], [2**64 - 1] * 2, [2**32 - 1] * 2, [(2**32 - 1) << 32] * 2], dtype=np.uint64)
+    plan = PairVectors("b", True, 2, (Vectors(np.arange(4, dtype=np.uint64), same, apart),), 4)
+    broken = exchanged(plan, OTHER_VECTORS, Run())
+    kept = {rule: sum(s < 0.95 for s in broken.nearest(1, "hard", rule, 10, 0).values()) for rule in ("hash", "either")}
+    assert kept == {"hash": 4, "either": 1}
 
 
 def test_degraded_photos_differ_and_the_arms_judge_what_is_not_labelled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +136,27 @@ def test_captions_that_repeat_are_found(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(planted_faults, "present", lambda name: name)
     monkeypatch.setattr(planted_faults, "open_data", lambda *a, **k: Opened())
     bench = open_captions("x", ColourBackbone(), Run(), (1, 2))
-    value = {n: bench.measure(Arm(n)).values.mean() for n in ("caption-checks", IDENTICAL, SHORTEST, AT_RANDOM)}
-    assert value["caption-checks"] > value[IDENTICAL]
-    assert bench.measure(Arm("caption-checks", spoil=PERMUTED)).values.mean() < value["caption-checks"]
+    names = ("caption-checks", IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK)
+    value = {n: bench.measure(Arm(n)).values.mean() for n in names}
+    assert value["caption-checks"] > max(value[n] for n in names[1:])
+    assert value[LUCK] > value[IDENTICAL], "to drop as many at random is a gain, so it is what is compared with"
+    assert bench.measure(Arm("caption-checks", spoil=SHUFFLED)).values.mean() < value["caption-checks"]
+
+
+def test_words_in_random_order_keep_names_lengths_and_vocabulary() -> None:
+    said = "a dog sits beside the red chair . a dog runs ."
+    (made,) = in_random_order([Pair("a_dog.jpg", said=said)], Run(seed=2))
+    assert made.name == "a_dog.jpg"
+    assert sorted(made.said.split()) == sorted(words_of(said))
+    assert made.said.split() != words_of(said)
+
+
+def test_what_is_blind_to_order_would_gain_in_the_control() -> None:
+    """A curator that compares sets of words finds the same copies in random order: the control can come out."""
+    pairs, groups, _ = faulty(CAPTIONS, Run(seed=3))
+
+    def of_sets(some: list[Pair]) -> int:
+        return len({frozenset(words_of(p.said)) for p in some})
+
+    assert of_sets(in_random_order(pairs, Run(seed=3))) == of_sets(pairs) < len(pairs)
+    assert len(np.unique(groups)) < len(pairs)

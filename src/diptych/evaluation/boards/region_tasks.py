@@ -31,6 +31,7 @@ from diptych.data.region_items import Regions
 from diptych.evaluation.arms import Floats
 from diptych.features.embed import embed
 from diptych.features.whole_and_cells import whole_and_cells
+from diptych.metrics.ratio import counted
 from diptych.nn.dense.prompter import Prompter
 from diptych.nn.dense.region_encoder import region_space
 
@@ -64,7 +65,8 @@ class RegionTasks:
         return tuple(sorted({p for t in tables for own in t.columns["phrases"].values for p in own}))
 
     def reached(self, space: Backbone, parts: Mapping[str, nn.Module], run: Run) -> dict[str, Floats]:
-        """Return "region_accuracy" and "crop_accuracy", (n,) of n boxes, and "dense_probe_miou", (N,) of N pictures.
+        """Return "region_accuracy" and "crop_accuracy", (N, 2) boxes and hits among them of each of N pictures, whose
+        boxes are resampled together, and "dense_probe_miou", (N,).
 
         The last is absent where the space has neither an image tower nor maps.
 
@@ -80,7 +82,8 @@ class RegionTasks:
 
         def hits(encoder: Any, regions: Regions) -> Floats:
             z = normalize(embed(encoder, regions, run), dim=-1)
-            return np.asarray((z @ words.T).argmax(1).eq(truth).numpy(), dtype=np.float64)
+            right = (z @ words.T).argmax(1).eq(truth).double().numpy()
+            return counted(right, np.array(regions.owner, dtype=np.int64), len(self.held))
 
         out = {CROPS: hits(space.image, crops)}
         prompter = next((p for p in parts.values() if isinstance(p, Prompter)), None)

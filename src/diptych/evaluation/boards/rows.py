@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -16,13 +16,13 @@ import numpy as np
 from diptych import catalog
 from diptych.core.errors import DamagedStore, DataError, UsageError
 from diptych.data.files import read_json, refuse, write_json, write_whole
-from diptych.evaluation.arms import Arm, Bench, Measured
+from diptych.evaluation.arms import Arm, Bench, Measured, of_part
 from diptych.evaluation.few_shot.inputs import code_of
 from diptych.evaluation.kept import described, digest, kept
 from diptych.tasks.record import engine_of, versions
 
-PART = "part "
-"""Before the names of parts in a row's file of numbers."""
+PART, COUNTED = "part ", "counted "
+"""Before the names of parts in a row's file of numbers, and of those that are cases and hits."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,14 @@ class Rows:
     def _measured(self, arm: Arm) -> Timed:
         start = monotonic()
         result = self.bench.measure(arm)
-        parts = {name: Measured(p.values, {}, p.seeds) for name, p in result.parts.items() if np.ndim(p.values) == 2}
+        parts = {n: replace(p, others={}) for n, p in result.parts.items() if of_part(p)}
         return Timed(Measured(result.values, result.others, result.seeds, parts), monotonic() - start)
 
 
 def _save(path: Path, row: Timed) -> None:
     content = io.BytesIO()
-    parts: dict[str, Any] = {f"{PART}{name}": part.values for name, part in row.result.parts.items()}
+    every = row.result.parts.items()
+    parts: dict[str, Any] = {f"{COUNTED if part.counted else PART}{name}": part.values for name, part in every}
     np.savez_compressed(content, values=row.result.values, **parts)
     write_whole(path.with_suffix(".npz"), content.getvalue(), overwrite=True)
     data = {"others": dict(row.result.others), "seeds": list(row.result.seeds), "seconds": row.seconds}
@@ -103,7 +104,12 @@ def _load(path: Path) -> Timed:
         others = {name: math.nan if value is None else float(value) for name, value in data["others"].items()}
         seeds = tuple(data["seeds"])
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-            parts = {n.removeprefix(PART): Measured(file[n], {}, seeds) for n in file.files if n.startswith(PART)}
+            parts = {
+                n.removeprefix(kind): Measured(file[n], {}, seeds, counted=kind == COUNTED)
+                for kind in (PART, COUNTED)
+                for n in file.files
+                if n.startswith(kind)
+            }
             return Timed(Measured(file["values"], others, seeds, parts), float(data["seconds"]))
     except Exception as error:  # np.load raises OSError, ValueError, KeyError, BadZipFile, EOFError ...
         raise DamagedStore(f"{path} does not hold a row of a board: delete it and run again.") from error

@@ -22,10 +22,11 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import refuse_one_class
 from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
-from diptych.evaluation.boards.region_tasks import RegionTasks
+from diptych.evaluation.boards.region_tasks import CROPS, REGIONS, RegionTasks
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, HeadSpace, on_trunks
 from diptych.features.heads import text_head
+from diptych.metrics.ratio import share
 from diptych.metrics.retrieval import first_ranks
 from diptych.metrics.spread import effective_rank
 from diptych.tasks.training.data import (
@@ -46,6 +47,8 @@ KS = (1, 5, 10)
 """Numbers at which recall is measured."""
 RANK, TASK, OTHERS = "effective_rank", "task", "others"
 """Parts of a measuring, beside "recall_at_1", "recall_at_5" and "recall_at_10"."""
+RESAMPLED = "resampled"
+"""What is drawn anew for the intervals of boxes: "pictures", with all boxes in them."""
 STEPS, SECONDS = "steps", "train_seconds"
 """Further numbers of a training: its optimiser steps, and what they took, see ``core.train.Trained``."""
 
@@ -159,7 +162,7 @@ class TuneBench:
         if self.lengths:
             more["lengths"] = {name: fit.as_dict() for name, fit in self.lengths.items()}
         if self.regions is not None:
-            more["regions"] = self.regions.facts(self.space)
+            more["regions"] = {**self.regions.facts(self.space), RESAMPLED: "pictures"}
         return {**data, **more}
 
     def measure(self, arm: Arm) -> Measured:
@@ -181,8 +184,9 @@ class TuneBench:
             return values, {**others, STEPS: trained.steps, SECONDS: trained.seconds}, parts
 
         whole = over_seeds(once, self.run, self.seeds, draws=how is not None)
-        means = {f"acc1_{n}" if n in (TASK, OTHERS) else n: float(p.values.mean()) for n, p in whole.parts.items()}
-        parts = {name: replace(part, others=means) for name, part in whole.parts.items()}
+        own = {name: replace(part, counted=name in (REGIONS, CROPS)) for name, part in whole.parts.items()}
+        means = {f"acc1_{n}" if n in (TASK, OTHERS) else n: _mean(part) for n, part in own.items()}
+        parts = {name: replace(part, others=means) for name, part in own.items()}
         return replace(parts[self.part] if self.part else whole, parts=parts)
 
     def trained(self, how: Training, run: Run) -> Trained:
@@ -223,7 +227,7 @@ class TuneBench:
         beside = {name: reached(space, rows, None, run)["recall_at_1"] for name, rows in self.beside.items()}
         if self.regions is not None:
             by_name |= self.regions.reached(space, trained.parts, run)
-        means = {name: float(values.mean()) for name, values in by_name.items()}
+        means = {n: _mean(Measured(v[None], counted=n in (REGIONS, CROPS))) for n, v in by_name.items()}
         every = {**parts, **together, **beside, **({} if self.part else by_name)}  # proofs read theirs alone
         return next(iter(parts.values())), means, every
 
@@ -243,7 +247,7 @@ class TuneBench:
 def equal_lengths(fit: Fit, steps: int | None, seconds: float | None) -> tuple[Fit, dict[str, Fit]]:
     """Return settings with another length, and the settings of each length by name where there are two.
 
-    The warm-up is at most a tenth of the steps.
+    The warm-up is at most a tenth of the steps; with equal seconds, of those that they allow, see ``Fit.seconds``.
 
     Args:
         fit: all other settings.
@@ -315,6 +319,10 @@ def chance(table: Table[Any], names: ClassNames | None) -> dict[str, Floats]:
         for k in KS
     }  # fmt: skip
     return {**parts, RANK: np.zeros(1)}
+
+
+def _mean(part: Measured) -> float:
+    return share(part.values) if part.counted else float(part.values.mean())
 
 
 def _captions(table: Table[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:

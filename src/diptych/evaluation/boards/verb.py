@@ -14,11 +14,11 @@ import numpy as np
 from diptych import catalog
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.files import plain, write_json, write_whole
-from diptych.evaluation.arms import MEANS, Arm, Bench, Measured, Statistic
+from diptych.evaluation.arms import Arm, Bench, Measured, Statistic, of_part
 from diptych.evaluation.boards.rows import Rows
 from diptych.evaluation.kept import Unwritten
 from diptych.evaluation.schedule import Limits, work
-from diptych.metrics.interval import Interval, paired_p
+from diptych.metrics.interval import Interval
 from diptych.tasks.record import circumstances
 
 
@@ -29,7 +29,7 @@ class Scored:
     Args:
         value: with its 95 % interval over items and seeds.
         gain: over the base row, paired by seed and item; None for that row, or where it could not run.
-        p: two-sided p-value of the gain, not corrected; None without a gain, or where the metric is no mean.
+        p: two-sided p-value of the gain, not corrected; None without a gain, or where the statistic has none.
     """
 
     value: Interval
@@ -42,9 +42,8 @@ class Scored:
         value = statistic.of(values, seed)
         if base is None:
             return cls(value, None)
-        return cls(
-            value, statistic.gain(values, base, seed), paired_p(values, base, seed) if statistic is MEANS else None
-        )
+        p = None if statistic.p is None else statistic.p(values, base, seed)
+        return cls(value, statistic.gain(values, base, seed), p)
 
     def as_dict(self, metric: str) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -274,9 +273,9 @@ def verb_board(
         plain = None if arm == over else measured.get(over)
         score = Scored.of(bench.statistic, result.values, None if plain is None else plain.values, seed)
         parts = {
-            name: Scored.of(MEANS, part.values, None if plain is None else _values(plain, name), seed)
+            name: Scored.of(statistic, part.values, None if plain is None else _values(plain, name), seed)
             for name, part in result.parts.items()
-            if not np.array_equal(part.values, result.values)  # the metric itself
+            if (statistic := of_part(part)) and not np.array_equal(part.values, result.values)  # the metric
         }
         seconds = row.seconds / max(len(result.seeds), 1)
         rows.append(Row(arm, score, result.others, result.seeds, seconds, parts))

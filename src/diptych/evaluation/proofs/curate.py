@@ -26,10 +26,18 @@ from diptych.evaluation.proofs.picture_kinds import WORDS, open_kinds, permuted_
 from diptych.evaluation.proofs.planted_faults import (
     AT_RANDOM,
     HASHES,
+    HASHES_IN_CELLS,
     IDENTICAL,
     LAPLACIAN,
+    LIKE_LENGTH,
+    LUCK,
+    MIRRORED,
+    ONE_CELL,
+    OTHER_HASHES,
+    OTHER_VECTORS,
     PERMUTED,
     SHORTEST,
+    SHUFFLED,
     VECTORS,
     open_captions,
     open_copies,
@@ -169,10 +177,17 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_kinds,
         ),
         "semdedup": Trial(
-            (Claim(IDENTICAL, base=Arm(IDENTICAL)), Claim(AT_RANDOM, base=Arm(AT_RANDOM))),
+            (
+                Claim(HASHES, base=Arm(HASHES)),
+                Claim(IDENTICAL, base=Arm(IDENTICAL)),
+                Claim(AT_RANDOM, base=Arm(AT_RANDOM)),
+            ),
             variant="either",
-            controls=(Claim(AT_RANDOM, own=Arm("semdedup", spoil=PERMUTED), base=Arm(AT_RANDOM)),),
-            beside={HASHES: Arm(HASHES), VECTORS: Arm(VECTORS)},
+            controls=(
+                Claim(HASHES, own=Arm("semdedup", spoil=OTHER_VECTORS), base=Arm(HASHES), name=OTHER_VECTORS),
+                Claim(MIRRORED, own=Arm("semdedup", spoil=OTHER_HASHES), base=Arm(MIRRORED), name=OTHER_HASHES),
+            ),
+            beside={name: Arm(name) for name in (ONE_CELL, HASHES_IN_CELLS, VECTORS)},
             bench=open_copies,
         ),
         "vector-head": Trial(
@@ -181,8 +196,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_degraded,
         ),
         "caption-checks": Trial(
-            (Claim(IDENTICAL, base=Arm(IDENTICAL)), Claim(SHORTEST, base=Arm(SHORTEST))),
-            controls=(Claim(AT_RANDOM, own=Arm("caption-checks", spoil=PERMUTED), base=Arm(AT_RANDOM)),),
+            tuple(Claim(name, base=Arm(name)) for name in (IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK)),
+            controls=(Claim(IDENTICAL, own=Arm("caption-checks", spoil=SHUFFLED), base=Arm(IDENTICAL)),),
             bench=open_captions,
         ),
         "pathgen": Trial(

@@ -22,7 +22,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.curate import Curator
+from diptych.core.curate import Curator, Plan
 from diptych.core.data import Texts
 from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
@@ -35,6 +35,7 @@ from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statis
 from diptych.evaluation.boards.caption_pool import Captions
 from diptych.evaluation.proofs.trial import hash_of_words
 from diptych.features.embed import embed
+from diptych.features.pair_vectors import PairVectors, Vectors
 from diptych.methods.curate.caption_checks import CaptionChecks
 from diptych.methods.curate.semdedup import SemDeDup
 from diptych.methods.curate.vector_head import VectorHeadFilter
@@ -42,7 +43,14 @@ from diptych.nn.vector_head import fit_head
 
 IDENTICAL, AT_RANDOM, SHORTEST = "identical", "as many at random", "as many of the shortest"
 WORDS, LAPLACIAN = "the backbone's words", "the variance of the Laplacian"
-PERMUTED, HASHES, VECTORS = "permuted", "hashes alone", "vectors alone"
+HASHES, VECTORS, ONE_CELL = "hashes alone", "vectors alone", "in one cell"
+HASHES_IN_CELLS, MIRRORED = "hashes alone, in the same cells", "vectors alone, with mirror images, in one cell"
+OTHER_VECTORS, OTHER_HASHES = "vectors of other pictures", "hashes of other pictures"
+PERMUTED = "permuted"
+LIKE_LENGTH, LUCK = "its verdicts among captions of like length", "its rules, and as many duplicates at random"
+SHUFFLED = "words in random order"
+CELLS, LIKE = 4, 20
+"""Cells of k-means in the proof, some 70 pairs each; captions of like length among which verdicts are permuted."""
 PHOTOS, DEGRADED, LABELLED = 140, 400, 200
 """Photos of a pool of copies, and of degraded ones, the first ones; those of the latter that a head is fitted on."""
 SIDE = 256
@@ -90,9 +98,14 @@ class PlantedBench:
 
 def judged(curator: Curator, backbone: Backbone, pairs: Sequence[Pair], run: Run) -> Bools:
     """Return (P,) whether a curator keeps each pair."""
-    kit, stream = Kit({"main": backbone}), Captions(tuple(pairs))
-    plan = curator.plan(kit, stream, run)
-    return np.array([verdict.keep for verdict in curator.apply(kit, plan, stream, run)])
+    plan = curator.plan(Kit({"main": backbone}), Captions(tuple(pairs)), run)
+    return by_plan(curator, plan, backbone, pairs, run)
+
+
+def by_plan(curator: Curator, plan: Plan, backbone: Backbone, pairs: Sequence[Pair], run: Run) -> Bools:
+    """Return (P,) whether a curator keeps each pair by a plan that was made before."""
+    verdicts = curator.apply(Kit({"main": backbone}), plan, Captions(tuple(pairs)), run)
+    return np.array([verdict.keep for verdict in verdicts])
 
 
 def saved_anew(image: Image.Image, quality: int) -> Image.Image:
@@ -132,34 +145,63 @@ def copied(photos: Sequence[Image.Image], run: Run) -> tuple[list[Pair], NDArray
     return [Pair(f"{run.seed}/{k}", image) for k, (_, image) in enumerate(pairs)], np.array([i for i, _ in pairs])
 
 
+def exchanged(plan: PairVectors, part: str, run: Run) -> PairVectors:
+    """Return a plan in which each picture has the vectors, or the hashes, of another one, and the rest of its own.
+
+    Args:
+        plan: of the pictures.
+        part: ``OTHER_VECTORS`` or ``OTHER_HASHES``.
+        run: its seed draws the order.
+    """
+    ids, values, hashes = plan.vectors
+    order = np.random.default_rng(run.integer(part)).permutation(len(ids))
+    values, hashes = (values[order], hashes) if part == OTHER_VECTORS else (values, hashes[order])
+    counts = plan.pairs, plan.broken, plan.unread
+    return PairVectors(plan.backbone, plan.mirrored, plan.dim, (Vectors(ids, values, hashes),), *counts)
+
+
 def open_copies(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> PlantedBench:
-    """Open photos, half of which have two changed copies. Value of a photo: exactly one of its group is kept."""
+    """Open photos, half of which have two changed copies. Value of a photo: exactly one of its group is kept.
+
+    The system looks for copies inside ``CELLS`` cells; what it is compared with looks in the whole pool, so that cells
+    are no reason of a gain. In the controls the vectors, or the hashes, are of other pictures: they would gain if it
+    were enough to drop some pairs more than the other half of the rule does.
+    """
     photos, facts = _photos(name, PHOTOS)
+    either = SemDeDup(**SemDeDup.card.variants["either"], cells=CELLS)
+    whole = replace(either, cells=1)
+    made: dict[int, tuple[list[Pair], NDArray[np.int64], PairVectors]] = {}
 
-    def value(keep: Callable[[list[Pair], Run], Bools], run: Run) -> Floats:
-        pairs, groups = copied(photos, run)
-        return np.asarray(np.bincount(groups, keep(pairs, run), len(photos)) == 1, dtype=np.float64)
+    def pool(run: Run) -> tuple[list[Pair], NDArray[np.int64], PairVectors]:
+        """Return the pairs of a seed, the photo of each, and their vectors, which all arms with mirror images share."""
+        if run.seed not in made:
+            pairs, groups = copied(photos, run)
+            made[run.seed] = pairs, groups, either.plan(Kit({"main": backbone}), Captions(tuple(pairs)), run)
+        return made[run.seed]
 
-    def by(curator: SemDeDup) -> Callable[[list[Pair], Run], Bools]:
-        return lambda pairs, run: judged(curator, backbone, pairs, run)
+    def by(curator: SemDeDup, run: Run, part: str = "") -> Bools:
+        pairs, _, plan = pool(run)
+        if not curator.mirror:
+            return judged(curator, backbone, pairs, run)
+        return by_plan(curator, exchanged(plan, part, run) if part else plan, backbone, pairs, run)
 
-    def shuffled(pairs: list[Pair], run: Run, purpose: str) -> Bools:
-        order = np.random.default_rng(run.integer(purpose)).permutation(len(pairs))
-        pictures = [replace(pair, picture=pairs[k].picture) for pair, k in zip(pairs, order.tolist(), strict=True)]
-        return by(either)(pictures, run)
+    def value(keep: Callable[[Run], Bools], run: Run) -> Floats:
+        _, groups, _ = pool(run)
+        return np.asarray(np.bincount(groups, keep(run), len(photos)) == 1, dtype=np.float64)
 
-    def random(pairs: list[Pair], run: Run) -> Bools:
-        return np.random.default_rng(run.integer("at random")).permutation(by(either)(pairs, run))
-
-    either = SemDeDup(**SemDeDup.card.variants["either"])
-    arms: dict[str, Callable[[list[Pair], Run], Bools]] = {
-        "semdedup": by(either),
-        VECTORS: by(SemDeDup()),
-        HASHES: by(replace(either, rule="hash")),
-        IDENTICAL: _distinct,
-        AT_RANDOM: random,
-        PERMUTED: lambda pairs, run: shuffled(pairs, run, "permuted vectors"),
+    arms: dict[str, Callable[[Run], Bools]] = {
+        "semdedup": partial(by, either),
+        ONE_CELL: partial(by, whole),
+        HASHES: partial(by, replace(whole, rule="hash")),
+        HASHES_IN_CELLS: partial(by, replace(either, rule="hash")),
+        VECTORS: partial(by, SemDeDup(cells=CELLS)),
+        MIRRORED: partial(by, replace(whole, rule="vector")),
+        OTHER_VECTORS: partial(by, whole, part=OTHER_VECTORS),
+        OTHER_HASHES: partial(by, whole, part=OTHER_HASHES),
+        IDENTICAL: lambda run: _distinct(pool(run)[0], run),
+        AT_RANDOM: lambda run: np.random.default_rng(run.integer("at random")).permutation(by(either, run)),
     }
+    facts |= {"cells": CELLS}
     return PlantedBench(backbone, run, seeds, facts, {key: partial(value, arm) for key, arm in arms.items()})
 
 
@@ -258,6 +300,7 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
     table = open_data(present(name), need="captions", text="caption_*").whole()
     captions = tuple(own[0] for own in table.columns["captions"].values)
     facts = {"data_hash": hash_of_words(table.items, captions), "items": len(captions)}
+    checks, kit = CaptionChecks(), Kit({"main": backbone})
 
     def value(keep: Callable[[list[Pair], Run], Bools], run: Run) -> Floats:
         pairs, groups, bad = faulty(captions, run)
@@ -266,14 +309,10 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
         return np.where(bad, ~kept, alone[groups]).astype(np.float64)
 
     def own(pairs: list[Pair], run: Run) -> Bools:
-        return judged(CaptionChecks(), backbone, pairs, run)
+        return judged(checks, backbone, pairs, run)
 
-    def permuted(pairs: list[Pair], run: Run) -> Bools:
-        order = np.random.default_rng(run.integer("permuted texts")).permutation(len(pairs)).tolist()
-        return own([replace(pair, said=pairs[k].said) for pair, k in zip(pairs, order, strict=True)], run)
-
-    def random(pairs: list[Pair], run: Run) -> Bools:
-        return np.random.default_rng(run.integer("at random")).permutation(own(pairs, run))
+    def shuffled(pairs: list[Pair], run: Run) -> Bools:
+        return own(in_random_order(pairs, run), run)
 
     def shortest(pairs: list[Pair], run: Run) -> Bools:
         lengths = np.array([len(pair.said) for pair in pairs])
@@ -281,10 +320,41 @@ def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
         keep[np.argsort(lengths, kind="stable")[: int(own(pairs, run).sum())]] = True
         return keep
 
+    def by_luck(pairs: list[Pair], run: Run) -> Bools:
+        """Permute who is called a duplicate among those that pass the rules: what dropping as many more is worth."""
+        plan = checks.plan(kit, Captions(tuple(pairs)), run)
+        labels = [verdict.labels for verdict in checks.apply(kit, plan, Captions(tuple(pairs)), run)]
+        keep = np.array([not own for own in labels])
+        passed = np.array([own in ((), ("duplicate",)) for own in labels])
+        keep[passed] = np.random.default_rng(run.integer("at random")).permutation(keep[passed])
+        return keep
+
+    def like(pairs: list[Pair], run: Run) -> Bools:
+        rng, keep = np.random.default_rng(run.integer("like length")), own(pairs, run)
+        order = np.argsort([len(words_of(pair.said)) for pair in pairs], kind="stable")
+        for start in range(0, len(order), LIKE):
+            some = order[start : start + LIKE]
+            keep[some] = keep[rng.permutation(some)]
+        return keep
+
     arms: dict[str, Callable[[list[Pair], Run], Bools]] = {
-        "caption-checks": own, PERMUTED: permuted, AT_RANDOM: random, SHORTEST: shortest, IDENTICAL: _distinct,
-    }  # fmt: skip
+        "caption-checks": own,
+        IDENTICAL: _distinct,
+        SHORTEST: shortest,
+        LIKE_LENGTH: like,
+        LUCK: by_luck,
+        SHUFFLED: shuffled,
+    }
     return PlantedBench(backbone, run, seeds, facts, {key: partial(value, arm) for key, arm in arms.items()})
+
+
+def in_random_order(pairs: Sequence[Pair], run: Run) -> list[Pair]:
+    """Return pairs whose texts have their own words in random order, without marks.
+
+    Names of files, lengths and vocabulary stay, so what judges by these alone judges as before.
+    """
+    rng = np.random.default_rng(run.integer(SHUFFLED))
+    return [replace(pair, said=" ".join(rng.permutation(words_of(pair.said)).tolist())) for pair in pairs]
 
 
 def _photos(name: str, most: int) -> tuple[list[Image.Image], dict[str, Any]]:
