@@ -204,7 +204,6 @@ class CLOC(Recipe):
             datasets=("scenes", "coco_mini"),
             stage="mechanism",
             minutes=8,
-            not_shown="protocol: an unfit base",
         ),
         variants={"": {}, "all-tokens": {"pool": "all"}},
     )
