@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
+from diptych.cli.unread import refuse_idle
 from diptych.core.errors import UsageError, need_extra
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class LoopOptions:
         """
         from diptych.train.schedule import Fit, Schedule
 
+        if self.steps is not None:
+            refuse_idle("--steps is the length of the training", "epochs")
         options.one_of("--schedule", self.schedule, "cosine", "constant")
         options.one_of("--optimizer", self.optimizer, "adamw", "adam", "radam", "sgd")
         options.one_of("--log", self.log, "", "wandb")
