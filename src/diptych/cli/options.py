@@ -428,7 +428,9 @@ def one_of(flag: str, value: str, *allowed: str) -> None:
         UsageError: it is none of these.
     """
     if value not in allowed:
-        raise UsageError(f"{flag} takes {', '.join(allowed[:-1])} or {allowed[-1]}, not {value!r}.")
+        *some, last = (word for word in allowed if word)
+        others = f"{', '.join(some)} or " if some else ""
+        raise UsageError(f"{flag} takes {others}{last}, not {value!r}.")
 
 
 def one_suffix(out: Path | None, *allowed: str) -> None:

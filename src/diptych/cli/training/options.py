@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 NOT_REPEATED = frozenset(("recipe", "out", "resume", "json", "overwrite"))
 """Options that a recipe file does not have: where results go, and what is shown."""
+OF_THE_MACHINE = frozenset(("cache", "device", "workers"))
+"""Options that are not written to a recipe file, since another machine has others; a file may have them."""
 
 
 def _loop(*names: str, help: str, **more: Any) -> Any:
@@ -175,10 +177,10 @@ RecipeFile = Annotated[
 
 
 def recipe_text(context: Any) -> str:
-    """Return the recipe file of a command: every option that has a value, as TOML."""
+    """Return the recipe file of a command: every option that has a value and is not of the machine, as TOML."""
     lines = [f"command = {json.dumps(context.info_name)}"]
     for name, value in sorted(context.params.items()):
-        if name not in NOT_REPEATED and value is not None and value != []:
+        if name not in NOT_REPEATED | OF_THE_MACHINE and value is not None and value != []:
             plain = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             lines.append(f"{name.replace('_', '-')} = {json.dumps(plain)}")
     return "\n".join(lines) + "\n"
