@@ -121,7 +121,7 @@ def test_recipes_and_flags_that_cannot_be_are_refused(place: Path, shards: Path,
         ([tars, "--log", "tb"], "--log takes wandb, not 'tb'"),
         ([tars, "--chunk", "2", "--objective", "cloob"], "does not read --chunk"),
         ([tars, "--objective", "long-clip", "--held-out", "10", "--steps", "2"], "reads its rows more than once"),
-        ([tars, "--crop", "1.5", "--held-out", "10", "--steps", "2"], "least must be in (0, 1]"),
+        ([tars, "--crop", "1.5", "--held-out", "10", "--steps", "2"], "--crop must be in (0, 1], got 1.5"),
         ([tars, "--held-out", "100", "--steps", "2"], "hold out fewer"),
         ([tars, "--unlock", "1", "--held-out", "10", "--steps", "2"], "locks, not all"),
     ):

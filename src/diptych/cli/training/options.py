@@ -108,6 +108,8 @@ class LoopOptions:
         options.one_of("--schedule", self.schedule, "cosine", "constant")
         options.one_of("--optimizer", self.optimizer, "adamw", "adam", "radam", "sgd")
         options.one_of("--log", self.log, "", "wandb")
+        if self.crop is not None and not 0 < self.crop <= 1:
+            raise UsageError(f"--crop must be in (0, 1], got {self.crop:g}: give another, or leave it out.")
         if self.log:
             need_extra("wandb", "--log wandb")
         betas = self.betas.split(",")
