@@ -52,6 +52,7 @@ def test_neighbouring_frames_are_named_and_kept_aside_by_stretches(diptych: Cli,
 
 def test_a_detector_of_words_asks_for_a_word(diptych: Cli, plate: Path) -> None:
     given = ("detect", plate / "test/good/0.png", "--normal", plate / "train/good", "--method", "winclip-style")
+    given += ("--rate", "0.5")
     assert "say what the photos show with --object" in diptych(*given, "--out", "a").err
     assert "say what the photos show" not in diptych(*given, "--object", "plate", "--out", "b").err
 

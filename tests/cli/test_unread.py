@@ -49,9 +49,26 @@ def test_what_is_given_and_not_read_is_refused(diptych: Cli, words: list[str], f
     assert reader in after
 
 
-def test_what_the_photos_make_idle_is_refused(diptych: Cli) -> None:
-    answer = diptych("edit", "P", "--source", "a", "--target", "b", "--count", "3")
-    assert (answer.code, "so --count has no effect" in answer.err) == (2, True)
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["edit", "P", "--source", "a", "--target", "b", "--count", "3"], "--count"),
+        (["detect", "P", "--normal", "N", "--object", "cat"], "--normal"),
+        (["index", "--export", "a.parquet", "--prune"], "--prune"),
+        (["encode", "demo:photos", "--cluster-threads", "2"], "--cluster-threads"),
+        (["finetune", "T", "--steps", "3", "--epochs", "2"], "--epochs"),
+        (["pretrain", "T", "--steps", "3", "--epochs", "2"], "--epochs"),
+        (["pretrain", "t.csv", "--shuffle", "9"], "--shuffle"),
+        (["pretrain", "t.csv", "--held-out", "9"], "--held-out"),
+        (["pretrain", "t.tar", "--captions", "title"], "--captions"),
+        (["curate", "apply", "t.txt", "-m", "clip-score", "--threshold", "0.2", "--share", "0.3"], "--share"),
+        (["curate", "apply", "t.txt", "-m", "semdedup", "--bits", "4"], "--bits"),
+        (["curate", "apply", "t.txt", "-m", "semdedup", "--rule", "hash", "--eps", "0.1"], "--eps"),
+    ],
+)
+def test_what_other_options_make_idle_is_refused(diptych: Cli, words: list[str], flag: str) -> None:
+    answer = diptych(*words)
+    assert (answer.code, f"so {flag} has no effect" in answer.err) == (2, True), answer.err
 
 
 def test_clouds_and_curves_have_no_settings_of_clips(

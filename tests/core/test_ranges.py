@@ -40,8 +40,8 @@ def test_a_range_holds_what_its_words_say(
 
 def test_the_error_shows_name_range_value_and_remedy() -> None:
     for settings, allowed, name, said in (
-        (Settings(1.3), between(0, 1), "number", "number must be in [0, 1], got 1.3: give Settings another, or"),
-        (Settings(word="sum"), one_of("mean"), "word", "word must be one of 'mean', got 'sum': give Settings another"),
+        (Settings(1.3), between(0, 1), "number", "number must be in [0, 1], got 1.3: give another, or"),
+        (Settings(word="sum"), one_of("mean"), "word", "word must be one of 'mean', got 'sum': give another"),
         (Settings(sizes=(3, 0)), at_least(1), "sizes", "sizes must be at least 1, got (3, 0): give"),
         (Settings(sizes=()), at_least(1), "sizes", "sizes must be at least 1, got (): give"),
     ):

@@ -33,6 +33,7 @@ def test_cosine_ends_at_its_floor() -> None:
         {"steps": 1, "accumulate": 0},
         {"steps": 1, "ema": 1.0},
         {"steps": 1, "keep": 0},
+        {"steps": 2, "schedule": Schedule("constant", cooldown=3)},
     ],
 )
 def test_contradictions_are_refused(wrong) -> None:

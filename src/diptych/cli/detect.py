@@ -10,7 +10,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
-from diptych.cli.unread import Readers, has, needs, refuse_unread
+from diptych.cli.unread import Readers, has, needs, refuse_idle, refuse_unread, uses
 from diptych.core.errors import DataError, UsageError
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DETECTOR, WORD_DETECTOR
@@ -67,6 +67,8 @@ def detect(
         raise UsageError(f"{slug} learns from anomalies of another thing: give --auxiliary, a folder as MVTec's.")
     if "train" in system.card.needs.evidence and normal is None:
         raise UsageError(f"{slug} learns what is normal: give --normal, a folder of photos without anomalies.")
+    if rate is None and not uses("train")(system):
+        refuse_idle(f"{slug} learns nothing from normal photos, and no --rate is asked for", "normal")
     system.check_extras()
     with shared.open(seed=seed) as opened:
         samples, _ = open_photos(photos, opened.keys)

@@ -12,6 +12,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, show, show_json
 from diptych.cli.photos import clip_frames, open_regions
+from diptych.cli.unread import refuse_idle
 from diptych.core.errors import DataError, UsageError, install, need_extra
 from diptych.core.wording import number_of
 
@@ -66,6 +67,10 @@ def index(
 
     if not photos and not remove and not ann and not cut and not export:
         raise UsageError("Nothing to do: give photos to index, --remove PATTERN, --ann, --cut, or --export.")
+    if photos and remove:
+        raise UsageError("Photos that --remove deletes would be added again: give photos and --remove in two commands.")
+    if not photos:
+        refuse_idle("No photos are given", "prune", "image", "caption", "frames", "regions")
     if export is not None:
         shared.free(export, flag="--export")
     if ann:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 from typer.core import TyperGroup
 
-from diptych.cli.unread import typed_on
+from diptych.cli.unread import refuse_idle, typed_on
 from diptych.core.errors import UsageError, need_extra
 from diptych.tasks import runs
 from diptych.tasks.runs import ENGINES, KEYS, cache_folder, device_named, make_run, precision_named
@@ -147,7 +147,9 @@ class RunOptions:
         """
         if self.engine == "openvino" or self.precision == "int8":
             need_extra("openvino", "int8" if self.precision == "int8" else "--engine openvino")
-        if self.cluster is not None:
+        if self.cluster is None:
+            refuse_idle("No --cluster is given", "cluster_threads")
+        else:
             need_extra("scale", "Work on a cluster")
         return Opened(self, seed, out)
 
@@ -426,7 +428,9 @@ def one_of(flag: str, value: str, *allowed: str) -> None:
         UsageError: it is none of these.
     """
     if value not in allowed:
-        raise UsageError(f"{flag} takes {', '.join(allowed[:-1])} or {allowed[-1]}, not {value!r}.")
+        *some, last = (word for word in allowed if word)
+        others = f"{', '.join(some)} or " if some else ""
+        raise UsageError(f"{flag} takes {others}{last}, not {value!r}.")
 
 
 def one_suffix(out: Path | None, *allowed: str) -> None:

@@ -77,7 +77,7 @@ def check(settings: DataclassInstance, allowed: Range, *names: str) -> None:
         ...         check(self, between(0, 1, "(]"), "share")
         >>> Filter(1.5)
         Traceback (most recent call last):
-        diptych.core.errors.UsageError: share must be in (0, 1], got 1.5: give Filter another, or leave it out for 0.3.
+        diptych.core.errors.UsageError: share must be in (0, 1], got 1.5: give another, or leave it out for 0.3.
     """
     for name in names:
         value = getattr(settings, name)
@@ -97,6 +97,4 @@ def wrong(settings: DataclassInstance, name: str, words: str) -> UsageError:
     default = settings.__dataclass_fields__[name].default
     instead = "" if default is None else f" for {default!r}"
     left_out = "" if default is MISSING else f", or leave it out{instead}"
-    return UsageError(
-        f"{name} must be {words}, got {getattr(settings, name)!r}: give {type(settings).__name__} another{left_out}."
-    )
+    return UsageError(f"{name} must be {words}, got {getattr(settings, name)!r}: give another{left_out}.")

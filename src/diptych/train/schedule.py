@@ -130,6 +130,11 @@ class Fit:
                 f"The length of a training must be epochs, steps or seconds, got epochs={self.epochs}, "
                 f"steps={self.steps} and seconds={self.seconds}: give one of the three."
             )
+        if self.steps is not None and self.schedule.cooldown > self.steps:
+            raise UsageError(
+                f"A cool-down of {self.schedule.cooldown} steps is longer than the training of {self.steps}: give a "
+                f"shorter one."
+            )
         counts = ("epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every")
         check(self, at_least(1), *counts)
         check(self, at_least(0), "watch_every")

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from diptych import catalog
 from diptych.cli.curate.options import KeepOptions, PlanOptions, PoolOptions
 from diptych.core.curate import Curator
+from diptych.core.errors import UsageError
 
 CURATORS: list[Any] = [catalog.find(card["slug"], Curator) for card in catalog.cards() if card["verb"] == "curate"]
 
@@ -15,6 +18,11 @@ def test_every_setting_is_one_of_a_curator_with_the_curators_default() -> None:
         fields = [c.__dataclass_fields__[name] for c in CURATORS if name in c.__dataclass_fields__]
         assert fields, name
         assert all(field.default == value for field in fields), name
+
+
+def test_a_wrong_word_is_named_with_its_flag() -> None:
+    with pytest.raises(UsageError, match="--prefer takes hard, easy or random, not 'x'"):
+        _ = KeepOptions(prefer="x").settings
 
 
 def test_the_help_names_every_curator() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,26 @@ def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path
     assert losses[-1]["lr"] == pytest.approx(2e-3 * (0.1 + 0.9 * 1 / 4))
     assert {"scale", "gradient_norm/main", "samples_per_second"} <= losses[0].keys()
     recipe = tmp_path / "a" / "recipe.toml"
-    two = json.loads(run_cli("pretrain", "--recipe", recipe, "--out", tmp_path / "b", "--json").stdout)
+    written = tomllib.loads(recipe.read_text())
+    assert written["steps"] == 12
+    assert not {"cache", "device", "workers"} & written.keys()  # of the machine
+    two = json.loads(
+        run_cli("pretrain", "--recipe", recipe, "--cache", tmp_path / "c", "--out", tmp_path / "b", "--json").stdout
+    )
     assert two["fingerprint"] == one["fingerprint"]
     assert (tmp_path / "b" / "recipe.toml").read_text() == recipe.read_text()
     other = run_cli(
-        "pretrain", shards, "--stream", "--recipe", recipe, "--steps", "6", "--out", tmp_path / "d", "--json"
+        "pretrain",
+        shards,
+        "--recipe",
+        recipe,
+        "--steps",
+        "6",
+        "--cache",
+        tmp_path / "c",
+        "--out",
+        tmp_path / "d",
+        "--json",
     )
     assert json.loads(other.stdout)["steps"] == 6  # what the command line says counts
     moved = {n for n, t in load_file(tmp_path / "a/model/open_clip_model.safetensors").items()
@@ -101,9 +117,11 @@ def test_recipes_and_flags_that_cannot_be_are_refused(place: Path, shards: Path,
         ([tars, "--betas", "0.9"], "two numbers"),
         ([tars, "--schedule", "linear"], "takes cosine or constant"),
         ([tars, "--cooldown", "5"], "take the constant schedule"),
+        ([tars, "--schedule", "constant", "--cooldown", "5", "--steps", "4"], "longer than the training of 4"),
+        ([tars, "--log", "tb"], "--log takes wandb, not 'tb'"),
         ([tars, "--chunk", "2", "--objective", "cloob"], "does not read --chunk"),
         ([tars, "--objective", "long-clip", "--held-out", "10", "--steps", "2"], "reads its rows more than once"),
-        ([tars, "--crop", "1.5", "--held-out", "10", "--steps", "2"], "least must be in (0, 1]"),
+        ([tars, "--crop", "1.5", "--held-out", "10", "--steps", "2"], "--crop must be in (0, 1], got 1.5"),
         ([tars, "--held-out", "100", "--steps", "2"], "hold out fewer"),
         ([tars, "--unlock", "1", "--held-out", "10", "--steps", "2"], "locks, not all"),
     ):

@@ -20,6 +20,14 @@ def test_tars_are_streams_and_others_on_request(spec: str, asked: bool, streamed
     assert StreamOptions(stream=asked).reads(spec) is streamed
 
 
+def test_a_folder_of_tars_alone_is_a_stream(tmp_path: Path) -> None:
+    for name in ("0.tar", "0_stats.json"):
+        (tmp_path / name).touch()
+    assert StreamOptions().reads(str(tmp_path))
+    (tmp_path / "cats").mkdir()  # class folders beside an archive
+    assert not StreamOptions().reads(str(tmp_path))
+
+
 def written(root: Path) -> Path:
     lines = ["filepath,title", *(f"{i}.png,text {i}" for i in range(6))]
     for i in range(6):

@@ -73,6 +73,8 @@ def test_rows_go_to_their_pictures(tmp_path: Path) -> None:
         ("image,x,y,w,category\na.png,1,2,3,owl", "needs a column image or path"),
         ("image,x,y,w,h,category\na.png,1,2,3,4,", "Row 1 of .* has no category"),
         ("image,x,y,w,h,category\na.png,1,2,3,wide,owl", "not four numbers"),
+        ("image,x,y,w,h,category\na.png,1,nan,3,4,owl", "Row 1 of .* has the box 1, nan, 3, 4, which is not"),
+        ("image,x,y,w,h,category\na.png,1,2,inf,4,owl", "Row 1 of .* has the box 1, 2, inf, 4, which is not"),
         ("image,x,y,w,h,category\na.png,1,2,0,4,owl", "Row 1 of .* has a box of 0 x 4 pixels"),
         ("image,x0,y0,x1,y1,category\na.png,5,2,3,4,owl", "Row 1 of .* has a box of -2 x 2 pixels"),
         ("image,x,y,w,h,category\na.png,20,2,3,4,owl", "Row 1 of .* outside .*a.png of 10 x 10 pixels"),

@@ -149,6 +149,21 @@ def test_marks_are_kept_in_the_index_and_rank_the_answers(page: tuple[TestClient
     assert evil.status_code == 403
 
 
+def test_an_index_that_is_too_small_for_marks_says_so_on_its_page(
+    page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, folder = page
+    monkeypatch.setattr("diptych.tasks.search.marks.LEAST_ENTRIES", 91)
+    entry = Seen(client.get("/?q=red").text).all("figure")[0]["id"][1:]
+    answer = client.post("/marks", data={"state": "q=red", "entry": entry, "right": "1"})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"].startswith("text/html")
+    assert 'role="alert"' in answer.text
+    assert "has 90 entries, and a cut needs 91: index more" in answer.text
+    assert Seen(answer.text).all("figure")
+    assert not (folder / "marks.jsonl").exists()
+
+
 @pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 507), (errno.EACCES, 500)])
 def test_a_full_disk_is_said_and_searches_go_on(
     page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch, number: int, status: int

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def test_of_one_split_a_share_is_held_out_by_content() -> None:
 def test_bad_input_is_named() -> None:
     with pytest.raises(UsageError, match="has no class 'x' to score high, only a, b, c"):
         fit_labelled(data("test"), "x", BACKBONE, Run())
+    with pytest.raises(UsageError, match="has no classes, and so no 'x'"):
+        fit_labelled(replace(data("test"), classes=()), "x", BACKBONE, Run())
     with pytest.raises(DataError, match="of each kind at least"):
         fit_labelled(data("test", count=30), "a", BACKBONE, Run())
 

@@ -134,7 +134,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     assert all(
         torch.equal(t, again.backbone.module().state_dict()[n]) for n, t in whole.backbone.module().state_dict().items()
     )
-    with pytest.raises(UsageError, match="exists: give another folder"):
+    with pytest.raises(UsageError, match="is finished"):
         tune(Full(), clip, data, fit, Run(workers=1), tmp_path / "cut", resume=True)
 
 
@@ -434,7 +434,7 @@ def test_reports_and_logs_of_others_are_not_written_over(place: Path, tmp_path: 
     backbone, data = load(f"local:{place / 'clip'}"), open_data(str(place / "data"))
     for name, resume, said in (
         ("report.json", False, "report.json exists"),
-        ("report.json", True, "report.json exists"),
+        ("report.json", True, "is finished, as .*report.json says"),
         ("log.jsonl", False, "log.jsonl exists"),
         ("log.jsonl", True, "is no log of a training"),
     ):

@@ -13,7 +13,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import say, show_json, show_table
 from diptych.cli.curate.options import POOL, KeepOptions, PlanOptions, PoolOptions
-from diptych.cli.unread import Readers, has, looks, needs, refuse_unread
+from diptych.cli.unread import Readers, has, looks, needs, refuse_idle, refuse_unread
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import CURATOR, HEAD_CURATOR, LABEL_CURATOR, SCORE_CURATOR
 
@@ -169,6 +169,11 @@ def curate_apply(
     curation = Curation(pool.method, settings)
     curator = curation.curator
     refuse_unread(curator, READERS)
+    if threshold is not None:
+        refuse_idle("--threshold says what stays", "share")
+    rule = getattr(curator, "rule", "")
+    if rule in ("vector", "hash"):
+        refuse_idle(f"Duplicates are found by the {rule} alone", "bits" if rule == "vector" else "eps")
     if not exists_at(plan):
         raise UsageError(f"There is no plan {plan}: write one first, with 'diptych curate plan {source}'.")
     planned = curator.read_plan(located(plan))

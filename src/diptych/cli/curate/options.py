@@ -133,7 +133,12 @@ class KeepOptions:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the systems take of it."""
+        """What the systems take of it.
+
+        Raises:
+            UsageError: --prefer is none of its words.
+        """
+        options.one_of("--prefer", self.prefer, "hard", "easy", "random")
         lists = {"only": tuple(self.only or ()), "drop": tuple(self.drop or ())}
         names = ("votes", "taxonomy", "most", "words", "eps", "cells", "rule", "bits", "precision", "below")
         return {**lists, **{name: getattr(self, name) for name in names}, "keep": self.prefer}

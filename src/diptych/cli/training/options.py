@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
+from diptych.cli.unread import refuse_idle
 from diptych.core.errors import UsageError, need_extra
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 NOT_REPEATED = frozenset(("recipe", "out", "resume", "json", "overwrite"))
 """Options that a recipe file does not have: where results go, and what is shown."""
+OF_THE_MACHINE = frozenset(("cache", "device", "workers"))
+"""Options that are not written to a recipe file, since another machine has others; a file may have them."""
 
 
 def _loop(*names: str, help: str, **more: Any) -> Any:
@@ -100,9 +103,13 @@ class LoopOptions:
         """
         from diptych.train.schedule import Fit, Schedule
 
+        if self.steps is not None:
+            refuse_idle("--steps is the length of the training", "epochs")
         options.one_of("--schedule", self.schedule, "cosine", "constant")
         options.one_of("--optimizer", self.optimizer, "adamw", "adam", "radam", "sgd")
         options.one_of("--log", self.log, "", "wandb")
+        if self.crop is not None and not 0 < self.crop <= 1:
+            raise UsageError(f"--crop must be in (0, 1], got {self.crop:g}: give another, or leave it out.")
         if self.log:
             need_extra("wandb", "--log wandb")
         betas = self.betas.split(",")
@@ -172,10 +179,10 @@ RecipeFile = Annotated[
 
 
 def recipe_text(context: Any) -> str:
-    """Return the recipe file of a command: every option that has a value, as TOML."""
+    """Return the recipe file of a command: every option that has a value and is not of the machine, as TOML."""
     lines = [f"command = {json.dumps(context.info_name)}"]
     for name, value in sorted(context.params.items()):
-        if name not in NOT_REPEATED and value is not None and value != []:
+        if name not in NOT_REPEATED | OF_THE_MACHINE and value is not None and value != []:
             plain = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             lines.append(f"{name.replace('_', '-')} = {json.dumps(plain)}")
     return "\n".join(lines) + "\n"

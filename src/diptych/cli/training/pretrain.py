@@ -11,8 +11,8 @@ import typer
 from diptych.cli import options
 from diptych.cli.training import finetune
 from diptych.cli.training.options import LoopOptions, recipe_text
-from diptych.cli.training.streams import StreamOptions
-from diptych.cli.unread import Readers, needs, refuse_unread
+from diptych.cli.training.streams import StreamOptions, tars
+from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread
 from diptych.core.card import Card
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import PRETRAINING
@@ -172,6 +172,10 @@ def pretrain(
         raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
     kit = part_options.kit(system.card, shared.device)
     stream = streams if streams.reads(table) else None
+    if stream is None:
+        refuse_idle(f"{table} is not read as a stream", "shuffle", "held_out")
+    elif tars(table):
+        refuse_idle("Tars have no columns", "captions")
     if stream is not None and regions is not None:
         raise UsageError("Regions belong to the photos of a table: leave out --regions, or --stream.")
     repeat = recipe_text(context)

@@ -12,9 +12,25 @@ if TYPE_CHECKING:
     from diptych.data.labelled import LabelledData
     from diptych.train.streams import Streamed
 
+BESIDE_TARS = frozenset((".tar", ".json", ".txt", ".parquet", ".md"))
+"""Endings in a folder of tars, as the tools that make such folders leave them."""
+
 
 def _stream(*names: str, help: str, **more: Any) -> Any:
     return options.option(*names, help=help, rich_help_panel="Stream", **more)
+
+
+def tars(spec: str) -> bool:
+    """Return whether data are tars, or a folder of this machine with nothing but these and files that describe them."""
+    from diptych.data.files import address_of
+    from diptych.data.named_sets import located
+
+    if spec.lower().endswith(".tar"):
+        return True
+    if address_of(spec) is not None or not (folder := located(spec)).is_dir():
+        return False
+    kinds = {path.suffix.lower() if path.is_file() else "folder" for path in folder.iterdir()}
+    return ".tar" in kinds and kinds <= BESIDE_TARS
 
 
 @dataclass(frozen=True)
@@ -24,7 +40,8 @@ class StreamOptions:
     stream: Annotated[
         bool,
         _stream(
-            "--stream", help="Read a .csv, .tsv or Parquet file, or a folder of tars, as a stream; tars always are one."
+            "--stream",
+            help="Read a .csv, .tsv or Parquet file as a stream; tars, and a folder of them, always are one.",
         ),
     ] = False
     shuffle: Annotated[int, _stream("--shuffle", help="Pairs among which a process draws the next.", min=1)] = 4096
@@ -34,7 +51,7 @@ class StreamOptions:
 
     def reads(self, spec: str) -> bool:
         """Return whether data are read as a stream: on request, and tars in any case."""
-        return self.stream or spec.lower().endswith(".tar")
+        return self.stream or tars(spec)
 
     def open(self, spec: str, text: str) -> tuple[LabelledData, Streamed]:
         """Return the held-out pairs, and the stream of the others.

@@ -67,6 +67,11 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
             raise DataError(f"{path} holds a box that is not four numbers ({error}): correct it.") from None
         for i, (a, b, c, d) in zip(numbers, values, strict=True):
             wide, high = (c - a, d - b) if form == "xyxy" else (c, d)
+            if not np.isfinite((a, b, c, d)).all():
+                raise DataError(
+                    f"Row {i + 1} of {path} has the box {a:g}, {b:g}, {c:g}, {d:g}, which is not four finite numbers: "
+                    f"correct or remove it."
+                )
             if not (wide > 0 and high > 0):
                 raise DataError(f"Row {i + 1} of {path} has a box of {wide:g} x {high:g} pixels: correct or remove it.")
         names = [text_of(cells[said][i]).strip() for i in numbers]

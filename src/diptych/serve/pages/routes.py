@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from jinja2 import DictLoader, Environment
 
 from diptych import __version__
-from diptych.core.errors import DiptychError, UnreadableItem
+from diptych.core.errors import DataError, DiptychError, UnreadableItem
 from diptych.serve.names import Recent
 from diptych.serve.pages.exports import as_coco, as_csv, zipped
 from diptych.serve.pages.finding import Finding, Found, text_of
@@ -93,15 +93,19 @@ class Page:
         found = await self.service.embed(request, model, [Input("image", data, "The picture")])
         return RedirectResponse(state.address(picture=packed(found.vectors[0]), like=None), 303)
 
-    async def mark(self, request: Request) -> RedirectResponse:
-        """Keep a mark, and go back to the search."""
+    async def mark(self, request: Request) -> Response:
+        """Keep a mark, and go back to the search; where the index is too small for marks, its page says so."""
         async with request.form(max_files=0, max_fields=20) as form:
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
         state = State.read(dict(parse_qsl(fields.get("state", ""))))
         said, number = fields.get("right", ""), fields.get("entry", "")
         if said not in ("1", "0", "") or not number.isdecimal():
             raise Refusal(400, "A mark has an entry and right, which is 1, 0 or empty.")
-        await self.finding.mark(request, state, int(number), None if said == "" else said == "1")
+        try:
+            await self.finding.mark(request, state, int(number), None if said == "" else said == "1")
+        except DataError as error:
+            shown = of_error(error)
+            return self.html(state, await self.finding.found(request, state), shown.message, shown.status)
         return RedirectResponse(state.address() + f"#e{number}", 303)
 
     async def thumbnail(self, request: Request, index: str, number: int, side: int = SIDES[0]) -> Response:

@@ -41,6 +41,8 @@ def fit_labelled(
         UsageError: there is no such class.
         DataError: too few pictures of a kind.
     """
+    if not data.classes:
+        raise UsageError(f"{data.name} has no classes, and so no {positive!r}: give folders of classes, or a table.")
     if positive not in data.classes:
         raise UsageError(
             f"{data.name} has no class {positive!r} to score high, only {', '.join(data.classes)}: name one of them."

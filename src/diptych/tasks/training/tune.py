@@ -134,6 +134,8 @@ def tune(
     taken = ("report.json", *(() if again else ("model",)), *(() if resume else ("log.jsonl",)))
     for path in (out / name for name in taken):
         if path.exists():
+            if path.name == "report.json" and resume:
+                raise UsageError(f"The training in {out} is finished, as {path} says: give another folder.")
             raise UsageError(f"{path} exists: give another folder, or resume the training that was stopped there.")
     learnt = learns(backbone, parts, unlock)
     need_towers(method, parts)
