@@ -60,6 +60,8 @@ def link(
     """Link the records of two tables by pictures and texts, with a threshold that labelled pairs choose."""
     shared.free(out)
     shared.free(groups, flag="--groups")
+    if groups is not None and groups.resolve() == out.resolve():
+        raise UsageError(f"--groups and --out are both {out}: give each a file of its own.")
 
     from diptych import catalog
     from diptych.core.method import Retriever
