@@ -170,3 +170,14 @@ def test_captions_as_a_user_writes_and_by_reward(diptych: Cli, photos: Path, wri
     got = diptych("caption", photos, "--texts", "said.txt", *rewarded)
     assert got.code == 2
     assert "does not read --texts, but maccap and nearest-caption do" in got.err
+
+
+@pytest.mark.parametrize("rate", ["0", "1", "-0.1", "nan"])
+def test_a_rate_that_cannot_be_held_is_refused_up_front(
+    diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, rate: str
+) -> None:
+    with pytest.raises(UsageError, match=r"rate must be in \(0, 1\), got"):
+        caption(Pictures((picture(0, 0),)), POOL, ColourBackbone(), rate=float(rate))
+    monkeypatch.setattr("diptych.backbones.sources.load.load", None)  # nothing is loaded
+    got = diptych("caption", photos, "--texts", "said.txt", f"--rate={rate}")
+    assert (got.code, "rate must be in (0, 1)" in got.err) == (2, True), got.err

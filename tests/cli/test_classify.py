@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from diptych.core.errors import MissingEvidence, MissingHook
+from diptych.core.errors import MissingEvidence
 from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
 from tests.support.image_files import bomb, empty, not_a_picture, truncated
 
@@ -158,7 +158,7 @@ def test_reasons_in_terminal_json_and_html(diptych: Cli, photos: Path, tmp_path:
     got = diptych("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--reasons", "1")
     assert "quality: " in got.out or "condition: " in got.out
     for more, code, says in (
-        (["--reasons", "1"], MissingHook.exit_code, "gives no reasons: use description"),
+        (["--reasons", "1"], 2, "zero-shot gives no reasons: use description"),
         (["--method", "gda"], 2, "board classify DATA --export gda"),
         (["--method", "maskclip"], 2, "no classifier"),
         (["--texts", "pool.json"], 2, "reads no descriptions"),

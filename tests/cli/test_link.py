@@ -216,3 +216,11 @@ def test_a_threshold_is_a_number(diptych: Cli, tables: Path, value: str) -> None
     got = diptych("link", "a.csv", "b.csv", "--method", "string-matching", "--threshold", value)
     assert (got.code, f"must be a finite score, got {value}" in got.err) == (2, True)
     assert not Path("links.csv").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--overwrite",)])
+def test_links_and_groups_have_a_file_each(diptych: Cli, tables: Path, more: tuple[str, ...]) -> None:
+    words = ("link", "a.csv", "b.csv", "--method", "string-matching", "--out", "same.csv", "--groups", "./same.csv")
+    got = diptych(*words, *more)
+    assert (got.code, "a file of its own" in got.err) == (2, True), got.err
+    assert not (tables / "same.csv").exists()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, MissingHook, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
@@ -54,7 +54,7 @@ def test_reasons_are_those_of_the_system(photos: ImageFiles, pool: Pool) -> None
     assert "http" not in page.replace("http-equiv", "")
     plain = classify(photos, tuple(COLOURS), ColourBackbone())
     assert "reasons" not in plain.as_dict()["predictions"][0]
-    with pytest.raises(MissingHook, match="ZeroShot gives no reasons: use description"):
+    with pytest.raises(UsageError, match=r"^zero-shot gives no reasons: use description"):
         classify(ImageFiles(["absent.png"]), tuple(COLOURS), ColourBackbone(), reasons=1)
     with pytest.raises(UsageError, match="reasons"):
         classify(photos, tuple(COLOURS), ColourBackbone(), reasons=-1)

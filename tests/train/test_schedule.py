@@ -34,6 +34,10 @@ def test_cosine_ends_at_its_floor() -> None:
         {"steps": 1, "ema": 1.0},
         {"steps": 1, "keep": 0},
         {"steps": 2, "schedule": Schedule("constant", cooldown=3)},
+        {"steps": 1, "eps": -1.0},
+        {"steps": 1, "eps": float("nan")},
+        {"steps": 1, "betas": (2.0, 0.9)},
+        {"steps": 1, "betas": (0.9, 1.0)},
     ],
 )
 def test_contradictions_are_refused(wrong) -> None:

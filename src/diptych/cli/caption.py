@@ -101,12 +101,15 @@ def caption(
     from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.tasks.caption import caption as caption_photos
-    from diptych.tasks.caption import check_judge, judge_against, measure
+    from diptych.tasks.caption import check_judge, check_rate, judge_against, measure
     from diptych.tasks.caption import judge as judged
     from diptych.tasks.evidence import evidence_for
 
     system = catalog.row(catalog.find(method, Captioner), variant)
     refuse_unread(system, READERS)
+    told = rate if method == CAPTIONER else None
+    if told is not None:
+        check_rate(told)
     system.check_extras()
     with shared.open(seed=seed) as opened:
         evidence = evidence_for(system.card, like=like, texts=texts, keys=opened.keys)
@@ -120,7 +123,6 @@ def caption(
         by = None if judge is None else opened.backbone(judge)
         if by is not None:
             check_judge(tower, by)
-        told = rate if method == CAPTIONER else None
         result = caption_photos(
             samples,
             evidence,

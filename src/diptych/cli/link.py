@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,18 @@ from diptych.tasks.defaults import RETRIEVER, RETRIEVER_ROWS
 READERS: Readers = {"backbone": looks}
 
 
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Which columns are compared."""
+
+    texts: Annotated[
+        str | None, options.option("--text-columns", help="Columns with the texts: LEFT,RIGHT or one for both.")
+    ] = None
+    images: Annotated[
+        str | None, options.option("--image-columns", help="Columns with the pictures: LEFT,RIGHT or one for both.")
+    ] = None
+
+
 @options.offers("overwrite", *options.MODEL)
 def link(
     left: Annotated[str, typer.Argument(help="A table, folder or tar of records: pictures, texts or both.")],
@@ -28,12 +41,6 @@ def link(
         options.option(
             "--ids", help="Columns that name records, in --pairs and in the links: LEFT,RIGHT (default: rows from 0)."
         ),
-    ] = None,
-    texts: Annotated[
-        str | None, options.option("--text-columns", help="Columns with the texts: LEFT,RIGHT or one for both.")
-    ] = None,
-    images: Annotated[
-        str | None, options.option("--image-columns", help="Columns with the pictures: LEFT,RIGHT or one for both.")
     ] = None,
     method: Annotated[
         str, options.option("--method", "-m", help="A retriever; see diptych systems --verb retrieve.")
@@ -55,11 +62,14 @@ def link(
     ] = None,
     out: Annotated[Path, options.option("--out", "-o", help="CSV to write.")] = Path("links.csv"),
     *,
+    columns: ColumnOptions,
     shared: options.RunOptions,
 ) -> None:
     """Link the records of two tables by pictures and texts, with a threshold that labelled pairs choose."""
     shared.free(out)
     shared.free(groups, flag="--groups")
+    if groups is not None and groups.resolve() == out.resolve():
+        raise UsageError(f"--groups and --out are both {out}: give each a file of its own.")
 
     from diptych import catalog
     from diptych.core.method import Retriever
@@ -72,7 +82,7 @@ def link(
     refuse_unread(system, READERS)
     system.check_extras(learns=pairs is not None)
     with shared.open() as opened:
-        keys, (lt, rt), (li, ri) = opened.keys, _two(texts), _two(images)
+        keys, (lt, rt), (li, ri) = opened.keys, _two(columns.texts), _two(columns.images)
         a = open_records(left, keys, image=li or "", text=lt or "")
         b = open_records(right, keys, image=ri or "", text=rt or "")
         known = _pairs(pairs, a, b, _two(ids)) if pairs is not None else []

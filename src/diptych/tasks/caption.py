@@ -130,6 +130,8 @@ def caption(
 
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
+    if rate is not None:
+        check_rate(rate)
     chosen, kit = method or NearestCaption(), Kit.of(parts)
     backbone = kit.need(Backbone)
     if user is not None:
@@ -151,6 +153,16 @@ def caption(
             z = normalize(embed(backbone.image, Subset(photos, result.positions), stored), dim=-1)
             cosines = tuple((z @ fitted.vectors.T).amax(dim=1).tolist())
         return replace(result, cut=cut, cosines=cosines, fit=fit_of(fitted, rate, stored, clean, source))
+
+
+def check_rate(rate: float) -> None:
+    """Refuse a share of false alarms that cannot be held; asked before anything is loaded.
+
+    Raises:
+        UsageError: it is outside (0, 1).
+    """
+    if not 0 < rate < 1:
+        raise UsageError(f"rate must be in (0, 1), got {rate:g}: it is a share of photos, such as 0.05.")
 
 
 def check_personal(method: Captioner) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Subset
-from diptych.core.errors import DataError, MissingHook, UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier
 from diptych.core.run import Run
@@ -63,8 +63,7 @@ def classify(
         Predictions of the readable photos; the others are named in ``failed``.
 
     Raises:
-        UsageError: ``top`` below 1, reasons below 0, or a threshold outside [0, 1].
-        MissingHook: ``method`` gives no reasons, and some were asked for.
+        UsageError: ``top`` below 1, reasons below 0 or from a method that gives none, or a threshold outside [0, 1].
         DataError: there is no photo, or none can be read.
     """
     from diptych.data.words.templates import ENSEMBLE
@@ -88,7 +87,7 @@ def classify(
         start = time.perf_counter()
         fitted = system.fit(Kit.of(backbone), classes, evidence or Evidence(), stored)
         seconds = {"fit": time.perf_counter() - start}
-        check_reasons(fitted, reasons)
+        check_reasons(fitted, reasons, system.card.slug)
         before, start = stored.tally["encoded"], time.perf_counter()
         readable = embed_readable(backbone.image, photos, stored)
         seconds["encode"] = time.perf_counter() - start
@@ -152,17 +151,15 @@ def _readers() -> list[str]:
     return [c["slug"] for c in readers if not {"train", "unlabelled"} & set(c["needs"]["evidence"])]
 
 
-def check_reasons(fitted: FittedClassifier, n: int) -> None:
+def check_reasons(fitted: FittedClassifier, n: int, slug: str) -> None:
     """Refuse to ask a system for reasons that has none, before anything is encoded.
 
     Raises:
-        MissingHook: n is above 0, and the system gives no reasons.
+        UsageError: n is above 0, and the system of this slug gives no reasons.
     """
     if n and type(fitted).explain is FittedClassifier.explain:
         *others, last = catalog.offering("reasons")
-        raise MissingHook(
-            f"{type(fitted).__name__.removeprefix('Fitted')} gives no reasons: use {', '.join(others)} or {last}."
-        )
+        raise UsageError(f"{slug} gives no reasons: use {', '.join(others)} or {last}.")
 
 
 def reasons_of(

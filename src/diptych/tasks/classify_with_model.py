@@ -49,8 +49,7 @@ def answer(
 
     Raises:
         UsageError: a number outside its range, a promise that the model cannot make, or one that its calibration items
-            are too few for.
-        MissingHook: the model's system gives no reasons, and some were asked for.
+            are too few for; or the model's system gives no reasons, and some were asked for.
         DataError: there is no photo, or none can be read.
     """
     if reasons < 0:
@@ -63,7 +62,7 @@ def answer(
         raise UsageError("per_class says how sets are made: give their coverage too, such as sets=0.9.")
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
-    check_reasons(model.fitted, reasons)
+    check_reasons(model.fitted, reasons, str(model.about.get("method") or type(model.fitted).__name__))
     promise = model.need() if sets is not None or unknown_rate is not None else model.calibration
     with with_store(run or Run()) as stored:
         before, start = stored.tally["encoded"], time.perf_counter()

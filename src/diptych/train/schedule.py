@@ -79,8 +79,8 @@ class Fit:
             tenth of it, and no two runs are equal to the bit.
         schedule: factor on the learning rate in each step.
         optimizer: "adamw", "adam", "radam" or "sgd".
-        betas: of Adam; the first is also the momentum of SGD.
-        eps: of Adam.
+        betas: of Adam, each in [0, 1); the first is also the momentum of SGD.
+        eps: of Adam, in [0, infinity).
         decay: weight decay.
         layer_decay: factor on the learning rate a block of a tower, from its end to its stem, in (0, 1]; 1.0
             (default): all blocks learn alike. See ``train.layers.depths``.
@@ -141,6 +141,8 @@ class Fit:
         check(self, between(0, 1, "[)"), "ema")
         check(self, above(0), "seconds")
         check(self, between(0, 1, "(]"), "layer_decay")
+        check(self, between(0, 1, "[)"), "betas")
+        check(self, between(0, math.inf, "[)"), "eps", "lr", "decay")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

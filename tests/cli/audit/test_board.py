@@ -77,3 +77,5 @@ def test_a_board_prints_a_line_a_finding_and_goes_on_from_its_rows(
 def test_a_board_needs_another_backbone_and_known_audits(diptych: Cli, own: Path) -> None:
     assert "--against" in diptych("board", "audit", own).err
     assert "audits no models" in diptych("board", "audit", own, "--against", "sharp", "--only", "gda").err
+    same = diptych("board", "audit", own, "--against", "sharp", "--against", "lite", "--out", "same")
+    assert (same.code, "lite is the backbone that the others are compared with" in same.err) == (2, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,7 @@ from diptych.evaluation.boards.region_tasks import (
     cell_classes,
     picture_iou,
 )
+from diptych.features.frozen import Headed
 from diptych.metrics.ratio import share
 from diptych.nn.dense.prompter import Prompter
 from tests.support.colours import ColourBackbone
@@ -94,3 +97,18 @@ def test_a_space_without_maps_has_no_probe(tasks: RegionTasks) -> None:
     found = tasks.reached(ColourBackbone(), {}, Run(workers=1))
     assert DENSE not in found
     assert "background_alone" not in tasks.facts(ColourBackbone())
+
+
+def test_heads_on_stored_trunks_are_measured_on_the_whole_backbone(tasks: RegionTasks) -> None:
+    space = diptych.load("tiny")
+    whole, headed = (tasks.reached(s, {}, Run(workers=1)) for s in (space, Headed(space)))
+    assert sorted(whole) == sorted(headed) == sorted((CROPS, REGIONS, DENSE))
+    assert all((whole[part] == headed[part]).all() for part in whole)
+    assert tasks.facts(Headed(space)) == tasks.facts(space)
+    turned = copy.deepcopy(space.module())
+    with torch.no_grad():
+        turned.visual.proj.neg_()
+    trained = Headed(space).rebuild(turned, space.spec)
+    found = tasks.reached(trained, {}, Run(workers=1))
+    assert found[CROPS].mean() < whole[CROPS].mean(), "the heads of the training are measured"
+    assert (found[DENSE] == whole[DENSE]).all(), "tokens are before the heads"

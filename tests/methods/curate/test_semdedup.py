@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +75,15 @@ def test_hashes_decide_where_they_are_asked(rule: Rule) -> None:
     hashed = kept(SemDeDup(eps=0.0, rule=rule, bits=0, cells=1, mirror=True))
     assert all(len(({i, i + 1} - {5}) & hashed) == 1 for i in range(0, 40, 2))
     assert len(kept(SemDeDup(eps=1.9, cells=1))) == 1, "without hashes nearly every cosine is a duplicate"
+
+
+def test_more_cells_than_half_the_pairs_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="30 cells of 39 pairs hold fewer than 2"):
+        kept(SemDeDup(cells=30))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        kept(SemDeDup(cells=1))
+        kept(SemDeDup())
 
 
 def test_which_one_stays_depends_on_the_seed_at_random_alone() -> None:

@@ -122,4 +122,4 @@ def test_plans_merge_and_other_heads_are_refused(file: str, tmp_path: Path) -> N
         VectorHeadFilter().plan(KIT, Items(), Run())
     with pytest.raises(UsageError, match="give one of them"):
         VectorHeadFilter(threshold=0.1, precision=0.8)
-    refused(VectorHeadFilter, {"share": 0.0}, {"precision": 1.0})
+    refused(VectorHeadFilter, {"share": 0.0}, {"precision": 1.0}, {"threshold": float("nan")})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ def test_other_systems_that_names_are_enough_for_answer_too(client: Any) -> None
     assert answer.json()["method"] == "perceptionclip"
 
 
+@pytest.mark.parametrize("word", ["NaN", "Infinity"])
+def test_a_threshold_that_is_no_number_is_refused(client: Any, word: str) -> None:
+    body = json.dumps({"images": [colour_uri("red")], "labels": ["a"], "threshold": float(word)})
+    answer = client.post("/v1/classify", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, "threshold" in answer.json()["message"]) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("given", "status", "words"),
     [
@@ -51,6 +59,7 @@ def test_other_systems_that_names_are_enough_for_answer_too(client: Any) -> None
         ({"labels": ["a", "a"]}, 400, "unique"),
         ({"labels": ["a"], "templates": ["none"]}, 400, "{}"),
         ({"labels": ["a"], "top": 0}, 400, "at least 1"),
+        *(({"labels": ["a"], "threshold": t}, 400, f"in [0, 1], got {t:g}") for t in (7.0, -5.0)),
         ({"labels": ["a"] * 2000}, 400, "at most 1000"),
         ({"labels": ["a"], "method": "gda"}, 400, "learns from photos"),
         ({"labels": ["a"], "method": "no-such"}, 400, "no-such"),

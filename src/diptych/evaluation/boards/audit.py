@@ -260,20 +260,24 @@ def audit_board(
         command: the command line that repeats the run.
 
     Raises:
-        UsageError: there is no other backbone, or the budget is not above 0.
+        UsageError: there is no other backbone, the base is named as another, or the budget is not above 0.
         Unwritten: a finished row cannot be kept.
         KeyboardInterrupt: before any row was finished.
     """
     if not names:
         raise UsageError("A board of audits compares at least two backbones: give another one with --against.")
     base = bench.base.spec.name
+    if base in names:
+        raise UsageError(f"{base} is the backbone that the others are compared with: name another with --against.")
 
     def measure(name: str) -> Audited:
         backbone = bench.base if name == base else load(name)
+        if name != base and backbone.spec.name == base:
+            raise UsageError(f"{name} is {base}, the backbone that the others are compared with: name another.")
         return kept(bench.path(backbone, keep), _load, lambda: bench.measure(backbone), _save)
 
     worked = work(
-        [base, *(n for n in dict.fromkeys(names) if n != base)],
+        [base, *dict.fromkeys(names)],
         measure,
         bench.run,
         label=lambda name: name,

@@ -30,6 +30,7 @@ from diptych.data.formats.regions import framed
 from diptych.data.region_items import Regions
 from diptych.evaluation.arms import Floats
 from diptych.features.embed import embed
+from diptych.features.frozen import Headed
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.metrics.ratio import counted
 from diptych.nn.dense.prompter import Prompter
@@ -71,11 +72,11 @@ class RegionTasks:
         The last is absent where the space has neither an image tower nor maps.
 
         Args:
-            space: after training.
+            space: after training; of heads on stored trunk vectors, the whole backbone with them is measured.
             parts: of the training, such as a prompter.
             run: device and batch.
         """
-        names = self.phrases
+        space, names = _whole(space), self.phrases
         words = normalize(embed(space.text, Texts(names), run), dim=-1)
         crops = Regions.of([self.held], crowds=False)
         truth = torch.tensor([names.index(p) for p in crops.phrases])
@@ -103,7 +104,7 @@ class RegionTasks:
         """
         out: dict[str, float] = {"boxes": len(Regions.of([self.held], crowds=False)), "names": len(self.phrases)}
         try:
-            _, truth = self._cells(space, self.held)
+            _, truth = self._cells(_whole(space), self.held)
         except MissingHook:
             return out
         return {**out, "background_alone": float(np.mean([picture_iou(np.zeros_like(y), y) for y in truth]))}
@@ -146,6 +147,11 @@ class RegionTasks:
                 boxes = table.columns["boxes"].values[i]
                 classes.append(cell_classes(boxes, numbers[i], picture.size, space.spec.pixels, grid))
         return np.concatenate(tokens), np.stack(classes)
+
+
+def _whole(space: Backbone) -> Backbone:
+    """Return the backbone that heads are of: crops and cells have no stored trunk vectors."""
+    return space.whole if isinstance(space, Headed) else space
 
 
 def cell_classes(

@@ -14,6 +14,7 @@ two pictures may decide instead of their embeddings, or with them (features.pair
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,8 @@ class SemDeDup(Curator):
         eps: a pair is dropped from this far below a cosine of 1 on, in [0, 2); 0.05 (ours). It depends on the backbone.
         keep: "hard" (default, the paper's) keeps the picture of a group that is least like the mean of its cell,
             "easy" the one that is most like it, "random" any.
-        cells: cells of k-means; None (default): one for each 1,000 pairs, at most 2,500.
+        cells: cells of k-means; None (default): one for each 1,000 pairs, at most 2,500. Pairs
+            of different cells are never compared, so that a warning says where there are fewer than 2 pairs a cell.
         rule: two pictures of a cell are duplicates by their "vector" (default, the paper's), by their "hash", by
             "both", or by "either".
         bits: most bits in which the 64-bit difference hashes of duplicates differ, in [0, 64]; 10 (ours).
@@ -143,6 +145,12 @@ class SemDeDup(Curator):
             made, asked = ("with", "without") if plan.mirrored else ("without", "with")
             raise UsageError(f"The plan was made {made} mirror images, and this is {asked}: plan and apply alike.")
         scores = plan.nearest(self.cells, self.keep, self.rule, self.bits, run.integer("keep"))
+        if self.cells is not None and self.cells > max(1, len(scores) // 2):
+            warnings.warn(
+                f"{self.cells} cells of {len(scores)} pairs hold fewer than 2 on average, and pairs of one cell alone "
+                f"are compared: give fewer cells, or leave them out.",
+                stacklevel=2,
+            )
         for position, item in stream:
             score = scores.get(identity(name_of(item, position), position))
             if score is None:

@@ -139,6 +139,7 @@ class VectorHeadFilter(Curator):
 
     def __post_init__(self) -> None:
         check(self, between(0, 1, "(]"), "share")
+        check(self, between(-math.inf, math.inf), "threshold")  # not NaN, which no score reaches
         if self.precision is not None:
             check(self, between(0, 1, "()"), "precision")
             if self.threshold is not None:

@@ -146,6 +146,8 @@ class Classify:
         inputs = images_of(given.images)
         if given.top < 1:
             raise Refusal(400, f"top must be at least 1, got {given.top}.")
+        if given.threshold is not None and not 0 <= given.threshold <= 1:
+            raise Refusal(400, f"threshold must be in [0, 1], got {given.threshold:g}: it is a probability.")
         if bool(given.labels) == bool(given.classifier):
             raise Refusal(400, "Give either labels or the name of a classifier.")
         if given.classifier:
