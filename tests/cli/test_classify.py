@@ -199,7 +199,7 @@ def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, ph
     for words, code, says in (
         (["--sets", "0.9"], 2, "--model"),
         (["--model", "out/model", "--names", "a,b"], 2, "own names"),
-        (["--model", "nowhere"], 1, "no exported model"),
+        (["--model", "nowhere"], 2, "no folder nowhere"),
         (["--model", "out/model", "--unknown-rate", "0.0001"], 2, "give 9999 or more"),
         (["--model", "out/model", "--sets", "90"], 2, "share"),
         (["--model", "out/model", "--backbone", "other"], 0, ""),
