@@ -110,7 +110,7 @@ def scene_classes(recipe: SceneRecipe, name: str, count: int, seed: int = 0) -> 
     Example:
         >>> data = scene_classes(SceneRecipe(), "ones", count=3)
         >>> [data.classes[k] for k in data["test"].labels()]
-        ['a yellow triangle', 'a red diamond', 'a pink pentagon']
+        ['a blue star', 'a gray circle', 'a purple triangle']
     """
     table = scene_table(Scenes(replace(recipe, objects=(1,)), count, seed))
     shown = [own[0] for own in table.columns["phrases"].values]

@@ -106,6 +106,7 @@ class SemDeDup(Curator):
             control="In one cell, with the vectors of other pictures it is not, against hashes alone; nor with the "
             "hashes of other pictures, against vectors alone.",
             datasets=("flickr8k_small",),
+            not_shown="protocol: cells part few photos",
         ),
         baseline=True,
         variants={"": {}, "either": {"rule": "either", "mirror": True}},

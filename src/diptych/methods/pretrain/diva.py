@@ -231,7 +231,7 @@ class DIVA(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=8,
-            not_shown="unknown: the gain may be none",
+            not_shown="unknown",
         ),
         variants={"": {}, "drawn": {"patches": 76}, "own-pooling": {"pooling": "own"}},
     )
