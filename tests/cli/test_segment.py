@@ -141,7 +141,7 @@ def test_a_method_that_learns_masks_asks_for_label_maps(
     assert {a["label"] for a in got.data["photos"][0]["areas"]} <= {"red", "blue"}
     assert (tmp_path / "segments" / "a.panoptic.png").exists()
     wrong = diptych(*words, "--train", tmp_path / "photos", "--overwrite")
-    assert wrong.code == 2
+    assert wrong.code == 1
     assert "label maps" in wrong.err
 
 
@@ -195,7 +195,7 @@ def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
     table = diptych("board", "segment", "set", "--methods", "maskclip", "--overwrite")
     assert "mIoU % (95 %)" in table.out
     for words, says in (
-        (("nowhere",), "DIPTYCH_DATA"),
+        (("nowhere",), "no file or folder nowhere"),
         (("set", "--names", "red, blue"), "2 names"),
         (("set", "--methods", "gda"), "no system of segment"),
         (("set", "--seeds", ""), "seed"),

@@ -278,7 +278,8 @@ def _read_tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
     if held != facts["tensors"]:
         wrong = sorted(n for n in held.keys() | facts["tensors"].keys() if held.get(n) != facts["tensors"].get(n))
         raise DataError(f"{path} holds other tensors than {_JSON} states: {', '.join(wrong)}; fit again and save anew.")
-    return tensors
+    # in torch's own memory, whose alignment a product's last bits may depend on
+    return {name: t.clone() for name, t in tensors.items()}
 
 
 def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Any:

@@ -15,7 +15,6 @@ from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.training.options import LoopOptions, RecipeFile, recipe_text
 from diptych.cli.training.streams import StreamOptions
 from diptych.cli.unread import Readers, has, refuse_unread
-from diptych.data.files import write_whole
 from diptych.tasks.defaults import FINETUNING
 
 if TYPE_CHECKING:
@@ -138,10 +137,10 @@ class Training:
                 elsewhere=others,
                 kit=self.kit,
                 resume=self.folder.resume,
+                repeat=self.recipe,
                 say=say,
             )
         if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, the first one reports
-            write_whole(self.folder.out / "recipe.toml", self.recipe, overwrite=True)
             _tell(result, shared.json)
 
 

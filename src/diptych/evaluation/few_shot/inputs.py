@@ -35,6 +35,11 @@ def code_of(system: type) -> str:
     return hashlib.sha256("".join(sources[name] for name in sorted(sources)).encode()).hexdigest()
 
 
+def trains_by_steps(system: type) -> bool:
+    """Return whether a system's module takes code from ``diptych.train``; closed forms and solvers do not."""
+    return any(module.startswith("diptych.train.") for module in _read(system.__module__)[1])
+
+
 @cache
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the source of a module, and the modules of ``SHARED`` that it imports."""

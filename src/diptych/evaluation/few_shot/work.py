@@ -6,6 +6,7 @@ from diptych import catalog
 from diptych.core.method import Classifier
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.gains import BASE
+from diptych.evaluation.few_shot.inputs import trains_by_steps
 from diptych.evaluation.few_shot.plan import Job, Plan
 
 
@@ -40,10 +41,10 @@ def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
     order = {slug: i for i, slug in enumerate(sorted(slugs, key=lambda slug: slug != BASE[0]))}
 
     def place(job: Job) -> tuple[bool, bool, bool, int, int]:
-        """Zero-shot first, and what trains last, since a budget should not end before the rows that take a
+        """Zero-shot first, and what trains by steps last, since a budget should not end before the rows that take a
         second.
         """
-        slug, trains = job.method.card.slug, job.method.card.trains != "nothing"
+        slug, trains = job.method.card.slug, trains_by_steps(type(job.method))
         return slug != BASE[0], trains, job.shots > 0, order[slug] if job.shots == 0 else job.shots, job.seed
 
     return sorted(jobs, key=place), missing

@@ -19,7 +19,7 @@ from diptych.core.errors import MissingHook, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, everything
-from diptych.data.files import write_json
+from diptych.data.files import write_json, write_whole
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy
 from diptych.features.frozen import Headed, head_names, on_trunks
@@ -96,6 +96,7 @@ def tune(
     elsewhere: Sequence[LabelledData] = (),
     kit: Mapping[str, Any] | None = None,
     resume: bool = False,
+    repeat: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> Tuned:
     """Train a copy of a backbone, and write it to ``out / "model"`` and what was measured to ``out / "report.json"``.
@@ -118,6 +119,7 @@ def tune(
         elsewhere: labelled data of other tasks, measured before and after.
         kit: other parts, such as a writer.
         resume: go on with a training that was stopped.
+        repeat: the recipe file that repeats it; "": none is written.
         say: takes remarks.
 
     Raises:
@@ -213,6 +215,8 @@ def tune(
     }
     tuned = Tuned(trained, before, after, facts, out / "model", failed)
     if first:
+        if repeat:
+            write_whole(out / "recipe.toml", repeat, overwrite=True)
         write_json(out / "report.json", tuned.as_dict())  # last: a model without it is made again by ``resume``
     return tuned
 
