@@ -31,6 +31,7 @@ def small(diptych: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     (tmp_path / "prompts.txt").write_text("a red cup\na blue cup\n")
 
 
+@pytest.mark.filterwarnings("ignore:.* long prompts have more than")
 def test_prompts_are_rewritten_and_the_rewriter_is_kept(diptych: Cli, tmp_path: Path) -> None:
     got = diptych(*WORDS, "--like", "captions.csv", "--fitted", "kept", "--out", "out.json")
     assert got.code == 0, got.err

@@ -19,6 +19,7 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
+from diptych.train.streams import Streamed
 
 ENTRIES = ("cat", "dog", "axolotl")
 
@@ -157,14 +158,15 @@ def test_the_loop_trains_on_the_curated_stream_and_resumes_in_its_middle(tmp_pat
     curator = MetaClip(T)
     curated = Curated(corpus(), curator, curator.plan(corpus()), RUN)
     whole, cut, again = Counting(), Counting(), Counting()
-    train(whole, curated, FIT, RUN)
+    in_order = Streamed(curated, shuffle=1)
+    train(whole, in_order, FIT, RUN)
     assert whole.texts == [text for _, text in curated][: 9 * 16]
     assert len(set(whole.texts)) == 9 * 16
     losses = cut.losses
     cut.losses = lambda b, p, c: 1 / 0 if c.step == 5 else losses(b, p, c)  # type: ignore[method-assign]
     run = replace(RUN, out=tmp_path)
     with pytest.raises(ZeroDivisionError):
-        train(cut, curated, FIT, run)
-    train(again, curated, FIT, run, resume=True)
+        train(cut, in_order, FIT, run)
+    train(again, in_order, FIT, run, resume=True)
     assert again.texts == whole.texts[4 * 16 :]
     assert torch.equal(whole.net.weight, again.net.weight)
