@@ -36,7 +36,7 @@ class Step(Trainee):
         >>> line = torch.nn.Linear(1, 1)
         >>> x = Vectors(torch.tensor([[0.0], [1.0]]), Texts(("a", "b")))
         >>> step = Step(line, lambda row, g: {"x": row.item}, lambda b: {"square": (line(b["x"]) - 3).square().mean()})
-        >>> learnt = train_parameters(step, Table(x), Fit(0.1, 2, 200, optimizer="adam", decay=0.0), Run())
+        >>> learnt = train_parameters(step, Table(x), Fit(0.1, 2, 400, optimizer="adam", decay=0.0), Run())
         >>> bool((line(x.values) - 3).abs().max() < 0.1), sorted(learnt)
         (True, ['bias', 'weight'])
     """
