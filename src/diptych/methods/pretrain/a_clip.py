@@ -167,7 +167,7 @@ class ACLIP(Recipe):
     """Train pairs on half of the patches of two crops, with two self-supervised losses.
 
     Use it for a ViT with a CLS token that is trained from random weights, or for long. The slow copy sees whole crops
-    without gradient: on a CPU a step took 1.15 to 1.4 times that of CLIP's loss, and 1.0 to 1.2 times in the efficient
+    without gradient: on a CPU a step took 1.2 to 1.3 times that of CLIP's loss, and 1.0 to 1.2 times in the efficient
     form.
 
     Args:
