@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from diptych.core.errors import UsageError
 from tests.support.colours import colour_folder, colour_pool
 
 Cli = Callable[..., Any]
@@ -192,6 +193,21 @@ def test_prove_writes_the_result_and_says_when_nothing_is_shown(
     assert json.loads(Path("results/zero-shot.json").read_text())["shown"] is False
     assert diptych("prove", "gpa").code == 2
     assert diptych("prove", "gda", "--data", "no_such_set").code == 2
+
+
+def test_prove_takes_the_backbone_of_the_plan_unless_one_is_named(
+    diptych: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def load(name: str, **more: object) -> None:
+        asked.append(name)
+        raise UsageError("not loaded here.")
+
+    monkeypatch.setattr("diptych.backbones.sources.load.load", load)
+    for words in (["galip"], ["galip", "-b", "lite"], ["zero-shot"], ["gda", "--backbone", "tiny"]):
+        assert diptych("prove", *words).code == 2
+    assert asked == ["tiny", "lite", "lite", "tiny"]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.board import command_line
 from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.cli.unread import typed
 from diptych.core.errors import BoundBroken
 
 if TYPE_CHECKING:
@@ -33,18 +34,22 @@ def prove(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Run the proof of a system beside its control and write results/SLUG.json. Exit code 5: not shown."""
+    """Run the proof of a system beside its control and write results/SLUG.json. Exit code 5: not shown.
+
+    Without --backbone it runs on that of the system's plan: lite, or tiny for what takes a tower apart or trains it.
+    """
     from diptych import catalog
     from diptych.data.files import write_json
     from diptych.evaluation.prove import prove as run_proof
 
     target = out / f"{slug}.json"
     shared.free(target)
-    catalog.find(slug)  # an unknown name is told before a backbone is loaded
+    plan = catalog.find(slug).card.proof  # an unknown name is told before a backbone is loaded
+    planned = plan.backbone if plan and "backbone" not in typed.get() else ""
     with shared.open() as opened:
         result = run_proof(
             slug,
-            opened.backbone(),
+            opened.backbone(planned),
             opened.run,
             datasets=options.words(data) if data else None,
             seeds=options.integers(seeds, "seeds"),

@@ -99,6 +99,7 @@ class ProofPlan:
         seeds: least number of seeds; 3 only where the field's protocol fixes them.
         stage: the stage to reach, "mechanism", "reduced" or "faithful"; the stage reached is in the written result.
         minutes: approximate duration on two cores.
+        backbone: name of the one on which the claim is made where none is asked for.
         not_shown: where the written result is not shown, why, in about five words: "backbone: ", "protocol: " or
             "paper: ", and what about it, or "unknown" where no evidence supports one of them. It is a judgement of the
             result and no result itself.
@@ -110,6 +111,7 @@ class ProofPlan:
     seeds: int = 5
     stage: ProofStage = "reduced"
     minutes: float = 1.0
+    backbone: str = "lite"
     not_shown: str = ""
 
 

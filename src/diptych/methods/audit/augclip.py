@@ -143,6 +143,7 @@ class AugCLIP(PairScorer):
             control="With attributes of source and target mixed at random it does not prefer the right edit to none.",
             datasets=("scenes",),
             minutes=2.0,
+            backbone="tiny",
         ),
         variants={"": {}, "on the plane": {"margin": 0.0}},
     )

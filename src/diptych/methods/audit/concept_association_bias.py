@@ -153,6 +153,7 @@ class ConceptAssociationBias(Auditor):
             datasets=("scenes",),
             stage="mechanism",
             minutes=15,
+            backbone="tiny",
         ),
     )
 

@@ -102,6 +102,7 @@ class MMVP(Auditor):
             "that are alike for tiny whatever Lite0 finds, and heads on mixtures of both encoders' features.",
             datasets=("scenes",),
             minutes=4.0,
+            backbone="tiny",
             not_shown="protocol: too few scene pairs",
         ),
     )

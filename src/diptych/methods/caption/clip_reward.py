@@ -148,6 +148,7 @@ class ClipReward(Captioner):
             datasets=("scenes",),
             stage="mechanism",
             minutes=6.0,
+            backbone="tiny",
         ),
         variants={
             "": {},

@@ -212,6 +212,7 @@ class GLSim(Classifier):
             control="With the box of the least similar patches it does not.",
             datasets=("demo:clothes", "cifar10_small"),
             not_shown="unknown",
+            backbone="tiny",
         ),
         variants={"": {}, "frozen": {"freeze": True}},
     )

@@ -244,6 +244,7 @@ class AnomalyCLIP(Detector):
             control="Learnt on swapped labels, or on random labels without masks, they are no better than chance.",
             datasets=("magnetic_tile", "textile_sim"),
             minutes=10.0,
+            backbone="tiny",
             not_shown="unknown",
         ),
         variants={"": {}, "4 depths": {"layers": (0.25, 0.5, 0.75, 1.0)}, "query-key": {"stream": "query-key"}},

@@ -161,6 +161,7 @@ class CutAndPaste(Editor):
             datasets=("scenes",),
             stage="mechanism",
             minutes=4.0,
+            backbone="tiny",
             not_shown="unknown",
         ),
         variants={

@@ -175,6 +175,7 @@ class DeltaEdit(Editor):
             datasets=("factors",),
             stage="mechanism",
             minutes=8.0,
+            backbone="tiny",
         ),
         variants={"": {}, "small": {"beta": 0.2, "bank": 2048, "passes": 30, "width": 128, "probes": 16, "rate": 0.2}},
     )

@@ -198,6 +198,7 @@ class GALIP(Editor):
             seeds=3,
             stage="mechanism",
             minutes=8,
+            backbone="tiny",
         ),
         variants={
             "": {},

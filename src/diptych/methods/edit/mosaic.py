@@ -207,6 +207,7 @@ class Mosaic(Editor):
             datasets=("scenes",),
             stage="mechanism",
             minutes=12.0,
+            backbone="tiny",
         ),
         variants={
             "": {},

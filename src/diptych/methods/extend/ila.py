@@ -230,6 +230,7 @@ class ILA(Extender):
             control="Learnt on clips whose frames are shuffled it tells no direction from its opposite.",
             datasets=("tuxpaint_stamps",),
             minutes=6,
+            backbone="tiny",
             not_shown="protocol: an unfit control",
         ),
         licence_note="The authors' repository has no licence file; no code was taken from it.",

@@ -96,6 +96,7 @@ class WiSEFT(Recipe):
             control="Averaged at alpha = 1 they are the fine-tuned ones and gain nothing.",
             datasets=("towers:clothing_small",),
             minutes=20,
+            backbone="tiny",
             not_shown="backbone: tiny learns few clothes",
         ),
         baseline=True,

@@ -251,6 +251,7 @@ class ACLIP(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=8,
+            backbone="tiny",
         ),
         variants={"": {}, "efficient": {"slow_side": 0.5}},
     )

@@ -220,6 +220,7 @@ class CLIPMoE(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=5,
+            backbone="tiny",
             not_shown="unknown",
         ),
         variants={"": {}, "two-experts": {"experts": 2}},

@@ -204,6 +204,7 @@ class CLOC(Recipe):
             datasets=("scenes", "coco_mini"),
             stage="mechanism",
             minutes=8,
+            backbone="tiny",
         ),
         variants={"": {}, "all-tokens": {"pool": "all"}},
     )

@@ -230,6 +230,7 @@ class DCCLIP(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=6,
+            backbone="tiny",
         ),
         variants={"": {}, "embeddings": {"features": "embeddings"}},
     )

@@ -231,6 +231,7 @@ class DIVA(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=8,
+            backbone="tiny",
             not_shown="unknown",
         ),
         variants={"": {}, "drawn": {"patches": 76}, "own-pooling": {"pooling": "own"}},

@@ -202,6 +202,7 @@ class GRAIN(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=8,
+            backbone="tiny",
         ),
         variants={"": {}, "small": {"width": 128, "depth": 2, "heads": 4, "hidden": 256, "dropout": 0.0}},
         licence_note="The authors' code is MIT.",

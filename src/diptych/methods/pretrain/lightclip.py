@@ -263,6 +263,7 @@ class LightCLIP(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=8,
+            backbone="tiny",
         ),
         variants={"": {}, "equal": {"negatives": "equal"}, "exact": {"capacity": 1}},
         licence_note="The authors published no code.",

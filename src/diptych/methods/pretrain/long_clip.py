@@ -170,6 +170,7 @@ class LongCLIP(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=60,
+            backbone="tiny",
         ),
     )
 

@@ -345,6 +345,7 @@ class RSMCLIP(Recipe):
             datasets=("emoji",),
             stage="mechanism",
             minutes=20,
+            backbone="tiny",
         ),
         licence_note="The authors published no code.",
     )

@@ -236,6 +236,7 @@ class SyCoCa(Recipe):
             datasets=("scenes",),
             stage="mechanism",
             minutes=8,
+            backbone="tiny",
         ),
         licence_note="The authors published no code.",
     )

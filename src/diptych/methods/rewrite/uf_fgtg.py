@@ -145,6 +145,7 @@ class UFFGTG(Rewriter):
             datasets=("scenes",),
             stage="mechanism",
             minutes=4.0,
+            backbone="tiny",
         ),
         variants={
             "": {},

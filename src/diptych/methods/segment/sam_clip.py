@@ -244,6 +244,7 @@ class SAMCLIP(Segmenter):
             datasets=("scenes",),
             stage="mechanism",
             minutes=8.0,
+            backbone="tiny",
             not_shown="unknown",
         ),
         variants={"": {}, "two heads": {"heads": "both"}, "no replay": {"weight": 0.0}, "probe": {"joint": False}},
