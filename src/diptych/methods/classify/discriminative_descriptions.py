@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
@@ -117,63 +117,15 @@ class DiscriminativeDescriptions(Classifier):
         needs=Needs(evidence=("train", "val", "texts")),
         trains="nothing",
         offers=("reasons",),
-        headlines=(
-            Headline(
-                "ImageNet",
-                "CLIP ViT-B/32",
-                "top-1",
-                62.57,
-                "same pool, unselected 61.99",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "ImageNetV2",
-                "CLIP ViT-B/32",
-                "top-1",
-                55.48,
-                "same pool, unselected 55.09",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "CUB",
-                "CLIP ViT-B/32",
-                "top-1",
-                53.80,
-                "same pool, unselected 51.79",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "EuroSAT",
-                "CLIP ViT-B/32",
-                "top-1",
-                49.89,
-                "same pool, unselected 43.31",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "Places365",
-                "CLIP ViT-B/32",
-                "top-1",
-                42.64,
-                "same pool, unselected 39.91",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "DTD",
-                "CLIP ViT-B/32",
-                "top-1",
-                47.23,
-                "same pool, unselected 43.09",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "Flowers",
-                "CLIP ViT-B/32",
-                "top-1",
-                66.37,
-                "same pool, unselected 62.97",
-                "tables of the repository, best w_cls",
-            ),
+        headlines=headlines(
+            "tables of the repository, best w_cls",
+            ("ImageNet", "CLIP ViT-B/32", "top-1", 62.57, "same pool, unselected 61.99"),
+            ("ImageNetV2", "CLIP ViT-B/32", "top-1", 55.48, "same pool, unselected 55.09"),
+            ("CUB", "CLIP ViT-B/32", "top-1", 53.80, "same pool, unselected 51.79"),
+            ("EuroSAT", "CLIP ViT-B/32", "top-1", 49.89, "same pool, unselected 43.31"),
+            ("Places365", "CLIP ViT-B/32", "top-1", 42.64, "same pool, unselected 39.91"),
+            ("DTD", "CLIP ViT-B/32", "top-1", 47.23, "same pool, unselected 43.09"),
+            ("Flowers", "CLIP ViT-B/32", "top-1", 66.37, "same pool, unselected 62.97"),
         ),
         reference=Reference("https://github.com/CompVis/DisCLIP", "", "none found"),
         differs=(
