@@ -172,41 +172,34 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_mismatch,
         ),
         "biomedica": Trial(
-            (Claim(WORDS, base=Arm(WORDS)),),
-            controls=(Claim(CHANCE, own=Arm("biomedica", spoil=permuted_clusters), base=Arm(CHANCE)),),
+            (Claim(WORDS),),
+            controls=(Claim(CHANCE, own=Arm("biomedica", spoil=permuted_clusters)),),
             bench=open_kinds,
         ),
         "semdedup": Trial(
-            (
-                Claim(HASHES, base=Arm(HASHES)),
-                Claim(IDENTICAL, base=Arm(IDENTICAL)),
-                Claim(AT_RANDOM, base=Arm(AT_RANDOM)),
-            ),
+            tuple(map(Claim, (HASHES, IDENTICAL, AT_RANDOM))),
             variant="either",
             controls=(
-                Claim(HASHES, own=Arm("semdedup", spoil=OTHER_VECTORS), base=Arm(HASHES), name=OTHER_VECTORS),
-                Claim(MIRRORED, own=Arm("semdedup", spoil=OTHER_HASHES), base=Arm(MIRRORED), name=OTHER_HASHES),
+                Claim(HASHES, own=Arm("semdedup", spoil=OTHER_VECTORS), name=OTHER_VECTORS),
+                Claim(MIRRORED, own=Arm("semdedup", spoil=OTHER_HASHES), name=OTHER_HASHES),
             ),
             beside={name: Arm(name) for name in (ONE_CELL, HASHES_IN_CELLS, VECTORS)},
             bench=open_copies,
         ),
         "vector-head": Trial(
-            (Claim(WORDS, base=Arm(WORDS)), Claim(LAPLACIAN, base=Arm(LAPLACIAN))),
-            controls=(Claim(CHANCE, own=Arm("vector-head", spoil=PERMUTED), base=Arm(CHANCE)),),
+            (Claim(WORDS), Claim(LAPLACIAN)),
+            controls=(Claim(CHANCE, own=Arm("vector-head", spoil=PERMUTED)),),
             bench=open_degraded,
         ),
         "caption-checks": Trial(
-            tuple(Claim(name, base=Arm(name)) for name in (IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK)),
-            controls=(Claim(IDENTICAL, own=Arm("caption-checks", spoil=SHUFFLED), base=Arm(IDENTICAL)),),
+            tuple(map(Claim, (IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK))),
+            controls=(Claim(IDENTICAL, own=Arm("caption-checks", spoil=SHUFFLED)),),
             bench=open_captions,
         ),
         "pathgen": Trial(
-            (Claim(RANDOM_TILES, base=Arm(RANDOM_TILES)), Claim(BY_WORDS, base=Arm(BY_WORDS), part=COVERAGE)),
-            controls=(Claim(RANDOM_TILES, own=Arm("pathgen", spoil="permuted"), base=Arm(RANDOM_TILES)),),
-            beside={
-                "words alone": Arm(BY_WORDS),
-                "coverage at random": Claim(RANDOM_TILES, base=Arm(RANDOM_TILES), part=COVERAGE),
-            },
+            (Claim(RANDOM_TILES), Claim(BY_WORDS, part=COVERAGE)),
+            controls=(Claim(RANDOM_TILES, own=Arm("pathgen", spoil="permuted")),),
+            beside={"words alone": Arm(BY_WORDS), "coverage at random": Claim(RANDOM_TILES, part=COVERAGE)},
             bench=open_wall,
         ),
     }

@@ -31,8 +31,8 @@ from diptych.data.scenes.captions import TRANSLATED
 from diptych.data.scenes.compose import Scene, SceneRecipe
 from diptych.data.scenes.tables import scene_data
 from diptych.data.words.sentences import article
-from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs.training.languages import Floats, found, over
+from diptych.evaluation.arms import Arm, Floats
+from diptych.evaluation.proofs.training.languages import found, over
 from diptych.evaluation.proofs.training.scene_pairs import only_scenes
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of_words
 from diptych.methods.pretrain.clip_loss import CLIPLoss
@@ -199,14 +199,7 @@ def open_bilingual(
 ) -> Tabled:
     """Train the students of all arms; the metric is recall at 1 of unseen scenes, over names in both languages.
 
-    Args:
-        name: "scenes".
-        backbone: the teacher.
-        run: device, cache and progress.
-        seeds: of students, orders and names.
-        sizes: number of pairs, of unpaired pictures, and of scenes that are searched.
-        learn: settings of a student on pairs, after the teacher's features.
-        before: steps on the features.
+    A student has ``before`` steps on the teacher's features, and those of ``learn`` on pairs after them.
     """
     only_scenes(name)
     data = scene_data(SCENES, sizes, caption=both)

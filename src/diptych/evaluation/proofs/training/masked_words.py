@@ -112,16 +112,6 @@ def trained(bench: TuneBench, method: LightCLIP, rows: Table[Any], seed: int) ->
 def open_words(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = FEW) -> Tabled:
     """Train and measure all arms on scenes; the metric is how often masked words are likelier given the own picture
     than given another, and the parts are ``FIRST`` and ``R1``.
-
-    Args:
-        name: "scenes".
-        backbone: where every training starts.
-        run: device, cache and progress.
-        seeds: of orders, masks, draws and shuffles.
-        fit: settings of all trainings.
-
-    Raises:
-        NotAvailable: another name.
     """
     bench, method = open_scene_pairs(name, backbone, run, seeds, fit=fit, trains=TRAINS), LightCLIP()
     table: dict[str, list[Floats]] = {}
