@@ -77,11 +77,6 @@ def refuse_unread(system: Any, readers: Readers, choose: str = "--method") -> No
     """Refuse options of the running command that its system does not read. What the environment sets is a default for
     many commands, and is left alone.
 
-    Args:
-        system: a system or its class.
-        readers: see ``Readers``.
-        choose: option that names the system.
-
     Raises:
         UsageError: such an option stands on the command line.
     """

@@ -113,10 +113,6 @@ class Takes:
     def check(self, ask: EditAsk, name: str) -> None:
         """Refuse a request that the editor cannot answer.
 
-        Args:
-            ask: the request.
-            name: of the editor, for the error.
-
         Raises:
             UsageError: something is missing, or the editor does not read it.
         """

@@ -40,13 +40,7 @@ class StoredImage:
 
 @torch.no_grad()
 def stored(space: Backbone, table: Table[Any], run: Run) -> Table[Any]:
-    """Return a table of ``StoredImage`` with the columns of a table of pictures.
-
-    Args:
-        space: the backbone.
-        table: pictures.
-        run: device and progress.
-    """
+    """Return a table of ``StoredImage`` with the columns of a table of pictures."""
     images: list[StoredImage] = []
     with run.track("towers", len(table)) as bar:
         for start in range(0, len(table), AT_ONCE):

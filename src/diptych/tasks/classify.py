@@ -111,10 +111,6 @@ def classify(
 def unlabelled(slug: str, *, texts: bool = False) -> Classifier:
     """Return a system that class names, and perhaps texts, are enough for.
 
-    Args:
-        slug: of the system.
-        texts: whether it must read some.
-
     Raises:
         UsageError: there is no such classifier, it learns from photos, or it reads no texts.
         MissingExtra: what it needs is not installed.

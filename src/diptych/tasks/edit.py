@@ -157,12 +157,6 @@ def drawn_ask(ask: EditAsk, generator: StyleGenerator, count: int, run: Run) -> 
 def edit(fitted: FittedEditor, ask: EditAsk, run: Run, *, channels: tuple[int, ...] = ()) -> Edits:
     """Answer a request; pictures that cannot be read are left out and named.
 
-    Args:
-        fitted: the editor.
-        ask: the request.
-        run: device and seed.
-        channels: style channels a layer of the editor's generator.
-
     Raises:
         UsageError: the editor cannot answer such a request, or source and target are the same words.
         DataError: there is no picture that can be read.

@@ -91,11 +91,6 @@ def fitted_rewriter(
 def rewrite(writer: Writer, prompts: Sequence[str], *, choices: int = CHOICES) -> Rewritten:
     """Rewrite prompts, each independently of the others.
 
-    Args:
-        writer: takes a prompt as ``about``.
-        prompts: one or more.
-        choices: rewrites of each, at most.
-
     Raises:
         UsageError: there is no prompt, or the writer refuses one.
     """

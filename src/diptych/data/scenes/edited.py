@@ -115,9 +115,5 @@ class EditedScenes:
 
 
 def scene_attributes(shown: Scene) -> tuple[str, ...]:
-    """Return phrases that are true of a scene: each object, and its colour and noun apart, without repeats.
-
-    Args:
-        shown: a scene of shapes.
-    """
+    """Return phrases that are true of a scene: each object, and its colour and noun apart, without repeats."""
     return tuple(dict.fromkeys(t for o in shown.objects for t in (article(phrase(o)), f"{o.colour}", o.noun)))

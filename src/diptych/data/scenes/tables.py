@@ -83,14 +83,7 @@ def scene_table(scenes: Scenes, caption: Caption = short) -> Table[Image.Image]:
 
 
 def scene_data(recipe: SceneRecipe, sizes: Mapping[str, int], seed: int = 0, caption: Caption = short) -> LabelledData:
-    """Return scenes as a data set, whose splits are stretches of one stream and share no scene.
-
-    Args:
-        recipe: distribution of the scenes.
-        sizes: split -> number of scenes.
-        seed: of the stream.
-        caption: from a scene to its captions.
-    """
+    """Return scenes as a data set, whose splits are stretches of one stream and share no scene."""
     splits, start = {}, 0
     for name, count in sizes.items():
         splits[name] = scene_table(Scenes(recipe, count, seed, start), caption)

@@ -102,14 +102,6 @@ class ExtendBench:
     ) -> ExtendBench:
         """Leave out clips that cannot be read; test, or else val, is measured.
 
-        Args:
-            data: labelled clips with train.
-            classes: K names and one template.
-            backbone: of photos and texts.
-            run: device and cache.
-            seeds: of trainings.
-            frames: T looked at in each clip.
-
         Raises:
             DataError: there is no test and no val, all clips are of one class, or none of a split can be read.
         """

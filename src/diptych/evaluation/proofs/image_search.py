@@ -186,13 +186,7 @@ def open_search(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
 
 
 def pseudo_captions(space: Headed, items: Any, pairs: Table[Any]) -> list[tuple[str, ...]]:
-    """Return the captions of other photos that the backbone's own heads find nearest to each of N photos.
-
-    Args:
-        space: whose heads choose.
-        items: N trunk vectors.
-        pairs: rows with captions.
-    """
+    """Return the captions of other photos that the backbone's own heads find nearest to each of N photos."""
     texts = list(dict.fromkeys(t for own in pairs.columns["captions"].values for t in own))
     nearest = (_images(space, Table(items)) @ _texts(space, texts).T).topk(min(WRITTEN, len(texts)), dim=1).indices
     return [tuple(texts[i] for i in row) for row in nearest.tolist()]

@@ -168,7 +168,6 @@ class ClipReward(Captioner):
         """Train by likelihood, then by reward, on the images and captions of ``evidence.train``.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: patches of a backbone without a CLS token or dense maps.
             MissingEvidence: there are no images with captions.
             UnreadableItem: an image cannot be read.
@@ -240,12 +239,6 @@ class ClipReward(Captioner):
 
 def grammar_head(backbone: Backbone, table: Table[Any], vocabulary: Vocabulary, run: Run) -> Grammar:
     """Train a head on captions and corrupted copies of them.
-
-    Args:
-        backbone: embeds texts.
-        table: images with captions.
-        vocabulary: words that corruptions insert.
-        run: seed and device.
 
     Returns:
         The head, and its balanced accuracy on a tenth of the captions, which it does not learn from; None below 10.

@@ -67,7 +67,6 @@ class NearestCaption(Captioner):
         """Embed the sentences of the pool.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: there are no texts.
         """
         backbone = kit.need(Backbone)

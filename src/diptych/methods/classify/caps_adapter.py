@@ -200,7 +200,6 @@ class CapSAdapter(Classifier):
         The best val accuracy wins; of ties the smallest delta, then beta, gamma and alpha.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: train or val is missing; val gives the two ranges too.
             DataError: a class has no train item, or a label lies outside the class list.
             UsageError: a prompt is longer than the context of the text tower.

@@ -190,7 +190,6 @@ class CoOp(Classifier):
         """Train the context on views of train; the last epoch counts.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no text tower.
             MissingEvidence: train is missing.
             UsageError: a class name and the context do not fit into the text tower.

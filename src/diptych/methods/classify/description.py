@@ -136,7 +136,6 @@ class Description(Classifier):
         The ``classes`` of the result hold the fixed text round the name as their template.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: texts are missing, or lack a class.
         """
         backbone = kit.need(Backbone)

@@ -161,7 +161,6 @@ class DiscriminativeDescriptions(Classifier):
         The best val accuracy wins; of ties the smallest weight.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: train or texts are missing, texts lack a class, or val is missing and the weight was not
                 given.
             DataError: a class has no train item, or a label lies outside the class list.

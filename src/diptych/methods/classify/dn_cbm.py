@@ -188,7 +188,6 @@ class DNCBM(Classifier):
         A missing ``probe`` is the pair with the best val accuracy; of ties the first wins.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: unlabelled or train is missing, or val is missing and probe was not given.
             DataError: a class has no train item, or a label lies outside the class list.
         """

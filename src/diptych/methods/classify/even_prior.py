@@ -98,7 +98,6 @@ class EvenPrior(Classifier):
         """Fit the offsets to the pictures of train; their labels are not read.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: there is no train picture.
         """
         backbone = kit.need(Backbone)

@@ -188,7 +188,6 @@ class FuDD(Classifier):
         of some pairs.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: texts are missing, tell no two of the classes apart, or describe one side of a pair only.
             UsageError: the template does not hold exactly one "{}".
         """

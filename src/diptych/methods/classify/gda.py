@@ -280,7 +280,6 @@ class GDA(Classifier):
         A missing alpha is the one with the best val accuracy; of ties the smallest wins.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: train is missing, or val is missing and alpha was not given.
             DataError: a class has no train item, or a label lies outside the class list.
         """

@@ -227,7 +227,6 @@ class GLSim(Classifier):
         """Train on random crops of the shots.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no image tower that can be cut and rebuilt.
             MissingEvidence: train is missing.
             DataError: a class has no train item, or a label lies outside the class list.

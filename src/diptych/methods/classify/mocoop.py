@@ -171,7 +171,6 @@ class MoCoOp(Classifier):
         Names of ``evidence.other_classes`` join the text loss.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no text tower, or norms should learn and it has no image tower that can be
                 rebuilt.
             MissingEvidence: train is missing.

@@ -161,7 +161,6 @@ class PerceptionCLIP(Classifier):
         The ``classes`` of the result hold the main sentence as their template.
 
         Raises:
-            MissingPart: the kit has no backbone.
             UsageError: an unknown factor, or a file of contexts that does not exist.
             DataError: a file of contexts that cannot be read as one.
         """

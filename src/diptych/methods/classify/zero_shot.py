@@ -85,7 +85,6 @@ class ZeroShot(Classifier):
         The ``classes`` of the result hold the templates that were used.
 
         Raises:
-            MissingPart: the kit has no backbone.
             UsageError: a template does not hold exactly one "{}".
         """
         backbone = kit.need(Backbone)

@@ -115,7 +115,6 @@ class FeatureMemory(Detector):
         """Remember cells of the normal photos of train.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no dense maps.
             MissingEvidence: train is missing.
             DataError: there is no normal photo.

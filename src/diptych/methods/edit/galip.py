@@ -256,7 +256,6 @@ class GALIP(Editor):
         """Train both networks on captioned pictures.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: there are no captioned pictures.
             MissingHook: the backbone has no image tower.
         """

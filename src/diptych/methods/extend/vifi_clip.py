@@ -217,7 +217,6 @@ class ViFiCLIP(Extender):
         """Train on ``evidence.train``; the kit's backbone is not changed.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone lacks the towers that ``tunes`` needs, or cannot be rebuilt.
             MissingEvidence: ``evidence.train`` is missing.
             DataError: a clip has no text, or several.

@@ -41,12 +41,7 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 
 
 def prompt(caption: str, examples: Sequence[tuple[str, str]]) -> str:
-    """Return the prompt for a rewrite: an instruction, examples as "source => target", and the caption with "=>".
-
-    Args:
-        caption: to rewrite.
-        examples: pairs of a caption and its rewrite.
-    """
+    """Return the prompt for a rewrite: an instruction, examples as "source => target", and the caption with "=>"."""
     shown = "\n\n".join(f"{source} => {target}" for source, target in examples)
     return f"Say each caption of a picture in other words, and keep what it says.\n\n{shown}\n\n{caption} =>"
 

@@ -297,7 +297,6 @@ class CLIPPINGS(Retriever):
         """Train on ``evidence.train`` and choose the threshold on ``evidence.val``, where they are given.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: towers are trained, and the backbone cannot be rebuilt.
             DataError: a table has no entities, or train has fewer than two entities with two records.
         """

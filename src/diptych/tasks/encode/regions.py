@@ -35,13 +35,6 @@ def encode_regions(
 ) -> Encoded:
     """Embed the regions of photos and write the vectors; see the head of this file.
 
-    Args:
-        source: the boxes.
-        backbone: embeds.
-        run: device and progress.
-        out: folder to write.
-        overwrite: replace the files of an earlier run.
-
     Raises:
         UsageError: the folder holds embeddings and ``overwrite`` is False.
         DataError: no photo with a region can be read.

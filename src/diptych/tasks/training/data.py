@@ -116,12 +116,6 @@ def only_readable(
     What is measured is embedded in any case, and so is what heads learn from: those vectors are made here, and stay in
     the store. The photos that whole towers learn from are decoded once.
 
-    Args:
-        data: images.
-        splits: those that are wanted.
-        space: what is trained; ``Headed`` where heads alone learn.
-        run: device, cache and threads.
-
     Raises:
         DataError: no photo of a split can be read.
     """

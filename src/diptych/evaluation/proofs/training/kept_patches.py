@@ -107,13 +107,7 @@ ARMS = {"attentive": ACLIP, "random": RandomMasks, "least": LeastAttended}
 
 
 def of_halves(backbone: Backbone, table: Table[Any], run: Run) -> dict[str, Floats]:
-    """Return arm -> (N,) recall at 1 of pictures of which half of the patches pass the blocks.
-
-    Args:
-        backbone: encodes, and its own attention chooses.
-        table: N pictures with captions.
-        run: its seed draws the random halves.
-    """
+    """Return arm -> (N,) recall at 1 of pictures of which half of the patches pass the blocks."""
     tower: Any = backbone.tower("image")
     captions = [own[0] for own in table.columns["captions"].values]
     with torch.inference_mode():

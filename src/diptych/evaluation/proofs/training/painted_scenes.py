@@ -86,11 +86,6 @@ def painted(trainee: SymmetricTrainee, table: Table[Any], run: Run) -> dict[str,
     - "covered": the share of what is in boxes that the hidden patches would cover.
     - "guided": the share of other captions, from which the patches with most of the boxes are painted worse than from
       the own caption.
-
-    Args:
-        trainee: after training.
-        table: N scenes with captions and boxes.
-        run: its seed draws random scores.
     """
     trainee.module().eval()
     batch = trainee.collate(
