@@ -72,9 +72,6 @@ class ExtendBench:
 
     Args:
         data: clips, all readable.
-        backbone: of photos and texts.
-        run: device and cache.
-        seeds: of shots and trainings.
         frames: T looked at in each clip, by rows of the catalog.
         failed: clips that cannot be read, and are not among the data.
     """

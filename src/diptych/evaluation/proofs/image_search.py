@@ -75,7 +75,6 @@ class SearchBench(PlainBench):
     "text_to_image_recall_at_5", (R, P) of P captions.
 
     Args:
-        backbone, run, seeds: as for all benches.
         space: its trunks.
         sets: labelled photos.
         pairs: captioned photos that align.

@@ -115,9 +115,6 @@ class ShapeBench(PlainBench):
 
     Args:
         data: objects.
-        backbone: of photos and texts.
-        run: device and cache.
-        seeds: of shots, shuffles and trainings.
         facts: of the data.
     """
 

@@ -273,8 +273,6 @@ class FittedClipReward(FittedCaptioner):
     """Writes captions with a small decoder that attends to the tokens of an image.
 
     Args:
-        backbone: embeds images.
-        method: the settings.
         words: the vocabulary.
         lm: weights of the captioner.
         grammar_accuracy: balanced accuracy of the grammar head on captions it did not learn from; None: no head.

@@ -261,7 +261,6 @@ class FittedMacCap(FittedCaptioner):
 
     Args:
         backbone: embeds images, and the captions that are ranked.
-        method: the settings.
         noise: s2, variance a coordinate.
         words: the vocabulary.
         lm: weights of the language model.

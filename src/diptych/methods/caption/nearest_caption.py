@@ -79,7 +79,6 @@ class FittedNearestCaption(FittedCaptioner):
     """Finds the sentences nearest to an image.
 
     Args:
-        backbone: embeds the images.
         texts: M sentences.
         vectors: (M, D) unit embeddings.
     """

@@ -294,8 +294,6 @@ class FittedUserAwarePrefix(FittedCaptioner):
     """Writes captions for nobody in particular, or as one user does; see ``for_user``.
 
     Args:
-        backbone: embeds images.
-        method: the settings.
         words: the vocabulary.
         users: user -> their characteristic words.
         lm: weights of the language model.

@@ -270,8 +270,6 @@ class FittedCapSAdapter(FittedClassifier):
     """A text head and captioned support images.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D) unit class embeddings.
         images: (M, D) unit embeddings of the support images.
         texts: (M, D) unit embeddings of their prompts.

@@ -233,7 +233,6 @@ class FittedCoOp(FittedClassifier):
     """A learnt context.
 
     Args:
-        classes: K names.
         backbone: embeds images and prompts.
         prompt: "context", (M, C) or (K, M, C), and for CoCoOp the weights of its network.
         position: where the class name stands.

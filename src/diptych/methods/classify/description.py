@@ -153,8 +153,6 @@ class FittedDescription(FittedClassifier):
     """P sentences, each of one class.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         embeddings: (P, D) unit sentence embeddings.
         owner: (P,) int64 class positions.
         descriptions: P features as written; "" is the bare name.

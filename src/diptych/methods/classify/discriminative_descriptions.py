@@ -205,7 +205,6 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
 
     Args:
         classes: K names and the template of the captions.
-        backbone: embeds the images.
         captions: (K, D) unit embeddings.
         texts: (P, D) unit embeddings of the pool.
         written: the P texts.

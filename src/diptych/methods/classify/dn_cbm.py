@@ -234,8 +234,6 @@ class FittedDNCBM(FittedClassifier):
     """Named concepts and a linear layer on them.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         dictionary: the autoencoder of m concepts.
         names: m words, not all different.
         cosines: (m,) cosines of names and directions, which tell how well a name fits.

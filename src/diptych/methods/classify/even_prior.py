@@ -113,8 +113,6 @@ class FittedEvenPrior(FittedClassifier):
     """A text head with offsets.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D) unit class embeddings.
         offsets: (K,) added to the logits.
     """

@@ -315,8 +315,6 @@ class FittedGDA(FittedClassifier):
     """A text head and a Gaussian discriminant.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D) unit class embeddings.
         weight: (K, D), W.
         bias: (K,), b.

@@ -281,7 +281,6 @@ class FittedGLSim(FittedClassifier):
     """A trained network that looks twice.
 
     Args:
-        classes: K names.
         backbone: whose tower it started from.
         method: its settings.
         learnt: name -> value of every parameter that was trained.

@@ -161,8 +161,6 @@ class FittedLinearProbe(FittedClassifier):
     """A linear classifier on unit embeddings.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         weight: (K, D), W.
         bias: (K,), b.
         c: C that was used.

@@ -255,7 +255,6 @@ class FittedMoCoOp(FittedClassifier):
     """Soft prompts, a router, and the norms of the image tower.
 
     Args:
-        classes: K names.
         backbone: embeds images and prompts.
         mixture: "contexts.0" .. (M_g, C), "shift" (D,), "router.weight" (G, D), "router.bias" (G,).
         norms: name -> value of the norms of the image tower that learnt. Empty: the tower is the backbone's own.

@@ -319,8 +319,6 @@ class FittedNoLA(FittedClassifier):
     """A head, and what the image tower learnt.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D), W.
         learnt: name -> value of prompts and norms. Empty: the tower is the backbone's own.
     """

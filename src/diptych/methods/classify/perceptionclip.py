@@ -182,7 +182,6 @@ class FittedPerceptionCLIP(FittedClassifier):
 
     Args:
         classes: K names and the template that is the main sentence.
-        backbone: embeds the images.
         head: (K * Z, D) unit vectors, the contexts of a class side by side.
         generic: (Z, D) unit vectors of the generic word. None: contexts are inferred with the classes.
         factors: names of the attributes.

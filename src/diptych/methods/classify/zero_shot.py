@@ -97,8 +97,6 @@ class FittedZeroShot(FittedClassifier):
     """A text head on a backbone.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D) unit class embeddings.
     """
 

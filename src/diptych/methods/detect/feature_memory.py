@@ -145,7 +145,6 @@ class FittedFeatureMemory(FittedDetector):
     """Remembered cells.
 
     Args:
-        backbone: gives the maps.
         memory: (M, C) unit rows.
         method: how cells are computed.
     """

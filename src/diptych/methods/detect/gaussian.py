@@ -113,7 +113,6 @@ class FittedGaussian(FittedDetector):
     """Mean and covariance.
 
     Args:
-        backbone: embeds images.
         mean, directions, variances, rest: see ``mahalanobis``; float64.
     """
 

@@ -297,7 +297,6 @@ class FittedHypOC(FittedDetector):
     """A trained head.
 
     Args:
-        backbone: embeds images.
         centre: (D,), subtracted from embeddings.
         spread: by which they are divided afterwards.
         state: parameters of the head.

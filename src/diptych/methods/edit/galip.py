@@ -286,7 +286,6 @@ class FittedGALIP(FittedEditor):
 
     Args:
         backbone: reads words, and its blocks draw.
-        method: the settings.
         weights: of the generator.
     """
 

@@ -240,7 +240,6 @@ class FittedMosaic(FittedEditor):
 
     Args:
         backbone: sees pictures and reads styles.
-        method: the settings.
         segmenter: finds objects by name; it is fitted on the names of each request.
     """
 

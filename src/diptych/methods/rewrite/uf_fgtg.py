@@ -271,7 +271,6 @@ class FittedUFFGTG:
 
     Args:
         backbone: whose text tower was trained.
-        method: the settings.
         words: the vocabulary.
         learnt: weights of the refiner, and of the text tower.
     """

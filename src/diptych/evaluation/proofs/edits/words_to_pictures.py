@@ -59,9 +59,6 @@ class WordsBench(PlainBench):
     """Pictures asked for in words.
 
     Args:
-        backbone: reads words.
-        run: device and seeds.
-        seeds: of trainings and noise.
         train: scenes with captions.
         held: other scenes.
         facts: of the data.

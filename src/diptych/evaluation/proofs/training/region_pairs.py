@@ -138,9 +138,6 @@ class FrozenBench(PlainBench):
     Values are (R, P, 2): regions of each of P pictures, and how many of them are named right.
 
     Args:
-        backbone: of the report.
-        run: device and seeds.
-        seeds: of trainings, orders and draws.
         train, held: stored pictures with "captions", "boxes" and "phrases".
         names: phrases of all classes.
         fit: settings of the trainings.
