@@ -51,8 +51,7 @@ class MoreTables:
         options.option("--shift", help="Pictures of the same classes, elsewhere: NAME=DATA; repeat.", **_tables),
     ] = None
     ood: Annotated[
-        list[str] | None,
-        options.option("--ood", help="Pictures of none of the classes: NAME=DATA; repeat.", **_tables),
+        list[str] | None, options.option("--ood", help="Pictures of none of the classes: NAME=DATA; repeat.", **_tables)
     ] = None
     cues: Annotated[
         list[str] | None,

@@ -49,13 +49,7 @@ def _turned(things: Objects, rng: np.random.Generator) -> Objects:
 
 
 EDITS: Mapping[str, Callable[[Objects, np.random.Generator], Objects]] = MappingProxyType(
-    {
-        "color": _recoloured,
-        "quantity": _added,
-        "presence": _removed,
-        "position": _exchanged,
-        "orientation": _turned,
-    }
+    {"color": _recoloured, "quantity": _added, "presence": _removed, "position": _exchanged, "orientation": _turned}
 )
 """Edit -> function of the objects and a generator.
 

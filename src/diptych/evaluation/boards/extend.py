@@ -89,13 +89,7 @@ class ExtendBench:
 
     @classmethod
     def open(
-        cls,
-        data: LabelledData,
-        classes: ClassNames,
-        backbone: Backbone,
-        run: Run,
-        seeds: tuple[int, ...],
-        frames: int,
+        cls, data: LabelledData, classes: ClassNames, backbone: Backbone, run: Run, seeds: tuple[int, ...], frames: int
     ) -> ExtendBench:
         """Leave out clips that cannot be read; test, or else val, is measured.
 

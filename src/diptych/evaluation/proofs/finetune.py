@@ -147,17 +147,8 @@ def _permuted(how: Training) -> Claim:
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
-        "full": Trial(
-            (OVER_BEFORE,),
-            own=Arm(FULL),
-            controls=(_permuted(FULL),),
-        ),
-        "lora": Trial(
-            (OVER_BEFORE,),
-            own=Arm(LORA),
-            controls=(_permuted(LORA),),
-            beside={"full": Arm(FULL)},
-        ),
+        "full": Trial((OVER_BEFORE,), own=Arm(FULL), controls=(_permuted(FULL),)),
+        "lora": Trial((OVER_BEFORE,), own=Arm(LORA), controls=(_permuted(LORA),), beside={"full": Arm(FULL)}),
         "wise-ft": Trial(
             (OVER_FULL, replace(OVER_BEFORE, part="task")),
             own=Arm(WISE),

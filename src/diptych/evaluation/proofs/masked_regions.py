@@ -200,11 +200,7 @@ OVSEG = Trial(
     ),
     controls=(
         Claim(
-            _DEALT,
-            name="other nouns",
-            own=Arm("ovseg", spoil=renamed),
-            base=Arm("ovseg", spoil=shuffled),
-            on=ON_PHOTOS,
+            _DEALT, name="other nouns", own=Arm("ovseg", spoil=renamed), base=Arm("ovseg", spoil=shuffled), on=ON_PHOTOS
         ),
         Claim(
             _DEALT,

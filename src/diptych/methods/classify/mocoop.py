@@ -131,10 +131,7 @@ class MoCoOp(Classifier):
             optional=("other_classes",),
         ),
         trains="soft prompts, a router, norms of the image tower",
-        offers=(
-            "reasons",
-            "other classes",
-        ),
+        offers=("reasons", "other classes"),
         reference=Reference("https://github.com/dyabel/mocoop", "04b5d2a", "none found"),
         differs=(
             "One set of template groups for all data; the authors write one for each data set.",

@@ -70,10 +70,7 @@ class CoCaLoss(Objective):
         claim="A captioning loss beside the contrastive one gives a single model that retrieves, classifies and "
         "captions.",
         needs=Needs(
-            hooks=("image", "text", "rebuild"),
-            parts=("LanguageModel",),
-            evidence=("train",),
-            optional=("val",),
+            hooks=("image", "text", "rebuild"), parts=("LanguageModel",), evidence=("train",), optional=("val",)
         ),
         trains="both towers, the decoder and the scale",
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),

@@ -145,12 +145,7 @@ class LaCLIP(Recipe, Rewriter):
         year=2023,
         verb="pretrain",
         claim="Captions drawn among rewrites by a language model train a better CLIP than the original captions alone.",
-        needs=Needs(
-            hooks=("image", "text", "rebuild"),
-            parts=("Writer",),
-            evidence=("train",),
-            optional=("val",),
-        ),
+        needs=Needs(hooks=("image", "text", "rebuild"), parts=("Writer",), evidence=("train",), optional=("val",)),
         trains="both towers and the scale",
         headlines=(
             Headline("ImageNet", "ViT-B/16, CC3M", "zero-shot top-1", 21.5, "CLIP 15.8", "readme of the authors"),

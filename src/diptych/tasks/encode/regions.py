@@ -26,12 +26,7 @@ from diptych.tasks.regions import PART, RegionSource
 
 
 def encode_regions(
-    source: RegionSource,
-    backbone: Backbone,
-    run: Run,
-    out: Path,
-    *,
-    overwrite: bool = False,
+    source: RegionSource, backbone: Backbone, run: Run, out: Path, *, overwrite: bool = False
 ) -> Encoded:
     """Embed the regions of photos and write the vectors; see the head of this file.
 

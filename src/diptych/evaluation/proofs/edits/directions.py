@@ -129,12 +129,7 @@ class DirectionBench(ExtendBench):
 
 
 def open_directions(
-    name: str,
-    backbone: Backbone,
-    run: Run,
-    seeds: tuple[int, ...],
-    *,
-    things: tuple[int, int] = (TRAIN, TEST),
+    name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, things: tuple[int, int] = (TRAIN, TEST)
 ) -> DirectionBench:
     """Compose the clips of a folder of stamps, over the photos of the folder ``coco_mini`` beside it.
 

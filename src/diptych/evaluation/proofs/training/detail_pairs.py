@@ -140,8 +140,7 @@ def ignorant(denoiser: SmallDiffusion, run: Run) -> SmallDiffusion:
     g = run.generator("ignorant denoiser")
     order = sorted(denoiser.weights.items())
     return replace(
-        denoiser,
-        weights={n: w.flatten()[torch.randperm(w.numel(), generator=g)].reshape(w.shape) for n, w in order},
+        denoiser, weights={n: w.flatten()[torch.randperm(w.numel(), generator=g)].reshape(w.shape) for n, w in order}
     )
 
 

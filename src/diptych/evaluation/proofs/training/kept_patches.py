@@ -70,14 +70,7 @@ class LeastAttended(ACLIP):
     trainee = LeastTrainee
 
 
-SETTINGS: dict[str, Any] = {
-    "recolour": False,
-    "simclr": 0.0,
-    "byol": 0.0,
-    "hidden": 8,
-    "out": 4,
-    "result": "online",
-}
+SETTINGS: dict[str, Any] = {"recolour": False, "simclr": 0.0, "byol": 0.0, "hidden": 8, "out": 4, "result": "online"}
 """The masks alone. Heads of the other losses have no gradient, so they are small."""
 PROJECTIONS = ("visual.proj", "text_projection", "logit_scale")
 
