@@ -11,21 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
-from diptych.core.backbone import Backbone, Encoder, Inputs
+from diptych.core.backbone import Around, Backbone, Encoder, Inputs
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.core.spec import Spec
 from diptych.core.train import Objective, Recipe, Stage, Trainee
 from diptych.data.scenes.captions import TRANSLATED
 from diptych.data.scenes.compose import Scene, SceneRecipe
@@ -91,7 +90,7 @@ class Remembered:
         return x
 
 
-class Taught(Backbone):
+class Taught(Around):
     """A teacher whose items are changed before it sees them, and whose vectors are computed once.
 
     Args:
@@ -100,31 +99,7 @@ class Taught(Backbone):
     """
 
     def __init__(self, whole: Backbone, changes: Mapping[str, Change]) -> None:
-        self.whole = whole
-        self._encoders = {m: Remembered(e, changes.get(m, list)) for m, e in whole.encoders.items()}
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The encoders, with changed items."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """The teacher's."""
-        return self.whole.score
-
-    @property
-    def spec(self) -> Spec:
-        """The teacher's."""
-        return self.whole.spec
-
-    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
-        """Return the teacher's scale and bias."""
-        return self.whole.scale(a, b)
-
-    def module(self) -> nn.Module:
-        """Return the teacher's module."""
-        return self.whole.module()
+        super().__init__(whole, {m: Remembered(e, changes.get(m, list)) for m, e in whole.encoders.items()})
 
 
 def named(colour: str, shape: str, language: str) -> str:
