@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from diptych.evaluation.arms import (
     minus,
 )
 
+K = TypeVar("K")
 Hits = NDArray[np.float64]
 """(seeds, N) values of N items, such as 1.0 where a system was right."""
 Opener: TypeAlias = Callable[[str, Backbone, Run, tuple[int, ...]], Bench]
@@ -232,7 +233,7 @@ class Tabled(PlainBench):
         return Measured(self.table[arm.system], self.others.get(arm.system, {}), self.seeds, parts)
 
 
-def each_seed(once: Callable[[Run], Mapping[str, Any]], run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+def each_seed(once: Callable[[Run], Mapping[K, Any]], run: Run, seeds: Sequence[int]) -> dict[K, Any]:
     """Return name -> (seeds, ...) values of a table, where ``once`` gives those of the seed of its run."""
     results = [once(replace(run, seed=seed)) for seed in seeds]
     return {name: np.stack([one[name] for one in results]) for name in results[0]}
