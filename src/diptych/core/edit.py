@@ -137,11 +137,6 @@ class Takes:
     def check_words(self, source: str, targets: tuple[str, ...], name: str) -> None:
         """Refuse words that the editor cannot use, before anything is loaded.
 
-        Args:
-            source: what is there.
-            targets: what shall be.
-            name: of the editor, for the error.
-
         Raises:
             UsageError: words are missing or too many.
         """

@@ -55,10 +55,6 @@ def scene_table(scenes: Scenes, caption: Caption = short) -> Table[Image.Image]:
     positions among the recipe's shapes (-1 for pictures), and "phrases" with the n phrases that name them, such as
     "a red circle".
 
-    Args:
-        scenes: the scenes.
-        caption: from a scene to its captions, at least one.
-
     Example:
         >>> table = scene_table(Scenes(SceneRecipe(objects=(2,)), count=2))
         >>> table.items[0].size, len(table.columns["boxes"].values[0].corners), len(table.columns["phrases"].values[0])

@@ -101,12 +101,7 @@ def pairs_of(pattern: Pattern, seed: int, count: int, recipe: SceneRecipe = EVEN
 
 @torch.inference_mode()
 def told_apart(space: Backbone, pairs: Pairs) -> dict[str, Floats]:
-    """Return pooling -> (P,) 1 where each caption chooses its picture, else 0.
-
-    Args:
-        space: with an image tower whose tokens can be read.
-        pairs: P pairs.
-    """
+    """Return pooling -> (P,) 1 where each caption chooses its picture, else 0."""
     tower: Any = space.tower("image")
     s = tower.blocks(tower.start(space.image.inputs(pairs.pictures)))
     c, texts = tower.project(tower.norm(s.h)), space.text.encode(space.text.inputs(pairs.captions))
