@@ -99,6 +99,10 @@ def _save_parts(parts: Mapping[str, nn.Module] | None, draft: Path) -> None:
 def load_space(folder: Path, load: Callable[[str], Backbone]) -> Backbone:
     """Load a Space folder: its base by name, rebuilt with the folder's tensors.
 
+    Args:
+        folder: a folder of ``save``.
+        load: function that loads the base by its name.
+
     Raises:
         NotAvailable: the folder has no tensors, or its base is not on this machine.
         DataError: the folder is damaged, of a newer schema, or its tensors do not fit the base.

@@ -172,8 +172,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_mismatch,
         ),
         "biomedica": Trial(
-            (Claim(WORDS),),
-            controls=(Claim(CHANCE, own=Arm("biomedica", spoil=permuted_clusters)),),
+            (Claim(WORDS, base=Arm(WORDS)),),
+            controls=(Claim(CHANCE, own=Arm("biomedica", spoil=permuted_clusters), base=Arm(CHANCE)),),
             bench=open_kinds,
         ),
         "semdedup": Trial(
@@ -187,13 +187,13 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_copies,
         ),
         "vector-head": Trial(
-            (Claim(WORDS), Claim(LAPLACIAN)),
-            controls=(Claim(CHANCE, own=Arm("vector-head", spoil=PERMUTED)),),
+            (Claim(WORDS, base=Arm(WORDS)), Claim(LAPLACIAN, base=Arm(LAPLACIAN))),
+            controls=(Claim(CHANCE, own=Arm("vector-head", spoil=PERMUTED), base=Arm(CHANCE)),),
             bench=open_degraded,
         ),
         "caption-checks": Trial(
-            tuple(map(Claim, (IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK))),
-            controls=(Claim(IDENTICAL, own=Arm("caption-checks", spoil=SHUFFLED)),),
+            tuple(Claim(name, base=Arm(name)) for name in (IDENTICAL, SHORTEST, LIKE_LENGTH, LUCK)),
+            controls=(Claim(IDENTICAL, own=Arm("caption-checks", spoil=SHUFFLED), base=Arm(IDENTICAL)),),
             bench=open_captions,
         ),
         "pathgen": Trial(
