@@ -18,7 +18,6 @@ from diptych.metrics.retrieval import (
     first_ranks,
     linked,
     match_threshold,
-    median_rank,
     recall_at,
 )
 
@@ -74,10 +73,6 @@ def test_equal_scores_rank_last() -> None:
     assert average_precision(np.ones((4, 10)), relevant).tolist() == pytest.approx([0.1] * 4)
 
 
-def test_median_rank_of_an_even_number_is_the_middle() -> None:
-    assert median_rank(np.array([1, 2, 5, 100])) == 3.5
-
-
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.booleans()), min_size=1, max_size=12))
 def test_the_threshold_is_as_good_as_any_that_a_loop_tries(rows: list[tuple[int, bool, bool]]) -> None:
     scores = np.array([r[0] for r in rows], dtype=np.float64)
@@ -115,7 +110,7 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(UsageError, match="at least 1"):
         recall_at(np.array([1]), 0)
     with pytest.raises(DataError, match="no queries"):
-        median_rank(np.array([], dtype=np.int64))
+        recall_at(np.array([], dtype=np.int64), 1)
     with pytest.raises(DataError, match="one finite score"):
         match_threshold(np.array([np.inf]), np.array([True]), np.array([True]))
 

@@ -15,7 +15,6 @@ from diptych.metrics.segmentation import (
     miou_bootstrap,
     miou_gain,
     pixel_accuracy,
-    zero_is_void,
 )
 
 
@@ -65,10 +64,6 @@ def test_no_pixels_are_nan_and_stacks_keep_their_axes() -> None:
     stack = np.stack([np.zeros((3, 3), np.int64), np.eye(3, dtype=np.int64)])
     np.testing.assert_array_equal(mean_iou(stack), [np.nan, 1.0])
     np.testing.assert_array_equal(pixel_accuracy(stack), [np.nan, 1.0])
-
-
-def test_zero_is_void_survives_bytes() -> None:
-    assert zero_is_void(np.array([0, 1, 150, 255], dtype=np.uint8)).tolist() == [255, 0, 149, 255]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.language_text import LanguageText
 from diptych.backbones.spec import state_hash
-from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Tower
+from diptych.core.backbone import Around, Backbone, Dense, Inputs, Tower
 from diptych.core.errors import MissingHook
 from diptych.core.spec import Spec
 
@@ -95,7 +94,7 @@ class AdaptedText:
         return y.float()
 
 
-class LanguageSpace(Backbone):
+class LanguageSpace(Around):
     """The image encoder of a backbone beside a language model with an adaptor.
 
     The language model is frozen and no part of ``module()``, so that checkpoints do not hold it.
@@ -117,10 +116,10 @@ class LanguageSpace(Backbone):
         name: str = "",
     ) -> None:
         self.name = name
-        self.base, self.language, self.adaptor = base, language, adaptor.eval()
+        self.language, self.adaptor = language, adaptor.eval()
         self.known: dict[str, Tensor] = {} if known is None else known
         text = AdaptedText(language, self.adaptor, base.spec.dim, self.known)
-        self._encoders: dict[str, Encoder[Any]] = {"image": base.image, "text": text}
+        super().__init__(base, {"image": base.image, "text": text})
         self._module = nn.ModuleDict({"base": base.module(), "adaptor": self.adaptor}).eval()
 
     @property
@@ -130,24 +129,10 @@ class LanguageSpace(Backbone):
         return self if whole is None else LanguageSpace(whole, self.language, self.adaptor, self.known)
 
     @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The image and the text encoder."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """The score of the base."""
-        return self.base.score
-
-    @property
     def spec(self) -> Spec:
         """The specification of the base, with another name and the language model's context."""
         name = self.name or f"{self.base.spec.name} with a language model"
         return replace(self.base.spec, name=name, context=self.language.limit, pooling="mean")
-
-    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
-        """Return the scale and bias of the base."""
-        return self.base.scale(a, b)
 
     def module(self) -> nn.Module:
         """Return the base's module and the adaptor."""

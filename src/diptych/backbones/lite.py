@@ -206,9 +206,6 @@ def load_lite(heads: Path = HEADS, *, tower: Path | None = None, truncate: bool 
 def load_views(*, truncate: bool = False) -> Lite:
     """Load ``lite:views``, whose image tower is ours, checked by its hash.
 
-    Args:
-        truncate: as for ``load_lite``.
-
     Raises:
         NotAvailable: as for ``load_lite``.
         DataError: as for ``load_lite``, or the tower is not the one of this version.

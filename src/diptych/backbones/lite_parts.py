@@ -112,10 +112,6 @@ def image_tower() -> tuple[nn.Module, nn.Linear]:
 def views_tower(trunk: nn.Module, path: Path) -> float:
     """Give Lite0 the weights of ``lite:views`` and return the scale that belongs to them. Modified in place.
 
-    Args:
-        trunk: as ``image_tower`` returned it.
-        path: safetensors file that ``recipes.lite_tower`` wrote.
-
     Raises:
         NotAvailable: there is no such file.
         DataError: its tensors are not those of Lite0.

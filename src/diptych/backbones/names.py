@@ -171,9 +171,6 @@ def activation_remark(text: str) -> str:
     """Return a line for a name whose weights were trained with QuickGELU though it does not say so; "" for others, and
     for what is no name, which loading refuses.
 
-    Args:
-        text: as the user gave it.
-
     Example:
         >>> activation_remark("ViT-B-32/openai")
         'ViT-B-32/openai was trained with QuickGELU: openclip:ViT-B-32-quickgelu/openai is loaded.'

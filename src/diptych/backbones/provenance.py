@@ -26,10 +26,6 @@ def record_of(spec: Spec) -> ModelRecord:
 
     Published OpenCLIP weights name their source in the tag, such as "laion2b_s34b_b79k": "laion2b", with 2 billion
     pairs. Where the name says nothing, the fields are empty; a caller who knows more gives a ``ModelRecord``.
-
-    Args:
-        spec: of the backbone.
-
     """
     if spec.family in EMBEDDED:
         return EMBEDDED[spec.family]

@@ -97,10 +97,6 @@ def _simple_tokenizer(clean: str, special: tuple[str, ...]) -> Any:
 def escape(text: str, special: Sequence[str]) -> str:
     """Set a space inside both ends of literal special tokens, so that they become the ids of their letters.
 
-    Args:
-        text: any text.
-        special: literal spellings, matched in any case.
-
     Example:
         >>> escape("a <END_of_text> b", ["<end_of_text>"])
         'a < END_of_text > b'

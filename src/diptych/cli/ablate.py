@@ -15,13 +15,10 @@ from diptych.core.errors import UsageError
 
 @options.offers("overwrite", *options.MODEL)
 def ablate(
-    data: Annotated[
-        str, typer.Argument(help="A folder with test (and train), a table, or demo:clothes.", show_default=False)
-    ],
+    data: Annotated[str, typer.Argument(help="A folder with test (and train), a table, or demo:clothes.")],
     texts: options.TextPool = None,
     methods: Annotated[
-        str | None,
-        options.option("--methods", help="Systems that read texts (default: all of them).", show_default=False),
+        str | None, options.option("--methods", help="Systems that read texts (default: all of them).")
     ] = None,
     shots: Annotated[
         int, options.option("--shots", help="Training photos of each class, for systems that learn.", min=1)
@@ -29,9 +26,7 @@ def ablate(
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, swaps and random words.")] = "1,2,3,4,5",
     names: options.Names = None,
     templates: options.Templates = None,
-    out: Annotated[
-        Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     *,
     shared: options.RunOptions,
 ) -> None:

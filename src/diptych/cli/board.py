@@ -28,19 +28,13 @@ class Draws:
     methods: Annotated[
         str | None,
         options.option(
-            "--methods",
-            help="Names of systems, with commas, as diptych systems lists them (default: all).",
-            show_default=False,
+            "--methods", help="Names of systems, with commas, as diptych systems lists them (default: all)."
         ),
     ] = None
     shots: Annotated[str, options.option("--shots", help="Training photos of each class.")] = "1,4,16"
     seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3"
     val: Annotated[
-        str,
-        options.option(
-            "--val",
-            help="coop: choose on min(shots, 4) val items a class; full: on all of val.",
-        ),
+        str, options.option("--val", help="coop: choose on min(shots, 4) val items a class; full: on all of val.")
     ] = "coop"
 
     def plan(self, budget: float | None = None, timeout: float | None = None) -> Plan:
@@ -56,10 +50,7 @@ class Draws:
 @options.offers("overwrite", *options.MODEL)
 def board_classify(
     data: Annotated[
-        list[str],
-        typer.Argument(
-            help="A folder with train and test, a table, or demo:clothes; several are compared.", show_default=False
-        ),
+        list[str], typer.Argument(help="A folder with train and test, a table, or demo:clothes; several are compared.")
     ],
     *,
     draws: Draws,
@@ -67,23 +58,14 @@ def board_classify(
     templates: options.Templates = None,
     texts: options.TextPool = None,
     unlabelled: Annotated[
-        str | None,
-        options.option("--unlabelled", help="Photos for label-free systems (default: train).", show_default=False),
+        str | None, options.option("--unlabelled", help="Photos for label-free systems (default: train).")
     ] = None,
     budget: Annotated[
-        float | None,
-        options.option(
-            "--budget", help="Seconds for the whole board; what is done by then counts.", show_default=False
-        ),
+        float | None, options.option("--budget", help="Seconds for the whole board; what is done by then counts.")
     ] = None,
-    timeout: Annotated[
-        float | None, options.option("--timeout", help="Seconds for each system.", show_default=False)
-    ] = None,
+    timeout: Annotated[float | None, options.option("--timeout", help="Seconds for each system.")] = None,
     export: Annotated[
-        str | None,
-        options.option(
-            "--export", help="Write OUT/model: best (chosen on val), or the slug of a system.", show_default=False
-        ),
+        str | None, options.option("--export", help="Write OUT/model: best (chosen on val), or the slug of a system.")
     ] = None,
     out: Annotated[
         Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")

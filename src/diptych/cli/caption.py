@@ -46,8 +46,7 @@ class LearnOptions:
         ),
     ] = None
     user: Annotated[
-        str | None,
-        options.option("--user", help="Write as this user of --like does, for a method that has users."),
+        str | None, options.option("--user", help="Write as this user of --like does, for a method that has users.")
     ] = None
 
 

@@ -169,13 +169,7 @@ def edit(
             need_inverter(kit.parts.get("inverter"), generator or PHOTO_GENERATOR)
         whole: dict[str, Any] = {"images" if start == "pictures" else "clips": given} if given is not None else {}
         ask = EditAsk(
-            source,
-            targets,
-            reference=reference,
-            masks=masks,
-            strength=strength,
-            threshold=threshold,
-            **whole,
+            source, targets, reference=reference, masks=masks, strength=strength, threshold=threshold, **whole
         )
         if given is None:
             if not isinstance(draws, StyleGenerator):

@@ -15,12 +15,7 @@ from diptych.core.wording import number_of
 
 _TINY = options.RunOptions(backbone="tiny", engine="torch", workers=1)
 LISTING = "generate.json"
-READERS: Readers = {
-    "denoiser": never,
-    "steps": never,
-    "guidance": never,
-    "like": uses("train", "texts", "unlabelled"),
-}
+READERS: Readers = {"denoiser": never, "steps": never, "guidance": never, "like": uses("train", "texts", "unlabelled")}
 """Of the systems that take the place of the denoiser."""
 
 

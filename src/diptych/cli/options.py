@@ -138,10 +138,6 @@ class RunOptions:
     def open(self, *, seed: int = 0, out: Path | None = None) -> Opened:
         """Return what these options describe, to be used as a context.
 
-        Args:
-            seed: of the run.
-            out: folder of the run's results.
-
         Raises:
             MissingExtra: an engine or a cluster is requested, and is not installed.
         """

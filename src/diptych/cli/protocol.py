@@ -16,24 +16,15 @@ _FIELD = Draws(shots="1,2,4,8,16")
 
 @options.offers("overwrite", *options.MODEL)
 def board_few_shot(
-    data: Annotated[
-        str, typer.Argument(help="A folder with train and test, a table, or demo:clothes.", show_default=False)
-    ],
+    data: Annotated[str, typer.Argument(help="A folder with train and test, a table, or demo:clothes.")],
     *,
     draws: Draws = _FIELD,
     cross: Annotated[
-        list[str] | None,
-        options.option(
-            "--cross", help="Another data set, with its own classes; repeat for several.", show_default=False
-        ),
+        list[str] | None, options.option("--cross", help="Another data set, with its own classes; repeat for several.")
     ] = None,
     shifted: Annotated[
         list[str] | None,
-        options.option(
-            "--shifted",
-            help="A test set of the same classes that looks different; repeat for several.",
-            show_default=False,
-        ),
+        options.option("--shifted", help="A test set of the same classes that looks different; repeat for several."),
     ] = None,
     texts: options.TextPool = None,
     out: Annotated[

@@ -15,9 +15,7 @@ from diptych.tasks.defaults import CLASSIFIER
 
 @options.offers("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def board_several_labels(
-    table: Annotated[
-        Path, typer.Argument(help="A .csv, .tsv or .parquet with paths and several labels a row.", show_default=False)
-    ],
+    table: Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet with paths and several labels a row.")],
     labels: Annotated[str, options.option("--labels", help="Column of the labels.")] = "labels",
     separator: Annotated[str, options.option("--separator", help="What stands between two labels.")] = ";",
     path: Annotated[str, options.option("--path", help="Column of the picture files.")] = "path",

@@ -25,11 +25,7 @@ typed: ContextVar[Mapping[str, str]] = ContextVar("typed", default=MappingProxyT
 
 @contextmanager
 def typed_on(context: Any) -> Iterator[None]:
-    """Know within the block what stands on the command line.
-
-    Args:
-        context: typer's, of a command that was parsed.
-    """
+    """Know within the block what stands on the command line."""
     sources = {p.name: context.get_parameter_source(p.name) for p in context.command.params}
     given = {p.name: p.opts[0] for p in context.command.params if getattr(sources[p.name], "name", "") == "COMMANDLINE"}
     token = typed.set(given)
@@ -77,11 +73,6 @@ def refuse_unread(system: Any, readers: Readers, choose: str = "--method") -> No
     """Refuse options of the running command that its system does not read. What the environment sets is a default for
     many commands, and is left alone.
 
-    Args:
-        system: a system or its class.
-        readers: see ``Readers``.
-        choose: option that names the system.
-
     Raises:
         UsageError: such an option stands on the command line.
     """
@@ -104,11 +95,7 @@ def refuse_unread(system: Any, readers: Readers, choose: str = "--method") -> No
 
 
 def refuse_idle(reason: str, *names: str) -> None:
-    """Refuse options of the running command that have no effect, whatever the system.
-
-    Args:
-        reason: what makes them idle, as the beginning of a sentence.
-        names: parameters.
+    """Refuse options of the running command that have no effect, whatever the system; the reason begins a sentence.
 
     Raises:
         UsageError: one of them stands on the command line.

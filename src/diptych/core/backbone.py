@@ -139,6 +139,43 @@ class Backbone(Space):
         return self.encoders["text"]
 
 
+class Around(Backbone):
+    """A backbone round another one, whose score, specification, scale and module are its own too.
+
+    Its tower, dense maps and rebuilding are not: those of the other do not fit other encoders.
+
+    Args:
+        base: the other one.
+        encoders: modality -> encoder.
+    """
+
+    def __init__(self, base: Backbone, encoders: Mapping[str, Encoder[Any]]) -> None:
+        self.base, self._encoders = base, encoders
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """The image and the text encoder."""
+        return self._encoders
+
+    @property
+    def score(self) -> Literal["softmax", "sigmoid"]:
+        """The score of the base."""
+        return self.base.score
+
+    @property
+    def spec(self) -> Spec:
+        """The specification of the base."""
+        return self.base.spec
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return (scale, bias) of the base."""
+        return self.base.scale(a, b)
+
+    def module(self) -> nn.Module:
+        """Return the module of the base."""
+        return self.base.module()
+
+
 @dataclass(frozen=True)
 class State:
     """Tokens between two steps of a tower, with the masks and sizes that the next step needs.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from diptych.core.data import ColumnKind
 
@@ -48,6 +48,15 @@ class Headline:
     value: float
     baseline: str
     where: str
+
+
+Published: TypeAlias = tuple[str, str, str, float] | tuple[str, str, str, float, str]
+"""(dataset, backbone, metric, value), or these and the baseline; see ``Headline``."""
+
+
+def headlines(where: str, *rows: Published) -> tuple[Headline, ...]:
+    """Return the published numbers of one place."""
+    return tuple(Headline(*row[:4], "".join(row[4:]), where) for row in rows)
 
 
 @dataclass(frozen=True)

@@ -113,10 +113,6 @@ class Takes:
     def check(self, ask: EditAsk, name: str) -> None:
         """Refuse a request that the editor cannot answer.
 
-        Args:
-            ask: the request.
-            name: of the editor, for the error.
-
         Raises:
             UsageError: something is missing, or the editor does not read it.
         """
@@ -140,11 +136,6 @@ class Takes:
 
     def check_words(self, source: str, targets: tuple[str, ...], name: str) -> None:
         """Refuse words that the editor cannot use, before anything is loaded.
-
-        Args:
-            source: what is there.
-            targets: what shall be.
-            name: of the editor, for the error.
 
         Raises:
             UsageError: words are missing or too many.

@@ -60,11 +60,6 @@ def check(settings: DataclassInstance, allowed: Range, *names: str) -> None:
 
     None is in every range. A tuple is in it if it is not empty and each entry is in it.
 
-    Args:
-        settings: a dataclass.
-        allowed: the range.
-        names: its fields to check.
-
     Raises:
         UsageError: a field is outside; see ``wrong``.
 

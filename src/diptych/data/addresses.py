@@ -92,11 +92,7 @@ def published(out: Path, *, resume: bool = False) -> Iterator[Path]:
     """Give a path to write to; where ``out`` is an address, what was written there is copied to it after the block.
 
     It is copied also where the block fails, so that a pass can go on from there; a process that is killed outright
-    copies nothing. A file of a name that the storage has is replaced.
-
-    Args:
-        out: a path, or an address that became one.
-        resume: bring what the storage has first.
+    copies nothing. A file of a name that the storage has is replaced; ``resume`` brings what it has first.
 
     Raises:
         DataError: the storage does not answer.

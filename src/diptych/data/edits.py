@@ -77,10 +77,6 @@ def read_edits(path: str | os.PathLike[str], keys: FileKeys | None = None) -> Ta
     Its columns are "source" and "edit" (pictures, relative to the table's folder), "target" (a text),
     "source_attributes" and "target_attributes" (phrases with "|" between them).
 
-    Args:
-        path: of the table.
-        keys: cache of content keys.
-
     Raises:
         UsageError: no such file, or not a table.
         DataError: a column or a cell is missing, or a path leads outside the table's folder.

@@ -60,10 +60,6 @@ def normalise(x01: NDArray[np.float32] | Tensor, recipe: PixelRecipe) -> NDArray
 def fit(image: Image.Image, recipe: PixelRecipe) -> Image.Image:
     """Resize and crop or pad a picture to the square input of the tower.
 
-    Args:
-        image: any size and mode.
-        recipe: pixel recipe of the tower.
-
     Returns:
         RGB image of ``recipe.size`` squared.
     """

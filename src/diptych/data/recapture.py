@@ -42,12 +42,7 @@ def printed(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
 
 def recapture(image: Image.Image, seed: int) -> Image.Image:
-    """Return a simulated photo of a photo, from a screen or a print at even odds, slightly blurred.
-
-    Args:
-        image: any size.
-        seed: seed of the draw.
-    """
+    """Return a simulated photo of a photo, from a screen or a print at even odds, slightly blurred."""
     rng = np.random.default_rng(seed)
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
     recaptured = screen(pixels, rng) if rng.random() < 0.5 else printed(pixels, rng)

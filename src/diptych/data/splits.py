@@ -107,9 +107,6 @@ def draw(data: LabelledData, shots: int, seed: int, val: ValRule = "coop") -> Dr
 def base_and_new(classes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the positions of base and new classes. Base is the first half, rounded up.
 
-    Args:
-        classes: number of classes K.
-
     Source: CoCoOp (CVPR 2022), section 4.1.
     """
     half = (classes + 1) // 2

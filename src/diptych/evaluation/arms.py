@@ -182,6 +182,14 @@ class Bench(Protocol):
         ...
 
 
+class PlainBench:
+    """What a bench says of these where it says nothing else."""
+
+    statistic: Statistic = MEANS
+    always: tuple[Arm, ...] = ()
+    failed: Sequence[UnreadableItem] = ()
+
+
 Reached: TypeAlias = (
     tuple[NDArray[Any], Mapping[str, float]] | tuple[NDArray[Any], Mapping[str, float], Mapping[str, NDArray[Any]]]
 )

@@ -138,6 +138,12 @@ def listing_hash(root: Path) -> str:
     return hashlib.sha256("".join(rows).encode()).hexdigest()
 
 
+def few(table: Table[Any], most: int | None) -> Table[Any]:
+    """Return at most so many items, those whose content keys have the least hashes, in their order; None: all."""
+    order = sorted(range(len(table)), key=lambda i: hashlib.sha256(table.items.key(i).encode()).hexdigest())
+    return table if most is None else table.take(sorted(order[:most]))
+
+
 def open_set(
     name: str, need: Need, keys: FileKeys | None = None, *, void: tuple[int, ...] = (), text: str = ""
 ) -> LabelledData:
@@ -172,14 +178,10 @@ def open_set(
 
 
 def _recaptured(data: LabelledData, name: str) -> LabelledData:
-    def drawn(table: Table[Any], most: int) -> Table[Any]:
-        order = sorted(range(len(table)), key=lambda i: hashlib.sha256(table.items.key(i).encode()).hexdigest())
-        return table.take(sorted(order[:most]))
-
     held = data.splits["test"] if "test" in data.splits else data.split("val")
-    chosen = drawn(held, 2 * _MOST)
+    chosen = few(held, 2 * _MOST)
     real, attacked = chosen.take(range(0, len(chosen), 2)), chosen.take(range(1, len(chosen), 2))
-    train = drawn(data.split("train"), _MOST)
+    train = few(data.split("train"), _MOST)
     labels = np.repeat([0, 1], [len(real), len(attacked)])
     test: Table[Any] = Table(Joined((real.items, Recaptured(attacked.items))), {"label": Column("label", labels)})
     zeros = Column("label", np.zeros(len(train), dtype=np.int64))

@@ -69,10 +69,6 @@ def random_texts(pool: TextPool, seed: int) -> TextPool:
     Where a text holds the name of its class, the name stays in its place, the other words are drawn from those that are
     no name, and the text becomes the same words wherever the class has it, so that a class keeps its number of distinct
     texts.
-
-    Args:
-        pool: lists and pairs.
-        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     words = sorted({word for texts in pool.texts.values() for text in texts for word in text.value.split()})
@@ -104,11 +100,6 @@ def swapped_texts(classes: ClassNames, pool: TextPool, run: Run) -> TextPool:
     holds the name of its class, the names of the two classes change places in it, so that the name stays and what is
     said of it is wrong. Texts of the same class for its other rivals are no such control: a system that asks about all
     classes at once reads the same texts.
-
-    Args:
-        classes: whose lists move.
-        pool: lists and pairs.
-        run: gives the seed of the cycle.
     """
     held = pool.texts
     back = {key: VERSUS.join(reversed(key.split(VERSUS))) for key in held if VERSUS in key}

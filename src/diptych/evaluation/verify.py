@@ -73,10 +73,6 @@ class Comparison:
 def published(row: str, dataset: str) -> tuple[str, float]:
     """Return the name "ARCH/TAG" and the published accuracy of a backbone.
 
-    Args:
-        row: the backbone, in any spelling that names published weights.
-        dataset: see ``datasets`` in the file of rows.
-
     Raises:
         UsageError: there is no such data set or row; those that there are are named.
     """

@@ -29,11 +29,6 @@ def calibrate(encoder: Encoder[Any], items: Samples[Any], run: Run) -> Run:
     """Return the run with the batch size and threads that are 0, which means automatic, chosen on the first items.
 
     Few items, or a run without a cache folder, give no calibration, since its vectors would be encoded twice.
-
-    Args:
-        encoder: encoder of any modality.
-        items: the items to embed.
-        run: batch size, threads and cache folder.
     """
     if (run.batch and run.workers) or run.cache is None or len(items) < WORTH:
         return run
@@ -52,11 +47,7 @@ def calibrate(encoder: Encoder[Any], items: Samples[Any], run: Run) -> Run:
 
 
 def best_batch(seconds: Mapping[int, float]) -> int:
-    """Return the smallest batch size whose rate is at least ``NEAR`` of the best.
-
-    Args:
-        seconds: batch size -> seconds of a batch.
-    """
+    """Return the smallest batch size whose rate is at least ``NEAR`` of the best."""
     rates = {size: size / duration for size, duration in seconds.items()}
     return min(size for size, rate in rates.items() if rate >= NEAR * max(rates.values()))
 

@@ -98,8 +98,28 @@ class ClipSpace(DerivedSpace):
         self.frames = frames
 
 
+class OfClips:
+    """Base of encoders that see what a ``ClipEncoder`` sees.
+
+    Attributes:
+        clips: makes the pixels.
+    """
+
+    clips: ClipEncoder
+    modality = "clip"
+
+    @property
+    def size(self) -> int | None:
+        """Side of a frame in pixels."""
+        return self.clips.size
+
+    def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
+        """Return the (B, T, 3, S, S) pixels of B clips."""
+        return self.clips.inputs(items, size)
+
+
 @dataclass(frozen=True, eq=False)
-class PooledFrames:
+class PooledFrames(OfClips):
     """Encodes clips as the T concatenated vectors of their frames before the projection, to train a head on.
 
     Args:
@@ -111,7 +131,6 @@ class PooledFrames:
     pool: Callable[[Tensor], Tensor]
     clips: ClipEncoder
     width: int
-    modality: str = "clip"
 
     @property
     def dim(self) -> int:
@@ -119,18 +138,9 @@ class PooledFrames:
         return self.clips.frames * self.width
 
     @property
-    def size(self) -> int | None:
-        """Side of a frame in pixels."""
-        return self.clips.size
-
-    @property
     def fingerprint(self) -> str:
         """Hash of the encoder and of the cut."""
         return hashlib.sha256(f"{self.clips.fingerprint}/pooled frames".encode()).hexdigest()[:16]
-
-    def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
-        """Return (B, T, 3, S, S) pixels."""
-        return self.clips.inputs(items, size)
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, T C) vectors."""

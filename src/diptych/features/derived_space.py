@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Encoder, Tower
+from diptych.core.backbone import Around, Backbone, Encoder, Tower
 from diptych.core.data import Samples
 from diptych.core.errors import MissingHook
 from diptych.core.run import Run
 from diptych.core.spec import Spec
 
 
-class DerivedSpace(Backbone):
+class DerivedSpace(Around):
     """The space of a backbone, whose "image" encoder takes clips, point clouds or other samples.
 
     Args:
@@ -35,27 +35,13 @@ class DerivedSpace(Backbone):
         suffix: str = "derived",
         module: nn.Module | None = None,
     ) -> None:
-        self.base, self._suffix, self._module = base, suffix, module
-        self._encoders = {"image": image, "text": text or base.text}
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The encoder of the samples, as "image", and the text encoder."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """The score kind of the base."""
-        return self.base.score
+        super().__init__(base, {"image": image, "text": text or base.text})
+        self._suffix, self._module = suffix, module
 
     @property
     def spec(self) -> Spec:
         """The specification of the base, whose name has the suffix."""
         return replace(self.base.spec, name=f"{self.base.spec.name}+{self._suffix}")
-
-    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
-        """Return (scale, bias) of the base."""
-        return self.base.scale(a, b)
 
     def module(self) -> nn.Module:
         """Return the trained parts, or the base's module."""

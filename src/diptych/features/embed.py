@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.backbone import Encoder
-from diptych.core.data import Samples
-from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
+from diptych.core.data import Samples, Subset, Table
+from diptych.core.errors import DamagedStore, DataError, UnreadableItem, UsageError
 from diptych.core.run import Run, Runner
 from diptych.features.pipeline import Source, StageTimes, cores, encode
 from diptych.store.layers import open_vectors
@@ -25,12 +25,39 @@ if TYPE_CHECKING:
 
     from diptych.data.views import ViewRecipe
 
+S = TypeVar("S")
 _ROUNDS = 3  # a batch may be damaged between writing and reading; three times in a row means a broken disk
 _BATCH = 32  # the default
 
 
+class _Read:
+    """What could be read of some items, and what could not."""
+
+    kept: NDArray[np.int64]
+    failed: tuple[UnreadableItem, ...]
+
+    def some(self, what: str) -> Self:
+        """Return this; ``what`` the items are called where none can be read.
+
+        Raises:
+            DataError: none can be read.
+        """
+        if len(self.kept):
+            return self
+        first = self.failed[0] if self.failed else "there is none"
+        raise DataError(f"None of the {len(self.failed)} {what} can be read; the first: {first}.")
+
+    def of(self, items: Samples[S]) -> Subset[S]:
+        """Return those of the items that could be read."""
+        return Subset(items, tuple(self.kept.tolist()))
+
+    def rows(self, table: Table[S]) -> tuple[Table[S], tuple[UnreadableItem, ...]]:
+        """Return the rows of the items that could be read, and why others could not."""
+        return (table.take(self.kept.tolist()) if self.failed else table), self.failed
+
+
 @dataclass(frozen=True)
-class Embeddings:
+class Embeddings(_Read):
     """Embeddings of the readable items.
 
     Args:
@@ -45,7 +72,7 @@ class Embeddings:
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(_Read):
     """``Embeddings`` without torch.
 
     Args:

@@ -244,11 +244,7 @@ def _own_head(space: Backbone, modality: str) -> Callable[[Tensor], Tensor]:
 
 
 def head_names(space: Backbone) -> frozenset[str]:
-    """Return the names of the parameters that a backbone's heads use, and of its scale and bias.
-
-    Args:
-        space: a backbone that ``Headed`` accepts.
-    """
+    """Return the names of the parameters that a backbone's heads use, and of its scale and bias."""
     headed = Headed(space)
     outputs = [
         partial(encoder.encode, torch.zeros(1, headed.trunks[modality].dim))
@@ -280,11 +276,6 @@ def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:
     """Return the table with trunk vectors in place of its pictures.
 
     The texts of its columns of captions are encoded into ``space.memory``.
-
-    Args:
-        space: the space with the trunks.
-        table: table of N pictures.
-        run: device and cache.
     """
     items: Samples[Any] = Vectors(embed(space.trunks["image"], table.items, run), table.items)
     read = [c.values for c in table.columns.values() if c.kind == "captions"]

@@ -17,7 +17,7 @@ import importlib.metadata
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -96,6 +96,26 @@ def save(fitted: Any, folder: Path) -> None:
             "fitted": content,
         }
         (draft / _JSON).write_text(json.dumps(facts, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def kept(folder: Path | None, kit: Kit, method: object, fit: Callable[[], Any], what: str) -> Any:
+    """Return what a system fits, read from a folder where it is there, and else written to it; None keeps nothing.
+
+    Raises:
+        UsageError: the folder holds no ``what`` that was fitted by this method with these settings.
+        DataError: the folder holds nothing fitted.
+    """
+    if folder is None or not folder.exists():
+        fitted = fit()
+        if folder is not None:
+            save(fitted, folder)
+        return fitted
+    known = load(folder, kit)
+    if getattr(known, "method", None) != method:
+        raise UsageError(
+            f"{folder} holds no {what} fitted as asked: give the same --method and --variant, or another --fitted."
+        )
+    return known
 
 
 def load(folder: Path, kit: Kit) -> Any:

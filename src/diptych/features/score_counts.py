@@ -50,14 +50,7 @@ class ScoreCounts(Plan):
 
     @classmethod
     def counted(cls, backbone: str, scored: Iterable[tuple[str, float, str]], run: Run, **about: Any) -> ScoreCounts:
-        """Return the histogram of pairs that are scored one after the other.
-
-        Args:
-            backbone: see the class.
-            scored: name, score, and the reason why there is none, of each pair.
-            run: shows how far it is.
-            about: further fields.
-        """
+        """Return the histogram of pairs, each a name, a score and why there is none, scored one after the other."""
         plan = cls(backbone, np.zeros(BINS, dtype=np.uint64), **about)
         broken, unread = 0, list[tuple[str, str]]()
         with run.track("score pairs") as bar:

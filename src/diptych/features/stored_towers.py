@@ -7,19 +7,20 @@ blocks. Texts are encoded once each. Of the module the scale alone is left to tr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from diptych.backbones.spec import state_hash
-from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, State, Tower
-from diptych.core.data import Samples, Table
+from diptych.core.backbone import Around, Backbone, Dense, Inputs, State, Tower
+from diptych.core.data import Table
 from diptych.core.errors import MissingHook
 from diptych.core.run import Run
 from diptych.core.spec import Spec
+from diptych.features.vectors import Vectors
 
 AT_ONCE = 64
 """Pictures in one pass of the tower."""
@@ -40,13 +41,7 @@ class StoredImage:
 
 @torch.no_grad()
 def stored(space: Backbone, table: Table[Any], run: Run) -> Table[Any]:
-    """Return a table of ``StoredImage`` with the columns of a table of pictures.
-
-    Args:
-        space: the backbone.
-        table: pictures.
-        run: device and progress.
-    """
+    """Return a table of ``StoredImage`` with the columns of a table of pictures."""
     images: list[StoredImage] = []
     with run.track("towers", len(table)) as bar:
         for start in range(0, len(table), AT_ONCE):
@@ -55,7 +50,7 @@ def stored(space: Backbone, table: Table[Any], run: Run) -> Table[Any]:
             tokens = _last(space, x if isinstance(x, Tensor) else x["pixels"]).cpu()
             images += [StoredImage(t, p.size) for t, p in zip(tokens, pictures, strict=True)]
             bar.advance(len(pictures))
-    return Table(_Images(images, table.items), table.columns)
+    return Table(Vectors(images, table.items), table.columns)
 
 
 def _last(space: Backbone, pixels: Tensor) -> Tensor:
@@ -66,25 +61,7 @@ def _last(space: Backbone, pixels: Tensor) -> Tensor:
     return tower.blocks(tower.start(pixels)).h
 
 
-@dataclass(frozen=True)
-class _Images:
-    values: Sequence[StoredImage]
-    items: Samples[Any]
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, index: int, /) -> StoredImage:
-        return self.values[index]
-
-    def key(self, index: int, /) -> str:
-        return self.items.key(index)
-
-    def name(self, index: int, /) -> str:
-        return self.items.name(index)
-
-
-class StoredTowers(Backbone):
+class StoredTowers(Around):
     """See the head of this file.
 
     Args:
@@ -108,25 +85,8 @@ class StoredTowers(Backbone):
             side = whole.image.size or 1
             self._tower = _StoredTower(tower, tower.start(torch.zeros(1, 3, side, side)))
         weights = state_hash(self._module)
-        self._encoders: dict[str, Encoder[Any]] = {
-            "image": _ImageEncoder(self, f"{whole.image.fingerprint}+{weights}"),
-            "text": _TextEncoder(self, f"{whole.text.fingerprint}+{weights}"),
-        }
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The image encoder, of stored images, and the text encoder."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """The score kind of the backbone."""
-        return self.whole.score
-
-    @property
-    def spec(self) -> Spec:
-        """The specification of the backbone."""
-        return self.whole.spec
+        image = _ImageEncoder(self, f"{whole.image.fingerprint}+{weights}")
+        super().__init__(whole, {"image": image, "text": _TextEncoder(self, f"{whole.text.fingerprint}+{weights}")})
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         """Return the trained scale, and no bias."""

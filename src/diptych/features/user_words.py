@@ -39,11 +39,7 @@ class UserWords:
 
     @classmethod
     def of(
-        cls,
-        posts: Sequence[str],
-        users: Sequence[str],
-        vocabulary: Sequence[str],
-        split: Callable[[str], list[str]],
+        cls, posts: Sequence[str], users: Sequence[str], vocabulary: Sequence[str], split: Callable[[str], list[str]]
     ) -> UserWords:
         """Count the words of N posts.
 

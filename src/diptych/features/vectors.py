@@ -1,4 +1,4 @@
-"""Tensors as samples, so that training can use precomputed embeddings."""
+"""Outputs of encoders as samples, so that training can use what was computed before."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from diptych.data.joined import Joined
 
 @dataclass(frozen=True)
 class Vectors:
-    """Samples whose items are tensors, one for each item of other samples.
+    """Samples whose items were computed, one for each item of other samples.
 
     Args:
-        values: (N, ...) tensor, or N tensors.
+        values: (N, ...) tensor, or N tensors or other values.
         items: the samples that they were computed from, for keys and names.
     """
 
-    values: Tensor | Sequence[Tensor]
+    values: Tensor | Sequence[Any]
     items: Samples[Any]
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, index: int, /) -> Tensor:
+    def __getitem__(self, index: int, /) -> Any:
         return self.values[index]
 
     def key(self, index: int, /) -> str:

@@ -14,10 +14,6 @@ def whole_and_cells(space: Space, x: Inputs) -> tuple[Tensor, Tensor]:
 
     The tokens are patches of an image tower or, without one, cells of the last map. Gradients pass through both.
 
-    Args:
-        space: with an image tower or dense maps.
-        x: inputs of its image encoder, B images.
-
     Raises:
         MissingHook: the space has neither, or its maps are not what it pools.
 

@@ -33,13 +33,7 @@ def above_chance(hits: int, items: int, chance: float, level: float = 0.05) -> b
 
 
 def at_chance(hits: int, items: int, chance: float) -> str:
-    """Return why nothing is testable where an accuracy is not above chance, in one sentence; "" where it is.
-
-    Args:
-        hits: right answers.
-        items: answers.
-        chance: probability that a guess is right.
-    """
+    """Return why nothing is testable where an accuracy is not above chance, in one sentence; "" where it is."""
     if above_chance(hits, items, chance):
         return ""
     share = hits / items if items else math.nan

@@ -118,9 +118,7 @@ def sets(probabilities: NDArray[np.floating[Any]], threshold: float | NDArray[np
 
 
 def false_alarm_shares(
-    scores: NDArray[np.floating[Any]],
-    clean: NDArray[np.floating[Any]],
-    groups: NDArray[np.integer[Any]] | None = None,
+    scores: NDArray[np.floating[Any]], clean: NDArray[np.floating[Any]], groups: NDArray[np.integer[Any]] | None = None
 ) -> NDArray[np.float64]:
     """Return the conformal p-value of each score: how often a clean item would score as high.
 

@@ -100,22 +100,14 @@ def matched(
 
 
 def mask_ap(images: Sequence[Matched]) -> float:
-    """Return AP over all images. Higher is better, in [0, 1]; NaN where nothing is labelled.
-
-    Args:
-        images: matched, one an image.
-    """
+    """Return AP over all images. Higher is better, in [0, 1]; NaN where nothing is labelled."""
     values = class_ap(images)
     seen = ~np.isnan(values)
     return float(values[seen].mean()) if seen.any() else float("nan")
 
 
 def class_ap(images: Sequence[Matched]) -> NDArray[np.float64]:
-    """Return (10, K) AP of each threshold and class; NaN for a class without a label.
-
-    Args:
-        images: matched, one an image; at least one.
-    """
+    """Return (10, K) AP of each threshold and class; NaN for a class without a label."""
     truths = np.sum([i.truths for i in images], axis=0)
     scores, labels = (np.concatenate([getattr(i, n) for i in images]) for n in ("scores", "labels"))
     hits, excused = (np.concatenate([getattr(i, n) for i in images], axis=1) for n in ("hits", "excused"))

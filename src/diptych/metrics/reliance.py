@@ -68,27 +68,3 @@ def best_decisions(z: Floats, means: Floats, scatter: Floats) -> Ints:
 def decided(margins: Floats) -> Ints:
     """Return -1 or +1 by the sign of (N,) margins, with +1 at 0."""
     return np.where(margins >= 0, 1, -1).astype(np.int64)
-
-
-def reliance_of_line(shortcut: float, core: float) -> float:
-    """Return R of sign(w_s z_s + w_c z_c) over a whole rectangle round 0, in closed form.
-
-        R = 1 - v / u  where u >= v,   -(1 - u / v)  otherwise,      u = |w_s| r_s,   v = |w_c| r_c
-
-    The half-sides of the rectangle are r_s and r_c. The smaller side decides against the larger on a wedge of area
-    u / 2v of each quadrant.
-
-    Args:
-        shortcut: u >= 0.
-        core: v >= 0.
-
-    Raises:
-        DataError: one is negative, or both are 0.
-
-    Example:
-        >>> reliance_of_line(1.0, 4.0), reliance_of_line(3.0, 3.0), reliance_of_line(1.0, 0.0)
-        (-0.75, 0.0, 1.0)
-    """
-    if min(shortcut, core) < 0 or not max(shortcut, core):
-        raise DataError(f"Weights times sides must be at least 0, and one above, got {shortcut} and {core}.")
-    return 1 - core / shortcut if shortcut >= core else shortcut / core - 1

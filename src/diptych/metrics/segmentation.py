@@ -57,15 +57,6 @@ def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = 
     return np.bincount(y * classes + p, minlength=classes * classes).reshape(classes, classes)
 
 
-def zero_is_void(labels: Labels) -> Labels:
-    """Return labels with 0 as the ignored label and all classes lowered by one.
-
-    255 stays 255. mmsegmentation calls this ``reduce_zero_label``.
-    """
-    wide = labels.astype(np.int64)
-    return np.where((wide == 0) | (wide == IGNORE), IGNORE, wide - 1)
-
-
 def class_iou(counts: Counts) -> NDArray[np.float64]:
     """Return the IoU of each class. Higher is better, in [0, 1].
 

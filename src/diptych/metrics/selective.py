@@ -36,24 +36,6 @@ def risk_at(confidence: NDArray[np.floating[Any]], correct: NDArray[Any], covera
     return float(_risks(confidence, correct)[n - 1])
 
 
-def area_under_risk_coverage(confidence: NDArray[np.floating[Any]], correct: NDArray[Any]) -> float:
-    """Return the risk averaged over all coverages 1/N, 2/N ... 1. Lower is better, in [0, 1].
-
-    Ties count by their expected order.
-
-    Args:
-        confidence: (N,).
-        correct: (N,) bool.
-
-    Raises:
-        DataError: no items, or sizes differ.
-
-    Source: Geifman, Uziel and El-Yaniv 2019, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers" (AURC).
-    """
-    _check(confidence, correct)
-    return float(_risks(confidence, correct).mean())
-
-
 def precision_threshold(scores: NDArray[np.floating[Any]], right: NDArray[Any], precision: float) -> float:
     """Return the lowest score from which on items are right with a given probability, with 95 % confidence.
 

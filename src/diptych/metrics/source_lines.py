@@ -72,13 +72,7 @@ def too_few(models: int, least: int) -> str:
 
 
 def robustness(base: Points, other: Points, items: int) -> float:
-    """Return the mean effective robustness of models over the line of the base source, in fractions of accuracy.
-
-    Args:
-        base: models of the base source.
-        other: models that are compared with its line.
-        items: test items behind each accuracy.
-    """
+    """Return the mean effective robustness of models over the line of the base source, in fractions of accuracy."""
     return float(base.line(items).residual(other.x, other.y).mean())
 
 

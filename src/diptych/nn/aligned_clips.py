@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone, Inputs, Stage, State
-from diptych.features.clips import ClipEncoder
+from diptych.features.clips import ClipEncoder, OfClips
 from diptych.nn.aligned_frames import AlignedFrames, ClipPrompts, Integration
 
 
@@ -85,7 +83,7 @@ def cosines(net: ILANet, seen: Seen, texts: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class ILAEncoder:
+class ILAEncoder(OfClips):
     """Encodes clips by the net: their embeddings, or these and the patch tokens, flattened.
 
     Args:
@@ -99,21 +97,11 @@ class ILAEncoder:
     net: ILANet
     fingerprint: str
     tokens: int = 0
-    modality: str = "clip"
 
     @property
     def dim(self) -> int:
         """Joint width D, and that of the tokens."""
         return self.clips.dim + self.tokens
-
-    @property
-    def size(self) -> int | None:
-        """Side of a frame in pixels."""
-        return self.clips.size
-
-    def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
-        """Return the (B, T, 3, S, S) pixels of B clips."""
-        return self.clips.inputs(items, size)
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) embeddings, not normalised, of (B, T, 3, S, S) pixels."""
@@ -123,7 +111,7 @@ class ILAEncoder:
 
 
 @dataclass(frozen=True, eq=False)
-class StartTokens:
+class StartTokens(OfClips):
     """Encodes clips as their tokens before the first aligned block, flattened.
 
     Args:
@@ -135,21 +123,11 @@ class StartTokens:
     clips: ClipEncoder
     net: ILANet
     dim: int
-    modality: str = "clip"
-
-    @property
-    def size(self) -> int | None:
-        """Side of a frame in pixels."""
-        return self.clips.size
 
     @property
     def fingerprint(self) -> str:
         """Hash of the clips' encoder and the block."""
         return hashlib.sha256(f"{self.clips.fingerprint}/before block {self.net.first}".encode()).hexdigest()[:16]
-
-    def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
-        """Return (B, T, 3, S, S) pixels."""
-        return self.clips.inputs(items, size)
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, T L C) tokens."""

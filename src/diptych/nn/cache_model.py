@@ -103,8 +103,6 @@ class FittedCache(FittedClassifier):
     """A text head and a cache, whose vote is added to the zero-shot logits.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D) unit class embeddings.
         keys: (M, D) keys; unit vectors, unless they were trained.
         labels: (M,) class positions of the keys.

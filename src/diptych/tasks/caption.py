@@ -275,13 +275,6 @@ def check_judge(backbone: Backbone, by: Backbone) -> None:
 def judge(photos: Samples[Any], candidates: Sequence[str], backbone: Backbone, by: Backbone, run: Run) -> float:
     """Return the mean CLIPScore of N captions by another backbone than the captioner's, which would praise itself.
 
-    Args:
-        photos: N readable images.
-        candidates: their captions.
-        backbone: the captioner's.
-        by: the judge.
-        run: device and cache.
-
     Raises:
         UsageError: the judge is the captioner's backbone, or shares one of its towers.
     """
@@ -300,14 +293,6 @@ def judge_against(
     run: Run,
 ) -> dict[str, float]:
     """Return "clip_score" as ``judge`` does, and "ref_clip_score", which also knows the references of each photo.
-
-    Args:
-        photos: N readable images.
-        candidates: their captions.
-        references: at least one of each.
-        backbone: the captioner's.
-        by: the judge.
-        run: device and cache.
 
     Raises:
         UsageError: the judge is the captioner's backbone, or shares one of its towers.

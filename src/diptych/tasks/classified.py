@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from diptych.core.data import ClassNames
+from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import UnreadableItem
 
 
@@ -44,6 +45,26 @@ class Prediction:
         if self.reasons is not None:
             data["reasons"] = [{"text": text, "weight": round(weight, 6)} for text, weight in self.reasons]
         return data
+
+
+def ranked(
+    items: Samples[Any], names: Sequence[str], probabilities: Any, order: Any, threshold: float | None
+) -> tuple[Prediction, ...]:
+    """Return the classes of each item in an order, without those whose probability is below the threshold.
+
+    Args:
+        items: N samples.
+        names: of K classes.
+        probabilities: (N, K).
+        order: (N, top) numbers of classes, best first.
+        threshold: None leaves none out.
+    """
+    return tuple(
+        Prediction(
+            items.name(i), tuple((names[k], float(p[k])) for k in best if threshold is None or p[k] >= threshold)
+        )
+        for i, (p, best) in enumerate(zip(probabilities, order, strict=True))
+    )
 
 
 @dataclass(frozen=True)

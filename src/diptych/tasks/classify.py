@@ -12,14 +12,14 @@ from typing import Any
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Subset
+from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier
 from diptych.core.run import Run
 from diptych.features.embed import embed_readable
 from diptych.features.heads import logits_of
-from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.classified import Classified, ranked
 
 
 @contextlib.contextmanager
@@ -89,13 +89,10 @@ def classify(
         seconds = {"fit": time.perf_counter() - start}
         check_reasons(fitted, reasons, system.card.slug)
         before, start = stored.tally["encoded"], time.perf_counter()
-        readable = embed_readable(backbone.image, photos, stored)
+        readable = embed_readable(backbone.image, photos, stored).some("photos")
         seconds["encode"] = time.perf_counter() - start
         encoded = stored.tally["encoded"] - before
-        if len(readable.kept) == 0:
-            raise DataError(f"None of the {len(photos)} photos can be read; the first: {readable.failed[0]}.")
-        kept = Subset(photos, tuple(int(i) for i in readable.kept))
-        start = time.perf_counter()
+        kept, start = readable.of(photos), time.perf_counter()
         scores = fitted.scores(kept, stored)
         seconds["predict"] = time.perf_counter() - start
         why = reasons_of(fitted, kept, stored, reasons)
@@ -103,14 +100,8 @@ def classify(
     values = logits_of(scores, backbone)
     probabilities = (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
     order = scores.ranked().argsort(dim=1, descending=True, stable=True)[:, :top].numpy()
-    predictions = tuple(
-        Prediction(
-            kept.name(i),
-            tuple((classes.names[k], float(row[k])) for k in best if threshold is None or row[k] >= threshold),
-            reasons=why[i],
-        )
-        for i, (row, best) in enumerate(zip(probabilities, order, strict=True))
-    )
+    said = ranked(kept, classes.names, probabilities, order, threshold)
+    predictions = tuple(replace(p, reasons=r) for p, r in zip(said, why, strict=True))
     return Classified(
         predictions, tuple(readable.failed), classes, backbone.spec.name, system.card.slug,
         "sigmoid" if sigmoid else "softmax", threshold, seconds, encoded,
@@ -119,10 +110,6 @@ def classify(
 
 def unlabelled(slug: str, *, texts: bool = False) -> Classifier:
     """Return a system that class names, and perhaps texts, are enough for.
-
-    Args:
-        slug: of the system.
-        texts: whether it must read some.
 
     Raises:
         UsageError: there is no such classifier, it learns from photos, or it reads no texts.

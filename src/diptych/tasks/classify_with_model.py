@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Samples, Subset
+from diptych.core.data import Samples
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.features.embed import embed_readable
-from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.classified import Classified, ranked
 from diptych.tasks.classify import check_reasons, reasons_of, with_store
 from diptych.tasks.model import Predictor
 
@@ -66,13 +67,10 @@ def answer(
     promise = model.need() if sets is not None or unknown_rate is not None else model.calibration
     with with_store(run or Run()) as stored:
         before, start = stored.tally["encoded"], time.perf_counter()
-        readable = embed_readable(model.backbone.image, photos, stored)
+        readable = embed_readable(model.backbone.image, photos, stored).some("photos")
         seconds = {"encode": time.perf_counter() - start, "fit": 0.0}
         encoded = stored.tally["encoded"] - before
-        if len(readable.kept) == 0:
-            raise DataError(f"None of the {len(photos)} photos can be read; the first: {readable.failed[0]}.")
-        kept = Subset(photos, tuple(int(i) for i in readable.kept))
-        start = time.perf_counter()
+        kept, start = readable.of(photos), time.perf_counter()
         scores = model.fitted.scores(kept, stored)
         seconds["predict"] = time.perf_counter() - start
         why = reasons_of(model.fitted, kept, stored, reasons)
@@ -82,14 +80,13 @@ def answer(
     inside = promise.sets(p, scores, sets, per_class=per_class) if promise and sets is not None else None
     unknown = promise.unknown(p, unknown_rate) if promise and unknown_rate is not None else None
     predictions = tuple(
-        Prediction(
-            kept.name(i),
-            tuple((names[k], float(row[k])) for k in best[:top] if threshold is None or row[k] >= threshold),
-            None if inside is None else tuple(names[k] for k in best if inside[i, k]),
-            None if unknown is None else bool(unknown[i]),
-            why[i],
+        replace(
+            said,
+            inside=None if inside is None else tuple(names[k] for k in order[i] if inside[i, k]),
+            unknown=None if unknown is None else bool(unknown[i]),
+            reasons=why[i],
         )
-        for i, (row, best) in enumerate(zip(p, order, strict=True))
+        for i, said in enumerate(ranked(kept, names, p, order[:, :top], threshold))
     )
     promises = {
         "model": str(name),

@@ -26,9 +26,6 @@ def shipped(keys: FileKeys | None = None) -> Table[Any]:
     """Return the photos of demo:photos and the test photos of demo:clothes, with the columns "captions", a right
     sentence, "kinds", "thing" or "clothes", and "topics": words of which a sentence that may be right holds one (of
     all clothes for a piece of clothing, since their names overlap).
-
-    Args:
-        keys: remembers content keys.
     """
     folder, clothes = demo_folder("photos"), open_data("demo:clothes", keys).split("test")
     with (folder / "credits.csv").open(encoding="utf-8") as lines:

@@ -12,8 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Samples, Subset
-from diptych.core.errors import DataError
+from diptych.core.data import ClassNames, Samples
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.clips import ClipSpace
@@ -21,7 +20,7 @@ from diptych.features.embed import embed_readable
 from diptych.features.portable import load
 from diptych.methods.extend.ila import ILA, ILASpace
 from diptych.nn.aligned_clips import ILANet
-from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.classified import Classified, ranked
 from diptych.tasks.classify import with_store
 
 
@@ -90,18 +89,14 @@ def classify_clips(
     names, space = ClassNames(model.classes, model.templates), model.space()
     with with_store(run) as stored:
         before, start = stored.tally["encoded"], time.perf_counter()
-        readable = embed_readable(ClipSpace(backbone, model.method.frames).image, clips, stored)
-        if not len(readable.kept):
-            raise DataError(f"None of the {len(clips)} clips can be read; the first: {readable.failed[0]}.")
-        kept = Subset(clips, tuple(int(i) for i in readable.kept))
+        readable = embed_readable(ClipSpace(backbone, model.method.frames).image, clips, stored).some("clips")
+        kept = readable.of(clips)
         cosines = space.cosines(kept, [row[0] for row in names.prompts()], stored)
         seconds = {"encode": time.perf_counter() - start, "fit": 0.0, "predict": 0.0}
         encoded = stored.tally["encoded"] - before
-    predictions = []
-    for i, row in enumerate((backbone.scale()[0].detach().float().cpu() * cosines).softmax(1)):
-        best = row.argsort(descending=True, stable=True)[:top].tolist()
-        said = tuple((names.names[k], float(row[k])) for k in best if threshold is None or row[k] >= threshold)
-        predictions.append(Prediction(kept.name(i), said))
+    p = (backbone.scale()[0].detach().float().cpu() * cosines).softmax(1)
+    order = p.argsort(dim=1, descending=True, stable=True)[:, :top].tolist()
+    predictions = ranked(kept, names.names, p, order, threshold)
     return Classified(
-        tuple(predictions), readable.failed, names, space.spec.name, "ila", "softmax", threshold, seconds, encoded
+        predictions, readable.failed, names, space.spec.name, "ila", "softmax", threshold, seconds, encoded
     )

@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from diptych.backbones.spec import state_hash
-from diptych.core.backbone import Backbone, Encoder, Space
-from diptych.core.data import ClassNames, Evidence, Samples, Subset, Table, Texts
+from diptych.core.backbone import Backbone, Space
+from diptych.core.data import ClassNames, Evidence, Samples, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.features.depth_views import CloudEncoder, EachView
 from diptych.features.derived_space import DerivedSpace
-from diptych.features.embed import Embeddings, embed, embed_readable
+from diptych.features.embed import embed, embed_readable
 from diptych.features.portable import load, save
 from diptych.methods.extend.clip2point import CLIP2Point
 from diptych.nn.view_adapters import DualPathEncoder, ViewAdapter
-from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.classified import Classified, ranked
 from diptych.tasks.classify import with_store
 from diptych.tasks.extend import hits, told
 
@@ -145,13 +145,15 @@ def extend_clouds(
         plain = with_clouds(backbone, stored)
         clouds = CloudEncoder(backbone.image, method.cameras, method.radius)
         views = EachView(clouds, backbone.image.encode, clouds.dim, "views")  # which the adapters learn from
-        train, failed = _readable(data.split("train"), views, stored)
+        train = data.split("train")
+        train, failed = embed_readable(views, train.items, stored).some("clouds").rows(train)
         start = time.perf_counter()
         space = method.fit(Kit({"main": backbone}), told(train, classes), stored)
         seconds = time.perf_counter() - start
         held, right, tested = next((s for s in ("test", "val") if s in data.splits), ""), {}, 0
         if held:
-            table, broken = _readable(data.split(held), plain.image, stored)
+            table = data.split(held)
+            table, broken = embed_readable(plain.image, table.items, stored).some("clouds").rows(table)
             failed, tested = failed + broken, len(table)
             for name, other in (("zero-shot", plain), (method.card.slug, space)):
                 right[name] = int(hits(other, table, classes, stored).sum())
@@ -185,40 +187,15 @@ def classify_clouds(
     names = ClassNames(model.classes, model.templates)
     with with_store(run) as stored:
         before, start = stored.tally["encoded"], time.perf_counter()
-        result = _some(embed_readable(model.encoder(), clouds, stored), clouds)
+        result = embed_readable(model.encoder(), clouds, stored).some("clouds")
         seconds = {"encode": time.perf_counter() - start, "fit": 0.0, "predict": 0.0}
         encoded = stored.tally["encoded"] - before
         texts = Texts(tuple(row[0] for row in names.prompts()))
         w = normalize(embed(backbone.text, texts, stored), dim=-1)
     scale = backbone.scale()[0].detach().float().cpu()
     p = (scale * normalize(result.values, dim=-1) @ w.T).softmax(1)
-    kept, predictions = Subset(clouds, tuple(int(i) for i in result.kept)), []
-    for i, row in enumerate(p):
-        best = row.argsort(descending=True, stable=True)[:top].tolist()
-        said = tuple((names.names[k], float(row[k])) for k in best if threshold is None or row[k] >= threshold)
-        predictions.append(Prediction(kept.name(i), said))
+    order = p.argsort(dim=1, descending=True, stable=True)[:, :top].tolist()
+    predictions = ranked(result.of(clouds), names.names, p, order, threshold)
     return Classified(
-        tuple(predictions),
-        result.failed,
-        names,
-        backbone.spec.name,
-        "clip2point",
-        "softmax",
-        threshold,
-        seconds,
-        encoded,
+        predictions, result.failed, names, backbone.spec.name, "clip2point", "softmax", threshold, seconds, encoded
     )
-
-
-def _readable(table: Table[Any], encoder: Encoder[Any], run: Run) -> tuple[Table[Any], tuple[UnreadableItem, ...]]:
-    result = _some(embed_readable(encoder, table.items, run), table.items)
-    return (table.take(result.kept.tolist()) if result.failed else table), result.failed
-
-
-def _some(result: Embeddings, items: Samples[Any]) -> Embeddings:
-    if not len(result.kept):
-        raise DataError(
-            f"None of the {len(items)} clouds can be read; the first: "
-            f"{result.failed[0] if result.failed else 'there is none'}."
-        )
-    return result

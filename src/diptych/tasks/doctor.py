@@ -99,10 +99,7 @@ def _extras() -> Iterator[Sign]:
         absent = [name for name, version in installed.items() if version is None]
         if absent:
             yield Sign(
-                f"extra {extra}",
-                "missing",
-                f"without {', '.join(absent)}",
-                f"Run {install(extra)} if you need it.",
+                f"extra {extra}", "missing", f"without {', '.join(absent)}", f"Run {install(extra)} if you need it."
             )
         else:
             yield Sign(f"extra {extra}", "ok", ", ".join(f"{name} {version}" for name, version in installed.items()))

@@ -139,16 +139,9 @@ def fitted_editor(
     from diptych.methods.edit.deltaedit import DeltaEdit
 
     chosen = method or DeltaEdit(**DeltaEdit.card.variants["small"])
-    if folder is None or not folder.exists():
-        fitted = chosen.fit(kit, evidence or Evidence(), run)
-        if folder is not None:
-            portable.save(fitted, folder)
-        return fitted
-    known = portable.load(folder, kit)
-    if not isinstance(known, FittedEditor) or getattr(known, "method", None) != chosen:
-        raise UsageError(
-            f"{folder} holds no editor fitted as asked: give the same --method and --variant, or another --fitted."
-        )
+    known: FittedEditor = portable.kept(
+        folder, kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run), "editor"
+    )
     for name, part in kit.parts.items():
         own = getattr(getattr(known, name, None), "fingerprint", None)
         if own is not None and own != getattr(part, "fingerprint", own):
@@ -163,12 +156,6 @@ def drawn_ask(ask: EditAsk, generator: StyleGenerator, count: int, run: Run) -> 
 
 def edit(fitted: FittedEditor, ask: EditAsk, run: Run, *, channels: tuple[int, ...] = ()) -> Edits:
     """Answer a request; pictures that cannot be read are left out and named.
-
-    Args:
-        fitted: the editor.
-        ask: the request.
-        run: device and seed.
-        channels: style channels a layer of the editor's generator.
 
     Raises:
         UsageError: the editor cannot answer such a request, or source and target are the same words.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from diptych.backbones.sources.save import save
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
 from diptych.core.run import Run
@@ -176,10 +176,4 @@ def readable(
     table: Table[Any], backbone: Backbone, frames: int, run: Run
 ) -> tuple[Table[Any], tuple[UnreadableItem, ...]]:
     """Return the rows whose clips can be read: each is encoded once, untuned, which the baseline needs anyway."""
-    embedded = embed_readable(ClipSpace(backbone, frames).image, table.items, run)
-    if not len(embedded.kept):
-        raise DataError(
-            f"None of the {len(table)} clips can be read; the first: "
-            f"{embedded.failed[0] if embedded.failed else 'there is none'}."
-        )
-    return (table.take(embedded.kept.tolist()) if embedded.failed else table), embedded.failed
+    return embed_readable(ClipSpace(backbone, frames).image, table.items, run).some("clips").rows(table)

@@ -20,7 +20,7 @@ from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.features.embed import embed_arrays
 from diptych.features.head_cache import read_head
-from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.classified import Classified, ranked
 
 
 def ready(backbone: CachedBackbone, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
@@ -79,23 +79,15 @@ def classify(
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     before, start = run.tally["encoded"], time.perf_counter()
-    embedded = embed_arrays(backbone.image, photos, run)
+    embedded = embed_arrays(backbone.image, photos, run).some("photos")
     seconds = {"encode": time.perf_counter() - start, "fit": 0.0}
-    if len(embedded.kept) == 0:
-        raise DataError(f"None of the {len(photos)} photos can be read; the first: {embedded.failed[0]}.")
     start = time.perf_counter()
     x = embedded.values[:, 0]
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
     values = np.float32(backbone.scale) * (unit @ head.T) + np.float32(backbone.bias)
     probabilities = 1 / (1 + np.exp(-values)) if backbone.spec.score == "sigmoid" else _softmax(values)
     order = np.argsort(-values, axis=1, kind="stable")[:, :top]
-    predictions = tuple(
-        Prediction(
-            photos.name(int(i)),
-            tuple((classes.names[k], float(row[k])) for k in best if threshold is None or row[k] >= threshold),
-        )
-        for i, row, best in zip(embedded.kept, probabilities, order, strict=True)
-    )
+    predictions = ranked(embedded.of(photos), classes.names, probabilities, order, threshold)
     seconds["predict"] = time.perf_counter() - start
     encoded = run.tally["encoded"] - before
     spec = backbone.spec

@@ -84,26 +84,12 @@ def fitted_rewriter(
         UsageError: the folder holds a rewriter of another method.
         DataError: the folder holds none.
     """
-    if folder is None or not folder.exists():
-        fitted = method.fit(kit, evidence or Evidence(), run)
-        if folder is not None:
-            portable.save(fitted, folder)
-        return fitted
-    known = portable.load(folder, kit)
-    if not isinstance(known, Writer) or getattr(known, "method", None) != method:
-        raise UsageError(
-            f"{folder} holds no rewriter fitted as asked: give the same --method and --variant, or another --fitted."
-        )
-    return known
+    made: Writer = portable.kept(folder, kit, method, lambda: method.fit(kit, evidence or Evidence(), run), "rewriter")
+    return made
 
 
 def rewrite(writer: Writer, prompts: Sequence[str], *, choices: int = CHOICES) -> Rewritten:
     """Rewrite prompts, each independently of the others.
-
-    Args:
-        writer: takes a prompt as ``about``.
-        prompts: one or more.
-        choices: rewrites of each, at most.
 
     Raises:
         UsageError: there is no prompt, or the writer refuses one.

@@ -27,7 +27,7 @@ from diptych.data.load import open_data
 from diptych.data.stars import Star, Stars, one_band, refuse_overlap
 from diptych.features.portable import load, save
 from diptych.methods.extend.astrom3 import SMALL, AstroM3, LabelNet, StarEncoder, StarSpace, label_step
-from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.classified import Classified, ranked
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 
@@ -197,16 +197,11 @@ def classify_stars(
     stars, failed = made_stars(curves, model.method)
     made = time.perf_counter()
     rows = model.probabilities(stars.items, run.batch)
-    predictions = []
-    for i, row in enumerate(rows):
-        best = row.argsort(descending=True, stable=True)[:top].tolist()
-        said = tuple((model.classes[k], float(row[k])) for k in best if threshold is None or row[k] >= threshold)
-        predictions.append(Prediction(stars.items.name(i), said))
+    order = rows.argsort(dim=1, descending=True, stable=True)[:, :top].tolist()
+    predictions = ranked(stars.items, model.classes, rows, order, threshold)
     seconds = {"fit": loaded - start, "encode": made - loaded, "predict": time.perf_counter() - made}
     names = ClassNames(model.classes, ("{}",))
-    return Classified(
-        tuple(predictions), failed, names, "astrom3", "astrom3", "softmax", threshold, seconds, len(stars)
-    )
+    return Classified(predictions, failed, names, "astrom3", "astrom3", "softmax", threshold, seconds, len(stars))
 
 
 def classify_curves(

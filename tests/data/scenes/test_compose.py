@@ -13,7 +13,6 @@ from diptych.data.scenes.compose import (
     RELATIONS,
     SceneRecipe,
     Scenes,
-    SceneStream,
     clip,
     hold_out,
     relation_of,
@@ -40,14 +39,6 @@ def test_a_scene_is_fixed_by_recipe_seed_and_number():
     assert np.array_equal(first.image, again.image)
     assert first.objects == again.objects
     assert not np.array_equal(first.image, other.image)
-
-
-def test_the_stream_can_be_entered_anywhere():
-    stream = iter(SceneStream(RECIPE, seed=1))
-    walked = [next(stream) for _ in range(6)][5]
-    number, jumped = next(iter(SceneStream(RECIPE, seed=1).seek(5)))
-    assert walked[0] == number == 5
-    assert np.array_equal(walked[1].image, jumped.image)
 
 
 def test_global_numpy_generator_is_untouched():

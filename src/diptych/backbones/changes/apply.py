@@ -33,12 +33,7 @@ class Apply(Protocol):
 
 
 def changed(space: Space, kind: str, **settings: Any) -> Space:
-    """Return a copy of a space with a changed architecture, which ``save`` and ``load`` know how to make again.
-
-    Args:
-        space: the space to change; stays as it is.
-        kind: name of the change, one of ``CHANGES``.
-        settings: of the change, of types that JSON holds.
+    """Return a copy of a space with a change of ``CHANGES``, which ``save`` and ``load`` know how to make again.
 
     Raises:
         UsageError: an unknown change.

@@ -69,11 +69,6 @@ class MixtureOfExperts(nn.Module):
 def mlps(module: nn.Module, spec: Spec, last: Last) -> dict[str, nn.Module]:
     """Return "image/0" and so on -> the block that owns the MLP, for the last blocks of both towers.
 
-    Args:
-        module: of a backbone.
-        spec: what it is.
-        last: modality -> number of blocks.
-
     Raises:
         MissingHook: a tower cannot be cut, or a block has no ``mlp``.
         UsageError: there are fewer blocks.

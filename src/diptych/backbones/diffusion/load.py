@@ -50,11 +50,7 @@ def load_diffusion(name: str, backbone: Backbone) -> TextDiffusion:
 
 
 def load_small(backbone: Backbone, path: Path = SMALL) -> SmallDiffusion:
-    """Return the denoiser that ships, or another that ``recipes.small_denoiser`` wrote.
-
-    Args:
-        backbone: ``tiny``, on whose text tokens it was trained.
-        path: of the weights.
+    """Return the denoiser that ships, trained on the text tokens of ``tiny``, or another of ``recipes.small_denoiser``.
 
     Raises:
         NotAvailable: there is no such file.

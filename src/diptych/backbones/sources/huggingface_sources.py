@@ -22,12 +22,7 @@ _ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
 
 
 def from_folder(
-    folder: Path,
-    name: str = "",
-    *,
-    stated: Stated = NOTHING_STATED,
-    truncate: bool = False,
-    allow_pickle: bool = False,
+    folder: Path, name: str = "", *, stated: Stated = NOTHING_STATED, truncate: bool = False, allow_pickle: bool = False
 ) -> HuggingFace:
     """Load a folder in transformers' format, without the network.
 

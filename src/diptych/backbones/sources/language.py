@@ -51,11 +51,6 @@ def save_language(space: LanguageSpace, folder: Path, save: Callable[[Backbone, 
 def load_language(folder: Path, facts: Mapping[str, Any], load: Callable[[str], Backbone]) -> LanguageSpace:
     """Load the three parts of a space.
 
-    Args:
-        folder: of ``save_language``.
-        facts: what it returned.
-        load: loads a backbone by its name.
-
     Raises:
         DataError: the adaptor is damaged, or does not fit the others.
     """

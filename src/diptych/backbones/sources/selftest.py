@@ -36,10 +36,6 @@ def probe(backbone: Backbone) -> dict[str, list[float]]:
 def check(backbone: Backbone, stored: Mapping[str, Any]) -> None:
     """Compare a loaded backbone with the vectors that were stored when it was saved.
 
-    Args:
-        backbone: as loaded.
-        stored: what ``probe`` returned then.
-
     Raises:
         DataError: a vector differs by more than a thousandth of its largest value: weights, libraries or configuration
             changed.

@@ -32,11 +32,6 @@ def fused_attention(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None
     return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))
 
 
-def softmax_attention(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """Attend as the default does, with every step written out."""
-    return probabilities(q, k, bias) @ v
-
-
 def identity_attention(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """Let every token keep its own value (MaskCLIP's last block)."""
     return v

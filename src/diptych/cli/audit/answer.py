@@ -26,13 +26,6 @@ def tell(
 ) -> None:
     """Write the requested file, print JSON or what people read, and leave with the exit code that says what was
     skipped.
-
-    Args:
-        report: plain data.
-        failed: items that cannot be read.
-        out: a .json file; None: none is requested.
-        shared: options of the command.
-        show: prints the answer for people.
     """
     from diptych.data.files import write_json
 

@@ -20,27 +20,19 @@ if TYPE_CHECKING:
 @options.offers("overwrite", *options.MODEL)
 def board_audit(
     data: Annotated[
-        str,
-        typer.Argument(
-            help="A folder of classes, or a table with classes or captions; test, and perhaps train.",
-            show_default=False,
-        ),
+        str, typer.Argument(help="A folder of classes, or a table with classes or captions; test, and perhaps train.")
     ],
     against: Annotated[
         list[str] | None,
         options.option(
-            "--against",
-            help="A backbone to compare with --backbone; repeat for several.",
-            show_default=False,
-            rich_help_panel="Model",
+            "--against", help="A backbone to compare with --backbone; repeat for several.", rich_help_panel="Model"
         ),
     ] = None,
     names: options.Names = None,
     only: Annotated[str, options.option("--only", help="Audits to run, with commas (default: all).")] = "",
     seed: Annotated[int, options.option("--seed", help="Of halves and controls.")] = 0,
     budget: Annotated[
-        float | None,
-        options.option("--budget", help="Seconds for all rows; what is done by then counts.", show_default=False),
+        float | None, options.option("--budget", help="Seconds for all rows; what is done by then counts.")
     ] = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for rows and board.")] = Path("out/board-audit"),
     *,

@@ -136,8 +136,7 @@ def audit_pairs(
         str, options.option("--text", help="Column with the caption (default: caption, title, text).")
     ] = "",
     clean: Annotated[
-        str | None,
-        options.option("--clean", help="A table of right pairs of this kind (default: photos that ship)."),
+        str | None, options.option("--clean", help="A table of right pairs of this kind (default: photos that ship).")
     ] = None,
     rate: Annotated[
         float, options.option("--rate", help="Share of right captions that may stand out all the same.")
@@ -146,8 +145,7 @@ def audit_pairs(
         str, options.option("--choice", help="Rank by the words instead: threshold, or most-negative.")
     ] = "",
     threshold: Annotated[
-        float | None,
-        options.option("--threshold", help="Rank by the words: those below this attribution are wrong."),
+        float | None, options.option("--threshold", help="Rank by the words: those below this attribution are wrong.")
     ] = None,
     top: Annotated[int, options.option("--top", "-k", help="Pairs to print, the worst first.", min=1)] = 20,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json or .html file.")] = None,

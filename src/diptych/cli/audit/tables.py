@@ -35,13 +35,7 @@ class Given:
     cues: Mapping[str, LabelledData]
 
     def gathered(self, names: str | None, backbone: Backbone, run: Run) -> tuple[AuditData, tuple[UnreadableItem, ...]]:
-        """Return the tables with the items that a backbone can read, and what was left out.
-
-        Args:
-            names: class names of the command line.
-            backbone: reads the items.
-            run: device and cache.
-        """
+        """Return the tables with the items that a backbone can read, and what was left out."""
         from diptych.tasks.audit.data import gathered
 
         spoken = options.class_names(names, self.own.classes) if self.own.classes else ()
@@ -57,8 +51,7 @@ class MoreTables:
         options.option("--shift", help="Pictures of the same classes, elsewhere: NAME=DATA; repeat.", **_tables),
     ] = None
     ood: Annotated[
-        list[str] | None,
-        options.option("--ood", help="Pictures of none of the classes: NAME=DATA; repeat.", **_tables),
+        list[str] | None, options.option("--ood", help="Pictures of none of the classes: NAME=DATA; repeat.", **_tables)
     ] = None
     cues: Annotated[
         list[str] | None,

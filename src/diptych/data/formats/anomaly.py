@@ -32,10 +32,6 @@ def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> La
     - Masks have the name of their picture, or that name with "_mask". Without ground_truth there are no masks.
     - All folders in train, such as "nominal", are normal, in test too.
 
-    Args:
-        root: folder of one category.
-        keys: cache of content keys.
-
     Returns:
         Splits "train" and "test" with these columns:
 

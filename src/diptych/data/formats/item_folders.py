@@ -30,12 +30,6 @@ def by_folders(
 ) -> LabelledData:
     """Read items in the layout of ``class_folder``: ``root/train/CLASS/ITEM``, ``root/CLASS/ITEM`` or ``root/ITEM``.
 
-    Args:
-        root: the folder.
-        is_item: whether a path, of a file or a folder, is an item.
-        samples: opens paths.
-        kind: names of the items.
-
     Returns:
         Its splits; classes are the folder names, sorted, () without class folders.
 

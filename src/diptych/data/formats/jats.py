@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from PIL import Image
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.articles import MAX_XML, article_facts, contexts, graphics, parse, plain_text
 from diptych.data.format import Format, Request, files_below
-from diptych.data.formats.outcomes import usable
+from diptych.data.formats.outcomes import ShardStream
 from diptych.data.images import SUFFIXES, open_image
 
 ENDINGS = (".nxml", ".xml")
@@ -27,7 +27,6 @@ ENDINGS = (".nxml", ".xml")
 _PICTURES = sorted(SUFFIXES - {".jpg", ".png"})
 _ORDER = (".jpg", ".png", *_PICTURES)
 """Endings of pictures in the order in which they are looked for: PubMed Central gives figures as JPEG too."""
-_SHARD = 2**32  # positions: number of the article * _SHARD + number of the graphic in it
 
 
 @dataclass(frozen=True)
@@ -60,41 +59,12 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class ArticleStream:
-    """Figures of articles, in the order of the files, as a Stream of core.data with one article in memory.
+class ArticleStream(ShardStream[Figure]):
+    """Figures of articles, see ``open_articles``, with one article in memory; one that cannot be read is one error."""
 
-    Args:
-        shards: articles; see ``open_articles``.
-        broken: function that takes the error of each article or figure that cannot be read, which is then skipped.
-            None (default): the error is raised.
-        start: position of the first figure. A position has the number of the article and of the graphic in it.
-        stop: position of the end, the first of an article. None: the end of the last article.
-    """
-
-    shards: tuple[str, ...]
-    broken: Callable[[UnreadableItem], None] | None = None
-    start: int = 0
-    stop: int | None = None
-
-    def __iter__(self) -> Iterator[tuple[int, Figure]]:
-        return usable(self.outcomes(), self.broken)
-
-    def outcomes(self) -> Generator[tuple[int, Figure | UnreadableItem], None, None]:
-        """Yield (position, figure or error); an article that cannot be read is one error."""
-        first, skip = divmod(self.start, _SHARD)
-        for number in range(first, len(self.shards) if self.stop is None else self.stop // _SHARD):
-            for place, figure in enumerate(_figures(self.shards[number])):
-                if number > first or place >= skip:
-                    yield number * _SHARD + place, figure
-
-    def seek(self, position: int) -> ArticleStream:
-        """Return the stream that starts at ``position``."""
-        return replace(self, start=position)
-
-    def parts(self, count: int) -> list[ArticleStream]:
-        """Return at most ``count`` streams of whole articles; each figure is in one, at the same position."""
-        cuts = sorted({len(self.shards) * k // count for k in range(count + 1)})
-        return [replace(self, start=a * _SHARD, stop=b * _SHARD) for a, b in itertools.pairwise(cuts)]
+    def items(self, shard: str, skip: int) -> Generator[tuple[int, Figure | UnreadableItem], None, None]:
+        """Yield (number, figure or error) of an article."""
+        yield from itertools.islice(enumerate(_figures(shard)), skip, None)
 
 
 def open_articles(path: str | os.PathLike[str]) -> ArticleStream:

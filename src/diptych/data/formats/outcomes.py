@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Generic, Self, TypeVar
 
 from diptych.core.errors import UnreadableItem
 
 T = TypeVar("T")
+SHARD = 2**32
 
 
 def usable(
@@ -32,3 +35,47 @@ def usable(
                 raise item
             else:
                 broken(item)
+
+
+@dataclass(frozen=True)
+class ShardStream(Generic[T]):
+    """Items of files, file by file, as a Stream of core.data.
+
+    A position is the number of the file times 2^32, plus the number of the item in it.
+
+    Args:
+        shards: files or addresses, in reading order.
+        broken: function that takes the error of each item or file that cannot be read, which is then skipped. None
+            (default): the error is raised.
+        start: position of the first item.
+        stop: position of the end, the first of a file. None: the end of the last file.
+    """
+
+    shards: tuple[str, ...]
+    broken: Callable[[UnreadableItem], None] | None = None
+    start: int = 0
+    stop: int | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, T]]:
+        return usable(self.outcomes(), self.broken)
+
+    def outcomes(self) -> Generator[tuple[int, T | UnreadableItem], None, None]:
+        """Yield (position, item or error) of all items; an error may be that of the rest of a file."""
+        first, skip = divmod(self.start, SHARD)
+        for number in range(first, len(self.shards) if self.stop is None else self.stop // SHARD):
+            with contextlib.closing(self.items(self.shards[number], skip if number == first else 0)) as items:
+                for place, item in items:
+                    yield number * SHARD + place, item
+
+    def items(self, shard: str, skip: int) -> Generator[tuple[int, T | UnreadableItem], None, None]:
+        """Yield (number, item or error) of the items of a file, from the number ``skip`` on."""
+        raise NotImplementedError
+
+    def seek(self, position: int) -> Self:
+        """Return the stream that starts at ``position``."""
+        return replace(self, start=position)
+
+    def parts(self, count: int) -> list[Self]:
+        """Return at most ``count`` streams of whole files; each item is in one of them, at the same position."""
+        cuts = sorted({len(self.shards) * k // count for k in range(count + 1)})
+        return [replace(self, start=a * SHARD, stop=b * SHARD) for a, b in pairwise(cuts)]

@@ -141,8 +141,5 @@ def _usual(path: Path, request: Request) -> PairStream:
 
 
 PAIRS = Format(
-    "a table (.csv, .tsv)",
-    lambda path, request: path.suffix.lower() in _MARKS,
-    _usual,
-    frozenset(("photos", "texts")),
+    "a table (.csv, .tsv)", lambda path, request: path.suffix.lower() in _MARKS, _usual, frozenset(("photos", "texts"))
 )

@@ -1,13 +1,9 @@
-"""Picture-text pairs in Parquet as streams: pictures as bytes, as img2dataset writes them, or as paths, and a text.
-
-A position is the number of the file times 2^32, plus the number of the row in it.
-"""
+"""Picture-text pairs in Parquet as streams: pictures as bytes, as img2dataset writes them, or as paths, and a text."""
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +14,13 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.addresses import files_at, opened_at
 from diptych.data.files import address_of
 from diptych.data.format import Format, Request
-from diptych.data.formats.outcomes import usable
+from diptych.data.formats.outcomes import ShardStream
 from diptych.data.formats.parquet import image_column
 from diptych.data.images import decode_image, open_image
 from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, inside
 
 BATCH = 256
 """Rows in memory at the same time."""
-_FILE = 2**32
 
 
 @dataclass(frozen=True)
@@ -52,51 +47,25 @@ class ParquetPair:
 
 
 @dataclass(frozen=True)
-class ParquetStream:
-    """Rows of Parquet files, as a Stream of core.data with ``BATCH`` rows in memory.
+class ParquetStream(ShardStream[ParquetPair]):
+    """Rows of Parquet files, with ``BATCH`` rows in memory.
 
     Args:
-        shards: files or addresses, in reading order.
         images: column with the picture; "": a column of bytes, else the first of ``data.rows.PATH_COLUMNS``.
         texts: column with the text; "": caption, or the first of ``data.rows.CAPTION_COLUMNS``.
-        broken: takes the error of each unusable row, which is then skipped. None (default): the error is raised.
-        start: position of the first row.
-        stop: position of the end, the first of a file. None: the end of the last file.
         pictures: False reads the texts alone.
     """
 
-    shards: tuple[str, ...]
     images: str = ""
     texts: str = ""
-    broken: Callable[[UnreadableItem], None] | None = None
-    start: int = 0
-    stop: int | None = None
     pictures: bool = True
 
-    def __iter__(self) -> Iterator[tuple[int, ParquetPair]]:
-        return usable(self.outcomes(), self.broken)
-
-    def outcomes(self) -> Generator[tuple[int, ParquetPair | UnreadableItem], None, None]:
-        """Yield (position, item or error) of all rows.
+    def items(self, shard: str, skip: int) -> Generator[tuple[int, ParquetPair | UnreadableItem], None, None]:
+        """Yield (number, row or error) of a file.
 
         Raises:
-            DataError: a file is damaged, or has no such columns.
+            DataError: it is damaged, or has no such columns.
         """
-        first, skip = divmod(self.start, _FILE)
-        for number in range(first, len(self.shards) if self.stop is None else self.stop // _FILE):
-            for row, item in self._rows(self.shards[number], skip if number == first else 0):
-                yield number * _FILE + row, item
-
-    def seek(self, position: int) -> ParquetStream:
-        """Return the stream that starts at ``position``."""
-        return replace(self, start=position)
-
-    def parts(self, count: int) -> list[ParquetStream]:
-        """Return at most ``count`` streams of whole files; each row is in one of them, at the same position."""
-        cuts = sorted({len(self.shards) * k // count for k in range(count + 1)})
-        return [replace(self, start=a * _FILE, stop=b * _FILE) for a, b in itertools.pairwise(cuts)]
-
-    def _rows(self, shard: str, skip: int) -> Iterator[tuple[int, ParquetPair | UnreadableItem]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -163,7 +132,7 @@ def open_parquet_pairs(path: str | os.PathLike[str], images: str = "", texts: st
         shards = [str(p.absolute()) for p in ([file] if file.is_file() else sorted(file.glob("*.parquet")))]
     if not shards:
         raise UsageError(f"There is no Parquet at {path}: give a file that ends in .parquet, or a folder of them.")
-    return ParquetStream(tuple(shards), images, texts)
+    return ParquetStream(tuple(shards), images=images, texts=texts)
 
 
 def read_parquet_pairs(path: str | os.PathLike[str], request: Request) -> ParquetStream:

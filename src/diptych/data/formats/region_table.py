@@ -34,10 +34,6 @@ def with_regions(data: LabelledData, path: str | os.PathLike[str]) -> LabelledDa
     table's folder. A picture without rows has no regions, and rows of other pictures are left out. Boxes that stick out
     of their picture are cut to it.
 
-    Args:
-        data: pictures in files.
-        path: .csv, .tsv, .jsonl or .parquet; see ``located``.
-
     Raises:
         UsageError: no such file, or not a table.
         DataError: a column is missing, a box is not valid or lies for the greater part outside its picture, a phrase is

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from PIL import Image
 
@@ -25,7 +25,7 @@ from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.addresses import files_at, is_file_at, opened_at
 from diptych.data.files import address_of
 from diptych.data.format import Format, Request
-from diptych.data.formats.outcomes import usable
+from diptych.data.formats.outcomes import SHARD, ShardStream
 from diptych.data.images import SUFFIXES, decode_image
 
 MAX_MEMBER = 256 * 2**20
@@ -34,7 +34,6 @@ MAX_MEMBER = 256 * 2**20
 ENDINGS = (".tar", ".tar.gz", ".tgz")
 """File endings of tars."""
 
-_SHARD = 2**32  # positions: shard number * _SHARD + item number in the shard
 _MAX_SHARDS = 1_000_000
 _NUMBERS = re.compile(r"(\d+)\.\.(\d+)")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -93,57 +92,34 @@ class TarItem:
 
 
 @dataclass(frozen=True)
-class TarStream:
-    """Items of WebDataset tars in the order of shards, as a Stream of core.data with one item in memory.
+class TarStream(ShardStream[TarItem]):
+    """Items of WebDataset tars (.tar, .tar.gz or .tgz), see ``open_tars``, with one item in memory.
+
+    An error is that of an item, or of the rest of its shard; the cause of the latter is the exception of the read.
 
     Args:
-        shards: .tar, .tar.gz or .tgz files, in reading order; see ``open_tars``.
-        broken: function that takes the error of each item or shard that cannot be read, which is then skipped. None
-            (default): the error is raised.
         max_member: largest member in bytes.
-        start: position of the first item. A position has the number of the shard and of the item in it.
-        stop: position of the end, the first of a shard. None: the end of the last shard.
         endings: endings of the members to read, such as "txt"; None: all.
     """
 
-    shards: tuple[str, ...]
-    broken: Callable[[UnreadableItem], None] | None = None
     max_member: int = MAX_MEMBER
-    start: int = 0
-    stop: int | None = None
     endings: frozenset[str] | None = None
 
-    def __iter__(self) -> Iterator[tuple[int, TarItem]]:
-        return usable(self.outcomes(), self.broken)
+    def items(self, shard: str, skip: int) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
+        """Yield (number, item or error) of a tar."""
+        return shard_items(shard, skip, self.max_member, self.endings)
 
-    def outcomes(self) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
-        """Yield (position, item or error) of all items.
-
-        An error is that of an item, or of the rest of its shard; the cause of the latter is the exception of the read.
-        """
-        first, skip = divmod(self.start, _SHARD)
-        for number in range(first, len(self.shards) if self.stop is None else self.stop // _SHARD):
-            items = shard_items(self.shards[number], skip if number == first else 0, self.max_member, self.endings)
-            with contextlib.closing(items):
-                for position, item in items:
-                    yield number * _SHARD + position, item
-
-    def seek(self, position: int) -> TarStream:
+    def seek(self, position: int) -> Self:
         """Return the stream that starts at ``position``.
 
         Raises:
             UsageError: no shard has this position.
         """
-        if not 0 <= position < max(1, len(self.shards)) * _SHARD:
+        if not 0 <= position < max(1, len(self.shards)) * SHARD:
             raise UsageError(
                 f"These {len(self.shards)} tars have no position {position}: give one that this stream counted."
             )
-        return replace(self, start=position)
-
-    def parts(self, count: int) -> list[TarStream]:
-        """Return at most ``count`` streams of whole tars; each item is in one of them, at the same position."""
-        cuts = sorted({len(self.shards) * k // count for k in range(count + 1)})
-        return [replace(self, start=a * _SHARD, stop=b * _SHARD) for a, b in itertools.pairwise(cuts)]
+        return super().seek(position)
 
 
 def open_tars(

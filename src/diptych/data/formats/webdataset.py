@@ -79,9 +79,6 @@ def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
     - ``root/classnames.txt`` has the names of the classes.
     - ``root/zeroshot_classification_templates.txt`` may have templates, for ``read_templates``.
 
-    Args:
-        root: folder with the split folders.
-
     Returns:
         Splits with a "label" column, or with a "captions" column where ``root/dataset_type.txt`` says "retrieval".
         Without classnames.txt the classes are "0", "1", ...
@@ -136,9 +133,6 @@ def is_tars(spec: str | os.PathLike[str]) -> bool:
 
 def read_tars(spec: str | os.PathLike[str]) -> LabelledData:
     """Read plain tars of a WebDataset as photos without labels: the split "test".
-
-    Args:
-        spec: as for ``open_tars``.
 
     Raises:
         UsageError: as for ``open_tars``.

@@ -15,11 +15,6 @@ from diptych.data.records.records import Fact, Records
 def clip_records(path: Path, frames: int, keys: FileKeys | None = None) -> Records:
     """Read a video, a folder with the frames of a clip, or a folder of either.
 
-    Args:
-        path: as for ``read_clips``.
-        frames: pictures an item, T.
-        keys: cache of content keys.
-
     Returns:
         Records whose pictures are clips, named by absolute path; facts are "split", and "label" where there are class
         folders.

@@ -11,6 +11,7 @@ from PIL import Image
 
 from diptych.core.data import Column, Table
 from diptych.core.errors import UsageError
+from diptych.data.memory import InMemory
 from diptych.data.scenes.compose import Scene, Scenes, scene
 from diptych.data.scenes.paint import SceneObject
 from diptych.data.scenes.tables import Pictures
@@ -82,35 +83,16 @@ class AssociatedScenes:
         return self.scenes.name(index)
 
 
-@dataclass(frozen=True)
-class _Painted:
-    """Scenes in memory, so that each epoch of a training does not paint them again."""
-
-    scenes: AssociatedScenes
-    painted: tuple[Scene, ...]
-
-    def __len__(self) -> int:
-        return len(self.painted)
-
-    def __getitem__(self, index: int) -> Scene:
-        return self.painted[index]
-
-    def key(self, index: int) -> str:
-        return self.scenes.key(index)
-
-    def name(self, index: int) -> str:
-        return self.scenes.name(index)
-
-
 def captioned(scenes: AssociatedScenes) -> Table[Image.Image]:
     """Return scenes as a table whose captions name the objects, and every other one their colours too."""
-    said, painted = [], []
+    said, painted = [], []  # painted once, for all epochs of a training
     for i in range(len(scenes)):
         shown = scenes[i]
         named = [article(o.noun if i % 2 else f"{o.colour} {o.noun}") for o in shown.objects]
         said.append((" and ".join(named),))
-        painted.append(shown)
-    return Table(Pictures(_Painted(scenes, tuple(painted))), {"captions": Column("captions", tuple(said))})
+        painted.append(shown.image)
+    names, keys = ([of(i) for i in range(len(scenes))] for of in (scenes.name, scenes.key))
+    return Table(InMemory(painted, names, keys), {"captions": Column("captions", tuple(said))})
 
 
 def labelled(scenes: AssociatedScenes) -> Table[Image.Image]:

@@ -6,7 +6,7 @@ A scene is fixed by (recipe, seed, number), so that a stream can start anywhere 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -284,22 +284,3 @@ class Scenes:
     def name(self, index: int) -> str:
         """Return "scene 12 of seed 3"."""
         return f"scene {self.start + index} of seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class SceneStream:
-    """The endless stream of (number, scene); a Stream of core.data."""
-
-    recipe: SceneRecipe
-    seed: int = 0
-    position: int = 0
-
-    def __iter__(self) -> Iterator[tuple[int, Scene]]:
-        number = self.position
-        while True:
-            yield number, scene(self.recipe, self.seed, number)
-            number += 1
-
-    def seek(self, position: int) -> SceneStream:
-        """Return the stream that starts at ``position``."""
-        return replace(self, position=position)

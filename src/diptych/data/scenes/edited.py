@@ -49,13 +49,7 @@ def _turned(things: Objects, rng: np.random.Generator) -> Objects:
 
 
 EDITS: Mapping[str, Callable[[Objects, np.random.Generator], Objects]] = MappingProxyType(
-    {
-        "color": _recoloured,
-        "quantity": _added,
-        "presence": _removed,
-        "position": _exchanged,
-        "orientation": _turned,
-    }
+    {"color": _recoloured, "quantity": _added, "presence": _removed, "position": _exchanged, "orientation": _turned}
 )
 """Edit -> function of the objects and a generator.
 
@@ -115,9 +109,5 @@ class EditedScenes:
 
 
 def scene_attributes(shown: Scene) -> tuple[str, ...]:
-    """Return phrases that are true of a scene: each object, and its colour and noun apart, without repeats.
-
-    Args:
-        shown: a scene of shapes.
-    """
+    """Return phrases that are true of a scene: each object, and its colour and noun apart, without repeats."""
     return tuple(dict.fromkeys(t for o in shown.objects for t in (article(phrase(o)), f"{o.colour}", o.noun)))

@@ -115,14 +115,7 @@ class MovingClips:
 def drawn_plan(
     sprites: Sequence[int], backdrops: Sequence[int], each: int, rng: np.random.Generator
 ) -> tuple[Moving, ...]:
-    """Return ``each`` clips of every cut-out, with photo, motion, size and lane drawn uniformly.
-
-    Args:
-        sprites: numbers of the cut-outs.
-        backdrops: numbers of the photos.
-        each: clips a cut-out.
-        rng: generator of the draws.
-    """
+    """Return ``each`` clips of every cut-out, with photo, motion, size and lane drawn uniformly."""
     motions = tuple(MOTIONS)
     return tuple(
         Moving(

@@ -55,10 +55,6 @@ def scene_table(scenes: Scenes, caption: Caption = short) -> Table[Image.Image]:
     positions among the recipe's shapes (-1 for pictures), and "phrases" with the n phrases that name them, such as
     "a red circle".
 
-    Args:
-        scenes: the scenes.
-        caption: from a scene to its captions, at least one.
-
     Example:
         >>> table = scene_table(Scenes(SceneRecipe(objects=(2,)), count=2))
         >>> table.items[0].size, len(table.columns["boxes"].values[0].corners), len(table.columns["phrases"].values[0])
@@ -83,14 +79,7 @@ def scene_table(scenes: Scenes, caption: Caption = short) -> Table[Image.Image]:
 
 
 def scene_data(recipe: SceneRecipe, sizes: Mapping[str, int], seed: int = 0, caption: Caption = short) -> LabelledData:
-    """Return scenes as a data set, whose splits are stretches of one stream and share no scene.
-
-    Args:
-        recipe: distribution of the scenes.
-        sizes: split -> number of scenes.
-        seed: of the stream.
-        caption: from a scene to its captions.
-    """
+    """Return scenes as a data set, whose splits are stretches of one stream and share no scene."""
     splits, start = {}, 0
     for name, count in sizes.items():
         splits[name] = scene_table(Scenes(recipe, count, seed, start), caption)

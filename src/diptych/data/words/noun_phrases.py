@@ -52,9 +52,6 @@ def noun_phrases(caption: str) -> tuple[str, ...]:
     A phrase ends in a noun that ``names_a_thing``, and begins up to two words before it, of the same run of words
     without articles, prepositions, pronouns and other closed classes.
 
-    Args:
-        caption: English.
-
     Source: Chen et al. 2024 (CLOC), section 4, has determiner, adjectives and nouns of a tagger; the words that stand
         for one here are WordNet's.
 

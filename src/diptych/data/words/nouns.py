@@ -95,11 +95,6 @@ def _tag() -> Callable[[Sequence[str]], list[tuple[str, str]]]:
 def nouns(caption: str, wordnet: WordNet, tagger: Tagger = "wordnet") -> tuple[str, ...]:
     """Return the things that a caption names, each once, in its order, singular.
 
-    Args:
-        caption: in English.
-        wordnet: the nouns.
-        tagger: see the module.
-
     Raises:
         MissingExtra: the tagger is nltk's, which is not installed.
         NotAvailable: its data are not on this machine.

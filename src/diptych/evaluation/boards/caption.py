@@ -94,9 +94,6 @@ class CaptionBench:
 
     Args:
         data: photos, references and sentences.
-        backbone: of all captioners.
-        run: device and cache.
-        seeds: of trainings.
         by: the judge; None: there is no CLIPScore.
         unit: what CIDEr-D is divided by: 10 makes a share of it.
     """

@@ -53,9 +53,6 @@ class CurateBench:
 
     Args:
         pool: photos with captions.
-        backbone: of curators that look at photos.
-        run: device and cache.
-        seeds: of pairs and draws.
         metadata: entries of metaclip and of the balance; see ``data.metadata.entries``. None: there is no balance.
         score: makes values of what is kept.
         report: facts of the result in place of the board's.

@@ -53,9 +53,6 @@ class AnomalyBench:
         normal: readable normal photos of train.
         test: readable photos of test, of both kinds.
         failed: photos that cannot be read.
-        backbone: of all detectors.
-        run: device and cache.
-        seeds: of draws and trainings.
         thing: what the photos show, for detectors that are told.
         rate: false alarms a normal photo, in (0, 1); None: no photo is kept aside, and there is no threshold.
         auxiliary: labelled anomalies of another thing.

@@ -72,9 +72,6 @@ class ExtendBench:
 
     Args:
         data: clips, all readable.
-        backbone: of photos and texts.
-        run: device and cache.
-        seeds: of shots and trainings.
         frames: T looked at in each clip, by rows of the catalog.
         failed: clips that cannot be read, and are not among the data.
     """
@@ -92,23 +89,9 @@ class ExtendBench:
 
     @classmethod
     def open(
-        cls,
-        data: LabelledData,
-        classes: ClassNames,
-        backbone: Backbone,
-        run: Run,
-        seeds: tuple[int, ...],
-        frames: int,
+        cls, data: LabelledData, classes: ClassNames, backbone: Backbone, run: Run, seeds: tuple[int, ...], frames: int
     ) -> ExtendBench:
         """Leave out clips that cannot be read; test, or else val, is measured.
-
-        Args:
-            data: labelled clips with train.
-            classes: K names and one template.
-            backbone: of photos and texts.
-            run: device and cache.
-            seeds: of trainings.
-            frames: T looked at in each clip.
 
         Raises:
             DataError: there is no test and no val, all clips are of one class, or none of a split can be read.

@@ -44,9 +44,6 @@ class RecordBench:
 
     Args:
         data: records with entities.
-        backbone: of all retrievers.
-        run: device and cache.
-        seeds: of the deals of entities, and of trainings.
 
     Raises:
         DataError: no record has a partner that can be read, or the records are of fewer entities than parts.

@@ -57,14 +57,7 @@ def readable(table: Table[Any], backbone: Backbone, run: Run) -> tuple[Table[Any
     Raises:
         DataError: none can be read.
     """
-    embedded = embed_readable(backbone.image, table.items, run)
-    if len(embedded.kept) == 0:
-        raise DataError(
-            f"None of the {len(table)} pictures can be read; the first: "
-            f"{embedded.failed[0] if embedded.failed else 'there is none'}."
-        )
-    whole = len(embedded.kept) == len(table)
-    return (table if whole else table.take([int(i) for i in embedded.kept])), tuple(embedded.failed)
+    return embed_readable(backbone.image, table.items, run).some("pictures").rows(table)
 
 
 def chosen_on(data: LabelledData) -> str:

@@ -22,12 +22,7 @@ def export_row(desk: Desk, row: Row, folder: Path) -> None:
     """Fit a row of a board again, with its first seed, calibrate it, measure what is exported, and write it.
 
     Where val is all that is left beside the shots (rule "full"), half of it is for the choices of fit, and the other
-    for calibration.
-
-    Args:
-        desk: of the board.
-        row: one of its rows.
-        folder: to write; a model that was exported there before is replaced.
+    for calibration. A model that was exported there before is replaced.
 
     Raises:
         UsageError: the folder holds something else than a model.

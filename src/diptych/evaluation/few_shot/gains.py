@@ -90,12 +90,7 @@ class Row:
 
 
 def rows_of(done: Sequence[tuple[Job, Record, Outcome]], run: Run) -> tuple[Row, ...]:
-    """Bring the runs of one system and number of shots together.
-
-    Args:
-        done: finished runs.
-        run: gives the seed of the bootstraps.
-    """
+    """Bring the runs of one system and number of shots together."""
     groups: dict[tuple[str, str, int], list[tuple[Job, Record, Outcome]]] = {}
     for job, record, outcome in done:
         groups.setdefault((job.method.card.slug, job.variant, job.shots), []).append((job, record, outcome))

@@ -101,10 +101,6 @@ def reserved(data: LabelledData, given: Samples[Any]) -> frozenset[str] | None:
 
     They are the largest quarter of the keys of the split on which choices are made: no label has a say in it.
 
-    Args:
-        data: of the board.
-        given: images that would be given without labels.
-
     Returns:
         The keys, or None where the split shares no image with ``given``, or is not there.
     """

@@ -47,13 +47,8 @@ class Unlabelled:
 
 
 def smallest(items: Samples[Any], most: int = MOST, without: Collection[str] = ()) -> Subset[Any]:
-    """Return the images with the smallest content keys, in that order, so that no label and no file name has a say;
-    unreadable ones not.
-
-    Args:
-        items: N images.
-        most: of them.
-        without: content keys of those that are left out.
+    """Return the ``most`` images with the smallest content keys, in that order, so that no label and no file name has a
+    say; unreadable ones and those of the keys in ``without`` not.
     """
     keys = sorted((key, i) for i in range(len(items)) if (key := key_of(items, i)) and key not in without)
     return Subset(items, tuple(i for _, i in keys[:most]))

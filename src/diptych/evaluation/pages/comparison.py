@@ -101,9 +101,6 @@ class Comparison:
 def compare(boards: Sequence[Board]) -> Comparison:
     """Rank the rows that stand on all boards.
 
-    Args:
-        boards: two or more.
-
     Raises:
         DataError: fewer than two rows stand on all of them.
     """

@@ -177,15 +177,11 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_kinds,
         ),
         "semdedup": Trial(
-            (
-                Claim(HASHES, base=Arm(HASHES)),
-                Claim(IDENTICAL, base=Arm(IDENTICAL)),
-                Claim(AT_RANDOM, base=Arm(AT_RANDOM)),
-            ),
+            tuple(map(Claim, (HASHES, IDENTICAL, AT_RANDOM))),
             variant="either",
             controls=(
-                Claim(HASHES, own=Arm("semdedup", spoil=OTHER_VECTORS), base=Arm(HASHES), name=OTHER_VECTORS),
-                Claim(MIRRORED, own=Arm("semdedup", spoil=OTHER_HASHES), base=Arm(MIRRORED), name=OTHER_HASHES),
+                Claim(HASHES, own=Arm("semdedup", spoil=OTHER_VECTORS), name=OTHER_VECTORS),
+                Claim(MIRRORED, own=Arm("semdedup", spoil=OTHER_HASHES), name=OTHER_HASHES),
             ),
             beside={name: Arm(name) for name in (ONE_CELL, HASHES_IN_CELLS, VECTORS)},
             bench=open_copies,
@@ -201,12 +197,9 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_captions,
         ),
         "pathgen": Trial(
-            (Claim(RANDOM_TILES, base=Arm(RANDOM_TILES)), Claim(BY_WORDS, base=Arm(BY_WORDS), part=COVERAGE)),
-            controls=(Claim(RANDOM_TILES, own=Arm("pathgen", spoil="permuted"), base=Arm(RANDOM_TILES)),),
-            beside={
-                "words alone": Arm(BY_WORDS),
-                "coverage at random": Claim(RANDOM_TILES, base=Arm(RANDOM_TILES), part=COVERAGE),
-            },
+            (Claim(RANDOM_TILES), Claim(BY_WORDS, part=COVERAGE)),
+            controls=(Claim(RANDOM_TILES, own=Arm("pathgen", spoil="permuted")),),
+            beside={"words alone": Arm(BY_WORDS), "coverage at random": Claim(RANDOM_TILES, part=COVERAGE)},
             bench=open_wall,
         ),
     }

@@ -32,15 +32,7 @@ from diptych.methods.detect.winclip_style import FittedWinCLIPStyle, WinCLIPStyl
 def open_bench(
     name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, auxiliary: bool = False
 ) -> AnomalyBench:
-    """Open normal and anomalous photos; no photo is kept aside.
-
-    Args:
-        name: of the data set.
-        backbone: for all arms.
-        run: device, cache and progress.
-        seeds: of draws, spoils and systems.
-        auxiliary: whether anomalies of another thing are learnt from.
-    """
+    """Open normal and anomalous photos, and those of another thing to learn from; no photo is kept aside."""
     data, other = open_set(name, "anomalies"), None
     if auxiliary:
         known = known_set(name)

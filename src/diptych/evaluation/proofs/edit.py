@@ -23,10 +23,10 @@ from diptych.core.data import Evidence
 from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.evaluation.arms import Arm
+from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.proofs.edits import clips as clips_edit
 from diptych.evaluation.proofs.edits import inversion, styles, words_to_pictures
-from diptych.evaluation.proofs.edits.asks import Asks, Bench, Factors, Floats, Pictures, Words, asks, clean, details
+from diptych.evaluation.proofs.edits.asks import Asks, Bench, Factors, Pictures, Words, asks, clean, details
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, direction, embedded, kept
 
@@ -50,18 +50,8 @@ def open_edits(
 ) -> Tabled:
     """Measure edits: on "factors" the method with its twins and control, on "small" one seed, without other trainings.
 
-    Args:
-        name: "factors" or "small", a generator.
-        backbone: of words and pictures.
-        run: device and cache.
-        seeds: of banks, trainings and shuffles.
-        items: pictures and asks, for val and for test.
-        bank: of the method, which else is the card's variant "small": sixteen trainings are to end in minutes.
-        passes: likewise.
-        probes: likewise.
-
-    Raises:
-        NotAvailable: another generator.
+    The data sets are generators. The method has a smaller bank and fewer passes and probes than the card's variant
+    "small": sixteen trainings are to end in minutes.
     """
     if name not in ("factors", "small"):
         raise NotAvailable(f"{name} is no generator on which edits can be read: this proof takes factors and small.")

@@ -93,10 +93,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_directions,
         ),
         "clip2point": Trial(
-            (
-                Claim(_RAW, base=_DEPTH, part=CLASSED),
-                Claim("pre-trained, zero-shot", SHOTS, base=Arm(_POINTS)),
-            ),
+            (Claim(_RAW, base=_DEPTH, part=CLASSED), Claim("pre-trained, zero-shot", SHOTS, base=Arm(_POINTS))),
             own=Arm(_POINTS),
             controls=(
                 Claim(_RAW, own=Arm(_POINTS, spoil=other_icons), base=_DEPTH, part=CLASSED, name="icons of others"),

@@ -70,14 +70,9 @@ def random_teacher(space: Backbone, rows: Table[Any], run: Run) -> dict[str, Any
 
 
 def open_task(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, where: str = TASK) -> TuneBench:
-    """Open a task and photos of other classes, or composed scenes where whole towers learn.
+    """Open a task and photos of other classes, or composed scenes where whole towers learn ("towers:NAME").
 
-    Args:
-        name: of the task: class folders, or "towers:" and these.
-        backbone: which learns.
-        run: device, cache and progress.
-        seeds: of draws and orders.
-        where: the part that is the metric: "task", its own unseen photos, or "others".
+    ``where`` is the part that is the metric: "task", its own unseen photos, or "others".
     """
     whole = name.startswith(TOWERS)
     task = open_data(present(name.removeprefix(TOWERS)))
@@ -152,17 +147,8 @@ def _permuted(how: Training) -> Claim:
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
-        "full": Trial(
-            (OVER_BEFORE,),
-            own=Arm(FULL),
-            controls=(_permuted(FULL),),
-        ),
-        "lora": Trial(
-            (OVER_BEFORE,),
-            own=Arm(LORA),
-            controls=(_permuted(LORA),),
-            beside={"full": Arm(FULL)},
-        ),
+        "full": Trial((OVER_BEFORE,), own=Arm(FULL), controls=(_permuted(FULL),)),
+        "lora": Trial((OVER_BEFORE,), own=Arm(LORA), controls=(_permuted(LORA),), beside={"full": Arm(FULL)}),
         "wise-ft": Trial(
             (OVER_FULL, replace(OVER_BEFORE, part="task")),
             own=Arm(WISE),

@@ -17,7 +17,6 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.joined import Joined
@@ -25,7 +24,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
-from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import Arm, Floats, Measured, PlainBench, over_seeds
 from diptych.evaluation.boards.tune import BEFORE, Training
 from diptych.evaluation.proofs.training.pairs import FRESH, NewHeads, with_captions
 from diptych.evaluation.proofs.trial import hash_of_words
@@ -69,14 +68,13 @@ class LabelledSet:
 
 
 @dataclass
-class SearchBench:
+class SearchBench(PlainBench):
     """Heads that learn labelled photos, and what is found by photo and by caption.
 
     The parts of a measuring are "map", (R, N) average precisions of the photos of classes that were not trained, and
     "text_to_image_recall_at_5", (R, P) of P captions.
 
     Args:
-        backbone, run, seeds: as for all benches.
         space: its trunks.
         sets: labelled photos.
         pairs: captioned photos that align.
@@ -93,9 +91,7 @@ class SearchBench:
     asked: Table[Any]
     facts: Mapping[str, Any]
     metric: str = "value"
-    statistic: Statistic = MEANS
-    always: tuple[Arm, ...] = (BEFORE,)
-    failed: tuple[UnreadableItem, ...] = ()
+    always = (BEFORE,)
     _aligned: dict[int, HeadSpace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -165,17 +161,7 @@ class SearchBench:
 
 
 def open_search(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> SearchBench:
-    """Open labelled photos, and the captioned ones beside them.
-
-    Args:
-        name: of a labelled set; ``MORE`` are joined to it, and all splits are used.
-        backbone: whose towers are frozen.
-        run: device, cache and progress.
-        seeds: of heads, class matrices, orders and shuffles.
-
-    Raises:
-        NotAvailable: a set is not on this machine.
-    """
+    """Open a labelled set, to which ``MORE`` are joined, and the captioned photos beside them; all splits are used."""
     data = [open_data(present(part)) for part in dict.fromkeys((name, *MORE))]
     whole = open_data(present(CAPTIONED, "captions.csv"), need="captions", text="caption_*")
     space = Headed(backbone)
@@ -199,13 +185,7 @@ def open_search(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
 
 
 def pseudo_captions(space: Headed, items: Any, pairs: Table[Any]) -> list[tuple[str, ...]]:
-    """Return the captions of other photos that the backbone's own heads find nearest to each of N photos.
-
-    Args:
-        space: whose heads choose.
-        items: N trunk vectors.
-        pairs: rows with captions.
-    """
+    """Return the captions of other photos that the backbone's own heads find nearest to each of N photos."""
     texts = list(dict.fromkeys(t for own in pairs.columns["captions"].values for t in own))
     nearest = (_images(space, Table(items)) @ _texts(space, texts).T).topk(min(WRITTEN, len(texts)), dim=1).indices
     return [tuple(texts[i] for i in row) for row in nearest.tolist()]

@@ -20,7 +20,7 @@ from torch import Tensor
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.proposers import load_proposer
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
+from diptych.core.data import ClassNames, Column, Evidence, Table
 from diptych.core.kit import Kit
 from diptych.core.masks import MaskProposer, Proposals
 from diptych.core.method import Segmenter
@@ -32,7 +32,7 @@ from diptych.data.scenes.sprites import SHAPES
 from diptych.data.scenes.tables import Pictures
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.segment import MaskBench
-from diptych.evaluation.datasets import CAPTIONED, captioned_photos, open_set
+from diptych.evaluation.datasets import CAPTIONED, captioned_photos, few, open_set
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.evaluation.spoils import Altered
 from diptych.methods.segment.ovseg import OVSeg
@@ -70,12 +70,6 @@ class RegionBench(MaskBench):
     def given(self, system: type[Segmenter]) -> tuple[Kit, Evidence[Any]]:
         """Return proposer and pairs, whatever the system."""
         return Kit({"main": self.backbone, "proposer": self.proposed}), Evidence(auxiliary=self.pairs)
-
-
-def least_keys(items: Samples[Any], count: int) -> list[int]:
-    """Return the positions of the items whose content keys have the least hashes, in their order."""
-    order = sorted(range(len(items)), key=lambda i: hashlib.sha256(items.key(i).encode()).hexdigest())
-    return sorted(order[:count])
 
 
 @dataclass(frozen=True)
@@ -119,11 +113,7 @@ def label_map(scenes: Scenes, index: int) -> np.ndarray[Any, Any]:
 
 
 def open_mined(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> RegionBench:
-    """Open photos with label maps, or "scenes", and mine the pairs.
-
-    Raises:
-        NotAvailable: a data set is not on this machine.
-    """
+    """Open photos with label maps, or "scenes", and mine the pairs."""
     return scene_regions(run, seeds) if name == "scenes" else photo_regions(name, backbone, run, seeds)
 
 
@@ -132,12 +122,12 @@ def photo_regions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
     data = open_set(name, "masks")
     split = split or ("test" if "test" in data.splits else "val")
     table = data.split(split)
-    few = replace(data, splits={"test": table.take(least_keys(table.items, FEW))})
+    some = replace(data, splits={"test": few(table, FEW)})
     captioned, proposer = captioned_photos(), load_proposer()
-    some = captioned.take(least_keys(captioned.items, PHOTOS))
-    pairs = mined(some.items, named(some), proposer, backbone, run)
+    photos = few(captioned, PHOTOS)
+    pairs = mined(photos.items, named(photos), proposer, backbone, run)
     more = {"mined_from": CAPTIONED, "mined_photos": PHOTOS}
-    return RegionBench(few, backbone, run, seeds, proposed=proposer, pairs=pairs, more=more)
+    return RegionBench(some, backbone, run, seeds, proposed=proposer, pairs=pairs, more=more)
 
 
 def scene_regions(run: Run, seeds: tuple[int, ...], stream: int = 0) -> RegionBench:
@@ -210,11 +200,7 @@ OVSEG = Trial(
     ),
     controls=(
         Claim(
-            _DEALT,
-            name="other nouns",
-            own=Arm("ovseg", spoil=renamed),
-            base=Arm("ovseg", spoil=shuffled),
-            on=ON_PHOTOS,
+            _DEALT, name="other nouns", own=Arm("ovseg", spoil=renamed), base=Arm("ovseg", spoil=shuffled), on=ON_PHOTOS
         ),
         Claim(
             _DEALT,

@@ -173,16 +173,7 @@ class MovingBench(ExtendBench):
 def open_clips(
     name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, counted: Sequence[Any] = (), frames: int = 0
 ) -> Bench:
-    """Compose clips, or count right answers on real ones, which are too few for shares.
-
-    Args:
-        name: of the data set.
-        backbone: of all systems.
-        run: device and cache.
-        seeds: of shots, shuffles and trainings.
-        counted: systems whose answers on real clips are counted.
-        frames: looked at in each composed clip; 0: ``FRAMES``.
-    """
+    """Compose clips, or count right answers of the systems ``counted`` on real ones, which are too few for shares."""
     if (known := known_set(name)) is not None and known.clips is not None:
         return Tabled(backbone, run, seeds, "acc1", _counts(name, known.clips, backbone, run, seeds, counted))
     frames = frames or FRAMES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,15 +16,15 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Texts
-from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES
 from diptych.data.memory import InMemory
 from diptych.data.named_sets import present
-from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, PlainBench, over_seeds
 from diptych.evaluation.boards.caption_pool import Captions
+from diptych.evaluation.proofs.trial import hash_of
 from diptych.features.embed import embed
 from diptych.methods.curate.biomedica import BIOMEDICA
 
@@ -61,7 +60,7 @@ class KindItem:
 
 
 @dataclass
-class KindBench:
+class KindBench(PlainBench):
     """Value of a picture: whether its label is its kind."""
 
     backbone: Backbone
@@ -71,25 +70,18 @@ class KindBench:
     kinds: Sequence[str]
     facts: Mapping[str, Any]
     metric: str = "accuracy"
-    statistic: Statistic = MEANS
-    failed: tuple[UnreadableItem, ...] = ()
-    always: tuple[Arm, ...] = ()
 
     def measure(self, arm: Arm) -> Measured:
         """Label every picture by votes on looks, by words, or by chance."""
-        if arm.system == CHANCE:
-            return over_seeds(
-                lambda run: (np.full(len(self.kinds), 1 / len(KINDS)), {}), self.run, self.seeds, draws=False
-            )
-        if arm.system == WORDS:
-            return over_seeds(lambda run: (self._by_words(), {}), self.run, self.seeds, draws=False)
+        if arm.system in (CHANCE, WORDS):
+            values = self._by_words() if arm.system == WORDS else np.full(len(self.kinds), 1 / len(KINDS))
+            return over_seeds(lambda run: (values, {}), self.run, self.seeds, draws=False)
         return over_seeds(lambda run: self._by_votes(arm.spoil, run), self.run, self.seeds, draws=True)
 
     def _by_words(self) -> Floats:
         z = normalize(embed(self.backbone.image, InMemory(self.pictures), self.run), dim=-1)
-        head = normalize(
-            embed(self.backbone.text, Texts(tuple(words for _, words in KINDS.values())), self.run), dim=-1
-        )
+        texts = Texts(tuple(words for _, words in KINDS.values()))
+        head = normalize(embed(self.backbone.text, texts, self.run), dim=-1)
         said = (z @ head.T).argmax(dim=1).tolist()
         return np.array([float(list(KINDS)[k] == kind) for k, kind in zip(said, self.kinds, strict=True)])
 
@@ -130,21 +122,15 @@ def permuted_clusters(votes: Sequence[tuple[int, str]], run: Run) -> list[tuple[
 
 def open_kinds(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> KindBench:
     """Open the same number of pictures of every kind."""
-    pictures, kinds, digest = [], [], hashlib.sha256()
+    pictures, kinds, every = [], [], []
     for kind, (folder, _) in KINDS.items():
         root, _, below = folder.partition("/")
         files = sorted(p for p in (Path(present(root)) / below).rglob("*") if p.suffix.lower() in SUFFIXES)
         samples = ImageFiles([str(files[i]) for i in np.linspace(0, len(files) - 1, EACH).astype(int)])
-        for i in range(EACH):
-            digest.update(samples.key(i).encode())
-            pictures.append(samples[i].resize((256, 256), Image.Resampling.BICUBIC))
-            kinds.append(kind)
-    facts = {
-        "data_hash": digest.hexdigest(),
-        "items": len(kinds),
-        "kinds": list(KINDS),
-        "clusters": CLUSTERS,
-        "looks": LOOKS,
-    }
+        every.append(samples)
+        pictures += [samples[i].resize((256, 256), Image.Resampling.BICUBIC) for i in range(EACH)]
+        kinds += [kind] * EACH
+    facts = {"data_hash": hash_of(*every), "items": len(kinds), "kinds": list(KINDS)}
+    facts |= {"clusters": CLUSTERS, "looks": LOOKS}
     with torch.no_grad():
         return KindBench(backbone, run, seeds, pictures, kinds, facts)

@@ -43,7 +43,7 @@ from diptych.evaluation.proofs.training.region_pairs import (
 from diptych.evaluation.proofs.training.scene_pairs import SHORT, open_long_captions, permuted_ends
 from diptych.evaluation.proofs.training.slot_pairs import IOU as BOX_IOU
 from diptych.evaluation.proofs.training.slot_pairs import ONE, SAME_BOXES, SMALL, ImageAlone, open_slots
-from diptych.evaluation.proofs.trial import Claim, Trial
+from diptych.evaluation.proofs.trial import Claim, Trial, over
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.cloc import CLOC
 from diptych.methods.pretrain.cloob import CLOOB
@@ -116,9 +116,9 @@ PERMUTED_SLOTS = replace(SLOTS, rows=permuted_boxes)
 OTHER_SLOT = Claim("another region's slot", base=Arm(Elsewhere(SLOTS)))
 OVER_PERMUTED = Claim("slots of permuted descriptions", base=Arm(PERMUTED_SLOTS))
 IMAGE_SLOT = Claim("image slot, captions alone", base=Arm(Training(ImageAlone(**SMALL, boxes=0.0, descriptions=0.0))))
-FIXED_BOXES = Claim(SAME_BOXES, base=Arm(SAME_BOXES), part=BOX_IOU)
+FIXED_BOXES = Claim(SAME_BOXES, part=BOX_IOU)
 OF_CLIP = Claim("clip-loss", base=Arm(CLIP), part=R1)
-OVER_CLIP = Claim("clip-loss", base=Arm("clip-loss"))
+OVER_CLIP = Claim("clip-loss")
 """On benches that measure all arms in one pass."""
 TO_ONE = Claim("clip-loss, one caption", base=Arm(replace(CLIP, rows=first_captions)), part=R1)
 
@@ -174,9 +174,9 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             ),
             beside={
                 "recall at 1": replace(OVER_CLIP, part=R1),
-                "recall at 1, of tiny": Claim("before", base=Arm("before"), part=R1),
+                "recall at 1, of tiny": Claim("before", part=R1),
                 "relaxed over exact matching": Claim("exact", base=Arm("own, exact"), part=FIRST),
-                "matched tokens, of tiny": Claim("before", base=Arm("before"), part=FIRST),
+                "matched tokens, of tiny": Claim("before", part=FIRST),
             },
             bench=open_words,
         ),
@@ -212,7 +212,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             },
         ),
         "cloc": Trial(
-            (NOT_THERE, *(replace(SCENES_ONLY, over=name, base=Arm(name)) for name in (PLACELESS, CROP))),
+            (NOT_THERE, *(replace(SCENES_ONLY, over=name) for name in (PLACELESS, CROP))),
             own=Arm(PROMPTED),
             controls=(replace(NOT_THERE, own=Arm(MISLED), base=Arm(Elsewhere(MISLED)), name="permuted boxes"),),
             beside={
@@ -222,7 +222,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "boxes drawn for phrases, of permuted": replace(
                     SCENES_ONLY, over="permuted boxes", base=Arm(MISLED), part=IOU
                 ),
-                "crops over whole pictures": Claim(PICTURE, own=Arm(CROP), base=Arm(PICTURE)),
+                "crops over whole pictures": over(PICTURE, CROP),
             },
             bench=open_regions,
         ),
@@ -234,7 +234,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             ),
             beside={
                 "image slot": IMAGE_SLOT,
-                PLACELESS: Claim(PLACELESS, base=Arm(PLACELESS)),
+                PLACELESS: Claim(PLACELESS),
                 "scenes of one object, by the image slot": replace(IMAGE_SLOT, part=ONE),
             },
             bench=open_slots,

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from diptych.backbones.diffusion.load import SMALL_SCENES, load_diffusion
 from diptych.core.backbone import Backbone
@@ -43,7 +42,6 @@ TAUGHT = replace(SMALL_SCENES, held_out=HELD_OUT)
 SEED, DRAWS = 1_000_003, 8
 """Of the test pictures, and noisy copies of each."""
 METRIC = "value"
-Floats = NDArray[np.float64]
 
 
 def short(shown: Scene) -> str:
@@ -111,20 +109,7 @@ def open_scenes(
     items: int = 20,
     **less: Any,
 ) -> Tabled:
-    """Rewrite prompts of scenes.
-
-    Args:
-        name: "scenes".
-        backbone: reads the denoiser's texts.
-        run: device.
-        seeds: of training scenes and trainings.
-        train: scenes of a training.
-        items: prompts, and pictures of the test.
-        less: settings in the place of those of the card's variant "small", for tests.
-
-    Raises:
-        NotAvailable: another data set, or no denoiser.
-    """
+    """Rewrite prompts of scenes; there are as many prompts as pictures of the test."""
     if name != "scenes":
         raise NotAvailable(f"{name} has no short and long captions of pictures: this proof takes scenes.")
     method = UFFGTG(**{**UFFGTG.card.variants["small"], **less})

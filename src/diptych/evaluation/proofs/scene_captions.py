@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from diptych.core.backbone import Backbone
@@ -26,13 +25,13 @@ from diptych.data.scenes.compose import Scene, SceneRecipe
 from diptych.data.scenes.sprites import COLOURS
 from diptych.data.scenes.tables import scene_data
 from diptych.data.words.sentences import article
+from diptych.evaluation.arms import Floats
 from diptych.evaluation.proofs.trial import Tabled
 from diptych.methods.caption.clip_reward import ClipReward, grammar_head
 from diptych.metrics.caption import cider_d, tokens
 from diptych.metrics.caption_wording import distinct, repetition
 from diptych.nn.text.vocabulary import Vocabulary
 
-Floats = NDArray[np.float64]
 NAMED = ("red", "yellow", "green", "blue", "pink"), ("circle", "square", "triangle", "star", "heart")
 TWO = SceneRecipe(objects=(2,), only=frozenset(product(*NAMED)))
 """Two things of 25 kinds a scene."""
@@ -107,16 +106,8 @@ def open_scene_captions(
 ) -> Tabled:
     """Train one captioner of likelihood a seed, and go on from it with each reward.
 
-    The metric of a caption is the F1 of what it states of its scene.
-
-    Args:
-        name: of the data set.
-        backbone: the captioner's eyes, and the reward; the judge is the truth.
-        run: device and cache.
-        seeds: of weights, orders and samples.
-        arms: name -> rewarded captioner; all start from the first one's likelihood.
-        sizes: split -> scenes.
-        split: that is captioned.
+    The metric of a caption is the F1 of what it states of its scene. The backbone is the captioner's eyes, and the
+    reward. All arms start from the likelihood of the first.
     """
     data = scene_data(TWO, sizes, caption=terse)
     table, held_out = data.split("train"), data.split(split)

@@ -4,7 +4,6 @@ lives on.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -19,7 +18,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE
 from diptych.evaluation.boards.segment import MaskBench
-from diptych.evaluation.datasets import open_set
+from diptych.evaluation.datasets import few, open_set
 from diptych.evaluation.proofs.masked_regions import OVSEG
 from diptych.evaluation.proofs.segment_unseen import FC_CLIP, MAFT_PLUS
 from diptych.evaluation.proofs.training.merged_models import SAMCLIP_TRIAL
@@ -38,10 +37,7 @@ def open_few(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) ->
     """Open at most ``FEW`` of the measured photos, those whose content keys have the least hashes."""
     data = open_set(name, "masks")
     split = "test" if "test" in data.splits else "val"
-    table = data.split(split)
-    order = sorted(range(len(table)), key=lambda i: hashlib.sha256(table.items.key(i).encode()).hexdigest())
-    few = {split: table.take(sorted(order[:FEW]))}
-    return MaskBench(replace(data, splits=few), backbone, run, seeds)
+    return MaskBench(replace(data, splits={split: few(data.split(split), FEW)}), backbone, run, seeds)
 
 
 FEW = 24

@@ -7,7 +7,6 @@ pass over the photos, and its masks.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -31,7 +30,7 @@ from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.segment import MIOU
-from diptych.evaluation.datasets import open_set
+from diptych.evaluation.datasets import few, open_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.methods.segment.fc_clip import FCCLIP, FittedFCCLIP
 from diptych.methods.segment.maft_plus import FittedMAFTPlus, MAFTPlus
@@ -134,12 +133,6 @@ def open_unseen(
     means = {arm: {k: float(np.nanmean(v)) for k, v in parts.items()} for arm, parts in others.items()}
     values = {arm: np.stack(c) for arm, c in counted.items()}
     return Tabled(backbone, run, seeds, "miou", facts, values, means, statistic=MIOU)
-
-
-def few(table: Table[Any], most: int | None) -> Table[Any]:
-    """Return at most so many items, those whose content keys have the least hashes, in their order."""
-    order = sorted(range(len(table)), key=lambda i: hashlib.sha256(table.items.key(i).encode()).hexdigest())
-    return table if most is None else table.take(sorted(order[:most]))
 
 
 def _counts(regions: Regions, mask: Labels, classes: int) -> NDArray[np.int64]:

@@ -20,7 +20,6 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Samples, Table, Texts
-from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.images import open_image
@@ -28,7 +27,7 @@ from diptych.data.joined import Joined
 from diptych.data.named_sets import present
 from diptych.data.shapes import Shape, Shapes
 from diptych.data.words.classnames import tidy
-from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import Arm, Floats, Measured, PlainBench, over_seeds
 from diptych.evaluation.boards.extend import shots
 from diptych.evaluation.proofs.trial import hash_of
 from diptych.features.clips import image_head
@@ -111,14 +110,11 @@ def other_labels(evidence: Evidence[Any], run: Run) -> Evidence[Any]:
 
 
 @dataclass(frozen=True)
-class ShapeBench:
+class ShapeBench(PlainBench):
     """How systems for point clouds are measured: hits on val; without shots also on all objects with a class.
 
     Args:
         data: objects.
-        backbone: of photos and texts.
-        run: device and cache.
-        seeds: of shots, shuffles and trainings.
         facts: of the data.
     """
 
@@ -128,9 +124,6 @@ class ShapeBench:
     seeds: tuple[int, ...]
     facts: Mapping[str, Any]
     metric: str = "acc1"
-    statistic: Statistic = MEANS
-    failed: tuple[UnreadableItem, ...] = ()
-    always: tuple[Arm, ...] = ()
 
     def measure(self, arm: Arm) -> Measured:
         """Fit heads on the pairs and adapters on ``arm.shots`` clouds a class, changed by ``arm.spoil``."""
@@ -166,18 +159,9 @@ class ShapeBench:
 
 
 def open_shapes(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> ShapeBench:
-    """Open furniture; see the module.
-
-    Raises:
-        NotAvailable: it is not on this machine.
-    """
+    """Open furniture; see the module."""
     data = read_furniture(present(name, "points.npz"))
     classed = Joined((data.train.items, data.val.items))
-    facts = {
-        "data_hash": hash_of(data.pairs, classed),
-        "items": len(data.val),
-        "classed": len(classed),
-        "pairs": len(data.pairs),
-        "classes": len(data.texts),
-    }
+    sizes = {"items": len(data.val), "classed": len(classed), "pairs": len(data.pairs), "classes": len(data.texts)}
+    facts = {"data_hash": hash_of(data.pairs, classed), **sizes}
     return ShapeBench(data, backbone, run, seeds, facts)

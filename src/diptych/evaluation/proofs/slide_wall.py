@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +14,15 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
-from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import Arm, Floats, Measured, PlainBench, over_seeds
 from diptych.evaluation.boards.caption_pool import Captions
+from diptych.evaluation.proofs.trial import hash_of
 from diptych.features.embed import embed
 from diptych.methods.curate.pathgen import PathGen
 
@@ -59,7 +58,7 @@ class Piece:
 
 
 @dataclass
-class WallBench:
+class WallBench(PlainBench):
     """Value of a rare tile: whether it is picked. Part "coverage": cosine of every tile to the nearest picked one."""
 
     backbone: Backbone
@@ -70,9 +69,6 @@ class WallBench:
     names: Sequence[str]
     facts: Mapping[str, Any]
     metric: str = "rare_tiles_picked"
-    statistic: Statistic = MEANS
-    failed: tuple[UnreadableItem, ...] = ()
-    always: tuple[Arm, ...] = ()
 
     def __post_init__(self) -> None:
         self.z: Floats = normalize(embed(self.backbone.image, InMemory(self.pictures), self.run), dim=-1).numpy()
@@ -120,9 +116,7 @@ def open_wall(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -
     table = data.split("train")
     labels = np.asarray(table.columns["label"].values)
     kept = [i for k in range(COMMON + RARE) for i in np.flatnonzero(labels == k)[: None if k < COMMON else 10].tolist()]
-    digest = hashlib.sha256()
-    for i in kept:
-        digest.update(table.items.key(i).encode())
     pictures = [table.items[i].resize((256, 256), Image.Resampling.BICUBIC) for i in kept]
-    about = {"data_hash": digest.hexdigest(), "items": len(kept), "common_kinds": COMMON, "rare_kinds": RARE}
+    sizes = {"items": len(kept), "common_kinds": COMMON, "rare_kinds": RARE}
+    about = {"data_hash": hash_of(table.take(kept).items), **sizes}
     return WallBench(backbone, run, seeds, pictures, labels[kept], tuple(map(tidy, data.classes)), about)

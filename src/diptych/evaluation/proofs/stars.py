@@ -28,7 +28,7 @@ from diptych.data.curve_halves import halves
 from diptych.data.formats.lightcurves import read_light_curves
 from diptych.data.named_sets import present
 from diptych.data.stars import Star, Stars, one_band, paired_anew, refuse_overlap
-from diptych.evaluation.proofs.trial import Hits, Tabled, hash_of
+from diptych.evaluation.proofs.trial import Hits, Tabled, each_seed, hash_of
 from diptych.methods.extend.astrom3 import MODALITIES, SMALL, AstroM3, LabelNet, StarEncoder, StarSpace, label_step
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
@@ -119,13 +119,6 @@ def open_stars(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], 
     it.
 
     Variable stars are many enough for shares; supernovae are counted.
-
-    Args:
-        name: of the data set.
-        backbone: stands in the result alone.
-        run: device and progress.
-        seeds: of shots, pairs and towers.
-        method: sizes of the towers.
     """
     if Path(name).name.startswith("sn_"):
         return Tabled(backbone, run, seeds, METRIC, _counts(name, run, seeds, method))
@@ -133,28 +126,25 @@ def open_stars(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], 
     stars = night.train.items
     assert isinstance(stars, Stars)
     refuse_overlap(stars, night.test.items)
-    hits: dict[str, list[Hits]] = {}
-    for s in seeds:
-        own = replace(run, seed=s)
-        few = _few(night.train, own)
+
+    def once(own: Run) -> dict[str, Hits]:
+        few, hits = _few(night.train, own), dict[str, Hits]()
         order = np.random.default_rng(own.integer("pairs")).permutation(len(stars)).tolist()
         makers: Mapping[str, Callable[[], StarSpace]] = {
-            "aligned": lambda own=own: _aligned(method, stars, own),  # type: ignore[misc]
-            SCRATCH: lambda own=own: method.fresh(stars, own),  # type: ignore[misc]
-            "shuffled": lambda own=own, order=order: _aligned(method, paired_anew(stars, order), own),  # type: ignore[misc]
+            "aligned": lambda: _aligned(method, stars, own),
+            SCRATCH: lambda: method.fresh(stars, own),
+            "shuffled": lambda: _aligned(method, paired_anew(stars, order), own),
         }
         for kind, make in makers.items():
             space = make()
             for modality in MODALITIES:
-                reached = right(space, modality, few, night.test, len(night.classes), own)
-                hits.setdefault(kind if modality == "photometry" else f"{modality} {kind}", []).append(reached)
-    facts = {
-        "data_hash": hash_of(stars, night.test.items),
-        "items": len(night.test),
-        "unlabelled": len(stars),
-        "classes": len(night.classes),
-    }
-    return Tabled(backbone, run, seeds, METRIC, facts, {kind: np.stack(rows) for kind, rows in hits.items()})
+                name = kind if modality == "photometry" else f"{modality} {kind}"
+                hits[name] = right(space, modality, few, night.test, len(night.classes), own)
+        return hits
+
+    facts = {"data_hash": hash_of(stars, night.test.items), "items": len(night.test)}
+    facts |= {"unlabelled": len(stars), "classes": len(night.classes)}
+    return Tabled(backbone, run, seeds, METRIC, facts, each_seed(once, run, seeds))
 
 
 def _counts(name: str, run: Run, seeds: Sequence[int], method: AstroM3) -> dict[str, Any]:

@@ -10,21 +10,35 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Samples
-from diptych.core.errors import UnreadableItem
 from diptych.core.run import Run
-from diptych.evaluation.arms import CHANCE, CLOCKS, MEANS, Arm, Bench, Measured, Statistic, default_variant, minus
+from diptych.evaluation.arms import (
+    CHANCE,
+    CLOCKS,
+    MEANS,
+    Arm,
+    Bench,
+    Measured,
+    PlainBench,
+    Statistic,
+    default_variant,
+    minus,
+)
 
+K = TypeVar("K")
 Hits = NDArray[np.float64]
 """(seeds, N) values of N items, such as 1.0 where a system was right."""
 Opener: TypeAlias = Callable[[str, Backbone, Run, tuple[int, ...]], Bench]
-"""(name of the data set, backbone, run, seeds) -> bench; raises NotAvailable where the data are not on this machine."""
+"""(name of the data set, backbone of all arms, run, seeds of draws, spoils and trainings) -> bench.
+
+It raises NotAvailable where the data are not on this machine. Further arguments make it smaller in tests.
+"""
 
 
 @dataclass(frozen=True)
@@ -190,7 +204,7 @@ def _made_on(claims: Sequence[Claim] | Iterator[Claim], name: str) -> list[Claim
 
 
 @dataclass(frozen=True)
-class Tabled:
+class Tabled(PlainBench):
     """A bench whose arms were all measured in one pass, each under a name.
 
     Args:
@@ -212,13 +226,22 @@ class Tabled:
     others: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     statistic: Statistic = MEANS
-    failed: tuple[UnreadableItem, ...] = ()
-    always: tuple[Arm, ...] = ()
 
     def measure(self, arm: Arm) -> Measured:
         """Look up what was measured."""
         parts = {part: Measured(v, {}, self.seeds) for part, v in self.parts.get(arm.system, {}).items()}
         return Measured(self.table[arm.system], self.others.get(arm.system, {}), self.seeds, parts)
+
+
+def each_seed(once: Callable[[Run], Mapping[K, Any]], run: Run, seeds: Sequence[int]) -> dict[K, Any]:
+    """Return name -> (seeds, ...) values of a table, where ``once`` gives those of the seed of its run."""
+    results = [once(replace(run, seed=seed)) for seed in seeds]
+    return {name: np.stack([one[name] for one in results]) for name in results[0]}
+
+
+def over(base: str, own: str, name: str = "", on: tuple[str, ...] = ()) -> Claim:
+    """Return the gain of one name of a table over another."""
+    return Claim(base, own=Arm(own), name=name, on=on)
 
 
 def hash_of(*samples: Samples[Any]) -> str:

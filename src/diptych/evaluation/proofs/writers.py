@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -22,12 +21,11 @@ from diptych.core.data import Column, Subset, Table
 from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
-from diptych.evaluation.arms import CHANCE
+from diptych.evaluation.arms import CHANCE, Floats
 from diptych.evaluation.proofs.trial import Tabled
 from diptych.methods.caption.user_aware_prefix import FittedUserAwarePrefix, UserAwarePrefix
 from diptych.metrics.caption import cider_d, tokens
 
-Floats = NDArray[np.float64]
 WRITERS = 12
 SHORT = 9
 """Most words of a human caption that is given to a writer: half of them, which a small language model learns sooner."""
@@ -106,15 +104,8 @@ def open_writers(
     """Fit each arm on the posts of constructed writers, and caption held-out photos for them.
 
     The metric is the share of captions that a classifier of writers, trained on the posts, gives to the right writer.
-    The part "cider_d" is CIDEr-D over 10, to the references in the writer's wording.
-
-    Args:
-        name: of the data set.
-        backbone: embeds photos.
-        run: device and cache.
-        seeds: of writers, posts and trainings.
-        arms: name -> captioner; the first is also asked for the wrong users.
-        count: writers.
+    The part "cider_d" is CIDEr-D over 10, to the references in the writer's wording. The first arm also writes for the
+    wrong users.
     """
     data = open_data(present(name), need="captions", text="caption_*")
     train, held_out = data.split("train"), data.split("val")

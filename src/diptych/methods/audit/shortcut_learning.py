@@ -241,11 +241,6 @@ class ShortcutLearning(Auditor):
     def audit(self, subjects: Mapping[str, Subject], data: AuditData, run: Run) -> list[Finding]:
         """Measure how far heads on each model's features follow the square.
 
-        Args:
-            subjects: name -> model with a backbone.
-            data: one table in distribution with labels, whose two largest classes are read.
-            run: device, cache, and the seed of pictures, labels and squares.
-
         Returns:
             A finding "shortcut_bias" about each head and opacity, in [-2, 2]: how much further decisions go with the
             square, and away from the class, than those of the same head where squares say nothing. Its control

@@ -169,7 +169,6 @@ class ClipReward(Captioner):
         """Train by likelihood, then by reward, on the images and captions of ``evidence.train``.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: patches of a backbone without a CLS token or dense maps.
             MissingEvidence: there are no images with captions.
             UnreadableItem: an image cannot be read.
@@ -242,12 +241,6 @@ class ClipReward(Captioner):
 def grammar_head(backbone: Backbone, table: Table[Any], vocabulary: Vocabulary, run: Run) -> Grammar:
     """Train a head on captions and corrupted copies of them.
 
-    Args:
-        backbone: embeds texts.
-        table: images with captions.
-        vocabulary: words that corruptions insert.
-        run: seed and device.
-
     Returns:
         The head, and its balanced accuracy on a tenth of the captions, which it does not learn from; None below 10.
     """
@@ -281,8 +274,6 @@ class FittedClipReward(FittedCaptioner):
     """Writes captions with a small decoder that attends to the tokens of an image.
 
     Args:
-        backbone: embeds images.
-        method: the settings.
         words: the vocabulary.
         lm: weights of the captioner.
         grammar_accuracy: balanced accuracy of the grammar head on captions it did not learn from; None: no head.

@@ -209,7 +209,6 @@ class MacCap(Captioner):
         """Train the language model, then the aligner, on the texts; no image is used.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has neither an image tower nor dense maps.
             MissingEvidence: there are no texts.
         """
@@ -262,7 +261,6 @@ class FittedMacCap(FittedCaptioner):
 
     Args:
         backbone: embeds images, and the captions that are ranked.
-        method: the settings.
         noise: s2, variance a coordinate.
         words: the vocabulary.
         lm: weights of the language model.

@@ -67,7 +67,6 @@ class NearestCaption(Captioner):
         """Embed the sentences of the pool.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: there are no texts.
         """
         backbone = kit.need(Backbone)
@@ -80,7 +79,6 @@ class FittedNearestCaption(FittedCaptioner):
     """Finds the sentences nearest to an image.
 
     Args:
-        backbone: embeds the images.
         texts: M sentences.
         vectors: (M, D) unit embeddings.
     """

@@ -217,7 +217,6 @@ class UserAwarePrefix(Captioner):
         """Train the language model on the captions, then the prefix on images, users and captions.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: patches of a backbone without a CLS token or dense maps.
             MissingEvidence: there are no images with captions, or no users.
             UnreadableItem: an image cannot be read.
@@ -226,12 +225,7 @@ class UserAwarePrefix(Captioner):
         return self.prefixed(backbone, self.speaker(table, run), table, run)
 
     def speaker(self, table: Table[Any], run: Run) -> Speaker:
-        """Return a language model that is trained on the captions of a table, without its images.
-
-        Args:
-            table: of ``posts``.
-            run: seed and device.
-        """
+        """Return a language model that is trained on the captions of a table, without its images."""
         pool = tuple(dict.fromkeys(str(text) for own in table.columns["captions"].values for text in own))
         run.tally["cut"] += sum(len(split(text)) > self.limit for text in pool)
         vocabulary = Vocabulary.of(pool, self.least)
@@ -300,8 +294,6 @@ class FittedUserAwarePrefix(FittedCaptioner):
     """Writes captions for nobody in particular, or as one user does; see ``for_user``.
 
     Args:
-        backbone: embeds images.
-        method: the settings.
         words: the vocabulary.
         users: user -> their characteristic words.
         lm: weights of the language model.

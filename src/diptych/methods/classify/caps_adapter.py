@@ -200,7 +200,6 @@ class CapSAdapter(Classifier):
         The best val accuracy wins; of ties the smallest delta, then beta, gamma and alpha.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: train or val is missing; val gives the two ranges too.
             DataError: a class has no train item, or a label lies outside the class list.
             UsageError: a prompt is longer than the context of the text tower.
@@ -271,8 +270,6 @@ class FittedCapSAdapter(FittedClassifier):
     """A text head and captioned support images.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D) unit class embeddings.
         images: (M, D) unit embeddings of the support images.
         texts: (M, D) unit embeddings of their prompts.

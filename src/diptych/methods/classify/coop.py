@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
@@ -148,23 +148,15 @@ class CoOp(Classifier):
         trains="context vectors",
         offers=("other classes",),
         headlines=(
-            Headline(
-                "base classes of 11 data sets, 16 shots",
-                "CLIP ViT-B/16",
-                "top-1",
-                82.69,
-                "zero-shot 69.34",
+            *headlines(
                 "MaPLe repository",
+                ("base classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 82.69, "zero-shot 69.34"),
+                ("new classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 63.22, "zero-shot 74.22"),
             ),
-            Headline(
-                "new classes of 11 data sets, 16 shots",
-                "CLIP ViT-B/16",
-                "top-1",
-                63.22,
-                "zero-shot 74.22",
-                "MaPLe repository",
+            *headlines(
+                "authors' repository, 3 seeds",
+                ("Caltech101, 16 shots, M = 16", "CLIP RN50", "top-1", 92.00),
             ),
-            Headline("Caltech101, 16 shots, M = 16", "CLIP RN50", "top-1", 92.00, "", "authors' repository, 3 seeds"),
         ),
         reference=Reference("https://github.com/KaiyangZhou/CoOp", "ff61507", "MIT"),
         differs=(
@@ -198,7 +190,6 @@ class CoOp(Classifier):
         """Train the context on views of train; the last epoch counts.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no text tower.
             MissingEvidence: train is missing.
             UsageError: a class name and the context do not fit into the text tower.
@@ -242,7 +233,6 @@ class FittedCoOp(FittedClassifier):
     """A learnt context.
 
     Args:
-        classes: K names.
         backbone: embeds images and prompts.
         prompt: "context", (M, C) or (K, M, C), and for CoCoOp the weights of its network.
         position: where the class name stands.

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence, Samples, Texts
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
@@ -94,95 +94,19 @@ class Description(Classifier):
         needs=Needs(evidence=("texts",)),
         trains="nothing",
         offers=("reasons",),
-        headlines=(
-            Headline(
-                "ImageNet",
-                "CLIP ViT-B/32",
-                "top-1",
-                63.12,
-                '"A photo of a" 62.00',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "ImageNetV2",
-                "CLIP ViT-B/32",
-                "top-1",
-                55.77,
-                '"A photo of a" 54.74',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "CUB",
-                "CLIP ViT-B/32",
-                "top-1",
-                52.47,
-                '"A photo of a" 51.28',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "EuroSAT",
-                "CLIP ViT-B/32",
-                "top-1",
-                43.30,
-                '"A photo of a" 40.76',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "Places365",
-                "CLIP ViT-B/32",
-                "top-1",
-                40.45,
-                '"A photo of a" 39.12',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "Food101",
-                "CLIP ViT-B/32",
-                "top-1",
-                82.79,
-                '"A photo of a" 82.59',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "Pets",
-                "CLIP ViT-B/32",
-                "top-1",
-                86.54,
-                '"A photo of a" 85.06',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "DTD",
-                "CLIP ViT-B/32",
-                "top-1",
-                43.99,
-                '"A photo of a" 43.14',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "ImageNet",
-                "CLIP ViT-L/14",
-                "top-1",
-                75.26,
-                '"A photo of a" 73.37',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "EuroSAT",
-                "CLIP ViT-L/14",
-                "top-1",
-                58.72,
-                '"A photo of a" 56.03',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
-            Headline(
-                "DTD",
-                "CLIP ViT-L/14",
-                "top-1",
-                56.60,
-                '"A photo of a" 52.87',
-                "re-run by WaffleCLIP's authors, result CSVs",
-            ),
+        headlines=headlines(
+            "re-run by WaffleCLIP's authors, result CSVs",
+            ("ImageNet", "CLIP ViT-B/32", "top-1", 63.12, '"A photo of a" 62.00'),
+            ("ImageNetV2", "CLIP ViT-B/32", "top-1", 55.77, '"A photo of a" 54.74'),
+            ("CUB", "CLIP ViT-B/32", "top-1", 52.47, '"A photo of a" 51.28'),
+            ("EuroSAT", "CLIP ViT-B/32", "top-1", 43.30, '"A photo of a" 40.76'),
+            ("Places365", "CLIP ViT-B/32", "top-1", 40.45, '"A photo of a" 39.12'),
+            ("Food101", "CLIP ViT-B/32", "top-1", 82.79, '"A photo of a" 82.59'),
+            ("Pets", "CLIP ViT-B/32", "top-1", 86.54, '"A photo of a" 85.06'),
+            ("DTD", "CLIP ViT-B/32", "top-1", 43.99, '"A photo of a" 43.14'),
+            ("ImageNet", "CLIP ViT-L/14", "top-1", 75.26, '"A photo of a" 73.37'),
+            ("EuroSAT", "CLIP ViT-L/14", "top-1", 58.72, '"A photo of a" 56.03'),
+            ("DTD", "CLIP ViT-L/14", "top-1", 56.60, '"A photo of a" 52.87'),
         ),
         reference=Reference("https://github.com/sachit-menon/classify_by_description_release", "", "none found"),
         differs=(
@@ -212,7 +136,6 @@ class Description(Classifier):
         The ``classes`` of the result hold the fixed text round the name as their template.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: texts are missing, or lack a class.
         """
         backbone = kit.need(Backbone)
@@ -230,8 +153,6 @@ class FittedDescription(FittedClassifier):
     """P sentences, each of one class.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         embeddings: (P, D) unit sentence embeddings.
         owner: (P,) int64 class positions.
         descriptions: P features as written; "" is the bare name.

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
@@ -117,63 +117,15 @@ class DiscriminativeDescriptions(Classifier):
         needs=Needs(evidence=("train", "val", "texts")),
         trains="nothing",
         offers=("reasons",),
-        headlines=(
-            Headline(
-                "ImageNet",
-                "CLIP ViT-B/32",
-                "top-1",
-                62.57,
-                "same pool, unselected 61.99",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "ImageNetV2",
-                "CLIP ViT-B/32",
-                "top-1",
-                55.48,
-                "same pool, unselected 55.09",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "CUB",
-                "CLIP ViT-B/32",
-                "top-1",
-                53.80,
-                "same pool, unselected 51.79",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "EuroSAT",
-                "CLIP ViT-B/32",
-                "top-1",
-                49.89,
-                "same pool, unselected 43.31",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "Places365",
-                "CLIP ViT-B/32",
-                "top-1",
-                42.64,
-                "same pool, unselected 39.91",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "DTD",
-                "CLIP ViT-B/32",
-                "top-1",
-                47.23,
-                "same pool, unselected 43.09",
-                "tables of the repository, best w_cls",
-            ),
-            Headline(
-                "Flowers",
-                "CLIP ViT-B/32",
-                "top-1",
-                66.37,
-                "same pool, unselected 62.97",
-                "tables of the repository, best w_cls",
-            ),
+        headlines=headlines(
+            "tables of the repository, best w_cls",
+            ("ImageNet", "CLIP ViT-B/32", "top-1", 62.57, "same pool, unselected 61.99"),
+            ("ImageNetV2", "CLIP ViT-B/32", "top-1", 55.48, "same pool, unselected 55.09"),
+            ("CUB", "CLIP ViT-B/32", "top-1", 53.80, "same pool, unselected 51.79"),
+            ("EuroSAT", "CLIP ViT-B/32", "top-1", 49.89, "same pool, unselected 43.31"),
+            ("Places365", "CLIP ViT-B/32", "top-1", 42.64, "same pool, unselected 39.91"),
+            ("DTD", "CLIP ViT-B/32", "top-1", 47.23, "same pool, unselected 43.09"),
+            ("Flowers", "CLIP ViT-B/32", "top-1", 66.37, "same pool, unselected 62.97"),
         ),
         reference=Reference("https://github.com/CompVis/DisCLIP", "", "none found"),
         differs=(
@@ -209,7 +161,6 @@ class DiscriminativeDescriptions(Classifier):
         The best val accuracy wins; of ties the smallest weight.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: train or texts are missing, texts lack a class, or val is missing and the weight was not
                 given.
             DataError: a class has no train item, or a label lies outside the class list.
@@ -254,7 +205,6 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
 
     Args:
         classes: K names and the template of the captions.
-        backbone: embeds the images.
         captions: (K, D) unit embeddings.
         texts: (P, D) unit embeddings of the pool.
         written: the P texts.

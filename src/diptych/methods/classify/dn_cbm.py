@@ -188,7 +188,6 @@ class DNCBM(Classifier):
         A missing ``probe`` is the pair with the best val accuracy; of ties the first wins.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: unlabelled or train is missing, or val is missing and probe was not given.
             DataError: a class has no train item, or a label lies outside the class list.
         """
@@ -235,8 +234,6 @@ class FittedDNCBM(FittedClassifier):
     """Named concepts and a linear layer on them.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         dictionary: the autoencoder of m concepts.
         names: m words, not all different.
         cosines: (m,) cosines of names and directions, which tell how well a name fits.

@@ -98,7 +98,6 @@ class EvenPrior(Classifier):
         """Fit the offsets to the pictures of train; their labels are not read.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: there is no train picture.
         """
         backbone = kit.need(Backbone)
@@ -114,8 +113,6 @@ class FittedEvenPrior(FittedClassifier):
     """A text head with offsets.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D) unit class embeddings.
         offsets: (K,) added to the logits.
     """

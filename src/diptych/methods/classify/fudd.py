@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
 from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
@@ -127,69 +127,34 @@ class FuDD(Classifier):
         trains="nothing",
         offers=("reasons",),
         headlines=(
-            Headline(
-                "CUB",
-                "CLIP ViT-L/14@336",
-                "top-1",
-                65.90,
-                "single template 63.48",
+            *headlines(
                 "paper, as quoted by a third-party re-run",
+                ("CUB", "CLIP ViT-L/14@336", "top-1", 65.90, "single template 63.48"),
             ),
-            Headline(
-                "ImageNet",
-                "CLIP ViT-B/32",
-                "top-1",
-                64.19,
-                '"A photo of a" 61.87',
+            *headlines(
                 "discriminative-descriptions paper, comparison table",
+                ("ImageNet", "CLIP ViT-B/32", "top-1", 64.19, '"A photo of a" 61.87'),
             ),
-            Headline(
-                "ImageNetV2",
-                "CLIP ViT-B/32",
-                "top-1",
-                56.75,
-                '"A photo of a" 54.74',
+            *headlines(
                 "discriminative-descriptions paper, comparison",
+                ("ImageNetV2", "CLIP ViT-B/32", "top-1", 56.75, '"A photo of a" 54.74'),
             ),
-            Headline(
-                "CUB",
-                "CLIP ViT-B/32",
-                "top-1",
-                54.30,
-                '"A photo of a" 51.69',
+            *headlines(
                 "discriminative-descriptions paper, comparison table",
+                ("CUB", "CLIP ViT-B/32", "top-1", 54.30, '"A photo of a" 51.69'),
             ),
-            Headline(
-                "EuroSAT",
-                "CLIP ViT-B/32",
-                "top-1",
-                45.18,
-                '"A photo of a" 40.92',
+            *headlines(
                 "discriminative-descriptions paper, comparison",
+                ("EuroSAT", "CLIP ViT-B/32", "top-1", 45.18, '"A photo of a" 40.92'),
+                ("Places365", "CLIP ViT-B/32", "top-1", 42.17, '"A photo of a" 39.01'),
             ),
-            Headline(
-                "Places365",
-                "CLIP ViT-B/32",
-                "top-1",
-                42.17,
-                '"A photo of a" 39.01',
-                "discriminative-descriptions paper, comparison",
-            ),
-            Headline(
-                "DTD",
-                "CLIP ViT-B/32",
-                "top-1",
-                44.84,
-                '"A photo of a" 43.09',
+            *headlines(
                 "discriminative-descriptions paper, comparison table",
+                ("DTD", "CLIP ViT-B/32", "top-1", 44.84, '"A photo of a" 43.09'),
             ),
-            Headline(
-                "Flowers",
-                "CLIP ViT-B/32",
-                "top-1",
-                67.62,
-                '"A photo of a" 62.81',
+            *headlines(
                 "discriminative-descriptions paper, comparison",
+                ("Flowers", "CLIP ViT-B/32", "top-1", 67.62, '"A photo of a" 62.81'),
             ),
         ),
         reference=Reference("https://github.com/BatsResearch/fudd", "3226423", "none found"),
@@ -223,7 +188,6 @@ class FuDD(Classifier):
         of some pairs.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: texts are missing, tell no two of the classes apart, or describe one side of a pair only.
             UsageError: the template does not hold exactly one "{}".
         """

@@ -40,7 +40,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
@@ -216,65 +216,31 @@ class GDA(Classifier):
         trains="nothing",
         offers=("other classes",),
         headlines=(
-            Headline(
-                "mean of 11 data sets, 1 shot",
-                "CLIP RN50",
-                "top-1",
-                62.19,
-                "Tip-Adapter 62.33",
+            *headlines(
                 "authors' logs, our average",
+                ("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 62.19, "Tip-Adapter 62.33"),
+                ("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 69.77, "Tip-Adapter 66.54"),
+                ("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 76.05, "Tip-Adapter 70.32"),
+                ("mean of 11 data sets, 16 shots", "CLIP RN101", "top-1", 78.06),
+                ("mean of 11 data sets, 16 shots", "CLIP ViT-B/32", "top-1", 78.06),
+                ("mean of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 81.85),
             ),
-            Headline(
-                "mean of 11 data sets, 4 shots",
-                "CLIP RN50",
-                "top-1",
-                69.77,
-                "Tip-Adapter 66.54",
+            *headlines(
+                "authors' logs",
+                ("ImageNet, 16 shots", "CLIP RN50", "top-1", 63.82),
+                ("EuroSAT, 16 shots", "CLIP RN50", "top-1", 86.12),
+                ("DTD, 16 shots", "CLIP RN50", "top-1", 66.51),
+                ("FGVCAircraft, 16 shots", "CLIP RN50", "top-1", 40.61),
+                ("Flowers102, 16 shots", "CLIP RN50", "top-1", 95.72),
+            ),
+            *headlines(
                 "authors' logs, our average",
+                ("base classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 83.96),
+                ("new classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 74.53),
             ),
-            Headline(
-                "mean of 11 data sets, 16 shots",
-                "CLIP RN50",
-                "top-1",
-                76.05,
-                "Tip-Adapter 70.32",
-                "authors' logs, our average",
-            ),
-            Headline("mean of 11 data sets, 16 shots", "CLIP RN101", "top-1", 78.06, "", "authors' logs, our average"),
-            Headline(
-                "mean of 11 data sets, 16 shots", "CLIP ViT-B/32", "top-1", 78.06, "", "authors' logs, our average"
-            ),
-            Headline(
-                "mean of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 81.85, "", "authors' logs, our average"
-            ),
-            Headline("ImageNet, 16 shots", "CLIP RN50", "top-1", 63.82, "", "authors' logs"),
-            Headline("EuroSAT, 16 shots", "CLIP RN50", "top-1", 86.12, "", "authors' logs"),
-            Headline("DTD, 16 shots", "CLIP RN50", "top-1", 66.51, "", "authors' logs"),
-            Headline("FGVCAircraft, 16 shots", "CLIP RN50", "top-1", 40.61, "", "authors' logs"),
-            Headline("Flowers102, 16 shots", "CLIP RN50", "top-1", 95.72, "", "authors' logs"),
-            Headline(
-                "base classes of 11 data sets, 16 shots",
-                "CLIP ViT-B/16",
-                "top-1",
-                83.96,
-                "",
-                "authors' logs, our average",
-            ),
-            Headline(
-                "new classes of 11 data sets, 16 shots",
-                "CLIP ViT-B/16",
-                "top-1",
-                74.53,
-                "",
-                "authors' logs, our average",
-            ),
-            Headline(
-                "base to new, 16 shots",
-                "CLIP ViT-B/16",
-                "harmonic mean",
-                78.97,
-                "",
+            *headlines(
                 "of our two averages; the paper's may differ",
+                ("base to new, 16 shots", "CLIP ViT-B/16", "harmonic mean", 78.97),
             ),
         ),
         reference=Reference("https://github.com/mrflogs/ICLR24", "560fe21", "none found"),
@@ -314,7 +280,6 @@ class GDA(Classifier):
         A missing alpha is the one with the best val accuracy; of ties the smallest wins.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: train is missing, or val is missing and alpha was not given.
             DataError: a class has no train item, or a label lies outside the class list.
         """
@@ -350,8 +315,6 @@ class FittedGDA(FittedClassifier):
     """A text head and a Gaussian discriminant.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D) unit class embeddings.
         weight: (K, D), W.
         bias: (K,), b.

@@ -228,7 +228,6 @@ class GLSim(Classifier):
         """Train on random crops of the shots.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no image tower that can be cut and rebuilt.
             MissingEvidence: train is missing.
             DataError: a class has no train item, or a label lies outside the class list.
@@ -283,7 +282,6 @@ class FittedGLSim(FittedClassifier):
     """A trained network that looks twice.
 
     Args:
-        classes: K names.
         backbone: whose tower it started from.
         method: its settings.
         learnt: name -> value of every parameter that was trained.

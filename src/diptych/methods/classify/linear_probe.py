@@ -138,7 +138,6 @@ class LinearProbe(Classifier):
         A missing C is the one with the best val accuracy; of ties the smallest wins.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: train is missing, or val is missing and c was not given.
             DataError: a class has no train item, or a label lies outside the class list.
         """
@@ -162,8 +161,6 @@ class FittedLinearProbe(FittedClassifier):
     """A linear classifier on unit embeddings.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         weight: (K, D), W.
         bias: (K,), b.
         c: C that was used.

@@ -131,10 +131,7 @@ class MoCoOp(Classifier):
             optional=("other_classes",),
         ),
         trains="soft prompts, a router, norms of the image tower",
-        offers=(
-            "reasons",
-            "other classes",
-        ),
+        offers=("reasons", "other classes"),
         reference=Reference("https://github.com/dyabel/mocoop", "04b5d2a", "none found"),
         differs=(
             "One set of template groups for all data; the authors write one for each data set.",
@@ -171,7 +168,6 @@ class MoCoOp(Classifier):
         Names of ``evidence.other_classes`` join the text loss.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no text tower, or norms should learn and it has no image tower that can be
                 rebuilt.
             MissingEvidence: train is missing.
@@ -256,7 +252,6 @@ class FittedMoCoOp(FittedClassifier):
     """Soft prompts, a router, and the norms of the image tower.
 
     Args:
-        classes: K names.
         backbone: embeds images and prompts.
         mixture: "contexts.0" .. (M_g, C), "shift" (D,), "router.weight" (G, D), "router.bias" (G,).
         norms: name -> value of the norms of the image tower that learnt. Empty: the tower is the backbone's own.

@@ -240,7 +240,6 @@ class NoLA(Classifier):
         """Label the images, and train the student on the labels; only the unlabelled images and the texts are read.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the tower should learn, and the backbone has none that can be cut and rebuilt.
             MissingEvidence: unlabelled images are missing, or texts lack a class.
         """
@@ -320,8 +319,6 @@ class FittedNoLA(FittedClassifier):
     """A head, and what the image tower learnt.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D), W.
         learnt: name -> value of prompts and norms. Empty: the tower is the backbone's own.
     """

@@ -161,7 +161,6 @@ class PerceptionCLIP(Classifier):
         The ``classes`` of the result hold the main sentence as their template.
 
         Raises:
-            MissingPart: the kit has no backbone.
             UsageError: an unknown factor, or a file of contexts that does not exist.
             DataError: a file of contexts that cannot be read as one.
         """
@@ -183,7 +182,6 @@ class FittedPerceptionCLIP(FittedClassifier):
 
     Args:
         classes: K names and the template that is the main sentence.
-        backbone: embeds the images.
         head: (K * Z, D) unit vectors, the contexts of a class side by side.
         generic: (Z, D) unit vectors of the generic word. None: contexts are inferred with the classes.
         factors: names of the attributes.

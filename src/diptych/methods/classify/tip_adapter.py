@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
@@ -90,19 +90,18 @@ class TipAdapter(Classifier):
         needs=Needs(evidence=("train", "val")),
         trains="nothing",
         headlines=(
-            Headline("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 62.33, "", "authors' log, our average"),
-            Headline("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 66.54, "", "authors' log, our average"),
-            Headline(
-                "mean of 11 data sets, 16 shots",
-                "CLIP RN50",
-                "top-1",
-                70.32,
-                "CLIP-Adapter 74.44",
+            *headlines(
                 "authors' log, our average",
+                ("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 62.33),
+                ("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 66.54),
+                ("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 70.32, "CLIP-Adapter 74.44"),
             ),
-            Headline("ImageNet, 16 shots", "CLIP RN50", "top-1", 62.01, "zero-shot 60.32", "authors' log"),
-            Headline("EuroSAT, 16 shots", "CLIP RN50", "top-1", 70.54, "zero-shot 37.52", "authors' log"),
-            Headline("DTD, 16 shots", "CLIP RN50", "top-1", 60.93, "zero-shot 42.20", "authors' log"),
+            *headlines(
+                "authors' log",
+                ("ImageNet, 16 shots", "CLIP RN50", "top-1", 62.01, "zero-shot 60.32"),
+                ("EuroSAT, 16 shots", "CLIP RN50", "top-1", 70.54, "zero-shot 37.52"),
+                ("DTD, 16 shots", "CLIP RN50", "top-1", 60.93, "zero-shot 42.20"),
+            ),
         ),
         reference=Reference("https://github.com/gaopengcuhk/Tip-Adapter", "d0e2d6f", "none found"),
         differs=(

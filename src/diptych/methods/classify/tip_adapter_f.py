@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
@@ -85,33 +85,18 @@ class TipAdapterF(Classifier):
         needs=Needs(evidence=("train", "val")),
         trains="cache keys",
         headlines=(
-            Headline(
-                "mean of 11 data sets, 1 shot",
-                "CLIP RN50",
-                "top-1",
-                64.60,
-                "Tip-Adapter 62.33",
+            *headlines(
                 "authors' log, our average",
+                ("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 64.60, "Tip-Adapter 62.33"),
+                ("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 69.67, "Tip-Adapter 66.54"),
+                ("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 75.83, "Tip-Adapter 70.32"),
             ),
-            Headline(
-                "mean of 11 data sets, 4 shots",
-                "CLIP RN50",
-                "top-1",
-                69.67,
-                "Tip-Adapter 66.54",
-                "authors' log, our average",
+            *headlines(
+                "authors' log",
+                ("ImageNet, 16 shots", "CLIP RN50", "top-1", 65.51, "Tip-Adapter 62.01"),
+                ("EuroSAT, 16 shots", "CLIP RN50", "top-1", 84.54, "Tip-Adapter 70.54"),
+                ("DTD, 16 shots", "CLIP RN50", "top-1", 66.55, "Tip-Adapter 60.93"),
             ),
-            Headline(
-                "mean of 11 data sets, 16 shots",
-                "CLIP RN50",
-                "top-1",
-                75.83,
-                "Tip-Adapter 70.32",
-                "authors' log, our average",
-            ),
-            Headline("ImageNet, 16 shots", "CLIP RN50", "top-1", 65.51, "Tip-Adapter 62.01", "authors' log"),
-            Headline("EuroSAT, 16 shots", "CLIP RN50", "top-1", 84.54, "Tip-Adapter 70.54", "authors' log"),
-            Headline("DTD, 16 shots", "CLIP RN50", "top-1", 66.55, "Tip-Adapter 60.93", "authors' log"),
         ),
         reference=Reference("https://github.com/gaopengcuhk/Tip-Adapter", "d0e2d6f", "none found"),
         differs=(

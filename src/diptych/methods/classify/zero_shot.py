@@ -85,7 +85,6 @@ class ZeroShot(Classifier):
         The ``classes`` of the result hold the templates that were used.
 
         Raises:
-            MissingPart: the kit has no backbone.
             UsageError: a template does not hold exactly one "{}".
         """
         backbone = kit.need(Backbone)
@@ -98,8 +97,6 @@ class FittedZeroShot(FittedClassifier):
     """A text head on a backbone.
 
     Args:
-        classes: K names.
-        backbone: embeds the images.
         head: (K, D) unit class embeddings.
     """
 

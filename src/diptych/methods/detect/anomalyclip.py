@@ -271,7 +271,6 @@ class AnomalyCLIP(Detector):
         """Learn the prompts on the auxiliary photos; the last epoch counts.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no image or no text tower.
             MissingEvidence: auxiliary is missing.
             DataError: auxiliary lacks one of the two kinds, a mask of it has another size than its photo, or its

@@ -115,7 +115,6 @@ class FeatureMemory(Detector):
         """Remember cells of the normal photos of train.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no dense maps.
             MissingEvidence: train is missing.
             DataError: there is no normal photo.
@@ -146,7 +145,6 @@ class FittedFeatureMemory(FittedDetector):
     """Remembered cells.
 
     Args:
-        backbone: gives the maps.
         memory: (M, C) unit rows.
         method: how cells are computed.
     """

@@ -85,7 +85,6 @@ class Gaussian(Detector):
         """Estimate mean and covariance from the normal photos of train, in float64.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: train is missing.
             DataError: all normal photos have one embedding, or there is only one photo.
         """
@@ -114,7 +113,6 @@ class FittedGaussian(FittedDetector):
     """Mean and covariance.
 
     Args:
-        backbone: embeds images.
         mean, directions, variances, rest: see ``mahalanobis``; float64.
     """
 

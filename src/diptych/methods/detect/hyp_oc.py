@@ -266,7 +266,6 @@ class HypOC(Detector):
         """Train on the normal photos of train; the last epoch counts.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: train is missing.
             DataError: there are fewer than two normal photos, or all have one embedding.
         """
@@ -298,7 +297,6 @@ class FittedHypOC(FittedDetector):
     """A trained head.
 
     Args:
-        backbone: embeds images.
         centre: (D,), subtracted from embeddings.
         spread: by which they are divided afterwards.
         state: parameters of the head.

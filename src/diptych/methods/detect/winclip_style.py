@@ -222,7 +222,6 @@ class WinCLIPStyle(Detector):
         """Embed the texts; no evidence is read.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no dense maps.
         """
         backbone = kit.need(Backbone)

@@ -213,7 +213,6 @@ class FittedCLIPInverter(FittedEditor):
 
     Args:
         backbone: embeds texts.
-        method: the settings.
         generator: draws pictures from w+.
         maps: finds w+ through feature maps.
         weights: of the adapters and the refinement.

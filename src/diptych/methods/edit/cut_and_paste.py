@@ -212,7 +212,6 @@ class FittedCutAndPaste(FittedEditor):
 
     Args:
         backbone: the one that the denoiser may read texts with.
-        method: the settings.
         diffusion: the denoiser.
     """
 

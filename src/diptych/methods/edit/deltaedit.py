@@ -291,7 +291,6 @@ class FittedDeltaEdit(FittedEditor):
 
     Args:
         backbone: embeds pictures and phrases.
-        method: the settings.
         generator: draws pictures from styles.
         inverter: gives the styles of photos; None: only pictures of the generator can be edited.
         relevance: F, (S, D).

@@ -257,7 +257,6 @@ class GALIP(Editor):
         """Train both networks on captioned pictures.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingEvidence: there are no captioned pictures.
             MissingHook: the backbone has no image tower.
         """
@@ -288,7 +287,6 @@ class FittedGALIP(FittedEditor):
 
     Args:
         backbone: reads words, and its blocks draw.
-        method: the settings.
         weights: of the generator.
     """
 

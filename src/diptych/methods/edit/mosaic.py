@@ -70,9 +70,6 @@ def parsed(prompts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     Clauses stand between semicolons, or between commas where a prompt has no semicolon. A clause is "OBJECT: STYLE",
     "OBJECT in the style of STYLE" or "OBJECT as STYLE".
 
-    Args:
-        prompts: one with several clauses, or several.
-
     Raises:
         UsageError: a clause has none of these forms, or an object has two styles.
 
@@ -244,7 +241,6 @@ class FittedMosaic(FittedEditor):
 
     Args:
         backbone: sees pictures and reads styles.
-        method: the settings.
         segmenter: finds objects by name; it is fitted on the names of each request.
     """
 

@@ -192,7 +192,6 @@ class CLIP2Point(Extender):
         """Pre-train on ``evidence.unlabelled`` and train adapters on ``evidence.train``, whichever is given.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone cannot be rebuilt, or lacks what "heads" needs.
             DataError: an object has no picture or a cloud no text, or there are fewer than 2 of either.
         """

@@ -72,9 +72,5 @@ class FrameMean(Extender):
         check(self, at_least(1), "frames")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ClipSpace:
-        """Return the backbone's space, with clips instead of photos.
-
-        Raises:
-            MissingPart: the kit has no backbone.
-        """
+        """Return the backbone's space, with clips instead of photos."""
         return ClipSpace(kit.need(Backbone), self.frames)

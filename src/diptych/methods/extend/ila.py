@@ -249,7 +249,6 @@ class ILA(Extender):
         """Train on ``evidence.train``; the kit's backbone is not changed.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone has no image tower.
             MissingEvidence: ``evidence.train`` is missing.
             DataError: a clip has no text, or several.

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import Column, Evidence, Table
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
@@ -180,39 +180,12 @@ class ViFiCLIP(Extender):
         "systems with modules for time.",
         needs=Needs(evidence=("train",), optional=("auxiliary",)),
         trains="both towers, prompts in both, or the heads",
-        headlines=(
-            Headline(
-                "HMDB-51, zero-shot after Kinetics-400",
-                "CLIP ViT-B/16",
-                "top-1",
-                51.3,
-                "X-CLIP 44.6",
-                "authors' README",
-            ),
-            Headline(
-                "UCF-101, zero-shot after Kinetics-400",
-                "CLIP ViT-B/16",
-                "top-1",
-                76.8,
-                "X-CLIP 72.0",
-                "authors' README",
-            ),
-            Headline(
-                "HMDB-51, base to novel, harmonic mean",
-                "CLIP ViT-B/16",
-                "top-1",
-                61.9,
-                "bridge and prompt 64.1",
-                "authors' README",
-            ),
-            Headline(
-                "Kinetics-400, fully supervised",
-                "CLIP ViT-B/16",
-                "top-1",
-                83.9,
-                "image tower only 82.8",
-                "authors' README",
-            ),
+        headlines=headlines(
+            "authors' README",
+            ("HMDB-51, zero-shot after Kinetics-400", "CLIP ViT-B/16", "top-1", 51.3, "X-CLIP 44.6"),
+            ("UCF-101, zero-shot after Kinetics-400", "CLIP ViT-B/16", "top-1", 76.8, "X-CLIP 72.0"),
+            ("HMDB-51, base to novel, harmonic mean", "CLIP ViT-B/16", "top-1", 61.9, "bridge and prompt 64.1"),
+            ("Kinetics-400, fully supervised", "CLIP ViT-B/16", "top-1", 83.9, "image tower only 82.8"),
         ),
         reference=Reference("https://github.com/muzairkhattak/ViFi-CLIP", "", "none found"),
         differs=(
@@ -244,7 +217,6 @@ class ViFiCLIP(Extender):
         """Train on ``evidence.train``; the kit's backbone is not changed.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: the backbone lacks the towers that ``tunes`` needs, or cannot be rebuilt.
             MissingEvidence: ``evidence.train`` is missing.
             DataError: a clip has no text, or several.

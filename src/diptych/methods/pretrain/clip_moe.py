@@ -188,9 +188,7 @@ class CLIPMoE(Recipe):
         claim="MLPs that were fine-tuned from one CLIP to capture different features, joined in a sparse mixture whose "
         "routers alone are trained, beat the dense model and a mixture of equal experts at little extra compute.",
         needs=Needs(
-            hooks=("image", "text", "tower:image", "tower:text", "rebuild"),
-            evidence=("train",),
-            optional=("val",),
+            hooks=("image", "text", "tower:image", "tower:text", "rebuild"), evidence=("train",), optional=("val",)
         ),
         trains="the MLPs of both towers, one copy a stage, then the routers",
         reference=Reference("https://github.com/OpenSparseLLMs/CLIP-MoE", "", "none found"),

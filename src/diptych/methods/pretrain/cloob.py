@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.errors import UsageError
 from diptych.core.ranges import above, at_least, check
 from diptych.core.train import Clock, Embedded, Objective
@@ -107,15 +107,9 @@ class CLOOB(Objective):
         "of the loss's sum keeps gradients from vanishing.",
         needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers; tau is fixed",
-        headlines=(
-            Headline(
-                "ImageNet",
-                "ViT-B/16, LAION-400M, 16 epochs",
-                "zero-shot top-1",
-                61.24,
-                "",
-                "readme of crowsonkb/cloob-training",
-            ),
+        headlines=headlines(
+            "readme of crowsonkb/cloob-training",
+            ("ImageNet", "ViT-B/16, LAION-400M, 16 epochs", "zero-shot top-1", 61.24),
         ),
         reference=Reference("https://github.com/ml-jku/cloob", "", "MIT"),
         differs=(

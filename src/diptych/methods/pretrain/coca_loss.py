@@ -70,10 +70,7 @@ class CoCaLoss(Objective):
         claim="A captioning loss beside the contrastive one gives a single model that retrieves, classifies and "
         "captions.",
         needs=Needs(
-            hooks=("image", "text", "rebuild"),
-            parts=("LanguageModel",),
-            evidence=("train",),
-            optional=("val",),
+            hooks=("image", "text", "rebuild"), parts=("LanguageModel",), evidence=("train",), optional=("val",)
         ),
         trains="both towers, the decoder and the scale",
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
@@ -92,13 +89,7 @@ class CoCaLoss(Objective):
     )
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the weighted terms "contrastive" and "caption".
-
-        Args:
-            e: vectors, scale, decoder states and caption ids; see the class.
-            heads: the output layer.
-            clock: not used.
-        """
+        """Return the weighted terms "contrastive" and "caption"."""
         total, words = next_token(e.tokens["caption"].h, heads, e.targets["caption"], self.pad, self.chunk)
         # One count a process, so that the mean of the terms over processes is the mean over all words.
         everywhere = e.gather(words[None])

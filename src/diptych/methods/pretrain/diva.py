@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from diptych.backbones.changes.apply import changed
 from diptych.backbones.towers.image import ImageTower
 from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.diffusion import Condition, TextDiffusion
 from diptych.core.errors import MissingHook
@@ -185,22 +185,15 @@ class DIVA(Recipe):
             optional=("val",),
         ),
         trains="the image tower, and a linear layer that is not returned",
-        headlines=(
-            Headline(
-                "MMVP-VLM",
-                "ViT-L/14",
-                "average pair accuracy",
-                25.9,
-                "OpenAI's CLIP 19.3, this less the stated gain",
-                "README of the authors' code",
-            ),
-            Headline(
+        headlines=headlines(
+            "README of the authors' code",
+            ("MMVP-VLM", "ViT-L/14", "average pair accuracy", 25.9, "OpenAI's CLIP 19.3, this less the stated gain"),
+            (
                 "MMVP-VLM",
                 "MetaCLIP ViT-H/14",
                 "average pair accuracy",
                 31.9,
                 "MetaCLIP 25.2, this less the stated gain",
-                "README of the authors' code",
             ),
         ),
         reference=Reference("https://github.com/baaivision/DIVA", "", "MIT"),

@@ -41,12 +41,7 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 
 
 def prompt(caption: str, examples: Sequence[tuple[str, str]]) -> str:
-    """Return the prompt for a rewrite: an instruction, examples as "source => target", and the caption with "=>".
-
-    Args:
-        caption: to rewrite.
-        examples: pairs of a caption and its rewrite.
-    """
+    """Return the prompt for a rewrite: an instruction, examples as "source => target", and the caption with "=>"."""
     shown = "\n\n".join(f"{source} => {target}" for source, target in examples)
     return f"Say each caption of a picture in other words, and keep what it says.\n\n{shown}\n\n{caption} =>"
 
@@ -150,12 +145,7 @@ class LaCLIP(Recipe, Rewriter):
         year=2023,
         verb="pretrain",
         claim="Captions drawn among rewrites by a language model train a better CLIP than the original captions alone.",
-        needs=Needs(
-            hooks=("image", "text", "rebuild"),
-            parts=("Writer",),
-            evidence=("train",),
-            optional=("val",),
-        ),
+        needs=Needs(hooks=("image", "text", "rebuild"), parts=("Writer",), evidence=("train",), optional=("val",)),
         trains="both towers and the scale",
         headlines=(
             Headline("ImageNet", "ViT-B/16, CC3M", "zero-shot top-1", 21.5, "CLIP 15.8", "readme of the authors"),

@@ -239,9 +239,7 @@ class LightCLIP(Recipe):
         claim="Softened targets, matching of words and patches, and masked words helped by images make a better small "
         "CLIP at the same cost of inference.",
         needs=Needs(
-            hooks=("image", "text", "tower:image", "tower:text", "rebuild"),
-            evidence=("train",),
-            optional=("val",),
+            hooks=("image", "text", "tower:image", "tower:text", "rebuild"), evidence=("train",), optional=("val",)
         ),
         trains="both towers, the scale, and a model of words that is not returned",
         differs=(

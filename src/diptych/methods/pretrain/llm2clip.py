@@ -183,11 +183,7 @@ class LLM2CLIP(Recipe):
         claim="A language model that was tuned to tell captions apart, then frozen, is a better text tower for CLIP "
         "than CLIP's own, above all for long captions and other languages.",
         needs=Needs(
-            hooks=("image", "rebuild"),
-            parts=("TokenStates",),
-            extras=("lora",),
-            evidence=("train",),
-            optional=("val",),
+            hooks=("image", "rebuild"), parts=("TokenStates",), extras=("lora",), evidence=("train",), optional=("val",)
         ),
         trains="low-rank adapters of the language model on texts; then the image tower, the scale and an adaptor",
         reference=Reference("https://github.com/microsoft/LLM2CLIP", "", "MIT"),

@@ -113,12 +113,7 @@ class SymmetricTrainee(PairTrainee):
         return out
 
     def scores(self, e: Embedded, clock: Clock) -> Tensor:
-        """Return r, (B, P), without gradient.
-
-        Args:
-            e: with the tokens of both towers.
-            clock: its generator is for scores that are drawn.
-        """
+        """Return r, (B, P), without gradient."""
         image, text = e.tokens["image"], e.tokens["text"]
         assert text.valid is not None  # a text tower that was given ids says which are real
         with torch.no_grad():

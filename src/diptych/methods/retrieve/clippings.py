@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import Column, Evidence, Samples, Table
 from diptych.core.errors import DataError
 from diptych.core.kit import Kit
@@ -234,39 +234,18 @@ class CLIPPINGS(Retriever):
         "either modality alone.",
         needs=Needs(hooks=("image", "text", "rebuild"), optional=("train", "val")),
         trains="both towers",
-        headlines=(
-            Headline(
-                "Japanese firms, noisy OCR",
-                "japanese-clip ViT-B/16",
-                "accuracy",
-                93.7,
-                "Levenshtein 63.0, visual 92.4",
-                "paper",
-            ),
-            Headline(
-                "Japanese firms, clean OCR",
-                "japanese-clip ViT-B/16",
-                "accuracy",
-                94.5,
-                "Levenshtein 73.1, visual 92.4",
-                "paper",
-            ),
-            Headline(
+        headlines=headlines(
+            "paper",
+            ("Japanese firms, noisy OCR", "japanese-clip ViT-B/16", "accuracy", 93.7, "Levenshtein 63.0, visual 92.4"),
+            ("Japanese firms, clean OCR", "japanese-clip ViT-B/16", "accuracy", 94.5, "Levenshtein 73.1, visual 92.4"),
+            (
                 "Japanese firms, noisy OCR, no labels",
                 "japanese-clip ViT-B/16",
                 "accuracy",
                 84.5,
                 "visual 76.9, text 74.0",
-                "paper",
             ),
-            Headline(
-                "US newspaper photo captions",
-                "CLIP ViT-B/32",
-                "ARI x 100",
-                61.5,
-                "Jaccard 40.3, visual 59.7, text 38.9",
-                "paper",
-            ),
+            ("US newspaper photo captions", "CLIP ViT-B/32", "ARI x 100", 61.5, "Jaccard 40.3, visual 59.7, text 38.9"),
         ),
         reference=Reference("https://github.com/dell-research-harvard/clippings", "", "none found"),
         differs=(
@@ -318,7 +297,6 @@ class CLIPPINGS(Retriever):
         """Train on ``evidence.train`` and choose the threshold on ``evidence.val``, where they are given.
 
         Raises:
-            MissingPart: the kit has no backbone.
             MissingHook: towers are trained, and the backbone cannot be rebuilt.
             DataError: a table has no entities, or train has fewer than two entities with two records.
         """

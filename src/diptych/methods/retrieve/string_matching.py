@@ -194,10 +194,6 @@ def texts_of(records: Samples[Any]) -> list[str]:
 def some_texts(records: Samples[Any], role: str) -> list[str]:
     """Return ``texts_of`` records of which one at least has a text.
 
-    Args:
-        records: the records of one side.
-        role: of the side, for the error.
-
     Raises:
         MissingEvidence: none has a text, so that all similarities would be 0.
     """

@@ -118,11 +118,7 @@ class UFFGTG(Rewriter):
         verb="rewrite",
         claim="A rewriter of short prompts that learns from the denoising loss of pictures beside the words of long "
         "prompts writes what a text-to-image model prefers, and several different rewrites.",
-        needs=Needs(
-            hooks=("tower:text", "rebuild"),
-            evidence=("train",),
-            optional_parts=("TextDiffusion",),
-        ),
+        needs=Needs(hooks=("tower:text", "rebuild"), evidence=("train",), optional_parts=("TextDiffusion",)),
         trains="the text encoder, an adapter and a small language model",
         reference=Reference("https://github.com/Naylenv/UF-FGTG", "", "none found"),
         differs=(
@@ -272,7 +268,6 @@ class FittedUFFGTG:
 
     Args:
         backbone: whose text tower was trained.
-        method: the settings.
         words: the vocabulary.
         learnt: weights of the refiner, and of the text tower.
     """

@@ -33,14 +33,7 @@ def points(drop: float) -> str:
 
 
 def mistakes(about: str, items: Samples[object], classes: ClassNames, a: Answers) -> tuple[Example, ...]:
-    """Return the surest mistakes of a model as examples.
-
-    Args:
-        about: name of the table.
-        items: N samples.
-        classes: K names.
-        a: answers about them.
-    """
+    """Return the surest mistakes of a model as examples."""
     wrong = np.flatnonzero(~a.hits)
     if not len(wrong):
         return ()

@@ -25,12 +25,6 @@ def image_tokens(backbone: Backbone, images: Samples[Any], run: Run, kind: Token
       image embedding. They are computed at every call and kept in memory: 4 T D bytes an image.
     - "pooled": the image embedding alone, T = 1, from the store where it has it.
 
-    Args:
-        backbone: embeds.
-        images: N images.
-        run: device, batch and cache.
-        kind: one of the two.
-
     Raises:
         MissingHook: patches of a backbone that has neither an image tower with CLS nor dense maps.
         UnreadableItem: an image cannot be read.

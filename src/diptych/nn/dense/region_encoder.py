@@ -72,12 +72,7 @@ class PromptedEncoder:
 
 
 def region_space(backbone: Backbone, prompter: Prompter | None) -> Backbone:
-    """Return a space whose images are regions: by the prompter, or the backbone itself, for crops.
-
-    Args:
-        backbone: of photos and texts.
-        prompter: that was trained with it; None: there is none.
-    """
+    """Return a space whose images are regions: by the prompter; without one, the backbone itself, for crops."""
     if prompter is None:
         return backbone
     device = next(backbone.module().parameters()).device

@@ -44,10 +44,6 @@ def decoder_of(space: Space) -> RegionSlots:
 def read_slots(space: Space, x: Inputs) -> Slots:
     """Return the slots of B pictures. The gradient mode stays as it is.
 
-    Args:
-        space: with region slots, see ``backbones.changes.region_slots``.
-        x: inputs of its image encoder.
-
     Raises:
         MissingHook: it has no region slots.
     """

@@ -54,11 +54,6 @@ def write_chain(
     All see the picture but "shorten". An agent that is absent is left out, and an agent that gives no text leaves the
     text as it is. The judge answers yes or no first; a text whose judge says neither is refused.
 
-    Args:
-        agents: name of ``AGENTS`` -> writer.
-        pictures: name and picture of each of N.
-        requests: what is asked.
-
     Raises:
         MissingPart: nobody describes.
         DataError: a writer returns another number of lists than there were requests.

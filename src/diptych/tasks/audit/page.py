@@ -23,13 +23,7 @@ font-weight: 600 }
 
 
 def html(found: AuditedPairs, items: Samples[Any], title: str) -> str:
-    """Return the page.
-
-    Args:
-        found: pairs, ranked.
-        items: the images, by the pairs' rows.
-        title: of the page.
-    """
+    """Return the page."""
     style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8") + STYLE
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     strongest = max((abs(p.weight) for row in found.rows for p in row.parts), default=1.0) or 1.0

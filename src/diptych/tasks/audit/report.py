@@ -196,13 +196,7 @@ def report(
 
 
 def judged(bound: Bound, subject: str, findings: Sequence[Finding]) -> Verdict:
-    """Return the verdict of a bound: the worst finding that it is about decides.
-
-    Args:
-        bound: the bound.
-        subject: name of the model.
-        findings: of all audits.
-    """
+    """Return the verdict of a bound: the worst finding that it is about decides."""
     own = [f for f in findings if f.subject == subject]
     meant = [f for f in own if f.measure == bound.measure and bound.about in ("", f.about)]
     values = [f for f in meant if f.value is not None]

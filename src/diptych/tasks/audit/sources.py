@@ -136,12 +136,7 @@ class Sources:
         )
 
     def subjects(self, backbone: Backbone, run: Run) -> dict[str, Subject]:
-        """Train heads on each source, and on the mixture of the first with each other, at each size.
-
-        Args:
-            backbone: its image encoder is frozen.
-            run: device, cache, and the seed of the draws.
-        """
+        """Train heads on each source, and on the mixture of the first with each other, at each size."""
         return dict(self._heads(backbone, run))
 
     def _heads(self, backbone: Backbone, run: Run) -> Iterator[tuple[str, Subject]]:

@@ -26,21 +26,9 @@ from diptych.tasks.regions import PART, RegionSource
 
 
 def encode_regions(
-    source: RegionSource,
-    backbone: Backbone,
-    run: Run,
-    out: Path,
-    *,
-    overwrite: bool = False,
+    source: RegionSource, backbone: Backbone, run: Run, out: Path, *, overwrite: bool = False
 ) -> Encoded:
     """Embed the regions of photos and write the vectors; see the head of this file.
-
-    Args:
-        source: the boxes.
-        backbone: embeds.
-        run: device and progress.
-        out: folder to write.
-        overwrite: replace the files of an earlier run.
 
     Raises:
         UsageError: the folder holds embeddings and ``overwrite`` is False.

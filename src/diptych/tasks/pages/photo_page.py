@@ -63,12 +63,7 @@ def meaning(classified: Classified) -> str:
 
 
 def cards(classified: Classified, photos: Samples[Any] | None) -> Iterator[str]:
-    """Yield a card for each photo: the picture, bars, and reasons.
-
-    Args:
-        classified: predictions.
-        photos: None shows no pictures.
-    """
+    """Yield a card for each photo: the picture, bars, and reasons."""
     places = {photos.name(i): i for i in range(len(photos))} if photos is not None else {}
     yield '<div class="photos">'
     for p in classified.predictions[:SHOWN]:

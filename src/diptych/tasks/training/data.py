@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.method import Method
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
+from diptych.data.memory import InMemory
 from diptych.features.embed import embed_readable
 from diptych.features.frozen import Headed
 from diptych.features.pipeline import cores
@@ -39,33 +40,6 @@ def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
     return replace(
         data, splits=splits
     ), f"{data.name} has no train split: {cut} of {len(table)} rows, drawn by the seed, are held out."
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Pairs of a stream as samples: their pictures, still encoded.
-
-    Args:
-        items: pairs of ``core.curate.StreamPair`` with pictures.
-        keys: content keys of the decoded pictures.
-    """
-
-    items: tuple[Any, ...]
-    keys: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.items[index].image()
-
-    def key(self, index: int) -> str:
-        """Return the SHA-256 of the decoded picture."""
-        return self.keys[index]
-
-    def name(self, index: int) -> str:
-        """Return the name of the pair."""
-        return str(self.items[index].name)
 
 
 def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, frozenset[int]]:
@@ -98,7 +72,7 @@ def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, 
         raise DataError(
             f"{name} has {len(found)} pairs that can be read, and {count} are to be held out: hold out fewer."
         )
-    items = HeldOut(tuple(item for _, item, _ in found), tuple(key for _, _, key in found))
+    items = InMemory([item for _, item, _ in found], keys=[key for _, _, key in found])
     captions = Column("captions", tuple((item.text(),) for _, item, _ in found))
     return LabelledData(name, (), {"test": Table(items, {"captions": captions})}), frozenset(p for p, _, _ in found)
 
@@ -115,12 +89,6 @@ def only_readable(
 
     What is measured is embedded in any case, and so is what heads learn from: those vectors are made here, and stay in
     the store. The photos that whole towers learn from are decoded once.
-
-    Args:
-        data: images.
-        splits: those that are wanted.
-        space: what is trained; ``Headed`` where heads alone learn.
-        run: device, cache and threads.
 
     Raises:
         DataError: no photo of a split can be read.

@@ -63,9 +63,9 @@ def test_another_box_of_the_picture_is_told_to_the_same_prompter(bench) -> None:
     assert order.tolist() == [1, 2, 0, 3, 5, 4]
     how = Training(CLOC())
     bench.measure(Arm(how))
-    trained = len(bench.trained)
+    trained = len(bench.made)
     assert bench.measure(Arm(Elsewhere(how))).values.shape == (2, 5, 2)
-    assert len(bench.trained) == trained
+    assert len(bench.made) == trained
     untold = Training(UntoldCLOC())  # what does not read the place answers the same, wherever it is asked
     here, elsewhere = (bench.measure(Arm(arm)).values for arm in (untold, Elsewhere(untold)))
     assert np.array_equal(here, elsewhere)
@@ -73,7 +73,9 @@ def test_another_box_of_the_picture_is_told_to_the_same_prompter(bench) -> None:
 
 def test_names_without_places_are_right_for_one_region_of_a_picture(bench) -> None:
     found = bench.measure(Arm(PLACELESS)).values[0]
-    distinct = [len(set(bench.right[bench.owner == i].tolist())) for i in range(5)]
+    distinct = [
+        len({p for p, own in zip(bench.phrases, bench.owner.tolist(), strict=True) if own == i}) for i in range(5)
+    ]
     assert (found[:, 0] >= 2).all()
     np.testing.assert_allclose(found[:, 1][np.array(distinct) == found[:, 0]], 1)
     assert (found[:, 1] <= found[:, 0]).all()

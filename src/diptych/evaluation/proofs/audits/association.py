@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diptych.core.audit import AuditData, Subject
 from diptych.core.backbone import Backbone, Space
@@ -18,14 +17,13 @@ from diptych.core.train import everything
 from diptych.data.scenes.associated import AssociatedScenes, captioned, labelled
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.sprites import SpriteBank
-from diptych.evaluation.arms import Arm
+from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.proofs.training.scene_pairs import FURTHER, only_scenes
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
+from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of, over
 from diptych.methods.audit.concept_association_bias import ConceptAssociationBias
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.train.recipe import train_space
 
-Floats = NDArray[np.float64]
 USUAL = {"circle": "red", "square": "yellow", "triangle": "green", "star": "blue", "heart": "purple", "cross": "brown"}
 BANK = SpriteBank(shapes=tuple(USUAL), colours=tuple(USUAL.values()))
 TRAIN, TEST = 1000, 200
@@ -48,7 +46,6 @@ def open_association(name: str, backbone: Backbone, run: Run, seeds: tuple[int, 
     shape's name can bring its colour along. The backbone itself is audited too.
 
     Raises:
-        NotAvailable: another name than "scenes".
         DataError: an encoder does not name the colours of single objects.
     """
     only_scenes(name)
@@ -97,12 +94,9 @@ def _units(found: Finding) -> Floats:
 
 
 TRIAL = Trial(
-    (Claim("independent", own=Arm("associated"), base=Arm("independent")),),
-    controls=(Claim(COIN, own=Arm("independent"), base=Arm(COIN), name="colours that go with no shape"),),
-    beside={
-        "associated, over one half": Claim(COIN, base=Arm(COIN)),
-        "before, over one half": Claim(COIN, base=Arm(COIN)),
-    },
+    (Claim("independent"),),
+    controls=(over(COIN, "independent", "colours that go with no shape"),),
+    beside={"associated, over one half": Claim(COIN), "before, over one half": Claim(COIN)},
     own=Arm("associated"),
     bench=open_association,
 )

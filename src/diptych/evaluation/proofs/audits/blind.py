@@ -20,14 +20,13 @@ from diptych.data.joined import Joined
 from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
 from diptych.data.scenes.edited import EDITS, EditedScenes
 from diptych.data.scenes.tables import Pictures
-from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
+from diptych.evaluation.arms import Floats
+from diptych.evaluation.proofs.trial import Tabled, Trial, hash_of, over
 from diptych.features.embed import embed
 from diptych.features.visual import Unprojected
 from diptych.methods.audit.mmvp import MMVP, pair_scores, seen
 from diptych.metrics.blind_pairs import blind_pairs, right_pairs, thresholds
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 SCENES = 80
 """Scenes a seed, each before and after every edit."""
@@ -131,19 +130,15 @@ def _changes(vectors: Floats) -> Floats:
     return np.concatenate([v - before for v in after])
 
 
-def _over(baseline: str, own: str, name: str) -> Claim:
-    return Claim(baseline, own=Arm(own), base=Arm(baseline), name=name)
-
-
 TRIAL = Trial(
-    (_over("blind", "random", "random pairs are right more often than blind ones"),),
-    controls=(_over("swapped roles", "random", "random pairs, over pairs with the encoders' roles swapped"),),
+    (over("blind", "random", "random pairs are right more often than blind ones"),),
+    controls=(over("swapped roles", "random", "random pairs, over pairs with the encoders' roles swapped"),),
     beside={
-        "random pairs, over pairs that are alike for the first encoder alone": _over("alike", "random", ""),
-        "edits named from both encoders, over one": _over("head", "head, both", ""),
-        "edits named from the sum of both": _over("head", "head, sum", ""),
-        "edits named with the second encoder on other scenes": _over("head", "head, other scenes", ""),
-        "edits named from the first encoder twice": _over("head", "head, copy", ""),
+        "random pairs, over pairs that are alike for the first encoder alone": over("alike", "random"),
+        "edits named from both encoders, over one": over("head", "head, both"),
+        "edits named from the sum of both": over("head", "head, sum"),
+        "edits named with the second encoder on other scenes": over("head", "head, other scenes"),
+        "edits named from the first encoder twice": over("head", "head, copy"),
     },
     bench=open_blind,
 )

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.core.backbone import Backbone
@@ -22,11 +21,10 @@ from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes, scene
 from diptych.data.scenes.edited import EditedScenes, scene_attributes
 from diptych.data.scenes.tables import Pictures
 from diptych.data.words.sentences import article
-from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
+from diptych.evaluation.arms import Floats
+from diptych.evaluation.proofs.trial import Tabled, Trial, each_seed, hash_of, over
 from diptych.methods.audit.augclip import COLUMNS, AugCLIP
 
-Floats = NDArray[np.float64]
 Phrases = tuple[str, ...]
 SOURCES = 60
 """Scenes a seed."""
@@ -69,16 +67,16 @@ def open_choices(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
 
     The name of the data set is not read: scenes are generated. Attributes are true of the scenes before and after.
     """
-    table: dict[str, list[Floats]] = {}
     keys = hashlib.sha256()
-    for seed in seeds:
-        rng = np.random.default_rng(replace(run, seed=seed).integer("mixed attributes"))
-        before = Scenes(RECIPE, SOURCES, STREAM + seed)
+
+    def once(run: Run) -> dict[str, Floats]:
+        rng = np.random.default_rng(run.integer("mixed attributes"))
+        before = Scenes(RECIPE, SOURCES, STREAM + run.seed)
         after = EditedScenes(before, "color")
         right = Pictures(after)
         rivals: dict[str, Samples[Image.Image]] = {
             "none": Pictures(before),
-            "over": Pictures(Targets(after, STREAM + 500 + seed)),
+            "over": Pictures(Targets(after, STREAM + 500 + run.seed)),
             "careless": Altered(right, "texture"),
         }
         keys.update(hash_of(right, *rivals.values()).encode())
@@ -103,12 +101,12 @@ def open_choices(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
                 if word == "AugCLIP":
                     for column in COLUMNS[:3]:
                         scores.setdefault(column, {})[kind] = scored.columns[column].double().numpy()
-        for word, of in scores.items():
-            for rival in rivals:
-                table.setdefault(f"{word}, {rival}", []).append(preferred(of["right"], of[rival]))
-    table["a coin"] = [np.full(SOURCES, 0.5)] * len(seeds)
+        arms = {f"{w}, {rival}": preferred(of["right"], of[rival]) for w, of in scores.items() for rival in rivals}
+        return {**arms, "a coin": np.full(SOURCES, 0.5)}
+
+    table = each_seed(once, run, seeds)
     facts = {"data_hash": keys.hexdigest(), "items": SOURCES, "composite": "generated scenes"}
-    return Tabled(backbone, run, seeds, "agreement", facts, {key: np.stack(v) for key, v in table.items()})
+    return Tabled(backbone, run, seeds, "agreement", facts, table)
 
 
 def preferred(right: Floats, other: Floats) -> Floats:
@@ -130,20 +128,16 @@ def _pool(lists: Sequence[tuple[tuple[str, ...], ...]]) -> TextPool:
     return TextPool({"": tuple(Text(t, writer="scene truth") for t in texts)})
 
 
-def _over(baseline: str, own: str, name: str) -> Claim:
-    return Claim(baseline, own=Arm(own), base=Arm(baseline), name=name)
-
-
 TRIAL = Trial(
     (
-        _over("a coin", "AugCLIP, none", "right edit, or none"),
-        _over("a coin", "AugCLIP, over", "right edit, or the target in another scene"),
-        _over("source_similarity, none", "AugCLIP, none", "over cos(x, y): right edit, or none"),
-        _over("cosine, over", "AugCLIP, over", "over CLIPScore: right edit, or the target in another scene"),
+        over("a coin", "AugCLIP, none", "right edit, or none"),
+        over("a coin", "AugCLIP, over", "right edit, or the target in another scene"),
+        over("source_similarity, none", "AugCLIP, none", "over cos(x, y): right edit, or none"),
+        over("cosine, over", "AugCLIP, over", "over CLIPScore: right edit, or the target in another scene"),
     ),
-    controls=(_over("a coin", "mixed, none", "attributes mixed at random: right edit, or none"),),
+    controls=(over("a coin", "mixed, none", "attributes mixed at random: right edit, or none"),),
     beside={
-        f"{word}: right edit, or {'none' if rival == 'none' else rival}": _over("a coin", f"{word}, {rival}", "")
+        f"{word}: right edit, or {'none' if rival == 'none' else rival}": over("a coin", f"{word}, {rival}")
         for word in ("AugCLIP", "on the plane", "centred", *COLUMNS[:3])
         for rival in ("none", "over", "careless")
         if (word, rival) not in {("AugCLIP", "none"), ("AugCLIP", "over")}

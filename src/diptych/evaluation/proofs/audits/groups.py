@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diptych.core.audit import Subject
 from diptych.core.backbone import Backbone
@@ -16,7 +15,7 @@ from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
-from diptych.evaluation.arms import Arm, Statistic
+from diptych.evaluation.arms import Arm, Floats, Statistic
 from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from diptych.methods.audit.counteranimal import (
@@ -30,8 +29,6 @@ from diptych.methods.audit.counteranimal import (
     relabelled,
 )
 from diptych.metrics.interval import Interval
-
-Floats = NDArray[np.float64]
 
 
 def _drop(values: Floats, _: int) -> Interval:
@@ -55,7 +52,6 @@ def open_groups(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
     The control draws the groups at random within each class.
 
     Raises:
-        NotAvailable: the data set is not on this machine.
         DataError: fewer than two classes have two groups of enough items.
     """
     folder, method, known = present(name), CounterAnimal(), known_set(name)

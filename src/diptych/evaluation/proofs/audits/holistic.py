@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,8 @@ from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
-from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
+from diptych.evaluation.arms import Floats
+from diptych.evaluation.proofs.trial import Tabled, Trial, each_seed, hash_of, over
 from diptych.features.subjects import answers, class_scores, embeddings
 from diptych.metrics.axes.calibration import cross_fitted, drawn, log_likelihood, permuted
 from diptych.metrics.axes.common import half_of
@@ -29,7 +28,6 @@ from diptych.metrics.axes.unknown import outlier_scores
 from diptych.metrics.calibration import fit_temperature
 from diptych.metrics.outliers import maximum_probability, nearest
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MOST = 400
 """Pictures of a set that are altered by every factor."""
@@ -40,7 +38,6 @@ def open_axes(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -
     """Measure the axes that a data set has: conflicting cues where its table names textures, else all others.
 
     Raises:
-        NotAvailable: the data set is not on this machine.
         DataError: fewer than four classes, which have to be halved.
     """
     folder = present(name)
@@ -68,14 +65,13 @@ def _factors(
     plain = answers(subject, classes, items, labels, run)
     altered = {factor: answers(subject, classes, Altered(items, factor), labels, run) for factor in FACTORS}
     hits = np.array([a.hits for a in altered.values()])
-    table: dict[str, list[Floats]] = {}
-    for seed in seeds:
-        of_seed = replace(run, seed=seed)
+
+    def once(of_seed: Run) -> dict[str, Floats]:
         first = half_of(len(labels), of_seed, "halves")
         random = shuffled_factors(hits, np.random.default_rng(of_seed.integer("random factors")))
         taught = permuted(labels, first, of_seed)
         lucky = drawn(plain.logits, np.random.default_rng(of_seed.integer("drawn labels")))
-        gains = {
+        return {
             "worst factor": worst_beyond_mean(hits, first),
             "random factors": worst_beyond_mean(random, first),
             "temperature": cross_fitted(plain.logits, labels, first, labels),
@@ -86,13 +82,12 @@ def _factors(
                 plain.logits, [a.logits for a in altered.values()], labels, first, taught
             ),
         }
-        for key, value in gains.items():
-            table.setdefault(key, []).append(value)
+
     drops = {
         f"drop, {factor}": np.tile(plain.hits.astype(float) - a.hits, (len(seeds), 1)) for factor, a in altered.items()
     }
     zeros = {"none": np.zeros((len(seeds), len(labels)))}
-    return {key: np.stack(rows) for key, rows in table.items()} | drops | zeros
+    return each_seed(once, run, seeds) | drops | zeros
 
 
 def _carried(plain: Floats, altered: list[Floats], labels: Ints, first: NDArray[np.bool_], taught: Ints) -> Floats:
@@ -112,10 +107,10 @@ def _unknown(
     subject: Subject, classes: ClassNames, items: Samples[object], labels: Ints, run: Run, seeds: tuple[int, ...]
 ) -> dict[str, Floats]:
     """Return, for each item, the share of items of nameless classes that score lower; seeds draw the named classes."""
-    table: dict[str, list[Floats]] = {}
     vectors = embeddings(subject, items, run).double().numpy()
-    for seed in seeds:
-        rng = np.random.default_rng(replace(run, seed=seed).integer("named classes"))
+
+    def once(of_seed: Run) -> dict[str, Floats]:
+        rng = np.random.default_rng(of_seed.integer("named classes"))
         order = rng.permutation(len(classes))
         values = {k: np.zeros(len(labels)) for k in ("mcm", "energy", "scaled", "nearest", "own halves")}
         for named in (order[: len(order) // 2], order[len(order) // 2 :]):
@@ -134,10 +129,9 @@ def _unknown(
                 bank = vectors[other]
                 k = min(10, len(bank))
                 values["nearest"][one] = _below(nearest(vectors[one], bank, k), nearest(vectors[~inside], bank, k))
-        for key, value in values.items():
-            table.setdefault(key, []).append(value)
-    even = {"a coin": np.full((len(seeds), len(labels)), 0.5)}
-    return {key: np.stack(rows) for key, rows in table.items()} | even
+        return {**values, "a coin": np.full(len(labels), 0.5)}
+
+    return each_seed(once, run, seeds)
 
 
 def _below(inside: Floats, outside: Floats) -> Floats:
@@ -153,9 +147,9 @@ def _cues(listing: Path, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -
     items, shapes, n = found.items, found.labels(), len(found)
     textures = np.array([data.classes.index(t) for t in found.columns["texture"].values])
     predicted = answers(Subject.of(backbone), classes, items, shapes, run).predicted
-    table: dict[str, list[Floats]] = {}
-    for seed in seeds:
-        other = np.random.default_rng(replace(run, seed=seed).integer("other pictures")).permutation(n)
+
+    def once(of_seed: Run) -> dict[str, Floats]:
+        other = np.random.default_rng(of_seed.integer("other pictures")).permutation(n)
         named = {
             "shape": predicted == shapes,
             "texture": predicted == textures,
@@ -163,43 +157,36 @@ def _cues(listing: Path, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -
             "cues of other pictures": (predicted == shapes[other]) | (predicted == textures[other]),
             "two classes at random": np.full(n, 2 / len(classes)),
         }
-        for key, value in named.items():
-            table.setdefault(key, []).append(value.astype(np.float64))
+        return {key: value.astype(np.float64) for key, value in named.items()}
+
     facts = {"data_hash": hash_of(items), "items": n, "classes": len(classes)}
-    values = {key: np.stack(each) for key, each in table.items()}
-    return Tabled(backbone, run, seeds, "value", facts, values)
-
-
-def _over(baseline: str, own: str, on: tuple[str, ...], name: str = "") -> Claim:
-    return Claim(baseline, own=Arm(own), base=Arm(baseline), on=on, name=name)
+    return Tabled(backbone, run, seeds, "value", facts, each_seed(once, run, seeds))
 
 
 TRIAL = Trial(
     (
-        _over("none", "worst factor", PHOTOS, "worst factor, below the mean of all factors"),
-        _over("none", "temperature", PHOTOS, "log-likelihood gained by a temperature, in distribution"),
-        _over("permuted labels", "temperature", PHOTOS, "log-likelihood gained over a temperature of permuted labels"),
-        _over("none", "temperature, factors", PHOTOS, "log-likelihood gained by the same temperature, under factors"),
-        _over("a coin", "mcm", PHOTOS, "AUROC of MCM, classes without a name"),
-        _over("two classes at random", "shape or texture", CUES, "answers that name one of two cues"),
+        over("none", "worst factor", "worst factor, below the mean of all factors", PHOTOS),
+        over("none", "temperature", "log-likelihood gained by a temperature, in distribution", PHOTOS),
+        over("permuted labels", "temperature", "log-likelihood gained over a temperature of permuted labels", PHOTOS),
+        over("none", "temperature, factors", "log-likelihood gained by the same temperature, under factors", PHOTOS),
+        over("a coin", "mcm", "AUROC of MCM, classes without a name", PHOTOS),
+        over("two classes at random", "shape or texture", "answers that name one of two cues", CUES),
     ),
     controls=(
-        _over("none", "random factors", PHOTOS, "factors drawn at random for each picture"),
-        _over(
-            "none", "own probabilities", PHOTOS, "temperature, where labels are drawn from the model's probabilities"
-        ),
-        _over("a coin", "own halves", PHOTOS, "AUROC between halves of the named classes"),
-        _over("two classes at random", "cues of other pictures", CUES, "cues of other pictures"),
+        over("none", "random factors", "factors drawn at random for each picture", PHOTOS),
+        over("none", "own probabilities", "temperature, where labels are drawn from the model's probabilities", PHOTOS),
+        over("a coin", "own halves", "AUROC between halves of the named classes", PHOTOS),
+        over("two classes at random", "cues of other pictures", "cues of other pictures", CUES),
     ),
     beside={
-        "temperature of permuted labels, under factors": _over(
-            "permuted labels, factors", "temperature, factors", PHOTOS
+        "temperature of permuted labels, under factors": over(
+            "permuted labels, factors", "temperature, factors", on=PHOTOS
         ),
-        "AUROC of MCM, on scaled cosines": _over("scaled", "mcm", PHOTOS),
-        "AUROC of the energy": _over("energy", "mcm", PHOTOS),
-        "AUROC of the nearest neighbours": _over("nearest", "mcm", PHOTOS),
-        "answers that name the texture": _over("texture", "shape", CUES),
-        **{f"drop, {factor}": _over("none", f"drop, {factor}", PHOTOS) for factor in FACTORS},
+        "AUROC of MCM, on scaled cosines": over("scaled", "mcm", on=PHOTOS),
+        "AUROC of the energy": over("energy", "mcm", on=PHOTOS),
+        "AUROC of the nearest neighbours": over("nearest", "mcm", on=PHOTOS),
+        "answers that name the texture": over("texture", "shape", on=CUES),
+        **{f"drop, {factor}": over("none", f"drop, {factor}", on=PHOTOS) for factor in FACTORS},
     },
     bench=open_axes,
 )

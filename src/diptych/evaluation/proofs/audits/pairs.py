@@ -17,13 +17,12 @@ from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.foils import Foil, counted, foil, kinds
 from diptych.data.words.wordnet import WordNet
-from diptych.evaluation.arms import Arm
+from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of_words
 from diptych.features.embed import embed
 from diptych.methods.audit.clip4dm import CLIP4DM
 from diptych.nn.text.word_spans import words
 
-Floats = NDArray[np.float64]
 _WORD, _NOUN = "a word at random", "a swappable word at random"
 _OTHER = "the photo of another caption, among swappable words"
 

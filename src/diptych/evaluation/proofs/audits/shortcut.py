@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diptych.core.audit import Probe, Subject
 from diptych.core.backbone import Backbone
@@ -17,8 +16,8 @@ from diptych.data.latents import Latents
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
-from diptych.evaluation.arms import Arm, Statistic
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
+from diptych.evaluation.arms import Floats, Statistic
+from diptych.evaluation.proofs.trial import Tabled, Trial, hash_of, over
 from diptych.methods.audit.shortcut_learning import (
     LINEAR,
     MLP,
@@ -31,7 +30,6 @@ from diptych.methods.audit.shortcut_learning import (
 from diptych.metrics.interval import Interval, t_mean
 from diptych.nn.two_class_head import Head
 
-Floats = NDArray[np.float64]
 RATIOS = {"core": 1 / 16, "equal": 1.0, "shortcut": 16.0}
 """Which feature is the more available one, and the ratio."""
 HEADS = {"network": MLP, "linear": LINEAR, "one hidden layer": Head(depth=1)}
@@ -56,7 +54,6 @@ def open_biases(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
     """Measure biases on generated latents, where the name is "latents", or on photos with a square.
 
     Raises:
-        NotAvailable: the data set is not on this machine.
         DataError: a class has too few pictures.
     """
     return _latents(backbone, run, seeds) if name in LATENTS else _photos(name, backbone, run, seeds)
@@ -107,32 +104,28 @@ def _photos(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> 
     return Tabled(backbone, run, seeds, "bias", facts, {key: np.stack(v) for key, v in table.items()})
 
 
-def _over(baseline: str, own: str, on: tuple[str, ...], name: str) -> Claim:
-    return Claim(baseline, own=Arm(own), base=Arm(baseline), on=on, name=name)
-
-
 TRIAL = Trial(
     (
-        _over("network, core", "network, shortcut", LATENTS, "bias, shortcut over core 16 times as available"),
-        _over("network, equal", "network, shortcut", LATENTS, "bias, shortcut 16 times as available, over equal"),
-        _over("network, core", "network, equal", LATENTS, "bias, equal, over core 16 times as available"),
-        _over("linear, shortcut", "network, shortcut", LATENTS, "bias of a network, over a linear head"),
-        _over("network, 0.1", "network, 1", PHOTOS, "reliance of a network, opaque over faint square"),
-        _over("network, 1, nothing", "network, 1", PHOTOS, "reliance, over squares that say nothing"),
+        over("network, core", "network, shortcut", "bias, shortcut over core 16 times as available", LATENTS),
+        over("network, equal", "network, shortcut", "bias, shortcut 16 times as available, over equal", LATENTS),
+        over("network, core", "network, equal", "bias, equal, over core 16 times as available", LATENTS),
+        over("linear, shortcut", "network, shortcut", "bias of a network, over a linear head", LATENTS),
+        over("network, 0.1", "network, 1", "reliance of a network, opaque over faint square", PHOTOS),
+        over("network, 1, nothing", "network, 1", "reliance, over squares that say nothing", PHOTOS),
     ),
     controls=(
-        _over("linear, core", "linear, shortcut", LATENTS, "linear head, shortcut over core 16 times as available"),
-        _over("network, 1, nothing", "network, 1, nothing again", PHOTOS, "squares that say nothing, drawn again"),
+        over("linear, core", "linear, shortcut", "linear head, shortcut over core 16 times as available", LATENTS),
+        over("network, 1, nothing", "network, 1, nothing again", "squares that say nothing, drawn again", PHOTOS),
     ),
     beside={
-        "one hidden layer, shortcut 16 times as available": _over(
-            "one hidden layer, equal", "one hidden layer, shortcut", LATENTS, ""
+        "one hidden layer, shortcut 16 times as available": over(
+            "one hidden layer, equal", "one hidden layer, shortcut", on=LATENTS
         ),
-        "bias of the linear head, shortcut 16 times as available": _over("none", "linear, shortcut", LATENTS, ""),
-        "bias of the network, equally available": _over("none", "network, equal", LATENTS, ""),
-        "reliance of a linear head, opaque over faint square": _over("linear head, 0.1", "linear head, 1", PHOTOS, ""),
-        "reliance of a network, square at 30 %": _over("network, 0.3, nothing", "network, 0.3", PHOTOS, ""),
-        "reliance of a network, square at 10 %": _over("network, 0.1, nothing", "network, 0.1", PHOTOS, ""),
+        "bias of the linear head, shortcut 16 times as available": over("none", "linear, shortcut", on=LATENTS),
+        "bias of the network, equally available": over("none", "network, equal", on=LATENTS),
+        "reliance of a linear head, opaque over faint square": over("linear head, 0.1", "linear head, 1", on=PHOTOS),
+        "reliance of a network, square at 30 %": over("network, 0.3, nothing", "network, 0.3", on=PHOTOS),
+        "reliance of a network, square at 10 %": over("network, 0.1, nothing", "network, 0.1", on=PHOTOS),
     },
     bench=open_biases,
 )

@@ -20,16 +20,15 @@ from diptych.data.factors import WORDS, Altered
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
-from diptych.evaluation.arms import Arm
+from diptych.evaluation.arms import Floats
 from diptych.evaluation.datasets import known_set
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
+from diptych.evaluation.proofs.trial import Tabled, Trial, hash_of, over
 from diptych.features.embed import embed
 from diptych.methods.audit.quality_not_quantity import mixed_slope
 from diptych.metrics.source_lines import Points
 from diptych.metrics.trend import Line
 from diptych.tasks.audit.sources import Sources, drawn, head, ladder
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 GAUSSIANS, DOMAINS, FACTOR = "gaussians", ("cartoon", "sketch"), "color"
@@ -101,7 +100,6 @@ def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
     elsewhere they are photographs and altered copies of other photographs.
 
     Raises:
-        NotAvailable: the data set is not on this machine.
         DataError: a class has too few pictures.
     """
     if name == GAUSSIANS:
@@ -245,24 +243,20 @@ def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
 PICTURES = ("cifar10_small", "pacs_small")
 
 
-def _over(baseline: str, own: str, name: str = "", on: tuple[str, ...] = ()) -> Claim:
-    return Claim(baseline, own=Arm(own), base=Arm(baseline), name=name, on=on)
-
-
 TRIAL = Trial(
     (
-        _over(FIRST, MIXTURE, "mixture, over the first source"),
-        _over(MIXTURE, SECOND, "second source, over the mixture"),
+        over(FIRST, MIXTURE, "mixture, over the first source"),
+        over(MIXTURE, SECOND, "second source, over the mixture"),
     ),
     controls=(
-        _over(FIRST, HALVES, "halves of the first source, over the first source"),
-        _over(HALVES, FIRST, "first source, over halves of it"),
+        over(FIRST, HALVES, "halves of the first source, over the first source"),
+        over(HALVES, FIRST, "first source, over halves of it"),
     ),
     beside={
-        "ensemble, over the mixture": _over(MIXTURE, BOTH, on=PICTURES),
-        "ensemble, over the first source": _over(FIRST, BOTH, on=PICTURES),
-        "second source, over the first": _over(FIRST, SECOND),
-        "mixture, over its closed form": _over(CLOSED, MIXTURE, on=(GAUSSIANS,)),
+        "ensemble, over the mixture": over(MIXTURE, BOTH, on=PICTURES),
+        "ensemble, over the first source": over(FIRST, BOTH, on=PICTURES),
+        "second source, over the first": over(FIRST, SECOND),
+        "mixture, over its closed form": over(CLOSED, MIXTURE, on=(GAUSSIANS,)),
     },
     bench=open_sources,
 )

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from diptych.backbones.generators.factors import FactorGenerator
@@ -21,13 +20,13 @@ from diptych.core.backbone import Backbone
 from diptych.core.edit import StyleGenerator, Styles
 from diptych.core.run import Run
 from diptych.data.words.sentences import article
+from diptych.evaluation.arms import Floats
 from diptych.features.heads import text_head
 from diptych.nn.style_space import drawn
 
 KINDS = ("colour", "shape")
 STILL = 0.5
 """Standard deviations by which a factor of place or ground may move in a clean edit."""
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,6 @@ SEED, FRAMES, WAY = 1_000_003, 6, 0.24
 """Of the stream of clips, frames of a clip, and the share of the frame that an object crosses."""
 THING = "new thing"
 METRIC = "value"
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -132,19 +131,7 @@ def read(after: Tensor, wanted: tuple[str, str]) -> tuple[float, float, float]:
 def open_clips(
     name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, items: int = 8, **less: Any
 ) -> Tabled:
-    """Replace the object of composed clips by the subject of a picture.
-
-    Args:
-        name: "scenes".
-        backbone: reads the denoiser's texts.
-        run: device.
-        seeds: of the subjects' tokens, and of the order of frames in the control.
-        items: clips, the same for all seeds.
-        less: settings in the place of those of the card's variant "small", for tests.
-
-    Raises:
-        NotAvailable: another data set, or no denoiser.
-    """
+    """Replace the object of composed clips by the subject of a picture."""
     if name != "scenes":
         raise NotAvailable(f"{name} has no clips with exact masks: this proof takes scenes.")
     method = CutAndPaste(**{**CutAndPaste.card.variants["small"], **less})

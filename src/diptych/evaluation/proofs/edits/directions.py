@@ -129,24 +129,11 @@ class DirectionBench(ExtendBench):
 
 
 def open_directions(
-    name: str,
-    backbone: Backbone,
-    run: Run,
-    seeds: tuple[int, ...],
-    *,
-    things: tuple[int, int] = (TRAIN, TEST),
+    name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, things: tuple[int, int] = (TRAIN, TEST)
 ) -> DirectionBench:
     """Compose the clips of a folder of stamps, over the photos of the folder ``coco_mini`` beside it.
 
-    Args:
-        name: of the data set.
-        backbone: of all arms.
-        run: device and cache.
-        seeds: of trainings and shuffles.
-        things: numbers of things to learn from and to test on.
-
-    Raises:
-        NotAvailable: the stamps or the photos are not on this machine.
+    ``things`` are the numbers of things to learn from and to test on.
     """
     root = present(name, "stamps.csv")
     folder = root.parent / "coco_mini" / "images"

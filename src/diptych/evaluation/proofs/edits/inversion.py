@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
@@ -29,7 +28,7 @@ from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.data.words.sentences import article
-from diptych.evaluation.arms import Arm
+from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.proofs.edits.asks import Asks, Factors
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from diptych.features.early import early, unlike
@@ -41,7 +40,6 @@ from diptych.tasks.edit_parts import kit_for
 METRIC = "clean_edits"
 RATE = 0.1
 """Of Adam for the optimisation of latents: the best of 0.02, 0.05 and 0.1 on 100 pictures that are not the proof's."""
-Floats = NDArray[np.float64]
 Edit = Callable[["Known", Tensor], Tensor]
 """From pictures with asks and the (N, 2) names that are told to (N, 3, H, W) edited pictures."""
 
@@ -179,20 +177,9 @@ def open_inversions(
     optimise: int = 50,
     **less: Any,
 ) -> Tabled:
-    """Measure edits of rendered pictures through the generator ``small``.
+    """Measure edits of rendered pictures through the generator ``small``; pictures and asks are the same for all seeds.
 
-    Args:
-        name: "small".
-        backbone: of words and pictures.
-        run: device and cache.
-        seeds: of training pictures, trainings and shuffles.
-        items: pictures and asks, the same for all seeds.
-        train: pictures of a training.
-        optimise: steps of the optimisation of latents.
-        less: settings in the place of those of the card's variant "small", for tests.
-
-    Raises:
-        NotAvailable: another generator.
+    The latents are optimised for ``optimise`` steps.
     """
     if name != "small":
         raise NotAvailable(f"{name} has no encoder through feature maps: this proof takes small.")

@@ -25,7 +25,7 @@ from diptych.data.memory import InMemory
 from diptych.data.scenes.compose import Scene, SceneRecipe, scene
 from diptych.data.scenes.sprites import COLOURS, SpriteBank
 from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
+from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, each_seed, over
 from diptych.methods.edit.mosaic import FittedMosaic, Mosaic
 from diptych.methods.segment.maskclip import MaskCLIP
 
@@ -38,7 +38,6 @@ SCENES = SceneRecipe(
 )
 SEED = 1_000_003
 METRIC = "margin"
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -102,42 +101,28 @@ def margin(picture: Tensor, asked: Styled) -> float:
 def background_psnr(picture: Tensor, asked: Styled) -> float:
     """Return the peak signal-to-noise ratio outside both objects, in dB; at most 99, where nothing changed."""
     outside = torch.from_numpy(~asked.shown.masks.any(axis=0, keepdims=False))
-    before = torch.from_numpy(asked.shown.image).permute(2, 0, 1).float() / 255
-    error = float((picture - before)[:, outside].square().mean())
+    error = float((picture - _untouched(asked))[:, outside].square().mean())
     return 99.0 if error == 0 else min(99.0, -10 * math.log10(error))
 
 
 def open_styles(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, items: int = 6) -> Tabled:
-    """Stylise scenes with exact masks, as a whole, and with the masks of other scenes.
-
-    Args:
-        name: "scenes".
-        backbone: of words and pictures.
-        run: device.
-        seeds: of networks and crops.
-        items: scenes.
-
-    Raises:
-        NotAvailable: another data set.
-    """
+    """Stylise scenes with exact masks, as a whole, and with the masks of other scenes."""
     if name != "scenes":
         raise NotAvailable(f"{name} has no objects whose colour is known: this proof takes scenes.")
     asked = scenes(items)
     fitted = FittedMosaic(backbone, Mosaic(**Mosaic.card.variants["small"]), MaskCLIP())
-    arms = ("own", "whole picture", "masks of others")
-    table: dict[str, list[list[float]]] = {arm: [] for arm in arms}
-    kept: dict[str, list[float]] = {arm: [] for arm in arms}
     with run.track("stylise", len(seeds) * items) as bar:
-        for seed in seeds:
-            rows: dict[str, list[float]] = {arm: [] for arm in arms}
+
+        def once(run: Run) -> dict[str, list[tuple[float, float]]]:
+            found: dict[str, list[tuple[float, float]]] = {}
             for i, one in enumerate(asked):
-                own = replace(run, seed=seed, progress=Run().progress)
+                own = replace(run, progress=Run().progress)
                 for arm, picture in _pictures(fitted, one, asked[(i + 1) % items], own).items():
-                    rows[arm].append(margin(picture, one))
-                    kept[arm].append(background_psnr(picture, one))
+                    found.setdefault(arm, []).append((margin(picture, one), background_psnr(picture, one)))
                 bar.advance()
-            for arm in arms:
-                table[arm].append(rows[arm])
+            return found
+
+        table = each_seed(once, run, seeds)
     facts = {
         "data_hash": hashlib.sha256(b"".join(one.shown.image.tobytes() for one in asked)).hexdigest(),
         "items": items,
@@ -145,8 +130,9 @@ def open_styles(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...],
         "what": "composed scenes of two objects, 64 pixels; not photographs",
         "untouched": float(np.mean([margin(_untouched(one), one) for one in asked])),
     }
-    others = {arm: {"background_psnr_db": float(np.mean(values))} for arm, values in kept.items()}
-    return Tabled(backbone, run, seeds, METRIC, facts, {arm: np.array(rows) for arm, rows in table.items()}, others)
+    others = {arm: {"background_psnr_db": float(np.mean(values[..., 1].ravel()))} for arm, values in table.items()}
+    margins = {arm: np.ascontiguousarray(values[..., 0]) for arm, values in table.items()}
+    return Tabled(backbone, run, seeds, METRIC, facts, margins, others)
 
 
 def _untouched(one: Styled) -> Tensor:
@@ -173,7 +159,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (Claim("whole picture"),),
             own=Arm("own"),
             variant="small",
-            controls=(Claim("whole picture", own=Arm("masks of others"), base=Arm("whole picture")),),
+            controls=(over("whole picture", "masks of others"),),
             bench=open_styles,
         )
     }

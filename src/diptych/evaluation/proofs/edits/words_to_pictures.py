@@ -20,15 +20,14 @@ from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence, Table
 from diptych.core.edit import EditAsk, Editor
-from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.scenes.compose import Scenes
 from diptych.data.scenes.read import SceneReader
 from diptych.data.scenes.tables import scene_table
 from diptych.data.words.sentences import article
-from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
-from diptych.evaluation.proofs.training.scene_pairs import NewTowers
+from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, PlainBench, over_seeds
+from diptych.evaluation.proofs.training.scene_pairs import NewTowers, only_scenes
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of
 from diptych.methods.edit.galip import GALIP
 from diptych.metrics.frechet import frechet_distance
@@ -56,13 +55,10 @@ class Drawing:
 
 
 @dataclass
-class WordsBench:
+class WordsBench(PlainBench):
     """Pictures asked for in words.
 
     Args:
-        backbone: reads words.
-        run: device and seeds.
-        seeds: of trainings and noise.
         train: scenes with captions.
         held: other scenes.
         facts: of the data.
@@ -75,9 +71,6 @@ class WordsBench:
     held: Table[Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "colour_read"
-    statistic: Statistic = MEANS
-    always: tuple[Arm, ...] = ()
-    failed: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         bank = SMALL_SCENES.bank
@@ -125,13 +118,8 @@ class WordsBench:
 
 
 def open_words(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> WordsBench:
-    """Open composed scenes of one object.
-
-    Raises:
-        NotAvailable: another name than "scenes".
-    """
-    if name != "scenes":
-        raise NotAvailable(f"{name} is not here: this proof paints its data, which are called scenes.")
+    """Open composed scenes of one object."""
+    only_scenes(name)
     parts = Scenes(SMALL_SCENES, SIZES["train"]), Scenes(SMALL_SCENES, SIZES["test"], start=SIZES["train"])
     train, held = map(scene_table, parts)
     bench = WordsBench(backbone, run, seeds, train, held)

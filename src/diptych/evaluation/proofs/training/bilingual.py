@@ -11,28 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
-from diptych.core.backbone import Backbone, Encoder, Inputs
+from diptych.core.backbone import Around, Backbone, Encoder, Inputs
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.core.spec import Spec
 from diptych.core.train import Objective, Recipe, Stage, Trainee
 from diptych.data.scenes.captions import TRANSLATED
 from diptych.data.scenes.compose import Scene, SceneRecipe
 from diptych.data.scenes.tables import scene_data
 from diptych.data.words.sentences import article
-from diptych.evaluation.arms import Arm
-from diptych.evaluation.proofs.training.languages import Floats, found, over
+from diptych.evaluation.arms import Arm, Floats
+from diptych.evaluation.proofs.training.languages import found, over
 from diptych.evaluation.proofs.training.scene_pairs import only_scenes
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of_words
 from diptych.methods.pretrain.clip_loss import CLIPLoss
@@ -91,7 +90,7 @@ class Remembered:
         return x
 
 
-class Taught(Backbone):
+class Taught(Around):
     """A teacher whose items are changed before it sees them, and whose vectors are computed once.
 
     Args:
@@ -100,31 +99,7 @@ class Taught(Backbone):
     """
 
     def __init__(self, whole: Backbone, changes: Mapping[str, Change]) -> None:
-        self.whole = whole
-        self._encoders = {m: Remembered(e, changes.get(m, list)) for m, e in whole.encoders.items()}
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The encoders, with changed items."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """The teacher's."""
-        return self.whole.score
-
-    @property
-    def spec(self) -> Spec:
-        """The teacher's."""
-        return self.whole.spec
-
-    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
-        """Return the teacher's scale and bias."""
-        return self.whole.scale(a, b)
-
-    def module(self) -> nn.Module:
-        """Return the teacher's module."""
-        return self.whole.module()
+        super().__init__(whole, {m: Remembered(e, changes.get(m, list)) for m, e in whole.encoders.items()})
 
 
 def named(colour: str, shape: str, language: str) -> str:
@@ -199,14 +174,7 @@ def open_bilingual(
 ) -> Tabled:
     """Train the students of all arms; the metric is recall at 1 of unseen scenes, over names in both languages.
 
-    Args:
-        name: "scenes".
-        backbone: the teacher.
-        run: device, cache and progress.
-        seeds: of students, orders and names.
-        sizes: number of pairs, of unpaired pictures, and of scenes that are searched.
-        learn: settings of a student on pairs, after the teacher's features.
-        before: steps on the features.
+    A student has ``before`` steps on the teacher's features, and those of ``learn`` on pairs after them.
     """
     only_scenes(name)
     data = scene_data(SCENES, sizes, caption=both)

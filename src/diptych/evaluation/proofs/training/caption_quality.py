@@ -167,16 +167,8 @@ def permuted_synthetic(table: Table[Any], run: Run) -> Table[Any]:
 
 
 def open_quality(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> CaptionBench:
-    """Open captioned photos, whose split val is held out, and photos with label maps.
-
-    Args:
-        name: of the captioned photos, with five captions each.
-        backbone: whose towers are frozen; its own heads score captions.
-        run: device, cache and progress.
-        seeds: of heads, draws, shuffles, and of the labelled photos of the dense transfer.
-
-    Raises:
-        NotAvailable: one of the sets is not on this machine.
+    """Open photos with five captions each, whose split val is held out, and photos with label maps; the backbone's own
+    heads score captions.
     """
     whole = open_data(present(name, "captions.csv"), need="captions", text="caption_*")
     labelled = open_set(str(present(MASKS)), "masks")

@@ -52,13 +52,7 @@ class PermutedTuning(LLM2CLIP):
 
 
 def next_words(captions: Sequence[str], run: Run, fit: Fit = WORDS) -> LanguageText:
-    """Return a small language model that was trained to predict the words of captions.
-
-    Args:
-        captions: all of them.
-        run: its seed draws the weights and the order.
-        fit: settings.
-    """
+    """Return a small language model that was trained to predict the words of captions."""
     words = WordIds.of(captions)
     with run.seeded("language model"):
         model = SmallLM(len(words), width=64, depth=2, heads=4, context=words.context)

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Table
 from diptych.core.run import Run
-from diptych.evaluation.arms import CHANCE
+from diptych.evaluation.arms import CHANCE, Floats
 from diptych.evaluation.boards.tune import Training, TuneBench
 from diptych.evaluation.proofs.training.pairs import FRESH, WIDTH, NewHeads, open_pairs, shuffled_captions
 from diptych.evaluation.proofs.trial import Tabled
@@ -27,7 +26,6 @@ from diptych.train.captioning import PAD, WordIds, next_logits
 from diptych.train.recipe import DECODER, WORDS
 from diptych.train.schedule import Fit
 
-Floats = NDArray[np.float64]
 WRITING = replace(FRESH, batch=64)
 OTHERS = 4
 """Photos that each held-out photo is compared with."""
@@ -46,13 +44,6 @@ def decoder(space: Backbone, rows: Table[Any], run: Run) -> Mapping[str, Any]:
 def open_captioning(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = WRITING) -> Tabled:
     """Train heads and decoder; the metric is the share of (caption, other photo) in which the caption's own photo
     explains it better.
-
-    Args:
-        name: of the data set.
-        backbone: whose towers are frozen.
-        run: device, cache and progress.
-        seeds: of heads, draws and shuffles.
-        fit: settings of both trainings.
     """
     bench = open_pairs(name, backbone, run, seeds)
     how = Training(CoCaLoss(pad=PAD), fit, kit=decoder, start=NewHeads())
@@ -95,7 +86,5 @@ def _losses(decoder: Any, words: WordIds, captions: Sequence[str], images: torch
 
 def _words(bench: TuneBench, how: Training) -> WordIds:
     assert how.kit is not None
-    words: WordIds = how.kit(bench.space, bench.train, bench.run)[
-        WORDS
-    ]  # a shuffle moves captions, so the words are the same
+    words: WordIds = how.kit(bench.space, bench.train, bench.run)[WORDS]  # a shuffle moves captions, and changes none
     return words

@@ -32,7 +32,7 @@ from diptych.data.scenes.paint import SceneObject
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.proofs.training.scene_pairs import only_scenes
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of_words
+from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, each_seed, hash_of_words
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.diva import DIFFUSION, DIVA, FeedbackTrainee
 from diptych.metrics.blind_pairs import right_pairs
@@ -101,12 +101,7 @@ def pairs_of(pattern: Pattern, seed: int, count: int, recipe: SceneRecipe = EVEN
 
 @torch.inference_mode()
 def told_apart(space: Backbone, pairs: Pairs) -> dict[str, Floats]:
-    """Return pooling -> (P,) 1 where each caption chooses its picture, else 0.
-
-    Args:
-        space: with an image tower whose tokens can be read.
-        pairs: P pairs.
-    """
+    """Return pooling -> (P,) 1 where each caption chooses its picture, else 0."""
     tower: Any = space.tower("image")
     s = tower.blocks(tower.start(space.image.inputs(pairs.pictures)))
     c, texts = tower.project(tower.norm(s.h)), space.text.encode(space.text.inputs(pairs.captions))
@@ -140,39 +135,25 @@ def ignorant(denoiser: SmallDiffusion, run: Run) -> SmallDiffusion:
     g = run.generator("ignorant denoiser")
     order = sorted(denoiser.weights.items())
     return replace(
-        denoiser,
-        weights={n: w.flatten()[torch.randperm(w.numel(), generator=g)].reshape(w.shape) for n, w in order},
+        denoiser, weights={n: w.flatten()[torch.randperm(w.numel(), generator=g)].reshape(w.shape) for n, w in order}
     )
 
 
 def open_details(
     name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = FEEDBACK, blind: Fit = UNTOLD
 ) -> Tabled:
-    """Train all arms, and measure which pairs are told apart, before and after, by both poolings.
-
-    Args:
-        name: "scenes".
-        backbone: ``tiny``; what it is blinded from.
-        run: device.
-        seeds: of pictures, crops, steps, noise and new layers.
-        fit: settings of the feedback.
-        blind: how the backbone is made blind.
-
-    Raises:
-        NotAvailable: another name.
-    """
+    """Train all arms, and measure which pairs are told apart, before and after, by both poolings."""
     only_scenes(name)
     pairs = {pattern: pairs_of(pattern, TEST_SEED, PAIRS) for pattern in PATTERNS}
     denoiser = load_small(load("tiny"))
-    start, values = blinded(backbone, run, blind), dict[str, list[Floats]]()
-    for arm, space in (("before", start), ("tiny before", backbone)):
-        for part, hits in _measured(space, pairs).items():
-            values[f"{arm}, {part}"] = [hits] * len(seeds)
-    for seed in seeds:
-        own = replace(run, seed=seed, out=None, workers=0)
-        for arm, space in _arms(backbone, start, denoiser, own, fit):
-            for part, hits in _measured(space, pairs).items():
-                values.setdefault(f"{arm}, {part}", []).append(hits)
+    start = blinded(backbone, run, blind)
+    before = {**_measured("before", start, pairs), **_measured("tiny before", backbone, pairs)}
+
+    def once(run: Run) -> dict[str, Floats]:
+        arms = _arms(backbone, start, denoiser, replace(run, out=None, workers=0), fit)
+        return before | {name: hits for arm, space in arms for name, hits in _measured(arm, space, pairs).items()}
+
+    values = each_seed(once, run, seeds)
     items = [picture for own in pairs.values() for picture in own.pictures]
     said = [caption for own in pairs.values() for caption in own.captions]
     facts = {
@@ -182,12 +163,12 @@ def open_details(
         "composite": "generated scenes",
         "trains": f"the image tower of tiny, blinded to texture, {fit.steps} steps",
     }
-    return Tabled(backbone, run, seeds, "pair_accuracy", facts, {k: np.stack(v) for k, v in values.items()})
+    return Tabled(backbone, run, seeds, "pair_accuracy", facts, values)
 
 
-def _measured(space: Backbone, pairs: Mapping[Pattern, Pairs]) -> dict[str, Floats]:
+def _measured(arm: str, space: Backbone, pairs: Mapping[Pattern, Pairs]) -> dict[str, Floats]:
     found = {pattern: told_apart(space, own) for pattern, own in pairs.items()}
-    return {f"{pattern}, {pooling}": hits for pattern, own in found.items() for pooling, hits in own.items()}
+    return {f"{arm}, {pattern}, {pooling}": hits for pattern, own in found.items() for pooling, hits in own.items()}
 
 
 def _arms(

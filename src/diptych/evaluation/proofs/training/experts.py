@@ -25,7 +25,7 @@ from diptych.data.scenes.tables import scene_data
 from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.boards.tune import reached
 from diptych.evaluation.proofs.training.scene_pairs import PAIRS, only_scenes
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of_words
+from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, each_seed, hash_of_words
 from diptych.methods.pretrain.clip_moe import CLIPMoE, RouterTrainee, clustered, unit_pairs
 from diptych.train.group_batches import Groups
 from diptych.train.loop import train
@@ -83,32 +83,22 @@ def open_experts(
     fit: Fit = FIT,
     sizes: Mapping[str, int] = SIZES,
 ) -> Tabled:
-    """Train the experts and routers of all arms; the metric is recall at 1 of unseen scenes.
-
-    Args:
-        name: "scenes".
-        backbone: the base model.
-        run: device, cache and progress.
-        seeds: of clusters, orders and routers.
-        method: the mixture of all arms.
-        fit: settings of each stage.
-        sizes: number of scenes that are trained on, and that are searched.
-    """
+    """Train the experts and routers of all arms; the metric is recall at 1 of unseen scenes."""
     only_scenes(name)
     data = scene_data(SCENES, sizes)
     rows, test = data.split("train"), data.split("test")
     base = unit_pairs(backbone, test, run)
-    table: dict[str, list[Floats]] = {}
-    for seed in seeds:
-        own = replace(run, seed=seed, workers=0, out=None)
 
-        def trained(trainee: Trainee, times: int = 1, own: Run = own) -> Backbone:
+    def once(run: Run) -> dict[str, Floats]:
+        own = replace(run, workers=0, out=None)
+
+        def trained(trainee: Trainee, times: int = 1) -> Backbone:
             train(trainee, rows, replace(fit, steps=(fit.steps or 1) * times), own)
             space = trainee.trained()
             assert isinstance(space, Backbone)  # of a backbone
             return space
 
-        def stages(how: CLIPMoE, own: Run = own) -> Any:
+        def stages(how: CLIPMoE) -> Any:
             return how.stages(Kit({"main": backbone}), None, Evidence(train=rows), own)
 
         made = [trained(trainee) for trainee in stages(method)]
@@ -117,7 +107,7 @@ def open_experts(
             RANDOM: trained(next(stages(replace(method, clusters=1)))),
             SHUFFLED: trained(next(stages(ShuffledGroups(**vars(method))))),
         }
-        equal = merged([backbone] * method.experts, method.top, method.last, seed)
+        equal = merged([backbone] * method.experts, method.top, method.last, run.seed)
         spaces = {
             "own": made[-1],
             BASE: backbone,
@@ -127,19 +117,18 @@ def open_experts(
         singles = [reached(space, test, None, own)["recall_at_1"] for space in made[:-1]]
         found = {kind: reached(space, test, None, own)["recall_at_1"] for kind, space in spaces.items()}
         found["best expert"] = max(singles, key=lambda values: float(values.mean()))
-        found |= {
+        return found | {
             f"features of {kind}": np.array([other_features(unit_pairs(space, test, own), base, own)])
             for kind, space in first.items()
         }
-        for kind, values in found.items():
-            table.setdefault(kind, []).append(values)
+
     captions = [t for own in rows.columns["captions"].values for t in own]
     facts = {"data_hash": hash_of_words(test.items, captions), "items": len(test), "train": len(rows)}
-    return Tabled(backbone, run, seeds, "value", facts, {kind: np.stack(values) for kind, values in table.items()})
+    return Tabled(backbone, run, seeds, "value", facts, each_seed(once, run, seeds))
 
 
 OTHER = Claim(RANDOM, own=Arm("features of own"), base=Arm(f"features of {RANDOM}"), name="other features")
-BEFORE = Claim(BASE, base=Arm(BASE))
+BEFORE = Claim(BASE)
 CLIP_MOE = Trial(
     (replace(BEFORE, name="recall at 1"), OTHER),
     own=Arm("own"),

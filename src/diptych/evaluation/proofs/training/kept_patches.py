@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from diptych.core.train import Clock
 from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.boards.tune import Training, recalls
 from diptych.evaluation.proofs.training.scene_pairs import FURTHER, open_scene_pairs
-from diptych.evaluation.proofs.trial import Tabled
+from diptych.evaluation.proofs.trial import Tabled, each_seed
 from diptych.methods.pretrain.a_clip import ACLIP, AttentiveTrainee
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.nn.dense.attention_maps import cls_attention, kept
@@ -69,14 +70,7 @@ class LeastAttended(ACLIP):
     trainee = LeastTrainee
 
 
-SETTINGS: dict[str, Any] = {
-    "recolour": False,
-    "simclr": 0.0,
-    "byol": 0.0,
-    "hidden": 8,
-    "out": 4,
-    "result": "online",
-}
+SETTINGS: dict[str, Any] = {"recolour": False, "simclr": 0.0, "byol": 0.0, "hidden": 8, "out": 4, "result": "online"}
 """The masks alone. Heads of the other losses have no gradient, so they are small."""
 PROJECTIONS = ("visual.proj", "text_projection", "logit_scale")
 
@@ -106,13 +100,7 @@ ARMS = {"attentive": ACLIP, "random": RandomMasks, "least": LeastAttended}
 
 
 def of_halves(backbone: Backbone, table: Table[Any], run: Run) -> dict[str, Floats]:
-    """Return arm -> (N,) recall at 1 of pictures of which half of the patches pass the blocks.
-
-    Args:
-        backbone: encodes, and its own attention chooses.
-        table: N pictures with captions.
-        run: its seed draws the random halves.
-    """
+    """Return arm -> (N,) recall at 1 of pictures of which half of the patches pass the blocks."""
     tower: Any = backbone.tower("image")
     captions = [own[0] for own in table.columns["captions"].values]
     with torch.inference_mode():
@@ -133,24 +121,12 @@ def of_halves(backbone: Backbone, table: Table[Any], run: Run) -> dict[str, Floa
 def open_kept(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = FEW) -> Tabled:
     """Measure all arms on scenes; the metric is recall at 1, the mean of both directions.
 
-    Args:
-        name: "scenes".
-        backbone: an open_clip model, whose image tower has a CLS token.
-        run: device, cache and progress.
-        seeds: of random halves, orders and crops.
-        fit: settings of all trainings.
-
-    Raises:
-        NotAvailable: another name.
+    The backbone is an open_clip model, whose image tower has a CLS token.
     """
     bench = open_scene_pairs(name, backbone, run, seeds, fit=fit, trains=TRAINS)
-    table: dict[str, list[Floats]] = {}
-    for seed in seeds:
-        own = replace(run, seed=seed)
-        for arm, values in of_halves(backbone, bench.held_out, own).items():
-            table.setdefault(f"{arm}, untrained", []).append(values)
+    halves = each_seed(partial(of_halves, backbone, bench.held_out), run, seeds)
     methods: dict[str, Any] = {arm: kind(**SETTINGS) for arm, kind in ARMS.items()} | {"clip-loss": CLIPLoss()}
-    reached: dict[str, Floats] = {n: np.stack(rows) for n, rows in table.items()}
+    reached: dict[str, Floats] = {f"{arm}, untrained": values for arm, values in halves.items()}
     for arm, method in methods.items():
         how = Training(method, start=fresh_projections, learns=PROJECTIONS.__contains__)
         reached[arm] = np.asarray(bench.measure(Arm(how)).part("recall_at_1").values, dtype=np.float64)

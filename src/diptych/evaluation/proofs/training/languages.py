@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import normalize
 
@@ -26,14 +25,12 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.named_sets import present
 from diptych.data.scenes.sprites import Picture, read_emoji
-from diptych.evaluation.arms import CHANCE
+from diptych.evaluation.arms import CHANCE, Floats
 from diptych.evaluation.proofs.trial import Tabled
 from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from diptych.metrics.retrieval import first_ranks
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
-
-Floats = NDArray[np.float64]
 
 GROUPS = frozenset({"flags", "symbols"})
 """Kinds of emoji that ``tiny`` has not seen."""
@@ -134,12 +131,8 @@ def _latin(text: str) -> bool:
 
 
 def found(space: Backbone, pictures: Samples[Any], names: Mapping[str, Sequence[str]]) -> dict[str, Floats]:
-    """Return language -> (N,) recall at 1 of each thing, the mean of name to picture and picture to name, among all N.
-
-    Args:
-        space: what is measured.
-        pictures: N pictures.
-        names: language -> their N names; equal names are found together.
+    """Return language -> (N,) recall at 1 of each thing, the mean of name to picture and picture to name, among all N;
+    equal names are found together.
     """
     with torch.inference_mode():
         x = _unit(space.image, [pictures[i] for i in range(len(pictures))])
@@ -161,13 +154,7 @@ def open_named(
 ) -> Tabled:
     """Train on one style and ask for the other; the metric is recall at 1 over names in other scripts.
 
-    Args:
-        name: of the emoji table's folder.
-        backbone: where every training starts.
-        run: device, cache and progress.
-        seeds: of orders, captions, crops and the permutation.
-        method: how all arms are trained.
-        fit: its settings.
+    The data set is the folder of the emoji table.
     """
     data = find_named(name)
     every = tuple(data.names)

@@ -23,7 +23,7 @@ from diptych.evaluation.arms import CHANCE, Floats
 from diptych.evaluation.boards.tune import Training, TuneBench, reached
 from diptych.evaluation.proofs.training.pairs import shuffled_captions
 from diptych.evaluation.proofs.training.scene_pairs import FURTHER, open_scene_pairs
-from diptych.evaluation.proofs.trial import Tabled
+from diptych.evaluation.proofs.trial import Tabled, each_seed
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.lightclip import LightCLIP, LightTrainee
 from diptych.nn.assignment import matched
@@ -65,11 +65,6 @@ def own_picture(trainee: LightTrainee, table: Table[Any], run: Run) -> Mapping[s
     - "words": the share of other pictures, given which the masked words are less likely than given their own.
     - "tokens": 1 where the own picture is the first of ``AMONG`` by matched words and patches, else 0.
     - "exact": the same with one word a patch.
-
-    Args:
-        trainee: after training.
-        table: N pictures with captions.
-        run: its seed draws the masked words.
     """
     trainee.module().eval()
     views = [{"image": table.items[i], "text": c[0]} for i, c in enumerate(table.columns["captions"].values)]
@@ -112,42 +107,29 @@ def trained(bench: TuneBench, method: LightCLIP, rows: Table[Any], seed: int) ->
 def open_words(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = FEW) -> Tabled:
     """Train and measure all arms on scenes; the metric is how often masked words are likelier given the own picture
     than given another, and the parts are ``FIRST`` and ``R1``.
-
-    Args:
-        name: "scenes".
-        backbone: where every training starts.
-        run: device, cache and progress.
-        seeds: of orders, masks, draws and shuffles.
-        fit: settings of all trainings.
-
-    Raises:
-        NotAvailable: another name.
     """
     bench, method = open_scene_pairs(name, backbone, run, seeds, fit=fit, trains=TRAINS), LightCLIP()
-    table: dict[str, list[Floats]] = {}
-    parts: dict[str, dict[str, list[Floats]]] = {}
-    for seed in seeds:
-        own = replace(run, seed=seed)
+
+    def once(own: Run) -> dict[tuple[str, str], Floats]:
+        table: dict[tuple[str, str], Floats] = {}
         clip = bench.trained(Training(CLIPLoss(), learns=words_learn), own).space
         assert isinstance(clip, Backbone)  # the kind of space that went in
         arms = {
-            "own": trained(bench, method, bench.train, seed),
-            "shuffled": trained(bench, method, shuffled_captions(bench.train, own), seed),
+            "own": trained(bench, method, bench.train, own.seed),
+            "shuffled": trained(bench, method, shuffled_captions(bench.train, own), own.seed),
             "clip-loss": LightTrainee(method, clip, own, everything),
             "before": LightTrainee(method, backbone, own, everything),
         }
         for arm, trainee in arms.items():
             values = own_picture(trainee, bench.held_out, own)
             recall = reached(trainee.trained(), bench.held_out, None, own)[R1]  # type: ignore[arg-type]
-            for name, of_arm in (
-                (arm, {FIRST: values["tokens"], R1: recall}),
-                (f"{arm}, exact", {FIRST: values["exact"]}),
-            ):
-                table.setdefault(name, []).append(values["words"])  # which are matched in no way
-                for part, of_part in of_arm.items():
-                    parts.setdefault(name, {}).setdefault(part, []).append(of_part)
-    values_of = {arm: np.stack(rows) for arm, rows in table.items()}
-    parts_of = {arm: {part: np.stack(rows) for part, rows in own.items()} for arm, own in parts.items()}
-    half = np.full_like(values_of["own"], 0.5)
-    facts = dict(bench.facts)
-    return Tabled(backbone, run, seeds, "own_picture", facts, {**values_of, CHANCE: half}, parts=parts_of)
+            exact = f"{arm}, exact"  # of words, which are matched in no way, as of the arm
+            table |= {(arm, ""): values["words"], (arm, FIRST): values["tokens"], (arm, R1): recall}
+            table |= {(exact, ""): values["words"], (exact, FIRST): values["exact"]}
+        return table
+
+    reached_of = each_seed(once, run, seeds)
+    table = {arm: values for (arm, part), values in reached_of.items() if not part}
+    parts = {arm: {p: v for (a, p), v in reached_of.items() if a == arm and p} for arm in table}
+    table[CHANCE] = np.full_like(table["own"], 0.5)
+    return Tabled(backbone, run, seeds, "own_picture", dict(bench.facts), table, parts=parts)

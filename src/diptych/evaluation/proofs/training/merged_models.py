@@ -239,10 +239,7 @@ SAMCLIP_TRIAL = Trial(
     ),
     as_subclass(OtherVectors),
     CHANCE,
-    beside={
-        "no replay": Claim("sam-clip", variant="no replay"),
-        "maskclip on the teacher": Claim("maskclip"),
-    },
+    beside={"no replay": Claim("sam-clip", variant="no replay"), "maskclip on the teacher": Claim("maskclip")},
     bench=open_merged,
 )
 """The proof."""

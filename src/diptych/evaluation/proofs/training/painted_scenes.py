@@ -27,7 +27,7 @@ from diptych.evaluation.boards.tune import TuneBench
 from diptych.evaluation.proofs.training.masked_words import likelier, words_learn
 from diptych.evaluation.proofs.training.pairs import shuffled_captions
 from diptych.evaluation.proofs.training.scene_pairs import FURTHER, open_scene_pairs
-from diptych.evaluation.proofs.trial import Tabled
+from diptych.evaluation.proofs.trial import Tabled, each_seed
 from diptych.methods.pretrain.sycoca import SyCoCa, SymmetricTrainee, largest
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import WordIds
@@ -86,11 +86,6 @@ def painted(trainee: SymmetricTrainee, table: Table[Any], run: Run) -> dict[str,
     - "covered": the share of what is in boxes that the hidden patches would cover.
     - "guided": the share of other captions, from which the patches with most of the boxes are painted worse than from
       the own caption.
-
-    Args:
-        trainee: after training.
-        table: N scenes with captions and boxes.
-        run: its seed draws random scores.
     """
     trainee.module().eval()
     batch = trainee.collate(
@@ -129,32 +124,20 @@ def trained(bench: TuneBench, method: SyCoCa, rows: Table[Any], seed: int) -> Sy
 def open_painted(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = FEW) -> Tabled:
     """Train and measure all arms on scenes; the metric is the share of other captions that a picture's own one beats,
     and the part is ``COVERED``.
-
-    Args:
-        name: "scenes".
-        backbone: where every training starts.
-        run: device, cache and progress.
-        seeds: of orders, draws and shuffles.
-        fit: settings of all trainings.
-
-    Raises:
-        NotAvailable: another name.
     """
     bench = open_scene_pairs(name, backbone, run, seeds, recipe=ONE, fit=fit, trains=TRAINS)
-    table: dict[str, list[Floats]] = {}
-    hidden: dict[str, list[Floats]] = {}
-    for seed in seeds:
-        own = replace(run, seed=seed)
+
+    def once(own: Run) -> dict[str, Floats]:
         arms: dict[str, tuple[SyCoCa, Table[Any]]] = {
             "own": (SyCoCa(**SMALL), bench.train),
             "random": (RandomMasks(**SMALL), bench.train),
             "shuffled": (SyCoCa(**SMALL), shuffled_captions(bench.train, own)),
         }
-        for arm, (method, rows) in arms.items():
-            values = painted(trained(bench, method, rows, seed), bench.held_out, own)
-            table.setdefault(arm, []).append(values["guided"])
-            hidden.setdefault(arm, []).append(values["covered"])
-    values_of = {arm: np.stack(rows) for arm, rows in table.items()}
-    parts = {arm: {COVERED: np.stack(rows)} for arm, rows in hidden.items()}
-    half = np.full_like(values_of["own"], 0.5)
-    return Tabled(backbone, run, seeds, "own_caption", dict(bench.facts), {**values_of, CHANCE: half}, parts=parts)
+        made = {arm: trained(bench, method, rows, own.seed) for arm, (method, rows) in arms.items()}
+        return {arm: np.stack([*painted(trainee, bench.held_out, own).values()]) for arm, trainee in made.items()}
+
+    reached = each_seed(once, run, seeds)
+    table = {arm: values[:, 1] for arm, values in reached.items()}
+    table[CHANCE] = np.full_like(table["own"], 0.5)
+    parts = {arm: {COVERED: values[:, 0]} for arm, values in reached.items()}
+    return Tabled(backbone, run, seeds, "own_caption", dict(bench.facts), table, parts=parts)

@@ -49,15 +49,7 @@ class NewHeads:
 def open_pairs(
     name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, queries: slice | None = None
 ) -> TuneBench:
-    """Open captioned photos, whose split val is held out.
-
-    Args:
-        name: of the data set.
-        backbone: whose towers are frozen.
-        run: device, cache and progress.
-        seeds: of heads, draws and shuffles.
-        queries: which captions of a held-out photo are searched for; None: all.
-    """
+    """Open captioned photos, whose split val is held out; ``queries`` are the captions of each that are asked for."""
     whole = open_data(present(name, "captions.csv"), need="captions", text="caption_*")
     held = whole.split("val")
     if queries is not None:

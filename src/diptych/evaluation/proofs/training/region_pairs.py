@@ -9,7 +9,7 @@ are measured there, and no prompter is trained: 110 photos are too few, and one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ from diptych.data.rows import in_order, read_columns, text_of
 from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.tables import scene_data
 from diptych.data.words.sentences import article
-from diptych.evaluation.arms import CHANCE, RATIOS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import CHANCE, RATIOS, Arm, Floats, Measured, PlainBench, over_seeds
 from diptych.evaluation.boards.tune import Training
 from diptych.evaluation.proofs.trial import hash_of_words
 from diptych.features.region_labels import RegionLabels, agreement
@@ -132,19 +132,13 @@ def permuted_boxes(table: Table[Any], run: Run) -> Table[Any]:
 
 
 @dataclass
-class RegionBench:
-    """Regions of unseen pictures.
+class FrozenBench(PlainBench):
+    """Regions of unseen pictures, by what is trained on frozen towers that ran before.
 
-    Values are (R, P, 2): regions of each of P pictures, and how many of them are named right. The part "grounding_iou"
-    holds their IoUs instead; of arms without training it is absent.
+    Values are (R, P, 2): regions of each of P pictures, and how many of them are named right.
 
     Args:
-        backbone: of the report.
-        run: device and seeds.
-        seeds: of prompters, orders and draws.
-        space: the frozen towers.
         train, held: stored pictures with "captions", "boxes" and "phrases".
-        pictures: the held-out pictures themselves.
         names: phrases of all classes.
         fit: settings of the trainings.
         facts: of the data.
@@ -153,128 +147,145 @@ class RegionBench:
     backbone: Backbone
     run: Run
     seeds: tuple[int, ...]
-    space: StoredTowers
     train: Table[Any]
     held: Table[Any]
-    pictures: Table[Any]
     names: tuple[str, ...]
+    fit: Fit
+    facts: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    statistic = RATIOS
+    owner: Tensor = field(init=False)
+    words: Tensor = field(init=False)
+    made: list[tuple[Training, int, Any]] = field(default_factory=list, init=False)
+
+    def measure(self, arm: Arm) -> Measured:
+        """Train on the seen pictures, or take an arm without training, and name the regions of the others."""
+        how, elsewhere = (arm.system.how, True) if isinstance(arm.system, Elsewhere) else (arm.system, False)
+        if isinstance(how, Training):
+            return over_seeds(lambda run: self._reached(how, run, elsewhere), self.run, self.seeds, draws=True)
+        values = self._counted(self._untrained(how))
+        return over_seeds(lambda run: (values, {}), self.run, self.seeds, draws=False)
+
+    def _once(self, how: Training, run: Run) -> Any:
+        """Return what a training makes with the seed of a run, made once."""
+        for other, seed, known in self.made:
+            if (other, seed) == (how, run.seed):
+                return known
+        quiet = replace(run, out=None, workers=0)
+        rows = Evidence(train=how.rows(self.train, quiet) if how.rows else self.train)
+        self.made.append((how, run.seed, self._trained(how, rows, how.fit or self.fit, quiet)))
+        return self.made[-1][2]
+
+    def _counted(self, values: Floats) -> Floats:
+        """Return (P, 2) numbers of regions, and sums of a value of each region."""
+        return counted(values, self.owner.numpy(), len(self.held))
+
+    def _right(self, z: Tensor, phrases: Sequence[str]) -> Floats:
+        """Return (n,) 1.0 where the phrase nearest to an embedding is the region's own."""
+        own = torch.tensor([self.names.index(p) for p in phrases])
+        hits: Floats = (normalize(z, dim=-1) @ self.words.T).argmax(1).eq(own).double().numpy()
+        return hits
+
+    def _untrained(self, system: Any) -> Floats:
+        """Return (n,) how often each region is named right by an arm without training."""
+        raise UsageError(f"Regions are not named by {system!r}: give a training, or one of the baselines.")
+
+    def _trained(self, how: Training, rows: Evidence[Any], fit: Fit, run: Run) -> Any:
+        raise NotImplementedError
+
+    def _reached(
+        self, how: Training, run: Run, elsewhere: bool
+    ) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
+        """Return what a training reaches, or what it says of another region of the picture."""
+        raise NotImplementedError
+
+
+@dataclass
+class RegionBench(FrozenBench):
+    """Regions that a prompter is told.
+
+    The part "grounding_iou" holds their IoUs; of arms without training it is absent.
+
+    Args:
+        space: the frozen towers.
+        pictures: the held-out pictures themselves.
+    """
+
     fit: Fit = FIT
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    space: StoredTowers = field(kw_only=True)
+    pictures: Table[Any] = field(kw_only=True)
     metric: str = "region_accuracy"
-    statistic: Statistic = RATIOS
-    always: tuple[Arm, ...] = ()
-    failed: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        regions = [
-            (i, box, said)
-            for i in range(len(self.held))
-            for box, said in zip(*self._of(i), strict=True)
-            if said in self.names
-        ]
-        self.owner = torch.tensor([i for i, _, _ in regions])
-        self.boxes = torch.tensor(np.array([box for _, box, _ in regions])).float()
-        self.right = torch.tensor([self.names.index(said) for _, _, said in regions])
+        seen = [self._visible(i) for i in range(len(self.held))]
+        self.owner = torch.tensor([i for i, own in enumerate(seen) for _ in own])
+        self.boxes = torch.tensor(np.array([box for own in seen for box, _, _ in own])).float()
+        self.corners = [[corners for _, corners, _ in own] for own in seen]
+        self.phrases = [said for own in seen for _, _, said in own]
         self.words = normalize(self.space.read(self.names), dim=-1)
-        self.trained: list[tuple[Training, int, Prompter]] = []
         with torch.no_grad():
             x = self.space.image.inputs([self.held.items[i] for i in range(len(self.held))])
             self.whole, self.cells = whole_and_cells(self.space, x)
 
-    def _of(self, i: int) -> tuple[Any, list[str]]:
+    def _visible(self, i: int) -> list[tuple[Any, Any, str]]:
+        """Return the box, as shares of the tower's square, the corners in pixels, and the phrase of each region."""
         own, said = (self.held.columns[name].values[i] for name in ("boxes", "phrases"))
-        corners, share = framed(own.corners, self.held.items[i].size, self.space.spec.pixels)
-        rows = [k for k in range(len(said)) if share[k] >= VISIBLE and not own.crowd[k]]
-        return corners[rows], [said[k] for k in rows]
+        boxes, share = framed(own.corners, self.held.items[i].size, self.space.spec.pixels)
+        rows = [k for k in range(len(said)) if share[k] >= VISIBLE and not own.crowd[k] and said[k] in self.names]
+        return [(boxes[k], own.corners[k], said[k]) for k in rows]
 
-    def measure(self, arm: Arm) -> Measured:
-        """Train on the seen pictures, or take an arm without training, and name the regions of the others."""
-        system = arm.system
-        if isinstance(system, Training):
-            return over_seeds(lambda run: self._reached(system, run), self.run, self.seeds, draws=True)
-        if isinstance(system, Elsewhere):
-            return over_seeds(
-                lambda run: self._reached(system.how, run, elsewhere=True), self.run, self.seeds, draws=True
-            )
+    def _untrained(self, system: Any) -> Floats:
         if system == CHANCE:
-            hits = np.full(len(self.right), 1 / len(self.names))
-        elif system == PLACELESS:
+            return np.full(len(self.phrases), 1 / len(self.names))
+        if system == PLACELESS:
+            own = torch.tensor([self.names.index(p) for p in self.phrases])
             same = self.owner[:, None] == self.owner
-            hits = ((same & (self.right[:, None] == self.right)).sum(1) / same.sum(1)).double().numpy()
-        elif system == PICTURE:
-            hits = self._hits(self.whole[self.owner])
-        elif system == CROP:
-            hits = self._hits(self._crops())
-        else:
-            raise UsageError(f"Regions are not named by {arm.system!r}: give a training, or one of the baselines.")
-        values = counted(hits, self.owner.numpy(), len(self.held))
-        return over_seeds(lambda run: (values, {}), self.run, self.seeds, draws=False)
+            shares: Floats = ((same & (own[:, None] == own)).sum(1) / same.sum(1)).double().numpy()
+            return shares
+        if system in (PICTURE, CROP):
+            return self._right(self.whole[self.owner] if system == PICTURE else self._crops(), self.phrases)
+        return super()._untrained(system)
 
-    def prompter(self, how: Training, run: Run) -> Prompter:
-        """Return the prompter of a seed, trained once."""
-        for other, seed, known in self.trained:
-            if (other, seed) == (how, run.seed):
-                return known
-        quiet = replace(run, out=None, workers=0)
-        rows = how.rows(self.train, quiet) if how.rows else self.train
-        fit = how.fit or self.fit
-        made = train_space(how.method, Kit({"main": self.space}), Evidence(train=rows), fit, quiet).parts[PART]
+    def _trained(self, how: Training, rows: Evidence[Any], fit: Fit, run: Run) -> Prompter:
+        made = train_space(how.method, Kit({"main": self.space}), rows, fit, run).parts[PART]
         assert isinstance(made, Prompter)
-        self.trained.append((how, run.seed, made.eval()))
-        return made
+        return made.eval()
 
     def _reached(
-        self, how: Training, run: Run, *, elsewhere: bool = False
+        self, how: Training, run: Run, elsewhere: bool
     ) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
-        prompter = self.prompter(how, run)
+        prompter: Prompter = self._once(how, run)
         boxes = self.boxes[next_in_picture(self.owner)] if elsewhere else self.boxes
+        own = torch.tensor([self.names.index(p) for p in self.phrases])
         with torch.no_grad():
             z = prompter.boxes(self.cells, boxes, self.owner)
-            shown = prompter.grounded(self.cells, self.words[self.right], self.owner)
+            shown = prompter.grounded(self.cells, self.words[own], self.owner)
         found = torch.cat([shown[:, :2].minimum(shown[:, 2:]), shown[:, :2].maximum(shown[:, 2:])], dim=1)
         iou = box_iou(found, self.boxes).diagonal().double().numpy()
-        hits, ious = (counted(x, self.owner.numpy(), len(self.held)) for x in (self._hits(z), iou))
-        return hits, {IOU: float(iou.mean())}, {IOU: ious}
-
-    def _hits(self, z: Tensor) -> Floats:
-        hits: Floats = (normalize(z, dim=-1) @ self.words.T).argmax(1).eq(self.right).double().numpy()
-        return hits
+        return self._counted(self._right(z, self.phrases)), {IOU: float(iou.mean())}, {IOU: self._counted(iou)}
 
     @torch.no_grad()
     def _crops(self) -> Tensor:
         image, crops = self.space.whole.image, []
-        for i in range(len(self.held)):
+        for i, own in enumerate(self.corners):
             picture = self.pictures.items[i].convert("RGB")
-            for corners, said, crowd in zip(
-                self.held.columns["boxes"].values[i].corners,
-                self.held.columns["phrases"].values[i],
-                self.held.columns["boxes"].values[i].crowd,
-                strict=True,
-            ):
-                share = framed(corners[None], picture.size, self.space.spec.pixels)[1][0]
-                if said in self.names and share >= VISIBLE and not crowd:
-                    crops.append(picture.crop(tuple(np.round(corners).astype(int).tolist())))
+            crops += [picture.crop(tuple(np.round(corners).astype(int).tolist())) for corners in own]
         return torch.cat([image.encode(image.inputs(crops[k : k + 64])) for k in range(0, len(crops), 64)])
 
 
 def open_regions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> RegionBench:
-    """Open pictures with regions: "scenes", or "coco_mini".
-
-    Raises:
-        NotAvailable: another name, or the photos are not on this machine.
-    """
+    """Open pictures with regions: "scenes", or "coco_mini"."""
     if name.endswith("coco_mini"):
         return _open_photos(name, run, seeds)
     if name != "scenes":
         raise NotAvailable(f"{name} is not here: this proof paints scenes, or reads coco_mini.")
     data = scene_data(SCENES, SIZES)
-    space = StoredTowers(backbone)
-    train, held = (stored(backbone, data.split(split), run) for split in ("train", "test"))
-    bank = SCENES.bank
-    names = tuple(article(f"{colour} {shape}") for colour in bank.colours for shape in bank.shapes)
-    bench = RegionBench(backbone, run, seeds, space, train, held, data.split("test"), names)
-    bench.facts = _facts(bench, data.hash, "a prompter on frozen towers, on composed scenes")
-    return bench
+    parts, names = (data.split("train"), data.split("test")), scene_names(SCENES)
+    return _opened(backbone, run, seeds, parts, names, data.hash, "a prompter on frozen towers, on composed scenes")
+
+
+def scene_names(recipe: SceneRecipe) -> tuple[str, ...]:
+    """Return the names of all pairs of colour and shape."""
+    return tuple(article(f"{colour} {shape}") for colour in recipe.bank.colours for shape in recipe.bank.shapes)
 
 
 def _open_photos(name: str, run: Run, seeds: tuple[int, ...]) -> RegionBench:
@@ -285,9 +296,6 @@ def _open_photos(name: str, run: Run, seeds: tuple[int, ...]) -> RegionBench:
     classes = in_order({text_of(v) for v in read_columns(boxes)["category"]})
     cut = len(table) * 3 // 4
     parts = table.take(range(cut)), table.take(range(cut, len(table)))
-    train, held = (stored(backbone, part, run) for part in parts)
-    names = tuple(article(c) for c in classes)
-    bench = RegionBench(backbone, run, seeds, StoredTowers(backbone), train, held, parts[1], names)
     few = table.take(range(LABELLED))
     labelled = RegionLabels().of(few, backbone, MergedCells(), run)
     found = agreement(labelled, list(few.columns["boxes"].values), classes)
@@ -295,10 +303,18 @@ def _open_photos(name: str, run: Run, seeds: tuple[int, ...]) -> RegionBench:
     quality: dict[str, float] = {"photos": LABELLED, "regions": counted, "that_name_a_class": len(found["right"])}
     quality |= {key: float(values.mean()) for key, values in found.items()}
     digest = hash_of_words(table.items, [p for own in table.columns["phrases"].values for p in own])
-    bench.facts = {**_facts(bench, digest, "a prompter on frozen towers"), "on": "lite", "pseudo_labels": quality}
+    names = tuple(article(c) for c in classes)
+    bench = _opened(backbone, run, seeds, parts, names, digest, "a prompter on frozen towers")
+    bench.facts = {**bench.facts, "on": "lite", "pseudo_labels": quality}
     return bench
 
 
-def _facts(bench: RegionBench, digest: str, what: str) -> dict[str, Any]:
-    sizes = {"items": len(bench.right), "train": len(bench.train), "pictures": len(bench.held)}
-    return {"data_hash": digest, "split": "test", **sizes, "classes": len(bench.names), "trains": what}
+def _opened(
+    backbone: Backbone, run: Run, seeds: tuple[int, ...], parts: Sequence[Table[Any]], names: tuple[str, ...],
+    digest: str, trains: str,
+) -> RegionBench:  # fmt: skip
+    train, held = (stored(backbone, part, run) for part in parts)
+    bench = RegionBench(backbone, run, seeds, train, held, names, space=StoredTowers(backbone), pictures=parts[1])
+    sizes = {"items": len(bench.phrases), "train": len(train), "pictures": len(held)}
+    bench.facts = {"data_hash": digest, "split": "test", **sizes, "classes": len(names), "trains": trains}
+    return bench

@@ -74,18 +74,7 @@ def open_scene_pairs(
 ) -> TuneBench:
     """Open composed scenes with captions, whose split test is held out; all towers learn, unless an arm says otherwise.
 
-    Args:
-        name: of the data set.
-        backbone: where trainings start, unless an arm starts anew.
-        run: device, cache and progress.
-        seeds: of weights, orders and draws.
-        recipe: distribution of the scenes.
-        caption: from a scene to its captions.
-        fit: settings of the trainings.
-        trains: what learns, for the result.
-
-    Raises:
-        NotAvailable: another name than "scenes".
+    ``trains`` says in the result what learns.
     """
     only_scenes(name)
     data = scene_data(recipe, SIZES, caption=caption)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,16 +21,15 @@ from torchvision.ops import box_iou
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence, Table
-from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.spec import Spec
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.tables import scene_data, scene_table
-from diptych.data.words.sentences import article
-from diptych.evaluation.arms import RATIOS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import Arm, Floats, Measured, over_seeds
 from diptych.evaluation.boards.tune import Training
-from diptych.evaluation.proofs.training.region_pairs import PLACELESS, Elsewhere
+from diptych.evaluation.proofs.training.region_pairs import PLACELESS, FrozenBench, scene_names
+from diptych.evaluation.proofs.training.scene_pairs import only_scenes
 from diptych.features.stored_towers import StoredTowers, stored
 from diptych.methods.pretrain.grain import GRAIN, matched
 from diptych.metrics.ratio import counted
@@ -94,78 +93,47 @@ def learns(name: str) -> bool:
 
 
 @dataclass
-class SlotBench:
+class SlotBench(FrozenBench):
     """Regions of unseen scenes, and unseen scenes of one object.
 
-    Values are (R, P, 2): regions of each of P scenes, and how many of them are named right. The parts are "box_iou",
-    which holds their IoUs instead, and "one_object", (R, M, 2) of M scenes of one region.
+    The parts are "box_iou", which holds the IoUs of the regions, and "one_object", (R, M, 2) of M scenes of one region.
 
     Args:
-        backbone: whose towers are frozen.
-        run: device and seeds.
-        seeds: of decoders and orders.
-        train: scenes with "captions", "boxes" and "phrases".
-        held: other such scenes.
         single: scenes of one object.
-        names: phrases of all classes.
-        fit: settings of the trainings.
-        facts: of the data.
     """
 
-    backbone: Backbone
-    run: Run
-    seeds: tuple[int, ...]
-    train: Table[Any]
-    held: Table[Any]
-    single: Table[Any]
-    names: tuple[str, ...]
     fit: Fit = FIT
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    single: Table[Any] = field(kw_only=True)
     metric: str = "slot_accuracy"
-    statistic: Statistic = RATIOS
-    always: tuple[Arm, ...] = ()
-    failed: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         self.texts: dict[str, Tensor] = {}
         self.words = normalize(StoredTowers(self.backbone, texts=self.texts).read(self.names), dim=-1)
-        self.owner = torch.tensor([i for i, p in enumerate(self.held.columns["phrases"].values) for _ in p])
-        self.read: list[tuple[Training, int, Slots, Tensor]] = []
+        self.phrases = self.held.columns["phrases"].values
+        self.owner = torch.tensor([i for i, p in enumerate(self.phrases) for _ in p])
 
     def measure(self, arm: Arm) -> Measured:
-        """Train on the seen scenes, and read the slots of the others; or take an arm without training."""
-        system = arm.system
-        if system == SAME_BOXES:
+        """Measure as any bench of regions, or the same boxes for all scenes."""
+        if arm.system == SAME_BOXES:
             return over_seeds(self._same, self.run, self.seeds, draws=True)
-        if system == PLACELESS:
-            said = [np.array(p) for p in self.held.columns["phrases"].values]
-            hits = np.concatenate([(p[:, None] == p).mean(1) for p in said])
-            return over_seeds(lambda run: (self._counted(hits), {}), self.run, self.seeds, draws=False)
-        if isinstance(system, Elsewhere):
-            return over_seeds(
-                lambda run: self._reached(system.how, run, elsewhere=True), self.run, self.seeds, draws=True
-            )
-        return over_seeds(lambda run: self._reached(system, run), self.run, self.seeds, draws=True)
+        return super().measure(arm)
 
-    def _trained(self, how: Training, run: Run) -> tuple[Slots, Tensor]:
-        """Return the slots of the unseen scenes and the image slots of those of one object; a seed is trained once."""
-        for other, seed, slots, one in self.read:
-            if (other, seed) == (how, run.seed):
-                return slots, one
-        quiet = replace(run, out=None, workers=0)
-        rows = how.rows(self.train, quiet) if how.rows else self.train
+    def _untrained(self, system: Any) -> Floats:
+        if system != PLACELESS:
+            return super()._untrained(system)
+        return np.concatenate([(p[:, None] == p).mean(1) for p in map(np.array, self.phrases)])
+
+    def _trained(self, how: Training, rows: Evidence[Any], fit: Fit, run: Run) -> tuple[Slots, Tensor]:
+        """Return the slots of the unseen scenes, and the image slots of those of one object."""
         assert isinstance(how.method, GRAIN), "this bench is of slots"
-        space = StoredSlots(how.method.slotted(self.backbone, quiet), texts=self.texts)
-        kit, fit = Kit({"main": space}), how.fit or self.fit
-        made = train_space(how.method, kit, Evidence(train=rows), fit, quiet, learns=learns)
-        slots, one = self._slots(made.space, self.held), self._slots(made.space, self.single).image
-        self.read.append((how, run.seed, slots, one))
-        return slots, one
+        kit = Kit({"main": StoredSlots(how.method.slotted(self.backbone, run), texts=self.texts)})
+        space = train_space(how.method, kit, rows, fit, run, learns=learns).space
+        return self._slots(space, self.held), self._slots(space, self.single).image
 
     def _reached(
-        self, how: Training, run: Run, *, elsewhere: bool = False
+        self, how: Training, run: Run, elsewhere: bool
     ) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
-        slots, one = self._trained(how, run)
+        slots, one = self._once(how, run)
         hits, ious = [], []
         for i in range(len(self.held)):
             boxes = torch.from_numpy(self.held.columns["boxes"].values[i].corners).float()
@@ -173,18 +141,13 @@ class SlotBench:
             slot = matched(slots.boxes[i], boxes)
             ious.append(box_iou(slots.boxes[i, slot], boxes).diagonal())
             asked = slot.roll(-1) if elsewhere else slot
-            told = (
-                slots.image[i].expand(len(boxes), -1) if isinstance(how.method, ImageAlone) else slots.regions[i, asked]
-            )
-            hits.append(self._right(told, self.held.columns["phrases"].values[i]))
+            alone = isinstance(how.method, ImageAlone)
+            told = slots.image[i].expand(len(boxes), -1) if alone else slots.regions[i, asked]
+            hits.append(self._right(told, self.phrases[i]))
         named = self._right(one, [p[0] for p in self.single.columns["phrases"].values])
-        values = {IOU: torch.cat(ious).double().numpy(), ONE: named.double().numpy()}
-        means = {name: float(part.mean()) for name, part in values.items()}
-        parts = {IOU: self._counted(values[IOU]), ONE: counted(values[ONE], np.arange(len(named)), len(named))}
-        return self._counted(torch.cat(hits).double().numpy()), means, parts
-
-    def _counted(self, values: Floats) -> Floats:
-        return counted(values, self.owner.numpy(), len(self.held))
+        iou = torch.cat(ious).double().numpy()
+        parts = {IOU: self._counted(iou), ONE: counted(named, np.arange(len(named)), len(named))}
+        return self._counted(np.concatenate(hits)), {IOU: float(iou.mean()), ONE: float(named.mean())}, parts
 
     def _same(self, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
         """Draw the centres of the seen boxes, as many as there are slots, for every scene; names are chance."""
@@ -209,26 +172,14 @@ class SlotBench:
         ]
         return Slots(*(torch.cat([getattr(p, name) for p in parts]) for name in ("image", "regions", "boxes")))
 
-    def _right(self, z: Tensor, phrases: Any) -> Tensor:
-        right = torch.tensor([self.names.index(p) for p in phrases])
-        return (normalize(z, dim=-1) @ self.words.T).argmax(1).eq(right)
-
 
 def open_slots(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> SlotBench:
-    """Open composed scenes.
-
-    Raises:
-        NotAvailable: another name than "scenes".
-    """
-    if name != "scenes":
-        raise NotAvailable(f"{name} is not here: this proof paints its data, which are called scenes.")
-    data, bank = scene_data(SCENES, SIZES), SCENES.bank
-    single = scene_table(Scenes(SINGLE, SIZES["test"], seed=1))
-    names = tuple(article(f"{colour} {shape}") for colour in bank.colours for shape in bank.shapes)
+    """Open composed scenes."""
+    only_scenes(name)
+    data, single = scene_data(SCENES, SIZES), scene_table(Scenes(SINGLE, SIZES["test"], seed=1))
     train, held, one = (stored(backbone, table, run) for table in (data.split("train"), data.split("test"), single))
-    bench = SlotBench(backbone, run, seeds, train, held, one, names)
-    regions = sum(len(p) for p in bench.held.columns["phrases"].values)
-    sizes = {"items": regions, "train": len(bench.train), "pictures": len(bench.held), "one_object": len(single)}
-    what = {"classes": len(names), "trains": "the decoder of slots on frozen towers, on composed scenes"}
+    bench = SlotBench(backbone, run, seeds, train, held, scene_names(SCENES), single=one)
+    sizes = {"items": len(bench.owner), "train": len(train), "pictures": len(held), "one_object": len(single)}
+    what = {"classes": len(bench.names), "trains": "the decoder of slots on frozen towers, on composed scenes"}
     bench.facts = {"data_hash": data.hash, "split": "test", **sizes, **what}
     return bench
