@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,7 @@ def _process(rank: int, count: int, port: str, queue: Any, function: Callable[..
     try:
         answer = function(join(Run(workers=0)), *given)
     except Exception as error:  # the test shows it, and does not wait for ever
-        answer = error
+        answer = RuntimeError("".join(traceback.format_exception(error)))
     queue.put((rank, answer))
     if not isinstance(answer, Exception):
         dist.barrier()
