@@ -35,13 +35,16 @@ class Averaging:
     def __init__(self, parameters: Iterable[nn.Parameter], world: World, size: int = BUCKET) -> None:
         self._world = world
         self._buckets = _buckets(list(parameters)[::-1], size) if world.size > 1 else []
-        self._number = {p: i for i, bucket in enumerate(self._buckets) for p in bucket}
+        self._number: dict[Tensor, int] = {p: i for i, bucket in enumerate(self._buckets) for p in bucket}
         self._missing: list[set[Tensor]] | None = None
         self._sent: list[tuple[Tensor, Any]] = []
         # The losses exchange tensors in the backward pass too. In a group of their own the gradients need no place
         # among those, which is another one in a process that lacks a gradient.
         self._group: Any = dist.new_group() if self._buckets else None
-        self._hooks = [p.register_post_accumulate_grad_hook(self._ready) for p in self._number]
+        self._hooks: list[Any] = [
+            p.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]
+            for p in self._number
+        ]
 
     def start(self) -> None:
         """Send from now on what is ready: the next backward pass is the last one before ``finish``."""

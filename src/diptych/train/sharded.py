@@ -49,7 +49,7 @@ class Sharded:
         named = dict(self._module.named_parameters())
         whole = {p for n, p in named.items() if n not in trained or p.ndim == 0}
         self._hooks = {m: tuple(map(set, _state_hooks(m))) for m in self._module.modules()}
-        self._root = _Called(self._module)
+        self._root: Any = _Called(self._module)  # and what fully_shard makes of it
         mesh = init_device_mesh(torch.device(run.device).type, (run.world.size,))
         fully_shard(self._root, mesh=mesh, reshard_after_forward=False, ignored_params=whole)
 
@@ -85,10 +85,10 @@ class Sharded:
             folder: new.
             tensors: stem -> name -> tensor, as ``checkpoint.save`` takes them.
         """
-        from torch.distributed import checkpoint
+        from torch.distributed.checkpoint.state_dict_saver import save
 
         flat = {f"{stem}{_BETWEEN}{name}": t.detach() for stem, named in tensors.items() for name, t in named.items()}
-        checkpoint.save(flat, checkpoint_id=str(folder))
+        save(flat, checkpoint_id=str(folder))
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
@@ -121,7 +121,7 @@ class Sharded:
         parameters = self._parameters()
 
         def placed(name: str, t: Tensor) -> Tensor:
-            like = parameters.get(name.rsplit("/", 1)[-1])
+            like: Any = parameters.get(name.rsplit("/", 1)[-1])
             if isinstance(t, DTensor) or not isinstance(like, DTensor) or like.shape != t.shape:
                 return t
             return distribute_tensor(t.to(like.device), like.device_mesh, like.placements)
@@ -140,7 +140,7 @@ class _Called(nn.Module):
         return function(*given)
 
 
-def _state_hooks(m: nn.Module) -> tuple[dict[int, Any], dict[int, Any]]:
+def _state_hooks(m: Any) -> tuple[dict[int, Any], dict[int, Any]]:
     return m._state_dict_pre_hooks, m._load_state_dict_pre_hooks  # torch has no public way to them
 
 
@@ -167,15 +167,17 @@ def read(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, dict[str, 
     Raises:
         OSError: a file is missing or damaged.
     """
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     try:
-        known = checkpoint.FileSystemReader(str(folder)).read_metadata().state_dict_metadata
+        known = FileSystemReader(str(folder)).read_metadata().state_dict_metadata
         flat = {key: _room(key, about, parameters) for key, about in known.items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # as one process has it
-            checkpoint.load(flat, checkpoint_id=str(folder))
-    except (checkpoint.api.CheckpointException, EOFError, RuntimeError, UnpicklingError) as error:
+            load(flat, checkpoint_id=str(folder))
+    except (CheckpointException, EOFError, RuntimeError, UnpicklingError) as error:
         raise OSError(str(error).strip().split("\n")[-1][:200]) from None
     tensors: dict[str, dict[str, Tensor]] = {}
     for key, t in flat.items():

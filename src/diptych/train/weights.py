@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup, Trainee
@@ -66,11 +66,11 @@ class Weights:
             for name in group.names:
                 self.parameters[name].requires_grad_(not group.phases or phase in group.phases)
 
-    def of_phase(self, phase: str) -> list[Tensor]:
+    def of_phase(self, phase: str) -> list[nn.Parameter]:
         """Return the parameters that step after a phase."""
         return [p for group in self.optimizers[phase].param_groups for p in group["params"]]
 
-    def averaged_over(self, phase: str) -> list[Tensor]:
+    def averaged_over(self, phase: str) -> list[nn.Parameter]:
         """Return those of them whose gradients are averaged over the processes; those of divided ones are already."""
         return [p for p in self.of_phase(phase) if self._local(p) is p]
 
