@@ -82,7 +82,7 @@ class StreamOptions:
         names = spec.split(SEVERAL)
         sources = tuple(open_stream(name, text=text) for name in names)
         stream = Chained(sources) if len(names) > 1 else sources[0]
-        data, positions = held_out(stream, Path(spec).name, self.held_out)
+        data, positions = held_out(stream, SEVERAL.join(Path(n).name for n in names), self.held_out)
         drawn = None
         if self.resampled or self.weights is not None:
             given = options.words(self.weights or ",".join(["1"] * len(names)))
