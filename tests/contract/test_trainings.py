@@ -27,7 +27,7 @@ from diptych.methods.pretrain.llm2clip import LANGUAGE
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train import recipe
 from diptych.train.captioning import WordIds
-from diptych.train.loop import History, Position
+from diptych.train.log import History, Position
 from diptych.train.recipe import DECODER, WORDS, train_space
 from tests.support.diffusion import random_diffusion
 from tests.train.test_pair import COLOURS, FIT, small, squares

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,19 +25,15 @@ from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 from diptych.nn.projector import GatheredNorm
 from diptych.train import distributed
+from diptych.train.averaging import Averaging
 from diptych.train.loop import train
+from tests.train.processes import free_port
 from tests.train.toy import FIT, Toy, fit_here, table
 
 CLOCK = Clock(0, 1, 0, torch.Generator())
 WORDS = torch.tensor(
     [[3, 1, 0, 0, 0], [2, 2, 1, 4, 1], [1, 0, 0, 0, 0], [5, 5, 2, 1, 0], [6, 1, 2, 0, 0], [3, 3, 3, 3, 3]]
 )
-
-
-def free_port() -> str:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return str(s.getsockname()[1])
 
 
 def parameters() -> list[torch.Tensor]:
@@ -86,6 +81,12 @@ def gradients(kind: str, rows: slice, world: World) -> tuple[float, list[torch.T
     return loss.item(), [torch.zeros_like(q) if g is None else g for q, g in zip(p, grads, strict=True)]
 
 
+def averaged(parameters: list[nn.Parameter], world: World) -> None:
+    averaging = Averaging(parameters, world)
+    averaging.finish()
+    averaging.close()
+
+
 def process(rank: int, port: str, kinds: tuple[str, ...], answers: multiprocessing.SimpleQueue, out: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
@@ -97,20 +98,15 @@ def process(rank: int, port: str, kinds: tuple[str, ...], answers: multiprocessi
         holders = [nn.Parameter(torch.zeros_like(g)) for g in grads]
         for h, g in zip(holders, grads, strict=True):
             h.grad = g.clone() if g.abs().sum() > 0 else None
-        distributed.average_gradients(holders, run.world)
+        averaged(holders, run.world)
         found[kind] = (
             distributed.mean(loss, run.world),
             [h.grad.tolist() if h.grad is not None else None for h in holders],
         )
-    lonely = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))]
-    if rank == 0:
-        lonely[0].grad = torch.ones(2)
-    distributed.average_gradients(lonely, run.world)
     net = nn.BatchNorm1d(2)
     net.running_mean.fill_(rank)
     distributed.equalise(net, run.world, buffers_only=True)
     found["ends"] = {trouble: ending(trouble, run) for trouble in ("signal", "unreadable", "nan")}
-    found["lonely"] = [None if p.grad is None else p.grad.tolist() for p in lonely]
     found["buffers"] = net.running_mean.tolist()
     fit_here(out, "float64")
     answers.put((rank, found))
@@ -181,9 +177,8 @@ def test_open_clip_agrees_and_its_wrong_form_is_told_apart(answers) -> None:
     assert not torch.allclose(torch.tensor(wrong[0], dtype=torch.float64), expected[0], rtol=1e-2)
 
 
-def test_absent_gradients_and_buffers(answers) -> None:
+def test_buffers_are_those_of_the_first_process(answers) -> None:
     for rank in range(2):
-        assert answers[rank]["lonely"] == [[0.5, 0.5], None]
         assert answers[rank]["buffers"] == [0.0, 0.0]
 
 

@@ -147,6 +147,47 @@ def test_what_cannot_be_read_may_be_left_out_and_is_counted(tmp_path: Path, kind
     assert "text 0-3" not in seen
 
 
+@pytest.mark.enable_socket
+def test_drawn_shards_do_not_depend_on_workers_or_on_a_stop(tmp_path: Path) -> None:
+    stream = streams(tmp_path, 4, 9)["tars"]
+    weighted = Streamed(stream, shuffle=12, lanes=4, weights=(1.0, 1.0, 2.0, 0.0))
+    for rank in range(2):
+        world = World(rank, 2)
+        whole = texts(weighted, batch=6, world=world)
+        assert texts(weighted, 4, batch=6, world=world) == whole
+        for cut in (0, 3, len(whole) - 2):
+            place = json.loads(json.dumps(whole[cut][0]))
+            assert texts(weighted, batch=6, last=place, world=world) == whole[cut + 1 :]
+    assert texts(weighted, batch=6, world=World(0, 2)) != texts(weighted, batch=6, world=World(1, 2))
+
+
+def test_shards_are_drawn_by_weight_and_anew_in_every_epoch(tmp_path: Path) -> None:
+    stream = streams(tmp_path, 4, 4)["tars"]
+    weighted = Streamed(stream, shuffle=4, lanes=1, weights=(3.0, 1.0, 0.0, 0.0))
+    epochs = [flat(texts(weighted, batch=4, epoch=n)) for n in range(60)]
+    assert all(len(seen) == 16 for seen in epochs), "an epoch draws as many shards as there are"
+    first = np.array([[text.startswith("text 0") for text in seen] for seen in epochs])
+    assert not any(text[5] in "23" for seen in epochs for text in seen)
+    assert abs(first.mean() - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 240)  # 240 draws of a shard
+    assert len({tuple(seen) for seen in epochs}) == 60
+
+
+def test_an_item_that_comes_again_looks_different(tmp_path: Path) -> None:
+    stream = streams(tmp_path, 2, 4)["tars"]
+    batches = texts(Streamed(stream, shuffle=4, lanes=2, weights=(1.0, 0.0)), batch=4)
+    looks = [draw for _, _, _, draws in batches for draw in draws]
+    assert sorted(flat(batches)) == sorted([f"text 0-{i}" for i in range(4)] * 2)
+    assert len(set(looks)) == 8
+    assert batches[0][1] != batches[1][1]
+
+
+def test_weights_must_be_those_of_the_shards(tmp_path: Path) -> None:
+    both = streams(tmp_path)
+    for kind, weights in (("tars", (1.0,)), ("tars", (0.0, 0.0)), ("tars", (1.0, -1.0)), ("pairs", (1.0,))):
+        with pytest.raises(UsageError, match=r"one weight each.*give as many"):
+            Streamed(both[kind], weights=weights)
+
+
 def test_numbers_out_of_range_are_refused() -> None:
     with pytest.raises(UsageError, match="shuffled among at least one"):
         Streamed(Many(), shuffle=0)

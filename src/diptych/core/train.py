@@ -56,6 +56,18 @@ class ParamGroup:
     phases: tuple[str, ...] = ()
 
 
+Block = Callable[..., "Tensor"]
+"""From (B, ...) rows and further inputs to a scalar."""
+
+
+class Ring(Protocol):
+    """Sums a block over the rows of all processes, with gradient, as ``train.ring.ring`` does."""
+
+    def __call__(self, block: Block, rows: Tensor, inputs: Sequence[Tensor], /) -> Tensor:
+        """Return the sum over processes r of block(rows_r, *inputs), a scalar."""
+        ...
+
+
 def _no_tower(view: str, tokens: Tensor) -> Tensor:
     raise MissingHook(f"The {view} tokens of this trainee have no projection: use a backbone whose towers can be cut.")
 
@@ -73,6 +85,7 @@ class Embedded:
             one process.
         rank: number of this process; its rows start at ``rank * B`` of the gathered ones.
         project: (view, (..., C)) -> (..., D): normed tokens of a view in the joint space.
+        ring: sums over the rows of all processes that are not gathered; None: there is one process, or they are.
     """
 
     vectors: Mapping[str, Tensor]
@@ -82,6 +95,7 @@ class Embedded:
     tokens: Mapping[str, State] = field(default_factory=dict)
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     project: Callable[[str, Tensor], Tensor] = _no_tower
+    ring: Ring | None = None
 
 
 class Objective(Method):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
-from diptych.core.train import Embedded
+from diptych.core.train import Embedded, Ring
 
 _NO_ROW = -100
 """Target of rows that do not count, for ``cross_entropy``."""
@@ -145,6 +145,37 @@ def sigmoid_pairs(
     with torch.autocast(x.device.type, enabled=False):
         blocks = zip(_parts(x, chunk), _parts(y[first : first + len(x)], chunk), strict=True)
         return _summed(block, [(rows, partners, y, scale, bias) for rows, partners in blocks], chunk) / len(x)
+
+
+def sigmoid_ring(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, ring: Ring, chunk: int | None = None) -> Tensor:
+    """Return the loss of ``sigmoid_pairs`` where the columns of the other processes go round, and are never gathered.
+
+    Memory grows with B x D and, without a chunk, B x B.
+
+    Args:
+        x: (B, D) unit embeddings of this process.
+        y: (B, D) unit embeddings of their partners.
+        scale: scalar.
+        bias: scalar.
+        ring: sums over the processes, see ``train.ring.ring``.
+        chunk: rows a block, as in ``softmax_pairs``.
+
+    Returns:
+        Scalar in float32 or float64.
+
+    Source: Zhai et al. 2023, section 3.3.
+    """
+    x, y, scale, bias = _wide(x), _wide(y), _wide(scale), _wide(bias)
+
+    def negatives(part: Tensor, columns: Tensor, s: Tensor, b: Tensor) -> Tensor:
+        return F.softplus((s * part) @ columns.T + b).sum()
+
+    def block(columns: Tensor, rows: Tensor, s: Tensor, b: Tensor) -> Tensor:
+        with torch.autocast(rows.device.type, enabled=False):
+            return _summed(negatives, [(part, columns, s, b) for part in _parts(rows, chunk)], chunk)
+
+    with torch.autocast(x.device.type, enabled=False):
+        return (ring(block, y, (x, scale, bias)) - (scale * (x * y).sum(1) + bias).sum()) / len(x)
 
 
 def next_token(

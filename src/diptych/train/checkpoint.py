@@ -20,13 +20,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from diptych.core.errors import DataError
-from diptych.data.files import drafted
+from diptych.data.files import drafted, move
 
 SCHEMA = 1
+PARTS = "parts"
+"""Folder of a checkpoint with the tensors of several processes, see ``train.sharded``."""
 
 
 def save(
-    folder: Path, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int
+    folder: Path,
+    name: str,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    keep: int,
+    parts: Path | None = None,
 ) -> Path:
     """Write one checkpoint under ``folder`` in one atomic rename, then remove all but the latest ``keep``.
 
@@ -37,6 +44,7 @@ def save(
         tensors: file stem -> name -> tensor, of any size and type.
         state: all else, as plain data for JSON.
         keep: number of checkpoints that are not removed.
+        parts: folder beside, with tensors that several processes wrote, which is moved into the checkpoint.
 
     Returns:
         The checkpoint's folder.
@@ -44,12 +52,15 @@ def save(
     target = folder / name
     if target.exists():
         return target
-    for stale in folder.glob(".step-*.tmp"):  # of a process that was killed
-        shutil.rmtree(stale)
+    for stale in (*folder.glob(".step-*.tmp"), *folder.glob(".parts-*")):  # of a process that was killed
+        if stale != parts:
+            shutil.rmtree(stale)
     with drafted(target, durable=True) as draft:
         draft.mkdir()
         for stem, its in tensors.items():
             save_file(_owned(its), draft / f"{stem}.safetensors")
+        if parts is not None:
+            move(parts, draft / PARTS)
         (draft / "state.json").write_text(json.dumps({"schema": SCHEMA, **state}, indent=1, sort_keys=True))
     for old in _steps(folder)[:-keep]:
         shutil.rmtree(old)
@@ -61,8 +72,14 @@ def newest(folder: Path) -> Path | None:
     return _steps(folder)[-1] if _steps(folder) else None
 
 
-def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+def read(
+    checkpoint: Path, parameters: Mapping[str, Tensor] | None = None
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Return (tensors, state) as they were saved, tensors on the CPU.
+
+    Args:
+        checkpoint: folder.
+        parameters: name -> parameter of a training; what several processes wrote is divided as these are.
 
     Raises:
         DataError: a file is damaged, or the checkpoint is from another version.
@@ -70,6 +87,10 @@ def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     try:
         state = json.loads((checkpoint / "state.json").read_text())
         tensors = {path.stem: load_file(path) for path in sorted(checkpoint.glob("*.safetensors"))}
+        if (checkpoint / PARTS).is_dir():
+            from diptych.train.sharded import read as read_parts
+
+            tensors = read_parts(checkpoint / PARTS, parameters or {})
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(
             f"The checkpoint {checkpoint} is damaged ({error}): remove that folder to go on from the one before it."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -153,30 +153,6 @@ def mean(value: float, world: World) -> float:
 def _home() -> str:
     """Return the device of tensors that the process group exchanges."""
     return "cuda" if dist.get_backend() == "nccl" else "cpu"
-
-
-def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
-    """Replace each gradient by its mean over the processes. Modified in place; None where no process has a gradient.
-
-    DistributedDataParallel is not used, since several backward passes, several optimisers, unused parameters and
-    gradients of gradients need special cases there.
-    """
-    if world.size == 1:
-        return
-    all_of_them = list(parameters)
-    present = torch.tensor([float(p.grad is not None) for p in all_of_them], device=all_of_them[0].device)
-    dist.all_reduce(present)
-    alive = [p for p, n in zip(all_of_them, present.tolist(), strict=True) if n > 0]
-    for p in alive:
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-    for dtype in dict.fromkeys(p.dtype for p in alive):  # a set would have another order in each process
-        grads = [p.grad for p in alive if p.dtype == dtype and p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in grads])
-        dist.all_reduce(flat)
-        flat /= world.size
-        for g, part in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
-            g.copy_(part.view_as(g))
 
 
 def equalise(module: nn.Module, world: World, *, buffers_only: bool = False) -> None:

@@ -57,6 +57,17 @@ def last_layers(names: Iterable[str], tower: str, count: int) -> Set[str]:
     return {n for n, (own, depth) in depths(names).items() if own == tower and depth < count}
 
 
+def is_block(name: str) -> bool:
+    """Return whether a module of this name is a block of a tower.
+
+    Example:
+        >>> is_block("visual.transformer.resblocks.0"), is_block("visual.transformer.resblocks.0.attn")
+        (True, False)
+    """
+    found = _BLOCK.search(name + ".")
+    return found is not None and found.end() == len(name)
+
+
 def _block(name: str) -> tuple[int, int] | None:
     found = _BLOCK.search(name)
     return None if found is None else (int(found[1]), int(found[2] or 0))

@@ -1,4 +1,6 @@
-"""The log of a training: JSON lines, TensorBoard files where TensorBoard is installed, and Weights & Biases."""
+"""Where a training stands, and its log: JSON lines, TensorBoard files where TensorBoard is installed, and Weights &
+Biases.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,42 @@ from diptych.core.errors import UsageError, need_extra
 from diptych.data.files import write_whole
 
 Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Position:
+    """The position of a training between two steps.
+
+    Args:
+        step: finished steps.
+        epoch: finished epochs.
+        last: place of the last batch used in this epoch, see ``Source.epoch``; None at the start.
+        best: lowest validation value so far.
+        waited: epochs since then.
+        stopped: whether ``patience`` ended the training.
+        seconds: that its steps took, as ``Fit.seconds`` counts them.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    last: Any = None
+    best: float | None = None
+    waited: int = 0
+    stopped: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class History:
+    """The result of the loop; the weights are in the trainee's module.
+
+    Args:
+        position: where the training ended.
+        records: the log, oldest first.
+    """
+
+    position: Position
+    records: tuple[Record, ...]
 
 
 class Log:

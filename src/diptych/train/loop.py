@@ -6,65 +6,31 @@ All random numbers follow from the seed of the run and the step or epoch.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diptych.core.data import Stream, Table
-from diptych.core.errors import DataError, DiptychError, Diverged, UsageError
+from diptych.core.errors import DataError, DiptychError, UsageError
 from diptych.core.run import Progress, Run
 from diptych.core.train import Clock, Trainee
 from diptych.train import checkpoint, distributed
 from diptych.train.batches import Batch, Source, open_source, validation_source
-from diptych.train.groups import by_phase, make_optimizer, train_mode, training
+from diptych.train.compiled import compiled
+from diptych.train.groups import training
 from diptych.train.length import Length
-from diptych.train.log import Log, Record
+from diptych.train.log import History, Log, Position
 from diptych.train.precision import Precision
 from diptych.train.resume import reopened, settings
 from diptych.train.schedule import Fit
+from diptych.train.steps import Steps
 from diptych.train.streams import Streamed
-
-
-@dataclass(frozen=True)
-class Position:
-    """The position of a training between two steps.
-
-    Args:
-        step: finished steps.
-        epoch: finished epochs.
-        last: place of the last batch used in this epoch, see ``Source.epoch``; None at the start.
-        best: lowest validation value so far.
-        waited: epochs since then.
-        stopped: whether ``patience`` ended the training.
-        seconds: that its steps took, as ``Fit.seconds`` counts them.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    last: Any = None
-    best: float | None = None
-    waited: int = 0
-    stopped: bool = False
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class History:
-    """The result of the loop; the weights are in the trainee's module.
-
-    Args:
-        position: where the training ended.
-        records: the log, oldest first.
-    """
-
-    position: Position
-    records: tuple[Record, ...]
+from diptych.train.weights import Weights
 
 
 def train(
@@ -108,6 +74,7 @@ def train(
     Example:
         A scalar w is trained towards 3:
 
+        >>> from torch import nn
         >>> from diptych.core.data import Texts
         >>> from diptych.features.vectors import Vectors
         >>> from diptych.train.step import Step
@@ -122,7 +89,7 @@ def train(
 
 
 class _Loop:
-    """One training: its optimisers, position, averaged and best weights."""
+    """One training: its position, steps, log and checkpoints."""
 
     def __init__(
         self,
@@ -139,22 +106,12 @@ class _Loop:
         self.trainee, self.fit, self.run, self.watch = trainee, fit, run, watch
         self.precision = Precision(run)
         self.device = torch.device(run.device)
-        self.module = trainee.module().to(self.device)
+        self.weights = Weights(trainee, fit, run, self.precision)
         self.source: Source = open_source(data, trainee, fit, run)
         self.position = Position()
         self.length = Length(fit, self.device.type)
         self.steps = self._planned()
         self.val = None if val is None else validation_source(val, trainee, fit, run)
-        self.parameters = dict(self.module.named_parameters())
-        self.groups = by_phase(trainee.groups(), self.parameters, trainee.phases)
-        self.optimizers = {phase: make_optimizer(groups, self.parameters, fit) for phase, groups in self.groups.items()}
-        distributed.equalise(self.module, run.world)
-        trained = [n for groups in self.groups.values() for g in groups for n in g.names]
-        self.trained = {self.parameters[n] for n in trained}
-        still = {n: p for n, p in self.parameters.items() if p not in self.trained}
-        self.still = {} if run.out is None else checkpoint.sums(still)
-        self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
-        self.best: dict[str, Tensor] = {}
         self.stopping = False
         self.since = (0, 0.0)  # step and time of the last log record
 
@@ -168,16 +125,18 @@ class _Loop:
             contextlib.closing(log),
             self.run.seeded("train"),
             self.run.track("train", None if self.fit.seconds else self.steps) as bar,
-            training(self.module, {n for gs in self.groups.values() for g in gs for n in g.names}),
+            compiled(self.weights.module if self.fit.compile else None),
+            training(self.weights.module, set(self.weights.names)),
+            contextlib.closing(Steps(self.trainee, self.weights, self.fit, self.run, self.precision)) as steps,
             checkpoint.Stop() as stop,
         ):
             bar.advance(self.position.step)
             while not self._over() and not self.position.stopped and not self.stopping:
-                self._epoch(log, bar, stop)
+                self._epoch(steps, log, bar, stop)
                 self._save()
             if not self.stopping:
-                _load(self.parameters, self.ema)
-                self.module.load_state_dict(self.best, strict=False)
+                self.weights.end()
+        self.weights.close()
         return History(self.position, tuple(log.records))
 
     def _planned(self) -> int:
@@ -186,10 +145,10 @@ class _Loop:
     def _over(self) -> bool:
         return self.length.over(self.position.step, self.position.seconds, self.steps)
 
-    def _epoch(self, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
-        steps, start = self._steps_of_epoch(), self.length.now()
-        while (step := self._next(steps, stop)) is not None:
-            self._step(*step, log)
+    def _epoch(self, steps: Steps, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
+        read, start = self._read(), self.length.now()
+        while (step := self._next(read, stop)) is not None:
+            self._step(steps, *step, log)
             spent = self.length.now() - start
             if self.fit.seconds is not None:  # all processes end at the same step
                 spent = distributed.mean(spent, self.run.world)
@@ -211,7 +170,7 @@ class _Loop:
             )
         self._end_epoch(log)
 
-    def _next(self, steps: Iterator[tuple[Any, list[Batch]]], stop: checkpoint.Stop) -> tuple[Any, list[Batch]] | None:
+    def _next(self, read: Iterator[tuple[Any, list[Batch]]], stop: checkpoint.Stop) -> tuple[Any, list[Batch]] | None:
         """Return the next step of the epoch; None where it ends, or where a signal stops the training.
 
         All processes end together: otherwise those that go on would wait for the others for ever.
@@ -223,7 +182,7 @@ class _Loop:
         trouble: DiptychError | None = None
         if not stop.wanted():
             try:
-                step = next(steps, None)
+                step = next(read, None)
             except DiptychError as error:
                 trouble = error
         mine = (stop.wanted(), trouble is not None, step is None)
@@ -239,71 +198,19 @@ class _Loop:
             self.stopping = True
         return None if ended or signal else step
 
-    def _steps_of_epoch(self) -> Iterator[tuple[Any, list[Batch]]]:
+    def _read(self) -> Iterator[tuple[Any, list[Batch]]]:
         """Yield (place of the last batch, ``accumulate`` batches on the device) for the rest of the epoch."""
         batches = self.source.epoch(self.position.epoch, self.position.last)
         while len(some := list(islice(batches, self.fit.accumulate))) == self.fit.accumulate:
             yield some[-1][0], [_move(batch, self.device) for _, batch in some]
 
-    def _step(self, last: Any, batches: list[Batch], log: Log) -> None:
+    def _step(self, steps: Steps, last: Any, batches: list[Batch], log: Log) -> None:
         fit, position = self.fit, self.position
-        clock = self._clock("step")
-        seed_all = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
-        seed_all(self.run.integer(f"dropout/{position.step}/{self.run.world.rank}"))
         lr = fit.lr * self.length.schedule(position.step, self.steps).factor(position.step, self.steps)
-        for optimizer in self.optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = lr * group["factor"]
-        seen: dict[str, Tensor] = {}
-        values: dict[str, float] = {}
-        for phase in self.trainee.phases:
-            self._open(phase)
-            for losses in self._losses(batches, phase, clock):
-                total = sum(losses.values(), torch.zeros((), device=self.device))
-                for name, value in losses.items():
-                    seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0) + value.detach()
-                self.precision.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
-            if phase in self.optimizers:
-                seen[f"gradient_norm/{phase}"] = self._average(phase)
-            values |= self._finite(seen)
-            seen = {}
-            if phase in self.optimizers:
-                self.precision.scaler.step(self.optimizers[phase])
-        self.precision.scaler.update()
+        values = steps.take(batches, self._clock("step"), lr)
         self.position = replace(position, step=position.step + 1, last=last)
-        with torch.no_grad():
-            self.trainee.after("step", clock)
-            for name, average in self.ema.items():
-                average.lerp_(self.parameters[name].detach(), 1 - (fit.ema or 0.0))
         if self.position.step % fit.log_every == 0:
             log.write(self.position.step, {"epoch": position.epoch, "lr": lr, **values, **self._facts()})
-
-    def _losses(self, batches: list[Batch], phase: str, clock: Clock) -> Iterator[Mapping[str, Tensor]]:
-        """Yield the losses of a step, batch by batch or of all at once; their sum is the step's loss."""
-        if self.fit.cached and len(batches) > 1:
-            with self.precision.autocast():
-                losses = self.trainee.cached_losses(batches, phase, clock)
-            yield losses
-            return
-        for batch in batches:
-            with self.precision.autocast():
-                losses = self.trainee.losses(batch, phase, clock)
-            yield {name: value / len(batches) for name, value in losses.items()}
-
-    def _finite(self, seen: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the means of a phase's losses, and its gradient norm, over the processes: the one read of a phase.
-
-        Raises:
-            Diverged: a loss of any process is not finite.
-        """
-        means = dict(zip(seen, distributed.means(list(seen.values()), self.run.world), strict=True))
-        if not all(math.isfinite(v) for name, v in means.items() if not name.startswith("gradient_norm/")):
-            raise Diverged(
-                f"The losses are not finite in step {self.position.step} ({means}): lower the learning rate, clip, or "
-                f"use fp32."
-            )
-        return means
 
     def _facts(self) -> dict[str, float]:
         """Return what the log has beside losses: facts of the trainee, and samples a second since the last record."""
@@ -314,39 +221,23 @@ class _Loop:
         skipped = {"skipped": self.source.skipped} if self.source.skipped else {}
         return {**{name: float(v) for name, v in facts.items()}, **skipped, "samples_per_second": round(rate, 1)}
 
-    def _open(self, phase: str) -> None:
-        """Require gradients for the groups of the phase alone."""
-        for group in (g for groups in self.groups.values() for g in groups):
-            for name in group.names:
-                self.parameters[name].requires_grad_(not group.phases or phase in group.phases)
-
-    def _average(self, phase: str) -> Tensor:
-        """Average the gradients of a phase over the processes, clip them, and return their norm before."""
-        parameters = [p for group in self.optimizers[phase].param_groups for p in group["params"]]
-        distributed.average_gradients(parameters, self.run.world)
-        self.precision.scaler.unscale_(self.optimizers[phase])
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if self.fit.clip is not None:
-            nn.utils.clip_grads_with_norm_(parameters, self.fit.clip, norm)
-        return norm
-
     @torch.no_grad()
     def _end_epoch(self, log: Log) -> None:
         clock = self._clock("epoch")
-        distributed.equalise(self.module, self.run.world, buffers_only=True)
+        distributed.equalise(self.weights.module, self.run.world, buffers_only=True)
         self.trainee.after("epoch", clock)
         self.position = replace(self.position, epoch=self.position.epoch + 1, last=None)
         if self.fit.watch_every is None and self.position.step < self.steps:
             self._watch(log)
         if self.val is None:
             return
-        with self._averaged():
+        with self.weights.averaged():
             batches = (_move(b, self.device) for _, b in self.val.epoch(0, None))
-            with self.precision.autocast():
+            with self.weights.whole(), self.precision.autocast():
                 value = distributed.mean(self.trainee.validate(batches, clock), self.run.world)
             better = self.position.best is None or value < self.position.best
             if better and self.fit.patience is not None:
-                self.best = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
+                self.weights.keep_best()
         waited = 0 if better else self.position.waited + 1
         stopped = self.fit.patience is not None and waited >= self.fit.patience
         best = value if better else self.position.best
@@ -357,7 +248,7 @@ class _Loop:
     def _watch(self, log: Log) -> None:
         if self.watch is None:
             return
-        with self._averaged():
+        with self.weights.averaged(), self.weights.whole():
             seen = self.watch(self.position.step)
         if not seen:
             return
@@ -365,53 +256,23 @@ class _Loop:
         means = distributed.means([torch.tensor(seen[n]) for n in names], self.run.world)
         log.write(self.position.step, {"epoch": self.position.epoch, **dict(zip(names, means, strict=True))})
 
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Have the averaged weights, where there are some, in eval mode."""
-        current = {n: self.parameters[n].detach().clone() for n in self.ema}
-        _load(self.parameters, self.ema)
-        self.module.eval()
-        try:
-            yield
-        finally:
-            train_mode(self.module, self.trained)
-            _load(self.parameters, current)
-
     def _clock(self, what: str) -> Clock:
         step, epoch = self.position.step, self.position.epoch
         return Clock(step, self.steps, epoch, self.run.generator(f"{what}/{step}"))
 
     def _settings(self) -> dict[str, Any]:
-        return settings(self.fit, self.steps, self.run.seed, self.groups)
+        return settings(self.fit, self.steps, self.run.seed, self.weights.groups)
 
     def _save(self) -> None:
-        distributed.equalise(self.module, self.run.world, buffers_only=True)
-        if self.run.out is None or self.run.world.rank != 0:
-            return
-        names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}
-        tensors = {f"optimizer-{phase}": checkpoint.optimizer_tensors(o, names) for phase, o in self.optimizers.items()}
-        frozen = checkpoint.unchanged({n: self.parameters[n] for n in self.still}, self.still)
-        module = {n: t for n, t in self.module.state_dict().items() if n not in frozen}
-        tensors |= {"module": module, "ema": self.ema, "best": {n: t for n, t in self.best.items() if n not in frozen}}
-        scaler = self.precision.scaler.state_dict()
-        state = {"place": asdict(self.position), "settings": self._settings(), "scaler": scaler, "frozen": frozen}
         name = f"step-{self.position.step:08d}-epoch-{self.position.epoch:04d}"
-        checkpoint.save(self.run.out / "checkpoints", name, tensors, state, self.fit.keep)
+        self.weights.save(name, {"place": asdict(self.position), "settings": self._settings()})
 
     def _restore(self, resume: bool) -> None:
-        found = reopened(self.run.out, resume, self._settings(), self.parameters)
+        found = reopened(self.run.out, resume, self._settings(), self.weights.parameters)
         if found is None:
             return
-        tensors, state = found
-        self.module.load_state_dict(tensors["module"], strict=False)  # what is frozen is not in it
-        for name, average in self.ema.items():
-            average.copy_(tensors["ema"][name])
-        names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}
-        for phase, optimizer in self.optimizers.items():
-            checkpoint.load_optimizer(optimizer, names, tensors[f"optimizer-{phase}"])
-        if state["scaler"]:
-            self.precision.scaler.load_state_dict(state["scaler"])
-        self.best, self.position = tensors["best"], Position(**state["place"])
+        self.weights.load(*found)
+        self.position = Position(**found[1]["place"])
         self.steps = self._planned()
 
 
@@ -421,9 +282,3 @@ def _move(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, Mapping):
         return {name: _move(value, device) for name, value in batch.items()}
     return batch
-
-
-@torch.no_grad()
-def _load(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    for name, value in values.items():
-        parameters[name].copy_(value)

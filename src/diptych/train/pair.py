@@ -18,6 +18,7 @@ from diptych.core.ranges import between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Objective, ParamGroup, Row, Trainee, everything
 from diptych.train.distributed import gather
+from diptych.train.ring import ring
 
 Read = Callable[[Row, torch.Generator], Any]
 
@@ -184,7 +185,8 @@ class PairTrainee(Trainee):
             tokens[name] = replace(state, h=tower.norm(state.h))
             if view.encoder == "text":
                 targets[f"ids/{name}"] = token_ids(batch[name])
-        return Embedded(vectors, self.scale, gather(self.run.world), self.run.world.rank, tokens, targets, self.project)
+        world = self.run.world
+        return Embedded(vectors, self.scale, gather(world), world.rank, tokens, targets, self.project, ring=ring(world))
 
     def scale(self, a: str, b: str) -> tuple[Tensor, Tensor]:
         """Return the scale and the bias of a pair of views or encoders."""
@@ -217,7 +219,8 @@ class PairTrainee(Trainee):
 
         parts = [checkpoint(vectors, batch, use_reentrant=False) for batch in batches]
         joined = {name: torch.cat([part[name] for part in parts]) for name in self.read}
-        e = Embedded(joined, self.scale, gather(self.run.world), self.run.world.rank)
+        world = self.run.world
+        e = Embedded(joined, self.scale, gather(world), world.rank, ring=ring(world))
         return self.objective.terms(e, self.heads, clock)
 
     def facts(self) -> Mapping[str, Tensor]:

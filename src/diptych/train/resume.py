@@ -15,7 +15,7 @@ from diptych.core.train import ParamGroup
 from diptych.train import checkpoint
 from diptych.train.schedule import Fit
 
-CHANGES_NOTHING = ("save_every", "keep", "log_every", "watch_every", "log")
+CHANGES_NOTHING = ("save_every", "keep", "log_every", "watch_every", "log", "shard", "compile")
 """Settings of a fit that a training may be continued without."""
 ROUNDING = 1e-6
 """How far the sum of a frozen weight may be off."""
@@ -56,7 +56,7 @@ def reopened(
         return None
     if not resume:
         raise UsageError(f"{out} has a training already: give resume=True to continue it, or another folder.")
-    tensors, state = checkpoint.read(newest)
+    tensors, state = checkpoint.read(newest, parameters)
     if state["settings"] != own:
         raise UsageError(
             f"{newest} was trained with another fit, seed or groups: give the same ones, or another folder."

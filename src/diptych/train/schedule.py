@@ -94,6 +94,9 @@ class Fit:
         save_every: steps between checkpoints; None: a checkpoint after every epoch alone.
         keep: number of checkpoints that are not removed, the latest.
         log_every: steps between log records.
+        shard: divide the trained weights, their optimiser states and checkpoints over the processes (FSDP2); see
+            ``train.sharded``.
+        compile: run the blocks of towers compiled by torch; see ``train.compiled``.
         log: "wandb" also sends the log to Weights & Biases; "" (default): to files alone.
         watch_every: steps between calls of ``watch``, see ``train``; 0: never; None: after every epoch.
             Never after the last step, when the result is measured in any case.
@@ -123,6 +126,8 @@ class Fit:
     log_every: int = 1
     watch_every: int | None = None
     log: Literal["", "wandb"] = ""
+    shard: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if sum(length is not None for length in (self.epochs, self.steps, self.seconds)) != 1:

@@ -5,6 +5,7 @@ Nothing is stored for each item: a stream may have any number of them.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,10 @@ class Streamed:
     than one batch a lane, are left out, others in every epoch where ``shuffle`` is above 1. A stream that is not split
     is one lane, whose batch is that of all processes.
 
+    With ``weights`` the shards of an epoch are drawn with replacement: each lane of each process draws its own, about
+    as many in all as there are, so that two lanes or epochs may read one shard. What a lane draws depends on the seed,
+    the epoch, the process and the lane.
+
     Args:
         stream: any; a pair of ``core.curate.StreamPair`` becomes a row with the picture as its item and the text in
             "captions".
@@ -73,10 +78,12 @@ class Streamed:
             of the stream.
         without: positions that are left out, such as those of held-out items.
         skip: whether items that cannot be read are left out and counted; False: the first one is an error.
-        lanes: shards that are read at once in a process, 1 to 8; fewer where there are fewer shards.
+        lanes: shards that are read at once in a process, 1 to 8; fewer where there are fewer shards and no weights.
+        weights: of the shards, >= 0: one is drawn in proportion to its weight, as open_clip's ``--dataset-resampled``
+            does. None: every shard once an epoch.
 
     Raises:
-        UsageError: a number is out of its range.
+        UsageError: a number is out of its range, or there are not as many weights as shards.
     """
 
     stream: Stream[Any]
@@ -84,12 +91,21 @@ class Streamed:
     without: frozenset[int] = frozenset()
     skip: bool = False
     lanes: int = LANES
+    weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.shuffle < 1 or not 1 <= self.lanes <= LANES:
             raise UsageError(
                 f"A stream is shuffled among at least one item on 1 to {LANES} lanes, got {self.shuffle} and "
                 f"{self.lanes}."
+            )
+        if self.weights is None:
+            return
+        shards = len(self.stream.shards) if isinstance(self.stream, _Parted) else 0
+        if len(self.weights) != shards or not all(0 <= w < math.inf for w in self.weights) or not sum(self.weights):
+            raise UsageError(
+                f"Shards are drawn by one weight each, at least 0 and not all 0, got {len(self.weights)} for {shards} "
+                f"shards: give as many, or None."
             )
 
 
@@ -156,6 +172,8 @@ class _LaneViews(IterableDataset[Any]):
     @cached_property
     def lanes(self) -> int:
         """Lanes of a process; 0: the stream is not split."""
+        if self.data.weights is not None:
+            return self.data.lanes
         shards = len(self.data.stream.shards) if isinstance(self.data.stream, _Parted) else 0
         lanes = min(self.data.lanes, shards // self.run.world.size)
         return lanes if lanes > 1 else 0
@@ -188,7 +206,7 @@ class _LaneViews(IterableDataset[Any]):
                 views: list[Any] = []
                 broken: list[str] = []
                 for mark, position, item in items[k]:
-                    view = self._view(position, item, broken)
+                    view = self._view(f"{position}{self._draw(k, mark[0])}", position, item, broken)
                     views += [] if view is None else [view]
                     if len(views) == share:
                         yield k, mark, self.trainee.collate(views), broken
@@ -206,18 +224,18 @@ class _LaneViews(IterableDataset[Any]):
         while len(batch := list(islice(items, self.size))) == self.size:
             if number % workers == mine:
                 broken: list[str] = []
-                views = [self._view(position, item, broken) for _, position, item in batch[share]]
+                views = [self._view(str(position), position, item, broken) for _, position, item in batch[share]]
                 good = [v for v in views if v is not None]
                 if good:  # a copy takes the place of what cannot be read, so that all processes have as many
                     whole = [good[i % len(good)] if v is None else v for i, v in enumerate(views)]
                     yield 0, batch[-1][0], self.trainee.collate(whole), broken
             number += 1
 
-    def _view(self, position: int, item: Any, broken: list[str]) -> Mapping[str, Any] | None:
+    def _view(self, key: str, position: int, item: Any, broken: list[str]) -> Mapping[str, Any] | None:
         try:
             if isinstance(item, UnreadableItem):
                 raise item
-            return self.view(self.trainee, _row(position, item), self.run, self.epoch)
+            return self.view(self.trainee, _row(key, position, item), self.run, self.epoch)
         except UnreadableItem as error:
             if not self.data.skip:
                 raise
@@ -233,7 +251,7 @@ class _LaneViews(IterableDataset[Any]):
             stream = pieces[piece] if piece > number or begin < 0 else pieces[piece].seek(begin)
             items = self._items(stream)
             while some := list(islice(items, block)):
-                order = self._order(f"block/{some[0][0]}", len(some))
+                order = self._order(f"block/{some[0][0]}{self._draw(lane, piece)}", len(some))
                 for i in range(used, len(some)):
                     position, item = some[order[i]]
                     yield (piece, some[0][0], i + 1), position, item
@@ -244,9 +262,17 @@ class _LaneViews(IterableDataset[Any]):
             return [self.data.stream]
         assert isinstance(self.data.stream, _Parted)
         shards = self.data.stream.parts(len(self.data.stream.shards))
-        order = self._order("shards", len(shards))
         every = self.lanes * self.run.world.size
+        if self.data.weights is not None:
+            chances = np.asarray(self.data.weights) / sum(self.data.weights)
+            draw = np.random.default_rng(self.run.integer(f"draw/{self.epoch}/{self.run.world.rank}/{lane}"))
+            return [shards[i] for i in draw.choice(len(shards), max(1, len(shards) // every), p=chances)]
+        order = self._order("shards", len(shards))
         return [shards[i] for i in order[self.run.world.rank * self.lanes + lane :: every]]
+
+    def _draw(self, lane: int, piece: int) -> str:
+        """Return what tells apart two times that a shard is drawn in an epoch; "" where it is read once."""
+        return "" if self.data.weights is None else f"/{self.run.world.rank}/{lane}/{piece}"
 
     def _order(self, what: str, count: int) -> Sequence[int]:
         if self.data.shuffle == 1 or count == 1:
@@ -265,7 +291,7 @@ def _worker() -> tuple[int, int]:
     return (worker.id, worker.num_workers) if worker else (0, 1)
 
 
-def _row(position: int, item: Any) -> Row:
+def _row(key: str, position: int, item: Any) -> Row:
     if hasattr(item, "image") and hasattr(item, "text"):
-        return Row(item.image(), position, str(position), {"captions": (item.text(),)})
-    return Row(item, position, str(position))
+        return Row(item.image(), position, key, {"captions": (item.text(),)})
+    return Row(item, position, key)

@@ -14,7 +14,14 @@ from tests.support.image_files import photo
 
 @pytest.mark.parametrize(
     ("spec", "asked", "streamed"),
-    [("a/{0..9}.tar", False, True), ("pairs.csv", False, False), ("pairs.csv", True, True), ("photos", False, False)],
+    [
+        ("a/{0..9}.tar", False, True),
+        ("a/{0..9}.tar::b/0.tar", False, True),
+        ("a/{0..9}.tar::pairs.csv", False, False),
+        ("pairs.csv", False, False),
+        ("pairs.csv", True, True),
+        ("photos", False, False),
+    ],
 )
 def test_tars_are_streams_and_others_on_request(spec: str, asked: bool, streamed: bool) -> None:
     assert StreamOptions(stream=asked).reads(spec) is streamed
@@ -55,3 +62,19 @@ def test_what_cannot_be_held_out_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("a\nb\n")
     with pytest.raises(UsageError, match="no pictures with texts"):
         StreamOptions(held_out=2).open(str(tmp_path / "lines.txt"), "")
+
+
+def test_sources_are_weighted_shard_by_shard(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        written(tmp_path / name)
+    spec = "::".join(str(tmp_path / name / "pairs.csv") for name in ("a", "b"))
+    data, streamed = StreamOptions(stream=True, held_out=3, weights="2, 1").open(spec, "")
+    assert streamed.weights == (2.0, 1.0)
+    assert len(data.splits["test"]) == 3
+    assert len({at for at, _ in streamed.stream.outcomes()}) == 12
+    assert StreamOptions(stream=True, held_out=3, resampled=True).open(spec, "")[1].weights == (1.0, 1.0)
+    assert StreamOptions(stream=True, held_out=3).open(spec, "")[1].weights is None
+    for weights, problem in (("2", "1 numbers, and there are 2 sources"), ("2,x", "takes numbers")):
+        with pytest.raises(UsageError, match=problem):
+            StreamOptions(held_out=3, weights=weights).open(spec, "")

@@ -16,7 +16,8 @@ from diptych.core.run import Run
 from diptych.methods.classify.glsim import GLSim, GLSimNet, boxes, two_looks, zoomed
 from diptych.nn.tuned_image import TunedImage
 from diptych.train import parameters
-from diptych.train.loop import History, train
+from diptych.train.log import History
+from diptych.train.loop import train
 from diptych.train.schedule import Fit
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task

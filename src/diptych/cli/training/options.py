@@ -73,6 +73,13 @@ class LoopOptions:
     recompute: Annotated[
         bool, _loop("--recompute", help="Compute activations again in the backward pass: less memory, slower.")
     ] = False
+    compile: Annotated[
+        bool, _loop("--compile", help="Run the blocks of towers compiled by torch: faster after a slow start.")
+    ] = False
+    shard: Annotated[
+        bool,
+        _loop("--shard", help="Divide weights, optimiser and checkpoints over the processes of torchrun (FSDP2)."),
+    ] = False
     chunk: Annotated[
         int | None, _loop("--chunk", help="Rows of the loss's logits in memory at a time, for losses that can.", min=1)
     ] = None
@@ -110,6 +117,8 @@ class LoopOptions:
         options.one_of("--log", self.log, "", "wandb")
         if self.crop is not None and not 0 < self.crop <= 1:
             raise UsageError(f"--crop must be in (0, 1], got {self.crop:g}: give another, or leave it out.")
+        if self.compile and self.shard:
+            raise UsageError("--compile and --shard are not tried together: leave out one of them.")
         if self.log:
             need_extra("wandb", "--log wandb")
         betas = self.betas.split(",")
@@ -142,6 +151,8 @@ class LoopOptions:
             log_every=self.log_every,
             watch_every=every,
             log="wandb" if self.log else "",
+            shard=self.shard,
+            compile=self.compile,
         )
 
 

@@ -11,7 +11,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.training import finetune
 from diptych.cli.training.options import LoopOptions, recipe_text
-from diptych.cli.training.streams import StreamOptions, tars
+from diptych.cli.training.streams import SEVERAL, StreamOptions, tars
 from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread
 from diptych.core.card import Card
 from diptych.core.errors import UsageError
@@ -141,7 +141,8 @@ def pretrain(
     table: Annotated[
         str,
         typer.Argument(
-            help="A table with paths and captions, a folder with captions, or tars; for some, photos alone."
+            help='A table with paths and captions, a folder with captions, or tars, several joined by "::"; for some, '
+            "photos alone."
         ),
     ],
     objective: Annotated[
@@ -173,8 +174,8 @@ def pretrain(
     kit = part_options.kit(system.card, shared.device)
     stream = streams if streams.reads(table) else None
     if stream is None:
-        refuse_idle(f"{table} is not read as a stream", "shuffle", "held_out")
-    elif tars(table):
+        refuse_idle(f"{table} is not read as a stream", "shuffle", "held_out", "resampled", "weights")
+    elif all(map(tars, table.split(SEVERAL))):
         refuse_idle("Tars have no columns", "captions")
     if stream is not None and regions is not None:
         raise UsageError("Regions belong to the photos of a table: leave out --regions, or --stream.")

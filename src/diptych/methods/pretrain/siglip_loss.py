@@ -24,7 +24,7 @@ from diptych.backbones.changes.apply import changed
 from diptych.core.backbone import Space
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.train import Clock, Embedded, Objective
-from diptych.nn.contrastive import sigmoid_pairs
+from diptych.nn.contrastive import sigmoid_pairs, sigmoid_ring
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class SigLIPLoss(Objective):
         trains="both towers, the scale and the bias",
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
-            "Captions of the other processes are gathered at once instead of passed round a ring. Loss and gradients "
-            "are equal; each process stores N x D embeddings, and chunk bounds the logits.",
+            "Captions go round the processes once more in the backward pass, in which open_clip keeps those of all. "
+            "Loss and gradients are equal, and chunk bounds the logits.",
         ),
         proof=ProofPlan(
             claim="Heads on frozen towers learn to match unseen photos and captions, and from batches of 128 to "
@@ -104,4 +104,6 @@ class SigLIPLoss(Objective):
         """
         x, y = (normalize(e.vectors[m], dim=-1) for m in self.pair)
         scale, bias = e.scale(*self.pair)
+        if e.ring is not None:
+            return {"sigmoid": sigmoid_ring(x, y, scale, bias, e.ring, self.chunk)}
         return {"sigmoid": sigmoid_pairs(x, e.gather(y), scale, bias, e.rank * len(x), self.chunk)}

@@ -1,0 +1,194 @@
+"""Trained weights divided over the processes by torch's ``fully_shard`` (FSDP2), and checkpoints of the parts."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from diptych.core.errors import UsageError
+from diptych.core.run import Run
+from diptych.core.train import Trainee
+from diptych.train.pair import PairTrainee
+
+_BETWEEN = "|"
+
+
+class Sharded:
+    """The module of a trainee whose trained weights are divided over the processes.
+
+    Between the steps a process has its part of each weight, and so of the optimiser states, of the moving average and
+    of a checkpoint. For the time of a step the weights and their gradients are whole in each: towers are called in many
+    ways, at each of which single blocks would have to be gathered. Scalars and frozen weights are never divided.
+
+    Args:
+        trainee: of one phase, and whose weights are not changed by anything but the optimiser and the clamp of scales.
+        trained: names of the trained parameters.
+        run: device and processes.
+
+    Raises:
+        UsageError: the trainee, the precision or the number of processes does not allow it.
+    """
+
+    def __init__(self, trainee: Trainee, trained: Sequence[str], run: Run) -> None:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        _check(trainee, run)
+        if "ignored_params" not in signature(fully_shard).parameters:
+            raise UsageError(f"torch {torch.__version__} cannot leave scalars whole: update torch to divide weights.")
+        self._module = trainee.module()
+        named = dict(self._module.named_parameters())
+        whole = {p for n, p in named.items() if n not in trained or p.ndim == 0}
+        self._hooks = {m: tuple(map(set, _state_hooks(m))) for m in self._module.modules()}
+        self._root: Any = _Called(self._module)  # and what fully_shard makes of it
+        mesh = init_device_mesh(torch.device(run.device).type, (run.world.size,))
+        fully_shard(self._root, mesh=mesh, reshard_after_forward=False, ignored_params=whole)
+
+    def __call__(self, function: Callable[..., Any], *given: Any) -> Any:
+        """Return function(*given) of whole weights; the backward pass divides them and the gradients again."""
+        return self._root(function, *given)
+
+    @staticmethod
+    def local(x: Tensor) -> Tensor:
+        """Return this process's part of a tensor, in the same memory; the tensor itself where it is whole."""
+        part: Tensor = x.to_local() if isinstance(x, DTensor) else x
+        return part
+
+    @torch.no_grad()
+    def clip(self, grads: Sequence[Tensor], most: float | None) -> Tensor:
+        """Clip whole and divided gradients together, and return their norm before. Modified in place.
+
+        Args:
+            grads: of this process.
+            most: largest norm; None does not clip.
+        """
+        divided = nn.utils.get_total_norm([self.local(g) for g in grads if isinstance(g, DTensor)]).square()
+        torch.distributed.all_reduce(divided)
+        norm = (divided + nn.utils.get_total_norm([g for g in grads if not isinstance(g, DTensor)]).square()).sqrt()
+        for g in grads if most is not None else ():
+            self.local(g).mul_(((most or 0.0) / (norm + 1e-6)).clamp(max=1.0))
+        return norm
+
+    def write(self, folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Write tensors, each process its part, to a folder that all see.
+
+        Args:
+            folder: new.
+            tensors: stem -> name -> tensor, as ``checkpoint.save`` takes them.
+        """
+        from torch.distributed.checkpoint.state_dict_saver import save
+
+        flat = {f"{stem}{_BETWEEN}{name}": t.detach() for stem, named in tensors.items() for name, t in named.items()}
+        save(flat, checkpoint_id=str(folder))
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """Have whole weights for a time, to read."""
+        self._root.unshard()
+        try:
+            yield
+        finally:
+            self._root.reshard()
+
+    def undo(self) -> None:
+        """Give the module whole parameters, as it had before."""
+        flags = {name: p.requires_grad for name, p in self._parameters().items() if isinstance(p, DTensor)}
+        self._root.unshard()
+        gathered = self._parameters()
+        fresh = {gathered[name]: nn.Parameter(gathered[name].detach().clone(), flag) for name, flag in flags.items()}
+        for name in flags:
+            owner, _, last = name.rpartition(".")
+            self._module.get_submodule(owner).register_parameter(last, fresh[gathered[name]])
+        for m, before in self._hooks.items():  # they divide the weights where a state is read or loaded
+            for hooks, known in zip(_state_hooks(m), before, strict=True):
+                for key in hooks.keys() - known:
+                    del hooks[key]
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self._module.named_parameters(remove_duplicate=False))
+
+    def divided(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+        """Return the tensors of a checkpoint with whole weights, those of divided parameters divided alike."""
+        parameters = self._parameters()
+
+        def placed(name: str, t: Tensor) -> Tensor:
+            like: Any = parameters.get(name.rsplit("/", 1)[-1])
+            if isinstance(t, DTensor) or not isinstance(like, DTensor) or like.shape != t.shape:
+                return t
+            return distribute_tensor(t.to(like.device), like.device_mesh, like.placements)
+
+        return {stem: {name: placed(name, t) for name, t in named.items()} for stem, named in tensors.items()}
+
+
+class _Called(nn.Module):
+    """A module that is called as a step of its trainee."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, function: Callable[..., Any], *given: Any) -> Any:
+        return function(*given)
+
+
+def _state_hooks(m: Any) -> tuple[dict[int, Any], dict[int, Any]]:
+    return m._state_dict_pre_hooks, m._load_state_dict_pre_hooks  # torch has no public way to them
+
+
+def _check(trainee: Trainee, run: Run) -> None:
+    own = type(trainee)
+    if run.world.size == 1:
+        raise UsageError("Weights are divided over several processes, and there is one: start them with torchrun.")
+    if run.precision == "fp16":
+        raise UsageError("The scaler of fp16 does not read divided gradients: train in bf16, or with whole weights.")
+    if len(trainee.phases) > 1 or own.after not in (Trainee.after, PairTrainee.after):
+        raise UsageError(
+            f"{own.__name__} changes its weights in several phases or after a step, which needs them whole: leave out "
+            f"the division over processes."
+        )
+
+
+def read(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return what ``write`` wrote, also with another number of processes, or with one.
+
+    Args:
+        folder: of ``write``.
+        parameters: name -> parameter, as whose parts tensors of its name and size are read.
+
+    Raises:
+        OSError: a file is missing or damaged.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    try:
+        known = FileSystemReader(str(folder)).read_metadata().state_dict_metadata
+        flat = {key: _room(key, about, parameters) for key, about in known.items()}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # as one process has it
+            load(flat, checkpoint_id=str(folder))
+    except (CheckpointException, EOFError, RuntimeError, UnpicklingError) as error:
+        raise OSError(str(error).strip().split("\n")[-1][:200]) from None
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for key, t in flat.items():
+        stem, name = key.split(_BETWEEN)
+        tensors.setdefault(stem, {})[name] = t
+    return tensors
+
+
+def _room(key: str, about: Any, parameters: Mapping[str, Tensor]) -> Tensor:
+    """Return a tensor to read into, divided as the parameter of its name where that is."""
+    p = parameters.get(key.split(_BETWEEN)[1].rsplit("/", 1)[-1])
+    if isinstance(p, DTensor) and p.shape == about.size:
+        return torch.zeros_like(p.detach(), dtype=about.properties.dtype)
+    return torch.zeros(about.size, dtype=about.properties.dtype)

@@ -1,0 +1,128 @@
+"""One optimisation step: losses, gradients over batches and processes, clipping, and the optimisers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diptych.core.errors import Diverged
+from diptych.core.run import Run
+from diptych.core.train import Clock, Trainee
+from diptych.train import distributed
+from diptych.train.averaging import Averaging
+from diptych.train.batches import Batch
+from diptych.train.precision import Precision
+from diptych.train.schedule import Fit
+from diptych.train.weights import Weights
+
+
+class Steps:
+    """Takes the steps of one training.
+
+    Args:
+        trainee: gives the losses.
+        weights: those of its module, in training mode.
+        fit: settings.
+        run: seed and processes.
+        precision: of the forward pass.
+    """
+
+    def __init__(self, trainee: Trainee, weights: Weights, fit: Fit, run: Run, precision: Precision) -> None:
+        self.trainee, self.weights, self.fit, self.run, self.precision = trainee, weights, fit, run, precision
+        self.device = torch.device(run.device)
+        self.averaging = {phase: Averaging(weights.averaged_over(phase), run.world) for phase in weights.optimizers}
+
+    def take(self, batches: Sequence[Batch], clock: Clock, lr: float) -> dict[str, float]:
+        """Take a step, and return the means of its losses and gradient norms over the processes.
+
+        Args:
+            batches: those of the step, on the device.
+            clock: of the step.
+            lr: learning rate where the factor of a group is 1.
+
+        Raises:
+            Diverged: a loss of any process is not finite.
+        """
+        seed_all = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
+        seed_all(self.run.integer(f"dropout/{clock.step}/{self.run.world.rank}"))
+        for optimizer in self.weights.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group["factor"]
+        values: dict[str, float] = {}
+        for phase in self.trainee.phases:
+            self.weights.open(phase)
+            values |= self._finite(self._backward(batches, phase, clock), clock)
+            if phase in self.weights.optimizers:
+                self.precision.scaler.step(self.weights.optimizers[phase])
+        self.precision.scaler.update()
+        with torch.no_grad():
+            self.trainee.after("step", clock)
+        self.weights.follow()
+        return values
+
+    def close(self) -> None:
+        """Leave the parameters as they were given."""
+        for averaging in self.averaging.values():
+            averaging.close()
+
+    def _backward(self, batches: Sequence[Batch], phase: str, clock: Clock) -> dict[str, Tensor]:
+        """Compute the gradients of a phase, clipped; return its losses and the gradient norm before."""
+        seen: dict[str, Tensor] = {}
+        averaging = self.averaging.get(phase)
+        for last, losses in self._losses(batches, phase, clock):
+            total = sum(losses.values(), torch.zeros((), device=self.device))
+            for name, value in losses.items():
+                seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0) + value.detach()
+            if last and averaging is not None:
+                averaging.start()
+            self.precision.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        if averaging is not None:
+            averaging.finish()
+            self.precision.scaler.unscale_(self.weights.optimizers[phase])
+            seen[f"gradient_norm/{phase}"] = self._clip(phase)
+        return seen
+
+    def _losses(
+        self, batches: Sequence[Batch], phase: str, clock: Clock
+    ) -> Iterator[tuple[bool, Mapping[str, Tensor]]]:
+        """Yield (whether they are the last, losses), batch by batch or of all at once; their sum is the step's loss."""
+        if self.fit.cached and len(batches) > 1:
+            with self.precision.autocast():
+                losses = self._called(self.trainee.cached_losses, batches, phase, clock)
+            yield True, losses
+            return
+        for number, batch in enumerate(batches, 1):
+            with self.precision.autocast():
+                losses = self._called(self.trainee.losses, batch, phase, clock)
+            yield number == len(batches), {name: value / len(batches) for name, value in losses.items()}
+
+    def _called(self, losses: Callable[..., Mapping[str, Tensor]], *given: Any) -> Mapping[str, Tensor]:
+        return losses(*given) if self.weights.sharded is None else self.weights.sharded(losses, *given)
+
+    def _clip(self, phase: str) -> Tensor:
+        """Clip the gradients of a phase, and return their norm before."""
+        parameters = self.weights.of_phase(phase)
+        if self.weights.sharded is not None:
+            return self.weights.sharded.clip([p.grad for p in parameters if p.grad is not None], self.fit.clip)
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.fit.clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.fit.clip, norm)
+        return norm
+
+    def _finite(self, seen: Mapping[str, Tensor], clock: Clock) -> dict[str, float]:
+        """Return the means of a phase's losses, and its gradient norm, over the processes: the one read of a phase.
+
+        Raises:
+            Diverged: a loss of any process is not finite.
+        """
+        means = dict(zip(seen, distributed.means(list(seen.values()), self.run.world), strict=True))
+        if not all(math.isfinite(v) for name, v in means.items() if not name.startswith("gradient_norm/")):
+            raise Diverged(
+                f"The losses are not finite in step {clock.step} ({means}): lower the learning rate, clip, or use fp32."
+            )
+        return means

@@ -1,0 +1,82 @@
+"""One step: the mean over batches, clipping, the norm that is told, and losses that are not finite."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from diptych.core.errors import Diverged
+from diptych.core.run import Run
+from diptych.core.train import Clock
+from diptych.train.groups import training
+from diptych.train.precision import Precision
+from diptych.train.schedule import Fit
+from diptych.train.steps import Steps
+from diptych.train.weights import Weights
+from tests.train.toy import Toy
+
+RUN = Run(seed=3, workers=0)
+SGD = Fit(0.5, 4, steps=1, optimizer="sgd", betas=(0.0, 0.9), decay=0.0)
+
+
+def batch(number: int) -> dict[str, Any]:
+    g = torch.Generator().manual_seed(number)
+    return {v: torch.randn(4, 6, generator=g) for v in ("a", "b")}
+
+
+def clock() -> Clock:
+    return Clock(5, 10, 0, torch.Generator().manual_seed(5))
+
+
+@contextlib.contextmanager
+def opened(toy: Toy, fit: Fit) -> Iterator[tuple[Steps, Weights]]:
+    weights = Weights(toy, fit, RUN, Precision(RUN))
+    with (
+        training(weights.module, set(weights.names)),
+        contextlib.closing(Steps(toy, weights, fit, RUN, Precision(RUN))) as steps,
+    ):
+        yield steps, weights
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_a_step_by_hand(clip) -> None:
+    toy, reference = Toy(RUN, dropout=0.0), Toy(RUN, dropout=0.0)
+    batches = [batch(0), batch(1)]
+    with opened(toy, replace(SGD, clip=clip)) as (steps, _):
+        values = steps.take(batches, clock(), 0.5)
+    same = clock()  # the draws of the two batches follow each other
+    losses = [reference.losses(b, "main", same)["pair"] for b in batches]
+    ((losses[0] + losses[1]) / 2).backward()
+    parameters = list(reference.net.parameters())
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+    factor = 1.0 if clip is None else clip / (float(norm) + 1e-6)
+    assert values["main/pair"] == pytest.approx((losses[0] + losses[1]).item() / 2, rel=1e-6)
+    assert values["gradient_norm/main"] == pytest.approx(float(norm), rel=1e-6)
+    for p, q in zip(toy.net.parameters(), parameters, strict=True):
+        torch.testing.assert_close(p.detach(), q.detach() - 0.5 * factor * q.grad, rtol=1e-5, atol=1e-7)
+
+
+def test_dropout_follows_the_step_and_not_what_was_drawn_before() -> None:
+    ends = []
+    for seed in (1, 2):
+        toy = Toy(RUN)
+        torch.manual_seed(seed)
+        with opened(toy, SGD) as (steps, _):
+            steps.take([batch(0)], clock(), 0.5)
+        ends.append([p.tolist() for p in toy.net.parameters()])
+    assert ends[0] == ends[1]
+
+
+def test_a_loss_that_is_not_finite_changes_nothing() -> None:
+    toy = Toy(RUN)
+    before = [p.tolist() for p in toy.net.parameters()]
+    with opened(toy, SGD) as (steps, _):
+        bad = {v: x * float("nan") for v, x in batch(0).items()}
+        with pytest.raises(Diverged, match="not finite in step 5"):
+            steps.take([bad], clock(), 0.5)
+    assert [p.tolist() for p in toy.net.parameters()] == before
