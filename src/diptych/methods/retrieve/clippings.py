@@ -193,7 +193,7 @@ class CLIPPINGS(Retriever):
         epochs: passes over the entities, >= 1; 30 (ours).
         batch: records a step, at least 2 ``each``; 126 (the authors' 126 or 153).
         each: records of an entity in a batch, >= 2; 3 (the authors').
-        hard: hard negatives, the nearest other entities that stand in the batch of each one, >= 0; 0 (default): entities
+        hard: hard negatives: so many nearest other entities stand in the batch of each one, >= 0; 0 (default): entities
             are drawn at random. The authors' mined form has 2.
         rank: of the maps, >= 1; 64 (ours).
 
