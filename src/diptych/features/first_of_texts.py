@@ -54,7 +54,7 @@ class FirstOfTexts(Plan):
         own = np.repeat(ids, hashes.shape[1])
         for places, rows in self.rows.found(hashes.reshape(-1)):
             lesser[places] |= rows["id"] < own[places]
-        return ~lesser.reshape(hashes.shape).any(axis=1)
+        return np.asarray(~lesser.reshape(hashes.shape).any(axis=1))
 
     def report(self) -> dict[str, Any]:
         """Return numbers of texts, of those that fail each rule, and of those whose words another text has too."""
