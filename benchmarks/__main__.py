@@ -24,7 +24,10 @@ from typing import Any
 from benchmarks.measure import Row
 from diptych.tasks.record import now, threads, versions
 
-PEERS = ("openvino", "sentence-transformers", "pyahocorasick", "onnx", "tokenizers", "pillow")
+PEERS = (
+    *("openvino", "sentence-transformers", "pyahocorasick", "onnx", "tokenizers", "pillow"),
+    *("faiss-cpu", "lancedb"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ ROWS = {
     "step:ViT-S-16": Entry("objectives.steps", ("ViT-S-16", 8, 1024), None),
     "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),
     "dedup:20000x256": Entry("dedup.deduplicating", (20_000, 256), (2_000, 16)),
+    "filter:50000x512": Entry("filtered.filtered", (50_000, 512), (3_000, 32)),
+    "keys:1e8": Entry("keys.growing", ((10_000_000, 100_000_000),), ((1_000, 2_000),)),
 }
 
 

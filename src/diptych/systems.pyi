@@ -183,6 +183,7 @@ class CLIPPINGS(OtherSystem):
         epochs: int = 30,
         batch: int = 126,
         each: int = 3,
+        hard: int = 0,
         rank: int = 64,
     ) -> None: ...
 

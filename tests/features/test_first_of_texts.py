@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import DataError, UsageError
-from diptych.features.first_of_texts import FirstOfTexts, read_first
+from diptych.data.sorted_runs import RunWriter
+from diptych.features.first_of_texts import LAYOUT, FirstOfTexts, read_first
 
 U = np.uint64
 
 
 def part(hashes: list[int], ids: list[int]) -> FirstOfTexts:
-    return FirstOfTexts({"a": 1}, ((np.array(hashes, U), np.array(ids, U)),), {"texts": len(hashes)})
+    writer = RunWriter(LAYOUT)
+    writer.add({"hash": np.array(hashes, U), "id": np.array(ids, U)})
+    return FirstOfTexts({"a": 1}, writer.finished(), {"texts": len(hashes)})
 
 
 def test_the_least_id_of_each_hash_stays_whatever_the_order() -> None:
@@ -20,8 +23,9 @@ def test_the_least_id_of_each_hash_stays_whatever_the_order() -> None:
     hashes, ids = rng.integers(0, 40, 300).tolist(), rng.permutation(300).tolist()
     expected = {h: min(i for g, i in zip(hashes, ids, strict=True) if g == h) for h in hashes}
     one, two = part(hashes[:120], ids[:120]), part(hashes[120:], ids[120:])
-    for plan in (part(hashes, ids), one.merge(two), two.merge(one).settled()):
-        assert dict(zip(*(column.tolist() for column in plan.table), strict=True)) == expected
+    for plan in (part(hashes, ids), one.merge(two), two.merge(one)):
+        rows = plan.rows.whole()
+        assert dict(zip(rows["hash"].tolist(), rows["id"].tolist(), strict=True)) == expected
         assert plan.counts == {"texts": 300}
     first = one.merge(two).first(np.array(hashes, U)[:, None], np.array(ids, U))
     assert first.tolist() == [expected[h] == i for h, i in zip(hashes, ids, strict=True)]
@@ -37,7 +41,7 @@ def test_it_comes_back_and_other_settings_or_files_are_refused(tmp_path: Path) -
     plan = part([4, 2, 2], [5, 2**63 + 1, 2**63])
     plan.write(tmp_path / "p")
     again = read_first(tmp_path / "p", "x")
-    assert [c.tolist() for c in again.table] == [[2, 4], [2**63, 5]]
+    assert {n: c.tolist() for n, c in again.rows.whole().items()} == {"hash": [2, 4], "id": [2**63, 5]}
     assert again.report() == {"texts": 3, "repeat_another": 1}
     with pytest.raises(UsageError, match="cannot be merged"):
         plan.merge(FirstOfTexts({"a": 2}))

@@ -11,7 +11,19 @@ from PIL import Image, ImageOps
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.draws import uniform
-from diptych.features.pair_vectors import Keep, PairVectors, Rule, Vectors, identity, near, pair_vectors, read_vectors
+from diptych.data.sorted_runs import SortedRuns
+from diptych.features import pair_vectors as module
+from diptych.features.pair_vectors import (
+    Keep,
+    PairVectors,
+    Rule,
+    Vectors,
+    identity,
+    layout,
+    near,
+    pair_vectors,
+    read_vectors,
+)
 from tests.support.backbone import DIM, SmallBackbone
 from tests.support.pictures import picture
 
@@ -46,6 +58,18 @@ def drawn(n: int, views: int = 1, seed: int = 0) -> Vectors:
     return Vectors(ids, z.astype(np.float16), rng.integers(0, 2**63, (n, 2), dtype=np.uint64))
 
 
+def scores(own: Vectors, *asked: Any) -> np.ndarray:
+    rows = near(own.rows(), own.values.shape[1], *asked).whole()
+    assert (rows["id"] == own.ids).all()
+    score: np.ndarray = rows["score"]
+    return score
+
+
+def vectors(plan: PairVectors) -> Vectors:
+    rows = plan.rows.whole()
+    return Vectors(rows["id"], rows["vector"].reshape(len(rows["id"]), -1, plan.dim), rows["hash"])
+
+
 @pytest.mark.parametrize("keep", ["hard", "easy", "random"])
 @pytest.mark.parametrize("rule", ["vector", "hash", "both", "either"])
 def test_in_one_cell_it_is_a_loop_over_pairs(keep: Keep, rule: Rule) -> None:
@@ -63,7 +87,7 @@ def test_in_one_cell_it_is_a_loop_over_pairs(keep: Keep, rule: Rule) -> None:
             cosine, close = max(z[i, 0] @ z[j, v] for v in (0, 1)), apart <= 28
             cases = {"vector": cosine, "hash": 1 if close else -1, "both": cosine if close else -1}
             expected[i] = max(expected[i], {**cases, "either": 1 if close else cosine}[rule])
-    assert near(own, 1, keep, rule, 28, 3) == pytest.approx(expected, abs=1e-5)
+    assert scores(own, 1, keep, rule, 28, 3) == pytest.approx(expected, abs=1e-5)
 
 
 def test_cells_part_what_is_far_and_the_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,40 +96,52 @@ def test_cells_part_what_is_far_and_the_blocks_change_nothing(monkeypatch: pytes
     z = centres + 0.01 * rng.normal(size=centres.shape)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     own = drawn(90)._replace(values=z.astype(np.float16)[:, None])
-    scores = near(own, 3, "easy", "vector", 10, 0)
-    assert (scores == -1).sum() == 3  # the first of each cell
-    assert (scores[scores > -1] > 0.99).all()
-    monkeypatch.setattr("diptych.features.pair_vectors.BLOCK", 4)
-    assert near(own, 3, "easy", "vector", 10, 0) == pytest.approx(scores, abs=1e-6)
+    found = scores(own, 3, "easy", "vector", 10, 0)
+    assert (found == -1).sum() == 3  # the first of each cell
+    assert (found[found > -1] > 0.99).all()
+    monkeypatch.setattr(module, "BLOCK", 4)
+    assert scores(own, 3, "easy", "vector", 10, 0) == pytest.approx(found, abs=1e-6)
+
+
+@pytest.mark.parametrize("keep", ["hard", "random"])
+def test_on_disk_it_is_what_it_is_in_memory(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = drawn(500, views=2)
+    found = scores(own, 7, keep, "either", 20, 3)
+    monkeypatch.setattr("diptych.data.sorted_runs.BYTES", 2048)
+    assert len(own.rows().batches) > 5
+    assert scores(own, 7, keep, "either", 20, 3) == pytest.approx(found, abs=1e-6)
 
 
 def test_plans_of_parts_merge_to_that_of_the_whole_in_any_order(tmp_path: Path) -> None:
     whole = plan(range(60))
     a, b = plan(range(25), chunk=25), plan(range(25, 60), chunk=4)
     for merged in (a.merge(b), b.merge(a), a.merge(b).merge(a)):
-        assert (merged.vectors.ids == whole.vectors.ids).all()
-        assert (merged.vectors.hashes == whole.vectors.hashes).all()
-        assert np.allclose(merged.vectors.values, whole.vectors.values, atol=1e-3)
+        assert (vectors(merged).ids == vectors(whole).ids).all()
+        assert (vectors(merged).hashes == vectors(whole).hashes).all()
+        assert np.allclose(vectors(merged).values, vectors(whole).values, atol=1e-3)
     assert whole.report()["vectors"] == 60 - sum(i % 17 == 5 for i in range(60))
     assert (whole.broken, whole.unread[0]) == (4, ("p5.jpg", "truncated"))
     whole.write(tmp_path / "p")
     again = read_vectors(tmp_path / "p", "semdedup")
     assert again.report() == whole.report()
-    assert (again.vectors.values == whole.vectors.values).all()
-    assert again.nearest(None, "hard", "vector", 10, 0) == whole.nearest(None, "hard", "vector", 10, 0)
-    assert len(whole.nearest(None, "hard", "vector", 10, 0)) == 56
-    PairVectors("b", True, DIM).write(tmp_path / "empty")
-    assert read_vectors(tmp_path / "empty", "semdedup").vectors.values.shape == (0, 2, DIM)
-    assert PairVectors("b", True, DIM).nearest(None, "hard", "vector", 10, 0) == {}
+    assert (vectors(again).values == vectors(whole).values).all()
+    asked: Any = (None, "hard", "vector", 10, 0)
+    one, two = again.nearest(*asked).whole(), whole.nearest(*asked).whole()
+    assert (one["score"] == two["score"]).all()
+    assert len(whole.nearest(*asked)) == 56
+    none = PairVectors("b", True, DIM, SortedRuns(layout(2, DIM)))
+    none.write(tmp_path / "empty")
+    assert read_vectors(tmp_path / "empty", "semdedup").report()["vectors"] == 0
+    assert len(none.nearest(*asked)) == 0
 
 
 def test_mirror_images_are_a_second_view() -> None:
     single, both = plan(range(4)), plan(range(4), mirrored=True)
-    assert (both.vectors.values[:, 0] == single.vectors.values[:, 0]).all()
+    assert (vectors(both).values[:, 0] == vectors(single).values[:, 0]).all()
     mirrored = [(i, _Mirrored(Item(i))) for i in range(4)]
     other = pair_vectors(ENCODER, "", [mirrored], False, Run())
-    assert np.allclose(both.vectors.values[:, 1], other.vectors.values[:, 0])
-    assert (both.vectors.hashes[:, 1] == other.vectors.hashes[:, 0]).all()
+    assert np.allclose(vectors(both).values[:, 1], vectors(other).values[:, 0])
+    assert (vectors(both).hashes[:, 1] == vectors(other).hashes[:, 0]).all()
     with pytest.raises(UsageError, match="cannot be merged"):
         single.merge(both)
 

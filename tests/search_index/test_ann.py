@@ -11,7 +11,7 @@ from diptych.search_index import ann
 from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Entry
-from diptych.search_index.where import Condition
+from diptych.search_index.where import Condition, clause
 
 pytest.importorskip("faiss", reason="needs faiss-cpu of the extra 'index'")
 D = 24
@@ -68,6 +68,30 @@ def test_recall_is_measured_and_reached_and_grown_deleted_and_filtered_rows_are_
     assert [f.entry.name for f in nearest(index, clustered(1)[0], 10, {"image": 1.0}, exact=False, where=rare)] == [
         "00001"
     ]
+
+
+def test_a_condition_that_few_meet_looks_at_those_alone(tmp_path: Path) -> None:
+    made, values = Index.create(tmp_path / "index", {"dim": D, "fingerprint": "f"}), clustered(2000)
+    facts = [{"it's new": i % 50, "kind": f"k{i % 4}", "long": "x" * 200} for i in range(2000)]
+    made.add(
+        [Entry(f"{i:05d}", facts=f) for i, f in enumerate(facts)],
+        {"image": (np.arange(2000), values)},  # type: ignore[arg-type]
+    )
+    conditions = [Condition("it's new", "=", "7")], [Condition("kind", "=", "k1"), Condition("kind", "!=", "k2")]
+    query = values[3]
+    before = [[f.entry.name for f in nearest(made, query, 10, {"image": 1.0}, where=where)] for where in conditions]
+    ann.build(made, "image", Run())
+    after = [[f.entry.name for f in nearest(made, query, 10, {"image": 1.0}, where=where)] for where in conditions]
+    assert after == before
+    assert all(int(name) % 50 == 7 for name in before[0])
+    indexes = [words for (words,) in made._database.execute("SELECT sql FROM sqlite_master WHERE name LIKE 'fact_%'")]
+    assert sorted("long" in words for words in indexes) == [False, False]
+    text, bound = clause(conditions[0])
+    plan = made._database.execute(
+        f"EXPLAIN QUERY PLAN SELECT id FROM rows WHERE image >= 0{text} ORDER BY image", bound
+    )
+    assert "USING INDEX fact_" in plan.fetchone()[-1]
+    ann.build(made, "image", Run())
 
 
 def test_below_the_bound_search_stays_exact_and_above_it_is_approximate(

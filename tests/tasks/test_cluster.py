@@ -161,7 +161,9 @@ def test_curation_counts_and_judges_as_one_process(two: Cluster, tmp_path: Path)
     shards = cut(stream, 3000)
     assert len(shards) > 4
     whole = curator.plan(Kit(), stream, run)
-    plan: Any = plan_in(tmp_path / "parts", curator, Kit, shards, run, {}, pool=two)
+    plan: Any
+    with plan_in(tmp_path / "parts", curator, Kit, shards, run, {}, pool=two) as plan:
+        pass
     np.testing.assert_array_equal(plan.counts, whole.counts)
     assert (plan.texts, plan.matched) == (whole.texts, whole.matched)
     one = apply_plan(curator, Kit(), plan, stream, run, tmp_path / "one", about={})
@@ -189,7 +191,9 @@ def test_a_killed_worker_of_a_curation_loses_nothing(two: Cluster, tmp_path: Pat
     third = [position for position, _ in shards[2]]
     fatal = DyingCurator(plain.metadata, t=100, marks=str(tmp_path), at=third[250])
     whole: Any = plain.plan(Kit(), stream, run)
-    plan: Any = plan_in(tmp_path / "parts", fatal, Kit, shards, run, {}, pool=two)
+    plan: Any
+    with plan_in(tmp_path / "parts", fatal, Kit, shards, run, {}, pool=two) as plan:
+        pass
     np.testing.assert_array_equal(plan.counts, whole.counts)
     assert (plan.texts, plan.matched) == (whole.texts, whole.matched)
     one = apply_plan(plain, Kit(), plan, stream, run, tmp_path / "one", about={})

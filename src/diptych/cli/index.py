@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Backbone
     from diptych.search_index.ann import Approximate
     from diptych.search_index.rows import Modality
+    from diptych.tasks.search.curves import CurveSpace
     from diptych.tasks.search.index import Indexed
 
+STARS = "stars:"
+"""Begins the name of the backbone of an index of light curves, see ``tasks.search.curves``."""
 REGIONS = "+regions"
 """Ends the name of the backbone of an index of boxes that a prompter read, see ``nn.dense.region_encoder``."""
 
@@ -30,7 +33,8 @@ REGIONS = "+regions"
 @options.offers("draft", *options.MODEL)
 def index(
     photos: Annotated[
-        list[str] | None, typer.Argument(help="Photos, folders, tables with captions, .tar files, or demo:photos.")
+        list[str] | None,
+        typer.Argument(help="Photos, folders, tables with captions, .tar files, or demo:photos; light curves."),
     ] = None,
     out: Annotated[
         Path, options.option("--out", "-o", help="Folder of the index; made if absent, else added to.")
@@ -151,6 +155,7 @@ def _add(
     photos: list[str], out: Path, how: Table, opened: options.Opened, *, prune: bool, ann: bool
 ) -> tuple[Indexed | None, Mapping[Modality, Approximate]]:
     """Take records in, build the approximate index where it is due, and say how good it is."""
+    from diptych.data.formats.star_table import holds_curves
     from diptych.data.load import open_records
     from diptych.data.records.records import Records, joined
     from diptych.data.records.regions import region_records
@@ -164,23 +169,34 @@ def _add(
     told = open_regions(photos, how.regions, opened)[0] if how.regions is not None and photos else None
     if told is not None:
         parts.append(region_records(told.regions))
+    stars: CurveSpace | None = None
     for p in photos if told is None else ():
         try:
             parts.append(open_records(p, opened.keys, image=how.image or "", text=how.caption or "", frames=how.clips))
         except (DataError, UsageError):
-            _refuse_others(p)
-            raise
+            _refuse_clouds(p)
+            if not holds_curves(p):
+                raise
+            from diptych.tasks.search.curves import curve_records, curve_space
+
+            stars = stars or curve_space(opened.options.backbone)
+            parts.append(curve_records(p, stars))
+    if stars is not None and (len(photos) > 1 or prune):
+        raise UsageError("Light curves are indexed a table at a time, without --prune and photos: leave these out.")
     records = joined(parts) if photos else None
     gone = [root(p, how.image) for p in photos] if prune else ()
-    known = opened.recalled if records is not None and not ann and (told is None or told.prompter is None) else None
+    weightless = stars is None and (told is None or told.prompter is None)
+    known = opened.recalled if records is not None and not ann and weightless else None
     result = unchanged(records, *known, out, prune=gone) if records and known else None
     built: Mapping[Modality, Approximate] = {}
     if result is None:
-        tower, run = opened.backbone(), opened.run
+        tower, run = (opened.backbone(), opened.run) if stars is None else (stars, replace(opened.run, engine=None))
         if told is not None:
             tower = told.space(tower)
-        elif how.clips is None:
+        elif how.clips is None and stars is None:
             opened.remember(tower)
+        elif how.clips is None:
+            pass
         else:
             from diptych.tasks.extend import with_clips
 
@@ -188,7 +204,7 @@ def _add(
         if records is not None:
             result = take_in(records, tower, run, out, prune=gone)
         if ann or approximate.installed():
-            built = build(out, tower, run, always=ann)
+            built = build(out, tower, run, always=ann, words=stars is None)
         for modality, built_index in built.items():
             recall = ", ".join(
                 f"{value:.3f} on {built_index.queries[name]} {name}" for name, value in built_index.recall.items()
@@ -199,20 +215,10 @@ def _add(
     return result, built
 
 
-def _refuse_others(source: str) -> None:
-    """Raise where what cannot be read as photos or clips are light curves or point clouds.
-
-    Raises:
-        UsageError: it is.
-    """
+def _refuse_clouds(source: str) -> None:
+    """Raise UsageError where what cannot be read as photos or clips are point clouds."""
     from diptych.data.formats.cloud_folder import holds_clouds
-    from diptych.data.formats.star_table import holds_curves
 
-    if holds_curves(source):
-        raise UsageError(
-            f"{source} holds light curves, whose towers share no space with words or photos: name kinds of stars with "
-            f"'diptych classify CURVES --model FOLDER'."
-        ) from None
     if holds_clouds(source):
         raise UsageError(
             f"{source} holds point clouds, which no index takes: name them with 'diptych classify CLOUDS'."
@@ -285,13 +291,19 @@ def search(
 
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
     made_with = backbone or str(facts.get("backbone", "lite"))
-    clips, regions = made_with.partition("+frames")[2], made_with.endswith(REGIONS)
+    clips, regions, stars = made_with.partition("+frames")[2], made_with.endswith(REGIONS), made_with.startswith(STARS)
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None
     with _like(shared, facts, backbone).open() as opened:
-        known = None if clips or regions else opened.recalled
+        known = None if clips or regions or stars else opened.recalled
         tower: Backbone | CachedBackbone
-        if known is not None and torchless(terms, *known):
+        if stars:
+            from diptych.tasks.search.curves import curve_space, star_term
+
+            space = curve_space(made_with.removeprefix(STARS))
+            terms = [star_term(term, space) for term in terms]
+            tower, run = space, replace(opened.run, engine=None)
+        elif known is not None and torchless(terms, *known):
             tower, run = known
         else:
             tower, run = _tower(opened, int(clips) if clips.isdecimal() else None, regions), opened.run

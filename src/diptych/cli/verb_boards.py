@@ -65,13 +65,17 @@ def board_curate(
     wrong: Annotated[float, options.option("--wrong", help="Share of the pairs whose captions are exchanged.")] = 0.3,
     keep: Annotated[float, options.option("--keep", help="Share of the pairs that is kept.")] = 0.5,
     metadata: Metadata = "wordnet",
+    head: Annotated[
+        Path | None,
+        options.option("--head", help="A head of curate head, which vector-head keeps by.", show_default=False),
+    ] = None,
 ) -> CurateBench:
     """Curate captioned photos, some with exchanged captions, by every curator; gains over as many pairs at random."""
     from diptych.evaluation.boards.caption_pool import caption_pool
     from diptych.evaluation.boards.curate import CurateBench
 
     pool = caption_pool(data, captions, wrong, keep, opened.keys)
-    return CurateBench(pool, opened.backbone(), opened.run, seeds, metadata)
+    return CurateBench(pool, opened.backbone(), opened.run, seeds, metadata, head=str(head or ""))
 
 
 @board_command("detect", every=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
@@ -78,13 +79,14 @@ def header(table: Path) -> tuple[str, ...]:
         if kind == ".parquet":
             import pyarrow.parquet as pq
 
-            return tuple(pq.read_schema(table).names)
+            with reading_parquet(table):
+                return tuple(pq.read_schema(table).names)
         if kind in (".csv", ".tsv"):
             with table.open(encoding="utf-8-sig", newline="") as lines:
                 return tuple(c.strip() for c in next(csv.reader(lines, delimiter="\t" if kind == ".tsv" else ","), []))
         if kind == ".jsonl":
             return tuple(_from_json_lines(table, lambda name: True, rows=1))
-    except (csv.Error, UnicodeDecodeError, ValueError, OSError, RecursionError):
+    except (DataError, csv.Error, UnicodeDecodeError, ValueError, OSError, RecursionError):
         pass
     return ()
 
@@ -134,6 +136,17 @@ def filled(table: Path, column: str, cells: Sequence[Any]) -> list[str]:
     if "" in values:
         raise DataError(f"Row {values.index('') + 1} of {table} has no {column}: fill it, or remove the row.")
     return values
+
+
+@contextmanager
+def reading_parquet(table: Path) -> Iterator[None]:
+    """Raise DataError where the block meets a damaged Parquet file."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:  # some of pyarrow's are neither of the first two
+        refuse(table, error)
 
 
 def refuse(table: Path, error: Exception) -> NoReturn:
@@ -207,7 +220,7 @@ def in_order(labels: set[str]) -> tuple[str, ...]:
 def _from_parquet(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[Any]]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(table) as file:
+    with reading_parquet(table), pq.ParquetFile(table) as file:
         data = file.read(columns=[c for c in file.schema_arrow.names if wanted(c)])
         return {c: data.column(c).to_pylist() for c in data.column_names}
 

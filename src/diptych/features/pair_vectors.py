@@ -19,7 +19,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,9 +31,9 @@ from diptych.core.curate import NAMED, Plan
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.draws import random_state_kept, uniform
-from diptych.data.files import write_whole
 from diptych.data.memory import InMemory
 from diptych.data.picture_hash import Bits, bits_apart, difference_hash
+from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs
 from diptych.features.embed import embed_arrays
 from diptych.features.pool_chunks import name_of
 
@@ -65,6 +64,21 @@ class Vectors(NamedTuple):
     values: NDArray[np.float16]
     hashes: Bits
 
+    def rows(self) -> SortedRuns:
+        """Return them as rows of ``layout``."""
+        writer = RunWriter(layout(*self.values.shape[1:]))
+        writer.add(self.columns())
+        return writer.finished()
+
+    def columns(self) -> Rows:
+        """Return them by column."""
+        return {"id": self.ids, "hash": self.hashes, "vector": self.values.reshape(len(self.ids), -1)}
+
+
+def layout(views: int, dim: int) -> Layout:
+    """Return the layout of the vectors of pairs."""
+    return Layout({"id": ("u8", 0), "hash": ("u8", 2), "vector": ("f2", views * dim)}, ("id",))
+
 
 def identity(name: str, position: int) -> int:
     """Return the 64 bits by which a pair is known."""
@@ -74,13 +88,13 @@ def identity(name: str, position: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class PairVectors(Plan):
-    """Vectors of all readable pictures of a pool, 2 A D + 24 bytes a pair.
+    """Vectors of all readable pictures of a pool, 2 A D + 24 bytes a pair, on disk where there are many.
 
     Args:
         backbone: fingerprint of the backbone.
         mirrored: whether the mirror images are embedded too, A = 2.
         dim: D.
-        parts: vectors, in any order.
+        rows: of ``Vectors.rows``.
         pairs: items of the pool.
         broken: pictures that could not be read.
         unread: name and reason of the first ``NAMED`` of them.
@@ -89,11 +103,11 @@ class PairVectors(Plan):
     backbone: str
     mirrored: bool
     dim: int
-    parts: tuple[Vectors, ...] = ()
+    rows: SortedRuns
     pairs: int = 0
     broken: int = 0
     unread: tuple[tuple[str, str], ...] = ()
-    _decided: dict[Any, dict[int, float]] = field(default_factory=dict, repr=False)
+    _decided: dict[Any, SortedRuns] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_decided": {}}
@@ -104,19 +118,10 @@ class PairVectors(Plan):
             raise UsageError("Plans of two backbones, or with and without mirror images, cannot be merged: plan alike.")
         unread = (*self.unread, *other.unread)[:NAMED]
         counts = self.pairs + other.pairs, self.broken + other.broken
-        return PairVectors(self.backbone, self.mirrored, self.dim, (*self.parts, *other.parts), *counts, unread)
+        return PairVectors(self.backbone, self.mirrored, self.dim, self.rows + other.rows, *counts, unread)
 
-    @cached_property
-    def vectors(self) -> Vectors:
-        """All vectors, each pair once, in ascending order of ids."""
-        views = 1 + self.mirrored
-        empty = Vectors(np.zeros(0, np.uint64), np.zeros((0, views, self.dim), np.float16), np.zeros((0, 2), np.uint64))
-        ids, values, hashes = (np.concatenate(columns) for columns in zip(empty, *self.parts, strict=True))
-        unique, rows = np.unique(ids, return_index=True)
-        return Vectors(unique, values[rows], hashes[rows])
-
-    def nearest(self, cells: int | None, keep: Keep, rule: Rule, bits: int, seed: int) -> dict[int, float]:
-        """Return id -> s of every pair; decided once, and kept with the plan.
+    def nearest(self, cells: int | None, keep: Keep, rule: Rule, bits: int, seed: int) -> SortedRuns:
+        """Return id and score s of every pair; decided once, and kept with the plan.
 
         Args:
             cells: number of cells; None: one for each ``CELL`` pairs, at most ``MOST_CELLS``.
@@ -128,52 +133,37 @@ class PairVectors(Plan):
         """
         key = cells, keep, rule, bits, seed if keep == "random" else 0
         if key not in self._decided:
-            self._decided[key] = dict(
-                zip(self.vectors.ids.tolist(), near(self.vectors, cells, keep, rule, bits, seed).tolist(), strict=True)
-            )
+            self._decided[key] = near(self.rows, 1 + self.mirrored, cells, keep, rule, bits, seed)
         return self._decided[key]
 
     def report(self) -> dict[str, Any]:
         """Return numbers of pairs, of vectors, of bytes and of broken pictures."""
-        ids, values, hashes = self.vectors
-        size = ids.nbytes + values.nbytes + hashes.nbytes
-        return {"pairs": self.pairs, "vectors": len(ids), "bytes": size, "broken": self.broken}
+        count = self.rows.distinct()
+        size = count * self.rows.layout.width
+        return {"pairs": self.pairs, "vectors": count, "bytes": size, "broken": self.broken}
 
     def write(self, path: Path) -> None:
-        """Write a Parquet table of id, hashes and vectors, with the rest in its metadata."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        ids, values, hashes = self.vectors
+        """Write an Arrow file of id, hashes and vectors, with the rest in its metadata."""
         facts = {
             "diptych": _PLAN, "backbone": self.backbone, "mirrored": json.dumps(self.mirrored), "dim": str(self.dim),
             "counts": json.dumps([self.pairs, self.broken]), "unread": json.dumps(self.unread),
         }  # fmt: skip
-        width = values.shape[1] * self.dim
-        columns = {"id": ids, "hash": hashes[:, 0], "mirrored_hash": hashes[:, 1]}
-        columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), pa.float16()), width)
-        table = pa.table(columns).replace_schema_metadata(facts)
-        write_whole(path, lambda draft: pq.write_table(table, draft), overwrite=True)
+        self.rows.write(path, facts)
 
 
 def read_vectors(path: Path, system: str) -> PairVectors:
-    """Read what ``PairVectors.write`` wrote; raises DataError where it is absent, damaged or something else."""
+    """Open what ``PairVectors.write`` wrote; raises DataError where it is absent, damaged or something else."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-        facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        facts = facts_of(path)
         if facts.get("diptych") != _PLAN:
             raise ValueError("another table")
         mirrored, dim = bool(json.loads(facts["mirrored"])), int(facts["dim"])
-        flat = table.column("vector").combine_chunks().values if len(table) else np.zeros(0, np.float16)
-        values = np.asarray(flat, dtype=np.float16).reshape(len(table), 1 + mirrored, dim)
-        hashes = np.stack([table.column(name).to_numpy() for name in ("hash", "mirrored_hash")], axis=1)
-        part = Vectors(table.column("id").to_numpy(), values, hashes.astype(np.uint64))
         pairs, broken = json.loads(facts["counts"])
         unread = tuple((str(name), str(reason)) for name, reason in json.loads(facts["unread"]))
-        return PairVectors(facts["backbone"], mirrored, dim, (part,), pairs, broken, unread)
+        rows = read_runs(path, layout(1 + mirrored, dim))
+        return PairVectors(facts["backbone"], mirrored, dim, rows, pairs, broken, unread)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(
             f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
@@ -206,7 +196,7 @@ def pair_vectors(
         mirrored: embed the mirror images too.
         run: as for ``embed``.
     """
-    parts, pairs, broken, unread = list[Vectors](), 0, 0, list[tuple[str, str]]()
+    rows, pairs, broken, unread = RunWriter(layout(1 + mirrored, encoder.dim)), 0, 0, list[tuple[str, str]]()
     with run.track("embed pictures") as bar:
         for some in chunks:
             names = [name_of(item, at) for at, item in some]
@@ -222,27 +212,41 @@ def pair_vectors(
             )
             ids = np.array([identity(names[i], some[i][0]) for i in kept], dtype=np.uint64)
             hashes = np.array([seen[i].hashes for i in kept], dtype=np.uint64).reshape(-1, 2)
-            parts.append(Vectors(ids, values.astype(np.float16), hashes))
+            rows.add(Vectors(ids, values.astype(np.float16), hashes).columns())
             pairs, broken = pairs + len(some), broken + len(found.failed)
             unread += [(e.name, e.reason) for e in found.failed[: NAMED - len(unread)]]
             bar.advance(len(some))
-    return PairVectors(backbone, mirrored, encoder.dim, tuple(parts), pairs, broken, tuple(unread))
+    return PairVectors(backbone, mirrored, encoder.dim, rows.finished(), pairs, broken, tuple(unread))
 
 
-def near(vectors: Vectors, cells: int | None, keep: Keep, rule: Rule, bits: int, seed: int) -> NDArray[np.float32]:
-    """Return (N,) s of pairs; arguments as ``PairVectors.nearest``."""
-    scores = np.full(len(vectors.ids), -1.0, dtype=np.float32)
-    if not len(scores):
-        return scores
-    members, typical = _cells(vectors.values[:, 0], cells)
-    if keep == "random":
-        first = np.array([uniform(seed, i) for i in vectors.ids.tolist()])
-    else:
-        first = typical if keep == "hard" else -typical
-    order = np.lexsort((vectors.ids, first, members))
-    for rows in np.split(order, np.flatnonzero(np.diff(members[order])) + 1):
-        scores[rows] = _nearest_before(_unit(vectors.values[rows]), vectors.hashes[rows], rule, bits)
-    return scores
+def near(rows: SortedRuns, views: int, cells: int | None, keep: Keep, rule: Rule, bits: int, seed: int) -> SortedRuns:
+    """Return id and s of every pair, with one cell in memory at a time.
+
+    Args:
+        rows: of ``layout``.
+        views: A.
+        cells: this and the others as in ``PairVectors.nearest``.
+        keep: which of a group comes first.
+        rule: what makes two pairs near.
+        bits: most bits in which two near hashes differ.
+        seed: of the random order.
+    """
+    inside = Layout({"cell": ("u8", 0), "first": ("f8", 0), **rows.layout.columns}, ("cell", "first", "id"), False)
+    by_cell, scored = RunWriter(inside), RunWriter(Layout({"id": ("u8", 0), "score": ("f4", 0)}, ("id",)))
+    means = _means(rows, views, cells)
+    for part in rows.merged():
+        cell, typical = _cells(part["vector"].reshape(len(part["id"]), views, -1)[:, 0], means)
+        if keep == "random":
+            first = np.array([uniform(seed, i) for i in part["id"].tolist()])
+        else:
+            first = (typical if keep == "hard" else -typical).astype(np.float64)
+        by_cell.add({"cell": cell, "first": first, **part})
+    members = by_cell.finished()
+    for number in range(len(means)):
+        part = members.between(number, number + 1)
+        z = _unit(part["vector"].reshape(len(part["id"]), views, -1))
+        scored.add({"id": part["id"], "score": _nearest_before(z, part["hash"], rule, bits)})
+    return scored.finished()
 
 
 def _nearest_before(z: NDArray[np.float32], hashes: Bits, rule: Rule, bits: int) -> NDArray[np.float32]:
@@ -266,10 +270,18 @@ def _nearest_before(z: NDArray[np.float32], hashes: Bits, rule: Rule, bits: int)
     return out
 
 
-def _cells(values: NDArray[np.float16], cells: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return (N,) cells of unit vectors and their cosines with the mean of the cell: k-means from a fixed seed."""
-    count = cells or min(MOST_CELLS, max(1, len(values) // CELL))
-    sample = _unit(values[: min(SAMPLE, EACH * count)])
+def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float32]:
+    """Return (C, D) unit means of cells: k-means from a fixed seed, on the pairs of least id."""
+    count = cells or min(MOST_CELLS, max(1, rows.distinct() // CELL))
+    wanted, parts, held = min(SAMPLE, EACH * count), list[NDArray[np.float16]](), 0
+    for part in rows.merged():
+        parts.append(part["vector"].reshape(len(part["id"]), views, -1)[: wanted - held, 0])
+        held += len(parts[-1])
+        if held == wanted:
+            break
+    if not held:
+        return np.zeros((0, 0), dtype=np.float32)
+    sample = _unit(np.concatenate(parts))
     distinct = len(np.unique(sample, axis=0)) if count > 1 else 1
     if min(count, distinct) == 1:
         means = sample.mean(axis=0, keepdims=True)
@@ -278,8 +290,12 @@ def _cells(values: NDArray[np.float16], cells: int | None) -> tuple[NDArray[np.i
             from sklearn.cluster import KMeans
 
         means = KMeans(min(count, distinct), n_init=1, max_iter=STEPS, random_state=0).fit(sample).cluster_centers_
-    means = _unit(means.astype(np.float32))
-    members, typical = np.zeros(len(values), np.int64), np.zeros(len(values), np.float32)
+    return _unit(means.astype(np.float32))
+
+
+def _cells(values: NDArray[np.float16], means: NDArray[np.float32]) -> tuple[Bits, NDArray[np.float32]]:
+    """Return (N,) cells of unit vectors and their cosines with the mean of the cell."""
+    members, typical = np.zeros(len(values), np.uint64), np.zeros(len(values), np.float32)
     for start in range(0, len(values), 32 * BLOCK):
         cosines = _unit(values[start : start + 32 * BLOCK]) @ means.T
         members[start : start + len(cosines)] = cosines.argmax(axis=1)

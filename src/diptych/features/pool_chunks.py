@@ -13,14 +13,20 @@ CHUNK = 256
 """Pairs in memory at the same time."""
 
 
+def chunks(stream: Stream[Any], size: int = CHUNK) -> Iterator[list[tuple[int, Any]]]:
+    """Yield (position, item) of ``size`` pairs at a time."""
+    source = iter(stream)
+    while some := list(islice(source, size)):
+        yield some
+
+
 def picture_chunks(stream: Stream[Any], system: str) -> Iterator[list[tuple[int, Any]]]:
-    """Yield (position, item) of ``CHUNK`` pairs at a time.
+    """Yield chunks of pairs that have pictures.
 
     Raises:
         UsageError: the stream is of texts alone.
     """
-    source = iter(stream)
-    while some := list(islice(source, CHUNK)):
+    for some in chunks(stream):
         if any(isinstance(item, str) for _, item in some):
             raise UsageError(
                 f"{system} looks at pictures, and this pool has texts alone: give articles, tables or tars."

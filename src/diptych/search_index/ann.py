@@ -102,6 +102,7 @@ def build(
             break
         nprobe *= 2
     description = Approximate(n, kind, nprobe, measured, {name: len(q) for name, q in query_sets.items()})
+    index.index_facts()
     path = index.path(modality)
     write_whole(path.with_suffix(".faiss"), lambda draft: faiss.write_index(quantised, str(draft)), overwrite=True)
     # last: without it the other file counts for nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.data.files import escaped
-from diptych.search_index.where import Condition, clause
+from diptych.search_index.where import Condition, clause, extracted
 
 Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = ("image", "text")
 _DUMPED = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 _PATIENCE = 60.0  # seconds that a writer waits for another one
+SHORT = 64
+"""Characters of a fact, on average, up to which it is indexed."""
 TABLES = """
 CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, stamp TEXT, key TEXT, caption TEXT,
                    facts TEXT NOT NULL, image INTEGER, text INTEGER);
@@ -113,6 +116,18 @@ class Rows:
         """Return the names of columns for conditions: "name", "caption", and every fact of an entry."""
         rows = self._database.execute("SELECT DISTINCT json_each.key FROM rows, json_each(rows.facts)")
         return ("name", "caption", *sorted(str(key) for (key,) in rows))
+
+    def index_facts(self) -> None:
+        """Index every short fact, so that a condition that few of many entries meet need not look at all of them."""
+        lengths = self._database.execute(
+            "SELECT json_each.key, avg(length(json_each.atom)) FROM rows, json_each(rows.facts) GROUP BY 1"
+        ).fetchall()
+        for column, length in lengths:
+            words, values = extracted(str(column))
+            if not values and (length or 0) <= SHORT:
+                number = hashlib.sha256(words.encode()).hexdigest()[:16]
+                self._database.execute(f"CREATE INDEX IF NOT EXISTS fact_{number} ON rows ({words})")
+        self._database.execute("ANALYZE")
 
     def facets(self, where: Sequence[Condition] = (), most: int = 12) -> dict[str, dict[str, int]]:
         """Return fact -> value -> number of entries, the most frequent value first, for conditions such as "year=1990".

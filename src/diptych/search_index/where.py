@@ -48,6 +48,15 @@ class Condition:
         return cls(match[1], match[2], match[3])
 
 
+def extracted(column: str) -> tuple[str, list[str | float]]:
+    """Return the SQL of a fact and its bound values: none where SQLite can match it with an index on the same words."""
+    path = '$."' + column.replace('"', "") + '"'
+    if not column.isprintable():
+        return "json_extract(facts, ?)", [path]
+    escaped = path.replace("'", "''")
+    return f"json_extract(facts, '{escaped}')", []
+
+
 def clause(conditions: Sequence[Condition]) -> tuple[str, list[str | float]]:
     """Return " AND ..." and its bound values.
 
@@ -56,8 +65,7 @@ def clause(conditions: Sequence[Condition]) -> tuple[str, list[str | float]]:
     parts, values = [], list[str | float]()
     for c in conditions:
         is_column = c.column in ("name", "caption")
-        left = c.column if is_column else "json_extract(facts, ?)"
-        path: list[str | float] = [] if is_column else ['$."' + c.column.replace('"', "") + '"']
+        left, path = (c.column, list[str | float]()) if is_column else extracted(c.column)
         if c.operator in ("=", "!="):  # 7 equals "7", and not "07"
             test = f"{left} IN (?, ?)"
             parts.append(f" AND {test}" if c.operator == "=" else f" AND ({test}) IS NOT TRUE")

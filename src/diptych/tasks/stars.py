@@ -54,12 +54,19 @@ class StarClassifier:
     facts: int
     state: Mapping[str, Tensor]
 
+    def space(self) -> StarSpace:
+        """Return a space of the same sizes, without weights."""
+        return self.method.fresh(Stars(("",), [Star(metadata=np.zeros(self.facts))]), Run())
+
+    def net(self) -> LabelNet:
+        """Return tower and head, in eval mode."""
+        net = _net(self.space(), len(self.classes))
+        net.load_state_dict(dict(self.state))
+        return net.eval()
+
     def probabilities(self, stars: Samples[Star], batch: int) -> Tensor:
         """Return (N, K) probabilities of N stars, ``batch`` at a time."""
-        blank = Stars(("",), [Star(metadata=np.zeros(self.facts))])
-        net = _net(self.method.fresh(blank, Run()), len(self.classes))
-        net.load_state_dict(dict(self.state))
-        net.eval()
+        net = self.net()
         with torch.no_grad():
             parts = [
                 net(net.encoder.inputs([stars[j] for j in range(i, min(i + batch, len(stars)))])).softmax(1)

@@ -15,7 +15,7 @@ from diptych.core.data import Samples
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.folders import class_folder
 from diptych.data.formats.huggingface import read_metadata_folder, read_parquet_folder
-from diptych.data.load import open_data
+from diptych.data.load import open_data, open_records, open_stream
 from tests.support.image_files import photo
 
 
@@ -88,13 +88,38 @@ def test_broken_parquet(tmp_path: Path) -> None:
     with pytest.raises(UnreadableItem, match=r"a\.parquet\[1\]: not a picture"):
         items[1]
     (tmp_path / "a.parquet").write_bytes(b"PAR1 nonsense")
-    with pytest.raises(UnreadableItem, match="damaged Parquet"):
+    with pytest.raises(DataError, match=r"a\.parquet cannot be read as a table"):
         pickle.loads(pickle.dumps(items)).key(1)  # without the row group that is held
     with pytest.raises(DataError, match="cannot be read"):
         read_parquet_folder(tmp_path)
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="no column of pictures, only x"):
         read_parquet_folder(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "no Parquet", "footer", "pictures"])
+def test_a_damaged_file_is_an_error_and_no_row_of_it_is_skipped(damage: str, tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    rows = {"image": [{"bytes": content + bytes([i]) * 50, "path": None} for i in range(8)], "label": ["x", "y"] * 4}
+    (tmp_path / "set").mkdir()
+    file = tmp_path / "set" / "a.parquet"
+    pq.write_table(pa.table(rows), file, row_group_size=4, compression="snappy")
+    data = bytearray(file.read_bytes())
+    if damage == "footer":
+        data[-200:-8] = bytes(192)
+    elif damage == "pictures":  # of the second row group alone: labels and schema can be read
+        start = pq.ParquetFile(file).metadata.row_group(1).column(0).data_page_offset
+        data[start : start + 300] = b"\x7f" * 300
+    file.write_bytes({"cut": data[: len(data) // 2], "no Parquet": b"PAR1 and PAR1"}.get(damage, data))
+    for path in (file, tmp_path / "set"):
+        with pytest.raises(DataError, match=r"a\.parquet cannot be read as a table") as raised:
+            [image.size for image in open_data(path).splits["test"].items]  # type: ignore[attr-defined]
+        assert not isinstance(raised.value, UnreadableItem)
+    with pytest.raises(DataError, match=r"a\.parquet cannot be read as a table"):
+        [image.size for image in open_records(file).images]  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=r"a\.parquet is damaged"):
+        list(open_stream(file, "image", "label"))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

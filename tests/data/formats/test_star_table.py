@@ -75,6 +75,12 @@ def test_wrong_tables_of_stars_are_named(tmp_path: Path, stars: list[str] | None
         open_data(folder(tmp_path / "sky", stars), need="curves", label=label or "")
 
 
+def test_a_damaged_table_says_so(tmp_path: Path) -> None:
+    (tmp_path / "light_curves.parquet").write_bytes(b"PAR1 and PAR1")
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        open_data(tmp_path, need="curves")
+
+
 def test_a_table_without_times_is_named(tmp_path: Path) -> None:
     (tmp_path / "light_curves.csv").write_text("star_id,mag\na,1\n")
     with pytest.raises(

@@ -20,9 +20,11 @@ from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.caption_pool import CaptionPool, caption_pool
 from diptych.evaluation.boards.curate import CurateBench, threshold
+from diptych.features.embed import embed
 from diptych.methods.curate.metaclip import entry_probabilities, keep_probabilities
 from diptych.metrics.ratio import ratio_gain
 from diptych.nn.text.substrings import Matcher
+from diptych.nn.vector_head import fit_head
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import COLOURS, ColourBackbone, coloured
 
@@ -183,3 +185,19 @@ def test_t_keeps_the_share_that_is_asked() -> None:
         )
     assert threshold(rows, found, len(texts), 1e-9) == 1  # t goes no lower
     assert threshold(rows, found, 2 * len(texts), 0.7) == pytest.approx(counts.max())  # half of the texts match nothing
+
+
+def test_a_head_has_a_row_where_it_is_given(pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.nn.vector_head.LEAST", 1)
+    monkeypatch.setattr("diptych.nn.vector_head.FOLDS", 2)
+    opened, backbone = caption_pool(str(pool), "caption*", 0.3, 0.2), ColourBackbone()
+    x, first = embed(backbone.image, opened.photos, Run()).numpy(), np.arange(40) % 5 == 0
+    fit_head(x, first, x, first, name="first colour", backbone=backbone.fingerprint).save(pool.parent / "head")
+    bench = CurateBench(opened, backbone, Run(), (1, 2), str(pool.parent / "names.txt"), head=str(pool.parent / "head"))
+    pairs = opened.pairs(Run(seed=1))
+    kept = bench.kept(bench.curator("vector-head"), pairs, Run(seed=1))
+    assert set(pairs.photos[kept] % 5) == {0}
+    found = bench.measure(Arm("vector-head"))
+    assert found.values.shape[0] == 2
+    assert 0 < found.others["kept"] <= 0.2
+    assert bench.facts["head"] == str(pool.parent / "head")

@@ -88,21 +88,21 @@ def test_what_is_exchanged_is_of_other_pictures_and_the_rest_of_its_own(part: st
     values = np.eye(8, dtype=np.float16)[:, None].repeat(2, axis=1)
     hashes = np.arange(16, dtype=np.uint64).reshape(8, 2)
     own = Vectors(np.arange(8, dtype=np.uint64), values, hashes)
-    made = exchanged(PairVectors("b", True, 8, (own,), 8), part, Run(seed=1)).vectors
-    assert np.array_equal(made.ids, own.ids)
-    assert np.array_equal(made.values, values) == (part == OTHER_HASHES)
-    assert np.array_equal(made.hashes, hashes) == (part == OTHER_VECTORS)
-    assert np.array_equal(np.sort(made.hashes, axis=0), hashes)
+    made = exchanged(PairVectors("b", True, 8, own.rows(), 8), part, Run(seed=1)).rows.whole()
+    assert np.array_equal(made["id"], own.ids)
+    assert np.array_equal(made["vector"], values.reshape(8, -1)) == (part == OTHER_HASHES)
+    assert np.array_equal(made["hash"], hashes) == (part == OTHER_VECTORS)
+    assert np.array_equal(np.sort(made["hash"], axis=0), hashes)
 
 
 def test_without_any_mechanism_but_more_drops_the_control_could_gain() -> None:
     """Vectors of other pictures drop further pairs: of a pool whose groups of copies hashes miss, that is a gain."""
     same = np.full((4, 2, 2), np.sqrt(0.5), dtype=np.float16)
     apart = np.array([[0, 0], [2**64 - 1] * 2, [2**32 - 1] * 2, [(2**32 - 1) << 32] * 2], dtype=np.uint64)
-    plan = PairVectors("b", True, 2, (Vectors(np.arange(4, dtype=np.uint64), same, apart),), 4)
+    plan = PairVectors("b", True, 2, Vectors(np.arange(4, dtype=np.uint64), same, apart).rows(), 4)
     broken = exchanged(plan, OTHER_VECTORS, Run())
-    kept = {rule: sum(s < 0.95 for s in broken.nearest(1, "hard", rule, 10, 0).values()) for rule in ("hash", "either")}
-    assert kept == {"hash": 4, "either": 1}
+    near = {rule: broken.nearest(1, "hard", rule, 10, 0).whole()["score"] for rule in ("hash", "either")}
+    assert {rule: int((score < 0.95).sum()) for rule, score in near.items()} == {"hash": 4, "either": 1}
 
 
 def test_degraded_photos_differ_and_the_arms_judge_what_is_not_labelled(monkeypatch: pytest.MonkeyPatch) -> None:

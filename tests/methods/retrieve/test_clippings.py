@@ -16,7 +16,7 @@ from diptych.features.embed import embed
 from diptych.features.records import pooled
 from diptych.methods.retrieve.clippings import CLIPPINGS
 from diptych.nn.contrastive import supervised_contrastive
-from diptych.train.entities import SomeOfEach
+from diptych.train.entities import SomeOfEach, nearest_entities
 from tests.support.backbone import SmallBackbone
 from tests.support.record_work import records, table
 from tests.support.refused import refused
@@ -62,6 +62,41 @@ def test_batches_hold_some_of_each_and_leave_singletons_out() -> None:
         assert 2 not in entities[b]
     assert SomeOfEach(entities, 3, 0).batches(0, 6) == batches
     assert SomeOfEach(entities, 3, 0).batches(1, 6) != batches
+
+
+def test_hard_negatives_stand_in_one_batch_and_every_entity_is_drawn_once() -> None:
+    rng = np.random.default_rng(0)
+    entities = np.repeat([2, 3, 5, 7, 11, 13, 17], 3)[rng.permutation(21)]
+    centres = {2: 0.0, 3: 3.0, 5: 0.1, 7: 3.1, 11: 0.2, 13: 3.2, 17: 1.5}
+    angles = np.array([centres[e] for e in entities.tolist()]) + 0.01 * rng.normal(size=21)
+    near = nearest_entities(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), entities, 2)
+    assert [set(row) for row in near[:6].tolist()] == [{2, 4}, {3, 5}, {0, 4}, {1, 5}, {0, 2}, {1, 3}]
+    for epoch in range(4):
+        batches = SomeOfEach(entities, 2, 0, near).batches(epoch, 6)
+        drawn = [set(entities[batch].tolist()) for batch in batches]
+        assert sum(map(len, drawn)) == len(set.union(*drawn)) == 6, "of seven entities two batches of three"
+        assert sum(group in ({2, 5, 11}, {3, 7, 13}) for group in drawn) >= 1
+    assert nearest_entities(np.eye(2, dtype=np.float32), np.arange(2), 5).tolist() == [[1], [0]]
+
+
+def test_hard_negatives_are_those_before_training_for_maps_and_towers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, entities = records(6, 3)
+    seen: list[np.ndarray | None] = []
+    batches = SomeOfEach.batches
+    monkeypatch.setattr(SomeOfEach, "batches", lambda self, *asked: seen.append(self.near) or batches(self, *asked))
+    evidence = Evidence(train=table(found, entities))
+    plain = CLIPPINGS().fit(KIT, Evidence(), Run())
+    expected = nearest_entities(plain.encode(found, Run()).numpy(), entities, 2)
+    CLIPPINGS(learns="maps", hard=2, epochs=1).fit(KIT, evidence, Run())
+    assert (seen[0] == expected).all()
+    CLIPPINGS(learns="maps", epochs=1).fit(KIT, evidence, Run())
+    assert seen[-1] is None
+    kit = Kit({"main": small_clip(tmp_path / "clip")})
+    CLIPPINGS(hard=2, epochs=1, batch=9).fit(kit, evidence, Run())
+    assert seen[-1] is not None
+    assert seen[-1].shape == (6, 2)
 
 
 def test_without_labels_it_is_the_mean_of_the_backbones_embeddings() -> None:
@@ -122,5 +157,12 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(MissingHook):
         CLIPPINGS(batch=4, each=2).fit(KIT, Evidence(train=table(found, entities)), Run())
     refused(
-        CLIPPINGS, {"weight": 2.0}, {"temperature": 0.0}, {"each": 1}, {"learns": "all"}, {"batch": 3}, {"rate": 0.0}
+        CLIPPINGS,
+        {"weight": 2.0},
+        {"temperature": 0.0},
+        {"each": 1},
+        {"hard": -1},
+        {"learns": "all"},
+        {"batch": 3},
+        {"rate": 0.0},
     )

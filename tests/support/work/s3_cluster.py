@@ -44,7 +44,9 @@ def main(folder: Path, address: str) -> None:
     whole = plain.plan(Kit(), here, run)
     apply_plan(plain, Kit(), whole, here, run, folder / "one", about={})
     with two_workers() as pool:
-        plan: Any = plan_in(folder / "parts", fatal, Kit, shards, run, {}, pool=pool)
+        plan: Any
+        with plan_in(folder / "parts", fatal, Kit, shards, run, {}, pool=pool) as plan:
+            pass
         with published(Path(f"{address}/kept")) as out:
             apply_shards(fatal, Kit, plan, shards, run, out, pool, about={}, part=7)
     found = {

@@ -13,9 +13,11 @@ from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.load import open_stream
+from diptych.methods.curate.caption_checks import CaptionChecks
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
 from diptych.tasks.curate.shards import cut, plan_in
 from diptych.tasks.curate.stream import Skipped
+from tests.support.backbone import SmallBackbone
 from tests.support.work.cluster import write_tars
 
 
@@ -39,21 +41,44 @@ def test_a_killed_plan_goes_on_behind_its_whole_shards(tmp_path: Path) -> None:
     shards, own = cut(stream, 2000), Counted(str(tmp_path / "entries.txt"))
     assert len(shards) == 5
     planned.clear()
-    with pytest.raises(KeyboardInterrupt):
-        plan_in(parts, own, Kit, shards, run, {"a": 1})
-    with pytest.raises(UsageError, match="--resume"):
-        plan_in(parts, own, Kit, shards, run, {"a": 1})
-    with pytest.raises(UsageError, match="something else"):
-        plan_in(parts, own, Kit, shards, run, {"a": 2}, resume=True)
+    with pytest.raises(KeyboardInterrupt), plan_in(parts, own, Kit, shards, run, {"a": 1}):
+        pass
+    with pytest.raises(UsageError, match="--resume"), plan_in(parts, own, Kit, shards, run, {"a": 1}):
+        pass
+    with (
+        pytest.raises(UsageError, match="something else"),
+        plan_in(parts, own, Kit, shards, run, {"a": 2}, resume=True),
+    ):
+        pass
     (parts / "plan-00001.parquet").write_bytes(b"cut")
-    found: Any = plan_in(parts, own, Kit, shards, run, {"a": 1}, resume=True)
-    assert planned[3:] == shards[1:]
+    found: Any
+    with plan_in(parts, own, Kit, shards, run, {"a": 1}, resume=True) as found:
+        assert planned[3:] == shards[1:]
     whole = MetaCLIP(own.metadata).plan(Kit(), stream, run)
     np.testing.assert_array_equal(found.counts, whole.counts)
     assert (found.texts, found.matched) == (whole.texts, whole.matched) == (1000, 1000)
     assert not parts.exists()
-    with pytest.raises(UsageError, match="nothing to plan"):
-        plan_in(parts, own, Kit, [], run, {})
+    with pytest.raises(UsageError, match="nothing to plan"), plan_in(parts, own, Kit, [], run, {}):
+        pass
+
+
+def test_what_was_planned_stays_until_the_merged_plan_is_written(tmp_path: Path) -> None:
+    texts = [f"text number {i % 40} of many" for i in range(300)]
+    (tmp_path / "pool.txt").write_text("\n".join(texts))
+    stream, parts, method = open_stream(str(tmp_path / "pool.txt")), tmp_path / "parts", CaptionChecks(long=False)
+    shards, kit = cut(stream, 2000), Kit({"main": SmallBackbone()})
+    assert len(shards) > 2
+    found: Any
+    with pytest.raises(KeyboardInterrupt), plan_in(parts, method, lambda: kit, shards, Run(), {}) as found:
+        raise KeyboardInterrupt
+    kept = {path: path.stat().st_mtime_ns for path in parts.glob("plan-*")}
+    with plan_in(parts, method, lambda: kit, shards, Run(), {}, resume=True) as found:
+        assert {path: path.stat().st_mtime_ns for path in parts.glob("plan-*")} == kept
+        found.write(tmp_path / "plan")
+    assert not parts.exists()
+    whole, again = method.plan(kit, stream, Run()), method.read_plan(tmp_path / "plan")
+    assert again.report() == whole.report() == {"failed": 0, "texts": 300, "repeat_another": 260}
+    assert list(method.apply(kit, again, stream, Run())) == list(method.apply(kit, whole, stream, Run()))
 
 
 def test_a_plan_names_what_it_passes_over_also_after_a_kill(tmp_path: Path) -> None:
@@ -63,9 +88,11 @@ def test_a_plan_names_what_it_passes_over_also_after_a_kill(tmp_path: Path) -> N
     shards, parts, skipped = [open_stream(str(tmp_path / f"{n}.csv")) for n in range(4)], tmp_path / "parts", Skipped()
     own = Counted(str(tmp_path / "entries.txt"))
     planned.clear()
-    with pytest.raises(KeyboardInterrupt):
-        plan_in(parts, own, Kit, shards, Run(), {})
-    found: Any = plan_in(parts, own, Kit, shards, Run(), {}, resume=True, skipped=skipped)
+    with pytest.raises(KeyboardInterrupt), plan_in(parts, own, Kit, shards, Run(), {}):
+        pass
+    found: Any
+    with plan_in(parts, own, Kit, shards, Run(), {}, resume=True, skipped=skipped) as found:
+        pass
     assert (found.texts, found.matched, skipped.count) == (8, 8, 4)
     assert [Path(s["path"].split(" of ")[1]).name for s in skipped.first] == [f"{n}.csv" for n in range(4)]
     assert {s["reason"] for s in skipped.first} == {"has no filepath or no title"}

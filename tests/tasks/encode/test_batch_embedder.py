@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -72,6 +76,79 @@ def test_texts_are_embedded_by_the_text_tower() -> None:
         BatchEmbedder(BACKBONE)({"image": [], "embedding": []})
 
 
+def test_it_stands_in_the_body_of_a_pandas_udf_of_spark() -> None:
+    """Spark itself is not run: its Series of bytes go in, and what comes out must become its array<float>."""
+
+    def vectors(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
+        embed = BatchEmbedder(BACKBONE)
+        for series in batches:
+            yield pd.Series(embed({"image": series.to_numpy()})["embedding"].tolist())
+
+    cells = pd.Series([encoded(p) for p in PICTURES] + [None], index=range(10, 17))
+    parts = list(vectors(iter((cells[:4], cells[4:]))))
+    assert [len(part) for part in parts] == [4, 3]
+    column = pa.concat_arrays([pa.Array.from_pandas(part, type=pa.list_(pa.float32())) for part in parts])
+    found = np.array(column.to_pylist(), dtype=np.float32)
+    np.testing.assert_allclose(found[:6], unit(), atol=1e-6)
+    assert np.isnan(found[6]).all()
+
+
+def script(words: str) -> str:
+    """Run Python in a process of its own, and return its last line."""
+    environment = {
+        **os.environ,
+        "RAY_worker_niceness": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+        "DO_NOT_TRACK": "1",
+        "DAFT_PROGRESS_BAR": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", words], env=environment, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()[-1]
+
+
+DAFT = """
+import io
+import daft, numpy as np
+from PIL import Image
+from daft import DataType
+from diptych.tasks.encode.batch_embedder import BatchEmbedder
+
+def png(pixels):
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+own = BatchEmbedder("tiny")
+dim = own.backbone.image.dim
+
+@daft.cls
+class Embed:
+    def __init__(self, backbone):
+        self.embed = BatchEmbedder(backbone)
+
+    @daft.method.batch(return_dtype=DataType.embedding(DataType.float32(), dim), batch_size=7)
+    def vectors(self, column):
+        return self.embed({"image": column.to_pylist()})["embedding"]
+
+pictures = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), dtype=np.uint8)
+table = daft.from_pydict({"id": list(range(20)), "image": [png(p) for p in pictures]})
+found = table.select("id", Embed("tiny").vectors(table["image"]).alias("embedding")).sort("id").to_pydict()
+expected = own({"image": pictures})["embedding"]
+np.testing.assert_allclose(np.array(found["embedding"]), expected, atol=1e-5)
+print("equal", len(found["id"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("daft") is None, reason="daft is not installed: pip install daft")
+def test_a_class_of_daft_calls_it() -> None:
+    assert script(DAFT) == "equal 20"
+
+
 SCRIPT = """
 import numpy as np, ray
 from diptych.tasks.encode.batch_embedder import BatchEmbedder
@@ -90,14 +167,4 @@ print("equal", len(rows))
 @pytest.mark.slow
 def test_ray_data_maps_batches_with_it() -> None:
     pytest.importorskip("ray.data")
-    environment = {
-        **os.environ,
-        "RAY_worker_niceness": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False, timeout=280
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-1] == "equal 20"
+    assert script(SCRIPT) == "equal 20"

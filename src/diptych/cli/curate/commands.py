@@ -97,23 +97,14 @@ def curate_plan(
     shards = [shard for stream in streams for shard in cut(stream)]
     with shared.open() as opened, published(out) as local:
         load, run = _kit(curation, opened)
-        plan = plan_in(
-            local.with_name(f"{out.name}.parts"),
-            curator,
-            load,
-            shards,
-            run,
-            request,
-            resume=resume,
-            pool=opened.pool(run.device),
-            skipped=skipped,
-        )
-        # of this pass: older plans are added next
-        skipped.extend(int(plan.report().get("broken", 0)), [{"path": n, "reason": r} for n, r in plan.unread])
-        for other in older:
-            plan = plan.merge(other)
-        plan.write(local)
-    facts = plan.report()
+        parts, workers = local.with_name(f"{out.name}.parts"), opened.pool(run.device)
+        with plan_in(parts, curator, load, shards, run, request, resume=resume, pool=workers, skipped=skipped) as plan:
+            # of this pass: older plans are added next
+            skipped.extend(int(plan.report().get("broken", 0)), [{"path": n, "reason": r} for n, r in plan.unread])
+            for other in older:
+                plan = plan.merge(other)
+            facts = plan.report()  # first: an older plan may be replaced now
+            plan.write(local)
     if shared.json:
         show_json({"plan": str(out), **facts, "skipped": skipped.first})
     else:

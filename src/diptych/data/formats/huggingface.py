@@ -14,11 +14,11 @@ from diptych.core.data import Column, Samples, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.format import Format, Request
-from diptych.data.formats.parquet import class_names, holds_images, image_column, parquet_images
+from diptych.data.formats.parquet import class_names, holds_images, image_column, parquet_images, schema_of
 from diptych.data.formats.regions import Boxes, boxes
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
-from diptych.data.rows import CAPTION_COLUMNS, columns_of, in_order, inside, read_columns, refuse, text_of, texts_of
+from diptych.data.rows import CAPTION_COLUMNS, columns_of, in_order, inside, read_columns, text_of, texts_of
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
 
@@ -85,8 +85,6 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
         UsageError: no Parquet file there.
         DataError: no column of pictures, a damaged file, or a value that does not fit its column.
     """
-    import pyarrow.parquet as pq
-
     base = Path(root)
     files = [base] if base.is_file() else _parquet_files(base)
     if not files:
@@ -100,18 +98,14 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
         cells: dict[str, list[Any]] = {}
         sources = []
         for file in group:
-            try:
-                schema = pq.read_schema(file)
-                column = image_column(schema)
-                if column is None:
-                    raise DataError(
-                        f"{file} has no column of pictures, only {', '.join(schema.names)[:200]}: use read_table for "
-                        f"paths."
-                    )
-                sources.append((str(file), column))
-                names |= class_names(schema)
-            except (OSError, ValueError) as error:
-                refuse(file, error)
+            schema = schema_of(file)
+            column = image_column(schema)
+            if column is None:
+                raise DataError(
+                    f"{file} has no column of pictures, only {', '.join(schema.names)[:200]}: use read_table for paths."
+                )
+            sources.append((str(file), column))
+            names |= class_names(schema)
             wanted = {"label", "objects", *columns_of(schema.names, CAPTION_COLUMNS)} - {column}
             for name, values in read_columns(file, wanted.__contains__).items():
                 cells.setdefault(name, []).extend(values)
@@ -221,7 +215,7 @@ def _split_of(file: Path) -> str:
 def _holds_parquet(path: Path, request: Request) -> bool:
     if path.is_dir():
         return is_parquet_folder(path)
-    return path.suffix.lower() == ".parquet" and holds_images(path)
+    return path.is_file() and path.suffix.lower() == ".parquet" and holds_images(path)
 
 
 METADATA = Format(

@@ -13,7 +13,7 @@ import numpy as np
 
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.data.formats.encoded import EncodedImages
-from diptych.data.rows import PATH_COLUMNS
+from diptych.data.rows import PATH_COLUMNS, reading_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,14 +43,13 @@ class ParquetImages(EncodedImages):
         """Return the bytes of a picture.
 
         Raises:
-            UnreadableItem: the file is damaged or the row is empty.
+            UnreadableItem: the row is empty.
+            DataError: the file is damaged: what else it holds is as doubtful.
         """
         group, row = self._position(index)
         row_group: _RowGroup = self.__dict__["_row_group"]
-        try:
+        with reading_parquet(Path(self.groups[group][0])):
             cell = row_group.column(self.groups[group])[row].as_py()
-        except (OSError, ValueError) as error:
-            raise UnreadableItem(self.name(index), f"damaged Parquet file ({str(error)[:80]})") from None
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(data, bytes):
             raise UnreadableItem(self.name(index), "the row holds no picture")
@@ -94,13 +93,13 @@ def parquet_images(sources: Sequence[tuple[str, str]]) -> ParquetImages:
     """Return the pictures of several (file, column), in order.
 
     Raises:
-        DataError: a row group is larger than 4 GiB unpacked.
+        DataError: a file is damaged, or a row group is larger than 4 GiB unpacked.
     """
     import pyarrow.parquet as pq
 
     groups = []
     for path, column in sources:
-        with pq.ParquetFile(path) as file:
+        with reading_parquet(Path(path)), pq.ParquetFile(path) as file:
             for number in range(file.num_row_groups):
                 group = file.metadata.row_group(number)
                 if group.total_byte_size > _MAX_GROUP:
@@ -113,14 +112,19 @@ def parquet_images(sources: Sequence[tuple[str, str]]) -> ParquetImages:
 
 
 def holds_images(path: Path) -> bool:
-    """Return whether a Parquet file has a column of pictures' bytes, and none of paths."""
+    """Return whether a Parquet file has a column of pictures' bytes, and none of paths; raises DataError where it is
+    damaged.
+    """
+    schema = schema_of(path)
+    return image_column(schema) is not None and not (set(PATH_COLUMNS) - {"image"}) & set(schema.names)
+
+
+def schema_of(path: Path) -> pa.Schema:
+    """Return the columns of a Parquet file; raises DataError where it is damaged."""
     import pyarrow.parquet as pq
 
-    try:
-        schema = pq.read_schema(path)
-        return image_column(schema) is not None and not (set(PATH_COLUMNS) - {"image"}) & set(schema.names)
-    except (OSError, ValueError):
-        return False
+    with reading_parquet(path):
+        return pq.read_schema(path)
 
 
 def image_column(schema: pa.Schema) -> str | None:

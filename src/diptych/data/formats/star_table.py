@@ -58,6 +58,8 @@ def read_curves(path: Path, label: str = "") -> LabelledData:
     table = _table(path)
     assert table is not None
     names = header(table)
+    if not names:
+        read_columns(table)  # says why it cannot be read
     roles = {role: _column(role, names) for role in ("id", "time", "value", "error", "band")}
     if missing := [role for role in ("id", "time", "value") if roles[role] is None]:
         usual = ", ".join(COLUMNS[missing[0]])

@@ -19,7 +19,7 @@ from diptych.core.errors import DataError, UnreadableItem
 from diptych.data.folders import ImageFiles, image_files
 from diptych.data.format import Format, Request
 from diptych.data.formats.huggingface import metadata_files
-from diptych.data.formats.parquet import image_column, parquet_images
+from diptych.data.formats.parquet import image_column, parquet_images, schema_of
 from diptych.data.formats.tars import DAMAGE, MAX_MEMBER, damage, headers, opened, refusal, split_name
 from diptych.data.formats.webdataset import TarImages
 from diptych.data.images import SUFFIXES as PICTURES
@@ -206,13 +206,12 @@ def _typed(values: Sequence[Any]) -> list[Fact | None]:
 
 
 def pictures_column(path: Path) -> str | None:
-    """Return the column of a Parquet file with encoded pictures; None where there is none, or no such file."""
-    import pyarrow.parquet as pq
+    """Return the column of a Parquet file with encoded pictures; None where there is none, or no such file.
 
-    try:
-        return image_column(pq.read_schema(path))
-    except (OSError, ValueError):
-        return None
+    Raises:
+        DataError: the file is damaged.
+    """
+    return image_column(schema_of(path)) if path.is_file() else None
 
 
 def _parquet(path: Path, text: str) -> Records:

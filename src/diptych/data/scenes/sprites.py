@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from diptych.core.errors import DataError, NotAvailable
+from diptych.data.rows import reading_parquet
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),
@@ -185,13 +186,14 @@ def read_emoji(path: Path, style: str = "google", groups: frozenset[str] | None 
 
     Raises:
         NotAvailable: no such file.
-        DataError: a column is missing.
+        DataError: a column is missing, or the file is damaged.
     """
     import pyarrow.parquet as pq
 
     if not path.is_file():
         raise NotAvailable(f"No emoji table at {path}: give the path of a Parquet file with names and PNG bytes.")
-    table = pq.read_table(path)
+    with reading_parquet(path):
+        table = pq.read_table(path)
     if missing := {"name_en", "group", f"png_{style}"} - set(table.column_names):
         raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}: is it an emoji table?")
     languages = [c[5:] for c in table.column_names if c.startswith("name_")]

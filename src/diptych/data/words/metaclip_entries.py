@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from math import log2
 from pathlib import Path
@@ -25,7 +26,7 @@ def entries(source: str | Path) -> tuple[str, ...]:
         DataError: the file has no entries, or values that are no texts.
     """
     if str(source) == WORDNET:
-        return tidied([*map(str, range(100)), *wordnet_names()])
+        return _wordnet_entries()
     path = Path(source)
     if path.suffix == ".json":
         lines = read_json(path, "metadata entries")
@@ -37,6 +38,11 @@ def entries(source: str | Path) -> tuple[str, ...]:
     if not result:
         raise DataError(f"{path} holds no entries: give one a line.")
     return result
+
+
+@lru_cache(maxsize=1)
+def _wordnet_entries() -> tuple[str, ...]:
+    return tidied([*map(str, range(100)), *wordnet_names()])
 
 
 def tidied(texts: Iterable[str]) -> tuple[str, ...]:

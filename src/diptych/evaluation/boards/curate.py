@@ -57,6 +57,7 @@ class CurateBench:
         score: makes values of what is kept.
         report: facts of the result in place of the board's.
         settings: of curators, in place of those that keep about the share of the pool.
+        head: file of vector-head's head; "": it does not run.
 
     Raises:
         UsageError: there is no such metadata file.
@@ -73,6 +74,7 @@ class CurateBench:
     statistic: Statistic = RATIOS
     report: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    head: str = ""
     always: tuple[Arm, ...] = (Arm(RANDOM),)
     answers: dict[tuple[Any, int], Bools] = field(default_factory=dict, repr=False)
 
@@ -101,6 +103,7 @@ class CurateBench:
             "wrong": self.pool.wrong,
             "keep": self.pool.keep,
             "metadata": self.metadata,
+            **({"head": self.head} if self.head else {}),
         }
 
     def measure(self, arm: Arm) -> Measured:
@@ -179,10 +182,12 @@ class CurateBench:
         system = catalog.find(slug, Curator)
         if system.creates:
             raise MissingPart(f"{slug} makes pairs of pictures without texts, and here are pairs.")
-        if issubclass(system, VectorHeadFilter):
-            raise MissingPart(f"{slug} needs a head on labelled pictures, and here are captions alone.")
         given: dict[str, Any] = {}
-        if issubclass(system, MetaCLIP):
+        if issubclass(system, VectorHeadFilter):
+            if not self.head:
+                raise MissingPart(f"{slug} needs a head on labelled pictures: fit one by curate head, and give --head.")
+            given = {"head": self.head, "share": self.pool.keep}
+        elif issubclass(system, MetaCLIP):
             given = {
                 "metadata": self.metadata,
                 "t": threshold(self.rows, self.matches, len(self.texts), self.pool.keep),

@@ -30,12 +30,13 @@ from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.data.named_sets import present
+from diptych.data.sorted_runs import RunWriter
 from diptych.data.words.near_texts import words_of
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.caption_pool import Captions
 from diptych.evaluation.proofs.trial import hash_of_words
 from diptych.features.embed import embed
-from diptych.features.pair_vectors import PairVectors, Vectors
+from diptych.features.pair_vectors import PairVectors
 from diptych.methods.curate.caption_checks import CaptionChecks
 from diptych.methods.curate.semdedup import SemDeDup
 from diptych.methods.curate.vector_head import VectorHeadFilter
@@ -153,11 +154,11 @@ def exchanged(plan: PairVectors, part: str, run: Run) -> PairVectors:
         part: ``OTHER_VECTORS`` or ``OTHER_HASHES``.
         run: its seed draws the order.
     """
-    ids, values, hashes = plan.vectors
-    order = np.random.default_rng(run.integer(part)).permutation(len(ids))
-    values, hashes = (values[order], hashes) if part == OTHER_VECTORS else (values, hashes[order])
-    counts = plan.pairs, plan.broken, plan.unread
-    return PairVectors(plan.backbone, plan.mirrored, plan.dim, (Vectors(ids, values, hashes),), *counts)
+    rows, changed = plan.rows.whole(), RunWriter(plan.rows.layout)
+    order = np.random.default_rng(run.integer(part)).permutation(len(rows["id"]))
+    column = "vector" if part == OTHER_VECTORS else "hash"
+    changed.add({**rows, column: rows[column][order]})
+    return replace(plan, rows=changed.finished(), _decided={})
 
 
 def open_copies(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> PlantedBench:

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -32,11 +31,12 @@ from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.images import SUFFIXES
-from diptych.data.words.near_texts import band_hashes, exact_hash, words_of
+from diptych.data.sorted_runs import RunWriter
+from diptych.data.words.near_texts import Hashes, band_hashes, exact_hash, words_of
 from diptych.data.words.textfiles import read_text
-from diptych.features.first_of_texts import FirstOfTexts, Hashes, read_first
+from diptych.features.first_of_texts import LAYOUT, FirstOfTexts, read_first
 from diptych.features.pair_vectors import identity
-from diptych.features.pool_chunks import name_of
+from diptych.features.pool_chunks import chunks, name_of
 
 CHUNK = 4096
 """Texts in memory at the same time."""
@@ -149,19 +149,17 @@ class CaptionChecks(Curator):
             UsageError: there is no such file of phrases.
         """
         backbone = kit.need(Backbone)
-        counts, parts = Counter[str](), list[tuple[Hashes, Hashes]]()
+        counts, rows = Counter[str](), RunWriter(LAYOUT)
         with run.track("check texts") as bar:
-            for some in _chunks(stream):
+            for some in chunks(stream, CHUNK):
                 failed, hashes, ids = self._checked(backbone, some)
                 whole = np.array([not rules for rules in failed])
                 counts.update(rule for rules in failed for rule in rules)
                 counts.update(texts=len(some), failed=int((~whole).sum()))
                 used = hashes[whole]
-                parts.append((used.reshape(-1), np.repeat(ids[whole], used.shape[1])))
-                if len(parts) == 256:
-                    parts = [FirstOfTexts({}, tuple(parts)).table]
+                rows.add({"hash": used.reshape(-1), "id": np.repeat(ids[whole], used.shape[1])})
                 bar.advance(len(some))
-        return FirstOfTexts(self._settings(backbone), tuple(parts), dict(sorted(counts.items()))).settled()
+        return FirstOfTexts(self._settings(backbone), rows.finished(), dict(sorted(counts.items())))
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
         """Yield a verdict for each text, with score 1 where it is kept, else 0, and the rules that it fails as labels.
@@ -173,7 +171,7 @@ class CaptionChecks(Curator):
         backbone = kit.need(Backbone)
         if not isinstance(plan, FirstOfTexts) or plan.settings != self._settings(backbone):
             raise UsageError("The plan is from another system, or has other settings: plan and apply alike.")
-        for some in _chunks(stream):
+        for some in chunks(stream, CHUNK):
             failed, hashes, ids = self._checked(backbone, some)
             for (position, _), rules, first in zip(some, failed, plan.first(hashes, ids).tolist(), strict=True):
                 labels = rules or (() if first else ("duplicate",))
@@ -204,12 +202,6 @@ class CaptionChecks(Curator):
             hashes = np.concatenate([hashes, band_hashes(words)], axis=1)
         ids = np.array([identity(name, position) for name, (position, _) in zip(names, some, strict=True)], np.uint64)
         return failed, hashes, ids
-
-
-def _chunks(stream: Stream[Any]) -> Iterator[list[tuple[int, Any]]]:
-    source = iter(stream)
-    while some := list(islice(source, CHUNK)):
-        yield some
 
 
 def _names_file(name: str, text: str, words: Sequence[str]) -> bool:

@@ -37,7 +37,7 @@ from diptych.data.files import write_whole
 from diptych.data.words.metaclip_entries import WORDNET, entries
 from diptych.nn.text.substrings import Matcher
 
-CHUNK = 4096
+CHUNK = 8192
 """Texts that are matched in one call."""
 
 Counts = NDArray[np.uint64]

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.curate import Curator, Plan, Verdict
@@ -29,7 +31,7 @@ from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.features.pair_vectors import Keep, PairVectors, Rule, identity, pair_vectors, read_vectors
-from diptych.features.pool_chunks import name_of, picture_chunks
+from diptych.features.pool_chunks import chunks, name_of, picture_chunks
 
 TOLERANCE = 1e-6
 """What rounding may take from a cosine of 1: with eps = 0 equal vectors are still duplicates."""
@@ -62,10 +64,11 @@ class SemDeDup(Curator):
         Two copies and another picture; the second copy has a cosine of 1 with the one before it:
 
         >>> import numpy as np
-        >>> from diptych.features.pair_vectors import Vectors, near
+        >>> from diptych.features.pair_vectors import PairVectors, Vectors
         >>> z = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float16)[:, None]
         >>> own = Vectors(np.arange(3, dtype=np.uint64), z, np.zeros((3, 2), np.uint64))
-        >>> near(own, 1, "easy", "vector", 10, 0).round(3).tolist()
+        >>> plan = PairVectors("backbone", False, 2, own.rows())
+        >>> plan.nearest(1, "easy", "vector", 10, 0).whole()["score"].round(3).tolist()
         [-1.0, 1.0, 0.0]
     """
 
@@ -152,12 +155,13 @@ class SemDeDup(Curator):
                 f"are compared: give fewer cells, or leave them out.",
                 stacklevel=2,
             )
-        for position, item in stream:
-            score = scores.get(identity(name_of(item, position), position))
-            if score is None:
-                yield Verdict(position, False, math.nan, "the plan has no vector of it")
-            else:
-                yield Verdict(position, score < 1 - self.eps - TOLERANCE, score)
+        for some in chunks(stream):
+            ids = np.array([identity(name_of(item, position), position) for position, item in some], dtype=np.uint64)
+            for (position, _), score in zip(some, scores.values("score", ids, math.nan).tolist(), strict=True):
+                if math.isnan(score):
+                    yield Verdict(position, False, math.nan, "the plan has no vector of it")
+                else:
+                    yield Verdict(position, score < 1 - self.eps - TOLERANCE, score)
 
     def read_plan(self, path: Path) -> PairVectors:
         """Read what ``PairVectors.write`` wrote; see ``Curator.read_plan``."""

@@ -41,7 +41,7 @@ from diptych.features.records import EmbeddedRecords, modality_embeddings, poole
 from diptych.metrics.retrieval import chosen_threshold
 from diptych.nn.contrastive import supervised_contrastive
 from diptych.train.distributed import gather
-from diptych.train.entities import SomeOfEach
+from diptych.train.entities import SomeOfEach, nearest_entities
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 
@@ -79,6 +79,7 @@ class RecordTrainee(Trainee):
 
     def __init__(self, method: CLIPPINGS, run: Run) -> None:
         self.method, self.run = method, run
+        self.near: NDArray[np.int64] | None = None
 
     @abstractmethod
     def both(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
@@ -92,7 +93,7 @@ class RecordTrainee(Trainee):
 
     def sampler(self, table: Table[Any], run: Run) -> SomeOfEach:
         """Return batches in which every record has a positive."""
-        return SomeOfEach(entities_of(table), self.method.each, run.seed)
+        return SomeOfEach(entities_of(table), self.method.each, run.seed, self.near)
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the mean of l_i as "supervised"."""
@@ -192,6 +193,8 @@ class CLIPPINGS(Retriever):
         epochs: passes over the entities, >= 1; 30 (ours).
         batch: records a step, at least 2 ``each``; 126 (the authors' 126 or 153).
         each: records of an entity in a batch, >= 2; 3 (the authors').
+        hard: hard negatives: so many nearest other entities stand in the batch of each one, >= 0; 0 (default): entities
+            are drawn at random. The authors' mined form has 2.
         rank: of the maps, >= 1; 64 (ours).
 
     Raises:
@@ -221,6 +224,7 @@ class CLIPPINGS(Retriever):
     epochs: int = 30
     batch: int = 126
     each: int = 3
+    hard: int = 0
     rank: int = 64
 
     card: ClassVar[Card] = Card(
@@ -253,8 +257,8 @@ class CLIPPINGS(Retriever):
             "stage C.",
             "The threshold is chosen on val alone; the authors' code chooses it on train and val together, which "
             "contain the scored records.",
-            "Entities are drawn without hard negatives, as in the authors' form without mining; their mined form is "
-            "left out.",
+            "Hard negatives are off by default. With them each entity is drawn once an epoch, with those that are "
+            "nearest by the mean of its records before training; the authors embed one record, and repeat entities.",
             "The learning rate is constant; the authors restart a cosine, with a step for each batch.",
             "Pictures are cropped by the backbone's recipe, for a CLIP to their middle; the authors pad pictures of "
             "text to a white square.",
@@ -273,6 +277,7 @@ class CLIPPINGS(Retriever):
         variants={
             "": {},
             "maps": {"learns": "maps"},
+            "hard": {"learns": "maps", "hard": 2},
             "mean": {"learns": "nothing"},
             "image": {"learns": "nothing", "weight": 1.0},
             "text": {"learns": "nothing", "weight": 0.0},
@@ -285,6 +290,7 @@ class CLIPPINGS(Retriever):
         check(self, above(0), "temperature", "rate")
         check(self, at_least(1), "epochs", "rank")
         check(self, at_least(2), "each")
+        check(self, at_least(0), "hard")
         if self.batch < 2 * self.each:
             raise wrong(self, "batch", f"at least 2 x {self.each} records, for two entities")
 
@@ -313,8 +319,14 @@ class CLIPPINGS(Retriever):
             rate = self.rate or (5e-6 if self.learns == "towers" else 1e-3)
             settings = Fit(rate, size, self.epochs, decay=1e-3)
             labels = {"entity": Column("entity", entities)}
-            if self.learns == "towers":
+            stored = near = None
+            if self.learns == "maps" or self.hard:
+                stored = EmbeddedRecords(*modality_embeddings(backbone, evidence.train.items, run))
+            if stored is not None and self.hard:
+                near = nearest_entities(pooled(stored.image, stored.text, self.weight).numpy(), entities, self.hard)
+            if stored is None or self.learns == "towers":
                 trainee = TowerTrainee(self, backbone, run)
+                trainee.near = near
                 train_parameters(trainee, Table(evidence.train.items, labels), settings, run, ())
                 trained = trainee.space.rebuild(trainee.space.module().eval(), trainee.space.spec)
                 assert isinstance(trained, Backbone)
@@ -322,8 +334,9 @@ class CLIPPINGS(Retriever):
             else:
                 with run.seeded("clippings"):
                     blank = nn.ModuleDict({m: LowRank(backbone.encoders[m].dim, self.rank) for m in ("image", "text")})
-                stored = EmbeddedRecords(*modality_embeddings(backbone, evidence.train.items, run))
-                maps = train_parameters(MapTrainee(self, blank, run), Table(stored, labels), settings, run)
+                mapped = MapTrainee(self, blank, run)
+                mapped.near = near
+                maps = train_parameters(mapped, Table(stored, labels), settings, run)
         fitted = FittedCLIPPINGS(backbone, self.weight, maps, None)
         if evidence.val is None:
             return fitted

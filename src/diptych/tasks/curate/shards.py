@@ -14,7 +14,8 @@ import functools
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -96,12 +97,15 @@ def cut(stream: Stream[Any], size: int = SHARD) -> list[Stream[Any]]:
     return [stream]
 
 
+@contextmanager
 def plan_in(
     folder: Path, curator: Curator, load: Callable[[], Kit], shards: Sequence[Stream[Any]], run: Run,
     about: Mapping[str, Any],
     *, resume: bool = False, pool: Pool | None = None, skipped: Skipped | None = None,
-) -> Plan:  # fmt: skip
-    """Plan over every shard, keeping each one's plan, and merge; the folder is gone when all is done.
+) -> Iterator[Plan]:  # fmt: skip
+    """Plan over every shard, keeping each one's plan in a folder, and give the merged plan, which may lie in there.
+
+    The folder is gone after the block, in which the plan is written; where that fails, ``resume`` merges again.
 
     Items that cannot be read are passed over; which ones are broken otherwise (pictures) is the curator's to say.
 
@@ -130,16 +134,18 @@ def plan_in(
         raise UsageError(f"{folder} holds a plan of something else: remove it, or ask the same as then.")
     write_json(held, asked, overwrite=True)
     try:
-        return _merged(curator, load, shards, folder, run, pool, skipped)
+        places = _planned(curator, load, shards, folder, run, pool, skipped)
     except UsageError:
         if not any(
             folder.glob("plan-*")
         ):  # what was asked is wrong, and the right question shall find no plan under way
             shutil.rmtree(folder)
         raise
+    yield functools.reduce(lambda a, b: a.merge(b), map(curator.read_plan, places))
+    shutil.rmtree(folder)
 
 
-def _merged(
+def _planned(
     curator: Curator,
     load: Callable[[], Kit],
     shards: Sequence[Stream[Any]],
@@ -147,7 +153,8 @@ def _merged(
     run: Run,
     pool: Pool | None,
     skipped: Skipped | None,
-) -> Plan:
+) -> Sequence[Path]:
+    """Return the files of the plans of all shards."""
     places = [folder / f"plan-{number:05d}.parquet" for number in range(len(shards))]
     todo = [(shard, place) for shard, place in zip(shards, places, strict=True) if not _readable(curator, place)]
     with run.track("plan shards", len(shards)) as bar:
@@ -162,12 +169,10 @@ def _merged(
             for _ in each(pool, plan_shard, ((order, shard, place.absolute()) for shard, place in todo)):
                 bar.advance()
     _arrived(places)
-    merged = functools.reduce(lambda a, b: a.merge(b), map(curator.read_plan, places))
     for beside in (place.with_suffix(".json") for place in places):
         if skipped is not None and beside.exists():
             skipped.extend(**read_json(beside))
-    shutil.rmtree(folder)
-    return merged
+    return places
 
 
 def plan_shard(order: Shared[Order], shard: Stream[Any], place: Path) -> None:

@@ -3,7 +3,8 @@
 Ray Data, Daft and Spark cut batches themselves and hand them to a class that each of their workers makes once:
 
 - ``dataset.map_batches(BatchEmbedder, fn_constructor_kwargs={"backbone": "lite"}, concurrency=2)`` of Ray Data;
-- in a class of Daft's ``@daft.udf`` or ``@daft.cls``: ``self.embed({"image": column.to_pylist()})["embedding"]``;
+- in a class of Daft's ``@daft.cls``, in a method with ``@daft.method.batch(return_dtype=DataType.embedding(
+  DataType.float32(), D))``: ``self.embed({"image": column.to_pylist()})["embedding"]``;
 - in a pandas UDF of Spark over an iterator: ``embed({"image": series.to_numpy()})["embedding"].tolist()``.
 
 Who cuts the batches decides the last bits of a vector where a runtime depends on the batch size: ``diptych encode

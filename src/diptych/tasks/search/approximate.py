@@ -19,7 +19,9 @@ GROWN = 0.2
 """Share of an index that may lie behind its approximate index before that is built anew."""
 
 
-def approximate(out: Path, backbone: Backbone, run: Run, *, always: bool = False) -> dict[Modality, ann.Approximate]:
+def approximate(
+    out: Path, backbone: Backbone, run: Run, *, always: bool = False, words: bool = True
+) -> dict[Modality, ann.Approximate]:
     """Build the approximate index where it pays and is missing or outgrown; recall is measured on rows and on WordNet's
     nouns as queries.
 
@@ -28,6 +30,7 @@ def approximate(out: Path, backbone: Backbone, run: Run, *, always: bool = False
         backbone: embeds the queries.
         run: seed and progress.
         always: build it whatever the size.
+        words: the space has words, on which recall is measured too.
 
     Raises:
         MissingExtra: faiss is not installed.
@@ -36,7 +39,7 @@ def approximate(out: Path, backbone: Backbone, run: Run, *, always: bool = False
     with Index(out) as made:
         queries: Vectors | None = None
         for modality in outgrown(made, always):
-            if queries is None:
+            if queries is None and words:
                 queries = _nouns(backbone, run)
             built[modality] = ann.build(made, modality, run, queries=queries)
     return built

@@ -1,0 +1,334 @@
+"""Rows with a 64-bit key on disk, in sorted runs: added, merged by key and looked up in bounded memory.
+
+A run is an Arrow file whose batches are sorted. It is read through a memory map that is let go after each use, so that
+what is in memory does not grow with the number of rows. Few rows stay in memory and never see the disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DataError, DiptychError
+from diptych.data.files import write_whole
+
+BYTES = 64 * 2**20
+"""Bytes of rows that are sorted at a time: of a run while it is filled, and of a part while runs are merged."""
+Rows: TypeAlias = dict[str, NDArray[Any]]
+Keys: TypeAlias = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of rows.
+
+    Args:
+        columns: name -> NumPy type and number of values of a cell; 0: a cell is a number.
+        by: columns that rows are sorted by. The first one is the key, uint64: merging assumes that keys are hashes,
+            which are spread evenly.
+        unique: of rows with the same key the first one stays.
+    """
+
+    columns: Mapping[str, tuple[str, int]]
+    by: tuple[str, ...]
+    unique: bool = True
+
+    @property
+    def width(self) -> int:
+        """Bytes of a row."""
+        return sum(np.dtype(kind).itemsize * max(1, count) for kind, count in self.columns.values())
+
+    def only(self, names: Sequence[str] | None) -> Layout:
+        """Return the layout of some columns, those of ``by`` among them; None: all."""
+        return self if names is None else replace(self, columns={name: self.columns[name] for name in names})
+
+    def empty(self) -> Rows:
+        """Return no rows."""
+        return {n: np.zeros((0, count) if count else 0, kind) for n, (kind, count) in self.columns.items()}
+
+    def sorted(self, parts: Sequence[Rows]) -> Rows:
+        """Return the rows of all parts, sorted."""
+        rows = {name: np.concatenate([part[name] for part in parts]) for name in self.columns}
+        order = np.argsort(rows[self.by[0]])
+        keys = rows[self.by[0]][order]
+        again = np.append(False, keys[1:] == keys[:-1])[: len(keys)]
+        tied = np.flatnonzero(again | np.append(again[1:], False)[: len(keys)])
+        some = order[tied]  # few: a sort by all columns takes four times as long
+        order[tied] = some[np.lexsort([rows[name][some] for name in reversed(self.by)])]
+        if self.unique:
+            order = order[~again]
+        return {name: column[order] for name, column in rows.items()}
+
+
+class _Folder:
+    """A folder for runs that is gone with the last object that refers to it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="diptych-runs-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Sorted rows in a file, or in memory where there is no file."""
+
+    first: int
+    last: int
+    count: int
+    rows: Rows | None = None
+    path: Path | None = None
+    number: int = 0
+    stamp: tuple[int, int, int] = (0, 0, 0)
+    folder: _Folder | None = None
+
+    @contextmanager
+    def opened(self, layout: Layout) -> Iterator[Rows]:
+        """Give the rows; those of a file are valid inside the block alone."""
+        if self.rows is not None or self.path is None:
+            yield self.rows or layout.empty()
+            return
+        import pyarrow as pa
+
+        try:
+            if _stamp(self.path) != self.stamp:
+                raise ValueError("another file took its place")
+            with pa.memory_map(str(self.path)) as source:
+                batch = pa.ipc.open_file(source).get_batch(self.number)
+                yield {name: _array(batch.column(name), *layout.columns[name]) for name in layout.columns}
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise DataError(f"{self.path} cannot be read any more ({str(error)[:80]}): plan again.") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A file of this process alone travels as its rows."""
+        if self.folder is None:
+            return _Batch, (self.first, self.last, self.count, self.rows, self.path, self.number, self.stamp)
+        import pyarrow as pa
+
+        with pa.memory_map(str(self.path)) as source:
+            batch = pa.ipc.open_file(source).get_batch(self.number)
+            rows = {name: _copied(batch.column(name)) for name in batch.schema.names}
+        return _Batch, (self.first, self.last, self.count, rows)
+
+
+@dataclass(frozen=True)
+class SortedRuns:
+    """Rows in sorted runs.
+
+    Args:
+        layout: of the rows.
+        batches: in any order; what ``RunWriter`` and ``read_runs`` made.
+    """
+
+    layout: Layout
+    batches: tuple[_Batch, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of rows; a key that several runs hold counts in each."""
+        return sum(batch.count for batch in self.batches)
+
+    def __add__(self, other: SortedRuns) -> SortedRuns:
+        return SortedRuns(self.layout, (*self.batches, *other.batches))
+
+    def between(self, low: int, high: int, names: Sequence[str] | None = None) -> Rows:
+        """Return the sorted rows of all runs with low <= key < high, in memory.
+
+        Args:
+            low: in [0, 2**64].
+            high: in [0, 2**64].
+            names: columns that are read, those of ``by`` among them; None: all.
+        """
+        layout = self.layout.only(names)
+        key, parts = layout.by[0], [layout.empty()]
+        for batch in self.batches:
+            if batch.first < high and batch.last >= low:
+                with batch.opened(layout) as rows:
+                    start = int(np.searchsorted(rows[key], np.uint64(low)))
+                    stop = batch.count if high > batch.last else int(np.searchsorted(rows[key], np.uint64(high)))
+                    parts.append({name: np.array(rows[name][start:stop]) for name in layout.columns})
+        return layout.sorted(parts)
+
+    def merged(self, names: Sequence[str] | None = None) -> Iterator[Rows]:
+        """Yield all rows in ascending order of keys, about ``BYTES`` of them at a time; names as in ``between``."""
+        steps = max(1, -(-len(self) * self.layout.only(names).width // BYTES))
+        for low, high in pairwise(2**64 * step // steps for step in range(steps + 1)):
+            rows = self.between(low, high, names)
+            if len(rows[self.layout.by[0]]):
+                yield rows
+
+    def distinct(self) -> int:
+        """Return the number of rows after merging."""
+        return sum(len(rows[self.layout.by[0]]) for rows in self.merged(self.layout.by))
+
+    def whole(self) -> Rows:
+        """Return all rows, sorted, in memory."""
+        return self.between(0, 2**64)
+
+    def found(self, keys: Keys) -> Iterator[tuple[NDArray[np.intp], Rows]]:
+        """Yield, of each batch that holds some of N keys, (n,) positions among the keys and their n rows."""
+        order = np.argsort(keys)
+        ordered = keys[order]
+        for batch in self.batches:
+            start = int(np.searchsorted(ordered, np.uint64(batch.first)))
+            stop = int(np.searchsorted(ordered, np.uint64(batch.last), side="right"))
+            if start == stop:
+                continue
+            with batch.opened(self.layout) as rows:
+                held = rows[self.layout.by[0]]
+                places = np.searchsorted(held, ordered[start:stop])
+                hit = held[places] == ordered[start:stop]
+                taken = {name: column[places[hit]] for name, column in rows.items()}
+            yield order[start:stop][hit], taken
+
+    def values(self, name: str, keys: Keys, missing: Any) -> NDArray[Any]:
+        """Return a column of N keys, (N,); ``missing`` where a key is not there."""
+        out = np.full(len(keys), missing, dtype=self.layout.columns[name][0])
+        for places, rows in self.found(keys):
+            out[places] = rows[name]
+        return out
+
+    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+        """Write one Arrow file, merged, with facts in the metadata of its schema."""
+
+        def fill(draft: Path) -> None:
+            _write(draft, self.layout, self.merged(), facts)
+
+        write_whole(path, fill, overwrite=True)
+
+
+class RunWriter:
+    """Takes rows in any order and number.
+
+    Args:
+        layout: of the rows.
+
+    Example:
+        >>> writer = RunWriter(Layout({"key": ("u8", 0), "row": ("i4", 0)}, ("key", "row")))
+        >>> writer.add({"key": np.array([7, 3, 7], np.uint64), "row": np.array([5, 6, 4], np.int32)})
+        >>> rows = writer.finished().whole()
+        >>> rows["key"].tolist(), rows["row"].tolist()
+        ([3, 7], [6, 4])
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._waiting: list[Rows] = []
+        self._bytes = 0
+        self._batches: list[_Batch] = []
+        self._folder: _Folder | None = None
+
+    def add(self, rows: Rows) -> None:
+        """Add rows; where many wait, they become a run on disk.
+
+        Raises:
+            DiptychError: the folder for temporary files has no room.
+        """
+        key = self._layout.by[0]
+        step = max(1, BYTES // self._layout.width)
+        for start in range(0, len(rows[key]), step):
+            part = {name: rows[name][start : start + step] for name in self._layout.columns}
+            self._waiting.append(part)
+            self._bytes += len(part[key]) * self._layout.width
+            if self._bytes >= BYTES:
+                self._spill()
+
+    def finished(self) -> SortedRuns:
+        """Return what was added; what still waits stays in memory."""
+        if self._waiting:
+            rows = self._layout.sorted(self._waiting)
+            keys = rows[self._layout.by[0]]
+            if len(keys):
+                self._batches.append(_Batch(int(keys[0]), int(keys[-1]), len(keys), rows))
+            self._waiting, self._bytes = [], 0
+        return SortedRuns(self._layout, tuple(self._batches))
+
+    def _spill(self) -> None:
+        self._folder = self._folder or _Folder()
+        path = self._folder.path / f"{len(self._batches):06d}.arrow"
+        rows, self._waiting, self._bytes = self._layout.sorted(self._waiting), [], 0
+        try:
+            _write(path, self._layout, [rows], {})
+        except OSError as error:
+            raise DiptychError(
+                f"{path.parent} has no room for the rows of a plan ({error.strerror or error}): free space there, or "
+                f"name a larger folder in TMPDIR."
+            ) from None
+        self._batches += _batches(path, self._layout, self._folder)
+
+
+def read_runs(path: Path, layout: Layout) -> SortedRuns:
+    """Open a file that ``SortedRuns.write`` wrote; its rows stay on disk.
+
+    Raises:
+        OSError, ValueError, pyarrow.ArrowException: it is absent, damaged, or has other columns.
+    """
+    return SortedRuns(layout, tuple(_batches(path.absolute(), layout, None)))
+
+
+def facts_of(path: Path) -> dict[str, str]:
+    """Return the facts of a file that ``SortedRuns.write`` wrote; raises as ``read_runs``."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        metadata = pa.ipc.open_file(source).schema.metadata or {}
+    return {name.decode(): value.decode() for name, value in metadata.items()}
+
+
+def _schema(layout: Layout, facts: Mapping[str, str]) -> Any:
+    import pyarrow as pa
+
+    kinds = {name: pa.from_numpy_dtype(np.dtype(kind)) for name, (kind, _) in layout.columns.items()}
+    fields = [pa.field(name, pa.list_(kinds[name], n) if n else kinds[name]) for name, (_, n) in layout.columns.items()]
+    return pa.schema(fields, metadata=dict(facts))
+
+
+def _write(path: Path, layout: Layout, parts: Iterator[Rows] | Sequence[Rows], facts: Mapping[str, str]) -> None:
+    import pyarrow as pa
+
+    schema = _schema(layout, facts)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for rows in parts:
+            flat = [pa.array(rows[name].reshape(-1)) for name in layout.columns]
+            columns = [
+                pa.FixedSizeListArray.from_arrays(values, n) if n else values
+                for values, (_, n) in zip(flat, layout.columns.values(), strict=True)
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def _batches(path: Path, layout: Layout, folder: _Folder | None) -> Iterator[_Batch]:
+    import pyarrow as pa
+
+    stamp = _stamp(path)
+    with pa.memory_map(str(path)) as source:
+        file = pa.ipc.open_file(source)
+        if not file.schema.equals(_schema(layout, {}), check_metadata=False):
+            raise ValueError("other columns")
+        for number in range(file.num_record_batches):
+            keys = file.get_batch(number).column(layout.by[0])
+            yield _Batch(keys[0].as_py(), keys[-1].as_py(), len(keys), None, path, number, stamp, folder)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _array(column: Any, kind: str, count: int) -> NDArray[Any]:
+    """Return the values of a column, in its memory."""
+    values = np.asarray((column.flatten() if count else column).to_numpy(zero_copy_only=True))
+    return values.reshape(-1, count) if count else values
+
+
+def _copied(column: Any) -> NDArray[Any]:
+    count = getattr(column.type, "list_size", 0)
+    return _array(column, "", count).copy()
