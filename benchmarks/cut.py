@@ -1,9 +1,13 @@
 """Does ``search --at-least`` hold what it promises? Stated against realised shares of right answers.
 
-python -m benchmarks.cut --data /path/to/data --out out/cut.json
+    python -m benchmarks.cut --data FOLDER --out results/cut.json
 
 Half of the queries of a data set are marked, and the cut that they allow is applied to the other half. *Realised* is
 the share of right answers above the cut there. The control shuffles the marks among all marked answers.
+
+A level counts where it lies at least 0.05 above the share of right answers without any cut, and at least half of the
+splits get a cut. A set holds where some level counts, and at each the mean realised share lies within the mean
+interval. The control fails, as it must, where no level counts with shuffled marks. Shown: both hold on two sets.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import argparse
 import csv
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +42,9 @@ SETS = {
 }
 LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9)
 SEEDS = range(30)
+COMMAND = "python -m benchmarks.cut --data FOLDER --out results/cut.json"
+ABOVE = 0.05
+"""How far a level lies above the share of right answers before a cut is worth something."""
 
 
 def measured(marks: list[Mark], seed: int, *, shuffled: bool) -> dict[float, tuple[float, ...]]:
@@ -76,6 +84,22 @@ def table(marks: list[Mark], *, shuffled: bool) -> dict[str, Any]:
     return rows
 
 
+def counting(rows: Mapping[str, Any], share: float) -> list[str]:
+    """Return the levels that count: above the share of right answers, and with cuts in half of the splits."""
+    return [level for level, r in rows.items() if float(level) >= share + ABOVE and 2 * r["cuts"] >= len(SEEDS)]
+
+
+def verdict(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which levels of a set count, and whether the promise holds there and is empty for shuffled marks."""
+    share, rows = own["right"] / own["marks"], own["marked"]
+    levels = counting(rows, share)
+    held = [r["interval"][0] <= r["realised"] <= r["interval"][1] for r in map(rows.__getitem__, levels)]
+    control = counting(own["shuffled"], share)
+    return {
+        "levels": levels, "levels_shuffled": control, "holds": bool(held) and all(held), "control_failed": not control,
+    }  # fmt: skip
+
+
 def marks_of_instances(folder: Path, data: Path, model: diptych.Model) -> Path:
     """Write a table of marks: the first answers to each category, right where the photo has an instance of it."""
     with (data / "coco_mini" / "instances.csv").open(newline="", encoding="utf-8") as file:
@@ -100,7 +124,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/cut.json"))
     options = parser.parse_args()
     model = diptych.load("lite", cache=options.cache or True)
-    result: dict[str, Any] = {"model": "lite", "seeds": len(SEEDS), "sets": {}}
+    rule = " ".join(__doc__.split("\n\n")[3].split())
+    result: dict[str, Any] = {"model": "lite", "seeds": len(SEEDS), "command": COMMAND, "rule": rule, "sets": {}}
     for name, (place, what, about) in SETS.items():
         with tempfile.TemporaryDirectory() as folder:
             index(open_records(str(options.data / place)), model, model.run, Path(folder) / "index")
@@ -109,11 +134,16 @@ def main() -> None:
             mark(Path(folder) / "index", what, model, model.run)
             marks = read_marks(Path(folder) / "index")
         own = {"about": about, "marks": len(marks), "right": sum(bool(m.right) for m in marks)}
-        result["sets"][name] = own | {"marked": table(marks, shuffled=False), "shuffled": table(marks, shuffled=True)}
+        own |= {"marked": table(marks, shuffled=False), "shuffled": table(marks, shuffled=True)}
+        result["sets"][name] = own | {"verdict": verdict(own)}
+    told = [own["verdict"] for own in result["sets"].values()]
+    result["shown"] = sum(v["holds"] and v["control_failed"] for v in told) >= 2 and all(
+        v["control_failed"] for v in told
+    )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for name, own in result["sets"].items():
-        print(f"{name}: {own['marks']} marks, {own['right']} right ({own['about']})")
+        print(f"{name}: {own['marks']} marks, {own['right']} right ({own['about']}), {own['verdict']}")
         for kind in ("marked", "shuffled"):
             for level, r in own[kind].items():
                 low, high = r["interval"]

@@ -1,24 +1,22 @@
-"""Requests a second at 32 clients: ``diptych serve`` against a plain FastAPI script of the same model, without batches.
+"""Requests a second of many clients: ``diptych serve`` beside a plain FastAPI script of the same model, unbatched.
 
-python -m benchmarks.serve --clients 32 --requests 320 --out out/serve.json
-
-The model is open_clip's ViT-B-32 with random weights (speed does not depend on them), or ``--model lite``. A client
-sends one request after another: a picture, then a text. Both servers run in a process of their own on this machine,
-one after the other.
+Each server is a process of its own. All are started and warm before the first round, and wait while another is asked.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import multiprocessing
 import os
+import resource
 import socket
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +24,15 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from diptych.features.pipeline import cores
+from benchmarks.encoders import backbone_of
+from benchmarks.heads import write_openclip
+from benchmarks.measure import Row, Target, gain
 
-MODEL = "ViT-B-32"
-
-
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+MEMORY = 8 * 2**30
+"""Bytes of address space that a server of ours may have."""
 
 
-def batched(port: int, cache: str, name: str, precision: str) -> None:
+def batched(port: int, model: str, cache: str, precision: str) -> None:
     """Run ``diptych serve``'s application."""
     import diptych
     from diptych.serve.assembly import Content, server
@@ -46,43 +40,19 @@ def batched(port: int, cache: str, name: str, precision: str) -> None:
     from diptych.serve.run import run
     from diptych.serve.settings import Settings
 
-    weights: Any = "random" if name == MODEL else "required"
-    model = ServedModel("model", diptych.load(name, weights=weights, cache=cache, precision=precision))
-    print("merges:", {modality: lane.merges for modality, lane in model.lanes.items()}, flush=True)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    served = ServedModel("model", diptych.load(model, cache=cache, precision=precision))
     settings = Settings(port=port, timeout=300)
-    run(server(settings, Content((model,))), settings)
+    run(server(settings, Content((served,))), settings)
 
 
-def plain(port: int, cache: str, name: str, precision: str) -> None:
+def plain(port: int, model: str) -> None:
     """Run what people write first: a route that encodes each request by itself in float32, in FastAPI's threads."""
-    import open_clip
     import torch
     import uvicorn
     from fastapi import FastAPI
 
-    import diptych
-
-    encode_image: Callable[[Any], Any]
-    encode_text: Callable[[str], Any]
-    if name == MODEL:
-        model, _, preprocess = open_clip.create_model_and_transforms(MODEL)
-        model.eval()
-        tokenizer = open_clip.get_tokenizer(MODEL)
-
-        def encode_image(image: Any) -> Any:
-            return model.encode_image(preprocess(image)[None])
-
-        def encode_text(text: str) -> Any:
-            return model.encode_text(tokenizer([text]))
-    else:  # the same towers in torch, one input at a time
-        loaded = diptych.load(name, engine="torch", cache=False)
-
-        def encode_image(image: Any) -> Any:
-            return loaded.image.encode(loaded.image.inputs([image]))
-
-        def encode_text(text: str) -> Any:
-            return loaded.text.encode(loaded.text.inputs([text]))
-
+    encode_image, encode_text = torch_encoders(model)
     app = FastAPI()
 
     def embeddings(given: dict[str, Any]) -> dict[str, Any]:
@@ -105,50 +75,159 @@ def plain(port: int, cache: str, name: str, precision: str) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 
-def bodies(count: int) -> list[dict[str, str]]:
-    """Return requests, every second one a picture of 320 x 240 pixels."""
+def torch_encoders(model: str) -> tuple[Callable[[Any], Any], Callable[[str], Any]]:
+    """Return functions that encode one picture, and one text, in torch: open_clip's, or for ``lite`` its own towers."""
+    if not model.startswith("local:"):
+        import diptych
+
+        loaded = diptych.load(model, engine="torch", cache=False)
+        return (
+            lambda image: loaded.image.encode(loaded.image.inputs([image])),
+            lambda text: loaded.text.encode(loaded.text.inputs([text])),
+        )
+    import open_clip
+
+    name = model.replace("local:", "local-dir:")
+    clip, _, preprocess = open_clip.create_model_and_transforms(name)
+    clip.eval()
+    tokenizer = open_clip.get_tokenizer(name)
+    return (
+        lambda image: clip.encode_image(preprocess(image)[None]),
+        lambda text: clip.encode_text(tokenizer([text])),
+    )
+
+
+@contextlib.contextmanager
+def answers(name: str, count: int, clients: int = 32) -> Iterator[Row]:
+    """Requests of clients that each wait for their answer: by turns a picture of 320 x 240 pixels and a text.
+
+    Args:
+        name: "lite", or a backbone that open_clip can build: "ViT-B-32" with random weights, "tiny".
+        count: of requests.
+        clients: that ask at once.
+    """
+    requests, each = bodies(count), dict[str, dict[str, float]]()
+    facts = {"clients": clients, "address space of a server, GiB": MEMORY // 2**30, "server": each}
+    with tempfile.TemporaryDirectory(prefix="bench-serve-") as work, contextlib.ExitStack() as opened:
+        model = name
+        if name != "lite":
+            backbone: Any = backbone_of(name)
+            model = f"local:{write_openclip(backbone.module(), backbone.config, Path(work) / 'model')}"
+        contenders = {}
+        for who, target, given in (
+            ("plain", plain, ()),
+            ("diptych exact", batched, (work, "exact")),
+            ("diptych fast", batched, (work, "fast")),
+        ):
+            port, process = opened.enter_context(started(target, model, *given))
+            each[who] = {}
+            contenders[who] = asking(port, process, requests, clients, each[who])
+        yield Row(
+            contenders,
+            items=count,
+            unit="requests",
+            same=vectors,
+            bounds={"diptych exact": 0.99999},
+            facts=facts,
+            targets=(
+                Target("diptych exact / plain", gain("diptych exact", "plain"), 3.0),
+                Target("p99 / p50 of diptych exact", lambda _: each["diptych exact"]["p99 / p50"], 10.0, least=False),
+            ),
+        )
+
+
+def asking(
+    port: int, process: int, requests: Sequence[bytes], clients: int, about: dict[str, float]
+) -> Callable[[], list[bytes]]:
+    """Return what sends all requests, and writes to ``about`` what was seen: medians over rounds, without the first.
+
+    CPU time says more than requests a second on cores that others share: there a process with many threads gets more.
+    """
+    rounds: list[dict[str, float]] = []
+    _, alone = asyncio.run(asked(port, requests[:32], 1))
+
+    def ask() -> list[bytes]:
+        before = seconds_of(process)
+        found, times = asyncio.run(asked(port, requests, clients))
+        p50, p99 = np.quantile(times, (0.5, 0.99))
+        used = 1000 * (seconds_of(process) - before) / len(requests)
+        rounds.append({"CPU ms a request": used, "p50 s": p50, "p99 s": p99, "p99 / p50": p99 / p50})
+        about.update({key: float(np.median([r[key] for r in rounds[1:] or rounds])) for key in rounds[0]})
+        about.update({"p50 s of one client": float(np.median(alone)), "peak MiB": peak(process)})
+        return found
+
+    return ask
+
+
+def bodies(count: int) -> list[bytes]:
+    """Return requests, every second one a picture."""
     rng, rows = np.random.default_rng(0), []
     for i in range(count):
-        if i % 2:
-            rows.append({"input": f"a photo of {i} things on a table", "encoding_format": "base64"})
-            continue
-        file = io.BytesIO()
-        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-        coarse.resize((320, 240), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
-        uri = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-        rows.append({"input": uri, "encoding_format": "base64"})
+        text = f"a photo of {i} things on a table"
+        if i % 2 == 0:
+            file = io.BytesIO()
+            coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+            coarse.resize((320, 240), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+            text = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+        body = json.dumps({"input": text, "encoding_format": "base64"}).encode()
+        head = "POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        rows.append(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return rows
 
 
-async def answered(reader: asyncio.StreamReader) -> int:
-    """Read an answer with a stated length, and return its status."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-    await reader.readexactly(int(head.partition("content-length:")[2].split()[0]))
-    return int(head.split()[1])
+def vectors(found: Sequence[bytes]) -> Any:
+    """Return the vectors of answers, a row each."""
+    packed = [json.loads(body)["data"][0]["embedding"] for body in found]
+    return np.stack([np.frombuffer(base64.b64decode(text), dtype="<f4") for text in packed])
 
 
-async def asked(port: int, requests: list[dict[str, str]], clients: int) -> tuple[float, list[float]]:
-    """Send requests from clients that each wait for their answer; return the seconds in all, and those of each.
+async def asked(port: int, requests: Sequence[bytes], clients: int) -> tuple[list[bytes], list[float]]:
+    """Send requests from clients that each wait for their answer; return the answers, and the seconds of each.
 
     A client is a bare connection: a library for HTTP takes more of the cores that the servers share than they do.
     """
-    head = "POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
-    bodies = [json.dumps(body).encode() for body in requests]
-    waiting, times = [head.encode() + b"%d\r\n\r\n" % len(b) + b for b in reversed(bodies)], list[float]()
+    waiting, found, times = list(enumerate(requests))[::-1], [b""] * len(requests), [0.0] * len(requests)
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while waiting:
-            sent, start = waiting.pop(), time.perf_counter()
+            (i, sent), start = waiting.pop(), time.perf_counter()
             writer.write(sent)
-            status = await answered(reader)
-            assert status == 200, status
-            times.append(time.perf_counter() - start)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            found[i] = await reader.readexactly(int(head.partition("content-length:")[2].split()[0]))
+            times[i] = time.perf_counter() - start
+            assert head.split()[1] == "200", found[i]
         writer.close()
 
-    start = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
-    return time.perf_counter() - start, times
+    return found, times
+
+
+@contextlib.contextmanager
+def started(target: Callable[..., None], *given: str) -> Iterator[tuple[int, int]]:
+    """Start a server in a process, and yield its port and process once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = multiprocessing.get_context("spawn").Process(target=target, args=(port, *given), daemon=True)
+    process.start()
+    try:
+        while not ready(port):  # a model is exported at its first start, and timed
+            if not process.is_alive():
+                raise RuntimeError(f"the server {target.__name__} does not start")
+            time.sleep(0.5)
+        yield port, process.pid or 0
+    finally:
+        process.terminate()
+        process.join(30)
+
+
+def ready(port: int) -> bool:
+    """Return whether a server takes requests."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/ready", timeout=30).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def seconds_of(process: int) -> float:
@@ -157,75 +236,7 @@ def seconds_of(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measured(
-    target: Any, requests: list[dict[str, str]], clients: int, cache: str, name: str, precision: str
-) -> dict[str, float]:
-    """Start a server, warm it up, and measure: many clients, then one.
-
-    ``cpu_ms`` is CPU time of the server for a request of the many clients. On cores that others share it says more than
-    requests a second do: there a process with many threads gets a larger share of the machine.
-    """
-    port = free_port()
-    given = (port, cache, name, precision)
-    process = multiprocessing.get_context("spawn").Process(target=target, args=given, daemon=True)
-    process.start()
-    try:
-        for _ in range(1200):  # a model is exported at its first start
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.5)
-        asyncio.run(asked(port, requests[: 2 * clients], clients))
-        before = seconds_of(process.pid or 0)
-        seconds, times = asyncio.run(asked(port, requests, clients))
-        used = seconds_of(process.pid or 0) - before
-        _, alone = asyncio.run(asked(port, requests[:32], 1))
-    finally:
-        process.terminate()
-        process.join(30)
-    p50, p99 = np.quantile(times, (0.5, 0.99))
-    return {
-        "requests_per_second": len(requests) / seconds, "cpu_ms": 1000 * used / len(requests), "p50": float(p50),
-        "p99": float(p99), "alone_p50": float(np.median(alone)),
-    }  # fmt: skip
-
-
-def main() -> None:
-    """Measure both, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=MODEL)
-    parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--requests", type=int, default=320)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--precision", default="exact", help="of diptych serve; only exact gives the same bits")
-    parser.add_argument("--cache", default="out/cache-serve")
-    parser.add_argument("--out", type=Path, default=Path("out/serve.json"))
-    options = parser.parse_args()
-    requests = bodies(options.requests)
-    rounds = [
-        {
-            name: measured(target, requests, options.clients, options.cache, options.model, options.precision)
-            for name, target in (("plain", plain), ("diptych", batched))
-        }
-        for _ in range(options.rounds)
-    ]
-    faster = [r["diptych"]["requests_per_second"] / r["plain"]["requests_per_second"] for r in rounds]
-    cheaper = [r["plain"]["cpu_ms"] / r["diptych"]["cpu_ms"] for r in rounds]
-    result = {
-        "model": options.model,
-        "clients": options.clients,
-        "requests": options.requests,
-        "rounds": rounds,
-        "precision": options.precision,
-        "cores": cores(),
-        "ratio": float(np.median(faster)),
-        "cpu_ratio": float(np.median(cheaper)),
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2))
-
-
-if __name__ == "__main__":
-    main()
+def peak(process: int) -> float:
+    """Return the most memory that a process has had, in MiB."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return int(text.partition("VmHWM:")[2].split()[0]) / 1024

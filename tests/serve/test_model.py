@@ -1,24 +1,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from diptych import load
 from diptych.api.model import Model
 from diptych.core.data import Texts
+from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData, NamedTable
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.serve.model import ServedModel, merges, unit_rows
 from diptych.tasks.encode.write import encode
-from tests.support.colours import ColourBackbone
+from tests.support.colours import ColourBackbone, ColourEncoder
 
 TEXTS = ("a cat", "a photo of a large dog on the road at night", "x", "a cat")
 
@@ -75,3 +78,41 @@ def test_equal_inputs_are_encoded_once_and_nothing_is_written(tmp_path: Path) ->
     assert np.array_equal(rows[0], rows[1])
     assert not (tmp_path / "cache").exists()
     assert InMemory([picture]).key(0) == before
+
+
+class WidthEncoder(ColourEncoder):
+    """Texts as a token a word, whose vectors depend on the width to which the batch is padded."""
+
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
+        width = max(len(text.split()) for text in items)
+        rows = [[float(len(word)) for word in text.split()] for text in items]
+        return torch.tensor([row + [0.0] * (width - len(row)) for row in rows])
+
+    def encode(self, x: Any, /) -> Tensor:
+        return torch.stack([x.sum(1), x.amax(1), x[:, 0], x.new_full((len(x),), x.shape[1])], dim=1)
+
+
+class WidthBackbone(ColourBackbone):
+    @property
+    def encoders(self) -> Mapping[str, Any]:
+        return {**super().encoders, "text": WidthEncoder("text", None)}
+
+
+def test_texts_of_equal_length_share_batches_where_padding_changes_bits() -> None:
+    model = ServedModel("width", Model(WidthBackbone(), Run()))
+    assert model.sharing == {"image": "all", "text": "equal_lengths"}
+    two, other, three = model.text("red car"), model.text("a house"), model.text("a red car")
+    shared = model.lane("text", [two])
+    assert shared.merges
+    assert model.lane("text", [other]) is shared
+    assert model.lane("text", [three]) is not shared
+    alone = [shared.run([item])[0] for item in (two, other)]
+    assert np.array_equal(shared.run([two, other]), alone)
+    assert not model.lane("text", [two, three]).merges, "a request of several lengths is a batch of its own"
+    assert not model.lane("text", [model.text("a " * 21)]).merges, "longer than the texts that were compared"
+    assert model.lane("image", [model.image(Image.new("RGB", (8, 8)), "x")]).merges
+
+
+def test_a_text_that_is_too_long_is_refused_before_it_joins_a_batch(tiny: ServedModel) -> None:
+    with pytest.raises(UsageError, match="tokens and this model reads"):
+        tiny.text("word " * 500)

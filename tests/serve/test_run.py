@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,8 @@ from diptych.serve.run import refuse_taken
 from diptych.serve.settings import Settings
 
 CODE = """
-import time, sys
+import sys, time
+from pathlib import Path
 from diptych.api.model import Model
 from diptych.core.run import Run
 from diptych.serve.assembly import Content, server
@@ -26,28 +28,37 @@ from diptych.serve.run import run
 from diptych.serve.settings import Settings
 from tests.support.colours import ColourBackbone
 
-class Slow(ColourBackbone):
-    pass
-
-model = ServedModel("colours", Model(Slow(), Run()))
+model = ServedModel("colours", Model(ColourBackbone(), Run()))
 lane = model.lanes["text"]
 quick = lane.run
-object.__setattr__(lane, "run", lambda items: (time.sleep(0.4), quick(items))[1])
+
+def held(items):
+    while not Path(sys.argv[2]).exists():
+        time.sleep(0.01)
+    return quick(items)
+
+object.__setattr__(lane, "run", held)
 settings = Settings(port=int(sys.argv[1]))
 run(server(settings, Content((model,))), settings)
 """
 
 
-def test_sigterm_answers_what_was_accepted_and_ends(tmp_path: Path) -> None:
-    import socket
+def request_of(given: Any) -> bytes:
+    body = json.dumps({"input": given}).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Content-Type: application/json\r\n\r\n".encode() + body
 
+
+def test_sigterm_under_load_answers_what_was_accepted_and_ends(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE, str(port)], env=dict(os.environ), cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", CODE, str(port), str(tmp_path / "go")],
+        env=dict(os.environ),
+        cwd=Path(__file__).parents[2],
     )
-    statuses: list[int] = []
+    clients: list[socket.socket] = []
     try:
         for _ in range(600):
             try:
@@ -55,23 +66,41 @@ def test_sigterm_answers_what_was_accepted_and_ends(tmp_path: Path) -> None:
                     break
             except httpx.HTTPError:
                 time.sleep(0.05)
-
-        def ask() -> None:
-            answer = httpx.post(f"http://127.0.0.1:{port}/v1/embeddings", json={"input": "red"}, timeout=30)
-            statuses.append(answer.status_code)
-
-        clients = [threading.Thread(target=ask) for _ in range(4)]
-        for client in clients:
-            client.start()
-        time.sleep(0.2)
+        for i in range(40):
+            client = socket.create_connection(("127.0.0.1", port), timeout=30)
+            client.sendall(request_of(f"red {i}"))
+            if i % 5:
+                clients.append(client)
+            else:
+                client.close()  # one in five leaves
+        assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200  # so the earlier requests are read
         process.send_signal(signal.SIGTERM)
-        for client in clients:
-            client.join(30)
+        (tmp_path / "go").touch()
+        statuses = [client.recv(2**16).split()[1] for client in clients]
         assert process.wait(30) in (0, -signal.SIGTERM)
     finally:
         process.kill()
         process.wait()
-    assert statuses == [200] * 4
+        for client in clients:
+            client.close()
+    assert statuses == [b"200"] * 32
+
+
+@pytest.mark.parametrize("share", [0.1, 0.7, 1.0])
+def test_a_client_that_leaves_before_its_answer_leaves_nothing_behind(address: str, share: float) -> None:
+    """It leaves in the middle of the headers, of the body, or after the whole request."""
+
+    def counts() -> list[str]:
+        return httpx.get(f"{address}/metrics").text.splitlines()
+
+    request = request_of(["red"] * 64)
+    failed = [line for line in counts() if 'status="5' in line]
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as client:
+            client.sendall(request[: int(share * len(request))])
+    assert httpx.post(f"{address}/v1/embeddings", json={"input": "red"}, timeout=30).status_code == 200
+    assert "diptych_waiting_inputs 0.0" in counts()
+    assert [line for line in counts() if 'status="5' in line] == failed
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_is_loaded() -> None:

@@ -15,7 +15,7 @@ from diptych.serve.assembly import Content, server
 from diptych.serve.batcher import Lane
 from diptych.serve.model import ServedModel
 from diptych.serve.refusals import GoneError, Refusal
-from diptych.serve.service import Input, Service
+from diptych.serve.service import LONG, Input, Service
 from diptych.serve.settings import Settings
 from tests.support.serving import colour_uri
 
@@ -40,6 +40,7 @@ def blocked(service: Service) -> threading.Event:
 def test_many_clients_at_once_get_their_own_answers_and_share_batches(model: ServedModel) -> None:
     service = Service(Settings(longest_wait=0.02), [model])
     texts = [f"{colour} {i}" for i in range(8) for colour in ("red", "green", "blue", "pink")]
+    texts += ["red " * LONG, "blue " * LONG]  # made into tokens in a thread
 
     async def every() -> list[Any]:
         return await asyncio.gather(*(service.embed(Caller(), model, [Input("text", text)]) for text in texts))

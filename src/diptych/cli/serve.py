@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from diptych.serve.model import ServedModel
     from diptych.serve.settings import Settings
 
+SHARING = {
+    "all": "share batches", "equal_lengths": "of equal length share batches", "none": "do not share batches",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Address:
@@ -144,7 +148,7 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
         with replace(shared, backbone=name).open() as opened:
             models[name] = open_model(name, opened.backbone(), opened.run)
     for name, model in models.items():
-        said = [f"{m} requests {'share' if lane.merges else 'do not share'} batches" for m, lane in model.lanes.items()]
+        said = [f"{modality} requests {SHARING[sharing]}" for modality, sharing in model.sharing.items()]
         say(f"{name}: {model.dim} dimensions; {', '.join(said)}.")
     first = models[names[0]]
     return Content(

@@ -33,8 +33,8 @@ def prepare(image: Image.Image, recipe: PixelRecipe) -> NDArray[np.float32]:
     Source: open_clip 3.3 ``image_transform_v2``, timm 1.0 ``transforms_imagenet_eval``, re-derived from their
         documented behaviour.
     """
-    square = np.asarray(fit(image, recipe), dtype=np.float32).transpose(2, 0, 1)
-    return np.ascontiguousarray(normalise(square / np.float32(255), recipe))
+    square = np.ascontiguousarray(np.asarray(fit(image, recipe)).transpose(2, 0, 1))  # bytes: the copy is small
+    return normalise(square.astype(np.float32) / np.float32(255), recipe)
 
 
 @overload

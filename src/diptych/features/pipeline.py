@@ -116,7 +116,8 @@ def joined(parts: Sequence[Any]) -> Any:
         return np.concatenate(parts)
     import torch
 
-    return torch.cat(list(parts))
+    # Not torch.cat, whose threads wait for each other: on busy cores that took a hundred times as long as the copy.
+    return torch.from_numpy(np.concatenate([part.numpy() for part in parts]))
 
 
 def encode(

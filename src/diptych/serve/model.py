@@ -2,16 +2,16 @@
 
 The vectors are those of ``diptych encode`` on the same inputs, bit for bit, at the precision "exact". The last bits of
 a vector may depend on its batch mates (docs/decisions/2026-11-26-batch-mates.md). So inputs of several requests share a
-batch only where ``merges`` finds that this changes no bit; otherwise every request is a batch of its own, as it is on
-the command line.
+batch only where ``merges`` finds that this changes no bit: any inputs, or texts of equal length, which need no padding.
+Otherwise every request is a batch of its own, as it is on the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,12 @@ from diptych.features.pipeline import encoded_rows, joined
 from diptych.serve.batcher import Lane
 
 Vectors = NDArray[np.float32]
+Sharing = Literal["all", "equal_lengths", "none"]
+"""Which inputs of several requests share batches."""
 SIZES = (2, 3, 5, 8, 16, 32)
 """Batches that are compared with single inputs."""
+WORDS = (3, 9, 20)
+"""Words of the texts whose batches of equal length are compared; longer texts share none."""
 SENTENCE = "a red car on the road at night with many people around it while a dog looks into the camera"
 
 
@@ -36,14 +40,16 @@ class Prepared:
     Args:
         key: hash of its content; equal inputs of a request are encoded once, as on the command line.
         value: a text, or (1, 3, S, S) pixels.
+        length: tokens of a text; 0 of a picture.
     """
 
     key: str
     value: Any = field(repr=False, compare=False)
+    length: int = 0
 
 
 class ServedModel:
-    """A model and its two lanes.
+    """A model and its lanes: one for each modality, and one for each length of texts where only these share batches.
 
     Args:
         name: under which clients ask for it.
@@ -55,7 +61,10 @@ class ServedModel:
         self.name, self.model = name, model
         # Requests write no vectors to the disk: a full one must not stop answers, and pictures are private.
         self.run: Run = replace(model.run, cache=None, shared_cache=None, batch=batch)
+        self.sharing: dict[str, Sharing] = {}
         self.lanes = {m: self._lane(model.encoders[m]) for m in ("image", "text")}
+        self._by_length: dict[int, Lane] = {}
+        self._longest = self.text(SENTENCE).length
 
     @property
     def dim(self) -> int:
@@ -77,8 +86,24 @@ class ServedModel:
         return Prepared(key, self.model.image.inputs([picture]))
 
     def text(self, text: str) -> Prepared:
-        """Return a text as an input."""
-        return Prepared(text, text)
+        """Return a text as an input.
+
+        Raises:
+            UsageError: it is too long; refused here, it does not make its batch fail.
+        """
+        return Prepared(text, text, _length(self.model.text, text))
+
+    def lane(self, modality: str, items: Sequence[Prepared]) -> Lane:
+        """Return the lane of the inputs of a request.
+
+        Args:
+            modality: "image" or "text".
+            items: its inputs of this modality, at least one.
+        """
+        lane, lengths = self.lanes[modality], {item.length for item in items}
+        if self.sharing[modality] != "equal_lengths" or len(lengths) > 1 or max(lengths) > self._longest:
+            return lane
+        return self._by_length.setdefault(max(lengths), replace(lane, merges=True))
 
     def _lane(self, encoder: Encoder[Any]) -> Lane:
         runner = self.run.engine.runner(encoder, self.run) if self.run.engine else None
@@ -94,9 +119,13 @@ class ServedModel:
             raw = dict(zip(values, np.concatenate(found), strict=True))
             return [raw[item.key] for item in items]
 
-        probes = _probes(encoder)
-        merged = self.run.precision != "fp32" or merges(rows, probes)
-        return Lane(f"{self.name}/{encoder.modality}", run, merged)
+        shared: Sharing = "none"
+        if self.run.precision != "fp32" or merges(rows, _probes(encoder)):
+            shared = "all"
+        elif encoder.size is None and all(merges(rows, _equal_texts(encoder, count)) for count in WORDS):
+            shared = "equal_lengths"
+        self.sharing[encoder.modality] = shared
+        return Lane(f"{self.name}/{encoder.modality}", run, shared == "all")
 
 
 def unit_rows(values: Vectors) -> Vectors:
@@ -110,8 +139,10 @@ def merges(rows: Any, probes: Sequence[Any]) -> bool:
 
     Args:
         rows: takes inputs and returns (B, D) vectors.
-        probes: at least 32 different inputs; texts of different lengths.
+        probes: 32 different inputs or more; with fewer, no batch of the largest size would be compared: False.
     """
+    if len(probes) < max(SIZES):
+        return False
     alone = np.concatenate([rows([probe]) for probe in probes])
     for size in SIZES:
         parts = [rows(probes[i : i + size]) for i in range(0, len(probes), size)]
@@ -125,10 +156,24 @@ def _probes(encoder: Encoder[Any]) -> list[Any]:
     rng = np.random.default_rng(0)
     if encoder.size is None:
         words = SENTENCE.split()
-        return [" ".join(rng.permutation(words)[: 1 + i % len(words)]) for i in range(37)]
+        return [" ".join(rng.permutation(words)[: 1 + i % len(words)]) for i in range(37)]  # of different lengths
     pictures = []
     for i in range(37):  # smooth and noisy parts, as photographs have
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((160, 120))
         noise = rng.integers(0, 1 + 2 * i, (120, 160, 3))
         pictures.append(Image.fromarray((np.asarray(coarse) // 2 + noise).astype(np.uint8)))
     return [encoder.inputs([picture]) for picture in pictures]
+
+
+def _equal_texts(encoder: Encoder[Any], count: int) -> list[str]:
+    """Return at most 37 texts of ``count`` words and equally many tokens."""
+    rng, words = np.random.default_rng(0), SENTENCE.split()
+    texts = [" ".join(rng.permutation(words)[:count]) for _ in range(100)]
+    length = _length(encoder, texts[0])
+    return [text for text in texts if _length(encoder, text) == length][:37]
+
+
+def _length(encoder: Encoder[Any], text: str) -> int:
+    """Return the length of a text's model input, in tokens."""
+    inputs = encoder.inputs([text])
+    return int((next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs).shape[1])

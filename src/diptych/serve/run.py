@@ -48,11 +48,14 @@ def refuse_taken(settings: Settings) -> None:
 
 
 def configured(app: Any, settings: Settings) -> Any:
-    """Return uvicorn's settings: no log of its own but warnings, no banner, and nothing taken from proxies' headers."""
+    """Return uvicorn's settings: no log of its own but warnings, no banner, and nothing taken from proxies' headers.
+
+    Always h11: uvicorn prefers httptools where it is installed, and there no bound on the headers' size holds.
+    """
     return uvicorn.Config(
         app, host=settings.host, port=settings.port, log_level="warning", access_log=False, server_header=False,
         date_header=False, proxy_headers=False, timeout_graceful_shutdown=GRACE, lifespan="on", ws="none",
-        h11_max_incomplete_event_size=64 * 1024,
+        http="h11", h11_max_incomplete_event_size=64 * 1024,
     )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from diptych.serve.settings import Settings
 from diptych.serve.uploads import decoded
 
 T = TypeVar("T")
+LONG = 1000
+"""Characters of a text above which its tokens are made in a thread: other requests must not wait for them."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,9 @@ class Service:
         ready = await asyncio.gather(*(self._ready(model, item) for item in inputs))
         places = {kind: [i for i, item in enumerate(inputs) if item.kind == kind] for kind in ("image", "text")}
         jobs = [
-            (rows, self.batcher.submit(model.lanes[kind], [ready[i][0] for i in rows]))
+            (rows, self.batcher.submit(model.lane(kind, items), items))
             for kind, rows in places.items()
-            if rows
+            if (items := [ready[i][0] for i in rows])
         ]
         values = np.zeros((len(inputs), model.dim), dtype=np.float32)
         for (rows, _), found in zip(jobs, await self.results(request, [job for _, job in jobs]), strict=True):
@@ -184,7 +186,9 @@ class Service:
 
     async def _ready(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int] | None]:
         if item.kind == "text":
-            return model.text(item.value), None
+            if len(item.value) <= LONG:
+                return model.text(item.value), None
+            return await self.thread(model.text, item.value), None
         return await self.thread(self._prepared, model, item)
 
     def _prepared(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int]]:

@@ -110,7 +110,7 @@ def router(service: Service) -> APIRouter:
             "id": name, "object": "model", "created": 0, "owned_by": "diptych", "dimensions": model.dim,
             "backbone": spec.name, "licence": spec.licence, "fingerprint": model.model.fingerprint,
             "precision": model.run.precision, "version": __version__,
-            "merges": {modality: lane.merges for modality, lane in model.lanes.items()},
+            "merges": model.sharing,
         }  # fmt: skip
 
     async def models() -> dict[str, Any]:
