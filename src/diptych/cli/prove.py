@@ -21,7 +21,9 @@ METRICS = {"acc1": "top-1 %", "miou": "mIoU %", "image_auroc": "AUROC %"}
 
 @options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def prove(
-    slug: Annotated[str, typer.Argument(help="The system; see diptych systems.", show_default=False)],
+    slug: Annotated[
+        str, typer.Argument(help="The system, or SLUG:ROW for a row of its own claim.", show_default=False)
+    ],
     data: Annotated[
         str | None,
         options.option(
@@ -34,13 +36,13 @@ def prove(
     shared: options.RunOptions,
 ) -> None:
     """Run the proof of a system beside its control and write results/SLUG.json. Exit code 5: not shown."""
-    from diptych import catalog
     from diptych.data.files import write_json
+    from diptych.evaluation.prove import planned
     from diptych.evaluation.prove import prove as run_proof
 
-    target = out / f"{slug}.json"
+    target = out / f"{slug.replace(':', '-')}.json"
     shared.free(target)
-    catalog.find(slug)  # an unknown name is told before a backbone is loaded
+    planned(slug)  # an unknown name is told before a backbone is loaded
     with shared.open() as opened:
         result = run_proof(
             slug,

@@ -104,7 +104,8 @@ class PatchMemory(Detector):
         ),
         proof=ProofPlan(
             claim="Sixteen normal photos rank damaged things above chance (image AUROC).",
-            control="Two random halves of the normal photos are ranked no better than chance.",
+            control="With a memory of the same photos with shuffled pixels damaged things are ranked no better than "
+            "chance, nor are two random halves of the normal photos.",
             datasets=("magnetic_tile", "textile_sim"),
             minutes=2.0,
         ),
