@@ -50,9 +50,10 @@ def test_the_page_says_effect_interval_count_control_and_remedy(made: Report) ->
     page = html(made)
     for words in (
         "Accuracy falls &lt;much&gt;.",
-        "25.0 [10.0, 40.0] %, from 4 items.",
+        "25.0 [10.0, 40.0] %, from 4 pictures.",
         "second: 50.0 [40.0, 60.0] %.",
-        "Control: drop random 0.0 [-10.0, 10.0]. It found nothing, as it must.",
+        "Control, where there is nothing to find (drop random): 0.0 [-10.0, 10.0]. It found nothing, as it must.",
+        "training picture of a, 1 vote<",
         "do not rely on this finding",
         "<b>What to do:</b> Add light.",
         "1 of 2 pictures of b are taken for a.",

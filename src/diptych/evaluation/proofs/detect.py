@@ -22,7 +22,6 @@ from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.detect import HALVES, AnomalyBench
 from diptych.evaluation.datasets import DATA_SETS, known_set, open_set, thing_of
-from diptych.evaluation.proofs.classify import shots_of_shuffled_pixels
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.evaluation.spoils import SpoilEvidence, as_subclass
 from diptych.features.heads import text_head
@@ -103,7 +102,6 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "feature-memory": Trial((Claim(CHANCE),), controls=_HALVES),
         "patch-memory": Trial(
             (Claim(CHANCE),),
-            {"memory of photos with shuffled pixels": shots_of_shuffled_pixels},
             controls=_HALVES,
             beside={
                 "upright": Arm("patch-memory", "upright"),

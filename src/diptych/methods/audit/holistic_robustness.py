@@ -229,8 +229,12 @@ class HolisticRobustness(Auditor):
             predicted, lost = changed.predicted, np.flatnonzero(plain & ~changed.hits)
             lost = lost[np.linspace(0, len(lost) - 1, min(len(lost), EXAMPLES)).astype(np.int64)]  # of several classes
             examples = tuple(
-                Example(key, some.key(int(i)), f"right as it is; {WORDS[factor]}: {names[predicted[i]]}") for i in lost
-            )
+                Example(
+                    key, some.key(int(i)),
+                    f"{names[own.labels[rows][i]]}; {WORDS[factor]} taken for {names[predicted[i]]}",
+                )
+                for i in lost
+            )  # fmt: skip
             hits.append(changed.hits)
             yield factor_drop(name, factor, plain, changed.hits, examples, run)
         yield worst_factor(name, self.factors, np.array(hits), run)

@@ -121,8 +121,9 @@ class LinearProbe(Classifier):
         ),
         proof=ProofPlan(
             claim="With 16 shots the probe beats zero-shot.",
-            control="With the labels of train and val shuffled the probe stays at chance, below zero-shot. Shuffled in "
-            "train alone, where the choice of C by true labels picks the luckiest of 11 fits, it is measured beside.",
+            control="With the labels of train and val shuffled the probe stays at chance. Shuffled in train alone, "
+            "where the choice of C by"
+            " true labels picks the luckiest of 11 fits, it is measured beside.",
             datasets=("demo:clothes",),
         ),
         baseline=True,

@@ -131,7 +131,7 @@ class VectorHeadFilter(Curator):
         proof=ProofPlan(
             claim="Of photos, half of which were degraded, a head fitted on 200 others tells which, better than the "
             "backbone's own words and than the variance of the Laplacian.",
-            control="Fitted on permuted labels it tells no better than either of them, nor than chance.",
+            control="Fitted on permuted labels it tells no better than chance.",
             datasets=("flickr8k_small",),
         ),
         baseline=True,

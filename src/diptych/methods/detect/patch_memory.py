@@ -104,8 +104,7 @@ class PatchMemory(Detector):
         ),
         proof=ProofPlan(
             claim="Sixteen normal photos rank damaged things above chance (image AUROC).",
-            control="With a memory of the same photos with shuffled pixels damaged things are ranked no better than "
-            "chance, nor are two random halves of the normal photos.",
+            control="Two random halves of the normal photos are ranked no better than chance.",
             datasets=("magnetic_tile", "textile_sim"),
             minutes=2.0,
         ),

@@ -170,9 +170,8 @@ class DeltaEdit(Editor):
         ),
         proof=ProofPlan(
             claim="Edits by words change what they name and nothing else more often than with absolute vectors, and "
-            "than without the mask, by more than the mask gains for the words of another picture.",
-            control="Edits by the words of another picture do what was asked no more often than what was not, and no "
-            "more often than the right words with absolute vectors.",
+            "than without the mask.",
+            control="Edits by the words of another picture do what was asked no more often than what was not.",
             datasets=("factors",),
             stage="mechanism",
             minutes=8.0,

@@ -115,7 +115,7 @@ class _Page:
             "train": "training pictures",
             "pairs": "pictures in pairs",
         }
-        tables = ", ".join(
+        tables = "; ".join(
             f"{escape(name)} ({len(p.table)} {kinds[p.role]})" for name, p in self.report.data.probes.items()
         )
         others = [escape(s) for s in list(self.report.subjects)[1:]]
@@ -192,7 +192,7 @@ class _Page:
             yield f'<article class="finding"><h3>{escape(said)}</h3>'
             if self.images:
                 yield '<div class="few">'
-                yield from (self.picture(own, key, c.true) for key in c.pictures)
+                yield from (self.picture(own, key, f"{c.true}, taken for {c.predicted}") for key in c.pictures)
                 yield from (self.picture(b.probe, b.key, _voted(b)) for b in c.blamed)
                 yield "</div>"
             yield "</article>"
@@ -277,16 +277,16 @@ def number(f: Finding) -> str:
 
 def counted(f: Finding) -> str:
     """Return what was counted."""
-    return "" if f.count is None else f"{f.count} {escape(f.counted)}"
+    return "" if f.count is None else f"{f.count} {'pictures' if f.counted == 'items' else escape(f.counted)}"
 
 
 def control(c: Control, unit: str) -> str:
     """Return what the control found, in words."""
     ends = f"[{_amount(c.interval[0], unit)}, {_amount(c.interval[1], unit)}]"
-    said = f"{escape(c.title)} {_amount(c.value, unit)} {ends}"
+    said = f"Control, where there is nothing to find ({escape(c.title)}): {_amount(c.value, unit)} {ends}"
     if c.held:
-        return f"Control: {said}. It found nothing, as it must."
-    return f"Control: {said}. It found something too, so do not rely on this finding."
+        return f"{said}. It found nothing, as it must."
+    return f"{said}. It found something, so do not rely on this finding."
 
 
 def _amount(value: float, unit: str) -> str:
@@ -296,4 +296,4 @@ def _amount(value: float, unit: str) -> str:
 
 
 def _voted(b: Blamed) -> str:
-    return f"training picture of {b.label}, voted {b.count} times"
+    return f"training picture of {b.label}, {b.count} vote{'' if b.count == 1 else 's'}"
