@@ -70,11 +70,16 @@ def table(cards: list[dict[str, Any]]) -> str:
 
 
 def proof(card: dict[str, Any]) -> str:
-    """Say what the index says of the written result, and link it."""
+    """Say what the index says of the written result, and of those of rows, and link them."""
     from diptych.catalog import reached  # the site takes the rest of this module, and is built without diptych
 
-    words = reached(card, reason=True)
-    return f"[{words}](../results/{card['slug']}.json)" if card["result"] else words
+    def linked(plan: Any, result: Any, name: str) -> str:
+        words = reached({"proof": plan, "result": result}, reason=True)
+        return f"[{words}](../results/{name}.json)" if result else words
+
+    slug, found = card["slug"], card["row_results"]
+    rows = [f"`{row}`: {linked(plan, found[row], f'{slug}-{row}')}" for row, plan in card["row_proofs"].items()]
+    return "; ".join([linked(card["proof"], card["result"], slug), *rows])
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Run the audits on a model with and without planted faults, and compare with the matrix that was written before.
 
-    python -m benchmarks.planted [--backbone oracle|tiny] [--seed 1] [--out results/faults/oracle.json] [--overwrite]
+    python -m benchmarks.planted [--backbone oracle|tiny|lite] [--seed 1] [--out FILE] [--overwrite]
 
 Exit code 1: a cell is not what was written down.
 """
@@ -14,12 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from benchmarks.planted.matrix import CELLS, judged, written
 from benchmarks.planted.models import FAULTS, HONEST, TWIN_MODEL, Fault, Planted
+from benchmarks.planted.scored import scored
 from benchmarks.planted.tables import OPACITIES, Sizes, tables
 from diptych import catalog
 from diptych.backbones.sources.load import load
 from diptych.core.audit import AuditData, Auditor, Subject
+from diptych.core.data import Samples
 from diptych.core.findings import Finding
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -36,18 +40,26 @@ Squares are shown as they are, for no other opacity is in the matrix. Fewer pict
 """
 REAL = Sizes(own=400, shift=240, cues=120, ood=200, pairs=80)
 """Sizes for real backbones, which take longer than the oracle."""
-AUDITS = tuple(dict.fromkeys(cell.audit for cell in CELLS))
+AUDITS = ("holistic-robustness", "counteranimal", "shortcut-learning", "mmvp", "concept-association-bias")
+"""Those that take a model as it is; for the others see ``scored``."""
 
 
-def audited(model: Planted, data: AuditData, run: Run) -> dict[str, list[Finding]]:
-    """Return audit -> findings about one model alone, which then selects its own groups."""
+def audited(model: Planted, data: AuditData, run: Run, again: Samples[Any] | None = None) -> dict[str, list[Finding]]:
+    """Return audit -> findings about one model alone, which then selects its own groups.
+
+    Args:
+        model: the oracle or a wrapped backbone.
+        data: the tables.
+        run: seed.
+        again: what scorers of edits need, see ``tables``; None: they are left out, as are words and sources.
+    """
     subject = {model.fault.name: Subject(Kit({"main": model}))}
     found = {}
     for slug in AUDITS:
         real = slug == "shortcut-learning" or model.inner is not None
         auditor: Auditor = catalog.find(slug, Auditor)(**SETTINGS.get(slug, {}) if real else {})
         found[slug] = auditor.audit(subject, data, run)
-    return found
+    return found if again is None else found | scored(model, data, again, run)
 
 
 def matrix(name: str, seed: int, sizes: Sizes | None = None) -> dict[str, Any]:
@@ -60,11 +72,12 @@ def matrix(name: str, seed: int, sizes: Sizes | None = None) -> dict[str, Any]:
     """
     sizes = sizes or (Sizes() if name == "oracle" else REAL)
     start, run = time.perf_counter(), Run(seed=seed, cache=None)
-    data, world = tables(seed, sizes)
+    data, world, again = tables(seed, sizes)
     inner = None if name == "oracle" else load(name)
+    seen: dict[bytes, Tensor] = {}
 
     def of(fault: Fault, noise: int = 0) -> dict[str, list[Finding]]:
-        return audited(Planted(world, fault, inner, noise), data, run)
+        return audited(Planted(world, fault, inner, noise, seen), data, run, again)
 
     twins = {} if inner is not None else {TWIN_MODEL.name: of(TWIN_MODEL, 1)}
     honest = of(HONEST)

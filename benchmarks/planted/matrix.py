@@ -87,6 +87,11 @@ CELLS = (
     Cell("pairs, binding", "mmvp", "pair_accuracy", "statements: binding", False, 0.35),
     Cell("pairs, position", "mmvp", "pair_accuracy", "statements: position", False, 0.35),
     Cell("association of two objects", "concept-association-bias", "cab_score", "own", True, 0.4),
+    Cell("edits, color", "augclip", "agreement", "right edit of color, or none", False, 0.6),
+    Cell("edits, shape", "augclip", "agreement", "right edit of shape, or none", False, 0.6),
+    Cell("wrong word, color", "clip4dm", "wrong_word_lower", "words: color", False, 0.6),
+    Cell("wrong word, shape", "clip4dm", "wrong_word_lower", "words: shape", False, 0.6),
+    Cell("lead of mixed sources", "quality-not-quantity", "effective_robustness", "other backgrounds", True, 0.3),
 )
 """Columns, in the order of the page."""
 
@@ -100,8 +105,14 @@ _WRITTEN: Mapping[str, Mapping[str, Mark]] = {
         "calibration error, other backgrounds": "worse",
         "square, linear head": "worse",
         "square, network": "worse",
+        "wrong word, color": "open",
+        "wrong word, shape": "open",
+        "lead of mixed sources": "worse",
     },
     "colour blind": {
+        "edits, color": "worse",
+        "edits, shape": "open",
+        "wrong word, color": "worse",
         "pairs, color": "worse",
         "pairs, binding": "worse",
         "association of two objects": "not testable",
@@ -110,6 +121,9 @@ _WRITTEN: Mapping[str, Mapping[str, Mark]] = {
         "pairs, binding": "worse",
         "pairs, position": "worse",
         "association of two objects": "worse",
+        "edits, shape": "open",
+        "wrong word, color": "not testable",
+        "wrong word, shape": "not testable",
     },
     "texture reader": {
         "drop, stripes": "worse",
@@ -131,6 +145,9 @@ _WRITTEN: Mapping[str, Mapping[str, Mark]] = {
         "pairs, binding": "worse",
         "pairs, position": "worse",
         "association of two objects": "worse",
+        "edits, shape": "worse",
+        "wrong word, color": "not testable",
+        "wrong word, shape": "not testable",
     },
 }
 EXPECTED: Mapping[str, Mapping[str, Mark]] = MappingProxyType(

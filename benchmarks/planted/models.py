@@ -216,12 +216,16 @@ class TruthEncoder:
 
 @dataclass(frozen=True)
 class _Reads:
-    """A backbone whose pictures or texts pass through a fault first."""
+    """A backbone whose pictures or texts pass through a fault first.
+
+    Pictures are encoded once for all faults: ``seen`` holds what the inner encoder said of them, by their pixels.
+    """
 
     inner: Encoder[Any]
     fault: Fault
     world: World
     names: Mapping[str, Tensor]
+    seen: dict[bytes, Tensor]
 
     @property
     def modality(self) -> str:
@@ -240,7 +244,9 @@ class _Reads:
         return f"{self.inner.fingerprint}, {self.fault.name}"
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Any:
-        """Return the inner inputs, and what the fault needs to know besides."""
+        """Return the inner inputs of texts or the inner vectors of pictures, and what the fault needs to know
+        besides.
+        """
         if self.modality == "text":
             every = [self.fault.worded(t) if self.fault.worded else (t,) for t in items]
             return {
@@ -252,15 +258,21 @@ class _Reads:
         added = [
             sum((n * self.names[k] for k, n in own.items() if k in self.names), torch.zeros(self.dim)) for own in leans
         ]
-        return {"ids": self.inner.inputs(drawn), "add": torch.stack(added)}
+        keys = [pixels(image) for image in drawn]
+        new = {key: image for key, image in zip(keys, drawn, strict=True) if key not in self.seen}
+        if new:
+            with torch.no_grad():
+                z = normalize(self.inner.encode(self.inner.inputs(list(new.values()))), dim=-1)
+            self.seen.update(zip(new, z.cpu(), strict=True))
+        return {"z": torch.stack([self.seen[key] for key in keys]), "add": torch.stack(added)}
 
     def encode(self, x: Any, /) -> Tensor:
         """Return unit vectors with what the fault adds."""
-        z: Tensor = normalize(self.inner.encode(x["ids"]), dim=-1)
         if self.modality == "text":
+            z = normalize(self.inner.encode(x["ids"]), dim=-1)
             return torch.stack([own.mean(0) for own in torch.split(z, x["of"].tolist())])
-        added: Tensor = x["add"].to(z)
-        return z + added
+        seen: Tensor = x["z"] + x["add"]
+        return seen
 
 
 class Planted(Backbone):
@@ -271,10 +283,19 @@ class Planted(Backbone):
         fault: what is planted.
         inner: the backbone; None: the oracle.
         seed: of the oracle's noise.
+        seen: inner vectors of pictures that models with other faults encoded; None: none.
     """
 
-    def __init__(self, world: World, fault: Fault, inner: Backbone | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        world: World,
+        fault: Fault,
+        inner: Backbone | None = None,
+        seed: int = 0,
+        seen: dict[bytes, Tensor] | None = None,
+    ) -> None:
         self.world, self.fault, self.inner, self.seed = world, fault, inner, seed
+        self.seen = {} if seen is None else seen
 
     @cached_property
     def encoders(self) -> Mapping[str, Any]:
@@ -285,7 +306,7 @@ class Planted(Backbone):
             text = self.inner.text
             z = normalize(text.encode(text.inputs([f"a {name}" for name in CLASSES])), dim=-1)
         names = dict(zip(CLASSES, z.cpu(), strict=True))
-        return {m: _Reads(self.inner.encoders[m], self.fault, self.world, names) for m in ("image", "text")}
+        return {m: _Reads(self.inner.encoders[m], self.fault, self.world, names, self.seen) for m in ("image", "text")}
 
     @property
     def score(self) -> Any:

@@ -22,6 +22,8 @@ RECIPE = SceneRecipe()
 OPACITIES = (1.0,)
 """Of the squares of shortcut-learning."""
 PATTERNS = ("color", "shape", "binding", "position")
+EDITED = ("color", "shape")
+"""Patterns of pairs that are an edit of one thing."""
 PLACES = {RELATIONS[0]: (0.28, 0.5), RELATIONS[1]: (0.72, 0.5), RELATIONS[2]: (0.5, 0.28), RELATIONS[3]: (0.5, 0.72)}
 AGAINST = {
     RELATIONS[0]: RELATIONS[1],
@@ -118,14 +120,15 @@ def under(factor: str, truth: Truth) -> Truth:
     return truth
 
 
-def tables(seed: int, sizes: Sizes = Sizes()) -> tuple[AuditData, World]:
-    """Return the tables of an audit, and the truth of every picture that it shows.
+def tables(seed: int, sizes: Sizes = Sizes()) -> tuple[AuditData, World, Samples[Image.Image]]:
+    """Return the tables of an audit, the truth of every picture that it shows, and the first pictures of the pairs of
+    ``EDITED`` painted anew, in which nothing is edited.
 
     - own: four shapes, each before its usual background in 70 % of its pictures, each in its texture, in any colour.
     - other backgrounds: each shape before other backgrounds than its usual one.
     - cues: a shape in the texture of another class, whose name is another for every fault, on white.
     - other shapes: in any texture, before any background.
-    - statements: pairs of pictures that differ in one thing.
+    - statements: pairs of pictures that differ in one thing; "told" names what they show with its colours.
     """
     rng, world, classes = np.random.default_rng(seed), World(), ClassNames(CLASSES)
     shapes = [str(s) for s in rng.permutation(np.resize(CLASSES, sizes.own))]
@@ -160,6 +163,7 @@ def tables(seed: int, sizes: Sizes = Sizes()) -> tuple[AuditData, World]:
         "group": Column("group", tuple(str(i // 2) for i in range(len(both)))),
         "pattern": Column("group", tuple(p for p, _ in pairs for _ in range(2))),
         "captions": Column("captions", tuple((statement(p, t),) for p, two in pairs for t in two)),
+        "told": Column("group", tuple(statement("color", t) for t in both)),
     }
     of_texture = Column("group", tuple(CLASSES[TEXTURES.index(t.things[0].texture)] for t in cued))
     probes = {
@@ -169,7 +173,10 @@ def tables(seed: int, sizes: Sizes = Sizes()) -> tuple[AuditData, World]:
         "other shapes": Probe(Table(ood_items), "ood"),
         "statements": Probe(Table(pair_items, columns), "pairs"),
     }
-    return AuditData(probes), world
+    first = [two[0] for kind in EDITED for pattern, two in pairs if pattern == kind]
+    again, repainted = _table(first, rng)
+    world.learn(zip(repainted, first, strict=True))
+    return AuditData(probes), world, again
 
 
 def _marked(items: Samples[Image.Image], truths: list[Truth]) -> Iterator[tuple[Image.Image, Truth]]:

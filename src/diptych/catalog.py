@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 import diptych.methods
-from diptych.core.card import Card, Offer
+from diptych.core.card import Card, Offer, ProofPlan
 from diptych.core.errors import UsageError
 from diptych.core.method import Method
 
@@ -112,6 +112,7 @@ def cards() -> list[dict[str, Any]]:
     """Return the cards of all systems as plain data, sorted by slug, each with its "module" and "class", and its
     "result".
 
+    "row_results" has the same for each row with a proof of its own ("row_proofs").
     "result" is None where no proof was written, as with outsiders; else "shown", "stage" (what was reached; None where
     it is not shown), "of_this_proof" (False where its claim or control reads otherwise than the card's: it is the
     result of another proof, and says nothing of this one), "seeds" (their number), "datasets", "backbone" and "date".
@@ -193,8 +194,17 @@ def _places() -> dict[str, dict[str, Any] | EntryPoint]:
     return places
 
 
-def _entry(method: type[Method], result: dict[str, Any] | None = None) -> dict[str, Any]:
-    entry = {**method.card.as_dict(), "result": result, "module": method.__module__, "class": method.__name__}
+def _entry(method: type[Method], results: Results = lambda slug, plan: None) -> dict[str, Any]:
+    card = method.card
+    rows = {row: results(f"{card.slug}:{row}", plan) for row, plan in card.row_proofs.items()}
+    result = results(card.slug, card.proof)
+    entry = {
+        **card.as_dict(),
+        "result": result,
+        "row_results": rows,
+        "module": method.__module__,
+        "class": method.__name__,
+    }
     plain: dict[str, Any] = json.loads(json.dumps(entry))
     if plain["proof"] is not None:
         plain["proof"]["planned_stage"] = plain["proof"].pop(
@@ -203,17 +213,22 @@ def _entry(method: type[Method], result: dict[str, Any] | None = None) -> dict[s
     return plain
 
 
-def _results() -> Callable[[Card], dict[str, Any] | None]:
-    """Return card -> what its written proof reached: from the checkout, or else from the index."""
+Results: TypeAlias = Callable[[str, ProofPlan | None], dict[str, Any] | None]
+"""(SLUG or SLUG:ROW, plan) -> what the written proof reached."""
+
+
+def _results() -> Results:
+    """Return what written proofs reached: from the checkout, or else from the index."""
     if RESULTS.is_dir():
         return _read_result
     known = json.loads(INDEX.read_text(encoding="utf-8")) if INDEX.exists() else []
     results = {card["slug"]: card["result"] for card in known}
-    return lambda card: results.get(card.slug)
+    results |= {f"{card['slug']}:{row}": found for card in known for row, found in card["row_results"].items()}
+    return lambda slug, plan: results.get(slug)
 
 
-def _read_result(card: Card) -> dict[str, Any] | None:
-    path = RESULTS / f"{card.slug}.json"
+def _read_result(slug: str, plan: ProofPlan | None) -> dict[str, Any] | None:
+    path = RESULTS / f"{slug.replace(':', '-')}.json"
     if not path.is_file():
         return None
     try:
@@ -223,13 +238,13 @@ def _read_result(card: Card) -> dict[str, Any] | None:
         return {
             "shown": found["shown"],
             "stage": found["stage"],
-            "of_this_proof": card.proof is not None and judged == (card.proof.claim, card.proof.control),
+            "of_this_proof": plan is not None and judged == (plan.claim, plan.control),
             **about,
             "backbone": found["backbone"],
             "date": found["date"][:10],
         }
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is no result of a proof: run 'diptych prove {card.slug} --overwrite'.") from None
+        raise UsageError(f"{path} is no result of a proof: run 'diptych prove {slug} --overwrite'.") from None
 
 
 def build() -> list[dict[str, Any]]:
@@ -240,7 +255,7 @@ def build() -> list[dict[str, Any]]:
             a result is none.
     """
     index: dict[str, dict[str, Any]] = {}
-    result = _results()
+    results = _results()
     for module in sorted(
         m.name for m in pkgutil.walk_packages(diptych.methods.__path__, "diptych.methods.") if not m.ispkg
     ):
@@ -261,7 +276,7 @@ def build() -> list[dict[str, Any]]:
             raise UsageError(
                 f"Two systems are called {card.slug!r}, in {index[card.slug]['module']} and {module}: rename one file."
             )
-        index[card.slug] = _entry(found[0], result(card))
+        index[card.slug] = _entry(found[0], results)
     return [index[slug] for slug in sorted(index)]
 
 

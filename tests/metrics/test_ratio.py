@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_p
-from diptych.metrics.ratio import counted, ratio, ratio_gain, ratio_lower, ratio_p
+from diptych.metrics.ratio import _shares, counted, ratio, ratio_gain, ratio_lower, ratio_p
 
 
 def test_a_ratio_is_over_units_and_seeds() -> None:
@@ -53,3 +53,19 @@ def test_the_p_value_of_a_gain_counts_units_and_not_their_cases() -> None:
     first, second = ((rng.random(40) < share).astype(float) for share in (0.6, 0.5))
     alone = [counted(hits, np.arange(40), 40)[None] for hits in (first, second)]
     assert ratio_p(*alone, 0) == pytest.approx(paired_p(first, second, 0), abs=0.02)
+
+
+def test_of_groups_the_worst_counts() -> None:
+    """As a loop over resamples: the group that is worst in one need not be so in another."""
+    rng = np.random.default_rng(3)
+    group, right = rng.integers(2, size=80), rng.random((2, 80)) < 0.6
+    cases = np.stack([np.tile(group == g, (2, 1)) for g in range(2)], axis=2).astype(float)
+    values = np.stack([cases, cases * right[:, :, None]], axis=3)
+    assert ratio(values, 0).value == min(right[:, group == g].mean() for g in range(2))
+    seeds, units = rng.multinomial(2, [0.5] * 2, size=6), rng.multinomial(80, [1 / 80] * 80, size=6)
+    weights = np.einsum("br,bn->brn", seeds, units)
+    expected = [min(np.average(right[:, group == g], weights=w[:, group == g]) for g in range(2)) for w in weights]
+    assert _shares(values, seeds.astype(float), units.astype(float)) == pytest.approx(expected)
+    alone = values[:, :, :1]
+    assert ratio(alone, 0) == ratio(alone[:, :, 0], 0)
+    assert ratio_lower(values, values, 0).low == 0

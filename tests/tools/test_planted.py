@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks.planted import __main__ as command
 from benchmarks.planted.matrix import ALARM, CELLS, EXPECTED, Cell, judged, written
 from benchmarks.planted.models import FAULTS, HONEST, TWIN_MODEL, Planted
+from benchmarks.planted.scored import edits, scored, sources
 from benchmarks.planted.tables import Sizes, tables
 from benchmarks.planted.truth import CLASSES, Thing, Truth, World, concepts, said, weights
 from diptych.core.findings import Control, Finding
@@ -82,7 +83,7 @@ def test_a_cell_is_worse_where_intervals_do_not_meet_and_unhealthy_without_room(
 
 def test_the_oracle_shows_planted_faults_and_a_second_honest_one_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "AUDITS", ("holistic-robustness", "mmvp", "concept-association-bias"))
-    data, world = tables(0, SMALL)
+    data, world, _ = tables(0, SMALL)
     run = Run(seed=0)
     shown = {f.name: f for f in (TWIN_MODEL, *FAULTS) if f.name not in ("background reader", "duplicate label")}
     faulty = {
@@ -105,7 +106,7 @@ def test_the_oracle_shows_planted_faults_and_a_second_honest_one_is_clean(monkey
 def test_a_wrapped_backbone_has_the_fault_and_no_other_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     from diptych.backbones.sources.load import load
 
-    data, world = tables(0, Sizes(8, 4, 4, 4, 1))
+    data, world, _ = tables(0, Sizes(8, 4, 4, 4, 1))
     inner, image = load("tiny"), data.probes["own"].table.items[0]
     plain, grey = (Planted(world, f, inner) for f in (HONEST, next(f for f in FAULTS if f.name == "colour blind")))
     vectors = [b.image.encode(b.image.inputs([image])) for b in (plain, grey)]
@@ -117,6 +118,30 @@ def test_a_wrapped_backbone_has_the_fault_and_no_other_scale(monkeypatch: pytest
     twins = Planted(world, next(f for f in FAULTS if f.name == "duplicate label"), inner).text
     one, two = twins.encode(twins.inputs([f"a photo of a {c}." for c in CLASSES[:2]]))
     assert one.allclose(two, atol=1e-6)
+
+
+def test_scorers_find_what_is_planted_and_read_words_through_the_inner_tower() -> None:
+    from diptych.backbones.sources.load import load
+
+    data, world, again = tables(0, Sizes(own=320, shift=320, cues=4, ood=4, pairs=40))
+    colour, reader = (next(f for f in FAULTS if f.name == name) for name in ("colour blind", "background reader"))
+    cells = {c.title: c for c in CELLS}
+    honest, run = Planted(world, HONEST), Run(seed=0)
+    for title, fault, slug, found in (
+        ("edits, color", colour, "augclip", lambda model: list(edits(model, data, again, run))),
+        ("lead of mixed sources", reader, "quality-not-quantity", lambda model: sources(model, data, run)),
+    ):
+        base, faulty = (cells[title].of({slug: found(model)}) for model in (honest, Planted(world, fault)))
+        assert base is not None
+        assert cells[title].mark(base, faulty) == "worse"
+    few, world, again = tables(0, Sizes(64, 64, 4, 4, 6))
+    seen: dict[bytes, Any] = {}
+    told = scored(Planted(world, HONEST, load("tiny"), seen=seen), few, again, Run(seed=0))
+    assert [f.count for f in told["clip4dm"]] == [6, 6]
+    assert len(seen) > 0
+    worded = next(f for f in FAULTS if f.worded is not None)
+    for blind_to_words in (Planted(world, worded, load("tiny"), seen=seen), Planted(world, HONEST)):
+        assert set(scored(blind_to_words, few, again, run)) == {"augclip", "quality-not-quantity"}
 
 
 def test_the_page_shows_each_matrix_and_what_is_otherwise(tmp_path: Path) -> None:

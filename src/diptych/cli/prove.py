@@ -22,7 +22,9 @@ METRICS = {"acc1": "top-1 %", "miou": "mIoU %", "image_auroc": "AUROC %"}
 
 @options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def prove(
-    slug: Annotated[str, typer.Argument(help="The system; see diptych systems.", show_default=False)],
+    slug: Annotated[
+        str, typer.Argument(help="The system, or SLUG:ROW for a row of its own claim.", show_default=False)
+    ],
     data: Annotated[
         str | None,
         options.option(
@@ -38,18 +40,17 @@ def prove(
 
     Without --backbone it runs on that of the system's plan: lite, or tiny for what takes a tower apart or trains it.
     """
-    from diptych import catalog
     from diptych.data.files import write_json
+    from diptych.evaluation.prove import planned
     from diptych.evaluation.prove import prove as run_proof
 
-    target = out / f"{slug}.json"
+    target = out / f"{slug.replace(':', '-')}.json"
     shared.free(target)
-    plan = catalog.find(slug).card.proof  # an unknown name is told before a backbone is loaded
-    planned = plan.backbone if plan and "backbone" not in typed.get() else ""
+    _, plan = planned(slug)  # an unknown name is told before a backbone is loaded
     with shared.open() as opened:
         result = run_proof(
             slug,
-            opened.backbone(planned),
+            opened.backbone(plan.backbone if plan and "backbone" not in typed.get() else ""),
             opened.run,
             datasets=options.words(data) if data else None,
             seeds=options.integers(seeds, "seeds"),

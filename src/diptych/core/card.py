@@ -142,6 +142,7 @@ class Card:
         proof: the proof plan.
         baseline: True for the systems that the others are compared with.
         variants: rows on the board: label suffix -> constructor arguments; {"": {}} is the default row.
+        row_proofs: row -> its proof plan, where a row makes a claim of its own; "diptych prove SLUG:ROW" runs it.
         licence_note: note on licences for users; "" if none.
         offers: what a fitted classifier offers beside scores: "reasons" (``explain``), or, in its ``transferable``
             form, "other classes" (``for_classes``).
@@ -162,6 +163,7 @@ class Card:
     proof: ProofPlan | None = None
     baseline: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
+    row_proofs: Mapping[str, ProofPlan] = field(default_factory=dict)
     licence_note: str = ""
     offers: tuple[Offer, ...] = ()
 

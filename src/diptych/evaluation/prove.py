@@ -18,6 +18,7 @@ from typing import Any
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
+from diptych.core.card import Card, ProofPlan
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.files import plain
@@ -63,7 +64,8 @@ def prove(
     """Run the proof of one system.
 
     Args:
-        slug: of the system; its card holds claim and control in words, ``evaluation.proofs`` in code.
+        slug: of the system, or SLUG:ROW of a row with a proof of its own; the card holds claim and control in words,
+            ``evaluation.proofs`` in code.
         backbone: for the system and its baselines.
         run: device, cache and progress.
         datasets: names or paths; None: those of the card.
@@ -71,13 +73,13 @@ def prove(
         command: the command line that repeats the proof.
 
     Raises:
-        UsageError: there is no such system, it has no proof, or there are fewer than three seeds.
+        UsageError: there is no such system or row, it has no proof, or there are fewer than three seeds.
         NotAvailable: a data set is not on this machine.
         DataError: a data set has too few items.
     """
-    card = catalog.find(slug).card
+    card, plan = planned(slug)
     trial, opener = _trial(slug)
-    if trial is None or card.proof is None:
+    if trial is None or plan is None:
         proved = ", ".join(c["slug"] for c in catalog.cards() if c["proof"] and _trial(c["slug"])[0] is not None)
         raise UsageError(f"{slug} has no proof yet; these have: {proved}.")
     if len(set(seeds)) < 3:
@@ -87,7 +89,7 @@ def prove(
     failed: dict[str, UnreadableItem] = {}
     metric = ""
     with with_store(run) as stored:
-        names = tuple(datasets or card.proof.datasets)
+        names = tuple(datasets or plan.datasets)
         with stored.track(f"prove {slug}", len(names)) as bar:
             for name in names:
                 bench = (trial.bench or opener)(name, backbone, stored, tuple(seeds))
@@ -97,15 +99,15 @@ def prove(
                 bar.advance()
     claims, controls = ([item for d in verdicts for item in d[kind]] for kind in ("claims", "controls"))
     held = bool(claims) and all(c["shown"] for c in claims) and all(c["failed"] for c in controls)
-    shown = held and len(set(seeds)) >= card.proof.seeds
+    shown = held and len(set(seeds)) >= plan.seeds
     facts = {
-        "name": card.name,
-        "stage": card.proof.stage if shown else None,
-        "claim": card.proof.claim,
-        "control": card.proof.control,
+        "name": ", ".join(filter(None, (card.name, slug.partition(":")[2]))),
+        "stage": plan.stage if shown else None,
+        "claim": plan.claim,
+        "control": plan.control,
         "metric": metric,
         "seeds": list(seeds),
-        "seeds_needed": card.proof.seeds,
+        "seeds_needed": plan.seeds,
         "val": "full",
         "templates": list(ENSEMBLE),
         "seconds": round(time.perf_counter() - start, 2),
@@ -115,9 +117,23 @@ def prove(
     return Proof(slug, shown, verdicts, facts)
 
 
+def planned(slug: str) -> tuple[Card, ProofPlan | None]:
+    """Return the card of SLUG or SLUG:ROW, and the plan of its proof; None where there is none.
+
+    Raises:
+        UsageError: there is no such system or row.
+    """
+    system, _, row = slug.partition(":")
+    method = catalog.find(system)
+    if not row:
+        return method.card, method.card.proof
+    catalog.row(method, row)
+    return method.card, method.card.row_proofs.get(row)
+
+
 def _trial(slug: str) -> tuple[Any, Any]:
-    """Return the trial of a system, and what opens the bench of its verb; None where there is none."""
-    module = f"diptych.evaluation.proofs.{catalog.find(slug).card.verb}"
+    """Return the trial of a system or row, and what opens the bench of its verb; None where there is none."""
+    module = f"diptych.evaluation.proofs.{catalog.find(slug.partition(':')[0]).card.verb}"
     if importlib.util.find_spec(module) is None:
         return None, None
     proofs = import_module(module)

@@ -3,6 +3,8 @@
     share = sum over seeds and units of hits / sum of cases
 
 A unit is what is independent of the others: a picture, whose regions are not. All its cases are resampled together.
+Where the cases belong to groups, the values have an axis of groups, (R, N, G, 2), and the share is that of the worst
+group: of the values, and of each resample.
 """
 
 from __future__ import annotations
@@ -65,13 +67,19 @@ def ratio_p(first: Floats, second: Floats, seed: int, *, draws: int = 10_000) ->
 
 
 def share(values: Floats) -> float:
-    """Return the share of hits of (R, N, 2) values."""
-    cases, hits = values.sum((0, 1))
-    return float(hits / cases)
+    """Return the share of hits of (R, N, 2) values, or the least share of a group of (R, N, G, 2)."""
+    cases, hits = np.moveaxis(values.sum((0, 1)), -1, 0)
+    return float((hits / cases).min())
 
 
 def _shares(values: Floats, seeds: Floats, units: Floats) -> Floats:
-    """Return the share of each resample; NaN where it holds no case."""
+    """Return the share of each resample, of its worst group where there are groups; NaN where one holds no case."""
+    groups = values.reshape(*values.shape[:2], -1, 2)
+    worst: Floats = np.min([_share(groups[:, :, g], seeds, units) for g in range(groups.shape[2])], axis=0)
+    return worst
+
+
+def _share(values: Floats, seeds: Floats, units: Floats) -> Floats:
     cases, hits = (np.einsum("br,br->b", units @ values[:, :, k].T, seeds) for k in range(2))
     shares: Floats = np.divide(hits, cases, out=np.full(len(cases), np.nan), where=cases > 0)
     return shares

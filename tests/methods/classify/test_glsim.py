@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.methods.classify.glsim import GLSim, GLSimNet, boxes, two_looks, zoomed
+from diptych.methods.classify.glsim import GLSim, GLSimNet, boxes, first_look, zoomed
 from diptych.nn.tuned_image import TunedImage
 from diptych.train import parameters
 from diptych.train.log import History
@@ -72,7 +72,7 @@ def test_tokens_are_those_after_the_last_norm() -> None:
     """The first token, normed, is the summary; open_clip's own pooled output is its projection."""
     backbone = VisualBackbone()
     tower, x = backbone.tower("image"), pixels()
-    g, patches, grid = two_looks(tower, x)
+    g, patches, grid = first_look(tower, x)
     visual = backbone.module().image  # type: ignore[union-attr]
     assert grid == (4, 4)
     torch.testing.assert_close(g @ visual.proj, visual(x), rtol=1e-4, atol=1e-5)
@@ -129,7 +129,7 @@ def test_a_tower_without_a_cls_token_is_summed_up_by_its_own_pooling(name: str) 
     with torch.no_grad():
         tokens = trunk.forward_features(case.x)
         g = trunk.forward_head(tokens, pre_logits=True)
-        found, patches, grid = two_looks(case.tower, case.x)
+        found, patches, grid = first_look(case.tower, case.x)
         assert grid == (4, 4)
         torch.testing.assert_close(found, g, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(patches, trunk.fc_norm(tokens), rtol=1e-4, atol=1e-5)
@@ -147,7 +147,7 @@ def test_shuffled_tokens_choose_other_boxes() -> None:
     """What must fail in the proof: a choice among permuted patches is a choice of places at random."""
     backbone, x = VisualBackbone(), pixels(8)
     with torch.no_grad():
-        g, patches, grid = two_looks(backbone.tower("image"), x)
+        g, patches, grid = first_look(backbone.tower("image"), x)
         similarity = F.cosine_similarity(g[:, None], patches, dim=2)
         order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     assert (boxes(similarity, grid, 3) != boxes(similarity[:, order], grid, 3)).any()
@@ -167,6 +167,19 @@ def test_frozen_trains_aggregator_and_head_only(run: Run) -> None:
     assert all(name.startswith(("block.", "norm.", "head.")) for name in frozen.learnt)
     assert any("resblocks" in name for name in whole.learnt)
     assert not any("text" in name for name in whole.learnt), "the text tower is not part of it"
+
+
+def test_stored_looks_give_the_logits_of_pixels(run: Run) -> None:
+    """A frozen tower is asked once a view; the network on its looks equals the network on pixels."""
+    names, evidence, test = task(3, shots=2)
+    backbone = VisualBackbone()
+    fitted = GLSim(epochs=3, freeze=True, rate=0.1).fit(Kit({"main": backbone}), names, evidence, run)
+    net = GLSimNet(TunedImage(backbone), 24, 3, 8, "most", False)
+    net.load_state_dict(dict(fitted.learnt), strict=False)
+    x = backbone.image.inputs([test.items[i] for i in range(len(test))])
+    with torch.no_grad():
+        torch.testing.assert_close(fitted.scores(test.items, run).values, net.eval()(x), rtol=1e-4, atol=1e-5)
+    assert fitted.scores(test.items, run).values.abs().max() > 0
 
 
 def test_it_learns_colours(run: Run) -> None:

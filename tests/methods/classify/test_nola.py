@@ -1,19 +1,20 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
 
+from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table
 from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.views import TIP_VIEWS
-from diptych.features.visual import Unprojected
+from diptych.features.visual import SameInputs, Unprojected
 from diptych.methods.classify.nola import NoLA, class_prompts, labeller, parameter_groups, sure_images
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.nn.tuned_image import TunedEncoder, TunedImage
@@ -219,18 +220,36 @@ def test_strong_views_are_fixed_by_key_and_draw() -> None:
     assert plain.name != TIP_VIEWS.name
 
 
-def test_the_control_shuffles_pixels(run: Run) -> None:
-    from diptych.evaluation.proofs.classify import shuffled_pixels
+@dataclass(frozen=True)
+class Blind(SameInputs):
+    """A second encoder that sees nothing."""
 
-    names, evidence, _ = task(2)
-    _, spoiled = shuffled_pixels(names, evidence, run)
-    assert spoiled.unlabelled is not None
+    backbone: Backbone
+    dim = 4
+    fingerprint = "blind"
+
+    def encode(self, x: torch.Tensor, /) -> torch.Tensor:
+        return torch.zeros(len(x), 4)
+
+
+def test_the_control_permutes_its_own_labels_and_the_twin_has_no_second_encoder(run: Run) -> None:
+    from diptych.evaluation.proofs.classify import OwnFeatures, PermutedLabels
+
+    _, evidence, _ = task(3)
     assert evidence.unlabelled is not None
-    for i in range(len(evidence.unlabelled)):
-        own, other = np.asarray(evidence.unlabelled[i]), np.asarray(spoiled.unlabelled[i])
-        assert (own != other).any()
-        assert (np.sort(own.reshape(-1, 3), axis=0) == np.sort(other.reshape(-1, 3), axis=0)).all()
-        assert evidence.unlabelled.key(i) != spoiled.unlabelled.key(i)
+    backbone = SmallBackbone()
+    other = Blind(backbone)
+    head = torch.eye(3, backbone.image.dim)
+
+    def labels(kind: type[NoLA], parts: dict[str, object]) -> torch.Tensor:
+        kit = Kit({"main": backbone, **parts})
+        return kind(prompts=0, norms=False)._labels(kit, backbone, evidence.unlabelled, head, run)  # type: ignore[arg-type]
+
+    own, permuted = labels(NoLA, {}), labels(PermutedLabels, {})
+    assert (permuted != own).any()
+    assert torch.equal(permuted.sort().values, own.sort().values)
+    assert torch.equal(labels(OwnFeatures, {"teacher": other}), own)
+    assert not torch.equal(labels(NoLA, {"teacher": other}), own)
 
 
 def test_the_head_learns_what_the_teacher_sees(run: Run) -> None:

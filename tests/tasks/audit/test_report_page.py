@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,9 +50,10 @@ def test_the_page_says_effect_interval_count_control_and_remedy(made: Report) ->
     page = html(made)
     for words in (
         "Accuracy falls &lt;much&gt;.",
-        "25.0 [10.0, 40.0] %, from 4 items.",
+        "25.0 [10.0, 40.0] %, from 4 pictures.",
         "second: 50.0 [40.0, 60.0] %.",
-        "Control: drop random 0.0 [-10.0, 10.0]. It found nothing, as it must.",
+        "Control, where there is nothing to find (drop random): 0.0 [-10.0, 10.0]. It found nothing, as it must.",
+        "training picture of a, 1 vote<",
         "do not rely on this finding",
         "<b>What to do:</b> Add light.",
         "1 of 2 pictures of b are taken for a.",
@@ -59,12 +61,21 @@ def test_the_page_says_effect_interval_count_control_and_remedy(made: Report) ->
         "drop at most 0.2",
         "two</b> was not run: No groups.",
         "At chance.",
-        "own &lt;i&gt; (own, 4 pictures)",
+        "own &lt;i&gt; (4 test pictures)",
+        "drop, darker: 25.0",
     ):
         assert words in page, words
     assert page.index("Accuracy falls") < page.index("Measured besides") < page.index("do not rely")
     for foreign in ("<script", "http://", "https://", 'src="/', "url("):
         assert foreign not in page
+
+
+def test_every_measure_of_the_audits_is_explained(made: Report) -> None:
+    """Who is handed the page knows no names of measures; those of findings in words say it there."""
+    besides = Finding("small", "place_recall", 0.9, (0.8, 1.0))
+    page = html(replace(made, findings={"one": (besides,)}))
+    assert "<b>place recall:</b> share of places in a picture" in page
+    assert "<b>drop:</b>" not in page
 
 
 def test_without_pictures_there_are_neither_pictures_nor_file_names(made: Report) -> None:

@@ -95,7 +95,7 @@ def audit_report(
 
 def _show(made: Report) -> None:
     from diptych.tasks.audit.report import feared, fearful
-    from diptych.tasks.audit.report_page import number
+    from diptych.tasks.audit.report_page import named, number
 
     main = next(iter(made.subjects))
     own = [f for f in feared(made.all()) if f.subject == main]
@@ -104,13 +104,13 @@ def _show(made: Report) -> None:
         rows = [(f.says, f"{f.title} {number(f)}", f"{f.count} {f.counted}") for f in worded]
         show_table(["what to fear first", "value, 95 % interval", "from"], rows, title=main)
     else:
-        show(f"{main}: nothing that was measured takes pictures beyond doubt.")
+        show(f"{main}: no failure was found beyond doubt.")
     if besides:
         show_table(
             ["measured besides", "value, 95 % interval", "control"],
             [
                 (
-                    f"{f.title}{' about ' if f.about else ''}{f.about}",
+                    named(f),
                     number(f),
                     "" if f.control is None else "held" if f.control.held else "found something too",
                 )
@@ -121,8 +121,8 @@ def _show(made: Report) -> None:
     if made.blame is not None and made.blame.confusions:
         first = made.blame.confusions[0]
         show(
-            f"Most frequent confusion by the training pictures: {first.count} of {first.of} of {first.true} are taken "
-            f"for {first.predicted}."
+            f"Most frequent confusion by the training pictures: {first.count} of {first.of} pictures of "
+            f"{first.true} are taken for {first.predicted}."
         )
     if made.blame is not None:
         found = made.blame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,12 @@ class ClassifyBench:
     Args:
         desk: the data, and the draws that all arms of a seed share.
         seeds: of draws, spoils and systems.
+        parts: of the kit, beside the backbone.
     """
 
     desk: Desk
     seeds: tuple[int, ...]
+    parts: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "acc1"
     statistic: Statistic = MEANS
     always: tuple[Arm, ...] = (Arm("zero-shot", "ensemble"),)
@@ -51,6 +53,7 @@ class ClassifyBench:
         val: ValRule = "full",
         classes: ClassNames | None = None,
         texts: Pool | None = None,
+        parts: Mapping[str, Any] | None = None,
     ) -> ClassifyBench:
         """Encode what is measured.
 
@@ -62,13 +65,14 @@ class ClassifyBench:
             val: on how many items choices are made; see ``few_shot.plan.Plan``.
             classes: names and templates; None: tidied folder names in the ensemble of seven templates.
             texts: descriptions; None: the pool that ships for a data set of this name, if there is one.
+            parts: of the kit, beside the backbone.
 
         Raises:
             UsageError: another number of names than classes.
             DataError: nothing can be measured.
         """
         desk = Desk.open(data, backbone, Plan(val=val), replace(run, out=None), classes=classes, texts=texts)
-        return cls(desk, seeds)
+        return cls(desk, seeds, parts or {})
 
     @property
     def backbone(self) -> Backbone:
@@ -91,7 +95,9 @@ class ClassifyBench:
         desk = self.desk
         sizes = {"items": len(desk.test), "classes": len(desk.classes)}
         texts = desk.texts.as_dict() if desk.texts else None
-        return {"dataset": desk.data.name, "data_hash": desk.data_hash, **sizes, "texts": texts}
+        parts = {name: part.fingerprint for name, part in self.parts.items()}
+        about = {"dataset": desk.data.name, "data_hash": desk.data_hash, **sizes, "texts": texts}
+        return {**about, "parts": parts} if parts else about
 
     def measure(self, arm: Arm) -> Measured:
         """Fit to the draw of each seed, the same for every arm, and say which test photos are named rightly.
@@ -115,7 +121,7 @@ class ClassifyBench:
                 texts=pool.texts if pool else None,
             )
             chosen, classes, evidence = applied(arm.spoil, method, desk.classes, given, run)
-            fitted = chosen.fit(Kit({"main": desk.backbone}), classes, evidence, run)
+            fitted = chosen.fit(Kit({"main": desk.backbone, **self.parts}), classes, evidence, run)
             outcome = Outcome.of(fitted.scores(desk.test.items, run), desk.backbone, desk.test.labels())
             return outcome.correct.astype(np.float64), {}
 

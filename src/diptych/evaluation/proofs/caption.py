@@ -77,6 +77,7 @@ def _part(arm: Arm, measure: str) -> Arm:
 
 _MACCAP = Arm("maccap", "small")
 _NO_NOISE = Arm(MacCap(**{**MacCap.card.variants["small"], "noise": 0.0}))
+_OTHER_IMAGES = replace(_MACCAP, spoil=permuted("permuted images"))
 _OWN, _LIKELY, _NO_GRAMMAR = Arm("clip-reward"), Arm("likelihood"), Arm("no grammar")
 _USER, _WRONG, _NO_USERS = Arm("user-aware-prefix"), Arm("users exchanged"), Arm("no users")
 _NEAREST, _RANDOM = Arm("nearest-caption"), Arm("nearest-caption", spoil=at_random)
@@ -86,11 +87,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (Claim("no noise", base=_NO_NOISE),),
             variant="small",
             controls=(
-                Claim(
-                    "pure noise",
-                    own=replace(_MACCAP, spoil=permuted("permuted images")),
-                    base=replace(_MACCAP, spoil=of_noise),
-                ),
+                Claim("no noise", own=_OTHER_IMAGES, base=_NO_NOISE),
+                Claim("pure noise", own=_OTHER_IMAGES, base=replace(_MACCAP, spoil=of_noise)),
             ),
             beside={"no regions": no_regions, "nearest-caption": _NEAREST},
         ),
@@ -123,6 +121,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             ),
             controls=(
                 Claim(CHANCE, own=_WRONG, base=Arm(CHANCE), name="the writer is told"),
+                Claim("no users", own=_WRONG, base=_NO_USERS, name="the writer is told"),
                 Claim("no users", own=_part(_WRONG, "cider_d"), base=_part(_NO_USERS, "cider_d"), name="cider_d"),
             ),
             beside={"nobody": Arm("nobody")},

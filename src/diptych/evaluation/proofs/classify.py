@@ -5,7 +5,6 @@ it lives on.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,11 +12,15 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
+from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Text, TextPool
 from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.kit import Kit
 from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.captions import captions
@@ -26,12 +29,20 @@ from diptych.data.words.contexts import Contexts, read_contexts
 from diptych.data.words.pools import VERSUS
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.classify import ClassifyBench
+from diptych.evaluation.proofs import new_classes, photo_contexts
 from diptych.evaluation.proofs.trial import Claim, Trial
-from diptych.evaluation.spoils import Altered, shuffled_names, swapped_texts
+from diptych.evaluation.spoils import Altered, as_subclass, shuffled_names, swapped_texts
+from diptych.methods.classify.nola import NoLA
 
 
 def open_bench(
-    name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, times_chance: float = 0.0
+    name: str,
+    backbone: Backbone,
+    run: Run,
+    seeds: tuple[int, ...],
+    *,
+    times_chance: float = 0.0,
+    teacher: str = "",
 ) -> ClassifyBench:
     """Open a labelled set by path or by name; all of val is for choices.
 
@@ -41,11 +52,13 @@ def open_bench(
         run: device, cache and progress.
         seeds: of draws, spoils and systems.
         times_chance: a set on which zero-shot is below so many times chance proves nothing.
+        teacher: backbone whose image encoder is the part "teacher"; "": there is none.
 
     Raises:
         DataError: zero-shot knows too little, or nothing can be measured.
     """
-    bench = ClassifyBench.open(open_data(name, need="classes"), backbone, run, seeds)
+    parts = {"teacher": load(teacher).image} if teacher else {}
+    bench = ClassifyBench.open(open_data(name, need="classes"), backbone, run, seeds, parts=parts)
     least = times_chance / len(bench.desk.classes)
     known = float(bench.measure(Arm("zero-shot", "ensemble")).values.mean()) if times_chance else 1.0
     if known < least:
@@ -144,8 +157,6 @@ LEAST_SIMILAR = Altered(lambda system, run: replace(system, pick="least"))
 """The box of the patches that resemble the image least."""
 UNTRAINED = Altered(lambda system, run: replace(system, epochs=0))
 """No epoch is trained."""
-UNIFORM_CONTEXTS = Altered(lambda system, run: replace(system, temperature=math.inf))
-"""All contexts weigh alike."""
 
 
 def _other_captions(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
@@ -198,11 +209,21 @@ def shots_of_shuffled_pixels(
     return classes, replace(evidence, train=Table(_ShuffledPixels(evidence.train.items), evidence.train.columns))
 
 
-def shuffled_pixels(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
-    """Shuffle the pixels of every unlabelled image, each in one way for all seeds."""
-    if evidence.unlabelled is None:
-        raise UsageError("There are no unlabelled images to spoil: this control needs some.")
-    return classes, replace(evidence, unlabelled=_ShuffledPixels(evidence.unlabelled))
+@dataclass(frozen=True)
+class PermutedLabels(NoLA):
+    """Learns from its own labels, given to other images: as many of each class."""
+
+    def _labels(self, kit: Kit, backbone: Backbone, images: Samples[Any], head: Tensor, run: Run) -> Tensor:
+        labels = super()._labels(kit, backbone, images, head, run)
+        return labels[torch.randperm(len(labels), generator=run.generator("permuted labels"))]
+
+
+@dataclass(frozen=True)
+class OwnFeatures(NoLA):
+    """Has no second encoder."""
+
+    def _labels(self, kit: Kit, backbone: Backbone, images: Samples[Any], head: Tensor, run: Run) -> Tensor:
+        return super()._labels(Kit({"main": backbone}), backbone, images, head, run)
 
 
 def _texts(evidence: Evidence[Any]) -> Mapping[str, tuple[Text, ...]]:
@@ -222,6 +243,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (Claim("zero-shot", 16),),
             all_labels_shuffled,
             CHANCE,
+            controls=(Claim("zero-shot", 16, own=Arm("linear-probe", "", 16, all_labels_shuffled)),),
             beside={"labels of train alone shuffled": shuffled_labels},
         ),
         "tip-adapter": Trial(tuple(Claim("zero-shot", s) for s in (1, 4, 16)), shuffled_labels, "zero-shot"),
@@ -232,6 +254,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={"labels of val shuffled too": all_labels_shuffled},
         ),
         "coop": Trial((Claim("zero-shot", 16),), shuffled_labels, "zero-shot"),
+        "coop:cocoop": new_classes.trial(shuffled_labels),
         "gda": Trial(
             (Claim("tip-adapter", 16), Claim("zero-shot", 4), Claim("zero-shot", 16), Claim(EVEN, 4), Claim(EVEN, 16)),
             shuffled_labels,
@@ -259,13 +282,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             EVEN,
             beside={"random words": random_words},
         ),
-        "perceptionclip": Trial(
-            (Claim("zero-shot", 0, "single"),),
-            RANDOM_LETTERS,
-            "zero-shot",
-            control_variant="single",
-            beside={"uniform weights": UNIFORM_CONTEXTS},
-        ),
+        "perceptionclip": photo_contexts.trial(RANDOM_LETTERS),
         "caps-adapter": Trial(
             (Claim("caps-adapter", 16, "TIP-X"), Claim("zero-shot", 16)),
             OTHER_CAPTIONS,
@@ -274,13 +291,23 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={"shuffled labels": shuffled_labels},
         ),
         "nola": Trial(
-            (Claim("zero-shot", 0), Claim("nola", 0, "texts alone")),
-            shuffled_pixels,
-            "zero-shot",
+            (Claim("zero-shot", 0), Claim("nola", 0, "texts alone"), Claim(EVEN, 8, own=Arm("nola", "head"))),
+            as_subclass(PermutedLabels),
+            "nola",
             variant="head",
-            bench=partial(open_bench, times_chance=3.0),
+            control_variant="texts alone",
+            beside={"labels by the backbone's own features": as_subclass(OwnFeatures)},
+            bench=partial(open_bench, times_chance=3.0, teacher="tiny"),
         ),
-        "glsim": Trial((Claim("linear-probe", 16),), LEAST_SIMILAR, "linear-probe", variant="frozen"),
+        "glsim": Trial(
+            (
+                Claim("linear-probe", 16),
+                Claim("the box of the least similar patches", 16, base=Arm("glsim", "frozen", 16, LEAST_SIMILAR)),
+            ),
+            LEAST_SIMILAR,
+            "linear-probe",
+            variant="frozen",
+        ),
         "mocoop": Trial((Claim("zero-shot", 16), Claim(EVEN, 16)), shuffled_labels, EVEN, variant="frozen image"),
         "dn-cbm": Trial(
             (Claim("zero-shot", 16),),

@@ -33,6 +33,7 @@ from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, direction
 BETAS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 4.0, 8.0)
 METRIC, SPOILT, FRESH = "clean_edits", "words of others", "other asks"
+SPOILT_WHOLE = "words of others, no mask"
 Told = Callable[[Tensor, Tensor], Tensor]
 Edits = Callable[[Asks, float], Tensor]
 
@@ -142,9 +143,9 @@ def _seed(
 
     g = run.generator(SPOILT)
     order = torch.randperm(len(test.target), generator=g)
-    spoilt = own(
-        replace(test, start=test.start[order], kind=test.kind[order], target=test.target[order]), out.chosen["own"][0]
-    )
+    others = replace(test, start=test.start[order], kind=test.kind[order], target=test.target[order])
+    spoilt = own(others, out.chosen["own"][0])
+    out.hits[SPOILT_WHOLE] = clean(bench, test, own(others, 0.0))
     sizes = words.unit.shape[0], words.unit.shape[1]
     out.hits[SPOILT] = clean(bench, test, spoilt)
     out.hits[FRESH] = clean(bench, Asks.draw(test.styles, test.start, sizes, g), spoilt)
@@ -206,9 +207,12 @@ _FACTORS = ("factors",)
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "deltaedit": Trial(
-            (Claim("absolute", on=_FACTORS), Claim("no mask", on=_FACTORS)),
+            (
+                Claim("absolute", on=_FACTORS),
+                Claim("no mask", less=(Arm(SPOILT), Arm(SPOILT_WHOLE)), on=_FACTORS, name="gain by the right words"),
+            ),
             own=Arm("own"),
-            controls=(Claim(FRESH, own=Arm(SPOILT), on=_FACTORS),),
+            controls=(Claim(FRESH, own=Arm(SPOILT), on=_FACTORS), Claim("absolute", own=Arm(SPOILT), on=_FACTORS)),
             beside={
                 "threshold 0.03": Arm("threshold 0.03"),
                 "threshold 1": Arm("threshold 1"),

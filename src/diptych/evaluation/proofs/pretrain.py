@@ -205,7 +205,10 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "cloob": Trial(
             (replace(OF_CLIP, part=RANK),),
             own=Arm(CLOOB_ARM),
-            controls=(Claim(CHANCE, own=NO_MEMORY, part=R1),),
+            controls=(
+                Claim(CHANCE, own=NO_MEMORY, part=R1, name="recall without memory"),
+                replace(OF_CLIP, own=NO_MEMORY, part=RANK, name="rank without memory"),
+            ),
             beside={
                 "recall of clip-loss": OF_CLIP,
                 "rank without look-up": replace(OF_CLIP, own=NO_LOOKUP, part=RANK),

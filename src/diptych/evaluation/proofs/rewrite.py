@@ -165,6 +165,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "uf-fgtg": Trial(
             (
                 Claim("kept, permuted", own=Arm("kept"), name="kept"),
+                Claim("kept, of another", own=Arm("kept"), name="kept"),
                 Claim("distinct_2, no groups", own=Arm("distinct_2, groups"), name="distinct_2"),
                 Claim("error, words alone", own=Arm("error, trained"), name="denoising error"),
             ),

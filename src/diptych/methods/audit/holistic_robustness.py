@@ -202,7 +202,8 @@ class HolisticRobustness(Auditor):
         yield Finding(
             name, "accuracy", right, ends, range=(0.0, 1.0), count=n, harm=max(0.0, 1 - ends[1]),
             details={"classes": len(probe.named())}, examples=mistakes(key, probe.table.items, probe.named(), own),
-            says=f"{100 * right:.0f} % of the pictures in {key} get the right class.", units=hits.astype(np.float64),
+            says=f"{100 * (1 - right):.0f} % of the pictures in {key} get a wrong class.",
+            units=hits.astype(np.float64),
             advice="Try other prompts or another model, or train a head on some labelled pictures.",
         )  # fmt: skip
         low = at_chance(int(hits.sum()), n, own.chance)
@@ -228,8 +229,12 @@ class HolisticRobustness(Auditor):
             predicted, lost = changed.predicted, np.flatnonzero(plain & ~changed.hits)
             lost = lost[np.linspace(0, len(lost) - 1, min(len(lost), EXAMPLES)).astype(np.int64)]  # of several classes
             examples = tuple(
-                Example(key, some.key(int(i)), f"right as it is; {WORDS[factor]}: {names[predicted[i]]}") for i in lost
-            )
+                Example(
+                    key, some.key(int(i)),
+                    f"{names[own.labels[rows][i]]}; {WORDS[factor]} taken for {names[predicted[i]]}",
+                )
+                for i in lost
+            )  # fmt: skip
             hits.append(changed.hits)
             yield factor_drop(name, factor, plain, changed.hits, examples, run)
         yield worst_factor(name, self.factors, np.array(hits), run)

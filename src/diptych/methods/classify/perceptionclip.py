@@ -136,14 +136,17 @@ class PerceptionCLIP(Classifier):
             "A main sentence with a full stop is refused; the released CelebA script puts the context behind one.",
             "Perspective, quantity, art, medium and tool, five of ImageNet's eleven factors, are left out, as is the "
             "table for Waterbirds.",
+            "An earlier proof took quality and condition on plain photos of demo:clothes, cifar10_small and caltech40, "
+            "where two-step inference did not beat the single template.",
             "The pixel recipe is the backbone's own; the released group scripts normalise otherwise, and report the "
             "training split.",
         ),
         proof=ProofPlan(
-            claim="Two-step inference over quality and condition beats the single template.",
-            control="With random letters of equal length in place of the phrasings it does not; uniform weights are "
-            "measured beside it.",
-            datasets=("demo:clothes", "cifar10_small", "caltech40"),
+            claim="Where half of the photos are transformed, or things are pasted before other backgrounds, inferring "
+            "what differs raises the accuracy of the worst group over the single template, and over uniform weights "
+            "of the same contexts.",
+            control="With random letters of equal length in place of the phrasings it does not, over the template.",
+            datasets=("halves:cifar10_small", "backgrounds:msrc_small"),
             not_shown="unknown",
         ),
         variants={"": {}, "without class": {"infer": "without class"}},

@@ -101,9 +101,9 @@ class CaptionChecks(Curator):
         ),
         proof=ProofPlan(
             claim="Of captions, half of which have a planted fault, more verdicts are right than where identical texts "
-            "are dropped, than where as many of the longest are dropped, than by the same verdicts permuted among "
+            "are dropped, than where as many of the shortest are kept, than by the same verdicts permuted among "
             "captions of like length, and than where duplicates are called at random.",
-            control="With the words of each text in random order they are not, against dropping identical texts.",
+            control="With the words of each text in random order they are not, against any of the four.",
             datasets=("flickr8k_small",),
         ),
         baseline=True,

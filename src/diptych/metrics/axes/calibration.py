@@ -80,9 +80,9 @@ def calibrated(
         name, "calibration_error", error, (low, high), about,
         {"error_with_temperature": better, "temperature": temperature, "confidence_minus_accuracy": over},
         range=(0.0, 1.0), count=len(labels), harm=max(0.0, low) if over > 0 else 0.0,
-        says=f"Its probabilities are off by {100 * error:.0f} points on average in {about}, "
-        f"{'too sure' if over > 0 else 'not sure enough'}.",
-        advice=f"Divide its logits by the temperature {temperature:.3g} (then {100 * better:.0f} points).",
+        says=f"Its probabilities are off by {100 * error:.0f} points on average in {about}: "
+        f"it is {'too sure' if over > 0 else 'not sure enough'}.",
+        advice=f"Divide its logits by {temperature:.3g}: its probabilities are then off by {100 * better:.0f} points.",
     )  # fmt: skip
     lucky = drawn(logits, np.random.default_rng(run.integer(f"drawn labels of {about}")))
     own, null_gains = (

@@ -64,7 +64,7 @@ def factor_drop(
         count=len(gap), harm=max(0.0, drop.low), examples=examples, units=gap,
         control=Control("drop_plain_and_changed_swapped", swapped.value, (swapped.low, swapped.high)),
         says=f"{points(drop.value)} on the same pictures, {word}.",
-        advice=f"Train on copies of your pictures, {word}, too, or keep such pictures out.",
+        advice=f"Add copies of your training pictures, {word}, or keep such pictures out.",
     )  # fmt: skip
 
 

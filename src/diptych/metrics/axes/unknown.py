@@ -58,8 +58,8 @@ def told_apart(
         name, f"auroc_{score}", area.value, (area.low, area.high), about, details, range=(0.0, 1.0),
         count=len(outside), examples=examples,
         control=Control("auroc_of_own_halves", halves.value, (halves.low, halves.high), 0.5),
-        says=f"{100 * rate:.0f} % of the pictures in {about}, which are of none of the classes, pass for one where "
-        f"{100 * reached:.0f} % of the own pictures are kept." if say else "",
+        says=f"{100 * rate:.0f} % of the pictures in {about}, which show none of the classes, still pass for one at "
+        f"the threshold that keeps {100 * reached:.0f} % of your own pictures." if say else "",
         advice="Do not take the best class for an answer: refuse pictures below the threshold, or add a class for "
         "what else your users send." if say else "",
         harm=max(0.0, wilson(round(rate * len(outside)), len(outside))[0]) if say else 0.0,

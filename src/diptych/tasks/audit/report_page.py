@@ -11,16 +11,38 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from html import escape
 from importlib.resources import files
+from types import MappingProxyType
 
 from diptych import __version__
 from diptych.core.audit import AuditData
 from diptych.core.findings import Control, Example, Finding
+from diptych.data.factors import WORDS
 from diptych.tasks.audit.blame import Blame, Blamed
 from diptych.tasks.audit.report import Report, feared, fearful
 from diptych.tasks.pages.photo_page import thumbnail
 
 SIDE = 240
 """Longest side of a picture, in pixels."""
+SUSPECTS = 12
+"""Suspected training pictures that are shown."""
+MEANS: Mapping[str, str] = MappingProxyType(
+    {
+        "accuracy": "share of pictures that get the right class.",
+        "auroc_mcm": "how often it is surer of one of your pictures than of one of no class; 50 % is a guess.",
+        "auroc_energy": "the same, by the energy of all logits.",
+        "auroc_nearest": "the same, by the distance to the nearest pictures.",
+        "calibration_error": "how far probabilities are from the shares that are right, on average.",
+        "drop": "accuracy that is lost against the same pictures as they are, or against your own; below 0 it rises.",
+        "place_recall": "share of places in a picture that find themselves in its mirror image.",
+        "recall_at_1": "share of pictures whose own caption is the nearest one, or of captions whose picture is.",
+        "shape_bias": "of answers to pictures whose shape and texture disagree, the share that go by the shape.",
+        "shortcut_bias": "how far heads that are trained on its features follow a coloured square that goes with the "
+        "label; 0 is not at all.",
+        "temperature_gain": "log-likelihood of the right class that is gained by dividing all logits by one number.",
+        "worst_factor": "how far accuracy under the worst change of the pictures lies below the mean of all changes.",
+    }
+)
+"""Measure -> what it says, for who was handed the page."""
 STYLE = """
 .finding { border:1px solid var(--line); border-radius:8px; padding:.3rem 1.1rem 1rem; margin:1rem 0;
 background:var(--soft) }
@@ -71,7 +93,7 @@ class _Page:
         shown = {id(f) for one in worded for f in (one, *self.others(one))}
         yield "<section><h2>What to fear first</h2>"
         if not worded:
-            yield "<p>Nothing that was measured takes pictures beyond doubt.</p>"
+            yield "<p>No failure was found beyond doubt.</p>"
         for f in worded:
             yield from self.finding(f)
         yield "</section>"
@@ -86,9 +108,15 @@ class _Page:
 
     def lead(self) -> str:
         """Return what was audited."""
-        kinds = {"id": "own", "shift": "shift", "ood": "other things", "train": "training", "pairs": "pairs"}
-        tables = ", ".join(
-            f"{escape(name)} ({kinds[p.role]}, {len(p.table)} pictures)" for name, p in self.report.data.probes.items()
+        kinds = {
+            "id": "test pictures",
+            "shift": "test pictures under another condition",
+            "ood": "pictures of none of the classes",
+            "train": "training pictures",
+            "pairs": "pictures in pairs",
+        }
+        tables = "; ".join(
+            f"{escape(name)} ({len(p.table)} {kinds[p.role]})" for name, p in self.report.data.probes.items()
         )
         others = [escape(s) for s in list(self.report.subjects)[1:]]
         against = f", compared with {', '.join(others)}" if others else ""
@@ -109,8 +137,7 @@ class _Page:
     def finding(self, f: Finding) -> Iterator[str]:
         """Yield one finding with its numbers, control, pictures and remedy."""
         yield f'<article class="finding"><h3>{escape(f.says)}</h3>'
-        about = f" about {escape(f.about)}" if f.about else ""
-        yield f'<p class="number">{escape(f.title)}{about}: {number(f)}, from {counted(f)}.'
+        yield f'<p class="number">{escape(named(f))}: {number(f)}, from {counted(f)}.'
         for other in self.others(f):
             value = number(other) if other.testable else escape(other.reason)
             yield f" {escape(other.subject)}: {value}."
@@ -155,8 +182,9 @@ class _Page:
             return
         yield "<section><h2>Which training pictures are to blame</h2>"
         yield (
-            f'<p class="note">A vote of the nearest training pictures is right for {100 * found.accuracy:.0f} % of '
-            f"{found.items} pictures ({found.trained} training pictures). Its mistakes have their causes at hand.</p>"
+            f'<p class="note">Here a picture gets the class that most of its nearest training pictures have, so that '
+            f"each mistake has its causes at hand. Of {found.items} pictures {100 * found.accuracy:.0f} % get the "
+            f"right class in this way, from {found.trained} training pictures.</p>"
         )
         own = self.report.data.one()[0]
         for c in found.confusions:
@@ -164,7 +192,7 @@ class _Page:
             yield f'<article class="finding"><h3>{escape(said)}</h3>'
             if self.images:
                 yield '<div class="few">'
-                yield from (self.picture(own, key, c.true) for key in c.pictures)
+                yield from (self.picture(own, key, f"{c.true}, taken for {c.predicted}") for key in c.pictures)
                 yield from (self.picture(b.probe, b.key, _voted(b)) for b in c.blamed)
                 yield "</div>"
             yield "</article>"
@@ -176,16 +204,18 @@ class _Page:
         if not found.suspects:
             yield "<p>No label of a training picture is suspected.</p>"
             return
-        yield f"<h3>{len(found.suspects)} training pictures may have a wrong label</h3>"
+        more = f", {SUSPECTS} shown" if len(found.suspects) > SUSPECTS and self.images else ""
+        yield f"<h3>{len(found.suspects)} training pictures may have a wrong label{more}</h3>"
         if self.images:
             yield '<div class="few">'
             yield from (
-                self.picture(b.probe, b.key, f"labelled {b.label}, near {b.suggested}") for b in found.suspects[:12]
+                self.picture(b.probe, b.key, f"labelled {b.label}, near {b.suggested}")
+                for b in found.suspects[:SUSPECTS]
             )
             yield "</div>"
         yield (
-            f'<p class="note">Hard pictures are suspected too. Of {found.planted} labels that were changed on purpose '
-            f"in a copy, {found.found} are suspected.</p>"
+            f'<p class="note">Hard pictures with right labels are among them. Of {found.planted} labels that were '
+            f"changed on purpose in a copy, to see what this search is worth, it finds {found.found}.</p>"
         )
         yield "<p><b>What to do:</b> look at them, mend the labels, and audit again.</p>"
 
@@ -198,11 +228,13 @@ class _Page:
         yield '<th scope="col">value, 95 % interval</th><th scope="col">from</th>'
         yield '<th scope="col" class="left">control</th></tr></thead><tbody>'
         for f in findings:
-            about = f" about {f.about}" if f.about else ""
-            yield f'<tr><td class="left">{escape(f.subject)}</td><td class="left wrap">{escape(f.title + about)}</td>'
+            yield f'<tr><td class="left">{escape(f.subject)}</td><td class="left wrap">{escape(named(f))}</td>'
             said = control(f.control, f.unit) if f.control else ""
             yield f'<td>{number(f)}</td><td>{counted(f)}</td><td class="left wrap">{said}</td></tr>'
-        yield "</tbody></table></div></section>"
+        yield "</tbody></table></div>"
+        meant = [m for m in dict.fromkeys(f.measure for f in findings) if m in MEANS]
+        yield from (f'<p class="note"><b>{escape(m.replace("_", " "))}:</b> {MEANS[m]}</p>' for m in meant)
+        yield "</section>"
 
     def untested(self) -> Iterator[str]:
         """Yield what says nothing here, and which audits were not run."""
@@ -211,8 +243,7 @@ class _Page:
             return
         yield "<section><h2>Not testable here</h2><ul>"
         for f in silent:
-            about = f" about {f.about}" if f.about else ""
-            yield f"<li><b>{escape(f.subject)}, {escape(f.title + about)}:</b> {escape(f.reason)}</li>"
+            yield f"<li><b>{escape(f.subject)}, {escape(named(f))}:</b> {escape(f.reason)}</li>"
         for slug, reason in self.report.lacking.items():
             yield f"<li><b>{escape(slug)}</b> was not run: {escape(reason)}</li>"
         yield "</ul></section>"
@@ -230,6 +261,13 @@ def rows_of(data: AuditData, wanted: set[tuple[str, str]]) -> dict[tuple[str, st
     return found
 
 
+def named(f: Finding) -> str:
+    """Return the measure with what it is about, in words: a factor by how pictures look under it."""
+    if not f.about:
+        return f.title
+    return f"{f.title}, {WORDS[f.about]}" if f.about in WORDS else f"{f.title} about {f.about}"
+
+
 def number(f: Finding) -> str:
     """Return the value with its interval, in percent for fractions."""
     assert f.value is not None, "a finding that is not testable has no number"
@@ -239,16 +277,16 @@ def number(f: Finding) -> str:
 
 def counted(f: Finding) -> str:
     """Return what was counted."""
-    return "" if f.count is None else f"{f.count} {escape(f.counted)}"
+    return "" if f.count is None else f"{f.count} {'pictures' if f.counted == 'items' else escape(f.counted)}"
 
 
 def control(c: Control, unit: str) -> str:
     """Return what the control found, in words."""
     ends = f"[{_amount(c.interval[0], unit)}, {_amount(c.interval[1], unit)}]"
-    said = f"{escape(c.title)} {_amount(c.value, unit)} {ends}"
+    said = f"Control, where there is nothing to find ({escape(c.title)}): {_amount(c.value, unit)} {ends}"
     if c.held:
-        return f"Control: {said}. It found nothing, as it must."
-    return f"Control: {said}. It found something too, so do not rely on this finding."
+        return f"{said}. It found nothing, as it must."
+    return f"{said}. It found something, so do not rely on this finding."
 
 
 def _amount(value: float, unit: str) -> str:
@@ -258,4 +296,4 @@ def _amount(value: float, unit: str) -> str:
 
 
 def _voted(b: Blamed) -> str:
-    return f"training picture of {b.label}, voted {b.count} times"
+    return f"training picture of {b.label}, {b.count} vote{'' if b.count == 1 else 's'}"

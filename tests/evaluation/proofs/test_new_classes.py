@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diptych.core.errors import NotAvailable
+from diptych.core.run import Run
+from diptych.evaluation.arms import Arm
+from diptych.evaluation.proofs import new_classes as proof
+from diptych.methods.classify.coop import CoOp
+from tests.support.colours import ColourBackbone, colour_folder
+from tests.support.visual_backbone import VisualBackbone
+
+
+def test_systems_are_fitted_on_base_classes_and_asked_about_the_others(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "colours", {"train": 4, "test": 3})
+    bench = proof.open_new(f"new:{folder}", ColourBackbone(), Run(), (1, 2))
+    base, new = bench.inner.desk.classes.names, bench.new[1].names
+    assert (len(base), len(new)) == (3, 2)
+    assert set(base).isdisjoint(new)
+    assert bench.facts["new_classes"] == list(new)
+    assert bench.facts["new_items"] == 6
+    found = bench.measure(Arm("zero-shot", "ensemble"))
+    assert found.values.shape == (2, 6)
+    assert found.values.mean() > 0.8, "a backbone that knows colours knows new ones; by chance half are right"
+    with pytest.raises(NotAvailable, match="has no new classes"):
+        proof.open_new("cifar10_small", ColourBackbone(), Run(), (1, 2))
+
+
+def test_a_prompt_learnt_on_base_classes_is_carried_over(tmp_path: Path) -> None:
+    """The shots are of base classes; a system that was fitted to them answers with the new names."""
+    folder = colour_folder(tmp_path / "colours", {"train": 2, "test": 2})
+    bench = proof.open_new(f"new:{folder}", VisualBackbone(), Run(), (1,))
+    found = bench.measure(Arm("coop", "cocoop", 1))
+    assert found.values.shape == (1, 4)
+    assert set(np.unique(found.values)) <= {0.0, 1.0}
+
+
+def test_the_base_has_the_words_and_steps_of_cocoop_without_its_network() -> None:
+    system = CoOp(**CoOp.card.variants["cocoop"])
+    plain = proof.UNCONDITIONAL.change(system, Run())
+    assert (plain.conditional, plain.words, plain.batch, plain.epochs) == (False, system.words, system.batch, 10)
