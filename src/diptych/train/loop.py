@@ -144,6 +144,8 @@ class _Loop:
         self.position = Position()
         self.length = Length(fit, self.device.type)
         self.steps = self._planned()
+        if fit.epochs is not None:  # only now are its steps known
+            fit.schedule.check_length(self.steps)
         self.val = None if val is None else validation_source(val, trainee, fit, run)
         self.parameters = dict(self.module.named_parameters())
         self.groups = by_phase(trainee.groups(), self.parameters, trainee.phases)
@@ -300,8 +302,8 @@ class _Loop:
         means = dict(zip(seen, distributed.means(list(seen.values()), self.run.world), strict=True))
         if not all(math.isfinite(v) for name, v in means.items() if not name.startswith("gradient_norm/")):
             raise Diverged(
-                f"The losses are not finite in step {self.position.step} ({means}): lower the learning rate, clip, or "
-                f"use fp32."
+                f"The losses are not finite in step {self.position.step} ({means}): lower the learning rate of "
+                f"{self.fit.lr:g}, clip, or use fp32."
             )
         return means
 

@@ -180,7 +180,7 @@ def _by_content(
     if not path.is_dir():
         raise NotAvailable(f"There is no folder or file {path}: check the path.")
     if (path / save.SPACE).is_file():
-        return save.load_space(path, lambda base: load(base, offline=offline))
+        return save.load_space(path, name, lambda base: load(base, offline=offline))
     openclip = (path / openclip_sources.CONFIG).is_file()
     transformers = (path / huggingface_sources.CONFIG).is_file()
     if openclip and transformers:
