@@ -30,6 +30,7 @@ def test_what_cannot_be_opened_is_named_with_its_remedy(tmp_path: Path) -> None:
         ([str(one), str(one.parent)], UsageError, "one is a folder, and one of 2: give one folder alone, or photos"),
         ("http://example.com/cat.jpg", UsageError, "an address of the web, which is not fetched"),
         (tmp_path / "pipe", DataError, "is a pipe or a device"),
+        (Path(__file__), DataError, r"neither a table \(\.csv, \.tsv, \.parquet\) nor a picture: give one of these"),
     ):
         with pytest.raises(error, match=said):
             open_data(spec, need="photos")  # type: ignore[arg-type]
@@ -60,7 +61,7 @@ def test_plain_tars_are_photos_without_labels(tmp_path: Path) -> None:
     [
         ("absent", UsageError, "There is no file or folder"),
         ("demo:cars", UsageError, "no demo 'cars'"),
-        (__file__, DataError, "neither a folder"),
+        (__file__, DataError, "neither a table"),
     ],
 )
 def test_nothing_to_open(spec: str, error: type[Exception], message: str) -> None:

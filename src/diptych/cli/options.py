@@ -242,14 +242,22 @@ class Opened:
             return None
         return known, self._run("cpu")
 
+    @cached_property
+    def _once(self) -> Callable[[str], None]:
+        """Says a line once: both the remembered and the loaded backbone have an engine that reports."""
+        from diptych.cli.console import say
+
+        return functools.cache(say)
+
     def _run(self, device: str) -> Run:
-        from diptych.cli.console import Display, say
+        from diptych.cli.console import Display
 
         options = self.options
         return make_run(
             device=device, precision=options.precision, engine=options.engine, cache=self.folder,
             seed=self.seed, out=self.out,
-            draft=options.draft, batch=options.batch, workers=options.workers, progress=Display().bar, report=say,
+            draft=options.draft, batch=options.batch, workers=options.workers, progress=Display().bar,
+            report=self._once,
         )  # fmt: skip
 
     def backbone(self, name: str = "") -> Backbone:
