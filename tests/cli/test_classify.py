@@ -224,6 +224,11 @@ def test_empty_names_are_refused(diptych: Cli, photos: Path) -> None:
     assert (got.code, "--names is empty" in got.err) == (2, True)
 
 
+def test_one_name_is_no_question(diptych: Cli, photos: Path) -> None:
+    got = diptych("classify", photos, "--names", "red")
+    assert (got.code, "With one name every photo gets it" in got.err) == (0, True)
+
+
 def test_numbers_as_class_names_are_told(diptych: Cli, tmp_path: Path) -> None:
     for number, name in enumerate(("red", "blue")):
         coloured(tmp_path / "set" / str(number) / "a.png", name, number)

@@ -150,7 +150,7 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
         ((), 2, "--source"),
         (("--source", "a", "--target", "a"), 2, "same words"),
         ((*WORDS, "-g", "stylegan3"), 2, "names no generator"),
-        ((*WORDS, "-g", "local:none.safetensors"), 4, "no weight file none.safetensors"),
+        ((*WORDS, "-g", "local:none.safetensors"), 2, "no weight file none.safetensors"),
         ((*WORDS, "-g", "local:ffhq.pkl"), 2, "convert it once"),
         (("photo.png", *WORDS, "-g", "factors"), 2, "photo.png"),
         (("photo.png", *WORDS, "--denoiser", "small"), 2, "does not read --denoiser"),

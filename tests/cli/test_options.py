@@ -70,6 +70,13 @@ def test_keys_are_closed_whatever_happens(tmp_path: Path) -> None:
     assert (tmp_path / "cache" / options.KEYS).exists()
 
 
+def test_what_runs_an_encoder_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with options.RunOptions(cache=tmp_path).open() as opened:
+        for _ in range(2):
+            opened._once("image encoder: torch, fp32")
+    assert capsys.readouterr().err == "image encoder: torch, fp32\n"
+
+
 def test_what_is_not_asked_for_is_not_opened(tmp_path: Path) -> None:
     with options.RunOptions(cache=tmp_path / "cache", device="toaster").open() as opened:
         assert opened.light.workers == 2

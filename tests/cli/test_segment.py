@@ -77,6 +77,7 @@ def test_a_broken_photo_is_named_and_the_code_is_3(diptych: Cli, photo: Path) ->
         (["photos/a.png", "--names", "red", "--method", "gda"], "no segmenter"),
         (["photos/a.png", "--names", "red", "--method", "maskclop"], "maskclip"),
         (["none.png", "--names", "red"], "no file"),
+        (["photos/a.png", "--names", "red", "--out", "photos/a.png"], "would be a folder there"),
     ],
 )
 def test_usage_errors_are_one_sentence_and_code_2(diptych: Cli, photo: Path, words: list[str], says: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import tarfile
 from pathlib import Path
 
@@ -20,6 +21,19 @@ def test_folder_table_and_single_photo(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("path,label\nset/cat/a.png,cat\n")
     assert open_data(tmp_path / "set").classes == open_data(str(tmp_path / "set.csv")).classes == ("cat",)
     assert open_data(path).splits["test"].items.name(0) == str(path)
+
+
+def test_what_cannot_be_opened_is_named_with_its_remedy(tmp_path: Path) -> None:
+    one = photo(tmp_path / "one" / "a.png")
+    os.mkfifo(tmp_path / "pipe")
+    for spec, error, said in (
+        ([str(one), str(one.parent)], UsageError, "one is a folder, and one of 2: give one folder alone, or photos"),
+        ("http://example.com/cat.jpg", UsageError, "an address of the web, which is not fetched"),
+        (tmp_path / "pipe", DataError, "is a pipe or a device"),
+        (Path(__file__), DataError, r"neither a table \(\.csv, \.tsv, \.parquet\) nor a picture: give one of these"),
+    ):
+        with pytest.raises(error, match=said):
+            open_data(spec, need="photos")  # type: ignore[arg-type]
 
 
 def test_plain_tars_are_photos_without_labels(tmp_path: Path) -> None:
@@ -47,7 +61,7 @@ def test_plain_tars_are_photos_without_labels(tmp_path: Path) -> None:
     [
         ("absent", UsageError, "There is no file or folder"),
         ("demo:cars", UsageError, "no demo 'cars'"),
-        (__file__, DataError, "neither a folder"),
+        (__file__, DataError, "neither a table"),
     ],
 )
 def test_nothing_to_open(spec: str, error: type[Exception], message: str) -> None:

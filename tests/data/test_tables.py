@@ -122,7 +122,10 @@ def test_a_neighbour_that_begins_alike_is_outside(root: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "rows", "message"),
     [
-        (("file", "label"), [("a", "b")], "no column path or filepath"),
+        (("file", "label"), [("a", "b")], "no column path or filepath .*, only file, label: name"),
+        ((), [], "no column path or filepath .*, it is empty: name"),
+        (("path;label",), [("a.png;cat",)], "'path;label' are not separated by commas"),
+        (("path\tlabel",), [("a.png\tcat",)], "are not separated by commas"),
         (("path", "label"), [], "no rows"),
         (("path", "label"), [("a.png", "")], "Row 1 .* has no label"),
         (("path", "split"), [("a.png", "dev")], "split 'dev'"),

@@ -113,6 +113,10 @@ def test_data_that_do_not_open_are_a_finding(tmp_path: Path) -> None:
     assert not report.ok
     with pytest.raises(UsageError):
         check(tmp_path / "absent")
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    empty = check(tmp_path)
+    assert not empty.ok, "class folders without a picture are no sound data"
+    assert "no-pictures" in kinds(empty)
 
 
 def test_findings_do_not_depend_on_workers(root: Path) -> None:

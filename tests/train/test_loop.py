@@ -361,6 +361,8 @@ def test_errors_name_the_remedy() -> None:
         trained(data=Lines(50), fit=replace(SHORT, steps=None, epochs=1))
     with pytest.raises(DataError, match="do not fill"):
         trained(val=table().take([]))
+    with pytest.raises(UsageError, match="A cool-down of 30 steps is longer than the training of"):
+        trained(fit=replace(SHORT, steps=None, epochs=1, schedule=Schedule("constant", cooldown=30)))
     with pytest.raises(UsageError, match="give val"):
         trained(fit=replace(SHORT, patience=1))
     for groups in (
@@ -379,7 +381,7 @@ def test_divergence_stops_before_it_is_saved(tmp_path) -> None:
     toy = Toy(replace(RUN, out=tmp_path))
     inner = toy.losses
     toy.losses = lambda b, p, c: {"pair": inner(b, p, c)["pair"] * (float("nan") if c.step == 4 else 1)}  # type: ignore[method-assign]
-    with pytest.raises(Diverged, match="step 4"):
+    with pytest.raises(Diverged, match=r"step 4 .*lower the learning rate of 0\.02"):
         train(toy, table(), SHORT, replace(RUN, out=tmp_path))
     assert all(torch.isfinite(p).all() for p in toy.net.parameters())
 

@@ -51,12 +51,11 @@ def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
         Name -> tensor, without the "module." that distributed training adds.
 
     Raises:
-        NotAvailable: there is no such file.
-        UsageError: the file has more than tensors and ``allow_pickle`` is False, or is no torch file.
+        UsageError: there is no such file, the file has more than tensors and ``allow_pickle`` is False, or is no torch file.
         DataError: the file is damaged or has no state dict.
     """
     if not path.is_file():
-        raise NotAvailable(f"There is no weight file {path}.")
+        raise UsageError(f"There is no weight file {path}: check the path.")
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file

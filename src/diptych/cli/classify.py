@@ -302,6 +302,8 @@ def _tell(
     else:
         show_predictions(result)
     say(pace or f"{result.backbone}: {result.encoded} light curves in {result.seconds['encode']:.1f} s")
+    if len(result.classes.names) == 1 and result.score == "softmax":
+        say("With one name every photo gets it, at 100 %: add names of what else may be there.")
     if small := specks(p.name for p in result.predictions):
         say(f"{small[0]} has fewer than {SMALL} pixels, as {len(small)} here: what is said of it means nothing.")
     finish(result.failed)

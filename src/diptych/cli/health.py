@@ -8,6 +8,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
+from diptych.core.wording import number_of
 
 
 @options.offers("json", "cache")
@@ -51,7 +52,7 @@ def check(
         show_json(checked.as_dict())
     else:
         counts = ", ".join(f"{n} {split}" for split, n in checked.counts.items())
-        show(f"{checked.name}: {len(checked.classes)} classes; {counts or 'nothing'}")
+        show(f"{checked.name}: {number_of(len(checked.classes), 'class', 'classes')}; {counts or 'nothing'}")
         if checked.findings:
             show_table(["", "what", "remedy"], [(f.severity, f.message, f.remedy) for f in checked.findings])
         else:

@@ -153,13 +153,15 @@ class RunOptions:
         """Refuse files of an earlier run, unless they may be replaced.
 
         Raises:
-            UsageError: one is there.
+            UsageError: one is there, or a file stands where a folder of theirs would be.
         """
         from diptych.data.addresses import exists_at
 
         for path in paths:
             if path is not None and not self.overwrite and exists_at(path):
                 raise UsageError(f"{path} exists: give another {flag} or --overwrite.")
+            if path is not None and (file := next((p for p in path.parents if p.is_file()), None)):
+                raise UsageError(f"{file} is a file, and {flag} would be a folder there: give another {flag}.")
 
 
 @dataclass(frozen=True)
@@ -236,14 +238,22 @@ class Opened:
             return None
         return known, self._run("cpu")
 
+    @cached_property
+    def _once(self) -> Callable[[str], None]:
+        """Says a line once: both the remembered and the loaded backbone have an engine that reports."""
+        from diptych.cli.console import say
+
+        return functools.cache(say)
+
     def _run(self, device: str) -> Run:
-        from diptych.cli.console import Display, say
+        from diptych.cli.console import Display
 
         options = self.options
         return make_run(
             device=device, precision=options.precision, engine=options.engine, cache=self.folder,
             seed=self.seed, out=self.out,
-            draft=options.draft, batch=options.batch, workers=options.workers, progress=Display().bar, report=say,
+            draft=options.draft, batch=options.batch, workers=options.workers, progress=Display().bar,
+            report=self._once,
         )  # fmt: skip
 
     def backbone(self, name: str = "") -> Backbone:

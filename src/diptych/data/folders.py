@@ -183,7 +183,7 @@ def _refuse_empty(
     if not any(paths for by_class in pictures.values() for paths in by_class.values()) and not (
         allow_empty and classes
     ):
-        kinds = " ".join(sorted(s.lstrip(".") for s in SUFFIXES))
+        kinds = " ".join(sorted(s.lstrip(".") for s in SUFFIXES - {".heic", ".heif"}))
         raise DataError(f"No pictures below {base}: give a folder that holds files of the kinds {kinds}.")
     empty = [c for c in classes if not any(by_class.get(c) for by_class in pictures.values())]
     if empty and not allow_empty:

@@ -89,7 +89,7 @@ def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co
     Raises:
         UsageError: the path does not exist.
         NotAvailable: it does not exist, and is the name of a known data set.
-        DataError: it has none of the formats.
+        DataError: it has none of the formats, or is no file and no folder.
     """
     fit = [f for f in formats if request.need in f.gives]
     for each in fit:
@@ -97,7 +97,9 @@ def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co
             return each.read(path, request)
     if not path.exists():
         raise absent(path)
-    names = [f.name for f in fit if f.name]
+    if not path.is_file() and not path.is_dir():
+        raise DataError(f"{path} is a pipe or a device, which cannot be read twice: write it to a file, and name that.")
+    names = [f.name for f in fit if f.name and not (path.is_file() and f.name.startswith("a folder"))]
     mismatch = f"neither {', '.join(names[:-1])} nor {names[-1]}" if names[1:] else f"not {names[0]}"
     raise DataError(f"{path} is {mismatch}: give {'one of these' if names[1:] else 'one'}.")
 

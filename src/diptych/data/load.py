@@ -127,8 +127,11 @@ def refuse_one_class(data: LabelledData, path: Path | str) -> None:
 
 
 def _several(paths: Sequence[Path], request: Request) -> LabelledData:
-    if missing := [p for p in paths if request.need in ("clips", "clouds") and not p.exists()]:
-        raise UsageError(f"There is no file or folder {missing[0]}: check the spelling.")
+    if request.need in ("clips", "clouds"):
+        if missing := [p for p in paths if not p.exists()]:
+            raise UsageError(f"There is no file or folder {missing[0]}: check the spelling.")
+    elif folder := next((p for p in paths if p.is_dir()), None):
+        raise UsageError(f"{folder} is a folder, and one of {len(paths)}: give one folder alone, or photos.")
     names = [str(p) for p in paths]
     items: Samples[Any] = ImageFiles(names, request.keys)
     if request.need in ("clips", "clouds"):

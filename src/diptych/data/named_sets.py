@@ -77,6 +77,8 @@ def absent(spec: str | os.PathLike[str]) -> DiptychError:
     """
     if os.fspath(spec) in _known():
         return _not_here(spec)
+    if os.fspath(spec).startswith(("http:/", "https:/")):
+        return UsageError(f"{spec} is an address of the web, which is not fetched: download it, and name the file.")
     return UsageError(f"There is no file or folder {spec}: check the spelling, or try demo:photos or demo:clothes.")
 
 

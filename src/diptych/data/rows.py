@@ -228,7 +228,11 @@ def _from_parquet(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[
 def _from_csv(table: Path, mark: str, wanted: Callable[[str], bool]) -> dict[str, list[Any]]:
     with table.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, delimiter=mark, strict=True)
-        cells: dict[str, list[Any]] = {c: [] for c in reader.fieldnames or () if wanted(c)}
+        names = reader.fieldnames or ()
+        if len(names) == 1 and any(other in names[0] for other in ",;\t" if other != mark):
+            wrong = f"the columns of {names[0][:60]!r} are not separated by {'tabs' if mark != ',' else 'commas'}"
+            raise ValueError(wrong)
+        cells: dict[str, list[Any]] = {c: [] for c in names if wanted(c)}
         for row in reader:
             for c, column in cells.items():
                 column.append((row[c] or "").strip())

@@ -77,7 +77,11 @@ def read_table(
     every = [c for found in text_columns.values() for c in found]
     columns = read_columns(table, {path_column, label_column_name, *NAME_COLUMNS, *every, "split"}.__contains__)
     if path_column is None:
-        raise DataError(f"{table} has no column {' or '.join(PATH_COLUMNS)}: name the column with the pictures so.")
+        held = f"only {', '.join(names)[:200]}" if names else "it is empty"
+        raise DataError(
+            f"{table} has no column {' or '.join(PATH_COLUMNS)}, {held}: name the column with the pictures so, in the "
+            f"first line."
+        )
     paths = [text_of(v) for v in columns[path_column]]
     labels = [text_of(v) for v in columns[label_column_name]] if label_column_name else [""] * len(paths)
     if not paths:

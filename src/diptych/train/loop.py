@@ -111,6 +111,8 @@ class _Loop:
         self.position = Position()
         self.length = Length(fit, self.device.type)
         self.steps = self._planned()
+        if fit.epochs is not None:  # only now are its steps known
+            fit.schedule.check_length(self.steps)
         self.val = None if val is None else validation_source(val, trainee, fit, run)
         self.stopping = False
         self.since = (0, 0.0)  # step and time of the last log record

@@ -52,6 +52,17 @@ class Schedule:
                 f"constant schedule."
             )
 
+    def check_length(self, steps: int) -> None:
+        """Check that the cool-down has room in a training of ``steps``.
+
+        Raises:
+            UsageError: it has not.
+        """
+        if self.cooldown > steps:
+            raise UsageError(
+                f"A cool-down of {self.cooldown} steps is longer than the training of {steps}: give a shorter one."
+            )
+
     def factor(self, step: int, steps: int) -> float:
         """Return the factor on the learning rate, in [0, 1], in a step (from 0) of ``steps``."""
         if step < self.warmup:
@@ -135,11 +146,8 @@ class Fit:
                 f"The length of a training must be epochs, steps or seconds, got epochs={self.epochs}, "
                 f"steps={self.steps} and seconds={self.seconds}: give one of the three."
             )
-        if self.steps is not None and self.schedule.cooldown > self.steps:
-            raise UsageError(
-                f"A cool-down of {self.schedule.cooldown} steps is longer than the training of {self.steps}: give a "
-                f"shorter one."
-            )
+        if self.steps is not None:
+            self.schedule.check_length(self.steps)
         counts = ("epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every")
         check(self, at_least(1), *counts)
         check(self, at_least(0), "watch_every")

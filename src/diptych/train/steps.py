@@ -123,6 +123,7 @@ class Steps:
         means = dict(zip(seen, distributed.means(list(seen.values()), self.run.world), strict=True))
         if not all(math.isfinite(v) for name, v in means.items() if not name.startswith("gradient_norm/")):
             raise Diverged(
-                f"The losses are not finite in step {clock.step} ({means}): lower the learning rate, clip, or use fp32."
+                f"The losses are not finite in step {clock.step} ({means}): lower the learning rate of "
+                f"{self.fit.lr:g}, clip, or use fp32."
             )
         return means

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diptych.core.diffusion import Site, TextDiffusion
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.errors import DataError, UsageError
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -146,7 +146,7 @@ def test_sites_are_numbered_in_the_order_in_which_they_run() -> None:
 
 
 def test_what_is_no_pipeline_is_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotAvailable, match="no folder"):
+    with pytest.raises(UsageError, match="no folder"):
         load_pipeline(tmp_path / "none")
     with pytest.raises(DataError, match="no pipeline in the layout of Stable Diffusion"):
         load_pipeline(tmp_path)

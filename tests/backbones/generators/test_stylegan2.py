@@ -16,7 +16,7 @@ from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
 from diptych.backbones.generators.load import load_generator, load_stylegan2
 from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
 from diptych.core.edit import Inverter, StyleGenerator, Styles
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.errors import DataError, UsageError
 
 WIDTHS = {4: 6, 8: 5, 16: 4}
 Array = NDArray[np.float64]
@@ -203,7 +203,7 @@ def test_files_of_both_names_draw_the_same(tmp_path: Path) -> None:
 def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="convert it once"):
         load_stylegan2(tmp_path / "ffhq.pkl")
-    with pytest.raises(NotAvailable, match="no weight file"):
+    with pytest.raises(UsageError, match="no weight file"):
         load_stylegan2(tmp_path / "none.safetensors")
     with pytest.raises(UsageError, match="names no generator"):
         load_generator("stylegan3")

@@ -53,10 +53,10 @@ def test_folder_without_weights_is_not_a_random_model(openclip_folder: Folder) -
 
 
 def test_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NotAvailable, match="no folder or file"):
+    with pytest.raises(UsageError, match="no folder or file"):
         load(f"local:{tmp_path / 'nothing'}")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NotAvailable, match="neither open_clip_config"):
+    with pytest.raises(DataError, match="neither open_clip_config"):
         load(f"local:{tmp_path / 'empty'}")
 
 
@@ -220,7 +220,7 @@ def test_a_bare_file_states_nothing(openclip_folder: Folder) -> None:
         load(str(path))
     with pytest.raises(UsageError, match=r"its activation, pixel recipe: give"):
         load(f"ViT-B-32,{path}")
-    with pytest.raises(NotAvailable, match="no folder or file"):
+    with pytest.raises(UsageError, match="no folder or file"):
         load(f"{path}.pt")
 
 

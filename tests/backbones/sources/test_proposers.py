@@ -26,7 +26,7 @@ def test_mask_models_load_by_name(tmp_path: Path) -> None:
         load_promptable(f"{tmp_path / 'm2f'}")
     with pytest.raises(UsageError, match="no mask model"):
         load_proposer("lite")
-    with pytest.raises(NotAvailable, match="no folder"):
+    with pytest.raises(UsageError, match="no folder"):
         load_proposer(f"{tmp_path / 'none'}")
     with pytest.raises(NotAvailable):
         load_promptable("hf:facebook/sam-vit-base", offline=True)

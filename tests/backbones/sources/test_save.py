@@ -126,8 +126,12 @@ def test_other_spaces_come_back_round_their_own_tensors(lite: Rebuildable, tmp_p
         for parameter in lite.module().parameters():
             parameter.add_(1)
     save(lite, tmp_path / "space")
-    again = load(f"local:{tmp_path / 'space'}")
-    assert again.spec == lite.spec
+    name = f"local:{tmp_path / 'space'}"
+    again = load(name)
+    assert again.spec == replace(lite.spec, name=name), "it is not lite any more: an index must not look for it there"
+    save(again, tmp_path / "once more")
+    (tmp_path / "space" / "space.json").unlink()
+    assert load(f"local:{tmp_path / 'once more'}").fingerprint == again.fingerprint, "the first folder is not needed"
     for a, b in zip(again.module().parameters(), lite.module().parameters(), strict=True):
         assert torch.equal(a, b)
 

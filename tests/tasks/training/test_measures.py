@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import Collapsed
+from diptych.core.errors import Collapsed, Diverged
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.tasks.training import measures as training_measures
@@ -35,6 +36,17 @@ def test_what_is_forgotten_elsewhere_is_refused() -> None:
     before = {"squares": {"acc1": 0.9, **SPREADS}, "other": {"acc1": 0.9}}
     with pytest.raises(Collapsed, match="knew of other is gone at step 3"):
         both.refuse_collapse(before, {**before, "other": {"acc1": 0.21}}, " at step 3")
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_embeddings_that_are_no_numbers_blame_the_training(modality: str) -> None:
+    space = small()
+    weights = dict(space.module().named_parameters())
+    name = next(n for n in weights if n.startswith("visual.") == (modality == "image"))
+    with torch.no_grad():
+        weights[name].fill_(float("nan"))
+    with pytest.raises(Diverged, match=rf"of \d+ {modality} embeddings are not finite: train with a lower learning rate"):
+        MEASURING(space)
 
 
 def test_recall_at_chance_is_refused() -> None:

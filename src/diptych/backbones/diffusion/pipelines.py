@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diptych.core.diffusion import AttentionHook, Condition, Site
-from diptych.core.errors import DataError, MissingExtra, NotAvailable, UsageError
+from diptych.core.errors import DataError, MissingExtra, UsageError
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def load_pipeline(folder: Path) -> PipelineDiffusion:
 
     Raises:
         MissingExtra: diffusers is not installed.
-        NotAvailable: there is no such folder.
+        UsageError: there is no such folder.
         DataError: a part is missing, of another layout, or not in safetensors.
     """
     try:
@@ -200,7 +200,7 @@ def load_pipeline(folder: Path) -> PipelineDiffusion:
     from transformers import CLIPTextModel, CLIPTokenizer
 
     if not folder.is_dir():
-        raise NotAvailable(f"There is no folder {folder}: give one that holds a pipeline of diffusers.")
+        raise UsageError(f"There is no folder {folder}: give one that holds a pipeline of diffusers.")
     safe: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
     try:
         unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **safe)

@@ -9,7 +9,7 @@ from diptych.backbones.names import Name, nearest, parse
 from diptych.backbones.sources.load_options import LoadOptions, Weights, split_name
 from diptych.backbones.spec import NOTHING_STATED, Stated
 from diptych.core.backbone import Backbone
-from diptych.core.errors import NotAvailable, UsageError
+from diptych.core.errors import DataError, NotAvailable, UsageError
 
 
 def load(
@@ -41,10 +41,10 @@ def load(
         The backbone. Its vectors and fingerprint depend on the checkpoint and ``truncate`` only.
 
     Raises:
-        UsageError: the name is unknown or incomplete, facts are missing or contradict each other, or a file would run
-            code.
+        UsageError: the name is unknown or incomplete, nothing lies at its path, facts are missing or contradict each
+            other, or a file would run code.
         NotAvailable: something is not on this machine, and may not or cannot be fetched.
-        DataError: a file is damaged, of another format, or lacks tensors.
+        DataError: a file or folder is damaged, of another format, or lacks tensors.
 
     Example:
         >>> load("openclip:RN50", weights="random").spec.dim
@@ -178,9 +178,9 @@ def _by_content(
             path, offline=offline, stated=stated, truncate=truncate, allow_pickle=allow_pickle
         )
     if not path.is_dir():
-        raise NotAvailable(f"There is no folder or file {path}: check the path.")
+        raise UsageError(f"There is no folder or file {path}: check the path.")
     if (path / save.SPACE).is_file():
-        return save.load_space(path, lambda base: load(base, offline=offline))
+        return save.load_space(path, name, lambda base: load(base, offline=offline))
     openclip = (path / openclip_sources.CONFIG).is_file()
     transformers = (path / huggingface_sources.CONFIG).is_file()
     if openclip and transformers:
@@ -193,7 +193,7 @@ def _by_content(
         )
     if transformers:
         return huggingface_sources.from_folder(path, name, stated=stated, truncate=truncate, allow_pickle=allow_pickle)
-    raise NotAvailable(
+    raise DataError(
         f"{path} holds neither {openclip_sources.CONFIG} nor {huggingface_sources.CONFIG}: name a folder in one of "
         f"the two formats."
     )

@@ -196,14 +196,13 @@ def from_file(
         allow_pickle: as for ``by_name``.
 
     Raises:
-        NotAvailable: there is no such file.
-        UsageError: something is not stated, or the architecture is unknown or contradicts the activation.
+        UsageError: there is no such file, something is not stated, or the architecture is unknown or contradicts the activation.
         DataError: the weights do not fit.
     """
     import open_clip
 
     if not path.is_file():
-        raise NotAvailable(f"There is no weight file {path}.")
+        raise UsageError(f"There is no weight file {path}: check the path.")
     demanded = {
         "architecture": (stated.architecture, "architecture='ViT-B-32' (NAME?architecture=ViT-B-32)"),
         "activation": (stated.activation, "activation='gelu' or 'quick_gelu' (NAME?activation=gelu)"),

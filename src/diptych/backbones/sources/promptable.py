@@ -62,7 +62,7 @@ def folder_of(name: str, offline: bool | None) -> Path:
     if parsed.path is None:
         return repository(parsed.repository, _FILES, offline=is_offline(offline), revision=parsed.revision)
     if not parsed.path.is_dir():
-        raise NotAvailable(f"There is no folder {parsed.path}: check the path.")
+        raise UsageError(f"There is no folder {parsed.path}: check the path.")
     return parsed.path
 
 

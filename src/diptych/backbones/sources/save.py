@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,17 @@ def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = Non
             _save_transformers(space, draft)
         else:
             _tensors(space.module(), draft / MODEL)
-            write_json(draft / SPACE, {"schema": SCHEMA, "base": space.spec.name, "spec": space.spec.as_dict()})
+            write_json(draft / SPACE, {"schema": SCHEMA, "base": _base(space.spec.name), "spec": space.spec.as_dict()})
+
+
+def _base(name: str) -> str:
+    """Return the name of the backbone that a space is rebuilt from: of a Space folder, the one that it is rebuilt from
+    itself, so that the new folder does not need the old one.
+    """
+    folder = Path(name.removeprefix("local:"))
+    if name.startswith("local:") and (folder / SPACE).is_file():
+        return str(read_json(folder / SPACE)["base"])
+    return name
 
 
 def _save_language(space: LanguageSpace, folder: Path, parts: Mapping[str, nn.Module] | None) -> None:
@@ -96,11 +106,12 @@ def _save_parts(parts: Mapping[str, nn.Module] | None, draft: Path) -> None:
         _tensors(part, draft / PARTS / f"{name}.safetensors")
 
 
-def load_space(folder: Path, load: Callable[[str], Backbone]) -> Backbone:
+def load_space(folder: Path, name: str, load: Callable[[str], Backbone]) -> Backbone:
     """Load a Space folder: its base by name, rebuilt with the folder's tensors.
 
     Args:
         folder: a folder of ``save``.
+        name: of the backbone from now on, which is not its base any more.
         load: function that loads the base by its name.
 
     Raises:
@@ -115,7 +126,7 @@ def load_space(folder: Path, load: Callable[[str], Backbone]) -> Backbone:
     try:
         if "language" in facts:
             return load_language(folder, facts["language"], load)
-        spec = spec_from(facts["spec"])
+        spec = replace(spec_from(facts["spec"]), name=name)
         base = load(str(facts["base"])) if facts["base"] else openclip_sources.untrained(folder, BASE, spec)
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder / SPACE} lacks facts ({error}): save the space again.") from error

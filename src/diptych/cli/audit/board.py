@@ -11,7 +11,7 @@ from diptych.cli import options
 from diptych.cli.audit.tables import MoreTables
 from diptych.cli.board import command_line
 from diptych.cli.console import finish, say, short_names, show, show_json, show_table
-from diptych.core.errors import UsageError
+from diptych.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from diptych.evaluation.boards.audit import AuditBoard, Audited, Key
@@ -57,6 +57,9 @@ def board_audit(
             expect(out, "audit", bench.facts)
         board = audit_board(bench, against, opened.backbone, budget=budget, keep=out, command=command_line())
     board.write(out, overwrite=True)
+    lacking = {audit: reason for row in board.rows for audit, reason in row.lacking.items()}
+    if not any(f["value"] is not None for row in board.rows for f in row.findings):
+        raise DataError(f"Nothing could be tested on {data}: {' '.join(lacking.values())}")
     if shared.json:
         show_json(board.as_dict())
     else:
@@ -64,7 +67,7 @@ def board_audit(
         show(str(out / "board.json"))
     for name, reason in (*board.missing.items(), *board.late.items()):
         say(f"{name} did not run: {reason}")
-    for audit, reason in {a: r for row in board.rows for a, r in row.lacking.items()}.items():
+    for audit, reason in lacking.items():
         say(f"{audit} was not run: {reason}")
     if board.interrupted:
         say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")

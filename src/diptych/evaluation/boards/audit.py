@@ -20,7 +20,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.backbones.names import parse
 from diptych.backbones.provenance import record_of
+from diptych.backbones.sources.load_options import split_name
 from diptych.core.audit import AuditData, Auditor, Subject
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DamagedStore, DiptychError, UnreadableItem, UsageError
@@ -260,20 +262,19 @@ def audit_board(
         command: the command line that repeats the run.
 
     Raises:
-        UsageError: there is no other backbone, the base is named as another, or the budget is not above 0.
+        UsageError: there is no other backbone, one has no known name or is the base, or the budget is not above 0.
         Unwritten: a finished row cannot be kept.
         KeyboardInterrupt: before any row was finished.
     """
     if not names:
         raise UsageError("A board of audits compares at least two backbones: give another one with --against.")
     base = bench.base.spec.name
-    if base in names:
-        raise UsageError(f"{base} is the backbone that the others are compared with: name another with --against.")
+    for name in names:  # before the first audit
+        if name == base or (parse(split_name(name)[0]).canonical == base and "?" not in name):
+            raise UsageError(f"--against {name} is the backbone that the others are compared with: name another.")
 
     def measure(name: str) -> Audited:
         backbone = bench.base if name == base else load(name)
-        if name != base and backbone.spec.name == base:
-            raise UsageError(f"{name} is {base}, the backbone that the others are compared with: name another.")
         return kept(bench.path(backbone, keep), _load, lambda: bench.measure(backbone), _save)
 
     worked = work(

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone, Space
 from diptych.core.data import ClassNames, Table, Texts
-from diptych.core.errors import Collapsed
+from diptych.core.errors import Collapsed, Diverged
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy
@@ -173,17 +173,33 @@ def _few(data: LabelledData, space: Backbone, run: Run) -> LabelledData:
     return replace(data, splits={"test": on_trunks(space, few, run) if isinstance(space, Headed) else few})
 
 
+def _finite(vectors: torch.Tensor, modality: str) -> torch.Tensor:
+    """Return unit vectors (N, D) as they are.
+
+    Raises:
+        Diverged: a number of one is not finite. Losses are checked before each step, so the last step is seen here.
+    """
+    wrong = int((~vectors.isfinite().all(-1)).sum())
+    if wrong:
+        raise Diverged(
+            f"{wrong} of {len(vectors)} {modality} embeddings are not finite: train with a lower learning rate, or "
+            f"clip; if nothing was trained yet, start from another backbone."
+        )
+    return vectors
+
+
 def _metrics(
     backbone: Backbone, table: Table[Any], classes: ClassNames | None, run: Run, *, geometry: bool
 ) -> dict[str, float]:
     if isinstance(backbone, Headed) and not isinstance(table.items, Vectors):
         table = on_trunks(backbone, table, run)  # so the towers see a photo once, before and after
-    x = normalize(embed(backbone.image, table.items, run), dim=-1)
+    x = _finite(normalize(embed(backbone.image, table.items, run), dim=-1), "image")
     out: dict[str, float] = {}
     texts: torch.Tensor | None = None
     if "captions" in table.columns:
         captions = [tuple(c) for c in table.columns["captions"].values]
-        texts = normalize(embed(backbone.text, Texts(tuple(t for own in captions for t in own)), run), dim=-1)
+        flat = Texts(tuple(t for own in captions for t in own))
+        texts = _finite(normalize(embed(backbone.text, flat, run), dim=-1), "text")
         scores: NDArray[Any] = (x @ texts.T).double().numpy()
         owner = np.repeat(np.arange(len(captions)), [len(c) for c in captions])
         relevant = owner[None] == np.arange(len(captions))[:, None]
@@ -191,7 +207,7 @@ def _metrics(
             out[f"image_retrieval_recall@{k}"] = recall_at(first_ranks(scores.T, relevant.T), k)
             out[f"text_retrieval_recall@{k}"] = recall_at(first_ranks(scores, relevant), k)
     elif classes is not None:
-        texts = text_head(backbone, classes.prompts(), run)
+        texts = _finite(text_head(backbone, classes.prompts(), run), "text")
         out["acc1"] = float(((x @ texts.T).argmax(1).numpy() == table.labels()).mean())
     if geometry and "label" in table.columns:
         rows = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(int)
