@@ -67,6 +67,7 @@ rules: $(VENV)/.dev
 	$(BIN)/python tools/planted_table.py --check
 	$(BIN)/python tools/which_classifier.py --check
 	$(BIN)/python tools/which_objective.py --check
+	$(BIN)/python tools/result_tables.py --check
 
 doctest: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -p tests.support.doctests --doctest-modules src --ignore src/diptych/systems.py
@@ -119,6 +120,7 @@ index: $(VENV)/.dev
 	$(BIN)/python tools/planted_table.py
 	$(BIN)/python tools/which_classifier.py
 	$(BIN)/python tools/which_objective.py
+	$(BIN)/python tools/result_tables.py
 
 pages: index
 	$(BIN)/python -m tests.support.towers

@@ -32,6 +32,10 @@ def test_normal_photos_give_scores_flags_and_heat_maps(diptych: Cli, plate: Path
     data = json.loads((tmp_path / "anomalies" / "detect.json").read_text())
     assert (data["method"], data["false_alarm_rate"]) == ("feature-memory", 0.1)
     assert sum(p["flagged"] for p in data["photos"]) >= 3
+    errors = data["labelled"]
+    assert (errors["normal"], errors["anomalous"], errors["detected"]) == (["good"], 3, 1.0)
+    assert "3 of 6 photos are anomalous: AUROC 100.0 %, EER 0.0 %" in got.err
+    assert f"ACER {100 * errors['acer']:.1f} %" in got.err
     again = diptych("detect", plate / "test", "--normal", plate / "train")
     assert again.code == 2
     assert "--overwrite" in again.err

@@ -9,7 +9,6 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
-from diptych.cli.photos import open_photos
 from diptych.cli.unread import Readers, has, needs, refuse_idle, refuse_unread, uses
 from diptych.core.errors import DataError, UsageError
 from diptych.core.wording import number_of
@@ -56,9 +55,11 @@ def detect(
     if normal is None and thing is None and auxiliary is None:
         raise UsageError('Say what is normal: give --normal FOLDER, or --object "hazelnut" for words alone.')
 
+    from diptych.data.load import open_data
     from diptych.evaluation.datasets import open_set
     from diptych.tasks.detect import detect as detect_on
     from diptych.tasks.detect import detector
+    from diptych.tasks.detect_errors import labelled_errors
     from diptych.tasks.segment import stems
 
     system = detector(slug, "", thing or "object")
@@ -71,12 +72,13 @@ def detect(
         refuse_idle(f"{slug} learns nothing from normal photos, and no --rate is asked for", "normal")
     system.check_extras()
     with shared.open(seed=seed) as opened:
-        samples, _ = open_photos(photos, opened.keys)
+        data = open_data(photos, opened.keys, need="photos")
+        table = data.whole()
         good = None if normal is None else _folder(normal, opened.keys)
         known = None if auxiliary is None else open_set(auxiliary, "anomalies", opened.keys).split("test")
         shared.free(out / "detect.json")
         tower = opened.backbone()
-        result = detect_on(samples, tower, opened.run, method=system, normal=good, auxiliary=known, rate=rate)
+        result = detect_on(table.items, tower, opened.run, method=system, normal=good, auxiliary=known, rate=rate)
     facts: dict[str, Any] = {
         "backbone": tower.spec.name,
         "method": slug,
@@ -84,9 +86,12 @@ def detect(
         "false_alarm_rate": rate,
         "seed": seed,
     }
-    data = result.write(out, stems([d.name for d in result.found]), facts, overwrite=shared.overwrite)
+    errors = labelled_errors(result, table, data.classes, () if good is None else _kinds(good))
+    if errors is not None:
+        facts["labelled"] = errors
+    written = result.write(out, stems([d.name for d in result.found]), facts, overwrite=shared.overwrite)
     if shared.json:
-        show_json(data)
+        show_json(written)
     else:
         ranked = result.ranked()
         names = short_names([d.name for d in ranked])
@@ -96,6 +101,8 @@ def detect(
             share = "" if d.normal_share is None else f"  p {d.normal_share:.3f}"
             show(f"{name:<{width}}  {d.score:10.4g}{share}{mark}")
     maps = sum(d.map is not None for d in result.found)
+    if errors is not None:
+        say(_sentence(errors))
     if result.threshold is not None:
         flagged = sum(bool(d.flagged) for d in result.found)
         promise = f"at most {rate:g} false alarms a normal photo, from" if result.held else "the highest score of"
@@ -145,3 +152,17 @@ def _folder(folder: str, keys: FileKeys) -> Samples[Any]:
     if not paths:
         raise DataError(f"No normal photos below {folder}: give a folder that holds some.")
     return ImageFiles(paths, keys)
+
+
+def _kinds(normal: Samples[Any]) -> set[str]:
+    """Return the names of the folders in which normal photos lie."""
+    return {Path(normal.name(i)).parent.name for i in range(len(normal))}
+
+
+def _sentence(errors: dict[str, Any]) -> str:
+    """Return what the labels say of a run."""
+    ranked = f"AUROC {100 * errors['image_auroc']:.1f} %, EER {100 * errors['eer']:.1f} %"
+    rates = (("false_alarms", "false alarms"), ("detected", "found"), ("hter", "HTER"), ("acer", "ACER"))
+    held = ", ".join(f"{name} {100 * errors[key]:.1f} %" for key, name in rates if key in errors)
+    about = f"By their folders {errors['anomalous']} of {errors['items']} photos are anomalous: {ranked}"
+    return f"{about}; at the threshold {held}." if held else f"{about}."

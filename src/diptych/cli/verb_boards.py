@@ -271,6 +271,31 @@ def board_retrieve(
     return RecordBench(records, opened.backbone(), opened.run, seeds)
 
 
+@dataclass(frozen=True)
+class CountedOptions:
+    """What of label maps counts."""
+
+    background: Annotated[
+        str | None, options.option("--background", help='Words for the class "background": "sky, wall".')
+    ] = None
+    threshold: Annotated[
+        float | None,
+        options.option("--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0),
+    ] = None
+    void: Annotated[
+        str | None, options.option("--void", help='Values of masks that do not count, beside those marked: "0, 255".')
+    ] = None
+    items: Annotated[
+        int | None,
+        options.option(
+            "--items",
+            help="Measure so many photos, those whose content keys are the least (default: all).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None
+
+
 @board_command("segment", every=True, engine="torch", batch=1, workers=1)
 def board_segment(
     opened: options.Opened,
@@ -296,16 +321,7 @@ def board_segment(
     teacher: Teacher = "lite",
     proposer: Proposer = "merged-cells",
     masks: Masks = None,
-    background: Annotated[
-        str | None, options.option("--background", help='Words for the class "background": "sky, wall".')
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        options.option("--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0),
-    ] = None,
-    void: Annotated[
-        str | None, options.option("--void", help='Values of masks that do not count, beside those marked: "0, 255".')
-    ] = None,
+    counted: CountedOptions = CountedOptions(),
 ) -> MaskBench:
     """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over the one that trains
     nothing.
@@ -315,10 +331,10 @@ def board_segment(
     from diptych.evaluation.boards.segment import MaskBench
     from diptych.evaluation.datasets import open_set
 
-    labelled = open_set(data, "masks", opened.keys, void=options.whole_numbers("--void", void))
+    labelled = open_set(data, "masks", opened.keys, void=options.whole_numbers("--void", counted.void))
     classes = with_words(options.named_classes(names, labelled.classes, templates))
     images = open_photos([photos], opened.keys)[0] if photos else None
     return MaskBench(
-        labelled, opened.backbone(), opened.run, seeds, classes, images, teacher, options.words(background or ""),
-        threshold, proposer, masks,
+        labelled, opened.backbone(), opened.run, seeds, classes, images, teacher,
+        options.words(counted.background or ""), counted.threshold, proposer, masks, counted.items,
     )  # fmt: skip

@@ -47,6 +47,17 @@ def test_synonyms_of_the_data_or_the_user_are_merged(data: LabelledData) -> None
     assert miou(found) > 0.6
 
 
+def test_a_board_of_some_photos_takes_those_of_the_least_keys(data: LabelledData) -> None:
+    whole, few = bench(data), bench(data, most=2)
+    keys = [whole.table.items.key(i) for i in range(len(whole.table))]
+    assert len(keys) > 2
+    assert [few.table.items.key(i) for i in range(2)] == [k for k in keys if k in sorted(keys)[:2]]
+    assert (few.facts["items"], few.facts["least_keys_of"]) == (2, len(keys))
+    assert few.facts["data_hash"] != whole.facts["data_hash"]
+    assert "least_keys_of" not in whole.facts
+    assert np.asarray(few.measure(Arm("maskclip")).values).shape[1] == 2
+
+
 def test_background_is_a_list_of_words_where_it_is_a_class(data: LabelledData) -> None:
     grouped = replace(data, classes=("red", "green", "background", "yellow"))
     assert miou(bench(grouped, background=("blue",))) == pytest.approx(miou(bench(data)))

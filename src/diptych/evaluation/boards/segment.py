@@ -55,6 +55,7 @@ class MaskBench:
         threshold: pixels whose best probability lies below it are background, which must be a class; None: none are.
         proposer: mask proposer, where a system asks for one.
         masks: SAM, where a system asks for one; None: systems that need one do not fit.
+        most: photos that are measured, those whose content keys are the least, >= 1; None: all.
 
     Raises:
         UsageError: another number of names than classes, or words or a threshold for a background that is no class.
@@ -72,6 +73,7 @@ class MaskBench:
     threshold: float | None = None
     proposer: str = MERGED
     masks: str | None = None
+    most: int | None = None
     metric: str = "miou"
     statistic: Statistic = MIOU
     always: tuple[Arm, ...] = (Arm("maskclip"), Arm(CHANCE))
@@ -88,6 +90,9 @@ class MaskBench:
         if not len(kept):
             raise DataError(f"None of the {len(whole)} photos of {self.data.name} can be read.")
         self.table = whole.take(kept.indices) if self.failed else whole
+        if self.most is not None and self.most < len(self.table):
+            drawn = sorted(range(len(self.table)), key=self.table.items.key)[: self.most]
+            self.table = self.table.take(sorted(drawn))
         self.names = self._named()
 
     @property
@@ -99,6 +104,7 @@ class MaskBench:
             "split": self.split,
             "items": len(self.table),
         }
+        about |= {} if self.most is None else {"least_keys_of": len(self.data.split(self.split)) - len(self.failed)}
         rules = {k: v for k, v in (("background", list(self.background)), ("threshold", self.threshold)) if v}
         words = {"words": [list(w) for w in self.names.words]} if self.names.words else {}
         return {**about, "classes": list(self.names.names), "templates": list(self.names.templates), **words, **rules}
