@@ -79,20 +79,27 @@ def write_inputs(folder: Path) -> None:
 
 
 def write_scenes(folder: Path) -> None:
-    """Write 80 pictures of one or two coloured shapes, and scenes.csv with their short and long captions."""
+    """Write 80 pictures of one or two coloured shapes, scenes.csv with their short and long captions, and users.csv, where
+    anna and ben say the short ones in their ways.
+    """
     from PIL import Image
 
     from diptych.data.scenes.compose import SceneRecipe, scene
     from diptych.data.scenes.sprites import SpriteBank
 
     rows, recipe = ["path,split,caption,synthetic"], SceneRecipe(SpriteBank(), objects=(1, 2))
+    posts = ["path,caption,user"]
     (folder / "scenes").mkdir()
     for number in range(80):
         made = scene(recipe, 0, number)
         Image.fromarray(made.image).save(folder / "scenes" / f"{number}.png")
         split = "train" if number < 60 else "test"
         rows.append(f'scenes/{number}.png,{split},{made.captions["short"]},"{made.captions["long"]}"')
+        if number < 60:
+            posts.append(f'scenes/{number}.png,"look, {made.captions["short"]}",anna')
+            posts.append(f"scenes/{number}.png,{made.captions['short']} as always,ben")
     (folder / "scenes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "users.csv").write_text("\n".join(posts) + "\n", encoding="utf-8")
 
 
 def write_language_model(folder: Path) -> None:
