@@ -66,31 +66,40 @@ def write_inputs(folder: Path) -> None:
         "old.csv": ["caption", *OLD],
         "new.csv": ["caption", *NEW],
         "sentences.txt": SENTENCES,
+        "prompts.txt": ["a red circle", "a blue star"],
     }
     for table, lines in tables.items():
         (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_scenes(folder)
     write_language_model(folder)
     write_edits(folder)
+    write_shapes(folder)
     write_clips(folder / "clips")
     write_checkout(folder / "checkout")
 
 
 def write_scenes(folder: Path) -> None:
-    """Write 80 pictures of one or two coloured shapes, and scenes.csv with their short and long captions."""
+    """Write 80 pictures of one or two coloured shapes, scenes.csv with their short and long captions, and users.csv, where
+    anna and ben say the short ones in their ways.
+    """
     from PIL import Image
 
     from diptych.data.scenes.compose import SceneRecipe, scene
     from diptych.data.scenes.sprites import SpriteBank
 
     rows, recipe = ["path,split,caption,synthetic"], SceneRecipe(SpriteBank(), objects=(1, 2))
+    posts = ["path,caption,user"]
     (folder / "scenes").mkdir()
     for number in range(80):
         made = scene(recipe, 0, number)
         Image.fromarray(made.image).save(folder / "scenes" / f"{number}.png")
         split = "train" if number < 60 else "test"
         rows.append(f'scenes/{number}.png,{split},{made.captions["short"]},"{made.captions["long"]}"')
+        if number < 60:
+            posts.append(f'scenes/{number}.png,"look, {made.captions["short"]}",anna')
+            posts.append(f"scenes/{number}.png,{made.captions['short']} as always,ben")
     (folder / "scenes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "users.csv").write_text("\n".join(posts) + "\n", encoding="utf-8")
 
 
 def write_language_model(folder: Path) -> None:
@@ -154,6 +163,28 @@ def write_edits(folder: Path) -> None:
     rows = [f"edits/before.png,edits/{name}.png,{target},{lists[0]},{lists[1]}" for name in shown]
     head = "source,edit,target,source_attributes,target_attributes"
     (folder / "edits.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+
+
+def write_shapes(folder: Path) -> None:
+    """Write 400 pictures of one shape with captions.csv, another one, and a clip of a moving shape with the picture of a subject."""
+    import torch
+
+    from diptych.evaluation.proofs.edits.clips import clips
+    from diptych.evaluation.proofs.edits.inversion import captioned
+
+    (folder / "shapes").mkdir()
+    table = captioned(401, torch.Generator().manual_seed(0))
+    rows, captions = ["path,caption"], table.columns["captions"].values
+    for number in range(400):
+        table.items[number].save(folder / "shapes" / f"{number}.png")
+        rows.append(f"{number}.png,{captions[number][0]}")
+    (folder / "shapes" / "captions.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    table.items[400].save(folder / "shape.png")
+    (one,) = clips(1, seed=7)
+    (folder / "moving" / "one").mkdir(parents=True)
+    for k, frame in enumerate(one.frames):
+        frame.save(folder / "moving" / "one" / f"{k}.png")
+    one.subject.save(folder / "subject.png")
 
 
 def write_clips(folder: Path) -> None:

@@ -7,6 +7,7 @@ Every sentence and every cell is made from rows of boards; a claim that no row c
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ TASKS: Mapping[str, tuple[str, str]] = {
     SETS: ("name whole pictures by class names", "zero-shot"),
     "region_accuracy": ("name boxes", "boxes"),
     "crop_accuracy": ("name crops", "crops"),
+    "slot_accuracy": ("name boxes by the model's own slots", "slots"),
     "dense_probe_miou": ("tell what lies where, by a linear probe", "dense mIoU"),
 }
 """Metric -> what it is good for, and its heading; names of sets stand behind ``SETS``."""
@@ -92,6 +94,11 @@ class Board:
     def base(self) -> str:
         """What gains are over."""
         return str(self.data["base"])
+
+    @property
+    def title(self) -> str:
+        """The data, as the command names them, and where the trainings start."""
+        return f"{link(shlex.split(self.data['command'])[3], self.file)} with `{self.data['backbone']}`"
 
     @property
     def lengths(self) -> tuple[str, ...]:
@@ -160,10 +167,9 @@ def page(every: Sequence[Board]) -> str:
     """Return the page."""
     parts = ["# Which objective should I train with?", ""]
     for board in every:
-        parts += [*_acting(board), ""]
+        parts += [f"On {board.title}:", "", *_acting(board), ""]
     for board in every:
-        about = board.data
-        parts += ["", f"## {link(about['dataset'], board.file)} with `{about['backbone']}`", "", *_about(board)]
+        parts += ["", f"## {board.title}", "", *_about(board)]
         for length in board.lengths:
             parts += ["", f"### At equal {'seconds' if _timed(board, length) else 'steps'}: {length}", ""]
             parts += _table(board, length)
@@ -371,7 +377,8 @@ def _reading(every: Sequence[Board]) -> Iterator[str]:
         "unless a board says otherwise. "
         "Equal seconds are seconds of the processor that the training's own steps took, reading included and "
         "measuring excluded. *Boxes* are named as `diptych encode --regions` embeds them: by a prompter where the "
-        "training made one, and then *crops* stand beside it; else by crops. *Dense mIoU* is a logistic regression "
+        "training made one, and then *crops* stand beside it; else by crops. *Slots*: a model with region slots names "
+        "a box by the slot whose own box has the highest IoU with it. *Dense mIoU* is a logistic regression "
         "on the frozen tokens of the image tower, whose truth is the smallest box round a cell, averaged over "
         "pictures. The best of many leans high, and these are small models after few steps: measure your own with "
         "`diptych board pretrain TABLE --steps N --seconds S --base clip-loss --regions BOXES.csv`."

@@ -126,6 +126,7 @@ VERBS = {
     "curate apply": Verb(
         "curate apply pool.txt --metadata names.txt --plan plan.parquet --t 50 --out out", again="--resume"
     ),
+    "curate regions": Verb("curate regions said.csv --captions caption_0 --out out/x.csv", again="--overwrite"),
     "export": Verb("export lite --to onnx --out out --overwrite", "export lite --to onnx --out out"),
     "encode into a new cache": Verb(f"encode {ONE} --cache out/cache --batch 8 --out out/e", again="--overwrite"),
     "cache move": Verb(

@@ -52,13 +52,40 @@ def test_a_captioner_names_the_crops() -> None:
     assert labelled(Table(table().items), Colourist()) == ([[0, 0, 20, 20], [20, 0, 40, 20]], ("red", "blue"))
 
 
+class Detector:
+    fingerprint = "detector"
+
+    def propose(self, image, words=(), /):
+        assert words[:2] == ("red car", "blue boat")
+        corners = torch.tensor(
+            [[0.0, 0.0, 20.0, 20.0], [0.0, 0.0, 1.0, 1.0], [22.0, 1.0, 40.0, 19.0], [20.0, 0, 40, 20]]
+        )
+        scores, found = torch.tensor([0.9, 0.8, 0.4, 0.3]), torch.tensor([0, 1, 1, 1])
+        return Proposals(torch.ones(4, 2, 2), scores, (image.height, image.width), words=found, boxes=corners)
+
+
+def test_a_detector_is_told_the_phrases_and_its_surest_boxes_count() -> None:
+    def told(how: RegionLabels) -> tuple[list, tuple]:
+        found = how.of(table(), ColourBackbone(), Detector(), Run())
+        return found.columns["boxes"].values[0].corners.tolist(), found.columns["phrases"].values[0]
+
+    assert told(RegionLabels()) == ([[0, 0, 20, 20], [22, 1, 40, 19]], ("red car", "blue boat"))  # the small one is not
+    assert told(RegionLabels(sure=0.5)) == ([[0, 0, 20, 20]], ("red car",))
+
+
+def test_a_photo_whose_captions_name_nothing_is_not_looked_at() -> None:
+    found = RegionLabels().of(table((("So.",),)), ColourBackbone(), Detector(), Run())
+    assert found.columns["phrases"].values == ((),)
+
+
 def test_small_and_equal_boxes_are_left_out() -> None:
     picture = table().items[0]
-    assert len(RegionLabels().proposed(picture, Halves())) == 3
-    assert len(RegionLabels(least=0.6).proposed(picture, Halves())) == 1
-    assert len(RegionLabels(same=0.4).proposed(picture, Halves())) == 1
-    assert len(RegionLabels(most=2).proposed(picture, Halves())) == 2
-    refused(RegionLabels, {"most": 0}, {"least": 2.0}, {"same": -1.0}, {"margin": 3.0})
+    found = Halves().propose(picture)
+    assert len(RegionLabels().places(found)) == 3
+    assert len(RegionLabels(least=0.6).places(found)) == 1
+    assert len(RegionLabels(same=0.4).places(found)) == 1
+    assert len(RegionLabels(most=2).places(found)) == 2
+    refused(RegionLabels, {"most": 0}, {"least": 2.0}, {"same": -1.0}, {"margin": 3.0}, {"sure": 2.0})
 
 
 def test_agreement_with_instances() -> None:

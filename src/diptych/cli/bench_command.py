@@ -49,6 +49,7 @@ NAMES = {
     "images_a_second": "img/s",
     "region_accuracy": "regions %",
     "crop_accuracy": "crops %",
+    "slot_accuracy": "slots %",
     "dense_probe_miou": "dense mIoU %",
     "steps": "steps",
     "train_seconds": "train s",

@@ -20,6 +20,8 @@ class Proposals:
         masks: (Q, h, w) float32 in [0, 1], how much a cell, evenly over the image, belongs to a region.
         scores: (Q,) float32 in [0, 1], how sure the proposer is of each; all 1 where it does not say.
         size: (H, W) of the image, in pixels.
+        words: (Q,) int64 position of the word that each was found for; None: the proposer reads no words.
+        boxes: (Q, 4) x0 y0 x1 y1 in pixels, of a proposer that finds boxes; None: those round the masks.
 
     Raises:
         DataError: masks and scores differ in number.
@@ -28,6 +30,8 @@ class Proposals:
     masks: Tensor
     scores: Tensor
     size: tuple[int, int]
+    words: Tensor | None = None
+    boxes: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.masks.dim() != 3 or len(self.masks) != len(self.scores):

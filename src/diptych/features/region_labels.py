@@ -6,7 +6,9 @@
 I, T: unit embeddings of a backbone;  crop b: the photo cut to box b
 phrases: noun phrases of the photo's captions, or what a captioner writes of each crop
 
-So a phrase has one box at most: the one that shows it better than the others do, and than the whole photo does.
+So a phrase has one box at most: the one that shows it better than the others do, and than the whole photo does. A
+proposer that reads words, such as an open-vocabulary detector, is told the phrases: a phrase then has the surest of its
+boxes, and the backbone is not asked.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from torchvision.ops import box_iou, masks_to_boxes, nms
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Table
 from diptych.core.language import Ask, Writer
-from diptych.core.masks import MaskProposer
+from diptych.core.masks import MaskProposer, Proposals
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.data.formats.regions import Boxes, boxes
@@ -44,6 +46,7 @@ class RegionLabels:
         least: smallest share of the photo of a box, in [0, 1]; 0.01.
         same: IoU above which of two boxes the later one is left out, in [0, 1]; 0.7.
         margin: cosine by which a crop must beat the whole photo, in [-2, 2]; 0.0.
+        sure: smallest score of a box that a proposer of words finds, in [0, 1]; 0.1.
 
     Raises:
         UsageError: a number is out of its range.
@@ -53,10 +56,11 @@ class RegionLabels:
     least: float = 0.01
     same: float = 0.7
     margin: float = 0.0
+    sure: float = 0.1
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "most")
-        check(self, between(0, 1), "least", "same")
+        check(self, between(0, 1), "least", "same", "sure")
         check(self, between(-2, 2), "margin")
 
     def of(
@@ -70,42 +74,85 @@ class RegionLabels:
             proposer: finds places.
             run: device and progress.
             writer: a captioner, which is asked about each crop; None: noun phrases of the captions.
+
+        Raises:
+            UsageError: the proposer finds words, and a writer is to name what it finds.
         """
         found: list[Boxes] = []
         told: list[tuple[str, ...]] = []
         captions = table.columns["captions"].values if "captions" in table.columns else ((),) * len(table)
         with run.track("label regions", len(table)) as bar:
             for i in range(len(table)):
-                image = table.items[i].convert("RGB")
-                places = self.proposed(image, proposer)
-                crops = [image.crop(tuple(box.round().int().tolist())) for box in places]
-                said: Sequence[str]
-                if writer is None:
-                    said = tuple(dict.fromkeys(p for c in _listed(captions[i]) for p in noun_phrases(c)))
-                else:
-                    replies = writer.write([Ask("Describe the picture in a few words.", image=crop) for crop in crops])
-                    said = tuple(dict.fromkeys(t.value for reply in replies for t in reply if t.value.strip()))
-                rows, names = self.named([image, *crops], said, backbone, run)
-                found.append(boxes(places[rows].tolist(), "xyxy", [-1] * len(rows)))
+                corners, names = self.regions(table.items[i], listed(captions[i]), backbone, proposer, run, writer)
+                found.append(boxes(corners.tolist(), "xyxy", [-1] * len(names)))
                 told.append(names)
                 bar.advance()
         columns = {"boxes": Column("boxes", tuple(found)), "phrases": Column("captions", tuple(told))}
         return Table(table.items, {**table.columns, **columns})
 
-    def proposed(self, image: Any, proposer: MaskProposer) -> Tensor:
-        """Return the (n, 4) boxes round a proposer's masks, x0 y0 x1 y1 in pixels of a photo, largest first."""
-        found = proposer.propose(image)
-        masks = found.masks > 0.5
-        masks = masks[masks.flatten(1).any(1)]
-        cells = torch.tensor([masks.shape[2], masks.shape[1]] * 2)
-        size = torch.tensor([image.width, image.height] * 2)
-        corners: Tensor = masks_to_boxes(masks) + torch.tensor([0.0, 0.0, 1.0, 1.0])  # the last cell is inside
-        corners = corners / cells * size
+    def regions(
+        self,
+        photo: Any,
+        captions: Sequence[str],
+        backbone: Backbone,
+        proposer: MaskProposer,
+        run: Run,
+        writer: Writer | None = None,
+    ) -> tuple[Tensor, tuple[str, ...]]:
+        """Return the (n, 4) boxes of one photo, x0 y0 x1 y1 in pixels, and their phrases; see ``of``."""
+        image = photo.convert("RGB")
+        said = () if writer else tuple(dict.fromkeys(p for c in captions for p in noun_phrases(c)))
+        if writer is None and not said:
+            return torch.zeros(0, 4), ()
+        found = proposer.propose(image, said)
+        if found.words is not None:
+            return self.detected(found, said)
+        places = self.places(found)
+        crops = [image.crop(tuple(box.round().int().tolist())) for box in places]
+        if writer is not None:
+            replies = writer.write([Ask("Describe the picture in a few words.", image=crop) for crop in crops])
+            said = tuple(dict.fromkeys(t.value for reply in replies for t in reply if t.value.strip()))
+        rows, names = self.named([image, *crops], said, backbone, run)
+        return places[rows], names
+
+    def detected(self, found: Proposals, words: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
+        """Return the surest box of each word that a proposer of words found, and these words.
+
+        Args:
+            found: with the word of each proposal.
+            words: as the proposer was told them.
+        """
+        corners, large = self._boxes(found)
+        scores = found.scores.where(large & (found.scores >= self.sure), -1.0)
+        rows, names = list[int](), list[str]()
+        for k, word in enumerate(words):
+            own = scores.where(found.words == k, -1.0)
+            if len(own) and float(own.max()) >= 0:
+                rows.append(int(own.argmax()))
+                names.append(word)
+        return corners[rows], tuple(names)
+
+    def places(self, found: Proposals) -> Tensor:
+        """Return the (n, 4) boxes of proposals, x0 y0 x1 y1 in pixels of a photo, largest first."""
+        corners, large = self._boxes(found)
+        corners = corners[large]
         area = (corners[:, 2:] - corners[:, :2]).prod(1)
-        large = (area >= self.least * image.width * image.height) & (corners[:, 2:] - corners[:, :2] >= 2).all(1)
-        corners, area = corners[large], area[large]
         kept: Tensor = nms(corners, area, self.same)[: self.most]
         return corners[kept]
+
+    def _boxes(self, found: Proposals) -> tuple[Tensor, Tensor]:
+        """Return the (Q, 4) boxes of proposals, and (Q,) which of them are large enough."""
+        height, width = found.size
+        if found.boxes is None:
+            masks = found.masks > 0.5
+            there = masks.flatten(1).any(1)
+            corners = torch.zeros(len(masks), 4)
+            corners[there] = masks_to_boxes(masks[there]) + torch.tensor([0.0, 0.0, 1.0, 1.0])  # the last cell too
+            corners = corners / torch.tensor([masks.shape[2], masks.shape[1]] * 2) * torch.tensor([width, height] * 2)
+        else:
+            corners = found.boxes
+        sides = corners[:, 2:] - corners[:, :2]
+        return corners, (sides.prod(1) >= self.least * width * height) & (sides >= 2).all(1)
 
     @torch.no_grad()
     def named(
@@ -132,7 +179,8 @@ class RegionLabels:
         return [int(box[k]) for k in kept], tuple(phrases[k] for k in kept)
 
 
-def _listed(captions: Any) -> tuple[str, ...]:
+def listed(captions: Any) -> tuple[str, ...]:
+    """Return the captions of a row, which may be one text."""
     return (captions,) if isinstance(captions, str) else tuple(captions)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,24 +12,28 @@ import torch
 from torch import Tensor
 
 import diptych
-from diptych.core.data import Column
+from diptych.core.data import Column, Texts
 from diptych.core.run import Run
 from diptych.core.spec import PixelRecipe
 from diptych.data.formats.regions import boxes
 from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.tables import scene_data
+from diptych.evaluation.boards import region_tasks
 from diptych.evaluation.boards.region_tasks import (
     CROPS,
     DENSE,
     IGNORED,
     REGIONS,
+    SLOTS,
     RegionTasks,
     cell_classes,
     picture_iou,
 )
+from diptych.features.embed import embed
 from diptych.features.frozen import Headed
 from diptych.metrics.ratio import share
 from diptych.nn.dense.prompter import Prompter
+from diptych.nn.dense.region_slots import Slots
 from tests.support.colours import ColourBackbone
 
 RECIPE = PixelRecipe(32, (0.5,) * 3, (0.5,) * 3)
@@ -81,6 +87,32 @@ def test_a_prompter_of_the_training_is_told_the_boxes(tasks: RegionTasks) -> Non
     expected = np.concatenate([v.corners for v in tasks.held.columns["boxes"].values]) / 64
     assert sorted(map(tuple, torch.cat(told).tolist())) == sorted(map(tuple, expected.astype(np.float32).tolist()))
     assert found[REGIONS][:, 1].sum() < found[CROPS][:, 1].sum(), "an untrained prompter names nothing"
+
+
+def test_a_box_is_named_by_the_slot_that_lies_nearest(tasks: RegionTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    space, count = diptych.load("tiny"), 4
+    assert SLOTS not in tasks.reached(space, {}, Run(workers=1)), "there are no slots"
+    words = embed(space.text, Texts(tasks.phrases), Run(workers=1))
+    owned = [
+        (torch.from_numpy(own.corners).float() / 64, words[[tasks.phrases.index(p) for p in said]])
+        for own, said in zip(*(tasks.held.columns[n].values for n in ("boxes", "phrases")), strict=True)
+    ]
+
+    def read(shift: float) -> Callable[..., Slots]:
+        def slots(space: Any, x: Any) -> Slots:
+            boxes, z = torch.zeros(len(x), count, 4), torch.ones(len(x), count, words.shape[1])
+            for i, (own, said) in enumerate(owned):  # in the last places, the first box last
+                boxes[i, count - len(own) :], z[i, count - len(own) :] = own.flip(0) + shift, said.flip(0)
+            return Slots(z[:, 0], z, boxes)
+
+        return slots
+
+    monkeypatch.setattr(region_tasks, "read_slots", read(0.01))
+    found = tasks.reached(space, {}, Run(workers=1))
+    assert (found[SLOTS][:, 1] == found[SLOTS][:, 0]).all()
+    assert (found[SLOTS][:, 0] == found[CROPS][:, 0]).all()
+    monkeypatch.setattr(region_tasks, "read_slots", read(2.0))  # none lies near: the first one names all
+    assert tasks.reached(space, {}, Run(workers=1))[SLOTS][:, 1].sum() < len(tasks.held)
 
 
 def test_phrases_stand_in_for_classes_where_a_box_has_none(tasks: RegionTasks) -> None:

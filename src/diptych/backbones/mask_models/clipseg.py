@@ -54,4 +54,5 @@ class ClipSegProposals:
             )
         logits = out.logits[None] if out.logits.dim() == 2 else out.logits
         masks = logits.float().sigmoid().cpu()
-        return Proposals(masks, masks.flatten(1).amax(1), (picture.height, picture.width))
+        size = (picture.height, picture.width)
+        return Proposals(masks, masks.flatten(1).amax(1), size, words=torch.arange(len(words)))

@@ -8,7 +8,13 @@ from diptych.core.masks import MaskProposer
 
 MERGED = "merged-cells"
 """The proposer without weights."""
-_PROPOSERS = {"mask2former": "Mask2FormerForUniversalSegmentation", "clipseg": "CLIPSegForImageSegmentation"}
+_PROPOSERS = {
+    "mask2former": "Mask2FormerForUniversalSegmentation",
+    "clipseg": "CLIPSegForImageSegmentation",
+    "owlvit": "OwlViTForObjectDetection",
+    "owlv2": "Owlv2ForObjectDetection",
+}
+"""Type of a model -> its class in transformers."""
 
 
 def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskProposer:
@@ -16,8 +22,9 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
 
     Args:
         name: "merged-cells", which needs no weights; "merged-cells:SPACE", which adds features of an encoder, such as
-            "merged-cells:lite" (see ``sources.vision.load_vision``); or Mask2Former, CLIPSeg, SAM or SAM 2 (a grid of
-            points) as "hf:org/name", "local:PATH" or a folder in transformers' format.
+            "merged-cells:lite" (see ``sources.vision.load_vision``); or Mask2Former, SAM or SAM 2 (a grid of points),
+            CLIPSeg, OWL-ViT or OWLv2 (what words name) as "hf:org/name", "local:PATH" or a folder in transformers'
+            format.
         offline: whether to avoid the network; None: as in HF_HUB_OFFLINE.
 
     Raises:
@@ -50,5 +57,9 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
         from diptych.backbones.mask_models.clipseg import ClipSegProposals
 
         return ClipSegProposals(model_in(folder, _PROPOSERS[kind]), processor_in(folder, "CLIPSegProcessor"))
+    if kind in ("owlvit", "owlv2"):
+        from diptych.backbones.mask_models.owl import OwlProposals
+
+        return OwlProposals(model_in(folder, _PROPOSERS[kind]), processor_in(folder, "AutoProcessor"))
     known = ", ".join(sorted([*PROMPTABLE, *_PROPOSERS]))
     raise UsageError(f"{name} is a {kind!r}, which proposes no masks: give {MERGED}, or one of {known}.")

@@ -13,6 +13,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import say, show_json, show_table
 from diptych.cli.curate.options import POOL, KeepOptions, PlanOptions, PoolOptions
+from diptych.cli.curate.regions import curate_regions
 from diptych.cli.unread import Readers, has, looks, needs, refuse_idle, refuse_unread
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import CURATOR, HEAD_CURATOR, LABEL_CURATOR, SCORE_CURATOR
@@ -29,6 +30,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+
+app.command("regions")(curate_regions)
 
 Resume = Annotated[bool, options.option("--resume", help="Go on where a pass was killed.")]
 _SCORED = f"{SCORE_CURATOR} and {HEAD_CURATOR}"

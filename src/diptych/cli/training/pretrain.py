@@ -67,7 +67,8 @@ class PartOptions:
     proposer: Annotated[
         str | None,
         options.option(
-            "--proposer", help="What finds regions where there are none: merged-cells, or a mask model of transformers."
+            "--proposer",
+            help="What finds regions where there are none: merged-cells, or a detector or mask model of transformers.",
         ),
     ] = None
 

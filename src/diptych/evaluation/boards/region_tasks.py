@@ -1,7 +1,8 @@
 """What a trained space does with parts of pictures: it names boxes, and its tokens say what lies where.
 
 - Regions: a box is named right where its phrase is the nearest of all phrases of the data. The model is told the box
-  by its prompter, where the training made one, and sees the crop elsewhere; beside it, all models see crops.
+  by its prompter, where the training made one, and sees the crop elsewhere; beside it, all models see crops. A model
+  with region slots also names a box by the slot whose own box has the highest IoU with it: it is not told the box.
 - Dense probe: a linear classifier (logistic regression) on the frozen tokens of the image tower says of each cell
   which class the smallest box round its centre has, or "background". The value of a picture is the mean IoU of the
   classes that are in it, background included.
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torchvision.ops import box_iou
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Table, Texts
@@ -35,9 +37,12 @@ from diptych.features.whole_and_cells import whole_and_cells
 from diptych.metrics.ratio import counted
 from diptych.nn.dense.prompter import Prompter
 from diptych.nn.dense.region_encoder import region_space
+from diptych.nn.dense.region_slots import read_slots
 
-REGIONS, CROPS, DENSE = "region_accuracy", "crop_accuracy", "dense_probe_miou"
+REGIONS, CROPS, SLOTS, DENSE = "region_accuracy", "crop_accuracy", "slot_accuracy", "dense_probe_miou"
 """Parts of a measuring."""
+BOXED = (REGIONS, CROPS, SLOTS)
+"""Those that count boxes and hits."""
 PROBED = 100
 """Training pictures that the probe learns from, at most."""
 IGNORED = -1
@@ -66,10 +71,11 @@ class RegionTasks:
         return tuple(sorted({p for t in tables for own in t.columns["phrases"].values for p in own}))
 
     def reached(self, space: Backbone, parts: Mapping[str, nn.Module], run: Run) -> dict[str, Floats]:
-        """Return "region_accuracy" and "crop_accuracy", (N, 2) boxes and hits among them of each of N pictures, whose
-        boxes are resampled together, and "dense_probe_miou", (N,).
+        """Return "region_accuracy", "crop_accuracy" and "slot_accuracy", (N, 2) boxes and hits among them of each of N
+        pictures, whose boxes are resampled together, and "dense_probe_miou", (N,).
 
-        The last is absent where the space has neither an image tower nor maps.
+        "slot_accuracy" is absent where the space has no region slots, the last where it has neither an image tower nor
+        maps.
 
         Args:
             space: after training; of heads on stored trunk vectors, the whole backbone with them is measured.
@@ -81,18 +87,19 @@ class RegionTasks:
         crops = Regions.of([self.held], crowds=False)
         truth = torch.tensor([names.index(p) for p in crops.phrases])
 
-        def hits(encoder: Any, regions: Regions) -> Floats:
-            z = normalize(embed(encoder, regions, run), dim=-1)
-            right = (z @ words.T).argmax(1).eq(truth).double().numpy()
-            return counted(right, np.array(regions.owner, dtype=np.int64), len(self.held))
+        def hits(z: Tensor) -> Floats:
+            right = (normalize(z, dim=-1) @ words.T).argmax(1).eq(truth).double().numpy()
+            return counted(right, np.array(crops.owner, dtype=np.int64), len(self.held))
 
-        out = {CROPS: hits(space.image, crops)}
+        out = {CROPS: hits(embed(space.image, crops, run))}
         prompter = next((p for p in parts.values() if isinstance(p, Prompter)), None)
         if prompter is None:
             out[REGIONS] = out[CROPS]
         else:
             told = region_space(space, prompter.eval())
-            out[REGIONS] = hits(told.image, Regions.of([self.held], cut=False, crowds=False))
+            out[REGIONS] = hits(embed(told.image, Regions.of([self.held], cut=False, crowds=False), run))
+        with contextlib.suppress(MissingHook):
+            out[SLOTS] = hits(self._nearest_slots(space))
         with contextlib.suppress(MissingHook):
             out[DENSE] = self._probed(space)
         return out
@@ -108,6 +115,20 @@ class RegionTasks:
         except MissingHook:
             return out
         return {**out, "background_alone": float(np.mean([picture_iou(np.zeros_like(y), y) for y in truth]))}
+
+    @torch.no_grad()
+    def _nearest_slots(self, space: Backbone) -> Tensor:
+        """Return the (n, D) embeddings of the slots whose boxes have the highest IoU with the n measured boxes."""
+        nearest = list[Tensor]()
+        for start in range(0, len(self.held), AT_ONCE):
+            pictures = [self.held.items[i] for i in range(start, min(start + AT_ONCE, len(self.held)))]
+            slots = read_slots(space, space.image.inputs(pictures))
+            for i, picture in enumerate(pictures):
+                own = self.held.columns["boxes"].values[start + i]
+                inside, _ = framed(own.corners[~own.crowd], picture.size, space.spec.pixels)
+                ious = box_iou(torch.from_numpy(inside).to(slots.boxes), slots.boxes[i])
+                nearest.append(slots.regions[i][ious.argmax(1)].cpu())
+        return torch.cat(nearest)
 
     def _classes(self, table: Table[Any]) -> list[NDArray[np.int64]]:
         """Return the class of each box of each picture: its label, or else the number of its phrase."""

@@ -22,7 +22,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import refuse_one_class
 from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
-from diptych.evaluation.boards.region_tasks import CROPS, REGIONS, RegionTasks
+from diptych.evaluation.boards.region_tasks import BOXED, RegionTasks
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, HeadSpace, on_trunks
 from diptych.features.heads import text_head
@@ -184,7 +184,7 @@ class TuneBench:
             return values, {**others, STEPS: trained.steps, SECONDS: trained.seconds}, parts
 
         whole = over_seeds(once, self.run, self.seeds, draws=how is not None)
-        own = {name: replace(part, counted=name in (REGIONS, CROPS)) for name, part in whole.parts.items()}
+        own = {name: replace(part, counted=name in BOXED) for name, part in whole.parts.items()}
         means = {f"acc1_{n}" if n in (TASK, OTHERS) else n: _mean(part) for n, part in own.items()}
         parts = {name: replace(part, others=means) for name, part in own.items()}
         return replace(parts[self.part] if self.part else whole, parts=parts)
@@ -227,7 +227,7 @@ class TuneBench:
         beside = {name: reached(space, rows, None, run)["recall_at_1"] for name, rows in self.beside.items()}
         if self.regions is not None:
             by_name |= self.regions.reached(space, trained.parts, run)
-        means = {n: _mean(Measured(v[None], counted=n in (REGIONS, CROPS))) for n, v in by_name.items()}
+        means = {n: _mean(Measured(v[None], counted=n in BOXED)) for n, v in by_name.items()}
         every = {**parts, **together, **beside, **({} if self.part else by_name)}  # proofs read theirs alone
         return next(iter(parts.values())), means, every
 

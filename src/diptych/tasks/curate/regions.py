@@ -1,0 +1,146 @@
+"""Boxes with phrases for photos that have captions alone, as a table that every ``--regions`` reads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import Column, Table
+from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core.language import Writer
+from diptych.core.masks import MaskProposer
+from diptych.core.run import Run
+from diptych.data.files import escaped, write_whole
+from diptych.data.formats.regions import Boxes, boxes
+from diptych.features.region_labels import RegionLabels, agreement, listed
+from diptych.metrics.interval import Interval
+from diptych.metrics.ratio import counted, ratio
+
+HEAD = ("image", "x0", "y0", "x1", "y1", "phrase")
+
+
+@dataclass(frozen=True)
+class FoundRegions:
+    """What was found in photos.
+
+    Args:
+        table: the photos that could be read, with "boxes" and "phrases".
+        failed: the other ones.
+    """
+
+    table: Table[Any]
+    failed: tuple[UnreadableItem, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of regions."""
+        return sum(len(said) for said in self.table.columns["phrases"].values)
+
+    def write(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write a row for each region; paths of photos start at the folder of the table."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(HEAD)
+        for i in range(len(self.table)):
+            name = escaped(os.path.relpath(self.table.items.name(i), path.parent))
+            own, said = (self.table.columns[column].values[i] for column in ("boxes", "phrases"))
+            rows = zip(own.corners.tolist(), said, strict=True)
+            writer.writerows([name, *(f"{v:.1f}" for v in box), phrase] for box, phrase in rows)
+        write_whole(path, text.getvalue(), overwrite=overwrite)
+
+
+def find_regions(
+    photos: Table[Any],
+    backbone: Backbone,
+    proposer: MaskProposer,
+    run: Run,
+    *,
+    writer: Writer | None = None,
+) -> FoundRegions:
+    """Find and name regions of photos, see ``features.region_labels``.
+
+    Args:
+        photos: with "captions", or without where there is a writer.
+        backbone: compares crops with phrases.
+        proposer: finds places.
+        run: device and progress.
+        writer: a captioner, which names crops; None: noun phrases of the captions do.
+    """
+    how = RegionLabels()
+    kept, failed = list[int](), list[UnreadableItem]()
+    found, told = list[Boxes](), list[tuple[str, ...]]()
+    with run.track("find regions", len(photos)) as bar:
+        for i in range(len(photos)):
+            captions = listed(photos.columns["captions"].values[i]) if writer is None else ()
+            try:
+                corners, names = how.regions(photos.items[i], captions, backbone, proposer, run, writer)
+            except UnreadableItem as error:
+                failed.append(error)
+            else:
+                kept.append(i)
+                found.append(boxes(corners.tolist(), "xyxy", [-1] * len(names)))
+                told.append(names)
+            bar.advance()
+    columns = {"boxes": Column("boxes", tuple(found)), "phrases": Column("captions", tuple(told))}
+    return FoundRegions(Table(photos.take(kept).items, columns), tuple(failed))
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How regions agree with true boxes of classes, with 95 % intervals over photos.
+
+    Args:
+        named: regions whose phrase names a class; the others are not judged.
+        present: share of these whose class the photo has at all; None where there are none.
+        right: share whose box has an IoU of 0.5 or more with a box of the class.
+        iou: mean IoU with the nearest box of the class.
+    """
+
+    named: int
+    present: Interval | None = None
+    right: Interval | None = None
+    iou: Interval | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        parts = {name: getattr(self, name) for name in ("present", "right", "iou")}
+        told = {n: {"value": v.value, "ci95": [v.low, v.high]} for n, v in parts.items() if v is not None}
+        return {"named": self.named, **told}
+
+
+def quality(found: FoundRegions, truth: Table[Any], seed: int) -> Quality:
+    """Compare regions with true boxes, see ``features.region_labels.agreement``.
+
+    Args:
+        found: of photos that are all in ``truth``.
+        truth: photos with "boxes" that have classes, and "phrases" with the classes' names.
+        seed: of the intervals.
+
+    Raises:
+        UsageError: true boxes have no class.
+    """
+    names: dict[int, str] = {}
+    of = {truth.items.name(i): own for i, own in enumerate(truth.columns["boxes"].values)}
+    for own, said in zip(*(truth.columns[n].values for n in ("boxes", "phrases")), strict=True):
+        names |= {int(k): p.removeprefix("an ").removeprefix("a ") for k, p in zip(own.labels, said, strict=True)}
+    if -1 in names:
+        raise UsageError("The true boxes have phrases and no classes: give a table with a column 'category'.")
+    classes = [names[k] for k in sorted(names)]
+    table = found.table
+    rows = [agreement(table.take([i]), [of[table.items.name(i)]], classes) for i in range(len(table))]
+    owner = np.repeat(np.arange(len(rows)), [len(row["right"]) for row in rows])
+    if not len(owner):
+        return Quality(0)
+
+    def over_photos(part: str) -> Interval:
+        values = np.concatenate([row[part] for row in rows])
+        return ratio(counted(values, owner, len(rows))[None], seed)
+
+    return Quality(len(owner), *(over_photos(part) for part in ("present", "right", "iou")))
