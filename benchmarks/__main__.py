@@ -82,6 +82,7 @@ ROWS = {
     "loss:siglip:8192": Entry("losses.memory", ("siglip", 8192), None),
     "loss:clip:2x2048": Entry("losses.memory", ("clip", 4096, 2, 2), ("clip", 512, 1, 2)),
     "loss:siglip:2x2048": Entry("losses.memory", ("siglip", 4096, 2, 2), None),
+    "average:tiny:2x16": Entry("averages.steps", ("tiny", 16, 7), ("tiny", 2, 1)),
     "train:tiny": Entry("trainers.epochs", ("tiny", 256, 64), ("tiny", 16, 8)),
     "step:tiny": Entry("objectives.steps", ("tiny", 32, 512), ("tiny", 2, 8)),
     "step:ViT-S-16": Entry("objectives.steps", ("ViT-S-16", 8, 1024), None),

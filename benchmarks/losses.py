@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +27,29 @@ def step(loss: str, how: str, batch: int, rank: int = 0, world: int = 1) -> Call
     """Return one forward and backward pass on random unit embeddings; it gives the loss and the norm of the images'
     gradient, of this process's share.
 
-    open_clip's form of several processes is ``local_loss`` with ``gather_with_grad``, and its SigLIP sends the texts
-    round.
+    open_clip's form of several processes is ``local_loss`` with ``gather_with_grad``. Its SigLIP sends the texts round
+    and keeps them, ours does not keep them.
     """
     import torch
     from torch.nn.functional import normalize
 
     from diptych.core.run import World
-    from diptych.nn.contrastive import sigmoid_pairs, softmax_pairs
+    from diptych.nn.contrastive import sigmoid_pairs, sigmoid_ring, softmax_pairs
     from diptych.train.distributed import gather
+    from diptych.train.ring import ring
 
     seed, batch = torch.Generator().manual_seed(rank), batch // world
-    together, first = gather(World(rank, world)), rank * batch
+    together, around, first = gather(World(rank, world)), ring(World(rank, world)), rank * batch
     x, y = (torch.randn(batch, DIM, generator=seed).requires_grad_() for _ in range(2))
     scale, bias = torch.tensor(10.0, requires_grad=True), torch.tensor(-10.0, requires_grad=True)
     chunk = CHUNK if how == "chunked" else None
 
     def ours() -> Any:
         u, v = normalize(x, dim=-1), normalize(y, dim=-1)
+        if loss == "siglip" and around is not None:
+            return sigmoid_ring(u, v, scale, bias, around, chunk)
         if loss == "siglip":
-            return sigmoid_pairs(u, together(v), scale, bias, first, chunk)
+            return sigmoid_pairs(u, v, scale, bias, first, chunk)
         there = softmax_pairs(u, together(v), scale, first, chunk)
         return (there + softmax_pairs(v, together(u), scale, first, chunk)) / 2
 
@@ -70,20 +73,24 @@ def step(loss: str, how: str, batch: int, rank: int = 0, world: int = 1) -> Call
 
 
 def measured(loss: str, how: str, batch: int, rounds: int, rank: int = 0, world: int = 1) -> dict[str, float]:
-    """Return loss, gradient, median seconds and the memory that the steps added to the process's peak, in MiB."""
+    """Return loss, gradient, median seconds, of the clock and of this process, and the memory that the steps added to
+    the process's peak, in MiB.
+    """
     step(loss, how, 64, rank, world)()  # libraries are loaded and threads started
     one = step(loss, how, batch, rank, world)
     before = memory_kib("VmRSS")
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading libraries (Linux)
     value, gradient = one()
-    seconds = []
+    seconds, processor = [], []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start, own = time.perf_counter(), time.process_time()
         one()
         seconds.append(time.perf_counter() - start)
+        processor.append(time.process_time() - own)
     return {
         "loss": value, "gradient": gradient, "seconds": statistics.median(seconds),
+        "processor_seconds": statistics.median(processor),
         "added_mib": (memory_kib("VmHWM") - before) / 1024,
     }  # fmt: skip
 
@@ -108,7 +115,7 @@ def memory(loss: str, batch: int, rounds: int = 1, world: int = 1) -> Iterator[R
     """
     found = {}
     for how in ("open_clip", "whole", "chunked"):
-        found[how] = together(loss, how, batch, rounds, world)
+        found[how] = together("losses", [loss, how, batch, rounds], world)
     for how, facts in found.items():
         for name in ("loss", "gradient"):
             if abs(facts[name] / found["open_clip"][name] - 1) > 1e-4:
@@ -118,7 +125,7 @@ def memory(loss: str, batch: int, rounds: int = 1, world: int = 1) -> Iterator[R
     shares = {
         f"{ours} / {theirs}, {what}": found[ours][what] / max(found[theirs][what], 1e-9)
         for ours, theirs in (("chunked", "whole"), ("whole", "open_clip"), ("chunked", "open_clip"))
-        for what in ("added_mib", "seconds")
+        for what in ("added_mib", "seconds", "processor_seconds")
     }
     yield Row(
         {},
@@ -128,19 +135,24 @@ def memory(loss: str, batch: int, rounds: int = 1, world: int = 1) -> Iterator[R
     )
 
 
-def together(loss: str, how: str, batch: int, rounds: int, world: int) -> dict[str, float]:
-    """Return what the first of some new processes measured."""
+def together(module: str, given: Sequence[object], world: int) -> dict[str, Any]:
+    """Return what the first of some new processes measured, each of which runs ``main`` of a module of benchmarks."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    words = [sys.executable, "-m", "benchmarks.losses", loss, how, str(batch), str(rounds)]
-    asked = [[*words, "--rank", str(rank), "--world", str(world), "--port", port] for rank in range(world)]
+    words = [sys.executable, "-m", f"benchmarks.{module}", *map(str, given)]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world)}
     root = Path(__file__).parents[1]
-    running = [subprocess.Popen(a, cwd=root, stdout=subprocess.PIPE, text=True) for a in asked]
+    running = [
+        subprocess.Popen(
+            words, cwd=root, stdout=subprocess.PIPE, text=True, env={**os.environ, **place, "RANK": str(rank)}
+        )
+        for rank in range(world)
+    ]
     said = [process.communicate()[0] for process in running]
     if failed := [process.args for process in running if process.returncode]:
         raise ValueError(f"{failed[0]} failed")
-    first: dict[str, float] = json.loads(said[0])
+    first: dict[str, Any] = json.loads(said[0])
     return first
 
 
@@ -151,20 +163,12 @@ def main() -> None:
     parser.add_argument("how")
     parser.add_argument("batch", type=int)
     parser.add_argument("rounds", type=int)
-    parser.add_argument("--rank", type=int, default=0)
-    parser.add_argument("--world", type=int, default=1)
-    parser.add_argument("--port", default="")
     a = parser.parse_args()
-    if a.world > 1:
-        from torch import distributed
+    from diptych.core.run import Run
+    from diptych.train.distributed import join
 
-        os.environ.update(
-            MASTER_ADDR="127.0.0.1", MASTER_PORT=a.port, RANK=str(a.rank), WORLD_SIZE=str(a.world)
-        )  # fmt: skip
-        distributed.init_process_group("gloo")
-    print(json.dumps(measured(a.loss, a.how, a.batch, a.rounds, a.rank, a.world)))
-    if a.world > 1:
-        distributed.destroy_process_group()
+    world = join(Run()).world
+    print(json.dumps(measured(a.loss, a.how, a.batch, a.rounds, world.rank, world.size)))
 
 
 if __name__ == "__main__":

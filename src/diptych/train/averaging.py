@@ -54,11 +54,13 @@ class Averaging:
         """Send the rest, wait, and replace the gradients. Modified in place."""
         while len(self._sent) < len(self._buckets):
             self._send()
-        for bucket, (flat, work) in zip(self._buckets, self._sent, strict=True):
+        for _, work in self._sent:
             work.wait()
-            *parts, present = torch.split(flat, [*(p.numel() for p in bucket), len(bucket)])
-            for p, mean, count in zip(bucket, parts, present.tolist(), strict=True):
-                p.grad = mean.div_(self._world.size).view_as(p) if count else None
+        counts = [flat[-len(bucket) :].float() for bucket, (flat, _) in zip(self._buckets, self._sent, strict=True)]
+        present = iter(torch.cat(counts).tolist() if counts else ())  # one read from the device
+        for bucket, (flat, _) in zip(self._buckets, self._sent, strict=True):
+            for p, total in zip(bucket, torch.split(flat, [*(p.numel() for p in bucket), len(bucket)]), strict=False):
+                p.grad = total.div_(self._world.size).view_as(p) if next(present) else None
         self._missing, self._sent = None, []
 
     def close(self) -> None:
