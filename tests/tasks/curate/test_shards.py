@@ -50,7 +50,7 @@ def test_a_killed_plan_goes_on_behind_its_whole_shards(tmp_path: Path) -> None:
         plan_in(parts, own, Kit, shards, run, {"a": 2}, resume=True),
     ):
         pass
-    (parts / "plan-00001.parquet").write_bytes(b"cut")
+    (parts / "plan-00001.part").write_bytes(b"cut")
     found: Any
     with plan_in(parts, own, Kit, shards, run, {"a": 1}, resume=True) as found:
         assert planned[3:] == shards[1:]

@@ -3,7 +3,7 @@
 A shard is a fixed piece of the pool whose items keep their positions, so counts add up to those of one pass, and
 verdicts are the same.
 
-FOLDER/asked.json, plan-00000.parquet, ...                      a plan under way: one small plan a shard
+FOLDER/asked.json, plan-00000.part, ...                         a plan under way: one small plan a shard
 OUT/curate-00000.json, part-00000-00000.parquet, ...            a result under way: see ``apply_plan``; curate.json says
                                                                 when it is whole
 """
@@ -155,7 +155,7 @@ def _planned(
     skipped: Skipped | None,
 ) -> Sequence[Path]:
     """Return the files of the plans of all shards."""
-    places = [folder / f"plan-{number:05d}.parquet" for number in range(len(shards))]
+    places = [folder / f"plan-{number:05d}.part" for number in range(len(shards))]
     todo = [(shard, place) for shard, place in zip(shards, places, strict=True) if not _readable(curator, place)]
     with run.track("plan shards", len(shards)) as bar:
         bar.advance(len(shards) - len(todo))
