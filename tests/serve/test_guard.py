@@ -55,6 +55,8 @@ def test_every_answer_forbids_what_a_page_could_load(client: Any) -> None:
         if answer.status_code != 421:
             assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
+        # Not "no-referrer": a browser would then send the page's own forms with "Origin: null", which is refused.
+        assert answer.headers["referrer-policy"] == "same-origin"
 
 
 def test_bodies_are_bounded_before_they_are_read(serve: Serve) -> None:

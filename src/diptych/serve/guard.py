@@ -31,7 +31,7 @@ BODIES = 16
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),  # with "no-referrer" browsers send forms of the page with "Origin: null"
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 POLICY = (

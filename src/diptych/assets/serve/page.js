@@ -18,8 +18,13 @@ if (form && file && slider) {
   document.addEventListener("drop", e => { e.preventDefault(); form.classList.remove("over"); take(e.dataTransfer.files); });
   file.addEventListener("change", () => file.files.length && form.requestSubmit());
   slider.addEventListener("input", () => { share.textContent = Math.round(100 * slider.value) + " %"; });
-  slider.addEventListener("change", () => form.requestSubmit());
+  let dragged = false;  // arrow keys change the slider step by step: there Enter searches
+  slider.addEventListener("pointerdown", () => { dragged = true; });
+  slider.addEventListener("change", () => dragged && form.requestSubmit());
+  slider.addEventListener("keydown", e => { if (e.key === "Enter") form.requestSubmit(); });
   document.addEventListener("keydown", e => {
+    if (e.ctrlKey || e.metaKey || e.altKey) return;
+    if (e.key === "Escape") document.activeElement.blur();
     if (/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) return;
     const links = [...document.querySelectorAll("#tiles figure > a")], at = links.indexOf(document.activeElement);
     if (e.key === "/") { e.preventDefault(); form.elements.q.focus(); }
