@@ -114,8 +114,7 @@ class BIOMEDICA(Curator):
         proof=ProofPlan(
             claim="After five looks a cluster, the kind of every picture of a mixed pool is named better than by the "
             "backbone's own words.",
-            control="With the labels of the clusters permuted it is not named better than by the backbone's own words, "
-            "nor than by chance.",
+            control="With the labels of the clusters permuted it is not named better than by chance.",
             datasets=("kinds:five",),
             stage="reduced",
         ),
