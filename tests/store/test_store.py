@@ -260,3 +260,18 @@ def test_an_answer_is_for_good(
     assert [v.tobytes() for v in values] == [told[k] for k in sorted(told)]
     assert store.verify() == []
     shutil.rmtree(folder)
+
+
+def test_a_cache_full_of_damage_is_told_in_a_few_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keys = [key(i) for i in range(5, 45)]
+    fill(tmp_path, keys, 1)
+    broken = [path for path in (tmp_path / space_id(FACTS)).rglob("*.json") if path.name != "space.json"]
+    assert len(broken) > 6
+    for path in broken:
+        path.write_bytes(b"no JSON")
+    store = Store(tmp_path)
+    space = store.space(FACTS)
+    assert not store.get(space, keys)[1].any()
+    store.plan(space, keys, size=1)
+    assert len(caplog.messages) == 6
+    assert caplog.messages[-1].endswith("more of its files are damaged, and made again too.")

@@ -116,7 +116,7 @@ def test_data_that_do_not_open_are_a_finding(tmp_path: Path) -> None:
     (tmp_path / "train" / "cat").mkdir(parents=True)
     empty = check(tmp_path)
     assert not empty.ok, "class folders without a picture are no sound data"
-    assert "no-pictures" in kinds(empty)
+    assert "layout" in kinds(empty)
 
 
 def test_findings_do_not_depend_on_workers(root: Path) -> None:

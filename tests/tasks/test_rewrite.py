@@ -24,6 +24,8 @@ def test_prompts_are_lines_of_files_or_texts(tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("\n")
     with pytest.raises(DataError, match="no prompts"):
         read_prompts([str(tmp_path / "none.txt")])
+    with pytest.raises(UsageError, match="There is no prompt: give one"):
+        read_prompts([""])
     with pytest.raises(UsageError, match="missing"):
         read_prompts(["missing.txt"])
 

@@ -51,7 +51,7 @@ def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
         Name -> tensor, without the "module." that distributed training adds.
 
     Raises:
-        UsageError: there is no such file, the file has more than tensors and ``allow_pickle`` is False, or is no torch file.
+        UsageError: there is no such file, it has more than tensors and ``allow_pickle`` is False, or is no torch file.
         DataError: the file is damaged or has no state dict.
     """
     if not path.is_file():

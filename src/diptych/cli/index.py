@@ -285,7 +285,6 @@ def search(
         facts = dict(index.facts)
 
     from diptych.data.files import write_whole
-    from diptych.tasks.pages.search_page import html as page
     from diptych.tasks.search.ask import Term, torchless
     from diptych.tasks.search.ask import search as ask
 
@@ -312,6 +311,8 @@ def search(
             at_least=at_least,
         )  # fmt: skip
     if html is not None:
+        from diptych.tasks.pages.search_page import html as page
+
         write_whole(html, page(answer), overwrite=shared.overwrite)
     if shared.json:
         show_json(answer.as_dict())

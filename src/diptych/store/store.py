@@ -41,9 +41,22 @@ from diptych.store.space_shards import SpaceShards
 _HEX = re.compile(r"[0-9a-f]{8,128}")
 
 
-def log_damage(damage: Damage) -> None:
-    """Say what is damaged through the logger of this module."""
-    logging.getLogger(__name__).warning("%s", damage)
+NAMED = 5
+"""Damaged files that the log names, of all that one store meets."""
+
+
+class _Log:
+    """Says what is damaged through the logger of this module, and after ``NAMED`` files that there are more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count = folder, 0
+
+    def __call__(self, damage: Damage) -> None:
+        self.count += 1
+        if self.count <= NAMED:
+            logging.getLogger(__name__).warning("%s", damage)
+        elif self.count == NAMED + 1:
+            logging.getLogger(__name__).warning("%s: more of its files are damaged, and made again too.", self.folder)
 
 
 class Store:
@@ -53,7 +66,7 @@ class Store:
         folder: where it lies; made if absent.
         read_only: answer only, write nothing.
         merge: number of one-batch shards that are merged into one.
-        on_damage: called once for each damaged file that is met; the default logs a warning.
+        on_damage: called once for each damaged file that is met; None (default) logs the first ``NAMED``.
 
     Raises:
         UsageError: the folder holds a schema that cannot be read or migrated, or ``read_only`` and the folder does not
@@ -76,9 +89,10 @@ class Store:
         *,
         read_only: bool = False,
         merge: int = 64,
-        on_damage: Callable[[Damage], None] = log_damage,
+        on_damage: Callable[[Damage], None] | None = None,
     ) -> None:
-        self.folder, self.read_only, self.merge, self._on_damage = Path(folder), read_only, merge, on_damage
+        self.folder, self.read_only, self.merge = Path(folder), read_only, merge
+        self._on_damage = _Log(self.folder) if on_damage is None else on_damage
         self._dims: dict[str, int] = {}
         self._shards: dict[str, SpaceShards] = {}
         self._plans: dict[str, dict[str, list[Batch]]] = {}

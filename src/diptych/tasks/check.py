@@ -106,7 +106,7 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
     there, classes are not counted.
     """
     if not any(map(len, data.splits.values())):
-        yield Finding("no-pictures", "error", f"There are no pictures in {data.name}.", "Add some, or name another folder.")
+        yield Finding("layout", "error", f"There are no pictures in {data.name}.", "Add some, or name another folder.")
     labelled = any("label" in table.columns for table in data.splits.values())
     if not data.classes or not labelled or data.classes == ANOMALIES:
         return

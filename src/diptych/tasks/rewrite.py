@@ -45,15 +45,17 @@ def read_prompts(given: Sequence[str]) -> tuple[str, ...]:
     """Return prompts: the lines of each .txt file, and all other texts themselves.
 
     Raises:
-        UsageError: a file does not exist.
-        DataError: there is no prompt.
+        UsageError: a file does not exist, or all texts are empty.
+        DataError: the files hold no prompt.
     """
     prompts: list[str] = []
     for text in given:
         lines = read_text(Path(text), "prompts").splitlines() if text.lower().endswith(".txt") else [text]
         prompts += [line.strip() for line in lines if line.strip()]
     if not prompts:
-        raise DataError(f"There are no prompts in {', '.join(given) or 'nothing'}: give one a line.")
+        if not any(given):
+            raise UsageError("There is no prompt: give one, or a .txt file with one a line.")
+        raise DataError(f"There are no prompts in {', '.join(given)}: give one a line.")
     return tuple(prompts)
 
 

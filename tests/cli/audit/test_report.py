@@ -79,6 +79,13 @@ def test_a_report_compares_models_and_reads_groups(diptych: Cli, groups: Path, m
     assert drops["lite"] == drops["tiny"] > 0.3
 
 
+def test_a_report_of_nothing_is_no_success(diptych: Cli, own: Path) -> None:
+    got = diptych("audit", "report", own.parent / "other", "--ood", "a=other", "--out", "r.html")
+    assert (got.code, got.out) == (1, "")
+    assert "Nothing could be tested on" in got.err
+    assert not Path("r.html").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -203,3 +203,11 @@ def test_an_index_names_the_precision_and_engine_that_ran(photos: Path, tmp_path
     assert unchanged(open_records(str(photos)), KNOWN, Run(precision="bf16"), tmp_path / "fallen") is not None
     with pytest.raises(UsageError, match=r"other weights, --precision or decode of colours \(requested: bf16, exact\)"):
         index(open_records(str(photos)), BACKBONE, Run(), tmp_path / "fallen")
+
+
+def test_a_query_of_words_brings_neither_torch_nor_formats_of_data() -> None:
+    code = (
+        "import sys, diptych.tasks.search.ask; print([m for m in ('torch', 'diptych.data.load') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

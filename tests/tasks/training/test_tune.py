@@ -178,7 +178,7 @@ def test_parts_name_towers(place: Path) -> None:
 def test_data_without_words_are_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'words'"):
         open_data(str(place / "pairs.csv"), need="captions or classes", text="words")
-    with pytest.raises(DataError, match="has no train split"):
+    with pytest.raises(DataError, match="has no train split, and its 1 row cannot be divided: give"):
         with_splits(open_data(next((place / "data" / "test" / "red").glob("*.png"))), 0)
 
 

@@ -196,7 +196,8 @@ def from_file(
         allow_pickle: as for ``by_name``.
 
     Raises:
-        UsageError: there is no such file, something is not stated, or the architecture is unknown or contradicts the activation.
+        UsageError: there is no such file, something is not stated, or the architecture is unknown or contradicts the
+            activation.
         DataError: the weights do not fit.
     """
     import open_clip

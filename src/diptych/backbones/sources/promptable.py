@@ -8,7 +8,7 @@ from typing import Any
 from diptych.backbones.hub import is_offline, repository
 from diptych.backbones.names import parse
 from diptych.backbones.spec import read_json
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.masks import PromptableMasks
 
 _FILES = ("config.json", "*processor_config.json", "*.safetensors", "tokenizer*", "vocab*", "merges*", "special*")

@@ -11,6 +11,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.audit.tables import MoreTables
 from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.core.errors import DataError
 
 if TYPE_CHECKING:
     from diptych.tasks.audit.report import Report
@@ -77,6 +78,8 @@ def audit_report(
         chosen = tuple(options.words(only)) if only else ()
         title = f"{given.own.name}: audit of {towers[0].spec.name}"
         made = report(subjects, tables, run, title=title, only=chosen, bounds=bounds, failed=failed)
+        if not any(f.testable for f in made.all()) and made.blame is None:
+            raise DataError(f"Nothing could be tested on {data}: {' '.join(made.lacking.values())}")
         page = html(made, images=images) if out is not None and out.suffix == ".html" else ""
     if out is not None and page:
         write_whole(out, page, overwrite=True)

@@ -19,7 +19,6 @@ from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.images import SUFFIXES
-from diptych.data.samples import as_samples
 from diptych.features.embed import embed_arrays
 from diptych.search_index import ann
 from diptych.search_index.index import Index, Vectors
@@ -72,6 +71,8 @@ class Term:
     @property
     def photos(self) -> Samples[Any]:
         """The picture, as samples of one."""
+        from diptych.data.samples import as_samples  # of pictures alone: it brings every format of data
+
         return as_samples([self.value if self.photo is None else self.photo])
 
 

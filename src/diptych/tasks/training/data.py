@@ -15,6 +15,7 @@ from diptych.core.data import Column, Samples, Stream, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.method import Method
 from diptych.core.run import Run
+from diptych.core.wording import number_of
 from diptych.data.labelled import LabelledData
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_readable
@@ -33,7 +34,10 @@ def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
         return data, ""
     table = next(iter(data.splits.values()))
     if len(data.splits) > 1 or len(table) < 10:
-        raise DataError(f"{data.name} has no train split: give train and test folders, or a column 'split'.")
+        raise DataError(
+            f"{data.name} has no train split, and its {number_of(len(table), 'row')} cannot be divided: give train and "
+            f"test folders, a column 'split', or 10 rows or more in one split."
+        )
     order = np.random.default_rng(Run(seed=seed).integer("split")).permutation(len(table))
     cut = len(table) // 10
     splits = {"train": table.take(np.sort(order[cut:]).tolist()), "test": table.take(np.sort(order[:cut]).tolist())}
