@@ -62,20 +62,6 @@ def segmenters(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield ""
 
 
-def proposers(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the table of ``recipes.mask_proposer judge``."""
-    yield "| photos | proposer | recall at 10 | at 50 | at 100 | gain at 10 | at 50 | at 100 | CPU s a photo |"
-    yield "|---|---|---|---|---|---|---|---|---:|"
-    for name, row in found["sets"].items():
-        about = f"{name} ({row['split']}, {row['photos']} photos, {row['regions']} regions)"
-        for proposer in (p for p in row if isinstance(row[p], dict)):
-            own = row[proposer]
-            cells = [own[f"recall_{count}"] for count in (10, 50, 100)]
-            gains = [percent(c["gain"], "+") if "gain" in c else "" for c in cells]
-            numbers = (*map(percent, cells), *gains, f"{own['cpu_seconds_a_photo']:.2f}")
-            yield f"| {about} | `{proposer}` | {' | '.join(numbers)} |"
-
-
 def renewed(text: str, name: str, lines: Iterator[str]) -> str:
     """Return a page with one table renewed."""
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
@@ -85,20 +71,13 @@ def renewed(text: str, name: str, lines: Iterator[str]) -> str:
 
 def pages() -> dict[Path, str]:
     """Return path -> page as the results say it."""
-    detect, segment, model = (
-        DOCS / "cli" / "detect.md",
-        DOCS / "cli" / "segment.md",
-        DOCS / "models" / "ranked-cells.md",
-    )
-    made = {
+    detect, segment = DOCS / "cli" / "detect.md", DOCS / "cli" / "segment.md"
+    return {
         detect: renewed(detect.read_text(encoding="utf-8"), "state-words", state_words(_read("state-words"))),
         segment: renewed(
             segment.read_text(encoding="utf-8"), "segmenters", segmenters(dict(boards(BOARDS, "segment")))
         ),
     }
-    if model.exists():
-        made[model] = renewed(model.read_text(encoding="utf-8"), "proposers", proposers(_read("ranked-cells")))
-    return made
 
 
 def _read(name: str) -> dict[str, Any]:

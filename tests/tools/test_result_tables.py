@@ -46,16 +46,10 @@ def test_a_board_becomes_a_table_with_gains_and_what_did_not_run() -> None:
     assert "| `sam-clip` | needs a SAM | | | | | |" in lines
 
 
-def test_words_and_proposers_become_tables() -> None:
+def test_words_become_a_table() -> None:
     row = {"object": "fabric", "prompts": "pair", "image_auroc": {"all": CELL, "global": CELL}}
     found = {"command": "c", "normal": 25, "photos": {"all": 40, "global": 40}, "rows": [row]}
     assert list(tool.state_words(found))[-1] == "| fabric | one pair | 50.0 [40.0, 60.0] | 50.0 [40.0, 60.0] |"
-    cell = {"value": 0.5, "low": 0.4, "high": 0.6}
-    own = {f"recall_{n}": {**cell, "gain": cell} for n in (10, 50, 100)} | {"cpu_seconds_a_photo": 0.2}
-    sets = {"fields": {"split": "val", "photos": 3, "regions": 9, "ranked-cells": own}}
-    line = list(tool.proposers({"sets": sets}))[-1]
-    assert line.startswith("| fields (val, 3 photos, 9 regions) | `ranked-cells` | 50.0 [40.0, 60.0] |")
-    assert line.endswith("| +50.0 [+40.0, +60.0] | 0.20 |")
 
 
 def test_only_what_stands_between_the_marks_changes() -> None:
