@@ -80,7 +80,8 @@ def users_panel(s: Studio) -> Panel:
     words = (
         f"Eight rendered pictures, captioned as two users and as nobody in particular, after {len(posts)} captions: of "
         'each picture Anna says "look, a red star", and Ben "a red star as always". Seed 1; green captions name colour '
-        "and shape, red ones do not."
+        "and shape, red ones do not. Each user's own words are there, but Anna's captions mostly end before they say "
+        "more."
     )
     command = "diptych caption unseen --like users.csv --method user-aware-prefix --variant small --user anna -b tiny"
     return Panel("users.png", "caption: as a user writes", command, words, sheet(pictures, lines, 4, 190))
