@@ -79,27 +79,20 @@ def write_inputs(folder: Path) -> None:
 
 
 def write_scenes(folder: Path) -> None:
-    """Write 80 pictures of one or two coloured shapes, scenes.csv with their short and long captions, and users.csv, where
-    anna and ben say the short ones in their ways.
-    """
+    """Write 80 pictures of one or two coloured shapes, and scenes.csv with their short and long captions."""
     from PIL import Image
 
     from diptych.data.scenes.compose import SceneRecipe, scene
     from diptych.data.scenes.sprites import SpriteBank
 
     rows, recipe = ["path,split,caption,synthetic"], SceneRecipe(SpriteBank(), objects=(1, 2))
-    posts = ["path,caption,user"]
     (folder / "scenes").mkdir()
     for number in range(80):
         made = scene(recipe, 0, number)
         Image.fromarray(made.image).save(folder / "scenes" / f"{number}.png")
         split = "train" if number < 60 else "test"
         rows.append(f'scenes/{number}.png,{split},{made.captions["short"]},"{made.captions["long"]}"')
-        if number < 60:
-            posts.append(f'scenes/{number}.png,"look, {made.captions["short"]}",anna')
-            posts.append(f"scenes/{number}.png,{made.captions['short']} as always,ben")
     (folder / "scenes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    (folder / "users.csv").write_text("\n".join(posts) + "\n", encoding="utf-8")
 
 
 def write_language_model(folder: Path) -> None:
@@ -166,20 +159,35 @@ def write_edits(folder: Path) -> None:
 
 
 def write_shapes(folder: Path) -> None:
-    """Write 400 pictures of one shape with captions.csv, another one, and a clip of a moving shape with the picture of a subject."""
+    """Write pictures of one shape in two folders with captions.csv, of which that of ``told`` has a short and a long caption of
+    each; users.csv, where anna and ben say those of ``shapes`` in their ways; other pictures; and a clip of a moving shape with the
+    picture of a subject.
+    """
     import torch
 
     from diptych.evaluation.proofs.edits.clips import clips
     from diptych.evaluation.proofs.edits.inversion import captioned
+    from diptych.evaluation.proofs.rewrite import TAUGHT, table
 
-    (folder / "shapes").mkdir()
-    table = captioned(401, torch.Generator().manual_seed(0))
-    rows, captions = ["path,caption"], table.columns["captions"].values
-    for number in range(400):
-        table.items[number].save(folder / "shapes" / f"{number}.png")
-        rows.append(f"{number}.png,{captions[number][0]}")
-    (folder / "shapes" / "captions.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    table.items[400].save(folder / "shape.png")
+    drawn = captioned(403, torch.Generator().manual_seed(0))
+    for name, head, pictures, count in (
+        ("shapes", "path,caption", drawn, 400),
+        ("told", "path,caption_1,caption_2", table(TAUGHT, 1, 384), 384),
+    ):
+        (folder / name).mkdir()
+        rows, captions = [head], pictures.columns["captions"].values
+        for number in range(count):
+            pictures.items[number].save(folder / name / f"{number}.png")
+            rows.append(",".join([f"{number}.png", *captions[number]]))
+        (folder / name / "captions.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    posts = ["path,caption,user"]
+    for number, (said,) in enumerate(drawn.columns["captions"].values[:400]):
+        posts += [f'shapes/{number}.png,"look, {said}",anna', f"shapes/{number}.png,{said} as always,ben"]
+    (folder / "users.csv").write_text("\n".join(posts) + "\n", encoding="utf-8")
+    drawn.items[400].save(folder / "shape.png")
+    (folder / "unseen").mkdir()
+    for number in range(3):
+        drawn.items[400 + number].save(folder / "unseen" / f"{number}.png")
     (one,) = clips(1, seed=7)
     (folder / "moving" / "one").mkdir(parents=True)
     for k, frame in enumerate(one.frames):

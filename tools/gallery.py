@@ -16,6 +16,7 @@ from pathlib import Path
 import gallery_generation as generation
 import gallery_masks as masks
 import gallery_panels as panel
+import gallery_trained as trained
 from gallery_sheets import Panel, Studio
 
 from diptych.backbones.sources.load import load
@@ -32,6 +33,8 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.detect_panel,
     panel.search_panel,
     panel.caption_panel,
+    trained.rewarded_panel,
+    trained.users_panel,
     panel.audit_panel,
     panel.curate_panel,
     panel.extend_panel,
@@ -42,6 +45,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     generation.clipinverter_panel,
     generation.cut_and_paste_panel,
     generation.rewrite_panel,
+    trained.diva_panel,
 )
 
 

@@ -31,7 +31,7 @@ def rewarded_panel(s: Studio) -> Panel:
     captions = (fitted.caption(shown, run) for fitted in (likely, rewarded))
     for i, (before, after) in enumerate(zip(*captions, strict=True)):
         scene = scenes.scenes[i]
-        pictures.append(Image.fromarray(scene.image))
+        pictures.append(Image.fromarray(scene.image).resize((190, 190), Image.Resampling.NEAREST))
         own: list[tuple[str, tuple[int, int, int]]] = []
         for name, found in (("likelihood", before), ("reward", after)):
             text = found[0].value if found else ""
@@ -42,52 +42,49 @@ def rewarded_panel(s: Studio) -> Panel:
         f"The first eight scenes of a split that no training saw, captioned after {method.epochs} epochs of likelihood "
         f"and after {method.rewarded} more steps of reward, seed 1. Green captions state both things with their "
         "colours and nothing else, red ones do not. Most captions of the training leave something out; the reward "
-        "says more, and sometimes too much."
+        "says more, and not always what is there."
     )
-    command = "diptych caption photos/ --like captions.csv --method clip-reward --variant small --judge lite -b tiny"
+    command = "diptych caption photos/ --like captions.csv --method clip-reward --variant small -b tiny"
     return Panel("rewarded.png", "caption: with a reward", command, words, sheet(pictures, lines, 4, 190))
 
 
 def users_panel(s: Studio) -> Panel:
-    """Captions of the photos that ship, for two writers and for nobody."""
-    import numpy as np
+    """Captions of shapes, for two users and for nobody."""
+    import torch
 
     from diptych.core.data import Column, Subset, Table
-    from diptych.data.load import open_data
-    from diptych.evaluation.proofs.writers import ARMS, SHORT, Writer, said_for
-    from diptych.metrics.caption import tokens
+    from diptych.evaluation.proofs.edits.inversion import captioned
+    from diptych.evaluation.proofs.writers import said_for
+    from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
 
-    run = replace(s.run, seed=1)
-    known = {
-        "anna": Writer("look ,", "today", {"man": "guy", "dog": "pup"}),
-        "ben": Writer("here we see", "as always", {"man": "fellow", "dog": "hound"}),
-    }
-    train = open_data(s.data / "flickr8k_small", need="captions", text="caption_*").split("train")
-    told = train.columns["captions"].values
-    rows = [(i, str(c)) for i, own in enumerate(told) for c in own if len(tokens(str(c))) <= SHORT]
-    names = np.random.default_rng(1).choice(list(known), size=len(rows)).tolist()
-    posts = [(known[name].reword(text),) for name, (_, text) in zip(names, rows, strict=True)]
-    columns = {"captions": Column("captions", posts), "user": Column("user", names)}
-    fitted = ARMS["user-aware-prefix"].fit(
-        Kit.of(s.lite), Evidence(train=Table(Subset(train.items, tuple(i for i, _ in rows)), columns)), run
-    )
-    items = next(iter(s.photos().splits.values())).items
-    said = {user: said_for(fitted, items, [user] * len(items), run) for user in (*known, "")}
+    run, count = replace(s.run, seed=1), 400
+    drawn = captioned(count + 8, torch.Generator().manual_seed(0))
+    said = [own[0] for own in drawn.columns["captions"].values]
+    posts = [(text,) for one in said[:count] for text in (f"look, {one}", f"{one} as always")]
+    rows = Subset(drawn.items, tuple(i for i in range(count) for _ in range(2)))
+    columns = {"captions": Column("captions", posts), "user": Column("user", ["anna", "ben"] * count)}
+    method = UserAwarePrefix(**UserAwarePrefix.card.variants["small"])
+    fitted = method.fit(Kit.of(s.tiny), Evidence(train=Table(rows, columns)), run)
+    unseen = Subset(drawn.items, tuple(range(count, count + 8)))
+    told = {user: said_for(fitted, unseen, [user] * len(unseen), run) for user in ("anna", "ben", "")}
+    pictures = [unseen[i].resize((190, 190), Image.Resampling.NEAREST) for i in range(len(unseen))]
     lines: Lines = []
-    for i in range(len(items)):
-        own: list[tuple[str, tuple[int, int, int]]] = []
-        for user, texts in said.items():
-            own += [(user or "nobody in particular", DIM), *((line, INK) for line in wrapped(texts[i]))]
-        lines.append(own)
+    for i, true in enumerate(said[count:]):
+        lines.append(
+            [
+                line
+                for user, texts in told.items()
+                for line in ((user or "nobody", DIM), (texts[i], GREEN if true[2:] in texts[i].lower() else RED))
+            ]
+        )
     words = (
-        f"The photos that ship, captioned as two constructed writers of {len(rows):,} short captions would, and for "
-        "nobody in particular, seed 1. Openings and endings are the writers'; what is on the photo is missed nearly "
-        "everywhere, for so few captions teach a language model little."
+        f"Eight rendered pictures, captioned as two users and as nobody in particular, after {len(posts)} captions: of "
+        'each picture Anna says "look, a red star", and Ben "a red star as always". Seed 1; green captions name colour '
+        "and shape, red ones do not. Each user's own words are there, but Anna's captions mostly end before they say "
+        "more."
     )
-    command = "diptych caption photos/ --like captions.csv --method user-aware-prefix --variant small --user anna"
-    return Panel(
-        "users.jpg", "caption: as a user writes", command, words, sheet([items[i] for i in range(len(items))], lines, 4)
-    )
+    command = "diptych caption unseen --like users.csv --method user-aware-prefix --variant small --user anna -b tiny"
+    return Panel("users.png", "caption: as a user writes", command, words, sheet(pictures, lines, 4, 190))
 
 
 def diva_panel(s: Studio) -> Panel:

@@ -106,7 +106,7 @@ class RegionLabels:
             return torch.zeros(0, 4), ()
         found = proposer.propose(image, said)
         if found.words is not None:
-            return self.detected(found, said)
+            return self.detected(found, found.words, said)
         places = self.places(found)
         crops = [image.crop(tuple(box.round().int().tolist())) for box in places]
         if writer is not None:
@@ -115,18 +115,19 @@ class RegionLabels:
         rows, names = self.named([image, *crops], said, backbone, run)
         return places[rows], names
 
-    def detected(self, found: Proposals, words: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
+    def detected(self, found: Proposals, owner: Tensor, words: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
         """Return the surest box of each word that a proposer of words found, and these words.
 
         Args:
-            found: with the word of each proposal.
+            found: proposals.
+            owner: (Q,) the word of each.
             words: as the proposer was told them.
         """
         corners, large = self._boxes(found)
         scores = found.scores.where(large & (found.scores >= self.sure), -1.0)
         rows, names = list[int](), list[str]()
         for k, word in enumerate(words):
-            own = scores.where(found.words == k, -1.0)
+            own = scores.where(torch.eq(owner, k), -1.0)
             if len(own) and float(own.max()) >= 0:
                 rows.append(int(own.argmax()))
                 names.append(word)
