@@ -135,7 +135,9 @@ class CLIPInverter(Editor):
             "untrained adapters do no better than the inversion alone.",
             datasets=("small",),
             stage="mechanism",
-            minutes=6.0,
+            minutes=11.0,
+            backbone="tiny",
+            not_shown="unknown",
         ),
         variants={
             "": {},
