@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -79,16 +79,17 @@ class Sharded:
         return norm
 
     def write(self, folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Write tensors, each process its part, to a folder that all see.
+        """Write tensors, each process its part, to a folder that all see: safetensors, since torch's own form is pickled.
 
         Args:
             folder: new.
             tensors: stem -> name -> tensor, as ``checkpoint.save`` takes them.
         """
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
         from torch.distributed.checkpoint.state_dict_saver import save
 
         flat = {f"{stem}{_BETWEEN}{name}": t.detach() for stem, named in tensors.items() for name, t in named.items()}
-        save(flat, checkpoint_id=str(folder))
+        save(flat, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
@@ -168,16 +169,17 @@ def read(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, dict[str, 
         OSError: a file is missing or damaged.
     """
     from torch.distributed.checkpoint.api import CheckpointException
-    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.state_dict_loader import load
 
     try:
-        known = FileSystemReader(str(folder)).read_metadata().state_dict_metadata
+        reader = HuggingFaceStorageReader(str(folder))
+        known = reader.read_metadata().state_dict_metadata
         flat = {key: _room(key, about, parameters) for key, about in known.items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # as one process has it
-            load(flat, checkpoint_id=str(folder))
-    except (CheckpointException, EOFError, RuntimeError, UnpicklingError) as error:
+            load(flat, storage_reader=reader)
+    except (CheckpointException, RuntimeError, SafetensorError, ValueError) as error:
         raise OSError(str(error).strip().split("\n")[-1][:200]) from None
     tensors: dict[str, dict[str, Tensor]] = {}
     for key, t in flat.items():
