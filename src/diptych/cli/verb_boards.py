@@ -67,7 +67,7 @@ def board_curate(
     metadata: Metadata = "wordnet",
     head: Annotated[
         Path | None,
-        options.option("--head", help="A head of curate head, which vector-head keeps by.", show_default=False),
+        options.option("--head", help="A head of curate head, by whose answer pairs are kept.", show_default=False),
     ] = None,
 ) -> CurateBench:
     """Curate captioned photos, some with exchanged captions, by every curator; gains over as many pairs at random."""
