@@ -62,11 +62,14 @@ def segmenters(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield ""
 
 
-def proposers(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the table of ``recipes.mask_proposer judge``."""
+def proposers(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the table of ``recipes.mask_proposer judge``, and the commands."""
+    if not results:
+        yield "Not measured yet."
+        return
     yield "| photos | proposer | recall at 10 | at 50 | at 100 | gain at 10 | at 50 | at 100 | CPU s a photo |"
     yield "|---|---|---|---|---|---|---|---|---:|"
-    for name, row in found["sets"].items():
+    for name, row in (pair for found in results for pair in found["sets"].items()):
         about = f"{name} ({row['split']}, {row['photos']} photos, {row['regions']} regions)"
         for proposer in (p for p in row if isinstance(row[p], dict)):
             own = row[proposer]
@@ -74,6 +77,9 @@ def proposers(found: Mapping[str, Any]) -> Iterator[str]:
             gains = [percent(c["gain"], "+") if "gain" in c else "" for c in cells]
             numbers = (*map(percent, cells), *gains, f"{own['cpu_seconds_a_photo']:.2f}")
             yield f"| {about} | `{proposer}` | {' | '.join(numbers)} |"
+    yield ""
+    commands = " and ".join(f"`{found['command']}`" for found in results)
+    yield f"{commands}; seconds beside other work, with the matching."
 
 
 def renewed(text: str, name: str, lines: Iterator[str]) -> str:
@@ -96,8 +102,8 @@ def pages() -> dict[Path, str]:
             segment.read_text(encoding="utf-8"), "segmenters", segmenters(dict(boards(BOARDS, "segment")))
         ),
     }
-    if model.exists():
-        made[model] = renewed(model.read_text(encoding="utf-8"), "proposers", proposers(_read("ranked-cells")))
+    judged = [_read(path.stem) for path in sorted((ROOT / "results").glob("ranked-cells-*.json"), reverse=True)]
+    made[model] = renewed(model.read_text(encoding="utf-8"), "proposers", proposers(judged))
     return made
 
 

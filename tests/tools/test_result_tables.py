@@ -53,7 +53,8 @@ def test_words_and_proposers_become_tables() -> None:
     cell = {"value": 0.5, "low": 0.4, "high": 0.6}
     own = {f"recall_{n}": {**cell, "gain": cell} for n in (10, 50, 100)} | {"cpu_seconds_a_photo": 0.2}
     sets = {"fields": {"split": "val", "photos": 3, "regions": 9, "ranked-cells": own}}
-    line = list(tool.proposers({"sets": sets}))[-1]
+    *_, line, _, commands = tool.proposers([{"command": "c 1", "sets": sets}, {"command": "c 2", "sets": {}}])
+    assert commands.startswith("`c 1` and `c 2`;")
     assert line.startswith("| fields (val, 3 photos, 9 regions) | `ranked-cells` | 50.0 [40.0, 60.0] |")
     assert line.endswith("| +50.0 [+40.0, +60.0] | 0.20 |")
 
