@@ -47,6 +47,6 @@ def test_what_stands_on_white_is_cut_out_with_white_inside() -> None:
 def test_the_sources_are_found(data_root: Path) -> None:
     found = open_sources(data_root)
     assert len(found.rendered) > 400
-    assert len(found.drawn) > 2000
+    assert len(found.drawn) > 1900
     assert len(found.photos) > 900
     assert {picture.mode for picture in found.rendered + found.drawn} == {"RGBA"}
