@@ -62,6 +62,26 @@ def segmenters(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield ""
 
 
+def proposers(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the table of ``recipes.mask_proposer judge``, and the commands."""
+    if not results:
+        yield "Not measured yet."
+        return
+    yield "| photos | proposer | recall at 10 | at 50 | at 100 | gain at 10 | at 50 | at 100 | CPU s a photo |"
+    yield "|---|---|---|---|---|---|---|---|---:|"
+    for name, row in (pair for found in results for pair in found["sets"].items()):
+        about = f"{name} ({row['split']}, {row['photos']} photos, {row['regions']} regions)"
+        for proposer in (p for p in row if isinstance(row[p], dict)):
+            own = row[proposer]
+            cells = [own[f"recall_{count}"] for count in (10, 50, 100)]
+            gains = [percent(c["gain"], "+") if "gain" in c else "" for c in cells]
+            numbers = (*map(percent, cells), *gains, f"{own['cpu_seconds_a_photo']:.2f}")
+            yield f"| {about} | `{proposer}` | {' | '.join(numbers)} |"
+    yield ""
+    commands = " and ".join(f"`{found['command']}`" for found in results)
+    yield f"{commands}; seconds beside other work, with the matching."
+
+
 def renewed(text: str, name: str, lines: Iterator[str]) -> str:
     """Return a page with one table renewed."""
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
@@ -72,11 +92,14 @@ def renewed(text: str, name: str, lines: Iterator[str]) -> str:
 def pages() -> dict[Path, str]:
     """Return path -> page as the results say it."""
     detect, segment = DOCS / "cli" / "detect.md", DOCS / "cli" / "segment.md"
+    model = DOCS / "models" / "ranked-cells.md"
+    judged = [_read(path.stem) for path in sorted((ROOT / "results").glob("ranked-cells-*.json"), reverse=True)]
     return {
         detect: renewed(detect.read_text(encoding="utf-8"), "state-words", state_words(_read("state-words"))),
         segment: renewed(
             segment.read_text(encoding="utf-8"), "segmenters", segmenters(dict(boards(BOARDS, "segment")))
         ),
+        model: renewed(model.read_text(encoding="utf-8"), "proposers", proposers(judged)),
     }
 
 

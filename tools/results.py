@@ -30,6 +30,8 @@ VARYING = {
     "seconds",
     "fit_seconds",
     "train_seconds",
+    "cpu_seconds",
+    "cpu_seconds_a_photo",
     "images_a_second",
     "peak_memory_mib",
     "encode",

@@ -50,6 +50,13 @@ def test_words_become_a_table() -> None:
     row = {"object": "fabric", "prompts": "pair", "image_auroc": {"all": CELL, "global": CELL}}
     found = {"command": "c", "normal": 25, "photos": {"all": 40, "global": 40}, "rows": [row]}
     assert list(tool.state_words(found))[-1] == "| fabric | one pair | 50.0 [40.0, 60.0] | 50.0 [40.0, 60.0] |"
+    cell = {"value": 0.5, "low": 0.4, "high": 0.6}
+    own = {f"recall_{n}": {**cell, "gain": cell} for n in (10, 50, 100)} | {"cpu_seconds_a_photo": 0.2}
+    sets = {"fields": {"split": "val", "photos": 3, "regions": 9, "ranked-cells": own}}
+    *_, line, _, commands = tool.proposers([{"command": "c 1", "sets": sets}, {"command": "c 2", "sets": {}}])
+    assert commands.startswith("`c 1` and `c 2`;")
+    assert line.startswith("| fields (val, 3 photos, 9 regions) | `ranked-cells` | 50.0 [40.0, 60.0] |")
+    assert line.endswith("| +50.0 [+40.0, +60.0] | 0.20 |")
 
 
 def test_only_what_stands_between_the_marks_changes() -> None:

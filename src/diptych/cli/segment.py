@@ -31,8 +31,8 @@ Proposer = Annotated[
     str,
     options.option(
         "--proposer",
-        help="Mask proposer, for a method that asks for one: merged-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as "
-        "hf:NAME or a folder.",
+        help="Mask proposer, for a method that asks for one: merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, "
+        "OWLv2 or SAM as hf:NAME or a folder.",
         rich_help_panel="Model",
     ),
 ]

@@ -19,7 +19,7 @@ def test_mask_models_load_by_name(tmp_path: Path) -> None:
     hf.Mask2FormerImageProcessor(size={"shortest_edge": 40, "longest_edge": 64}).save_pretrained(tmp_path / "m2f")
     sam = load_promptable(str(tmp_path / "sam"))
     assert sam.fingerprint == load_promptable(f"local:{tmp_path / 'sam'}").fingerprint
-    for name in ("merged-cells", "merged-cells:tiny", f"{tmp_path / 'sam'}", f"{tmp_path / 'm2f'}"):
+    for name in ("merged-cells", "ranked-cells", "merged-cells:tiny", f"{tmp_path / 'sam'}", f"{tmp_path / 'm2f'}"):
         assert isinstance(load_proposer(name), MaskProposer)
     assert len(load_proposer(f"{tmp_path / 'm2f'}").propose(quarters())) == 7
     with pytest.raises(UsageError, match="'mask2former', which takes no points"):

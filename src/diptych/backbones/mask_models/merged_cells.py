@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
+from diptych.backbones.mask_models.merge_tree import MergeTree
 from diptych.core.backbone import Space
 from diptych.core.errors import UsageError
 from diptych.core.masks import Proposals
@@ -84,9 +86,6 @@ class MergedCells:
 
     def propose(self, image: Any, words: Sequence[str] = (), /) -> Proposals:
         """Return the regions, largest first; each cell lies in one region of the finest cut."""
-        from sklearn.cluster import ward_tree
-        from sklearn.feature_extraction.image import grid_to_graph
-
         picture = upright_rgb(image)
         vectors = cell_vectors(picture, self.side)
         if self.encoder is not None:
@@ -94,45 +93,14 @@ class MergedCells:
             vectors = np.concatenate([_scaled(vectors), self.weight * _scaled(seen)], axis=-1)
         height, width = vectors.shape[:2]
         cells = height * width
-        children = ward_tree(vectors.reshape(cells, -1), connectivity=grid_to_graph(height, width))[0]
-        tree = _Tree(children, cells)
+        tree = MergeTree.of(vectors)
         masks = {node: tree.mask(node) for node in tree.cut(min(self.finest, cells))}
-        above = [n for n in range(cells, cells + len(children)) if self.least <= tree.sizes[n] / cells <= self.most]
-        for node in sorted(above, reverse=True)[: self.count]:
+        inside = tree.between(math.ceil(self.least * cells), math.floor(self.most * cells))
+        for node in sorted(inside, reverse=True)[: self.count]:
             masks.setdefault(node, tree.mask(node))
         order = sorted(masks, key=lambda n: (-int(tree.sizes[n]), n))[: max(self.count, min(self.finest, cells))]
         stacked = torch.from_numpy(np.stack([masks[n].reshape(height, width) for n in order])).float()
         return Proposals(stacked, torch.ones(len(order)), (picture.height, picture.width))
-
-
-class _Tree:
-    """A tree of merges: node n >= ``leaves`` joins ``children[n - leaves]``."""
-
-    def __init__(self, children: NDArray[np.int64], leaves: int) -> None:
-        self.children, self.leaves = np.asarray(children), leaves
-        self.sizes = np.ones(leaves + len(children), dtype=np.int64)
-        for i, (a, b) in enumerate(self.children):
-            self.sizes[leaves + i] = self.sizes[a] + self.sizes[b]
-
-    def mask(self, node: int) -> NDArray[np.bool_]:
-        """Return (leaves,) bool: the leaves below a node."""
-        mask, waiting = np.zeros(self.leaves, dtype=bool), [node]
-        while waiting:
-            n = waiting.pop()
-            if n < self.leaves:
-                mask[n] = True
-            else:
-                waiting += self.children[n - self.leaves].tolist()
-        return mask
-
-    def cut(self, count: int) -> list[int]:
-        """Return the nodes of the cut with ``count`` regions: the last merges are undone, newest first."""
-        nodes = {self.leaves + len(self.children) - 1} if len(self.children) else {0}
-        while len(nodes) < count:
-            last = max(nodes)
-            nodes.remove(last)
-            nodes |= set(self.children[last - self.leaves].tolist())
-        return sorted(nodes)
 
 
 def cell_vectors(picture: Image.Image, side: int) -> NDArray[np.float64]:

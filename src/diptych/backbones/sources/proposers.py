@@ -1,4 +1,4 @@
-"""Mask proposers by name: without weights, on an encoder, or from folders in transformers' format."""
+"""Mask proposers by name: without weights, with ours, on an encoder, or from folders in transformers' format."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _PROPOSERS = {
     "owlv2": "Owlv2ForObjectDetection",
 }
 """Type of a model -> its class in transformers."""
+RANKED = "ranked-cells"
+"""The proposer that ships its weights, which read the maps of ``lite``."""
 
 
 def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskProposer:
@@ -22,9 +24,9 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
 
     Args:
         name: "merged-cells", which needs no weights; "merged-cells:SPACE", which adds features of an encoder, such as
-            "merged-cells:lite" (see ``sources.vision.load_vision``); or Mask2Former, SAM or SAM 2 (a grid of points),
-            CLIPSeg, OWL-ViT or OWLv2 (what words name) as "hf:org/name", "local:PATH" or a folder in transformers'
-            format.
+            "merged-cells:lite" (see ``sources.vision.load_vision``); "ranked-cells", which was trained on composed
+            pictures (``recipes.mask_proposer``); or Mask2Former, SAM or SAM 2 (a grid of points), CLIPSeg, OWL-ViT or
+            OWLv2 (what words name) as "hf:org/name", "local:PATH" or a folder in transformers' format.
         offline: whether to avoid the network; None: as in HF_HUB_OFFLINE.
 
     Raises:
@@ -43,6 +45,11 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
         from diptych.backbones.sources.vision import load_vision
 
         return MergedCells(encoder=load_vision(encoder, offline=offline) if encoder else None)
+    if name == RANKED:
+        from diptych.backbones.mask_models.ranked_cells import RankedCells, load_scorer
+        from diptych.backbones.sources.vision import load_vision
+
+        return RankedCells(load_vision("lite", offline=offline), load_scorer())
     folder = folder_of(name, offline)
     kind = kind_of(folder)
     if kind in PROMPTABLE:
@@ -62,4 +69,4 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
 
         return OwlProposals(model_in(folder, _PROPOSERS[kind]), processor_in(folder, "AutoProcessor"))
     known = ", ".join(sorted([*PROMPTABLE, *_PROPOSERS]))
-    raise UsageError(f"{name} is a {kind!r}, which proposes no masks: give {MERGED}, or one of {known}.")
+    raise UsageError(f"{name} is a {kind!r}, which proposes no masks: give {MERGED}, {RANKED}, or one of {known}.")
