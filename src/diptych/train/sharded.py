@@ -79,7 +79,7 @@ class Sharded:
         return norm
 
     def write(self, folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Write tensors, each process its part, to a folder that all see: safetensors, since torch's own form is pickled.
+        """Write tensors, each process its part, to a folder that all see; as safetensors, not torch's own pickles.
 
         Args:
             folder: new.

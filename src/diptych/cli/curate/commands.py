@@ -31,8 +31,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-app.command("regions")(curate_regions)
-
 Resume = Annotated[bool, options.option("--resume", help="Go on where a pass was killed.")]
 _SCORED = f"{SCORE_CURATOR} and {HEAD_CURATOR}"
 Sources = Annotated[list[str], typer.Argument(help=POOL)]
@@ -282,3 +280,6 @@ def _kit(
     from diptych.tasks.curate.shards import kit_of
 
     return partial(kit_of, partial(load, opened.options.backbone, device=opened.run.device), parts), opened.run
+
+
+app.command("regions")(curate_regions)

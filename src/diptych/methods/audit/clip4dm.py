@@ -153,7 +153,9 @@ class CLIP4DM(PairScorer):
             "The default choice is the threshold; the authors take the most negative word on FOIL alone.",
             "Neighbouring wrong words are not merged to phrases.",
             "The paper's scores by true positives, false positives and false negatives of words are left out.",
-            "The proof's claim over the photo of another caption was added after both shares had been seen there.",
+            "The proof's claims were chosen on seeds 1 to 5, where they showed on both sets; the written result is of "
+            "seeds 21 to 25. There they show on flickr8k_small alone: on coco_mini a swappable word at random is right "
+            "in 89 %, since most captions have one such word.",
         ),
         proof=ProofPlan(
             claim="Among words that could have been swapped, the most negative one is the one that was swapped, more "
@@ -161,6 +163,7 @@ class CLIP4DM(PairScorer):
             control="With the photo of another caption it is found no more often than a swappable word at random.",
             datasets=("flickr8k_small", "coco_mini"),
             minutes=5.0,
+            not_shown="protocol: near the ceiling on coco_mini",
         ),
         variants={"": {}, "most negative": {"choice": "most-negative"}},
     )

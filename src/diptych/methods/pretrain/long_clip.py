@@ -162,6 +162,9 @@ class LongCLIP(Recipe):
             "The short caption is the first sentence of the drawn caption, also where rows have several captions.",
             "The scale starts at the backbone's; a text that is too long raises an error unless the backbone was "
             "loaded with ?truncate, where the released code truncates silently.",
+            "Both claims of the proof show, and its control does not fail: towers that learn from permuted late words "
+            "find 8.7 points more (R@1) than truncated ones, and 49 fewer than with the right words. It may be that "
+            "stretched positions alone read some of the late words of the test captions; that arm was not measured.",
         ),
         proof=ProofPlan(
             claim="Captions of scenes whose distinguishing words come after the context of tiny are found, where "
@@ -169,8 +172,9 @@ class LongCLIP(Recipe):
             control="With these words permuted among the pictures retrieval stays at chance.",
             datasets=("scenes",),
             stage="mechanism",
-            minutes=60,
+            minutes=22,
             backbone="tiny",
+            not_shown="protocol: an unfit control",
         ),
     )
 
