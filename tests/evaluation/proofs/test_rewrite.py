@@ -44,10 +44,10 @@ def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.Monkey
     monkeypatch.setattr(proof, "TRIALS", {"uf-fgtg": replace(proof.TRIALS["uf-fgtg"], bench=short)})
     found = prove("uf-fgtg", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
     (data,) = found["datasets"]
-    assert [c["name"] for c in data["claims"]] == ["kept", "distinct_2", "denoising error"]
+    assert [c["name"] for c in data["claims"]] == ["kept", "kept", "distinct_2", "denoising error"]
     assert data["controls"][0]["name"] == "permuted"
     assert set(data["error_told"]) == {"short", "long", "rewritten"}
-    assert data["claims"][2]["method"]["value"] < 0
+    assert data["claims"][3]["method"]["value"] < 0
     json.dumps(found)
     with pytest.raises(NotAvailable, match="takes scenes"):
         open_scenes("factors", load("tiny"), Run(), (1, 2, 3))

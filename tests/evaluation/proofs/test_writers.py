@@ -33,4 +33,4 @@ def test_every_arm_of_the_trial_is_measured(captioned: Path) -> None:
     assert bench.table["chance"][0, 0] == 1 / 3
     verdict = TRIALS["user-aware-prefix"].judge("user-aware-prefix", str(captioned), bench)
     assert [c["name"] for c in verdict["claims"]] == ["the writer is told", "cider_d"]
-    assert [c["over"] for c in verdict["controls"]] == ["chance", "no users"]
+    assert [c["over"] for c in verdict["controls"]] == ["chance", "no users", "no users"]
