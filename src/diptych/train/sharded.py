@@ -43,8 +43,11 @@ class Sharded:
         from torch.distributed.fsdp import fully_shard
 
         _check(trainee, run)
-        if "ignored_params" not in signature(fully_shard).parameters:
-            raise UsageError(f"torch {torch.__version__} cannot leave scalars whole: update torch to divide weights.")
+        if "ignored_params" not in signature(fully_shard).parameters or not _writes_safetensors():
+            raise UsageError(
+                f"torch {torch.__version__} cannot leave scalars whole, or write parts as safetensors: update torch to "
+                f"divide weights."
+            )
         self._module = trainee.module()
         named = dict(self._module.named_parameters())
         whole = {p for n, p in named.items() if n not in trained or p.ndim == 0}
@@ -139,6 +142,15 @@ class _Called(nn.Module):
 
     def forward(self, function: Callable[..., Any], *given: Any) -> Any:
         return function(*given)
+
+
+def _writes_safetensors() -> bool:
+    """Whether this torch has the writer of parts in a form that is no pickle."""
+    try:
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    except ImportError:
+        return False
+    return "save_distributed" in signature(HuggingFaceStorageWriter).parameters
 
 
 def _state_hooks(m: Any) -> tuple[dict[int, Any], dict[int, Any]]:

@@ -216,13 +216,15 @@ class NoLA(Classifier):
             "Descriptions are written features joined to the name, of whoever wrote the pool; theirs come from "
             "GPT-3.5.",
             "Widths are the backbone's; the released code fixes those of ViT-B.",
+            "That the second encoder matters is not shown: labels by the backbone's own features do as well (44.1 and "
+            "49.3 % on clothes, 72.6 and 70.6 % on caltech40).",
         ),
         proof=ProofPlan(
             claim="The head alone, taught without labels through a second encoder (that of tiny), beats zero-shot, the "
             "described classes, and zero-shot with an even prior, where zero-shot is 3 x chance.",
             control="Taught its own labels, permuted among the images, it does not beat the described classes.",
             datasets=("demo:clothes", "caltech40"),
-            not_shown="protocol: too few photos of caltech40",
+            not_shown="protocol: too few photos of clothes",
         ),
         variants={
             "": {},
