@@ -159,9 +159,9 @@ def write_edits(folder: Path) -> None:
 
 
 def write_shapes(folder: Path) -> None:
-    """Write pictures of one shape in two folders with captions.csv, of which that of ``told`` has a short and a long caption of
-    each; users.csv, where anna and ben say those of ``shapes`` in their ways; other pictures; and a clip of a moving shape with the
-    picture of a subject.
+    """Write pictures of one shape in two folders with captions.csv, of which that of ``told`` has a short and a long
+    caption of each; users.csv, where anna and ben say those of ``shapes`` in their ways; other pictures; and a clip of
+    a moving shape with the picture of a subject.
     """
     import torch
 

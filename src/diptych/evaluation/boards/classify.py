@@ -126,3 +126,34 @@ class ClassifyBench:
             return outcome.correct.astype(np.float64), {}
 
         return over_seeds(once, self.run, self.seeds, draws=True)
+
+
+@dataclass(frozen=True)
+class AroundClassify:
+    """A bench round another one, whose backbone, run and seeds it has.
+
+    Args:
+        inner: measures classifiers.
+    """
+
+    inner: ClassifyBench
+
+    @property
+    def backbone(self) -> Backbone:
+        """Of all arms."""
+        return self.inner.backbone
+
+    @property
+    def run(self) -> Run:
+        """Device, cache and progress."""
+        return self.inner.run
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of draws, spoils and trainings."""
+        return self.inner.seeds
+
+    @property
+    def failed(self) -> tuple[UnreadableItem, ...]:
+        """Photos that cannot be read."""
+        return self.inner.failed

@@ -11,7 +11,7 @@ import numpy as np
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import NotAvailable, UnreadableItem
+from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
 from diptych.core.run import Run
@@ -21,7 +21,7 @@ from diptych.data.splits import base_and_new, of_classes
 from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
-from diptych.evaluation.boards.classify import ClassifyBench
+from diptych.evaluation.boards.classify import AroundClassify, ClassifyBench
 from diptych.evaluation.few_shot.episodes import measured, readable
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.outcome import Outcome
@@ -33,7 +33,7 @@ NEW = "new:"
 
 
 @dataclass(frozen=True)
-class NewClassBench:
+class NewClassBench(AroundClassify):
     """Values are of test photos of the new classes.
 
     Args:
@@ -41,31 +41,10 @@ class NewClassBench:
         new: photos of the new classes, and their names.
     """
 
-    inner: ClassifyBench
     new: tuple[Table[Any], ClassNames]
     metric: str = "acc1"
     statistic: Statistic = MEANS
     always: tuple[Arm, ...] = ()
-
-    @property
-    def backbone(self) -> Backbone:
-        """Of all arms."""
-        return self.inner.backbone
-
-    @property
-    def run(self) -> Run:
-        """Device, cache and progress."""
-        return self.inner.run
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Of draws and trainings."""
-        return self.inner.seeds
-
-    @property
-    def failed(self) -> tuple[UnreadableItem, ...]:
-        """Photos that cannot be read."""
-        return self.inner.failed
 
     @property
     def facts(self) -> Mapping[str, Any]:

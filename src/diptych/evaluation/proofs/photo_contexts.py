@@ -19,7 +19,7 @@ from PIL import Image
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, NotAvailable, UnreadableItem
+from diptych.core.errors import DataError, NotAvailable
 from diptych.core.run import Run
 from diptych.data.factors import FACTORS
 from diptych.data.labelled import LabelledData
@@ -27,7 +27,7 @@ from diptych.data.memory import InMemory
 from diptych.data.scenes.composed import CutOut, Pasted
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import RATIOS, Arm, Measured, Statistic
-from diptych.evaluation.boards.classify import ClassifyBench
+from diptych.evaluation.boards.classify import AroundClassify, ClassifyBench
 from diptych.evaluation.datasets import open_set
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.evaluation.spoils import Altered
@@ -133,7 +133,7 @@ def before(background: Image.Image, photo: Image.Image, mask: NDArray[np.uint8],
 
 
 @dataclass(frozen=True)
-class ContextBench:
+class ContextBench(AroundClassify):
     """Values are (R, photos, groups, 2) cases and hits; the metric is the share of the worst group.
 
     Args:
@@ -142,32 +142,11 @@ class ContextBench:
         kind: one of ``HALVES`` and ``PASTED``.
     """
 
-    inner: ClassifyBench
     made: Contexts
     kind: str
     metric: str = "worst_group"
     statistic: Statistic = RATIOS
     always: tuple[Arm, ...] = ()
-
-    @property
-    def backbone(self) -> Backbone:
-        """Of all arms."""
-        return self.inner.backbone
-
-    @property
-    def run(self) -> Run:
-        """Device, cache and progress."""
-        return self.inner.run
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Of spoils."""
-        return self.inner.seeds
-
-    @property
-    def failed(self) -> tuple[UnreadableItem, ...]:
-        """Nothing: the pictures are in memory."""
-        return self.inner.failed
 
     @cached_property
     def names(self) -> list[str]:
