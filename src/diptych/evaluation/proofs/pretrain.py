@@ -40,7 +40,13 @@ from diptych.evaluation.proofs.training.region_pairs import (
     open_regions,
     permuted_boxes,
 )
-from diptych.evaluation.proofs.training.scene_pairs import SHORT, open_long_captions, permuted_ends
+from diptych.evaluation.proofs.training.scene_pairs import (
+    FURTHER,
+    OTHER_ENDS,
+    SHORT,
+    open_long_captions,
+    permuted_ends,
+)
 from diptych.evaluation.proofs.training.slot_pairs import IOU as BOX_IOU
 from diptych.evaluation.proofs.training.slot_pairs import ONE, SAME_BOXES, SMALL, ImageAlone, open_slots
 from diptych.evaluation.proofs.trial import Claim, Trial, over
@@ -90,6 +96,8 @@ def other_people(space: Backbone, table: Table[Any], run: Run) -> dict[str, Any]
 
 LONG = Training(LongCLIP())
 NO_SHORT_TERM = replace(LONG, method=LongCLIP(weight=0.0))
+STRETCHED = replace(LONG, fit=replace(FURTHER, steps=1, lr=1e-12))
+"""The longer position table alone: one step that moves no weight by more than rounding."""
 TRUNCATED = Claim("clip-loss, truncated", base=Arm(Training(CLIPLoss())))
 CLIP = Training(CLIPLoss(), start=NewHeads())
 SIGLIP = Training(SigLIPLoss(), start=NewHeads(scale=10.0, bias=-10.0))
@@ -245,8 +253,10 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "long-clip": Trial(
             (TRUNCATED, Claim("no short term", base=Arm(NO_SHORT_TERM), part=SHORT)),
             own=Arm(LONG),
-            controls=(replace(TRUNCATED, own=Arm(replace(LONG, rows=permuted_ends))),),
+            controls=(replace(TRUNCATED, own=Arm(LONG), part=OTHER_ENDS, name="test captions with other ends"),),
             beside={
+                "stretched, not trained": Claim("stretched, not trained", base=Arm(STRETCHED)),
+                "ends permuted in training": Claim("ends permuted", base=Arm(replace(LONG, rows=permuted_ends))),
                 "tiny, truncated": Claim("before", base=BEFORE),
                 "short captions, of tiny": Claim("before", base=BEFORE, part=SHORT),
             },

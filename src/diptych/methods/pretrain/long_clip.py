@@ -169,7 +169,8 @@ class LongCLIP(Recipe):
         proof=ProofPlan(
             claim="Captions of scenes whose distinguishing words come after the context of tiny are found, where "
             "truncated ones are not, and short captions stay better than without the short term.",
-            control="With these words permuted among the pictures retrieval stays at chance.",
+            control="With the last sentences of the test captions given to other scenes, the same towers find no more "
+            "than truncated ones.",
             datasets=("scenes",),
             stage="mechanism",
             minutes=22,

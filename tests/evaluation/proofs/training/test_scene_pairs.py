@@ -18,6 +18,7 @@ from diptych.evaluation.boards.tune import BEFORE, Training
 from diptych.evaluation.proofs.training import scene_pairs
 from diptych.evaluation.proofs.training.scene_pairs import (
     FILLER,
+    OTHER_ENDS,
     PAIRS,
     SHORT,
     WHOLE,
@@ -89,6 +90,8 @@ def test_long_and_short_captions_of_the_same_scenes_are_measured(clip: OpenClip)
     bench = open_long_captions("scenes", clip, RUN, SEEDS)
     before = bench.measure(BEFORE)
     assert before.part("recall_at_1").values.shape == before.part(SHORT).values.shape == (2, 8)
+    cut = before.part("recall_at_1").values
+    assert (before.part(OTHER_ENDS).values == cut).all()  # the backbone truncates, so it reads no end
     with pytest.warns(UserWarning, match="principal components"):
         longer = bench.trained(Training(LongCLIP()), RUN).space
     positions = longer.module().positional_embedding  # type: ignore[union-attr]

@@ -86,6 +86,8 @@ def open_scene_pairs(
 
 SHORT = "recall_at_1_of_short_captions"
 """Part of the bench of long captions: recall at 1 of the short captions of the same scenes."""
+OTHER_ENDS = "recall_at_1_of_captions_with_other_ends"
+"""Part of it: recall at 1 of the long captions whose last sentence is that of another scene."""
 FILLER = (
     "It is one of many pictures that were made in the same way, with a plain ground and a few things on it, and "
     "nothing in these lines tells it from the others, since they stand under each of them. They are here so that what "
@@ -101,22 +103,29 @@ def late(scene: Scene) -> tuple[str, ...]:
 
 
 def permuted_ends(table: Table[Any], run: Run) -> Table[Any]:
-    """Return the table with the last sentence of each caption given to another picture."""
+    """Return the table with the last sentence of each caption given to another picture, along one random circle."""
     captions = [own[0].split(f" {FILLER} ") for own in table.columns["captions"].values]
     order = np.random.default_rng(run.integer("ends")).permutation(len(captions))
-    mixed = [f"{captions[i][0]} {FILLER} {captions[j][1]}" for i, j in enumerate(order)]
+    ends = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    mixed = [f"{own[0]} {FILLER} {captions[ends[i]][1]}" for i, own in enumerate(captions)]
     return with_captions(table, [(c,) for c in mixed])
 
 
 def open_long_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> TuneBench:
-    """Open scenes with long captions beside the short ones of the same scenes; the backbone truncates."""
+    """Open scenes with long captions; the backbone truncates.
+
+    Beside them are the short captions of the same scenes, and long ones whose ends are those of other scenes.
+    """
     only_scenes(name)
     if not isinstance(backbone, OpenClip):
         raise MissingHook(f"Long captions are measured on open_clip models, not on {backbone.spec.name}: use tiny.")
     cut = OpenClip(backbone.module(), backbone.spec, backbone.tokens, config=backbone.config, truncate=True)
     bench = open_scene_pairs(name, cut, run, seeds, caption=late, fit=FURTHER)
     pictures: Any = bench.held_out.items
-    bench.beside = {SHORT: with_captions(bench.held_out, [short(s) for s in pictures.scenes])}
+    bench.beside = {
+        SHORT: with_captions(bench.held_out, [short(s) for s in pictures.scenes]),
+        OTHER_ENDS: permuted_ends(bench.held_out, run),
+    }
     return bench
 
 
