@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.engines.half import module_of
 from diptych.backbones.engines.parity import compared, fixed_items, measured_speeds
+from diptych.backbones.engines.pooled import only_pooled
 from diptych.backbones.engines.runners import BOUNDS, EXACT, graph_folder, opened
 from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
 from diptych.backbones.engines.runtimes.openvino import openvino_version
@@ -215,7 +216,7 @@ def to_onnx(encoder: Encoder[Any], path: Path) -> tuple[str, ...]:
     x = encoder.inputs(list(fixed_items(encoder)[:3]))
     parts = {"x": x} if isinstance(x, Tensor) else dict(x)
     free = {0: "batch"} if encoder.size is not None else {0: "batch", 1: "length"}
-    graph = _Forward(encoder, None if isinstance(x, Tensor) else tuple(parts))
+    graph = _Forward(only_pooled(encoder), None if isinstance(x, Tensor) else tuple(parts))
     with warnings.catch_warnings(), torch.no_grad(), _plain_attention():
         warnings.simplefilter(
             "ignore"

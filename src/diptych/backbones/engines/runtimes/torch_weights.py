@@ -29,8 +29,9 @@ class Bf16Runner:
     @cached_property
     def _forward(self) -> Callable[[Any], NDArray[np.float32]]:
         from diptych.backbones.engines.half import in_bf16
+        from diptych.backbones.engines.pooled import only_pooled
 
-        return in_bf16(self._encoder)
+        return in_bf16(only_pooled(self._encoder))
 
     def __call__(self, x: Any, /) -> NDArray[np.float32]:
         """Return (B, D) float32 vectors of an encoder's inputs."""
