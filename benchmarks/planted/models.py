@@ -249,10 +249,8 @@ class _Reads:
         """
         if self.modality == "text":
             every = [self.fault.worded(t) if self.fault.worded else (t,) for t in items]
-            return {
-                "ids": self.inner.inputs([t for own in every for t in own]),
-                "of": torch.tensor(list(map(len, every))),
-            }
+            x = self.inner.inputs([t for own in every for t in own])
+            return {**({"ids": x} if isinstance(x, Tensor) else x), "of": torch.tensor(list(map(len, every)))}
         drawn = [self.fault.drawn(i) if self.fault.drawn else i for i in items]
         leans = [self.fault.leans(self.world.truth(i)) if self.fault.leans else {} for i in items]
         added = [
@@ -269,7 +267,8 @@ class _Reads:
     def encode(self, x: Any, /) -> Tensor:
         """Return unit vectors with what the fault adds."""
         if self.modality == "text":
-            z = normalize(self.inner.encode(x["ids"]), dim=-1)
+            parts = {name: values for name, values in x.items() if name != "of"}
+            z = normalize(self.inner.encode(x["ids"] if len(parts) == 1 else parts), dim=-1)
             return torch.stack([own.mean(0) for own in torch.split(z, x["of"].tolist())])
         seen: Tensor = x["z"] + x["add"]
         return seen

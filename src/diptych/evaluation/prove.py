@@ -93,7 +93,7 @@ def prove(
         with stored.track(f"prove {slug}", len(names)) as bar:
             for name in names:
                 bench = (trial.bench or opener)(name, backbone, stored, tuple(seeds))
-                verdicts.append({"dataset": name, **trial.judge(slug, name, bench)})
+                verdicts.append({"dataset": name, **trial.judge(card.slug, name, bench)})
                 failed |= {e.name: e for e in bench.failed}
                 metric = bench.metric
                 bar.advance()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ import pytest
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
+from diptych.evaluation.proofs import classify
 from diptych.evaluation.proofs import new_classes as proof
+from diptych.evaluation.proofs.trial import Claim
+from diptych.evaluation.prove import prove
 from diptych.methods.classify.coop import CoOp
 from tests.support.colours import ColourBackbone, colour_folder
 from tests.support.visual_backbone import VisualBackbone
@@ -42,3 +46,12 @@ def test_the_base_has_the_words_and_steps_of_cocoop_without_its_network() -> Non
     system = CoOp(**CoOp.card.variants["cocoop"])
     plain = proof.UNCONDITIONAL.change(system, Run())
     assert (plain.conditional, plain.words, plain.batch, plain.epochs) == (False, system.words, system.batch, 10)
+
+
+def test_the_proof_of_a_row_measures_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = colour_folder(tmp_path / "colours", {"train": 2, "test": 2})
+    small = replace(classify.TRIALS["coop:cocoop"], claims=(Claim("zero-shot", 1),), controls=(), beside={})
+    monkeypatch.setattr(classify, "TRIALS", {"coop:cocoop": small})
+    found = prove("coop:cocoop", VisualBackbone(), Run(), datasets=[f"new:{folder}"], seeds=(1, 2, 3))
+    assert (found.slug, found.facts["name"]) == ("coop:cocoop", "CoOp, cocoop")
+    assert found.datasets[0]["proved_variant"] == "cocoop"
