@@ -279,15 +279,9 @@ def _about(board: Board) -> Iterator[str]:
             if "background_alone" in regions
             else ""
         )
-        + ("" if not regions or "resampled" in regions else BOXES_ALONE)
     )
 
 
-BOXES_ALONE = (
-    " In this board boxes were resampled one by one, though those of one picture are not independent, and only the "
-    "sums are kept: the intervals of *boxes* and *crops* are too narrow and their p-values, which are corrected with "
-    "the others, too small."
-)
 CHEAPER = 0.9
 """Share of the base's time from which on a step counts as cheaper: clocks vary by a few percent."""
 NEW = {"cloc": "a prompter", "grain": "a decoder of slots in the place of the image tower's pooling"}

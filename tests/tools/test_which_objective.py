@@ -99,13 +99,3 @@ def test_holm_counts_all_metrics_and_rows_of_a_board(folder: Path) -> None:
     assert cloob is not None
     assert cloob.scores["recall_at_1"].p == pytest.approx(8 * 0.001)
     assert "recall_at_5" not in cloob.scores
-
-
-def test_a_board_that_resampled_boxes_one_by_one_is_marked(folder: Path, tmp_path: Path) -> None:
-    (folder / "a.json").write_text(json.dumps(board()))
-    assert tool.main([]) == 0
-    assert "boxes were resampled one by one" in (tmp_path / "page.md").read_text()
-    regions = {**board()["regions"], "resampled": "pictures"}
-    (folder / "a.json").write_text(json.dumps(board(regions=regions)))
-    assert tool.main([]) == 0
-    assert "one by one" not in (tmp_path / "page.md").read_text()

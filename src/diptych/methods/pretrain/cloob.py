@@ -126,6 +126,7 @@ class CLOOB(Objective):
             "that of clip-loss.",
             datasets=("flickr8k_small",),
             minutes=5,
+            not_shown="protocol: untrained heads rank high too",
         ),
         variants={"": {}, "loob": {"beta": None}},
     )
