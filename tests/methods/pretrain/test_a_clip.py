@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -102,6 +103,15 @@ def test_the_slow_copy_follows_and_shares_what_the_authors_share() -> None:
         torch.testing.assert_close(p, expected, msg=name)
 
 
+def test_the_momentum_starts_small_and_ends_at_one() -> None:
+    t, steps = trainee(replace(TINY, momentum=0.996)), 91_000
+    early = [t.momentum(step, steps) for step in (0, 90, 2238)]
+    assert early == pytest.approx([1 / 10, 91 / 100, 2239 / 2248])
+    for step in (2240, 50_000, 90_999, steps):
+        assert t.momentum(step, steps) == pytest.approx(1 - 0.004 * (1 + math.cos(math.pi * step / steps)) / 2)
+    assert t.momentum(steps, steps) == 1
+
+
 def test_the_patch_embedding_stays_and_the_slow_copy_takes_no_gradient() -> None:
     t = trainee()
     trained = {n for g in t.groups() for n in g.names}
@@ -113,7 +123,8 @@ def test_the_patch_embedding_stays_and_the_slow_copy_takes_no_gradient() -> None
 
 
 def test_it_learns_and_gives_the_slow_copy_or_the_online_one() -> None:
-    made = train_space(replace(TINY, recolour=False), Kit({"main": small()}), ROWS, replace(FIT, steps=40), RUN)
+    method = replace(TINY, recolour=False, momentum=0.996)
+    made = train_space(method, Kit({"main": small()}), ROWS, replace(FIT, steps=40), RUN)
     assert accuracy(made.space) > 0.9
     assert made.parts == {}
     assert list(made.space.module().state_dict()) == list(small().module().state_dict())
