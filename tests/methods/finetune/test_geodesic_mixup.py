@@ -93,11 +93,14 @@ def test_without_weights_it_is_clips_loss_at_a_fixed_temperature() -> None:
 
 
 def test_the_clock_draws_and_fades() -> None:
-    e = embedded(unit(6), unit(6))
+    e = embedded(unit(6).float(), unit(6).float())
     m3 = GeodesicMixup(**GeodesicMixup.card.variants["m3"])
     one, same, other = (m3.terms(e, nn.Identity(), clock(seed=s)) for s in (1, 1, 2))
     late = m3.terms(e, nn.Identity(), clock(epoch=3, seed=1))
     assert set(one) == {"contrastive", "m2", "v", "l", "vl"}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        halves = m3.terms(e, nn.Identity(), clock(seed=1))
+    assert all(torch.equal(one[n], halves[n]) for n in one)
     assert all(torch.equal(one[n], same[n]) for n in one)
     assert not torch.equal(one["m2"], other["m2"])
     torch.testing.assert_close(late["m2"] * 4, one["m2"])

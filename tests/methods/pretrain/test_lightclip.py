@@ -82,6 +82,8 @@ def test_the_instance_loss_against_a_loop_and_over_two_processes() -> None:
         total -= float((targets * (5 * cosines).log_softmax(1)).sum(1).mean()) / 2
     assert of(slice(None), 0).item() == pytest.approx(total, rel=1e-5)
     assert (of(slice(0, 2), 0) + of(slice(2, 4), 1)).item() / 2 == pytest.approx(total, rel=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert of(slice(None), 0).item() == pytest.approx(total, rel=1e-5)
 
 
 def test_the_token_loss_against_a_loop_over_all_pairs() -> None:
@@ -94,6 +96,9 @@ def test_the_token_loss_against_a_loop_over_all_pairs() -> None:
     both = [torch.diagonal((7 * s).log_softmax(1)).mean() for s in (scores, scores.T)]
     found = token_loss(patches, words, valid, torch.tensor(7.0), 2, negatives=9, g=torch.Generator())
     assert found.item() == pytest.approx(-float(both[0] + both[1]) / 2, rel=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        halves = token_loss(patches, words, valid, torch.tensor(7.0), 2, negatives=9, g=torch.Generator())
+    assert halves.item() == pytest.approx(found.item(), rel=1e-6)
     alone = token_loss(patches[:1], words[:1], valid[:1], torch.tensor(7.0), 2, 3, torch.Generator())
     assert alone.item() == 0.0
 

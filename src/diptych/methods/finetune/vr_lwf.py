@@ -35,7 +35,7 @@ from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Trainee, everything
 from diptych.features.frozen import Headed
-from diptych.nn.contrastive import contrastive
+from diptych.nn.contrastive import contrastive, cosines, wide
 from diptych.train.tuning import TuningTrainee
 
 _AT_ONCE = 64
@@ -115,10 +115,10 @@ class _Distilled(TuningTrainee):
         """Return "task", and the weighted terms "images" (L_img) and "texts" (L_txt)."""
         e = self.embed(batch)
         with torch.no_grad():
-            before = normalize(self.teacher.image.encode(batch["image"]), dim=-1)
-        scale, now = self.teacher.scale()[0].detach(), normalize(e.vectors["image"], dim=-1)
+            before = normalize(wide(self.teacher.image.encode(batch["image"])), dim=-1)
+        scale, now = self.teacher.scale()[0].detach(), normalize(wide(e.vectors["image"]), dim=-1)
         u = self.sentences.to(now.device)
-        old, new, r = scale * before @ u.T, scale * now @ u.T, self.recipe
+        old, new, r = cosines(before, u, scale), cosines(now, u, scale), self.recipe
         out = dict(self.task(batch, e))
         out["images"] = r.weight * distilled(old, new, r.temperature)
         if r.over_texts:
@@ -184,6 +184,8 @@ class VRLwF(Recipe):
             "Distillation is a KL divergence instead of a cross-entropy: the gradient is the same, and the least value "
             "is 0.",
             "ZSCL distils on a second loader over the same images; here the batch itself is used.",
+            "The sentences are those of the text tower before fine-tuning; whether the paper reads them anew with the "
+            "tower in training was not found.",
         ),
         proof=ProofPlan(
             claim="After the heads of lite have learnt a task, photos of other classes are classified above plain "

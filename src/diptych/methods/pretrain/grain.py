@@ -36,7 +36,7 @@ from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Recipe, Row, Trainee, everything
-from diptych.nn.contrastive import contrastive, softmax_pairs
+from diptych.nn.contrastive import contrastive, softmax_pairs, wide
 from diptych.nn.dense.region_slots import read_slots
 from diptych.train.distributed import gather
 from diptych.train.pair import View, drawn_caption, item
@@ -103,7 +103,9 @@ class _Grained(RegionTrainee):
         said = text.encode(batch["phrases"]) if "phrases" in batch else z
         share = len(owner) * self.run.world.size / e.gather(owner.new_tensor([len(owner)])).sum().clamp(min=1)
         scale = self.scale("image", "text")[0]
-        named = softmax_pairs(normalize(z, dim=-1), normalize(said, dim=-1), scale) if len(owner) else z.sum() * 0.0
+        named = (
+            softmax_pairs(normalize(z, dim=-1), normalize(wide(said), dim=-1), scale) if len(owner) else z.sum() * 0.0
+        )
         return {
             "contrastive": contrastive(e, ("image", "text")),
             "boxes": r.boxes * share * box_loss(shown, boxes),
