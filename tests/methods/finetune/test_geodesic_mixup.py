@@ -121,6 +121,29 @@ def test_mixed_photos_and_mixed_captions_against_a_loop() -> None:
         assert terms[name].item() == pytest.approx(total / 2, rel=1e-6)
 
 
+def test_mixed_pairs_against_a_loop() -> None:
+    """Both sides are mixed with the same share, and both pairs are right: each row of the targets sums to 2."""
+    x, y, share, tau = unit(5), unit(5), 0.3, 0.2
+    method = GeodesicMixup(m2=0.0, joint=0.5, temperature=tau, share=share)
+    terms = method.terms(embedded(x, y), nn.Identity(), clock(epoch=1))
+    a, b = (slerp(v.numpy(), v.numpy()[::-1], share) for v in (x, y))
+    total = 0.0
+    for k in (a @ b.T / tau, b @ a.T / tau):
+        log_p = k - np.log(np.exp(k).sum(1, keepdims=True))
+        total -= np.mean([log_p[i, i] + log_p[i, 4 - i] for i in range(5)])
+    assert terms["vl"].item() == pytest.approx(0.5 / 2 * total / 2, rel=1e-6)
+
+
+def slerp(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
+    """Return the points at a share of the angle from b to a, by rotation of b in the plane of both."""
+    angle = np.arccos(np.clip((a * b).sum(1), -1, 1))[:, None]
+    away = a - np.cos(angle) * b
+    length = np.linalg.norm(away, axis=1, keepdims=True)
+    return np.where(
+        length > 1e-6, np.cos(share * angle) * b + np.sin(share * angle) * away / np.maximum(length, 1e-9), a
+    )
+
+
 def test_two_processes_make_the_loss_of_one() -> None:
     x, y = unit(6), unit(6)
     m3 = GeodesicMixup(**GeodesicMixup.card.variants["m3"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -85,6 +86,10 @@ def test_the_terms_against_the_paper_step_by_step() -> None:
             k = t.space.scale()[0] * x @ text.T
             both = [torch.diagonal(m.log_softmax(1)).mean() for m in (k, k.T)]
             total[f"view-{v}"] = -sum(both) / 4
+        z = normalize(t.view_heads.simclr(torch.cat(h)), dim=-1).double().numpy()
+        alike = np.exp(z @ z.T / 0.1) * (1 - np.eye(20))
+        pairs = [alike[i, (i + 10) % 20] / alike[i].sum() for i in range(20)]  # the other view of the same picture
+        total["simclr"] = torch.tensor(-np.log(pairs).mean())
         q = normalize(t.view_heads.predictor(t.view_heads.projector(torch.cat(h))), dim=-1)
         total["byol"] = 2 * (2 - 2 * (q * target.repeat(2, 1)).sum(1)).mean()
     for name, value in total.items():
