@@ -163,5 +163,5 @@ def test_two_processes_make_the_loss_of_one() -> None:
         torch.testing.assert_close((shares[0][name] + shares[1][name]) / 2, value, rtol=1e-4, atol=1e-5)
 
 
-def test_a_temperature_of_zero_is_refused() -> None:
-    refused(GeodesicMixup, {"temperature": 0.0})
+def test_numbers_out_of_their_range_are_refused() -> None:
+    refused(GeodesicMixup, {"temperature": 0.0}, {"m2": -0.1}, {"joint": -0.1}, {"share": 1.5})

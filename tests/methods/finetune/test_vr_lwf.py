@@ -103,4 +103,4 @@ def test_random_sentences_hold_no_special_token() -> None:
 def test_vocabulary_of_classes_needs_names() -> None:
     with pytest.raises(MissingEvidence, match="needs class names"):
         run(VRLwF(vocabulary="classes"), classes=None, table=squares(), fit=SHORT)
-    refused(VRLwF, {"size": 0})
+    refused(VRLwF, {"size": 0}, {"weight": -1.0}, {"smoothing": 1.0})

@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from torch.nn.functional import normalize
 
 from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.ranges import above, check
+from diptych.core.ranges import above, at_least, between, check
 from diptych.core.train import Clock, Embedded, Objective
 from diptych.nn.contrastive import cosines, wide
 
@@ -100,9 +100,9 @@ class GeodesicMixup(Objective):
     Use it for retrieval on small sets of pairs, where CLIP's loss keeps images and texts in separate regions.
 
     Args:
-        m2: weight of the m2 term; 0.01 (from the paper's grid).
-        single: weight of V and of L; 0.0 for m2-Mix, the paper's 0.05 for m3-Mix.
-        joint: weight of VL; 0.0 for m2-Mix, the paper's 0.1 for m3-Mix.
+        m2: weight of the m2 term, >= 0; 0.01 (from the paper's grid).
+        single: weight of V and of L, >= 0; 0.0 for m2-Mix, the paper's 0.05 for m3-Mix.
+        joint: weight of VL, >= 0; 0.0 for m2-Mix, the paper's 0.1 for m3-Mix.
         beta: l ~ Beta(beta, beta) for m2, > 0; 0.5. The other terms draw with 0.5.
         temperature: tau, > 0; 0.01.
         mixed_temperature: tau_m, > 0; 0.07.
@@ -110,7 +110,7 @@ class GeodesicMixup(Objective):
         pair: the two modalities; ("image", "text").
 
     Raises:
-        UsageError: a temperature or beta is not positive.
+        UsageError: a number is out of its range.
 
     Source: Oh et al. 2023, section 4.
 
@@ -169,6 +169,8 @@ class GeodesicMixup(Objective):
 
     def __post_init__(self) -> None:
         check(self, above(0), "temperature", "mixed_temperature", "beta")
+        check(self, at_least(0), "m2", "single", "joint")
+        check(self, between(0, 1), "share")
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
         """Return the weighted terms "contrastive", "m2", "v", "l" and "vl"; those of weight 0 are left out.

@@ -31,7 +31,7 @@ from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
-from diptych.core.ranges import above, at_least, check
+from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Trainee, everything
 from diptych.features.frozen import Headed
@@ -139,7 +139,7 @@ class VRLwF(Recipe):
         size: V, number of random sentences, >= 1; 1000.
         length: tokens in a sentence, >= 1; 10.
         temperature: T, > 0; 2.0.
-        weight: of L_img and L_txt; 1.0.
+        weight: of L_img and L_txt, >= 0; 1.0.
         over_texts: whether L_txt is part of the loss; True.
         smoothing: of the labels, in [0, 1); 0.2.
 
@@ -202,6 +202,8 @@ class VRLwF(Recipe):
     def __post_init__(self) -> None:
         check(self, at_least(1), "size", "length")
         check(self, above(0), "temperature")
+        check(self, at_least(0), "weight")
+        check(self, between(0, 1, "[)"), "smoothing")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

@@ -340,6 +340,8 @@ class RSMCLIP(Recipe):
             "All crops are changed as DINO's small ones; it blurs one large crop always, and the other seldom, which "
             "it may also solarise. Left out: the steps in which DINO's teacher warms up or its prototypes are frozen, "
             "and its initial weights of the head, which are torch's here.",
+            "In the proof more is found by English names after training on these alone (42 % against 28 %), and about "
+            "as much in all languages without crops (20 % against 21 %): no gain of the self-distillation is shown.",
         ),
         proof=ProofPlan(
             claim="Names in several languages find pictures of another style in all of them (R@1), where English alone "
@@ -354,7 +356,8 @@ class RSMCLIP(Recipe):
     )
 
     def __post_init__(self) -> None:
-        check(self, at_least(0), "crops")
+        check(self, at_least(0), "crops", "weight")
+        check(self, at_least(1), "hidden", "bottleneck")
         check(self, at_least(2), "prototypes")
         check(self, above(0), "teacher_temperature", "student_temperature")
         check(self, between(0, 1), "momentum")
