@@ -137,6 +137,9 @@ def test_softening_grows_with_the_steps() -> None:
     for step, share in ((0, 0.0), (5, 0.5)):
         loss = t.losses(batch, "main", replace(HALF, step=step))["instance"]
         torch.testing.assert_close(loss, instance_loss(e, share, 0.1))
+    with torch.no_grad():  # early stopping compares epochs by one loss
+        values = [t.validate([batch], replace(HALF, step=step)) for step in (0, 5)]
+    assert values == pytest.approx([instance_loss(e, 1.0, 0.1).item()] * 2)
 
 
 def test_it_learns_and_gives_the_space_alone() -> None:

@@ -117,6 +117,8 @@ def test_first_steps_have_no_masks() -> None:
     batch = batch_of(t)
     assert "paint" not in t.losses(batch, "main", replace(CLOCK, step=4))
     assert "paint" in t.losses(batch, "main", CLOCK)
+    with torch.no_grad():  # early stopping compares epochs by one loss
+        assert t.validate([batch], replace(CLOCK, step=4)) == t.validate([batch], CLOCK)
 
 
 def test_it_learns_and_returns_the_captioner() -> None:

@@ -19,7 +19,7 @@ CLIP's loss. What the training adds is not used afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -143,6 +143,10 @@ class LightTrainee(PairTrainee):
             counts = e.gather(nats.new_full((1,), len(nats)))  # so that the mean over processes is that over all words
             out["words"] = r.word_weight * nats.sum() * len(counts) / counts.sum().clamp(min=1)
         return out
+
+    def validate(self, batches: Iterable[Mapping[str, Any]], clock: Clock) -> float:
+        """Return the mean loss with the share of the negatives at its end, so that epochs can be compared."""
+        return super().validate(batches, replace(clock, step=clock.steps))
 
     def words(self, e: Embedded) -> Tensor:
         """Return the (B, L) tokens of texts that are words: no start, end or padding.

@@ -19,8 +19,8 @@ it is CoCa's loss. The painter is not used afterwards.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -111,6 +111,10 @@ class SymmetricTrainee(PairTrainee):
             around = self.tokens_around(batch["image"], hidden)
             out["paint"] = r.paint_weight * self.errors(batch["image"], hidden, around, e.tokens["text"]).mean()
         return out
+
+    def validate(self, batches: Iterable[Mapping[str, Any]], clock: Clock) -> float:
+        """Return the mean loss with masks, in the first steps too, so that epochs can be compared."""
+        return super().validate(batches, replace(clock, step=clock.steps))
 
     def scores(self, e: Embedded, clock: Clock) -> Tensor:
         """Return r, (B, P), without gradient."""
