@@ -57,13 +57,13 @@ def relevance(patches: Tensor, words: Tensor, valid: Tensor) -> Tensor:
 
 
 def largest(scores: Tensor, share: float) -> Tensor:
-    """Return (B, P) bool, True for a share of the patches, rounded: those with the largest scores.
+    """Return (B, P) bool, True for a share of the patches, rounded, and at least one: those with the largest scores.
 
     Example:
         >>> largest(torch.tensor([[0.1, 0.4, 0.3, 0.2]]), 0.5).tolist()
         [[False, True, True, False]]
     """
-    chosen = scores.topk(round(share * scores.shape[1])).indices
+    chosen = scores.topk(max(1, round(share * scores.shape[1]))).indices
     return torch.zeros_like(scores, dtype=torch.bool).scatter(1, chosen, True)
 
 
