@@ -86,7 +86,8 @@ def principal(x: Tensor, components: int) -> Tensor:
         # Zeros whose gradient is the first-order turn of the kept components towards the others.
         turn = out.T @ (products - products.detach()) @ kept * torch.where(apart, 1 / gaps, 0.0)
         moved = out @ turn @ kept.T
-        return (kept @ kept.T + moved + moved.T) @ (x - mean) + mean
+        coarse: Tensor = (kept @ kept.T + moved + moved.T) @ (x - mean) + mean
+        return coarse
 
 
 class _Long(PairTrainee):
