@@ -106,6 +106,7 @@ def test_gradients_of_equal_rows_and_values_are_finite_and_otherwise_those_of_an
     for x in (twins, flat, torch.ones(6, 16), torch.randn(1, 16, generator=g)):
         for components in (0, 2, 5, 32):
             assert gradient(x, components).abs().max() < 10, components
+    assert principal(torch.full((6, 4), torch.nan), 2).isnan().all()
     assert torch.equal(gradient(twins, 32), torch.randn(8, 16, generator=torch.Generator().manual_seed(1)))
 
 

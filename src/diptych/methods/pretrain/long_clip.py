@@ -79,7 +79,8 @@ def principal(x: Tensor, components: int) -> Tensor:
             return x
         mean = x.mean(0, keepdim=True)
         products = (x - mean) @ (x - mean).T
-        values, vectors = torch.linalg.eigh(products.detach())  # ascending
+        # Ascending; of numbers that are not finite, so that the loss is none either, and the loop says so.
+        values, vectors = torch.linalg.eigh(products.detach().nan_to_num(0.0, 0.0, 0.0))
         out, kept = vectors[:, :left], vectors[:, left:]
         gaps = values[left:] - values[:left, None]
         apart = gaps > TIED * values[-1]
