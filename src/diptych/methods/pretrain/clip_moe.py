@@ -198,6 +198,7 @@ class CLIPMoE(Recipe):
             "The text context stays as it is: the paper first stretches it as Long-CLIP does, which a backbone that "
             "long-clip trained brings along. The loss on short captions, off by default in the released code, is left "
             "out; R_text keeps the half of its weight that this code gives to the long ones.",
+            "The scale is the base model's, which stays; the released code sets it to 100.",
             "R is the mean over the processes; the released code divides it once more by their number.",
             "Rows are clustered by image and first caption, all of them; the released code takes at most a million. "
             "scikit-learn's MiniBatchKMeans has batches of 4,096 rows, the best of three draws of the start and its "

@@ -181,7 +181,8 @@ class GRAIN(Recipe):
         differs=(
             "The paper's body could not be read: losses and sizes are those of the authors' code, whose data set for "
             "CC3M transforms an image that it never opens, and whose annotations are not published.",
-            "The image tower is the backbone's own; the authors' has a LayerNorm on queries and keys.",
+            "The image tower is the backbone's own, and so is the part of a picture that it sees; the authors' has a "
+            "LayerNorm on queries and keys, and sees the whole, squeezed into a square.",
             "Boxes without an area are left out together with their descriptions; in the released code they shift the "
             "labels of those after them.",
             "A batch without boxes has no loss of regions; in the released code it divides by zero.",

@@ -166,6 +166,8 @@ class LaCLIP(Recipe, Rewriter):
             "Of a row with several captions the first is the original, and the others are not read. Validation rows "
             "keep theirs: rewrites are of the training captions alone.",
             "A rewrite equal to the original is left out, since it would only raise the weight of the original.",
+            "Images are seen whole, and the towers are the backbone's; the authors crop half of an image or more at "
+            "random, and their attention has a LayerNorm on queries and keys.",
         ),
         proof=ProofPlan(
             claim="Heads that draw among a caption and other people's wordings find unseen photos by further wordings "
