@@ -10,9 +10,11 @@ from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from diptych.nn.contrastive import next_token, sigmoid_pairs, softmax_pairs
+from diptych.core.train import Embedded
+from diptych.nn.contrastive import contrastive, cosines, next_token, sigmoid_pairs, softmax_pairs
 
 CHUNKS = [1, 3, 8, 100]
+PAIR = ("a", "b")
 
 
 def pairs(rows: int = 8, columns: int = 12, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -129,6 +131,18 @@ def test_half_precision_is_computed_in_full(chunk) -> None:
         for loss in (softmax, sigmoid):
             assert loss(*half, s, b, chunk=chunk).dtype == torch.float32
             torch.testing.assert_close(loss(*half, s, b, chunk=chunk), loss(*full, s, b), rtol=1e-6, atol=1e-6)
+
+
+def test_cosines_are_those_of_numpy_whatever_the_precision() -> None:
+    x, y, s, _ = (t.detach().float() for t in pairs())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = cosines(x, y, s)
+        halves = contrastive(
+            Embedded({"a": x.bfloat16(), "b": y[:8].bfloat16()}, lambda a, b: (s, s), lambda t: t), PAIR
+        )
+    np.testing.assert_allclose(found.numpy(), 7.0 * (x.numpy() @ y.numpy().T), rtol=1e-5, atol=1e-5)
+    whole = Embedded({"a": x.bfloat16().float(), "b": y[:8].bfloat16().float()}, lambda a, b: (s, s), lambda t: t)
+    torch.testing.assert_close(halves, contrastive(whole, PAIR), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("chunk", [None, 2])

@@ -23,6 +23,8 @@ def test_both_directions_against_a_loop() -> None:
             total -= float((target / target.sum() * (student[i] - np.log(np.exp(student[i]).sum()))).sum())
     found = distilled_pairs(e, {"image": p, "text": q}, ("image", "text")).item()
     assert found == pytest.approx(total / 8, rel=1e-4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert distilled_pairs(e, {"image": p, "text": q}, ("image", "text")).item() == found
 
 
 def test_a_teacher_that_is_certain_gives_the_loss_of_clip() -> None:

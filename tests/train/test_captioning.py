@@ -45,6 +45,18 @@ def test_a_coca_is_trained_as_the_library_runs_it() -> None:
         torch.testing.assert_close(normalize(e.vectors[m], dim=-1), theirs[f"{m}_features"])
 
 
+def test_the_padding_of_another_tokenizer_is_not_predicted() -> None:
+    space = coca()
+    other = from_model(space.module(), replace(space.spec, pad=7))
+    trainee = CoCaTrainee(other, CoCaLoss(), RUN)
+    batch = batch_of(trainee)
+    ids = torch.where(batch["text"] == 0, 7, batch["text"])
+    found = trainee.embed({**batch, "text": ids}).targets["caption"]
+    assert torch.equal(found, batch["text"][:, 1:])
+    explicit = CoCaTrainee(other, CoCaLoss(pad=7), RUN)
+    assert torch.equal(explicit.embed({**batch, "text": ids}).targets["caption"], ids[:, 1:])
+
+
 def test_its_own_decoder_moves_and_the_loss_falls() -> None:
     space = coca()
     made = train_space(CoCaLoss(), Kit({"main": space}), Evidence(train=squares()), replace(FIT, steps=20), RUN)

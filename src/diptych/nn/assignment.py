@@ -50,7 +50,8 @@ def matched(words: Tensor, valid: Tensor, patches: Tensor, capacity: int = 1) ->
         patches: (B, P, D) unit.
         capacity: as in ``assign``.
     """
-    similarities = words @ patches.mT
+    with torch.autocast(words.device.type, enabled=False):  # logits of a loss, which half precision would round
+        similarities = words @ patches.mT
     chosen = torch.zeros(similarities.shape[:2], dtype=torch.long, device=words.device)
     for own, mask, columns in zip(similarities.detach(), valid, chosen, strict=True):
         count = int(mask.sum())

@@ -19,6 +19,28 @@ _NO_ROW = -100
 """Target of rows that do not count, for ``cross_entropy``."""
 
 
+def wide(x: Tensor) -> Tensor:
+    """Return half precision as float32, in which exponentials of scaled logits neither overflow nor lose digits."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def cosines(x: Tensor, y: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    """Return scale x y^T, (B, N) in float32 or float64, also where autocast multiplies matrices in half precision.
+
+    Args:
+        x: (B, D) unit embeddings.
+        y: (N, D) unit embeddings.
+        scale: scalar.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     cosines(torch.eye(2), torch.eye(2), 100.001)[0, 0].item() > 100
+        True
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return scale * wide(x) @ wide(y).T
+
+
 def softmax_pairs(
     x: Tensor,
     y: Tensor,
@@ -60,7 +82,7 @@ def softmax_pairs(
         >>> softmax_pairs(alike, alike, torch.tensor(10.0))
         tensor(1.3863)
     """
-    x, y, scale = _wide(x), _wide(y), _wide(scale)
+    x, y, scale = wide(x), wide(y), wide(scale)
     partner = torch.arange(first, first + len(x), device=x.device)
 
     if seen is None:
@@ -96,12 +118,12 @@ def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None, sm
     Returns:
         Scalar in nats; ln N for a model that tells nothing apart.
     """
-    x, y = (normalize(e.vectors[m], dim=-1) for m in pair)
+    x, y = (normalize(wide(e.vectors[m]), dim=-1) for m in pair)
     scale, first = e.scale(*pair)[0], e.rank * len(x)
     columns = e.gather(y)
     if chunk is None and len(columns) == len(x):
         # One process: the logits of one direction are those of the other, transposed.
-        return _both_ways(_wide(x), _wide(y), _wide(scale), smoothing)
+        return _both_ways(x, y, wide(scale), smoothing)
     there = softmax_pairs(x, columns, scale, first, chunk, smoothing=smoothing)
     return (there + softmax_pairs(y, e.gather(x), scale, first, chunk, smoothing=smoothing)) / 2
 
@@ -137,7 +159,7 @@ def sigmoid_pairs(
 
     Source: Zhai et al. 2023, in the form of open_clip's SigLipLoss.
     """
-    x, y, scale, bias = _wide(x), _wide(y), _wide(scale), _wide(bias)
+    x, y, scale, bias = wide(x), wide(y), wide(scale), wide(bias)
 
     def block(rows: Tensor, partners: Tensor, columns: Tensor, s: Tensor, b: Tensor) -> Tensor:
         return F.softplus((s * rows) @ columns.T + b).sum() - (s * (rows * partners).sum(1) + b).sum()
@@ -165,7 +187,7 @@ def sigmoid_ring(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, ring: Ring, 
 
     Source: Zhai et al. 2023, section 3.3.
     """
-    x, y, scale, bias = _wide(x), _wide(y), _wide(scale), _wide(bias)
+    x, y, scale, bias = wide(x), wide(y), wide(scale), wide(bias)
 
     def negatives(part: Tensor, columns: Tensor, s: Tensor, b: Tensor) -> Tensor:
         return F.softplus((s * part) @ columns.T + b).sum()
@@ -197,7 +219,7 @@ def next_token(
     """
 
     def block(states: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(_wide(output(states)), target, ignore_index=pad, reduction="sum")
+        return F.cross_entropy(wide(output(states)), target, ignore_index=pad, reduction="sum")
 
     blocks = zip(_parts(h.flatten(0, 1), chunk), _parts(targets.flatten(), chunk), strict=True)
     total = _summed(block, list(blocks), chunk)
@@ -214,11 +236,6 @@ def _summed(block: Callable[..., Tensor], inputs: list[tuple[Tensor, ...]], chun
         return block(*inputs[0])
     parts: list[Tensor] = [checkpoint(block, *i, use_reentrant=False, preserve_rng_state=False) for i in inputs]
     return torch.stack(parts).sum()
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Return half precision as float32, in which exponentials of scaled logits neither overflow nor lose digits."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def supervised_contrastive(

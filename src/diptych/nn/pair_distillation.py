@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.train import Embedded
+from diptych.nn.contrastive import cosines
 
 TEACHER_SCALE = 100.0
 """Inverse temperature of the teacher's similarities."""
@@ -40,5 +41,5 @@ def distilled_pairs(e: Embedded, taught: Mapping[str, Tensor], pair: tuple[str, 
     """
     (x, y), (p, q) = (normalize(e.vectors[m].float(), dim=-1) for m in pair), (taught[m].float() for m in pair)
     scale = e.scale(*pair)[0]
-    there = distilled(scale * x @ e.gather(y).T, TEACHER_SCALE * p @ e.gather(q).T)
-    return (there + distilled(scale * y @ e.gather(x).T, TEACHER_SCALE * q @ e.gather(p).T)) / 2
+    there = distilled(cosines(x, e.gather(y), scale), cosines(p, e.gather(q), TEACHER_SCALE))
+    return (there + distilled(cosines(y, e.gather(x), scale), cosines(q, e.gather(p), TEACHER_SCALE))) / 2

@@ -106,14 +106,19 @@ class CoCaTrainee(PairTrainee):
     """
 
     def embed(self, batch: Mapping[str, Any]) -> Embedded:
-        """Return the embeddings of both modalities, the decoder's logits, and the ids that they predict."""
+        """Return the embeddings of both modalities, the decoder's logits, and the ids that they predict.
+
+        Padding of the tokenizer, whatever its id, has that of the objective, which does not predict it.
+        """
         coca: Any = self.space.module()
         ids = batch["text"]
         image, memory = coca.visual(batch["image"])
         text, words = coca.text(ids)
         logits = coca.text_decoder(memory, words[:, :-1])
         vectors = {"image": image.float(), "text": text.float()}
-        tokens, targets = {"caption": State(logits)}, {"caption": ids[:, 1:]}
+        padding = ids[:, 1:] == self.space.spec.pad
+        targets = {"caption": ids[:, 1:].masked_fill(padding, getattr(self.objective, "pad", PAD))}
+        tokens = {"caption": State(logits)}
         return Embedded(vectors, self.scale, gather(self.run.world), self.run.world.rank, tokens, targets)
 
 

@@ -88,7 +88,8 @@ class TuningTrainee(PairTrainee):
             return {"task": self.pairs(e)}
         assert self.prompts is not None
         scale = e.scale("image", "text")[0].detach()
-        t = normalize(self.space.encoders["text"].encode(self.prompts), dim=-1)
-        head = normalize(t.reshape(len(self.classes), -1, t.shape[-1]).mean(1), dim=-1)
-        logits = scale * normalize(e.vectors["image"], dim=-1) @ head.T
+        x, t = e.vectors["image"].float(), self.space.encoders["text"].encode(self.prompts).float()
+        with torch.autocast(x.device.type, enabled=False):  # half precision would round the logits
+            t = normalize(t, dim=-1).reshape(len(self.classes), -1, t.shape[-1])
+            logits = scale * normalize(x, dim=-1) @ normalize(t.mean(1), dim=-1).T
         return {"task": F.cross_entropy(logits, batch["label"], label_smoothing=self.smoothing)}

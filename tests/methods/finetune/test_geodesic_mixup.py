@@ -93,11 +93,14 @@ def test_without_weights_it_is_clips_loss_at_a_fixed_temperature() -> None:
 
 
 def test_the_clock_draws_and_fades() -> None:
-    e = embedded(unit(6), unit(6))
+    e = embedded(unit(6).float(), unit(6).float())
     m3 = GeodesicMixup(**GeodesicMixup.card.variants["m3"])
     one, same, other = (m3.terms(e, nn.Identity(), clock(seed=s)) for s in (1, 1, 2))
     late = m3.terms(e, nn.Identity(), clock(epoch=3, seed=1))
     assert set(one) == {"contrastive", "m2", "v", "l", "vl"}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        halves = m3.terms(e, nn.Identity(), clock(seed=1))
+    assert all(torch.equal(one[n], halves[n]) for n in one)
     assert all(torch.equal(one[n], same[n]) for n in one)
     assert not torch.equal(one["m2"], other["m2"])
     torch.testing.assert_close(late["m2"] * 4, one["m2"])
@@ -116,6 +119,29 @@ def test_mixed_photos_and_mixed_captions_against_a_loop() -> None:
             log_p = k - np.log(np.exp(k).sum(1, keepdims=True))
             total += -np.mean([share * log_p[i, i] + (1 - share) * log_p[i, 4 - i] for i in range(5)])
         assert terms[name].item() == pytest.approx(total / 2, rel=1e-6)
+
+
+def test_mixed_pairs_against_a_loop() -> None:
+    """Both sides are mixed with the same share, and both pairs are right: each row of the targets sums to 2."""
+    x, y, share, tau = unit(5), unit(5), 0.3, 0.2
+    method = GeodesicMixup(m2=0.0, joint=0.5, temperature=tau, share=share)
+    terms = method.terms(embedded(x, y), nn.Identity(), clock(epoch=1))
+    a, b = (slerp(v.numpy(), v.numpy()[::-1], share) for v in (x, y))
+    total = 0.0
+    for k in (a @ b.T / tau, b @ a.T / tau):
+        log_p = k - np.log(np.exp(k).sum(1, keepdims=True))
+        total -= np.mean([log_p[i, i] + log_p[i, 4 - i] for i in range(5)])
+    assert terms["vl"].item() == pytest.approx(0.5 / 2 * total / 2, rel=1e-6)
+
+
+def slerp(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
+    """Return the points at a share of the angle from b to a, by rotation of b in the plane of both."""
+    angle = np.arccos(np.clip((a * b).sum(1), -1, 1))[:, None]
+    away = a - np.cos(angle) * b
+    length = np.linalg.norm(away, axis=1, keepdims=True)
+    return np.where(
+        length > 1e-6, np.cos(share * angle) * b + np.sin(share * angle) * away / np.maximum(length, 1e-9), a
+    )
 
 
 def test_two_processes_make_the_loss_of_one() -> None:
@@ -137,5 +163,5 @@ def test_two_processes_make_the_loss_of_one() -> None:
         torch.testing.assert_close((shares[0][name] + shares[1][name]) / 2, value, rtol=1e-4, atol=1e-5)
 
 
-def test_a_temperature_of_zero_is_refused() -> None:
-    refused(GeodesicMixup, {"temperature": 0.0})
+def test_numbers_out_of_their_range_are_refused() -> None:
+    refused(GeodesicMixup, {"temperature": 0.0}, {"m2": -0.1}, {"joint": -0.1}, {"share": 1.5})

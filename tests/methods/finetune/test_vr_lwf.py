@@ -8,12 +8,15 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
+from diptych.core.data import Evidence
 from diptych.core.errors import MissingEvidence
+from diptych.core.kit import Kit
+from diptych.core.train import Clock, Row
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF, distilled, random_sentences
 from tests.support.refused import refused
-from tests.support.tuning_work import SHORT, labelled, run, state
-from tests.train.test_pair import small, squares
+from tests.support.tuning_work import CLASSES, SHORT, labelled, run, state
+from tests.train.test_pair import RUN, small, squares
 
 
 def test_distillation_against_a_loop_and_its_floor() -> None:
@@ -26,6 +29,40 @@ def test_distillation_against_a_loop_and_its_floor() -> None:
     (own,) = torch.autograd.grad(distilled(old, new, 2.0), new)
     (cross,) = torch.autograd.grad(-4 * ((old / 2).softmax(-1) * (new / 2).log_softmax(-1)).sum(-1).mean(), new)
     torch.testing.assert_close(own, cross)  # cross-entropy has the same gradient
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_losses_against_numpy_also_in_mixed_precision(mixed: bool) -> None:
+    method = VRLwF(size=7, length=3, temperature=1.5, weight=0.5)
+    (t,) = method.stages(Kit({"main": small()}), CLASSES, Evidence(train=labelled()), RUN)
+    with torch.no_grad():
+        t.space.module().visual.proj.mul_(torch.rand(12, generator=torch.Generator().manual_seed(0)))
+    cells = [Row(labelled().items[i], i, str(i), {"label": i % 5}) for i in range(6)]
+    batch = t.collate([t.views(row, RUN.generator("x")) for row in cells])
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+        losses = t.losses(batch, "main", Clock(0, 1, 0, RUN.generator("x")))
+        vectors = (
+            small().image.encode(batch["image"]),
+            t.space.image.encode(batch["image"]),
+            t.space.text.encode(t.prompts),
+        )
+    old, new, head = (unit(v.float().double().numpy()) for v in vectors)
+    u, s = t.sentences.double().numpy(), small().scale()[0].item()
+    log_p = log_softmax(s * new @ head.T)
+    target = 0.8 * np.eye(5)[np.arange(6) % 5] + 0.2 / 5
+    assert losses["task"].item() == pytest.approx(-(target * log_p).sum(1).mean(), rel=1e-4)
+    for name, a, b in (("images", old @ u.T, new @ u.T), ("texts", u @ old.T, u @ new.T)):
+        p, q = log_softmax(s * a / 1.5), log_softmax(s * b / 1.5)
+        expected = 0.5 * 1.5**2 * (np.exp(p) * (p - q)).sum(1).mean()
+        assert losses[name].item() == pytest.approx(expected, rel=1e-3), name
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    return x - np.log(np.exp(x).sum(1, keepdims=True))
 
 
 def test_one_sentence_without_the_text_term_binds_nothing() -> None:
@@ -66,4 +103,4 @@ def test_random_sentences_hold_no_special_token() -> None:
 def test_vocabulary_of_classes_needs_names() -> None:
     with pytest.raises(MissingEvidence, match="needs class names"):
         run(VRLwF(vocabulary="classes"), classes=None, table=squares(), fit=SHORT)
-    refused(VRLwF, {"size": 0})
+    refused(VRLwF, {"size": 0}, {"weight": -1.0}, {"smoothing": 1.0})

@@ -17,4 +17,4 @@ def test_wise_ft_lies_between() -> None:
         assert torch.equal(ends[1.0][n], plain[n])
         torch.testing.assert_close(ends[0.5][n], (t + plain[n]) / 2)
     assert interpolated({"n": torch.tensor(3)}, {"n": torch.tensor(5)}, 0.5) == {"n": torch.tensor(5)}
-    refused(WiSEFT, {"alpha": 2})
+    refused(WiSEFT, {"alpha": 2}, {"smoothing": 1.0})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -84,6 +86,10 @@ def test_the_terms_against_the_paper_step_by_step() -> None:
             k = t.space.scale()[0] * x @ text.T
             both = [torch.diagonal(m.log_softmax(1)).mean() for m in (k, k.T)]
             total[f"view-{v}"] = -sum(both) / 4
+        z = normalize(t.view_heads.simclr(torch.cat(h)), dim=-1).double().numpy()
+        alike = np.exp(z @ z.T / 0.1) * (1 - np.eye(20))
+        pairs = [alike[i, (i + 10) % 20] / alike[i].sum() for i in range(20)]  # the other view of the same picture
+        total["simclr"] = torch.tensor(-np.log(pairs).mean())
         q = normalize(t.view_heads.predictor(t.view_heads.projector(torch.cat(h))), dim=-1)
         total["byol"] = 2 * (2 - 2 * (q * target.repeat(2, 1)).sum(1)).mean()
     for name, value in total.items():
@@ -102,6 +108,15 @@ def test_the_slow_copy_follows_and_shares_what_the_authors_share() -> None:
         torch.testing.assert_close(p, expected, msg=name)
 
 
+def test_the_momentum_starts_small_and_ends_at_one() -> None:
+    t, steps = trainee(replace(TINY, momentum=0.996)), 91_000
+    early = [t.momentum(step, steps) for step in (0, 90, 2238)]
+    assert early == pytest.approx([1 / 10, 91 / 100, 2239 / 2248])
+    for step in (2240, 50_000, 90_999, steps):
+        assert t.momentum(step, steps) == pytest.approx(1 - 0.004 * (1 + math.cos(math.pi * step / steps)) / 2)
+    assert t.momentum(steps, steps) == 1
+
+
 def test_the_patch_embedding_stays_and_the_slow_copy_takes_no_gradient() -> None:
     t = trainee()
     trained = {n for g in t.groups() for n in g.names}
@@ -113,7 +128,8 @@ def test_the_patch_embedding_stays_and_the_slow_copy_takes_no_gradient() -> None
 
 
 def test_it_learns_and_gives_the_slow_copy_or_the_online_one() -> None:
-    made = train_space(replace(TINY, recolour=False), Kit({"main": small()}), ROWS, replace(FIT, steps=40), RUN)
+    method = replace(TINY, recolour=False, momentum=0.996)
+    made = train_space(method, Kit({"main": small()}), ROWS, replace(FIT, steps=40), RUN)
     assert accuracy(made.space) > 0.9
     assert made.parts == {}
     assert list(made.space.module().state_dict()) == list(small().module().state_dict())

@@ -87,7 +87,13 @@ def test_the_losses_of_the_routers() -> None:
     batch = t.collate([t.views(row, RUN.generator(str(row.index))) for row in rows()])
     losses = t.losses(batch, "main", None)
     assert set(losses) == {"contrastive", "balance"}
-    assert 2.0 <= losses["balance"].item() <= 3.0  # half the sum of two towers, each in [k, N]
+    tokens: dict[str, list[torch.Tensor]] = {"image": [], "text": []}
+    for tower, blocks in t.of_tower.items():
+        for mixture in blocks:
+            mixture.router.register_forward_hook(lambda m, x, y, tower=tower: tokens[tower].append(y))
+    t.embed(batch)
+    uneven = {tower: balance(torch.cat(logits), 2).item() for tower, logits in tokens.items()}
+    assert losses["balance"].item() == pytest.approx(0.5 * (uneven["image"] + uneven["text"] / 2), rel=1e-5)
     losses["balance"].backward()
     assert all(m.router.weight.grad.abs().sum() > 0 for m in mixtures(t.module()))
 

@@ -117,6 +117,14 @@ def test_slots_learn_places_and_stay_after_saving(tmp_path: Path) -> None:
     assert further.space.spec.changes == again.spec.changes  # it goes on with its slots
 
 
+def test_a_backbone_that_has_slots_takes_no_more_regions_than_these() -> None:
+    table, one = with_regions(), replace(METHOD, regions=1)
+    (t,) = replace(METHOD, regions=5).stages(Kit({"main": one.slotted(small(), RUN)}), None, Evidence(train=table), RUN)
+    read = batch(t, table)
+    assert read["owner"].tolist() == [1, 2, 3, 4, 5]  # of two regions a picture
+    assert t.losses(read, "main", None)["boxes"].isfinite()
+
+
 def test_every_other_caption_is_synthetic() -> None:
     row = Row(None, 0, "k", {"captions": ("a",), "synthetic": ("b",)})
     drawn = [either_caption(row, RUN.generator(str(i))) for i in range(200)]

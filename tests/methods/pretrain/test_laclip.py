@@ -41,8 +41,8 @@ def trainee(method: LaCLIP, writer: Thesaurus, table: Table) -> PairTrainee:
     return only
 
 
-def drawn(t: PairTrainee, n: int = 2000) -> Counter:
-    g, row = torch.Generator().manual_seed(0), Row(squares(10).items[0], 0, "k", {})
+def drawn(t: PairTrainee, n: int = 2000, caption: str = "a red square") -> Counter:
+    g, row = torch.Generator().manual_seed(0), Row(squares(10).items[0], 0, "k", {"captions": (caption,)})
     return Counter(t.read["text"].read(row, g) for _ in range(n))
 
 
@@ -72,6 +72,14 @@ def test_no_rewrites_is_plain_clip_and_asks_nobody() -> None:
     plain = train_space(CLIPLoss(), Kit({"main": small()}), rows, fit, RUN)
     own = train_space(LaCLIP(rewrites=0), Kit({"main": small()}), rows, fit, RUN)
     assert own.space.fingerprint == plain.space.fingerprint
+
+
+def test_validation_rows_keep_their_own_captions() -> None:
+    t = trainee(LaCLIP(), Thesaurus("see {}"), captioned())
+    assert drawn(t, 50, "a blue circle").keys() == {"a blue circle"}
+    evidence = Evidence(train=captioned(), val=captioned(""))
+    with pytest.raises(DataError, match="Row 0 has no caption"):
+        next(LaCLIP(rewrites=0).stages(Kit({"main": small()}), None, evidence, RUN))
 
 
 def test_it_learns() -> None:

@@ -84,6 +84,32 @@ def test_principal_components_have_limits_and_gradients() -> None:
     assert torch.autograd.gradcheck(lambda y: principal(y, 2), (x,))
 
 
+def test_gradients_of_equal_rows_and_values_are_finite_and_otherwise_those_of_an_svd() -> None:
+    g = torch.Generator().manual_seed(0)
+
+    def gradient(x: torch.Tensor, components: int, by=principal) -> torch.Tensor:
+        x = x.clone().requires_grad_()
+        weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
+        return torch.autograd.grad((by(x, components) * weights).sum(), x)[0]
+
+    def by_svd(x: torch.Tensor, components: int) -> torch.Tensor:
+        centred = x - x.mean(0)
+        v = torch.linalg.svd(centred, full_matrices=False).Vh[:components]
+        return centred @ v.T @ v + x.mean(0)
+
+    for size, components in (((40, 12), 5), ((12, 40), 5), ((9, 30), 7)):
+        x = torch.randn(size, generator=g, dtype=torch.float64)
+        torch.testing.assert_close(principal(x, components), by_svd(x, components))
+        torch.testing.assert_close(gradient(x, components), gradient(x, components, by_svd))
+    twins = torch.randn(4, 16, generator=g).repeat(2, 1)
+    flat = torch.cat([torch.randn(8, 3, generator=g), torch.zeros(8, 13)], 1)
+    for x in (twins, flat, torch.ones(6, 16), torch.randn(1, 16, generator=g)):
+        for components in (0, 2, 5, 32):
+            assert gradient(x, components).abs().max() < 10, components
+    assert principal(torch.full((6, 4), torch.nan), 2).isnan().all()
+    assert torch.equal(gradient(twins, 32), torch.randn(8, 16, generator=torch.Generator().manual_seed(1)))
+
+
 def test_small_batches_are_warned_about_once() -> None:
     t = trainee(replace(METHOD, components=9))
     with pytest.warns(UserWarning, match="A batch of 10 images has no more than 9"):

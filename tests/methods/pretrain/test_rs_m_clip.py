@@ -152,4 +152,4 @@ def test_what_cannot_work_is_refused() -> None:
 
     with pytest.raises(MissingHook):
         next(TINY.stages(Kit({"main": SmallBackbone()}), None, ROWS, RUN))
-    refused(RSMCLIP, {"teacher_temperature": 0.0})
+    refused(RSMCLIP, {"teacher_temperature": 0.0}, {"weight": -1.0}, {"hidden": 0})

@@ -62,6 +62,11 @@ def test_without_masks_and_painting_it_is_cocas_loss_in_value_and_gradient() -> 
             torch.testing.assert_close(p.grad, of_theirs[name].grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_a_share_of_patches_is_never_none_of_them() -> None:
+    assert largest(torch.tensor([[0.1, 0.4, 0.3]]), 0.01).tolist() == [[False, True, False]]
+    assert largest(torch.rand(2, 5), 1.0).all()
+
+
 def test_relevance_against_a_loop() -> None:
     g = torch.Generator().manual_seed(0)
     patches, words = (normalize(torch.randn(2, n, 4, generator=g), dim=-1) for n in (5, 3))
@@ -117,6 +122,8 @@ def test_first_steps_have_no_masks() -> None:
     batch = batch_of(t)
     assert "paint" not in t.losses(batch, "main", replace(CLOCK, step=4))
     assert "paint" in t.losses(batch, "main", CLOCK)
+    with torch.no_grad():  # early stopping compares epochs by one loss
+        assert t.validate([batch], replace(CLOCK, step=4)) == t.validate([batch], CLOCK)
 
 
 def test_it_learns_and_returns_the_captioner() -> None:

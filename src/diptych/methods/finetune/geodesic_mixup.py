@@ -35,8 +35,9 @@ from torch.nn import functional as F
 from torch.nn.functional import normalize
 
 from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.ranges import above, check
+from diptych.core.ranges import above, at_least, between, check
 from diptych.core.train import Clock, Embedded, Objective
+from diptych.nn.contrastive import cosines, wide
 
 _EDGE = 1e-6
 """Cosines nearer than this to 1 or -1 have no exact angle in float32; near 1 the mixture is linear instead."""
@@ -71,7 +72,7 @@ def m2_rows(x: Tensor, y: Tensor, mixed: Tensor, temperature: float, first: int 
         first: column of the first row's pair.
     """
     positives = torch.arange(first, first + len(x), device=x.device)
-    logits = x @ mixed.T
+    logits = cosines(x, mixed)
     logits = torch.where(F.one_hot(positives, len(mixed)).bool(), (x * y).sum(1, keepdim=True), logits)
     return F.cross_entropy(logits / temperature, positives)
 
@@ -87,7 +88,7 @@ def soft_rows(x: Tensor, y: Tensor, first: int, positive: float, partner: float,
         partner: weight of column i'.
         temperature: tau, divides the logits.
     """
-    log_p = (x @ y.T / temperature).log_softmax(-1)
+    log_p = (cosines(x, y) / temperature).log_softmax(-1)
     i = torch.arange(first, first + len(x), device=x.device)[:, None]
     return -(positive * log_p.gather(1, i) + partner * log_p.gather(1, len(y) - 1 - i)).mean()
 
@@ -99,9 +100,9 @@ class GeodesicMixup(Objective):
     Use it for retrieval on small sets of pairs, where CLIP's loss keeps images and texts in separate regions.
 
     Args:
-        m2: weight of the m2 term; 0.01 (from the paper's grid).
-        single: weight of V and of L; 0.0 for m2-Mix, the paper's 0.05 for m3-Mix.
-        joint: weight of VL; 0.0 for m2-Mix, the paper's 0.1 for m3-Mix.
+        m2: weight of the m2 term, >= 0; 0.01 (from the paper's grid).
+        single: weight of V and of L, >= 0; 0.0 for m2-Mix, the paper's 0.05 for m3-Mix.
+        joint: weight of VL, >= 0; 0.0 for m2-Mix, the paper's 0.1 for m3-Mix.
         beta: l ~ Beta(beta, beta) for m2, > 0; 0.5. The other terms draw with 0.5.
         temperature: tau, > 0; 0.01.
         mixed_temperature: tau_m, > 0; 0.07.
@@ -109,7 +110,7 @@ class GeodesicMixup(Objective):
         pair: the two modalities; ("image", "text").
 
     Raises:
-        UsageError: a temperature or beta is not positive.
+        UsageError: a number is out of its range.
 
     Source: Oh et al. 2023, section 4.
 
@@ -152,8 +153,6 @@ class GeodesicMixup(Objective):
             "divide, as the paper does.",
             "With an odd batch the middle item is mixed with itself, and the released arccos gives NaN; near vectors "
             "are mixed linearly.",
-            "V, L and VL are each the mean over their two directions, half their sum; whether the authors halve VL was "
-            "not found.",
             "The model is in training mode, as in all trainings here; the released code keeps it in eval mode.",
         ),
         proof=ProofPlan(
@@ -170,6 +169,8 @@ class GeodesicMixup(Objective):
 
     def __post_init__(self) -> None:
         check(self, above(0), "temperature", "mixed_temperature", "beta")
+        check(self, at_least(0), "m2", "single", "joint")
+        check(self, between(0, 1), "share")
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
         """Return the weighted terms "contrastive", "m2", "v", "l" and "vl"; those of weight 0 are left out.
@@ -179,8 +180,7 @@ class GeodesicMixup(Objective):
             heads: not used.
             clock: its epoch reduces the weights; its generator draws l, with the same values in every process.
         """
-        halves = (torch.float16, torch.bfloat16)  # in which exponentials lose their digits
-        x, y = (normalize(v.float() if v.dtype in halves else v, dim=-1) for v in (e.vectors[m] for m in self.pair))
+        x, y = (normalize(wide(e.vectors[m]), dim=-1) for m in self.pair)
         every_x, every_y, first = e.gather(x), e.gather(y), e.rank * len(x)
         tau, fade = self.temperature, 1 / (clock.epoch + 1)
         out = {"contrastive": (soft_rows(x, every_y, first, 1, 0, tau) + soft_rows(y, every_x, first, 1, 0, tau)) / 2}

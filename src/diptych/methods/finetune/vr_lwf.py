@@ -31,11 +31,11 @@ from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
-from diptych.core.ranges import above, at_least, check
+from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Trainee, everything
 from diptych.features.frozen import Headed
-from diptych.nn.contrastive import contrastive
+from diptych.nn.contrastive import contrastive, cosines, wide
 from diptych.train.tuning import TuningTrainee
 
 _AT_ONCE = 64
@@ -115,10 +115,10 @@ class _Distilled(TuningTrainee):
         """Return "task", and the weighted terms "images" (L_img) and "texts" (L_txt)."""
         e = self.embed(batch)
         with torch.no_grad():
-            before = normalize(self.teacher.image.encode(batch["image"]), dim=-1)
-        scale, now = self.teacher.scale()[0].detach(), normalize(e.vectors["image"], dim=-1)
+            before = normalize(wide(self.teacher.image.encode(batch["image"])), dim=-1)
+        scale, now = self.teacher.scale()[0].detach(), normalize(wide(e.vectors["image"]), dim=-1)
         u = self.sentences.to(now.device)
-        old, new, r = scale * before @ u.T, scale * now @ u.T, self.recipe
+        old, new, r = cosines(before, u, scale), cosines(now, u, scale), self.recipe
         out = dict(self.task(batch, e))
         out["images"] = r.weight * distilled(old, new, r.temperature)
         if r.over_texts:
@@ -139,7 +139,7 @@ class VRLwF(Recipe):
         size: V, number of random sentences, >= 1; 1000.
         length: tokens in a sentence, >= 1; 10.
         temperature: T, > 0; 2.0.
-        weight: of L_img and L_txt; 1.0.
+        weight: of L_img and L_txt, >= 0; 1.0.
         over_texts: whether L_txt is part of the loss; True.
         smoothing: of the labels, in [0, 1); 0.2.
 
@@ -184,6 +184,8 @@ class VRLwF(Recipe):
             "Distillation is a KL divergence instead of a cross-entropy: the gradient is the same, and the least value "
             "is 0.",
             "ZSCL distils on a second loader over the same images; here the batch itself is used.",
+            "The sentences are those of the text tower before fine-tuning; whether the paper reads them anew with the "
+            "tower in training was not found.",
         ),
         proof=ProofPlan(
             claim="After the heads of lite have learnt a task, photos of other classes are classified above plain "
@@ -200,6 +202,8 @@ class VRLwF(Recipe):
     def __post_init__(self) -> None:
         check(self, at_least(1), "size", "length")
         check(self, above(0), "temperature")
+        check(self, at_least(0), "weight")
+        check(self, between(0, 1, "[)"), "smoothing")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

@@ -61,7 +61,7 @@ class WiSEFT(Recipe):
         smoothing: of the labels, in [0, 1); 0.0 (ours).
 
     Raises:
-        UsageError: alpha is out of its range.
+        UsageError: a number is out of its range.
 
     Source: Wortsman et al. 2022, section 3.
 
@@ -104,6 +104,7 @@ class WiSEFT(Recipe):
 
     def __post_init__(self) -> None:
         check(self, between(0, 1), "alpha")
+        check(self, between(0, 1, "[)"), "smoothing")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

@@ -141,9 +141,15 @@ class AttentiveTrainee(PairTrainee):
         """Move the slow copy after a step."""
         super().after(what, clock)
         if what == "step":
-            # At most (1 + t) / (10 + t), so that the average of a short training is not that of its start.
-            rising = cosine_momentum(self.recipe.momentum, clock.step, clock.steps)
-            self.teacher.follow(self.student, min(rising, (1 + clock.step) / (10 + clock.step)))
+            self.teacher.follow(self.student, self.momentum(clock.step, clock.steps))
+
+    def momentum(self, step: int, steps: int) -> float:
+        """Return m of a step: on a cosine, once (1 + t) / (10 + t) has come to its start, and that share until then.
+
+        So the average of a short training is not that of its start.
+        """
+        first = (1 + step) / (10 + step)
+        return first if first < self.recipe.momentum else cosine_momentum(self.recipe.momentum, step, steps)
 
     def trained(self) -> Space:
         """Return the slow copy of the space, or the online one."""
@@ -235,8 +241,9 @@ class ACLIP(Recipe):
         differs=(
             "The released code gives SimCLR one view twice, drops no patch in its published command, and has a third "
             "crop that may miss the second; here it is as the paper says, and the third crop just covers both.",
-            "The momentum is at most (1 + t) / (10 + t) after t steps, so that the slow copy of a short training is "
-            "not that of its start; from about 2,240 steps on it is the authors'.",
+            "The momentum is (1 + t) / (10 + t) after t steps until that reaches m, after 2,240 steps, so that the "
+            "slow copy of a short training is not that of its start; from then on it is the authors'.",
+            "The SimCLR head has no biases in its linear layers.",
             "The slow copy moves after a step, the authors' before the next, which leaves the last step out. Token and "
             "position embeddings and the last norm of its text tower are copied, as the authors share them.",
             "The efficient form, whose code was not released, gives the slow copy half the resolution.",

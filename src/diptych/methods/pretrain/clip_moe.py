@@ -8,7 +8,7 @@ Stage s = 1 .. N - 1 trains expert s from the base model's weights, its MLPs alo
 
 Then the routers, with all experts in place and frozen:
 
-    L       = CLIP's loss + beta (R_image + R_text)
+    L       = CLIP's loss + beta (R_image + 1/2 R_text)
     R       = N sum over r and e of f_(r,e) P_e
 
 g_s: group of a row before stage s, from the clusters of all stages so far
@@ -133,11 +133,12 @@ class RouterTrainee(PairTrainee):
         return [ParamGroup(names, self.recipe.router_rate, self.recipe.router_decay)]
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return CLIP's loss as "contrastive", and beta (R_image + R_text) as "balance"."""
+        """Return CLIP's loss as "contrastive", and beta (R_image + 1/2 R_text) as "balance"."""
         recipe = self.recipe
         with routed(self.of_tower["image"]) as of_image, routed(self.of_tower["text"]) as of_text:
             e = self.embed(batch)
-        uneven = [balance(torch.cat(logits), recipe.top) for logits in (of_image, of_text) if logits]
+        weighed = ((of_image, 1.0), (of_text, 0.5))
+        uneven = [weight * balance(torch.cat(logits), recipe.top) for logits, weight in weighed if logits]
         aligned = contrastive(e, ("image", "text"), smoothing=recipe.smoothing)
         return {"contrastive": aligned, "balance": recipe.balance * sum(uneven, torch.zeros_like(aligned))}
 
@@ -196,7 +197,9 @@ class CLIPMoE(Recipe):
             "Experts have no dropout while the routers are trained; the released code drops a tenth.",
             "The text context stays as it is: the paper first stretches it as Long-CLIP does, which a backbone that "
             "long-clip trained brings along. The loss on short captions, off by default in the released code, is left "
-            "out.",
+            "out; R_text keeps the half of its weight that this code gives to the long ones.",
+            "The scale is the base model's, which stays; the released code sets it to 100.",
+            "R is the mean over the processes; the released code divides it once more by their number.",
             "Rows are clustered by image and first caption, all of them; the released code takes at most a million. "
             "scikit-learn's MiniBatchKMeans has batches of 4,096 rows, the best of three draws of the start and its "
             "own limits (100 passes, no tolerance); the released code has batches of a million, 500 passes and 1e-5.",

@@ -38,7 +38,7 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Stage, Trainee, everything
 from diptych.features.region_labels import RegionLabels
 from diptych.features.whole_and_cells import whole_and_cells
-from diptych.nn.contrastive import contrastive, softmax_pairs
+from diptych.nn.contrastive import contrastive, cosines, softmax_pairs, wide
 from diptych.nn.dense.prompter import Pool, Prompter
 from diptych.train.distributed import gather_ragged
 from diptych.train.regions import RegionTrainee, has_regions
@@ -72,13 +72,13 @@ def region_contrast(
         >>> region_contrast(alike, alike, torch.tensor(10.0), 0.9, gather_ragged(Run().world)).item()
         0.0
     """
-    x, t = normalize(z, dim=-1), normalize(y, dim=-1)
+    x, t = normalize(wide(z), dim=-1), normalize(wide(y), dim=-1)
     everyone, real = together(x)
     texts, _ = together(t)
     if not bool(real.any()):
         return z.sum() * 0.0
     with torch.no_grad():
-        seen = real[None] & ~(t @ texts.T > same)
+        seen = real[None] & ~(cosines(t, texts) > same)
     rows, first = torch.ones(len(x), dtype=torch.bool, device=x.device), rank * (len(everyone) // size)
     there = softmax_pairs(x, texts, scale, first, seen=seen, rows=rows)
     back = softmax_pairs(t, everyone, scale, first, seen=seen, rows=rows)
@@ -136,7 +136,7 @@ class CLOC(Recipe):
         regions: of an image in a step, at most, >= 1; 4 (the paper's).
         same: cosine of two phrases above which they are no negatives of each other, in [-1, 1]; 0.9 (the paper's).
         grounding: g, >= 0; 1.0 (the paper's).
-        pool: what the prompter pools: "prompt" (ours: the paper does not say), or "all" tokens.
+        pool: what the prompter pools: "prompt" (ours: the paper averages, and does not say what), or "all" tokens.
 
     Raises:
         UsageError: a number is out of its range.
@@ -174,9 +174,10 @@ class CLOC(Recipe):
         ),
         trains="both towers, the scale, and the prompter with its head for boxes, which are written beside the model",
         differs=(
-            "No code of the authors was found. The paper does not say how a box becomes tokens, what is pooled and how "
-            "wide the head for boxes is: here a box is one token, its output is the region, and the head has the "
-            "width of the joint space. pool='all' takes the mean of all tokens, at the cost of a whole layer a region.",
+            "No code of the authors was found. The paper does not say how a box becomes tokens, which tokens its "
+            "average pool covers and how wide the head for boxes is: here a box is one token, its output alone is the "
+            "region, and the head has the width of the joint space. pool='all' takes the mean of all tokens, at the "
+            "cost of a whole layer a region.",
             "The code of a cell's centre is added to its token, so that a prompter on frozen towers knows where the "
             "tokens are.",
             "The weight of the region terms is images over images with regions; the paper's fraction could not be "

@@ -37,7 +37,8 @@ class CoCaLoss(Objective):
         pair: the two modalities of the contrastive term; ("image", "text").
         contrastive_weight: w_con; 1.0 (open_clip's).
         caption_weight: w_cap; 2.0 (open_clip's).
-        pad: id of padding, which is not predicted; 0, which is right for CLIP's tokenizer alone.
+        pad: id of padding in the targets, which is not predicted; 0, CLIP's and that of small decoders. A CoCa with
+            another tokenizer needs no other: its padding gets this id.
         chunk: rows of logits, of pairs and of words, in memory at a time; None (default) is all. A smaller number is
             slower, with the same result.
 
@@ -77,6 +78,7 @@ class CoCaLoss(Objective):
         differs=(
             "The mean is over the words of all processes. open_clip averages the means of the processes, which weighs "
             "words of short captions more and depends on how the batch is split.",
+            "The padding of any tokenizer is left out; open_clip leaves out id 0, which is CLIP's alone.",
         ),
         proof=ProofPlan(
             claim="A small decoder beside the heads finds captions of unseen photos likelier given their own photo "

@@ -36,8 +36,8 @@ from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Recipe, Row, Trainee, everything
-from diptych.nn.contrastive import contrastive, softmax_pairs
-from diptych.nn.dense.region_slots import read_slots
+from diptych.nn.contrastive import contrastive, softmax_pairs, wide
+from diptych.nn.dense.region_slots import decoder_of, read_slots
 from diptych.train.distributed import gather
 from diptych.train.pair import View, drawn_caption, item
 from diptych.train.regions import RegionTrainee, has_regions
@@ -83,7 +83,7 @@ class _Grained(RegionTrainee):
         super().__init__(
             space,
             run,
-            most=recipe.regions,
+            most=min(recipe.regions, len(decoder_of(space).codes) - 1),
             draws=False,
             read={"image": item, "text": View("text", either_caption)},
             learns=learns,
@@ -103,7 +103,9 @@ class _Grained(RegionTrainee):
         said = text.encode(batch["phrases"]) if "phrases" in batch else z
         share = len(owner) * self.run.world.size / e.gather(owner.new_tensor([len(owner)])).sum().clamp(min=1)
         scale = self.scale("image", "text")[0]
-        named = softmax_pairs(normalize(z, dim=-1), normalize(said, dim=-1), scale) if len(owner) else z.sum() * 0.0
+        named = (
+            softmax_pairs(normalize(z, dim=-1), normalize(wide(said), dim=-1), scale) if len(owner) else z.sum() * 0.0
+        )
         return {
             "contrastive": contrastive(e, ("image", "text")),
             "boxes": r.boxes * share * box_loss(shown, boxes),
@@ -129,7 +131,8 @@ class GRAIN(Recipe):
     "synthetic" captions, every other one is drawn of them.
 
     Args:
-        regions: Q, region slots, and most regions of an image, >= 1; 5 (the authors').
+        regions: Q, region slots, and most regions of an image, >= 1; 5 (the authors'). A backbone that has slots
+            keeps them, and no image has more regions than these.
         boxes: w_b, >= 0; 1.0 (the authors').
         descriptions: w_d, >= 0; 1.0 (the authors').
         width: of the decoder, >= 1; 512 (the authors').
@@ -178,7 +181,8 @@ class GRAIN(Recipe):
         differs=(
             "The paper's body could not be read: losses and sizes are those of the authors' code, whose data set for "
             "CC3M transforms an image that it never opens, and whose annotations are not published.",
-            "The image tower is the backbone's own; the authors' has a LayerNorm on queries and keys.",
+            "The image tower is the backbone's own, and so is the part of a picture that it sees; the authors' has a "
+            "LayerNorm on queries and keys, and sees the whole, squeezed into a square.",
             "Boxes without an area are left out together with their descriptions; in the released code they shift the "
             "labels of those after them.",
             "A batch without boxes has no loss of regions; in the released code it divides by zero.",
@@ -189,6 +193,8 @@ class GRAIN(Recipe):
             "The proof trains the decoder on the frozen towers of tiny, with the row small; the authors train all "
             "from scratch. Its rate and its 300 steps were set on a seed that it does not use. Fixed "
             "boxes took the place of a twin trained on boxes of other scenes, to save time, before any result of it.",
+            "In the proof the matched slots name 28 % of the regions: guesses among the names of the picture, which no "
+            "slot knows, would name 40 %.",
             "An earlier proof compared with an image slot, which names one thing a scene whatever it knows, and "
             "resampled regions instead of scenes; this was changed after seeds 1 to 5 and one look at seed "
             "20, so a result of this proof counts with other seeds alone.",

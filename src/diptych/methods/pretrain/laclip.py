@@ -11,7 +11,7 @@ The original has the probability 1 / (M + 1). With M = 0 it is plain CLIP.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -89,14 +89,17 @@ class Rewording:
 class _Drawing(PairTrainee):
     """Trains pairs with CLIP's loss; the caption of an image is drawn each time it is in a batch."""
 
-    def __init__(self, space: Space, run: Run, wordings: Sequence[tuple[str, ...]], words: int, learns: Learns) -> None:
+    def __init__(
+        self, space: Space, run: Run, rewrites: Mapping[str, Sequence[Text]], words: int, learns: Learns
+    ) -> None:
         super().__init__(space, None, run, read={"image": item, "text": self._wording}, learns=learns)
-        self.wordings, self.words = wordings, words
+        self.rewrites, self.words = {t: tuple(r.value for r in own) for t, own in rewrites.items()}, words
 
     def _wording(self, row: Row, g: torch.Generator) -> str:
-        wordings = self.wordings[row.index]
+        original = _first(row.columns["captions"])
+        wordings = (original, *self.rewrites.get(original, ()))  # captions of other rows, of val, have none
         text = wordings[int(torch.randint(len(wordings), (), generator=g))]
-        return text if len(text.split()) >= self.words else wordings[0]
+        return text if len(text.split()) >= self.words else original
 
     def losses(self, batch: Any, phase: str, clock: Clock) -> dict[str, torch.Tensor]:
         """Return CLIP's loss as "contrastive"."""
@@ -158,8 +161,13 @@ class LaCLIP(Recipe, Rewriter):
             "again where a file is shorter.",
             "Draws are fixed by (seed, epoch, row); the released code draws with Python's unseeded generator.",
             "There is one pool of example pairs, ours, in this file; the authors have four (two chat models, people, "
-            "COCO).",
+            "COCO), and one rewrite by examples of each. Here the examples are drawn once a caption, for all its "
+            "rewrites, whose sampling is the writer's.",
+            "Of a row with several captions the first is the original, and the others are not read. Validation rows "
+            "keep theirs: rewrites are of the training captions alone.",
             "A rewrite equal to the original is left out, since it would only raise the weight of the original.",
+            "Images are seen whole, and the towers are the backbone's; the authors crop half of an image or more at "
+            "random, and their attention has a LayerNorm on queries and keys.",
         ),
         proof=ProofPlan(
             claim="Heads that draw among a caption and other people's wordings find unseen photos by further wordings "
@@ -195,13 +203,16 @@ class LaCLIP(Recipe, Rewriter):
         """
         if evidence.train is None:
             raise MissingEvidence("laclip needs rows for training, and there is no train split: add one.")
-        originals = _originals(evidence.train)
+        originals, _ = (_originals(table) for table in (evidence.train, evidence.val or evidence.train))
         rewrites: dict[str, list[Text]] = {t: [] for t in originals}
         if self.rewrites:
             replies = self.fit(kit, evidence, run).write([Ask(about=t, n=self.rewrites) for t in rewrites])
             rewrites = dict(zip(rewrites, replies, strict=True))
-        wordings = [(t, *(r.value for r in rewrites[t])) for t in originals]
-        yield _Drawing(kit.need(Space), run, wordings, self.words, learns)
+        yield _Drawing(kit.need(Space), run, rewrites, self.words, learns)
+
+
+def _first(captions: str | Sequence[str]) -> str:
+    return captions if isinstance(captions, str) else next(iter(captions), "")
 
 
 def _originals(table: Table[Any]) -> list[str]:
@@ -209,7 +220,7 @@ def _originals(table: Table[Any]) -> list[str]:
     column = table.columns.get("captions")
     if column is None:
         raise DataError("LaCLIP rewrites captions, and the rows have none: give a table with a column 'caption'.")
-    first = [c if isinstance(c, str) else next(iter(c), "") for c in column.values]
+    first = [_first(own) for own in column.values]
     if "" in first:
         raise DataError(f"Row {first.index('')} has no caption: fill it, or remove the row.")
     return first

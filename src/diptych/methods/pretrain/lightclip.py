@@ -19,7 +19,7 @@ CLIP's loss. What the training adds is not used afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -40,15 +40,16 @@ from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Recipe, Trainee, everything
 from diptych.nn.assignment import matched
+from diptych.nn.contrastive import cosines
 from diptych.nn.text.masked_words import Masked, WordModel, inner_words, mask_words, thirds
 from diptych.train.pair import PairTrainee, token_ids
 
 
-def softened(cosines: Tensor, first: int, share: float, temperature: float | None) -> Tensor:
+def softened(alike: Tensor, first: int, share: float, temperature: float | None) -> Tensor:
     """Return q, the (B, N) targets of B rows; each row sums to 1.
 
     Args:
-        cosines: (B, N) without gradient.
+        alike: (B, N) cosines, without gradient.
         first: column of the first row's partner.
         share: a, in [0, 1].
         temperature: tau, divides the cosines of the negatives, > 0; None: all negatives have the same share.
@@ -57,10 +58,10 @@ def softened(cosines: Tensor, first: int, share: float, temperature: float | Non
         >>> softened(torch.zeros(2, 3), first=0, share=0.2, temperature=None).tolist()[0]
         [0.800000011920929, 0.10000000149011612, 0.10000000149011612]
     """
-    own = F.one_hot(torch.arange(first, first + len(cosines), device=cosines.device), cosines.shape[1]).bool()
-    if cosines.shape[1] == 1:
-        return own.to(cosines)
-    logits = torch.zeros_like(cosines) if temperature is None else cosines / temperature
+    own = F.one_hot(torch.arange(first, first + len(alike), device=alike.device), alike.shape[1]).bool()
+    if alike.shape[1] == 1:
+        return own.to(alike)
+    logits = torch.zeros_like(alike) if temperature is None else alike / temperature
     others = logits.masked_fill(own, -torch.inf).softmax(1)
     return torch.where(own, 1 - share, share * others)
 
@@ -77,8 +78,8 @@ def instance_loss(e: Embedded, share: float, temperature: float | None) -> Tenso
     scale, first = e.scale("image", "text")[0], e.rank * len(x)
     losses = []
     for rows, columns in ((x, e.gather(y)), (y, e.gather(x))):
-        cosines = rows @ columns.T
-        losses.append(F.cross_entropy(scale * cosines, softened(cosines.detach(), first, share, temperature)))
+        alike = cosines(rows, columns)
+        losses.append(F.cross_entropy(scale * alike, softened(alike.detach(), first, share, temperature)))
     return (losses[0] + losses[1]) / 2
 
 
@@ -142,6 +143,10 @@ class LightTrainee(PairTrainee):
             counts = e.gather(nats.new_full((1,), len(nats)))  # so that the mean over processes is that over all words
             out["words"] = r.word_weight * nats.sum() * len(counts) / counts.sum().clamp(min=1)
         return out
+
+    def validate(self, batches: Iterable[Mapping[str, Any]], clock: Clock) -> float:
+        """Return the mean loss with the share of the negatives at its end, so that epochs can be compared."""
+        return super().validate(batches, replace(clock, step=clock.steps))
 
     def words(self, e: Embedded) -> Tensor:
         """Return the (B, L) tokens of texts that are words: no start, end or padding.

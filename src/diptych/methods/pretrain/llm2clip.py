@@ -194,7 +194,8 @@ class LLM2CLIP(Recipe):
             "The image tower keeps its own projection, and the adaptor maps to its width; the released code makes a "
             "new one of 1280.",
             "The vectors are always normalised before the adaptor; the released code forgets it in one of its paths.",
-            "The scale starts at the backbone's own.",
+            "The scale starts at the backbone's own, and images are seen whole; in the released code the scale starts "
+            "at 1 / 0.07, and at least nine tenths of an image are cropped at random.",
             "The proof has a small language model of ours, trained on the training captions, in place of one with "
             "billions of weights; long captions and other languages are not shown at this size.",
             "In the proof the tuning does not help (R@5 9.2 % against 10.4 % without), so that its control says "

@@ -37,8 +37,11 @@ from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Row, Trainee, everything
-from diptych.nn.contrastive import contrastive, softmax_pairs
+from diptych.nn.contrastive import contrastive, softmax_pairs, wide
 from diptych.train.pair import PairTrainee, View, drawn_caption, item
+
+TIED = 1e-6
+"""Squared singular values nearer than this share of the largest are equal: no gradient tells their vectors apart."""
 
 
 def first_sentence(caption: str) -> str:
@@ -55,9 +58,13 @@ def first_sentence(caption: str) -> str:
 def principal(x: Tensor, components: int) -> Tensor:
     """Return X^, the projection of rows on their mean and first principal components, with gradient.
 
+    The projection is turned by P = U U^T of the left singular vectors, U (B, m). Its gradient is that of P alone, to
+    which only pairs of a kept and a left out component contribute. That of an SVD also divides by the differences of
+    the kept ones, which are 0 where rows are equal.
+
     Args:
         x: (B, D) rows.
-        components: m, >= 0; from B - 1 on the result is x.
+        components: m, >= 0; from B - 1 or D on the result is x.
 
     Source: Zhang et al. 2024, section 3.2 (primary component matching).
 
@@ -67,10 +74,21 @@ def principal(x: Tensor, components: int) -> Tensor:
         [3.0, 0.0]
     """
     with torch.autocast(x.device.type, enabled=False):
-        x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        x, left = wide(x), len(x) - components
+        if components >= min(len(x) - 1, x.shape[1]):
+            return x
         mean = x.mean(0, keepdim=True)
-        v: Tensor = torch.linalg.svd(x - mean, full_matrices=False).Vh[:components]
-        return (x - mean) @ v.T @ v + mean
+        products = (x - mean) @ (x - mean).T
+        # Ascending; of numbers that are not finite, so that the loss is none either, and the loop says so.
+        values, vectors = torch.linalg.eigh(products.detach().nan_to_num(0.0, 0.0, 0.0))
+        out, kept = vectors[:, :left], vectors[:, left:]
+        gaps = values[left:] - values[:left, None]
+        apart = gaps > TIED * values[-1]
+        # Zeros whose gradient is the first-order turn of the kept components towards the others.
+        turn = out.T @ (products - products.detach()) @ kept * torch.where(apart, 1 / gaps, 0.0)
+        moved = out @ turn @ kept.T
+        coarse: Tensor = (kept @ kept.T + moved + moved.T) @ (x - mean) + mean
+        return coarse
 
 
 class _Long(PairTrainee):
@@ -92,7 +110,7 @@ class _Long(PairTrainee):
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the two terms, "long" and "short"."""
         r, e = self.recipe, self.embed(batch)
-        x, short = (normalize(e.vectors[m], dim=-1) for m in ("image", "short"))
+        x, short = (normalize(wide(e.vectors[m]), dim=-1) for m in ("image", "short"))
         if len(x) <= r.components + 1 and not self.warned:
             self.warned = True
             warnings.warn(
@@ -159,7 +177,10 @@ class LongCLIP(Recipe):
             "The rule of the released code: the paper's printed formula is discontinuous at the first stretched row.",
             "One table whose kept rows are put back after each step, where the released code has two tables; so other "
             "loaders read the saved model.",
-            "The short caption is the first sentence of the drawn caption, also where rows have several captions.",
+            "The short caption is the first sentence of the drawn caption, also where rows have several captions. It "
+            "keeps its full stop, which the released code leaves to captions of one sentence alone.",
+            "Components are found by the products of the rows in place of an SVD, whose gradient is no number where "
+            "rows or singular values are equal.",
             "The scale starts at the backbone's; a text that is too long raises an error unless the backbone was "
             "loaded with ?truncate, where the released code truncates silently.",
             "Both claims of the proof show, and its control does not fail: towers that learn from permuted late words "

@@ -46,7 +46,7 @@ from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything
 from diptych.data.pixels import normalise
-from diptych.nn.contrastive import contrastive
+from diptych.nn.contrastive import contrastive, cosines, wide
 from diptych.nn.teacher import Teacher, cosine_momentum
 from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee
@@ -132,7 +132,7 @@ class Prototypes(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return the (B, K) scores of pooled vectors, (B, width): cosines to the prototypes."""
-        return normalize(self.layers(h), dim=-1) @ normalize(self.prototypes, dim=-1).T
+        return cosines(normalize(wide(self.layers(h)), dim=-1), normalize(self.prototypes, dim=-1))
 
 
 class _SelfDistilled(PairTrainee):
@@ -252,7 +252,7 @@ def _pooled(space: Space, pixels: Tensor) -> Tensor:
 
 
 def _crops(side: int, scale: tuple[float, float]) -> Callable[[Image.Image], Tensor]:
-    """Return DINO's transform of an image to (3, side, side) in [0, 1].
+    """Return DINO's transform for small crops of an image to (3, side, side) in [0, 1].
 
     It draws from torch's global generator, which the training loop seeds for each row.
     """
@@ -337,6 +337,11 @@ class RSMCLIP(Recipe):
             "Training returns the student; whether the paper's weights are of the student or the teacher was not "
             "found.",
             "Pixels of crops are normalised by the backbone's mean and deviation; DINO uses ImageNet's.",
+            "All crops are changed as DINO's small ones; it blurs one large crop always, and the other seldom, which "
+            "it may also solarise. Left out: the steps in which DINO's teacher warms up or its prototypes are frozen, "
+            "and its initial weights of the head, which are torch's here.",
+            "In the proof more is found by English names after training on these alone (42 % against 28 %), and about "
+            "as much in all languages without crops (20 % against 21 %): no gain of the self-distillation is shown.",
         ),
         proof=ProofPlan(
             claim="Names in several languages find pictures of another style in all of them (R@1), where English alone "
@@ -351,7 +356,8 @@ class RSMCLIP(Recipe):
     )
 
     def __post_init__(self) -> None:
-        check(self, at_least(0), "crops")
+        check(self, at_least(0), "crops", "weight")
+        check(self, at_least(1), "hidden", "bottleneck")
         check(self, at_least(2), "prototypes")
         check(self, above(0), "teacher_temperature", "student_temperature")
         check(self, between(0, 1), "momentum")

@@ -24,7 +24,7 @@ from diptych.backbones.changes.apply import changed
 from diptych.core.backbone import Space
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.train import Clock, Embedded, Objective
-from diptych.nn.contrastive import sigmoid_pairs, sigmoid_ring
+from diptych.nn.contrastive import sigmoid_pairs, sigmoid_ring, wide
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class SigLIPLoss(Objective):
             heads: not used.
             clock: not used.
         """
-        x, y = (normalize(e.vectors[m], dim=-1) for m in self.pair)
+        x, y = (normalize(wide(e.vectors[m]), dim=-1) for m in self.pair)
         scale, bias = e.scale(*self.pair)
         if e.ring is not None:
             return {"sigmoid": sigmoid_ring(x, y, scale, bias, e.ring, self.chunk)}

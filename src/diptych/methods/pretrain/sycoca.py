@@ -19,8 +19,8 @@ it is CoCa's loss. The painter is not used afterwards.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -57,13 +57,13 @@ def relevance(patches: Tensor, words: Tensor, valid: Tensor) -> Tensor:
 
 
 def largest(scores: Tensor, share: float) -> Tensor:
-    """Return (B, P) bool, True for a share of the patches, rounded: those with the largest scores.
+    """Return (B, P) bool, True for a share of the patches, rounded, and at least one: those with the largest scores.
 
     Example:
         >>> largest(torch.tensor([[0.1, 0.4, 0.3, 0.2]]), 0.5).tolist()
         [[False, True, True, False]]
     """
-    chosen = scores.topk(round(share * scores.shape[1])).indices
+    chosen = scores.topk(max(1, round(share * scores.shape[1]))).indices
     return torch.zeros_like(scores, dtype=torch.bool).scatter(1, chosen, True)
 
 
@@ -111,6 +111,10 @@ class SymmetricTrainee(PairTrainee):
             around = self.tokens_around(batch["image"], hidden)
             out["paint"] = r.paint_weight * self.errors(batch["image"], hidden, around, e.tokens["text"]).mean()
         return out
+
+    def validate(self, batches: Iterable[Mapping[str, Any]], clock: Clock) -> float:
+        """Return the mean loss with masks, in the first steps too, so that epochs can be compared."""
+        return super().validate(batches, replace(clock, step=clock.steps))
 
     def scores(self, e: Embedded, clock: Clock) -> Tensor:
         """Return r, (B, P), without gradient."""
