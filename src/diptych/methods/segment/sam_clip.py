@@ -226,6 +226,8 @@ class SAMCLIP(Segmenter):
             "in its denominator, so that it is least where the student draws as the teacher. That 20 to 1 are SAM's "
             "weights is unverified: nobody read them in its paper or code. Before the first proof was read again, FD "
             "was SAM's losses as they are, which are lower for masks that are surer than the teacher's.",
+            "The student sees photos squashed to squares, and its teacher by its own pixel recipe, which may cut "
+            "borders away.",
             "Photos of CLIP have one size; the paper mixes 224 and 448, and ends with a third stage at 224 to 1024 "
             "that lets one pass at 1024 serve both heads. Here each head has its own pass, at its own resolution.",
             "With both heads, the rough mask is the log-odds of a class, and a class takes part if its probability "
