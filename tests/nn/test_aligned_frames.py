@@ -81,6 +81,28 @@ def test_masked_maps_are_the_frame_times_its_mean_mask() -> None:
     assert points[0, 0, 0, 0].item() == pytest.approx(0.75 * math.tanh(0.5))
 
 
+@torch.no_grad()
+def test_what_a_pair_shows_is_halved_joined_and_convolved_over_time() -> None:
+    torch.manual_seed(2)
+    block = AlignedFrames(6, 16).eval()
+    torch.nn.init.eye_(block.interactive.weight)
+    h = torch.randn(4, 7, 6)  # one clip of four frames of 2 x 3 patches
+    a = block.norm(block.enter(h))
+    maps = a[:, 1:].transpose(1, 2).reshape(4, 6, 2, 3)
+    g = [block.interact(torch.cat([maps[t], maps[t + 1]])[None])[0] for t in range(3)]
+    joined = [g[0][:8], *((g[t][:8] + g[t - 1][8:]) / 2 for t in (1, 2)), g[2][8:]]
+    kernel, bias = block.time.weight[..., 0, 0], block.time.bias
+    assert bias is not None
+    more = block(h, 4, (2, 3), 1)[0]
+    for t in range(4):
+        near = [(k, t + k - 1) for k in range(3) if 0 <= t + k - 1 < 4]
+        mixed = torch.stack([torch.einsum("oc,chw->ohw", kernel[:, :, k], joined[u]) for k, u in near]).sum(0)
+        mixed = mixed + bias[:, None, None]
+        expected = mixed.flatten(1).T @ block.leave.weight.T + block.leave.bias
+        torch.testing.assert_close(more[t, 1:], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(more[t, :1], a[t, :1])
+
+
 @pytest.mark.parametrize("grid", [(1, 1), (2, 2), (3, 5), (7, 7)])
 def test_grids_of_any_size(grid: tuple[int, int]) -> None:
     block = AlignedFrames(8, 16).train()
