@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import DataError
-from diptych.data.shapes import ShapePictures, Shapes, WithoutPictures
+from diptych.data.shapes import ShapePictures, Shapes, WithoutPictures, points_of
 from tests.support.clouds import shape, shapes
 
 
@@ -45,3 +45,11 @@ class _Clouds:
 
     def name(self, index: int) -> str:
         return "cloud"
+
+
+def test_points_that_are_not_finite_are_refused() -> None:
+    spoiled = shape(0, 1).points.copy()
+    spoiled[2, 1], spoiled[5] = np.nan, np.inf
+    for item in (spoiled, replace(shape(0, 1), points=spoiled)):
+        with pytest.raises(DataError, match=f"2 of {len(spoiled)} points are not finite"):
+            points_of(item)

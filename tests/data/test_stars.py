@@ -78,6 +78,24 @@ def test_spectra_lie_on_one_grid() -> None:
         spectrum_channels(LightCurve(np.array([]), np.array([])), grid)
 
 
+def test_the_order_of_a_spectrum_does_not_count_and_nothing_that_is_not_finite_enters() -> None:
+    one = star(0)
+    assert one.curve is not None
+    assert one.spectrum is not None
+    s, grid = one.spectrum, np.linspace(4000, 5000, 99)
+    turned = LightCurve(*(v[::-1] for v in (s.time, s.value, s.error)))  # type: ignore[index, arg-type]
+    np.testing.assert_array_equal(spectrum_channels(turned, grid), spectrum_channels(s, grid))
+    for curve, made in (
+        (one.curve, lambda c: curve_channels(c, 9)),
+        (s, lambda c: spectrum_channels(c, grid)),
+    ):
+        for name in ("time", "value"):
+            spoiled = getattr(curve, name).copy()
+            spoiled[3] = np.nan if name == "value" else np.inf
+            with pytest.raises(DataError, match="1 times or values that are not finite"):
+                made(replace(curve, **{name: spoiled}))
+
+
 def test_absolute_magnitudes() -> None:
     """The Sun is at 4.83 in V; seen from 10 parsecs (a parallax of 100) both magnitudes are one."""
     np.testing.assert_allclose(absolute_magnitude(np.array([4.83, 9.83]), np.array([100.0, 10.0])), 4.83)

@@ -84,6 +84,14 @@ def test_logits_are_scaled_cosines_plus_bias(score: str, bias: float, dtype: tor
     assert np.allclose(out.numpy(), 20 * np.einsum("nd,kd->nk", x.numpy(), head.float().numpy()) + bias, atol=1e-5)
 
 
+def test_logits_have_the_type_of_the_vectors_under_autocast() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, head = (torch.nn.functional.normalize(torch.randn(n, 16, generator=g), dim=-1) for n in (5, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = logits(SmallBackbone(), x, head)
+    assert torch.equal(out, logits(SmallBackbone(), x, head))
+
+
 def test_gradients_reach_what_is_trained() -> None:
     x, head = torch.ones(1, 16), torch.ones(2, 16, requires_grad=True)
     logits(SmallBackbone(), x, head).sum().backward()

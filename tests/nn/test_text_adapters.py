@@ -36,6 +36,12 @@ def test_an_adapter_against_numpy() -> None:
         np.testing.assert_allclose(found[b], np.where(y > 0, y, 0.01 * y), rtol=1e-3, atol=1e-4)
 
 
+def test_the_paper_s_networks_have_as_many_weights_as_the_authors_state() -> None:
+    with torch.device("meta"):
+        nets = MapAdapters((128, 256, 512), 512, 32), Refinement(18, 512, 512, 512)
+    assert [round(sum(p.numel() for p in net.parameters()) / 1e6, 2) for net in nets] == [5.60, 12.62]
+
+
 def test_a_gain_cannot_overflow() -> None:
     adapter = MapAdapter(2, 3, 1)
     with torch.no_grad():

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from diptych.core.errors import UsageError
+from diptych.core.kit import Kit
+from diptych.features.portable import load
 from diptych.tasks.clip_model import clip_model
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import coloured
@@ -34,6 +38,10 @@ def test_alignment_is_trained_kept_and_used(diptych: Cli, tmp_path: Path, monkey
     assert used.code == 0, used.err
     right = [p["labels"][0]["label"] == Path(p["path"]).parent.name for p in used.data["predictions"]]
     assert sum(right) == got.data["right"]["ila"]
+    own = load(out, Kit({"main": vit}))
+    older = replace(own, state={n: t for n, t in own.state.items() if not n.startswith("prompts.after")})
+    with pytest.raises(UsageError, match="earlier version"):
+        older.space()
     got = diptych("classify", tmp_path / "set/test", "--model", out, "--frames", "3")
     assert (got.code, "2 frames a clip" in got.err) == (2, True)
     got = diptych("extend", tmp_path / "set", "--method", "ila", "--frames", "1", "--out", tmp_path / "x")

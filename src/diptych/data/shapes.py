@@ -128,12 +128,14 @@ def points_of(item: Any) -> NDArray[np.float32]:
     """Return the (P, 3) points of a shape or a cloud.
 
     Raises:
-        DataError: the item is neither.
+        DataError: the item is neither, or has points that are not finite.
     """
     points = item.points if isinstance(item, Shape) else item
     if not isinstance(points, np.ndarray) or points.ndim != 2 or points.shape[1] != 3 or not len(points):
         kind = f"an array of shape {points.shape}" if isinstance(points, np.ndarray) else f"a {type(points).__name__}"
         raise DataError(f"A point cloud is an array of shape (P, 3) with P of at least 1, got {kind}.")
+    if not (finite := np.isfinite(points).all(1)).all():
+        raise DataError(f"{int((~finite).sum())} of {len(points)} points are not finite: leave them out.")
     return points
 
 

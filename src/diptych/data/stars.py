@@ -90,10 +90,11 @@ def curve_channels(curve: LightCurve, length: int, window: float | None = None) 
         MAD of 0, that of a flat curve, counts as 1.
 
     Raises:
-        DataError: there is no measurement.
+        DataError: there is no measurement, or one is not finite.
     """
     if len(curve.time) == 0:
         raise DataError("A light curve holds no measurement: leave the star out.")
+    _finite(curve, "light curve")
     error = np.zeros_like(curve.value) if curve.error is None else np.nan_to_num(curve.error)
     rows = np.unique(np.stack([curve.time, curve.value, error], axis=1), axis=0)  # sorted by time, without duplicates
     time, value, error = rows.T
@@ -123,15 +124,17 @@ def one_band(curve: LightCurve, band: str | None = None) -> LightCurve:
 def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
     """Return the (3, W) channels of a spectrum on W wavelengths: value, error and the constant log10 of the MAD.
 
-    Beyond its ends a spectrum has its last value, as in ``numpy.interp``.
+    Its measurements may be in any order. Beyond its ends a spectrum has its last value, as in ``numpy.interp``.
 
     Raises:
-        DataError: there is no measurement.
+        DataError: there is no measurement, or one is not finite.
     """
     if len(spectrum.time) == 0:
         raise DataError("A spectrum holds no measurement: leave the star out, or its spectrum.")
+    _finite(spectrum, "spectrum")
     error = np.zeros_like(spectrum.value) if spectrum.error is None else np.nan_to_num(spectrum.error)
-    value, error = (np.interp(grid, spectrum.time, v) for v in (spectrum.value, error))
+    order = np.argsort(spectrum.time, kind="stable")
+    value, error = (np.interp(grid, spectrum.time[order], v[order]) for v in (spectrum.value, error))
     value, error, mad = _scaled(value, error, value[value != 0])
     return np.stack([value, error, np.full_like(value, np.log10(mad))])
 
@@ -198,6 +201,12 @@ def _scaled(value: Array, error: Array, over: Array) -> tuple[Array, Array, floa
     mad = float(np.median(np.abs(over - np.median(over)))) if len(over) else 0.0
     mad = mad if mad > 0 else 1.0
     return (value - value.mean()) / mad, error / mad, mad
+
+
+def _finite(curve: LightCurve, kind: str) -> None:
+    bad = int((~(np.isfinite(curve.time) & np.isfinite(curve.value))).sum())
+    if bad:
+        raise DataError(f"A {kind} has {bad} times or values that are not finite: leave these measurements out.")
 
 
 def _arrays(curve: LightCurve | None) -> list[Array]:

@@ -20,7 +20,7 @@ class Seen:
 
     Args:
         clip: (B, D) embeddings of the clips, not normalised.
-        tokens: (B, P, C) patch tokens after the last block, mean over the frames.
+        tokens: (B, P, C) patch tokens after the last block, normed, then the mean over the frames.
         gaps: of the blocks, scalars.
         points: (B, T - 1, 2, 2) points x, y of each block, in the first and the second frame of each pair.
     """
@@ -72,7 +72,7 @@ class ILANet(nn.Module):
 
         s = self.tower.blocks(s, self.first, edit=edit)
         each = self.tower.project(self.tower.pooled(s)).float().unflatten(0, (-1, self.frames))  # type: ignore[no-untyped-call]
-        tokens = s.h[:, s.prefix :].unflatten(0, (-1, self.frames)).mean(1)  # type: ignore[no-untyped-call]
+        tokens = self.prompts.read(s.h[:, s.prefix :], self.frames)
         return Seen(self.integration(each), tokens, tuple(gaps), tuple(points))
 
 

@@ -151,6 +151,11 @@ class AlignedFrames(nn.Module):
         return self.aligned(tokens[0]) + self.interactive(tokens[1]), gap(pre, cur), points
 
 
+def quick_gelu(x: Tensor) -> Tensor:
+    """Return x sigmoid(1.702 x), the activation of X-CLIP."""
+    return x * (1.702 * x).sigmoid()
+
+
 class Integration(nn.Module):
     """One transformer layer over the frames of a clip, with learnt positions and a residual, then the mean.
 
@@ -166,7 +171,7 @@ class Integration(nn.Module):
         heads = max(1, dim // 64)
         heads = heads if dim % heads == 0 else 1
         self.positions = nn.Parameter(0.02 * torch.randn(frames, dim))
-        self.layer = nn.TransformerEncoderLayer(dim, heads, 4 * dim, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.layer = nn.TransformerEncoderLayer(dim, heads, 4 * dim, 0.0, quick_gelu, batch_first=True, norm_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the (B, E) embeddings of clips from the (B, T, E) embeddings of their frames."""
@@ -180,11 +185,11 @@ class _CrossLayer(nn.Module):
         heads = max(1, dim // 64)
         self.attend = nn.MultiheadAttention(dim, heads if dim % heads == 0 else 1, batch_first=True)
         self.before, self.between = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.wide, self.narrow = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         x = x + self.attend(self.before(x), seen, seen, need_weights=False)[0]
-        out: Tensor = x + self.mlp(self.between(x))
+        out: Tensor = x + self.narrow(quick_gelu(self.wide(self.between(x))))
         return out
 
 
@@ -202,12 +207,18 @@ class ClipPrompts(nn.Module):
     def __init__(self, width: int, dim: int, layers: int = 2) -> None:
         super().__init__()
         self.norm, self.project = nn.LayerNorm(width), nn.Linear(width, dim, bias=False)
+        self.after = nn.LayerNorm(dim)
         self.layers = nn.ModuleList(_CrossLayer(dim) for _ in range(layers))
         self.alpha = nn.Parameter(torch.full((dim,), 0.1))
 
+    def read(self, h: Tensor, frames: int) -> Tensor:
+        """Return (B, P, C), the mean over the frames of (B T, P, C) patch tokens, each of which is normed first."""
+        out: Tensor = self.norm(h).unflatten(0, (-1, frames)).mean(1)
+        return out
+
     def forward(self, texts: Tensor, seen: Tensor) -> Tensor:
-        """Return the (B, K, E) texts for each clip, from (K, E) texts and the (B, P, C) patch tokens of clips."""
-        seen = self.project(self.norm(seen))
+        """Return the (B, K, E) texts for each clip, from (K, E) texts and what ``read`` returns of clips."""
+        seen = self.after(self.project(seen))
         x = texts.expand(len(seen), -1, -1)
         for layer in self.layers:
             x = layer(x, seen)

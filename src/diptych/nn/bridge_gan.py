@@ -8,8 +8,9 @@
     h    = G(up(h)), once for each size       G(h) = skip(h) + conv3 F conv3 F (h)
     x    = conv3( lrelu h )                   in [-1, 1], without a bound
 
-    h    = f_1;  h = h + p_i conv(h) + q_i f_(i + 1)  for i = 1, 2      p, q: scalars that begin at 0
-    D    = conv4( lrelu conv4( [block(h) ; t] ) )
+    h    = f_1;  h = h + p_i C(h) + q_i f_(i + 1)  for i = 1, 2         C(h) = lrelu conv3 lrelu conv3 (h)
+    h    = skip(h) + p_3 C(h)                                           p, q: scalars that begin at 0
+    D    = conv4( lrelu conv4( [h ; t] ) )
 
 z: (Z,) normal noise;  t: (D,) text embedding, not normalised
 f_i: (C, g, g) maps of the frozen ViT for a picture, i = 1, 2, 3
@@ -183,6 +184,11 @@ class BridgeGenerator(nn.Module):
         return out
 
 
+def _two_convolutions(into: int, inner: int, out: int) -> nn.Sequential:
+    layers = ((into, inner), (inner, out))
+    return nn.Sequential(*(m for a, b in layers for m in (nn.Conv2d(a, b, 3, 1, 1, bias=False), nn.LeakyReLU(SLOPE))))
+
+
 class MapDiscriminator(nn.Module):
     """The discriminator; see the head of this file.
 
@@ -193,12 +199,12 @@ class MapDiscriminator(nn.Module):
     def __init__(self, layout: GanLayout) -> None:
         super().__init__()
         c, inner, judge = layout.tokens, layout.inner, layout.judge
-        self.convs = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(c, inner, 3, 1, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(inner, c, 3, 1, 1)) for _ in "ab"
-        )
+        self.convs = nn.ModuleList(_two_convolutions(c, inner, c) for _ in "ab")
         self.shares = nn.Parameter(torch.zeros(2, 2))
-        self.skip, self.block = nn.Conv2d(c, judge, 1), nn.Conv2d(c, judge, 3, 1, 1)
-        self.joint, self.score = nn.Conv2d(judge + layout.text, judge // 4, 4), nn.Conv2d(judge // 4, 1, 4)
+        self.skip, self.block = nn.Conv2d(c, judge, 1), _two_convolutions(c, judge, judge)
+        self.share = nn.Parameter(torch.zeros(()))
+        self.joint = nn.Conv2d(judge + layout.text, judge // 4, 4, bias=False)
+        self.score = nn.Conv2d(judge // 4, 1, 4, bias=False)
 
     def forward(self, maps: Tensor, t: Tensor) -> Tensor:
         """Return (B,) scores of pictures as real ones of their texts.
@@ -210,7 +216,7 @@ class MapDiscriminator(nn.Module):
         h = maps[:, 0]
         for k, conv in enumerate(self.convs):
             h = h + self.shares[k, 0] * conv(h) + self.shares[k, 1] * maps[:, k + 1]
-        h = self.skip(h) + leaky_relu(self.block(h), SLOPE)
+        h = self.skip(h) + self.share * self.block(h)
         if h.shape[-1] < LEAST:
             h = interpolate(h, size=(LEAST, LEAST), mode="nearest")
         tiled = t[:, :, None, None].expand(-1, -1, *h.shape[2:])

@@ -72,7 +72,7 @@ class SpectrumTower(nn.Module):
 
 
 class FactsTower(nn.Module):
-    """Two layers over standardised metadata; an unknown value is replaced by the mean.
+    """Two layers over standardised metadata; a value that is not finite is unknown, and replaced by the mean.
 
     Args:
         mean, std: (M,) of the training stars.
@@ -91,8 +91,8 @@ class FactsTower(nn.Module):
         self.out = hidden
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, hidden) of (B, M), NaN where unknown."""
-        out: Tensor = self.net(torch.nan_to_num((x - self.mean) / self.std))
+        """Return (B, hidden) of (B, M), not finite where unknown."""
+        out: Tensor = self.net(((x - self.mean) / self.std).masked_fill(~x.isfinite(), 0.0))
         return out
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diptych.core.backbone import Backbone, Space
 from diptych.core.data import ClassNames, Samples
+from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.clips import ClipSpace
@@ -49,10 +50,16 @@ class ClipClassifier:
         return cls(space.base, method, tuple(names.names), tuple(names.templates), state)
 
     def space(self) -> ILASpace:
-        """Return the space with its net, in eval mode."""
+        """Return the space with its net, in eval mode.
+
+        Raises:
+            UsageError: the weights are those of another version of the net.
+        """
         assert isinstance(self.backbone, Backbone)
         with Run().seeded("ila"):
             net = ILANet(self.backbone, self.method.frames, self.method.blocks, self.method.hidden)
+        if set(self.state) != set(net.state_dict()):
+            raise UsageError("This model of clips is of an earlier version, whose net has other layers: train it anew.")
         net.load_state_dict(dict(self.state))
         net.eval().requires_grad_(False).to(next(self.backbone.module().parameters()).device)
         return ILASpace(self.backbone, net, self.method.frames)

@@ -99,6 +99,9 @@ def test_the_aligner_does_not_mind_the_order_and_its_layer_is_torchs() -> None:
     v = torch.randn(2, 5, 12)
     assert aligner(v).shape == (2, 4, 6)
     torch.testing.assert_close(aligner(v), aligner(v[:, [4, 2, 0, 1, 3]]), rtol=1e-4, atol=1e-5)
+    with torch.device("meta"):
+        paper = PrefixAligner(512, 2048)
+    assert round(sum(p.numel() for p in paper.parameters()) / 1e6, 2) == 5.80  # as the authors state
 
 
 def test_vocabulary() -> None:

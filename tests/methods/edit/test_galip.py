@@ -72,7 +72,9 @@ def test_each_network_steps_by_its_own_optimiser_and_the_tower_stays() -> None:
 def test_pictures_depend_on_words_number_and_seed_alone(tmp_path: Path) -> None:
     space = small_clip(tmp_path / "clip")
     made = fitted(space)
+    before = torch.get_rng_state()
     found = made.edit(EditAsk("", ("a red square", "blue"), count=2), Run(seed=3))
+    assert torch.equal(torch.get_rng_state(), before)
     assert found.after.shape == (4, 3, 16, 16)
     assert 0 <= found.after.min() <= found.after.max() <= 1
     assert len(found.before) == 0

@@ -91,6 +91,16 @@ def test_the_loss_is_the_sum_of_six_cross_entropies() -> None:
         torch.testing.assert_close(terms[f"{a}-{b}"], by_hand)
 
 
+def test_metadata_that_are_not_finite_are_unknown() -> None:
+    tower = SMALL.fresh(stars(8), RUN).encoders["metadata"].features  # type: ignore[attr-defined]
+    known, unknown = torch.ones(1, 4), torch.ones(2, 4)
+    unknown[:, 1] = torch.tensor([torch.nan, -torch.inf])
+    with torch.no_grad():
+        a, b = tower(unknown)
+        assert torch.equal(a, b)
+        assert not torch.allclose(a, tower(known)[0])
+
+
 def test_where_all_is_alike_a_pair_costs_two_ln_b() -> None:
     space = SMALL.fresh(stars(8), RUN)
     same = Embedded({m: torch.ones(8, 16) for m in MODALITIES}, space.scale, lambda t: t)

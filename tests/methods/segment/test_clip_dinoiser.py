@@ -242,9 +242,22 @@ def test_background_takes_patches_that_are_neither_sure_nor_objects(vit: Backbon
         off = replace(named, heads=shifted, method=replace(named.method, delta=0.0)).probabilities(x)
     ground = ((b - middle <= 0) & (plain.amax(1) < 0.99))[:, None]
     assert 0 < ground.sum() < ground.numel()
-    sure = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
-    assert torch.equal(got, torch.where(ground, sure, plain))
+    want = plain.clone()
+    want[:, 1][ground[:, 0]] = 1.0  # as the authors' code: the other classes keep theirs
+    assert torch.equal(got, want)
     assert torch.equal(off, plain)
+
+
+def test_affinities_and_cosines_have_32_bits_under_autocast(
+    vit: Backbone, fitted: FittedCLIPDINOiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = drawn(1, 3, 64, 64)
+    with torch.no_grad():
+        tapped = tapped_patches(vit, x)
+        monkeypatch.setattr("diptych.methods.segment.clip_dinoiser.tapped_patches", lambda backbone, x: tapped)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = fitted.probabilities(x)
+        assert torch.equal(mixed, fitted.probabilities(x))
 
 
 def test_save_and_load_and_other_names(

@@ -167,13 +167,19 @@ def test_sam_refines_and_gives_probabilities(vit: Backbone) -> None:
     assert fit(replace(method, refinement=None), vit, masks=sam).masks is None
 
 
-def test_a_backbone_without_a_tower_splices_its_cells() -> None:
+def test_a_backbone_without_a_tower_splices_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = DenseColours()
     method = Trident(windows=Windows(40, 32, 16), refinement=None, scale=None)
     names = ClassNames(("red", "blue"), ("{}",))
     kit = Kit({"main": backbone, "teacher": backbone, "proposer": PROPOSER})
-    (found,) = method.fit(kit, names, Evidence(), Run()).regions(Pictures((halves("red", "blue"),)), Run())
+    fitted = method.fit(kit, names, Evidence(), Run())
+    (found,) = fitted.regions(Pictures((halves("red", "blue"),)), Run())
     labels = label_map(found)
+    monkeypatch.setattr("diptych.methods.segment.trident.cell_embeddings", lambda dense, m: m)
+    embedded = torch.rand(4, 4, 5, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = fitted.scores(embedded)
+    assert torch.equal(mixed, fitted.scores(embedded))
     assert labels[20, 5] == 0
     assert labels[20, 55] == 1
 

@@ -50,6 +50,8 @@ def test_vectors_and_logits_by_loops() -> None:
     words = F.normalize(torch.randn(4, 7, generator=torch.Generator().manual_seed(1)), dim=-1)
     owner = [1, 0, 1, 2]
     logits = net.logits(last.vectors, words, torch.tensor(owner))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(net.logits(last.vectors, words, torch.tensor(owner)), logits)
     void = w["void"] / np.linalg.norm(w["void"])
     for b, q in np.ndindex(2, 5):
         inside = last.masks[b, q].numpy() > 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
 
 from diptych.nn.dense.two_heads import TwoHeads, clip_loss, mask_loss, prompted
 from tests.support.sam import SIDE, small_sam
@@ -86,9 +87,30 @@ def test_losses_by_loops() -> None:
     for m, s in zip(logits[:, 0].double().numpy(), z[:, 0].double().numpy(), strict=True):
         p = 1 / (1 + np.exp(-m))
         entropy = -(s * np.log(p) + (1 - s) * np.log(1 - p))
-        right = p * s + (1 - p) * (1 - s)
-        focal += ((0.25 * s + 0.75 * (1 - s)) * (1 - right) ** 2 * entropy).mean() / 2
-        dice += (1 - (2 * (p * s).sum() + 1) / (p.sum() + s.sum() + 1)) / 2
+        focal += ((0.25 * s + 0.75 * (1 - s)) * (p - s) ** 2 * entropy).mean() / 2
+        dice += (1 - (2 * (p * s).sum() + 1) / ((p * p).sum() + (s * s).sum() + 1)) / 2
     assert float(mask_loss(logits, z)) == pytest.approx(20 * focal + dice, rel=1e-4)
-    sure = 40 * (z > 0.5).float() - 20
-    assert float(mask_loss(sure, (z > 0.5).float())) < 1e-3
+
+
+def test_no_student_is_better_than_one_that_draws_as_the_teacher() -> None:
+    """The losses of SAM for masks of 0 and 1 are lower for masks that are surer than a soft teacher."""
+    g = torch.Generator().manual_seed(0)
+    z = (2 * torch.randn(1, 3, 8, 8, generator=g)).sigmoid()
+    same = z.logit().requires_grad_()
+    loss = mask_loss(same, z)
+    (gradient,) = torch.autograd.grad(loss, [same])
+    assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
+    assert float(gradient.norm()) == pytest.approx(0.0, abs=1e-6)
+    for surer in (0.5, 0.9, 1.1, 2.0, 4.0):
+        assert float(mask_loss(surer * same.detach(), z)) > 1e-3
+
+
+def test_on_masks_of_0_and_1_the_focal_loss_is_the_librarys() -> None:
+    g = torch.Generator().manual_seed(0)
+    logits, z = torch.randn(2, 3, 4, 4, generator=g), (torch.rand(2, 3, 4, 4, generator=g) > 0.5).float()
+    p = logits.sigmoid().flatten(2)
+    dice = 1 - (2 * (p * z.flatten(2)).sum(2) + 1) / (p.square().sum(2) + z.flatten(2).sum(2) + 1)
+    focal = sigmoid_focal_loss(logits, z, alpha=0.25, gamma=2, reduction="mean")
+    assert float(mask_loss(logits, z)) == pytest.approx(float(20 * focal + dice.mean()), rel=1e-5)
+    sure = 40 * z - 20
+    assert float(mask_loss(sure, z)) < 1e-3

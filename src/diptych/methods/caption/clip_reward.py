@@ -137,6 +137,8 @@ class ClipReward(Captioner):
             "A corruption that changes nothing, or leaves no word, is drawn again, and runs of words are cut to the "
             "length of the caption; the authors' raises on short captions.",
             "The rewards with CIDEr and with RefCLIPScore are left out; RefCLIPScore is a metric.",
+            "All words of the captions are known, and 16 words are written at most; the authors know words that occur "
+            "more than five times, and write 20.",
             "Fewer and larger steps, and rates of our own, as our captioner is much smaller.",
             "The last weights are kept; the authors' checkpoint is the best by CIDEr.",
         ),

@@ -175,7 +175,7 @@ class MacCap(Captioner):
             "Embeddings wider than the aligner pass a linear map first.",
             "Without an image tower (lite) the regions are those of the dense map, chosen by cosine instead of "
             "attention.",
-            "The mean correction of the gap between images and texts is left out.",
+            "The mean correction of the gap between images and texts is left out, as are answers to questions.",
             "The loss leaves padding out; the authors' model also learns to write it.",
             "Whole captions are ranked; the authors cut them at 80 characters first.",
             "The limit of 25 counts words, the authors' limit their model's tokens; sentences that it cuts are counted "

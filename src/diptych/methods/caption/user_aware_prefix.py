@@ -2,7 +2,7 @@
 
     P_v  = mapping(queries, linear(V))
     P    = fusion([P_v ; E(c_1 .. c_M) + type]), its first K outputs
-    loss = - sum over j of log p(w_j | P, w_<j)
+    loss = - mean over the words j of a batch of log p(w_j | P, w_<j)
 
 V: (T, D) unit image tokens of a frozen CLIP
 queries: (K, C) learned vectors that attend to the image

@@ -223,8 +223,8 @@ class HypOC(Detector):
             "Three layers where the paper's four (8192, 1000, 512, 128) fit its 4096 features, and a rate of 1e-4 "
             "where it"
             " fine-tunes at 1e-6.",
-            "The running mean is carried on, as the paper writes it; the code forgets it after a batch and at every "
-            "epoch.",
+            "The running mean begins with that of the first batch and is carried on, as the paper writes it; the code "
+            "forgets it after a batch, and begins every epoch at 0.",
             "Pairs are pulled by the true distance, artanh; the code's atan is the variant.",
             "The last epoch counts, since one class has no attacks to validate on; the code keeps the epoch that is "
             "best on the test list.",

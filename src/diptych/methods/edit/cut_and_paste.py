@@ -144,6 +144,7 @@ class CutAndPaste(Editor):
             "attention and the fused maps alone.",
             "All outside the map is the inversion's to the last step, so that the background is exact; FateZero stops "
             "at 80 % of the steps.",
+            "Attention of a cell sums to 1 again after that of unchanged words is put back; FateZero leaves it.",
             "Maps are not warped by optical flow.",
             "By default there is no absolute floor (ours): a word that is absent from a frame still marks a part of it "
             "for change. The rate of the subject's tokens, the pictures a step and the weights of the fusion are ours.",

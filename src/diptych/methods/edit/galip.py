@@ -27,13 +27,14 @@ from torch.nn.functional import cosine_similarity
 
 from diptych.core.backbone import Backbone, Tower
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence
+from diptych.core.data import Evidence, Texts
 from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Takes
 from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.features.embed import embed
 from diptych.nn.bridge_gan import BridgeGenerator, GanLayout, MapDiscriminator, hinge, matching_penalty
 from diptych.nn.frozen_vit_maps import as_input, block_maps, prompted_blocks, prompted_map
 from diptych.train.pair import drawn_caption
@@ -185,7 +186,9 @@ class GALIP(Editor):
             "scaled once, and resized bilinearly instead of by the nearest pixel. Its weights would need the former.",
             "Blocks and prompts are those of the same share of the depth in towers that are not 12 blocks deep, and "
             "the grid may be other than 7 x 7: scores of a larger one are averaged.",
-            "The blocks of the discriminator have two convolutions with a width between them that can be chosen.",
+            "The width between the two convolutions of the discriminator's blocks can be chosen. The authors' 28.71 M "
+            "weights of it hold two shortcuts that are never used, which ours leaves out.",
+            "Each network has noise of its own in a step; the authors' judge and draw the same pictures.",
             "Photos are fitted to a square; the authors resize, crop at random and mirror.",
             "The proof is written and was not run: it needs 14 minutes of a core. In a short pilot that was not kept "
             "the colours of its pictures were not above chance.",
@@ -297,7 +300,8 @@ class FittedGALIP(FittedEditor):
     @cached_property
     def generator(self) -> BridgeGenerator:
         """The generator, in eval mode."""
-        net = BridgeGenerator(self.method.layout(self.backbone))
+        with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
+            net = BridgeGenerator(self.method.layout(self.backbone))
         net.load_state_dict(dict(self.weights))
         return net.eval().requires_grad_(False)
 
@@ -306,10 +310,10 @@ class FittedGALIP(FittedEditor):
         """Make the pictures of each text. A picture depends on its text, its number and the seed."""
         self.method.takes.check(ask, self.method.card.name)
         tower, side = self.backbone.tower("image"), self.backbone.image.size or self.method.size
-        texts = self.backbone.text.encode(self.backbone.text.inputs(list(ask.targets)))
+        texts, generator = embed(self.backbone.text, Texts(ask.targets), run), self.generator.to(run.device)
         parts = []
-        for words, t in zip(ask.targets, texts, strict=True):
-            z = torch.randn(ask.count, self.method.noise, generator=run.generator(f"galip/{words}"))
-            made = pictures(self.generator, tower, z, t.expand(ask.count, -1), side)
+        for words, t in zip(ask.targets, texts.to(run.device), strict=True):
+            z = torch.randn(ask.count, self.method.noise, generator=run.generator(f"galip/{words}")).to(t)
+            made = pictures(generator, tower, z, t.expand(ask.count, -1), side)
             parts.append(made.float().clamp(0, 1).cpu())
         return Edited((), torch.cat(parts))

@@ -159,6 +159,8 @@ class CLIP2Point(Extender):
             "The picture of an object may be taken from any one known camera; the authors render ten pictures of a "
             "mesh and draw one.",
             "Clouds have y up and their front at positive z; the authors turn the clouds of ModelNet instead.",
+            "Clouds keep all their points, where the authors keep 1024; of a mesh 1024 are drawn, as theirs. Texts are "
+            "whole prompts; theirs are 'image of a' and the class.",
             "Six cameras for zero-shot and few shots alike; the authors take ten for few shots.",
             "Training heads alone is ours, for towers that take too long; their rate was kept at a check on a third of "
             "the pairs of the proof, by the ranks of names and icons.",

@@ -2,7 +2,7 @@
 
     h_i    <- h_i + align_i(h_i)                      before block i, tokens of all frames; see ``nn.aligned_frames``
     f_t    = project(pooled(h of frame t)),  v = mean over t of integration(f_1 .. f_T)
-    w_k    = text(t_k) + alpha prompts(text(t_k), mean over t of the patch tokens)
+    w_k    = text(t_k) + alpha prompts(text(t_k), mean over t of the normed patch tokens)
     loss   = - sum over k of q_k log softmax_k( s cos(v, w_k) )  +  sum over i of gap_i,      mean over clips
 
 f: (T, D) embeddings of the frames;  v: (D,) embedding of the clip

@@ -193,6 +193,7 @@ class ViFiCLIP(Extender):
             "whole text.",
             "A clip has one view at test, the middles of its segments; the authors sum 4 x 3 views with random frames.",
             "The weights of the last epoch are used; the authors' code picks the best epoch on the test list.",
+            "The trained scale is kept in [1, 100], as where CLIP is trained.",
             "Prompts are fp32; the authors' code casts them to fp16 in an fp32 model too.",
             "Training heads instead of towers is ours, for backbones whose towers take too long to train.",
         ),

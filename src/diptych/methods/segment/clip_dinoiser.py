@@ -4,7 +4,7 @@
     A    = E^T E,   A_ij <- A_ij 1[A_ij >= gamma]
     F'   = sum_j A_ij F_j / (sum_j A_ij + 1e-6)
     P    = softmax(scale normalise(F') T^T)                    averaged over windows
-    o    = sigmoid(Conv1x1(normalise(G)))                      where max P < delta and o <= 1/2: P = 1 for "background"
+    o    = sigmoid(Conv1x1(normalise(G)))                      where max P < delta and o <= 1/2: P_0 = 1
     loss = BCE(sigmoid(max(A, 0)), A*) + BCE(o, O*)
 
 Sizes: n = h w cells, C features of the earlier layer, K classes, D dimensions of the embeddings
@@ -12,8 +12,9 @@ G: (C, n) features of an earlier layer of the same pass
 E: (256, n) unit vectors of the cells;  A: (n, n) affinities, cosines
 F: (n, D) MaskCLIP's patch embeddings;  F': the same, averaged
 T: (K, D) unit class embeddings of the text tower;  scale: of the backbone's logits
-P: (n, K) class probabilities
-o: (n,) probability that a cell belongs to an object; the rule holds if one of the classes is named "background"
+P: (n, K) class probabilities;  P_0: of the class named "background", if there is one; those of the others stay as they
+    are, so that another window may outvote the rule
+o: (n,) probability that a cell belongs to an object
 A*, O*: (n, n) and (n,), in {0, 1}: which cells belong together and which to an object, from a self-supervised teacher
     on the same pixels (``nn.dense.patch_teacher``)
 """
@@ -322,6 +323,10 @@ class FittedCLIPDINOiser(FittedSegmenter):
     def probabilities(self, x: Tensor) -> Tensor:
         """Return P, (B, K, h, w), of (B, 3, H, W) normalised pixels, on the grid of the earlier layer."""
         f, g = (t.float() for t in tapped_patches(self.backbone, x))
+        with torch.autocast(x.device.type, enabled=False):  # affinities at the threshold and cosines need 32 bits
+            return self._classified(f, g)
+
+    def _classified(self, f: Tensor, g: Tensor) -> Tensor:
         p = {name: t.to(g) for name, t in self.heads.items()}
         f = F.interpolate(f, g.shape[2:], mode="bilinear", align_corners=False) if f.shape[2:] != g.shape[2:] else f
         f = pooled(f, self.affinity(g), self.method.gamma)
@@ -330,8 +335,8 @@ class FittedCLIPDINOiser(FittedSegmenter):
         if BACKGROUND in self.classes.names:
             b = objectness(g, p["background.weight"], p["background.bias"])
             background = (p_classes.amax(1) < self.method.delta) & (b <= 0)  # a logit of 0 is a probability of 1/2
-            certain = F.one_hot(torch.tensor(self.classes.names.index(BACKGROUND)), len(self.classes)).to(p_classes)
-            p_classes = torch.where(background[:, None], certain[:, None, None], p_classes)
+            own = torch.arange(len(self.classes), device=g.device) == self.classes.names.index(BACKGROUND)
+            p_classes = p_classes.masked_fill(background[:, None] & own[:, None, None], 1.0)
         return p_classes
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:

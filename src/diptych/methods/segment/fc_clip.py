@@ -117,6 +117,7 @@ class FCCLIP(Segmenter):
             "By default 300 steps of 4 crops of 128 pixels at a rate of 1e-3 with a cosine, for minutes on a core; "
             "the authors take 368,750 steps of 16 crops of 1024 at 1e-4. Crops zoom in and never out.",
             "An image keeps its ratio up to whole cells of the last map; the authors pad.",
+            "Crops without a labelled pixel do not count; in the authors' code all their queries learn void.",
             "Masks are turned to probabilities at stride 4 and then resized; the authors resize the logits.",
             "A mask without a cell on the last map, or without a pixel where masks are cut out, is classified by the "
             "trained head alone, on every backbone; the authors do so for ResNet.",

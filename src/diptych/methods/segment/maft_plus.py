@@ -7,7 +7,7 @@
     p_ik   = softmax over k of s max over words w of class k of q_i . T'_w
     S_k(y) = sum over i of (1 - void_i) p_ik sigmoid(m_i(y))
 
-    L_mask-aware = mean over segments j and masks i of SmoothL1( p_i,y(j), u_ij )
+    L_mask-aware = mean over segments j and masks i of an image of SmoothL1( p_i,y(j), u_ij ), then over images
     u_ij         = IoU of sigmoid(m_i) with segment j, from 0 for the worst mask of an image to 1 for the best
     L_rc         = SmoothL1( R(X), R(X') ),   R: sums over rows and columns of relu(X), pooled to s x s, s in {1, 2, 4}
     L            = set losses of the queries + L_mask-aware + 0.1 L_rc

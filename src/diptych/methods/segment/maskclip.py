@@ -110,6 +110,8 @@ class MaskCLIP(Segmenter):
             "Windows of 448 pixels, as CLIP-DINOiser runs it; the authors run the whole image at 512.",
             "Without an image tower, the cells of the last map are embedded alone; the authors leave positions out of "
             "CLIP's ResNets.",
+            "Prompt denoising never drops the most probable class of an image; the authors' drops all below the "
+            "threshold.",
             "Key smoothing and the trained MaskCLIP+ are not here.",
             "Class names stand in the seven templates of the ensemble unless others are given; the authors take "
             "ImageNet's 80.",

@@ -197,7 +197,9 @@ class OVSeg(Segmenter):
         licence_note="The authors' code and weights are CC BY-NC 4.0; nothing of them is here.",
         differs=(
             "Proposals are of any mask proposer, and none of ours has classes; the paper's MaskFormer is trained with "
-            "those of COCO-Stuff. In the place of its class probabilities stand those of CLIP's patches in the mask.",
+            "those of COCO-Stuff. In the place of its class probabilities stand those of CLIP's patches in the mask, "
+            "and how sure the proposer is weighs a mask whole; in the paper it is part of these probabilities, and has "
+            "their exponent.",
             "Without an image tower there is nothing to put prompts in: a map of rank 64 of the embeddings of crops "
             "learns instead (ours). With one, tower and prompts learn as in the paper.",
             "Nouns are words that WordNet has as physical things, less a list of what captions mostly mean otherwise; "

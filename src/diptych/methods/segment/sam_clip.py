@@ -10,7 +10,7 @@
 
 v, V, m: embedding, embeddings of cells and mask logits of the two-headed student (``nn.dense.two_heads``)
 f: CLIP's image encoder;  m_0: SAM as it was;  both frozen
-g: a point, or the box of a mask;  FD: 20 focal + Dice, on soft masks
+g: a point, or the box of a mask;  FD: 20 focal + Dice of soft masks, 0 where both are equal (``nn.dense.two_heads``)
 t_k: unit embedding of class k by CLIP's text encoder;  s: scale of CLIP;  u: a cell, a pixel
 """
 
@@ -221,9 +221,13 @@ class SAMCLIP(Segmenter):
             "(0.1 here) and the schedule (a cosine here).",
             "Prompts are random points of a photo, and the boxes of the masks that SAM draws there; the paper has "
             "those of SA-1B. They and SAM's soft masks are fixed before the training.",
-            "FD is torchvision's focal loss on soft targets (alpha 1/4, gamma 2) at 20 and Dice on soft targets at 1. "
-            "That these are SAM's weights is unverified: nobody read them in its paper or code. The paper does not say "
-            "how it adapts them.",
+            "The paper does not say how it adapts SAM's losses to soft masks. Here FD is 20 focal (alpha 1/4, gamma 2) "
+            "with the distance to the teacher's probability in the place of the one to 0 or 1, and Dice with squares "
+            "in its denominator, so that it is least where the student draws as the teacher. That 20 to 1 are SAM's "
+            "weights is unverified: nobody read them in its paper or code. Before the first proof was read again, FD "
+            "was SAM's losses as they are, which are lower for masks that are surer than the teacher's.",
+            "The student sees photos squashed to squares, and its teacher by its own pixel recipe, which may cut "
+            "borders away.",
             "Photos of CLIP have one size; the paper mixes 224 and 448, and ends with a third stage at 224 to 1024 "
             "that lets one pass at 1024 serve both heads. Here each head has its own pass, at its own resolution.",
             "With both heads, the rough mask is the log-odds of a class, and a class takes part if its probability "

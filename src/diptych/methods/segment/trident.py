@@ -296,8 +296,8 @@ class FittedTrident(FittedSegmenter):
             tokens = m.flatten(1).T[None]
             embedded = token_embeddings(tower, tokens)[0].T.reshape(-1, *m.shape[1:])
         scale = self.backbone.scale()[0].detach().to(m) if self.method.scale is None else self.method.scale
-        cosines = torch.einsum("kd,dhw->khw", self.head.to(m), F.normalize(embedded.float(), dim=0))
-        return scale * cosines
+        with torch.autocast(m.device.type, enabled=False):
+            return scale * torch.einsum("kd,dhw->khw", self.head.to(m.device), F.normalize(embedded.float(), dim=0))
 
     def aggregated(self, image: Any, canvas: Tensor, run: Run) -> Tensor:
         """Return F = M U, (C, h, w), on the grid of M, of an image or a part of it; U where nothing aggregates.

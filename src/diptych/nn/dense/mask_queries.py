@@ -150,11 +150,10 @@ class MaskQueries(nn.Module):
             words: (W, D) unit vectors.
             owner: (W,) class position of each word, 0 to K - 1.
         """
-        every = torch.cat([words.to(vectors), F.normalize(self.void, dim=0)[None]])
-        last = owner.max() + 1
-        return self.log_scale.exp().clamp_max(100) * best_word(
-            vectors @ every.T, torch.cat([owner, last[None]]).to(vectors.device)
-        )
+        owners = torch.cat([owner, owner.max()[None] + 1]).to(vectors.device)
+        with torch.autocast(vectors.device.type, enabled=False):
+            every = torch.cat([words.to(self.void), F.normalize(self.void, dim=0)[None]])
+            return self.log_scale.exp().clamp_max(100) * best_word(vectors.to(every) @ every.T, owners)
 
 
 def best_word(scores: Tensor, owner: Tensor) -> Tensor:

@@ -18,16 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import sigmoid_focal_loss
 
 from diptych.backbones.towers.sam import SamTower
 from diptych.core.backbone import PLAIN
-from diptych.nn.dense.mask_losses import dice_loss
 
 BLOCKS = 3
 """Blocks of the head of CLIP."""
 FOCAL = 20.0
 """Weight of the focal loss beside that of Dice (SAM's)."""
+ALPHA = 0.25
+"""Weight of pixels of a mask in the focal loss, and 3/4 of those outside."""
 
 
 class TwoHeads(nn.Module):
@@ -129,14 +129,30 @@ def clip_loss(v: Tensor, taught: Tensor) -> Tensor:
 
 
 def mask_loss(logits: Tensor, taught: Tensor) -> Tensor:
-    """Return 20 focal + Dice of mask logits against soft masks.
+    """Return 20 focal + Dice of mask logits against soft masks; it is 0 where p = t, and nowhere less.
+
+        focal = mean over pixels of (t / 4 + 3 (1 - t) / 4) (p - t)^2 CE(p, t)
+        Dice  = mean over masks of 1 - (2 sum(p t) + 1) / (sum(p^2) + sum(t^2) + 1)
+
+    p = sigmoid(logits), t: the teacher's probability, CE: binary cross-entropy. SAM's own two losses, for masks of 0
+    and 1, are lower for masks that are surer than a soft teacher, so that a student as good as the teacher would leave
+    it; on masks of 0 and 1 this focal loss is the same as theirs.
 
     Args:
         logits: (B, P, m, m).
         taught: (B, P, m, m) in [0, 1], of the teacher.
 
     Source: Wang et al. 2024 (SAM-CLIP), equation 2; the weights are SAM's (Kirillov et al. 2023), which the paper
-        adapts to soft targets without saying how.
+        adapts to soft targets without saying how. Li et al. 2020 (generalised focal loss), equation 4; Milletari et al.
+        2016 (V-Net), section 3.
+
+    Example:
+        >>> t = torch.tensor([[[[0.2, 0.7]]]])
+        >>> mask_loss(t.logit(), t).round(decimals=4), bool(mask_loss(3 * t.logit(), t) > 0.1)  # as sure, and surer
+        (tensor(0.), True)
     """
-    focal: Tensor = sigmoid_focal_loss(logits, taught, reduction="mean")
-    return FOCAL * focal + dice_loss(logits.sigmoid().flatten(0, 1), taught.flatten(0, 1))
+    p, alpha = logits.sigmoid(), ALPHA * taught + (1 - ALPHA) * (1 - taught)
+    entropy = F.binary_cross_entropy_with_logits(logits, taught, reduction="none")
+    focal = (alpha * (p - taught).square() * entropy).mean()
+    overlap, sizes = (p * taught).sum((-2, -1)), (p.square() + taught.square()).sum((-2, -1))
+    return FOCAL * focal + (1 - (2 * overlap + 1) / (sizes + 1)).mean()
