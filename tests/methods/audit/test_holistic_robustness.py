@@ -143,6 +143,7 @@ def test_lines_need_three_models_of_the_baseline_family() -> None:
         above = one(findings, "effective_robustness", "dark", name)
         assert above.testable
         assert above.details["models"] == 4
+        assert one(findings, "effective_robustness", "color", name).details["models"] == 4
     assert any(f.measure == "slope" and f.subject == "family=supervised" and f.count == 4 for f in findings)
     others = {name: Subject(s.kit, ModelRecord("clip")) for name, s in models.items()}
     assert (
