@@ -225,9 +225,7 @@ class QualityNotQuantity(Auditor):
                 mean = Points(*(np.array([_of_both(a[m], a[n]) for m, n in pairs]) for a in (own, there)))
                 yield self._ensemble(source, shift, points[source], mean, items)
 
-    def _robustness(
-        self, source: str, base: str, shift: str, points: Mapping[str, Points], items: int
-    ) -> Finding:
+    def _robustness(self, source: str, base: str, shift: str, points: Mapping[str, Points], items: int) -> Finding:
         line, other, halves = points[base], points[source].within(points[base]), points[base].halves()
         if len(other) < self.models:
             return self._apart(source, "effective_robustness", shift, source, base, len(other))
