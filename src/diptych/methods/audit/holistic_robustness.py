@@ -149,8 +149,8 @@ class HolisticRobustness(Auditor):
 
         Args:
             subjects: name -> model with a backbone, or with a fitted classifier of these classes as "classifier". With
-                three models or more, and three of the baseline family, factors and shifts are also measured against their
-                line.
+                three models or more, and three of the baseline family, factors and shifts are also measured against a
+                line through these.
             data: one table in distribution with labels; any tables of shifts with labels (with a group column
                 "texture": cue conflicts), of other things ("ood"), and of training items ("train", the bank of the
                 nearest neighbours). Captions of the first table make it a table of retrieval too; with captions alone,
