@@ -91,7 +91,7 @@ def test_dead_units_start_anew_at_embeddings_and_forget_their_moments() -> None:
 
 
 def test_training_equals_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All embeddings are one batch: the part of the gradient along a column is taken away, then Adam, then unit norm."""
+    """All embeddings are one batch: gradients lose their part along a column, then Adam, then unit norm."""
     monkeypatch.setattr("diptych.nn.sparse_autoencoder.STEPS", 1)
     x, _ = sparse_data(30)
     got = fit_dictionary(x, Dictionary(15, 0.02, epochs=4, rate=0.05, resample=0), Run())

@@ -121,7 +121,7 @@ def test_captions_make_a_table_of_retrieval() -> None:
     table_ = Table(OWN.items, {**OWN.columns, "captions": Column("captions", said)})
     findings = found({"a": Subject.of(SmallBackbone())}, AuditData.single(table_, NAMED))
     text, image = one(findings, "recall_at_1", "text_of_image"), one(findings, "recall_at_1", "image_of_text")
-    assert (text.count, image.count) == (80, 160)
+    assert (text.count, image.count) == (80, 80)
     assert all(f.control is not None and f.control.held for f in (text, image))
     alone = Table(OWN.items, {"captions": Column("captions", said)})
     only = found({"a": Subject.of(SmallBackbone())}, AuditData.single(alone))

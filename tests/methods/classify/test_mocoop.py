@@ -148,7 +148,7 @@ def test_reasons_are_the_two_experts_and_add_up_to_the_logit(run: Run) -> None:
 
 
 def test_training_equals_a_plain_loop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All shots are one batch with one view: SGD with momentum and decay on the sum of the three losses, written out."""
+    """All shots are one batch with one view: SGD with momentum and decay on the sum of the losses, written out."""
     one = replace(TIP_VIEWS, draws=1)
     monkeypatch.setattr("diptych.methods.classify.mocoop.TIP_VIEWS", one)
     names, evidence, _ = task(3)

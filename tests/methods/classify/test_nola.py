@@ -263,7 +263,7 @@ def test_the_head_learns_what_the_teacher_sees(run: Run) -> None:
 
 
 def test_training_of_the_head_equals_a_plain_loop(run: Run) -> None:
-    """All images are one batch with one strong view: AdamW, and cross-entropy of labels smoothed by 0.1, written out."""
+    """All images are one batch with one strong view: AdamW and cross-entropy of smoothed labels, written out."""
     names, evidence, _ = task(3)
     assert evidence.unlabelled is not None
     backbone = SmallBackbone()
