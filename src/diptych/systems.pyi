@@ -764,7 +764,7 @@ class QualityNotQuantity(OtherSystem):
     """Fit the line of each training source over models of several sizes, and measure how mixing sources
     dilutes it.
     """
-    def __init__(self, models: int = 3, draws: int = 400) -> None: ...
+    def __init__(self, models: int = 3) -> None: ...
 
 class RSMCLIP(OtherSystem):
     """Train pairs in any number of languages, and distil from crops. Translations are further captions of

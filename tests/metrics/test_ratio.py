@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_p
-from diptych.metrics.ratio import _shares, counted, ratio, ratio_gain, ratio_lower, ratio_p
+from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_p, wilson
+from diptych.metrics.ratio import _shares, clustered_wilson, counted, ratio, ratio_gain, ratio_lower, ratio_p
 
 
 def test_a_ratio_is_over_units_and_seeds() -> None:
@@ -69,3 +69,29 @@ def test_of_groups_the_worst_counts() -> None:
     alone = values[:, :, :1]
     assert ratio(alone, 0) == ratio(alone[:, :, 0], 0)
     assert ratio_lower(values, values, 0).low == 0
+
+
+def test_alike_captions_of_a_picture_count_once_and_independent_ones_each() -> None:
+    rng = np.random.default_rng(0)
+    alike = 5.0 * rng.binomial(1, 0.4, 50)
+    found = clustered_wilson(np.stack([np.full(50, 5.0), alike], axis=1))
+    assert found == pytest.approx(wilson(alike.sum() / 5, 50), abs=0.01)
+    single = rng.binomial(1, 0.3, 80).astype(float)
+    assert clustered_wilson(np.stack([np.ones(80), single], axis=1)) == pytest.approx(
+        wilson(single.sum(), 80), abs=0.01
+    )
+    for hits in (0.0, 5.0):
+        assert clustered_wilson(np.tile([5.0, hits], (30, 1))) == pytest.approx(wilson(6 * hits, 30))
+
+
+def test_clustered_intervals_hold_the_share() -> None:
+    """Of 5 captions a picture with a correlation of 0.5, Wilson's interval over captions holds it in 75 %."""
+    rng, inside, plain = np.random.default_rng(1), 0, 0
+    for _ in range(400):
+        hits = rng.binomial(5, rng.beta(0.4, 0.6, 60)).astype(float)
+        low, high = clustered_wilson(np.stack([np.full(60, 5.0), hits], axis=1))
+        inside += low <= 0.4 <= high
+        low, high = wilson(hits.sum(), 300)
+        plain += low <= 0.4 <= high
+    assert 0.93 <= inside / 400 <= 0.97
+    assert plain / 400 < 0.8

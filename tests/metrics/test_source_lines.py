@@ -4,33 +4,56 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.special import ndtr, ndtri
+from scipy.stats import t
 
-from diptych.metrics.source_lines import Points, gap, over_models, robustness
+from diptych.metrics.source_lines import Points, robustness
 
 NORMAL = NormalDist()
 
 
 def test_robustness_is_that_of_a_loop_with_polyfit() -> None:
     rng = np.random.default_rng(1)
-    base, other = (Points(rng.uniform(0.3, 0.9, 8), rng.uniform(0.2, 0.8, 8)) for _ in range(2))
+    base, other, third = (Points(rng.uniform(0.3, 0.9, n), rng.uniform(0.2, 0.8, n)) for n in (8, 6, 4))
     slope, intercept = np.polyfit([NORMAL.inv_cdf(x) for x in base.x], [NORMAL.inv_cdf(y) for y in base.y], 1)
-    loop = [y - NORMAL.cdf(intercept + slope * NORMAL.inv_cdf(x)) for x, y in zip(other.x, other.y, strict=True)]
-    assert robustness(base, other, 1000) == pytest.approx(np.mean(loop))
-    assert gap(base, other, other, 1000) == 0
+
+    def loop(models: Points) -> float:
+        lines = [NORMAL.cdf(intercept + slope * NORMAL.inv_cdf(x)) for x in models.x]
+        return float(np.mean(models.y - lines))
+
+    assert robustness(base, other, 1000).value == pytest.approx(loop(other))
+    assert robustness(base, other, 1000, less=third).value == pytest.approx(loop(other) - loop(third))
+    assert robustness(base, other, 1000, less=other).value == 0
 
 
-def test_intervals_over_models_hold_the_value_and_narrow_with_models() -> None:
+def test_the_standard_error_of_the_line_is_that_of_drawn_lines() -> None:
+    """The models lie on a line, so that the line of the base alone is uncertain."""
+    rng = np.random.default_rng(3)
+    x, own = ndtri(np.linspace(0.45, 0.8, 9)), ndtri(np.array([0.5, 0.7, 0.75]))
+    bases = [Points(ndtr(x), ndtr(0.8 * x - 0.3 + 0.05 * rng.standard_normal(9))) for _ in range(600)]
+    values, halves = [], []
+    for base in bases:
+        ends = robustness(base, Points(ndtr(own), base.line(500).at(ndtr(own))), 500)
+        values.append(robustness(base, Points(ndtr(own), ndtr(0.8 * own - 0.3)), 500).value)
+        halves.append((ends.high - ends.value) / t.ppf(0.975, 7))
+    assert np.sqrt(np.mean(np.square(halves))) == pytest.approx(np.std(values), rel=0.1)
+
+
+@pytest.mark.parametrize("models", [3, 6, 15])
+def test_intervals_hold_0_where_sources_do_not_differ(models: int) -> None:
+    """Percentile bootstraps over 3 models held it in 80 to 83 % of the runs."""
     rng = np.random.default_rng(2)
 
-    def width(models: int) -> float:
-        x = rng.uniform(0.4, 0.8, models)
-        base = Points(x, x + rng.normal(0, 0.02, models))
-        ends = over_models(robustness, (base, Points(x, base.y + 0.1)), 500, 0, 200)
-        assert ends.low <= ends.value <= ends.high
-        assert ends.value == pytest.approx(0.1, abs=0.03)
-        return ends.high - ends.low
+    def source() -> Points:
+        x = rng.uniform(0.45, 0.8, models)
+        return Points(x, ndtr(0.8 * ndtri(x) - 0.3 + 0.05 * rng.standard_normal(models)))
 
-    assert width(100) < width(6)
+    inside = []
+    for _ in range(400):
+        a, b, c = source(), source(), source()
+        inside.append([ends.low <= 0 <= ends.high for ends in (robustness(a, b, 500), robustness(a, b, 500, less=c))])
+    assert (np.mean(inside, axis=0) >= 0.93).all()
+    assert (np.mean(inside, axis=0) <= (0.99 if models == 3 else 0.98)).all()
 
 
 def test_halves_alternate_and_ranges_are_kept() -> None:

@@ -90,6 +90,58 @@ def test_dead_units_start_anew_at_embeddings_and_forget_their_moments() -> None:
     assert optimiser.state[start.encoder]["exp_avg"][~dead].any()
 
 
+def test_training_equals_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All embeddings are one batch: gradients lose their part along a column, then Adam, then unit norm."""
+    monkeypatch.setattr("diptych.nn.sparse_autoencoder.STEPS", 1)
+    x, _ = sparse_data(30)
+    got = fit_dictionary(x, Dictionary(15, 0.02, epochs=4, rate=0.05, resample=0), Run())
+    start = initial(12, 15, Run().generator("dictionary"))
+    names = ("encoder", "encoder_bias", "decoder", "bias")
+    p = {name: getattr(start, name) for name in names}
+    moments = {name: (torch.zeros_like(v), torch.zeros_like(v)) for name, v in p.items()}
+    for step in range(1, 5):
+        p = {name: v.detach().requires_grad_() for name, v in p.items()}
+        f = ((x - p["bias"]) @ p["encoder"].T + p["encoder_bias"]).relu()
+        loss = ((x - f @ p["decoder"].T - p["bias"]) ** 2).sum() / x.numel() + 0.02 * f.abs().sum() / len(x)
+        grads = dict(zip(names, torch.autograd.grad(loss, [p[name] for name in names]), strict=True))
+        for k in range(15):
+            column = p["decoder"].detach()[:, k]
+            grads["decoder"][:, k] -= (grads["decoder"][:, k] @ column) * column
+        for name, grad in grads.items():
+            a, b = moments[name]
+            moments[name] = a, b = 0.9 * a + 0.1 * grad, 0.999 * b + 0.001 * grad**2
+            change = a / (1 - 0.9**step) / ((b / (1 - 0.999**step)).sqrt() + 1e-8)
+            p[name] = p[name].detach() - 0.05 * change
+        p["decoder"] = p["decoder"] / p["decoder"].norm(dim=0)
+    for name in names:
+        torch.testing.assert_close(getattr(got, name), p[name], rtol=1e-3, atol=1e-5)
+
+
+def test_dead_units_start_at_embeddings_by_their_squared_loss() -> None:
+    x = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    silent = SparseAutoencoder(torch.zeros(1, 2), torch.zeros(1), torch.tensor([[1.0], [0.0]]), torch.zeros(2))
+    loss = losses(silent, x, 0.0)
+    assert loss.tolist() == [0.5, 2.0]
+    optimiser, g, second = torch.optim.Adam([torch.zeros(1)]), torch.Generator().manual_seed(0), 0
+    for t in (silent.encoder, silent.encoder_bias, silent.decoder):
+        optimiser.state[t] = {"exp_avg": torch.zeros_like(t), "exp_avg_sq": torch.zeros_like(t)}
+    for _ in range(1000):
+        _resample(silent, x, torch.tensor([True]), 0.0, optimiser, g)
+        second += int(silent.decoder[1, 0] == 1)
+        silent.decoder[:] = torch.tensor([[1.0], [0.0]])
+        silent.encoder.zero_()
+    assert second / 1000 == pytest.approx(2.0**2 / (2.0**2 + 0.5**2), abs=0.03)
+
+
+def test_units_start_anew_after_every_so_many_epochs_but_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr("diptych.nn.sparse_autoencoder._resample", lambda *given: calls.append(1))
+    for epochs, expected in ((25, 1), (30, 2), (19, 0), (20, 1)):
+        calls.clear()
+        fit_dictionary(sparse_data(5)[0], Dictionary(4, 0.1, epochs=epochs, resample=10), Run())
+        assert len(calls) == expected
+
+
 def test_fewer_images_than_dead_units_are_no_error() -> None:
     """Pitfall: the released resampler raises where there are fewer rows than it wants."""
     x, _ = sparse_data(3)

@@ -287,12 +287,12 @@ def t_mean(values: Floats, *, level: float = 0.95, sides: int = 2) -> Interval:
     return Interval(mean, mean - half, mean + half if sides == 2 else math.inf)
 
 
-def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(hits: float, n: float, z: float = 1.959964) -> tuple[float, float]:
     """Return Wilson's interval of a proportion, in [0, 1].
 
     Args:
-        hits: successes, 0 <= hits <= n.
-        n: trials, at least 1.
+        hits: successes, 0 <= hits <= n; an effective number need not be whole.
+        n: trials, above 0.
         z: standard normal quantile; 1.96 gives a 95 % interval.
 
     Source: Wilson 1927.

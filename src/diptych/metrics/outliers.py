@@ -34,17 +34,16 @@ def maximum_concept_matching(cosines: Scores, temperature: float = 1.0) -> Float
     """Return MCM of N items, (N,), in (0, 1].
 
     Args:
-        cosines: (N, K) cosines of images and classes.
+        cosines: (N, K) cosines of images and classes; -inf for a class that is no candidate.
         temperature: T > 0.
 
     Raises:
         DataError: a value is no cosine, such as a logit.
         UsageError: T is not above 0.
     """
-    if cosines.size and float(np.abs(cosines).max()) > FAR:
-        raise DataError(
-            f"MCM takes cosines, in [-1, 1], got {float(np.abs(cosines).max()):.4g}: do not multiply them by the scale."
-        )
+    largest = float(np.abs(cosines[~np.isneginf(cosines)]).max(initial=0.0))
+    if largest > FAR:
+        raise DataError(f"MCM takes cosines, in [-1, 1], got {largest:.4g}: do not multiply them by the scale.")
     return maximum_probability(cosines / _above(temperature))
 
 

@@ -10,14 +10,13 @@ Source: Nguyen et al. 2022, "Quality Not Quantity"; Taori et al. 2020 (effective
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.metrics.interval import Interval, two_sided
+from diptych.metrics.interval import Interval
 from diptych.metrics.trend import Line, fit_line, transform
 
 Floats = NDArray[np.float64]
@@ -71,32 +70,57 @@ def too_few(models: int, least: int) -> str:
     return f"A line needs {least} models of one source, got {models}: give more."
 
 
-def robustness(base: Points, other: Points, items: int) -> float:
-    """Return the mean effective robustness of models over the line of the base source, in fractions of accuracy."""
-    return float(base.line(items).residual(other.x, other.y).mean())
+def robustness(base: Points, models: Points, items: int, less: Points | None = None) -> Interval:
+    """Return the mean effective robustness of models over the line of the base source, with its 95 % interval.
 
+        variance = s^2 c^T (X^T X)^-1 c + v / M (+ v' / M')
 
-def gap(base: Points, first: Points, second: Points, items: int) -> float:
-    """Return the mean effective robustness of the first models, less that of the second; one line for both."""
-    line = base.line(items)
-    return float(line.residual(first.x, first.y).mean() - line.residual(second.x, second.y).mean())
+    s^2: variance of the base models about their line, on the probit scale;  X: (N, 2) ones and g(x) of the base models
+    c: (2,) derivative of the mean by intercept and slope;  v, v': variances of the ER of the models, and of ``less``
 
-
-def over_models(
-    statistic: Callable[..., float], groups: Sequence[Points], items: int, seed: int, draws: int
-) -> Interval:
-    """Return a statistic of groups of models with its 95 % percentile interval; models are resampled in each group.
+    The interval is Student's with the degrees of freedom of Welch and Satterthwaite, over models: the test items are
+    held. Where sources do not differ it holds 0 in 95 to 97 % of runs from 5 models on, and in 97 to 99 % with 3 or 4.
 
     Args:
-        statistic: takes the groups and ``items``.
-        groups: the first is that whose line is fitted.
+        base: at least 3 models.
+        models: at least 2.
         items: test items behind each accuracy.
-        seed: of the resampling.
-        draws: resamples; those in which the first group has one reference accuracy are left out.
+        less: models whose mean is subtracted, at least 2; None: 0.
+
+    Returns:
+        In fractions of accuracy.
+
+    Source: Welch 1947; the first term is the delta method.
+
+    Example:
+        >>> a = Points(np.array([0.4, 0.5, 0.6, 0.7]), np.array([0.41, 0.49, 0.61, 0.69]))
+        >>> ends = robustness(a, Points(a.x, a.y + 0.1), items=100)
+        >>> f"{ends.value:.2f}, {ends.low:.2f} to {ends.high:.2f}"
+        '0.10, 0.07 to 0.13'
     """
-    rng, drawn = np.random.default_rng(seed), []
-    for _ in range(draws):
-        picked = [group.take(rng.integers(len(group), size=len(group))) for group in groups]
-        if not picked[0].lacks_line(items, 2):
-            drawn.append(statistic(*picked, items))
-    return two_sided(statistic(*groups, items), np.array(drawn))
+    from scipy.stats import norm, t
+
+    line = base.line(items)
+    x = _design(base.x, items)
+    about = transform(base.y, "probit", items) - x @ [line.intercept, line.slope]
+    value, slope, parts = 0.0, np.zeros(2), list[tuple[float, int]]()
+    for sign, own in ((1.0, models), (-1.0, less)):
+        if own is not None:
+            z, over = _design(own.x, items), line.residual(own.x, own.y)
+            value += sign * float(over.mean())
+            slope += sign * (norm.pdf(z @ [line.intercept, line.slope])[:, None] * z).mean(axis=0)
+            parts.append((float(over.var(ddof=1)) / len(own), len(own) - 1))
+    spread = float(about @ about) / (len(base) - 2)
+    parts.append((spread * float(slope @ np.linalg.solve(x.T @ x, slope)), len(base) - 2))
+    variance = sum(v for v, _ in parts)
+    if not variance > 0:
+        return Interval(value, value, value)
+    degrees = variance**2 / sum(v * v / d for v, d in parts)
+    half = float(t.ppf(0.975, degrees)) * variance**0.5
+    return Interval(value, value - half, value + half)
+
+
+def _design(x: Floats, items: int) -> Floats:
+    """Return (N, 2) ones and probits of (N,) accuracies."""
+    g = transform(x, "probit", items)
+    return np.stack([np.ones_like(g), g], axis=1)

@@ -13,6 +13,29 @@ def test_marks_and_case_do_not_matter_and_order_does() -> None:
     assert exact_hash(["a"]) % 2 == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("कुत्ता घास पर", ["कुत्ता", "घास", "पर"]),
+        ("Cafe\u0301 à Zürich", ["café", "à", "zürich"]),
+        ("두 마리 개", ["두", "마리", "개"]),
+        ("犬がボールを", ["犬", "が", "ボ", "ー", "ル", "を"]),
+        ("ｶﾞ", ["ガ"]),
+        ("สุนัข", ["สุ", "นั", "ข"]),
+        ("Straße STRASSE", ["strasse", "strasse"]),
+        ("كَلْب يجري", ["كَلْب", "يجري"]),
+        ("a狗b_c", ["a", "狗", "b", "c"]),
+        ("🐶 !!", []),
+    ],
+)
+def test_words_of_other_scripts(text: str, words: list[str]) -> None:
+    assert words_of(text) == words
+
+
+def test_words_differ_by_their_vowel_signs() -> None:
+    assert words_of("कि") != words_of("की")
+
+
 def test_texts_share_a_band_as_often_as_their_overlap_says() -> None:
     """Pairs of texts of known Jaccard similarity of their pairs of words, against 1 - (1 - J^ROWS)^BANDS."""
     rng = np.random.default_rng(0)

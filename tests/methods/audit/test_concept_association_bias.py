@@ -156,6 +156,14 @@ def test_pairs_differ_in_class_and_attribute() -> None:
     assert drawn_pairs(np.zeros(9, int), labels[:9], 5, np.random.default_rng(0)).shape == (0, 2)
 
 
+def test_a_picture_of_several_pairs_is_one_answer() -> None:
+    """Half of 12 answers are right, which a guess among three attains with a probability of 0.18."""
+    table, hues = fruit(12), list(HUES)
+    words = [TYPICAL[OBJECTS[i % 3]] if i < 6 else hues[(i + 1) % 3] for i in range(12)]
+    half = Table(table.items, {**table.columns, "attribute": Column("group", tuple(words))})
+    assert audited(Bag(1.0), half).reason.startswith("6 of 12 answers are right")
+
+
 def test_what_cannot_be_tested_says_why() -> None:
     assert "not above chance" in audited(SmallBackbone()).reason
     table = fruit()

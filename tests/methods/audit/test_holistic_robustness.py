@@ -121,7 +121,7 @@ def test_captions_make_a_table_of_retrieval() -> None:
     table_ = Table(OWN.items, {**OWN.columns, "captions": Column("captions", said)})
     findings = found({"a": Subject.of(SmallBackbone())}, AuditData.single(table_, NAMED))
     text, image = one(findings, "recall_at_1", "text_of_image"), one(findings, "recall_at_1", "image_of_text")
-    assert (text.count, image.count) == (80, 160)
+    assert (text.count, image.count) == (80, 80)
     assert all(f.control is not None and f.control.held for f in (text, image))
     alone = Table(OWN.items, {"captions": Column("captions", said)})
     only = found({"a": Subject.of(SmallBackbone())}, AuditData.single(alone))
@@ -143,6 +143,7 @@ def test_lines_need_three_models_of_the_baseline_family() -> None:
         above = one(findings, "effective_robustness", "dark", name)
         assert above.testable
         assert above.details["models"] == 4
+        assert one(findings, "effective_robustness", "color", name).details["models"] == 4
     assert any(f.measure == "slope" and f.subject == "family=supervised" and f.count == 4 for f in findings)
     others = {name: Subject(s.kit, ModelRecord("clip")) for name, s in models.items()}
     assert (

@@ -74,6 +74,7 @@ def test_mined_pairs_are_alike_for_one_encoder_and_different_for_the_other() -> 
     assert share.measure == "blind_share"
     assert share.value == pytest.approx(len(np.unique(found)) / 40)
     assert share.details["pairs"] == len(found)
+    assert share.interval is None
     assert audited(method, own=Probe(Table(IMAGES), "id")) == [share]
     absolute = MMVP(similar=cosines[0, 0] - 1e-9, different=1.0).mine(subject(), IMAGES, Run())[1]
     assert (absolute[:, 0] > cosines[0, 0] - 1e-9).all()

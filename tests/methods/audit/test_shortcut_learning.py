@@ -97,7 +97,9 @@ def test_what_cannot_be_tested_says_why() -> None:
     assert "Only one class" in QUICK.audit({"a": Subject.of(SmallBackbone())}, alone, Run())[0].reason
     names = Column("label", np.arange(60) % 2)  # one colour under two names: no head can tell them
     same = AuditData.single(Table(table([0] * 60, 1).items, {"label": names}), NAMED)
-    assert all("not above chance" in f.reason for f in QUICK.audit({"a": Subject.of(SmallBackbone())}, same, Run()))
+    for f in QUICK.audit({"a": Subject.of(SmallBackbone())}, same, Run()):
+        assert "not above chance" in f.reason
+        assert f"of {f.count} answers" in f.reason, "both squares are on one picture, which is one answer"
     with pytest.raises(MissingPart):
         QUICK.audit({"a": Subject(Kit())}, few, Run())
     with pytest.raises(UsageError, match="no model"):

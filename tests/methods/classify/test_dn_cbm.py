@@ -50,6 +50,19 @@ def test_probe_without_penalty_nears_scikit_learns() -> None:
     )
 
 
+def test_the_probe_equals_a_plain_loop() -> None:
+    """All items are one batch: Adam on the cross-entropy and lambda times the mean of |W|, written out."""
+    g = torch.Generator().manual_seed(0)
+    y, f = torch.arange(30) % 3, torch.rand(30, 5, generator=g)
+    w, first, second = torch.zeros(3, 5), torch.zeros(3, 5), torch.zeros(3, 5)
+    for step in range(1, 7):
+        p = (f @ w.T).softmax(dim=1)
+        grad = (p - torch.eye(3)[y]).T @ f / 30 + 0.7 * w.sign() / 15
+        first, second = 0.9 * first + 0.1 * grad, 0.999 * second + 0.001 * grad**2
+        w = w - 0.02 * first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+    torch.testing.assert_close(probe(f, y, 3, 0.02, 0.7, 6, Run()), w, rtol=1e-3, atol=1e-5)
+
+
 def test_a_penalty_makes_the_layer_sparse() -> None:
     g = torch.Generator().manual_seed(0)
     y = torch.arange(200) % 2

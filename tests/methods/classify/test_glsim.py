@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.views import TIP_VIEWS
+from diptych.features.embed import embed
 from diptych.methods.classify.glsim import GLSim, GLSimNet, boxes, first_look, zoomed
 from diptych.nn.tuned_image import TunedImage
 from diptych.train import parameters
@@ -186,6 +188,36 @@ def test_it_learns_colours(run: Run) -> None:
     names, evidence, test = task(2, shots=4)
     fitted = GLSim(epochs=15, freeze=True, rate=0.03).fit(Kit({"main": VisualBackbone()}), names, evidence, run)
     assert (fitted.scores(test.items, run).predicted().numpy() == test.labels()).mean() > 0.8
+
+
+def test_training_equals_a_plain_loop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All shots are one batch with one view: SGD with momentum on smoothed labels, clipped, written out."""
+    one = replace(TIP_VIEWS, draws=1)
+    monkeypatch.setattr("diptych.methods.classify.glsim.TIP_VIEWS", one)
+    names, evidence, _ = task(3)
+    assert evidence.train is not None
+    backbone, method = VisualBackbone(), GLSim(freeze=True, epochs=4, rate=5.0, batch=999, smoothing=0.2)
+    got = method.fit(Kit({"main": backbone}), names, evidence, run).learnt
+    net = GLSimNet(None, 24, 3, 8, "most", False)
+    net.load_state_dict(dict(replace(method, epochs=0).fit(Kit({"main": backbone}), names, evidence, run).learnt))
+    looks = embed(method._looks(backbone), evidence.train.items, run, views=one)[:, 0]
+    y, parameters_ = torch.tensor(evidence.train.labels()), dict(net.named_parameters())
+    velocity = {name: torch.zeros_like(p) for name, p in parameters_.items()}
+    norms = []
+    for step in range(4):
+        target = 0.8 * torch.eye(3)[y] + 0.2 / 3
+        loss = -(target * net(looks).log_softmax(dim=1)).sum(dim=1).mean()
+        grads = torch.autograd.grad(loss, list(parameters_.values()))
+        norms.append(float(torch.stack([g.norm() for g in grads]).norm()))
+        floor = 1e-5 / 5.0
+        rate = 5.0 * (floor + (1 - floor) * (1 + np.cos(np.pi * step / 4)) / 2)
+        with torch.no_grad():
+            for (name, p), grad in zip(parameters_.items(), grads, strict=True):
+                velocity[name] = 0.9 * velocity[name] + grad / max(1.0, norms[-1])
+                p -= rate * velocity[name]
+    assert max(norms) > 1, "some step must be clipped"
+    for name, p in parameters_.items():
+        torch.testing.assert_close(got[name], p.detach(), rtol=1e-3, atol=1e-5)
 
 
 def test_the_last_epoch_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,11 +12,14 @@ from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.views import TIP_VIEWS
+from diptych.features.embed import embed
 from diptych.features.heads import text_head
 from diptych.methods.classify.mocoop import GROUPS, MoCoOp
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.nn.prompts.mixture import gate, gate_target, mixed_logits, soft_prompt_starts, soft_vectors, text_loss
-from diptych.nn.prompts.soft import slots
+from diptych.nn.prompts.soft import encode_prompts, slots
+from diptych.train.step import Step
 from tests.support.backbone import SmallBackbone
 from tests.support.deep_backbone import DeepBackbone
 from tests.support.pictures import task
@@ -140,6 +145,58 @@ def test_reasons_are_the_two_experts_and_add_up_to_the_logit(run: Run) -> None:
         assert len(reasons) == 2
         assert {r.text for r in reasons} <= {g[0] for g in GROUPS}
         assert sum(r.weight for r in reasons) == pytest.approx(value, abs=1e-3)
+
+
+def test_training_equals_a_plain_loop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All shots are one batch with one view: SGD with momentum and decay on the sum of the losses, written out."""
+    one = replace(TIP_VIEWS, draws=1)
+    monkeypatch.setattr("diptych.methods.classify.mocoop.TIP_VIEWS", one)
+    names, evidence, _ = task(3)
+    assert evidence.train is not None
+    backbone = DeepBackbone()
+    got = replace(QUICK, epochs=4, batch=999).fit(Kit({"main": backbone}), names, evidence, run).mixture
+    p = dict(replace(QUICK, epochs=0).fit(Kit({"main": backbone}), names, evidence, run).mixture)
+    z = F.normalize(embed(backbone.image, evidence.train.items, run, views=one)[:, 0], dim=1)
+    y = torch.tensor(evidence.train.labels())
+    hard = torch.stack(
+        [text_head(backbone, [[t.replace("{}", n) for t in group] for n in names], run) for group in TWO]
+    )
+    where = [slots(backbone, names.names, len(p[f"contexts.{g}"])) for g in range(2)]
+    velocity = {name: torch.zeros_like(v) for name, v in p.items()}
+    for step in range(4):
+        p = {name: v.detach().requires_grad_() for name, v in p.items()}
+        tower = backbone.tower("text")
+        soft = torch.stack(
+            [F.normalize(encode_prompts(tower, w, p[f"contexts.{g}"]) + p["shift"], dim=1) for g, w in enumerate(where)]
+        )
+        r = z @ p["router.weight"].T + p["router.bias"]
+        scores = 20 * torch.einsum("bg,gkd,bd->bk", r.softmax(dim=1), soft, z)  # both of two groups are chosen
+        target = (10 + torch.stack([(z * hard[g, y]).sum(dim=1) for g in range(2)], dim=1)).softmax(dim=1)
+        texts = torch.stack([F.cross_entropy(soft[g] @ hard[g].T, torch.arange(3)) for g in range(2)]).mean()
+        gates = -(target * r.log_softmax(dim=1)).sum(dim=1).mean()
+        grads = torch.autograd.grad(F.cross_entropy(scores, y) + 5 * texts + gates, list(p.values()))
+        norm = float(torch.stack([g.norm() for g in grads]).norm())
+        rate = 0.032 * (1 + np.cos(np.pi * step / 4)) / 2
+        for (name, value), grad in zip(p.items(), grads, strict=True):
+            velocity[name] = 0.9 * velocity[name] + grad / max(1.0, norm) + 5e-4 * value.detach()
+            p[name] = value.detach() - rate * velocity[name]
+    for name, value in p.items():
+        torch.testing.assert_close(got[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_norms_learn_at_a_tenth_of_the_rate(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: dict[str, float] = {}
+
+    class Watched(Step):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            rates.update({name: g.lr for g in self.groups() for name in g.names})
+
+    monkeypatch.setattr("diptych.methods.classify.mocoop.Step", Watched)
+    names, evidence, _ = task(2, shots=1)
+    MoCoOp(TWO, epochs=1).fit(Kit({"main": VisualBackbone()}), names, evidence, run)
+    assert {name.startswith("tuned.") for name in rates} == {True, False}
+    assert all(rate == (0.1 if name.startswith("tuned.") else 1.0) for name, rate in rates.items())
 
 
 def test_bad_input(run: Run) -> None:

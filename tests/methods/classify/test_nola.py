@@ -14,6 +14,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.views import TIP_VIEWS
+from diptych.features.embed import embed
 from diptych.features.visual import SameInputs, Unprojected
 from diptych.methods.classify.nola import NoLA, class_prompts, labeller, parameter_groups, sure_images
 from diptych.methods.classify.zero_shot import ZeroShot
@@ -259,6 +260,44 @@ def test_the_head_learns_what_the_teacher_sees(run: Run) -> None:
     assert not torch.allclose(fitted.head, start.head)
     assert torch.allclose(normalize(start.head, dim=1), start.head, atol=1e-5)
     assert fitted.learnt == {}
+
+
+def test_training_of_the_head_equals_a_plain_loop(run: Run) -> None:
+    """All images are one batch with one strong view: AdamW and cross-entropy of smoothed labels, written out."""
+    names, evidence, _ = task(3)
+    assert evidence.unlabelled is not None
+    backbone = SmallBackbone()
+    got = replace(HEAD, epochs=4, views=1, batch=999).fit(Kit({"main": backbone}), names, evidence, run).head
+    w = replace(HEAD, epochs=0).fit(Kit({"main": backbone}), names, evidence, run).head
+    y = NoLA()._labels(Kit({"main": backbone}), backbone, evidence.unlabelled, w, run)
+    x = embed(backbone.image, evidence.unlabelled, run, views=replace(STRONG_VIEWS, draws=1))[:, 0]
+    first, second = torch.zeros_like(w), torch.zeros_like(w)
+    for step in range(1, 5):
+        w.requires_grad_()
+        log_p = (x @ w.T).log_softmax(dim=1)
+        target = 0.9 * torch.eye(3)[y] + 0.1 / 3
+        (grad,) = torch.autograd.grad(-(target * log_p).sum(dim=1).mean(), w)
+        first, second = 0.9 * first + 0.1 * grad, 0.999 * second + 0.001 * grad**2
+        change = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+        w = w.detach() * (1 - 4e-3 * 0.01) - 4e-3 * change
+    torch.testing.assert_close(got, w, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("images", "classes", "k"), [(40, 2, 16), (170, 2, 17), (179, 2, 17)])
+def test_a_class_labels_a_fifth_of_its_share_and_16_images_at_least(
+    images: int, classes: int, k: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def watched(p: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append(most)
+        return sure_images(p, most)
+
+    monkeypatch.setattr("diptych.methods.classify.nola.sure_images", watched)
+    backbone = SmallBackbone()
+    items = Pictures(table([0, 1], 1).items.images * (images // 2) + table([0], 2).items.images * (images % 2))  # type: ignore[attr-defined]
+    NoLA()._labels(Kit({"main": backbone}), backbone, items, torch.eye(classes, backbone.image.dim), run)
+    assert asked == [k]
 
 
 def test_bad_input(run: Run) -> None:

@@ -70,6 +70,13 @@ def test_each_fault_is_named() -> None:
     assert judged(texts, least_words=0)[2] == ()
 
 
+def test_texts_in_scripts_without_spaces_are_neither_short_nor_one_word() -> None:
+    texts = ["一只狗在草地上奔跑", "一只猫在屋顶上睡觉", "狗", "他坐着。他坐着。", "一只狗在草地上奔跑。"]
+    said = judged([Told(f"{i}.jpg", t) for i, t in enumerate(texts)])
+    assert said[1:4] == [(), ("short",), ("repeated",)]
+    assert sorted([said[0], said[4]]) == [(), ("duplicate",)]
+
+
 def test_the_tower_is_asked_about_every_text_of_a_mixed_chunk() -> None:
     texts = [f"{i} " + "word " * (31 if i % 7 == 3 else 12) + str(i) for i in range(60)]
     assert [i for i, rules in enumerate(judged(texts, near=False)) if rules] == [i for i in range(60) if i % 7 == 3]

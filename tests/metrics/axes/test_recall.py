@@ -7,6 +7,7 @@ from torchmetrics.retrieval import RetrievalHitRate
 
 from diptych.core.run import Run
 from diptych.metrics.axes.recall import both_directions
+from diptych.metrics.interval import wilson
 
 
 def test_recall_against_torchmetrics_and_permuted_captions_are_at_chance() -> None:
@@ -25,3 +26,19 @@ def test_recall_against_torchmetrics_and_permuted_captions_are_at_chance() -> No
             assert value == pytest.approx(float(oracle))
         assert found.control is not None
         assert found.control.held
+    assert text.interval == pytest.approx(wilson(round((text.value or 0.0) * 30), 30), abs=0.01)
+    assert image.units is not None
+    assert (image.units.mean(), len(image.units)) == (pytest.approx(image.value), 30)
+
+
+def test_equal_captions_of_an_image_are_no_further_evidence() -> None:
+    rng = np.random.default_rng(1)
+    images, noise = rng.normal(size=(40, 6)), rng.normal(size=(40, 6))
+    once, five = (
+        [
+            f.interval
+            for f in both_directions("a", images, np.repeat(images + noise, k, 0), np.repeat(np.arange(40), k), Run())
+        ][1]
+        for k in (1, 5)
+    )
+    assert five == pytest.approx(once, abs=0.01)

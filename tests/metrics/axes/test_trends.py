@@ -6,7 +6,6 @@ import pytest
 from diptych.core.audit import ModelRecord, Subject
 from diptych.core.findings import Finding
 from diptych.core.kit import Kit
-from diptych.core.run import Run
 from diptych.metrics.axes.trends import effective_robustness, slopes
 
 BASE = {f"b{i}": Subject(Kit(), ModelRecord("supervised")) for i in range(4)}
@@ -38,7 +37,7 @@ def test_slopes_are_of_models_of_one_record() -> None:
     findings += [
         Finding(n, "calibration_error", 0.5 - 0.5 * X[n], None, "own", range=(0.0, 1.0)) for n in (*BASE, *CLIP)
     ]
-    (found,) = slopes(BASE | CLIP, findings, 1000, Run())
+    (found,) = slopes(BASE | CLIP, findings, 1000)
     assert (found.subject, found.about, found.count) == ("family=supervised", "calibration_error own", 4)
     assert found.value == pytest.approx(-0.5)
     assert found.details["spearman"] == pytest.approx(-1.0)

@@ -13,27 +13,48 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+import unicodedata
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 BANDS, ROWS = 8, 8
 Hashes = NDArray[np.uint64]
-_WORD = re.compile(r"[^\W_]+")
+_PLAIN = re.compile(r"[^\W_]+")
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+"""Thai, Lao, Burmese, Khmer, Kana and Han: no spaces stand between words."""
 _SEEDS: Hashes = np.random.default_rng(20_261_127).integers(0, 2**63, size=BANDS * ROWS, dtype=np.uint64)
 _CHUNK = 65_536
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in lower case, without marks.
+    """Return the words of a text in lower case and in Unicode's compatibility form (NFKC), without punctuation.
+
+    Vowel signs and accents belong to their letter. In scripts without spaces, each letter counts as a word.
 
     Example:
         >>> words_of("Two dogs, one_ball!")
         ['two', 'dogs', 'one', 'ball']
+        >>> words_of("\u4e00\u53ea\u72d7\uff0c\u597d")
+        ['一', '只', '狗', '好']
     """
-    return _WORD.findall(text.casefold())
+    if text.isascii():
+        return _PLAIN.findall(text.lower())
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return (_PLAIN if max(folded) < "\u0300" else _word()).findall(folded)
+
+
+@lru_cache(maxsize=1)
+def _word() -> re.Pattern[str]:
+    marks = re.escape("".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M"))
+    letter = rf"[^\W_{_UNSPACED}]"
+    return re.compile(rf"{letter}+(?:[{marks}]+{letter}*)*|[^\W_][{marks}]*")
 
 
 def exact_hash(words: Sequence[str]) -> int:

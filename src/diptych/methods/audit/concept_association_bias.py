@@ -213,14 +213,15 @@ class ConceptAssociationBias(Auditor):
         first = rng.random(len(pairs)) < 0.5
         left, right = (np.where(first, pairs[:, a], pairs[:, b]).tolist() for a, b in ((0, 1), (1, 0)))
         alone = pairs[:, 0].tolist()
-        single, ties = _answers(backbone, SideBySide(items, alone, [EMPTY] * len(alone)), texts, labels[alone], run)
+        single, _ = _answers(backbone, SideBySide(items, alone, [EMPTY] * len(alone)), texts, labels[alone], run)
         true, other = attributes[pairs[:, 0]], attributes[pairs[:, 1]]
         hits = int((single == true).sum())
-        chance = float(np.bincount(true).max() / len(true))
-        if reason := at_chance(hits, len(true), min(0.99, chance)):
+        once = np.unique(pairs[:, 0], return_index=True)[1]  # a picture of several pairs is one answer
+        chance = float(np.bincount(true[once]).max() / len(once))
+        if reason := at_chance(int((single == true)[once].sum()), len(once), min(0.99, chance)):
             yield Finding.not_testable(name, "cab_score", reason, about=key, count=len(pairs))
             return
-        said, _ = _answers(backbone, SideBySide(items, left, right), texts, labels[alone], run)
+        said, ties = _answers(backbone, SideBySide(items, left, right), texts, labels[alone], run)
         both = Joined((items, Altered(items, "color")))
         one, two = pairs[:, 0], pairs[:, 1] + len(items)
         hued = SideBySide(both, np.where(first, one, two).tolist(), np.where(first, two, one).tolist())

@@ -1,7 +1,7 @@
 """A holistic audit: the same models along independent axes, each with what plain accuracy does not explain.
 
     ER_f    = (1 - acc_f) / (1 - acc)                              error ratio of the visual factor f
-    r       = acc_s - g^{-1}( b0 + b1 g(acc) )                     effective robustness under the shift s
+    r       = acc_s - g^{-1}( b0 + b1 g(acc) )                     effective robustness under the factor or shift s
     bias    = n_shape / (n_shape + n_texture)                      on pictures whose texture is of another class
     T*      = argmin_T  NLL( softmax(L / T) )                      fitted in distribution, kept under shifts
     S(x)    = max_k softmax( cos(x, k) / T )_k,  T = 1             MCM, high for items of one of the classes
@@ -149,7 +149,8 @@ class HolisticRobustness(Auditor):
 
         Args:
             subjects: name -> model with a backbone, or with a fitted classifier of these classes as "classifier". With
-                three models or more, and three of the baseline family, shifts are also measured against their line.
+                three models or more, and three of the baseline family, factors and shifts are also measured against a
+                line through these.
             data: one table in distribution with labels; any tables of shifts with labels (with a group column
                 "texture": cue conflicts), of other things ("ood"), and of training items ("train", the bank of the
                 nearest neighbours). Captions of the first table make it a table of retrieval too; with captions alone,
@@ -157,8 +158,8 @@ class HolisticRobustness(Auditor):
             run: device, cache, and the seed of halves and controls.
 
         Returns:
-            Findings by measure: "accuracy"; "drop" about each factor; "worst_factor"; "drop", and
-            "effective_robustness", about each shift; "shape_bias" about each cue conflict; "calibration_error" and
+            Findings by measure: "accuracy"; "worst_factor"; "drop", and "effective_robustness", about each factor and
+            shift; "shape_bias" about each cue conflict; "calibration_error" and
             "temperature_gain" about each labelled table; "auroc_mcm", "auroc_energy" and "auroc_nearest" about each
             table of other things; "recall_at_1" of both directions of retrieval; "place_recall". Then, about groups of
             three models or more with one record, "slope" of each measure over accuracy.
@@ -175,11 +176,12 @@ class HolisticRobustness(Auditor):
         flat = [f for name, subject in subjects.items() for f in self._of(name, subject, data, run)]
         if len(subjects) >= 3:
             accuracy = {f.subject: f.value or 0.0 for f in flat if f.measure == "accuracy"}
-            for shift in data.of("shift"):
-                drops = [f for f in flat if f.measure == "drop" and f.about == shift and f.testable]
+            lines = sum(s.record.family == self.baseline for s in subjects.values()) >= 3
+            for about in (*data.of("shift"), *(self.factors if lines else ())):
+                drops = [f for f in flat if f.measure == "drop" and f.about == about and f.testable]
                 there = {f.subject: (float(f.details["accuracy"]), f.count or 1) for f in drops}
-                flat += effective_robustness(subjects, shift, accuracy, there, self.baseline)
-        return [*flat, *slopes(subjects, flat, len(data.one()[1].table), run)]
+                flat += effective_robustness(subjects, about, accuracy, there, self.baseline)
+        return [*flat, *slopes(subjects, flat, len(data.one()[1].table))]
 
     def _of(self, name: str, subject: Subject, data: AuditData, run: Run) -> Iterator[Finding]:
         """Yield the findings about one model."""

@@ -135,7 +135,8 @@ class MMVP(Auditor):
 
         Returns:
             "blind_share" about the table in distribution, the share of its pictures with a blind twin, with the closest
-            pairs as examples, where the model has a part "vision". "pair_accuracy" about each table of pairs, and about
+            pairs as examples, where the model has a part "vision". It has no interval: whether a picture has a twin
+            depends on all others, and on how many there are. "pair_accuracy" about each table of pairs, and about
             each of its patterns; its control gives each pair the statements of another.
 
         Raises:
@@ -172,7 +173,7 @@ class MMVP(Auditor):
         shown = [(int(i), int(j), c) for (i, j), c in zip(pairs, cosines, strict=True)][:EXAMPLES]
         closest = [[items.name(i), items.name(j), float(c[0]), float(c[1])] for i, j, c in shown]
         return Finding(
-            name, "blind_share", share, wilson(len(twins), len(items)), key, {"pairs": len(pairs), "closest": closest},
+            name, "blind_share", share, None, key, {"pairs": len(pairs), "closest": closest},
             range=(0.0, 1.0), count=len(items), counted="items",
             examples=tuple(
                 Example(key, items.key(i), f"cosine to its twin {c[0]:.2f}, by the second encoder {c[1]:.2f}")

@@ -38,8 +38,9 @@ from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.cues import COLUMN as TEXTURE
 from diptych.features.subjects import Answers, answers
-from diptych.metrics.source_lines import Points, gap, over_models, robustness, too_few
-from diptych.metrics.trend import slope_bootstrap
+from diptych.metrics.interval import Interval
+from diptych.metrics.source_lines import Points, robustness, too_few
+from diptych.metrics.trend import slope_interval
 
 Floats = NDArray[np.float64]
 
@@ -90,7 +91,6 @@ class QualityNotQuantity(Auditor):
 
     Args:
         models: of one source that a line needs, at least 3 (ours).
-        draws: resamples of models for each interval, at least 100; 400 (ours).
 
     Raises:
         UsageError: a number is out of its range.
@@ -101,12 +101,11 @@ class QualityNotQuantity(Auditor):
         Models of a second source that lie 10 points above the line of the first:
 
         >>> a = Points(np.array([0.4, 0.5, 0.6, 0.7]), np.array([0.4, 0.5, 0.6, 0.7]))
-        >>> print(f"{robustness(a, Points(a.x, a.y + 0.1), items=100):.2f}")
+        >>> print(f"{robustness(a, Points(a.x, a.y + 0.1), items=100).value:.2f}")
         0.10
     """
 
     models: int = 3
-    draws: int = 400
 
     card: ClassVar[Card] = Card(
         slug="quality-not-quantity",
@@ -147,7 +146,6 @@ class QualityNotQuantity(Auditor):
 
     def __post_init__(self) -> None:
         check(self, at_least(3), "models")
-        check(self, at_least(100), "draws")
 
     def lacks(self, subjects: Mapping[str, Subject], data: AuditData) -> str:
         """Return what the data lack: one table in distribution and one of a shift, both with labels and classes."""
@@ -166,7 +164,7 @@ class QualityNotQuantity(Auditor):
             subjects: name -> model with a backbone, or with a fitted classifier of these classes as "classifier". The
                 source of its record groups it; that of a model trained on two sources is "first+second".
             data: one table in distribution with labels, and tables of shifts with labels.
-            run: device, cache, and the seed of the resampling.
+            run: device and cache.
 
         Returns:
             For each shift: "trend_slope" about each source; "effective_robustness" of each other source over the line
@@ -200,12 +198,11 @@ class QualityNotQuantity(Auditor):
         own = {name: _answers(subjects[name], data, data.one()[0], run) for name in enough}
         for shift in _shifts(data):
             there = {name: _answers(subjects[name], data, shift, run) for name in enough}
-            findings += self._of_shift(shift, members, own, there, run)
+            findings += self._of_shift(shift, members, own, there)
         return findings
 
     def _of_shift(
         self, shift: str, members: Mapping[str, list[str]], own: Mapping[str, Answers], there: Mapping[str, Answers],
-        run: Run,
     ) -> Iterator[Finding]:  # fmt: skip
         items = min((len(a.labels) for a in (*own.values(), *there.values())), default=1)
         points: dict[str, Points] = {}
@@ -216,67 +213,68 @@ class QualityNotQuantity(Auditor):
                 yield Finding.not_testable(f"source={source}", "trend_slope", reason, about=shift, count=len(names))
                 continue
             points[source] = models
-            yield _trend(source, shift, models, items, self.draws, run)
+            yield _trend(source, shift, models, items)
         single = [source for source in points if PLUS not in source]
         for source in [s for s in points if single and s != single[0]]:
-            yield self._robustness(source, single[0], shift, points, items, run)
+            yield self._robustness(source, single[0], shift, points, items)
         for source in points:
             parts = source.split(PLUS)
             if len(parts) == 2 and all(part in points for part in parts):
-                yield self._dilution(source, parts, shift, points, items, run)
+                yield self._dilution(source, parts, shift, points, items)
                 pairs = list(zip(members[parts[0]], members[parts[1]], strict=False))
                 mean = Points(*(np.array([_of_both(a[m], a[n]) for m, n in pairs]) for a in (own, there)))
-                yield self._ensemble(source, shift, points[source], mean, items, run)
+                yield self._ensemble(source, shift, points[source], mean, items)
 
-    def _robustness(
-        self, source: str, base: str, shift: str, points: Mapping[str, Points], items: int, run: Run
-    ) -> Finding:
+    def _robustness(self, source: str, base: str, shift: str, points: Mapping[str, Points], items: int) -> Finding:
         line, other, halves = points[base], points[source].within(points[base]), points[base].halves()
         if len(other) < self.models:
             return self._apart(source, "effective_robustness", shift, source, base, len(other))
-        ends = over_models(robustness, (line, other), items, run.integer(f"{source} {shift}"), self.draws)
+        ends = robustness(line, other, items)
         return Finding(
             f"source={source}", "effective_robustness", ends.value, (ends.low, ends.high), shift,
             {"over": base, "of_models": len(points[source])}, count=len(other), counted="models",
-            control=self._halves(halves, items, run),
+            control=self._halves(halves, items),
             says=f"Models of {source} are {_points(ends.value)} on {shift} than models of {base} of equal accuracy.",
             advice="Choose the source by this number, not by the accuracy of one model.",
         )  # fmt: skip
 
     def _dilution(
-        self, source: str, parts: Sequence[str], shift: str, points: Mapping[str, Points], items: int, run: Run
+        self, source: str, parts: Sequence[str], shift: str, points: Mapping[str, Points], items: int
     ) -> Finding:
         a = points[parts[0]]
         b, mixture = (points[name].within(a) for name in (parts[1], source))
         for name, models in ((parts[1], b), (source, mixture)):
             if len(models) < self.models:
                 return self._apart(source, "dilution", shift, name, parts[0], len(models))
-        lead = over_models(gap, (a, b, a), items, run.integer(f"lead {source} {shift}"), self.draws)
+        lead = robustness(a, b, items)
         if lead.low <= 0 <= lead.high:
             reason = (
                 f"The lines of {parts[0]} and {parts[1]} do not differ beyond doubt ({100 * lead.value:+.1f} points, "
                 f"{100 * lead.low:.1f} to {100 * lead.high:.1f}), so there is nothing to dilute."
             )
             return Finding.not_testable(f"source={source}", "dilution", reason, about=shift, count=len(mixture))
-        better, best = (parts[1], b) if lead.value > 0 else (parts[0], a)
-        ends = over_models(gap, (a, best, mixture), items, run.integer(f"{source} {shift}"), self.draws)
+        if lead.value > 0:
+            better, best, ends = parts[1], b, robustness(a, b, items, less=mixture)
+        else:  # the ER of a over its own line is 0
+            better, best, lost = parts[0], a, robustness(a, mixture, items)
+            ends = Interval(-lost.value, -lost.high, -lost.low)
         position = 1 - ends.value / abs(lead.value)
         return Finding(
             f"source={source}", "dilution", ends.value, (ends.low, ends.high), shift,
             {"better": better, "lead": abs(lead.value), "position": position},
-            count=len(mixture), counted="models", control=self._halves(best.halves(), items, run),
+            count=len(mixture), counted="models", control=self._halves(best.halves(), items),
             says=f"The mixture {source} is {_points(-ends.value)} on {shift} than {better} alone, at equal accuracy.",
             advice=f"For {shift}, train on {better} alone, or on more of it than of the other.",
         )  # fmt: skip
 
-    def _ensemble(self, source: str, shift: str, mixture: Points, mean: Points, items: int, run: Run) -> Finding:
+    def _ensemble(self, source: str, shift: str, mixture: Points, mean: Points, items: int) -> Finding:
         inside = mean.within(mixture)
         if len(inside) < self.models:
             return self._apart(source, "ensemble_robustness", shift, "their ensembles", source, len(inside))
-        ends = over_models(robustness, (mixture, inside), items, run.integer(f"ensemble {source} {shift}"), self.draws)
+        ends = robustness(mixture, inside, items)
         return Finding(
             f"source={source}", "ensemble_robustness", ends.value, (ends.low, ends.high), shift,
-            count=len(inside), counted="models", control=self._halves(mixture.halves(), items, run),
+            count=len(inside), counted="models", control=self._halves(mixture.halves(), items),
         )  # fmt: skip
 
     def _apart(self, source: str, measure: str, shift: str, name: str, base: str, models: int) -> Finding:
@@ -286,11 +284,11 @@ class QualityNotQuantity(Auditor):
         )
         return Finding.not_testable(f"source={source}", measure, reason, about=shift, count=models)
 
-    def _halves(self, halves: tuple[Points, Points], items: int, run: Run) -> Control | None:
+    def _halves(self, halves: tuple[Points, Points], items: int) -> Control | None:
         """Return the effective robustness of one half of the models of a source over the other half."""
         if any(half.lacks_line(items, self.models) for half in halves):
             return None
-        ends = over_models(robustness, halves, items, run.integer("halves"), self.draws)
+        ends = robustness(*halves, items)
         return Control("robustness_of_half_of_the_models", ends.value, (ends.low, ends.high))
 
 
@@ -313,10 +311,8 @@ def _of_both(first: Answers, second: Answers) -> float:
     return float(((first.logits + second.logits).argmax(axis=1) == first.labels).mean())
 
 
-def _trend(source: str, shift: str, models: Points, items: int, draws: int, run: Run) -> Finding:
-    slope = slope_bootstrap(
-        models.x, models.y, items, run.integer(f"slope {source} {shift}"), scale="probit", draws=draws
-    )
+def _trend(source: str, shift: str, models: Points, items: int) -> Finding:
+    slope = slope_interval(models.x, models.y, items, scale="probit")
     details = {
         "intercept": models.line(items).intercept,
         "reference_accuracy": [float(models.x.min()), float(models.x.max())],

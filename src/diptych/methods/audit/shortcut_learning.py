@@ -278,8 +278,8 @@ class ShortcutLearning(Auditor):
         first, second = seeds[: self.draws], seeds[self.draws :]
         informed = np.stack([cued.decisions(head, self.shortcut, self.core, s) for s in first])
         blind, other = (np.stack([cued.decisions(head, 0.5, self.core, s) for s in own]) for own in (first, second))
-        right = int((blind[0] == cued.core[~cued.train]).sum())
-        if reason := at_chance(right, blind[0].size, 0.5):
+        right = int((blind[0] == cued.core[~cued.train]).mean(axis=0).sum())  # both squares are on one picture
+        if reason := at_chance(right, blind.shape[2], 0.5):
             return Finding.not_testable(name, "shortcut_bias", reason, about=about, count=int((~cued.train).sum()))
         with_cue, plain, again = (np.stack([cued.reliance(d) for d in own]) for own in (informed, blind, other))
         bias, none = (bootstrap_mean(v - plain, run.integer(about)) for v in (with_cue, again))

@@ -161,11 +161,14 @@ class CoOp(Classifier):
         reference=Reference("https://github.com/KaiyangZhou/CoOp", "ff61507", "MIT"),
         differs=(
             "Views of the shots are embedded once and drawn from; the authors augment anew in every epoch.",
-            "The first epoch warms up linearly to the rate; the authors hold it at 1e-5.",
+            "The first epoch warms up linearly to the rate, and the cosine falls with every step; the authors hold 1e-5 "
+            "for an epoch, and their rate falls once an epoch.",
             "Fewer shots than a batch are one batch; the authors' loader drops them, which trained nothing on tiny "
             "sets.",
             "fp32 everywhere, where the authors train in fp16.",
             "Crops show 0.5 to 1 of a picture's area; CoOp's show 0.08 to 1.",
+            "The proof compares with plain zero-shot. On cifar10_small most of its gain of 7.9 points is also that of "
+            "an even prior (6.5), which reads no label.",
         ),
         proof=ProofPlan(
             claim="The learnt context beats zero-shot at 16 shots.",

@@ -236,6 +236,7 @@ class GLSim(Classifier):
             "The last epoch counts; by default the released code keeps the epoch that is best on test.",
             "Training views are the ten stored crops of Tip-Adapter; theirs are crops of a 1.34 times larger square.",
             "Warm-up takes a tenth of the steps, at most 500; dropout is 0; one learning rate for all data.",
+            "Linear layers of the aggregator start as torch's do; theirs by Xavier.",
             "o is 8 everywhere; a model built from the released class alone takes 2.",
         ),
         proof=ProofPlan(

@@ -109,6 +109,8 @@ class TipAdapter(Classifier):
             "The zero-shot scale is the backbone's own, where the authors write 100.",
             "One search range for all data; the authors set one per data set (PUBLISHED_SEARCH).",
             "Keys and votes are fp32, where the authors' are fp16.",
+            "The proof compares with plain zero-shot: on cifar10_small an even prior, which reads no label, gains more "
+            "(6.5 points) than 16 shots in the cache (4.0).",
         ),
         proof=ProofPlan(
             claim="Tip-Adapter beats zero-shot at 1, 4 and 16 shots.",

@@ -104,7 +104,8 @@ class BIOMEDICA(Curator):
             "than half of the votes of its cluster, and a narrower label brings the wider one.",
             "Panel types are labels as any other; nothing splits a figure into its panels.",
             "Paragraphs that cite a figure are given once; the released code repeats the text behind a reference.",
-            "A graphic without caption has an empty text; the released code writes 'No caption found'.",
+            "A graphic without caption has an empty text; the released code writes 'No caption found'. A graphic takes "
+            "the caption of the nearest element around it that has one; the released code looks at its parent alone.",
             "The proof is of the labels, on a pool of five data sets as kinds; whether a model learns more from "
             "filtered or balanced pairs is not measured.",
             "Fetching from PubMed Central is left out: articles and pictures are files.",

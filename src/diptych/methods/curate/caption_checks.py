@@ -40,7 +40,7 @@ from diptych.features.pool_chunks import chunks, name_of
 
 CHUNK = 4096
 """Texts in memory at the same time."""
-_SENTENCE = re.compile(r"[.!?;\n]+")
+_SENTENCE = re.compile(r"[.!?;\n\u0964\u3002\uff01\uff0e\uff1b\uff1f\uff61]+")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class CaptionChecks(Curator):
     backbone, the tokenizer alone is used.
 
     Args:
-        least_words: words that a text has at least, >= 0; 3 (ours).
+        least_words: words that a text has at least, >= 0; 3 (ours). In scripts without spaces, letters.
         phrases: file with phrases, one a line, that no text may contain, such as parts of a captioner's prompt; "":
             none.
         long: drop texts that the text tower of the backbone does not read whole.

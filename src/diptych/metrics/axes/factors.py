@@ -60,7 +60,8 @@ def factor_drop(
     coins = np.random.default_rng(run.integer(f"coins {factor}")).choice([-1.0, 1.0], size=len(gap))
     drop, swapped = (bootstrap_mean(v[None], run.integer(factor)) for v in (gap, gap * coins))
     return Finding(
-        name, "drop", drop.value, (drop.low, drop.high), factor, {"error_ratio": error_ratio(plain, changed)},
+        name, "drop", drop.value, (drop.low, drop.high), factor,
+        {"error_ratio": error_ratio(plain, changed), "accuracy": float(changed.mean())},
         count=len(gap), harm=max(0.0, drop.low), examples=examples, units=gap,
         control=Control("drop_plain_and_changed_swapped", swapped.value, (swapped.low, swapped.high)),
         says=f"{points(drop.value)} on the same pictures, {word}.",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from diptych.core.findings import Control, Finding
 from diptych.core.run import Run
-from diptych.metrics.interval import wilson
+from diptych.metrics.ratio import clustered_wilson, counted, share
 from diptych.metrics.retrieval import first_ranks
 
 
@@ -19,6 +19,8 @@ def both_directions(
 ) -> Iterator[Finding]:
     """Yield R@1 of texts by images, and of images by texts; captions of other images are the control.
 
+    Intervals are over images: captions of one image are not independent.
+
     Args:
         name: of the model.
         images: (N, D) unit vectors.
@@ -26,20 +28,21 @@ def both_directions(
         owner: (M,) image of each text; every image has a text.
         run: seed of the control.
     """
-    own = owner[None] == np.arange(len(images))[:, None]
-    other = own[np.random.default_rng(run.integer("captions")).permutation(len(images))]
-    for about, scores, right, wrong in (
-        ("text_of_image", images @ texts.T, own, other),
-        ("image_of_text", texts @ images.T, own.T, other.T),
+    n = len(images)
+    own = owner[None] == np.arange(n)[:, None]
+    other = own[np.random.default_rng(run.integer("captions")).permutation(n)]
+    for about, scores, right, wrong, unit in (
+        ("text_of_image", images @ texts.T, own, other, np.arange(n)),
+        ("image_of_text", texts @ images.T, own.T, other.T, owner),
     ):
-        ranks, n = first_ranks(scores, right), len(scores)
-        top, chance = int((ranks <= 1).sum()), int((first_ranks(scores, wrong) <= 1).sum())
+        ranks = first_ranks(scores, right)
+        top, chance = (counted(r <= 1, unit, n) for r in (ranks, first_ranks(scores, wrong)))
         yield Finding(
-            name, "recall_at_1", top / n, wilson(top, n), about, count=n, range=(0.0, 1.0),
-            units=(ranks <= 1).astype(np.float64),
+            name, "recall_at_1", share(top[None]), clustered_wilson(top), about, count=n, range=(0.0, 1.0),
+            units=top[:, 1] * n / len(scores),
             details={f"recall_at_{k}": float((ranks <= k).mean()) for k in (5, 10)},
             control=Control(
-                "recall_of_permuted_captions", chance / n, wilson(chance, n),
+                "recall_of_permuted_captions", share(chance[None]), clustered_wilson(chance),
                 expected=float(right.sum(axis=1).mean() / right.shape[1]), above=True,
             ),
         )  # fmt: skip

@@ -10,9 +10,8 @@ import numpy as np
 from diptych.core.audit import ModelRecord, Subject
 from diptych.core.errors import DataError
 from diptych.core.findings import Finding
-from diptych.core.run import Run
 from diptych.metrics.interval import wilson
-from diptych.metrics.trend import Line, correlations, fit_line, slope_bootstrap
+from diptych.metrics.trend import Line, correlations, fit_line, slope_interval
 
 CAUSES = tuple(f.name for f in fields(ModelRecord))
 
@@ -56,14 +55,13 @@ def _above(name: str, shift: str, line: Line, x: float, y: float, items: int) ->
     )
 
 
-def slopes(subjects: Mapping[str, Subject], findings: Sequence[Finding], items: int, run: Run) -> Iterator[Finding]:
+def slopes(subjects: Mapping[str, Subject], findings: Sequence[Finding], items: int) -> Iterator[Finding]:
     """Yield the line of each measure over accuracy, within the models that share one value of a record's field.
 
     Args:
         subjects: the models with their records.
         findings: about them, "accuracy" among them.
         items: behind each accuracy.
-        run: seed of the bootstrap over models.
     """
     accuracy = {f.subject: f.value for f in findings if f.measure == "accuracy"}
     measures = {(f.measure, f.about): None for f in findings if f.range == (0.0, 1.0) and f.measure != "accuracy"}
@@ -77,12 +75,12 @@ def slopes(subjects: Mapping[str, Subject], findings: Sequence[Finding], items: 
                     if f.subject in names and (f.measure, f.about) == (measure, about) and f.value is not None
                 ]
                 if len(points) >= 3 and np.ptp([p[0] for p in points]) > 0:
-                    yield _slope(f"{cause}={kind}", f"{measure} {about}".strip(), points, items, run)
+                    yield _slope(f"{cause}={kind}", f"{measure} {about}".strip(), points, items)
 
 
-def _slope(group: str, about: str, points: Sequence[tuple[float, float]], items: int, run: Run) -> Finding:
+def _slope(group: str, about: str, points: Sequence[tuple[float, float]], items: int) -> Finding:
     x, y = [p[0] for p in points], [p[1] for p in points]
-    slope = slope_bootstrap(x, y, items, run.integer("slope"), scale="none")
+    slope = slope_interval(x, y, items, scale="none")
     pearson, spearman = correlations(x, y)
     offset = fit_line(x, y, items, scale="none").intercept
     return Finding(

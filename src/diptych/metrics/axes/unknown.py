@@ -21,11 +21,16 @@ Floats = NDArray[np.float64]
 def outlier_scores(a: Scores) -> dict[str, Floats]:
     """Return score name -> (N,) of "mcm" and "energy"; of a classifier's logits "mcm" is the maximum probability.
 
-    Cosines enter as they are: multiplied by the model's scale, nearly all confidences would be near 1.
+    The energy of probabilities is 0 for every item, and is left out.
+
+    Cosines enter as they are: multiplied by the model's scale, nearly all confidences would be near 1. Classes that are
+    no candidates have no probability.
     """
-    values = a.ranked().double().numpy()
+    values = a.values.double().numpy()
+    if a.candidates is not None:
+        values = np.where(a.candidates.numpy(), values, -np.inf)
     mcm = maximum_concept_matching(values) if a.kind == "cosine" else maximum_probability(values)
-    return {"mcm": mcm, "energy": energy(values)}
+    return {"mcm": mcm} if a.kind == "log_prob" else {"mcm": mcm, "energy": energy(values)}
 
 
 def told_apart(
