@@ -11,8 +11,8 @@ from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs import classify
 from diptych.evaluation.proofs import new_classes as proof
-from diptych.evaluation.proofs.trial import Claim
 from diptych.evaluation.prove import prove
+from diptych.evaluation.spoils import Altered
 from diptych.methods.classify.coop import CoOp
 from tests.support.colours import ColourBackbone, colour_folder
 from tests.support.visual_backbone import VisualBackbone
@@ -49,9 +49,12 @@ def test_the_base_has_the_words_and_steps_of_cocoop_without_its_network() -> Non
 
 
 def test_the_proof_of_a_row_measures_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every comparison of the proof is made, with one shot in the place of its 16."""
     folder = colour_folder(tmp_path / "colours", {"train": 2, "test": 2})
-    small = replace(classify.TRIALS["coop:cocoop"], claims=(Claim("zero-shot", 1),), controls=(), beside={})
-    monkeypatch.setattr(classify, "TRIALS", {"coop:cocoop": small})
+    monkeypatch.setattr(proof, "SHOTS", 1)
+    monkeypatch.setattr(proof, "UNCONDITIONAL", Altered(lambda system, run: replace(system, conditional=False)))
+    monkeypatch.setattr(classify, "TRIALS", {"coop:cocoop": proof.trial(classify.shuffled_labels)})
     found = prove("coop:cocoop", VisualBackbone(), Run(), datasets=[f"new:{folder}"], seeds=(1, 2, 3))
-    assert (found.slug, found.facts["name"]) == ("coop:cocoop", "CoOp, cocoop")
-    assert found.datasets[0]["proved_variant"] == "cocoop"
+    (told,) = found.datasets
+    assert (found.slug, found.facts["name"], told["proved_variant"]) == ("coop:cocoop", "CoOp, cocoop", "cocoop")
+    assert [len(told[part]) for part in ("claims", "controls", "beside")] == [2, 1, 1]

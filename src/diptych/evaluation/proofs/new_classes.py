@@ -103,6 +103,6 @@ def trial(shuffled_labels: SpoilEvidence) -> Trial:
         (Claim("coop", SHOTS), plain),
         variant="cocoop",
         controls=(replace(plain, own=Arm("coop", "cocoop", SHOTS, shuffled_labels), name="shuffled labels"),),
-        beside={"zero-shot": Claim("zero-shot", variant="ensemble")},
+        beside={"zero-shot": Claim("zero-shot", SHOTS, variant="ensemble")},
         bench=open_new,
     )
