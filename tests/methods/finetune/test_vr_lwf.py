@@ -57,6 +57,37 @@ def test_the_losses_against_numpy_also_in_mixed_precision(mixed: bool) -> None:
         assert losses[name].item() == pytest.approx(expected, rel=1e-3), name
 
 
+def test_two_processes_have_the_losses_of_one() -> None:
+    """The softmax of L_txt is over the images of all processes."""
+    method, seen = VRLwF(size=7, length=3), list[torch.Tensor]()
+    (t,) = method.stages(Kit({"main": small()}), CLASSES, Evidence(train=labelled()), RUN)
+    with torch.no_grad():
+        t.space.module().visual.proj.mul_(torch.rand(12, generator=torch.Generator().manual_seed(0)))
+    cells = [Row(labelled().items[i], i, str(i), {"label": i % 5}) for i in range(6)]
+    embed = t.embed
+
+    def losses(rows: slice, gather) -> dict[str, torch.Tensor]:
+        t.embed = lambda batch: replace(embed(batch), gather=gather)  # type: ignore[method-assign]
+        batch = t.collate([t.views(row, RUN.generator("x")) for row in cells[rows]])
+        with torch.no_grad():
+            return dict(t.losses(batch, "main", Clock(0, 1, 0, RUN.generator("x"))))
+
+    def noted(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return x
+
+    halves = slice(0, 3), slice(3, 6)
+    whole = losses(slice(None), lambda x: x)
+    for rows in halves:
+        losses(rows, noted)  # seen: old and new logits of the first process, then of the second
+    shares = []
+    for rows in halves:
+        together = iter([torch.cat(seen[::2]), torch.cat(seen[1::2])])
+        shares.append(losses(rows, lambda x, together=together: next(together)))
+    for name in ("task", "images", "texts"):
+        torch.testing.assert_close((shares[0][name] + shares[1][name]) / 2, whole[name], rtol=1e-4, atol=1e-6)
+
+
 def unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 

@@ -122,7 +122,7 @@ class _Distilled(TuningTrainee):
         out = dict(self.task(batch, e))
         out["images"] = r.weight * distilled(old, new, r.temperature)
         if r.over_texts:
-            out["texts"] = r.weight * distilled(old.T, new.T, r.temperature)
+            out["texts"] = r.weight * distilled(e.gather(old).T, e.gather(new).T, r.temperature)
         return out
 
 
