@@ -6,7 +6,7 @@ from scipy.special import logit
 from scipy.stats import norm, t
 
 from diptych.core.errors import DataError, UsageError
-from diptych.metrics.trend import correlations, fit_line, inverse, slope_interval, transform
+from diptych.metrics.trend import correlations, expected_interval, fit_line, inverse, slope_interval, transform
 
 
 def test_scales_against_scipy_and_their_inverses() -> None:
@@ -58,6 +58,19 @@ def test_the_interval_of_a_slope_holds_it(models: int) -> None:
         found = slope_interval(x, 0.7 * x + rng.normal(0, 0.03, size=models), 10**6, scale="none")
         inside += found.low <= 0.7 <= found.high
     assert 0.93 <= inside / 400 <= 0.97
+
+
+def test_what_a_family_lets_expect_is_the_prediction_of_least_squares() -> None:
+    """The variance of a prediction is that of the line there, from the covariance of its coefficients, and s^2."""
+    rng = np.random.default_rng(2)
+    x, y, at = rng.uniform(0.2, 0.8, 9), rng.uniform(0.2, 0.8, 9), 0.35
+    coefficients, covariance = np.polyfit(logit(x), logit(y), 1, cov="unscaled")
+    about = logit(y) - np.polyval(coefficients, logit(x))
+    g = np.array([logit(at), 1.0])
+    half = t.ppf(0.975, 7) * np.sqrt(about @ about / 7 * (1 + g @ covariance @ g))
+    found = expected_interval(fit_line(x, y, 10**6), x, y, at)
+    ends = [float(inverse(g @ coefficients + h, "logit")) for h in (0, -half, half)]
+    assert (found.value, found.low, found.high) == pytest.approx(ends)
 
 
 def test_the_interval_of_a_slope_is_that_of_the_covariance_of_least_squares() -> None:

@@ -13,7 +13,8 @@ def above_chance(hits: int, items: int, chance: float, level: float = 0.05) -> b
     Args:
         hits: right answers.
         items: answers; 0 is at chance.
-        chance: probability that a guess is right, in (0, 1); of K classes with equal numbers of items, 1 / K.
+        chance: probability that a guess is right, in (0, 1]; of K classes with equal numbers of items, 1 / K.
+            Nothing is above a chance of 1, where all items are of one class.
         level: in (0, 1).
 
     Raises:
@@ -23,9 +24,10 @@ def above_chance(hits: int, items: int, chance: float, level: float = 0.05) -> b
         >>> above_chance(40, 100, 0.25), above_chance(27, 100, 0.25)
         (True, False)
     """
-    if not 0 <= hits <= items or not 0 < chance < 1 or not 0 < level < 1:
+    if not 0 <= hits <= items or not 0 < chance <= 1 or not 0 < level < 1:
         raise UsageError(
-            f"hits must be in [0, items], chance and level in (0, 1), got {hits} of {items}, {chance} and {level}."
+            f"hits must be in [0, items], chance in (0, 1] and level in (0, 1), got {hits} of {items}, {chance} and "
+            f"{level}."
         )
     from scipy.stats import binom
 

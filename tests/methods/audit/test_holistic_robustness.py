@@ -102,6 +102,13 @@ def test_what_cannot_be_tested_says_why() -> None:
     assert not any(f.testable for f in nine)
 
 
+def test_items_of_one_class_are_no_crash() -> None:
+    one_class = Table(OWN.items, {"label": Column("label", np.zeros(80, dtype=np.int64))})
+    findings = found({"a": trained()}, AuditData.single(one_class, NAMED))
+    assert "not above chance (100 %)" in one(findings, "worst_factor").reason
+    assert one(findings, "accuracy").testable
+
+
 def test_shape_bias_of_a_model_that_reads_the_label_and_of_one_that_reads_the_texture() -> None:
     labels = np.asarray(OWN.columns["label"].values)
     for shift, bias in ((0, 1.0), (1, 0.0)):

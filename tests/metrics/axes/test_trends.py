@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
 from diptych.core.audit import ModelRecord, Subject
 from diptych.core.findings import Finding
@@ -21,6 +22,26 @@ def test_a_model_above_the_line_of_the_others_is_found() -> None:
     assert above.interval is not None
     assert above.interval[0] > 0
     assert all(abs(found[name].value or 0.0) < 0.03 for name in BASE)
+    assert all(found[name].interval is None for name in BASE)
+
+
+@pytest.mark.parametrize("models", [3, 8])
+def test_a_further_model_of_the_family_is_beyond_it_in_5_of_100(models: int) -> None:
+    """With the line held, the interval of its own accuracy held 0 in 41 to 75 % of the runs."""
+    rng, inside, n = np.random.default_rng(0), 0, 500
+    subjects = {f"b{i}": Subject(Kit(), ModelRecord("supervised")) for i in range(models)} | CLIP
+    for _ in range(300):
+        x = rng.uniform(0.4, 0.8, models + 1)
+        y = expit(0.9 * logit(x) - 0.3 + 0.05 * rng.standard_normal(models + 1))
+        own, there = (dict(zip(subjects, rng.binomial(n, p) / n, strict=True)) for p in (x, y))
+        (clip,) = [
+            f
+            for f in effective_robustness(subjects, "dark", own, {s: (v, n) for s, v in there.items()}, "supervised")
+            if f.subject == "clip"
+        ]
+        assert clip.interval is not None
+        inside += clip.interval[0] <= 0 <= clip.interval[1]
+    assert 0.93 <= inside / 300 <= 0.99
 
 
 def test_too_few_models_or_one_accuracy_make_no_line() -> None:

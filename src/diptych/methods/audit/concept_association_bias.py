@@ -218,7 +218,7 @@ class ConceptAssociationBias(Auditor):
         hits = int((single == true).sum())
         once = np.unique(pairs[:, 0], return_index=True)[1]  # a picture of several pairs is one answer
         chance = float(np.bincount(true[once]).max() / len(once))
-        if reason := at_chance(int((single == true)[once].sum()), len(once), min(0.99, chance)):
+        if reason := at_chance(int((single == true)[once].sum()), len(once), chance):
             yield Finding.not_testable(name, "cab_score", reason, about=key, count=len(pairs))
             return
         said, ties = _answers(backbone, SideBySide(items, left, right), texts, labels[alone], run)

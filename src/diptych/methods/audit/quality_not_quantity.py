@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from diptych.core.audit import AuditData, Auditor, Subject
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
+from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.errors import DataError, UsageError
 from diptych.core.findings import Control, Finding
 from diptych.core.ranges import at_least, check
@@ -120,6 +120,7 @@ class QualityNotQuantity(Auditor):
         "mixture is not beyond doubt above the first.",
         needs=Needs(hooks=("image",)),
         trains="nothing; its proof and its command train linear heads on frozen features",
+        reference=Reference("https://github.com/mlfoundations/clip_quality_not_quantity", "", "none found"),
         differs=(
             "The paper trains CLIPs from scratch on 1 to 15 million captioned pictures of six sources. The proof and "
             "'diptych audit sources' train linear heads on frozen features of a backbone, with 2 to 32 labelled "

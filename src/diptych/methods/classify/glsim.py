@@ -228,7 +228,7 @@ class GLSim(Classifier):
                 "mean of 10 data sets", "ViT-B/16, ImageNet-21k", "top-1", 91.92, "ViT 90.84", "paper's table, 3 seeds"
             ),
         ),
-        reference=Reference("https://github.com/arkel23/GLSim", "", "none found"),
+        reference=Reference("https://github.com/arkel23/GLSim", "", "Apache (setup.py), no licence file"),
         differs=(
             "The tower is the backbone's image tower with its own pixels and size; the authors start from ViT-B/16 of "
             "ImageNet-21k.",

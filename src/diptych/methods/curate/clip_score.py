@@ -103,13 +103,13 @@ class CLIPScoreFilter(Curator):
 
     Args:
         share: part of the pool that is kept, in (0, 1]; 0.3 (the baseline of DataComp).
-        threshold: least cosine that is kept, in [-1, 1], instead of a share; None (default) keeps by ``share``. LAION's
-            is 0.28 with ViT-B/32.
+        threshold: least cosine that is kept, in [-1, 1], instead of a share; None (default) keeps by ``share``.
+            With ViT-B/32, LAION-400M's is 0.3 and LAION-5B's, for English, 0.28.
 
     Raises:
         UsageError: a number is out of its range.
 
-    Source: Schuhmann et al. 2021 (threshold), Gadre et al. 2023 (share).
+    Source: Schuhmann et al. 2021 and 2022 (thresholds), Gadre et al. 2023 (share).
 
     Example:
         Cosines of 0.1, 0.2, 0.3 and 0.4; the better half is kept:
@@ -132,7 +132,10 @@ class CLIPScoreFilter(Curator):
         claim="Pairs with a high cosine in a trained CLIP are better training data than all pairs of the web.",
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
-        differs=("The share is met on a histogram of 0.001 in the cosine, so that plans of parts can be merged.",),
+        differs=(
+            "The share is met on a histogram of 0.001 in the cosine, so that plans of parts can be merged.",
+            "The default is a share, DataComp's; the paper's is a threshold of 0.3. The row 0.28 is LAION-5B's.",
+        ),
         proof=ProofPlan(
             claim="Of captions, half of which stand beside another photo, the better half by score are right more "
             "often than half.",

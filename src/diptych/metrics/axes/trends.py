@@ -10,8 +10,7 @@ import numpy as np
 from diptych.core.audit import ModelRecord, Subject
 from diptych.core.errors import DataError
 from diptych.core.findings import Finding
-from diptych.metrics.interval import wilson
-from diptych.metrics.trend import Line, correlations, fit_line, slope_interval
+from diptych.metrics.trend import correlations, expected_interval, fit_line, slope_interval
 
 CAUSES = tuple(f.name for f in fields(ModelRecord))
 
@@ -21,6 +20,9 @@ def effective_robustness(
     baseline: str,
 ) -> Iterator[Finding]:  # fmt: skip
     """Yield how far each model lies above the line of the baseline family under one shift.
+
+    The interval is that of a further model of the family: one that holds 0 shows nothing beyond the differences between
+    these models. Models of the family have none, since the line is theirs.
 
     Args:
         subjects: the models with their records.
@@ -41,18 +43,12 @@ def effective_robustness(
     for name, (y, n) in there.items():
         if line is None:
             yield Finding.not_testable(name, "effective_robustness", reason, about=shift, count=n)
-        else:
-            yield _above(name, shift, line, accuracy[name], y, n)
-
-
-def _above(name: str, shift: str, line: Line, x: float, y: float, items: int) -> Finding:
-    """Return the residual of one model; its interval is that of its accuracy under the shift, with the line held."""
-    expected = float(line.at(x))
-    low, high = wilson(round(y * items), items)
-    details = {"expected": expected, "slope": line.slope, "models": line.models}
-    return Finding(
-        name, "effective_robustness", y - expected, (low - expected, high - expected), shift, details, count=items
-    )
+            continue
+        family = [accuracy[s] for s in known], [there[s][0] for s in known]
+        expected = expected_interval(line, *family, accuracy[name])
+        details = {"expected": expected.value, "slope": line.slope, "models": line.models}
+        ends = None if name in known else (y - expected.high, y - expected.low)
+        yield Finding(name, "effective_robustness", y - expected.value, ends, shift, details, count=n)
 
 
 def slopes(subjects: Mapping[str, Subject], findings: Sequence[Finding], items: int) -> Iterator[Finding]:
