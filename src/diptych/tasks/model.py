@@ -74,6 +74,11 @@ class Predictor:
         """Names and templates."""
         return self.fitted.classes
 
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """The K names in the order of the columns of ``predict_proba``, as scikit-learn's classifiers have them."""
+        return np.array(self.classes.names)
+
     def predict(self, photos: object) -> NDArray[np.str_]:
         """Return the class names of N photos, in whatever form ``data.samples.as_samples`` takes them.
 
@@ -91,14 +96,18 @@ class Predictor:
         """
         return self.spoken(self._scores(photos))
 
-    def score(self, labelled: object) -> float:
-        """Return the share of labelled photos that are named right, in [0, 1]; see ``data.samples.as_table``.
+    def score(self, labelled: object, labels: object = None) -> float:
+        """Return the share of labelled photos that are named right, in [0, 1].
+
+        Args:
+            labelled: labelled photos, see ``data.samples.as_table``; or photos, with their ``labels`` beside them.
+            labels: names of classes, or their positions.
 
         Raises:
             DataError: the labels count other classes than the classifier's.
             UnreadableItem: a photo cannot be read.
         """
-        table = as_table(labelled, names=self.classes.names)
+        table = as_table(labelled if labels is None else (labelled, labels), names=self.classes.names)
         known = {name: k for k, name in enumerate(self.classes.names)}
         places = [known.get(c, known.get(tidy(c), -1)) for c in table.classes]
         if -1 in places and len(places) != len(known):
