@@ -41,9 +41,18 @@ def test_its_command_parses(card: dict[str, Any]) -> None:
     found.make_context(name, words, resilient_parsing=False)
 
 
-GIVEN = {"segment train": "--train", "segment auxiliary": "--captioned", "caption train": "--like",
-         "caption texts": "--texts", "detect train": "--normal", "detect auxiliary": "--auxiliary", "edit train": "--like",
-         "rewrite train": "--like", "classify texts": "--texts", "segment unlabelled": "--unlabelled"}  # fmt: skip
+GIVEN = {
+    "segment train": "--train",
+    "segment auxiliary": "--captioned",
+    "segment unlabelled": "--unlabelled",
+    "caption train": "--like",
+    "caption texts": "--texts",
+    "detect train": "--normal",
+    "detect auxiliary": "--auxiliary",
+    "edit train": "--like",
+    "rewrite train": "--like",
+    "classify texts": "--texts",
+}
 """Verb and evidence -> the flag that gives it."""
 
 
