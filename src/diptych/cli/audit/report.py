@@ -55,7 +55,7 @@ def audit_report(
     limits: Bounds,
     shared: options.RunOptions,
 ) -> None:
-    """Run every audit that the data allow, and say what to fear first. Exit code 5: a bound is broken."""
+    """Run every audit that the data allow, and list the worst findings first. Exit code 5: a bound is broken."""
     options.one_suffix(out, ".html", ".json")
     shared.free(out)
 
