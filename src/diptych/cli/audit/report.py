@@ -105,7 +105,7 @@ def _show(made: Report) -> None:
     worded, besides = [f for f in own if fearful(f)], [f for f in own if f.testable and not fearful(f)]
     if worded:
         rows = [(f.says, f"{f.title} {number(f)}", f"{f.count} {f.counted}") for f in worded]
-        show_table(["what to fear first", "value, 95 % interval", "from"], rows, title=main)
+        show_table(["finding, the worst first", "value, 95 % interval", "from"], rows, title=main)
     else:
         show(f"{main}: no failure was found beyond doubt.")
     if besides:

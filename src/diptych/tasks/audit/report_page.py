@@ -1,4 +1,4 @@
-"""The report of audits as one HTML page: findings in plain words, what to fear first, with the pictures behind them.
+"""The report of audits as one HTML page: findings in plain words, the worst first, with the pictures behind them.
 
 No script, nothing loaded from anywhere. Pictures are small JPEG copies without EXIF; without pictures the page names
 no file either.
@@ -91,7 +91,7 @@ class _Page:
         ordered = feared(self.report.all())
         worded = [f for f in ordered if f.subject == self.main and fearful(f)]
         shown = {id(f) for one in worded for f in (one, *self.others(one))}
-        yield "<section><h2>What to fear first</h2>"
+        yield "<section><h2>Findings, the worst first</h2>"
         if not worded:
             yield "<p>No failure was found beyond doubt.</p>"
         for f in worded:
