@@ -94,7 +94,7 @@ class Predictor:
         Raises:
             UnreadableItem: a photo cannot be read.
         """
-        return self.spoken(self._scores(photos))
+        return self.probabilities_of(self._scores(photos))
 
     def score(self, labelled: object, labels: object = None) -> float:
         """Return the share of labelled photos that are named right, in [0, 1].
@@ -156,14 +156,14 @@ class Predictor:
     def _scores(self, photos: object) -> Scores:
         return self.fitted.scores(as_samples(photos), self.run)
 
-    def spoken(self, scores: Scores) -> NDArray[np.float64]:
+    def probabilities_of(self, scores: Scores) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of the classifier's scores."""
         if self.calibration is None:
             probabilities: NDArray[np.float64] = logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
             return probabilities
         return self.calibration.probabilities(scores, self.backbone)
 
-    def need(self) -> Calibration:
+    def require_calibration(self) -> Calibration:
         """Return the calibration.
 
         Raises:

@@ -97,12 +97,12 @@ def audit_report(
 
 
 def _show(made: Report) -> None:
-    from diptych.tasks.audit.report import feared, fearful
+    from diptych.tasks.audit.report import by_severity, is_failure
     from diptych.tasks.audit.report_page import named, number
 
     main = next(iter(made.subjects))
-    own = [f for f in feared(made.all()) if f.subject == main]
-    worded, besides = [f for f in own if fearful(f)], [f for f in own if f.testable and not fearful(f)]
+    own = [f for f in by_severity(made.all()) if f.subject == main]
+    worded, besides = [f for f in own if is_failure(f)], [f for f in own if f.testable and not is_failure(f)]
     if worded:
         rows = [(f.says, f"{f.title} {number(f)}", f"{f.count} {f.counted}") for f in worded]
         show_table(["finding, the worst first", "value, 95 % interval", "from"], rows, title=main)
