@@ -23,5 +23,6 @@ def test_parameters_reach_the_method() -> None:
     assert repr(systems.GDA(alpha=2.0)).startswith("GDA(alpha=2.0")
     with pytest.raises(TypeError, match="alhpa"):
         systems.GDA(alhpa=2.0)
-    with pytest.raises(AttributeError, match="no system 'Gda'"):
-        _ = systems.Gda
+    for name, near in (("Gda", "GDA"), ("tip_adapter_f", "TipAdapterF"), ("zero_shot", "ZeroShot")):
+        with pytest.raises(AttributeError, match=f"no system '{name}': the nearest is {near}, and dir"):
+            getattr(systems, name)

@@ -67,11 +67,10 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
     sizes = ", ".join(f"{name} {n}" for name, n in found["tables"].items())
     counts = Counter(kind(cell) for cells in rows.values() for cell in cells)
     yield (
-        f"Cells as written: {counts['find']} finds, {counts['not testable']} not testable, and {counts['same']} where "
-        f"the number moves and nothing is found; in {counts['identical']} more the number is that of the "
-        f"model without a fault to the last digit, because the fault does not touch it: they could not come out "
-        f"otherwise, and count for nothing. Otherwise than written: {counts['otherwise']}. Left open: "
-        f"{counts['open']}; no room for a fault: {counts['unhealthy']}. Seed {found['seed']}; pictures: {sizes}. "
+        f"Cells as expected: {counts['find']} finds, {counts['not testable']} not testable, and {counts['same']} where "
+        f"the number moves and nothing is found. In {counts['identical']} more the fault cannot change the number: "
+        f"they count for nothing. Not as expected: {counts['otherwise']}. Nothing expected: {counts['open']}; no room "
+        f"for a fault: {counts['unhealthy']}. Seed {found['seed']}; pictures: {sizes}. "
         f"`{found['command']}`"
     )
     yield ""
@@ -83,17 +82,17 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
     unfit = {c["column"]: c["unhealthy"] for cells in rows.values() for c in cells if kind(c) == "unhealthy"}
     if unfit:
         yield ""
-        yield f"Not healthy: {'; '.join(f'{column} ({why})' for column, why in unfit.items())}."
+        yield f"No room for a fault: {'; '.join(f'{column} ({why})' for column, why in unfit.items())}."
     other = [(n, c) for n, cells in rows.items() for c in cells if kind(c) == "otherwise" and not c["unhealthy"]]
     alarms = Counter(c["column"] for cells in rows.values() for c in cells if c["unhealthy"] == ALARM)
     if other or alarms:
         yield ""
-        yield "Not as written:"
+        yield "Not as expected:"
         yield ""
         for name, cell in other:
             yield (
                 f"- {name}, {cell['column']}: {value(cell)}, without the fault {value(cell, 'honest')}; "
-                f"*{cell['expected']}* was written."
+                f"*{cell['expected']}* was expected."
             )
         for column, count in alarms.items():
             yield (

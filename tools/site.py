@@ -41,31 +41,71 @@ ROOMS = (
 )
 """Rooms with a page in the reference, from the ground up; methods have pages of their own."""
 EVIDENCE = {
-    "train": "labelled items to learn from",
-    "val": "further ones to choose its parameters on",
-    "texts": "descriptions or sentences",
-    "unlabelled": "items without labels",
+    "train": "labelled photos to learn from",
+    "val": "further labelled photos to choose its parameters on",
+    "texts": "descriptions of the classes",
+    "unlabelled": "photos without labels",
     "auxiliary": "labelled anomalies of other things, with masks",
+    "detect train": "photos of normal things",
+    "segment train": "photos with label maps",
+    "segment auxiliary": "photos with captions",
+    "caption train": "photos with captions",
+    "caption texts": "sentences",
+    "edit train": "photos with captions",
+    "rewrite train": "photos with a short and a long caption each",
+    "extend train": "labelled clips",
+    "extend unlabelled": "light curves with spectra and metadata",
+    "pretrain train": "photos with captions",
+    "finetune train": "photos with captions or class names to train on",
 }
-PAIRS = {"train": "photos with captions or class names to train on"}
+"""What a system must be given, by its name, and by verb and name where that differs."""
 PARTS = {
-    "Space": "a second backbone whose image encoder teaches",
+    "Backbone": "a second backbone that teaches",
+    "Space": "a second image encoder that teaches",
     "LanguageModel": "a language model",
-    "Writer": "rewritten captions",
+    "TokenStates": "a language model that reads the texts",
+    "Writer": "texts of a language model or captioner",
     "StyleGenerator": "a picture generator",
+    "MapInverter": "an encoder into the latents of the generator",
+    "TextDiffusion": "a text-to-image diffusion model",
+    "Segmenter": "a segmenter",
+    "MaskProposer": "a mask proposer",
+    "PromptableMasks": "a SAM or SAM 2",
 }
+_SEGMENT = 'diptych segment photos/ --names "cat, grass, sky" --method {} '
 COMMANDS = {
     "segment": 'diptych segment photos/ --names "cat, grass, sky" --method {}',
-    "clip-dinoiser": 'diptych segment photos/ --names "cat, grass, sky" --unlabelled more-photos/ --method {}',
+    "clip-dinoiser": _SEGMENT + "--unlabelled more-photos/",
+    "fc-clip": _SEGMENT + "--train labelled/",
+    "maft-plus": _SEGMENT + "--train labelled/",
+    "ovseg": _SEGMENT + "--captioned captions.csv",
+    "sam-clip": _SEGMENT + "--unlabelled more-photos/ --masks hf:facebook/sam-vit-base",
     "caption": "diptych caption photos/ --texts sentences.txt --method {}",
+    "clip-reward": "diptych caption photos/ --like captions.csv --method {} --variant small",
+    "user-aware-prefix": "diptych caption photos/ --like posts.csv --user anna --method {} --variant small",
     "pretrain": "diptych pretrain pairs.csv --objective {}",
+    "laclip": "diptych pretrain pairs.csv --objective {} --rewrites wordings.json",
+    "dc-clip": "diptych pretrain pairs.csv --objective {} --teacher lite --backbone tiny",
+    "llm2clip": "diptych pretrain pairs.csv --objective {} --language-model hf:org/name --parts heads",
+    "cloc": "diptych pretrain pairs.csv --objective {} --regions boxes.csv",
+    "grain": "diptych pretrain pairs.csv --objective {} --regions boxes.csv",
+    "diva": "diptych pretrain photos/ --objective {}",
     "finetune": "diptych finetune photos/ --method {} --parts heads --out tuned",
     "lora": "diptych finetune photos/ --method {} --out tuned",
-    "extend": "diptych extend clips/",
-    "astrom3": "diptych board extend stars/",
+    "extend": "diptych extend clips/ --method {}",
+    "frame-mean": 'diptych classify clips/ --frames 8 --names "running, swimming"',
+    "clip2point": "diptych extend clouds/",
+    "astrom3": "diptych extend stars/ --label class",
     "retrieve": "diptych link left.csv right.csv --method {}",
-    "curate": "diptych curate plan captions.txt --method {} --out plan.parquet",
+    "curate": "diptych curate plan pairs.csv --method {} --out plan.parquet",
+    "vector-head": "diptych curate plan pairs.csv --method {} --head head.safetensors --out plan.parquet",
+    "biomedica": "diptych curate plan articles/ --method {} --out plan.parquet",
+    "pathgen": "diptych curate plan slide.tif --method {} --attributes phrases.txt --out plan.parquet",
     "edit": 'diptych edit --source "a red circle" --target "a blue circle" --method {}',
+    "clipinverter": 'diptych edit photos/ --target "a blue star" --method {} --variant small --like captions.csv',
+    "cut-and-paste": 'diptych edit clip.mp4 --source "a dog runs" --target "a new thing runs" --subject toy.png -m {}',
+    "galip": 'diptych generate "a red circle" --method {} --variant small --like captions.csv',
+    "mosaic": 'diptych edit photo.jpg --target "cat: a pencil sketch" --method {}',
     "rewrite": "diptych rewrite prompts.txt --like captions.csv --method {}",
     "counteranimal": "diptych audit groups photos.csv --group background",
     "clip4dm": "diptych audit pairs pairs.csv",
@@ -73,10 +113,17 @@ COMMANDS = {
     "mmvp": "diptych audit blind photos/",
     "concept-association-bias": "diptych audit association photos.csv --attribute color",
     "quality-not-quantity": "diptych audit sources photos.csv --group domain",
-    "shortcut-learning": "diptych audit report photos/ --only shortcut-learning",
-    "audit": "diptych audit groups photos.csv",
+    "audit": "diptych audit report photos/ --only {}",
 }
 """Slug or verb -> the command that runs it."""
+METRICS = {
+    "acc1": "top-1 accuracy",
+    "miou": "the mean IoU",
+    "image_auroc": "the image AUROC",
+    "recall_at_1": "recall at 1",
+    "recall@1": "recall at 1",
+    "cider_d": "CIDEr-D",
+}
 _LINK = re.compile(r"(\]\()((?:\.\./)+)((?!\.\.)[^)#\s]+)((?:#[^)\s]*)?\))")
 
 
@@ -209,30 +256,27 @@ def system_page(card: dict[str, Any]) -> str:
 def _use(card: dict[str, Any]) -> list[str]:
     """Return when to use a system, and the command for it."""
     needs = card["needs"]
-    words = PAIRS if card["verb"] in ("pretrain", "finetune") else EVIDENCE
-    asks = [words.get(e, EVIDENCE[e]) for e in needs["evidence"]]
+    asks = [EVIDENCE.get(f"{card['verb']} {e}", EVIDENCE[e]) for e in needs["evidence"]]
     asks += [PARTS.get(part, f"a part `{part}`") for part in needs["parts"]]
     hooks = [f"`{hook}`" for hook in needs["hooks"] if hook not in ("image", "text")]
     trains = "nothing" if card["trains"] == "nothing" else card["trains"]
-    first = "measure it beside the baselines first: "
+    first = ": measure it beside the baselines first"
     advice = {
-        "shown": "its claim is shown on the data below",
-        "not shown": first + "its claim is not shown on our data",
-        "not run again": first + "its proof has not been run again since claim or control changed",
-        "not run": first + "its proof has not been run",
+        "shown": "Its claim is shown on the data below",
+        "not shown": f"Its claim is not shown on our data{first}",
+        "not run again": f"Its proof has not been run again since claim or control changed{first}",
+        "not run": f"Its proof has not been run{first}",
     }[verdict(card)]
     return [
         "## When to use it",
         "",
-        f"- You have {', '.join(asks)}."
-        if asks
-        else "- You have a backbone and class names, texts or photos; nothing else is needed.",
+        f"- You have {', '.join(asks)}." if asks else "- You have no data to learn from; it needs none.",
         f"- It trains {trains}.",
         f"- The backbone must offer {', '.join(hooks)} ([towers and hooks](../towers.md))."
         if hooks
-        else "- Any backbone that encodes what it reads will do.",
+        else "- Any backbone works.",
         *(f"- It needs the extra `{extra}`." for extra in needs["extras"]),
-        f"- What we know: {advice}.",
+        f"- {advice}.",
         "",
         "```console",
         f"$ {command(card)}",
@@ -280,26 +324,29 @@ def _result(card: dict[str, Any]) -> list[str]:
         f"Backbone `{result['backbone']}`, seeds {', '.join(map(str, result['seeds']))}. "
         f"Repeat with `{result['command']}`; numbers in [{path.name}]({REPOSITORY}results/{path.name}).",
         "",
-        "| data | what | over | shots | value (95 %) | gain | bound |",
-        "|---|---|---|--:|--:|--:|--:|",
+        "| data | | compared with | value (95 %) | gain | bound | verdict |",
+        "|---|---|---|--:|--:|--:|---|",
     ]
     metric = result["metric"]
     for data in result["datasets"]:
-        rows = [(f"claim, {'shown' if c['shown'] else '**not shown**'}", c, c["method"]) for c in data["claims"]]
+        rows = [("claim", "shown" if c["shown"] else "**not shown**", c, c["method"]) for c in data["claims"]]
         rows += [
-            (f"control, {'failed' if c['failed'] else '**did not fail**'}", c, c["control"]) for c in data["controls"]
+            (f"control{_named(c)}", "failed, as it must" if c["failed"] else "**did not fail**", c, c["control"])
+            for c in data["controls"]
         ]
-        for what, c, own in rows:
-            part = c.get("what", "")
-            over = _over(c)
+        for what, said, c, own in rows:
             lines.append(
-                f"| {data['dataset']} | {what} | {over} | {c.get('shots') or ''} | {_interval(own, part or metric)} | "
-                f"{_number(c['gain'], '+')} | {_number(c['gain_lower95'], '+')} |"
+                f"| {data['dataset']} | {what} | {_over(c)} | {_interval(own, c.get('what', '') or metric)} | "
+                f"{_number(c['gain'], '+')} | {_number(c['gain_lower95'], '+')} | {said} |"
             )
-    reading = (
-        "the bound is the lower end of a one-sided 95 % interval. A control must fail: its bound lies at or below 0."
-    )
-    return [*lines, "", f"`{metric}`, in hundredths. Gains are paired by seed and item; {reading}", ""]
+    measured = "" if metric == "value" else f" The value is {METRICS.get(metric, metric.replace('_', ' '))}."
+    return [
+        *lines,
+        "",
+        f"Values and gains are times 100.{measured} Gains are paired by seed and item. *Bound* is the lower end of the "
+        "one-sided 95 % interval of the gain: it must lie above 0 for a claim, and must not for a control.",
+        "",
+    ]
 
 
 def _decided(card: dict[str, Any], result: dict[str, Any]) -> list[str]:
@@ -316,21 +363,25 @@ def _decided(card: dict[str, Any], result: dict[str, Any]) -> list[str]:
     missed = []
     for data in result["datasets"]:
         rows = [(f"the claim over {_over(c)} is not shown", c) for c in data["claims"] if not c["shown"]]
-        for c in (c for c in data["controls"] if not c["failed"]):
-            named = f" ({c['name']})" if c.get("name") else ""
-            rows.append((f"the control{named} beats {_over(c)}", c))
+        rows += [(f"the control{_named(c)} beats {_over(c)}", c) for c in data["controls"] if not c["failed"]]
         missed += [
-            f"- {data['dataset']}: {words}: {_number(c['gain'], '+')}, bound {_number(c['gain_lower95'], '+')}."
+            f"- {data['dataset']}: {words} (gain {_number(c['gain'], '+')}, bound {_number(c['gain_lower95'], '+')})."
             for words, c in rows
         ]
     reason = card["proof"]["not_shown"]
-    why = "We do not know why." if reason == "unknown" else f"Why, as we judge it: {reason}."
+    kind, _, words = reason.partition(": ")
+    why = "We do not know why." if reason == "unknown" else f"In our judgement the {kind} is the reason: {words}."
     return ["**Not shown** here:", "", *missed, "", *([why, ""] if reason else [])]
+
+
+def _named(control: dict[str, Any]) -> str:
+    return f" ({control['name']})" if control.get("name") else ""
 
 
 def _over(compared: dict[str, Any]) -> str:
     """Return what a claim or control is compared with, and in what."""
-    shots = f" at {compared['shots']} shots" if compared.get("shots") else ""
+    count = compared.get("shots")
+    shots = f" at {count} shot{'' if count == 1 else 's'}" if count else ""
     part = f", {compared['what']}" if compared.get("what") else ""
     return f"{compared['over']}{shots}{part}"
 
@@ -354,7 +405,7 @@ def _published(card: dict[str, Any]) -> list[str]:
 
 def systems_index(cards: list[dict[str, Any]]) -> str:
     """Return the table of systems, verb by verb."""
-    lines = ["# Systems", "", acting(cards), "Each is one file that a person reads beside the paper.", ""]
+    lines = ["# Systems", "", acting(cards), "The code of each is one file, to be read beside the paper.", ""]
     for verb in sorted({c["verb"] for c in cards}):
         lines += [f"## {verb}", "", "| system | year | trains | proof |", "|---|--:|---|---|"]
         for card in sorted((c for c in cards if c["verb"] == verb), key=lambda c: (not c["baseline"], c["slug"])):

@@ -12,28 +12,28 @@ PAGE = ROOT / "docs" / "systems.md"
 HEAD = """# Systems
 
 {acting}
-Each is one file that a person reads beside the paper. A proof is *shown* when its claims hold and its controls fail, on
-every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim, *mechanism* is shown
-on generated scenes only. Where it is *not shown*, the words behind it are why, as we judge the result: the backbone,
-the protocol of the proof, the paper, or unknown. *Not run again*: the written result is of an earlier claim or control,
-which the card no longer has. [Add your own](add-your-own-system.md).
+The code of each is one file, to be read beside the paper. A proof is *shown* when its claims hold and its controls
+fail, on every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim,
+*mechanism* is shown on generated scenes only. Where it is *not shown*, the words in brackets say why, in our
+judgement: the backbone, the protocol of the proof, the paper, or unknown. *Not run again*: the result that is
+committed is of an earlier claim or control, which the card no longer has. [Add your own](add-your-own-system.md).
 
 """
 
 
 DOES = {
-    "classify": "name what is on photos, from names, texts or a few labels",
-    "segment": "say what lies where",
-    "detect": "find what is not as it should be",
-    "caption": "write what is on a photo",
+    "classify": "classify photos, from class names, texts or a few labels",
+    "segment": "segment photos by class names",
+    "detect": "detect anomalies",
+    "caption": "caption photos",
     "retrieve": "link records of two tables",
-    "finetune": "move a backbone towards your data",
+    "finetune": "fine-tune a backbone on your data",
     "pretrain": "train a backbone on captioned photos",
-    "extend": "read clips or light curves",
-    "curate": "choose pairs worth training on",
-    "audit": "see where a model or a caption is wrong",
-    "edit": "change a picture by words",
-    "rewrite": "say more in a prompt",
+    "extend": "classify videos, point clouds or light curves",
+    "curate": "filter training pairs",
+    "audit": "find where a model or a caption is wrong",
+    "edit": "edit a picture by text",
+    "rewrite": "write longer prompts",
 }
 """Verb -> what a person wants of it."""
 PAGES = {"retrieve": "link"}

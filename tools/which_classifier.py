@@ -205,11 +205,11 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
         yield _advice(needs, [row for row in own if row.needs == needs], base)
     yield ""
     yield (
-        "The gain is a mean over the sets of the tables below, with its range, of the system whose mean is highest "
-        f"among those measured on most sets. *Shown* counts the sets where it is better at {100 * LEVEL:.0f} %; where "
-        "that is fewer than half, class names alone are the advice. The highest of many leans high, so measure on your "
-        "own photos: "
-        "`diptych board classify DATA --export best` runs all and chooses on photos apart from test."
+        "The gain is the mean over the data sets of the tables below, with its range, for the system whose mean is "
+        "highest among those measured on most sets. *Better on* counts the sets where it beats class names alone at "
+        f"the {100 * LEVEL:.0f} % level; where that is fewer than half, class names alone are recommended. The highest "
+        "of many measured values is biased upwards, so measure on your own photos: `diptych board classify DATA "
+        "--export best` runs all systems and chooses on photos apart from test."
     )
 
 
@@ -228,10 +228,10 @@ def _advice(needs: str, rows: Sequence[Row], base: Mapping[str, Row]) -> str:
     best = max(gains, key=lambda name: float(np.mean(gains[name])))
     shown = sum(r.change > 0 for r in found[best])
     mean, low, high = np.mean(gains[best]), min(gains[best]), max(gains[best])
-    told = f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), shown on {shown} of {most} sets"
+    told = f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), better on {shown} of {most} sets"
     if 2 * shown < most:
         seconds = max((r.data["seconds"]["fit"] for r in base.values()), default=0)
-        return f"{plain}0; the best other, `{best}`: {told} | {seconds:.1f} s |"
+        return f"{plain}best alternative `{best}`: {told} | {seconds:.1f} s |"
     return (
         f"| {needs} | {found[best][0].called} | {told} | {max(r.data['seconds']['fit'] for r in found[best]):.1f} s |"
     )
@@ -244,7 +244,7 @@ def _reading(rows: Sequence[Row]) -> Iterator[str]:
         "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, "
         'behind its link. Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a '
         "paired test against the zero-shot ensemble, corrected by Holm over all rows of a set with a backbone, "
-        f"whatever boards they stand on, at {100 * LEVEL:.0f} %. "
+        f"whatever boards they stand on, at the {100 * LEVEL:.0f} % level. "
         + (_RAW if any("p" not in row.data for row in rows if row.p is not None) else "")
         + (
             f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor "
@@ -323,15 +323,15 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
     spread = max(ranks) - min(ranks)
     said = "the first and the last differ by more" if spread > difference else "no two of them differ by more"
     words = [
-        f"### Mean ranks at {count}",
+        f"### Mean ranks at {count} with `{backbone}`",
         "",
-        f"![Mean ranks at {count}](figures/{file})",
+        f"![Mean ranks at {count} with {backbone}](figures/{file})",
         "",
         f"{len(names)} systems on {len(sets)} sets "
         f"({', '.join(_links([r for r in rows if r.dataset == one]) for one in sets)}): "
         f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks that lie within {difference:.2f} may differ by chance "
-        "(Nemenyi's test at "
-        f"5 %); {said}. Few sets make a blunt test: the paired tests above say more about each set."
+        f"(Nemenyi's test at 5 %); {said}. This test has little power on few sets: the paired tests in the tables "
+        "above say more about each set."
         + (
             f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}."
             if left

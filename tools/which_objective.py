@@ -195,6 +195,11 @@ def _acting(board: Board) -> Iterator[str]:
             yield _advice(board, task, own[0])
     yield _cheapest(board)
     yield _at_all(board)
+    yield ""
+    yield (
+        "*Shown* means significant after Holm's correction over all rows and metrics of the board. The intervals in "
+        "brackets are not corrected, so one that lies above 0 is not enough."
+    )
 
 
 def _gain(score: Score) -> str:
@@ -374,8 +379,8 @@ def _reading(every: Sequence[Board]) -> Iterator[str]:
         "training made one, and then *crops* stand beside it; else by crops. *Slots*: a model with region slots names "
         "a box by the slot whose own box has the highest IoU with it. *Dense mIoU* is a logistic regression "
         "on the frozen tokens of the image tower, whose truth is the smallest box round a cell, averaged over "
-        "pictures. The best of many leans high, and these are small models after few steps: measure your own with "
-        "`diptych board pretrain TABLE --steps N --seconds S --base clip-loss --regions BOXES.csv`."
+        "pictures. The best of many is biased upwards, and these are small models after few steps: measure your own "
+        "with `diptych board pretrain TABLE --steps N --seconds S --base clip-loss --regions BOXES.csv`."
     )
 
 

@@ -160,7 +160,7 @@ def reached(card: Mapping[str, Any], *, reason: bool = False) -> str:
 
 
 def _unknown(slug: str, known: Iterable[str], verb: str = "") -> UsageError:
-    near = ", ".join(difflib.get_close_matches(slug, known, n=3, cutoff=0.0))
+    near = ", ".join(difflib.get_close_matches(slug.lower(), known, n=3, cutoff=0.0))
     of = f" of {verb}" if verb else ""
     return UsageError(f"There is no system {slug!r}{of}; the nearest names are {near}: see '{_listing(verb)}' for all.")
 

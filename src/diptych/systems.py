@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from typing import Any
 
 from diptych import catalog
@@ -13,7 +15,12 @@ from diptych import catalog
 def __getattr__(name: str) -> Any:
     slug = _slugs().get(name)
     if slug is None:
-        raise AttributeError(f"module 'diptych.systems' has no system {name!r}: dir(diptych.systems) lists them")
+        plain = {re.sub("[-_]", "", key).lower(): known for known, slug in _slugs().items() for key in (known, slug)}
+        near = get_close_matches(re.sub("[-_]", "", name).lower(), plain, n=1)
+        raise AttributeError(
+            f"module 'diptych.systems' has no system {name!r}: "
+            f"{f'the nearest is {plain[near[0]]}, and ' if near else ''}dir(diptych.systems) lists them"
+        )
     from diptych.api.fitting import system_class
 
     found = system_class(catalog.find(slug))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import diptych
 from diptych import catalog
@@ -46,6 +49,42 @@ def test_train_may_be_a_folder_or_photos_with_labels(colours: Path, model: Model
     by_folder = system.fit(model, colours / "train").predict_proba(data["test"])
     assert np.array_equal(by_split, by_pair)
     assert np.array_equal(by_split, by_folder)
+
+
+def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
+    data = diptych.open_data(colours)
+    system = clone(diptych.systems.GDA(alpha=2.0))
+    assert (system.alpha, system.get_params()["views"]) == (2.0, 10)
+    train, test = data["train"], data["test"]
+    made = system.fit(model, train.items, train.labels(), names=dict(enumerate(data.classes)))
+    again = pickle.loads(pickle.dumps(made))
+    assert made.classes_.tolist() == list(data.classes)
+    assert again.score(test.items, test.labels()) == made.score(test)
+    with pytest.raises(AttributeError, match=r"make another GDA\(\.\.\.\)\. In a grid search"):
+        system.set_params(alpha=1.0)
+    with pytest.raises(AttributeError, match="no attribute 'beta'"):
+        _ = system.beta
+    with pytest.raises(UsageError, match="alpha must be at least 0, got 'x'"):
+        diptych.systems.GDA(alpha="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a", "b"], ("a", "b"), "a, b", np.array(["a", "b"]), {0: "a", 1: "b"}, {"b": 1, "a": 0}, (n for n in "ab")],
+)
+def test_class_names_come_in_any_form(names: Any) -> None:
+    assert names_of(names).names == ("a", "b")
+
+
+def test_words_of_classes_and_functions_as_templates() -> None:
+    made = names_of({"a": ["a", "an a"], "b": "bee"}, templates=[lambda c: f"one {c}."])
+    assert (made.names, made.words, made.templates) == (("a", "b"), (("a", "an a"), ("bee",)), ("one {}.",))
+    assert names_of(["a"], templates=lambda c: f"one {c}.").templates == ("one {}.",)
+    for wrong, said in (([0, 1], "not 0"), ([["a", "b"]], "several words"), ({"a", "b"}, "a set has none")):
+        with pytest.raises(UsageError, match=said):
+            names_of(wrong)
+    with pytest.raises(UsageError, match=r"Template 'a photo' must hold exactly one"):
+        names_of(["a"], templates="a photo")
 
 
 def test_what_is_missing_is_named(colours: Path, model: Model) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import diptych
-from diptych.api.model import Model, _warn, model_of
+from diptych.api.model import ELSEWHERE, Model, _warn, model_of
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.sources.save import save
 from diptych.core.backbone import Backbone
@@ -66,6 +66,21 @@ def test_pixels_and_tokens_are_those_of_the_encoders(model: Model) -> None:
         model.preprocess([RED, RED])
 
 
+def test_names_of_other_libraries_lead_to_ours(model: Model) -> None:
+    for name in ELSEWHERE:
+        with pytest.raises(AttributeError, match=f"has no '{name}': use "):
+            getattr(model, name)
+    assert (model.device, model.dim) == ("cpu", 4)
+    with pytest.raises(AttributeError, match=r"A Model has no 'colour'\.$"):
+        _ = model.colour  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("texts", [3, [3], None, [["a"]], torch.zeros(1, 4)])
+def test_what_is_no_text_is_refused(model: Model, texts: Any) -> None:
+    with pytest.raises(UsageError, match="A text is a str, not"):
+        model.encode_text(texts)
+
+
 def test_a_photo_that_cannot_be_read_is_named(model: Model, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(UnreadableItem, match=r"broken\.jpg"):
@@ -93,6 +108,10 @@ def test_load_takes_plain_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (own.cache, own.engine) == (Path("own/embeddings"), None)
     with pytest.raises(UsageError, match="no device 'toaster'"):
         diptych.load(device="toaster")
+    diptych.load(tmp_path / "folder")
+    assert asked["name"] == f"local:{tmp_path / 'folder'}"
+    with pytest.raises(UsageError, match="loaded by its name, such as 'lite', not a Model"):
+        diptych.load(made)  # type: ignore[arg-type]
 
 
 def test_what_counts_as_a_model(model: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,6 +46,12 @@ def test_it_prints_short_names_where_they_differ() -> None:
     assert "0/a.jpg  line <0>" in repr(results(name="{}/a.jpg"))
     assert repr(results(PRINTED + 5)).count("line") == PRINTED
     assert "... and 5 more" in repr(results(PRINTED + 5))
+
+
+def test_it_is_pickled_without_its_pictures() -> None:
+    made = results()
+    again = pickle.loads(pickle.dumps(made))
+    assert (repr(again), again.picture) == (repr(made), None)
 
 
 def test_json(tmp_path: Path) -> None:

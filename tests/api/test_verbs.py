@@ -65,6 +65,21 @@ def test_a_system_may_be_a_slug_or_an_object(colours: Path, model: Model) -> Non
         diptych.classify(colours, model=model, method="gda")
 
 
+def test_what_cannot_be_a_method_is_named(colours: Path, model: Model) -> None:
+    data = diptych.open_data(colours)
+    fitted = diptych.systems.GDA(alpha=1.0).fit(model, data["train"])
+    with pytest.raises(UsageError, match=r"not Predictor: what is fitted answers by itself, with \.predict"):
+        diptych.classify(colours, model=model, method=fitted)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"by their slugs, not GDA\(alpha=1\.0"):
+        diptych.board(colours, model, methods=[diptych.systems.GDA(alpha=1.0)])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="nearest names are gda"):
+        diptych.board(colours, model, methods=["GDA"])
+
+
+def test_one_text_is_no_list_of_letters(model: Model) -> None:
+    assert diptych.encode(texts="red", out="t", model=model).items == 1
+
+
 def test_caption_takes_sentences(model: Model) -> None:
     found = diptych.caption([coloured("red"), coloured("blue")], ["a red wall", "a blue wall"], model)
     assert found.labels == ("a red wall", "a blue wall")
@@ -88,6 +103,10 @@ def test_index_and_search(colours: Path, model: Model) -> None:
     assert diptych.search("idx", coloured("blue"), model, top=1)[0].entry.name.split("/")[-2] == "blue"
     assert diptych.search("idx", ["red", found.names[0]], model, top=1).names[0].count("/red/") == 1
     assert found.picture(0).size == (12, 12)  # type: ignore[misc]
+    with pytest.raises(UsageError, match="not None"):
+        diptych.search("idx", None, model)
+    with pytest.raises(UsageError, match="top must be at least 1, got 0"):
+        diptych.search("idx", "red", model, top=0)
     with pytest.raises(UsageError, match="An index holds files, not a ndarray"):
         diptych.index([coloured("red")], "idx", model)  # type: ignore[list-item]
 
@@ -115,6 +134,9 @@ def test_board(colours: Path, model: Model) -> None:
     assert list(made.columns["acc1"]) == [r.metrics["acc1"] for r in made]
     assert made.as_dict()["kind"] == "board"
     assert Path("board/board.json").is_file()
+    one = diptych.board(colours, model, methods="gda", shots=1000, seeds=1)
+    assert list(one.to_pandas())[:2] == ["system", "method"]
+    assert "left out: GDA, 1000 shots" in repr(one)
 
 
 def test_audit_needs_captions(model: Model) -> None:

@@ -95,6 +95,7 @@ def test_a_path_wins_only_where_it_cannot_be_mistaken(sets: Path, monkeypatch: p
 
 def test_what_is_absent_is_named(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert located("nowhere") == Path("nowhere")
+    assert located("~/nowhere") == Path.home() / "nowhere"
     with pytest.raises(UsageError, match="no file or folder nowhere"):
         measured("nowhere")
     assert present("told", "captions.csv") == sets / "told"

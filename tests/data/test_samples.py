@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
 
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
@@ -17,6 +20,22 @@ from diptych.data.load import open_data
 from diptych.data.samples import as_data, as_samples, as_table
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+class Pairs(Dataset[Any]):
+    """A dataset as torchvision has them; some of those have ``targets`` and ``classes``."""
+
+    targets: list[int]
+    classes: list[str]
+
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
 
 
 @pytest.fixture
@@ -48,6 +67,13 @@ def forms(photo: Path) -> dict[str, Any]:
         "list of arrays": [PIXELS],
         "list of a folder": [str(photo.parent)],
         "tuple": (photo,),
+        "iterator": photo.parent.glob("*.png"),
+        "bytes": photo.read_bytes(),
+        "open file": BytesIO(photo.read_bytes()),
+        "array of paths": np.array([str(photo)]),
+        "series": pd.Series([photo]),
+        "frame": pd.DataFrame({"path": [str(photo)], "label": ["a"]}),
+        "dataset of torch": Pairs([(held(photo), 0)]),
         "samples": as_samples(photo),
         "table": Table(as_samples(photo)),
         "data": open_data(photo.parent),
@@ -57,7 +83,8 @@ def forms(photo: Path) -> dict[str, Any]:
 
 FORMS = (
     "path", "Path", "folder", "PIL", "uint8", "float32", "batch", "tensor", "uint8 tensor", "tensor batch",
-    "list of paths", "list of PIL", "list of arrays", "list of a folder", "tuple", "samples", "table", "data",
+    "list of paths", "list of PIL", "list of arrays", "list of a folder", "tuple", "iterator", "bytes", "open file",
+    "array of paths", "series", "frame", "dataset of torch", "samples", "table", "data",
     "dictionary",
 )  # fmt: skip
 
@@ -68,6 +95,47 @@ def test_every_form_gives_the_same_photo(form: str, photo: Path) -> None:
     assert len(samples) == 1
     assert np.array_equal(np.asarray(samples[0]), PIXELS)
     assert samples.key(0) == as_samples(forms(photo)[form]).key(0)
+
+
+def test_half_precision_is_read_as_floats() -> None:
+    pixels = torch.arange(12).reshape(1, 3, 2, 2) / 16
+    for kind in (torch.float16, torch.bfloat16):
+        assert np.array_equal(np.asarray(as_samples(pixels.to(kind))[0]), np.asarray(as_samples(pixels)[0]))
+
+
+def test_a_frame_brings_labels_captions_and_splits(photo: Path) -> None:
+    frame = pd.DataFrame({"path": [str(photo)] * 3, "label": ["b", "a", "b"], "caption": ["x", "", "y"]})
+    table = as_table(frame)
+    assert table.classes == ("a", "b")
+    assert table.labels().tolist() == [1, 0, 1]
+    assert table.columns["captions"].values == (("x",), (), ("y",))
+    data = as_data(frame.assign(split=["train", "validation", "train"]))
+    assert {name: len(split) for name, split in data.items()} == {"train": 2, "val": 1}
+    assert data["val"].labels().tolist() == [0]
+    with pytest.raises(DataError, match=r"no column of paths \(path or .*, only label: rename one"):
+        as_samples(frame[["label"]])
+
+
+def test_a_dataset_of_torch_brings_its_labels(photo: Path) -> None:
+    pairs = Pairs([(held(photo), 1), (held(photo), 0)])
+    assert as_table(pairs, names=["a", "b"]).labels().tolist() == [1, 0]
+    pairs.targets, pairs.classes = [0, 0], ["cat", "dog"]
+    table = as_table(pairs)
+    assert (table.labels().tolist(), table.classes) == ([0, 0], ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [np.int64(1), np.int64(0)],
+        np.array([1, 0]),
+        torch.tensor([1, 0]),
+        pd.Series(["b", "a"], dtype="category"),
+        [np.True_, np.False_],
+    ],
+)
+def test_labels_come_in_any_type(labels: Any, photo: Path) -> None:
+    assert as_table(([photo, photo], labels), names=["a", "b"]).labels().tolist() == [1, 0]
 
 
 def test_no_form_is_left_out(photo: Path) -> None:
@@ -104,13 +172,19 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "error", "said"),
     [
-        (3.5, UsageError, "cannot be a float"),
-        (None, UsageError, "cannot be a NoneType"),
-        ([1, 2], UsageError, "cannot be a int"),
+        (3.5, UsageError, "cannot be of the type float"),
+        (None, UsageError, "cannot be of the type NoneType"),
+        ([1, 2], UsageError, "Item 0 of these photos is 1"),
+        ({"a.png"}, UsageError, r"a set, which has no order: give sorted"),
+        (["https://here/a.png"], UsageError, "https://here/a.png is an address of the web"),
+        (np.zeros((3, 5, 6)), DataError, r"not \(3, 5, 6\): move the channels: np.moveaxis"),
+        (torch.zeros(5, 7, 3), DataError, r"not \(5, 7, 3\): move the channels: x.movedim"),
+        (np.zeros((0, 4, 3)), DataError, "has no pixels"),
+        (np.full((4, 9), -0.2), DataError, "embeddings go to diptych.sklearn"),
         (np.zeros((3, 5, 7)), DataError, r"\(H, W, 3\) or .*, not \(3, 5, 7\)"),
         (torch.zeros(5, 7, 3), DataError, r"tensor of photos is \(3, H, W\) or .*, not \(5, 7, 3\)"),
         (torch.zeros(7), DataError, r"not \(7,\)"),
-        (np.full((4, 4, 3), 255.0), DataError, r"lie in \[0, 1\], and these in \[255, 255\]"),
+        (np.full((4, 4, 3), 255.0), DataError, r"lie in \[0, 1\], and these in \[255, 255\]: divide by 255"),
         (torch.full((3, 4, 4), -1.0), DataError, "before they are normalised"),
         (np.full((4, 4, 3), np.nan), DataError, "nan"),
         (np.zeros((4, 4, 3), np.int64), DataError, "not int64"),

@@ -41,6 +41,30 @@ def test_its_command_parses(card: dict[str, Any]) -> None:
     found.make_context(name, words, resilient_parsing=False)
 
 
+GIVEN = {
+    "segment train": "--train",
+    "segment auxiliary": "--captioned",
+    "segment unlabelled": "--unlabelled",
+    "caption train": "--like",
+    "caption texts": "--texts",
+    "detect train": "--normal",
+    "detect auxiliary": "--auxiliary",
+    "edit train": "--like",
+    "rewrite train": "--like",
+    "classify texts": "--texts",
+}
+"""Verb and evidence -> the flag that gives it."""
+
+
+@pytest.mark.parametrize("card", catalog.cards(), ids=lambda card: card["slug"])
+def test_its_command_runs_it_and_gives_what_it_needs(card: dict[str, Any]) -> None:
+    words = shlex.split(site.command(card))
+    asked = [GIVEN.get(f"{card['verb']} {e}", "") for e in card["needs"]["evidence"]]
+    assert set(filter(None, asked)) <= set(words)
+    audits = card["verb"] == "audit" or card["slug"] in ("frame-mean", "clip2point", "astrom3")
+    assert audits or card["slug"] in " ".join(words)
+
+
 def test_values_have_their_interval(pages: dict[str, str]) -> None:
     assert " to " in pages["systems/gda.md"].split("## What we measured")[1].split("## The maths")[0]
 
@@ -58,10 +82,10 @@ def test_a_page_names_the_claims_and_controls_that_failed_beside_our_judgement()
     assert site._decided(card, result) == [
         "**Not shown** here:",
         "",
-        "- cats: the claim over zero-shot at 4 shots is not shown: +2.0, bound -1.0.",
-        "- cats: the control (swapped) beats zero-shot at 4 shots, iou: +2.0, bound +1.0.",
+        "- cats: the claim over zero-shot at 4 shots is not shown (gain +2.0, bound -1.0).",
+        "- cats: the control (swapped) beats zero-shot at 4 shots, iou (gain +2.0, bound +1.0).",
         "",
-        "Why, as we judge it: protocol: two photos.",
+        "In our judgement the protocol is the reason: two photos.",
         "",
     ]
     unknown = {**card, "proof": {**plan, "not_shown": "unknown"}}

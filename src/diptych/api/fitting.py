@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -34,8 +35,10 @@ from diptych.tasks.segment import TEACHER, segmented, teach
 from diptych.tasks.segmented import Segmented
 
 M = TypeVar("M", bound=Method)
-NamesLike = ClassNames | Sequence[str] | Path | None
-"""Class names: a list, "cat, dog", a file, or None for those of the data."""
+NamesLike = ClassNames | Sequence[str] | Mapping[Any, Any] | Path | None
+"""Class names: a list, "cat, dog", a file, {0: "cat", 1: "dog"}, {"cat": ["cat", "kitten"], "dog": ["dog"]} with the
+words of prompts, or None for those of the data.
+"""
 TextsLike = TextPool | Mapping[str, Sequence[str]] | Sequence[str] | Path | None
 """Texts: descriptions by class name, sentences, a file, or the name of a pool that ships."""
 
@@ -46,10 +49,11 @@ def names_of(names: NamesLike, classes: Sequence[str] = (), templates: str | Seq
     Args:
         names: given; None takes the classes of the data.
         classes: of the data, in their order; () where they have none.
-        templates: prompts with "{}", or a file of them; None: the ensemble of seven.
+        templates: prompts with "{}", a file of them, or functions of a name as open_clip has; None: the ensemble of
+            seven.
 
     Raises:
-        UsageError: there are no names, or another number than classes.
+        UsageError: there are no names, or another number than classes, or they are none.
     """
     if isinstance(names, ClassNames):
         return names
@@ -61,9 +65,38 @@ def names_of(names: NamesLike, classes: Sequence[str] = (), templates: str | Seq
         names = Path(names)
     elif isinstance(names, str):
         names = ClassNames.of(names).names
-    if isinstance(templates, str) and "{" in templates:
+    words: tuple[tuple[str, ...], ...] = ()
+    if not isinstance(names, Path):
+        names, words = _plain_names(names)
+    if isinstance(templates, str) and ("{" in templates or not (os.path.exists(templates) or Path(templates).suffix)):
         templates = [templates]
-    return ClassNames(read_names(names, classes), ENSEMBLE if templates is None else read_templates(templates))
+    if templates is not None and not isinstance(templates, (str, os.PathLike)):
+        given = [templates] if callable(templates) else templates
+        templates = [str(t("{}")) if callable(t) else t for t in given]
+    prompts = ENSEMBLE if templates is None else read_templates(templates)
+    return ClassNames(read_names(names, classes), prompts, words)
+
+
+def _plain_names(names: Any) -> tuple[list[str], tuple[tuple[str, ...], ...]]:
+    """Return names as a list, and the words of each class where they are given; raises UsageError for other things."""
+    words: tuple[tuple[str, ...], ...] = ()
+    if isinstance(names, Mapping):
+        if all(isinstance(k, Integral) for k in names):
+            names = [names[k] for k in sorted(names)]
+        elif all(isinstance(v, Integral) for v in names.values()):
+            names = sorted(names, key=names.__getitem__)
+        else:
+            words = tuple((v,) if isinstance(v, str) else tuple(v) for v in names.values())
+            names = list(names)
+    if isinstance(names, (set, frozenset)):
+        raise UsageError("Class names have an order, and a set has none: give sorted(...) of it.")
+    listed = list(names)
+    if wrong := [n for n in (*listed, *(w for own in words for w in own)) if not isinstance(n, str)]:
+        raise UsageError(
+            f"A class name is a text, not {wrong[0]!r}: give a list of names, or several words of a class as "
+            '{"cat": ["cat", "kitten"]}.'
+        )
+    return [str(n) for n in listed], words
 
 
 def texts_of(texts: TextsLike, *, sentences: bool = False) -> TextPool | None:
@@ -117,6 +150,20 @@ class System(Generic[M]):
     def __repr__(self) -> str:
         return repr(self.method)
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "set_params":
+            raise AttributeError(
+                f"A system does not change: make another {type(self).__name__}(...). In a grid search use "
+                "diptych.sklearn.EmbeddingClassifier."
+            )
+        if name.startswith("_") or name == "method" or name not in {p.name for p in fields(self.method)}:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.method, name)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name, as scikit-learn's estimators do; ``deep`` changes nothing."""
+        return {p.name: getattr(self.method, p.name) for p in fields(self.method) if p.init}
+
 
 class ClassifierSystem(System[Classifier]):
     """A system of ``classify``."""
@@ -125,6 +172,7 @@ class ClassifierSystem(System[Classifier]):
         self,
         model: ModelLike = None,
         train: object = None,
+        labels: object = None,
         *,
         val: object = None,
         names: NamesLike = None,
@@ -140,6 +188,7 @@ class ClassifierSystem(System[Classifier]):
             model: a name, a model, or None for ``lite``.
             train: labelled photos: ``data["train"]``, a folder of class folders, or (photos, labels), see
                 ``data.samples.as_table``.
+            labels: of ``train``, where it is photos alone: names, or positions in ``names``.
             val: labelled photos on which choices are made.
             names: of the classes; None takes those of ``train``.
             templates: prompts with "{}"; None: the ensemble of seven.
@@ -153,8 +202,10 @@ class ClassifierSystem(System[Classifier]):
             UsageError, DataError: what was given cannot be used; the message says why.
         """
         own, run = _begun(self.method, model, seed)
-        known = tuple(names) if isinstance(names, (list, tuple, ClassNames)) else ()
-        table = None if train is None else as_table(train, names=known)
+        names = list(names) if isinstance(names, Iterator) else names
+        file = names is None or isinstance(names, Path) or (isinstance(names, str) and Path(names).suffix)
+        known = () if file else names_of(names).names
+        table = None if train is None else as_table(train if labels is None else (train, labels), names=known)
         classes = names_of(names, table.classes if table else (), templates)
         evidence = Evidence(
             table,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +32,22 @@ ModelLike = str | Backbone | None
 """A model: its name, a backbone, or None for ``lite``."""
 
 
+ELSEWHERE = {
+    "encode": "encode_image(photos) or encode_text(texts)",
+    "get_image_features": "encode_image(photos)",
+    "get_text_features": "encode_text(texts)",
+    "tokenize": "tokenizer(texts)",
+    "logit_scale": "scale(), which returns the factor and the bias",
+    "predict": "diptych.classify(photos, names, model)",
+    "to": "diptych.load(name, device=...)",
+    "cuda": "diptych.load(name, device='cuda')",
+    "eval": "it as it is: it is in eval mode, and module() is its torch module",
+    "parameters": "module().parameters()",
+    "visual": "module(), which is the torch module",
+}
+"""Name that other libraries have -> what to call here."""
+
+
 class Model(Backbone):
     """A backbone that encodes in one call; every system and task takes it.
 
@@ -53,6 +69,20 @@ class Model(Backbone):
 
     def __repr__(self) -> str:
         return f"Model({self.spec.name!r}, {self.spec.dim} dimensions, {self.image.size} px, {self.run.device})"
+
+    def __getattr__(self, name: str) -> Any:
+        hint = f": use {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+        raise AttributeError(f"A Model has no {name!r}{hint}.", name=name, obj=self)
+
+    @property
+    def device(self) -> str:
+        """Device of torch on which it encodes."""
+        return self.run.device
+
+    @property
+    def dim(self) -> int:
+        """Width D of the embeddings."""
+        return self.spec.dim
 
     @property
     def unwrapped(self) -> Space:
@@ -105,7 +135,8 @@ class Model(Backbone):
         Args:
             images: a path, folder, PIL picture, array, tensor or list of these, see ``data.samples.as_samples``. Photos
                 as they are: they are resized and normalised here.
-            normalize: rows of length 1; False leaves them as the encoder gives them.
+            normalize: rows of length 1; False leaves them as the encoder gives them. In open_clip False is the
+                default.
 
         Raises:
             UnreadableItem: a photo cannot be read.
@@ -114,8 +145,12 @@ class Model(Backbone):
         return self._encoded(self.image, as_samples(images), normalize)
 
     def encode_text(self, texts: str | Sequence[str], *, normalize: bool = True) -> Vectors:
-        """Return the (N, D) float32 embeddings of N texts, with rows of length 1 unless ``normalize`` is False."""
-        return self._encoded(self.text, Texts(_listed(texts)), normalize)
+        """Return the (N, D) float32 embeddings of N texts, with rows of length 1 unless ``normalize`` is False.
+
+        Raises:
+            UsageError: these are no texts, or one is longer than the model reads.
+        """
+        return self._encoded(self.text, Texts(listed(texts)), normalize)
 
     def similarity(self, images: object, texts: str | Sequence[str]) -> Vectors:
         """Return the (N, M) cosines of N photos and M texts."""
@@ -137,7 +172,7 @@ class Model(Backbone):
 
     def tokenizer(self, texts: str | Sequence[str]) -> Tensor:
         """Return the (N, L) token ids of N texts, as open_clip's tokenizer does."""
-        found: Any = self.text.inputs(_listed(texts))
+        found: Any = self.text.inputs(listed(texts))
         ids: Tensor = found["ids"] if isinstance(found, Mapping) else found
         return ids
 
@@ -152,7 +187,7 @@ class Model(Backbone):
 
 
 def load(
-    name: str = "lite",
+    name: str | Path = "lite",
     *,
     pretrained: str | None = None,
     device: str = "cpu",
@@ -169,7 +204,7 @@ def load(
 
     Args:
         name: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name", "hf-hub:org/name",
-            "local:PATH".
+            "local:PATH", or a Path.
         pretrained: tag of the published weights, or a weight file, where ``name`` is an architecture of open_clip.
         device: of torch: "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU if there is one.
         precision: of the towers: "exact" (fp32), "fast" (bf16), or "int8", which needs the extra ``openvino``.
@@ -196,6 +231,9 @@ def load(
     from diptych.backbones.sources import load as source
     from diptych.backbones.sources.load_options import split_name
 
+    if not isinstance(name, (str, Path)):
+        raise UsageError(f"A model is loaded by its name, such as 'lite', not a {type(name).__name__}.")
+    name = f"local:{name}" if isinstance(name, Path) else name
     run = _run(device_named(device), precision, engine, cache)
     if remark := activation_remark(split_name(name if pretrained is None else f"{name},{pretrained}")[0]):
         _warn(remark)
@@ -249,5 +287,11 @@ def _run(device: str, precision: Precision, engine: EngineKind, cache: str | Pat
     return make_run(device=device, precision=precision, engine=engine, cache=folder, report=report)
 
 
-def _listed(texts: str | Sequence[str]) -> tuple[str, ...]:
-    return (texts,) if isinstance(texts, str) else tuple(texts)
+def listed(texts: object) -> tuple[str, ...]:
+    """Return one text, or several, as a tuple; raises UsageError for what is no text."""
+    found = (texts,) if isinstance(texts, str) or not isinstance(texts, Iterable) else tuple(texts)
+    if wrong := [t for t in found if not isinstance(t, str)]:
+        raise UsageError(
+            f"A text is a str, not {type(wrong[0]).__name__}: give texts as they are, since the tokenizer runs inside."
+        )
+    return found

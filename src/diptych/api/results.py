@@ -41,6 +41,7 @@ class Results(Sequence[T], Generic[T]):
         data: what ``to_json`` writes, and the command line prints with --json.
         failed: what could not be read, and why.
         picture: gives the picture of a result; None where there are none.
+        named: what ``names`` are called in ``to_pandas``.
     """
 
     title: str
@@ -52,9 +53,13 @@ class Results(Sequence[T], Generic[T]):
     data: Mapping[str, Any]
     failed: tuple[UnreadableItem, ...] = ()
     picture: Callable[[int], Image.Image] | None = field(default=None)
+    named: str = "path"
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "picture": None}  # it may hold an open data set
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -96,7 +101,7 @@ class Results(Sequence[T], Generic[T]):
             import pandas as pd
         except ImportError:
             raise MissingExtra("pandas", "", "to_pandas") from None
-        return pd.DataFrame({"path": self.names, **self.columns})
+        return pd.DataFrame({self.named: self.names, **self.columns})
 
     def _repr_html_(self) -> str:
         """Return the first results with small pictures, for notebooks; everything is inside, nothing is loaded."""

@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeVar, cast
 
 from diptych import catalog
 from diptych.api.fitting import NamesLike, System, TextsLike, captions_of, names_of, texts_of, with_captions
-from diptych.api.model import Model, ModelLike, load, model_of
+from diptych.api.model import Model, ModelLike, listed, load, model_of
 from diptych.api.results import Results, of_captioned, of_classified, of_detected, of_segmented
 from diptych.core.caption import Captioner
-from diptych.core.data import Column, Evidence, Samples, Table, Texts
+from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Texts
 from diptych.core.errors import UsageError
 from diptych.core.method import Classifier, Detector, Method, Segmenter
 from diptych.data.format import Need
@@ -115,8 +115,8 @@ def classify(
     with _keys(own) as keys:
         samples, classes = _photos(photos, keys)
         found = classify_task.classify(
-            samples, names_of(names, () if names else classes, templates), own, own.run, method=system, top=top,
-            evidence=Evidence(texts=texts_of(texts)), threshold=threshold, reasons=reasons,
+            samples, names_of(names, () if names is not None else classes, templates), own, own.run, method=system,
+            top=top, evidence=Evidence(texts=texts_of(texts)), threshold=threshold, reasons=reasons,
         )  # fmt: skip
     return of_classified(found, samples)
 
@@ -127,10 +127,10 @@ def segment(
     model: ModelLike = None,
     *,
     templates: str | Sequence[str] | None = None,
-    background: Sequence[str] = (),
+    background: str | Sequence[str] = (),
     threshold: float | None = None,
     unknown: float | None = None,
-    things: Sequence[str] = (),
+    things: str | Sequence[str] = (),
     method: str | Segmenter | System[Segmenter] = SEGMENTER,
     unlabelled: object = None,
     captioned: object = None,
@@ -144,7 +144,7 @@ def segment(
         names: of the classes.
         model: a name, a model, or None for ``lite``.
         templates: prompts with "{}"; None: the ensemble of seven.
-        background: words for all else: ["sky", "wall", "floor"].
+        background: words for all else: ["sky", "wall", "floor"], or "sky, wall, floor".
         threshold: pixels below this probability are background.
         unknown: pixels below this probability are of no class, 255 in the label map.
         things: classes whose objects are counted; the results then have panoptic maps.
@@ -166,10 +166,10 @@ def segment(
         captioned=lambda: with_captions(captioned),
         labelled=lambda: None if train is None else as_table(train),
     )  # fmt: skip
-    named = names_of(names, () if names else classes, templates)
+    named = names_of(names, () if names is not None else classes, templates)
     found = segment_task.segment(
         samples, named, own, replace(own.run, batch=1, workers=1), method=system, evidence=evidence, parts=kit.parts,
-        background=background, threshold=threshold, unknown=unknown, things=things,
+        background=_words(background), threshold=threshold, unknown=unknown, things=_words(things),
     )  # fmt: skip
     return of_segmented(list(found), {"backbone": own.spec.name, "classnames": named.names})
 
@@ -264,7 +264,7 @@ def encode(
     out: PathLike = "embeddings",
     model: ModelLike = None,
     *,
-    texts: Sequence[str] | None = None,
+    texts: str | Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> encode_task.Encoded:
     """Write unit embeddings to a folder, in the layout of clip-retrieval; ``Model.encode_image`` returns them instead.
@@ -286,7 +286,7 @@ def encode(
     with _keys(own) as keys:
         given: LabelledData | Texts
         if texts is not None:
-            given = Texts(tuple(texts))
+            given = Texts(listed(texts))
         elif isinstance(photos, (str, os.PathLike)):
             given = open_path(photos, keys, need="photos")
         else:
@@ -359,6 +359,8 @@ def search(
         UsageError: no such index, another model, or a query that cannot mean anything.
         DataError: the index is empty, or its marks allow no such cut.
     """
+    if top < 1:
+        raise UsageError(f"top must be at least 1, got {top}.")
     folder = Path(folder)
     with Index(folder) as opened:
         facts = dict(opened.facts)
@@ -386,9 +388,9 @@ def board(
     data: object,
     model: ModelLike = None,
     *,
-    methods: Sequence[str] | None = None,
-    shots: Sequence[int] = (1, 4, 16),
-    seeds: Sequence[int] = (1, 2, 3),
+    methods: str | Sequence[str] | None = None,
+    shots: int | Sequence[int] = (1, 4, 16),
+    seeds: int | Sequence[int] = (1, 2, 3),
     val: ValRule = "coop",
     names: NamesLike = None,
     templates: str | Sequence[str] | None = None,
@@ -403,8 +405,8 @@ def board(
     Args:
         data: with test (or val) and, for systems that learn, train: an open data set, or what ``open_data`` takes.
         model: a name, a model, or None for ``lite``.
-        methods: slugs; None: all classifiers.
-        shots: labelled photos a class.
+        methods: slugs, such as ["zero-shot", "gda"]; None: all classifiers.
+        shots: labelled photos a class, one number or several.
         seeds: of the draws.
         val: "coop" chooses on min(shots, 4) val photos a class, "full" on all.
         names: of the classes; None: those of the data.
@@ -420,7 +422,10 @@ def board(
         DataError: nothing can be measured.
     """
     own, opened = model_of(model), as_data(data)
-    plan = Plan(tuple(methods) if methods else None, tuple(shots), tuple(seeds), val, budget)
+    slugs = _words(methods or ())
+    if wrong := [m for m in slugs if not isinstance(m, str)]:
+        raise UsageError(f"A board takes systems by their slugs, not {wrong[0]!r}: give such as ['gda'].")
+    plan = Plan(slugs or None, _numbers(shots), _numbers(seeds), val, budget)
     pool = texts_of(texts)
     made = board_on(
         opened, own, replace(own.run, out=None if out is None else Path(out)), plan,
@@ -431,15 +436,16 @@ def board(
     rows = made.rows
     names_shown = tuple(f"{r.label}{f', {r.shots} shots' if r.shots else ''}" for r in rows)
     gains = [None if r.gain is None else r.gain.value for r in rows]
+    left_out = [f"left out: {', '.join(labels)} ({reason})" for reason, labels in made.reasons().items()]
+    title = f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {own.spec.name}"
     return Results(
-        f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {own.spec.name}",
-        rows, names_shown, tuple(r.label for r in rows),
+        "\n".join([title, *left_out]), rows, names_shown, tuple(r.label for r in rows),
         tuple(f"{100 * r.metrics['acc1']:.1f} % ({100 * r.ci95['acc1'][0]:.0f}-{100 * r.ci95['acc1'][1]:.0f})"
               for r in rows),
         {"method": [r.method for r in rows], "variant": [r.variant for r in rows], "shots": [r.shots for r in rows],
          "acc1": [r.metrics["acc1"] for r in rows], "low": [r.ci95["acc1"][0] for r in rows],
          "high": [r.ci95["acc1"][1] for r in rows], "gain": gains, "p": [r.p for r in rows]},
-        made.as_dict(),
+        made.as_dict(), named="system",
     )  # fmt: skip
 
 
@@ -503,8 +509,23 @@ def audit(
     )  # fmt: skip
 
 
+def _words(given: str | Sequence[str]) -> tuple[str, ...]:
+    return ClassNames.of(given).names if isinstance(given, str) and given.strip() else tuple(given)
+
+
+def _numbers(given: int | Sequence[int]) -> tuple[int, ...]:
+    return (given,) if isinstance(given, int) else tuple(given)
+
+
 def _plain(method: M | System[M]) -> M:
-    return method.method if isinstance(method, System) else method
+    """Return the method of a system; raises UsageError for what is fitted already, or is no system."""
+    found = method.method if isinstance(method, System) else method
+    if not isinstance(found, Method):
+        raise UsageError(
+            f"A method is a slug such as 'zero-shot' or a system, not {type(found).__name__}: what is fitted answers "
+            f"by itself, with .predict(photos)."
+        )
+    return found
 
 
 def _system(method: str | M | System[M], role: type[M]) -> M:
@@ -526,6 +547,8 @@ def _photos(photos: object, keys: FileKeys | None) -> tuple[Samples[Any], Sequen
 
 def _terms(query: object, sign: float) -> list[search_task.Term]:
     parts = list(query) if isinstance(query, (list, tuple)) else [query]
+    if None in [p if p is None else 0 for p in parts]:
+        raise UsageError('A query is words, the path of a picture, or a picture, not None: give "a red car".')
     return [
         search_task.Term.parse(os.fspath(p), sign)
         if isinstance(p, (str, os.PathLike))

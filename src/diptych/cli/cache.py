@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from diptych.store.housekeeping import Space
 
 app = typer.Typer(
-    cls=options.Steps, help="Look after the embeddings on disk.", no_args_is_help=True, add_completion=False
+    cls=options.Steps,
+    help="List, check, shrink or move the cached embeddings.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -32,7 +35,7 @@ Idle = Annotated[
 
 @app.callback()
 def _cache() -> None:
-    """Look after the embeddings on disk."""
+    """List, check, shrink or move the cached embeddings."""
 
 
 @app.command("list")
@@ -73,8 +76,8 @@ def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
 
 @app.command("prune")
 def cache_prune(
-    max_size: Annotated[str, options.option("--max-size", help="What may stay, such as 20GB, 500MB or 0.")],
-    dry_run: Annotated[bool, options.option("--dry-run", help="Only say what would go.")] = False,
+    max_size: Annotated[str, options.option("--max-size", help="Size to shrink to, such as 20GB, 500MB or 0.")],
+    dry_run: Annotated[bool, options.option("--dry-run", help="Only list what would be deleted.")] = False,
     idle: Idle = 10.0,
     cache: options.Cache = None,
     json: options.Json = False,
@@ -127,7 +130,7 @@ def cache_prune(
 @app.command("move")
 def cache_move(
     target: Annotated[Path, typer.Argument(help="The new cache folder.")],
-    dry_run: Annotated[bool, options.option("--dry-run", help="Only say what would be moved.")] = False,
+    dry_run: Annotated[bool, options.option("--dry-run", help="Only list what would be moved.")] = False,
     idle: Idle = 10.0,
     cache: options.Cache = None,
     json: options.Json = False,

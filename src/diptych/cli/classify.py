@@ -54,7 +54,7 @@ class SeenOptions:
 
     frames: Annotated[
         int | None,
-        options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
+        options.option("--frames", help="Frames sampled from each clip; folders of pictures are then clips.", min=1),
     ] = None
     regions: options.Regions = None
 

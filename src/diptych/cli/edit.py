@@ -98,7 +98,7 @@ def edit(
         typer.Argument(help="Photos, a folder, a table or clips; none: pictures that the generator draws."),
     ] = None,
     frames: Annotated[
-        int | None, options.option("--frames", help="Pictures looked at in each clip (default: 8).", min=1)
+        int | None, options.option("--frames", help="Frames sampled from each clip (default: 8).", min=1)
     ] = None,
     count: Annotated[int, options.option("--count", "-n", help="Pictures drawn from the generator.", min=1)] = 4,
     seed: Annotated[int, options.option("--seed", help="Seed of the pictures drawn, and of the training.")] = 0,

@@ -32,7 +32,7 @@ def extend(
     ],
     names: options.Names = None,
     template: Annotated[
-        str, options.option("--template", help="One prompt with {}: what is said of a clip or cloud of a class.")
+        str, options.option("--template", help="One prompt with {} for the class of a clip or cloud.")
     ] = "a photo of a {}.",
     method: Annotated[
         str,
@@ -42,9 +42,9 @@ def extend(
         ),
     ] = CLIP_TUNER,
     tunes: Annotated[
-        str, options.option("--tunes", help="full (both towers) or heads (what stands behind their pooling; quick).")
+        str, options.option("--tunes", help="full (both towers) or heads (the layers after their pooling; quick).")
     ] = "heads",
-    frames: Annotated[int, options.option("--frames", help="Frames looked at in each clip.", min=1)] = 8,
+    frames: Annotated[int, options.option("--frames", help="Frames sampled from each clip.", min=1)] = 8,
     label: Annotated[
         str | None, options.option("--label", help="With light curves: column of the class in stars.csv.")
     ] = None,

@@ -60,7 +60,7 @@ def index(
     caption: Annotated[str | None, options.option("--caption", help="Column of a table with the caption.")] = None,
     frames: Annotated[
         int | None,
-        options.option("--frames", help="These are clips: look at so many frames of each (videos: 8).", min=1),
+        options.option("--frames", help="These are clips: frames sampled from each (videos: 8).", min=1),
     ] = None,
     regions: options.Regions = None,
     *,
@@ -258,7 +258,7 @@ def search(
         list[str] | None,
         options.option("--where", "-w", help='Condition on metadata: label=cat, "year>=1990", "name~*holiday*".'),
     ] = None,
-    top: Annotated[int, options.option("--top", "-k", help="Answers.", min=1)] = 10,
+    top: Annotated[int, options.option("--top", "-k", help="Number of answers.", min=1)] = 10,
     captions: Annotated[
         float | None,
         options.option("--captions", help="Share of the captions in the score, 0 to 1 (default 0).", min=0.0, max=1.0),

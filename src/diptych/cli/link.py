@@ -32,7 +32,7 @@ class ColumnOptions:
 @options.offers("overwrite", *options.MODEL)
 def link(
     left: Annotated[str, typer.Argument(help="A table, folder or tar of records: pictures, texts or both.")],
-    right: Annotated[str, typer.Argument(help="Another one, in which the partners are.")],
+    right: Annotated[str, typer.Argument(help="The table in which to look for matches.")],
     pairs: Annotated[
         Path | None, options.option("--pairs", help="Labelled matches: a table with the columns left and right.")
     ] = None,

@@ -17,7 +17,7 @@ from diptych.tasks.defaults import CLASSIFIER
 def board_several_labels(
     table: Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet with paths and several labels a row.")],
     labels: Annotated[str, options.option("--labels", help="Column of the labels.")] = "labels",
-    separator: Annotated[str, options.option("--separator", help="What stands between two labels.")] = ";",
+    separator: Annotated[str, options.option("--separator", help="Separator of labels.")] = ";",
     path: Annotated[str, options.option("--path", help="Column of the picture files.")] = "path",
     method: Annotated[str, options.option("--method", help="A system that sees no labels.")] = CLASSIFIER,
     templates: options.Templates = None,

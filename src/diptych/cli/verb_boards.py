@@ -112,7 +112,7 @@ def board_extend(
     ],
     names: options.Names = None,
     template: Annotated[str, options.option("--template", help="One prompt with {}.")] = "a photo of a {}.",
-    frames: Annotated[int, options.option("--frames", help="Frames looked at in each clip.", min=1)] = 8,
+    frames: Annotated[int, options.option("--frames", help="Frames sampled from each clip.", min=1)] = 8,
 ) -> ExtendBench:
     """Fit every extender on labelled clips and name the held ones; gains over the mean of the frames."""
     from diptych.data.load import open_data
@@ -179,7 +179,7 @@ def board_pretrain(
         str | None,
         options.option(
             "--rewrites",
-            help="Other wordings of captions, for systems that draw among them: a .json pool or recorded .jsonl.",
+            help="Rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.",
             show_default=False,
         ),
     ] = None,
@@ -289,7 +289,7 @@ class CountedOptions:
         int | None,
         options.option(
             "--items",
-            help="Measure so many photos, those whose content keys are the least (default: all).",
+            help="Measure this many photos, the same ones for every system (default: all).",
             min=1,
             show_default=False,
         ),

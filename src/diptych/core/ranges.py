@@ -77,8 +77,15 @@ def check(settings: DataclassInstance, allowed: Range, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         entries = value if isinstance(value, tuple) else (value,)
-        if value is not None and not (entries and all(map(allowed.holds, entries))):
+        if value is not None and not (entries and all(_holds(allowed, entry) for entry in entries)):
             raise wrong(settings, name, allowed.words)
+
+
+def _holds(allowed: Range, value: Any) -> bool:
+    try:
+        return allowed.holds(value)
+    except TypeError:  # a text, where the range is of numbers
+        return False
 
 
 def wrong(settings: DataclassInstance, name: str, words: str) -> UsageError:

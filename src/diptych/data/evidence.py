@@ -49,8 +49,8 @@ def held_out(evidence: Evidence[Any], classes: ClassNames, choosing: str) -> tup
     """
     if evidence.val is None or len(evidence.val) == 0:
         raise MissingEvidence(
-            f"Choosing {choosing} needs evidence.val, which is missing or empty: give a val split, or set {choosing} "
-            f"yourself."
+            f"Choosing {choosing} needs evidence.val, labelled items apart from train: give a val split (in Python "
+            f"val=...), or set {choosing} yourself."
         )
     return evidence.val, _labels(evidence.val, classes, "val")
 

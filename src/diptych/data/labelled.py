@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.data import Column, Table
-from diptych.core.errors import DataError
+from diptych.core.errors import DataError, UsageError
 from diptych.data.joined import Joined
 
 SPLITS = ("train", "val", "test")
@@ -39,6 +39,10 @@ class NamedTable(Table[Any]):
 
     classes: tuple[str, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
+
+    def __repr__(self) -> str:
+        columns = f", columns {', '.join(self.columns)}" if self.columns else ""
+        return f"NamedTable({len(self):,} items, {len(self.classes)} classes{columns})"
 
     def take(self, indices: Sequence[int]) -> NamedTable:
         """Return the table of the chosen rows, in the given order."""
@@ -77,6 +81,10 @@ class LabelledData:
     words: tuple[tuple[str, ...], ...] = ()
 
     def __getitem__(self, name: str) -> NamedTable:
+        if not isinstance(name, str):
+            raise UsageError(
+                f"{self.name} has splits, {', '.join(self.splits)}, not items: give data['{next(iter(self))}']."
+            )
         table = self.split(name)
         return NamedTable(table.items, table.columns, self.classes, self.words)
 
@@ -85,6 +93,14 @@ class LabelledData:
 
     def __len__(self) -> int:
         return len(self.splits)
+
+    def keys(self) -> list[str]:
+        """Return the names of the splits."""
+        return list(self)
+
+    def items(self) -> list[tuple[str, NamedTable]]:
+        """Return the splits with their names."""
+        return [(name, self[name]) for name in self]
 
     def __repr__(self) -> str:
         classes = [f"{len(self.classes)} classes"] if self.classes else []

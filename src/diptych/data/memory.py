@@ -1,17 +1,20 @@
-"""Pictures in memory, or paths of pictures, as samples."""
+"""Pictures in memory, or paths of pictures, as samples; arrays and tensors as pictures. Loads no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.data.images import open_image
+from diptych.core.errors import DataError, UnreadableItem
+from diptych.data.images import open_image, upright_rgb
 from diptych.data.keys import FileKeys
 
 
@@ -67,3 +70,55 @@ class InMemory:
             return self.names[index]
         item = self.items[index]
         return os.fspath(item) if isinstance(item, (str, os.PathLike)) else str(getattr(item, "name", index))
+
+
+def is_array(x: object) -> bool:
+    """Whether this is an array or a tensor; a tensor can only be one where torch is loaded."""
+    torch = sys.modules.get("torch")
+    return isinstance(x, np.ndarray) or (torch is not None and isinstance(x, torch.Tensor))
+
+
+def pictures_of(x: Any, name: str) -> list[Any]:
+    """Return the pictures of a PIL picture, an array or a tensor."""
+    if isinstance(x, Image.Image):
+        try:
+            return [upright_rgb(x)]
+        except (OSError, ValueError) as error:
+            raise UnreadableItem(name, str(error)) from None
+    shape = tuple(x.shape)
+    if isinstance(x, np.ndarray):
+        values, last = x, len(shape) == 2 or shape[-1:] in ((1,), (3,), (4,))
+        wanted, other, remedy = "(H, W, 3) or (N, H, W, 3)", shape[-3:-2], "move the channels: np.moveaxis(x, -3, -1)"
+    else:
+        x = x.detach().cpu()
+        values, last = (x.float() if x.is_floating_point() else x).numpy(), len(shape) in (3, 4) and shape[-3] in (1, 3)
+        values = np.moveaxis(values, -3, -1) if last else values
+        wanted, other, remedy = "(3, H, W) or (N, 3, H, W)", shape[-1:], "move the channels: x.movedim(-1, -3)"
+    if not last or values.ndim not in (2, 3, 4):
+        kind = "n array" if isinstance(x, np.ndarray) else " tensor"
+        raise DataError(f"A{kind} of photos is {wanted}, not {shape}{f': {remedy}' if other in ((1,), (3,)) else ''}.")
+    if 0 in values.shape[int(values.ndim == 4) :]:
+        raise DataError(f"A picture of the size {shape} has no pixels: leave it out.")
+    values = _bytes(values)
+    return [_rgb(v) for v in values] if values.ndim == 4 else [_rgb(values)]
+
+
+def _rgb(values: NDArray[np.uint8]) -> Image.Image:
+    return upright_rgb(Image.fromarray(values[..., 0] if values.shape[2:] == (1,) else values))
+
+
+def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
+    if not np.issubdtype(values.dtype, np.floating):
+        raise DataError(
+            f"Pixels are uint8, or float in [0, 1], not {values.dtype}: convert them, values of 0 to 255 with "
+            f"np.asarray(x).astype('uint8')."
+        )
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if not 0 <= low <= high <= 1:
+        remedy = "divide by 255" if low >= 0 and 2 < high <= 255 else "give photos before they are normalised"
+        if values.ndim == 2:
+            remedy += "; embeddings go to diptych.sklearn.EmbeddingClassifier"
+        raise DataError(f"Float pixels lie in [0, 1], and these in [{low:.3g}, {high:.3g}]: {remedy}.")
+    return np.round(values * 255).astype(np.uint8)

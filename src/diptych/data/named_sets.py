@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def located(spec: str | os.PathLike[str]) -> Path:
     - A name in the folder of DIPTYCH_DATA becomes the path there, unless it is absolute or begins with a dot.
     - "demo:photos" and "demo:clothes" become the paths of the packaged demos.
     - What an address of object storage names is copied to this machine, see ``data.addresses.fetched``.
-    - Any other path stays as it is, whether it exists or not.
+    - Any other path stays as it is, whether it exists or not, but "~" is the home folder.
 
     Raises:
         UsageError: the name is both here and in DIPTYCH_DATA, such as a folder of results with the name of the data
@@ -32,7 +33,7 @@ def located(spec: str | os.PathLike[str]) -> Path:
     address = address_of(spec)
     if address is not None:
         return fetched(address)
-    path, root = Path(spec), os.environ.get("DIPTYCH_DATA", "")
+    path, root = Path(spec).expanduser(), os.environ.get("DIPTYCH_DATA", "")
     there = Path(root) / path
     if not root or path.is_absolute() or os.fspath(spec).startswith(".") or not there.exists():
         return path
@@ -78,7 +79,8 @@ def absent(spec: str | os.PathLike[str]) -> DiptychError:
     if os.fspath(spec) in _known():
         return _not_here(spec)
     if os.fspath(spec).startswith(("http:/", "https:/")):
-        return UsageError(f"{spec} is an address of the web, which is not fetched: download it, and name the file.")
+        there = re.sub(":/+", "://", os.fspath(spec), count=1)
+        return UsageError(f"{there} is an address of the web, which is not fetched: download it, and name the file.")
     return UsageError(f"There is no file or folder {spec}: check the spelling, or try demo:photos or demo:clothes.")
 
 

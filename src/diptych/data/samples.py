@@ -1,33 +1,35 @@
-"""What people have, as samples and as labelled tables: paths, pictures, arrays, tensors, lists of these, and objects of
-Hugging Face's ``datasets``. Loads neither torch nor ``datasets``.
+"""What people have, as samples and as labelled tables: paths, pictures, arrays, tensors, lists of these, data frames,
+and datasets of Hugging Face and torchvision. Loads none of these packages.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.data import Samples, Table
+from diptych.core.data import Column, Samples, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
-from diptych.data.images import SUFFIXES, decode_image, upright_rgb
+from diptych.data.images import SUFFIXES, decode_image
 from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, LabelledData, NamedTable, label_column
 from diptych.data.load import open_data
-from diptych.data.memory import InMemory
+from diptych.data.memory import InMemory, is_array, pictures_of
+from diptych.data.named_sets import absent
+from diptych.data.rows import CAPTION_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, columns_of, texts_of
 
 TAKEN = (
-    "a path, a folder, a table, demo:photos, a PIL picture, an array (H, W, 3), a tensor (3, H, W), a list of any of "
-    "these, or a Hugging Face dataset with a column of pictures"
+    "a path, a folder, a table, demo:photos, a PIL picture, the bytes of a file, an array (H, W, 3), a tensor "
+    "(3, H, W), a list of any of these, a data frame with a column of paths, or a dataset of Hugging Face or "
+    "torchvision"
 )
 
 
@@ -36,8 +38,10 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
 
     Args:
         x: samples; a table, or a data set of one split; the path of a picture, a folder or a table, or "demo:photos"; a
-            PIL picture; an array (H, W), (H, W, 3) or (N, H, W, 3), or a tensor (3, H, W) or (N, 3, H, W), each uint8
-            or float in [0, 1]; a Hugging Face dataset with a column of pictures; or a list of any of these.
+            PIL picture; an open file, or its bytes; an array (H, W), (H, W, 3) or (N, H, W, 3), or a tensor (3, H, W)
+            or (N, 3, H, W), each uint8 or float in [0, 1]; a Hugging Face dataset with a column of pictures; a dataset
+            of torchvision, whose items begin with a picture; a pandas data frame with a column of ``PATH_COLUMNS``; or
+            a list, an iterator, a series or an array of objects of any of these.
         keys: remembers content keys of files.
 
     Raises:
@@ -45,35 +49,48 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
         DataError: an array or tensor of another shape or range, or several splits.
 
     Example:
+        >>> import numpy as np
         >>> photos = as_samples([np.zeros((4, 6, 3), np.uint8), Image.new("L", (3, 3))])
         >>> [p.size for p in (photos[0], photos[1])], photos.name(1)
         ([(6, 4), (3, 3)], '1')
         >>> as_samples(3.5)
         Traceback (most recent call last):
         ...
-        diptych.core.errors.UsageError: Photos cannot be a float: give a path, ...
+        diptych.core.errors.UsageError: Photos cannot be of the type float: give a path, ...
     """
     if isinstance(x, Samples):
         return x
+    if _is_frame(x):
+        return as_samples(x[_frame_column(x, PATH_COLUMNS, "of paths")], keys)  # type: ignore[index]
+    if isinstance(x, Iterator) and not hasattr(x, "read"):
+        x = list(x)
+    elif hasattr(x, "tolist") and (not is_array(x) or x.dtype == object or getattr(x.dtype, "kind", "") == "U"):
+        x = x.tolist()  # a series, or an array of paths
     if isinstance(x, (str, os.PathLike)):
         return open_data(x, keys, need="photos").whole().items
     if isinstance(x, Table):
         return x.items
     if isinstance(x, (LabelledData, Mapping)):
         return _one_split(x, keys)
-    if isinstance(x, Image.Image) or _is_array(x):
-        pictures = _pictures(x, "the picture")
+    if isinstance(x, (bytes, bytearray)) or hasattr(x, "read"):
+        return InMemory([decode_image(bytes(x.read() if hasattr(x, "read") else x), "the picture")], ("picture",))  # type: ignore[call-overload]
+    if isinstance(x, Image.Image) or is_array(x):
+        pictures = pictures_of(x, "the picture")
         return InMemory(pictures, () if len(pictures) > 1 else ("picture",))
     if _is_dataset(x):
         return DatasetPictures(x, _image_column(x))
+    if _is_pairs(x):
+        return DatasetPictures(x, 0)
     if isinstance(x, Sequence):
         return _listed(x, keys)
-    raise UsageError(f"Photos cannot be a {type(x).__name__}: give {TAKEN}.")
+    if isinstance(x, Set):
+        raise UsageError("Photos cannot be a set, which has no order: give sorted(...) of it.")
+    raise UsageError(f"Photos cannot be of the type {type(x).__name__}: give {TAKEN}.")
 
 
 def as_data(x: object, keys: FileKeys | None = None) -> LabelledData:
-    """Return a data set: one that is open, a path (see ``data.load.open_data``), a labelled table, or a Hugging Face
-    dataset or dictionary of datasets with columns of pictures and of labels.
+    """Return a data set: one that is open, a path (see ``data.load.open_data``), what ``as_table`` takes, or a
+    dictionary of these by the names of the splits.
 
     Raises:
         UsageError, DataError: as ``open_data`` and ``as_table`` do.
@@ -82,6 +99,11 @@ def as_data(x: object, keys: FileKeys | None = None) -> LabelledData:
         return x
     if isinstance(x, (str, os.PathLike)):
         return open_data(x, keys)
+    if _is_frame(x) and "split" in x.columns:  # type: ignore[attr-defined]
+        whole, rows = as_table(x, keys), dict[str, list[int]]()
+        for i, split in enumerate(x["split"]):  # type: ignore[index]
+            rows.setdefault(SPLIT_NAMES.get(str(split).lower(), str(split)), []).append(i)
+        return LabelledData("data", whole.classes, {name: whole.take(own) for name, own in rows.items()})
     parts = {SPLIT_NAMES.get(str(n).lower(), str(n)): t for n, t in x.items()} if isinstance(x, Mapping) else {"": x}
     tables = {name or "test": as_table(part, keys) for name, part in parts.items()}
     classes = next((t.classes for t in tables.values() if t.classes), ())
@@ -94,8 +116,9 @@ def as_table(x: object, keys: FileKeys | None = None, names: Sequence[str] = ())
     """Return a table of photos, with labels where there are some.
 
     Args:
-        x: a table; a path or a data set of one split; a Hugging Face dataset; a pair (photos, labels), the labels
-            positions in ``names`` or names themselves; or photos without labels, see ``as_samples``.
+        x: a table; a path or a data set of one split; a dataset of Hugging Face or torchvision; a data frame whose
+            columns have the names in ``data.rows``; a pair (photos, labels), the labels positions in ``names`` or names
+            themselves; or photos without labels, see ``as_samples``.
         keys: remembers content keys of files.
         names: of the classes, in order, where ``x`` does not bring them.
 
@@ -112,20 +135,26 @@ def as_table(x: object, keys: FileKeys | None = None, names: Sequence[str] = ())
         return _labelled(as_samples(x[0], keys), x[1], names)
     if _is_dataset(x) and (column := _label_column(x)) is not None:
         return _labelled(as_samples(x, keys), x[column], tuple(getattr(x.features[column], "names", names)))  # type: ignore[index,attr-defined]
+    if _is_frame(x):
+        return _framed(x, as_samples(x, keys), names)
+    if _is_pairs(x):
+        labels = getattr(x, "targets", None)
+        known = tuple(getattr(x, "classes", names))
+        return _labelled(as_samples(x), [x[i][1] for i in range(len(x))] if labels is None else labels, known)  # type: ignore[index,arg-type]
     return NamedTable(as_samples(x, keys), {}, ())
 
 
 @dataclass(frozen=True)
 class DatasetPictures:
-    """The pictures of a Hugging Face dataset, decoded when they are asked for.
+    """The pictures of a dataset of Hugging Face or torchvision, decoded when they are asked for.
 
     Args:
-        rows: the dataset: has a length, and gives a row as a dictionary.
-        column: with the pictures.
+        rows: the dataset: has a length, and gives a row as a dictionary or a tuple.
+        column: with the pictures, by its name or position.
     """
 
     rows: Any
-    column: str
+    column: str | int
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -156,12 +185,16 @@ def _one_split(x: LabelledData | Mapping[Any, Any], keys: FileKeys | None) -> Sa
 
 def _listed(x: Sequence[Any], keys: FileKeys | None) -> Samples[Any]:
     """Return a list as samples: files as files, pictures in memory, anything else as samples of its own."""
+    if address := next((e for e in x if isinstance(e, str) and e.startswith(("http://", "https://"))), None):
+        raise absent(address)
     if x and all(_is_file(e) for e in x):
         return ImageFiles(x, keys)
-    if all(isinstance(e, Image.Image) or (_is_array(e) and e.ndim < 4) for e in x):
-        return InMemory([_pictures(e, f"picture {i}")[0] for i, e in enumerate(x)])
+    if all(isinstance(e, Image.Image) or (is_array(e) and e.ndim < 4) for e in x):
+        return InMemory([pictures_of(e, f"picture {i}")[0] for i, e in enumerate(x)])
     parts: list[Samples[Any]] = []
     for i, e in enumerate(x):
+        if isinstance(e, (int, float)) or e is None:
+            raise UsageError(f"Item {i} of these photos is {e!r}: give {TAKEN}.")
         inside = as_samples(e, keys) if not _is_file(e) else ImageFiles([e], keys)
         single = isinstance(inside, InMemory) and len(inside) == 1
         parts.append(InMemory(inside.items, (str(i),)) if single and isinstance(inside, InMemory) else inside)
@@ -172,48 +205,37 @@ def _is_file(x: object) -> bool:
     return isinstance(x, (str, os.PathLike)) and Path(x).suffix.lower() in SUFFIXES and not Path(x).is_dir()
 
 
-def _is_array(x: object) -> bool:
-    """Whether this is an array or a tensor; a tensor can only be one where torch is loaded."""
-    torch = sys.modules.get("torch")
-    return isinstance(x, np.ndarray) or (torch is not None and isinstance(x, torch.Tensor))
+def _is_frame(x: object) -> bool:
+    """Whether this is a data frame of pandas."""
+    return all(hasattr(x, name) for name in ("columns", "iloc", "to_dict"))
 
 
-def _pictures(x: Any, name: str) -> list[Any]:
-    """Return the pictures of a PIL picture, an array or a tensor."""
-    if isinstance(x, Image.Image):
-        try:
-            return [upright_rgb(x)]
-        except (OSError, ValueError) as error:
-            raise UnreadableItem(name, str(error)) from None
-    shape = tuple(x.shape)
-    if isinstance(x, np.ndarray):
-        values, last = x, len(shape) == 2 or shape[-1:] in ((1,), (3,), (4,))
-        wanted = "(H, W, 3) or (N, H, W, 3)"
-    else:
-        values, last = x.detach().cpu().numpy(), len(shape) in (3, 4) and shape[-3] in (1, 3)
-        values = np.moveaxis(values, -3, -1) if last else values
-        wanted = "(3, H, W) or (N, 3, H, W)"
-    if not last or values.ndim not in (2, 3, 4):
-        raise DataError(f"A{'n array' if isinstance(x, np.ndarray) else ' tensor'} of photos is {wanted}, not {shape}.")
-    values = _bytes(values)
-    return [_rgb(v) for v in values] if values.ndim == 4 else [_rgb(values)]
-
-
-def _rgb(values: NDArray[np.uint8]) -> Image.Image:
-    return upright_rgb(Image.fromarray(values[..., 0] if values.shape[2:] == (1,) else values))
-
-
-def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    if values.dtype == np.uint8:
-        return values
-    if not np.issubdtype(values.dtype, np.floating):
-        raise DataError(f"Pixels are uint8, or float in [0, 1], not {values.dtype}: convert them.")
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    if not 0 <= low <= high <= 1:
+def _frame_column(x: Any, wanted: Sequence[str], what: str) -> str:
+    found = columns_of(map(str, x.columns), wanted)
+    if not found:
         raise DataError(
-            f"Float pixels lie in [0, 1], and these in [{low:.3g}, {high:.3g}]: give photos before they are normalised."
+            f"The data frame has no column {what} ({' or '.join(wanted)}), only "
+            f"{', '.join(map(str, x.columns))[:200]}: rename one."
         )
-    return np.round(values * 255).astype(np.uint8)
+    return found[0]
+
+
+def _framed(x: Any, items: Samples[Any], names: Sequence[str]) -> NamedTable:
+    """Return the rows of a data frame, with labels and captions where it has them."""
+    captions = [x[c].tolist() for c in columns_of(map(str, x.columns), CAPTION_COLUMNS)]
+    label = columns_of(map(str, x.columns), LABEL_COLUMNS)
+    table = _labelled(items, x[label[0]], names) if label else NamedTable(items, {}, ())
+    columns = dict(table.columns)
+    if captions:
+        texts = tuple(tuple(t for c in row for t in texts_of(c)) for row in zip(*captions, strict=True))
+        columns["captions"] = Column("captions", texts)
+    return NamedTable(items, columns, table.classes)
+
+
+def _is_pairs(x: object) -> bool:
+    """Whether this is a dataset of torch: items of a picture and a label, with a length."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.utils.data.Dataset) and hasattr(x, "__len__")
 
 
 def _is_dataset(x: object) -> bool:
@@ -239,14 +261,17 @@ def _label_column(x: Any) -> str | None:
 
 def _labelled(items: Samples[Any], labels: Any, names: Sequence[str]) -> NamedTable:
     """Return a table of items and their labels: names, or positions in ``names``."""
-    values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+    values = [v.item() if hasattr(v, "item") else v for v in labels]
     if len(values) != len(items):
         raise DataError(f"There are {len(values)} labels for {len(items)} photos: give one a photo.")
     classes = tuple(names) or tuple(sorted({str(v) for v in values if isinstance(v, str)}))
     if not classes:
         raise UsageError("These labels are numbers, and nothing names them: give names=[...] in their order.")
-    wrong = [v for v in values if v not in classes and not (isinstance(v, int) and 0 <= v < len(classes))]
+    wrong = [v for v in values if v not in classes and not (isinstance(v, Integral) and 0 <= v < len(classes))]
     if wrong:
-        raise DataError(f"The label {wrong[0]!r} is none of the {len(classes)} classes {', '.join(classes[:3])} ...")
+        raise DataError(
+            f"The label {wrong[0]!r} is none of the {len(classes)} classes {', '.join(classes[:3])} ...: give "
+            f"names, or positions from 0 to {len(classes) - 1}."
+        )
     told = [v if isinstance(v, str) else classes[v] for v in values]
     return NamedTable(items, {"label": label_column(told, classes)}, classes)

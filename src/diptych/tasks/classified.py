@@ -32,6 +32,16 @@ class Prediction:
     unknown: bool | None = None
     reasons: tuple[tuple[str, float], ...] | None = None
 
+    @property
+    def label(self) -> str:
+        """The most likely class; "" where none is above the threshold."""
+        return self.top[0][0] if self.top else ""
+
+    @property
+    def probability(self) -> float:
+        """That of ``label``; NaN where there is none."""
+        return self.top[0][1] if self.top else float("nan")
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         data: dict[str, Any] = {

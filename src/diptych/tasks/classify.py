@@ -120,7 +120,7 @@ def unlabelled(slug: str, *, texts: bool = False) -> Classifier:
     if {"train", "unlabelled"} & set(needs.evidence):
         raise UsageError(
             f"{slug} learns from photos: run 'diptych board classify DATA --export {slug}', and give its folder with "
-            f"--model."
+            f"--model (in Python diptych.systems.{system.__name__}().fit(model, data['train']))."
         )
     if texts and "texts" not in (*needs.evidence, *needs.optional):
         *others, last = _readers()

@@ -64,7 +64,7 @@ def answer(
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     check_reasons(model.fitted, reasons, str(model.about.get("method") or type(model.fitted).__name__))
-    promise = model.need() if sets is not None or unknown_rate is not None else model.calibration
+    promise = model.require_calibration() if sets is not None or unknown_rate is not None else model.calibration
     with with_store(run or Run()) as stored:
         before, start = stored.tally["encoded"], time.perf_counter()
         readable = embed_readable(model.backbone.image, photos, stored).some("photos")
@@ -74,7 +74,7 @@ def answer(
         scores = model.fitted.scores(kept, stored)
         seconds["predict"] = time.perf_counter() - start
         why = reasons_of(model.fitted, kept, stored, reasons)
-    p = model.spoken(scores)
+    p = model.probabilities_of(scores)
     order = scores.ranked().argsort(dim=1, descending=True, stable=True).numpy()
     names = model.classes.names
     inside = promise.sets(p, scores, sets, per_class=per_class) if promise and sets is not None else None

@@ -74,6 +74,11 @@ class Predictor:
         """Names and templates."""
         return self.fitted.classes
 
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """The K names in the order of the columns of ``predict_proba``, as scikit-learn's classifiers have them."""
+        return np.array(self.classes.names)
+
     def predict(self, photos: object) -> NDArray[np.str_]:
         """Return the class names of N photos, in whatever form ``data.samples.as_samples`` takes them.
 
@@ -89,16 +94,20 @@ class Predictor:
         Raises:
             UnreadableItem: a photo cannot be read.
         """
-        return self.spoken(self._scores(photos))
+        return self.probabilities_of(self._scores(photos))
 
-    def score(self, labelled: object) -> float:
-        """Return the share of labelled photos that are named right, in [0, 1]; see ``data.samples.as_table``.
+    def score(self, labelled: object, labels: object = None) -> float:
+        """Return the share of labelled photos that are named right, in [0, 1].
+
+        Args:
+            labelled: labelled photos, see ``data.samples.as_table``; or photos, with their ``labels`` beside them.
+            labels: names of classes, or their positions.
 
         Raises:
             DataError: the labels count other classes than the classifier's.
             UnreadableItem: a photo cannot be read.
         """
-        table = as_table(labelled, names=self.classes.names)
+        table = as_table(labelled if labels is None else (labelled, labels), names=self.classes.names)
         known = {name: k for k, name in enumerate(self.classes.names)}
         places = [known.get(c, known.get(tidy(c), -1)) for c in table.classes]
         if -1 in places and len(places) != len(known):
@@ -147,14 +156,14 @@ class Predictor:
     def _scores(self, photos: object) -> Scores:
         return self.fitted.scores(as_samples(photos), self.run)
 
-    def spoken(self, scores: Scores) -> NDArray[np.float64]:
+    def probabilities_of(self, scores: Scores) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of the classifier's scores."""
         if self.calibration is None:
             probabilities: NDArray[np.float64] = logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
             return probabilities
         return self.calibration.probabilities(scores, self.backbone)
 
-    def need(self) -> Calibration:
+    def require_calibration(self) -> Calibration:
         """Return the calibration.
 
         Raises:

@@ -12,7 +12,7 @@ from diptych.core.findings import Control, Finding
 from diptych.core.run import Run
 from diptych.data.factors import Altered
 from diptych.tasks.audit import report as audit_report
-from diptych.tasks.audit.report import Bound, feared, fearful, judged, report
+from diptych.tasks.audit.report import Bound, by_severity, is_failure, judged, report
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import NAMES, table
 
@@ -66,8 +66,8 @@ def test_what_takes_most_comes_first_and_what_is_doubted_late() -> None:
         finding("little", 0.1, harm=0.1, says="x"),
         finding("much", 0.5, harm=0.5, says="x", control=Control("c", 0.0, (-0.1, 0.1))),
     ]
-    assert [f.measure for f in feared(found)] == ["much", "little", "doubted", "info", "slope"]
-    assert [f.measure for f in feared(found) if fearful(f)] == ["much", "little"]
+    assert [f.measure for f in by_severity(found)] == ["much", "little", "doubted", "info", "slope"]
+    assert [f.measure for f in by_severity(found) if is_failure(f)] == ["much", "little"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def board_audit(
     ] = None,
     names: options.Names = None,
     only: Annotated[str, options.option("--only", help="Audits to run, with commas (default: all).")] = "",
-    seed: Annotated[int, options.option("--seed", help="Of halves and controls.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of halves and controls.")] = 0,
     budget: Annotated[
         float | None, options.option("--budget", help="Seconds for all rows; what is done by then counts.")
     ] = None,

@@ -139,7 +139,7 @@ def audit_pairs(
         str | None, options.option("--clean", help="A table of right pairs of this kind (default: photos that ship).")
     ] = None,
     rate: Annotated[
-        float, options.option("--rate", help="Share of right captions that may stand out all the same.")
+        float, options.option("--rate", help="False-alarm rate: share of right captions that may stand out.")
     ] = 0.05,
     choice: Annotated[
         str, options.option("--choice", help="Rank by the words instead: threshold, or most-negative.")

@@ -55,7 +55,7 @@ def audit_report(
     limits: Bounds,
     shared: options.RunOptions,
 ) -> None:
-    """Run every audit that the data allow, and say what to fear first. Exit code 5: a bound is broken."""
+    """Run every audit that the data allow, and list the worst findings first. Exit code 5: a bound is broken."""
     options.one_suffix(out, ".html", ".json")
     shared.free(out)
 
@@ -97,15 +97,15 @@ def audit_report(
 
 
 def _show(made: Report) -> None:
-    from diptych.tasks.audit.report import feared, fearful
+    from diptych.tasks.audit.report import by_severity, is_failure
     from diptych.tasks.audit.report_page import named, number
 
     main = next(iter(made.subjects))
-    own = [f for f in feared(made.all()) if f.subject == main]
-    worded, besides = [f for f in own if fearful(f)], [f for f in own if f.testable and not fearful(f)]
+    own = [f for f in by_severity(made.all()) if f.subject == main]
+    worded, besides = [f for f in own if is_failure(f)], [f for f in own if f.testable and not is_failure(f)]
     if worded:
         rows = [(f.says, f"{f.title} {number(f)}", f"{f.count} {f.counted}") for f in worded]
-        show_table(["what to fear first", "value, 95 % interval", "from"], rows, title=main)
+        show_table(["finding, the worst first", "value, 95 % interval", "from"], rows, title=main)
     else:
         show(f"{main}: no failure was found beyond doubt.")
     if besides:

@@ -31,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Resume = Annotated[bool, options.option("--resume", help="Go on where a pass was killed.")]
+Resume = Annotated[bool, options.option("--resume", help="Resume a pass that was killed.")]
 _SCORED = f"{SCORE_CURATOR} and {HEAD_CURATOR}"
 Sources = Annotated[list[str], typer.Argument(help=POOL)]
 
@@ -225,9 +225,9 @@ def curate_looks(
 @options.offers("overwrite", "json", "backbone", "device", "engine", "batch", "workers", "cache")
 def curate_head(
     labelled: Annotated[str, typer.Argument(help="Pictures with classes: folders of classes, or a table.")],
-    positive: Annotated[str, options.option("--positive", help="The class that is scored high.")],
+    positive: Annotated[str, options.option("--positive", help="The positive class.")],
     out: Annotated[Path, options.option("--out", "-o", help="File of the head.")] = Path("head.safetensors"),
-    seed: Annotated[int, options.option("--seed", help="Of what is held out.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the held-out pictures.")] = 0,
     *,
     shared: options.RunOptions,
 ) -> None:

@@ -28,7 +28,7 @@ def curate_regions(
         str,
         options.option(
             "--proposer",
-            help="Finds places: merged-cells, or, as hf:NAME or a folder, an open-vocabulary detector (OWL-ViT, "
+            help="Finds regions: merged-cells, or, as hf:NAME or a folder, an open-vocabulary detector (OWL-ViT, "
             "OWLv2), which is told the phrases, or a mask model of transformers.",
             rich_help_panel="Model",
         ),

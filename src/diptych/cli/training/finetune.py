@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 Data = Annotated[str, typer.Argument(help="Class folders with train and test, or a table with labels or captions.")]
 PartsChoice = Annotated[
-    str, options.option("--parts", help="What may learn: all, heads (on frozen towers: minutes on a CPU), image, text.")
+    str, options.option("--parts", help="Parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.")
 ]
 Captions = Annotated[str | None, options.option("--captions", help='Column of captions, or a pattern: "caption_*".')]
 Rate = Annotated[
     float | None, options.option("--lr", help="Learning rate (default: 1e-5, and 3e-4 for heads).", min=0.0)
 ]
 Epochs = Annotated[int, options.option("--epochs", help="Passes over the training rows.", min=1)]
-Rows = Annotated[int, options.option("--train-batch", help="Rows in one step.", min=2)]
+Rows = Annotated[int, options.option("--train-batch", help="Batch size: rows in one step.", min=2)]
 Decay = Annotated[float, options.option("--decay", help="Weight decay.", min=0.0)]
 Seed = Annotated[int, options.option("--seed", help="Seed of draws and new weights.")]
-Resume = Annotated[bool, options.option("--resume", help="Go on with a training that was stopped.")]
+Resume = Annotated[bool, options.option("--resume", help="Resume a training that was stopped.")]
 Also = Annotated[
     str | None, options.option("--also", help="Other labelled data, measured before and after: what is forgotten.")
 ]

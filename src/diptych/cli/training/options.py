@@ -42,26 +42,30 @@ class LoopOptions:
         ),
     ] = 1
     optimizer: Annotated[str, _loop("--optimizer", help="adamw, adam, radam or sgd.")] = "adamw"
-    betas: Annotated[str, _loop("--betas", help='Of Adam, such as "0.9,0.98".')] = "0.9,0.98"
-    eps: Annotated[float, _loop("--eps", help="Of Adam.")] = 1e-6
-    warmup: Annotated[int, _loop("--warmup", help="Steps in which the rate rises.", min=0)] = 20
-    schedule: Annotated[str, _loop("--schedule", help="Of the rate after that: cosine or constant.")] = "cosine"
+    betas: Annotated[str, _loop("--betas", help='Betas of Adam, such as "0.9,0.98".')] = "0.9,0.98"
+    eps: Annotated[float, _loop("--eps", help="Epsilon of Adam.")] = 1e-6
+    warmup: Annotated[int, _loop("--warmup", help="Warm-up: steps in which the rate rises.", min=0)] = 20
+    schedule: Annotated[
+        str, _loop("--schedule", help="Schedule of the rate after the warm-up: cosine or constant.")
+    ] = "cosine"
     cooldown: Annotated[
         int, _loop("--cooldown", help="Last steps in which a constant rate falls to --floor.", min=0)
     ] = 0
-    floor: Annotated[float, _loop("--floor", help="Share of the rate at its end.", min=0.0, max=1.0)] = 0.0
-    clip: Annotated[float, _loop("--clip", help="Largest gradient norm; 0: any.", min=0.0)] = 1.0
+    floor: Annotated[float, _loop("--floor", help="Rate at the end, as a share of --lr.", min=0.0, max=1.0)] = 0.0
+    clip: Annotated[float, _loop("--clip", help="Largest gradient norm; 0: no clipping.", min=0.0)] = 1.0
     ema: Annotated[
-        float | None, _loop("--ema", help="Decay of an average of the weights, which is then measured and written.")
+        float | None,
+        _loop("--ema", help="Decay of a moving average of the weights, which is then measured and written."),
     ] = None
     patience: Annotated[
-        int | None, _loop("--patience", help="Epochs without a lower loss on the split val before it stops.", min=1)
+        int | None, _loop("--patience", help="Early stopping: epochs without a lower loss on the split val.", min=1)
     ] = None
     unlock: Annotated[
         int, _loop("--unlock", help="With --parts image or text: last layers of the other tower that learn too.", min=0)
     ] = 0
     layer_decay: Annotated[
-        float, _loop("--layer-decay", help="Factor on the rate for each layer nearer to a tower's input.")
+        float,
+        _loop("--layer-decay", help="Layer-wise decay: factor on the rate for each layer nearer to a tower's input."),
     ] = 1.0
     patch_dropout: Annotated[
         float, _loop("--patch-dropout", help="Share of the patches that a ViT leaves out in each step.")
@@ -70,11 +74,9 @@ class LoopOptions:
         float | None,
         _loop("--crop", help="Random crops with at least this share of the area, such as 0.9, for losses of pairs."),
     ] = None
-    recompute: Annotated[
-        bool, _loop("--recompute", help="Compute activations again in the backward pass: less memory, slower.")
-    ] = False
+    recompute: Annotated[bool, _loop("--recompute", help="Gradient checkpointing: less memory, slower.")] = False
     compile: Annotated[
-        bool, _loop("--compile", help="Run the blocks of towers compiled by torch: faster after a slow start.")
+        bool, _loop("--compile", help="torch.compile for the blocks of towers: faster after a slow start.")
     ] = False
     shard: Annotated[
         bool,

@@ -45,7 +45,7 @@ class PartOptions:
         str | None,
         options.option(
             "--rewrites",
-            help="Other wordings of captions, for systems that draw among them: a .json pool or recorded .jsonl.",
+            help="Rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.",
         ),
     ] = None
     scorer: Annotated[

@@ -119,8 +119,9 @@ class AugCLIP(PairScorer):
         url="https://arxiv.org/abs/2410.11374",
         year=2025,
         verb="audit",
-        claim="The cosine to the source, moved onto the plane between the attributes of source and target, rewards "
-        "edits that do what was asked and keep the rest.",
+        claim="The cosine of an edited image to an ideal edit rewards edits that do what was asked and keep the rest. "
+        "The ideal edit is the source's embedding, moved to the plane that separates the attributes of source "
+        "and target.",
         needs=Needs(hooks=("image", "text"), optional=("unlabelled", "texts")),
         trains="a linear separator for each source and target",
         reference=Reference("https://github.com/augclip/augclip_eval", "", "none found"),

@@ -139,7 +139,7 @@ class CLIP4DM(PairScorer):
         url="https://arxiv.org/abs/2412.18404",
         year=2025,
         verb="audit",
-        claim="Negative attributions of a frozen CLIP point at the words of a caption that do not fit the image. "
+        claim="Words with negative attributions in a frozen CLIP are those of a caption that do not fit the image. "
         "F-CLIPScore, which the paper reports above CLIPScore, is below it on both sets of the proof with lite.",
         needs=Needs(hooks=("image", "text", "tower:text")),
         trains="nothing",

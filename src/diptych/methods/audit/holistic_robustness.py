@@ -97,9 +97,10 @@ class HolisticRobustness(Auditor):
         url="https://arxiv.org/abs/2410.01534",
         year=2024,
         verb="audit",
-        claim="Accuracy hides where a CLIP breaks: visual factors, shifts, texture, calibration and unknown things are "
-        "axes of their own, and one temperature fitted in distribution also helps under shifts. With lite the "
-        "temperature gains under factors on both sets of the proof, and in distribution on one of the two.",
+        claim="Accuracy hides where a CLIP fails: visual factors, distribution shifts, texture bias, calibration and "
+        "unknown classes are separate axes. One temperature, fitted in distribution, also improves calibration "
+        "under shifts. With lite it does so under visual factors on both sets of the proof, and in distribution "
+        "on one of the two.",
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
         differs=(

@@ -81,8 +81,8 @@ class MMVP(Auditor):
         url="https://arxiv.org/abs/2401.06209",
         year=2024,
         verb="audit",
-        claim="Pictures that a CLIP embeds almost alike, though they differ for an encoder trained without text, are "
-        "those that it cannot tell apart by statements.",
+        claim="Pairs of images that are almost equal for CLIP, though an encoder trained without text separates them, "
+        "are those that CLIP cannot tell apart by statements.",
         needs=Needs(hooks=("image", "text"), optional_parts=("vision",)),
         trains="nothing",
         reference=Reference("https://github.com/tsb0601/MMVP", "", "MIT (README), Apache-2.0 (part)"),

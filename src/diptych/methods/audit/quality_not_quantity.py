@@ -115,9 +115,9 @@ class QualityNotQuantity(Auditor):
         year=2022,
         verb="audit",
         claim="Models of one data source lie on one line of accuracy under a shift over reference accuracy, whatever "
-        "their size; the line of a mixture of two sources lies between theirs, below that of the better one. With lite "
-        "both show for cartoons and sketches; for photographs in other colours the sources differ by 3 points, and the "
-        "mixture is not beyond doubt above the first.",
+        "their size. The line of a mixture of two sources lies between theirs, below that of the better one. "
+        "With lite both hold for cartoons and sketches; for photographs in other colours the sources differ by 3 "
+        "points, and it is not shown that the mixture lies above the first.",
         needs=Needs(hooks=("image",)),
         trains="nothing; its proof and its command train linear heads on frozen features",
         reference=Reference("https://github.com/mlfoundations/clip_quality_not_quantity", "", "none found"),

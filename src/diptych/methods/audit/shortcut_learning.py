@@ -193,8 +193,8 @@ class ShortcutLearning(Auditor):
         url="https://arxiv.org/abs/2310.16228",
         year=2024,
         verb="audit",
-        claim="Which of two predictive features a network follows depends on how available they are, beyond how well "
-        "they predict: nonlinear networks follow the more available one, converged linear ones do not.",
+        claim="Which of two predictive features a network relies on depends on their availability, not only on how "
+        "well they predict: nonlinear networks rely on the more available one, converged linear ones do not.",
         needs=Needs(hooks=("image",)),
         trains="small heads on frozen features",
         differs=(

@@ -122,8 +122,9 @@ class ClipReward(Captioner):
         url="https://arxiv.org/abs/2205.13115",
         year=2022,
         verb="caption",
-        claim="A captioner that is rewarded by CLIP's similarity to the image, instead of to reference captions, "
-        "writes more distinctive captions; a reward for grammar keeps them from repeating words.",
+        claim="A captioner trained with CLIP's similarity to the image as its reward, instead of the similarity to "
+        "reference captions, writes more distinctive captions; a reward for grammar keeps it from repeating "
+        "words.",
         needs=Needs(hooks=("image", "text"), evidence=("train",)),
         trains="a small captioner and a grammar head",
         reference=Reference("https://github.com/j-min/CLIP-Caption-Reward", "", "CC BY-NC-SA 4.0"),

@@ -162,8 +162,8 @@ class MacCap(Captioner):
         url="https://arxiv.org/abs/2401.02347",
         year=2024,
         verb="caption",
-        claim="A captioner trained on noisy embeddings of sentences alone transfers to images, given as several "
-        "regions.",
+        claim="A captioner trained on noisy text embeddings alone captions images, when it is given several regions of "
+        "each.",
         needs=Needs(hooks=("image", "text", "dense"), evidence=("texts",)),
         trains="a small language model and a prefix",
         reference=Reference("https://github.com/Artanic30/MacCap", "", "none found"),

@@ -161,7 +161,8 @@ class UserAwarePrefix(Captioner):
         url="https://arxiv.org/abs/2312.04793",
         year=2023,
         verb="caption",
-        claim="A prefix of image and user words before a frozen language model gives personal captions.",
+        claim="A prefix that encodes an image and the words of a user, before a frozen language model, gives "
+        "personalised captions.",
         needs=Needs(hooks=("image",), evidence=("train",)),
         trains="a small language model, and the mapping and fusion of its prefix",
         differs=(

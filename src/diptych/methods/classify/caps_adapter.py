@@ -156,7 +156,8 @@ class CapSAdapter(Classifier):
         url="https://arxiv.org/abs/2405.16591",
         year=2024,
         verb="classify",
-        claim="Support images with captions, both compared with the test image, beat a cache that holds images alone.",
+        claim="A few-shot classifier that compares the test image with support images and with their captions beats "
+        "one whose cache holds images alone.",
         needs=Needs(evidence=("train", "val")),
         trains="nothing",
         headlines=(

@@ -89,7 +89,7 @@ class Description(Classifier):
         url="https://arxiv.org/abs/2210.07183",
         year=2023,
         verb="classify",
-        claim="Scoring a picture against written features of a class instead of its name raises accuracy and gives "
+        claim="Scoring an image against written features of a class, instead of its name, raises accuracy and gives "
         "readable reasons.",
         needs=Needs(evidence=("texts",)),
         trains="nothing",

@@ -112,8 +112,8 @@ class DiscriminativeDescriptions(Classifier):
         url="https://arxiv.org/abs/2412.11917",
         year=2025,
         verb="classify",
-        claim="Most gains of descriptions come from repeating the name; those that separate an image's likely classes "
-        "bring a real one.",
+        claim="Most of the gain of class descriptions comes from repeating the name; descriptions that separate an "
+        "image's likely classes bring a real gain.",
         needs=Needs(evidence=("train", "val", "texts")),
         trains="nothing",
         offers=("reasons",),

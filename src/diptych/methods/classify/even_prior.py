@@ -75,8 +75,8 @@ class EvenPrior(Classifier):
         url="https://arxiv.org/abs/2102.09690",
         year=2021,
         verb="classify",
-        claim="A model that names some classes too often gains from offsets that make its answers even, without any "
-        "label.",
+        claim="A model that predicts some classes too often gains from class offsets that make its predictions "
+        "uniform, without any label.",
         needs=Needs(evidence=("train",)),
         trains="one number a class (convex)",
         differs=(

@@ -121,8 +121,8 @@ class FuDD(Classifier):
         url="https://arxiv.org/abs/2311.07593",
         year=2024,
         verb="classify",
-        claim="Sentences written for pairs of confusable classes, used in a second look at the top classes, beat "
-        "template ensembles.",
+        claim="Descriptions that compare pairs of confusable classes, used to re-rank the top classes of an image, "
+        "beat template ensembles.",
         needs=Needs(evidence=("texts",), optional=("unlabelled",)),
         trains="nothing",
         offers=("reasons",),

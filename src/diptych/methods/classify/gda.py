@@ -210,8 +210,8 @@ class GDA(Classifier):
         url="https://arxiv.org/abs/2402.04087",
         year=2024,
         verb="classify",
-        claim="Gaussian class models with one covariance on frozen features, added to zero-shot, match or beat trained "
-        "few-shot methods.",
+        claim="A Gaussian classifier with one shared covariance on frozen features, added to zero-shot, matches or "
+        "beats trained few-shot methods.",
         needs=Needs(evidence=("train", "val")),
         trains="nothing",
         offers=("other classes",),

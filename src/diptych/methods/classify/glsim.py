@@ -215,8 +215,8 @@ class GLSim(Classifier):
         url="https://arxiv.org/abs/2407.12891",
         year=2024,
         verb="classify",
-        claim="Patches whose tokens resemble the summary token mark the object; a second look at their box helps with "
-        "fine classes.",
+        claim="Patches whose tokens resemble the class token locate the object; a second pass over their box helps "
+        "with fine-grained classes.",
         needs=Needs(hooks=("image", "tower:image", "rebuild"), evidence=("train",)),
         trains="the image tower, an aggregator, a head",
         headlines=(

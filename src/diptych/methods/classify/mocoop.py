@@ -123,8 +123,8 @@ class MoCoOp(Classifier):
         url="https://arxiv.org/abs/2409.12011",
         year=2024,
         verb="classify",
-        claim="Several soft prompts, each kept near a group of hand-written templates and chosen by a router, beat a "
-        "single one.",
+        claim="Several soft prompts, each regularised towards a group of hand-written templates and chosen by a "
+        "router, beat a single one.",
         needs=Needs(
             hooks=("image", "text", "tower:text", "tower:image", "rebuild"),
             evidence=("train",),

@@ -194,8 +194,8 @@ class NoLA(Classifier):
         url="https://arxiv.org/abs/2411.19346",
         year=2025,
         verb="classify",
-        claim="A head on a vision encoder, taught by the images that described classes label surely, teaches CLIP "
-        "without any label.",
+        claim="Images that CLIP labels confidently from class descriptions train a classifier on a second vision "
+        "encoder; the pseudo-labels of that classifier tune CLIP, without any label.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"),
             evidence=("unlabelled",),

@@ -118,8 +118,8 @@ class PerceptionCLIP(Classifier):
         url="https://arxiv.org/abs/2308.01313",
         year=2024,
         verb="classify",
-        claim="Guessing a photo's setting first and classifying it in that setting raises accuracy, most where groups "
-        "are neglected.",
+        claim="Inferring the setting of a photo first, such as its background, and classifying it given that setting "
+        "raises accuracy, most for under-represented groups.",
         needs=Needs(),
         trains="nothing",
         offers=("reasons",),

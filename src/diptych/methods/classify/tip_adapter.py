@@ -85,8 +85,8 @@ class TipAdapter(Classifier):
         url="https://arxiv.org/abs/2207.09519",
         year=2022,
         verb="classify",
-        claim="Storing the few labelled images as a cache, whose similarity-weighted vote is added to CLIP's, beats "
-        "zero-shot untrained.",
+        claim="A cache of the few labelled images, whose similarity-weighted vote is added to CLIP's logits, beats "
+        "zero-shot without training.",
         needs=Needs(evidence=("train", "val")),
         trains="nothing",
         headlines=(

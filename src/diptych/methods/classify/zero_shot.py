@@ -56,8 +56,8 @@ class ZeroShot(Classifier):
         url="https://arxiv.org/abs/2103.00020",
         year=2021,
         verb="classify",
-        claim="A model trained to match images with their captions classifies new kinds of pictures from the names of "
-        "the classes alone.",
+        claim="A model trained to match images with their captions classifies images from the names of the classes "
+        "alone.",
         needs=Needs(),
         trains="nothing",
         headlines=(

@@ -91,8 +91,9 @@ class BIOMEDICA(Curator):
         url="https://arxiv.org/abs/2501.07171",
         year=2025,
         verb="curate",
-        claim="Articles in XML become labelled pairs: experts label clusters of pictures, every picture takes the "
-        "labels of its cluster, and models go on training on streams that are filtered or balanced by label.",
+        claim="Articles in XML become labelled image-text pairs: experts label clusters of images, each image takes "
+        "the labels of its cluster, and models continue training on streams that are filtered or balanced by "
+        "label.",
         needs=Needs(hooks=("image",)),
         trains="nothing",
         reference=Reference("https://github.com/minwoosun/biomedica-etl", "", "MIT"),

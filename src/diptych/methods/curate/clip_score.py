@@ -129,7 +129,8 @@ class CLIPScoreFilter(Curator):
         url="https://arxiv.org/abs/2111.02114",
         year=2021,
         verb="curate",
-        claim="Pairs with a high cosine in a trained CLIP are better training data than all pairs of the web.",
+        claim="Pairs whose image and text have a high cosine in a trained CLIP are better training data than "
+        "unfiltered pairs of the web.",
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
         differs=(

@@ -176,8 +176,8 @@ class MetaCLIP(Curator):
         url="https://arxiv.org/abs/2309.16671",
         year=2024,
         verb="curate",
-        claim="CLIP's advantage is its data recipe: match texts against metadata and cap every entry; training is "
-        "unchanged.",
+        claim="CLIP's advantage is its data recipe: match texts against metadata entries, and cap the number of texts "
+        "of each; training is unchanged.",
         needs=Needs(hooks=()),
         trains="nothing",
         headlines=(

@@ -86,8 +86,8 @@ class SemDeDup(Curator):
         url="https://arxiv.org/abs/2303.09540",
         year=2023,
         verb="curate",
-        claim="Half of a web-scale pool can be dropped as semantic duplicates, found by embeddings inside the cells of "
-        "k-means, with little loss for training.",
+        claim="Half of a web-scale pool can be dropped as semantic duplicates, found by the cosine within k-means "
+        "clusters, with little loss for training.",
         needs=Needs(hooks=("image",)),
         trains="nothing",
         differs=(

@@ -117,7 +117,8 @@ class VectorHeadFilter(Curator):
         url="https://arxiv.org/abs/2210.08402",
         year=2022,
         verb="curate",
-        claim="Small heads on the stored vectors of a CLIP filter a pool by beauty or by harm at no cost of encoding.",
+        claim="Small classifiers on stored CLIP embeddings filter a pool by aesthetics or by harmful content without "
+        "encoding anything again.",
         needs=Needs(hooks=("image",)),
         trains="nothing",
         differs=(

@@ -212,8 +212,8 @@ class AnomalyCLIP(Detector):
         url="https://arxiv.org/abs/2310.18961",
         year=2024,
         verb="detect",
-        claim="Prompts that never name the object, learnt once on anomalies of one kind, find unseen kinds and where "
-        "they are.",
+        claim="Two prompts that never name the object, learnt once on labelled anomalies of one kind of object, detect "
+        "and locate anomalies of other kinds.",
         needs=Needs(hooks=("image", "text", "tower:image", "tower:text", "dense"), evidence=("auxiliary",)),
         trains="two soft prompts and deep text tokens",
         headlines=(

@@ -211,8 +211,8 @@ class HypOC(Detector):
         url="https://arxiv.org/abs/2404.14406",
         year=2024,
         verb="detect",
-        claim="Real photos alone, set against noise round their mean in hyperbolic space, suffice to find what is not "
-        "real.",
+        claim="Real photos alone, with noise around their mean as negatives in hyperbolic space, suffice to train a "
+        "detector of what is not real.",
         needs=Needs(hooks=("image",), evidence=("train",)),
         trains="a network of three layers, a base point and two planes",
         reference=Reference("https://github.com/Kartik-3004/hyp-oc", "f3345b2", "MIT"),

@@ -94,7 +94,8 @@ class PatchMemory(Detector):
         url="https://arxiv.org/abs/2405.14529",
         year=2024,
         verb="detect",
-        claim="A few normal photos, turned, suffice to find anomalies by the nearest remembered patch.",
+        claim="A few normal photos, with rotated copies, suffice to detect anomalies by the distance to the nearest "
+        "stored patch.",
         needs=Needs(hooks=("dense",), evidence=("train",)),
         trains="nothing",
         differs=(

@@ -191,8 +191,8 @@ class WinCLIPStyle(Detector):
         url="https://arxiv.org/abs/2303.14814",
         year=2023,
         verb="detect",
-        claim="Without training, an ensemble of words for normal and damaged states finds anomalies, and windows find "
-        "where.",
+        claim="Without training, prompts for normal and damaged states detect anomalies, and sliding windows locate "
+        "them.",
         needs=Needs(hooks=("image", "text", "dense")),
         trains="nothing",
         differs=(

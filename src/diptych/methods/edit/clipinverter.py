@@ -110,8 +110,8 @@ class CLIPInverter(Editor):
         url="https://arxiv.org/abs/2307.08397",
         year=2023,
         verb="edit",
-        claim="Adapters conditioned on a text inside a frozen inversion encoder edit a picture in one pass, and a "
-        "refinement by the text inside the generator brings it nearer to the text.",
+        claim="Adapters conditioned on a text, inside a frozen encoder for GAN inversion, edit an image in one pass; a "
+        "refinement by the text inside the generator brings the edit nearer to the text.",
         needs=Needs(parts=("StyleGenerator", "MapInverter"), evidence=("train",)),
         trains="adapters of three feature maps, and a refinement of the latents",
         reference=Reference("https://github.com/johnberg1/CLIPInverter", "", "none found"),

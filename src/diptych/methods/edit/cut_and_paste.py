@@ -130,8 +130,8 @@ class CutAndPaste(Editor):
         url="https://arxiv.org/abs/2311.11697",
         year=2023,
         verb="edit",
-        claim="Cross-attention maps, fused over neighbouring frames, limit where the subject of a reference picture "
-        "replaces an object of a clip, so that background and motion stay.",
+        claim="Cross-attention maps, fused over neighbouring frames, mark the region of a video in which the subject "
+        "of a reference image replaces an object, so that background and motion stay.",
         needs=Needs(parts=("TextDiffusion",)),
         trains="tokens for each reference picture",
         reference=Reference("https://github.com/ChenyangQiQi/FateZero", "", "MIT"),

@@ -150,8 +150,8 @@ class DeltaEdit(Editor):
         url="https://arxiv.org/abs/2310.08785",
         year=2023,
         verb="edit",
-        claim="The difference of two image vectors is near the difference of their captions' vectors, so an editor "
-        "trained on pictures can be used with words.",
+        claim="The difference of two image embeddings is close to the difference of their captions' embeddings, so an "
+        "editor trained on images alone can be controlled by text.",
         needs=Needs(parts=("StyleGenerator",), optional=("unlabelled",)),
         trains="a mapper of style changes",
         reference=Reference("https://github.com/Yueming6568/DeltaEdit", "", "none found"),

@@ -175,8 +175,8 @@ class GALIP(Editor):
         url="https://arxiv.org/abs/2301.12959",
         year=2023,
         verb="edit",
-        claim="A generator and a discriminator on a frozen CLIP's maps make pictures from words in one pass, with few "
-        "data, and much faster than denoisers.",
+        claim="A generator and a discriminator that use the feature maps of a frozen CLIP make images from text in one "
+        "pass, from little data, and much faster than diffusion models.",
         needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",)),
         trains="a generator and a discriminator; CLIP is frozen",
         headlines=(Headline("COCO 256", "CLIP ViT-B/32", "FID", 5.85, "", "paper"),),

@@ -179,7 +179,8 @@ class Mosaic(Editor):
         url="https://arxiv.org/abs/2309.13716",
         year=2023,
         verb="edit",
-        claim="One prompt gives each object of a picture a style of its own, found by text and kept to the object.",
+        claim="One text prompt gives each object of an image its own style: the object is segmented by its name, and "
+        "the style stays inside it.",
         needs=Needs(hooks=("image", "text", "dense"), parts=("Segmenter",)),
         trains="a small network for each object of a picture",
         reference=Reference("https://github.com/cyclomon/CLIPstyler", "", "MIT"),

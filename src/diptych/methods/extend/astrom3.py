@@ -217,8 +217,8 @@ class AstroM3(Extender):
         url="https://arxiv.org/abs/2411.08842",
         year=2024,
         verb="extend",
-        claim="Towers of light curves, spectra and metadata that are aligned first classify stars better, most of all "
-        "with few labels.",
+        claim="Contrastive pre-training that aligns encoders of light curves, spectra and metadata improves the "
+        "classification of stars, most of all with few labels.",
         needs=Needs(hooks=(), evidence=("unlabelled",), optional=("val",)),
         trains="three towers, their projections and scales",
         headlines=(

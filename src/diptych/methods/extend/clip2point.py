@@ -144,8 +144,8 @@ class CLIP2Point(Extender):
         url="https://arxiv.org/abs/2210.01055",
         year=2023,
         verb="extend",
-        claim="A CLIP image tower that is trained on pairs of pictures and depth images names point clouds far better "
-        "than CLIP on the depth images alone.",
+        claim="A CLIP image encoder trained on pairs of images and depth maps classifies point clouds far better than "
+        "CLIP applied to depth maps without training.",
         needs=Needs(optional=("unlabelled", "train")),
         trains="a copy of the image tower, or its head, and two adapters",
         headlines=(

@@ -195,8 +195,8 @@ class ILA(Extender):
         url="https://arxiv.org/abs/2304.10465",
         year=2023,
         verb="extend",
-        claim="Aligning neighbouring frames by one predicted point each is enough for a CLIP to see time: no attention "
-        "over time is needed.",
+        claim="Aligning neighbouring frames at one predicted point each is enough for a CLIP to model time; no "
+        "temporal attention is needed.",
         needs=Needs(hooks=("image", "text", "tower:image"), evidence=("train",)),
         trains="alignment before the blocks, integration over frames, prompts of the texts",
         headlines=(

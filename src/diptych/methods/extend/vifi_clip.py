@@ -176,8 +176,8 @@ class ViFiCLIP(Extender):
         url="https://arxiv.org/abs/2212.03640",
         year=2023,
         verb="extend",
-        claim="Fine-tuning all of CLIP on clips, with only a mean over the frames added, is at least as good as "
-        "systems with modules for time.",
+        claim="Fine-tuning all of CLIP on videos, with only a mean over the frames added, is at least as good as "
+        "systems with temporal modules.",
         needs=Needs(evidence=("train",), optional=("auxiliary",)),
         trains="both towers, prompts in both, or the heads",
         headlines=headlines(

@@ -143,8 +143,8 @@ class GeodesicMixup(Objective):
         url="https://arxiv.org/abs/2203.03897",
         year=2023,
         verb="finetune",
-        claim="Contrasting pairs with points between other images and captions closes the gap between the modalities "
-        "and helps retrieval.",
+        claim="Contrasting pairs with points on the geodesics between other images and captions closes the modality "
+        "gap and improves retrieval.",
         needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, or heads on frozen ones; temperatures are fixed",
         reference=Reference("https://github.com/changdaeoh/multimodal-mixup", "f8e05fc", "none found"),

@@ -201,8 +201,9 @@ class RetrievalTuning(Recipe):
         url="https://arxiv.org/abs/2409.01936",
         year=2024,
         verb="finetune",
-        claim="Tuning the image tower for search by image breaks the fit of the texts; captions in the loss, or a "
-        "second stage for the text tower, keep it, so that one vector an image serves both searches.",
+        claim="Tuning the image encoder for search by image misaligns it with the texts; captions in the loss, or a "
+        "second stage that tunes the text encoder, keep them aligned, so that one vector an image serves both "
+        "searches.",
         needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val", "auxiliary")),
         trains="the image tower and a class matrix that is not returned; where realigned, then the text tower",
         headlines=(

@@ -173,8 +173,8 @@ class VRLwF(Recipe):
         url="https://arxiv.org/abs/2207.09248",
         year=2022,
         verb="finetune",
-        claim="Holding the similarities of images to random sentences while a CLIP learns new classes keeps its "
-        "zero-shot ability.",
+        claim="Keeping the similarities of images to random sentences while a CLIP learns new classes preserves its "
+        "zero-shot accuracy.",
         needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, or the parts that the user names; not the scale",
         differs=(

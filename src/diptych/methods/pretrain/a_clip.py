@@ -227,8 +227,8 @@ class ACLIP(Recipe):
         url="https://arxiv.org/abs/2212.08653",
         year=2022,
         verb="pretrain",
-        claim="Training on the half of an image that a slow copy attends to, in two views with self-supervision, is "
-        "better than CLIP at about its cost; dropping a random half is worse.",
+        claim="Training on the half of an image's patches that a momentum encoder attends to, in two views with "
+        "self-supervised losses, beats CLIP at about its cost; dropping a random half is worse.",
         needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers but the patch embedding, the scale, and heads that are not returned",
         headlines=(

@@ -55,7 +55,8 @@ class CLIPLoss(Objective):
         url="https://arxiv.org/abs/2103.00020",
         year=2021,
         verb="pretrain",
-        claim="Matching images with their captions among the other pairs of a batch teaches both towers one space.",
+        claim="Matching images with their captions among the other pairs of a batch trains an image and a text encoder "
+        "that share one embedding space.",
         needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers and the scale",
         headlines=(

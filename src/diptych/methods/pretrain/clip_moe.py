@@ -186,8 +186,9 @@ class CLIPMoE(Recipe):
         url="https://arxiv.org/abs/2409.19291",
         year=2024,
         verb="pretrain",
-        claim="MLPs that were fine-tuned from one CLIP to capture different features, joined in a sparse mixture whose "
-        "routers alone are trained, beat the dense model and a mixture of equal experts at little extra compute.",
+        claim="Several fine-tuned copies of CLIP's MLPs, which capture different features, become the experts of a "
+        "sparse mixture; training its routers alone beats the dense model and a mixture of equal experts at "
+        "little extra compute.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "tower:text", "rebuild"), evidence=("train",), optional=("val",)
         ),

@@ -163,8 +163,8 @@ class CLOC(Recipe):
         url="https://arxiv.org/abs/2410.02746",
         year=2024,
         verb="pretrain",
-        claim="A loss on regions, through one layer that is told a box or a phrase, gives a CLIP that names and finds "
-        "regions, and images as well as before.",
+        claim="A loss on regions, computed by one layer that is prompted with a box or a phrase, gives a CLIP that "
+        "names and locates regions and is as good on whole images.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"),
             evidence=("train",),

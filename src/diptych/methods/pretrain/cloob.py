@@ -103,8 +103,8 @@ class CLOOB(Objective):
         url="https://arxiv.org/abs/2110.11316",
         year=2022,
         verb="pretrain",
-        claim="Retrieval from the batch enriches the covariance of embeddings, and leaving the positive pair out "
-        "of the loss's sum keeps gradients from vanishing.",
+        claim="Retrieval from the batch by a modern Hopfield network enriches the covariance of the embeddings, and a "
+        "loss that leaves the positive pair out of its sum (InfoLOOB) keeps gradients from vanishing.",
         needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers; tau is fixed",
         headlines=headlines(

@@ -200,8 +200,8 @@ class DCCLIP(Recipe):
         url="https://arxiv.org/abs/2404.11249",
         year=2024,
         verb="pretrain",
-        claim="Feature distillation of each tower from a large bilingual CLIP, then a short contrastive training on "
-        "bilingual pairs, make a small CLIP of two languages.",
+        claim="Distilling the features of a large bilingual CLIP into small encoders, then a short contrastive "
+        "training on bilingual pairs, gives a small CLIP of two languages.",
         needs=Needs(
             hooks=("image", "text", "tower:text", "dense", "rebuild"),
             parts=("Backbone",),

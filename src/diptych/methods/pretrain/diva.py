@@ -176,8 +176,8 @@ class DIVA(Recipe):
         url="https://arxiv.org/abs/2407.20171",
         year=2024,
         verb="pretrain",
-        claim="A frozen text-to-image denoiser that is told CLIP's visual tokens teaches CLIP details from images "
-        "alone, so that pairs of similar pictures are told apart, and zero-shot ability is kept.",
+        claim="A frozen text-to-image diffusion model, conditioned on CLIP's visual tokens, teaches CLIP details from "
+        "images alone: it then tells pairs of similar images apart and keeps its zero-shot accuracy.",
         needs=Needs(
             hooks=("image", "tower:image", "rebuild"),
             parts=("TextDiffusion",),

@@ -168,8 +168,8 @@ class GRAIN(Recipe):
         url="https://arxiv.org/abs/2412.04429",
         year=2024,
         verb="pretrain",
-        claim="A dual encoder that also localises described parts recognises images better without examples than one "
-        "trained on the same images and captions.",
+        claim="A dual encoder that also learns to locate described regions classifies images zero-shot better than one "
+        "trained on the same images and captions without it.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"),
             evidence=("train",),

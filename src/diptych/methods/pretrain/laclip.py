@@ -147,7 +147,8 @@ class LaCLIP(Recipe, Rewriter):
         url="https://arxiv.org/abs/2305.20088",
         year=2023,
         verb="pretrain",
-        claim="Captions drawn among rewrites by a language model train a better CLIP than the original captions alone.",
+        claim="Captions drawn at random among rewrites by a language model train a better CLIP than the original "
+        "captions alone.",
         needs=Needs(hooks=("image", "text", "rebuild"), parts=("Writer",), evidence=("train",), optional=("val",)),
         trains="both towers and the scale",
         headlines=(

@@ -241,8 +241,8 @@ class LightCLIP(Recipe):
         url="https://arxiv.org/abs/2312.00674",
         year=2023,
         verb="pretrain",
-        claim="Softened targets, matching of words and patches, and masked words helped by images make a better small "
-        "CLIP at the same cost of inference.",
+        claim="Softened targets, matching of words and patches, and masked language modelling with the image as input "
+        "improve a small CLIP at the same cost of inference.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "tower:text", "rebuild"), evidence=("train",), optional=("val",)
         ),

@@ -180,8 +180,8 @@ class LLM2CLIP(Recipe):
         url="https://arxiv.org/abs/2411.04997",
         year=2024,
         verb="pretrain",
-        claim="A language model that was tuned to tell captions apart, then frozen, is a better text tower for CLIP "
-        "than CLIP's own, above all for long captions and other languages.",
+        claim="A language model tuned to tell captions apart, then frozen, is a better text encoder for CLIP than "
+        "CLIP's own, above all for long captions and other languages.",
         needs=Needs(
             hooks=("image", "rebuild"), parts=("TokenStates",), extras=("lora",), evidence=("train",), optional=("val",)
         ),

@@ -168,8 +168,8 @@ class LongCLIP(Recipe):
         url="https://arxiv.org/abs/2403.15378",
         year=2024,
         verb="pretrain",
-        claim="Stretched text positions and a loss on the images' main components make a CLIP that reads long captions "
-        "and keeps its skill on short ones.",
+        claim="Stretching the text position embeddings, with a loss of short captions on the principal components of "
+        "the images, gives a CLIP that reads long captions and keeps its accuracy on short ones.",
         needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers and the scale, the first text positions apart",
         reference=Reference("https://github.com/beichenzbc/Long-CLIP", "", "Apache-2.0"),

@@ -150,8 +150,8 @@ class QualityCaptions(Recipe):
         url="https://arxiv.org/abs/2405.08911",
         year=2024,
         verb="pretrain",
-        claim="Better captions alone make CLIP's image tower a stronger start for segmentation, detection and depth "
-        "than other kinds of pretraining.",
+        claim="Better captions alone make CLIP's image encoder a better initialisation for segmentation, detection and "
+        "depth than other kinds of pre-training.",
         needs=Needs(
             hooks=("image", "text", "rebuild"),
             evidence=("train",),

@@ -62,8 +62,8 @@ class SigLIPLoss(Objective):
         url="https://arxiv.org/abs/2303.15343",
         year=2023,
         verb="pretrain",
-        claim="Independent binary decisions about all pairs of a batch train as well as a softmax, and better where "
-        "batches are small.",
+        claim="An independent binary decision about every pair of a batch (a sigmoid loss) trains as well as a "
+        "softmax, and better with small batches.",
         needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
         trains="both towers, the scale and the bias",
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),

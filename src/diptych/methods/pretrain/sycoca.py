@@ -207,8 +207,8 @@ class SyCoCa(Recipe):
         url="https://arxiv.org/abs/2401.02137",
         year=2024,
         verb="pretrain",
-        claim="Painting hidden patches from the caption, and hiding patches that the caption does not name from the "
-        "captioner, make a contrastive captioner retrieve and caption better; random masks do not.",
+        claim="Reconstructing masked patches from the caption, and hiding patches that the caption does not name from "
+        "the captioner, make a contrastive captioner retrieve and caption better; random masks do not.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "tower:text", "rebuild"),
             parts=("LanguageModel",),

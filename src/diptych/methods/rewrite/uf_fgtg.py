@@ -116,8 +116,8 @@ class UFFGTG(Rewriter):
         url="https://arxiv.org/abs/2402.12760",
         year=2024,
         verb="rewrite",
-        claim="A rewriter of short prompts that learns from the denoising loss of pictures beside the words of long "
-        "prompts writes what a text-to-image model prefers, and several different rewrites.",
+        claim="A rewriter of short prompts that learns from the denoising loss of images, besides the words of long "
+        "prompts, writes prompts that a text-to-image model prefers, and several different ones.",
         needs=Needs(hooks=("tower:text", "rebuild"), evidence=("train",), optional_parts=("TextDiffusion",)),
         trains="the text encoder, an adapter and a small language model",
         reference=Reference("https://github.com/Naylenv/UF-FGTG", "", "none found"),

@@ -158,8 +158,8 @@ class CLIPDINOiser(Segmenter):
         url="https://arxiv.org/abs/2312.12359",
         year=2024,
         verb="segment",
-        claim="Patches pooled by an affinity that one convolution on CLIP has learnt from DINO segment far better, in "
-        "one pass of CLIP.",
+        claim="CLIP segments far better, in one pass, when its patch features are averaged over patches that belong "
+        "together; one convolution on CLIP learns from DINO which do.",
         needs=Needs(hooks=("text", "dense"), parts=("Space",), evidence=("unlabelled",)),
         trains="two convolutions",
         headlines=(

@@ -98,7 +98,8 @@ class FCCLIP(Segmenter):
         url="https://arxiv.org/abs/2308.02487",
         year=2023,
         verb="segment",
-        claim="One frozen convolutional CLIP is both the backbone of masks and their classifier, and needs one pass.",
+        claim="One frozen convolutional CLIP is both the backbone of the mask generator and the classifier of the "
+        "masks, in one pass.",
         needs=Needs(hooks=("text", "dense"), evidence=("train",)),
         trains="pixel decoder, query decoder, their class head and a vector of void",
         headlines=(

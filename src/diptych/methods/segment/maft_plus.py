@@ -143,8 +143,8 @@ class MAFTPlus(Segmenter):
         url="https://arxiv.org/abs/2408.00744",
         year=2024,
         verb="segment",
-        claim="CLIP's image tower, tuned so that the probability of a mask's class follows its IoU, and class "
-        "embeddings that attend to the image name masks better than frozen CLIP, also of unseen classes.",
+        claim="Tuning CLIP's image encoder so that the class probability of a mask follows its IoU, with class "
+        "embeddings that attend to the image, classifies masks better than frozen CLIP, also of unseen classes.",
         needs=Needs(hooks=("text", "dense", "rebuild"), evidence=("train",)),
         trains="CLIP's image tower before its projection, an attention of class embeddings, and the networks of masks",
         headlines=(

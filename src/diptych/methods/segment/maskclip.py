@@ -84,8 +84,8 @@ class MaskCLIP(Segmenter):
         url="https://arxiv.org/abs/2112.01071",
         year=2022,
         verb="segment",
-        claim="Without queries and keys in its last pooling, CLIP is a usable zero-shot segmenter, and nothing is "
-        "trained.",
+        claim="CLIP is a usable zero-shot segmenter without training, when its last attention layer passes the values "
+        "on without queries and keys.",
         needs=Needs(hooks=("text", "dense")),
         trains="nothing",
         headlines=(

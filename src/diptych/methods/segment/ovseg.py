@@ -158,8 +158,9 @@ class OVSeg(Segmenter):
         url="https://arxiv.org/abs/2210.04150",
         year=2023,
         verb="segment",
-        claim="Where masks are proposed first and classified afterwards, CLIP fails on masked crops; tuned on pairs of "
-        "a crop and a noun that are mined from captions, with prompts for the masked patches, it does not.",
+        claim="Segmenters that propose masks and then classify them with CLIP are limited by CLIP, which fails on "
+        "masked crops. Tuned on pairs of a crop and a noun mined from captions, with learnt prompts for masked "
+        "patches, it does not.",
         needs=Needs(
             hooks=("image", "text", "dense"),
             parts=("MaskProposer",),

@@ -204,8 +204,8 @@ class SAMCLIP(Segmenter):
         url="https://arxiv.org/abs/2310.15308",
         year=2024,
         verb="segment",
-        claim="CLIP distilled into SAM's encoder, while SAM's masks are replayed, gives one encoder that does the "
-        "work of both, and segments from class names better than either.",
+        claim="Distilling CLIP into SAM's encoder, while SAM's masks are replayed, gives one encoder with the "
+        "abilities of both, which segments from class names better than either.",
         needs=Needs(
             hooks=("image", "text"),
             parts=("PromptableMasks",),

@@ -148,8 +148,8 @@ class Trident(Segmenter):
         url="https://arxiv.org/abs/2411.09219",
         year=2024,
         verb="segment",
-        claim="Window features of CLIP that are spliced first, aggregated over the whole image by SAM and only then "
-        "classified segment far better than windows that are classified one by one, and nothing is trained.",
+        claim="Splicing CLIP's window features first, aggregating them over the whole image by SAM and classifying "
+        "last segments far better than classifying window by window, without training.",
         needs=Needs(hooks=("text", "dense"), parts=("Space", "MaskProposer"), optional_parts=("PromptableMasks",)),
         trains="nothing",
         headlines=(

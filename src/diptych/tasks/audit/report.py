@@ -1,4 +1,4 @@
-"""All audits that the data allow, in the order of what a person should fear first, and bounds on their measures."""
+"""All audits that the data allow, the most severe finding first, and bounds on their measures."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Report:
                     {"bound": str(v.bound), "subject": v.subject, "broken": v.broken, "why": v.why}
                     for v in self.verdicts
                 ],
-                "findings": [{"audit": slug_of[id(f)], **f.as_dict()} for f in feared(self.all())],
+                "findings": [{"audit": slug_of[id(f)], **f.as_dict()} for f in by_severity(self.all())],
                 "not_run": dict(self.lacking),
                 "training_pictures": self.blame.as_dict() if self.blame else None,
                 "skipped": [e.as_dict() for e in self.failed],
@@ -211,8 +211,8 @@ def judged(bound: Bound, subject: str, findings: Sequence[Finding]) -> Verdict:
     return Verdict(bound, subject, broken, f"{worst.title}{about} is {worst.value:.4g}.")
 
 
-def feared(findings: Sequence[Finding]) -> list[Finding]:
-    """Return findings by what a person should fear first.
+def by_severity(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings, the most severe first.
 
     - Those with a harm come first, the largest first, by the end of their interval that is nearer to none.
     - A finding whose control found something too comes after those whose control held.
@@ -226,7 +226,7 @@ def feared(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=order)
 
 
-def fearful(f: Finding) -> bool:
+def is_failure(f: Finding) -> bool:
     """Return whether a finding takes pictures beyond doubt: it is put in words, and its control found nothing."""
     return bool(f.testable and f.says and f.harm > 0 and (f.control is None or f.control.held))
 

@@ -1,4 +1,4 @@
-"""The report of audits as one HTML page: findings in plain words, what to fear first, with the pictures behind them.
+"""The report of audits as one HTML page: findings in plain words, the worst first, with the pictures behind them.
 
 No script, nothing loaded from anywhere. Pictures are small JPEG copies without EXIF; without pictures the page names
 no file either.
@@ -18,7 +18,7 @@ from diptych.core.audit import AuditData
 from diptych.core.findings import Control, Example, Finding
 from diptych.data.factors import WORDS
 from diptych.tasks.audit.blame import Blame, Blamed
-from diptych.tasks.audit.report import Report, feared, fearful
+from diptych.tasks.audit.report import Report, by_severity, is_failure
 from diptych.tasks.pages.photo_page import thumbnail
 
 SIDE = 240
@@ -88,10 +88,10 @@ class _Page:
         yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         yield f"<style>{style}</style><main><header><h1>{title}</h1>{self.lead()}</header>"
         yield from self.bounds()
-        ordered = feared(self.report.all())
-        worded = [f for f in ordered if f.subject == self.main and fearful(f)]
+        ordered = by_severity(self.report.all())
+        worded = [f for f in ordered if f.subject == self.main and is_failure(f)]
         shown = {id(f) for one in worded for f in (one, *self.others(one))}
-        yield "<section><h2>What to fear first</h2>"
+        yield "<section><h2>Findings, the worst first</h2>"
         if not worded:
             yield "<p>No failure was found beyond doubt.</p>"
         for f in worded:

@@ -36,7 +36,7 @@ def encode_regions(
     """
     target = out / "img_emb" / "img_emb_0.npy"
     if target.exists() and not overwrite:
-        raise UsageError(f"{out} holds embeddings: give another --out or --overwrite.")
+        raise UsageError(f"{out} holds embeddings: give another --out or --overwrite (in Python overwrite=True).")
     start = time.perf_counter()
     regions = source.regions
     found = embed_readable(source.space(backbone).image, regions, run)

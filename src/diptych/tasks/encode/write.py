@@ -92,7 +92,7 @@ def encode(
     kind: Literal["img", "text"] = "text" if isinstance(source, Texts) else "img"
     target = out / f"{kind}_emb" / f"{kind}_emb_0.npy"
     if target.exists() and not overwrite:
-        raise UsageError(f"{out} holds embeddings: give another --out or --overwrite.")
+        raise UsageError(f"{out} holds embeddings: give another --out or --overwrite (in Python overwrite=True).")
     items, columns = (source, {"caption": list(source.values)}) if isinstance(source, Texts) else _photos(source)
     encoder: Encoder[Any] = backbone.text if kind == "text" else backbone.image
     runner = run.engine.runner(encoder, run) if run.engine else None  # prepared before the clock starts
