@@ -231,7 +231,6 @@ class ILA(Extender):
             datasets=("tuxpaint_stamps",),
             minutes=6,
             backbone="tiny",
-            not_shown="protocol: an unfit control",
         ),
         licence_note="The authors' repository has no licence file; no code was taken from it.",
     )
