@@ -167,8 +167,8 @@ class DeltaEdit(Editor):
             "A source and a target with equal text vectors change nothing, whatever the threshold.",
             "A request may have a strength, which multiplies the change; theirs is 1.",
             "The diffusion version is left out: its sizes were not found.",
-            "In the proof the global direction of the same relevance, which trains no mapper, edits cleanly more often: "
-            "72 % of the asks with a strength chosen on val, where the mapper has 62 %, and 69 % with one.",
+            "In the proof the global direction of the same relevance, which trains no mapper, edits cleanly more "
+            "often: 72 % of the asks with a strength chosen on val, where the mapper has 62 %, and 69 % with one.",
         ),
         proof=ProofPlan(
             claim="Edits by words change what they name and nothing else more often than with absolute vectors, and "

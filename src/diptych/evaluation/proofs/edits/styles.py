@@ -60,6 +60,15 @@ class Styled:
         return tuple(f"{thing}: {style}" for thing, style in zip(self.names, self.styles, strict=True))
 
 
+@dataclass(frozen=True)
+class Pasted(FittedMosaic):
+    """Each style is trained on the whole picture, and pasted into its mask: what masks do without the masked losses."""
+
+    def stylised(self, x: Tensor, mask: Tensor, style: str, run: Run, key: str) -> Tensor:
+        """Return the whole picture in a style, whatever the mask is."""
+        return super().stylised(x, torch.ones_like(mask), style, run, key)
+
+
 def scenes(count: int) -> tuple[Styled, ...]:
     """Return scenes of two objects of different colours and shapes, the same for all seeds."""
     found: list[Styled] = []
@@ -142,12 +151,13 @@ def _untouched(one: Styled) -> Tensor:
 def _pictures(fitted: FittedMosaic, one: Styled, other: Styled, run: Run) -> Mapping[str, Tensor]:
     images = InMemory([one.shown.image])
 
-    def edited(prompts: Sequence[str], masks: NDArray[np.bool_]) -> Tensor:
-        return fitted.edit(EditAsk("", tuple(prompts), images=images, masks=[masks]), run).after[0]
+    def edited(prompts: Sequence[str], masks: NDArray[np.bool_], by: FittedMosaic = fitted) -> Tensor:
+        return by.edit(EditAsk("", tuple(prompts), images=images, masks=[masks]), run).after[0]
 
     both = " and ".join(f"{style} {thing.split()[1]}" for thing, style in zip(one.names, one.styles, strict=True))
     return {
         "own": edited(one.prompts, one.shown.masks),
+        "pasted": edited(one.prompts, one.shown.masks, Pasted(**vars(fitted))),
         "whole picture": edited([f"background: {both}"], np.ones((1, *one.shown.masks.shape[1:]), bool)),
         "masks of others": edited(one.prompts, other.shown.masks),
     }
@@ -156,7 +166,7 @@ def _pictures(fitted: FittedMosaic, one: Styled, other: Styled, run: Run) -> Map
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "mosaic": Trial(
-            (Claim("whole picture"),),
+            (Claim("whole picture"), Claim("pasted")),
             own=Arm("own"),
             variant="small",
             controls=(over("whole picture", "masks of others"),),
