@@ -134,7 +134,7 @@ def expected_interval(line: Line, x: Any, y: Any, at: float) -> Interval:
         >>> x, y = [0.3, 0.5, 0.6, 0.7], [0.31, 0.48, 0.6, 0.71]
         >>> found = expected_interval(fit_line(x, y, 1000), x, y, 0.4)
         >>> f"{found.value:.2f}, {found.low:.2f} to {found.high:.2f}"
-        '0.40, 0.32 to 0.48'
+        '0.40, 0.31 to 0.49'
     """
     from scipy.stats import t
 

@@ -4,6 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
 
 from diptych.core.audit import AuditData, ModelRecord, Probe, Subject
 from diptych.core.data import ClassNames, Column, Evidence, Table
@@ -17,6 +20,7 @@ from diptych.methods.classify.linear_probe import LinearProbe
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import NAMES, Pictures, picture, table
 from tests.support.refused import refused
+from tests.support.visual_backbone import VisualBackbone
 
 NAMED = ClassNames(NAMES)
 OWN = table([0, 1, 2, 3] * 20, 1)
@@ -139,6 +143,41 @@ def test_captions_make_a_table_of_retrieval() -> None:
     gaps = Table(OWN.items, {**OWN.columns, "captions": Column("captions", (("a",), *(((),) * 79)))})
     reason = one(found({"a": Subject.of(SmallBackbone())}, AuditData.single(gaps, NAMED)), "recall_at_1").reason
     assert reason.startswith("1 of 80 items have a caption")
+
+
+class Pixels:
+    strides = (4,)
+
+    def maps(self, x: torch.Tensor, /) -> list[torch.Tensor]:
+        return [F.avg_pool2d(x, 4)]
+
+
+class PixelMaps(VisualBackbone):
+    def dense(self) -> Any:
+        return Pixels()
+
+
+def test_places_are_found_in_the_own_picture_and_not_in_another() -> None:
+    """17 pictures: the last one is alone in its batch, and is compared with the one before it."""
+    rng = np.random.default_rng(0)
+    images = tuple(Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(17))
+    said = Column("captions", tuple((f"picture {i}",) for i in range(17)))
+    data_ = AuditData.single(Table(Pictures(images), {"captions": said}))
+    finding = one(found({"a": Subject.of(PixelMaps())}, data_), "place_recall")
+    assert (finding.value, finding.count) == (1.0, 17)
+    cells = np.array([np.asarray(i, dtype=float).reshape(4, 4, 4, 4, 3).mean((1, 3)) for i in images]) / 127.5 - 1
+    cells /= np.linalg.norm(cells, axis=3, keepdims=True)
+    recalls = []
+    for i in range(17):
+        other = 15 if i in (0, 16) else i - 1
+        near = 0
+        for place in np.ndindex(4, 4):
+            match = np.unravel_index((cells[other] @ cells[i][place]).argmax(), (4, 4))
+            near += max(abs(match[0] - place[0]), abs(match[1] - place[1])) <= 1
+        recalls.append(near / 16)
+    assert finding.details["recall_in_another_picture"] == pytest.approx(np.mean(recalls))
+    alone = AuditData.single(Table(Pictures(images[:1]), {"captions": Column("captions", (("a",),))}))
+    assert one(found({"a": Subject.of(PixelMaps())}, alone), "place_recall").reason.startswith("1 items are too few")
 
 
 def test_lines_need_three_models_of_the_baseline_family() -> None:

@@ -23,7 +23,7 @@ def audit_sources(
         options.option("--source", help="A group; repeat it. The first is the reference (default: all groups)."),
     ] = None,
     names: options.Names = None,
-    seed: Annotated[int, options.option("--seed", help="Seed of the halves, the training pictures and intervals.")] = 0,
+    seed: Annotated[int, options.option("--seed", help="Seed of the halves and the training pictures.")] = 0,
     out: JsonFile = None,
     *,
     shared: options.RunOptions,

@@ -356,8 +356,9 @@ def _captions(column: Column) -> list[tuple[str, int]]:
 def _places(name: str, subject: Subject, probe: Probe, run: Run) -> Finding:
     """Return how well the cells of the last map find their place in the mirrored picture."""
     backbone, n = subject.kit.parts.get("main"), min(len(probe.table), PLACES)
-    if not isinstance(backbone, Backbone):
-        return Finding.not_testable(name, "place_recall", "A fitted classifier alone has no maps.", count=n)
+    if not isinstance(backbone, Backbone) or n < 2:
+        reason = too_few(n, 2) or "A fitted classifier alone has no maps."
+        return Finding.not_testable(name, "place_recall", reason, count=n)
     try:
         dense = backbone.dense()
         found = _matched(backbone, dense, probe, n, run)
@@ -375,7 +376,7 @@ def _matched(
     backbone: Backbone, dense: Dense, probe: Probe, n: int, run: Run
 ) -> tuple[Floats, Floats, tuple[int, int]]:
     """Return the recalls in the own and in another mirrored picture, (n,) each, and the size of the maps."""
-    own, other, size = [], [], (0, 0)
+    own, other, size, before = [], [], (0, 0), None
     with torch.no_grad():
         for start in range(0, n, 16):
             x = backbone.image.inputs([probe.table.items[i] for i in range(start, min(n, start + 16))])
@@ -384,7 +385,11 @@ def _matched(
             maps, mirrored = (dense.maps(v.to(run.device))[-1].float() for v in (x, x.flip(-1)))
             size = maps.shape[-2], maps.shape[-1]
             own.append(mirrored_recall(maps, mirrored).cpu().numpy())
-            other.append(mirrored_recall(maps, mirrored.roll(1, 0)).cpu().numpy())
+            others = mirrored.roll(1, 0)
+            if before is not None:  # of the last picture of the batch before
+                others[0] = before
+            before = mirrored[-1]
+            other.append(mirrored_recall(maps, others).cpu().numpy())
     return np.concatenate(own), np.concatenate(other), size
 
 

@@ -161,8 +161,8 @@ class CoOp(Classifier):
         reference=Reference("https://github.com/KaiyangZhou/CoOp", "ff61507", "MIT"),
         differs=(
             "Views of the shots are embedded once and drawn from; the authors augment anew in every epoch.",
-            "The first epoch warms up linearly to the rate, and the cosine falls with every step; the authors hold 1e-5 "
-            "for an epoch, and their rate falls once an epoch.",
+            "The first epoch warms up linearly to the rate, and the cosine falls with every step; the authors hold "
+            "1e-5 for an epoch, and their rate falls once an epoch.",
             "Fewer shots than a batch are one batch; the authors' loader drops them, which trained nothing on tiny "
             "sets.",
             "fp32 everywhere, where the authors train in fp16.",

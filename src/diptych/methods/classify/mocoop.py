@@ -140,8 +140,8 @@ class MoCoOp(Classifier):
             "drifts.",
             "The shift w has the joint width D; the released code takes the width of the text tower, which fits some "
             "models only.",
-            "The first tenth of the epochs warms up linearly, and the cosine falls with every step; the authors hold the "
-            "rate at 1e-5, and it falls once an epoch.",
+            "The first tenth of the epochs warms up linearly, and the cosine falls with every step; the authors hold "
+            "the rate at 1e-5, and it falls once an epoch.",
             "Views of the shots are ten stored crops, drawn anew each epoch.",
             "fp32 everywhere, where the authors train in mixed precision.",
             "Crops show 0.5 to 1 of a picture's area; CoOp's show 0.08 to 1.",
