@@ -422,7 +422,7 @@ def board(
         DataError: nothing can be measured.
     """
     own, opened = model_of(model), as_data(data)
-    slugs = _words(methods or ())
+    slugs: tuple[Any, ...] = _words(methods or ())
     if wrong := [m for m in slugs if not isinstance(m, str)]:
         raise UsageError(f"A board takes systems by their slugs, not {wrong[0]!r}: give such as ['gda'].")
     plan = Plan(slugs or None, _numbers(shots), _numbers(seeds), val, budget)
