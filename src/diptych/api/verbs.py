@@ -318,6 +318,8 @@ def index(
         UsageError: these are no paths, or the index was made with another model.
         DataError: nothing can be read.
     """
+    if hasattr(photos, "columns"):
+        raise UsageError("An index holds files: give the paths, df['path'], or the table as a .csv file.")
     paths: list[Any] = [photos] if isinstance(photos, (str, os.PathLike)) else list(photos)
     if wrong := [p for p in paths if not isinstance(p, (str, os.PathLike))]:
         raise UsageError(f"An index holds files, not a {type(wrong[0]).__name__}: give paths of photos or folders.")
