@@ -329,7 +329,9 @@ def _result(card: dict[str, Any]) -> list[str]:
     ]
     metric = result["metric"]
     for data in result["datasets"]:
-        rows = [("claim", "shown" if c["shown"] else "**not shown**", c, c["method"]) for c in data["claims"]]
+        rows = [
+            (f"claim{_named(c)}", "shown" if c["shown"] else "**not shown**", c, c["method"]) for c in data["claims"]
+        ]
         rows += [
             (f"control{_named(c)}", "failed, as it must" if c["failed"] else "**did not fail**", c, c["control"])
             for c in data["controls"]
@@ -362,7 +364,7 @@ def _decided(card: dict[str, Any], result: dict[str, Any]) -> list[str]:
         return ["Shown."]
     missed = []
     for data in result["datasets"]:
-        rows = [(f"the claim over {_over(c)} is not shown", c) for c in data["claims"] if not c["shown"]]
+        rows = [(f"the claim{_named(c)} over {_over(c)} is not shown", c) for c in data["claims"] if not c["shown"]]
         rows += [(f"the control{_named(c)} beats {_over(c)}", c) for c in data["controls"] if not c["failed"]]
         missed += [
             f"- {data['dataset']}: {words} (gain {_number(c['gain'], '+')}, bound {_number(c['gain_lower95'], '+')})."
@@ -374,8 +376,9 @@ def _decided(card: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return ["**Not shown** here:", "", *missed, "", *([why, ""] if reason else [])]
 
 
-def _named(control: dict[str, Any]) -> str:
-    return f" ({control['name']})" if control.get("name") else ""
+def _named(compared: dict[str, Any]) -> str:
+    """Return the name of a claim or control in brackets, where it has one."""
+    return f" ({compared['name']})" if compared.get("name") else ""
 
 
 def _over(compared: dict[str, Any]) -> str:

@@ -38,6 +38,8 @@ def test_a_classifier_equals_one_fitted_by_hand(colours: Path, model: Model) -> 
     assert made.score(data["test"]) == float((scores.predicted().numpy() == test.labels()).mean())
     np.testing.assert_allclose(made.predict_proba(data["test"]).sum(axis=1), 1, rtol=1e-6)
     assert repr(made) == "Predictor(gda on colours, 5 classes: blue, green, pink, ...)"
+    two = diptych.systems.ZeroShot().fit(model, names=["red", "blue"])
+    assert repr(two) == "Predictor(zero-shot on colours, 2 classes: red, blue)"
 
 
 def test_train_may_be_a_folder_or_photos_with_labels(colours: Path, model: Model) -> None:
@@ -107,6 +109,8 @@ def test_it_is_saved_and_loaded(colours: Path, model: Model) -> None:
     assert np.array_equal(again.predict_proba(data["test"]), made.predict_proba(data["test"]))
     assert again.about["method"] == "gda"
     assert again.run is model.run
+    named = diptych.load_classifier("saved", "colours")
+    assert np.array_equal(named.predict_proba(data["test"]), made.predict_proba(data["test"]))
     with pytest.raises(UsageError, match="exists"):
         again.save("saved")
     again.save("saved", overwrite=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -107,6 +108,8 @@ def test_index_and_search(colours: Path, model: Model) -> None:
         diptych.search("idx", None, model)
     with pytest.raises(UsageError, match="top must be at least 1, got 0"):
         diptych.search("idx", "red", model, top=0)
+    with pytest.raises(UsageError, match=r"give the paths, df\['path'\]"):
+        diptych.index(pd.DataFrame({"path": ["a.png"]}), "idx", model)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="An index holds files, not a ndarray"):
         diptych.index([coloured("red")], "idx", model)  # type: ignore[list-item]
 

@@ -176,7 +176,7 @@ def test_the_page_shows_each_matrix_and_what_is_otherwise(tmp_path: Path) -> Non
     rows = [{"fault": "dull", "cells": [cell]}, {"fault": "loud", "cells": [alarm]}]
     told = "\n".join(tool.table({**found, "rows": rows}))
     assert "0 finds" in told
-    assert "Otherwise than written: 2." in told
+    assert "Not as expected: 2." in told
     assert "- gain, 1 cells: the audit's own control" in told
     assert tool.sign({**cell, "expected": "open"}) == "(·)"
     assert "Not measured yet." in tool.page(f"{tool.START}{tool.END}", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
@@ -35,7 +35,7 @@ from diptych.tasks.segment import TEACHER, segmented, teach
 from diptych.tasks.segmented import Segmented
 
 M = TypeVar("M", bound=Method)
-NamesLike = ClassNames | Sequence[str] | Mapping[Any, Any] | Path | None
+NamesLike = ClassNames | Iterable[str] | Mapping[Any, Any] | Path | None
 """Class names: a list, "cat, dog", a file, {0: "cat", 1: "dog"}, {"cat": ["cat", "kitten"], "dog": ["dog"]} with the
 words of prompts, or None for those of the data.
 """
@@ -156,13 +156,14 @@ class System(Generic[M]):
                 f"A system does not change: make another {type(self).__name__}(...). In a grid search use "
                 "diptych.sklearn.EmbeddingClassifier."
             )
-        if name.startswith("_") or name == "method" or name not in {p.name for p in fields(self.method)}:
+        if name.startswith("_") or name == "method" or name not in self.get_params():
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.method, name)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name, as scikit-learn's estimators do; ``deep`` changes nothing."""
-        return {p.name: getattr(self.method, p.name) for p in fields(self.method) if p.init}
+        method: Any = self.method
+        return {p.name: getattr(method, p.name) for p in fields(method) if p.init}
 
 
 class ClassifierSystem(System[Classifier]):

@@ -252,12 +252,12 @@ def _warn(remark: str) -> None:
     warnings.warn(remark, UserWarning, stacklevel=3)
 
 
-def load_classifier(folder: str | Path, model: Backbone | None = None, *, device: str = "cpu") -> Predictor:
+def load_classifier(folder: str | Path, model: ModelLike = None, *, device: str = "cpu") -> Predictor:
     """Load a classifier that ``diptych board classify --export`` or ``Predictor.save`` wrote.
 
     Args:
         folder: treated as untrusted: nothing in it is run.
-        model: the one it was fitted on; None loads it by its name.
+        model: the one it was fitted on, or its name; None loads it by the name that the folder holds.
         device: of the model that is loaded.
 
     Raises:
@@ -265,8 +265,9 @@ def load_classifier(folder: str | Path, model: Backbone | None = None, *, device
         DataError: no such folder, or its files do not belong together.
         NotAvailable: the model is not on this machine.
     """
-    made = load_predictor(folder, model, device=device)
-    return replace(made, run=model.run) if isinstance(model, Model) else made
+    own = None if model is None else model_of(model)
+    made = load_predictor(folder, own, device=device)
+    return made if own is None else replace(made, run=own.run)
 
 
 def model_of(model: ModelLike) -> Model:

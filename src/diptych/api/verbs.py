@@ -318,6 +318,8 @@ def index(
         UsageError: these are no paths, or the index was made with another model.
         DataError: nothing can be read.
     """
+    if hasattr(photos, "columns"):
+        raise UsageError("An index holds files: give the paths, df['path'], or the table as a .csv file.")
     paths: list[Any] = [photos] if isinstance(photos, (str, os.PathLike)) else list(photos)
     if wrong := [p for p in paths if not isinstance(p, (str, os.PathLike))]:
         raise UsageError(f"An index holds files, not a {type(wrong[0]).__name__}: give paths of photos or folders.")
@@ -422,7 +424,7 @@ def board(
         DataError: nothing can be measured.
     """
     own, opened = model_of(model), as_data(data)
-    slugs = _words(methods or ())
+    slugs: tuple[Any, ...] = _words(methods or ())
     if wrong := [m for m in slugs if not isinstance(m, str)]:
         raise UsageError(f"A board takes systems by their slugs, not {wrong[0]!r}: give such as ['gda'].")
     plan = Plan(slugs or None, _numbers(shots), _numbers(seeds), val, budget)

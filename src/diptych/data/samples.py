@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
         return as_samples(x[_frame_column(x, PATH_COLUMNS, "of paths")], keys)  # type: ignore[index]
     if isinstance(x, Iterator) and not hasattr(x, "read"):
         x = list(x)
-    elif hasattr(x, "tolist") and (not is_array(x) or x.dtype == object or getattr(x.dtype, "kind", "") == "U"):
+    elif hasattr(x, "tolist") and (not is_array(x) or getattr(getattr(x, "dtype", None), "kind", "") in ("O", "U")):
         x = x.tolist()  # a series, or an array of paths
     if isinstance(x, (str, os.PathLike)):
         return open_data(x, keys, need="photos").whole().items
@@ -73,7 +72,8 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
     if isinstance(x, (LabelledData, Mapping)):
         return _one_split(x, keys)
     if isinstance(x, (bytes, bytearray)) or hasattr(x, "read"):
-        return InMemory([decode_image(bytes(x.read() if hasattr(x, "read") else x), "the picture")], ("picture",))  # type: ignore[call-overload]
+        data: Any = x.read() if hasattr(x, "read") else x
+        return InMemory([decode_image(bytes(data), "the picture")], ("picture",))
     if isinstance(x, Image.Image) or is_array(x):
         pictures = pictures_of(x, "the picture")
         return InMemory(pictures, () if len(pictures) > 1 else ("picture",))
@@ -267,7 +267,7 @@ def _labelled(items: Samples[Any], labels: Any, names: Sequence[str]) -> NamedTa
     classes = tuple(names) or tuple(sorted({str(v) for v in values if isinstance(v, str)}))
     if not classes:
         raise UsageError("These labels are numbers, and nothing names them: give names=[...] in their order.")
-    wrong = [v for v in values if v not in classes and not (isinstance(v, Integral) and 0 <= v < len(classes))]
+    wrong = [v for v in values if v not in classes and not (isinstance(v, int) and 0 <= v < len(classes))]
     if wrong:
         raise DataError(
             f"The label {wrong[0]!r} is none of the {len(classes)} classes {', '.join(classes[:3])} ...: give "

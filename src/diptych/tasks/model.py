@@ -67,7 +67,8 @@ class Predictor:
 
     def __repr__(self) -> str:
         method, names = self.about.get("method", type(self.fitted).__name__), self.classes.names
-        return f"Predictor({method} on {self.backbone.spec.name}, {len(names)} classes: {', '.join(names[:3])}, ...)"
+        shown = ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
+        return f"Predictor({method} on {self.backbone.spec.name}, {len(names)} classes: {shown})"
 
     @property
     def classes(self) -> ClassNames:
