@@ -42,6 +42,7 @@ from diptych.core.train import Row
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
 from diptych.features.vectors import Vectors
+from diptych.nn.contrastive import cosines
 from diptych.nn.dense.label_maps import squashed
 from diptych.nn.dense.mask_losses import dice_loss, focal_loss
 from diptych.nn.prompts.deep import refreshed
@@ -129,7 +130,7 @@ def state_losses(
         local_weight: weight of the loss of the pixels.
     """
     whole, patches = batch["z"][:, 0, 0], batch["z"][:, 1:]
-    losses = {"image": F.cross_entropy(whole @ head.T / temperature, batch["y"])}
+    losses = {"image": F.cross_entropy(cosines(whole, head) / temperature, batch["y"])}
     if "mask" in batch:
         mask, grid = batch["mask"], round(patches.shape[2] ** 0.5)
         local = []
@@ -150,7 +151,7 @@ def local_maps(patches: Tensor, head: Tensor, grid: tuple[int, int], temperature
         grid: (h, w).
         temperature: divides cosines.
     """
-    return (patches @ head.T / temperature).softmax(-1).transpose(1, 2).unflatten(2, grid)  # type: ignore[no-untyped-call, no-any-return]
+    return (cosines(patches, head) / temperature).softmax(-1).transpose(1, 2).unflatten(2, grid)  # type: ignore[no-untyped-call, no-any-return]
 
 
 @dataclass(frozen=True)
