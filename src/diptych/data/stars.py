@@ -136,17 +136,6 @@ def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
     return np.stack([value, error, np.full_like(value, np.log10(mad))])
 
 
-def absolute_magnitude(magnitude: Array, parallax: Array) -> Array:
-    """Return the absolute magnitude M = m - 10 + 5 log10(parallax).
-
-    Args:
-        magnitude: m, apparent magnitude.
-        parallax: in thousandths of an arcsecond; values of 0 and below count as 1.
-    """
-    out: Array = magnitude - 10 + 5 * np.log10(np.where(parallax > 0, parallax, 1.0))
-    return out
-
-
 def paired_anew(stars: Stars, order: Sequence[int]) -> Stars:
     """Return stars with shuffled spectra and metadata, as a control of pairing.
 

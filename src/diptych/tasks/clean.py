@@ -17,8 +17,6 @@ from diptych.data.load import open_data
 from diptych.data.named_sets import demo_folder
 from diptych.data.words.classnames import tidy
 
-RATE = 0.05
-"""False alarms a clean item, where the user says nothing."""
 _PLAIN = frozenset(("and", "the", "with"))
 
 

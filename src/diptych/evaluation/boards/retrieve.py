@@ -7,9 +7,9 @@ against (``metrics.retrieval``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,6 @@ SLOW: tuple[Arm, ...] = (Arm("clippings"),)
 PARTS = 3
 """Parts into which entities are dealt."""
 Rows = NDArray[np.int64]
-SpoilRecords: TypeAlias = Callable[[LinkageData, Rows, Run], LinkageData]
-"""(data, rows that are learnt from, run) -> the data that a system sees; answers are judged by the honest ones."""
 
 
 @dataclass
