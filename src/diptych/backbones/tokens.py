@@ -36,7 +36,6 @@ class Tokens(Protocol):
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids, start and end tokens included, neither padded nor cut."""
-        ...
 
 
 class ClipBpe:

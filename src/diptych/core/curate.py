@@ -27,7 +27,6 @@ class StreamPair(Protocol):
 
     def text(self) -> str:
         """Return the text."""
-        ...
 
 
 class Plan(ABC):

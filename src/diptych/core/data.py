@@ -32,15 +32,12 @@ class Samples(Protocol[S_co]):
         Raises:
             UnreadableItem: it cannot be decoded.
         """
-        ...
 
     def key(self, index: int, /) -> str:
         """Return the hexadecimal content hash of item ``index``."""
-        ...
 
     def name(self, index: int, /) -> str:
         """Return the name of item ``index`` for users: a path, a row number, the text itself."""
-        ...
 
 
 class Stream(Protocol[S_co]):
@@ -50,7 +47,6 @@ class Stream(Protocol[S_co]):
 
     def seek(self, position: int) -> Stream[S_co]:
         """Return the stream that starts at ``position``."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,6 @@ class Ring(Protocol):
 
     def __call__(self, block: Block, rows: Tensor, inputs: Sequence[Tensor], /) -> Tensor:
         """Return the sum over processes r of block(rows_r, *inputs), a scalar."""
-        ...
 
 
 def _no_tower(view: str, tokens: Tensor) -> Tensor:
@@ -153,7 +152,6 @@ class Sampler(Protocol):
 
         They are the same for the same epoch, also after a restart.
         """
-        ...
 
 
 class Trainee(ABC):

@@ -140,46 +140,37 @@ class Bench(Protocol):
     @property
     def backbone(self) -> Backbone:
         """Of all arms."""
-        ...
 
     @property
     def run(self) -> Run:
         """Device, cache, progress, and the seed of the bootstraps."""
-        ...
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Of draws and trainings."""
-        ...
 
     @property
     def metric(self) -> str:
         """Name of the metric, of which higher is better."""
-        ...
 
     @property
     def statistic(self) -> Statistic:
         """How values become the metric."""
-        ...
 
     @property
     def always(self) -> tuple[Arm, ...]:
         """Rows that a board always runs; gains are measured against the first."""
-        ...
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """What the result says of the data: name, hash, items and more."""
-        ...
 
     @property
     def failed(self) -> Sequence[UnreadableItem]:
         """What cannot be read, and was left out."""
-        ...
 
     def measure(self, arm: Arm, /) -> Measured:
         """Fit and measure; raises one of ``schedule.UNFIT`` where a system does not fit."""
-        ...
 
 
 class PlainBench:

@@ -40,11 +40,9 @@ class SeedRows(Protocol):
 
     def __len__(self) -> int:
         """Number R of seeds."""
-        ...
 
     def __getitem__(self, row: int, /) -> Any:
         """Return the values of one seed, of length N."""
-        ...
 
 
 V = TypeVar("V", bound=SeedRows)

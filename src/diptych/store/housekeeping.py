@@ -100,17 +100,14 @@ class Kept(Protocol):
     @property
     def name(self) -> str:
         """Of its folder."""
-        ...
 
     @property
     def bytes(self) -> int:
         """Size of its files."""
-        ...
 
     @property
     def used(self) -> float:
         """Time of last use, seconds since 1970."""
-        ...
 
 
 K = TypeVar("K", bound=Kept)

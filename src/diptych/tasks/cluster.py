@@ -99,11 +99,9 @@ class Pool(Protocol):
 
     def submit(self, fn: Callable[..., R], /, *given: Any) -> Future[R]:
         """Run a function of a module elsewhere."""
-        ...
 
     def share(self, value: T) -> Shared[T]:
         """Bring a value to all workers."""
-        ...
 
 
 class Cluster(Executor):

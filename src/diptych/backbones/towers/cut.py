@@ -33,11 +33,9 @@ class Block(Protocol):
 
     def attend(self, h: Tensor, mix: Mix, /) -> Tensor:
         """Return all that the attention branch adds to the residual: norms, LayerScale and drop path included."""
-        ...
 
     def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
         """Return the block's output; ``look`` is called with the input of the MLP."""
-        ...
 
 
 class CutTower(ABC):

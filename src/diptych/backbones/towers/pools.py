@@ -23,7 +23,6 @@ class AttentionPool(Protocol):
 
     def __call__(self, x: Tensor, weights: Tensor | None = None, /) -> Tensor:
         """Return (B, 1, C), or with (B, Q, n) weights (B, Q, C)."""
-        ...
 
 
 def log_weights(weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,6 @@ class Outcomes(Protocol):
 
     def outcomes(self) -> Iterator[tuple[int, Any]]:
         """Yield (position, item, or the UnreadableItem that says why it cannot be read)."""
-        ...
 
 
 @runtime_checkable
@@ -33,11 +32,9 @@ class Parted(Outcomes, Protocol):
     @property
     def shards(self) -> Sequence[str]:
         """Paths, in reading order."""
-        ...
 
     def parts(self, count: int) -> Sequence[Stream[Any]]:
         """Return at most ``count`` streams of whole files; each item is in one of them, at the same position."""
-        ...
 
 
 @dataclass

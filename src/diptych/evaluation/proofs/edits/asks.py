@@ -86,22 +86,18 @@ class Bench(Protocol):
     @property
     def generator(self) -> StyleGenerator:
         """It."""
-        ...
 
     @property
     def truth(self) -> FactorGenerator:
         """Whose colours and shapes it draws."""
-        ...
 
     def read(self, styles: Styles, /) -> Tensor:
         """Return (N, 2) colours and shapes that are drawn."""
-        ...
 
     def moved(self, before: Styles, after: Styles, /) -> Tensor:
         """Return (N, n), how far each factor of place and ground moved, in standard deviations; n is 0 where that
         cannot be read.
         """
-        ...
 
 
 @dataclass(frozen=True)
