@@ -1,6 +1,4 @@
-"""``diptych board VERB``: the options, files and table that the boards of all verbs but classify share. A verb adds
-what it opens.
-"""
+"""``diptych board VERB``: options, files and table that all boards but that of classify share."""
 
 from __future__ import annotations
 

@@ -283,9 +283,7 @@ def _tell(
     samples: Samples[Any] | None = None,
     pace: str = "",
 ) -> None:
-    """Write the requested file, print the predictions, and leave with the exit code that says what was
-    skipped.
-    """
+    """Write the requested file, print the predictions, and leave with the exit code of what was skipped."""
     from diptych.data.files import write_json, write_whole
     from diptych.data.images import SMALL, specks
 

@@ -279,9 +279,7 @@ class Opened:
         return loaded, self.run
 
     def pool(self, device: str = "cpu") -> Cluster | None:
-        """Hold the workers of a cluster until the run is closed, one a GPU where the device is one; None where no
-        cluster is requested.
-        """
+        """Hold the workers of a cluster until the run is closed, one a GPU if the device is one; else None."""
         options = self.options
         if options.cluster is None:
             return None
@@ -450,9 +448,7 @@ def one_suffix(out: Path | None, *allowed: str) -> None:
 
 
 def names_file(given: str) -> bool:
-    """Return whether --names is a file: one that is there, or a word with a suffix; lists with commas may hold dots and
-    be long.
-    """
+    """Return whether --names is a file: one that exists, or a word with a suffix and without commas."""
     return os.path.exists(given) or ("," not in given and bool(Path(given).suffix))
 
 

@@ -1,6 +1,4 @@
-"""``diptych board`` of caption, curate, detect, extend, finetune, pretrain, retrieve and segment: what each verb
-opens.
-"""
+"""``diptych board`` of every verb but classify and audit: what each opens."""
 
 from __future__ import annotations
 

@@ -72,9 +72,7 @@ def present(name: str, file: str = "") -> Path:
 
 
 def absent(spec: str | os.PathLike[str]) -> DiptychError:
-    """Return the error of a path at which nothing is: NotAvailable for the name of a data set that proofs and boards
-    know, else UsageError.
-    """
+    """Return the error of a missing path: NotAvailable for the name of a known data set, else UsageError."""
     if os.fspath(spec) in _known():
         return _not_here(spec)
     if os.fspath(spec).startswith(("http:/", "https:/")):

@@ -78,9 +78,7 @@ class Measured:
 
 
 def minus(first: Measured, second: Measured) -> Measured:
-    """Return how far one arm lies above another, seed by seed and item by item; a number that is named as a part is
-    the mean of that part.
-    """
+    """Return one arm minus another, by seed and item; a number named as a part is the mean of that part."""
     gaps = {name: part.values - second.parts[name].values for name, part in first.parts.items() if name in second.parts}
     others = {
         name: float(gaps[name].mean()) if name in gaps else value - second.others[name]

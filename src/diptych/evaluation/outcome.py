@@ -1,6 +1,4 @@
-"""What a classifier said about each test item, small enough to keep beside every row, and the metrics with their
-intervals.
-"""
+"""What a classifier said about each test item, kept beside every row, and metrics with their intervals."""
 
 from __future__ import annotations
 

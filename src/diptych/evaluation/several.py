@@ -1,6 +1,4 @@
-"""Several labels a photo: from which score on a class is there, chosen on one half of the photos and measured on the
-other.
-"""
+"""Several labels a photo: thresholds are chosen on one half of the photos and measured on the other."""
 
 from __future__ import annotations
 
@@ -146,9 +144,7 @@ def _scores(fitted: FittedClassifier, table: Table[Any], backbone: Backbone, run
 
 
 def _interval(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], seed: int) -> Interval:
-    """Return micro F1 with its 95 % bootstrap interval over photos; it holds the truth from 50 photos on (92 % with 20
-    and 5 classes).
-    """
+    """Return micro F1 with its 95 % bootstrap interval over photos: right from 50 on, 92 % with 20 and 5 classes."""
     counts = np.stack([(predicted & truth).sum(axis=1), predicted.sum(axis=1) + truth.sum(axis=1)], axis=1)
     return two_sided(f1(predicted, truth), resample(counts[None], _micro_f1, seed, draws=DRAWS))
 

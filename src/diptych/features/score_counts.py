@@ -109,9 +109,7 @@ class ScoreCounts(Plan):
         )
 
     def report(self) -> dict[str, Any]:
-        """Return the numbers of pairs and of broken pairs, and the score that the highest 30 % reach; where more share
-        the best score, that score.
-        """
+        """Return the numbers of pairs and of broken pairs, and the score that the highest 30 %, or ties, reach."""
         occupied = np.flatnonzero(self.counts)
         lowest = min(self.lowest(0.3), int(occupied[-1]) if len(occupied) else BINS)
         return {

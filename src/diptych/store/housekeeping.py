@@ -235,9 +235,7 @@ def _delete(path: Path) -> None:
 
 
 def _clear(path: Path) -> None:
-    """Delete the lock, which Windows allows only once it is released, and the folders, where nothing of another's is
-    left in them.
-    """
+    """Delete the lock, once it is released as Windows demands, and the folders that are empty."""
     (path / "lock").unlink(missing_ok=True)
     for folder in (path / "shards", path / "plans", path):
         with contextlib.suppress(OSError):  # not empty, or a link

@@ -101,9 +101,7 @@ class Layered:
 
 
 class Unstored:
-    """The store of a run that may not write: answers from the read-only store, if any, and keeps the rest for this
-    call.
-    """
+    """The store of a run that may not write: answers from the read-only store, and keeps the rest for this call."""
 
     def __init__(self, store: Store | None) -> None:
         self._store = store

@@ -103,9 +103,7 @@ def digest_of(rows: NDArray[np.float32]) -> str:
 
 
 def write_array(folder: Path, name: str, parts: Sequence[tuple[Block, NDArray[np.float32]]]) -> list[Block]:
-    """Write the rows of blocks to an array file called after ``name`` and its content; return the blocks that say
-    so.
-    """
+    """Write the rows of blocks to an array file called after ``name`` and its content; return the blocks with it."""
     digests = [digest_of(rows) for _, rows in parts]
     array = f"{name}-{hashlib.sha256('/'.join(digests).encode()).hexdigest()[:16]}.npy"
     buffer = io.BytesIO()

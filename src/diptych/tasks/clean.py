@@ -1,6 +1,4 @@
-"""Photos that ship, each with a right caption: what a rate of false alarms is measured on where a user has no clean
-data.
-"""
+"""Photos that ship, each with a right caption: the rate of false alarms is measured on them by default."""
 
 from __future__ import annotations
 

@@ -71,9 +71,7 @@ class Home:
         return cls(os.getcwd())
 
     def settle(self) -> str:
-        """Go to the driver's folder and return the host's name; raises DiptychError where the worker cannot do the
-        work.
-        """
+        """Go to the driver's folder and return the host's name; raises DiptychError where the worker cannot work."""
         host = socket.gethostname()
         if self.version != __version__:
             raise DiptychError(
@@ -132,9 +130,7 @@ class Cluster(Executor):
         self._call = self._ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_call)
 
     def submit(self, fn: Callable[..., R], /, *given: Any, **named: Any) -> Future[R]:
-        """Run a function of a module on a worker; its error, or our own if workers keep dying of it, comes back in the
-        future.
-        """
+        """Run a function of a module on a worker; the future raises its error, or ours if workers keep dying of it."""
         future: Future[R] = Future()
         future.set_running_or_notify_cancel()  # what is handed over is not called back
         self._call.remote(fn, given, named).future().add_done_callback(partial(_settle, future))

@@ -179,9 +179,7 @@ def edit(fitted: FittedEditor, ask: EditAsk, run: Run, *, channels: tuple[int, .
 
 
 def names_of(ask: EditAsk, run: Run) -> list[str]:
-    """Return what the pictures of a request are called that has none of the user's own: by seed and number, or by the
-    words they are made from.
-    """
+    """Return names of pictures of a request without the user's own: by seed and number, or by their words."""
     if ask.styles is not None:
         return [f"seed{run.seed}-{i + 1}" for i in range(len(ask.styles))]
     slugs = ["-".join("".join(c if c.isalnum() else " " for c in t).split())[:60] or "picture" for t in ask.targets]

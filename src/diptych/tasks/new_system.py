@@ -1,6 +1,4 @@
-"""``diptych new-system``: the files of a system that does not exist yet, working from the first minute, for its author
-to rewrite.
-"""
+"""``diptych new-system``: the files of a new system, which work from the first minute and are to be rewritten."""
 
 from __future__ import annotations
 

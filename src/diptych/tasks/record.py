@@ -1,6 +1,4 @@
-"""One result as data: a JSON per run that CLIP_benchmark's ``build`` reads too, with all that is needed to repeat
-it.
-"""
+"""One result as data: a JSON per run that CLIP_benchmark's ``build`` reads too, with all that repeats it."""
 
 from __future__ import annotations
 
@@ -159,9 +157,7 @@ def write_csv(path: Path, records: Iterable[Record], *, overwrite: bool = False)
 
 
 def model_names(spec: Spec) -> tuple[str, str]:
-    """Return CLIP_benchmark's (model, pretrained): "openclip:ViT-B-32/openai" gives ("ViT-B-32", "openai"); others name
-    their weights.
-    """
+    """Return CLIP_benchmark's (model, pretrained): "openclip:ViT-B-32/openai" gives ("ViT-B-32", "openai")."""
     model, slash, tag = spec.name.removeprefix("openclip:").partition("/")
     if spec.family == "openclip" and slash:
         return model, tag
@@ -198,18 +194,14 @@ def threads() -> int:
 
 
 def engine_of(backbone: Backbone, run: Run) -> str:
-    """Return what makes a backbone's vectors: "torch", or a runtime by its name in the store; each with its modality
-    where they differ.
-    """
+    """Return what makes a backbone's vectors: "torch" or a runtime; each with its modality where they differ."""
     return _named(
         {m: runner.facts.get("engine", "torch") if runner else "torch" for m, runner in _runners(backbone, run).items()}
     )
 
 
 def precision_of(backbone: Backbone, run: Run) -> str:
-    """Return the precision that a backbone's encoders run in, which an engine may have raised; each with its modality
-    where they differ.
-    """
+    """Return the precision of a backbone's encoders, which an engine may raise; by modality where they differ."""
     return _named({m: runner.precision if runner else run.precision for m, runner in _runners(backbone, run).items()})
 
 
@@ -226,9 +218,7 @@ def _named(parts: Mapping[str, str]) -> str:
 
 
 def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
-    """Return what a result says of how it came about, beside its numbers: backbone, device, threads, versions, machine,
-    command, date.
-    """
+    """Return what a result says beside its numbers: backbone, device, threads, versions, machine, command, date."""
     return {
         "backbone": backbone.spec.name,
         "fingerprint": backbone.fingerprint,

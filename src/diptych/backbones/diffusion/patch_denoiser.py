@@ -113,9 +113,7 @@ def step_waves(t: Tensor, width: int) -> Tensor:
 
 
 def grid_waves(side: int, width: int) -> Tensor:
-    """Return (side^2, width) sines and cosines of the row and the column of each cell, row by row, of wavelengths from
-    2 cells to 8 sides.
-    """
+    """Return (side^2, width) sines and cosines of cells' rows and columns, of wavelengths from 2 cells to 8 sides."""
     quarter = width // 4
     waves = math.pi * torch.logspace(0, -math.log2(4 * side), quarter, base=2)
     row, column = (t.reshape(-1, 1) * waves for t in torch.meshgrid(*[torch.arange(side).float()] * 2, indexing="ij"))

@@ -230,9 +230,7 @@ def to_onnx(encoder: Encoder[Any], path: Path) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Let torch's attention modules be traced as plain products: their own trace holds the length that it was made
-    with, for ever.
-    """
+    """Trace torch's attention modules as plain products: their own trace fixes the length it was made with."""
     before, fused = nn.MultiheadAttention.forward, torch.backends.mha.get_fastpath_enabled()
 
     def forward(self: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **more: Any) -> Any:

@@ -1,6 +1,4 @@
-"""transformers models as a Backbone: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, ALIGN and AltCLIP, with facts from their
-files.
-"""
+"""transformers models as a Backbone: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, ALIGN, AltCLIP, by their own files."""
 
 from __future__ import annotations
 

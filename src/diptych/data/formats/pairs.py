@@ -131,9 +131,7 @@ def open_pairs(
 
 
 def _usual(path: Path, request: Request) -> PairStream:
-    """Open a table by the columns that are asked for, else by open_clip's names, else by those that tables usually
-    have.
-    """
+    """Open a table by the columns asked for, else by open_clip's names, else by those that tables usually have."""
     names = header(path)
     image = columns_of(names, ("filepath", *PATH_COLUMNS), request.image)
     text = columns_of(names, ("title", *CAPTION_COLUMNS), request.text)

@@ -106,9 +106,7 @@ class SceneReader:
 
     @cached_property
     def lengths(self) -> tuple[Floats, Floats]:
-        """Return the (S S, 3) orthonormal basis of even backgrounds, and what of each mask's squared length is not in
-        it, (M,).
-        """
+        """Return the (S S, 3) orthonormal basis of even backgrounds, and (M,) masks' squared lengths outside it."""
         y, x = np.mgrid[0 : self.size, 0 : self.size].astype(np.float32).reshape(2, -1)
         basis = np.linalg.qr(np.stack([np.ones_like(x), x, y], axis=1))[0].astype(np.float32)
         return basis, _beyond(self.placed[1], basis)

@@ -1,6 +1,4 @@
-"""Curators on captioned photos, some of whose captions were exchanged: the share of right pairs among those that are
-kept.
-"""
+"""Curators on photos, some of whose captions were exchanged: the share of right pairs among those kept."""
 
 from __future__ import annotations
 

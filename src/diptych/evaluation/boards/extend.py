@@ -157,9 +157,7 @@ class ExtendBench:
         return chosen
 
     def _hits(self, space: Any, test: ClipTest, run: Run, heads: bool) -> Floats:
-        """Return (N,) 1.0 where the nearest text is the clip's own; the first of equals counts. Without a space: the
-        share of chance.
-        """
+        """Return (N,) 1.0 where the nearest text, the first of equals, is the clip's own; without a space, chance."""
         if space is None:
             return np.full(len(test.items), 1 / len(test.texts))
         if isinstance(space, ConditionedSpace):

@@ -108,9 +108,7 @@ class RecordBench:
 
 
 def only_readable(data: LinkageData, backbone: Backbone, run: Run) -> tuple[LinkageData, tuple[UnreadableItem, ...]]:
-    """Return the records without those whose picture cannot be read, and why it cannot; each is embedded, which the
-    base row needs.
-    """
+    """Return the records whose picture can be read, and why others cannot; each is embedded, as the base row needs."""
     pictures = RecordPart(data.records, "image")
     embedded = embed_readable(backbone.image, pictures, run)
     if not embedded.failed:

@@ -334,9 +334,7 @@ def _captions(table: Table[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
 
 
 def _encoded(space: Backbone, modality: str, items: Any, run: Run) -> torch.Tensor:
-    """Return (N, D) embeddings, not normalised: heads over vectors that are in memory are not worth a place in the
-    store.
-    """
+    """Return (N, D) embeddings, not normalised. Heads over vectors in memory leave the store alone."""
     encoder = space.encoders[modality]
     if not isinstance(space, HeadSpace):
         return embed(encoder, items, run)

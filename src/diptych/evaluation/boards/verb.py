@@ -151,9 +151,7 @@ class VerbBoard:
         return data
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
-        """Write board.json, and its rows as board.csv; raises UsageError where one exists and ``overwrite`` is
-        False.
-        """
+        """Write board.json and board.csv; raises UsageError where one exists and ``overwrite`` is False."""
         text = io.StringIO(newline="")
         ends = ("low", "high", "gain", "gain_low", "gain_high")
         writer = csv.writer(text)

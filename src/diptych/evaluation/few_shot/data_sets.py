@@ -58,9 +58,7 @@ class Place:
 
 
 def measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, str]) -> dict[str, Hits]:
-    """Return title of a place -> (N,) hits of one run; a place whose hits, or why there are none, lie in its file is
-    not asked again.
-    """
+    """Return title of a place -> (N,) hits of one run; what lies in its file is not asked again."""
     path = desk.path(job)
     held = _load(path) if path else {}
     fits = Fits(desk, job, next((p.classes for p in places if p.kind == NEW), None))
@@ -107,9 +105,7 @@ class Fits:
     made: dict[bool, FittedClassifier | Exception] = field(default_factory=dict)
 
     def key(self, place: Place) -> str:
-        """Return what names the result of a place among those of the run: all that decides it and is not in the name of
-        the run's file.
-        """
+        """Return what names the result of a place: all that decides it and is not in the name of the run's file."""
         told = self.new if self._reads("other_classes") else None
         pool = place.texts.hash if place.texts and self._reads("texts") else ""
         return f"{place.title}\t{hashlib.sha256(repr((place.hash, told, pool)).encode()).hexdigest()[:16]}"
@@ -176,9 +172,7 @@ class Fits:
 
 
 def _load(path: Path) -> dict[str, Hits | str]:
-    """Return what the file of a run holds: key of a place -> (N,) hits, or why there are none; nothing where it is
-    absent or damaged.
-    """
+    """Return what the file of a run holds: key of a place -> (N,) hits, or why not; nothing where it is damaged."""
     try:
         content = io.BytesIO(path.with_suffix(".hits.npz").read_bytes())  # np.load leaves a damaged file open
         with np.load(content, allow_pickle=False) as file:

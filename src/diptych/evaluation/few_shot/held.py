@@ -1,6 +1,4 @@
-"""Labelled items apart from test, on which rows are compared and calibrated: one set a seed, the same for every row of
-a board.
-"""
+"""Labelled items apart from test, on which rows are compared and calibrated: one set a seed for all rows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Several boards side by side: mean ranks over data sets with Nemenyi's critical difference, as JSON and as one page
-with its plot.
-"""
+"""Several boards side by side: mean ranks over data sets with Nemenyi's critical difference, as JSON and page."""
 
 from __future__ import annotations
 

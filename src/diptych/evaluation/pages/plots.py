@@ -1,6 +1,4 @@
-"""Plots of a report as inline SVG: text in, text out, no drawing library. Colours come from the page, so they follow
-its light or dark.
-"""
+"""Plots of a report as inline SVG, without a drawing library, in the page's light or dark colours."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Proofs of classifiers: gains over a baseline on labelled photos, and the same system with the one thing spoiled that
-it lives on.
-"""
+"""Proofs of classifiers: gains over a baseline on labelled photos, and the same system with one thing spoiled."""
 
 from __future__ import annotations
 

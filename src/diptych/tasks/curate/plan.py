@@ -88,9 +88,7 @@ class Curation:
         return "Writer" in self.curator.card.needs.parts
 
     def check_items(self, stream: Stream[Any]) -> None:
-        """Raise UsageError where the items of a stream have no texts and the curator needs them, or the other way
-        round.
-        """
+        """Raise UsageError where items lack the texts that the curator needs, or have some and it makes them."""
         cut = isinstance(stream, SlideStream)
         if cut and not self.curator.creates:
             raise UsageError(f"{self.slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")

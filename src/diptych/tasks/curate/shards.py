@@ -87,9 +87,7 @@ def kit_of(load: Callable[[], Backbone], parts: Mapping[str, Any] | None = None)
 
 
 def cut(stream: Stream[Any], size: int = SHARD) -> list[Stream[Any]]:
-    """Return shards of a stream, the same ones each time: pieces of a text file, groups of tars, articles or slides. A
-    .csv table stays whole.
-    """
+    """Return shards of a stream, the same each time: pieces of a text file, groups of tars, articles, slides."""
     if isinstance(stream, TextLines):
         return list(stream.shards(min(MOST, -(-os.path.getsize(stream.path) // size) or 1)))
     if isinstance(stream, Parted):

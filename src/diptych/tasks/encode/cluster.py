@@ -186,9 +186,7 @@ def fill(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runne
 
 
 def encode_piece(order: Shared[Order], batches: Sequence[tuple[Batch, Sequence[int]]]) -> Counter[str]:
-    """Encode planned batches, given with the positions of their items, into the store; on a worker. Return what was
-    done.
-    """
+    """Encode planned batches, given with their items' positions, into the store of a worker. Return what was done."""
     asked = order.value()
     encoder, runner, vectors, drafted = asked.opened
     run = replace(asked.run, tally=Counter())

@@ -161,9 +161,7 @@ def write_parquet(out: Path) -> int:
 
 @contextmanager
 def _rows_of(path: Path, dim: int) -> Iterator[BinaryIO]:
-    """Write rows to a .npy file whose number is known at the end; the file appears whole, or stays as it was where the
-    block fails.
-    """
+    """Write rows to a .npy file whose number is known at the end; the file appears whole or not at all."""
 
     def head(rows: int) -> bytes:
         content = io.BytesIO()

@@ -1,6 +1,4 @@
-"""How good exported encoders are: cosines of their vectors to torch's, and zero-shot top-1 of the image encoder on
-labelled images.
-"""
+"""How good exported encoders are: cosines to torch's vectors, and zero-shot top-1 on labelled images."""
 
 from __future__ import annotations
 

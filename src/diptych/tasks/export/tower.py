@@ -189,9 +189,7 @@ def _check_target(out: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def _writing(out: Path) -> Iterator[Path]:
-    """Give a folder beside ``out`` to write to, gone after the block; what the system refuses becomes an error with a
-    remedy.
-    """
+    """Give a folder beside ``out`` to write to, gone after the block; what the system refuses is a named error."""
     try:
         with drafted(out.absolute(), overwrite=True) as draft:
             draft.mkdir()

@@ -27,9 +27,7 @@ CHUNK = 256
 
 
 def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
-    """Return data with a train split, and what was done to get one: a tenth of undivided rows is held out by the
-    seed.
-    """
+    """Return data with a train split, and what was done: the seed holds out a tenth of undivided rows."""
     if "train" in data.splits:
         return data, ""
     table = next(iter(data.splits.values()))
@@ -136,9 +134,7 @@ def _decodable(items: Samples[Any], run: Run) -> tuple[list[int], tuple[Unreadab
 
 
 def by_labels(data: LabelledData) -> LabelledData:
-    """Return data without captions where there are labels: what is measured on them beside a training is their
-    classes.
-    """
+    """Return data without captions where there are labels: beside a training, their classes are measured."""
     if not data.classes:
         return data
     splits = {

@@ -95,9 +95,7 @@ class Bench(Protocol):
         """Return (N, 2) colours and shapes that are drawn."""
 
     def moved(self, before: Styles, after: Styles, /) -> Tensor:
-        """Return (N, n), how far each factor of place and ground moved, in standard deviations; n is 0 where that
-        cannot be read.
-        """
+        """Return (N, n) moves of each factor of place and background, in standard deviations; 0 where unread."""
 
 
 @dataclass(frozen=True)
@@ -179,9 +177,7 @@ def clean(bench: Bench, asked: Asks, change: Tensor) -> Floats:
 
 
 def details(bench: Bench, asked: Asks, change: Tensor) -> dict[str, float]:
-    """Return the shares of edits that reach the target and that change the other name, and the mean move of place and
-    ground.
-    """
+    """Return the shares of edits that reach the target and that change the other name, and mean moves."""
     new = after(asked, change)
     now, moved = bench.read(new), bench.moved(asked.styles, new)
     hit = now.gather(1, asked.kind[:, None])[:, 0] == asked.target
