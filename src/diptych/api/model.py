@@ -36,7 +36,6 @@ class Model(Backbone):
     """A backbone that encodes in one call; every system and task takes it.
 
     Args:
-        loaded: the backbone.
         run: device, precision, engine and cache of what it encodes.
 
     Example:

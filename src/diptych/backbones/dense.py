@@ -45,11 +45,7 @@ def dense_of(module: nn.Module, spec: Spec) -> Dense:
 
 
 class VitDense:
-    """Patch tokens as one map, normed as the tower norms before pooling.
-
-    Args:
-        tower: any image tower.
-    """
+    """Patch tokens as one map, normed as the tower norms before pooling."""
 
     def __init__(self, tower: ImageTower) -> None:
         self.tower = tower

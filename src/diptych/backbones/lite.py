@@ -103,7 +103,6 @@ class Lite(ModuleBackbone):
 
     Args:
         module: its parameters, put in eval mode.
-        spec: what it is.
         tokens: MiniLM's tokenizer.
         weights: hash of all weights.
         truncate: cut texts that are too long instead of raising.

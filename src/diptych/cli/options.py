@@ -177,7 +177,6 @@ class Opened:
 
     Args:
         options: of the command.
-        seed, out: of the run.
     """
 
     def __init__(self, options: RunOptions, seed: int = 0, out: Path | None = None) -> None:

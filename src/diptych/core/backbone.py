@@ -139,7 +139,6 @@ class Around(Backbone):
     Its tower, dense maps and rebuilding are not: those of the other do not fit other encoders.
 
     Args:
-        base: the other one.
         encoders: modality -> encoder.
     """
 

@@ -263,7 +263,6 @@ class Trained:
         log: records of all stages, oldest first.
         steps: optimiser steps of all stages.
         seconds: that these steps took: of the processor on a CPU, of the clock elsewhere.
-        stages: number of stages.
     """
 
     space: Space

@@ -19,7 +19,6 @@ class Chained:
     A stream that cannot be split, such as that of a table, counts as one file.
 
     Args:
-        sources: the streams.
         first: number of the first source.
 
     Example:

@@ -49,7 +49,6 @@ class Request:
 
     Args:
         need: what a verb needs.
-        keys: cache of content keys.
         image, text, label, group: names of columns of a table; "" uses the usual names. ``text`` may be a pattern such
             as "caption_*".
         frames: pictures a clip.

@@ -174,7 +174,6 @@ class Tile:
     """One tile, which is decoded on demand.
 
     Args:
-        slide: it is on.
         x, y: upper left corner in pixels of the full resolution.
         grid: how it is cut.
     """
@@ -208,7 +207,6 @@ class SlideTiles:
     """The tiles of one slide as Samples, decoded one by one.
 
     Args:
-        slide: any.
         grid: how it is cut.
     """
 

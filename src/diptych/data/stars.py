@@ -31,7 +31,6 @@ class Star:
     """One object; None marks what was not observed.
 
     Args:
-        curve: its light curve.
         spectrum: its spectrum, with wavelengths as times.
         metadata: (M,) float64, the same M quantities for every star; NaN where unknown.
         window: start of the rows of a long curve that enter the tower, as a share in [0, 1) of the possible starts;

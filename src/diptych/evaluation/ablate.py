@@ -37,7 +37,6 @@ class Against:
     """The own texts compared with something else.
 
     Args:
-        other: what it is.
         accuracy: top-1 of the other, with its interval.
         gain: of the own texts over it.
         p: two-sided, corrected by Holm over the comparisons of the system.
@@ -59,7 +58,6 @@ class Ablated:
     """One system.
 
     Args:
-        label, method, variant: which.
         accuracy: with its own texts.
         against: names only, texts of other classes, random words.
     """

@@ -26,7 +26,6 @@ class About:
     """What a record says besides its numbers.
 
     Args:
-        dataset, source, data_hash: the data.
         method, variant, shots, seed, val: the row.
         texts, texts_hash: the text pool that the system read.
         unlabelled, unlabelled_hash: images without labels that were given apart; "" where there were none, or those of

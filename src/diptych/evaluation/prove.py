@@ -32,7 +32,6 @@ class Proof:
     """The result of a proof; ``as_dict`` is what ``results/<slug>.json`` holds.
 
     Args:
-        slug: of the system.
         shown: all claims are shown and all controls have failed, on every data set, over as many seeds as the card asks
             for.
         datasets: data set -> its hash, items, claims and controls, as plain data.

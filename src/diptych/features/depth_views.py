@@ -122,7 +122,6 @@ class CloudEncoder:
     """Encodes point clouds as the mean of the unit embeddings of their depth images.
 
     Args:
-        image: encoder of an image.
         cameras: V cameras.
         radius: of a point's disc.
     """

@@ -41,7 +41,6 @@ class Trunk:
     """An encoder without its head: its outputs are the (B, C) pooled vectors of the tower.
 
     Args:
-        space: the backbone.
         modality: "image" or "text".
         pooled: inputs -> (B, C).
         dim: C, the width of the tower.
@@ -155,7 +154,6 @@ class HeadSpace(Backbone):
     Args:
         trunks: modality -> trunk, never trained.
         memory: trunk vectors of texts, shared by all spaces over these trunks.
-        spec: its specification.
         weights: hash of the heads, a part of the fingerprints.
         heads: modality -> projection.
     """

@@ -58,7 +58,6 @@ class Found:
     """One result of a search.
 
     Args:
-        entry: the item.
         score: weighted cosine, higher is nearer.
     """
 

@@ -63,8 +63,6 @@ class Counts:
     """What the batcher did, for metrics; written by its thread.
 
     Args:
-        batches: number of batches.
-        inputs: number of inputs in them.
         merged: number of jobs that shared a batch with another.
         dropped: jobs that were cancelled or too late before they ran.
         refused: jobs for which there was no room.

@@ -67,7 +67,6 @@ class Index:
         arrays: names of the array files in use.
         blocks: one a finished batch.
         starts: number of rows before each block, counted over all blocks.
-        rows: number of rows in all.
         owner: key -> row that answers it, counted over all blocks.
         done: names of finished batches.
         failed: key -> reason.

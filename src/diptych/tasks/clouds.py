@@ -74,12 +74,10 @@ class CloudsExtended:
     """What was learnt.
 
     Args:
-        backbone: name.
         clouds: it learnt from.
         classes: K names with their prompt.
         held: split that was measured on; "" if there was none.
         right: system -> right answers among ``tested`` clouds of that split.
-        tested: their number.
         failed: clouds that could not be read.
         seconds: wall seconds of fitting.
         out: folder of the adapters.

@@ -52,11 +52,9 @@ class Predictor:
     """A classifier that is ready to use: fitted in Python, or read from a folder.
 
     Args:
-        fitted: the classifier.
         calibration: of its probabilities; None: it has none.
         backbone: what both were fitted on.
         about: what ``model.json`` says, or will say.
-        run: device and cache.
     """
 
     fitted: FittedClassifier

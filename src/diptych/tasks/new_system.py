@@ -24,7 +24,6 @@ class Written:
 
     Args:
         system: the file with maths, card and method.
-        test: its test.
         proof: the table of proofs, which got an entry; None in a package of its own.
         project: pyproject.toml of a package of its own, with the entry point; None in a checkout.
     """

@@ -48,7 +48,6 @@ class Record:
         shots, seed, val: protocol; ``val`` is "coop", "full" or "" for rows without choices.
         source: what ``open_data`` was given; ``data_hash``: of the files and labels behind it.
         backbone: canonical name of the backbone; ``fingerprint``: of its weights, tokenizer and pixel recipe.
-        template_hash: of the templates.
         texts: source of the pool that the system read, "" if none; ``texts_hash``: of what it held.
         unlabelled: source of images without labels that were given apart, "" if none; ``unlabelled_hash``: of what it
             held.

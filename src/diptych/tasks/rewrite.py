@@ -25,7 +25,6 @@ class Rewritten:
     """Prompts with their rewrites.
 
     Args:
-        prompts: as they were given.
         rewrites: of each, the likeliest first.
     """
 

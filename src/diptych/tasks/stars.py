@@ -85,7 +85,6 @@ class StarsExtended:
         labelled: those of them with a class.
         held: split that was measured on; "" if there was none.
         right: start of the tower -> right answers among ``tested`` stars of that split.
-        tested: their number.
         failed: curves that could not be used.
         seconds: wall seconds.
     """

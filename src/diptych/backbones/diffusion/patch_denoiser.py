@@ -127,7 +127,6 @@ class Attention(nn.Module):
     Args:
         width: C of the queries.
         keys: width of what is attended to.
-        heads: number of heads.
     """
 
     def __init__(self, width: int, keys: int, heads: int) -> None:

@@ -77,7 +77,6 @@ class CachedBackbone:
 
     Args:
         spec: what the checkpoint is.
-        image, text: its encoders.
         scale, bias: of image and text.
         device: what "auto" meant.
     """

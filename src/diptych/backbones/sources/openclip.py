@@ -98,7 +98,6 @@ class OpenClip(ModuleBackbone):
 
     Args:
         model: CLIP, CustomTextCLIP or CoCa.
-        spec: what it is.
         tokens: its tokenizer.
         config: open_clip's ``model_cfg``, needed for saving only.
         truncate: cut texts that are too long instead of raising.

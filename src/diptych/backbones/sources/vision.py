@@ -33,7 +33,6 @@ class VisionEncoder:
     Args:
         tower: of the module.
         module: the library's.
-        spec: what it is.
     """
 
     tower: ImageTower
@@ -71,7 +70,6 @@ class VisionSpace(Space):
 
     Args:
         module: a timm ViT or Eva, or transformers' SamVisionEncoder; set to eval mode.
-        spec: what it is.
 
     Raises:
         MissingHook: the module cannot be cut in blocks.

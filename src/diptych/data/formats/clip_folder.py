@@ -27,7 +27,6 @@ class ClipFiles:
     Args:
         paths: N files and folders.
         frames: pictures an item, T.
-        keys: cache of content keys.
     """
 
     paths: Sequence[str]

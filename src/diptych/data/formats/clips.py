@@ -48,7 +48,6 @@ class FrameFolders:
     Args:
         folders: N folders.
         frames: pictures an item, T.
-        keys: cache of content keys.
     """
 
     folders: Sequence[str]
@@ -101,7 +100,6 @@ class Videos:
         paths: N files.
         frames: pictures an item, T.
         max_pixels: largest number of pixels of a frame.
-        keys: cache of content keys.
 
     Raises:
         MissingExtra: PyAV is not installed.

@@ -32,7 +32,6 @@ class Clouds:
             extra "points".
         points: number of points drawn on the surface of a mesh, uniformly by area and fixed by the file's content.
             Clouds keep all their points.
-        keys: cache of content keys.
     """
 
     paths: Sequence[str]

@@ -175,7 +175,6 @@ class AuditBench:
     """How backbones are audited: on the same tables, with the same seed, and the groups that the base selects.
 
     Args:
-        dataset: name of the own data.
         data: the tables.
         base: the first backbone.
         run: device, cache, and the seed of halves and controls.

@@ -28,7 +28,6 @@ class CaptionedPhotos:
     """Readable photos with references, and the sentences that captioners learn from.
 
     Args:
-        name: of the data set.
         photos: N images.
         references: captions of each.
         texts: sentences; none of a held-out photo.

@@ -42,7 +42,6 @@ class CaptionPool:
     """Readable photos with captions; every caption is a pair with its photo, until a seed exchanges some.
 
     Args:
-        name: of the data set.
         photos: N images.
         said: captions of each, at least one.
         wrong: share of the P pairs whose captions are exchanged.
@@ -150,7 +149,6 @@ class PhotoPair:
 
     Args:
         opened: number -> photo.
-        photo: its number.
         said: the caption.
     """
 

@@ -46,7 +46,6 @@ class MaskBench:
     Args:
         data: photos with label maps.
         backbone: of all segmenters.
-        run: device and cache.
         seeds: of trainings.
         classes: other names and templates for the same K classes; None: the data set's, with the ensemble.
         photos: without labels, for systems that learn from some; None: those of ``unlabelled_photos``.

@@ -62,7 +62,6 @@ class Training:
     """One way to train: the system of an arm that is no row of the catalog.
 
     Args:
-        method: objective or recipe.
         fit: its settings; None: those of the bench.
         rows: changes the training rows: shuffled captions, fewer of them.
         kit: makes parts beside the space; None: those of the bench.
@@ -91,7 +90,6 @@ class TuneBench:
         data: its train split is trained on; test, or else val, is measured.
         backbone: where every training starts.
         fit: settings of all trainings.
-        run: device and cache.
         seeds: of orders and new weights.
         parts: what may learn; see ``tasks.training.learns``.
         templates: prompts of labelled classes.

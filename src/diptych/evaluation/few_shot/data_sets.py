@@ -33,7 +33,6 @@ class Place:
 
     Args:
         kind: "base", "new", "cross" or "shift".
-        name: of the data set.
         table: readable items whose labels count ``classes``.
         classes: names; None: those that the system was fitted on.
         texts: descriptions of ``classes``; None: the pool of the data set that systems are fitted on.

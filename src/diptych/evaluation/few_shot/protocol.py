@@ -46,7 +46,6 @@ class Reach:
 
     Args:
         label: of the row.
-        method, variant, shots: which.
         kind, name: see ``Place``.
         accuracy: top-1, with its interval over items and seeds.
     """
@@ -69,7 +68,6 @@ class Protocol:
         reaches: base, new, other data sets and shifted test sets, at most shots.
         missing: row label, with place and seed where only these are concerned -> why there is no result.
         complete: False where Ctrl-C ended it.
-        command, date: how and when.
     """
 
     board: Board

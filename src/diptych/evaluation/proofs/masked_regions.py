@@ -51,7 +51,6 @@ class RegionBench(MaskBench):
     """Photos with label maps, a proposer, and pairs that were mined before.
 
     Args:
-        proposed: the proposer.
         pairs: of a region and a noun.
         more: facts of the result.
     """

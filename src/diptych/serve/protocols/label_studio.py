@@ -54,7 +54,6 @@ class LabelStudio:
     """Answers of the ML backend.
 
     Args:
-        service: models and queue.
         classify: labels of pictures.
         regions: masks of pictures.
     """

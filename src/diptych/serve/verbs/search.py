@@ -148,7 +148,6 @@ class Search:
     """Searches of the served indexes.
 
     Args:
-        service: models and queue.
         indexes: name -> index.
     """
 

@@ -60,8 +60,6 @@ class Verdict:
     """Whether a bound holds for one subject.
 
     Args:
-        bound: the bound.
-        subject: the model.
         broken: whether it is broken; a bound on what was not measured is broken too.
         why: one sentence.
     """

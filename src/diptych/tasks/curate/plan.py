@@ -41,7 +41,6 @@ class Curation:
     """A curator of the catalog with its settings.
 
     Args:
-        slug: of the system.
         settings: every setting that a verb knows; the system takes those that it has.
 
     Raises:
@@ -221,7 +220,6 @@ class Kept:
         curator: the one that planned.
         kit: what it needs.
         plan: of the pool.
-        stream: the pool.
         run: its seed draws.
     """
 

@@ -45,7 +45,6 @@ class Order:
     """What every worker must know.
 
     Args:
-        curator: any.
         load: returns the kit.
         run: without progress and engine.
         engines: folder and kind of the engines; None: torch.

@@ -42,7 +42,6 @@ class Skipped:
     """Items that cannot be judged.
 
     Args:
-        count: of all.
         first: {"path", "reason"} of the first ``NAMED``.
     """
 
@@ -66,7 +65,6 @@ class Readable:
     """The items of a stream that can be read, at their positions.
 
     Args:
-        stream: any.
         skipped: takes the others.
     """
 

@@ -60,7 +60,6 @@ class Keyed:
     """Samples whose keys are known.
 
     Args:
-        samples: the items.
         keys: (N,) keys, or why there is none.
     """
 
@@ -92,7 +91,6 @@ class Order:
     Args:
         load: returns the backbone.
         modality: of the encoder.
-        items: all of them.
         run: without engine and progress.
         engines: folder of exports and kind of the engine; None: torch.
         space: of the store; a worker that would write into another one has other weights or another engine.

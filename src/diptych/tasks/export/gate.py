@@ -59,7 +59,6 @@ class Pictures:
     """Readable images, read again whenever they are asked for: hundreds of full-size photos do not fit into memory.
 
     Args:
-        images: the user's.
         chosen: positions of those that can be read.
     """
 

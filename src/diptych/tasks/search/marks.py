@@ -70,7 +70,6 @@ class CutAnswers:
     """How answers were cut.
 
     Args:
-        cut: the cut.
         source: who marked the answers that it was fitted on.
         shares: probability that each answer above the cut is right.
     """

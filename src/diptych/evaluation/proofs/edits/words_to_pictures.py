@@ -61,7 +61,6 @@ class WordsBench(PlainBench):
     Args:
         train: scenes with captions.
         held: other scenes.
-        facts: of the data.
     """
 
     backbone: Backbone

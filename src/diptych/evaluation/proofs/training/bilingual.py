@@ -63,7 +63,6 @@ class Remembered:
     """A teacher's encoder whose inputs are its own vectors, each computed once.
 
     Args:
-        whole: the encoder.
         change: gives it other items, the same number.
     """
 

@@ -99,11 +99,7 @@ class AlignedCLOC(CLOC):
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """The same trained system, asked about another region of the picture: what is lost is what the place was worth.
-
-    Args:
-        how: its training.
-    """
+    """The same trained system, asked about another region of the picture: what is lost is what the place was worth."""
 
     how: Training
 
@@ -141,7 +137,6 @@ class FrozenBench(PlainBench):
         train, held: stored pictures with "captions", "boxes" and "phrases".
         names: phrases of all classes.
         fit: settings of the trainings.
-        facts: of the data.
     """
 
     backbone: Backbone
