@@ -173,11 +173,7 @@ class AutoOptions(RunOptions):
 
 
 class Opened:
-    """An open run. Each part is made on first use: content keys load no torch, the run does.
-
-    Args:
-        options: of the command.
-    """
+    """An open run. Each part is made on first use: content keys load no torch, the run does."""
 
     def __init__(self, options: RunOptions, seed: int = 0, out: Path | None = None) -> None:
         self.options, self.seed, self.out = options, seed, out

@@ -56,11 +56,7 @@ PATHGEN = Grid()
 
 @dataclass(frozen=True)
 class Slide:
-    """A slide, opened at its first use in a process.
-
-    Args:
-        path: file.
-    """
+    """A slide, opened at its first use in a process."""
 
     path: str
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -204,11 +200,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class SlideTiles:
-    """The tiles of one slide as Samples, decoded one by one.
-
-    Args:
-        grid: how it is cut.
-    """
+    """The tiles of one slide as Samples, decoded one by one."""
 
     slide: Slide
     grid: Grid = PATHGEN

@@ -208,9 +208,6 @@ class SortedRuns:
 class RunWriter:
     """Takes rows in any order and number.
 
-    Args:
-        layout: of the rows.
-
     Example:
         >>> writer = RunWriter(Layout({"key": ("u8", 0), "row": ("i4", 0)}, ("key", "row")))
         >>> writer.add({"key": np.array([7, 3, 7], np.uint64), "row": np.array([5, 6, 4], np.int32)})

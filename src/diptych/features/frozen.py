@@ -92,11 +92,7 @@ class Trunk:
 
 
 class Memory:
-    """Trunk vectors of texts, so that each text is encoded once.
-
-    Args:
-        trunk: trunk of the text encoder.
-    """
+    """Trunk vectors of texts, so that each text is encoded once."""
 
     def __init__(self, trunk: Trunk) -> None:
         self.trunk, self.known = trunk, dict[str, Tensor]()

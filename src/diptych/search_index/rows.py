@@ -66,11 +66,7 @@ class Found:
 
 
 class Rows:
-    """The rows of an index.
-
-    Args:
-        path: path of the database.
-    """
+    """The rows of an index."""
 
     def __init__(self, path: Path) -> None:
         self._read_only = False

@@ -23,10 +23,6 @@ def is_picture(text: str) -> bool:
 def picture_bytes(text: str, name: str) -> bytes:
     """Return the bytes of a data URI or of plain base64.
 
-    Args:
-        text: as it was sent.
-        name: of the picture, for errors.
-
     Raises:
         Refusal: it is a URL, or no base64.
     """

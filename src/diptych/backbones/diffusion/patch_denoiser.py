@@ -188,11 +188,7 @@ class Block(nn.Module):
 
 
 class PatchDenoiser(nn.Module):
-    """The network; see the head of this file.
-
-    Args:
-        layout: sizes.
-    """
+    """The network; see the head of this file."""
 
     def __init__(self, layout: DenoiserLayout) -> None:
         super().__init__()

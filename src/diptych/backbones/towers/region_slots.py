@@ -107,11 +107,7 @@ class RegionSlots(nn.Module):
 
 
 class SlotPool:
-    """The image slot as the attention pool of a cut tower.
-
-    Args:
-        module: the decoder.
-    """
+    """The image slot as the attention pool of a cut tower."""
 
     def __init__(self, module: Any) -> None:
         self.module = module

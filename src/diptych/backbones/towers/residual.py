@@ -161,10 +161,6 @@ def _pool_of(pool: Any) -> AttentionPool | None:
 class OpenClipTextTower(TextTower):
     """Text tower of open_clip's CLIP, or its TextTransformer (CustomTextCLIP, CoCa, MobileCLIP).
 
-    Args:
-        text: CLIP or TextTransformer.
-        name: name of the backbone, for errors.
-
     Raises:
         MissingHook: no pooling.
     """

@@ -48,10 +48,6 @@ class SamTower(ImageTower):
 
     Kernels get the relative positions as their bias. In a block with windows they get each window as an item of the
     batch: (B * windows, heads, tokens of a window, d), where padded cells are tokens too.
-
-    Args:
-        encoder: the module.
-        name: name of the backbone, for errors.
     """
 
     def __init__(self, encoder: Any, name: str) -> None:

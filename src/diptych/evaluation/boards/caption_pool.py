@@ -125,12 +125,7 @@ def caption_pool(path: str, columns: str, wrong: float, keep: float, keys: FileK
 
 @dataclass(frozen=True)
 class Captions:
-    """Captions, or photos with captions, as a stream.
-
-    Args:
-        texts: in order.
-        start: first position.
-    """
+    """Captions, or photos with captions, as a stream."""
 
     texts: tuple[Any, ...]
     start: int = 0

@@ -130,11 +130,7 @@ class ClassifyBench:
 
 @dataclass(frozen=True)
 class AroundClassify:
-    """A bench round another one, whose backbone, run and seeds it has.
-
-    Args:
-        inner: measures classifiers.
-    """
+    """A bench round another one, whose backbone, run and seeds it has."""
 
     inner: ClassifyBench
 

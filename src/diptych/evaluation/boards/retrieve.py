@@ -40,9 +40,6 @@ class RecordBench:
 
     Records whose picture cannot be read are left out, with their text, and named in ``failed``.
 
-    Args:
-        data: records with entities.
-
     Raises:
         DataError: no record has a partner that can be read, or the records are of fewer entities than parts.
     """

@@ -100,11 +100,7 @@ class Asked:
 
 
 class Finding:
-    """Searches of the page.
-
-    Args:
-        search: of the service.
-    """
+    """Searches of the page."""
 
     def __init__(self, search: Search) -> None:
         self.search = search

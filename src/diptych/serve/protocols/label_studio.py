@@ -51,12 +51,7 @@ class Shots:
 
 
 class LabelStudio:
-    """Answers of the ML backend.
-
-    Args:
-        classify: labels of pictures.
-        regions: masks of pictures.
-    """
+    """Answers of the ML backend."""
 
     def __init__(self, service: Service, classify: Classify, regions: Regions) -> None:
         self.service, self.classify, self.regions = service, classify, regions

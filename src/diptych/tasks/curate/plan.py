@@ -214,14 +214,7 @@ def apply_plan(
 
 @dataclass(frozen=True)
 class Kept:
-    """The items of a stream that a curator keeps, as a stream: a training filters and balances while it reads.
-
-    Args:
-        curator: the one that planned.
-        kit: what it needs.
-        plan: of the pool.
-        run: its seed draws.
-    """
+    """The items of a stream that a curator keeps, as a stream: a training filters and balances while it reads."""
 
     curator: Curator
     kit: Kit

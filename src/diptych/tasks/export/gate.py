@@ -56,11 +56,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Readable images, read again whenever they are asked for: hundreds of full-size photos do not fit into memory.
-
-    Args:
-        chosen: positions of those that can be read.
-    """
+    """Readable images, read again whenever they are asked for: hundreds of full-size photos do not fit into memory."""
 
     images: Samples[Any]
     chosen: tuple[int, ...]

@@ -34,12 +34,7 @@ _WORDS = "Words and photos share no space with light curves: ask with a star, su
 
 @dataclass(frozen=True, eq=False)
 class CurveEncoder:
-    """Embeds stars by the features of a tuned tower of light curves, before its head.
-
-    Args:
-        net: tower and head.
-        fingerprint: of weights and input settings.
-    """
+    """Embeds stars by the features of a tuned tower of light curves, before its head."""
 
     net: LabelNet
     fingerprint: str

@@ -54,12 +54,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The marks that fit a query.
-
-    Args:
-        marks: ready to be cut.
-        source: who made them.
-    """
+    """The marks that fit a query."""
 
     marks: Marks
     source: str
@@ -130,11 +125,6 @@ def replace_marks(folder: Path, source: str, marks: Sequence[Mark]) -> None:
 
 def calibrated(marks: Iterable[Mark], kind: Kind, weights: Mapping[Modality, float]) -> Calibrated:
     """Return the marks that fit a query: those of people where they are enough, else those of captions or a column.
-
-    Args:
-        marks: of the index.
-        kind: of the query.
-        weights: of the query.
 
     Raises:
         DataError: there are none, or too few; the message says which queries were marked.

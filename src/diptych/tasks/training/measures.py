@@ -139,12 +139,6 @@ def watcher(
     """Return the function that measures the weights of a step for the log, and says where they have collapsed.
 
     The training goes on, since a training from random weights contracts before it spreads.
-
-    Args:
-        measuring: what is measured.
-        space: what is trained.
-        before: what was measured on all rows.
-        say: takes the first collapse.
     """
     few = measuring.watching(space)
     rows = [len(other.split(measured_split(other))) for other in (measuring.data, *measuring.elsewhere)]
