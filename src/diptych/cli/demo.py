@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from diptych.cli import options
-from diptych.cli.board import command_line, encoding, finish, show_board
+from diptych.cli.board import command_line, encoding, leave, show_board
 from diptych.cli.console import say, show, show_json
 from diptych.cli.photos import demo_names, open_photos, show_predictions, speed
 from diptych.tasks.defaults import DEMO
@@ -47,4 +47,4 @@ def demo(
         show_board(shown)
         show(f"{out / 'report.html'}")
     say(encoding(shown))
-    finish(shown, interrupted=result_board.interrupted)
+    leave(shown["skipped"], result_board.interrupted)

@@ -121,8 +121,7 @@ class Ablation:
             }
             for row in self.rows
         ]
-        data: dict[str, Any] = plain({"kind": "ablation", **self.facts, "rows": rows, "missing": self.missing})
-        return data
+        return plain({"kind": "ablation", **self.facts, "rows": rows, "missing": self.missing})
 
 
 def ablate(

@@ -45,10 +45,7 @@ class Proof:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data: dict[str, Any] = plain(
-            {"kind": "proof", "slug": self.slug, "shown": self.shown, **self.facts, "datasets": self.datasets}
-        )
-        return data
+        return plain({"kind": "proof", "slug": self.slug, "shown": self.shown, **self.facts, "datasets": self.datasets})
 
 
 def prove(

@@ -52,7 +52,7 @@ class SeveralLabels:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; a threshold of infinity is null."""
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "several labels",
                 **self.facts,
@@ -65,7 +65,6 @@ class SeveralLabels:
                 "thresholds": dict(zip(self.names, self.thresholds, strict=True)),
             }
         )
-        return data
 
 
 def several_labels(

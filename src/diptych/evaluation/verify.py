@@ -66,8 +66,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data: dict[str, Any] = plain(asdict(self))
-        return data
+        return plain(asdict(self))
 
 
 def published(row: str, dataset: str) -> tuple[str, float]:

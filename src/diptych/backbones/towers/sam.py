@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from diptych.backbones.towers.cut import Look, Mix, merge_heads, split_heads
+from diptych.backbones.towers.cut import Mix, merge_heads, split_heads
+from diptych.backbones.towers.hf_clip import EncoderLayer
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.kernels import fused_attention
 from diptych.core.backbone import State
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Kernel
 
 
-@dataclass(frozen=True)
-class SamBlock:
+class SamBlock(EncoderLayer):
     """SamVisionLayer: pre-norm; windows and relative positions are the tower's, which knows the grid."""
-
-    module: Any
 
     def attend(self, h: Tensor, mix: Mix, /) -> Tensor:
         """Refuse: without its grid, a block has no windows.
@@ -32,15 +29,6 @@ class SamBlock:
             UsageError: always.
         """
         raise UsageError("A block of SAM attends in windows of a grid: call attend of its tower.")
-
-    def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
-        """Return the block's output."""
-        h = h + attended
-        x = self.module.layer_norm2(h)
-        if look is not None:
-            look(x)
-        out: Tensor = h + self.module.mlp(x)
-        return out
 
 
 class SamTower(ImageTower):

@@ -111,7 +111,7 @@ class AuditBoard:
                 findings.append({**f, "gain": gain})
             own = {"backbone": row.backbone, "fingerprint": row.fingerprint, "seconds": round(row.seconds, 3)}
             rows.append({**own, "not_run": row.lacking, "findings": findings})
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "board",
                 "verb": "audit",
@@ -123,7 +123,6 @@ class AuditBoard:
                 "rows": rows,
             }
         )
-        return data
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
         """Write board.json, and a line a finding and backbone as board.csv."""

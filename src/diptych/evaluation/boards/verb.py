@@ -138,7 +138,7 @@ class VerbBoard:
         """Return plain data for JSON."""
         ended = {"complete": not (self.interrupted or self.late), "missing": self.missing, "late": self.late}
         rows = [row.as_dict(self.metric) for row in self.rows]
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "board",
                 "verb": self.verb,
@@ -148,7 +148,6 @@ class VerbBoard:
                 "rows": rows,
             }
         )
-        return data
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
         """Write board.json and board.csv; raises UsageError where one exists and ``overwrite`` is False."""

@@ -140,7 +140,7 @@ class Board:
             "precision",
             "precision_asked",
         )
-        shown: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "board",
                 "verb": "classify",
@@ -166,7 +166,6 @@ class Board:
                 "rows": [row.as_dict() for row in self.rows],
             }
         )
-        return shown
 
     def write(self, out: Path) -> None:
         """Write board.json and board.csv over those of an earlier run of the same board."""

@@ -106,7 +106,7 @@ class Protocol:
             for r in self.reaches
         ]
         own = ("complete", "missing", "command", "date")
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "protocol",
                 **{name: getattr(self, name) for name in own},
@@ -118,7 +118,6 @@ class Protocol:
                 "board": self.board.as_dict(),
             }
         )
-        return data
 
 
 def protocol(

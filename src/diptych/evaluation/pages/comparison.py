@@ -53,8 +53,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data: dict[str, Any] = plain({"kind": "comparison", **vars(self)})
-        return data
+        return plain({"kind": "comparison", **vars(self)})
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
         """Write ``comparison.json`` and ``comparison.html`` over older ones of the same data sets.

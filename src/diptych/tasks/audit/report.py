@@ -107,7 +107,7 @@ class Report:
         """Return plain data for JSON; findings stand in the order of the page."""
         slug_of = {id(f): slug for slug, findings in self.findings.items() for f in findings}
         roles = {name: {"role": p.role, "items": len(p.table)} for name, p in self.data.probes.items()}
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "audit report",
                 "title": self.title,
@@ -123,7 +123,6 @@ class Report:
                 "skipped": [e.as_dict() for e in self.failed],
             }
         )
-        return data
 
 
 def auditors(only: Sequence[str] = ()) -> dict[str, Auditor]:
