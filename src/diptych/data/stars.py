@@ -136,11 +136,8 @@ def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
 
 
 def paired_anew(stars: Stars, order: Sequence[int]) -> Stars:
-    """Return stars with shuffled spectra and metadata, as a control of pairing.
-
-    Args:
-        stars: N complete stars.
-        order: (N,) permutation, applied once to spectra and twice to metadata.
+    """Return complete stars with shuffled spectra and metadata, as a control of pairing: the (N,) permutation is
+    applied once to spectra and twice to metadata.
     """
     shuffled = [
         replace(star, spectrum=stars.stars[order[i]].spectrum, metadata=stars.stars[order[order[i]]].metadata)

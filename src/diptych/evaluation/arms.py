@@ -90,13 +90,8 @@ def minus(first: Measured, second: Measured) -> Measured:
 
 
 def two_sided(bound: Callable[..., Interval], first: Any, second: Any, *more: Any) -> Interval:
-    """Return a gain with both ends: two lower bounds of the same resamples, one of them of the loss.
-
-    Args:
-        bound: (first, second, ``more``, level) -> gain with its one-sided lower bound.
-        first: what gains.
-        second: what it is compared with.
-        more: its other arguments.
+    """Return a gain with both ends: two lower bounds of the same resamples, one of them of the loss. ``bound`` takes
+    (first, second, ``more``, level).
     """
     low, high = bound(first, second, *more, level=0.975), bound(second, first, *more, level=0.975)
     return Interval(low.value, low.low, -high.low)
@@ -186,14 +181,7 @@ Reached: TypeAlias = (
 
 
 def over_seeds(once: Callable[[Run], Reached], run: Run, seeds: Sequence[int], *, draws: bool) -> Measured:
-    """Measure once a seed; where nothing is drawn, once for all.
-
-    Args:
-        once: measures with the seed of its run.
-        run: its seed is replaced.
-        seeds: R of them.
-        draws: whether the seed changes anything.
-    """
+    """Measure once a seed, which replaces that of the run; where nothing is drawn, once for all."""
     chosen = tuple(seeds if draws else seeds[:1])
     results = [once(replace(run, seed=seed)) for seed in chosen] * (1 if draws else len(seeds))
     others = {name: float(np.mean([more[1][name] for more in results])) for name in results[0][1]}

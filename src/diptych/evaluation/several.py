@@ -76,18 +76,11 @@ def several_labels(
     *,
     evidence: Evidence[Any] | None = None,
 ) -> SeveralLabels:
-    """Choose a threshold for each class on half of the photos, and measure on the other half.
+    """Choose a threshold for each class on half of the photos, and measure on the other half. The table has one column
+    of kind "multilabel", (N, K) bool; the method sees no labels of train.
 
     Scores are cosines or logits less the photo's own mean: a photo that lies near every text would else seem to show
     everything.
-
-    Args:
-        table: N photos with one column of kind "multilabel", (N, K) bool.
-        classes: K names.
-        method: that sees no labels of train.
-        backbone: for the method.
-        run: device, cache and the seed of the halves.
-        evidence: what the method may see.
 
     Raises:
         DataError: there is no such column, it has another number of classes, or fewer than 4 photos can be read.

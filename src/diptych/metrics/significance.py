@@ -89,13 +89,9 @@ def critical_difference(systems: int, datasets: int, level: float = 0.05) -> flo
 
 
 def cliques(ranks: Sequence[float], difference: float) -> tuple[tuple[int, ...], ...]:
-    """Return the largest groups of systems whose mean ranks differ by at most ``difference``.
+    """Return the largest groups of K systems whose mean ranks differ by at most ``difference``.
 
     They are the bars of a critical-difference plot.
-
-    Args:
-        ranks: (K,) mean ranks.
-        difference: critical difference.
 
     Returns:
         Groups of two or more positions in ``ranks``, best first; no group contains another.

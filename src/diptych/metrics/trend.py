@@ -55,11 +55,6 @@ class Line:
 def transform(p: Any, scale: Scale, items: int) -> Floats:
     """Return g(p), with p cut to [1 / (2 n), 1 - 1 / (2 n)].
 
-    Args:
-        p: fractions of any size.
-        scale: g.
-        items: n.
-
     Raises:
         UsageError: another scale, or fewer than one item.
 

@@ -77,11 +77,8 @@ class ServedModel:
         return replace(self.run, workers=1)
 
     def image(self, picture: Image.Image, key: str) -> Prepared:
-        """Return a picture as pixels of the tower's size; called in the thread of a request.
-
-        Args:
-            picture: upright and RGB.
-            key: hash of the bytes of its file.
+        """Return an upright RGB picture as pixels of the tower's size, in the thread of a request; ``key`` is its
+        file's hash.
         """
         return Prepared(key, self.model.image.inputs([picture]))
 

@@ -121,15 +121,8 @@ def with_clouds(backbone: Backbone, run: Run) -> Backbone:
 def extend_clouds(
     data: LabelledData, classes: ClassNames, backbone: Backbone, method: CLIP2Point, run: Run, *, out: Path
 ) -> CloudsExtended:
-    """Train adapters on the train split, measure them on val or test beside zero-shot, and keep them.
-
-    Args:
-        data: labelled clouds.
-        classes: K names and one template, in the order of the data's classes.
-        backbone: of photos and texts.
-        method: cameras and settings.
-        run: seed, device, cache.
-        out: new folder.
+    """Train adapters on the train split, measure them on val or test beside zero-shot, and keep them in a new folder.
+    Names stand in the order of the data's classes, with one template.
 
     Raises:
         UsageError: several templates, or the folder exists.

@@ -199,12 +199,8 @@ def readable(items: Samples[Any]) -> tuple[tuple[int, ...], list[UnreadableItem]
 
 
 def check_words(source: str, targets: Sequence[str], *, told: bool = False) -> None:
-    """Refuse words that name no change; asked before anything is loaded.
-
-    Args:
-        source: what is there.
-        targets: what shall be.
-        told: whether the editor must be told what is there.
+    """Refuse words that name no change, asked before anything is loaded; ``told``: the editor must be told what is
+    there.
 
     Raises:
         UsageError: there is no target, a source is missing, or source and target are the same words.

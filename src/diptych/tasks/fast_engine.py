@@ -24,12 +24,8 @@ from diptych.tasks.classified import Classified, ranked
 
 
 def ready(backbone: CachedBackbone, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
-    """Return the cached (K, D) class head; None where something is missing that only torch can make.
-
-    Args:
-        backbone: as recalled.
-        classes: names and templates.
-        run: on the CPU, with an engine and a cache folder.
+    """Return the cached (K, D) class head of a recalled backbone; None where something is missing that only torch can
+    make.
     """
     if not isinstance(run.engine, Engines) or run.cache is None or not run.cache.is_dir():
         return None

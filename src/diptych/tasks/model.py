@@ -199,12 +199,8 @@ def export(
 
 
 def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = "cpu") -> Predictor:
-    """Read a model that ``diptych board classify --export`` wrote.
-
-    Args:
-        folder: treated as untrusted: nothing in it is run.
-        backbone: the one it was fitted on; None loads it by its name.
-        device: of the backbone that is loaded.
+    """Read a model that ``diptych board classify --export`` wrote; the folder is untrusted, and nothing in it is run.
+    Without the backbone that it was fitted on, that is loaded by its name onto the device.
 
     Raises:
         UsageError: another schema, or another backbone than the one it was fitted on: weights, tokenizer and

@@ -203,11 +203,8 @@ def _short(error: Exception) -> str:
 
 
 def to_onnx(encoder: Encoder[Any], path: Path) -> tuple[str, ...]:
-    """Write an encoder's forward as an ONNX graph with a free batch size, and for texts a free length.
-
-    Args:
-        encoder: float32, on the CPU.
-        path: file to write.
+    """Write a float32 encoder's forward, on the CPU, as an ONNX graph with a free batch size, and for texts a free
+    length.
 
     Returns:
         Names of the inputs.

@@ -104,11 +104,8 @@ class MergedCells:
 
 
 def cell_vectors(picture: Image.Image, side: int) -> NDArray[np.float64]:
-    """Return (h, w, 4) vectors of the cells of a picture: brightness, red-green, blue-yellow and contrast.
-
-    Args:
-        picture: RGB.
-        side: cells along the longer side; fewer where the picture has fewer pixels.
+    """Return (h, w, 4) vectors of the cells of an RGB picture: brightness, red-green, blue-yellow and contrast.
+    ``side`` cells lie along the longer side; fewer where the picture has fewer pixels.
     """
     ratio = min(1.0, side / max(picture.size))
     width, height = max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio))
@@ -122,13 +119,8 @@ def cell_vectors(picture: Image.Image, side: int) -> NDArray[np.float64]:
 
 
 def feature_vectors(picture: Image.Image, encoder: Space, grid: tuple[int, int], pixels: int) -> NDArray[np.float64]:
-    """Return (h, w, 8) features of the cells of a picture, on the directions of most variance.
-
-    Args:
-        picture: RGB.
-        encoder: with dense maps.
-        grid: h, w, to which the map is resized bilinearly.
-        pixels: shorter side at which the encoder sees the picture.
+    """Return (h, w, 8) features of the cells of a picture, on the directions of most variance: maps of an encoder that
+    sees it with a shorter side of ``pixels``, resized bilinearly to the grid (h, w).
     """
     dense, recipe = encoder.dense(), encoder.spec.pixels
     stride, ratio = dense.strides[-1], pixels / min(picture.size)

@@ -171,14 +171,8 @@ class RankedCells:
 def candidates(
     picture: Image.Image, encoder: Space, scorer: RegionScorer, side: int = 64, pixels: int = 320
 ) -> Candidates:
-    """Return the regions of the three trees.
-
-    Args:
-        picture: RGB.
-        encoder: with maps of strides 4, 8 and 16.
-        scorer: gives the spaces.
-        side: cells along the longer side.
-        pixels: longer side at which the encoder sees the picture.
+    """Return the regions of the three trees of a picture; the encoder, with maps of strides 4, 8 and 16, sees its
+    longer side at ``pixels``, and ``side`` cells lie along it.
     """
     x = cell_features(picture, encoder, side, pixels)
     spaces = scorer.spaces(x)

@@ -96,14 +96,8 @@ class LoopOptions:
     log: Annotated[str, _loop("--log", help="Where the log goes beside log.jsonl and TensorBoard: wandb.")] = ""
 
     def fit(self, rate: float, batch: int, epochs: int, decay: float, *, cached: bool) -> Fit:
-        """Return the settings of the loop.
-
-        Args:
-            rate: learning rate.
-            batch: rows of a batch.
-            epochs: counts where there are no steps.
-            decay: weight decay.
-            cached: whether accumulated batches are one batch for the loss.
+        """Return the settings of the loop; ``epochs`` counts without steps, and where ``cached`` accumulated batches
+        are one for the loss.
 
         Raises:
             UsageError: a value is none of those that there are.

@@ -205,13 +205,7 @@ def kept(bench: CurateBench, system: Curator, pairs: Pairs, run: Run) -> Bools:
 
 def threshold(rows: Numbers, matches: Numbers, texts: int, share: float) -> float:
     """Return the t, 1 or above, with which MetaCLIP can be expected to keep a share of the texts, or comes closest to
-    it.
-
-    Args:
-        rows: texts of the pairs of text and entry that match.
-        matches: their entries.
-        texts: number of texts.
-        share: to be kept.
+    it; ``matches`` are the entries that ``rows``, numbers of texts, name.
     """
     counts = np.bincount(matches).astype(np.uint64)
     low, high = 0.0, math.log(counts.max())

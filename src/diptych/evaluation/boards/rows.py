@@ -116,12 +116,8 @@ def _load(path: Path) -> Timed:
 
 
 def expect(out: Path, verb: str, facts: Mapping[str, Any] | None = None) -> None:
-    """Refuse to write over a board, unless it was cut short: the same command then goes on with it.
-
-    Args:
-        out: folder of the board.
-        verb: what its systems do.
-        facts: of the bench, once it is open; None: the data of the two are not compared.
+    """Refuse to write over a board, unless it was cut short: the same command then goes on with it. Once the bench is
+    open, its facts show whether the data are the same.
 
     Raises:
         UsageError: there is a whole board, one of another verb or other data, or another file of its name.

@@ -73,12 +73,8 @@ class Held:
 
 
 def apart(method: Classifier, evidence: Evidence[Any], held: Table[Any] | None) -> tuple[Evidence[Any], bool]:
-    """Return the evidence without the held items, and whether fit sees some of them all the same.
-
-    Args:
-        method: whose card says whether it reads val.
-        evidence: what fit is given.
-        held: of the seed.
+    """Return the evidence without the held items of a seed, and whether fit sees some of them all the same, as cards
+    say.
 
     Returns:
         The same object where no held item stands in a val that the method reads; it sees them where nothing else is in

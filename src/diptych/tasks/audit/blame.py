@@ -98,13 +98,8 @@ class Blame:
 
 
 def blame(subject: Subject, data: AuditData, run: Run, *, most: int = 5) -> Blame | None:
-    """Return the confusions of the own pictures, the training pictures behind them, and suspected labels.
-
-    Args:
-        subject: its backbone compares pictures.
-        data: one table in distribution and one of training items, with the same classes.
-        run: device and cache.
-        most: confusions to return.
+    """Return the confusions of the own pictures, the training pictures behind them, and suspected labels; one table in
+    distribution and one of training items have the same classes.
 
     Returns:
         None where there are no training items, fewer than two, or no classes.

@@ -159,13 +159,7 @@ def calibrated(marks: Iterable[Mark], kind: Kind, weights: Mapping[Modality, flo
 def standard(
     index: Index, query: Vectors, weights: Mapping[Modality, float], scores: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Return the standard scores of answers of an index.
-
-    Args:
-        index: the index.
-        query: (D,) unit vector.
-        weights: what counted how much.
-        scores: of the answers.
+    """Return the standard scores of answers of an index to a (D,) unit vector.
 
     Raises:
         DataError: the index has too few entries for anything to stand out.

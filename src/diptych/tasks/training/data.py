@@ -45,12 +45,7 @@ def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
 
 
 def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, frozenset[int]]:
-    """Return the first readable pairs of a stream, as the split "test", and their positions.
-
-    Args:
-        stream: of pairs.
-        name: of the data set.
-        count: of pairs, >= 2.
+    """Return the first ``count``, >= 2, readable pairs of a stream, as the split "test", and their positions.
 
     Raises:
         UsageError: its items are no pairs of a picture and a text.

@@ -84,14 +84,10 @@ class Measuring:
         return replace(self, data=few[0], elsewhere=few[1:], run=replace(self.run, cache=None))
 
     def refuse_collapse(self, before: Measures, after: Measures, when: str = "") -> None:
-        """Raise where the embeddings have collapsed, or what was known before is at chance.
+        """Raise where the embeddings have collapsed, or what was known before is at chance; ``when`` is " at step 100",
+        for the message.
 
         Measures that were not ``SURE`` standard errors above chance before tell nothing.
-
-        Args:
-            before: the measures of the backbone that was given.
-            after: those of the trained one.
-            when: " at step 100", for the message.
 
         Raises:
             Collapsed: less than a tenth of the spread of images or texts is left, or of what accuracy or recall at 1
