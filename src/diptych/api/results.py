@@ -180,8 +180,7 @@ def _pictures(photos: Samples[Any], failed: Sequence[UnreadableItem]) -> Callabl
     kept = [i for i in range(len(photos)) if photos.name(i) not in broken] if broken else range(len(photos))
 
     def picture(index: int) -> Image.Image:
-        found: Image.Image = photos[kept[index]]
-        return found
+        return photos[kept[index]]
 
     return picture
 

@@ -193,8 +193,7 @@ class ResNetDense:
 
     def project(self, pooled: Tensor, /) -> Tensor:
         """Map (..., C) attended values to (..., D)."""
-        out: Tensor = self.visual.attnpool.c_proj(pooled)
-        return out
+        return self.visual.attnpool.c_proj(pooled)
 
 
 def weighted_mean(m: Tensor, weights: Tensor | None) -> Tensor:

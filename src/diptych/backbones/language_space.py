@@ -49,8 +49,7 @@ class Adaptor(nn.Module):
         x = normalize(e, dim=-1)
         for block in self.blocks:
             x = x + block(x)
-        y: Tensor = self.out(x)
-        return y
+        return self.out(x)
 
 
 @dataclass(frozen=True, eq=False)

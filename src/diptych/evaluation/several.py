@@ -131,8 +131,7 @@ def _targets(table: Table[Any], classes: ClassNames) -> NDArray[np.bool_]:
 
 def _scores(fitted: FittedClassifier, table: Table[Any], backbone: Backbone, run: Run) -> NDArray[np.float64]:
     values = logits_of(fitted.scores(table.items, run), backbone).double()
-    centred: NDArray[np.float64] = (values - values.mean(dim=1, keepdim=True)).numpy()
-    return centred
+    return (values - values.mean(dim=1, keepdim=True)).numpy()
 
 
 def _interval(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], seed: int) -> Interval:

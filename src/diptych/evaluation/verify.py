@@ -142,8 +142,7 @@ def compare(
 
 
 def _table() -> Mapping[str, Any]:
-    table: Mapping[str, Any] = json.loads(ROWS.read_text(encoding="utf-8"))
-    return table
+    return json.loads(ROWS.read_text(encoding="utf-8"))
 
 
 def _positions(classes: Sequence[str], dataset: str, count: int) -> list[int]:

@@ -75,11 +75,9 @@ def share(values: Floats) -> float:
 def _shares(values: Floats, seeds: Floats, units: Floats) -> Floats:
     """Return the share of each resample, of its worst group where there are groups; NaN where one holds no case."""
     groups = values.reshape(*values.shape[:2], -1, 2)
-    worst: Floats = np.min([_share(groups[:, :, g], seeds, units) for g in range(groups.shape[2])], axis=0)
-    return worst
+    return np.min([_share(groups[:, :, g], seeds, units) for g in range(groups.shape[2])], axis=0)
 
 
 def _share(values: Floats, seeds: Floats, units: Floats) -> Floats:
     cases, hits = (np.einsum("br,br->b", units @ values[:, :, k].T, seeds) for k in range(2))
-    shares: Floats = np.divide(hits, cases, out=np.full(len(cases), np.nan), where=cases > 0)
-    return shares
+    return np.divide(hits, cases, out=np.full(len(cases), np.nan), where=cases > 0)

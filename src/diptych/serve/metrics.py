@@ -34,8 +34,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all counts in Prometheus' text form."""
-        page: bytes = generate_latest(self.registry)
-        return page
+        return generate_latest(self.registry)
 
 
 class _BatcherCounts:

@@ -127,8 +127,7 @@ class ServedModel:
 
 def unit_rows(values: Vectors) -> Vectors:
     """Return rows of length 1, by the formula of ``diptych encode``."""
-    result: Vectors = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))
-    return result
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))
 
 
 def merges(rows: Any, probes: Sequence[Any]) -> bool:

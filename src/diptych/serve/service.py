@@ -151,8 +151,7 @@ class Service:
             DiptychError: what the work raises.
         """
         ((result,),) = await self.results(request, [self.batcher.call(name, function)])
-        answer: T = result
-        return answer
+        return result
 
     async def thread(self, function: Callable[..., T], *given: Any) -> T:
         """Run work that touches no model in a thread of requests.

@@ -49,8 +49,7 @@ class Shared(Generic[T]):
         if self.name not in _FETCHED:
             _FETCHED.clear()
             _FETCHED[self.name] = self.fetch()
-        value: T = _FETCHED[self.name]
-        return value
+        return _FETCHED[self.name]
 
 
 @dataclass(frozen=True)

@@ -94,5 +94,4 @@ def classify(
 
 def _softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted: NDArray[np.float32] = np.exp(values - values.max(axis=1, keepdims=True))
-    shares: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
-    return shares
+    return shifted / shifted.sum(axis=1, keepdims=True)

@@ -78,8 +78,7 @@ class Predictor:
         Raises:
             UnreadableItem: a photo cannot be read.
         """
-        names: NDArray[np.str_] = np.array(self.classes.names)[self._scores(photos).predicted().numpy()]
-        return names
+        return np.array(self.classes.names)[self._scores(photos).predicted().numpy()]
 
     def predict_proba(self, photos: object) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of N photos, calibrated where the classifier is.
@@ -148,8 +147,7 @@ class Predictor:
     def spoken(self, scores: Scores) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of the classifier's scores."""
         if self.calibration is None:
-            probabilities: NDArray[np.float64] = logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
-            return probabilities
+            return logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
         return self.calibration.probabilities(scores, self.backbone)
 
     def need(self) -> Calibration:

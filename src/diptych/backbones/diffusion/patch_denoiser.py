@@ -150,8 +150,7 @@ class Attention(nn.Module):
             probabilities = scores.softmax(-1)
             replaced = hook(site, probabilities)
             mixed = (probabilities if replaced is None else replaced.to(probabilities)) @ v
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return out
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
@@ -183,8 +182,7 @@ class Block(nn.Module):
         n = _norm(h) * (1 + g1) + b1
         h = h + a1 * self.self_attention(n, n, None, self.sites[0], hook)
         h = h + self.cross_attention(self.cross_norm(h), tokens, mask, self.sites[1], hook)
-        out: Tensor = h + a2 * self.down(gelu(self.up(_norm(h) * (1 + g2) + b2), approximate="tanh"))
-        return out
+        return h + a2 * self.down(gelu(self.up(_norm(h) * (1 + g2) + b2), approximate="tanh"))
 
 
 class PatchDenoiser(nn.Module):

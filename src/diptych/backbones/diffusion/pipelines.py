@@ -98,8 +98,7 @@ class PipelineDiffusion:
         x = pictures * 2 - 1
         if self.autoencoder is None:
             return x
-        z: Tensor = self.autoencoder.encode(x).latent_dist.mean * self.autoencoder.config.scaling_factor
-        return z
+        return self.autoencoder.encode(x).latent_dist.mean * self.autoencoder.config.scaling_factor
 
     @torch.no_grad()
     def from_latent(self, z: Tensor, /) -> Tensor:
@@ -180,8 +179,7 @@ class HookedAttention:
         replaced = self.hook(self.site, shown)
         if replaced is not None:
             probabilities = replaced.to(probabilities).flatten(0, 1)
-        out: Tensor = attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(probabilities @ v)))
-        return out
+        return attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(probabilities @ v)))
 
 
 def load_pipeline(folder: Path) -> PipelineDiffusion:

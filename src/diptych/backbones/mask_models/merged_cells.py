@@ -114,8 +114,7 @@ def cell_vectors(picture: Image.Image, side: int) -> NDArray[np.float64]:
     opponent = torch.stack([(r + g + b) / 3, (r - g) / 2, (2 * b - r - g) / 4])[None]
     mean = F.adaptive_avg_pool2d(opponent, (height, width))
     spread = (F.adaptive_avg_pool2d(opponent[:, :1] ** 2, (height, width)) - mean[:, :1] ** 2).clamp_min(0).sqrt()
-    vectors: NDArray[np.float64] = torch.cat([mean, spread], dim=1)[0].permute(1, 2, 0).numpy()
-    return vectors
+    return torch.cat([mean, spread], dim=1)[0].permute(1, 2, 0).numpy()
 
 
 def feature_vectors(picture: Image.Image, encoder: Space, grid: tuple[int, int], pixels: int) -> NDArray[np.float64]:
@@ -134,8 +133,7 @@ def feature_vectors(picture: Image.Image, encoder: Space, grid: tuple[int, int],
     directions = torch.linalg.eigh(flat.T @ flat).eigenvectors[:, -DIRECTIONS:]
     few = (flat @ directions).T.reshape(-1, *m.shape[1:])
     resized = F.interpolate(few[None], grid, mode="bilinear", align_corners=False)[0]
-    vectors: NDArray[np.float64] = resized.permute(1, 2, 0).numpy()
-    return vectors
+    return resized.permute(1, 2, 0).numpy()
 
 
 def _scaled(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

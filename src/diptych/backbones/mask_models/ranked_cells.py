@@ -92,8 +92,7 @@ class RegionScorer(nn.Module):
     def forward(self, facts: Tensor) -> Tensor:
         """Return the (Q,) logits of u."""
         x = (facts - self.get_buffer("facts_mean")) / self.get_buffer("facts_deviation")
-        out: Tensor = self.net(x.clamp(-5, 5))[:, 0]
-        return out
+        return self.net(x.clamp(-5, 5))[:, 0]
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,7 @@ def encode_short_text(model: nn.Module, ids: Tensor) -> Tensor:
     projection = text.text_projection
     if projection is not None:
         h = projection(h) if isinstance(projection, nn.Linear) else h @ projection
-    out: Tensor = h
-    return out
+    return h
 
 
 class OpenClip(ModuleBackbone):

@@ -55,12 +55,10 @@ class SamTower(ImageTower):
     @property
     def patch_layer(self) -> nn.Module:
         """The patch embedding."""
-        layer: nn.Module = self.encoder.patch_embed
-        return layer
+        return self.encoder.patch_embed
 
     def _patches(self, pixels: Tensor) -> Tensor:
-        patches: Tensor = self.encoder.patch_embed.projection(pixels)
-        return patches
+        return self.encoder.patch_embed.projection(pixels)
 
     def prefix(self) -> Tensor | None:
         """Return None: SAM has no CLS token."""
@@ -95,11 +93,9 @@ class SamTower(ImageTower):
         out = attn.proj(mixed)
         if padded is not None:
             out = layer.window_unpartition(out, side, padded, s.grid)
-        attended: Tensor = out.flatten(1, 2)
-        return attended
+        return out.flatten(1, 2)
 
     def neck(self, s: State) -> Tensor:
         """Return the (B, C', h, w) map that SAM's mask decoder reads."""
         assert s.grid is not None
-        out: Tensor = self.encoder.neck(s.h.reshape(len(s.h), *s.grid, -1))
-        return out
+        return self.encoder.neck(s.h.reshape(len(s.h), *s.grid, -1))

@@ -60,8 +60,7 @@ class ClipFiles:
         return self.paths[index]
 
     def _part(self, index: int) -> FrameFolders | Videos:
-        part: FrameFolders | Videos = self.__dict__["_parts"][int(is_video(self.paths[index]))]
-        return part
+        return self.__dict__["_parts"][int(is_video(self.paths[index]))]
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:

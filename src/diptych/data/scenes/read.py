@@ -159,8 +159,7 @@ class SceneReader:
 
 def _beyond(masks: Floats, basis: Floats) -> Floats:
     """Return what of each mask's squared length lies outside a basis, at least 0.001."""
-    out: Floats = np.maximum((masks**2).sum(1) - ((masks @ basis) ** 2).sum(1), 1e-3)
-    return out
+    return np.maximum((masks**2).sum(1) - ((masks @ basis) ** 2).sum(1), 1e-3)
 
 
 def _colour(pixels: Floats, names: Sequence[str]) -> tuple[str, float]:

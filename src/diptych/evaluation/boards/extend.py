@@ -150,11 +150,9 @@ class ExtendBench:
     def _method(self, arm: Arm) -> Extender:
         """Return the system; rows of the catalog look at as many frames a clip as all others."""
         if not isinstance(arm.system, str):
-            method: Extender = arm.system
-            return method
+            return arm.system
         row: Any = catalog.row(catalog.find(arm.system, Extender), arm.variant)
-        chosen: Extender = replace(row, frames=self.frames) if "frames" in {f.name for f in fields(row)} else row
-        return chosen
+        return replace(row, frames=self.frames) if "frames" in {f.name for f in fields(row)} else row
 
     def _hits(self, space: Any, test: ClipTest, run: Run, heads: bool) -> Floats:
         """Return (N,) 1.0 where the nearest text, the first of equals, is the clip's own; without a space, chance."""

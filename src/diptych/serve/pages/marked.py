@@ -39,8 +39,7 @@ class MarkedHead:
     @property
     def direction(self) -> Vectors:
         """The weight as a (D,) unit vector, which orders entries as the head does."""
-        unit: Vectors = self.weight / np.float32(np.linalg.norm(self.weight))
-        return unit
+        return self.weight / np.float32(np.linalg.norm(self.weight))
 
 
 def marked_head(index: Index, marks: Mapping[str, bool | None]) -> MarkedHead | None:

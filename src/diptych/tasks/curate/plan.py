@@ -58,8 +58,7 @@ class Curation:
     def curator(self) -> Curator:
         """The system."""
         system: Any = self._system
-        made: Curator = system(**self.own)
-        return made
+        return system(**self.own)
 
     @cached_property
     def _system(self) -> type[Curator]:

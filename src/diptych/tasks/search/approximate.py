@@ -53,5 +53,4 @@ def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:
     words = sorted({w for w in WordNet.load().names() if w.isalpha()})
     drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), count, replace=False)
     values: Vectors = embed(backbone.text, Texts(tuple(f"a photo of a {words[i]}." for i in drawn)), run).numpy()
-    unit: Vectors = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return unit
+    return values / np.linalg.norm(values, axis=1, keepdims=True)

@@ -43,8 +43,7 @@ class OnnxRunner:
 
     def __call__(self, x: Inputs | Mapping[str, NDArray[Any]], /) -> NDArray[np.float32]:
         """Return (B, D) float32 vectors of an encoder's inputs, arrays or CPU tensors."""
-        rows: NDArray[np.float32] = self._session.run(None, arrays(x, self.report.inputs))[0]
-        return rows
+        return self._session.run(None, arrays(x, self.report.inputs))[0]
 
 
 def arrays(x: Any, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:

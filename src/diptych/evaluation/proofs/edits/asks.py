@@ -172,8 +172,7 @@ def clean(bench: Bench, asked: Asks, change: Tensor) -> Floats:
     """Return (N,) 1.0 where an edit did what was asked and nothing else."""
     new = after(asked, change)
     still = (bench.moved(asked.styles, new) < STILL).all(1)
-    right: Floats = ((bench.read(new) == asked.wanted()).all(1) & still).numpy().astype(np.float64)
-    return right
+    return ((bench.read(new) == asked.wanted()).all(1) & still).numpy().astype(np.float64)
 
 
 def details(bench: Bench, asked: Asks, change: Tensor) -> dict[str, float]:

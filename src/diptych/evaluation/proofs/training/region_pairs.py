@@ -77,8 +77,7 @@ class Aligned(Prompter):
         grid = torch.tensor([cells.shape[3], cells.shape[2]] * 2)
         rows = torch.cat([owner[:, None].to(boxes), boxes * grid], dim=1)
         found: Tensor = roi_align(cells, rows, 3, aligned=True)
-        out: Tensor = self.project(found.mean((2, 3)))
-        return out
+        return self.project(found.mean((2, 3)))
 
 
 class UntoldCLOC(CLOC):
@@ -177,8 +176,7 @@ class FrozenBench(PlainBench):
     def _right(self, z: Tensor, phrases: Sequence[str]) -> Floats:
         """Return (n,) 1.0 where the phrase nearest to an embedding is the region's own."""
         own = torch.tensor([self.names.index(p) for p in phrases])
-        hits: Floats = (normalize(z, dim=-1) @ self.words.T).argmax(1).eq(own).double().numpy()
-        return hits
+        return (normalize(z, dim=-1) @ self.words.T).argmax(1).eq(own).double().numpy()
 
     def _untrained(self, system: Any) -> Floats:
         """Return (n,) how often each region is named right by an arm without training."""
@@ -234,8 +232,7 @@ class RegionBench(FrozenBench):
         if system == PLACELESS:
             own = torch.tensor([self.names.index(p) for p in self.phrases])
             same = self.owner[:, None] == self.owner
-            shares: Floats = ((same & (own[:, None] == own)).sum(1) / same.sum(1)).double().numpy()
-            return shares
+            return ((same & (own[:, None] == own)).sum(1) / same.sum(1)).double().numpy()
         if system in (PICTURE, CROP):
             return self._right(self.whole[self.owner] if system == PICTURE else self._crops(), self.phrases)
         return super()._untrained(system)
