@@ -97,7 +97,6 @@ class ConvDense:
     Args:
         trunk: timm ConvNeXt, EfficientNet or FastViT (MobileCLIP); its head runs in ``project``.
         head: what follows the trunk (open_clip's ``TimmModel.head``, or a head of ours); None: nothing.
-        name: of the backbone, for messages.
 
     Raises:
         MissingHook: another pooling than the mean.

@@ -24,7 +24,6 @@ class LanguageText:
 
     Args:
         lm: gives the states; a module itself, or an adapter that is built round one.
-        network: the module with its weights.
         ids: texts -> the token ids of each, without padding and special tokens.
         pad: id that fills short texts.
         identity: hash of the tokenizer.

@@ -101,7 +101,6 @@ class Lite(ModuleBackbone):
 
     Args:
         module: its parameters, put in eval mode.
-        tokens: MiniLM's tokenizer.
         weights: hash of all weights.
         truncate: cut texts that are too long instead of raising.
         texts: hash of what decides on the text vectors, where it is less than all weights: models with one text side

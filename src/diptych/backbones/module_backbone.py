@@ -50,7 +50,6 @@ class ModuleText:
 
     Args:
         weights: hash of the weights.
-        tokens: the checkpoint's tokenizer.
         truncate: cut texts that are too long instead of raising.
     """
 
@@ -80,7 +79,6 @@ class ModuleBackbone(Backbone):
 
     Args:
         model: set to eval mode; its weights must not change afterwards (use ``rebuild`` after training).
-        encoders: the image and the text encoder.
     """
 
     def __init__(self, model: nn.Module, spec: Spec, encoders: Mapping[str, Encoder[Any]]) -> None:

@@ -48,7 +48,6 @@ class Request:
     """A request for data: what is needed, and the names of columns.
 
     Args:
-        need: what a verb needs.
         image, text, label, group: names of columns of a table; "" uses the usual names. ``text`` may be a pattern such
             as "caption_*".
         frames: pictures a clip.
@@ -72,8 +71,6 @@ class Format(Generic[T_co]):
     Args:
         name: name for users, in the error that lists formats; "" for a layout of another format.
         matches: whether a path has the format; called only where ``gives`` includes the need.
-        read: function that reads a path.
-        gives: needs that the format meets.
     """
 
     name: str

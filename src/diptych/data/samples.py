@@ -121,7 +121,6 @@ class DatasetPictures:
 
     Args:
         rows: the dataset: has a length, and gives a row as a dictionary.
-        column: with the pictures.
     """
 
     rows: Any

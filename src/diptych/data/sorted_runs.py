@@ -125,7 +125,6 @@ class SortedRuns:
     """Rows in sorted runs.
 
     Args:
-        layout: of the rows.
         batches: in any order; what ``RunWriter`` and ``read_runs`` made.
     """
 

@@ -38,7 +38,6 @@ class Against:
 
     Args:
         accuracy: top-1 of the other, with its interval.
-        gain: of the own texts over it.
         p: two-sided, corrected by Holm over the comparisons of the system.
     """
 
@@ -93,9 +92,7 @@ class Ablation:
     """The answer for one data set and one pool.
 
     Args:
-        rows: one a system and variant.
         missing: row label -> why it could not run.
-        facts: data, pool, backbone, protocol, versions.
     """
 
     rows: tuple[Ablated, ...]

@@ -63,7 +63,6 @@ class DataSet:
         auxiliary: data set from which anomalies of another thing are learnt.
         void: values of masks that do not count.
         group: column of the groups in labels.csv.
-        clips: how clips are listed.
     """
 
     name: str

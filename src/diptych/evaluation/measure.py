@@ -31,8 +31,6 @@ class About:
         unlabelled, unlabelled_hash: images without labels that were given apart; "" where there were none, or those of
             train.
         images, extra_texts: what fit was given besides class names.
-        command: the command line that repeats the run.
-        skipped: unreadable items and why.
     """
 
     dataset: str = ""

@@ -35,7 +35,6 @@ class Proof:
         shown: all claims are shown and all controls have failed, on every data set, over as many seeds as the card asks
             for.
         datasets: data set -> its hash, items, claims and controls, as plain data.
-        facts: everything else that the file says.
     """
 
     slug: str

@@ -37,7 +37,6 @@ class SeveralLabels:
         average_precision: mean over the classes that occur, without thresholds.
         micro, macro: F1 at the thresholds; micro with its interval over photos.
         top1: micro F1 of naming the one best class, as plain ``classify`` does.
-        facts: backbone, system, date.
     """
 
     names: tuple[str, ...]

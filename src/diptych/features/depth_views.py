@@ -174,7 +174,6 @@ class EachView:
     """Encodes clouds as the concatenated outputs of all their views, to train what follows.
 
     Args:
-        clouds: makes the views.
         output: (B, 3, S, S) -> (B, C), for each view.
         width: C.
         name: of the output, for the fingerprint.

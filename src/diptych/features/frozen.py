@@ -120,7 +120,6 @@ class HeadEncoder:
     Args:
         modality: "image" or "text".
         dim: D.
-        fingerprint: hash of trunk and head.
         read: items -> (B, C) trunk vectors.
         project: (..., C) -> (..., D).
     """

@@ -30,7 +30,6 @@ class ScoreCounts(Plan):
         counts: (BINS,) uint64, number of pairs in each cell.
         broken: pairs whose image or text cannot be read.
         unread: name and reason of the first ``NAMED`` of them.
-        system: slug of the curator.
         low: lower end of the scores.
         high: upper end of the scores; scores outside the range are counted in the cells at its ends.
     """

@@ -33,7 +33,6 @@ class Line:
     Args:
         slope, intercept: b1 and b0, on the scale.
         scale: g.
-        models: how many models it was fitted on.
         items: n, test items behind each accuracy; accuracies are cut to [1 / (2 n), 1 - 1 / (2 n)] before g.
     """
 

@@ -53,7 +53,6 @@ class ServedModel:
 
     Args:
         name: under which clients ask for it.
-        model: the loaded model.
         batch: inputs of a batch within one request, as ``--batch`` of the command line.
     """
 

@@ -63,7 +63,6 @@ class Service:
     """The models and the queue of a server.
 
     Args:
-        settings: bounds and aliases.
         models: at least one; the first answers where a client names none.
 
     Raises:

@@ -46,7 +46,6 @@ class Space:
         name: 32 hexadecimal digits.
         facts: what made its vectors.
         vectors: number of keys that it answers.
-        bytes: size of its files.
         used: time of last use, seconds since 1970.
     """
 

@@ -33,11 +33,9 @@ class Block:
     """One finished batch inside a shard.
 
     Args:
-        batch: name of the planned batch.
         keys: content keys of the rows, in order.
         failed: key -> reason, for members that could not be read; they have no row.
         yields: keys that another batch had answered before this one was finished; their rows here are never served.
-        array: name of the array file.
         start: first row in it.
         digest: SHA-256 of the rows' bytes.
         shard: name of the JSON that lists the block: the batch's own, or "merged-" and a hash.
@@ -64,7 +62,6 @@ class Index:
 
     Args:
         files: shard -> what changes when its JSON is written again.
-        arrays: names of the array files in use.
         blocks: one a finished batch.
         starts: number of rows before each block, counted over all blocks.
         owner: key -> row that answers it, counted over all blocks.

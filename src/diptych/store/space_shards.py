@@ -33,7 +33,6 @@ class SpaceShards:
     """The shards of a space, and the lock of the space.
 
     Args:
-        store: folder of the store.
         space: id of the space, whose folder exists unless the store is only read.
         dim: width D of its vectors.
         report: called once for each damaged file that is met.

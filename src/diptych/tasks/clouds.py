@@ -34,11 +34,7 @@ class CloudClassifier:
     """Adapters over the views of clouds, with the texts of their classes.
 
     Args:
-        backbone: that they were trained on.
-        method: cameras, discs and sizes.
         classes: K names.
-        templates: one prompt.
-        state: weights of the adapters.
     """
 
     backbone: Space
@@ -80,7 +76,6 @@ class CloudsExtended:
         right: system -> right answers among ``tested`` clouds of that split.
         failed: clouds that could not be read.
         seconds: wall seconds of fitting.
-        out: folder of the adapters.
     """
 
     backbone: str

@@ -58,7 +58,6 @@ class Home:
 
     Args:
         folder: in which relative paths begin.
-        version: of diptych.
     """
 
     folder: str
@@ -107,8 +106,6 @@ class Cluster(Executor):
     Args:
         address: "local:N" starts N workers on this machine, and "local" one a core; "auto" finds the cluster that this
             machine belongs to, HOST:PORT another one.
-        threads: CPUs of each worker.
-        gpus: GPUs of each worker.
 
     Raises:
         MissingExtra: ray is not installed.

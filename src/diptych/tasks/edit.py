@@ -32,7 +32,6 @@ class Pair:
         before: (3, H, W) or (T, 3, H, W) in [0, 1]; None where it was made from words.
         after: the same, perhaps of another size.
         change: (S,) what was added to its style channels; None where the editor has none.
-        facts: plain data of the editor about it.
     """
 
     name: str

@@ -36,7 +36,6 @@ class Extended:
 
     Args:
         space: takes clips.
-        clips: it learnt from.
         classes: K names.
         held: split that was measured on; "" if there was none.
         right: system -> right answers among ``tested`` clips of that split.

@@ -51,7 +51,6 @@ class Linked:
 
     Args:
         links: of left records in order; none below the threshold.
-        left, right: the two tables.
         threshold: from which score on records are linked; None: all are.
         labelled: what the labelled pairs say: "pairs", "val" records among them that chose the threshold, the share of
             these whose nearest record is right, and "precision", "recall" and "f1" of their links; empty without.

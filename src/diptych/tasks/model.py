@@ -53,7 +53,6 @@ class Predictor:
 
     Args:
         calibration: of its probabilities; None: it has none.
-        backbone: what both were fitted on.
         about: what ``model.json`` says, or will say.
     """
 

@@ -51,7 +51,6 @@ class Record:
         texts: source of the pool that the system read, "" if none; ``texts_hash``: of what it held.
         unlabelled: source of images without labels that were given apart, "" if none; ``unlabelled_hash``: of what it
             held.
-        items: number of test items.
         images, extra_texts: how many images (train, val, unlabelled) and texts of the pool fit was given.
         held: metrics on labelled items apart from test ("acc1", "nll", "items", "seen": fit had seen them); what
             choices between rows read.

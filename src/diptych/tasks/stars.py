@@ -43,10 +43,8 @@ class StarClassifier:
     """A tuned tower of light curves with its head.
 
     Args:
-        method: sizes of the tower.
         classes: K names.
         facts: number of metadata, which the space is built with.
-        state: weights of tower and head.
     """
 
     method: AstroM3

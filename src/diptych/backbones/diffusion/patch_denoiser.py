@@ -47,10 +47,7 @@ class DenoiserLayout:
 
     Args:
         size: side of the pictures in pixels, a multiple of ``patch``.
-        patch: side of a patch.
         width: C of the patch tokens, a multiple of ``heads``.
-        depth: number of blocks.
-        heads: of every attention.
         text: width of the condition's tokens.
         mlp: width of the MLP, in C.
     """

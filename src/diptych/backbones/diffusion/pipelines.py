@@ -27,7 +27,6 @@ class PipelineDiffusion:
         unet: diffusers' UNet2DConditionModel.
         autoencoder: its AutoencoderKL; None: latents are pictures in [-1, 1].
         text_encoder: transformers' CLIPTextModel.
-        tokenizer: of the text encoder.
         betas: (T,) noise added by each step of the training.
         predicts: "epsilon" or "v_prediction".
     """
@@ -152,7 +151,6 @@ class HookedAttention:
     """A processor of diffusers that shows its probabilities to a hook.
 
     Args:
-        site: which layer it is.
         hook: sees and may replace the (B, heads, Q, K) probabilities.
     """
 

@@ -76,8 +76,6 @@ class CachedBackbone:
     """A backbone without weights.
 
     Args:
-        spec: what the checkpoint is.
-        scale, bias: of image and text.
         device: what "auto" meant.
     """
 

@@ -56,7 +56,6 @@ class RegionScorer(nn.Module):
         cells: D, numbers of a cell.
         fine: how many of them, the first ones, are colours and features of strides 4 and 8.
         facts: F, numbers of a region.
-        width: of the hidden layers.
 
     Attributes:
         a, b: (D, 32) and (fine, 12) directions.

@@ -93,7 +93,6 @@ class HuggingFace(ModuleBackbone):
 
     Args:
         model: with ``get_image_features`` and ``get_text_features``.
-        tokens: its tokenizer.
         truncate: cut texts that are too long instead of raising.
         weights: hash of the weights; None: computed from the tensors.
     """

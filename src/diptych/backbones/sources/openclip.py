@@ -97,7 +97,6 @@ class OpenClip(ModuleBackbone):
 
     Args:
         model: CLIP, CustomTextCLIP or CoCa.
-        tokens: its tokenizer.
         config: open_clip's ``model_cfg``, needed for saving only.
         truncate: cut texts that are too long instead of raising.
         weights: hash of the weights; None: computed from the tensors.

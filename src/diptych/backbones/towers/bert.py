@@ -47,7 +47,6 @@ class BertTower(TextTower):
         pooling: "mean" of the real tokens, or "cls".
         head: what follows the pooled vector; None: nothing.
         pooler: the model's dense + tanh over the pooled vector, where the checkpoint uses it; None: not used.
-        name: name of the backbone, for errors.
         norm: norm of all tokens before pooling (AltCLIP); None: there is none.
 
     Raises:

@@ -42,12 +42,8 @@ class CutTower(ABC):
     """A tower of stem, blocks and head; subclasses add the stem.
 
     Args:
-        name: name of the backbone, for errors.
         layers: the blocks, in order.
         width: C.
-        heads: attention heads a block.
-        token_norm: norm before pooling.
-        pooled_norm: norm after pooling.
         head: map (..., C) to (..., D).
     """
 

@@ -46,7 +46,6 @@ class HFImageTower(ImageTower):
     Args:
         vision: ``model.vision_model``.
         projection: ``model.visual_projection``; None (SigLIP): the pooled vector is the embedding.
-        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: a SigLIP without its pooling head.
@@ -105,7 +104,6 @@ class HFTextTower(TextTower):
     Args:
         text: ``model.text_model``.
         projection: ``model.text_projection``; None: the model's own ``head`` (SigLIP).
-        name: name of the backbone, for errors.
     """
 
     def __init__(self, text: Any, projection: nn.Module | None, name: str) -> None:

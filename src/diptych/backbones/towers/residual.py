@@ -89,7 +89,6 @@ class OpenClipImageTower(ImageTower):
 
     Args:
         visual: the module, ``CLIP.visual``.
-        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: a pooling other than CLS, mean or CoCa's attention pool.

@@ -65,7 +65,6 @@ class TimmTower(ImageTower):
     Args:
         trunk: the module, whose head runs in ``project``.
         head: the module after the trunk (open_clip's ``TimmModel.head``); None: nothing.
-        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: blocks, stems or poolings that are not of this family.

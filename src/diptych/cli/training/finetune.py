@@ -70,14 +70,9 @@ class Training:
     """The training that a command line requests.
 
     Args:
-        system: trains.
-        data: labels or captions.
-        how: parts, rates and sizes.
         folder: of model, log, checkpoints and report; the seed of draws and new weights, and whether it goes on.
         recipe: text of the recipe file that repeats it.
-        loop: how the loop runs.
         scratch: start from random weights.
-        kit: parts beside the backbone.
         regions: a table with a region a row; None: there are none.
         stream: how the data are read once, in place of a table; None: they are a table.
     """

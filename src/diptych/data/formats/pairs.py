@@ -23,7 +23,6 @@ class PairItem:
 
     Args:
         name: path of the picture.
-        title: its text.
     """
 
     name: str
@@ -55,7 +54,6 @@ class PairStream:
         broken: function that takes the error of each unusable row, which is then skipped. None (default): the error is
             raised.
         allow_outside: whether paths may leave the table's folder (default False).
-        start: first row.
     """
 
     path: str

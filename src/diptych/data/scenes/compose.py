@@ -247,9 +247,7 @@ class Scenes:
 
     Args:
         recipe: distribution of the scenes.
-        count: number of scenes.
         seed: any non-negative integer.
-        start: number of the first scene.
     """
 
     recipe: SceneRecipe

@@ -95,8 +95,6 @@ class CutOut:
     """All pixels of one class in a photo.
 
     Args:
-        photo: position of the photo.
-        label: class position.
         box: left, top, right, bottom of its bounding box in pixels.
     """
 

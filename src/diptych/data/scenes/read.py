@@ -58,7 +58,6 @@ class SceneReader:
     """Compares pictures with all masks of a bank's shapes.
 
     Args:
-        bank: shapes and colours.
         size: S, side of the pictures.
         sides: least and largest side of an object, as a share of S.
         turns: degrees at which shapes are tried.

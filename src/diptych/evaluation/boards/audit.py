@@ -51,7 +51,6 @@ class Audited:
         findings: as plain data, with the slug of the audit as "audit".
         units: number of a finding -> its units.
         lacking: audit -> why it was not run.
-        seconds: of all audits.
     """
 
     backbone: str
@@ -174,8 +173,6 @@ class AuditBench:
     """How backbones are audited: on the same tables, with the same seed, and the groups that the base selects.
 
     Args:
-        data: the tables.
-        base: the first backbone.
         run: device, cache, and the seed of halves and controls.
         only: audits; () are all.
         failed: items that cannot be read.

@@ -92,7 +92,6 @@ class CaptionBench:
     """How captioners are measured.
 
     Args:
-        data: photos, references and sentences.
         by: the judge; None: there is no CLIPScore.
         unit: what CIDEr-D is divided by: 10 makes a share of it.
     """

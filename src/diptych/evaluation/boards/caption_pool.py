@@ -144,7 +144,6 @@ class PhotoPair:
 
     Args:
         opened: number -> photo.
-        said: the caption.
     """
 
     opened: Callable[[int], Any]

@@ -31,7 +31,6 @@ class ClassifyBench:
 
     Args:
         desk: the data, and the draws that all arms of a seed share.
-        seeds: of draws, spoils and systems.
         parts: of the kit, beside the backbone.
     """
 

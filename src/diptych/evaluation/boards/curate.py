@@ -50,9 +50,7 @@ class CurateBench:
     "t" of metaclip.
 
     Args:
-        pool: photos with captions.
         metadata: entries of metaclip and of the balance; see ``data.metadata.entries``. None: there is no balance.
-        score: makes values of what is kept.
         report: facts of the result in place of the board's.
         settings: of curators, in place of those that keep about the share of the pool.
         head: file of vector-head's head; "": it does not run.

@@ -58,7 +58,6 @@ class ClipData:
         train: clips with a column "captions", one text each.
         tests: part of a measuring -> clips; those of a part that choose among different texts stand apart. "" is the
             metric.
-        facts: what the result says of them.
     """
 
     train: Table[Any]

@@ -43,7 +43,6 @@ class Rows:
     """Measures the arms of a bench, or reads what an earlier run measured of the same.
 
     Args:
-        bench: as it was opened.
         out: folder of the board; None: no row is kept.
     """
 

@@ -89,11 +89,7 @@ class TuneBench:
     Args:
         data: its train split is trained on; test, or else val, is measured.
         backbone: where every training starts.
-        fit: settings of all trainings.
-        seeds: of orders and new weights.
         parts: what may learn; see ``tasks.training.learns``.
-        templates: prompts of labelled classes.
-        elsewhere: labelled data of other tasks.
         named: name of such data -> its classes' names and prompts, where they are not those of folders in templates.
         kit: other parts, such as a writer.
         beside: name -> other captioned rows, whose recall at 1 is a part.

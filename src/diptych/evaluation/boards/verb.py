@@ -59,11 +59,7 @@ class Row:
     """One system over all seeds.
 
     Args:
-        arm: slug and row of its card.
-        score: the metric.
         parts: name -> what else was measured of items, such as hits on other data.
-        others: further numbers.
-        seeds: that were run.
         seconds: mean wall seconds of fitting and measuring, a seed.
     """
 
@@ -110,8 +106,6 @@ class VerbBoard:
     """A finished or interrupted board.
 
     Args:
-        verb: what the systems do.
-        metric: of the rows.
         rows: best first.
         missing: system -> why it could not run.
         late: system -> what the budget left out.

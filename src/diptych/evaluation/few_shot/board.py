@@ -42,9 +42,7 @@ class Board:
     Args:
         data: the data set; ``test``: its readable items that were measured, of the split ``measured``.
         source: what ``open_data`` was given; ``data_hash``: of files and labels.
-        classes: names and templates.
         spec: the backbone as data; ``fingerprint``: of its weights, tokenizer and pixel recipe.
-        plan: what was asked for.
         rows: in the order of the catalog, then shots.
         missing: row label -> why it could not run.
         late: row label -> what the budget or the time-out left out.

@@ -33,7 +33,6 @@ class Held:
         data: with a train split where any row learns.
         shots: of the rows that learn; () where none does.
         draw: (shots, run) -> the draw, encoded.
-        backbone: encodes.
         run: device, cache and progress; its seed is not read.
         broken: told of items that cannot be read.
         within: content keys among which they lie; None: anywhere.

@@ -45,7 +45,6 @@ class Reach:
     """One system in one place.
 
     Args:
-        label: of the row.
         kind, name: see ``Place``.
         accuracy: top-1, with its interval over items and seeds.
     """

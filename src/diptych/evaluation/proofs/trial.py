@@ -211,7 +211,6 @@ class Tabled(PlainBench):
         table: name -> (seeds, N) values; empty where items are too few for shares, and were only counted.
         others: name -> further numbers.
         parts: name -> part -> (seeds, N) values of another metric, see ``Measured.parts``.
-        statistic: how values become the metric.
     """
 
     backbone: Backbone

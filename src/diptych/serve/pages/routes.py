@@ -40,7 +40,6 @@ class Page:
     """The page of a server.
 
     Args:
-        search: its indexes.
         reports: name -> a page that a verb wrote.
     """
 

@@ -169,11 +169,7 @@ class AuditedPair:
     """What was found about one pair.
 
     Args:
-        name: of the image.
-        index: its row.
-        text: the caption.
         score: of the scorer; higher is better.
-        cosine: of image and caption.
         parts: words of the caption with their attributions; () where the scorer gives none.
         right_share: how often a right caption fits as badly; None where no right captions were measured.
         stands_out: whether that is at most the rate.

@@ -23,7 +23,6 @@ class Bound:
         measure: such as "drop".
         about: part of the data; "" is every part.
         side: whether values must be at most or at least ``value``.
-        value: in the finding's unit.
     """
 
     measure: str
@@ -75,9 +74,7 @@ class Report:
     """What was found.
 
     Args:
-        title: of the page.
         subjects: name -> model; the first is the user's, the others are compared with it.
-        data: the tables.
         findings: slug of the audit -> its findings.
         lacking: slug -> why an audit was not run.
         blame: training pictures behind confusions; None without training pictures.

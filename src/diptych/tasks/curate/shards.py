@@ -45,10 +45,8 @@ class Order:
     """What every worker must know.
 
     Args:
-        load: returns the kit.
         run: without progress and engine.
         engines: folder and kind of the engines; None: torch.
-        home: of the driver.
         plan: to apply; None: shards are planned.
         about: what was asked, of ``apply_plan``.
     """

@@ -89,12 +89,9 @@ class Order:
     """What every worker must know.
 
     Args:
-        load: returns the backbone.
-        modality: of the encoder.
         run: without engine and progress.
         engines: folder of exports and kind of the engine; None: torch.
         space: of the store; a worker that would write into another one has other weights or another engine.
-        home: of the driver.
     """
 
     load: Callable[[], Backbone]

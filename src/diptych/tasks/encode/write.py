@@ -37,8 +37,6 @@ class Encoded:
     """What was written.
 
     Args:
-        out: the folder.
-        items: vectors.
         dim: D.
         failed: items that could not be read.
         seconds: wall seconds of encoding.

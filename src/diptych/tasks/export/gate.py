@@ -42,8 +42,6 @@ class Gate:
     """Zero-shot top-1 on labelled images, fractions.
 
     Args:
-        items: labelled images.
-        torch: of torch's vectors.
         exported: of the exported image encoder's, with torch's class head.
         allowed: greatest drop that is allowed.
     """

@@ -42,7 +42,6 @@ class Exported:
     """What was written and how good it is.
 
     Args:
-        out: the folder.
         form: "onnx", "openvino" or "int8" (OpenVINO's, weights and activations of the image encoder; texts stay
             float32).
         parity: modality -> cosines.

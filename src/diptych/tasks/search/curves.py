@@ -72,12 +72,7 @@ class _NoWords:
 
 
 class CurveSpace(Backbone):
-    """The space of light curves of a kept model, in the place of a backbone of photos.
-
-    Args:
-        model: tuned on labels.
-        folder: where it lies.
-    """
+    """The space of light curves of a kept model, in the place of a backbone of photos."""
 
     def __init__(self, model: StarClassifier, folder: Path) -> None:
         self.model, net = model, model.net()

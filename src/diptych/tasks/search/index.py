@@ -39,7 +39,6 @@ class Indexed:
     """What was done.
 
     Args:
-        out: the index.
         entries: how many it holds now.
         added: new or changed ones.
         unchanged: those that were passed over unread.

@@ -38,7 +38,6 @@ class Mark:
         kind: what the query was made of: words, pictures, or both.
         weights: what counted how much, see ``weights_key``.
         path: name of the entry.
-        x: its standard score.
         right: whether it is right; None takes a mark back.
         source: who said so: ``PEOPLE``, "captions", or a column.
     """

@@ -49,7 +49,6 @@ class Measuring:
         classes: its classes with their prompts; None: captions are retrieved.
         elsewhere: labelled data of other tasks.
         templates: prompts of their classes.
-        run: device, cache and threads.
     """
 
     data: LabelledData

@@ -19,7 +19,6 @@ class OnnxRunner:
     """A graph in ONNX Runtime; opened at the first call.
 
     Args:
-        report: report of a supported export.
         threads: threads of one call; 0: OMP_NUM_THREADS, else one a core.
     """
 

@@ -34,7 +34,6 @@ class Asks:
     """N pictures, each with one thing to change.
 
     Args:
-        styles: of the pictures.
         start: (N, 2) the pictures' colours and shapes.
         kind: (N,) 0: the colour is named, 1: the shape.
         target: (N,) what it shall become, never what it is.

@@ -93,7 +93,6 @@ class Taught(Around):
     """A teacher whose items are changed before it sees them, and whose vectors are computed once.
 
     Args:
-        whole: the teacher.
         changes: modality -> change of B items; modalities without stay.
     """
 

@@ -118,7 +118,6 @@ class MergeBench:
 
     Args:
         backbone: ``tiny``.
-        seeds: of trainings.
         masks: the small SAM.
     """
 

@@ -199,7 +199,6 @@ class RegionBench(FrozenBench):
     The part "grounding_iou" holds their IoUs; of arms without training it is absent.
 
     Args:
-        space: the frozen towers.
         pictures: the held-out pictures themselves.
     """
 
