@@ -101,11 +101,8 @@ def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co
 
 
 def files_below(path: Path, endings: tuple[str, ...]) -> Iterator[str]:
-    """Yield the sorted absolute paths of the files with some endings that a path is, or has below it.
-
-    Args:
-        path: a file or a folder.
-        endings: in lower case, such as ".xml".
+    """Yield the sorted absolute paths of the files with some endings, in lower case, such as ".xml", that a path is, or
+    has below it.
     """
     if path.is_file():
         if path.suffix.lower() in endings:

@@ -55,11 +55,7 @@ def demo_folder(name: str) -> Path:
 
 
 def present(name: str, file: str = "") -> Path:
-    """Return the path of a data set as ``located``, which must exist.
-
-    Args:
-        name: name of the data set.
-        file: file that its folder must have; "": none.
+    """Return the path of a data set as ``located``, which must exist; its folder must have the file, if one is named.
 
     Raises:
         NotAvailable: it does not exist.

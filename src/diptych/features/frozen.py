@@ -248,11 +248,8 @@ def head_names(space: Backbone) -> frozenset[str]:
 
 
 def side_names(space: Backbone, modality: str) -> frozenset[str]:
-    """Return the names of the parameters that the embeddings of one modality depend on.
-
-    Args:
-        space: a backbone, or heads over its trunks.
-        modality: "image" or "text".
+    """Return the names of the parameters of a backbone, or of heads over its trunks, that the embeddings of one
+    modality ("image" or "text") depend on.
     """
     encoder, module = space.encoders[modality], space.module()
     if isinstance(space, HeadSpace):

@@ -29,13 +29,10 @@ def counted(hits: Floats, unit: NDArray[np.integer], units: int) -> Floats:
 
 
 def ratio(values: Floats, seed: int) -> Interval:
-    """Return the share over all seeds, with its two-sided 95 % interval.
+    """Return the share over all seeds, with its two-sided 95 % interval; values are (R, N, 2) cases, and hits among
+    them, of R seeds and N units.
 
     It holds the truth in 94 to 95 % of runs of one seed from 20 units on; in 97 to 99 % of runs of several.
-
-    Args:
-        values: (R, N, 2) cases, and hits among them, of R seeds and N units.
-        seed: of the resampling.
 
     Example:
         >>> pictures = counted(np.array([1.0, 0.0, 1.0]), np.array([0, 0, 1]), units=2)
