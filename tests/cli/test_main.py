@@ -196,7 +196,7 @@ def test_commands_of_the_pages_parse(page: Path) -> None:
 
 
 def test_lists_of_names_may_be_long_and_hold_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diptych.cli.options import class_names
+    from diptych.cli.flag_values import class_names
 
     many = [f"kind of tree number {i}" for i in range(40)]
     assert class_names(", ".join(many), ()) == tuple(many)

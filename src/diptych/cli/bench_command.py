@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.board import command_line, leave
 from diptych.cli.console import say, show, show_json, show_table
 
@@ -103,10 +103,10 @@ def board_command(
 
             if not shared.overwrite:
                 expect(requested.out, verb)
-            methods = options.words(requested.methods) if requested.methods else None
+            methods = flag_values.words(requested.methods) if requested.methods else None
             arms = arms_of(verb, methods, every=every, without=without())
             with shared.open() as opened:
-                bench = function(opened, options.integers(requested.seeds, "seeds"), **given)
+                bench = function(opened, flag_values.integers(requested.seeds, "seeds"), **given)
                 if not shared.overwrite:
                     expect(requested.out, verb, bench.facts)
                 budget, out = requested.budget, requested.out

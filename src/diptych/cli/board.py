@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.core.errors import UsageError
 
@@ -42,8 +42,8 @@ class Draws:
         from diptych.data.splits import ValRule
         from diptych.evaluation.few_shot.plan import Plan
 
-        slugs = options.words(self.methods) if self.methods else None
-        shots, seeds = options.integers(self.shots, "shots"), options.integers(self.seeds, "seeds")
+        slugs = flag_values.words(self.methods) if self.methods else None
+        shots, seeds = flag_values.integers(self.shots, "shots"), flag_values.integers(self.seeds, "seeds")
         return Plan(slugs, shots, seeds, cast(ValRule, self.val), budget, timeout)
 
 
@@ -85,8 +85,8 @@ def board_classify(
     shown: list[dict[str, Any]] = []
     with shared.open() as opened:
         sets = [open_data(name, opened.keys, need="classes") for name in data]
-        classes = [options.named_classes(names, d.classes, templates) for d in sets]
-        pool = options.text_pool(texts)
+        classes = [flag_values.named_classes(names, d.classes, templates) for d in sets]
+        pool = flag_values.text_pool(texts)
         images = Unlabelled.open(unlabelled, opened.keys) if unlabelled else None
 
         def key(fingerprint: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.board import Draws, command_line, leave, show_board
 from diptych.cli.console import show, show_json, show_table
 
@@ -49,7 +49,7 @@ def board_few_shot(
             plan,
             cross=others,
             shifted=looks,
-            texts=options.text_pool(texts),
+            texts=flag_values.text_pool(texts),
             source=data,
             command=command_line(),
             overwrite=shared.overwrite,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import boxes_of, captioned_photos, labelled_photos, open_photos, speed
 from diptych.cli.unread import Readers, needs, refuse_unread
@@ -157,14 +157,14 @@ def segment(
     failed: list[UnreadableItem] = []
     listed = []
     with shared.open() as opened:
-        samples, classes = open_photos(photos, opened.keys, void=options.whole_numbers("--void", asks.void))
+        samples, classes = open_photos(photos, opened.keys, void=flag_values.whole_numbers("--void", asks.void))
         boxed = None if regions is None else boxes_of(photos, regions, opened.keys)
         if boxed is not None:
             samples = boxed.items
-        named = with_words(options.named_classes(names, classes, templates))
-        counted = named.names if asks.things == "all" else options.words(asks.things or "")
+        named = with_words(flag_values.named_classes(names, classes, templates))
+        counted = named.names if asks.things == "all" else flag_values.words(asks.things or "")
         how: dict[str, Any] = {
-            "background": options.words(asks.background or ""), "threshold": asks.threshold,
+            "background": flag_values.words(asks.background or ""), "threshold": asks.threshold,
             "unknown": asks.unknown, "things": counted,
         }  # fmt: skip
         asked = question(named, segmenter, **how)

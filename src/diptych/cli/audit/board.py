@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.audit.tables import MoreTables
 from diptych.cli.bench_command import end_board
 from diptych.cli.board import command_line
@@ -52,7 +52,7 @@ def board_audit(
         given = more.open(data, opened)
         base = opened.backbone()
         tables, failed = given.gathered(names, base, opened.run)
-        chosen = tuple(options.words(only)) if only else ()
+        chosen = tuple(flag_values.words(only)) if only else ()
         bench = AuditBench(given.own.name, tables, base, opened.run, chosen, failed)
         if not shared.overwrite:
             expect(out, "audit", bench.facts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.training.options import LoopOptions, RecipeFile, recipe_text
 from diptych.cli.training.streams import StreamOptions
@@ -112,7 +112,7 @@ class Training:
                 from diptych.data.formats.region_table import with_regions
 
                 data = with_regions(data, self.regions)
-            others = [open_data(name, opened.keys) for name in options.words(how.also or "")]
+            others = [open_data(name, opened.keys) for name in flag_values.words(how.also or "")]
             run, name = opened.run, shared.backbone
             result = tune(
                 system,
@@ -128,7 +128,7 @@ class Training:
                 stream=stream,
                 saving=Saving(self.loop.patch_dropout, self.loop.recompute),
                 crop=self.loop.crop,
-                templates=options.template_set(how.templates) if how.templates else SINGLE,
+                templates=flag_values.template_set(how.templates) if how.templates else SINGLE,
                 elsewhere=others,
                 kit=self.kit,
                 resume=self.folder.resume,
