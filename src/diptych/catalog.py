@@ -142,9 +142,7 @@ def offering(offer: Offer) -> tuple[str, ...]:
 
 
 def reached(card: Mapping[str, Any], *, reason: bool = False) -> str:
-    """Say in a few words what a card's proof reached, on demand with the reason of a miss: nothing is claimed without a
-    written result.
-    """
+    """Say in a few words what a card's proof reached, perhaps why not: nothing is claimed without a written result."""
     result = card["result"]
     if result is None:
         return "not run" if card["proof"] else "none planned"

@@ -101,9 +101,7 @@ def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co
 
 
 def files_below(path: Path, endings: tuple[str, ...]) -> Iterator[str]:
-    """Yield the sorted absolute paths of the files with some endings, in lower case, such as ".xml", that a path is, or
-    has below it.
-    """
+    """Yield sorted absolute paths of the files with some endings, such as ".xml", that a path is or has below it."""
     if path.is_file():
         if path.suffix.lower() in endings:
             yield os.path.abspath(path)

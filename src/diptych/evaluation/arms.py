@@ -90,9 +90,7 @@ def minus(first: Measured, second: Measured) -> Measured:
 
 
 def two_sided(bound: Callable[..., Interval], first: Any, second: Any, *more: Any) -> Interval:
-    """Return a gain with both ends: two lower bounds of the same resamples, one of them of the loss. ``bound`` takes
-    (first, second, ``more``, level).
-    """
+    """Return a gain with both ends: lower bounds of the same resamples, one of the loss, by ``bound`` at a level."""
     low, high = bound(first, second, *more, level=0.975), bound(second, first, *more, level=0.975)
     return Interval(low.value, low.low, -high.low)
 

@@ -248,9 +248,7 @@ def head_names(space: Backbone) -> frozenset[str]:
 
 
 def side_names(space: Backbone, modality: str) -> frozenset[str]:
-    """Return the names of the parameters of a backbone, or of heads over its trunks, that the embeddings of one
-    modality ("image" or "text") depend on.
-    """
+    """Return the names of a backbone's or its heads' parameters that "image" or "text" embeddings depend on."""
     encoder, module = space.encoders[modality], space.module()
     if isinstance(space, HeadSpace):
         x: Any = torch.zeros(1, space.trunks[modality].dim)

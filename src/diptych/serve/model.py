@@ -76,9 +76,7 @@ class ServedModel:
         return replace(self.run, workers=1)
 
     def image(self, picture: Image.Image, key: str) -> Prepared:
-        """Return an upright RGB picture as pixels of the tower's size, in the thread of a request; ``key`` is its
-        file's hash.
-        """
+        """Return an upright RGB picture as pixels of the tower's size, in a request's thread; ``key``: file's hash."""
         return Prepared(key, self.model.image.inputs([picture]))
 
     def text(self, text: str) -> Prepared:

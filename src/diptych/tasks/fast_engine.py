@@ -24,9 +24,7 @@ from diptych.tasks.classified import Classified, ranked
 
 
 def ready(backbone: CachedBackbone, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
-    """Return the cached (K, D) class head of a recalled backbone; None where something is missing that only torch can
-    make.
-    """
+    """Return the cached (K, D) class head of a recalled backbone; None where only torch can make what is missing."""
     if not isinstance(run.engine, Engines) or run.cache is None or not run.cache.is_dir():
         return None
     if not run.engine.decided(backbone.text, run) or not run.engine.torchless(backbone.image, run):
