@@ -54,7 +54,6 @@ class Subset(Generic[S_co]):
     """A selection of other samples, in the given order, with their keys and names.
 
     Args:
-        samples: the samples to select from.
         indices: (M,) positions in ``samples``.
     """
 
@@ -286,7 +285,6 @@ class Text:
     """A text with its provenance.
 
     Args:
-        value: the text.
         writer: its author: a model name, "wordnet-3.0", a person.
         prompt: the request to the writer, if there was one.
         date: ISO date of writing.
@@ -312,7 +310,6 @@ class Evidence(Generic[S_co]):
     Args:
         train: labelled items (the shots).
         val: labelled items on which choices are made.
-        unlabelled: items without labels.
         texts: descriptions or captions with provenance.
         other_classes: names of classes outside the task (new classes, distractors).
         auxiliary: items of another task, such as anomalies of other things with their masks, or captioned photos

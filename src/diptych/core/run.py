@@ -90,7 +90,6 @@ class World:
 
     Args:
         rank: number of this process, from 0.
-        size: number of processes.
     """
 
     rank: int = 0

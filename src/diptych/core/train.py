@@ -132,7 +132,6 @@ class Row:
     """One row of a table, or one item of a stream: the input of ``Trainee.views``.
 
     Args:
-        item: the sample itself.
         index: its position in the table or the stream.
         key: its content key; for a stream, its position.
         columns: column name -> value of this row.
@@ -240,7 +239,6 @@ class Stage:
     """One training of a recipe that differs from the others in more than its trainee.
 
     Args:
-        trainee: what is trained.
         data: its rows; None: the training rows of the recipe.
         val: its validation rows; None: those of the recipe where ``data`` is None, and none otherwise. A stage without
             validation rows ignores patience.
@@ -258,7 +256,6 @@ class Trained:
     """The result of a training.
 
     Args:
-        space: the trained space.
         parts: name -> other trained modules that are used after the training.
         log: records of all stages, oldest first.
         steps: optimiser steps of all stages.

@@ -31,7 +31,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.files import plain, read_json, write_json, write_whole
 from diptych.evaluation.few_shot.inputs import code_of
-from diptych.evaluation.kept import Unwritten, described, digest, kept
+from diptych.evaluation.kept import Unwritten, described, digest, kept, write_arrays
 from diptych.evaluation.schedule import Limits, work
 from diptych.metrics.interval import Interval, apart, paired_bootstrap, t_mean
 from diptych.tasks.audit.report import auditors
@@ -294,9 +294,7 @@ def _subject(backbone: Backbone) -> Subject:
 
 
 def _save(path: Path, row: Audited) -> None:
-    content = io.BytesIO()
-    np.savez_compressed(content, **{str(i): v for i, v in row.units.items()})  # type: ignore[arg-type]
-    write_whole(path.with_suffix(".npz"), content.getvalue(), overwrite=True)
+    write_arrays(path.with_suffix(".npz"), {str(i): v for i, v in row.units.items()})
     about = {"backbone": row.backbone, "fingerprint": row.fingerprint, "seconds": row.seconds}
     write_json(path, plain({**about, "lacking": row.lacking, "findings": row.findings}), overwrite=True)
 

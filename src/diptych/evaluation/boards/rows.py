@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,10 +14,10 @@ import numpy as np
 
 from diptych import catalog
 from diptych.core.errors import DamagedStore, DataError, UsageError
-from diptych.data.files import read_json, refuse, write_json, write_whole
+from diptych.data.files import read_json, refuse, write_json
 from diptych.evaluation.arms import Arm, Bench, Measured, of_part
 from diptych.evaluation.few_shot.inputs import code_of
-from diptych.evaluation.kept import described, digest, kept
+from diptych.evaluation.kept import described, digest, kept, write_arrays
 from diptych.tasks.record import engine_of, versions
 
 PART, COUNTED = "part ", "counted "
@@ -88,11 +87,9 @@ class Rows:
 
 
 def _save(path: Path, row: Timed) -> None:
-    content = io.BytesIO()
     every = row.result.parts.items()
-    parts: dict[str, Any] = {f"{COUNTED if part.counted else PART}{name}": part.values for name, part in every}
-    np.savez_compressed(content, values=row.result.values, **parts)
-    write_whole(path.with_suffix(".npz"), content.getvalue(), overwrite=True)
+    parts = {f"{COUNTED if part.counted else PART}{name}": part.values for name, part in every}
+    write_arrays(path.with_suffix(".npz"), {"values": row.result.values, **parts})
     data = {"others": dict(row.result.others), "seeds": list(row.result.seeds), "seconds": row.seconds}
     write_json(path, data, overwrite=True)
 

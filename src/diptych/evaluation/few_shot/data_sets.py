@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.data import ClassNames, Evidence, Table, TextPool
-from diptych.core.errors import DiptychError, MissingEvidence, MissingHook
+from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.method import FittedClassifier
 from diptych.core.run import Run
-from diptych.data.files import write_whole
 from diptych.data.words.pools import VERSUS, Pool
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.few_shot.rows import Desk
+from diptych.evaluation.kept import write_arrays
 from diptych.evaluation.outcome import Outcome
+from diptych.evaluation.schedule import failure
 
 BASE, NEW, CROSS, SHIFT = "base", "new", "cross", "shift"
 Hits = NDArray[np.float64]
@@ -70,10 +71,8 @@ def measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, st
             if key not in held:
                 held[key] = fits.reach(place)
                 fresh = True
-        except DiptychError as error:
-            missing[f"{called}, seed {job.seed}"] = str(error)
         except Exception as error:  # one system's fault must not cost the user the other rows
-            missing[f"{called}, seed {job.seed}"] = f"It failed, please report it: {type(error).__name__}: {error}"
+            missing[f"{called}, seed {job.seed}"] = failure(error)
         else:
             entry = held[key]
             if isinstance(entry, str):
@@ -81,9 +80,7 @@ def measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, st
             else:
                 hits_of[place.title] = entry
     if path and fresh:
-        content = io.BytesIO()
-        np.savez_compressed(content, **held)  # type: ignore[arg-type]
-        write_whole(path.with_suffix(".hits.npz"), content.getvalue(), overwrite=True)
+        write_arrays(path.with_suffix(".hits.npz"), held)
     return hits_of
 
 
