@@ -36,6 +36,7 @@ class Model(Backbone):
     """A backbone that encodes in one call; every system and task takes it.
 
     Args:
+        loaded: the backbone.
         run: device, precision, engine and cache of what it encodes.
 
     Example:
@@ -118,7 +119,8 @@ class Model(Backbone):
 
     def similarity(self, images: object, texts: str | Sequence[str]) -> Vectors:
         """Return the (N, M) cosines of N photos and M texts."""
-        return self.encode_image(images) @ self.encode_text(texts).T
+        cosines: Vectors = self.encode_image(images) @ self.encode_text(texts).T
+        return cosines
 
     def preprocess(self, image: object) -> Tensor:
         """Return the (3, S, S) normalised pixels of one photo, as open_clip's transform does.
@@ -130,12 +132,14 @@ class Model(Backbone):
         if len(photos) != 1:
             raise DataError(f"preprocess takes one photo, not {len(photos)}: call it for each.")
         pixels: Any = self.image.inputs([photos[0]])
-        return pixels[0]
+        one: Tensor = pixels[0]
+        return one
 
     def tokenizer(self, texts: str | Sequence[str]) -> Tensor:
         """Return the (N, L) token ids of N texts, as open_clip's tokenizer does."""
         found: Any = self.text.inputs(_listed(texts))
-        return found["ids"] if isinstance(found, Mapping) else found
+        ids: Tensor = found["ids"] if isinstance(found, Mapping) else found
+        return ids
 
     def _encoded(self, encoder: Encoder[Any], items: Samples[Any], normalize: bool) -> Vectors:
         found = embed_arrays(encoder, items, self.run)

@@ -121,6 +121,7 @@ class DatasetPictures:
 
     Args:
         rows: the dataset: has a length, and gives a row as a dictionary.
+        column: with the pictures.
     """
 
     rows: Any

@@ -33,9 +33,11 @@ class Block:
     """One finished batch inside a shard.
 
     Args:
+        batch: name of the planned batch.
         keys: content keys of the rows, in order.
         failed: key -> reason, for members that could not be read; they have no row.
         yields: keys that another batch had answered before this one was finished; their rows here are never served.
+        array: name of the array file.
         start: first row in it.
         digest: SHA-256 of the rows' bytes.
         shard: name of the JSON that lists the block: the batch's own, or "merged-" and a hash.
@@ -62,8 +64,10 @@ class Index:
 
     Args:
         files: shard -> what changes when its JSON is written again.
+        arrays: names of the array files in use.
         blocks: one a finished batch.
         starts: number of rows before each block, counted over all blocks.
+        rows: number of rows in all.
         owner: key -> row that answers it, counted over all blocks.
         done: names of finished batches.
         failed: key -> reason.
@@ -99,7 +103,9 @@ def digest_of(rows: NDArray[np.float32]) -> str:
 
 
 def write_array(folder: Path, name: str, parts: Sequence[tuple[Block, NDArray[np.float32]]]) -> list[Block]:
-    """Write the rows of blocks to an array file called after ``name`` and its content; return the blocks with it."""
+    """Write the rows of blocks to an array file called after ``name`` and its content; return the blocks that say
+    so.
+    """
     digests = [digest_of(rows) for _, rows in parts]
     array = f"{name}-{hashlib.sha256('/'.join(digests).encode()).hexdigest()[:16]}.npy"
     buffer = io.BytesIO()

@@ -57,7 +57,14 @@ def _above(name: str, shift: str, line: Line, x: float, y: float, items: int) ->
 
 
 def slopes(subjects: Mapping[str, Subject], findings: Sequence[Finding], items: int, run: Run) -> Iterator[Finding]:
-    """Yield the line of each measure over "accuracy", within the models that share one value of a record's field."""
+    """Yield the line of each measure over accuracy, within the models that share one value of a record's field.
+
+    Args:
+        subjects: the models with their records.
+        findings: about them, "accuracy" among them.
+        items: behind each accuracy.
+        run: seed of the bootstrap over models.
+    """
     accuracy = {f.subject: f.value for f in findings if f.measure == "accuracy"}
     measures = {(f.measure, f.about): None for f in findings if f.range == (0.0, 1.0) and f.measure != "accuracy"}
     for cause in CAUSES:
