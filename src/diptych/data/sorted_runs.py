@@ -125,6 +125,7 @@ class SortedRuns:
     """Rows in sorted runs.
 
     Args:
+        layout: of the rows.
         batches: in any order; what ``RunWriter`` and ``read_runs`` made.
     """
 
@@ -206,6 +207,9 @@ class SortedRuns:
 
 class RunWriter:
     """Takes rows in any order and number.
+
+    Args:
+        layout: of the rows.
 
     Example:
         >>> writer = RunWriter(Layout({"key": ("u8", 0), "row": ("i4", 0)}, ("key", "row")))
