@@ -142,12 +142,7 @@ def offering(offer: Offer) -> tuple[str, ...]:
 
 
 def reached(card: Mapping[str, Any], *, reason: bool = False) -> str:
-    """Say in a few words what a card's proof reached: nothing is claimed without a written result.
-
-    Args:
-        card: an entry of the index.
-        reason: whether a result that is not shown, or of another proof, also says why.
-    """
+    """Say in a few words what a card's proof reached, perhaps why not: nothing is claimed without a written result."""
     result = card["result"]
     if result is None:
         return "not run" if card["proof"] else "none planned"

@@ -97,20 +97,17 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the (N, K) softmax of the logits."""
-        found: NDArray[np.float64] = torch.from_numpy(self._logits(X)).softmax(dim=1).numpy()
-        return found
+        return torch.from_numpy(self._logits(X)).softmax(dim=1).numpy()
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the N labels."""
         logits = self._logits(X)
-        found: NDArray[Any] = self.classes_[logits.argmax(axis=1)]
-        return found
+        return self.classes_[logits.argmax(axis=1)]
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
         check_is_fitted(self)
         z = _unit(validate_data(self, X, dtype=np.float64, reset=False)).numpy()
-        logits: NDArray[np.float64] = np.einsum("nd,kd->nk", z, self.coef_) + self.intercept_
-        return logits
+        return np.einsum("nd,kd->nk", z, self.coef_) + self.intercept_
 
 
 def _unit(x: NDArray[np.float64]) -> torch.Tensor:

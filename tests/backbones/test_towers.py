@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from diptych.backbones.towers.cut import attention_bias
 from diptych.backbones.towers.edits import fill, insert, keep_patches, overwrite, patch_count, remove
 from diptych.backbones.towers.kernels import (
-    external_attention,
     identity_attention,
     recording_attention,
     value_attention,
@@ -252,16 +251,6 @@ def test_kernels_against_loops() -> None:
             assert torch.allclose(kernel(0, q, k, v, bias)[b, h, t], expected)  # type: ignore[arg-type]
     assert torch.allclose(record[7] @ v, recorded)
     assert identity_attention(0, q, k, v, bias) is v
-
-
-def test_external_attention_mixes_patches_alone() -> None:
-    v, affinity = heads(2), torch.tensor([[[0.0, 2.0], [1.0, 1.0]]], dtype=torch.float64)
-    out = external_attention(affinity, prefix=2)(0, v, v, v, None)
-    assert torch.equal(out[:, :, [0, 1, 4]], v[:, :, [0, 1, 4]])
-    assert torch.allclose(out[:, :, 2], 2 * v[:, :, 3])
-    assert torch.allclose(out[:, :, 3], v[:, :, 2] + v[:, :, 3])
-    with pytest.raises(UsageError, match="fit"):
-        external_attention(torch.eye(5)[None], prefix=1)(0, v, v, v, None)
 
 
 # ---- text ----------------------------------------------------------------------------------------------------------

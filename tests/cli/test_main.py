@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from diptych import __version__, catalog
 from diptych.cli.main import app
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core.errors import UnreadableItem
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -193,16 +193,6 @@ def test_commands_of_the_pages_parse(page: Path) -> None:
         path = next(p for p in sorted(commands(), key=len, reverse=True) if words[: len(p.split())] == p.split())
         command = commands()[path]
         command.make_context("diptych", words[len(path.split()) :], resilient_parsing=False)
-
-
-def test_lists_of_names_may_be_long_and_hold_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diptych.cli.options import class_names
-
-    many = [f"kind of tree number {i}" for i in range(40)]
-    assert class_names(", ".join(many), ()) == tuple(many)
-    assert class_names("St. Bernard, cat", ()) == ("St. Bernard", "cat")
-    with pytest.raises(UsageError):
-        class_names("no-such-names.txt", ())
 
 
 def test_an_item_that_ends_the_verb_was_not_skipped(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

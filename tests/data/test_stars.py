@@ -11,7 +11,6 @@ from diptych.core.errors import DataError
 from diptych.data.formats.lightcurves import LightCurve
 from diptych.data.stars import (
     Stars,
-    absolute_magnitude,
     curve_channels,
     one_band,
     paired_anew,
@@ -94,12 +93,6 @@ def test_the_order_of_a_spectrum_does_not_count_and_nothing_that_is_not_finite_e
             spoiled[3] = np.nan if name == "value" else np.inf
             with pytest.raises(DataError, match="1 times or values that are not finite"):
                 made(replace(curve, **{name: spoiled}))
-
-
-def test_absolute_magnitudes() -> None:
-    """The Sun is at 4.83 in V; seen from 10 parsecs (a parallax of 100) both magnitudes are one."""
-    np.testing.assert_allclose(absolute_magnitude(np.array([4.83, 9.83]), np.array([100.0, 10.0])), 4.83)
-    assert absolute_magnitude(np.array([3.0]), np.array([-2.0])).tolist() == [-7.0]
 
 
 def test_keys_name_what_was_observed() -> None:

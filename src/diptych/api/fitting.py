@@ -250,9 +250,7 @@ class SegmenterSystem(System[Segmenter]):
         teacher: str = TEACHER,
         seed: int = 0,
     ) -> SegmentPredictor:
-        """Fit on class names and, where the card asks for them, photos with label maps, with captions or with neither,
-        and a teacher.
-        """
+        """Fit on class names, with label maps, captioned or plain photos and a teacher where the card asks for them."""
         own, run = _begun(self.method, model, seed)
         kit, evidence = teach(
             type(self.method), own, lambda: _maybe(unlabelled), teacher,

@@ -16,11 +16,18 @@ from diptych.tasks.caption import Captioned
 from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.detect import Detected, Detections
 from diptych.tasks.pages.photo_page import address
+from diptych.tasks.search.entry_picture import picture as entry_picture
 from diptych.tasks.segmented import Segmented, percent
 
 if TYPE_CHECKING:
     import pandas
     from PIL import Image
+
+    from diptych.evaluation.few_shot.board import Board
+    from diptych.evaluation.few_shot.gains import Row
+    from diptych.search_index.rows import Found
+    from diptych.tasks.audit.groups import AuditedPair, AuditedPairs
+    from diptych.tasks.search.ask import Answer
 
 T = TypeVar("T")
 PRINTED, PICTURED = 20, 50
@@ -180,13 +187,55 @@ def of_captioned(found: Captioned, photos: Samples[Any]) -> Results[tuple[str, .
     )  # fmt: skip
 
 
+def of_answer(answer: Answer, folder: Path) -> Results[Found]:
+    """Return the entries of an index that were found, nearest first."""
+    found, names = answer.found, tuple(f.entry.name for f in answer.found)
+    told = tuple(f.entry.caption for f in found)
+    return Results(
+        f"{len(found)} of {answer.entries:,} entries of {folder}", found, names, told,
+        tuple(f"{f.score:.3f}  {f.entry.caption[:60]}".rstrip() for f in found),
+        {"score": [f.score for f in found], "caption": told}, answer.as_dict(),
+        picture=lambda i: entry_picture(names[i]),
+    )  # fmt: skip
+
+
+def of_board(board: Board, backbone: str) -> Results[Row]:
+    """Return the rows of a board of classifiers."""
+    rows = board.rows
+    acc1 = [(r.metrics["acc1"], *r.ci95["acc1"]) for r in rows]
+    left_out = [f"left out: {', '.join(labels)} ({reason})" for reason, labels in board.reasons().items()]
+    title = f"{board.data.name}: {len(board.test)} {board.measured} photos, {len(board.classes)} classes, {backbone}"
+    return Results(
+        "\n".join([title, *left_out]), rows, tuple(f"{r.label}{f', {r.shots} shots' if r.shots else ''}" for r in rows),
+        tuple(r.label for r in rows),
+        tuple(f"{100 * value:.1f} % ({100 * low:.0f}-{100 * high:.0f})" for value, low, high in acc1),
+        {"method": [r.method for r in rows], "variant": [r.variant for r in rows], "shots": [r.shots for r in rows],
+         **{name: [own[k] for own in acc1] for k, name in enumerate(("acc1", "low", "high"))},
+         "gain": [None if r.gain is None else r.gain.value for r in rows], "p": [r.p for r in rows]},
+        board.as_dict(), named="system",
+    )  # fmt: skip
+
+
+def of_audited(found: AuditedPairs, photos: Samples[Any], by_words: bool) -> Results[AuditedPair]:
+    """Return audited captions, the worst first; ``by_words`` they were ranked by their words."""
+    rows = found.rows
+    wrong = tuple(", ".join(p.text for p in r.parts if p.chosen) for r in rows)
+    leads = [f"{r.score:+.2e}" if by_words else "stands out" if r.stands_out else "          " for r in rows]
+    shown = {"caption": [r.text for r in rows]}
+    facts = {name: [getattr(r, name) for r in rows] for name in ("score", "cosine", "stands_out", "right_share")}
+    return Results(
+        f"{len(rows)} pairs, the worst first", rows, tuple(r.name for r in rows), wrong,
+        tuple(f"{lead}  cos {r.cosine:.2f}  {r.text}" for lead, r in zip(leads, rows, strict=True)),
+        {**shown, **facts, "wrong": wrong}, found.as_dict(), found.failed, lambda i: photos[rows[i].index],
+    )  # fmt: skip
+
+
 def _pictures(photos: Samples[Any], failed: Sequence[UnreadableItem]) -> Callable[[int], Image.Image]:
     broken = {e.name for e in failed}
     kept = [i for i in range(len(photos)) if photos.name(i) not in broken] if broken else range(len(photos))
 
     def picture(index: int) -> Image.Image:
-        found: Image.Image = photos[kept[index]]
-        return found
+        return photos[kept[index]]
 
     return picture
 

@@ -11,7 +11,16 @@ from typing import Any, Literal, TypeVar, cast
 from diptych import catalog
 from diptych.api.fitting import NamesLike, System, TextsLike, captions_of, names_of, texts_of, with_captions
 from diptych.api.model import Model, ModelLike, listed, load, model_of
-from diptych.api.results import Results, of_captioned, of_classified, of_detected, of_segmented
+from diptych.api.results import (
+    Results,
+    of_answer,
+    of_audited,
+    of_board,
+    of_captioned,
+    of_classified,
+    of_detected,
+    of_segmented,
+)
 from diptych.core.caption import Captioner
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Texts
 from diptych.core.errors import UsageError
@@ -45,7 +54,6 @@ from diptych.tasks.extend import with_clips
 from diptych.tasks.runs import KEYS, Precision
 from diptych.tasks.search import ask as search_task
 from diptych.tasks.search import index as index_task
-from diptych.tasks.search.entry_picture import picture
 from diptych.tasks.segmented import Segmented
 
 M = TypeVar("M", bound=Method)
@@ -376,14 +384,7 @@ def search(
         weights={m: w for m, w in parts.items() if w} or None,
         where=[where] if isinstance(where, str) else where, exact=exact or None, at_least=at_least,
     )  # fmt: skip
-    found, names = answer.found, tuple(f.entry.name for f in answer.found)
-    told = tuple(f.entry.caption for f in found)
-    return Results(
-        f"{len(found)} of {answer.entries:,} entries of {folder}", found, names, told,
-        tuple(f"{f.score:.3f}  {f.entry.caption[:60]}".rstrip() for f in found),
-        {"score": [f.score for f in found], "caption": told}, answer.as_dict(),
-        picture=lambda i: picture(names[i]),
-    )  # fmt: skip
+    return of_answer(answer, folder)
 
 
 def board(
@@ -435,20 +436,7 @@ def board(
         unlabelled=None if unlabelled is None else Unlabelled.open(os.fspath(unlabelled)), export=export,
         source=os.fspath(data) if isinstance(data, (str, os.PathLike)) else opened.name,
     )  # fmt: skip
-    rows = made.rows
-    names_shown = tuple(f"{r.label}{f', {r.shots} shots' if r.shots else ''}" for r in rows)
-    gains = [None if r.gain is None else r.gain.value for r in rows]
-    left_out = [f"left out: {', '.join(labels)} ({reason})" for reason, labels in made.reasons().items()]
-    title = f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {own.spec.name}"
-    return Results(
-        "\n".join([title, *left_out]), rows, names_shown, tuple(r.label for r in rows),
-        tuple(f"{100 * r.metrics['acc1']:.1f} % ({100 * r.ci95['acc1'][0]:.0f}-{100 * r.ci95['acc1'][1]:.0f})"
-              for r in rows),
-        {"method": [r.method for r in rows], "variant": [r.variant for r in rows], "shots": [r.shots for r in rows],
-         "acc1": [r.metrics["acc1"] for r in rows], "low": [r.ci95["acc1"][0] for r in rows],
-         "high": [r.ci95["acc1"][1] for r in rows], "gain": gains, "p": [r.p for r in rows]},
-        made.as_dict(), named="system",
-    )  # fmt: skip
+    return of_board(made, own.spec.name)
 
 
 def audit(
@@ -499,16 +487,7 @@ def audit(
         known = None if clean is None else opened(clean)
         right = audits.right_captions(own, own.run, rate, known, source="" if known is None else "clean")
         found = found.against(right)
-    rows = found.rows
-    wrong = tuple(", ".join(p.text for p in r.parts if p.chosen) for r in rows)
-    leads = [f"{r.score:+.2e}" if by_words else "stands out" if r.stands_out else "          " for r in rows]
-    return Results(
-        f"{len(rows)} pairs, the worst first", rows, tuple(r.name for r in rows), wrong,
-        tuple(f"{lead}  cos {r.cosine:.2f}  {r.text}" for lead, r in zip(leads, rows, strict=True)),
-        {"caption": [r.text for r in rows], "score": [r.score for r in rows], "cosine": [r.cosine for r in rows],
-         "stands_out": [r.stands_out for r in rows], "right_share": [r.right_share for r in rows],
-         "wrong": wrong}, found.as_dict(), found.failed, lambda i: table.items[rows[i].index],
-    )  # fmt: skip
+    return of_audited(found, table.items, by_words)
 
 
 def _words(given: str | Sequence[str]) -> tuple[str, ...]:

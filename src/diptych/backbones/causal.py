@@ -55,8 +55,7 @@ class HuggingFaceLM:
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return (B, T, C) token embeddings, before positions."""
-        embedded: Tensor = self.model.get_input_embeddings()(ids)
-        return embedded
+        return self.model.get_input_embeddings()(ids)
 
     def logits(
         self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None
@@ -98,8 +97,7 @@ class HuggingFaceLM:
             position_ids=positions,
             use_cache=False,
         )
-        states: Tensor = out.last_hidden_state
-        return states
+        return out.last_hidden_state
 
 
 def load_causal(name: str, *, offline: bool | None = None) -> tuple[nn.Module, Any]:

@@ -45,11 +45,7 @@ def dense_of(module: nn.Module, spec: Spec) -> Dense:
 
 
 class VitDense:
-    """Patch tokens as one map, normed as the tower norms before pooling.
-
-    Args:
-        tower: any image tower.
-    """
+    """Patch tokens as one map, normed as the tower norms before pooling."""
 
     def __init__(self, tower: ImageTower) -> None:
         self.tower = tower
@@ -101,7 +97,6 @@ class ConvDense:
     Args:
         trunk: timm ConvNeXt, EfficientNet or FastViT (MobileCLIP); its head runs in ``project``.
         head: what follows the trunk (open_clip's ``TimmModel.head``, or a head of ours); None: nothing.
-        name: of the backbone, for messages.
 
     Raises:
         MissingHook: another pooling than the mean.
@@ -197,8 +192,7 @@ class ResNetDense:
 
     def project(self, pooled: Tensor, /) -> Tensor:
         """Map (..., C) attended values to (..., D)."""
-        out: Tensor = self.visual.attnpool.c_proj(pooled)
-        return out
+        return self.visual.attnpool.c_proj(pooled)
 
 
 def weighted_mean(m: Tensor, weights: Tensor | None) -> Tensor:

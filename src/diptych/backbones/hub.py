@@ -63,11 +63,8 @@ def repository(name: str, patterns: Sequence[str], *, offline: bool, revision: s
 
 
 def published_weights(config: Mapping[str, Any], *, offline: bool) -> Path:
-    """Return the local weight file of an open_clip tag.
-
-    Args:
-        config: open_clip's entry of the tag, with "hf_hub" ("org/name/file" or "org/name/") and perhaps "url".
-        offline: look in the caches only.
+    """Return the local weight file of an open_clip tag, whose entry has "hf_hub" ("org/name/file" or "org/name/") and
+    perhaps "url"; ``offline`` looks in the caches only.
 
     Raises:
         NotAvailable: the file is in none of the caches, and may not or cannot be fetched.

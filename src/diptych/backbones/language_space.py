@@ -49,8 +49,7 @@ class Adaptor(nn.Module):
         x = normalize(e, dim=-1)
         for block in self.blocks:
             x = x + block(x)
-        y: Tensor = self.out(x)
-        return y
+        return self.out(x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,6 @@ class AdaptedText:
     """The text encoder of a ``LanguageSpace``: inputs are the language model's vectors.
 
     Args:
-        language: the frozen language model.
         adaptor: maps its vectors to the joint space.
         dim: D.
         known: text -> (C,) vector, of texts that were read before; shared, and filled.
@@ -101,7 +99,6 @@ class LanguageSpace(Around):
 
     Args:
         base: the backbone with the image encoder and the scale; its own text encoder is not used.
-        language: the language model.
         adaptor: in eval mode from here on.
         known: vectors that were computed before; None: none.
         name: of the space; "": that of the base, and that there is a language model.

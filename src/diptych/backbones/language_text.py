@@ -24,7 +24,6 @@ class LanguageText:
 
     Args:
         lm: gives the states; a module itself, or an adapter that is built round one.
-        network: the module with its weights.
         ids: texts -> the token ids of each, without padding and special tokens.
         pad: id that fills short texts.
         identity: hash of the tokenizer.
@@ -97,11 +96,8 @@ class LanguageText:
         return self.read(items)
 
     def read(self, items: Sequence[str], instruction: str = "") -> dict[str, Tensor]:
-        """Return {"ids", "mask", "counted"}, each (B, L), padded on the right.
-
-        Args:
-            items: B texts.
-            instruction: words before each text, which are read and not counted in the mean.
+        """Return {"ids", "mask", "counted"} of B texts, each (B, L), padded on the right; an instruction before each
+        text is read and not counted in the mean.
 
         Raises:
             UsageError: a text and the instruction have more tokens than the limit.

@@ -60,8 +60,7 @@ class LiteImage(ModuleImage):
         """Return (B, 2664) embeddings of (B, 3, S, S) normalised pixels."""
         pixels = x if isinstance(x, Tensor) else x["pixels"]
         pooled = self.model.image(pixels.to(self.model.scale.device)).to(self.model.scale.dtype)  # type: ignore[arg-type]
-        out: Tensor = self.model.image_head(pooled)
-        return out
+        return self.model.image_head(pooled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +93,7 @@ class LiteText(ModuleText):
         if len(ids) == 0:
             return torch.empty(0, self.dim, device=device)
         h = self.model.text(input_ids=ids, attention_mask=mask).last_hidden_state.to(self.model.scale.dtype)
-        out: Tensor = self.model.text_head((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
-        return out
+        return self.model.text_head((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
 
 
 class Lite(ModuleBackbone):
@@ -103,8 +101,6 @@ class Lite(ModuleBackbone):
 
     Args:
         module: its parameters, put in eval mode.
-        spec: what it is.
-        tokens: MiniLM's tokenizer.
         weights: hash of all weights.
         truncate: cut texts that are too long instead of raising.
         texts: hash of what decides on the text vectors, where it is less than all weights: models with one text side

@@ -79,8 +79,6 @@ class LiteModule(nn.Module):
     Args:
         image: Lite0 without its classifier.
         text: MiniLM.
-        image_head: the image head.
-        text_head: the text head.
         scale: inverse temperature of the cosines.
     """
 

@@ -20,8 +20,6 @@ class ModuleImage:
     """The image encoder of a module; an adapter adds ``inputs`` and ``encode``.
 
     Args:
-        model: the library's module.
-        spec: what it is.
         weights: hash of the weights.
     """
 
@@ -51,10 +49,7 @@ class ModuleText:
     """The text encoder of a module; an adapter adds ``inputs`` and ``encode``.
 
     Args:
-        model: the library's module.
-        spec: what it is.
         weights: hash of the weights.
-        tokens: the checkpoint's tokenizer.
         truncate: cut texts that are too long instead of raising.
     """
 
@@ -84,8 +79,6 @@ class ModuleBackbone(Backbone):
 
     Args:
         model: set to eval mode; its weights must not change afterwards (use ``rebuild`` after training).
-        spec: its specification.
-        encoders: the image and the text encoder.
     """
 
     def __init__(self, model: nn.Module, spec: Spec, encoders: Mapping[str, Encoder[Any]]) -> None:

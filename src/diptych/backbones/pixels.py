@@ -51,5 +51,4 @@ def _pixels(item: Any, recipe: PixelRecipe) -> Tensor:
             f"{tuple(item.shape)}: "
             "resize it, or give a PIL image."
         )
-    normalised: Tensor = normalise(item, recipe)
-    return normalised
+    return normalise(item, recipe)

@@ -28,7 +28,6 @@ class Stated:
     Args:
         architecture: open_clip architecture, such as "ViT-B-32".
         activation: "gelu" or "quick_gelu".
-        pixels: pixel recipe of the image tower.
         override: whether these facts replace the source's; otherwise a contradiction is an error.
     """
 

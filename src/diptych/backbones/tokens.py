@@ -36,7 +36,6 @@ class Tokens(Protocol):
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids, start and end tokens included, neither padded nor cut."""
-        ...
 
 
 class ClipBpe:
@@ -147,8 +146,7 @@ def _cleaning(kind: str) -> Callable[[str], str]:
         return str
     from open_clip.tokenizer import get_clean_fn
 
-    clean: Callable[[str], str] = get_clean_fn(kind)
-    return clean
+    return get_clean_fn(kind)
 
 
 class NoTokens:

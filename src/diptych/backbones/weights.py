@@ -41,11 +41,8 @@ def find_weights(folder: Path) -> Path:
 
 
 def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
-    """Read the tensors of a weight file onto the CPU.
-
-    Args:
-        path: .safetensors, or a torch file.
-        allow_pickle: whether to run the pickle or TorchScript archive in a torch file, which must be trusted.
+    """Read the tensors of a .safetensors or torch file onto the CPU; ``allow_pickle`` runs the pickle or TorchScript
+    archive in a torch file, which must be trusted.
 
     Returns:
         Name -> tensor, without the "module." that distributed training adds.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.board import command_line
 from diptych.cli.console import finish, show, show_json, show_table
 from diptych.core.errors import UsageError
@@ -39,7 +39,7 @@ def ablate(
 
     with shared.open() as opened:
         dataset = open_data(data, opened.keys, need="classes")
-        pool = options.text_pool(texts) or pool_of(dataset.name)
+        pool = flag_values.text_pool(texts) or pool_of(dataset.name)
         if pool is None:
             raise UsageError(
                 f"No descriptions ship for {dataset.name}: give --texts, a JSON file of class name to list of texts."
@@ -49,10 +49,10 @@ def ablate(
             pool,
             opened.backbone(),
             opened.run,
-            methods=options.words(methods) if methods else None,
-            classes=options.named_classes(names, dataset.classes, templates),
+            methods=flag_values.words(methods) if methods else None,
+            classes=flag_values.named_classes(names, dataset.classes, templates),
             shots=shots,
-            seeds=options.integers(seeds, "seeds"),
+            seeds=flag_values.integers(seeds, "seeds"),
             command=command_line(),
         )
     if out is not None:

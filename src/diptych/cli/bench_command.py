@@ -1,19 +1,17 @@
-"""``diptych board VERB``: the options, files and table that the boards of all verbs but classify share. A verb adds
-what it opens.
-"""
+"""``diptych board VERB``: options, files and table that all boards but that of classify share."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from diptych.cli import options
-from diptych.cli.board import command_line
-from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.cli import flag_values, options
+from diptych.cli.board import command_line, leave
+from diptych.cli.console import say, show, show_json, show_table
 
 if TYPE_CHECKING:
     from diptych.evaluation.arms import Arm, Bench
@@ -105,17 +103,17 @@ def board_command(
 
             if not shared.overwrite:
                 expect(requested.out, verb)
-            methods = options.words(requested.methods) if requested.methods else None
+            methods = flag_values.words(requested.methods) if requested.methods else None
             arms = arms_of(verb, methods, every=every, without=without())
             with shared.open() as opened:
-                bench = function(opened, options.integers(requested.seeds, "seeds"), **given)
+                bench = function(opened, flag_values.integers(requested.seeds, "seeds"), **given)
                 if not shared.overwrite:
                     expect(requested.out, verb, bench.facts)
                 budget, out = requested.budget, requested.out
                 arms = in_lengths(arms, tuple(getattr(bench, "lengths", ())))
                 board = verb_board(verb, bench, arms, budget=budget, keep=out, command=command_line())
             board.write(out, overwrite=True)
-            _finish(board, out, shared.json)
+            end_board(board, out, shared.json, _show)
 
         command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
@@ -129,19 +127,19 @@ def board_command(
     return decorate
 
 
-def _finish(board: VerbBoard, out: Path, json: bool) -> None:
-    """Print the board, then what is missing, late or skipped, and leave with the exit code that says so."""
+def end_board(board: Any, out: Path, json: bool, table: Callable[[Any], None], more: Iterable[str] = ()) -> None:
+    """Print the board by ``table``, then what is missing, late, ``more`` or skipped, and leave with the exit code."""
     if json:
         show_json(board.as_dict())
     else:
         if board.rows:
-            _show(board)
+            table(board)
         show(str(out / "board.json"))
     for label, reason in (*board.missing.items(), *board.late.items()):
         say(f"{label} did not run: {reason}")
-    if board.interrupted:
-        say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")
-    finish(board.failed, 130 if board.interrupted else 0)
+    for line in more:
+        say(line)
+    leave(board.failed, board.interrupted)
 
 
 def _show(board: VerbBoard) -> None:

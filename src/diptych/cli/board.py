@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from diptych.cli import console, options
-from diptych.cli.console import say, show, show_json, show_table
+from diptych.cli import flag_values, options
+from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Draws:
         from diptych.data.splits import ValRule
         from diptych.evaluation.few_shot.plan import Plan
 
-        slugs = options.words(self.methods) if self.methods else None
-        shots, seeds = options.integers(self.shots, "shots"), options.integers(self.seeds, "seeds")
+        slugs = flag_values.words(self.methods) if self.methods else None
+        shots, seeds = flag_values.integers(self.shots, "shots"), flag_values.integers(self.seeds, "seeds")
         return Plan(slugs, shots, seeds, cast(ValRule, self.val), budget, timeout)
 
 
@@ -85,8 +85,8 @@ def board_classify(
     shown: list[dict[str, Any]] = []
     with shared.open() as opened:
         sets = [open_data(name, opened.keys, need="classes") for name in data]
-        classes = [options.named_classes(names, d.classes, templates) for d in sets]
-        pool = options.text_pool(texts)
+        classes = [flag_values.named_classes(names, d.classes, templates) for d in sets]
+        pool = flag_values.text_pool(texts)
         images = Unlabelled.open(unlabelled, opened.keys) if unlabelled else None
 
         def key(fingerprint: str) -> str:
@@ -101,7 +101,7 @@ def board_classify(
             say(f"{encoding(before)}; nothing has changed since {before['date']}, so no row was run")
             if shared.json:
                 show_json(before)
-            finish(before)
+            leave(before["skipped"])
             return
         from diptych.evaluation.few_shot.board import board
         from diptych.evaluation.pages import board as report
@@ -143,7 +143,7 @@ def board_classify(
     if shared.json:
         show_json(shown[0] if len(data) == 1 else {"boards": shown})
     for result in boards:
-        finish(result.as_dict(), interrupted=result.interrupted)
+        leave(result.as_dict()["skipped"], result.interrupted)
 
 
 def _tell(board: Mapping[str, Any], folder: Path, export: str | None, json: bool) -> None:
@@ -163,11 +163,11 @@ def command_line() -> str:
     return shlex.join(["diptych", *sys.argv[1:]])
 
 
-def finish(board: Mapping[str, Any], *, interrupted: bool = False) -> None:
+def leave(failed: Sequence[Any], interrupted: bool = False) -> None:
     """Name what was skipped and leave with the exit code that says so; a board out of its budget is a result."""
     if interrupted:
         say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")
-    console.finish(board["skipped"], 130 if interrupted else 0)
+    finish(failed, 130 if interrupted else 0)
 
 
 def encoding(board: Mapping[str, Any]) -> str:

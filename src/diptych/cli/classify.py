@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show_json
 from diptych.cli.photos import clip_frames, demo_names, open_photos, open_regions, show_predictions, speed
 from diptych.core.errors import UsageError
@@ -91,7 +91,7 @@ def classify(
     shared: options.RunOptions,
 ) -> None:
     """Say what is on each photo, from class names alone."""
-    options.one_suffix(out, ".csv", ".json", ".html")
+    flag_values.one_suffix(out, ".csv", ".json", ".html")
     shared.free(out)
     reasons, frames, regions = wanted.reasons, seen.frames, seen.regions
     if exported.model is None and exported.promises:
@@ -110,8 +110,8 @@ def classify(
             raise UsageError("Boxes are classified by class names: leave out --model and --frames, or --regions.")
         with shared.open() as opened:
             source, folders = open_regions(photos, regions, opened)
-            named = options.named_classes(names, () if names else folders, templates)
-            system, pool = _system(method, reasons, texts), options.text_pool(texts)
+            named = flag_values.named_classes(names, () if names else folders, templates)
+            system, pool = _system(method, reasons, texts), flag_values.text_pool(texts)
             result = _fitted(source.regions, named, wanted, opened, system, pool, space=source.space)
         _tell(result, out, shared, source.crops, _speed(result, opened, "regions"))
     elif holds_clouds(photos[0]):
@@ -147,12 +147,12 @@ def classify(
         _tell(result, out, shared, samples, _speed(result, opened))
     else:
         system = _system(method, reasons, texts)
-        pool = options.text_pool(texts)
+        pool = flag_values.text_pool(texts)
         clips = clip_frames(photos, frames)
         with (replace(shared, engine="torch") if clips else shared).open() as opened:
             samples, classes = open_photos(photos, opened.keys, clips)
             shipped = demo_names() if photos == ["demo:photos"] else None
-            named = options.named_classes(shipped if names is None else names, () if names else classes, templates)
+            named = flag_values.named_classes(shipped if names is None else names, () if names else classes, templates)
             if clips or system is not None:
                 result = _fitted(samples, named, wanted, opened, system, pool, clips)
             else:
@@ -186,7 +186,7 @@ def _clouds(
     tower, samples = opened.backbone(), data.whole().items
     if model is not None:
         return classify_clouds(samples, model, tower, opened.run, top=wanted.top, threshold=wanted.threshold)
-    named = options.named_classes(names, () if names else data.classes, templates)
+    named = flag_values.named_classes(names, () if names else data.classes, templates)
     return classify_samples(
         samples, named, with_clouds(tower, opened.run), opened.run, top=wanted.top, threshold=wanted.threshold,
         method=_system(method, 0, None),
@@ -283,9 +283,7 @@ def _tell(
     samples: Samples[Any] | None = None,
     pace: str = "",
 ) -> None:
-    """Write the requested file, print the predictions, and leave with the exit code that says what was
-    skipped.
-    """
+    """Write the requested file, print the predictions, and leave with the exit code of what was skipped."""
     from diptych.data.files import write_json, write_whole
     from diptych.data.images import SMALL, specks
 

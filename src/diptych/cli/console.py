@@ -1,6 +1,4 @@
-"""What the terminal shows: results on stdout, progress and remarks on stderr. Loads rich only when something is
-shown.
-"""
+"""What the terminal shows: results on stdout, progress and remarks on stderr. Loads rich only when it shows."""
 
 from __future__ import annotations
 

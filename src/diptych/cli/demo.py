@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from diptych.cli import options
-from diptych.cli.board import command_line, encoding, finish, show_board
+from diptych.cli import flag_values, options
+from diptych.cli.board import command_line, encoding, leave, show_board
 from diptych.cli.console import say, show, show_json
 from diptych.cli.photos import demo_names, open_photos, show_predictions, speed
 from diptych.tasks.defaults import DEMO
@@ -32,11 +32,11 @@ def demo(
     with shared.open(out=out) as opened:
         run, tower = opened.run, opened.backbone()
         photos, _ = open_photos(["demo:photos"], opened.keys)
-        result = classify(photos, options.named_classes(demo_names(), (), None), tower, run, top=3)
+        result = classify(photos, flag_values.named_classes(demo_names(), (), None), tower, run, top=3)
         if not shared.json:
             show_predictions(result)
         say(speed(result.encoded, result.seconds["encode"], run, result.backbone))
-        plan = Plan(DEMO, options.integers(shots, "shots"), options.integers(seeds, "seeds"))
+        plan = Plan(DEMO, flag_values.integers(shots, "shots"), flag_values.integers(seeds, "seeds"))
         data = open_data("demo:clothes", opened.keys)
         result_board = board(data, tower, run, plan, source="demo:clothes", command=command_line())
     report.write(result_board, out / "report.html", classified=result, photos=photos)
@@ -47,4 +47,4 @@ def demo(
         show_board(shown)
         show(f"{out / 'report.html'}")
     say(encoding(shown))
-    finish(shown, interrupted=result_board.interrupted)
+    leave(shown["skipped"], result_board.interrupted)

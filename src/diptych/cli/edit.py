@@ -116,25 +116,11 @@ def edit(
         Path, options.option("--out", "-o", help="Folder for pictures before and after, and edit.json.")
     ] = Path("edits"),
     *,
-    part_options: PartOptions,
+    chosen: PartOptions,
     asked: AskOptions,
     shared: options.RunOptions = _TINY,
 ) -> None:
     """Change pictures and clips by words: what is there, and what shall be."""
-    generator, denoiser, segmenter, like = (
-        part_options.generator,
-        part_options.denoiser,
-        part_options.segmenter,
-        part_options.like,
-    )
-    source, target, subject, mask, strength, threshold = (
-        asked.source,
-        asked.target,
-        asked.subject,
-        asked.mask,
-        asked.strength,
-        asked.threshold,
-    )
     from diptych import catalog
     from diptych.core.edit import EditAsk, StyleGenerator
     from diptych.core.errors import MissingPart
@@ -144,7 +130,7 @@ def edit(
     from diptych.tasks.edit_parts import GENERATOR, PHOTO_GENERATOR, chosen_editor, kit_for
     from diptych.tasks.evidence import evidence_for
 
-    targets = tuple(target or ())
+    targets = tuple(asked.target or ())
     clips = clip_frames(photos, frames) if photos else None
     start: Start = "clips" if clips is not None else "pictures" if photos else "drawn"
     kind = chosen_editor(method, start)
@@ -152,24 +138,30 @@ def edit(
     refuse_unread(system, READERS)
     if photos:
         refuse_idle("Photos are given, and none are drawn", "count")
-    check_words(source, targets, told=system.takes.source)
-    system.takes.check_words(source, targets, kind.card.name)
+    check_words(asked.source, targets, told=system.takes.source)
+    system.takes.check_words(asked.source, targets, kind.card.name)
     _check_start(kind.card.name, system.takes.start, start)
     if fitted is None or not fitted.exists():
         system.check_extras()
-    reference = None if subject is None else open_image(subject)
-    masks = None if mask is None else _mask(mask, photos)
+    reference = None if asked.subject is None else open_image(asked.subject)
+    masks = None if asked.mask is None else _mask(asked.mask, photos)
     with shared.open(seed=seed) as opened:
         given = open_photos(photos, opened.keys, clips)[0] if photos else None
-        parts = {"generator": generator, "denoiser": denoiser, "segmenter": segmenter}
+        parts = {name: getattr(chosen, name) for name in ("generator", "denoiser", "segmenter")}
         run, tower = opened.run, opened.backbone()
         kit = kit_for(kind.card, tower, **parts, photos=given is not None)
         draws = kit.parts.get("generator")
         if given is not None and draws is not None:
-            need_inverter(kit.parts.get("inverter"), generator or PHOTO_GENERATOR)
+            need_inverter(kit.parts.get("inverter"), chosen.generator or PHOTO_GENERATOR)
         whole: dict[str, Any] = {"images" if start == "pictures" else "clips": given} if given is not None else {}
         ask = EditAsk(
-            source, targets, reference=reference, masks=masks, strength=strength, threshold=threshold, **whole
+            asked.source,
+            targets,
+            reference=reference,
+            masks=masks,
+            strength=asked.strength,
+            threshold=asked.threshold,
+            **whole,
         )
         if given is None:
             if not isinstance(draws, StyleGenerator):
@@ -179,14 +171,14 @@ def edit(
         names = names_of(ask, run) if given is None else [given.name(i) for i in range(len(given))]
         shared.free(*files(out, names), out / "edit.json")
         known = fitted is not None and fitted.exists()
-        evidence = None if known else evidence_for(kind.card, like=like, keys=opened.keys)
+        evidence = None if known else evidence_for(kind.card, like=chosen.like, keys=opened.keys)
         editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=fitted)
         result = edit_pictures(editor, ask, run, channels=getattr(draws, "channels", ()))
     facts = {
-        "generator": (generator or (PHOTO_GENERATOR if photos else GENERATOR)) if draws is not None else None,
+        "generator": (chosen.generator or (PHOTO_GENERATOR if photos else GENERATOR)) if draws is not None else None,
         "method": kind.card.slug,
         "variant": _row(kind.card.slug, variant),
-        "threshold": threshold,
+        "threshold": asked.threshold,
         "backbone": tower.spec.name,
         "seed": seed,
     }

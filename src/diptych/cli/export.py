@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, say_skipped, show, show_json
 from diptych.core.errors import BoundBroken, UsageError, need_extra, need_onnx
 
@@ -60,7 +60,7 @@ def export(
     if labelled:
         data = open_data(labelled)
         table = data.split("test" if "test" in data.splits else next(iter(data.splits)))
-        classes = options.named_classes(names, data.classes, templates)
+        classes = flag_values.named_classes(names, data.classes, templates)
     with shared.open() as opened:
         result = write(
             opened.backbone(backbone), out, to, opened.run, images=photos, labelled=table, classes=classes,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, show, show_json
 from diptych.cli.unread import refuse_idle
 from diptych.core.errors import UsageError
@@ -104,7 +104,7 @@ def extend(
         data = open_data(clips, opened.keys, need="clips", frames=frames)
         if names is None and not data.classes:
             raise UsageError(f"{clips} has no class folders, so there is nothing to learn: {_LAYOUT}.")
-        class_names = options.class_names(names, data.classes)
+        class_names = flag_values.class_names(names, data.classes)
         run, tower = opened.run, opened.backbone()
         result = fit(data, ClassNames(class_names, (template,)), tower, learner, run, frames=frames, out=out)
     if shared.json:
@@ -132,7 +132,7 @@ def _extend_clouds(
         data = open_data(clouds, opened.keys, need="clouds")
         if names is None and not data.classes:
             raise UsageError(f"{clouds} has no class folders, so there is nothing to learn: give train/CLASS/CLOUD.")
-        classes = ClassNames(options.class_names(names, data.classes), (template,))
+        classes = ClassNames(flag_values.class_names(names, data.classes), (template,))
         result = extend_clouds(data, classes, opened.backbone(), method, opened.run, out=out)
     if shared.json:
         show_json(result.as_dict())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import show, show_json, show_table
 from diptych.core.wording import number_of
 
@@ -45,7 +45,7 @@ def check(
     """
     from diptych.tasks.check import check as examine_data
 
-    class_names = None if names is None else (names if options.names_file(names) else options.words(names))
+    class_names = None if names is None else (names if flag_values.names_file(names) else flag_values.words(names))
     with shared.open() as opened:
         checked = examine_data(data, names=class_names, keys=opened.keys, run=opened.light)
     if shared.json:

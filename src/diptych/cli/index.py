@@ -141,9 +141,7 @@ def _promise(share: float, interval: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """How a source is read: columns of a table, frames of a clip where there are clips, a table of boxes where regions
-    are read.
-    """
+    """How a source is read: columns of a table, frames of a clip, a table of boxes."""
 
     image: str | None
     caption: str | None

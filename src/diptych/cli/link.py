@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.unread import Readers, looks, refuse_unread
 from diptych.core.errors import DataError, UsageError
@@ -115,7 +115,7 @@ def link(
 def _two(given: str | None) -> tuple[str | None, str | None]:
     if given is None:
         return None, None
-    parts = options.words(given)
+    parts = flag_values.words(given)
     if len(parts) not in (1, 2):
         raise UsageError(f"Give one column for both tables, or LEFT,RIGHT, not {given!r}.")
     return parts[0], parts[-1]

@@ -63,9 +63,7 @@ VERBS = {
 
 
 class Commands(UserDict[str, Any]):
-    """Verb -> command, imported and built when it is looked up: building all of them takes a quarter of the time of one
-    photo's answer.
-    """
+    """Verb -> command, imported when it is looked up: all of them take a quarter of the time of one answer."""
 
     def __getitem__(self, name: str) -> Any:
         """Return a command."""

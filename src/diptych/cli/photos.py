@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def clip_frames(photos: list[str], frames: int | None) -> int | None:
-    """Return how many frames of each clip are looked at: as asked, 8 where the first file is a video, None where these
-    are photos.
-    """
+    """Return how many frames of each clip are looked at: as asked, 8 for videos, None for photos."""
     if frames is not None or photos[0].startswith("demo:"):
         return frames
     from diptych.data.format import FRAMES

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
-from diptych.cli.board import Draws, command_line, finish, show_board
+from diptych.cli import flag_values, options
+from diptych.cli.board import Draws, command_line, leave, show_board
 from diptych.cli.console import show, show_json, show_table
 
 _FIELD = Draws(shots="1,2,4,8,16")
@@ -49,7 +49,7 @@ def board_few_shot(
             plan,
             cross=others,
             shifted=looks,
-            texts=options.text_pool(texts),
+            texts=flag_values.text_pool(texts),
             source=data,
             command=command_line(),
             overwrite=shared.overwrite,
@@ -72,4 +72,4 @@ def board_few_shot(
         for reason, labels in result.reasons().items():
             show(f"{'; '.join(labels)}: {reason}")
         show(f"{out / 'protocol.html'}")
-    finish(result.board.as_dict(), interrupted=not result.complete)
+    leave(result.board.as_dict()["skipped"], not result.complete)

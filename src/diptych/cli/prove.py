@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.board import command_line
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.unread import typed
@@ -52,8 +52,8 @@ def prove(
             slug,
             opened.backbone(plan.backbone if plan and "backbone" not in typed.get() else ""),
             opened.run,
-            datasets=options.words(data) if data else None,
-            seeds=options.integers(seeds, "seeds"),
+            datasets=flag_values.words(data) if data else None,
+            seeds=flag_values.integers(seeds, "seeds"),
             command=command_line(),
         )
     write_json(target, result.as_dict(), overwrite=shared.overwrite)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import boxes_of, captioned_photos, labelled_photos, open_photos, speed
 from diptych.cli.unread import Readers, needs, refuse_unread
@@ -124,24 +124,11 @@ def segment(
         "segments"
     ),
     *,
-    part_options: PartOptions,
-    question_options: QuestionOptions,
+    parts: PartOptions,
+    asks: QuestionOptions,
     shared: options.RunOptions = _ONE,
 ) -> None:
     """Say what lies where on each photo, from class names alone."""
-    unlabelled, teacher, proposer, masks = (
-        part_options.unlabelled,
-        part_options.teacher,
-        part_options.proposer,
-        part_options.masks,
-    )
-    background, threshold, unknown, things, void = (
-        question_options.background,
-        question_options.threshold,
-        question_options.unknown,
-        question_options.things,
-        question_options.void,
-    )
     from diptych import catalog
     from diptych.core.method import Segmenter
     from diptych.data.words.classnames import with_words
@@ -155,31 +142,30 @@ def segment(
     refuse_unread(system, READERS)
     segmenter = system()
     segmenter.check_extras()
-    if "train" in system.card.needs.evidence and part_options.train is None:
+    if "train" in system.card.needs.evidence and parts.train is None:
         raise UsageError(
             f"{method} learns masks from photos with label maps: give some with --train, a hundred rather than ten."
         )
-    if "unlabelled" in system.card.needs.evidence and unlabelled is None:
+    if "unlabelled" in system.card.needs.evidence and parts.unlabelled is None:
         raise UsageError(
             f"{method} learns from photos without labels: give some with --unlabelled, a hundred rather than ten."
         )
-    captioned = part_options.captioned
-    if "auxiliary" in system.card.needs.evidence and captioned is None:
+    if "auxiliary" in system.card.needs.evidence and parts.captioned is None:
         raise UsageError(f"{method} learns from photos with captions: give some with --captioned, a hundred at least.")
-    if regions is not None and things:
+    if regions is not None and asks.things:
         raise UsageError("Each box is one object: leave out --things, or --regions.")
     failed: list[UnreadableItem] = []
     listed = []
     with shared.open() as opened:
-        samples, classes = open_photos(photos, opened.keys, void=options.whole_numbers("--void", void))
+        samples, classes = open_photos(photos, opened.keys, void=flag_values.whole_numbers("--void", asks.void))
         boxed = None if regions is None else boxes_of(photos, regions, opened.keys)
         if boxed is not None:
             samples = boxed.items
-        named = with_words(options.named_classes(names, classes, templates))
-        counted = named.names if things == "all" else options.words(things or "")
+        named = with_words(flag_values.named_classes(names, classes, templates))
+        counted = named.names if asks.things == "all" else flag_values.words(asks.things or "")
         how: dict[str, Any] = {
-            "background": options.words(background or ""), "threshold": threshold, "unknown": unknown,
-            "things": counted,
+            "background": flag_values.words(asks.background or ""), "threshold": asks.threshold,
+            "unknown": asks.unknown, "things": counted,
         }  # fmt: skip
         asked = question(named, segmenter, **how)
         objects = bool(counted) or boxed is not None
@@ -190,9 +176,9 @@ def segment(
         tower = opened.backbone()
         keys = opened.keys
         kit, evidence = teach(
-            system, tower, lambda: open_photos([unlabelled], keys)[0] if unlabelled else None, teacher,
-            proposer, masks, labelled=lambda: labelled_photos(part_options.train or "", keys),
-            captioned=lambda: captioned_photos(captioned, keys) if captioned else None,
+            system, tower, lambda: open_photos([parts.unlabelled], keys)[0] if parts.unlabelled else None,
+            parts.teacher, parts.proposer, parts.masks, labelled=lambda: labelled_photos(parts.train or "", keys),
+            captioned=lambda: captioned_photos(parts.captioned, keys) if parts.captioned else None,
         )  # fmt: skip
         result = segment_photos(
             samples,

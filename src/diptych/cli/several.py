@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, show, show_json, show_table
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import CLASSIFIER
@@ -43,8 +43,8 @@ def board_several_labels(
         raise UsageError(
             f"{table} has the splits {', '.join(data.splits)}, and halves are drawn here: give a table of one split."
         )
-    pool = options.text_pool(texts)
-    classes = ClassNames(data.classes, options.template_set(templates))
+    pool = flag_values.text_pool(texts)
+    classes = ClassNames(data.classes, flag_values.template_set(templates))
     evidence: Evidence[object] = Evidence(texts=pool.texts if pool else None)
     (only,) = data.splits.values()
     with shared.open(seed=seed) as opened:

@@ -1,6 +1,4 @@
-"""``diptych board`` of caption, curate, detect, extend, finetune, pretrain, retrieve and segment: what each verb
-opens.
-"""
+"""``diptych board`` of every verb but classify and audit: what each opens."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.bench_command import board_command
 from diptych.cli.curate.options import Metadata
 from diptych.cli.detect import Auxiliary, Thing
@@ -119,7 +117,7 @@ def board_extend(
     from diptych.evaluation.boards.extend import ExtendBench
 
     data = open_data(clips, opened.keys, need="clips", frames=frames)
-    classes = options.named_classes(names, data.classes, [template])
+    classes = flag_values.named_classes(names, data.classes, [template])
     return ExtendBench.open(data, classes, opened.backbone(), opened.run, seeds, frames)
 
 
@@ -214,7 +212,7 @@ def _tuned(
 
     rows = open_set(data, "captions or classes", opened.keys, text=how.captions or "")
     rows = rows if length.regions is None else with_regions(rows, length.regions)
-    others = [open_set(name, "any", opened.keys) for name in options.words(how.also or "")]
+    others = [open_set(name, "any", opened.keys) for name in flag_values.words(how.also or "")]
     rate = (3e-4 if how.parts == "heads" else 1e-5) if how.lr is None else how.lr
     plain = replace(LoopOptions().fit(rate, how.train_batch, how.epochs, how.decay, cached=False), save_every=None)
     fit, lengths = equal_lengths(plain, length.steps, length.seconds)
@@ -226,7 +224,7 @@ def _tuned(
         opened.run,
         seeds,
         parts=how.parts,
-        templates=options.template_set(how.templates) if how.templates else SINGLE,
+        templates=flag_values.template_set(how.templates) if how.templates else SINGLE,
         elsewhere=others,
         named={o.name: ClassNames(o.classes, ("{}",)) for o in others if o.name.rpartition(":")[0] in SCENES},
         kit=kit or {},
@@ -331,10 +329,10 @@ def board_segment(
     from diptych.evaluation.boards.segment import MaskBench
     from diptych.evaluation.datasets import open_set
 
-    labelled = open_set(data, "masks", opened.keys, void=options.whole_numbers("--void", counted.void))
-    classes = with_words(options.named_classes(names, labelled.classes, templates))
+    labelled = open_set(data, "masks", opened.keys, void=flag_values.whole_numbers("--void", counted.void))
+    classes = with_words(flag_values.named_classes(names, labelled.classes, templates))
     images = open_photos([photos], opened.keys)[0] if photos else None
     return MaskBench(
         labelled, opened.backbone(), opened.run, seeds, classes, images, teacher,
-        options.words(counted.background or ""), counted.threshold, proposer, masks, counted.items,
+        flag_values.words(counted.background or ""), counted.threshold, proposer, masks, counted.items,
     )  # fmt: skip

@@ -26,22 +26,18 @@ class Encoder(Protocol[S_contra]):
     @property
     def modality(self) -> str:
         """Name of the modality: "image", "text", "clip", ..."""
-        ...
 
     @property
     def dim(self) -> int:
         """Joint width D."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """Hexadecimal hash of weights, architecture, tokenizer and pixel recipe: equal if and only if vectors are."""
-        ...
 
     @property
     def size(self) -> int | None:
         """Side of the square input in pixels; None for modalities without pixels."""
-        ...
 
     def inputs(self, items: Sequence[S_contra], size: int | None = None) -> Inputs:
         """Turn B items into model inputs, in the calling thread, without randomness.
@@ -49,11 +45,9 @@ class Encoder(Protocol[S_contra]):
         Images may be ``PIL.Image`` (any size: the pixel recipe applies) or float tensors (3, size, size) in [0, 1],
         which are only normalised and stay differentiable. ``size`` overrides the side where the tower allows it.
         """
-        ...
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) float32 embeddings, not normalised. The gradient mode stays as it is."""
-        ...
 
 
 class Space(ABC):
@@ -145,7 +139,6 @@ class Around(Backbone):
     Its tower, dense maps and rebuilding are not: those of the other do not fit other encoders.
 
     Args:
-        base: the other one.
         encoders: modality -> encoder.
     """
 
@@ -248,17 +241,14 @@ class Tower(Protocol):
     @property
     def width(self) -> int:
         """Token width C."""
-        ...
 
     @property
     def depth(self) -> int:
         """Number of blocks."""
-        ...
 
     @property
     def heads(self) -> int:
         """Attention heads a block."""
-        ...
 
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return the (B, T, C) token embeddings of (B, T) ids, before positions are added.
@@ -266,7 +256,6 @@ class Tower(Protocol):
         Raises:
             MissingHook: the tower is not a text tower.
         """
-        ...
 
     def start(self, x: Inputs, /, *, edit: Edit | None = None, positions: Resampling = ANTIALIASED) -> State:
         """Run the stem.
@@ -278,7 +267,6 @@ class Tower(Protocol):
             positions: how the position table of an image tower is resized to a grid that is not its own. Texts and
                 rotary positions have no such table.
         """
-        ...
 
     def blocks(
         self,
@@ -296,27 +284,21 @@ class Tower(Protocol):
         ``edit`` is called "before" and "after" each block. ``tap(i, "mlp_in" | "out", h)`` reads tokens and changes
         nothing.
         """
-        ...
 
     def attend(self, s: State, i: int, kernel: Kernel | None = None, /) -> Tensor:
         """Return block i's (B, T, C) attention output, after the output projection and before the residual."""
-        ...
 
     def rest(self, s: State, i: int, attended: Tensor, /) -> State:
         """Return the state after the residual and the MLP of block i, pre- or post-norm."""
-        ...
 
     def norm(self, h: Tensor, /) -> Tensor:
         """Apply the final norm (identity where the tower has none)."""
-        ...
 
     def project(self, h: Tensor, /) -> Tensor:
         """Map (..., C) to (..., D): tokens, pooled masks and single vectors alike."""
-        ...
 
     def pooled(self, s: State, /) -> Tensor:
         """Return (B, C), normed and pooled, before the projection."""
-        ...
 
 
 @runtime_checkable
@@ -326,16 +308,12 @@ class Dense(Protocol):
     @property
     def strides(self) -> tuple[int, ...]:
         """Stride of each map, in pixels a cell, finest first."""
-        ...
 
     def maps(self, x: Tensor, /) -> list[Tensor]:
         """Return (B, C, h, w) per stride of (B, 3, H, W) normalised pixels."""
-        ...
 
     def pool(self, m: Tensor, weights: Tensor | None = None, /) -> Tensor:
         """Pool the last map with (B, Q, h, w) weights to (B, Q, C); None: the encoder's own pooling, Q = 1."""
-        ...
 
     def project(self, pooled: Tensor, /) -> Tensor:
         """Map (..., C) to (..., D) in the joint space."""
-        ...

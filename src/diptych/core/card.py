@@ -104,7 +104,6 @@ class ProofPlan:
     Args:
         claim: the effect, in one sentence.
         control: the altered system that must not show the effect, in one sentence.
-        datasets: names of the data sets.
         seeds: least number of seeds; 3 only where the field's protocol fixes them.
         stage: the stage to reach, "mechanism", "reduced" or "faithful"; the stage reached is in the written result.
         minutes: approximate duration on two cores.
@@ -139,7 +138,6 @@ class Card:
         headlines: published numbers.
         reference: the authors' code.
         differs: where paper, released code and we differ, and why; one entry each.
-        proof: the proof plan.
         baseline: True for the systems that the others are compared with.
         variants: rows on the board: label suffix -> constructor arguments; {"": {}} is the default row.
         row_proofs: row -> its proof plan, where a row makes a claim of its own; "diptych prove SLUG:ROW" runs it.

@@ -27,7 +27,6 @@ class StreamPair(Protocol):
 
     def text(self) -> str:
         """Return the text."""
-        ...
 
 
 class Plan(ABC):
@@ -72,7 +71,6 @@ class Verdict:
 
     Args:
         position: position of the item in its stream.
-        keep: whether the item is kept.
         score: the number behind the decision: a probability of keeping, or a cosine.
         reason: why the item has no score; "" where it has one.
         labels: what the curator says that the item is, such as "Microscopy"; () where it says nothing.

@@ -32,15 +32,12 @@ class Samples(Protocol[S_co]):
         Raises:
             UnreadableItem: it cannot be decoded.
         """
-        ...
 
     def key(self, index: int, /) -> str:
         """Return the hexadecimal content hash of item ``index``."""
-        ...
 
     def name(self, index: int, /) -> str:
         """Return the name of item ``index`` for users: a path, a row number, the text itself."""
-        ...
 
 
 class Stream(Protocol[S_co]):
@@ -50,7 +47,6 @@ class Stream(Protocol[S_co]):
 
     def seek(self, position: int) -> Stream[S_co]:
         """Return the stream that starts at ``position``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,6 @@ class Subset(Generic[S_co]):
     """A selection of other samples, in the given order, with their keys and names.
 
     Args:
-        samples: the samples to select from.
         indices: (M,) positions in ``samples``.
     """
 
@@ -290,7 +285,6 @@ class Text:
     """A text with its provenance.
 
     Args:
-        value: the text.
         writer: its author: a model name, "wordnet-3.0", a person.
         prompt: the request to the writer, if there was one.
         date: ISO date of writing.
@@ -316,7 +310,6 @@ class Evidence(Generic[S_co]):
     Args:
         train: labelled items (the shots).
         val: labelled items on which choices are made.
-        unlabelled: items without labels.
         texts: descriptions or captions with provenance.
         other_classes: names of classes outside the task (new classes, distractors).
         auxiliary: items of another task, such as anomalies of other things with their masks, or captioned photos

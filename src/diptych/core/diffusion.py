@@ -71,41 +71,33 @@ class TextDiffusion(Protocol):
     @property
     def size(self) -> int:
         """Side of the pictures."""
-        ...
 
     @property
     def latent(self) -> tuple[int, int, int]:
         """Size (C, h, w) of a latent."""
-        ...
 
     @property
     def alphas_cumprod(self) -> Tensor:
         """Share of signal in each of T steps, (T,)."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """Hash that is equal if and only if the predictions are."""
-        ...
 
     def encode_text(self, texts: Sequence[str], /) -> Condition:
         """Return the condition of B texts; "" is the one without a text, for guidance."""
-        ...
 
     def places(self, text: str, words: str, /) -> tuple[int, ...]:
         """Return the positions of the tokens of ``words`` in the condition of ``text``, all occurrences.
 
         () where the words do not occur.
         """
-        ...
 
     def to_latent(self, pictures: Tensor, /) -> Tensor:
         """Return (B, C, h, w) latents of (B, 3, size, size) pictures in [0, 1]."""
-        ...
 
     def from_latent(self, z: Tensor, /) -> Tensor:
         """Return (B, 3, size, size) float32 pictures in [0, 1] of (B, C, h, w) latents."""
-        ...
 
     def eps(self, z: Tensor, t: Tensor, condition: Condition, hook: AttentionHook | None = None, /) -> Tensor:
         """Predict the noise. The gradient mode stays as it is.
@@ -119,4 +111,3 @@ class TextDiffusion(Protocol):
         Returns:
             (B, C, h, w).
         """
-        ...

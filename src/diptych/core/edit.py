@@ -54,25 +54,20 @@ class StyleGenerator(Protocol):
     @property
     def size(self) -> int:
         """Side of the pictures."""
-        ...
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Style channels a layer."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """Hash that is equal if and only if the pictures are."""
-        ...
 
     def sample(self, n: int, g: torch.Generator, /) -> Styles:
         """Draw the styles of n pictures, on the CPU."""
-        ...
 
     def synthesise(self, styles: Styles, /) -> Tensor:
         """Return (B, 3, size, size) float32 pictures in [0, 1], on the device of the styles."""
-        ...
 
 
 @runtime_checkable
@@ -81,7 +76,6 @@ class Inverter(Protocol):
 
     def invert(self, images: Tensor, /) -> Styles:
         """Return the styles of (B, 3, size, size) pictures in [0, 1], of the generator's own size."""
-        ...
 
 
 Start = Literal["drawn", "pictures", "clips", "nothing"]

@@ -45,16 +45,13 @@ class LanguageModel(Protocol):
     @property
     def width(self) -> int:
         """Width C of the input token embeddings."""
-        ...
 
     @property
     def vocabulary(self) -> int:
         """Number V of tokens."""
-        ...
 
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) token embeddings of (B, T) ids, before positions are added."""
-        ...
 
     def logits(
         self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None, /
@@ -72,7 +69,6 @@ class LanguageModel(Protocol):
             (B, T, V) logits of the token after each new token (undefined at padding), and the cache of all P + T
             tokens.
         """
-        ...
 
 
 @runtime_checkable
@@ -86,11 +82,9 @@ class TokenStates(Protocol):
     @property
     def width(self) -> int:
         """Width C of token embeddings and states."""
-        ...
 
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) token embeddings of (B, T) ids, before positions are added."""
-        ...
 
     def states(self, embeds: Tensor, mask: Tensor, /, *, bidirectional: bool) -> Tensor:
         """Return the (B, T, C) normed states of the last block. The gradient mode stays as it is.
@@ -100,7 +94,6 @@ class TokenStates(Protocol):
             mask: (B, T) bool, False for padding, which takes no position; states at padding are undefined.
             bidirectional: whether a token attends to all tokens, and not to earlier ones alone as in training.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -137,4 +130,3 @@ class Writer(Protocol):
 
         The texts of a request do not depend on the other requests.
         """
-        ...

@@ -22,16 +22,13 @@ class LatentGenerator(StyleGenerator, Protocol):
     @property
     def latents(self) -> int:
         """Number of w in a w+."""
-        ...
 
     @property
     def style_dim(self) -> int:
         """Width of a w."""
-        ...
 
     def styles(self, w_plus: Tensor, /) -> Styles:
         """Return the styles of (B, latents, C) w+: ``s`` from w+, and ``rest`` for the layers that s does not feed."""
-        ...
 
 
 @runtime_checkable
@@ -48,17 +45,13 @@ class MapInverter(Inverter, Protocol):
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each map, the finest first."""
-        ...
 
     @property
     def mean(self) -> Tensor:
         """Mean of the generator's w, (C,)."""
-        ...
 
     def maps(self, images: Tensor, /) -> tuple[Tensor, ...]:
         """Return maps (B, widths[i], h_i, w_i) of (B, 3, size, size) pictures in [0, 1]."""
-        ...
 
     def codes(self, maps: tuple[Tensor, ...], /) -> Tensor:
         """Return (B, latents, C), w+ without the mean, of maps."""
-        ...

@@ -51,7 +51,6 @@ class MaskProposer(Protocol):
     @property
     def fingerprint(self) -> str:
         """Hexadecimal hash of weights and settings: equal if and only if the proposals are."""
-        ...
 
     def propose(self, image: Any, words: Sequence[str] = (), /) -> Proposals:
         """Return the regions of a PIL image, best first. The gradient mode stays as it is.
@@ -63,7 +62,6 @@ class MaskProposer(Protocol):
         Raises:
             UsageError: a proposer that finds words gets none.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -131,15 +129,12 @@ class PromptableMasks(Protocol):
     @property
     def fingerprint(self) -> str:
         """Hexadecimal hash of weights and settings: equal if and only if the masks are."""
-        ...
 
     def see(self, image: Any, /) -> Seen:
         """Encode a PIL image of any size, once."""
-        ...
 
     def ask(self, seen: Seen, prompts: Prompts, /, *, several: bool = False) -> Prompted:
         """Return the masks of prompts; one a prompt, or the model's several readings of each.
 
         The gradient mode stays as it is.
         """
-        ...

@@ -24,7 +24,6 @@ class Progress(Protocol):
 
     def advance(self, n: int = 1) -> None:
         """Count n more."""
-        ...
 
     def __enter__(self) -> Progress: ...
 
@@ -61,26 +60,21 @@ class Runner(Protocol):
     @property
     def name(self) -> str:
         """Name for users."""
-        ...
 
     @property
     def precision(self) -> str:
         """Precision of the weights."""
-        ...
 
     @property
     def facts(self) -> Mapping[str, str]:
         """What the embedding store must distinguish."""
-        ...
 
     @property
     def needs_torch(self) -> bool:
         """Whether it needs the weights in torch."""
-        ...
 
     def __call__(self, x: Any, /) -> NDArray[np.float32]:
         """Return (B, D) vectors of an encoder's inputs."""
-        ...
 
 
 class Engine(Protocol):
@@ -88,7 +82,6 @@ class Engine(Protocol):
 
     def runner(self, encoder: Encoder[Any], run: Run, /) -> Runner | None:
         """Return the runner of an encoder; None: torch."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -97,7 +90,6 @@ class World:
 
     Args:
         rank: number of this process, from 0.
-        size: number of processes.
     """
 
     rank: int = 0

@@ -65,7 +65,6 @@ class Ring(Protocol):
 
     def __call__(self, block: Block, rows: Tensor, inputs: Sequence[Tensor], /) -> Tensor:
         """Return the sum over processes r of block(rows_r, *inputs), a scalar."""
-        ...
 
 
 def _no_tower(view: str, tokens: Tensor) -> Tensor:
@@ -133,7 +132,6 @@ class Row:
     """One row of a table, or one item of a stream: the input of ``Trainee.views``.
 
     Args:
-        item: the sample itself.
         index: its position in the table or the stream.
         key: its content key; for a stream, its position.
         columns: column name -> value of this row.
@@ -153,7 +151,6 @@ class Sampler(Protocol):
 
         They are the same for the same epoch, also after a restart.
         """
-        ...
 
 
 class Trainee(ABC):
@@ -242,7 +239,6 @@ class Stage:
     """One training of a recipe that differs from the others in more than its trainee.
 
     Args:
-        trainee: what is trained.
         data: its rows; None: the training rows of the recipe.
         val: its validation rows; None: those of the recipe where ``data`` is None, and none otherwise. A stage without
             validation rows ignores patience.
@@ -260,12 +256,10 @@ class Trained:
     """The result of a training.
 
     Args:
-        space: the trained space.
         parts: name -> other trained modules that are used after the training.
         log: records of all stages, oldest first.
         steps: optimiser steps of all stages.
         seconds: that these steps took: of the processor on a CPU, of the clock elsewhere.
-        stages: number of stages.
     """
 
     space: Space

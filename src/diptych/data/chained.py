@@ -18,10 +18,6 @@ class Chained:
 
     A stream that cannot be split, such as that of a table, counts as one file.
 
-    Args:
-        sources: the streams.
-        first: number of the first source.
-
     Example:
         >>> from diptych.data.formats.tars import TarStream
         >>> Chained((TarStream(("a.tar", "b.tar")), TarStream(("c.tar",)))).each((2.0, 1.0))
@@ -64,11 +60,7 @@ class Chained:
         return [Chained((part,), number) for number, parts in enumerate(split, self.first) for part in parts]
 
     def each(self, values: Sequence[float]) -> tuple[float, ...]:
-        """Return the value of its source for each file.
-
-        Args:
-            values: one for each source.
-        """
+        """Return the value of its source for each file."""
         return tuple(v for v, source in zip(values, self.sources, strict=True) for _ in _files(source))
 
 

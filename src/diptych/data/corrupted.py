@@ -61,14 +61,10 @@ KINDS: tuple[Callable[[Words, Sequence[str], np.random.Generator], Words], ...] 
 
 
 def corrupted(words: Sequence[str], vocabulary: Sequence[str], rng: np.random.Generator) -> Words:
-    """Return a corrupted copy of a sentence that differs from it and holds at least one word.
+    """Return a corrupted copy of a sentence of at least one word, which differs from it and keeps one; words to insert
+    come from a vocabulary of two or more.
 
     A draw that changes nothing, such as a shuffle of one word, is drawn again.
-
-    Args:
-        words: at least one.
-        vocabulary: words to insert, at least two different ones.
-        rng: where draws come from.
 
     Example:
         >>> corrupted("a red circle".split(), ["a", "blue"], np.random.default_rng(3))

@@ -26,11 +26,8 @@ _NAME = re.compile(r"^(.+?)\d*-(.+?)\d*$")
 
 
 def read_cues(spec: str | os.PathLike[str], keys: FileKeys | None = None) -> LabelledData:
-    """Read pictures with conflicting cues.
-
-    Args:
-        spec: a folder in either layout, or the table; a name in the folder of DIPTYCH_DATA becomes the path there.
-        keys: cache of content keys.
+    """Read pictures with conflicting cues from a folder in either layout, or the table; a name in the folder of
+    DIPTYCH_DATA becomes the path there.
 
     Returns:
         One split "test" with the label of the shape and a group column "texture", the class of the texture. Pictures

@@ -16,12 +16,7 @@ BIN = 0.02
 
 
 def power(curve: LightCurve, grid: NDArray[np.float64]) -> LightCurve:
-    """Return the periodogram of a curve: the greatest amplitude in each bin of log10 of the frequency in cycles a day.
-
-    Args:
-        curve: times in days.
-        grid: (W,) centres of the bins, evenly spaced.
-    """
+    """Return the periodogram of a curve in days: the greatest amplitude in (W,) even bins of log10 of cycles a day."""
     slot = np.round((curve.time - curve.time[0]) / BIN).astype(np.int64)
     slots = np.zeros(1 << int(slot[-1] + 1).bit_length())
     np.add.at(slots, slot, curve.value - curve.value.mean())

@@ -36,12 +36,7 @@ def shots(evidence: Evidence[Any], classes: ClassNames) -> tuple[Table[Any], NDA
 
 
 def held_out(evidence: Evidence[Any], classes: ClassNames, choosing: str) -> tuple[Table[Any], NDArray[np.int64]]:
-    """Return the validation table and its (N,) labels.
-
-    Args:
-        evidence: the evidence of the fit.
-        classes: K names.
-        choosing: what is chosen on it, such as "alpha", for the error.
+    """Return the validation table and its (N,) labels; errors name what is chosen on it, such as "alpha".
 
     Raises:
         MissingEvidence: ``evidence.val`` was not given or is empty.

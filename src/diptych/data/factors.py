@@ -122,7 +122,6 @@ class Altered:
     """Pictures under one visual factor, made when they are asked for.
 
     Args:
-        samples: the pictures.
         factor: one of ``FACTORS``.
 
     Raises:

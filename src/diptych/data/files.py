@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, overload
 
 from diptych.core.errors import DataError, UsageError
 
@@ -27,6 +27,10 @@ _ADDRESS = re.compile(r"(s3|gs|gcs|hdfs|viewfs|abfs|abfss|file):/+(.*)", re.DOTA
 _NAMED = 40  # characters of the name that a draft shows; file systems allow 255 bytes
 
 
+@overload
+def plain(value: Mapping[str, Any]) -> dict[str, Any]: ...
+@overload
+def plain(value: Any) -> Any: ...
 def plain(value: Any) -> Any:
     """Return ``value`` as JSON data: tuples become lists, NaN and infinities null, paths strings."""
     if isinstance(value, Mapping):

@@ -48,8 +48,6 @@ class Request:
     """A request for data: what is needed, and the names of columns.
 
     Args:
-        need: what a verb needs.
-        keys: cache of content keys.
         image, text, label, group: names of columns of a table; "" uses the usual names. ``text`` may be a pattern such
             as "caption_*".
         frames: pictures a clip.
@@ -73,8 +71,6 @@ class Format(Generic[T_co]):
     Args:
         name: name for users, in the error that lists formats; "" for a layout of another format.
         matches: whether a path has the format; called only where ``gives`` includes the need.
-        read: function that reads a path.
-        gives: needs that the format meets.
     """
 
     name: str
@@ -105,12 +101,7 @@ def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co
 
 
 def files_below(path: Path, endings: tuple[str, ...]) -> Iterator[str]:
-    """Yield the sorted absolute paths of the files with some endings that a path is, or has below it.
-
-    Args:
-        path: a file or a folder.
-        endings: in lower case, such as ".xml".
-    """
+    """Yield sorted absolute paths of the files with some endings, such as ".xml", that a path is or has below it."""
     if path.is_file():
         if path.suffix.lower() in endings:
             yield os.path.abspath(path)

@@ -11,11 +11,7 @@ from diptych.core.data import Samples
 
 @dataclass(frozen=True)
 class Joined:
-    """Several samples as one, in order.
-
-    Args:
-        parts: the samples.
-    """
+    """Several samples as one, in order."""
 
     parts: tuple[Samples[Any], ...]
 

@@ -58,7 +58,6 @@ class LabelledData:
     the splits, ``len(data)`` their number.
 
     Args:
-        name: its name for users.
         classes: K class names as in the source (folder names, table values), sorted; () without labels.
         splits: "train", "val", "test" where present -> table; labelled ones have a "label" column of positions in
             ``classes``.

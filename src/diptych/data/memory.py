@@ -47,8 +47,7 @@ class InMemory:
             return open_image(item)
         if isinstance(item, np.ndarray):
             return Image.fromarray(item)
-        image: Image.Image = item if isinstance(item, Image.Image) else item.image()
-        return image
+        return item if isinstance(item, Image.Image) else item.image()
 
     def key(self, index: int, /) -> str:
         """Return the content key.

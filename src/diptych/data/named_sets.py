@@ -56,11 +56,7 @@ def demo_folder(name: str) -> Path:
 
 
 def present(name: str, file: str = "") -> Path:
-    """Return the path of a data set as ``located``, which must exist.
-
-    Args:
-        name: name of the data set.
-        file: file that its folder must have; "": none.
+    """Return the path of a data set as ``located``, which must exist; its folder must have the file, if one is named.
 
     Raises:
         NotAvailable: it does not exist.
@@ -73,9 +69,7 @@ def present(name: str, file: str = "") -> Path:
 
 
 def absent(spec: str | os.PathLike[str]) -> DiptychError:
-    """Return the error of a path at which nothing is: NotAvailable for the name of a data set that proofs and boards
-    know, else UsageError.
-    """
+    """Return the error of a missing path: NotAvailable for the name of a known data set, else UsageError."""
     if os.fspath(spec) in _known():
         return _not_here(spec)
     if os.fspath(spec).startswith(("http:/", "https:/")):

@@ -52,11 +52,7 @@ def recapture(image: Image.Image, seed: int) -> Image.Image:
 
 @dataclass(frozen=True)
 class Recaptured:
-    """Recaptured photos, as samples with keys of their own.
-
-    Args:
-        photos: the originals.
-    """
+    """Recaptured photos, as samples with keys of their own."""
 
     photos: Samples[Any]
 

@@ -22,7 +22,6 @@ class Region:
     """A place in a picture.
 
     Args:
-        image: the whole picture.
         corners: (4,) x0 y0 x1 y1 in pixels of it.
     """
 

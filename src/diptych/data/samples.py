@@ -166,7 +166,7 @@ class DatasetPictures:
             raise UnreadableItem(self.name(index), str(error)) from None
         if isinstance(value, Mapping):
             value = decode_image(value["bytes"], self.name(index)) if value.get("bytes") else value.get("path")
-        return as_samples([value])[0]  # type: ignore[no-any-return]
+        return as_samples([value])[0]
 
     def key(self, index: int, /) -> str:
         """Return the hash of the pixels."""

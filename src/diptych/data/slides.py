@@ -56,11 +56,7 @@ PATHGEN = Grid()
 
 @dataclass(frozen=True)
 class Slide:
-    """A slide, opened at its first use in a process.
-
-    Args:
-        path: file.
-    """
+    """A slide, opened at its first use in a process."""
 
     path: str
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -174,7 +170,6 @@ class Tile:
     """One tile, which is decoded on demand.
 
     Args:
-        slide: it is on.
         x, y: upper left corner in pixels of the full resolution.
         grid: how it is cut.
     """
@@ -205,12 +200,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class SlideTiles:
-    """The tiles of one slide as Samples, decoded one by one.
-
-    Args:
-        slide: any.
-        grid: how it is cut.
-    """
+    """The tiles of one slide as Samples, decoded one by one."""
 
     slide: Slide
     grid: Grid = PATHGEN

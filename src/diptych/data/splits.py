@@ -114,12 +114,7 @@ def base_and_new(classes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def of_classes(table: Table[Any], classes: Sequence[int]) -> Table[Any]:
-    """Return the items of some classes, with labels renumbered for these classes.
-
-    Args:
-        table: a labelled table.
-        classes: class positions; the label ``classes[j]`` becomes j.
-    """
+    """Return the items of some classes, with labels renumbered for these classes: ``classes[j]`` becomes j."""
     labels = table.labels()
     position = {k: j for j, k in enumerate(classes)}
     rows = [i for i, k in enumerate(labels.tolist()) if k in position]

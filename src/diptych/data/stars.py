@@ -31,7 +31,6 @@ class Star:
     """One object; None marks what was not observed.
 
     Args:
-        curve: its light curve.
         spectrum: its spectrum, with wavelengths as times.
         metadata: (M,) float64, the same M quantities for every star; NaN where unknown.
         window: start of the rows of a long curve that enter the tower, as a share in [0, 1) of the possible starts;
@@ -139,23 +138,9 @@ def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
     return np.stack([value, error, np.full_like(value, np.log10(mad))])
 
 
-def absolute_magnitude(magnitude: Array, parallax: Array) -> Array:
-    """Return the absolute magnitude M = m - 10 + 5 log10(parallax).
-
-    Args:
-        magnitude: m, apparent magnitude.
-        parallax: in thousandths of an arcsecond; values of 0 and below count as 1.
-    """
-    out: Array = magnitude - 10 + 5 * np.log10(np.where(parallax > 0, parallax, 1.0))
-    return out
-
-
 def paired_anew(stars: Stars, order: Sequence[int]) -> Stars:
-    """Return stars with shuffled spectra and metadata, as a control of pairing.
-
-    Args:
-        stars: N complete stars.
-        order: (N,) permutation, applied once to spectra and twice to metadata.
+    """Return complete stars with shuffled spectra and metadata, as a control of pairing: the (N,) permutation is
+    applied once to spectra and twice to metadata.
     """
     shuffled = [
         replace(star, spectrum=stars.stars[order[i]].spectrum, metadata=stars.stars[order[order[i]]].metadata)

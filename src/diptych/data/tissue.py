@@ -44,9 +44,6 @@ def otsu(values: NDArray[np.uint8]) -> int:
 
 
 def tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where (H, W, 3) RGB pixels of an overview show tissue, (H, W): saturation above Otsu's threshold, which is
-    held in ``LEAST`` to ``MOST``.
-    """
+    """Return where (H, W, 3) RGB pixels show tissue, (H, W): saturation above Otsu's threshold, in [LEAST, MOST]."""
     values = saturation(pixels)
-    mask: NDArray[np.bool_] = values > min(MOST, max(LEAST, otsu(values)))
-    return mask
+    return values > min(MOST, max(LEAST, otsu(values)))

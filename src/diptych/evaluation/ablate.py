@@ -37,9 +37,7 @@ class Against:
     """The own texts compared with something else.
 
     Args:
-        other: what it is.
         accuracy: top-1 of the other, with its interval.
-        gain: of the own texts over it.
         p: two-sided, corrected by Holm over the comparisons of the system.
     """
 
@@ -59,7 +57,6 @@ class Ablated:
     """One system.
 
     Args:
-        label, method, variant: which.
         accuracy: with its own texts.
         against: names only, texts of other classes, random words.
     """
@@ -95,9 +92,7 @@ class Ablation:
     """The answer for one data set and one pool.
 
     Args:
-        rows: one a system and variant.
         missing: row label -> why it could not run.
-        facts: data, pool, backbone, protocol, versions.
     """
 
     rows: tuple[Ablated, ...]
@@ -123,8 +118,7 @@ class Ablation:
             }
             for row in self.rows
         ]
-        data: dict[str, Any] = plain({"kind": "ablation", **self.facts, "rows": rows, "missing": self.missing})
-        return data
+        return plain({"kind": "ablation", **self.facts, "rows": rows, "missing": self.missing})
 
 
 def ablate(

@@ -55,13 +55,8 @@ class Ranking:
 
 
 def rank(fitted: FittedDetector, table: Table[Any], run: Run) -> Ranking:
-    """Score labelled photos.
-
-    Args:
-        fitted: what to measure.
-        table: N readable photos with a "label" column, 0 normal and 1 anomalous, and perhaps a "mask" column of (H, W)
-            bool.
-        run: device and cache.
+    """Score N readable photos with a "label" column, 0 normal and 1 anomalous, and perhaps a "mask" column of (H, W)
+    bool.
 
     Raises:
         UnreadableItem: a photo or mask cannot be read.

@@ -78,9 +78,7 @@ class Measured:
 
 
 def minus(first: Measured, second: Measured) -> Measured:
-    """Return how far one arm lies above another, seed by seed and item by item; a number that is named as a part is
-    the mean of that part.
-    """
+    """Return one arm minus another, by seed and item; a number named as a part is the mean of that part."""
     gaps = {name: part.values - second.parts[name].values for name, part in first.parts.items() if name in second.parts}
     others = {
         name: float(gaps[name].mean()) if name in gaps else value - second.others[name]
@@ -92,14 +90,7 @@ def minus(first: Measured, second: Measured) -> Measured:
 
 
 def two_sided(bound: Callable[..., Interval], first: Any, second: Any, *more: Any) -> Interval:
-    """Return a gain with both ends: two lower bounds of the same resamples, one of them of the loss.
-
-    Args:
-        bound: (first, second, ``more``, level) -> gain with its one-sided lower bound.
-        first: what gains.
-        second: what it is compared with.
-        more: its other arguments.
-    """
+    """Return a gain with both ends: lower bounds of the same resamples, one of the loss, by ``bound`` at a level."""
     low, high = bound(first, second, *more, level=0.975), bound(second, first, *more, level=0.975)
     return Interval(low.value, low.low, -high.low)
 
@@ -140,46 +131,37 @@ class Bench(Protocol):
     @property
     def backbone(self) -> Backbone:
         """Of all arms."""
-        ...
 
     @property
     def run(self) -> Run:
         """Device, cache, progress, and the seed of the bootstraps."""
-        ...
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Of draws and trainings."""
-        ...
 
     @property
     def metric(self) -> str:
         """Name of the metric, of which higher is better."""
-        ...
 
     @property
     def statistic(self) -> Statistic:
         """How values become the metric."""
-        ...
 
     @property
     def always(self) -> tuple[Arm, ...]:
         """Rows that a board always runs; gains are measured against the first."""
-        ...
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """What the result says of the data: name, hash, items and more."""
-        ...
 
     @property
     def failed(self) -> Sequence[UnreadableItem]:
         """What cannot be read, and was left out."""
-        ...
 
     def measure(self, arm: Arm, /) -> Measured:
         """Fit and measure; raises one of ``schedule.UNFIT`` where a system does not fit."""
-        ...
 
 
 class PlainBench:
@@ -197,14 +179,7 @@ Reached: TypeAlias = (
 
 
 def over_seeds(once: Callable[[Run], Reached], run: Run, seeds: Sequence[int], *, draws: bool) -> Measured:
-    """Measure once a seed; where nothing is drawn, once for all.
-
-    Args:
-        once: measures with the seed of its run.
-        run: its seed is replaced.
-        seeds: R of them.
-        draws: whether the seed changes anything.
-    """
+    """Measure once a seed, which replaces that of the run; where nothing is drawn, once for all."""
     chosen = tuple(seeds if draws else seeds[:1])
     results = [once(replace(run, seed=seed)) for seed in chosen] * (1 if draws else len(seeds))
     others = {name: float(np.mean([more[1][name] for more in results])) for name in results[0][1]}

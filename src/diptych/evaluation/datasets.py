@@ -54,10 +54,8 @@ class DataSet:
 
     Args:
         name: its folder in that of DIPTYCH_DATA.
-        what: it holds.
         source: the page, at the commit that was read, or the command, from which its files come.
         licence: as stated there; "unknown" where nothing is.
-        items: number of items.
         listing: see ``listing_hash``.
         roles: what it is opened for.
         drawn: how it was cut out of its source; items were drawn by ``RULE``.
@@ -65,7 +63,6 @@ class DataSet:
         auxiliary: data set from which anomalies of another thing are learnt.
         void: values of masks that do not count.
         group: column of the groups in labels.csv.
-        clips: how clips are listed.
     """
 
     name: str
@@ -193,7 +190,6 @@ class LinkageData:
     """Records with what they are of.
 
     Args:
-        name: of the set.
         records: N.
         entities: (N,) positions.
         groups: (N,) 0 for records that ask, 1 for those that answer; None: all do both.

@@ -10,9 +10,7 @@ from types import FrameType
 
 
 class OutOfTime(BaseException):
-    """The seconds are spent. Like KeyboardInterrupt no Exception, so that no system takes it for a failure of its
-    own.
-    """
+    """The seconds are spent. Like KeyboardInterrupt no Exception, so that no system takes it for its own failure."""
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ seeds. What lies there under that name is the result, whoever made it; what is d
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -20,6 +21,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Table
 from diptych.core.errors import DamagedStore, DataError, UnreadableItem
 from diptych.core.run import Run
+from diptych.data.files import write_whole
 
 R = TypeVar("R")
 
@@ -52,6 +54,13 @@ def kept(path: Path | None, load: Callable[[Path], R], make: Callable[[], R], sa
         except OSError as error:
             raise Unwritten(error.errno, error.strerror, str(path)) from error
     return result
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name as .npz, atomically, over an older file."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_whole(path, content.getvalue(), overwrite=True)
 
 
 def digest(value: Any) -> str:

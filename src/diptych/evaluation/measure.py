@@ -26,14 +26,11 @@ class About:
     """What a record says besides its numbers.
 
     Args:
-        dataset, source, data_hash: the data.
         method, variant, shots, seed, val: the row.
         texts, texts_hash: the text pool that the system read.
         unlabelled, unlabelled_hash: images without labels that were given apart; "" where there were none, or those of
             train.
         images, extra_texts: what fit was given besides class names.
-        command: the command line that repeats the run.
-        skipped: unreadable items and why.
     """
 
     dataset: str = ""

@@ -1,14 +1,10 @@
-"""What a classifier said about each test item, small enough to keep beside every row, and the metrics with their
-intervals.
-"""
+"""What a classifier said about each test item, kept beside every row, and metrics with their intervals."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +12,7 @@ from numpy.typing import NDArray
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DamagedStore
 from diptych.core.method import Scores
-from diptych.data.files import write_whole
+from diptych.evaluation.kept import write_arrays
 from diptych.features.heads import logits_of
 from diptych.metrics.calibration import confidence_bins, weighted_calibration_error
 from diptych.metrics.classification import true_ranks, weighted_class_mean, weighted_mean
@@ -94,10 +90,7 @@ class Outcome:
 
     def save(self, path: Path) -> None:
         """Write the arrays as .npz, atomically, over an older file."""
-        content = io.BytesIO()
-        arrays: dict[str, Any] = {**vars(self), "classes": np.array(self.classes)}
-        np.savez_compressed(content, **arrays)
-        write_whole(path, content.getvalue(), overwrite=True)
+        write_arrays(path, {**vars(self), "classes": np.array(self.classes)})
 
     @classmethod
     def load(cls, path: Path) -> Outcome:

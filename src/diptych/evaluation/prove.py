@@ -32,11 +32,9 @@ class Proof:
     """The result of a proof; ``as_dict`` is what ``results/<slug>.json`` holds.
 
     Args:
-        slug: of the system.
         shown: all claims are shown and all controls have failed, on every data set, over as many seeds as the card asks
             for.
         datasets: data set -> its hash, items, claims and controls, as plain data.
-        facts: everything else that the file says.
     """
 
     slug: str
@@ -46,10 +44,7 @@ class Proof:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data: dict[str, Any] = plain(
-            {"kind": "proof", "slug": self.slug, "shown": self.shown, **self.facts, "datasets": self.datasets}
-        )
-        return data
+        return plain({"kind": "proof", "slug": self.slug, "shown": self.shown, **self.facts, "datasets": self.datasets})
 
 
 def prove(

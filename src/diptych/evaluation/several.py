@@ -1,6 +1,4 @@
-"""Several labels a photo: from which score on a class is there, chosen on one half of the photos and measured on the
-other.
-"""
+"""Several labels a photo: thresholds are chosen on one half of the photos and measured on the other."""
 
 from __future__ import annotations
 
@@ -39,7 +37,6 @@ class SeveralLabels:
         average_precision: mean over the classes that occur, without thresholds.
         micro, macro: F1 at the thresholds; micro with its interval over photos.
         top1: micro F1 of naming the one best class, as plain ``classify`` does.
-        facts: backbone, system, date.
     """
 
     names: tuple[str, ...]
@@ -54,7 +51,7 @@ class SeveralLabels:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; a threshold of infinity is null."""
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "several labels",
                 **self.facts,
@@ -67,7 +64,6 @@ class SeveralLabels:
                 "thresholds": dict(zip(self.names, self.thresholds, strict=True)),
             }
         )
-        return data
 
 
 def several_labels(
@@ -79,18 +75,11 @@ def several_labels(
     *,
     evidence: Evidence[Any] | None = None,
 ) -> SeveralLabels:
-    """Choose a threshold for each class on half of the photos, and measure on the other half.
+    """Choose a threshold for each class on half of the photos, and measure on the other half. The table has one column
+    of kind "multilabel", (N, K) bool; the method sees no labels of train.
 
     Scores are cosines or logits less the photo's own mean: a photo that lies near every text would else seem to show
     everything.
-
-    Args:
-        table: N photos with one column of kind "multilabel", (N, K) bool.
-        classes: K names.
-        method: that sees no labels of train.
-        backbone: for the method.
-        run: device, cache and the seed of the halves.
-        evidence: what the method may see.
 
     Raises:
         DataError: there is no such column, it has another number of classes, or fewer than 4 photos can be read.
@@ -141,14 +130,11 @@ def _targets(table: Table[Any], classes: ClassNames) -> NDArray[np.bool_]:
 
 def _scores(fitted: FittedClassifier, table: Table[Any], backbone: Backbone, run: Run) -> NDArray[np.float64]:
     values = logits_of(fitted.scores(table.items, run), backbone).double()
-    centred: NDArray[np.float64] = (values - values.mean(dim=1, keepdim=True)).numpy()
-    return centred
+    return (values - values.mean(dim=1, keepdim=True)).numpy()
 
 
 def _interval(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], seed: int) -> Interval:
-    """Return micro F1 with its 95 % bootstrap interval over photos; it holds the truth from 50 photos on (92 % with 20
-    and 5 classes).
-    """
+    """Return micro F1 with its 95 % bootstrap interval over photos: right from 50 on, 92 % with 20 and 5 classes."""
     counts = np.stack([(predicted & truth).sum(axis=1), predicted.sum(axis=1) + truth.sum(axis=1)], axis=1)
     return two_sided(f1(predicted, truth), resample(counts[None], _micro_f1, seed, draws=DRAWS))
 

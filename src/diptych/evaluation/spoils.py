@@ -125,9 +125,7 @@ def _stems(word: str) -> tuple[str, ...]:
 
 
 def _renamed(text: Text, old: str, new: str) -> Text:
-    """Return a text of the class ``old`` as one of ``new``: the two names change places, each with the article that
-    fits.
-    """
+    """Return a text of the class ``old`` as one of ``new``: the two names, with their articles, change places."""
     if not _name(old).search(text.value):
         return text
     value = text.value

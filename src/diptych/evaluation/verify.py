@@ -66,8 +66,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data: dict[str, Any] = plain(asdict(self))
-        return data
+        return plain(asdict(self))
 
 
 def published(row: str, dataset: str) -> tuple[str, float]:
@@ -143,8 +142,7 @@ def compare(
 
 
 def _table() -> Mapping[str, Any]:
-    table: Mapping[str, Any] = json.loads(ROWS.read_text(encoding="utf-8"))
-    return table
+    return json.loads(ROWS.read_text(encoding="utf-8"))
 
 
 def _positions(classes: Sequence[str], dataset: str, count: int) -> list[int]:

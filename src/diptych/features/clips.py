@@ -83,7 +83,6 @@ class ClipSpace(DerivedSpace):
         frames: T, number of frames.
         image: encoder of frames; None: the base's.
         text: encoder of texts; None: the base's.
-        name: suffix of the base's name.
     """
 
     def __init__(

@@ -122,7 +122,6 @@ class CloudEncoder:
     """Encodes point clouds as the mean of the unit embeddings of their depth images.
 
     Args:
-        image: encoder of an image.
         cameras: V cameras.
         radius: of a point's disc.
     """
@@ -175,7 +174,6 @@ class EachView:
     """Encodes clouds as the concatenated outputs of all their views, to train what follows.
 
     Args:
-        clouds: makes the views.
         output: (B, 3, S, S) -> (B, C), for each view.
         width: C.
         name: of the output, for the fingerprint.

@@ -21,9 +21,7 @@ class DerivedSpace(Around):
 
     Args:
         base: the space of photos and texts.
-        image: encoder of the samples.
         text: encoder of texts; None: the base's.
-        suffix: of the base's name.
         module: the trained parts, in eval mode; None: the base's module.
     """
 

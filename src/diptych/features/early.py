@@ -10,11 +10,8 @@ from diptych.core.errors import MissingHook
 
 
 def early(backbone: Backbone, pictures: Tensor) -> Tensor:
-    """Return the first block of the image tower, or the finest map of a convolutional encoder. Gradients pass.
-
-    Args:
-        backbone: the encoder.
-        pictures: (B, 3, H, W) in [0, 1], resized to the encoder's square.
+    """Return the first block of the image tower, or the finest map of a convolutional encoder, of (B, 3, H, W) pictures
+    in [0, 1]. Gradients pass.
 
     Returns:
         (B, n, C) of n tokens or cells.

@@ -36,7 +36,6 @@ class Fresh(HeadSpace):
     """A new joint space over frozen trunks.
 
     Args:
-        heads: its heads, scale and bias.
         trunks, memory, spec: as for ``HeadSpace``.
     """
 

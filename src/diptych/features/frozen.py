@@ -41,7 +41,6 @@ class Trunk:
     """An encoder without its head: its outputs are the (B, C) pooled vectors of the tower.
 
     Args:
-        space: the backbone.
         modality: "image" or "text".
         pooled: inputs -> (B, C).
         dim: C, the width of the tower.
@@ -93,11 +92,7 @@ class Trunk:
 
 
 class Memory:
-    """Trunk vectors of texts, so that each text is encoded once.
-
-    Args:
-        trunk: trunk of the text encoder.
-    """
+    """Trunk vectors of texts, so that each text is encoded once."""
 
     def __init__(self, trunk: Trunk) -> None:
         self.trunk, self.known = trunk, dict[str, Tensor]()
@@ -125,7 +120,6 @@ class HeadEncoder:
     Args:
         modality: "image" or "text".
         dim: D.
-        fingerprint: hash of trunk and head.
         read: items -> (B, C) trunk vectors.
         project: (..., C) -> (..., D).
     """
@@ -155,7 +149,6 @@ class HeadSpace(Backbone):
     Args:
         trunks: modality -> trunk, never trained.
         memory: trunk vectors of texts, shared by all spaces over these trunks.
-        spec: its specification.
         weights: hash of the heads, a part of the fingerprints.
         heads: modality -> projection.
     """
@@ -255,12 +248,7 @@ def head_names(space: Backbone) -> frozenset[str]:
 
 
 def side_names(space: Backbone, modality: str) -> frozenset[str]:
-    """Return the names of the parameters that the embeddings of one modality depend on.
-
-    Args:
-        space: a backbone, or heads over its trunks.
-        modality: "image" or "text".
-    """
+    """Return the names of a backbone's or its heads' parameters that "image" or "text" embeddings depend on."""
     encoder, module = space.encoders[modality], space.module()
     if isinstance(space, HeadSpace):
         x: Any = torch.zeros(1, space.trunks[modality].dim)

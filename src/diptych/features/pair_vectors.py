@@ -91,7 +91,6 @@ class PairVectors(Plan):
     """Vectors of all readable pictures of a pool, 2 A D + 24 bytes a pair, on disk where there are many.
 
     Args:
-        backbone: fingerprint of the backbone.
         mirrored: whether the mirror images are embedded too, A = 2.
         dim: D.
         rows: of ``Vectors.rows``.

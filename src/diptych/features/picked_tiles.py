@@ -21,7 +21,6 @@ class PickedTiles(Plan):
     """The tiles that were picked, slide by slide.
 
     Args:
-        backbone: fingerprint of the backbone.
         settings: of the system, and the hash of what it was told to look for; plans of others do not merge.
         tiles: slide -> (name of a tile, why) of those that were picked.
         seen: tiles of all slides.

@@ -125,7 +125,6 @@ class PictureSample(Clustered):
     """A sample of a pool, which falls into clusters.
 
     Args:
-        backbone: fingerprint of the backbone.
         clusters, components, size: K, P and S.
         names: M <= S items of the sample in the order of their hashes.
         vectors: (M, D) float32 embeddings, not normalised.

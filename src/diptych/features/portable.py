@@ -68,11 +68,7 @@ ADDED: Mapping[str, frozenset[str]] = MappingProxyType({"ClassNames": frozenset(
 
 
 def save(fitted: Any, folder: Path) -> None:
-    """Write a fitted object to a new folder, whole or not at all.
-
-    Args:
-        fitted: frozen dataclass as described above.
-        folder: must not exist; its parent is made if absent.
+    """Write a fitted object, a frozen dataclass as above, to a new folder, whole or not at all; its parent is made.
 
     Raises:
         UsageError: the folder exists, or a field holds something that cannot be written.

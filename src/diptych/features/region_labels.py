@@ -116,13 +116,7 @@ class RegionLabels:
         return places[rows], names
 
     def detected(self, found: Proposals, owner: Tensor, words: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
-        """Return the surest box of each word that a proposer of words found, and these words.
-
-        Args:
-            found: proposals.
-            owner: (Q,) the word of each.
-            words: as the proposer was told them.
-        """
+        """Return the surest box of each word that a proposer of words found, and these words; ``owner``: (Q,) words."""
         corners, large = self._boxes(found)
         scores = found.scores.where(large & (found.scores >= self.sure), -1.0)
         rows, names = list[int](), list[str]()
@@ -159,14 +153,7 @@ class RegionLabels:
     def named(
         self, pictures: Sequence[Any], phrases: Sequence[str], backbone: Backbone, run: Run
     ) -> tuple[list[int], tuple[str, ...]]:
-        """Return the numbers of the crops that are named, and their phrases.
-
-        Args:
-            pictures: the photo, then its crops.
-            phrases: what may be there.
-            backbone: compares both.
-            run: device.
-        """
+        """Return the numbers of the crops that are named, and their phrases; ``pictures`` begin with the photo."""
         if not phrases or len(pictures) == 1:
             return [], ()
         parts = [

@@ -30,7 +30,6 @@ class ScoreCounts(Plan):
         counts: (BINS,) uint64, number of pairs in each cell.
         broken: pairs whose image or text cannot be read.
         unread: name and reason of the first ``NAMED`` of them.
-        system: slug of the curator.
         low: lower end of the scores.
         high: upper end of the scores; scores outside the range are counted in the cells at its ends.
     """
@@ -109,9 +108,7 @@ class ScoreCounts(Plan):
         )
 
     def report(self) -> dict[str, Any]:
-        """Return the numbers of pairs and of broken pairs, and the score that the highest 30 % reach; where more share
-        the best score, that score.
-        """
+        """Return the numbers of pairs and of broken pairs, and the score that the highest 30 %, or ties, reach."""
         occupied = np.flatnonzero(self.counts)
         lowest = min(self.lowest(0.3), int(occupied[-1]) if len(occupied) else BINS)
         return {

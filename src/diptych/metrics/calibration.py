@@ -56,8 +56,7 @@ def expected_calibration_error(
 
 def confidence_bins(confidence: NDArray[np.floating[Any]], bins: int = 15) -> NDArray[np.int64]:
     """Return the (N,) bin of each confidence in [0, 1], of ``bins`` bins of equal width, closed on the right."""
-    numbers: NDArray[np.int64] = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    return numbers
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 def weighted_calibration_error(
@@ -75,8 +74,7 @@ def weighted_calibration_error(
         (b,).
     """
     gaps = group_sums(counts * (hits - confidence), confidence_bins(confidence, bins))
-    error: NDArray[np.float64] = np.abs(gaps).sum(axis=1) / counts.sum(axis=1)
-    return error
+    return np.abs(gaps).sum(axis=1) / counts.sum(axis=1)
 
 
 WARMEST = 1e3

@@ -157,8 +157,7 @@ def clip_score(images: NDArray[Any], texts: NDArray[Any], weight: float = 2.5) -
         raise DataError(f"Images and texts must be of one size, got {images.shape} and {texts.shape}.")
     x, t = images.astype(np.float64), texts.astype(np.float64)
     cosine = (x * t).sum(-1) / np.maximum(np.linalg.norm(x, axis=-1) * np.linalg.norm(t, axis=-1), 1e-12)
-    scores: Floats = weight * np.maximum(cosine, 0)
-    return scores
+    return weight * np.maximum(cosine, 0)
 
 
 def ref_clip_score(
@@ -187,8 +186,7 @@ def ref_clip_score(
     b = np.array(
         [clip_score(own, np.broadcast_to(t, own.shape), 1.0).max() for own, t in zip(references, texts, strict=True)]
     )
-    scores: Floats = 2 * a * b / np.maximum(a + b, 1e-12)
-    return scores
+    return 2 * a * b / np.maximum(a + b, 1e-12)
 
 
 def _tokenised(

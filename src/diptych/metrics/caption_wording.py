@@ -14,13 +14,10 @@ from diptych.metrics.caption import Floats, tokens
 
 
 def distinct(candidates: Sequence[str], n: int = 2) -> float:
-    """Return distinct-n, in [0, 1]: different n-grams over all n-grams of all captions; higher is more varied.
+    """Return distinct-n, in [0, 1]: different n-grams of n >= 1 words over all n-grams of all captions, at least one;
+    higher is more varied.
 
     It falls with the number of captions, so only sets of one size compare. Without an n-gram it is 0.
-
-    Args:
-        candidates: captions, at least one.
-        n: words of an n-gram, >= 1.
 
     Raises:
         DataError: there is no caption, or n is below 1.
@@ -36,13 +33,10 @@ def distinct(candidates: Sequence[str], n: int = 2) -> float:
 
 
 def repetition(candidates: Sequence[str], n: int = 1) -> Floats:
-    """Return the share of n-grams of each caption that stood in it before, (N,) in [0, 1]; lower is better.
+    """Return the share of n-grams, of n >= 1 words, of each of N captions that stood in it before, (N,) in [0, 1];
+    lower is better.
 
     A caption without an n-gram gets 0.
-
-    Args:
-        candidates: N captions, at least one.
-        n: words of an n-gram, >= 1.
 
     Raises:
         DataError: there is no caption, or n is below 1.

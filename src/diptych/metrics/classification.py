@@ -32,8 +32,7 @@ def top_k_hits(scores: Array, labels: Labels, k: int = 1) -> NDArray[np.bool_]:
     Raises:
         DataError: sizes do not fit, a label is no class position, or a score is NaN.
     """
-    hits: NDArray[np.bool_] = true_ranks(scores, labels) < k
-    return hits
+    return true_ranks(scores, labels) < k
 
 
 def true_ranks(scores: Array, labels: Labels) -> NDArray[np.int64]:
@@ -49,14 +48,12 @@ def true_ranks(scores: Array, labels: Labels) -> NDArray[np.int64]:
     _check(scores, labels)
     true = np.take_along_axis(scores, labels[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < labels[:, None]
-    ranks: NDArray[np.int64] = ((scores > true) | ((scores == true) & earlier)).sum(axis=1)
-    return ranks
+    return ((scores > true) | ((scores == true) & earlier)).sum(axis=1)
 
 
 def weighted_mean(values: NDArray[Any], counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the means of (N,) values in b resamples, given by (b, N) counts of the items: (b,)."""
-    mean: NDArray[np.float64] = counts @ values.astype(np.float64) / counts.sum(axis=1)
-    return mean
+    return counts @ values.astype(np.float64) / counts.sum(axis=1)
 
 
 def weighted_class_mean(values: NDArray[Any], labels: Labels, counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -73,8 +70,7 @@ def weighted_class_mean(values: NDArray[Any], labels: Labels, counts: NDArray[np
     with np.errstate(invalid="ignore"):
         means = group_sums(counts * values, labels) / group_sums(counts, labels)
     present = np.isfinite(means)
-    balanced: NDArray[np.float64] = np.where(present, means, 0.0).sum(axis=1) / present.sum(axis=1)
-    return balanced
+    return np.where(present, means, 0.0).sum(axis=1) / present.sum(axis=1)
 
 
 def top_k(scores: Array, labels: Labels, k: int = 1) -> float:

@@ -146,8 +146,7 @@ def false_alarm_shares(
         np.arange(len(clean)) if groups is None else groups, return_inverse=True, return_counts=True
     )
     above = np.append(np.cumsum((1 / sizes[group][order])[::-1])[::-1], 0.0)  # of the items from each place on
-    shares: NDArray[np.float64] = (1 + above[np.searchsorted(clean[order], scores, side="left")]) / (len(sizes) + 1)
-    return shares
+    return (1 + above[np.searchsorted(clean[order], scores, side="left")]) / (len(sizes) + 1)
 
 
 def raised(scores: NDArray[np.floating[Any]], clean: NDArray[np.floating[Any]], *, share: float = 0.2) -> float:

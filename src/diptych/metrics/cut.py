@@ -107,11 +107,7 @@ class Marks:
         return np.asarray(self._curve.predict(x), dtype=np.float64) if len(x) else np.zeros(0)
 
     def cut(self, level: float, *, seed: int = 0) -> Cut:
-        """Return the lowest cut above which an answer is right with the wanted probability, on average.
-
-        Args:
-            level: the wanted share, in (0, 1).
-            seed: of the resampling.
+        """Return the lowest cut above which an answer is right with the wanted probability in (0, 1), on average.
 
         Raises:
             UsageError: a level outside (0, 1).

@@ -281,5 +281,4 @@ def _weighted(scores: Floats, bad: NDArray[np.bool_], weights: Floats) -> Floats
     ends = _ends(scores[order])
     x, y = (np.cumsum(np.where(kind, weights, 0.0)[:, order], axis=1)[:, ends] for kind in (~bad, bad))
     x, y = (np.concatenate([np.zeros((len(v), 1)), v], axis=1) for v in (x, y))
-    area: Floats = (np.diff(x) * (y[:, 1:] + y[:, :-1])).sum(1) / 2
-    return area
+    return (np.diff(x) * (y[:, 1:] + y[:, :-1])).sum(1) / 2

@@ -40,11 +40,9 @@ class SeedRows(Protocol):
 
     def __len__(self) -> int:
         """Number R of seeds."""
-        ...
 
     def __getitem__(self, row: int, /) -> Any:
         """Return the values of one seed, of length N."""
-        ...
 
 
 V = TypeVar("V", bound=SeedRows)
@@ -326,17 +324,13 @@ def newcombe(hits: int, n: int, other_hits: int, other_n: int, z: float = 1.9599
 
 
 def apart(first: Interval, second: Interval) -> Interval:
-    """Return the difference of two independent estimates with the interval that follows from theirs.
+    """Return the difference of two independent estimates with the interval that follows from their two-sided ones.
 
         d - sqrt( (a - l)^2 + (u' - b)^2 )  to  d + sqrt( (u - a)^2 + (b - l')^2 ),   d = a - b
 
     a, b: the estimates;  l, u: the ends of the interval of a;  l', u': those of b
 
     Of two estimates on the same items, which rise and fall together, it is too wide.
-
-    Args:
-        first: an estimate with a two-sided interval.
-        second: the one that is subtracted.
 
     Source: Zou and Donner 2008, "Construction of confidence limits about effect measures: a general approach".
 

@@ -29,13 +29,10 @@ def counted(hits: Floats, unit: NDArray[np.integer], units: int) -> Floats:
 
 
 def ratio(values: Floats, seed: int) -> Interval:
-    """Return the share over all seeds, with its two-sided 95 % interval.
+    """Return the share over all seeds, with its two-sided 95 % interval; values are (R, N, 2) cases, and hits among
+    them, of R seeds and N units.
 
     It holds the truth in 94 to 95 % of runs of one seed from 20 units on; in 97 to 99 % of runs of several.
-
-    Args:
-        values: (R, N, 2) cases, and hits among them, of R seeds and N units.
-        seed: of the resampling.
 
     Example:
         >>> pictures = counted(np.array([1.0, 0.0, 1.0]), np.array([0, 0, 1]), units=2)
@@ -105,11 +102,9 @@ def share(values: Floats) -> float:
 def _shares(values: Floats, seeds: Floats, units: Floats) -> Floats:
     """Return the share of each resample, of its worst group where there are groups; NaN where one holds no case."""
     groups = values.reshape(*values.shape[:2], -1, 2)
-    worst: Floats = np.min([_share(groups[:, :, g], seeds, units) for g in range(groups.shape[2])], axis=0)
-    return worst
+    return np.min([_share(groups[:, :, g], seeds, units) for g in range(groups.shape[2])], axis=0)
 
 
 def _share(values: Floats, seeds: Floats, units: Floats) -> Floats:
     cases, hits = (np.einsum("br,br->b", units @ values[:, :, k].T, seeds) for k in range(2))
-    shares: Floats = np.divide(hits, cases, out=np.full(len(cases), np.nan), where=cases > 0)
-    return shares
+    return np.divide(hits, cases, out=np.full(len(cases), np.nan), where=cases > 0)

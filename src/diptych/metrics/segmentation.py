@@ -71,8 +71,7 @@ def class_iou(counts: Counts) -> NDArray[np.float64]:
     c = np.asarray(counts, dtype=np.float64)
     hit, labelled, predicted = np.diagonal(c, axis1=-2, axis2=-1), c.sum(-1), c.sum(-2)
     union = labelled + predicted - hit
-    iou: NDArray[np.float64] = np.divide(hit, union, out=np.full(union.shape, np.nan), where=union > 0)
-    return iou
+    return np.divide(hit, union, out=np.full(union.shape, np.nan), where=union > 0)
 
 
 def mean_iou(counts: Counts, *, over: Literal["seen", "labelled"] = "seen") -> NDArray[np.float64]:
@@ -92,8 +91,7 @@ def mean_iou(counts: Counts, *, over: Literal["seen", "labelled"] = "seen") -> N
     iou = class_iou(c)
     counted = ~np.isnan(iou) if over == "seen" else c.sum(-1) > 0
     total, number = np.where(counted, np.nan_to_num(iou), 0.0).sum(-1), counted.sum(-1)
-    mean: NDArray[np.float64] = np.divide(total, number, out=np.full(np.shape(total), np.nan), where=number > 0)
-    return mean
+    return np.divide(total, number, out=np.full(np.shape(total), np.nan), where=number > 0)
 
 
 def pixel_accuracy(counts: Counts) -> NDArray[np.float64]:
@@ -107,8 +105,7 @@ def pixel_accuracy(counts: Counts) -> NDArray[np.float64]:
     """
     c = np.asarray(counts, dtype=np.float64)
     hit, total = np.trace(c, axis1=-2, axis2=-1), c.sum((-2, -1))
-    share: NDArray[np.float64] = np.divide(hit, total, out=np.full(np.shape(total), np.nan), where=total > 0)
-    return share
+    return np.divide(hit, total, out=np.full(np.shape(total), np.nan), where=total > 0)
 
 
 def chance(counts: Counts) -> NDArray[np.float64]:

@@ -88,8 +88,7 @@ def _risks(confidence: NDArray[np.floating[Any]], correct: NDArray[Any]) -> NDAr
     wrong = ~np.asarray(correct, dtype=bool)
     expected = (np.bincount(group, weights=wrong) / np.bincount(group))[group]
     ordered = expected[np.argsort(group, kind="stable")]
-    risks: NDArray[np.float64] = np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
-    return risks
+    return np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
 
 
 def _check(confidence: NDArray[Any], correct: NDArray[Any]) -> None:

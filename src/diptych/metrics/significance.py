@@ -55,8 +55,7 @@ def mean_ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         raise DataError(f"Ranks need finite values, (data sets, systems), at least one, got size {values.shape}.")
     from scipy.stats import rankdata
 
-    ranks: NDArray[np.float64] = rankdata(-values, axis=1).mean(axis=0)
-    return ranks
+    return rankdata(-values, axis=1).mean(axis=0)
 
 
 def critical_difference(systems: int, datasets: int, level: float = 0.05) -> float:
@@ -89,13 +88,9 @@ def critical_difference(systems: int, datasets: int, level: float = 0.05) -> flo
 
 
 def cliques(ranks: Sequence[float], difference: float) -> tuple[tuple[int, ...], ...]:
-    """Return the largest groups of systems whose mean ranks differ by at most ``difference``.
+    """Return the largest groups of K systems whose mean ranks differ by at most ``difference``.
 
     They are the bars of a critical-difference plot.
-
-    Args:
-        ranks: (K,) mean ranks.
-        difference: critical difference.
 
     Returns:
         Groups of two or more positions in ``ranks``, best first; no group contains another.

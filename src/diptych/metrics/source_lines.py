@@ -42,9 +42,7 @@ class Points:
         return Points(self.x[picks], self.y[picks])
 
     def within(self, base: Points) -> Points:
-        """Return the models whose reference accuracy lies in the range of another source: elsewhere its line is
-        extrapolated.
-        """
+        """Return the models whose reference accuracy another source's range holds: elsewhere its line extrapolates."""
         return self.take((self.x >= base.x.min()) & (self.x <= base.x.max()))
 
     def halves(self) -> tuple[Points, Points]:

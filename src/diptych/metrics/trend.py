@@ -33,7 +33,6 @@ class Line:
     Args:
         slope, intercept: b1 and b0, on the scale.
         scale: g.
-        models: how many models it was fitted on.
         items: n, test items behind each accuracy; accuracies are cut to [1 / (2 n), 1 - 1 / (2 n)] before g.
     """
 
@@ -54,11 +53,6 @@ class Line:
 
 def transform(p: Any, scale: Scale, items: int) -> Floats:
     """Return g(p), with p cut to [1 / (2 n), 1 - 1 / (2 n)].
-
-    Args:
-        p: fractions of any size.
-        scale: g.
-        items: n.
 
     Raises:
         UsageError: another scale, or fewer than one item.

@@ -94,7 +94,7 @@ class PointNetwork(nn.Module):
             h = max_pool2d(h, min(2, *h.shape[-2:])).relu()
         pooled = h.amax((-2, -1)).unflatten(0, g.shape[:2]).mT  # type: ignore[no-untyped-call]
         out: Tensor = REACH * self.last(self.time(pooled).relu()).tanh()
-        return out.mT.unflatten(2, (2, 2))  # type: ignore[no-untyped-call,no-any-return]
+        return out.mT.unflatten(2, (2, 2))  # type: ignore[no-untyped-call]
 
 
 class AlignedFrames(nn.Module):

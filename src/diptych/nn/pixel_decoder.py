@@ -44,7 +44,6 @@ class PixelDecoder(nn.Module):
         image_width: C of the image tokens.
         text_width: C' of the text tokens.
         width: of the decoder, a multiple of 64 or at most 64.
-        depth: number of blocks.
 
     Example:
         >>> decoder = PixelDecoder(4, 12, image_width=6, text_width=5, width=8, depth=1)

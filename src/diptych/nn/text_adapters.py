@@ -36,7 +36,6 @@ class MapAdapter(nn.Module):
     Args:
         width: C, channels of the map, a multiple of ``groups``.
         dim: D, width of a text vector.
-        groups: of the group norm.
     """
 
     def __init__(self, width: int, dim: int, groups: int) -> None:

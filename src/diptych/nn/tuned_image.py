@@ -100,8 +100,6 @@ class TunedEncoder(SameInputs):
 
     Args:
         backbone: whose pixels and width it has.
-        tuned: the tower.
-        fingerprint: of the backbone and all learnt values.
     """
 
     backbone: Backbone

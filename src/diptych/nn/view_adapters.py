@@ -52,7 +52,6 @@ class DualPathEncoder:
 
     Args:
         clouds: encoder of the tower of depth images.
-        image: the original image encoder.
         adapters: "depth" and "image", or one of them.
         fingerprint: of both towers and the adapters.
     """

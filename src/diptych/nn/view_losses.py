@@ -48,7 +48,6 @@ class ViewHeads(nn.Module):
 
     Args:
         width: C of the pooled vectors.
-        hidden: width of the layers.
         out: width of what they return.
         gather: rows of all processes, for batch norm.
 

@@ -72,11 +72,8 @@ class Index(Rows):
 
     @classmethod
     def create(cls, folder: Path, facts: Mapping[str, Any]) -> Index:
-        """Create an empty index, or open an existing one.
-
-        Args:
-            folder: folder of the index.
-            facts: plain data with "dim" and "fingerprint" of the encoder, which must be those of an existing index.
+        """Create an empty index, or open an existing one, whose facts, "dim" and "fingerprint" of the encoder among
+        them, must be the same.
 
         Raises:
             UsageError: the existing index is of another backbone, or the folder has other files.

@@ -58,7 +58,6 @@ class Found:
     """One result of a search.
 
     Args:
-        entry: the item.
         score: weighted cosine, higher is nearer.
     """
 
@@ -67,11 +66,7 @@ class Found:
 
 
 class Rows:
-    """The rows of an index.
-
-    Args:
-        path: path of the database.
-    """
+    """The rows of an index."""
 
     def __init__(self, path: Path) -> None:
         self._read_only = False

@@ -18,7 +18,6 @@ class Condition:
     Args:
         column: name of a fact, or "name", "caption".
         operator: = != > < >= <= or ~ (a shell pattern).
-        text: value to compare with.
     """
 
     column: str

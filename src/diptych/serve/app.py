@@ -20,12 +20,7 @@ from diptych.serve.service import Service
 
 
 def application(service: Service, routers: Sequence[APIRouter]) -> Any:
-    """Return the ASGI application of a service; its end stops the service.
-
-    Args:
-        service: models and queue.
-        routers: routes of the protocols and verbs.
-    """
+    """Return the ASGI application of a service; its end stops the service."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

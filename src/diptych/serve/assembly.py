@@ -45,10 +45,6 @@ class Content:
 def server(settings: Settings, content: Content) -> Any:
     """Return the ASGI application of a server.
 
-    Args:
-        settings: address, keys and bounds.
-        content: models, indexes and the rest.
-
     Raises:
         UsageError: there is no model.
     """

@@ -45,7 +45,6 @@ class Job:
 
     Args:
         lane: what runs them.
-        items: the inputs.
         deadline: of ``time.monotonic``; after it the job is dropped.
         future: gets the list of results.
         arrived: of ``time.monotonic``.
@@ -63,12 +62,8 @@ class Counts:
     """What the batcher did, for metrics; written by its thread.
 
     Args:
-        batches: number of batches.
-        inputs: number of inputs in them.
         merged: number of jobs that shared a batch with another.
         dropped: jobs that were cancelled or too late before they ran.
-        refused: jobs for which there was no room.
-        seconds: of running.
         rate: inputs a second, a moving average; 0: unknown.
     """
 

@@ -43,13 +43,7 @@ SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class Guard:
-    """An ASGI application around another one.
-
-    Args:
-        app: the routes.
-        settings: keys and bounds.
-        metrics: counts answers.
-    """
+    """An ASGI application around another one."""
 
     def __init__(self, app: Application, settings: Settings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics

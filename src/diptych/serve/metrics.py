@@ -14,11 +14,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """What a server counts.
-
-    Args:
-        batcher: whose counts are reported too.
-    """
+    """What a server counts."""
 
     def __init__(self, batcher: Batcher) -> None:
         self.registry = CollectorRegistry()
@@ -38,8 +34,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all counts in Prometheus' text form."""
-        page: bytes = generate_latest(self.registry)
-        return page
+        return generate_latest(self.registry)
 
 
 class _BatcherCounts:

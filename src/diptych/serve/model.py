@@ -53,7 +53,6 @@ class ServedModel:
 
     Args:
         name: under which clients ask for it.
-        model: the loaded model.
         batch: inputs of a batch within one request, as ``--batch`` of the command line.
     """
 
@@ -77,12 +76,7 @@ class ServedModel:
         return replace(self.run, workers=1)
 
     def image(self, picture: Image.Image, key: str) -> Prepared:
-        """Return a picture as pixels of the tower's size; called in the thread of a request.
-
-        Args:
-            picture: upright and RGB.
-            key: hash of the bytes of its file.
-        """
+        """Return an upright RGB picture as pixels of the tower's size, in a request's thread; ``key``: file's hash."""
         return Prepared(key, self.model.image.inputs([picture]))
 
     def text(self, text: str) -> Prepared:
@@ -130,8 +124,7 @@ class ServedModel:
 
 def unit_rows(values: Vectors) -> Vectors:
     """Return rows of length 1, by the formula of ``diptych encode``."""
-    result: Vectors = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))
-    return result
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))
 
 
 def merges(rows: Any, probes: Sequence[Any]) -> bool:

@@ -22,11 +22,7 @@ MOST_NAMES = 1000
 
 
 class Recent(Generic[T]):
-    """The results that were used last.
-
-    Args:
-        most: how many are kept.
-    """
+    """The results that were used last."""
 
     def __init__(self, most: int) -> None:
         self._most = most

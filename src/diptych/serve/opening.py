@@ -100,9 +100,7 @@ def open_normal(line: str) -> tuple[str, Samples[Any]]:
 
 
 def open_detector(name: str, good: Samples[Any], model: ServedModel) -> ServedDetector:
-    """Return a detector that learns from normal photos, and flags at most a share ``RATE`` of such photos where they
-    are enough for it.
-    """
+    """Return a detector of normal photos that flags at most a share ``RATE`` of them, where they are enough."""
     method = detector(DETECTOR, "", name)
     with with_store(model.calls) as run:
         try:

@@ -63,7 +63,6 @@ class Service:
     """The models and the queue of a server.
 
     Args:
-        settings: bounds and aliases.
         models: at least one; the first answers where a client names none.
 
     Raises:
@@ -151,8 +150,7 @@ class Service:
             DiptychError: what the work raises.
         """
         ((result,),) = await self.results(request, [self.batcher.call(name, function)])
-        answer: T = result
-        return answer
+        return result
 
     async def thread(self, function: Callable[..., T], *given: Any) -> T:
         """Run work that touches no model in a thread of requests.

@@ -19,8 +19,6 @@ class Settings:
     """Address, keys and bounds of a server.
 
     Args:
-        host: address to listen on.
-        port: port to listen on.
         keys: secrets, one of which every request must show; (): none is asked for.
         insecure: listen on an address that other machines reach, without keys.
         largest_batch: most inputs that are encoded at once.

@@ -23,10 +23,6 @@ def is_picture(text: str) -> bool:
 def picture_bytes(text: str, name: str) -> bytes:
     """Return the bytes of a data URI or of plain base64.
 
-    Args:
-        text: as it was sent.
-        name: of the picture, for errors.
-
     Raises:
         Refusal: it is a URL, or no base64.
     """
@@ -44,12 +40,7 @@ def picture_bytes(text: str, name: str) -> bytes:
 
 
 def decoded(data: bytes, name: str, max_pixels: int) -> Image.Image:
-    """Return a picture, upright and RGB.
-
-    Args:
-        data: bytes of the file.
-        name: of the picture, for errors.
-        max_pixels: width times height above which the file is refused from its header.
+    """Return a picture, upright and RGB; above ``max_pixels``, width times height, it is refused from its header.
 
     Raises:
         Refusal: it is no picture, damaged, or too large.

@@ -1,6 +1,4 @@
-"""The folder of an embedding store: its schema and the way from an older one, the facts of a space, and what the system
-may refuse.
-"""
+"""The folder of an embedding store: its schema, upgrades, the facts of a space, and errors of the system."""
 
 from __future__ import annotations
 

@@ -46,7 +46,6 @@ class Space:
         name: 32 hexadecimal digits.
         facts: what made its vectors.
         vectors: number of keys that it answers.
-        bytes: size of its files.
         used: time of last use, seconds since 1970.
     """
 
@@ -100,17 +99,14 @@ class Kept(Protocol):
     @property
     def name(self) -> str:
         """Of its folder."""
-        ...
 
     @property
     def bytes(self) -> int:
         """Size of its files."""
-        ...
 
     @property
     def used(self) -> float:
         """Time of last use, seconds since 1970."""
-        ...
 
 
 K = TypeVar("K", bound=Kept)
@@ -238,9 +234,7 @@ def _delete(path: Path) -> None:
 
 
 def _clear(path: Path) -> None:
-    """Delete the lock, which Windows allows only once it is released, and the folders, where nothing of another's is
-    left in them.
-    """
+    """Delete the lock, once it is released as Windows demands, and the folders that are empty."""
     (path / "lock").unlink(missing_ok=True)
     for folder in (path / "shards", path / "plans", path):
         with contextlib.suppress(OSError):  # not empty, or a link

@@ -20,33 +20,26 @@ class Vectors(Protocol):
 
     def space(self, facts: Mapping[str, Any]) -> str:
         """Return the id of a space."""
-        ...
 
     def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return (N, D) values and (N,) found."""
-        ...
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Return (N,) whether keys have vectors, unread."""
-        ...
 
     def failures(self, space: str) -> Mapping[str, str]:
         """Return key -> reason."""
-        ...
 
     def finished(self, space: str, batch: Batch) -> bool:
         """Tell whether a batch is done."""
-        ...
 
     def plan(self, space: str, keys: Sequence[str], *, size: int, within: Collection[str] | None = None) -> list[Batch]:
         """Return the batches to encode."""
-        ...
 
     def put(
         self, space: str, batch: Batch, values: NDArray[np.float32], failed: Mapping[str, str] | None = None
     ) -> None:
         """Keep a batch."""
-        ...
 
 
 def open_vectors(run: Run) -> Vectors:
@@ -108,9 +101,7 @@ class Layered:
 
 
 class Unstored:
-    """The store of a run that may not write: answers from the read-only store, if any, and keeps the rest for this
-    call.
-    """
+    """The store of a run that may not write: answers from the read-only store, and keeps the rest for this call."""
 
     def __init__(self, store: Store | None) -> None:
         self._store = store

@@ -20,7 +20,6 @@ class Damage:
     """A file of the store that does not hold what it says.
 
     Args:
-        path: the file.
         reason: a few words.
         keys: embeddings that were lost; 0 where that is not known.
     """

@@ -1,6 +1,4 @@
-"""The finished batches of one space as a process sees them: found by key, checked when read, dropped where damaged,
-merged.
-"""
+"""The finished batches of one space as a process sees them: found by key, checked when read, merged."""
 
 from __future__ import annotations
 
@@ -35,7 +33,6 @@ class SpaceShards:
     """The shards of a space, and the lock of the space.
 
     Args:
-        store: folder of the store.
         space: id of the space, whose folder exists unless the store is only read.
         dim: width D of its vectors.
         report: called once for each damaged file that is met.
@@ -85,9 +82,7 @@ class SpaceShards:
                 index.files[name] = present[name]
 
     def read(self, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return (N, D) values of N keys, zero where not found, and (N,) found; every row was checked against its
-        block's checksum.
-        """
+        """Return (N, D) values of N keys, zero where not found, and (N,) found; rows are checked by block checksums."""
         values, stored = np.zeros((len(keys), self.dim), dtype=np.float32), np.zeros(len(keys), dtype=bool)
         while True:
             index = self.index()

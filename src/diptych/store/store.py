@@ -139,9 +139,7 @@ class Store:
         return self._of(space).read(keys)
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
-        """Tell of N keys whether they have vectors; (N,). Nothing is read, so ``get`` may still find a block
-        damaged.
-        """
+        """Tell of N keys whether they have vectors; (N,). Nothing is read: ``get`` may still find a damaged block."""
         _check(keys)
         owner = self._of(space).index().owner
         return np.fromiter((k in owner for k in keys), dtype=bool, count=len(keys))

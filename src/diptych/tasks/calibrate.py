@@ -83,8 +83,7 @@ class Calibration:
     def probabilities(self, scores: Scores, backbone: Backbone) -> NDArray[np.float64]:
         """Return (N, K) calibrated probabilities; 0 for classes that are no candidates."""
         logits = logits_of(scores, backbone).double() / self.temperature
-        probabilities: NDArray[np.float64] = logits.softmax(dim=1).numpy()
-        return probabilities
+        return logits.softmax(dim=1).numpy()
 
     def sets(
         self, probabilities: NDArray[np.float64], scores: Scores, level: float, *, per_class: bool = False

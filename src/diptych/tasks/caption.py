@@ -72,9 +72,7 @@ class Captioned:
 
     @property
     def fits(self) -> tuple[bool | None, ...]:
-        """Whether the best sentence of each photo fits better than sentences do that are about something else; None
-        where nothing was calibrated.
-        """
+        """Whether the best sentence of each photo fits better than unrelated ones; None without a calibration."""
         if self.fit is None:
             return (None,) * len(self.names)
         return tuple(c > self.fit.threshold for c in self.cosines)

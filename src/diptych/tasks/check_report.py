@@ -29,7 +29,6 @@ class Finding:
     """One thing to know before a run.
 
     Args:
-        kind: what it is.
         severity: "error" spoils results or stops the run, "warning" weakens them, "note" is good to know.
         message: one sentence.
         remedy: what to do.
@@ -48,7 +47,6 @@ class CheckReport:
     """What the doctor saw.
 
     Args:
-        name: of the data set.
         classes: K class names as found.
         counts: split -> number of pictures.
         findings: errors first, then warnings, then notes.

@@ -85,8 +85,6 @@ class Classified:
         predictions: in the order of the photos.
         failed: photos that could not be read, and why.
         classes: names and templates that were used.
-        backbone: canonical name of the backbone.
-        method: slug of the system.
         score: "softmax" (probabilities of a photo sum to 1 over all classes) or "sigmoid" (each class for itself).
         threshold: classes below it were left out; None: none were.
         seconds: "encode", "fit" and "predict" wall seconds.

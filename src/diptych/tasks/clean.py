@@ -1,6 +1,4 @@
-"""Photos that ship, each with a right caption: what a rate of false alarms is measured on where a user has no clean
-data.
-"""
+"""Photos that ship, each with a right caption: the rate of false alarms is measured on them by default."""
 
 from __future__ import annotations
 
@@ -17,8 +15,6 @@ from diptych.data.load import open_data
 from diptych.data.named_sets import demo_folder
 from diptych.data.words.classnames import tidy
 
-RATE = 0.05
-"""False alarms a clean item, where the user says nothing."""
 _PLAIN = frozenset(("and", "the", "with"))
 
 

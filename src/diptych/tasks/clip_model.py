@@ -30,11 +30,8 @@ class ClipClassifier:
     """The trained parts of ILA, with the texts of its classes.
 
     Args:
-        backbone: round which they were trained.
         method: sizes.
         classes: K names.
-        templates: one prompt.
-        state: weights of the net.
     """
 
     backbone: Space

@@ -34,11 +34,7 @@ class CloudClassifier:
     """Adapters over the views of clouds, with the texts of their classes.
 
     Args:
-        backbone: that they were trained on.
-        method: cameras, discs and sizes.
         classes: K names.
-        templates: one prompt.
-        state: weights of the adapters.
     """
 
     backbone: Space
@@ -74,15 +70,12 @@ class CloudsExtended:
     """What was learnt.
 
     Args:
-        backbone: name.
         clouds: it learnt from.
         classes: K names with their prompt.
         held: split that was measured on; "" if there was none.
         right: system -> right answers among ``tested`` clouds of that split.
-        tested: their number.
         failed: clouds that could not be read.
         seconds: wall seconds of fitting.
-        out: folder of the adapters.
     """
 
     backbone: str
@@ -123,15 +116,8 @@ def with_clouds(backbone: Backbone, run: Run) -> Backbone:
 def extend_clouds(
     data: LabelledData, classes: ClassNames, backbone: Backbone, method: CLIP2Point, run: Run, *, out: Path
 ) -> CloudsExtended:
-    """Train adapters on the train split, measure them on val or test beside zero-shot, and keep them.
-
-    Args:
-        data: labelled clouds.
-        classes: K names and one template, in the order of the data's classes.
-        backbone: of photos and texts.
-        method: cameras and settings.
-        run: seed, device, cache.
-        out: new folder.
+    """Train adapters on the train split, measure them on val or test beside zero-shot, and keep them in a new folder.
+    Names stand in the order of the data's classes, with one template.
 
     Raises:
         UsageError: several templates, or the folder exists.

@@ -49,8 +49,7 @@ class Shared(Generic[T]):
         if self.name not in _FETCHED:
             _FETCHED.clear()
             _FETCHED[self.name] = self.fetch()
-        value: T = _FETCHED[self.name]
-        return value
+        return _FETCHED[self.name]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,6 @@ class Home:
 
     Args:
         folder: in which relative paths begin.
-        version: of diptych.
     """
 
     folder: str
@@ -71,9 +69,7 @@ class Home:
         return cls(os.getcwd())
 
     def settle(self) -> str:
-        """Go to the driver's folder and return the host's name; raises DiptychError where the worker cannot do the
-        work.
-        """
+        """Go to the driver's folder and return the host's name; raises DiptychError where the worker cannot work."""
         host = socket.gethostname()
         if self.version != __version__:
             raise DiptychError(
@@ -99,11 +95,9 @@ class Pool(Protocol):
 
     def submit(self, fn: Callable[..., R], /, *given: Any) -> Future[R]:
         """Run a function of a module elsewhere."""
-        ...
 
     def share(self, value: T) -> Shared[T]:
         """Bring a value to all workers."""
-        ...
 
 
 class Cluster(Executor):
@@ -112,8 +106,6 @@ class Cluster(Executor):
     Args:
         address: "local:N" starts N workers on this machine, and "local" one a core; "auto" finds the cluster that this
             machine belongs to, HOST:PORT another one.
-        threads: CPUs of each worker.
-        gpus: GPUs of each worker.
 
     Raises:
         MissingExtra: ray is not installed.
@@ -134,9 +126,7 @@ class Cluster(Executor):
         self._call = self._ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_call)
 
     def submit(self, fn: Callable[..., R], /, *given: Any, **named: Any) -> Future[R]:
-        """Run a function of a module on a worker; its error, or our own if workers keep dying of it, comes back in the
-        future.
-        """
+        """Run a function of a module on a worker; the future raises its error, or ours if workers keep dying of it."""
         future: Future[R] = Future()
         future.set_running_or_notify_cancel()  # what is handed over is not called back
         self._call.remote(fn, given, named).future().add_done_callback(partial(_settle, future))

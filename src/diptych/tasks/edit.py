@@ -32,7 +32,6 @@ class Pair:
         before: (3, H, W) or (T, 3, H, W) in [0, 1]; None where it was made from words.
         after: the same, perhaps of another size.
         change: (S,) what was added to its style channels; None where the editor has none.
-        facts: plain data of the editor about it.
     """
 
     name: str
@@ -179,9 +178,7 @@ def edit(fitted: FittedEditor, ask: EditAsk, run: Run, *, channels: tuple[int, .
 
 
 def names_of(ask: EditAsk, run: Run) -> list[str]:
-    """Return what the pictures of a request are called that has none of the user's own: by seed and number, or by the
-    words they are made from.
-    """
+    """Return names of pictures of a request without the user's own: by seed and number, or by their words."""
     if ask.styles is not None:
         return [f"seed{run.seed}-{i + 1}" for i in range(len(ask.styles))]
     slugs = ["-".join("".join(c if c.isalnum() else " " for c in t).split())[:60] or "picture" for t in ask.targets]
@@ -201,12 +198,8 @@ def readable(items: Samples[Any]) -> tuple[tuple[int, ...], list[UnreadableItem]
 
 
 def check_words(source: str, targets: Sequence[str], *, told: bool = False) -> None:
-    """Refuse words that name no change; asked before anything is loaded.
-
-    Args:
-        source: what is there.
-        targets: what shall be.
-        told: whether the editor must be told what is there.
+    """Refuse words that name no change, asked before anything is loaded; ``told``: the editor must be told what is
+    there.
 
     Raises:
         UsageError: there is no target, a source is missing, or source and target are the same words.

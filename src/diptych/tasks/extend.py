@@ -36,12 +36,9 @@ class Extended:
 
     Args:
         space: takes clips.
-        method: slug of the system.
-        clips: it learnt from.
         classes: K names.
         held: split that was measured on; "" if there was none.
         right: system -> right answers among ``tested`` clips of that split.
-        tested: their number.
         failed: clips that could not be read.
         seconds: wall seconds of fitting.
         out: folder of the weights; None: not kept.

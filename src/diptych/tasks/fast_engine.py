@@ -24,13 +24,7 @@ from diptych.tasks.classified import Classified, ranked
 
 
 def ready(backbone: CachedBackbone, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
-    """Return the cached (K, D) class head; None where something is missing that only torch can make.
-
-    Args:
-        backbone: as recalled.
-        classes: names and templates.
-        run: on the CPU, with an engine and a cache folder.
-    """
+    """Return the cached (K, D) class head of a recalled backbone; None where only torch can make what is missing."""
     if not isinstance(run.engine, Engines) or run.cache is None or not run.cache.is_dir():
         return None
     if not run.engine.decided(backbone.text, run) or not run.engine.torchless(backbone.image, run):
@@ -98,5 +92,4 @@ def classify(
 
 def _softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted: NDArray[np.float32] = np.exp(values - values.max(axis=1, keepdims=True))
-    shares: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
-    return shares
+    return shifted / shifted.sum(axis=1, keepdims=True)

@@ -51,9 +51,7 @@ class Linked:
 
     Args:
         links: of left records in order; none below the threshold.
-        left, right: the two tables.
         threshold: from which score on records are linked; None: all are.
-        method: slug of the system.
         labelled: what the labelled pairs say: "pairs", "val" records among them that chose the threshold, the share of
             these whose nearest record is right, and "precision", "recall" and "f1" of their links; empty without.
         failed: records that cannot be read, of either table, and why; they are in neither.

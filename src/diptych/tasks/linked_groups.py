@@ -15,9 +15,7 @@ TRIED = 64
 
 
 def entities(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> NDArray[np.int64]:
-    """Return (N + M,) numbers: records that pairs join are one entity, as are those of one name, of a table that is
-    linked to itself.
-    """
+    """Return (N + M,) numbers: records that pairs join are one entity, as are equal names of a self-linked table."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -45,9 +43,7 @@ def group_threshold(
     pairs: Sequence[tuple[int, int]],
     threshold: float | None,
 ) -> tuple[float, tuple[float, float, float]]:
-    """Return the threshold, the one of the best B-cubed F1 over the records of labelled pairs where none is given, and
-    precision, recall and F1 with it.
-    """
+    """Return the threshold, by default that of the best B-cubed F1 on labelled pairs, and precision, recall and F1."""
     records = np.unique([(i, len(values) + j) for i, j in pairs])
     true = entities(both, pairs, len(values))[records]
     if threshold is None:

@@ -52,11 +52,8 @@ class Predictor:
     """A classifier that is ready to use: fitted in Python, or read from a folder.
 
     Args:
-        fitted: the classifier.
         calibration: of its probabilities; None: it has none.
-        backbone: what both were fitted on.
         about: what ``model.json`` says, or will say.
-        run: device and cache.
     """
 
     fitted: FittedClassifier
@@ -86,8 +83,7 @@ class Predictor:
         Raises:
             UnreadableItem: a photo cannot be read.
         """
-        names: NDArray[np.str_] = np.array(self.classes.names)[self._scores(photos).predicted().numpy()]
-        return names
+        return np.array(self.classes.names)[self._scores(photos).predicted().numpy()]
 
     def predict_proba(self, photos: object) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of N photos, calibrated where the classifier is.
@@ -160,8 +156,7 @@ class Predictor:
     def probabilities_of(self, scores: Scores) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of the classifier's scores."""
         if self.calibration is None:
-            probabilities: NDArray[np.float64] = logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
-            return probabilities
+            return logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
         return self.calibration.probabilities(scores, self.backbone)
 
     def require_calibration(self) -> Calibration:
@@ -211,12 +206,8 @@ def export(
 
 
 def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = "cpu") -> Predictor:
-    """Read a model that ``diptych board classify --export`` wrote.
-
-    Args:
-        folder: treated as untrusted: nothing in it is run.
-        backbone: the one it was fitted on; None loads it by its name.
-        device: of the backbone that is loaded.
+    """Read a model that ``diptych board classify --export`` wrote; the folder is untrusted, and nothing in it is run.
+    Without the backbone that it was fitted on, that is loaded by its name onto the device.
 
     Raises:
         UsageError: another schema, or another backbone than the one it was fitted on: weights, tokenizer and

@@ -1,6 +1,4 @@
-"""``diptych new-system``: the files of a system that does not exist yet, working from the first minute, for its author
-to rewrite.
-"""
+"""``diptych new-system``: the files of a new system, which work from the first minute and are to be rewritten."""
 
 from __future__ import annotations
 
@@ -26,7 +24,6 @@ class Written:
 
     Args:
         system: the file with maths, card and method.
-        test: its test.
         proof: the table of proofs, which got an entry; None in a package of its own.
         project: pyproject.toml of a package of its own, with the entry point; None in a checkout.
     """

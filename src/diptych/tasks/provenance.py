@@ -32,12 +32,7 @@ _PACKET = (
 
 
 def marked(image: Image.Image, kind: Kind, words: str) -> bytes:
-    """Return a picture as PNG with its origin.
-
-    Args:
-        image: the picture.
-        kind: ``MADE`` or ``CHANGED``.
-        words: what was asked for.
+    """Return a picture as PNG with its origin: ``MADE`` or ``CHANGED``, and the words that were asked for.
 
     Example:
         >>> origin(Image.open(io.BytesIO(marked(Image.new("RGB", (8, 8)), MADE, "a red circle"))))

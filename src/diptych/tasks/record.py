@@ -1,6 +1,4 @@
-"""One result as data: a JSON per run that CLIP_benchmark's ``build`` reads too, with all that is needed to repeat
-it.
-"""
+"""One result as data: a JSON per run that CLIP_benchmark's ``build`` reads too, with all that repeats it."""
 
 from __future__ import annotations
 
@@ -50,11 +48,9 @@ class Record:
         shots, seed, val: protocol; ``val`` is "coop", "full" or "" for rows without choices.
         source: what ``open_data`` was given; ``data_hash``: of the files and labels behind it.
         backbone: canonical name of the backbone; ``fingerprint``: of its weights, tokenizer and pixel recipe.
-        template_hash: of the templates.
         texts: source of the pool that the system read, "" if none; ``texts_hash``: of what it held.
         unlabelled: source of images without labels that were given apart, "" if none; ``unlabelled_hash``: of what it
             held.
-        items: number of test items.
         images, extra_texts: how many images (train, val, unlabelled) and texts of the pool fit was given.
         held: metrics on labelled items apart from test ("acc1", "nll", "items", "seen": fit had seen them); what
             choices between rows read.
@@ -111,8 +107,7 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data: dict[str, Any] = plain(asdict(self))
-        return data
+        return plain(asdict(self))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Record:
@@ -159,9 +154,7 @@ def write_csv(path: Path, records: Iterable[Record], *, overwrite: bool = False)
 
 
 def model_names(spec: Spec) -> tuple[str, str]:
-    """Return CLIP_benchmark's (model, pretrained): "openclip:ViT-B-32/openai" gives ("ViT-B-32", "openai"); others name
-    their weights.
-    """
+    """Return CLIP_benchmark's (model, pretrained): "openclip:ViT-B-32/openai" gives ("ViT-B-32", "openai")."""
     model, slash, tag = spec.name.removeprefix("openclip:").partition("/")
     if spec.family == "openclip" and slash:
         return model, tag
@@ -198,18 +191,14 @@ def threads() -> int:
 
 
 def engine_of(backbone: Backbone, run: Run) -> str:
-    """Return what makes a backbone's vectors: "torch", or a runtime by its name in the store; each with its modality
-    where they differ.
-    """
+    """Return what makes a backbone's vectors: "torch" or a runtime; each with its modality where they differ."""
     return _named(
         {m: runner.facts.get("engine", "torch") if runner else "torch" for m, runner in _runners(backbone, run).items()}
     )
 
 
 def precision_of(backbone: Backbone, run: Run) -> str:
-    """Return the precision that a backbone's encoders run in, which an engine may have raised; each with its modality
-    where they differ.
-    """
+    """Return the precision of a backbone's encoders, which an engine may raise; by modality where they differ."""
     return _named({m: runner.precision if runner else run.precision for m, runner in _runners(backbone, run).items()})
 
 
@@ -226,9 +215,7 @@ def _named(parts: Mapping[str, str]) -> str:
 
 
 def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
-    """Return what a result says of how it came about, beside its numbers: backbone, device, threads, versions, machine,
-    command, date.
-    """
+    """Return what a result says beside its numbers: backbone, device, threads, versions, machine, command, date."""
     return {
         "backbone": backbone.spec.name,
         "fingerprint": backbone.fingerprint,

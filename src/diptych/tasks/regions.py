@@ -38,7 +38,6 @@ class RegionSource:
     """The boxes of some photos, and how a model is shown them.
 
     Args:
-        regions: as the model takes them.
         prompter: of the model; None: crops are encoded.
     """
 

@@ -25,7 +25,6 @@ class Rewritten:
     """Prompts with their rewrites.
 
     Args:
-        prompts: as they were given.
         rewrites: of each, the likeliest first.
     """
 
@@ -86,8 +85,7 @@ def fitted_rewriter(
         UsageError: the folder holds a rewriter of another method.
         DataError: the folder holds none.
     """
-    made: Writer = portable.kept(folder, kit, method, lambda: method.fit(kit, evidence or Evidence(), run), "rewriter")
-    return made
+    return portable.kept(folder, kit, method, lambda: method.fit(kit, evidence or Evidence(), run), "rewriter")
 
 
 def rewrite(writer: Writer, prompts: Sequence[str], *, choices: int = CHOICES) -> Rewritten:

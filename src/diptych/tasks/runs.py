@@ -1,6 +1,4 @@
-"""A run and a backbone from plain values: one set of rules for the command line and for Python. Loads no torch before
-a run is made.
-"""
+"""A run and a backbone from plain values, for the command line and for Python. Loads torch with a run only."""
 
 from __future__ import annotations
 

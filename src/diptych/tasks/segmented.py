@@ -29,7 +29,6 @@ class Segmented:
 
     Args:
         name: what the user calls it.
-        image: the photo.
         labels: (H, W) uint8 positions in ``classes``; 255 where the segmenter is too unsure.
         classes: K names; the first is "background" where background was asked for.
         confidence: (H, W) float32, the best probability of each pixel (cosine, where the system gives cosines).

@@ -43,10 +43,8 @@ class StarClassifier:
     """A tuned tower of light curves with its head.
 
     Args:
-        method: sizes of the tower.
         classes: K names.
         facts: number of metadata, which the space is built with.
-        state: weights of tower and head.
     """
 
     method: AstroM3
@@ -85,7 +83,6 @@ class StarsExtended:
         labelled: those of them with a class.
         held: split that was measured on; "" if there was none.
         right: start of the tower -> right answers among ``tested`` stars of that split.
-        tested: their number.
         failed: curves that could not be used.
         seconds: wall seconds.
     """

@@ -99,8 +99,7 @@ def _more_than_chance(linked: int, pairs: int) -> bool:
 def _grey(photo: Image.Image) -> NDArray[np.float32]:
     """Return a photo as (SIDE^2,) grey values in [0, 1]."""
     small = photo.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    values: NDArray[np.float32] = np.asarray(small, dtype=np.float32).ravel() / np.float32(255)
-    return values
+    return np.asarray(small, dtype=np.float32).ravel() / np.float32(255)
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:

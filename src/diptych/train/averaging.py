@@ -28,7 +28,6 @@ class Averaging:
 
     Args:
         parameters: trained ones that step together, in the order of the forward pass.
-        world: rank and number of processes.
         size: bytes of a bucket.
     """
 

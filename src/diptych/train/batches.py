@@ -84,10 +84,6 @@ def validation_source(val: Table[Any], trainee: Trainee, fit: Fit, run: Run) -> 
 class Shuffle:
     """All rows in a new order every epoch; the last rows that fill no batch are left out of the epoch.
 
-    Args:
-        rows: number of rows.
-        seed: of the run.
-
     Example:
         >>> [len(batch) for batch in Shuffle(rows=7, seed=0).batches(epoch=0, size=3)]
         [3, 3]

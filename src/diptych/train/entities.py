@@ -23,7 +23,6 @@ class SomeOfEach:
     Args:
         entities: (N,) entity of each row of the table.
         each: m, >= 2; records of an entity with fewer than m are repeated.
-        seed: of the run.
         near: (E, h) entities that stand beside each one in a batch, hard negatives of it; both in the order of their
             numbers. A batch is cut from groups of one and what is left of its h, so that an epoch has each entity once
             at most. None: none.

@@ -25,7 +25,6 @@ class GroupBatches:
 
     Args:
         groups: (M,) group of each row.
-        seed: of the run.
 
     Example:
         >>> sampler = GroupBatches(np.array([0, 1, 0, 1, 0]), seed=0)

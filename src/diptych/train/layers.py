@@ -51,9 +51,7 @@ def depths(names: Iterable[str]) -> dict[str, tuple[str, int]]:
 
 
 def last_layers(names: Iterable[str], tower: str, count: int) -> Set[str]:
-    """Return the parameters of the last ``count`` layers of a tower: 1 is what follows its blocks, 2 adds the last
-    block, and so on.
-    """
+    """Return the parameters of the last ``count`` layers of a tower; 1 is what follows its blocks."""
     return {n for n, (own, depth) in depths(names).items() if own == tower and depth < count}
 
 

@@ -1,6 +1,4 @@
-"""Where a training stands, and its log: JSON lines, TensorBoard files where TensorBoard is installed, and Weights &
-Biases.
-"""
+"""Where a training stands, and its log: JSON lines, and TensorBoard or Weights & Biases where installed."""
 
 from __future__ import annotations
 

@@ -56,7 +56,6 @@ class Mixture:
     Args:
         rows: source -> its row numbers.
         shares: source -> rows of it in each unit of a batch, >= 1.
-        seed: of the run.
 
     Raises:
         UsageError: a share is below 1, or the sources differ.

@@ -102,7 +102,6 @@ class PairTrainee(Trainee):
     """Trains a copy of a space with one objective; the given space is not changed.
 
     Args:
-        space: any space that can be rebuilt.
         objective: the loss; None: a subclass defines ``losses``.
         run: its seed initialises the objective's heads, and its processes are gathered.
         read: view -> how its input is read from a row. A function alone is for the encoder of the view's name; a

@@ -92,7 +92,6 @@ class Fit:
         optimizer: "adamw", "adam", "radam" or "sgd".
         betas: of Adam, each in [0, 1); the first is also the momentum of SGD.
         eps: of Adam, in [0, infinity).
-        decay: weight decay.
         layer_decay: factor on the learning rate a block of a tower, from its end to its stem, in (0, 1]; 1.0
             (default): all blocks learn alike. See ``train.layers.depths``.
         accumulate: batches of one step; the mean of their gradients is used, and negatives are of the same batch.

@@ -31,8 +31,6 @@ class Sharded:
 
     Args:
         trainee: of one phase, and whose weights are not changed by anything but the optimiser and the clamp of scales.
-        trained: names of the trained parameters.
-        run: device and processes.
 
     Raises:
         UsageError: the trainee, the precision or the number of processes does not allow it.

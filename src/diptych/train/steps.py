@@ -24,11 +24,7 @@ class Steps:
     """Takes the steps of one training.
 
     Args:
-        trainee: gives the losses.
         weights: those of its module, in training mode.
-        fit: settings.
-        run: seed and processes.
-        precision: of the forward pass.
     """
 
     def __init__(self, trainee: Trainee, weights: Weights, fit: Fit, run: Run, precision: Precision) -> None:

@@ -115,7 +115,6 @@ class StreamSource:
 
     Args:
         data: the stream, and how it is read.
-        trainee: makes views.
         size: items of a batch, of all processes.
         run: seed, world and workers.
         load: (dataset, workers) -> its batches in order, with errors raised.

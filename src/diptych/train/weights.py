@@ -35,9 +35,6 @@ class Weights:
         best: name -> tensor of the module at the lowest validation value; {} without patience.
 
     Args:
-        trainee: what is trained.
-        fit: settings.
-        run: device and processes.
         precision: its scaler is written with the rest.
     """
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.backbones.towers.kernels import external_attention, identity_attention
-from diptych.core.backbone import Tower
+from diptych.backbones.towers.kernels import identity_attention
+from diptych.core.backbone import Kernel, Tower
 from tests.support.towers import IMAGES, case, close
 
 
@@ -21,6 +21,15 @@ def affinity(teacher: Tensor, beta: float = 1.2, gamma: float = 3.0) -> Tensor:
     likeness = gamma * (likeness - beta * likeness.mean())
     own = torch.eye(likeness.shape[1], dtype=torch.bool)  # a row never loses itself
     return likeness.masked_fill((likeness < 0) & ~own, float("-inf")).softmax(-1)
+
+
+def external_attention(affinity: Tensor, prefix: int) -> Kernel:
+    """Mix patch values by (B or 1, n, n) weights; the tokens before them keep their own."""
+
+    def kernel(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        return torch.cat([v[:, :, :prefix], affinity[:, None] @ v[:, :, prefix:]], dim=2)
+
+    return kernel
 
 
 def patch_embeddings(tower: Tower, x: Tensor, rows: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.audit.concept_association_bias import (
     ConceptAssociationBias,
-    bag_of_concepts,
     cab_values,
     drawn_pairs,
 )
@@ -111,18 +110,6 @@ def audited(backbone: Any, table: Table[Any] | None = None, seed: int = 0) -> Fi
     data = AuditData.single(table or fruit(), ClassNames(OBJECTS))
     (only,) = ConceptAssociationBias(most=60).audit({"a": Subject.of(backbone)}, data, Run(seed=seed))
     return only
-
-
-def test_the_closed_form_is_the_cosine_of_sums_of_concepts() -> None:
-    a, color_a, b, color_b = np.eye(4)
-    x = a + color_a + b + color_b
-    for w in (0.0, 0.3, 1.0, 4.0):
-        texts = a + w * color_a + color_a, a + w * color_a + color_b
-        expected = [x @ t / np.linalg.norm(x) / np.linalg.norm(t) for t in texts]
-        assert bag_of_concepts(w) == pytest.approx(expected)
-        assert expected[0] / expected[1] == pytest.approx(np.sqrt((2 + w * w) / (1 + (1 + w) ** 2)))
-    with pytest.raises(UsageError, match="got -1"):
-        bag_of_concepts(-1)
 
 
 def test_a_bag_of_concepts_with_associations_names_the_other_color_and_one_against_them_does_not() -> None:

@@ -119,14 +119,6 @@ def test_probabilities_against_the_closed_form_and_the_papers_draws() -> None:
     assert draws.any(1).mean() == pytest.approx(two, abs=0.01)
 
 
-def test_thresholds_of_pools() -> None:
-    counts = np.array([1, 2, 4, 8, 16, 32, 64, 128], dtype=np.uint64)
-    assert m.tail_share(counts, 16) == pytest.approx(15 / 255)
-    assert m.threshold_for(counts, 15 / 255) == 8  # not the inverse: "<" leaves 16 out
-    with pytest.raises(UsageError, match="No text contains an entry"):
-        m.threshold_for(np.zeros(3, dtype=np.uint64), 0.5)
-
-
 def test_plans_merge_in_any_order(curator: MetaCLIP) -> None:
     whole = curator.plan(Kit(), corpus(), Run())
     parts = [curator.plan(Kit(), Listed(corpus().texts[i : i + 1100]), Run()) for i in range(0, 3000, 1100)]

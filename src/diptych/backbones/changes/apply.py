@@ -29,7 +29,6 @@ class Apply(Protocol):
 
     def __call__(self, module: nn.Module, spec: Spec, **settings: Any) -> Spec:
         """Change the module, and return the spec with what differs, such as the context."""
-        ...
 
 
 def changed(space: Space, kind: str, **settings: Any) -> Space:

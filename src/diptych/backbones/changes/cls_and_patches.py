@@ -25,11 +25,8 @@ class CLSAndPatches(VisionTransformer):  # type: ignore[misc]  # the library has
 
 
 def pooled(module: nn.Module, spec: Spec) -> Spec:
-    """Let the image tower of an open_clip model pool by ``CLSAndPatches``. Modified in place; no weight is new.
-
-    Args:
-        module: open_clip's CLIP or CustomTextCLIP, with a VisionTransformer that pools by CLS after its last norm.
-        spec: what it is.
+    """Let the image tower of an open_clip CLIP or CustomTextCLIP, a VisionTransformer that pools by CLS after its last
+    norm, pool by ``CLSAndPatches``. Modified in place; no weight is new.
 
     Returns:
         The spec as it is.

@@ -47,10 +47,7 @@ class DenoiserLayout:
 
     Args:
         size: side of the pictures in pixels, a multiple of ``patch``.
-        patch: side of a patch.
         width: C of the patch tokens, a multiple of ``heads``.
-        depth: number of blocks.
-        heads: of every attention.
         text: width of the condition's tokens.
         mlp: width of the MLP, in C.
     """
@@ -113,9 +110,7 @@ def step_waves(t: Tensor, width: int) -> Tensor:
 
 
 def grid_waves(side: int, width: int) -> Tensor:
-    """Return (side^2, width) sines and cosines of the row and the column of each cell, row by row, of wavelengths from
-    2 cells to 8 sides.
-    """
+    """Return (side^2, width) sines and cosines of cells' rows and columns, of wavelengths from 2 cells to 8 sides."""
     quarter = width // 4
     waves = math.pi * torch.logspace(0, -math.log2(4 * side), quarter, base=2)
     row, column = (t.reshape(-1, 1) * waves for t in torch.meshgrid(*[torch.arange(side).float()] * 2, indexing="ij"))
@@ -129,7 +124,6 @@ class Attention(nn.Module):
     Args:
         width: C of the queries.
         keys: width of what is attended to.
-        heads: number of heads.
     """
 
     def __init__(self, width: int, keys: int, heads: int) -> None:
@@ -153,8 +147,7 @@ class Attention(nn.Module):
             probabilities = scores.softmax(-1)
             replaced = hook(site, probabilities)
             mixed = (probabilities if replaced is None else replaced.to(probabilities)) @ v
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return out
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
@@ -186,16 +179,11 @@ class Block(nn.Module):
         n = _norm(h) * (1 + g1) + b1
         h = h + a1 * self.self_attention(n, n, None, self.sites[0], hook)
         h = h + self.cross_attention(self.cross_norm(h), tokens, mask, self.sites[1], hook)
-        out: Tensor = h + a2 * self.down(gelu(self.up(_norm(h) * (1 + g2) + b2), approximate="tanh"))
-        return out
+        return h + a2 * self.down(gelu(self.up(_norm(h) * (1 + g2) + b2), approximate="tanh"))
 
 
 class PatchDenoiser(nn.Module):
-    """The network; see the head of this file.
-
-    Args:
-        layout: sizes.
-    """
+    """The network; see the head of this file."""
 
     def __init__(self, layout: DenoiserLayout) -> None:
         super().__init__()

@@ -27,7 +27,6 @@ class PipelineDiffusion:
         unet: diffusers' UNet2DConditionModel.
         autoencoder: its AutoencoderKL; None: latents are pictures in [-1, 1].
         text_encoder: transformers' CLIPTextModel.
-        tokenizer: of the text encoder.
         betas: (T,) noise added by each step of the training.
         predicts: "epsilon" or "v_prediction".
     """
@@ -98,8 +97,7 @@ class PipelineDiffusion:
         x = pictures * 2 - 1
         if self.autoencoder is None:
             return x
-        z: Tensor = self.autoencoder.encode(x).latent_dist.mean * self.autoencoder.config.scaling_factor
-        return z
+        return self.autoencoder.encode(x).latent_dist.mean * self.autoencoder.config.scaling_factor
 
     @torch.no_grad()
     def from_latent(self, z: Tensor, /) -> Tensor:
@@ -153,7 +151,6 @@ class HookedAttention:
     """A processor of diffusers that shows its probabilities to a hook.
 
     Args:
-        site: which layer it is.
         hook: sees and may replace the (B, heads, Q, K) probabilities.
     """
 
@@ -180,8 +177,7 @@ class HookedAttention:
         replaced = self.hook(self.site, shown)
         if replaced is not None:
             probabilities = replaced.to(probabilities).flatten(0, 1)
-        out: Tensor = attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(probabilities @ v)))
-        return out
+        return attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(probabilities @ v)))
 
 
 def load_pipeline(folder: Path) -> PipelineDiffusion:

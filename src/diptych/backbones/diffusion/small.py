@@ -70,11 +70,6 @@ class SmallDiffusion:
 
     A latent is the picture itself, in [-1, 1].
 
-    Args:
-        layout: sizes of the network.
-        weights: its state.
-        backbone: reads texts.
-
     Raises:
         MissingHook: the backbone has no text tower, or one of another width.
     """

@@ -76,9 +76,6 @@ class CachedBackbone:
     """A backbone without weights.
 
     Args:
-        spec: what the checkpoint is.
-        image, text: its encoders.
-        scale, bias: of image and text.
         device: what "auto" meant.
     """
 

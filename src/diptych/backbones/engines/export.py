@@ -204,11 +204,8 @@ def _short(error: Exception) -> str:
 
 
 def to_onnx(encoder: Encoder[Any], path: Path) -> tuple[str, ...]:
-    """Write an encoder's forward as an ONNX graph with a free batch size, and for texts a free length.
-
-    Args:
-        encoder: float32, on the CPU.
-        path: file to write.
+    """Write a float32 encoder's forward, on the CPU, as an ONNX graph with a free batch size, and for texts a free
+    length.
 
     Returns:
         Names of the inputs.
@@ -231,9 +228,7 @@ def to_onnx(encoder: Encoder[Any], path: Path) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Let torch's attention modules be traced as plain products: their own trace holds the length that it was made
-    with, for ever.
-    """
+    """Trace torch's attention modules as plain products: their own trace fixes the length it was made with."""
     before, fused = nn.MultiheadAttention.forward, torch.backends.mha.get_fastpath_enabled()
 
     def forward(self: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **more: Any) -> Any:

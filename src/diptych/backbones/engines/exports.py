@@ -21,7 +21,6 @@ class Export:
     """One folder of the engines.
 
     Args:
-        name: of the folder.
         encoder: fingerprint.
         what: "graph-torch-VERSION", or runtime, version, precision and processor; "(unfinished)" of a draft.
         bytes: size of its files.

@@ -37,8 +37,7 @@ class _Convolution:
 
     def encode(self, x: Any, /) -> Tensor:
         """Return (B, 4) vectors."""
-        out: Tensor = self.model(x)
-        return out
+        return self.model(x)
 
 
 def exported() -> Mapping[str, str]:

@@ -89,9 +89,7 @@ class FactorGenerator:
         return Styles(torch.randn(n, sum(self.channels), generator=g), torch.zeros(n, 0))
 
     def factors(self, styles: Styles) -> Mapping[str, Tensor]:
-        """Return "place" (B, 3), "shape" (B, shapes), "colour" (B, colours) and "ground" (B, 3): the truth behind the
-        styles.
-        """
+        """Return "place" (B, 3), "shape" (B, shapes), "colour" (B, colours) and "ground" (B, 3) of styles."""
         f = styles.s if self.rotation is None else styles.s @ self._turn().T.to(styles.s)
         return dict(
             zip(("place", "shape", "colour", "ground"), torch.split(f, list(self.channels), dim=1), strict=True)

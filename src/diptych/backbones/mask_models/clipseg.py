@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from diptych.backbones.mask_models.word_inputs import word_inputs
 from diptych.backbones.spec import state_hash
-from diptych.core.errors import UsageError
 from diptych.core.masks import Proposals
-from diptych.data.images import upright_rgb
 
 
 class ClipSegProposals:
@@ -41,18 +40,9 @@ class ClipSegProposals:
         Raises:
             UsageError: there is no word.
         """
-        if not words:
-            raise UsageError("CLIPSeg finds words, and got none: give some, such as ('a dog',).")
-        picture = upright_rgb(image)
-        texts = self.processor.tokenizer(list(words), padding=True, return_tensors="pt")
-        pixels = self.processor.image_processor(images=picture, return_tensors="pt")["pixel_values"]
-        device = next(self.model.parameters()).device
+        inputs, size = word_inputs("CLIPSeg", self.model, self.processor, image, words, padding=True)
         with torch.no_grad():
-            out = self.model(
-                pixel_values=pixels.expand(len(words), -1, -1, -1).to(device),
-                **{k: texts[k].to(device) for k in ("input_ids", "attention_mask")},
-            )
+            out = self.model(**{**inputs, "pixel_values": inputs["pixel_values"].expand(len(words), -1, -1, -1)})
         logits = out.logits[None] if out.logits.dim() == 2 else out.logits
         masks = logits.float().sigmoid().cpu()
-        size = (picture.height, picture.width)
         return Proposals(masks, masks.flatten(1).amax(1), size, words=torch.arange(len(words)))

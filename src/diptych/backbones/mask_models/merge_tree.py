@@ -13,7 +13,6 @@ class MergeTree:
 
     Args:
         children: (leaves - 1, 2) nodes that each merge joins.
-        leaves: number of cells.
         heights: (leaves - 1,) what each merge costs, which may fall where only neighbours merge; None: not known.
 
     Attributes:

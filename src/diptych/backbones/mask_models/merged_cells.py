@@ -104,11 +104,8 @@ class MergedCells:
 
 
 def cell_vectors(picture: Image.Image, side: int) -> NDArray[np.float64]:
-    """Return (h, w, 4) vectors of the cells of a picture: brightness, red-green, blue-yellow and contrast.
-
-    Args:
-        picture: RGB.
-        side: cells along the longer side; fewer where the picture has fewer pixels.
+    """Return (h, w, 4) vectors of the cells of an RGB picture: brightness, red-green, blue-yellow and contrast.
+    ``side`` cells lie along the longer side; fewer where the picture has fewer pixels.
     """
     ratio = min(1.0, side / max(picture.size))
     width, height = max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio))
@@ -117,18 +114,12 @@ def cell_vectors(picture: Image.Image, side: int) -> NDArray[np.float64]:
     opponent = torch.stack([(r + g + b) / 3, (r - g) / 2, (2 * b - r - g) / 4])[None]
     mean = F.adaptive_avg_pool2d(opponent, (height, width))
     spread = (F.adaptive_avg_pool2d(opponent[:, :1] ** 2, (height, width)) - mean[:, :1] ** 2).clamp_min(0).sqrt()
-    vectors: NDArray[np.float64] = torch.cat([mean, spread], dim=1)[0].permute(1, 2, 0).numpy()
-    return vectors
+    return torch.cat([mean, spread], dim=1)[0].permute(1, 2, 0).numpy()
 
 
 def feature_vectors(picture: Image.Image, encoder: Space, grid: tuple[int, int], pixels: int) -> NDArray[np.float64]:
-    """Return (h, w, 8) features of the cells of a picture, on the directions of most variance.
-
-    Args:
-        picture: RGB.
-        encoder: with dense maps.
-        grid: h, w, to which the map is resized bilinearly.
-        pixels: shorter side at which the encoder sees the picture.
+    """Return (h, w, 8) features of the cells of a picture, on the directions of most variance: maps of an encoder that
+    sees it with a shorter side of ``pixels``, resized bilinearly to the grid (h, w).
     """
     dense, recipe = encoder.dense(), encoder.spec.pixels
     stride, ratio = dense.strides[-1], pixels / min(picture.size)
@@ -142,8 +133,7 @@ def feature_vectors(picture: Image.Image, encoder: Space, grid: tuple[int, int],
     directions = torch.linalg.eigh(flat.T @ flat).eigenvectors[:, -DIRECTIONS:]
     few = (flat @ directions).T.reshape(-1, *m.shape[1:])
     resized = F.interpolate(few[None], grid, mode="bilinear", align_corners=False)[0]
-    vectors: NDArray[np.float64] = resized.permute(1, 2, 0).numpy()
-    return vectors
+    return resized.permute(1, 2, 0).numpy()
 
 
 def _scaled(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from diptych.backbones.mask_models.word_inputs import word_inputs
 from diptych.backbones.spec import state_hash
-from diptych.core.errors import UsageError
 from diptych.core.masks import Proposals
-from diptych.data.images import upright_rgb
 
 SIDE = 64
 """Cells of the longer side of a mask."""
@@ -45,29 +44,17 @@ class OwlProposals:
         Raises:
             UsageError: there is no word.
         """
-        if not words:
-            raise UsageError("OWL finds words, and got none: give some, such as ('a dog',).")
-        picture = upright_rgb(image)
-        texts = self.processor.tokenizer(
-            list(words), padding="max_length", truncation=True, max_length=self._length, return_tensors="pt"
-        )
-        pixels = self.processor.image_processor(images=picture, return_tensors="pt")["pixel_values"]
-        device = next(self.model.parameters()).device
+        longest = int(self.model.config.text_config.max_position_embeddings)
+        fixed = {"padding": "max_length", "truncation": True, "max_length": longest}
+        inputs, size = word_inputs("OWL", self.model, self.processor, image, words, **fixed)
         with torch.no_grad():
-            out = self.model(
-                pixel_values=pixels.to(device), **{k: texts[k].to(device) for k in ("input_ids", "attention_mask")}
-            )
-        size = (picture.height, picture.width)
+            out = self.model(**inputs)
         (found,) = self.processor.image_processor.post_process_object_detection(out, self.least, [size])
         order = found["scores"].argsort(descending=True, stable=True)
         scores, labels, boxes = (found[k][order].cpu() for k in ("scores", "labels", "boxes"))
         edge = torch.tensor([size[1], size[0]] * 2, dtype=boxes.dtype)
         boxes = boxes.float().clamp(min=0).minimum(edge)
         return Proposals(_masks(boxes, size), scores.float(), size, words=labels, boxes=boxes)
-
-    @property
-    def _length(self) -> int:
-        return int(self.model.config.text_config.max_position_embeddings)
 
 
 def _masks(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -22,7 +22,6 @@ class PointGrid:
     more than ``overlap`` the one with the higher estimate stays.
 
     Args:
-        masks: the model.
         points: points along each side, >= 1 (SAM's default is 32).
         iou: least estimated IoU.
         stability: least IoU of the mask at logits +1 and -1.

@@ -56,7 +56,6 @@ class RegionScorer(nn.Module):
         cells: D, numbers of a cell.
         fine: how many of them, the first ones, are colours and features of strides 4 and 8.
         facts: F, numbers of a region.
-        width: of the hidden layers.
 
     Attributes:
         a, b: (D, 32) and (fine, 12) directions.
@@ -92,8 +91,7 @@ class RegionScorer(nn.Module):
     def forward(self, facts: Tensor) -> Tensor:
         """Return the (Q,) logits of u."""
         x = (facts - self.get_buffer("facts_mean")) / self.get_buffer("facts_deviation")
-        out: Tensor = self.net(x.clamp(-5, 5))[:, 0]
-        return out
+        return self.net(x.clamp(-5, 5))[:, 0]
 
 
 @dataclass(frozen=True)
@@ -171,14 +169,8 @@ class RankedCells:
 def candidates(
     picture: Image.Image, encoder: Space, scorer: RegionScorer, side: int = 64, pixels: int = 320
 ) -> Candidates:
-    """Return the regions of the three trees.
-
-    Args:
-        picture: RGB.
-        encoder: with maps of strides 4, 8 and 16.
-        scorer: gives the spaces.
-        side: cells along the longer side.
-        pixels: longer side at which the encoder sees the picture.
+    """Return the regions of the three trees of a picture; the encoder, with maps of strides 4, 8 and 16, sees its
+    longer side at ``pixels``, and ``side`` cells lie along it.
     """
     x = cell_features(picture, encoder, side, pixels)
     spaces = scorer.spaces(x)

@@ -1,6 +1,4 @@
-"""transformers models as a Backbone: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, ALIGN and AltCLIP, with facts from their
-files.
-"""
+"""transformers models as a Backbone: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, ALIGN, AltCLIP, by their own files."""
 
 from __future__ import annotations
 
@@ -23,7 +21,6 @@ class Family:
     """Facts of a model type that are in transformers' code and in no configuration file.
 
     Args:
-        tokenizer: kind of tokenizer.
         masked: the text tower needs a mask over padding.
         trim: padding can be cut to the longest text (causal towers, and masked ones).
         score: how scaled cosines become probabilities.
@@ -96,8 +93,6 @@ class HuggingFace(ModuleBackbone):
 
     Args:
         model: with ``get_image_features`` and ``get_text_features``.
-        spec: what it is.
-        tokens: its tokenizer.
         truncate: cut texts that are too long instead of raising.
         weights: hash of the weights; None: computed from the tensors.
     """

@@ -222,8 +222,7 @@ def _model(folder: Path, activation: str, *, safe: bool) -> nn.Module:
     said = [f"{len(v)} {k.replace('_', ' ')} ({', '.join(v[:3])})" for k, v in faults.items() if v]
     if said:
         raise DataError(f"The weights in {folder} do not fit {CONFIG}: {'; '.join(said)}.")
-    loaded: nn.Module = model.float().eval()
-    return loaded
+    return model.float().eval()
 
 
 def _belongs(tokens: HubTokens, config: Any, family: Family, folder: Path) -> None:

@@ -27,7 +27,6 @@ class LoadOptions:
         truncate: cut texts that are longer than the tower reads, instead of raising.
         allow_pickle: run pickles and TorchScript archives.
         weights: "required", or "random" weights drawn from ``seed``.
-        seed: of random weights.
     """
 
     stated: Stated = NOTHING_STATED

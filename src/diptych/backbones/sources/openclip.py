@@ -87,8 +87,7 @@ def encode_short_text(model: nn.Module, ids: Tensor) -> Tensor:
     projection = text.text_projection
     if projection is not None:
         h = projection(h) if isinstance(projection, nn.Linear) else h @ projection
-    out: Tensor = h
-    return out
+    return h
 
 
 class OpenClip(ModuleBackbone):
@@ -98,8 +97,6 @@ class OpenClip(ModuleBackbone):
 
     Args:
         model: CLIP, CustomTextCLIP or CoCa.
-        spec: what it is.
-        tokens: its tokenizer.
         config: open_clip's ``model_cfg``, needed for saving only.
         truncate: cut texts that are too long instead of raising.
         weights: hash of the weights; None: computed from the tensors.

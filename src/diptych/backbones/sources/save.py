@@ -31,7 +31,8 @@ PARTS = "parts"
 
 
 def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = None) -> None:
-    """Write a space so that ``load("local:FOLDER")`` gives the same vectors.
+    """Write a space to a new or empty folder so that ``load("local:FOLDER")`` gives the same vectors; ``load_parts``
+    reads the tensors of other trained ``parts``.
 
     - open_clip models become a folder for open_clip's ``local-dir:FOLDER``.
     - transformers models become a folder for ``from_pretrained``.
@@ -41,11 +42,6 @@ def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = Non
     - Any other space that ``load`` has by name becomes space.json with its tensors.
 
     The vectors of a fixed picture and sentence are saved too, and ``load`` compares them.
-
-    Args:
-        space: the space to write.
-        folder: new or empty.
-        parts: name -> other trained modules; ``load_parts`` reads their tensors.
 
     Raises:
         UsageError: the folder holds something, or the space can't be written.

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from diptych.backbones.dense import dense_of
 from diptych.backbones.hub import is_offline
-from diptych.backbones.module_backbone import on_device
+from diptych.backbones.module_backbone import ModuleImage, on_device
 from diptych.backbones.pixels import image_batch
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.load_options import split_name
-from diptych.backbones.spec import fingerprint, state_hash, triple
+from diptych.backbones.spec import state_hash, triple
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.of import image_tower_of
 from diptych.core.backbone import Dense, Encoder, Inputs, Space, Tower
@@ -27,34 +27,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, eq=False)
-class VisionEncoder:
-    """The image encoder of an image-only space: stem, blocks, pooling and head of its tower.
-
-    Args:
-        tower: of the module.
-        module: the library's.
-        spec: what it is.
-    """
+class VisionEncoder(ModuleImage):
+    """The image encoder of an image-only space: stem, blocks, pooling and head of its tower."""
 
     tower: ImageTower
-    module: nn.Module
-    spec: Spec
-    modality = "image"
-
-    @property
-    def dim(self) -> int:
-        """Width D of the vectors."""
-        return self.spec.dim
-
-    @property
-    def size(self) -> int:
-        """Side of the square input in pixels."""
-        return self.spec.pixels.size
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of weights, architecture and pixel recipe."""
-        return fingerprint("image", self.spec, self.spec.weights)
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
         """Return (B, 3, S, S) normalised pixels; ``size`` may be any multiple of the patch."""
@@ -62,7 +38,7 @@ class VisionEncoder:
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) float32 vectors of (B, 3, S, S) normalised pixels, not normalised."""
-        s = self.tower.blocks(self.tower.start(on_device(x, self.module)))
+        s = self.tower.blocks(self.tower.start(on_device(x, self.model)))
         return self.tower.project(self.tower.pooled(s)).float()
 
 
@@ -71,7 +47,6 @@ class VisionSpace(Space):
 
     Args:
         module: a timm ViT or Eva, or transformers' SamVisionEncoder; set to eval mode.
-        spec: what it is.
 
     Raises:
         MissingHook: the module cannot be cut in blocks.
@@ -84,7 +59,7 @@ class VisionSpace(Space):
 
     def __init__(self, module: nn.Module, spec: Spec) -> None:
         self._module, self._spec = module.eval(), spec
-        self._encoder = VisionEncoder(image_tower_of(module, spec), module, spec)
+        self._encoder = VisionEncoder(module, spec, spec.weights, image_tower_of(module, spec))
 
     @property
     def encoders(self) -> Mapping[str, Encoder[Any]]:

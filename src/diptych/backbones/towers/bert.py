@@ -29,16 +29,14 @@ class PostNormLayer:
         attention = self.module.attention
         heads, output = attention.self, attention.output
         q, k, v = (split_heads(proj(h), heads.num_attention_heads) for proj in (heads.query, heads.key, heads.value))
-        out: Tensor = output.dropout(output.dense(merge_heads(mix(q, k, v))))
-        return out
+        return output.dropout(output.dense(merge_heads(mix(q, k, v))))
 
     def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
         """Return the block's output."""
         x = self.module.attention.output.LayerNorm(attended + h)
         if look is not None:
             look(x)
-        out: Tensor = self.module.output(self.module.intermediate(x), x)
-        return out
+        return self.module.output(self.module.intermediate(x), x)
 
 
 class BertTower(TextTower):
@@ -49,7 +47,6 @@ class BertTower(TextTower):
         pooling: "mean" of the real tokens, or "cls".
         head: what follows the pooled vector; None: nothing.
         pooler: the model's dense + tanh over the pooled vector, where the checkpoint uses it; None: not used.
-        name: name of the backbone, for errors.
         norm: norm of all tokens before pooling (AltCLIP); None: there is none.
 
     Raises:
@@ -88,13 +85,11 @@ class BertTower(TextTower):
     @property
     def token_table(self) -> Tensor:
         """(V, C) raw token embeddings."""
-        table: Tensor = self.model.embeddings.word_embeddings.weight
-        return table
+        return self.model.embeddings.word_embeddings.weight
 
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings."""
-        tokens: Tensor = self.model.embeddings.word_embeddings(ids)
-        return tokens
+        return self.model.embeddings.word_embeddings(ids)
 
     def _positioned(self, s: State) -> Tensor:
         embeddings, length = self.model.embeddings, s.h.shape[1]
@@ -105,9 +100,7 @@ class BertTower(TextTower):
             if s.bias is not None:
                 real = torch.isfinite(s.bias.diagonal(dim1=-2, dim2=-1)[:, 0]).long()
             positions = real.cumsum(1) * real + self.offset
-        out: Tensor = s.h + embeddings.token_type_embeddings.weight[0] + embeddings.position_embeddings(positions)
-        return out
+        return s.h + embeddings.token_type_embeddings.weight[0] + embeddings.position_embeddings(positions)
 
     def _ready(self, h: Tensor) -> Tensor:
-        ready: Tensor = self.model.embeddings.dropout(self.model.embeddings.LayerNorm(h))
-        return ready
+        return self.model.embeddings.dropout(self.model.embeddings.LayerNorm(h))

@@ -33,23 +33,17 @@ class Block(Protocol):
 
     def attend(self, h: Tensor, mix: Mix, /) -> Tensor:
         """Return all that the attention branch adds to the residual: norms, LayerScale and drop path included."""
-        ...
 
     def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
         """Return the block's output; ``look`` is called with the input of the MLP."""
-        ...
 
 
 class CutTower(ABC):
     """A tower of stem, blocks and head; subclasses add the stem.
 
     Args:
-        name: name of the backbone, for errors.
         layers: the blocks, in order.
         width: C.
-        heads: attention heads a block.
-        token_norm: norm before pooling.
-        pooled_norm: norm after pooling.
         head: map (..., C) to (..., D).
     """
 

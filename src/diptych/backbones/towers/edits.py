@@ -91,11 +91,8 @@ def remove(s: State, at: int, count: int) -> State:
 
 
 def keep_patches(s: State, keep: Tensor) -> State:
-    """Keep only some patch tokens, all tokens before and after them too (A-CLIP's token drop).
-
-    Args:
-        s: an image state.
-        keep: (B, t) positions among the present patch tokens, each in [0, patch_count).
+    """Keep only some patch tokens of an image state, (B, t) positions among the present ones, and all tokens before and
+    after them (A-CLIP's token drop).
 
     Returns:
         The shorter state, whose ``kept`` is the positions of the patches in the full grid.

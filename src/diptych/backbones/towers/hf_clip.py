@@ -29,8 +29,7 @@ class EncoderLayer:
         """Return the attention branch."""
         attn, x = self.module.self_attn, self.module.layer_norm1(h)
         q, k, v = (split_heads(proj(x), attn.num_heads) for proj in (attn.q_proj, attn.k_proj, attn.v_proj))
-        out: Tensor = attn.out_proj(merge_heads(mix(q, k, v)))
-        return out
+        return attn.out_proj(merge_heads(mix(q, k, v)))
 
     def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
         """Return the block's output."""
@@ -38,8 +37,7 @@ class EncoderLayer:
         x = self.module.layer_norm2(h)
         if look is not None:
             look(x)
-        out: Tensor = h + self.module.mlp(x)
-        return out
+        return h + self.module.mlp(x)
 
 
 class HFImageTower(ImageTower):
@@ -48,7 +46,6 @@ class HFImageTower(ImageTower):
     Args:
         vision: ``model.vision_model``.
         projection: ``model.visual_projection``; None (SigLIP): the pooled vector is the embedding.
-        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: a SigLIP without its pooling head.
@@ -77,12 +74,10 @@ class HFImageTower(ImageTower):
     @property
     def patch_layer(self) -> nn.Module:
         """The patch embedding."""
-        layer: nn.Module = self.vision.embeddings.patch_embedding
-        return layer
+        return self.vision.embeddings.patch_embedding
 
     def _patches(self, pixels: Tensor) -> Tensor:
-        patches: Tensor = self.vision.embeddings.patch_embedding(pixels)
-        return patches
+        return self.vision.embeddings.patch_embedding(pixels)
 
     def prefix(self) -> Tensor | None:
         """Return CLS (1, C); None for SigLIP."""
@@ -100,8 +95,7 @@ class HFImageTower(ImageTower):
     def _ready(self, h: Tensor) -> Tensor:
         if not hasattr(self.vision, "pre_layrnorm"):
             return h
-        ready: Tensor = self.vision.pre_layrnorm(h)
-        return ready
+        return self.vision.pre_layrnorm(h)
 
 
 class HFTextTower(TextTower):
@@ -110,7 +104,6 @@ class HFTextTower(TextTower):
     Args:
         text: ``model.text_model``.
         projection: ``model.text_projection``; None: the model's own ``head`` (SigLIP).
-        name: name of the backbone, for errors.
     """
 
     def __init__(self, text: Any, projection: nn.Module | None, name: str) -> None:
@@ -134,13 +127,11 @@ class HFTextTower(TextTower):
     @property
     def token_table(self) -> Tensor:
         """(V, C) raw token embeddings."""
-        table: Tensor = self.text.embeddings.token_embedding.weight
-        return table
+        return self.text.embeddings.token_embedding.weight
 
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings."""
-        tokens: Tensor = self.text.embeddings.token_embedding(ids)
-        return tokens
+        return self.text.embeddings.token_embedding(ids)
 
     def _positioned(self, s: State) -> Tensor:
         table: Tensor = self.text.embeddings.position_embedding.weight

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from diptych.core.errors import UsageError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -61,30 +59,5 @@ def recording_first(record: MutableMapping[int, Tensor]) -> Kernel:
     def kernel(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         record[i] = probabilities(q[:, :, :1], k, None if bias is None else bias[..., :1, :])[:, :, 0].mean(1)
         return fused_attention(i, q, k, v, bias)
-
-    return kernel
-
-
-def external_attention(affinity: Tensor, prefix: int = 1) -> Kernel:
-    """Make a kernel that mixes patch values by a given affinity, such as another model's (Trident, CLIP-DINOiser).
-
-    Args:
-        affinity: (B or 1, n, n) weights without normalisation; row = the output patch.
-        prefix: tokens before the patches (``State.prefix``); they keep their own values, as do tokens after the
-            patches.
-
-    Raises:
-        UsageError: the affinity does not fit in the sequence.
-    """
-
-    def kernel(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        end = prefix + affinity.shape[-1]
-        if end > v.shape[2]:
-            raise UsageError(
-                f"An affinity over {affinity.shape[-1]} patches does not fit {v.shape[2]} tokens: give one row a "
-                f"patch token."
-            )
-        mixed = affinity.to(v.dtype)[:, None] @ v[:, :, prefix:end]
-        return torch.cat([v[:, :, :prefix], mixed, v[:, :, end:]], dim=2)
 
     return kernel

@@ -23,7 +23,6 @@ class AttentionPool(Protocol):
 
     def __call__(self, x: Tensor, weights: Tensor | None = None, /) -> Tensor:
         """Return (B, 1, C), or with (B, Q, n) weights (B, Q, C)."""
-        ...
 
 
 def log_weights(weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,8 +78,7 @@ class ProbePool:
         """Pool; see ``AttentionPool``."""
         m = self.module
         pooled = _multihead(m.attention, m.probe, x, weights)
-        out: Tensor = pooled + m.mlp(m.layernorm(pooled))
-        return out
+        return pooled + m.mlp(m.layernorm(pooled))
 
 
 @dataclass(frozen=True)
@@ -103,5 +101,4 @@ def _multihead(attn: Any, query: Tensor, x: Tensor, weights: Tensor | None) -> T
         wq, wk, wv = attn.q_proj_weight, attn.k_proj_weight, attn.v_proj_weight
     bq, bk, bv = attn.in_proj_bias.chunk(3)
     q, k, v = (split_heads(F.linear(*t), attn.num_heads) for t in ((query, wq, bq), (x, wk, bk), (x, wv, bv)))
-    out: Tensor = attn.out_proj(gather(q, k, v, weights))
-    return out
+    return attn.out_proj(gather(q, k, v, weights))

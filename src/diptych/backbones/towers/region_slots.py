@@ -46,8 +46,7 @@ class SlotLayer(nn.Module):
         h = h + self.dropout(self.own(n + codes, n + codes, n, need_weights=False)[0])
         n = self.norms[1](h)
         h = h + self.dropout(self.other(n + codes, memory, memory, need_weights=False)[0])
-        out: Tensor = h + self.dropout(self.down(self.dropout(F.relu(self.up(self.norms[2](h))))))
-        return out
+        return h + self.dropout(self.down(self.dropout(F.relu(self.up(self.norms[2](h))))))
 
 
 class RegionSlots(nn.Module):
@@ -107,11 +106,7 @@ class RegionSlots(nn.Module):
 
 
 class SlotPool:
-    """The image slot as the attention pool of a cut tower.
-
-    Args:
-        module: the decoder.
-    """
+    """The image slot as the attention pool of a cut tower."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -124,5 +119,4 @@ class SlotPool:
         """
         if weights is not None:
             raise MissingHook("Region slots look at whole pictures, not at parts of them: read the slots themselves.")
-        out: Tensor = self.module(x)[:, :1]
-        return out
+        return self.module(x)[:, :1]

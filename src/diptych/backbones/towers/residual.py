@@ -48,8 +48,7 @@ class ResidualBlock:
             mixed = mix(attn.ln_q(q), attn.ln_k(k), v)
             mixed = mixed if attn.head_scale is None else mixed * attn.head_scale
             out = block.ln_attn(attn.out_drop(attn.out_proj(attn.ln_inner(merge_heads(mixed)))))
-        scaled: Tensor = block.ls_1(out)
-        return scaled
+        return block.ls_1(out)
 
     def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
         """Return the block's output."""
@@ -57,8 +56,7 @@ class ResidualBlock:
         x = self.module.ln_2(h)
         if look is not None:
             look(x)
-        out: Tensor = h + self.module.ls_2(self.module.mlp(x))
-        return out
+        return h + self.module.ls_2(self.module.mlp(x))
 
 
 def residual_blocks(name: str, transformer: Any) -> list[ResidualBlock]:
@@ -83,8 +81,7 @@ def residual_blocks(name: str, transformer: Any) -> list[ResidualBlock]:
 
 
 def _projected(visual: Any, h: Tensor) -> Tensor:
-    projected: Tensor = h if visual.proj is None else h @ visual.proj
-    return projected
+    return h if visual.proj is None else h @ visual.proj
 
 
 class OpenClipImageTower(ImageTower):
@@ -92,7 +89,6 @@ class OpenClipImageTower(ImageTower):
 
     Args:
         visual: the module, ``CLIP.visual``.
-        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: a pooling other than CLS, mean or CoCa's attention pool.
@@ -131,12 +127,10 @@ class OpenClipImageTower(ImageTower):
     @property
     def patch_layer(self) -> nn.Module:
         """The patch embedding."""
-        layer: nn.Module = self.visual.conv1
-        return layer
+        return self.visual.conv1
 
     def _patches(self, pixels: Tensor) -> Tensor:
-        patches: Tensor = self.visual.conv1(pixels)
-        return patches
+        return self.visual.conv1(pixels)
 
     def prefix(self) -> Tensor | None:
         """Return CLS (1, C)."""
@@ -148,8 +142,7 @@ class OpenClipImageTower(ImageTower):
         return table[:1], table[1:], (height, width)
 
     def _ready(self, h: Tensor) -> Tensor:
-        ready: Tensor = self.visual.ln_pre(h)
-        return ready
+        return self.visual.ln_pre(h)
 
 
 def _pool_of(pool: Any) -> AttentionPool | None:
@@ -160,10 +153,6 @@ def _pool_of(pool: Any) -> AttentionPool | None:
 
 class OpenClipTextTower(TextTower):
     """Text tower of open_clip's CLIP, or its TextTransformer (CustomTextCLIP, CoCa, MobileCLIP).
-
-    Args:
-        text: CLIP or TextTransformer.
-        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: no pooling.
@@ -195,8 +184,7 @@ class OpenClipTextTower(TextTower):
     @property
     def token_table(self) -> Tensor:
         """(V, C) raw token embeddings."""
-        table: Tensor = self.text.token_embedding.weight
-        return table
+        return self.text.token_embedding.weight
 
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings."""
@@ -224,5 +212,4 @@ class OpenClipTextTower(TextTower):
         projection = self.text.text_projection
         if projection is None:
             return h
-        out: Tensor = projection(h) if isinstance(projection, nn.Module) else h @ projection
-        return out
+        return projection(h) if isinstance(projection, nn.Module) else h @ projection

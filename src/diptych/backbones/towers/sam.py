@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from diptych.backbones.towers.cut import Look, Mix, merge_heads, split_heads
+from diptych.backbones.towers.cut import Mix, merge_heads, split_heads
+from diptych.backbones.towers.hf_clip import EncoderLayer
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.kernels import fused_attention
 from diptych.core.backbone import State
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Kernel
 
 
-@dataclass(frozen=True)
-class SamBlock:
+class SamBlock(EncoderLayer):
     """SamVisionLayer: pre-norm; windows and relative positions are the tower's, which knows the grid."""
-
-    module: Any
 
     def attend(self, h: Tensor, mix: Mix, /) -> Tensor:
         """Refuse: without its grid, a block has no windows.
@@ -33,25 +30,12 @@ class SamBlock:
         """
         raise UsageError("A block of SAM attends in windows of a grid: call attend of its tower.")
 
-    def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
-        """Return the block's output."""
-        h = h + attended
-        x = self.module.layer_norm2(h)
-        if look is not None:
-            look(x)
-        out: Tensor = h + self.module.mlp(x)
-        return out
-
 
 class SamTower(ImageTower):
     """transformers' SamVisionEncoder up to its neck.
 
     Kernels get the relative positions as their bias. In a block with windows they get each window as an item of the
     batch: (B * windows, heads, tokens of a window, d), where padded cells are tokens too.
-
-    Args:
-        encoder: the module.
-        name: name of the backbone, for errors.
     """
 
     def __init__(self, encoder: Any, name: str) -> None:
@@ -71,12 +55,10 @@ class SamTower(ImageTower):
     @property
     def patch_layer(self) -> nn.Module:
         """The patch embedding."""
-        layer: nn.Module = self.encoder.patch_embed
-        return layer
+        return self.encoder.patch_embed
 
     def _patches(self, pixels: Tensor) -> Tensor:
-        patches: Tensor = self.encoder.patch_embed.projection(pixels)
-        return patches
+        return self.encoder.patch_embed.projection(pixels)
 
     def prefix(self) -> Tensor | None:
         """Return None: SAM has no CLS token."""
@@ -111,11 +93,9 @@ class SamTower(ImageTower):
         out = attn.proj(mixed)
         if padded is not None:
             out = layer.window_unpartition(out, side, padded, s.grid)
-        attended: Tensor = out.flatten(1, 2)
-        return attended
+        return out.flatten(1, 2)
 
     def neck(self, s: State) -> Tensor:
         """Return the (B, C', h, w) map that SAM's mask decoder reads."""
         assert s.grid is not None
-        out: Tensor = self.encoder.neck(s.h.reshape(len(s.h), *s.grid, -1))
-        return out
+        return self.encoder.neck(s.h.reshape(len(s.h), *s.grid, -1))

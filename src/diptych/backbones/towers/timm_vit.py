@@ -47,8 +47,7 @@ class TimmBlock:
         if getattr(attn, "gate", None) is not None:
             out = out * attn.gate(x).sigmoid()
         out = attn.proj_drop(attn.proj(out))
-        branch: Tensor = block.drop_path1(block.norm1(out) if self.post else _scaled(block, out, "1"))
-        return branch
+        return block.drop_path1(block.norm1(out) if self.post else _scaled(block, out, "1"))
 
     def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
         """Return the block's output."""
@@ -57,8 +56,7 @@ class TimmBlock:
         if look is not None:
             look(x)
         y = block.mlp(x)
-        out: Tensor = h + block.drop_path2(block.norm2(y) if self.post else _scaled(block, y, "2"))
-        return out
+        return h + block.drop_path2(block.norm2(y) if self.post else _scaled(block, y, "2"))
 
 
 class TimmTower(ImageTower):
@@ -67,7 +65,6 @@ class TimmTower(ImageTower):
     Args:
         trunk: the module, whose head runs in ``project``.
         head: the module after the trunk (open_clip's ``TimmModel.head``); None: nothing.
-        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: blocks, stems or poolings that are not of this family.
@@ -106,8 +103,7 @@ class TimmTower(ImageTower):
     @property
     def patch_layer(self) -> nn.Module:
         """The patch embedding, with its norm and convolutions where it has them."""
-        layer: nn.Module = self.trunk.patch_embed
-        return layer
+        return self.trunk.patch_embed
 
     def _patches(self, pixels: Tensor) -> Tensor:
         embed = self.trunk.patch_embed
@@ -195,8 +191,7 @@ def _queries_keys_values(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _scaled(block: Any, x: Tensor, which: str) -> Tensor:
     """LayerScale: a module in VisionTransformer, a bare parameter in Eva."""
     if hasattr(block, f"ls{which}"):
-        out: Tensor = getattr(block, f"ls{which}")(x)
-        return out
+        return getattr(block, f"ls{which}")(x)
     gamma: Tensor | None = getattr(block, f"gamma_{which}")
     return x if gamma is None else gamma * x
 

@@ -25,9 +25,7 @@ class CausalLM:
 
     Args:
         model: in eval mode.
-        tokenizer: the model's own.
         name: writer of every text.
-        run: seed and device.
         limit: largest number of tokens of a text.
         temperature: >= 0; 0 takes the most likely token each time and writes one text, whatever n.
         top_p: in (0, 1]; cuts the least likely tokens.

@@ -35,7 +35,6 @@ class OpenAICompatible:
 
     Args:
         base_url: up to and without "/chat/completions", such as "http://localhost:8000/v1".
-        model: name of the model on the server.
         key_variable: environment variable with the API key, read for each request and not stored; "": no key.
         system: system message; "": none.
         limit: largest number of tokens of a text.

@@ -24,9 +24,7 @@ def tell(
     shared: options.RunOptions,
     show: Callable[[], None],
 ) -> None:
-    """Write the requested file, print JSON or what people read, and leave with the exit code that says what was
-    skipped.
-    """
+    """Write the requested file, print JSON or what people read, and leave with the exit code of what was skipped."""
     from diptych.data.files import write_json
 
     if out is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.audit.answer import JsonFile, listed, tell
 from diptych.cli.console import show
 
@@ -26,7 +26,7 @@ def audit_association(
     shared: options.RunOptions,
 ) -> None:
     """Put pictures of two objects side by side, and ask for the attribute of one."""
-    options.one_suffix(out, ".json")
+    flag_values.one_suffix(out, ".json")
     shared.free(out)
 
     from diptych.core.data import ClassNames
@@ -35,7 +35,7 @@ def audit_association(
 
     with shared.open(seed=seed) as opened:
         own = open_data(data, opened.keys, need="groups", group=attribute, label=label)
-        classes = ClassNames(options.class_names(names, own.classes))
+        classes = ClassNames(flag_values.class_names(names, own.classes))
         findings, failed = audit(own.whole(), classes, [opened.backbone()], opened.run, template=template)
 
     def shown() -> None:

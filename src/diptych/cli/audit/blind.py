@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.audit.answer import JsonFile, listed, tell
 from diptych.cli.console import short_names, show
 
@@ -37,7 +37,7 @@ def audit_blind(
     shared: options.RunOptions,
 ) -> None:
     """Find pairs of pictures that a second encoder tells apart and the model does not."""
-    options.one_suffix(out, ".json")
+    flag_values.one_suffix(out, ".json")
     shared.free(out)
 
     from diptych.data.formats.mmvp import is_mmvp_vlm, read_mmvp_vlm

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.audit.tables import MoreTables
+from diptych.cli.bench_command import end_board
 from diptych.cli.board import command_line
-from diptych.cli.console import finish, say, short_names, show, show_json, show_table
+from diptych.cli.console import say, short_names, show_table
 from diptych.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def board_audit(
         given = more.open(data, opened)
         base = opened.backbone()
         tables, failed = given.gathered(names, base, opened.run)
-        chosen = tuple(options.words(only)) if only else ()
+        chosen = tuple(flag_values.words(only)) if only else ()
         bench = AuditBench(given.own.name, tables, base, opened.run, chosen, failed)
         if not shared.overwrite:
             expect(out, "audit", bench.facts)
@@ -60,18 +61,7 @@ def board_audit(
     lacking = {audit: reason for row in board.rows for audit, reason in row.lacking.items()}
     if not any(f["value"] is not None for row in board.rows for f in row.findings):
         raise DataError(f"Nothing could be tested on {data}: {' '.join(lacking.values())}")
-    if shared.json:
-        show_json(board.as_dict())
-    else:
-        _show(board)
-        show(str(out / "board.json"))
-    for name, reason in (*board.missing.items(), *board.late.items()):
-        say(f"{name} did not run: {reason}")
-    for audit, reason in lacking.items():
-        say(f"{audit} was not run: {reason}")
-    if board.interrupted:
-        say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")
-    finish(board.failed, 130 if board.interrupted else 0)
+    end_board(board, out, shared.json, _show, (f"{a} was not run: {reason}" for a, reason in lacking.items()))
 
 
 def _show(board: AuditBoard) -> None:

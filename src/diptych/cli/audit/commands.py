@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.audit.answer import Grouped, JsonFile, Label, listed, tell
 from diptych.cli.audit.association import audit_association
 from diptych.cli.audit.blind import audit_blind
@@ -70,7 +70,7 @@ def audit_groups(
     shared: options.RunOptions,
 ) -> None:
     """Find the two groups of each class between which accuracy drops most, and measure the drop on other photos."""
-    options.one_of("--selection", selection, "half", "all")
+    flag_values.one_of("--selection", selection, "half", "all")
     shared.free(out)
 
     from diptych.core.data import ClassNames
@@ -80,7 +80,7 @@ def audit_groups(
 
     with shared.open(seed=seed) as opened:
         grouped = open_data(data, opened.keys, need="groups", group=group, label=label)
-        class_names = options.class_names(names, grouped.classes)
+        class_names = flag_values.class_names(names, grouped.classes)
         run = opened.run
         towers = [opened.backbone(name) for name in dict.fromkeys(backbone or [shared.backbone])]
         method = group_auditor(gap, least, selection)
@@ -153,11 +153,11 @@ def audit_pairs(
     shared: options.RunOptions,
 ) -> None:
     """Say which captions fit their photos worse than right captions do, and which of their words fits least."""
-    options.one_suffix(out, ".json", ".html")
+    flag_values.one_suffix(out, ".json", ".html")
     shared.free(out)
     by_words = bool(choice) or threshold is not None
     choice = choice or ("threshold" if by_words else "most-negative")
-    options.one_of("--choice", choice, "threshold", "most-negative")
+    flag_values.one_of("--choice", choice, "threshold", "most-negative")
     if by_words and clean is not None:
         raise UsageError("--clean says how well right captions fit: leave --choice and --threshold out.")
 

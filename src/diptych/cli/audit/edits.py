@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.audit.answer import JsonFile, tell
 from diptych.cli.console import short_names, show
 
@@ -29,7 +29,7 @@ def audit_edits(
     shared: options.RunOptions,
 ) -> None:
     """Rank the edits of each picture: what was asked must show, and the rest must stay."""
-    options.one_suffix(out, ".json")
+    flag_values.one_suffix(out, ".json")
     shared.free(out)
 
     from diptych.data.edits import read_edits

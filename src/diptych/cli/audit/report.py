@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.audit.tables import MoreTables
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.core.errors import DataError
@@ -56,7 +56,7 @@ def audit_report(
     shared: options.RunOptions,
 ) -> None:
     """Run every audit that the data allow, and list the worst findings first. Exit code 5: a bound is broken."""
-    options.one_suffix(out, ".html", ".json")
+    flag_values.one_suffix(out, ".html", ".json")
     shared.free(out)
 
     from diptych.backbones.provenance import record_of
@@ -75,7 +75,7 @@ def audit_report(
         towers = [opened.backbone(name) for name in asked]
         tables, failed = given.gathered(names, towers[0], run)
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in towers}
-        chosen = tuple(options.words(only)) if only else ()
+        chosen = tuple(flag_values.words(only)) if only else ()
         title = f"{given.own.name}: audit of {towers[0].spec.name}"
         made = report(subjects, tables, run, title=title, only=chosen, bounds=bounds, failed=failed)
         if not any(f.testable for f in made.all()) and made.blame is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.audit.answer import Grouped, JsonFile, Label, listed, tell
 from diptych.cli.console import say, show_table
 
@@ -29,7 +29,7 @@ def audit_sources(
     shared: options.RunOptions,
 ) -> None:
     """Train heads on each source and on mixtures, and compare them at equal accuracy."""
-    options.one_suffix(out, ".json")
+    flag_values.one_suffix(out, ".json")
     shared.free(out)
 
     from diptych.core.data import ClassNames
@@ -38,7 +38,7 @@ def audit_sources(
 
     with shared.open(seed=seed) as opened:
         grouped = open_data(data, opened.keys, need="groups", group=group, label=label)
-        classes = ClassNames(options.class_names(names, grouped.classes))
+        classes = ClassNames(flag_values.class_names(names, grouped.classes))
         findings, failed = audit(grouped.whole(), classes, opened.backbone(), opened.run, sources=tuple(source or ()))
     report = listed(findings, failed, data=grouped.name, seed=seed)
     tell(report, failed, out, shared, partial(_show, findings))

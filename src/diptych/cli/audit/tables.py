@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Given:
         """Return the tables with the items that a backbone can read, and what was left out."""
         from diptych.tasks.audit.data import gathered
 
-        spoken = options.class_names(names, self.own.classes) if self.own.classes else ()
+        spoken = flag_values.class_names(names, self.own.classes) if self.own.classes else ()
         return gathered(self.own, spoken, backbone, run, shifts=self.shifts, others=self.others, cues=self.cues)
 
 

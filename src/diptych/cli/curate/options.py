@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.tasks.defaults import (
     CURATOR,
     DUPLICATE_CURATOR,
@@ -138,7 +138,7 @@ class KeepOptions:
         Raises:
             UsageError: --prefer is none of its words.
         """
-        options.one_of("--prefer", self.prefer, "hard", "easy", "random")
+        flag_values.one_of("--prefer", self.prefer, "hard", "easy", "random")
         lists = {"only": tuple(self.only or ()), "drop": tuple(self.drop or ())}
         names = ("votes", "taxonomy", "most", "words", "eps", "cells", "rule", "bits", "precision", "below")
         return {**lists, **{name: getattr(self, name) for name in names}, "keep": self.prefer}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.training.options import LoopOptions, RecipeFile, recipe_text
 from diptych.cli.training.streams import StreamOptions
@@ -70,14 +70,9 @@ class Training:
     """The training that a command line requests.
 
     Args:
-        system: trains.
-        data: labels or captions.
-        how: parts, rates and sizes.
         folder: of model, log, checkpoints and report; the seed of draws and new weights, and whether it goes on.
         recipe: text of the recipe file that repeats it.
-        loop: how the loop runs.
         scratch: start from random weights.
-        kit: parts beside the backbone.
         regions: a table with a region a row; None: there are none.
         stream: how the data are read once, in place of a table; None: they are a table.
     """
@@ -117,7 +112,7 @@ class Training:
                 from diptych.data.formats.region_table import with_regions
 
                 data = with_regions(data, self.regions)
-            others = [open_data(name, opened.keys) for name in options.words(how.also or "")]
+            others = [open_data(name, opened.keys) for name in flag_values.words(how.also or "")]
             run, name = opened.run, shared.backbone
             result = tune(
                 system,
@@ -133,7 +128,7 @@ class Training:
                 stream=stream,
                 saving=Saving(self.loop.patch_dropout, self.loop.recompute),
                 crop=self.loop.crop,
-                templates=options.template_set(how.templates) if how.templates else SINGLE,
+                templates=flag_values.template_set(how.templates) if how.templates else SINGLE,
                 elsewhere=others,
                 kit=self.kit,
                 resume=self.folder.resume,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.cli.unread import refuse_idle
 from diptych.core.errors import UsageError, need_extra
 
@@ -98,14 +98,8 @@ class LoopOptions:
     log: Annotated[str, _loop("--log", help="Where the log goes beside log.jsonl and TensorBoard: wandb.")] = ""
 
     def fit(self, rate: float, batch: int, epochs: int, decay: float, *, cached: bool) -> Fit:
-        """Return the settings of the loop.
-
-        Args:
-            rate: learning rate.
-            batch: rows of a batch.
-            epochs: counts where there are no steps.
-            decay: weight decay.
-            cached: whether accumulated batches are one batch for the loss.
+        """Return the settings of the loop; ``epochs`` counts without steps, and where ``cached`` accumulated batches
+        are one for the loss.
 
         Raises:
             UsageError: a value is none of those that there are.
@@ -114,9 +108,9 @@ class LoopOptions:
 
         if self.steps is not None:
             refuse_idle("--steps is the length of the training", "epochs")
-        options.one_of("--schedule", self.schedule, "cosine", "constant")
-        options.one_of("--optimizer", self.optimizer, "adamw", "adam", "radam", "sgd")
-        options.one_of("--log", self.log, "", "wandb")
+        flag_values.one_of("--schedule", self.schedule, "cosine", "constant")
+        flag_values.one_of("--optimizer", self.optimizer, "adamw", "adam", "radam", "sgd")
+        flag_values.one_of("--log", self.log, "", "wandb")
         if self.crop is not None and not 0 < self.crop <= 1:
             raise UsageError(f"--crop must be in (0, 1], got {self.crop:g}: give another, or leave it out.")
         if self.compile and self.shard:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from diptych.cli import options
+from diptych.cli import flag_values, options
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class StreamOptions:
         data, positions = held_out(stream, SEVERAL.join(Path(n).name for n in names), self.held_out)
         drawn = None
         if self.resampled or self.weights is not None:
-            given = options.words(self.weights or ",".join(["1"] * len(names)))
+            given = flag_values.words(self.weights or ",".join(["1"] * len(names)))
             try:
                 shares = [float(w) for w in given]
             except ValueError:

@@ -27,7 +27,6 @@ class ClipFiles:
     Args:
         paths: N files and folders.
         frames: pictures an item, T.
-        keys: cache of content keys.
     """
 
     paths: Sequence[str]
@@ -61,8 +60,7 @@ class ClipFiles:
         return self.paths[index]
 
     def _part(self, index: int) -> FrameFolders | Videos:
-        part: FrameFolders | Videos = self.__dict__["_parts"][int(is_video(self.paths[index]))]
-        return part
+        return self.__dict__["_parts"][int(is_video(self.paths[index]))]
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:

@@ -48,7 +48,6 @@ class FrameFolders:
     Args:
         folders: N folders.
         frames: pictures an item, T.
-        keys: cache of content keys.
     """
 
     folders: Sequence[str]
@@ -101,7 +100,6 @@ class Videos:
         paths: N files.
         frames: pictures an item, T.
         max_pixels: largest number of pixels of a frame.
-        keys: cache of content keys.
 
     Raises:
         MissingExtra: PyAV is not installed.
@@ -139,14 +137,9 @@ class Videos:
 
 
 def read_video(path: str | os.PathLike[str], frames: int = 8, max_pixels: int = MAX_PIXELS) -> Clip:
-    """Return the segment middles of a video.
+    """Return the middles of ``frames`` segments of a local video that FFmpeg reads, of at most ``max_pixels`` a frame.
 
     It is decoded twice, to count frames and to read them, since lengths in headers are often wrong.
-
-    Args:
-        path: local file with any container and codec of FFmpeg.
-        frames: T, number of pictures.
-        max_pixels: largest number of pixels of a frame.
 
     Raises:
         MissingExtra: PyAV is not installed.

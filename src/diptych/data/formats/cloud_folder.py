@@ -38,12 +38,8 @@ def holds_clouds(path: str | os.PathLike[str]) -> bool:
 
 
 def read_clouds(root: Path, keys: FileKeys | None = None) -> LabelledData:
-    """Read point clouds and meshes.
-
-    Args:
-        root: a file, or a folder with the layout of ``class_folder``: ``root/train/chair/CLOUD``, ``root/chair/CLOUD``
-            or ``root/CLOUD``.
-        keys: cache of content keys.
+    """Read point clouds and meshes from a file, or a folder with the layout of ``class_folder``:
+    ``root/train/chair/CLOUD``, ``root/chair/CLOUD`` or ``root/CLOUD``.
 
     Returns:
         Its splits; classes are the folder names, sorted, () without class folders.

@@ -98,15 +98,11 @@ def read_coop_split(
 def read_coop_shots(
     path: str | os.PathLike[str], images: str | os.PathLike[str], keys: FileKeys | None = None
 ) -> LabelledData:
-    """Read a few-shot pickle ``shot_<k>-seed_<s>.pkl`` of CoOp or Dassl, without running code in it.
+    """Read a few-shot pickle ``shot_<k>-seed_<s>.pkl`` of CoOp or Dassl, {"train": [Datum, ...], "val": [Datum, ...]},
+    without running code in it; ``images`` is the folder of the pictures.
 
     Its paths are absolute on the author's disk. The same number of leading folders is removed from all, until the first
     picture is found below ``images``.
-
-    Args:
-        path: pickle of {"train": [Datum, ...], "val": [Datum, ...]}.
-        images: folder with the pictures.
-        keys: cache of content keys.
 
     Returns:
         As ``read_coop_split``, with train and val.

@@ -76,13 +76,10 @@ class VectorFiles(Sequence[NDArray[Any]]):
 
 
 def read_clip_retrieval(folder: str | os.PathLike[str], items: str = "img_emb") -> Table[NDArray[Any]]:
-    """Read a folder of clip-retrieval.
+    """Read a folder of clip-retrieval. The items are the vectors of "img_emb" or "text_emb"; those of the other folder,
+    if it is there, become a "vector" column.
 
     Its files are img_emb/img_emb_<n>.npy, text_emb/text_emb_<n>.npy and metadata/metadata_<n>.parquet.
-
-    Args:
-        folder: folder with at least one of the two embedding folders.
-        items: "img_emb" or "text_emb", the vectors that are the items; the others become a "vector" column.
 
     Returns:
         A table of memory-mapped vectors, in the order of the file numbers. Columns from the metadata are "captions"

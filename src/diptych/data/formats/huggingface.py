@@ -35,14 +35,11 @@ def is_parquet_folder(root: Path) -> bool:
 
 
 def read_metadata_folder(root: str | os.PathLike[str], keys: FileKeys | None = None) -> LabelledData:
-    """Read the pictures in a metadata.csv or metadata.jsonl, of ``root`` or of its split folders.
+    """Read the pictures in a metadata.csv or metadata.jsonl, of ``root`` or of its split folders; other pictures are
+    not read.
 
     Columns are file_name, with paths relative to the metadata's folder, and optionally label, captions
     (``data.rows.CAPTION_COLUMNS``) and objects ({"bbox": x y w h in pixels, "categories"}).
-
-    Args:
-        root: the folder; pictures that are not in the metadata are not read.
-        keys: cache of content keys.
 
     Returns:
         Splits with the columns "label", "captions" and "boxes" where the metadata have them. Without split folders all

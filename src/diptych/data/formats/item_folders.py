@@ -18,7 +18,6 @@ class ItemKind:
 
     Args:
         name: of one item, whose plural ends in s.
-        remedy: what to give.
     """
 
     name: str

@@ -33,11 +33,8 @@ def is_mmvp_vlm(folder: str | os.PathLike[str]) -> bool:
 
 
 def read_mmvp_vlm(folder: str | os.PathLike[str], keys: FileKeys | None = None) -> Table[Any]:
-    """Read the pairs.
-
-    Args:
-        folder: with Questions.csv and "MLLM_VLM Images"; a name in the folder of DIPTYCH_DATA becomes the path there.
-        keys: cache of content keys.
+    """Read the pairs of a folder with Questions.csv and "MLLM_VLM Images"; a name in the folder of DIPTYCH_DATA becomes
+    the path there.
 
     Returns:
         2 P pictures with the columns "group" ("pair 1" and so on), "captions" (the statement) and "pattern", a group

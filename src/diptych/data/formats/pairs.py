@@ -23,7 +23,6 @@ class PairItem:
 
     Args:
         name: path of the picture.
-        title: its text.
     """
 
     name: str
@@ -55,7 +54,6 @@ class PairStream:
         broken: function that takes the error of each unusable row, which is then skipped. None (default): the error is
             raised.
         allow_outside: whether paths may leave the table's folder (default False).
-        start: first row.
     """
 
     path: str
@@ -131,9 +129,7 @@ def open_pairs(
 
 
 def _usual(path: Path, request: Request) -> PairStream:
-    """Open a table by the columns that are asked for, else by open_clip's names, else by those that tables usually
-    have.
-    """
+    """Open a table by the columns asked for, else by open_clip's names, else by those that tables usually have."""
     names = header(path)
     image = columns_of(names, ("filepath", *PATH_COLUMNS), request.image)
     text = columns_of(names, ("title", *CAPTION_COLUMNS), request.text)

@@ -31,8 +31,7 @@ IGNORE = 255
 def ids_of(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Return (H, W) int32 numbers of segments of (H, W, 3) bytes."""
     wide = rgb.astype(np.int32)
-    ids: NDArray[np.int32] = wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
-    return ids
+    return wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
 
 
 def rgb_of(ids: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:

@@ -112,9 +112,7 @@ def parquet_images(sources: Sequence[tuple[str, str]]) -> ParquetImages:
 
 
 def holds_images(path: Path) -> bool:
-    """Return whether a Parquet file has a column of pictures' bytes, and none of paths; raises DataError where it is
-    damaged.
-    """
+    """Return whether a Parquet file has pictures' bytes and no paths; raises DataError where it is damaged."""
     schema = schema_of(path)
     return image_column(schema) is not None and not (set(PATH_COLUMNS) - {"image"}) & set(schema.names)
 

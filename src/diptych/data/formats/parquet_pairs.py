@@ -29,7 +29,6 @@ class ParquetPair:
 
     Args:
         name: path of the picture, or the file and the row in it.
-        title: its text.
         content: bytes of the picture; None: it is at the path ``name``.
     """
 

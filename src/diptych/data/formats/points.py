@@ -32,7 +32,6 @@ class Clouds:
             extra "points".
         points: number of points drawn on the surface of a mesh, uniformly by area and fixed by the file's content.
             Clouds keep all their points.
-        keys: cache of content keys.
     """
 
     paths: Sequence[str]
@@ -114,8 +113,7 @@ def unit_sphere(cloud: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     centred = cloud.astype(np.float64) - cloud.mean(axis=0, dtype=np.float64)
     reach = np.sqrt((centred**2).sum(axis=1)).max()
-    unit: NDArray[np.float32] = (centred / (reach or 1.0)).astype(np.float32)
-    return unit
+    return (centred / (reach or 1.0)).astype(np.float32)
 
 
 def _from_text(path: str | os.PathLike[str]) -> NDArray[Any]:

@@ -25,15 +25,11 @@ IGNORE = 255
 
 
 def read_semantic(folder: str | Path, void: Collection[int] = (), listing: str = "labels.csv") -> LabelledData:
-    """Read ``labels.csv`` (path, mask, optionally split) and ``classes.csv`` (value, name) of a folder.
+    """Read ``labels.csv`` (path, mask, optionally split) and ``classes.csv`` (value, name) of a folder. Values in
+    ``void`` are ignored, as are those that the column "void" of classes.csv marks with 1, true or yes.
 
     ``classes.csv`` may also have the columns "void" and "thing", marked by 1, true or yes, and "synonyms", with "|"
     between them: they become ``things`` and ``words`` of the data.
-
-    Args:
-        folder: folder of the two tables, pictures and masks.
-        void: ignored values of ``classes.csv``, besides those that its column "void" marks with 1, true or yes.
-        listing: file name of the first table.
 
     Returns:
         Data whose classes are the names of the other values, in their order. Its column "mask" has (H, W) uint8 class

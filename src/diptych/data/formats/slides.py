@@ -18,11 +18,7 @@ ENDINGS = (".svs", ".tif", ".tiff", ".scn", ".bif", ".ndpi")
 
 @dataclass(frozen=True)
 class SlideStream(ShardStream[Tile]):
-    """The tiles of slides, see ``open_slides``, with one slide open; a slide that cannot be read is one error.
-
-    Args:
-        grid: how they are cut.
-    """
+    """The tiles of slides, see ``open_slides``, with one slide open; a slide that cannot be read is one error."""
 
     grid: Grid = PATHGEN
 

@@ -197,13 +197,8 @@ def _shards(spec: str) -> list[str]:
 def shard_items(
     shard: str, skip: int = 0, max_member: int = MAX_MEMBER, endings: frozenset[str] | None = None
 ) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
-    """Yield (number, item or error) of the items of one tar, without reading the first ``skip`` items.
-
-    Args:
-        shard: path of the tar.
-        skip: number of items to skip.
-        max_member: largest item in bytes.
-        endings: endings of the members to read; None: all.
+    """Yield (number, item or error) of the items of one tar, without reading the first ``skip`` items; ``endings`` are
+    those of the members to read, None reads all.
     """
     number, common, members, sizes = -1, None, dict[str, bytes](), dict[str, int]()
     trouble: UnreadableItem | None = None

@@ -26,7 +26,6 @@ class Typed:
     """Kind and source of a column of the result.
 
     Args:
-        kind: kind of the column.
         source: column of the file, or for "captions" and "vector" a pattern of several, such as "caption_*".
         separator: separator of the names in a cell of "multilabel".
         classes: order of classes of "label" and "multilabel"; () uses the present values, sorted.

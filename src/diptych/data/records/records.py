@@ -51,7 +51,6 @@ class Records:
     """N records as samples. Pictures are read on demand; texts and metadata are in memory.
 
     Args:
-        names: their names for users.
         images: M pictures.
         places: (N,) positions in ``images``; None: no picture.
         texts: (N,) texts; None: no text.

@@ -1,3 +1,1 @@
-"""Composed pictures with full ground truth: sprites, composition, captions, clips of moving objects. Torch-free,
-seeded, streaming.
-"""
+"""Composed pictures with full ground truth: sprites, composition, captions, moving clips. Torch-free, seeded."""

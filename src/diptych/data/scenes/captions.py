@@ -39,7 +39,6 @@ class Described(Protocol):
     @property
     def size(self) -> str:
         """Return "large" or "small"."""
-        ...
 
 
 def plural(noun: str) -> str:

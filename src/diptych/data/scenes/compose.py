@@ -32,7 +32,6 @@ class Scene:
         boxes: (n, 4) float32, x0 y0 x1 y1 in pixels round the visible pixels; zeros where nothing is visible.
         objects: the n objects, in painting order.
         relation: relation of the first object to the second ("above"), where there are exactly two different objects.
-        background: kind of background.
         captions: "short", "long", and language codes where names exist.
     """
 
@@ -50,7 +49,6 @@ class SceneRecipe:
     """The distribution of scenes.
 
     Args:
-        bank: sprites.
         size: side of the pictures in pixels.
         objects: numbers of objects, equally likely.
         same: probability that all objects of a scene are alike ("three red circles").
@@ -249,9 +247,7 @@ class Scenes:
 
     Args:
         recipe: distribution of the scenes.
-        count: number of scenes.
         seed: any non-negative integer.
-        start: number of the first scene.
     """
 
     recipe: SceneRecipe

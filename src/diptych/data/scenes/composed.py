@@ -32,7 +32,6 @@ class Mosaics:
         photos: N photos.
         labels: (N,) class positions, below 255.
         count: M pictures.
-        seed: seed of the draws.
         side: side of a picture in pixels, a multiple of every grid.
         grids: values of g, equally likely.
 
@@ -96,8 +95,6 @@ class CutOut:
     """All pixels of one class in a photo.
 
     Args:
-        photo: position of the photo.
-        label: class position.
         box: left, top, right, bottom of its bounding box in pixels.
     """
 
@@ -119,7 +116,6 @@ class Pasted:
         photos: N photos.
         masks: N label maps of the photos' sizes: (H, W) uint8 class positions, 255 for pixels without class.
         count: M pictures.
-        seed: seed of the draws.
         side: side of a picture in pixels.
         most: largest number of cut-outs in a picture.
         sizes: least and greatest longer side of a cut-out, as a share of the picture's side.

@@ -38,12 +38,9 @@ class Moving:
     """One clip to compose.
 
     Args:
-        sprite: number of the cut-out.
-        backdrop: number of the photo.
         motion: a key of ``MOTIONS``.
         side: side of the object's square, as a share of the frame's.
         lane: position of its path across the motion, in [0, 1].
-        backwards: whether the frames are in reverse order.
     """
 
     sprite: int

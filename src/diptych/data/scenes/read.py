@@ -58,7 +58,6 @@ class SceneReader:
     """Compares pictures with all masks of a bank's shapes.
 
     Args:
-        bank: shapes and colours.
         size: S, side of the pictures.
         sides: least and largest side of an object, as a share of S.
         turns: degrees at which shapes are tried.
@@ -106,9 +105,7 @@ class SceneReader:
 
     @cached_property
     def lengths(self) -> tuple[Floats, Floats]:
-        """Return the (S S, 3) orthonormal basis of even backgrounds, and what of each mask's squared length is not in
-        it, (M,).
-        """
+        """Return the (S S, 3) orthonormal basis of even backgrounds, and (M,) masks' squared lengths outside it."""
         y, x = np.mgrid[0 : self.size, 0 : self.size].astype(np.float32).reshape(2, -1)
         basis = np.linalg.qr(np.stack([np.ones_like(x), x, y], axis=1))[0].astype(np.float32)
         return basis, _beyond(self.placed[1], basis)
@@ -161,8 +158,7 @@ class SceneReader:
 
 def _beyond(masks: Floats, basis: Floats) -> Floats:
     """Return what of each mask's squared length lies outside a basis, at least 0.001."""
-    out: Floats = np.maximum((masks**2).sum(1) - ((masks @ basis) ** 2).sum(1), 1e-3)
-    return out
+    return np.maximum((masks**2).sum(1) - ((masks @ basis) ** 2).sum(1), 1e-3)
 
 
 def _colour(pixels: Floats, names: Sequence[str]) -> tuple[str, float]:

@@ -158,9 +158,6 @@ class SpriteBank:
     """The shapes, colours, textures and pictures of scenes.
 
     Args:
-        shapes: names of drawn shapes.
-        colours: names of colours for the shapes.
-        textures: names of textures for the shapes.
         pictures: picture sprites; a scene object is a picture with probability ``picture_share``.
         picture_share: in [0, 1].
     """

@@ -88,13 +88,8 @@ def scene_data(recipe: SceneRecipe, sizes: Mapping[str, int], seed: int = 0, cap
 
 
 def scene_classes(recipe: SceneRecipe, name: str, count: int, seed: int = 0) -> LabelledData:
-    """Return scenes of one object as a labelled data set with the split "test"; its classes are the phrases that occur.
-
-    Args:
-        recipe: distribution of the scenes; the number of objects is 1 in any case.
-        name: of the data set.
-        count: number of scenes.
-        seed: of the stream.
+    """Return ``count`` scenes of one object, whatever the recipe says, as a labelled data set with the split "test";
+    its classes are the phrases that occur.
 
     Example:
         >>> data = scene_classes(SceneRecipe(), "ones", count=3)

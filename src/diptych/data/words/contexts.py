@@ -40,7 +40,6 @@ class Contexts:
     """Factors with their values and phrasings.
 
     Args:
-        source: name of the file.
         factors: factor -> value -> at least one phrasing.
     """
 

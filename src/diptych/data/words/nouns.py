@@ -51,11 +51,8 @@ _IRREGULAR = {
 
 
 def singular(word: str, wordnet: WordNet) -> str | None:
-    """Return a noun as WordNet has it; None where it has neither the word nor its singular.
-
-    Args:
-        word: in lower case, maybe a phrase, whose last word may be a plural.
-        wordnet: the nouns.
+    """Return a noun, in lower case, as WordNet has it; None where it has neither the word nor its singular. Of a phrase
+    the last word may be a plural.
 
     Source: WordNet's rules of detachment (morphy), for nouns.
     """

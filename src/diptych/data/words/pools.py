@@ -38,7 +38,6 @@ class Pool:
 
     Args:
         source: name of a packaged pool, or path of the file.
-        texts: the pool.
     """
 
     source: str

@@ -67,11 +67,8 @@ def read_taxonomy(path: str) -> Taxonomy:
 
 
 def read_votes(path: str, taxonomy: Taxonomy) -> list[tuple[str, tuple[str, ...]]]:
-    """Read votes: (name of an item, labels with what they imply), of every row whose labels are not empty.
-
-    Args:
-        path: table with the columns ``COLUMNS``; several labels of a row stand apart by ";".
-        taxonomy: of the labels.
+    """Read votes: (name of an item, labels with what they imply), of every row of a table with the columns ``COLUMNS``
+    whose labels, apart by ";", are not empty.
 
     Raises:
         UsageError: there is no such table.

@@ -20,7 +20,6 @@ class TextLines:
     """Lines of a UTF-8 file, as a Stream of core.data with one line in memory. Empty lines are items too.
 
     Args:
-        path: the file.
         start: byte offset of the start of the first line.
         stop: byte offset of the end; lines that begin there or later are not read. None: the end of the file.
     """

@@ -1,3 +1,1 @@
-"""Boards of the verbs beside classify: one mechanism, and a bench for each verb that says how its systems are
-measured.
-"""
+"""Boards of the verbs beside classify: one mechanism, and a bench for each verb."""

@@ -31,7 +31,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.files import plain, read_json, write_json, write_whole
 from diptych.evaluation.few_shot.inputs import code_of
-from diptych.evaluation.kept import Unwritten, described, digest, kept
+from diptych.evaluation.kept import Unwritten, described, digest, kept, write_arrays
 from diptych.evaluation.schedule import Limits, work
 from diptych.metrics.interval import Interval, apart, paired_bootstrap, t_mean
 from diptych.tasks.audit.report import auditors
@@ -51,7 +51,6 @@ class Audited:
         findings: as plain data, with the slug of the audit as "audit".
         units: number of a finding -> its units.
         lacking: audit -> why it was not run.
-        seconds: of all audits.
     """
 
     backbone: str
@@ -111,7 +110,7 @@ class AuditBoard:
                 findings.append({**f, "gain": gain})
             own = {"backbone": row.backbone, "fingerprint": row.fingerprint, "seconds": round(row.seconds, 3)}
             rows.append({**own, "not_run": row.lacking, "findings": findings})
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "board",
                 "verb": "audit",
@@ -123,7 +122,6 @@ class AuditBoard:
                 "rows": rows,
             }
         )
-        return data
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
         """Write board.json, and a line a finding and backbone as board.csv."""
@@ -175,9 +173,6 @@ class AuditBench:
     """How backbones are audited: on the same tables, with the same seed, and the groups that the base selects.
 
     Args:
-        dataset: name of the own data.
-        data: the tables.
-        base: the first backbone.
         run: device, cache, and the seed of halves and controls.
         only: audits; () are all.
         failed: items that cannot be read.
@@ -299,9 +294,7 @@ def _subject(backbone: Backbone) -> Subject:
 
 
 def _save(path: Path, row: Audited) -> None:
-    content = io.BytesIO()
-    np.savez_compressed(content, **{str(i): v for i, v in row.units.items()})  # type: ignore[arg-type]
-    write_whole(path.with_suffix(".npz"), content.getvalue(), overwrite=True)
+    write_arrays(path.with_suffix(".npz"), {str(i): v for i, v in row.units.items()})
     about = {"backbone": row.backbone, "fingerprint": row.fingerprint, "seconds": row.seconds}
     write_json(path, plain({**about, "lacking": row.lacking, "findings": row.findings}), overwrite=True)
 

@@ -28,7 +28,6 @@ class CaptionedPhotos:
     """Readable photos with references, and the sentences that captioners learn from.
 
     Args:
-        name: of the data set.
         photos: N images.
         references: captions of each.
         texts: sentences; none of a held-out photo.
@@ -93,7 +92,6 @@ class CaptionBench:
     """How captioners are measured.
 
     Args:
-        data: photos, references and sentences.
         by: the judge; None: there is no CLIPScore.
         unit: what CIDEr-D is divided by: 10 makes a share of it.
     """

@@ -42,7 +42,6 @@ class CaptionPool:
     """Readable photos with captions; every caption is a pair with its photo, until a seed exchanges some.
 
     Args:
-        name: of the data set.
         photos: N images.
         said: captions of each, at least one.
         wrong: share of the P pairs whose captions are exchanged.
@@ -126,12 +125,7 @@ def caption_pool(path: str, columns: str, wrong: float, keep: float, keys: FileK
 
 @dataclass(frozen=True)
 class Captions:
-    """Captions, or photos with captions, as a stream.
-
-    Args:
-        texts: in order.
-        start: first position.
-    """
+    """Captions, or photos with captions, as a stream."""
 
     texts: tuple[Any, ...]
     start: int = 0
@@ -150,8 +144,6 @@ class PhotoPair:
 
     Args:
         opened: number -> photo.
-        photo: its number.
-        said: the caption.
     """
 
     opened: Callable[[int], Any]

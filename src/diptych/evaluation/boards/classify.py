@@ -31,7 +31,6 @@ class ClassifyBench:
 
     Args:
         desk: the data, and the draws that all arms of a seed share.
-        seeds: of draws, spoils and systems.
         parts: of the kit, beside the backbone.
     """
 
@@ -130,11 +129,7 @@ class ClassifyBench:
 
 @dataclass(frozen=True)
 class AroundClassify:
-    """A bench round another one, whose backbone, run and seeds it has.
-
-    Args:
-        inner: measures classifiers.
-    """
+    """A bench round another one, whose backbone, run and seeds it has."""
 
     inner: ClassifyBench
 

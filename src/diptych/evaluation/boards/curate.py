@@ -1,6 +1,4 @@
-"""Curators on captioned photos, some of whose captions were exchanged: the share of right pairs among those that are
-kept.
-"""
+"""Curators on photos, some of whose captions were exchanged: the share of right pairs among those kept."""
 
 from __future__ import annotations
 
@@ -52,9 +50,7 @@ class CurateBench:
     "t" of metaclip.
 
     Args:
-        pool: photos with captions.
         metadata: entries of metaclip and of the balance; see ``data.metadata.entries``. None: there is no balance.
-        score: makes values of what is kept.
         report: facts of the result in place of the board's.
         settings: of curators, in place of those that keep about the share of the pool.
         head: file of vector-head's head; "": it does not run.
@@ -207,13 +203,7 @@ def kept(bench: CurateBench, system: Curator, pairs: Pairs, run: Run) -> Bools:
 
 def threshold(rows: Numbers, matches: Numbers, texts: int, share: float) -> float:
     """Return the t, 1 or above, with which MetaCLIP can be expected to keep a share of the texts, or comes closest to
-    it.
-
-    Args:
-        rows: texts of the pairs of text and entry that match.
-        matches: their entries.
-        texts: number of texts.
-        share: to be kept.
+    it; ``matches`` are the entries that ``rows``, numbers of texts, name.
     """
     counts = np.bincount(matches).astype(np.uint64)
     low, high = 0.0, math.log(counts.max())

@@ -1,6 +1,4 @@
-"""Detectors on normal and anomalous photos: image AUROC, and beside it what maps say of pixels and a threshold of
-alarms.
-"""
+"""Detectors on normal and anomalous photos: image AUROC, and beside it measures of pixels and of alarms."""
 
 from __future__ import annotations
 

@@ -58,7 +58,6 @@ class ClipData:
         train: clips with a column "captions", one text each.
         tests: part of a measuring -> clips; those of a part that choose among different texts stand apart. "" is the
             metric.
-        facts: what the result says of them.
     """
 
     train: Table[Any]
@@ -150,16 +149,12 @@ class ExtendBench:
     def _method(self, arm: Arm) -> Extender:
         """Return the system; rows of the catalog look at as many frames a clip as all others."""
         if not isinstance(arm.system, str):
-            method: Extender = arm.system
-            return method
+            return arm.system
         row: Any = catalog.row(catalog.find(arm.system, Extender), arm.variant)
-        chosen: Extender = replace(row, frames=self.frames) if "frames" in {f.name for f in fields(row)} else row
-        return chosen
+        return replace(row, frames=self.frames) if "frames" in {f.name for f in fields(row)} else row
 
     def _hits(self, space: Any, test: ClipTest, run: Run, heads: bool) -> Floats:
-        """Return (N,) 1.0 where the nearest text is the clip's own; the first of equals counts. Without a space: the
-        share of chance.
-        """
+        """Return (N,) 1.0 where the nearest text, the first of equals, is the clip's own; without a space, chance."""
         if space is None:
             return np.full(len(test.items), 1 / len(test.texts))
         if isinstance(space, ConditionedSpace):

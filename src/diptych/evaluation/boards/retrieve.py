@@ -7,9 +7,9 @@ against (``metrics.retrieval``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,6 @@ SLOW: tuple[Arm, ...] = (Arm("clippings"),)
 PARTS = 3
 """Parts into which entities are dealt."""
 Rows = NDArray[np.int64]
-SpoilRecords: TypeAlias = Callable[[LinkageData, Rows, Run], LinkageData]
-"""(data, rows that are learnt from, run) -> the data that a system sees; answers are judged by the honest ones."""
 
 
 @dataclass
@@ -41,9 +39,6 @@ class RecordBench:
     """How retrievers are measured; gains are over the untrained mean of picture and text.
 
     Records whose picture cannot be read are left out, with their text, and named in ``failed``.
-
-    Args:
-        data: records with entities.
 
     Raises:
         DataError: no record has a partner that can be read, or the records are of fewer entities than parts.
@@ -110,9 +105,7 @@ class RecordBench:
 
 
 def only_readable(data: LinkageData, backbone: Backbone, run: Run) -> tuple[LinkageData, tuple[UnreadableItem, ...]]:
-    """Return the records without those whose picture cannot be read, and why it cannot; each is embedded, which the
-    base row needs.
-    """
+    """Return the records whose picture can be read, and why others cannot; each is embedded, as the base row needs."""
     pictures = RecordPart(data.records, "image")
     embedded = embed_readable(backbone.image, pictures, run)
     if not embedded.failed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,10 +14,10 @@ import numpy as np
 
 from diptych import catalog
 from diptych.core.errors import DamagedStore, DataError, UsageError
-from diptych.data.files import read_json, refuse, write_json, write_whole
+from diptych.data.files import read_json, refuse, write_json
 from diptych.evaluation.arms import Arm, Bench, Measured, of_part
 from diptych.evaluation.few_shot.inputs import code_of
-from diptych.evaluation.kept import described, digest, kept
+from diptych.evaluation.kept import described, digest, kept, write_arrays
 from diptych.tasks.record import engine_of, versions
 
 PART, COUNTED = "part ", "counted "
@@ -43,7 +42,6 @@ class Rows:
     """Measures the arms of a bench, or reads what an earlier run measured of the same.
 
     Args:
-        bench: as it was opened.
         out: folder of the board; None: no row is kept.
     """
 
@@ -89,11 +87,9 @@ class Rows:
 
 
 def _save(path: Path, row: Timed) -> None:
-    content = io.BytesIO()
     every = row.result.parts.items()
-    parts: dict[str, Any] = {f"{COUNTED if part.counted else PART}{name}": part.values for name, part in every}
-    np.savez_compressed(content, values=row.result.values, **parts)
-    write_whole(path.with_suffix(".npz"), content.getvalue(), overwrite=True)
+    parts = {f"{COUNTED if part.counted else PART}{name}": part.values for name, part in every}
+    write_arrays(path.with_suffix(".npz"), {"values": row.result.values, **parts})
     data = {"others": dict(row.result.others), "seeds": list(row.result.seeds), "seconds": row.seconds}
     write_json(path, data, overwrite=True)
 
@@ -116,12 +112,8 @@ def _load(path: Path) -> Timed:
 
 
 def expect(out: Path, verb: str, facts: Mapping[str, Any] | None = None) -> None:
-    """Refuse to write over a board, unless it was cut short: the same command then goes on with it.
-
-    Args:
-        out: folder of the board.
-        verb: what its systems do.
-        facts: of the bench, once it is open; None: the data of the two are not compared.
+    """Refuse to write over a board, unless it was cut short: the same command then goes on with it. Once the bench is
+    open, its facts show whether the data are the same.
 
     Raises:
         UsageError: there is a whole board, one of another verb or other data, or another file of its name.

@@ -44,10 +44,6 @@ class MaskBench:
     """How segmenters are measured: on the test split, or else val.
 
     Args:
-        data: photos with label maps.
-        backbone: of all segmenters.
-        run: device and cache.
-        seeds: of trainings.
         classes: other names and templates for the same K classes; None: the data set's, with the ensemble.
         photos: without labels, for systems that learn from some; None: those of ``unlabelled_photos``.
         teacher: image encoder that teaches, where a system asks for one.

@@ -62,7 +62,6 @@ class Training:
     """One way to train: the system of an arm that is no row of the catalog.
 
     Args:
-        method: objective or recipe.
         fit: its settings; None: those of the bench.
         rows: changes the training rows: shuffled captions, fewer of them.
         kit: makes parts beside the space; None: those of the bench.
@@ -90,12 +89,7 @@ class TuneBench:
     Args:
         data: its train split is trained on; test, or else val, is measured.
         backbone: where every training starts.
-        fit: settings of all trainings.
-        run: device and cache.
-        seeds: of orders and new weights.
         parts: what may learn; see ``tasks.training.learns``.
-        templates: prompts of labelled classes.
-        elsewhere: labelled data of other tasks.
         named: name of such data -> its classes' names and prompts, where they are not those of folders in templates.
         kit: other parts, such as a writer.
         beside: name -> other captioned rows, whose recall at 1 is a part.
@@ -334,9 +328,7 @@ def _captions(table: Table[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
 
 
 def _encoded(space: Backbone, modality: str, items: Any, run: Run) -> torch.Tensor:
-    """Return (N, D) embeddings, not normalised: heads over vectors that are in memory are not worth a place in the
-    store.
-    """
+    """Return (N, D) embeddings, not normalised. Heads over vectors in memory leave the store alone."""
     encoder = space.encoders[modality]
     if not isinstance(space, HeadSpace):
         return embed(encoder, items, run)

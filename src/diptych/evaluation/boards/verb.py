@@ -59,11 +59,7 @@ class Row:
     """One system over all seeds.
 
     Args:
-        arm: slug and row of its card.
-        score: the metric.
         parts: name -> what else was measured of items, such as hits on other data.
-        others: further numbers.
-        seeds: that were run.
         seconds: mean wall seconds of fitting and measuring, a seed.
     """
 
@@ -110,8 +106,6 @@ class VerbBoard:
     """A finished or interrupted board.
 
     Args:
-        verb: what the systems do.
-        metric: of the rows.
         rows: best first.
         missing: system -> why it could not run.
         late: system -> what the budget left out.
@@ -138,7 +132,7 @@ class VerbBoard:
         """Return plain data for JSON."""
         ended = {"complete": not (self.interrupted or self.late), "missing": self.missing, "late": self.late}
         rows = [row.as_dict(self.metric) for row in self.rows]
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "board",
                 "verb": self.verb,
@@ -148,12 +142,9 @@ class VerbBoard:
                 "rows": rows,
             }
         )
-        return data
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
-        """Write board.json, and its rows as board.csv; raises UsageError where one exists and ``overwrite`` is
-        False.
-        """
+        """Write board.json and board.csv; raises UsageError where one exists and ``overwrite`` is False."""
         text = io.StringIO(newline="")
         ends = ("low", "high", "gain", "gain_low", "gain_high")
         writer = csv.writer(text)

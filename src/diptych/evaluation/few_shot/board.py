@@ -42,9 +42,7 @@ class Board:
     Args:
         data: the data set; ``test``: its readable items that were measured, of the split ``measured``.
         source: what ``open_data`` was given; ``data_hash``: of files and labels.
-        classes: names and templates.
         spec: the backbone as data; ``fingerprint``: of its weights, tokenizer and pixel recipe.
-        plan: what was asked for.
         rows: in the order of the catalog, then shots.
         missing: row label -> why it could not run.
         late: row label -> what the budget or the time-out left out.
@@ -140,7 +138,7 @@ class Board:
             "precision",
             "precision_asked",
         )
-        shown: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "board",
                 "verb": "classify",
@@ -166,7 +164,6 @@ class Board:
                 "rows": [row.as_dict() for row in self.rows],
             }
         )
-        return shown
 
     def write(self, out: Path) -> None:
         """Write board.json and board.csv over those of an earlier run of the same board."""

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.data import ClassNames, Evidence, Table, TextPool
-from diptych.core.errors import DiptychError, MissingEvidence, MissingHook
+from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.method import FittedClassifier
 from diptych.core.run import Run
-from diptych.data.files import write_whole
 from diptych.data.words.pools import VERSUS, Pool
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.few_shot.rows import Desk
+from diptych.evaluation.kept import write_arrays
 from diptych.evaluation.outcome import Outcome
+from diptych.evaluation.schedule import failure
 
 BASE, NEW, CROSS, SHIFT = "base", "new", "cross", "shift"
 Hits = NDArray[np.float64]
@@ -33,7 +34,6 @@ class Place:
 
     Args:
         kind: "base", "new", "cross" or "shift".
-        name: of the data set.
         table: readable items whose labels count ``classes``.
         classes: names; None: those that the system was fitted on.
         texts: descriptions of ``classes``; None: the pool of the data set that systems are fitted on.
@@ -58,9 +58,7 @@ class Place:
 
 
 def measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, str]) -> dict[str, Hits]:
-    """Return title of a place -> (N,) hits of one run; a place whose hits, or why there are none, lie in its file is
-    not asked again.
-    """
+    """Return title of a place -> (N,) hits of one run; what lies in its file is not asked again."""
     path = desk.path(job)
     held = _load(path) if path else {}
     fits = Fits(desk, job, next((p.classes for p in places if p.kind == NEW), None))
@@ -73,10 +71,8 @@ def measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, st
             if key not in held:
                 held[key] = fits.reach(place)
                 fresh = True
-        except DiptychError as error:
-            missing[f"{called}, seed {job.seed}"] = str(error)
         except Exception as error:  # one system's fault must not cost the user the other rows
-            missing[f"{called}, seed {job.seed}"] = f"It failed, please report it: {type(error).__name__}: {error}"
+            missing[f"{called}, seed {job.seed}"] = failure(error)
         else:
             entry = held[key]
             if isinstance(entry, str):
@@ -84,9 +80,7 @@ def measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, st
             else:
                 hits_of[place.title] = entry
     if path and fresh:
-        content = io.BytesIO()
-        np.savez_compressed(content, **held)  # type: ignore[arg-type]
-        write_whole(path.with_suffix(".hits.npz"), content.getvalue(), overwrite=True)
+        write_arrays(path.with_suffix(".hits.npz"), held)
     return hits_of
 
 
@@ -107,9 +101,7 @@ class Fits:
     made: dict[bool, FittedClassifier | Exception] = field(default_factory=dict)
 
     def key(self, place: Place) -> str:
-        """Return what names the result of a place among those of the run: all that decides it and is not in the name of
-        the run's file.
-        """
+        """Return what names the result of a place: all that decides it and is not in the name of the run's file."""
         told = self.new if self._reads("other_classes") else None
         pool = place.texts.hash if place.texts and self._reads("texts") else ""
         return f"{place.title}\t{hashlib.sha256(repr((place.hash, told, pool)).encode()).hexdigest()[:16]}"
@@ -176,9 +168,7 @@ class Fits:
 
 
 def _load(path: Path) -> dict[str, Hits | str]:
-    """Return what the file of a run holds: key of a place -> (N,) hits, or why there are none; nothing where it is
-    absent or damaged.
-    """
+    """Return what the file of a run holds: key of a place -> (N,) hits, or why not; nothing where it is damaged."""
     try:
         content = io.BytesIO(path.with_suffix(".hits.npz").read_bytes())  # np.load leaves a damaged file open
         with np.load(content, allow_pickle=False) as file:

@@ -143,9 +143,7 @@ def _outside(table: Table[Any], within: Collection[str] | None) -> list[int]:
 def _drawn(
     table: Table[Any], count: int, seed: int, backbone: Backbone, run: Run, taken: Collection[int] = ()
 ) -> tuple[list[int], list[UnreadableItem]]:
-    """Return the first ``count`` readable items of each class that are not taken, in draw order, and the broken ones
-    met on the way.
-    """
+    """Return the first ``count`` readable items of each class that are not taken, in draw order, and broken ones."""
     labels = table.labels()
     order = [int(i) for i in few_shot(labels, max(1, len(labels)), seed) if int(i) not in taken]
     good: set[int] = set()

@@ -1,6 +1,4 @@
-"""Rows of a board: the runs of one system brought together, with their intervals, gains and p-values, and the choice
-between rows.
-"""
+"""Rows of a board: the runs of one system with intervals, gains and p-values, and the choice between rows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Labelled items apart from test, on which rows are compared and calibrated: one set a seed, the same for every row of
-a board.
-"""
+"""Labelled items apart from test, on which rows are compared and calibrated: one set a seed for all rows."""
 
 from __future__ import annotations
 
@@ -35,7 +33,6 @@ class Held:
         data: with a train split where any row learns.
         shots: of the rows that learn; () where none does.
         draw: (shots, run) -> the draw, encoded.
-        backbone: encodes.
         run: device, cache and progress; its seed is not read.
         broken: told of items that cannot be read.
         within: content keys among which they lie; None: anywhere.
@@ -75,12 +72,8 @@ class Held:
 
 
 def apart(method: Classifier, evidence: Evidence[Any], held: Table[Any] | None) -> tuple[Evidence[Any], bool]:
-    """Return the evidence without the held items, and whether fit sees some of them all the same.
-
-    Args:
-        method: whose card says whether it reads val.
-        evidence: what fit is given.
-        held: of the seed.
+    """Return the evidence without the held items of a seed, and whether fit sees some of them all the same, as cards
+    say.
 
     Returns:
         The same object where no held item stands in a val that the method reads; it sees them where nothing else is in

@@ -50,7 +50,6 @@ class Job:
     """One run of one system.
 
     Args:
-        method: the system with its parameters.
         variant: its row on the board.
         shots: 0 where it sees no labels.
         seed: 0 where it draws nothing.

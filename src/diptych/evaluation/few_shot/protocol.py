@@ -45,8 +45,6 @@ class Reach:
     """One system in one place.
 
     Args:
-        label: of the row.
-        method, variant, shots: which.
         kind, name: see ``Place``.
         accuracy: top-1, with its interval over items and seeds.
     """
@@ -69,7 +67,6 @@ class Protocol:
         reaches: base, new, other data sets and shifted test sets, at most shots.
         missing: row label, with place and seed where only these are concerned -> why there is no result.
         complete: False where Ctrl-C ended it.
-        command, date: how and when.
     """
 
     board: Board
@@ -108,7 +105,7 @@ class Protocol:
             for r in self.reaches
         ]
         own = ("complete", "missing", "command", "date")
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "protocol",
                 **{name: getattr(self, name) for name in own},
@@ -120,7 +117,6 @@ class Protocol:
                 "board": self.board.as_dict(),
             }
         )
-        return data
 
 
 def protocol(

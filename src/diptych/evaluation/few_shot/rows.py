@@ -187,9 +187,7 @@ class Desk:
 
     @cached_property
     def reserved(self) -> frozenset[str] | None:
-        """Content keys among which held items lie, and which no label-free system is given; None: it is given none of
-        that split.
-        """
+        """Content keys of held items, which no label-free system is given; None: it is given none of that split."""
         given = self._given if self.pooled else None
         return None if given is None else reserved(self.data, given)
 

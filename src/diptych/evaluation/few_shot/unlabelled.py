@@ -23,7 +23,6 @@ class Unlabelled:
 
     Args:
         source: what ``open_data`` was given; stands in the results.
-        items: the images.
     """
 
     source: str

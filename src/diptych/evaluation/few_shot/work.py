@@ -41,9 +41,7 @@ def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
     order = {slug: i for i, slug in enumerate(sorted(slugs, key=lambda slug: slug != BASE[0]))}
 
     def place(job: Job) -> tuple[bool, bool, bool, int, int]:
-        """Zero-shot first, and what trains by steps last, since a budget should not end before the rows that take a
-        second.
-        """
+        """Zero-shot first, and what trains by steps last: a budget should not end before the quick rows."""
         slug, trains = job.method.card.slug, trains_by_steps(type(job.method))
         return slug != BASE[0], trains, job.shots > 0, order[slug] if job.shots == 0 else job.shots, job.seed
 

@@ -22,15 +22,7 @@ from diptych.tasks.pages import photo_page
 def write(
     board: Board, path: Path, *, classified: Classified | None = None, photos: Samples[Any] | None = None
 ) -> None:
-    """Write the report over an older one.
-
-    Args:
-        board: finished or interrupted.
-        path: file to write.
-        classified: predictions to show above the board.
-        photos: the photos of ``classified``, in the order in which they were classified; None shows no pictures of
-            them.
-    """
+    """Write the report over an older one, with predictions above the board, and their photos in the same order."""
     write_whole(path, html(board, classified, photos), overwrite=True)
 
 

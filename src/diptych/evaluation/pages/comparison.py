@@ -1,6 +1,4 @@
-"""Several boards side by side: mean ranks over data sets with Nemenyi's critical difference, as JSON and as one page
-with its plot.
-"""
+"""Several boards side by side: mean ranks over data sets with Nemenyi's critical difference, as JSON and page."""
 
 from __future__ import annotations
 
@@ -55,8 +53,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data: dict[str, Any] = plain({"kind": "comparison", **vars(self)})
-        return data
+        return plain({"kind": "comparison", **vars(self)})
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
         """Write ``comparison.json`` and ``comparison.html`` over older ones of the same data sets.

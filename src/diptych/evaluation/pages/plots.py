@@ -1,6 +1,4 @@
-"""Plots of a report as inline SVG: text in, text out, no drawing library. Colours come from the page, so they follow
-its light or dark.
-"""
+"""Plots of a report as inline SVG, without a drawing library, in the page's light or dark colours."""
 
 from __future__ import annotations
 
@@ -145,11 +143,8 @@ def legend(names: Sequence[str], reference: str | None = None) -> str:
 
 
 def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
-    """Return accuracy against confidence: a dot a bin, its area by its items, on the diagonal of perfect calibration.
-
-    Args:
-        bins: (mean confidence, accuracy, items).
-        title: read out in place of the picture.
+    """Return accuracy against confidence by bins of (mean confidence, accuracy, items): a dot a bin, its area by its
+    items, on the diagonal of perfect calibration.
     """
     size, left, top, bottom = 220, 34, 8, 34
     side = size - left - 14

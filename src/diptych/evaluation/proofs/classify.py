@@ -1,6 +1,4 @@
-"""Proofs of classifiers: gains over a baseline on labelled photos, and the same system with the one thing spoiled that
-it lives on.
-"""
+"""Proofs of classifiers: gains over a baseline on labelled photos, and the same system with one thing spoiled."""
 
 from __future__ import annotations
 
@@ -147,8 +145,7 @@ def _random_letters(system: Any, run: Run) -> Classifier:
         return "".join(chr(ord("a") + int(rng.integers(26))) if c.isalpha() else c for c in text)
 
     factors = {f: {v: tuple(map(drawn, said)) for v, said in values.items()} for f, values in table.factors.items()}
-    changed: Classifier = replace(system, contexts=Contexts("random letters", factors))
-    return changed
+    return replace(system, contexts=Contexts("random letters", factors))
 
 
 RANDOM_LETTERS = Altered(_random_letters)

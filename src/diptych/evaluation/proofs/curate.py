@@ -1,6 +1,4 @@
-"""Proofs of curation: at equal size and equal length of texts, balanced captions name rare things more often than
-others.
-"""
+"""Proofs of curation, such as: at equal size and length, balanced captions name rare things more often."""
 
 from __future__ import annotations
 
@@ -100,9 +98,7 @@ def open_balance(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
 
 
 def open_mismatch(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> CurateBench:
-    """Open captioned photos; seeds draw a caption a photo, and the half that is exchanged. A verdict is right or
-    wrong.
-    """
+    """Open captioned photos; seeds draw a caption a photo, and the half that is exchanged."""
     data = open_data(present(name), need="captions", text="caption_*")
     table = data.split("val" if "val" in data.splits else next(iter(data.splits)))
     pool = OneCaption(*_captions(table, name), wrong=0.5)

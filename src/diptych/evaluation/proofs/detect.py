@@ -1,6 +1,4 @@
-"""Proofs of detectors: gains in image AUROC on labelled photos, and the same system with the one thing spoiled that it
-lives on.
-"""
+"""Proofs of detectors: gains in image AUROC on labelled photos, and the same system with one thing spoiled."""
 
 from __future__ import annotations
 

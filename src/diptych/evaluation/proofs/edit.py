@@ -170,9 +170,7 @@ def _edits(fitted: FittedDeltaEdit, words: Words, told: Told, run: Run) -> Edits
 
 
 def _along(relevance: Tensor, spread: Tensor, words: Words) -> Edits:
-    """Return StyleCLIP's global direction: each channel moves by its relevance, in standard deviations, where it passes
-    the threshold.
-    """
+    """Return StyleCLIP's global direction: channels move by their relevance where it passes the threshold."""
 
     def edit(asked: Asks, beta: float) -> Tensor:
         d = words.at(asked.wanted()) - words.at(asked.start)
@@ -184,9 +182,7 @@ def _along(relevance: Tensor, spread: Tensor, words: Words) -> Edits:
 def space(
     generator: FactorGenerator, words: Words, backbone: Backbone, run: Run, count: int = 1024
 ) -> dict[str, dict[str, float]]:
-    """Return how far the two modalities' centroids lie apart, and the mean cosine of a picture and its caption, by kind
-    of vector.
-    """
+    """Return the distance of the modalities' centroids and the mean cosine of pairs, by kind of vector."""
     with torch.no_grad():
         styles = generator.sample(count, Run().generator("edit space"))
         i, t = embedded(generator, backbone, styles, run), words.at(Factors(generator).read(styles))

@@ -53,9 +53,7 @@ class LabelledSet:
     """A labelled set over the trunks, in the part that is trained and the part that is not.
 
     Args:
-        name: of the set.
         table: all photos, whose label is the position among all classes of the set.
-        classes: names of its classes.
     """
 
     name: str
@@ -79,7 +77,6 @@ class SearchBench(PlainBench):
         sets: labelled photos.
         pairs: captioned photos that align.
         asked: captioned photos that are searched.
-        facts: of the data.
     """
 
     backbone: Backbone

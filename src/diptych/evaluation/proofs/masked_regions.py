@@ -48,13 +48,7 @@ SIDE = 64
 
 @dataclass
 class RegionBench(MaskBench):
-    """Photos with label maps, a proposer, and pairs that were mined before.
-
-    Args:
-        proposed: the proposer.
-        pairs: of a region and a noun.
-        more: facts of the result.
-    """
+    """Photos with label maps, a proposer, and pairs that were mined before."""
 
     proposed: MaskProposer | None = None
     pairs: Table[Any] | None = None

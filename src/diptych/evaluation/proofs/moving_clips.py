@@ -84,7 +84,6 @@ class Composed:
     Args:
         train, test, new: clips with one text each.
         played, replayed: train and test clips forwards, then the same clips backwards, texts saying how they move.
-        hash: of all clips.
     """
 
     train: Table[Any]

@@ -34,12 +34,7 @@ NEW = "new:"
 
 @dataclass(frozen=True)
 class NewClassBench(AroundClassify):
-    """Values are of test photos of the new classes.
-
-    Args:
-        inner: of the base classes.
-        new: photos of the new classes, and their names.
-    """
+    """Values are of test photos of the new classes."""
 
     new: tuple[Table[Any], ClassNames]
     metric: str = "acc1"

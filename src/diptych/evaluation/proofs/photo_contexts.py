@@ -137,8 +137,6 @@ class ContextBench(AroundClassify):
     """Values are (R, photos, groups, 2) cases and hits; the metric is the share of the worst group.
 
     Args:
-        inner: measures each picture.
-        made: the pictures.
         kind: one of ``HALVES`` and ``PASTED``.
     """
 

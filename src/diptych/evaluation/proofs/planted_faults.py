@@ -147,13 +147,7 @@ def copied(photos: Sequence[Image.Image], run: Run) -> tuple[list[Pair], NDArray
 
 
 def exchanged(plan: PairVectors, part: str, run: Run) -> PairVectors:
-    """Return a plan in which each picture has the vectors, or the hashes, of another one, and the rest of its own.
-
-    Args:
-        plan: of the pictures.
-        part: ``OTHER_VECTORS`` or ``OTHER_HASHES``.
-        run: its seed draws the order.
-    """
+    """Return a plan in which each picture has the vectors or hashes (``part``) of another, the rest of its own."""
     rows, changed = plan.rows.whole(), RunWriter(plan.rows.layout)
     order = np.random.default_rng(run.integer(part)).permutation(len(rows["id"]))
     column = "vector" if part == OTHER_VECTORS else "hash"

@@ -1,6 +1,4 @@
-"""Proofs of what trains on pairs: recall on held-out photos over a baseline, and the same training with the one thing
-spoiled.
-"""
+"""Proofs of what trains on pairs: recall on held-out photos over a baseline, and the same training spoiled."""
 
 from __future__ import annotations
 

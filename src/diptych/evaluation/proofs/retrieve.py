@@ -1,6 +1,4 @@
-"""Proofs of linkage: records of unseen entities, linked by what other entities taught, and the same with shuffled
-matches.
-"""
+"""Proofs of linkage: records of unseen entities, by what others taught, and the same with shuffled matches."""
 
 from __future__ import annotations
 

@@ -90,8 +90,7 @@ def f1(stating: Sequence[frozenset[str]], true: Sequence[frozenset[str]]) -> Flo
 def found(scores: Floats) -> Floats:
     """Return (N,) the chance that a caption's own scene comes first by the (N, N) scores; ties share it."""
     best = scores >= scores.max(axis=1, keepdims=True)
-    chances: Floats = np.diag(best) / best.sum(axis=1)
-    return chances
+    return np.diag(best) / best.sum(axis=1)
 
 
 def open_scene_captions(

@@ -1,6 +1,4 @@
-"""Proofs of segmenters: gains in mIoU on photos with label maps, and the same system with the one thing spoiled that it
-lives on.
-"""
+"""Proofs of segmenters: gains in mIoU on photos with label maps, and the same system with one thing spoiled."""
 
 from __future__ import annotations
 

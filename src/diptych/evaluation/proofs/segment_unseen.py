@@ -88,24 +88,16 @@ def half_of(data: LabelledData, run: Run) -> Half:
 def _only(masks: Any, seen: tuple[int, ...], index: int) -> NDArray[np.uint8]:
     position = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
     position[list(seen)] = np.arange(len(seen))
-    found: NDArray[np.uint8] = position[np.asarray(masks[index])]
-    return found
+    return position[np.asarray(masks[index])]
 
 
 def open_unseen(
     fit: FitOnce, name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, most: int | None = None
 ) -> Tabled:
-    """Fit once a seed, and count the pixels of the test (or val) photos for every arm.
+    """Fit once a seed, and count the pixels of the test (or val) photos for every arm; of these the ``most`` whose
+    content keys have the least hashes.
 
     Beside the mIoU over all classes, each arm has that of the classes of the training, "seen", and of the others.
-
-    Args:
-        fit: gives the arms.
-        name: of photos with label maps, with a train split.
-        backbone: of all arms.
-        run: device and cache.
-        seeds: of draws and trainings.
-        most: photos that are measured, those whose content keys have the least hashes; None: all.
     """
     data = open_set(name, "masks")
     split = "test" if "test" in data.splits else "val"

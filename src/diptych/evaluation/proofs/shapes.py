@@ -111,12 +111,7 @@ def other_labels(evidence: Evidence[Any], run: Run) -> Evidence[Any]:
 
 @dataclass(frozen=True)
 class ShapeBench(PlainBench):
-    """How systems for point clouds are measured: hits on val; without shots also on all objects with a class.
-
-    Args:
-        data: objects.
-        facts: of the data.
-    """
+    """How systems for point clouds are measured: hits on val; without shots also on all objects with a class."""
 
     data: Furniture
     backbone: Backbone

@@ -52,9 +52,7 @@ class Night:
 
 
 def variables(name: str) -> Night:
-    """Read variable stars of several classes (``asas_variables``), or the two kinds of RR Lyrae stars in the band g
-    (``rrlyrae_snia``).
-    """
+    """Read variable stars of several classes (``asas_variables``), or RR Lyrae stars in band g (``rrlyrae_snia``)."""
     root = present(name, "light_curves.parquet")
     several = (root / "stars.csv").is_file()
     identity, value, error, label = (
@@ -98,9 +96,7 @@ def supernovae(name: str) -> Stars:
 
 
 def right(space: StarSpace, modality: str, few: Table[Star], test: Table[Star], classes: int, run: Run) -> Hits:
-    """Return (N,) 1.0 where one tower of a space, tuned on few labels, names the class of a test star; the space stays
-    as it is.
-    """
+    """Return (N,) 1.0 where one tower of a space, tuned on few labels, names the class; the space stays as is."""
     own = space.rebuild(copy.deepcopy(space.module()), space.spec)
     encoder = own.encoders[modality]
     assert isinstance(encoder, StarEncoder)
@@ -148,9 +144,7 @@ def open_stars(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], 
 
 
 def _counts(name: str, run: Run, seeds: Sequence[int], method: AstroM3) -> dict[str, Any]:
-    """Count held-out supernovae whose own spectrum is nearest to their light curve, aligned rightly and with others'
-    modalities.
-    """
+    """Count held-out supernovae whose own spectrum is nearest to their light curve, aligned and misaligned."""
     stars = supernovae(name)
     method = replace(method, grid=(3500.0, 8000.0, 256), batch=16)
     counts: dict[str, list[int]] = {"aligned": [], "shuffled": []}

@@ -208,13 +208,9 @@ class Tabled(PlainBench):
     """A bench whose arms were all measured in one pass, each under a name.
 
     Args:
-        backbone, run, seeds: of all.
-        metric: name of it.
-        facts: of the data.
         table: name -> (seeds, N) values; empty where items are too few for shares, and were only counted.
         others: name -> further numbers.
         parts: name -> part -> (seeds, N) values of another metric, see ``Measured.parts``.
-        statistic: how values become the metric.
     """
 
     backbone: Backbone

@@ -20,7 +20,6 @@ which is 1 at w = 0, and below 1 for every w > 0: what the name already says cou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -48,26 +47,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 COLUMN = "attribute"
 """Name of the group column with the attribute of each picture's object."""
-
-
-def bag_of_concepts(association: float) -> tuple[float, float]:
-    """Return the cosines of a picture of two objects with "a(A) A" and with "a(B) A", in closed form.
-
-    Args:
-        association: w, how far the name A brings a(A) along, >= 0.
-
-    Raises:
-        UsageError: w is negative.
-
-    Example:
-        >>> right, other = bag_of_concepts(0.0)
-        >>> right == other, bag_of_concepts(1.0)[0] < bag_of_concepts(1.0)[1]
-        (True, True)
-    """
-    if association < 0:
-        raise UsageError(f"association must be at least 0, got {association}.")
-    w = association
-    return (2 + w) / (2 * math.hypot(1, 1 + w)), (2 + w) / (2 * math.sqrt(2 + w * w))
 
 
 def cab_values(answers: Ints, true: Ints, other: Ints) -> Floats:

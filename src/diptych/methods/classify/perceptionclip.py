@@ -237,7 +237,7 @@ class FittedPerceptionCLIP(FittedClassifier):
         return joint(f, self._posterior(f, z))
 
     def _logits(self, z: Tensor) -> Tensor:
-        return logits(self.backbone, z, self.head).unflatten(1, (len(self.classes), len(self.values)))  # type: ignore[no-any-return, no-untyped-call]
+        return logits(self.backbone, z, self.head).unflatten(1, (len(self.classes), len(self.values)))  # type: ignore[no-untyped-call]
 
     def _posterior(self, f: Tensor, z: Tensor) -> Tensor:
         generic = None if self.generic is None else logits(self.backbone, z, self.generic)

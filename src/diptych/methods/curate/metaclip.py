@@ -66,29 +66,6 @@ def keep_probabilities(
     return 1 - dropped
 
 
-def tail_share(counts: Counts, t: float) -> float:
-    """Return the share of all counts that falls on entries with c_e < t, which are not thinned."""
-    total = float(counts.sum())
-    return float(counts[counts < t].sum()) / total if total else 0.0
-
-
-def threshold_for(counts: Counts, share: float) -> int:
-    """Return t for another language or pool: the count at which the cumulative share is closest to ``share``.
-
-    The cumulative share includes entries of exactly t; ``tail_share`` leaves them out.
-
-    Raises:
-        UsageError: all counts are 0.
-    """
-    ascending = np.sort(counts[counts > 0])
-    if not len(ascending):
-        raise UsageError(
-            "No text contains an entry, so there is no threshold: give texts or metadata that fit each other."
-        )
-    sums = np.cumsum(ascending.astype(np.float64))
-    return int(ascending[np.abs(sums / sums[-1] - share).argmin()])
-
-
 @dataclass(frozen=True)
 class EntryCounts(Plan):
     """How many texts contain each entry.

@@ -90,6 +90,14 @@ class StarEncoder:
         return out
 
 
+def hash_of(settings: object, state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the settings of a reader and of tensors with their names, in their order."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, tensor in state.items():
+        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 class StarSpace(Space):
     """The shared space of the three modalities.
 
@@ -100,23 +108,9 @@ class StarSpace(Space):
 
     def __init__(self, module: StarModule, method: AstroM3) -> None:
         self._module, self.method = module.eval(), method
-        digest = hashlib.sha256(repr((method.length, method.grid)).encode())
-        for name, tensor in module.state_dict().items():
-            digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-        weights = digest.hexdigest()
-        self._spec = Spec(
-            "astrom3",
-            "stars",
-            "informer + galspecnet + mlp",
-            weights,
-            "gelu+relu",
-            "",
-            0,
-            0,
-            "",
-            method.dim,
-            PixelRecipe(1, (0, 0, 0), (1, 1, 1)),
-        )
+        weights = hash_of((method.length, method.grid), module.state_dict())
+        kind, pixels = "informer + galspecnet + mlp", PixelRecipe(1, (0, 0, 0), (1, 1, 1))
+        self._spec = Spec("astrom3", "stars", kind, weights, "gelu+relu", "", 0, 0, "", method.dim, pixels)
         self._encoders = {
             m: StarEncoder(m, method.dim, module, method.reader(m), f"{m}-{weights[:16]}") for m in MODALITIES
         }

@@ -70,13 +70,8 @@ def factor_drop(
 
 
 def worst_factor(name: str, factors: tuple[str, ...], hits: Bools, run: Run) -> Finding:
-    """Return by how much the worst factor is below the mean of all, with factors drawn at random as the control.
-
-    Args:
-        name: of the model.
-        factors: F names.
-        hits: (F, N).
-        run: seed of the halves and the control.
+    """Return by how much the worst of F factors is below the mean of all, with factors drawn at random as the control;
+    ``hits`` are (F, N).
     """
     first = half_of(hits.shape[1], run, "worst")
     random = shuffled_factors(hits, np.random.default_rng(run.integer("random factors")))

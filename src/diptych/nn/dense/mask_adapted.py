@@ -109,8 +109,6 @@ class MaskedEncoder:
 
     Args:
         backbone: whose pixels and width it has.
-        adapted: the module.
-        fingerprint: of the backbone and all learnt values.
     """
 
     backbone: Backbone

@@ -24,7 +24,6 @@ class TunedMasks(nn.Module):
         backbone: it is copied, not changed.
         layout: sizes of the queries.
         width: of the attention.
-        heads: of the attention.
 
     Raises:
         MissingHook: the backbone has no dense maps, or cannot be rebuilt.

@@ -130,7 +130,6 @@ class CroppedRegions:
     """Regions of photos as samples of ``MaskedCrop``.
 
     Args:
-        photos: any number.
         rows: N (photo, mask): its position, and (h, w) bool over it, not all False.
         side: shorter side, in pixels, to which larger photos are reduced before they are cropped.
     """

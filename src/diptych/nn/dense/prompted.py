@@ -56,7 +56,6 @@ class Part:
     """One connected part of a class.
 
     Args:
-        label: position of the class.
         mask: (H, W) bool.
     """
 

@@ -60,9 +60,7 @@ class Segment:
 
     Args:
         id: its number in the map, from 1.
-        label: class position.
         score: class probability, in [0, 1]; the mean over its pixels for a dense map.
-        thing: whether its class is counted.
         area: pixels.
         box: left, top, width, height in pixels.
     """
@@ -94,7 +92,6 @@ class Instance:
 
     Args:
         mask: (H, W) bool.
-        label: class position.
         score: class probability times the mean of the mask's probabilities inside it, in [0, 1].
     """
 

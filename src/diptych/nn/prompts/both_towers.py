@@ -53,7 +53,6 @@ class PromptedImage(SameInputs):
 
     Args:
         backbone: frozen.
-        prompts: learnt.
         digest: hash of the learnt values, once they are fixed.
     """
 

@@ -201,7 +201,6 @@ class Reader:
     """Feeds a language model: the prefix once, then one token for each row and step.
 
     Args:
-        model: any language model.
         prefix: B prefixes, which are read at once.
         copies: rows a prefix; R = B * copies.
 

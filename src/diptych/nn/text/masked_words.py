@@ -72,7 +72,6 @@ class WordModel(nn.Module):
         width: C of the text tokens.
         heads: of the cross-attention, a divisor of C.
         image_width: C' of the image tokens.
-        blocks: numbers of the blocks.
         vocabulary: V.
 
     Attributes:

@@ -17,7 +17,6 @@ class PrefixAligner(nn.Module):
         width: W inside. If it is not D, a linear map comes first.
         queries: Q, tokens of the prefix.
         heads: attention heads; they divide ``width``.
-        hidden: width of the feed-forward layer.
         dropout: rate while training.
 
     Source: MacCap, the authors' decoder (a DETR layer) and projection.

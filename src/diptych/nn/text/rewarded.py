@@ -66,7 +66,6 @@ class Reward:
     """What a caption is worth to an image; each text is embedded once.
 
     Args:
-        backbone: embeds texts.
         weight: lambda, of CLIPScore.
         grammar: gamma, of the probability that a caption is grammatical.
         head: knows grammar; None: grammar is not rewarded.
@@ -103,10 +102,7 @@ class RewardTrainee(Trainee):
     """Trains a captioner on the reward of what it samples, against that of what it would write.
 
     Args:
-        lm: the captioner.
-        reward: of captions.
         z: (N, D) unit image embeddings that the reward sees, one a row of the table.
-        vocabulary: words of the captioner.
         samples: n, samples an image.
         limit: most tokens of a caption.
     """

@@ -16,8 +16,6 @@ class SmallLM(nn.Module):
     Args:
         vocabulary: V.
         width: C, a multiple of ``heads``.
-        depth: number of blocks.
-        heads: attention heads a block.
         context: longest sequence, prefix included.
         memory: width D of the vectors for cross-attention. None: blocks have none.
 

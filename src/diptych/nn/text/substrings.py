@@ -174,9 +174,7 @@ def _eights(data: Bytes) -> NDArray[np.uint64]:
 
 
 def _addressed(hashes: Hashes, entry: Ints, longer: NDArray[np.bool_]) -> tuple[Hashes, Ints, NDArray[np.bool_]]:
-    """Return keys, entries and whether there are longer ones, in open addressing, from those of beginnings, of which
-    many are the same.
-    """
+    """Return keys, entries and whether there are longer ones, in open addressing, from those of beginnings."""
     order = np.argsort(hashes, kind="stable")
     unique, first = np.unique(hashes[order].astype(np.uint64), return_index=True)
     bits = max(4, (4 * len(unique)).bit_length())

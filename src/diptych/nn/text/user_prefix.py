@@ -17,9 +17,6 @@ class UserPrefix(nn.Module):
         dim: D of the image tokens.
         out: C of the language model, a multiple of ``heads``.
         queries: K, tokens of the prefix.
-        mapping: layers of the mapping.
-        fusion: layers of the fusion.
-        heads: attention heads.
 
     Source: Wang et al. 2023, sections 3.2 and 3.3; sizes of a layer after ClipCap (MLP twice as wide, ReLU, pre-norm).
 

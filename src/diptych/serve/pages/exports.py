@@ -31,10 +31,6 @@ def as_coco(found: Found, query: str) -> dict[str, Any]:
     The query is the only category. COCO has no labels of whole pictures, so that the box of an annotation is the whole
     picture. Answers that were marked wrong are pictures without an annotation. ``score`` and ``marked`` are fields
     beside COCO's. Pictures that are gone are left out, and counted in ``info``.
-
-    Args:
-        found: answers.
-        query: in words.
     """
     images, annotations, gone = list[dict[str, Any]](), list[dict[str, Any]](), 0
     for tile in found.tiles:

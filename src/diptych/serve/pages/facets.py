@@ -21,7 +21,6 @@ class Facet:
     Args:
         value: of the column.
         entries: number of entries that have it, under the other conditions.
-        chosen: whether the search has this condition.
         where: conditions of the search that a click asks for: with this one, or without it where it is chosen.
     """
 

@@ -35,7 +35,6 @@ class Tile:
         path: whole name.
         text: for those who do not see the picture: its caption, or its name.
         caption: of the picture; "" without one.
-        facts: metadata.
         score: weighted cosine.
         reasons: (part of the query, what it adds to the score).
         right: probability that the answer is right; None: not known here.
@@ -84,7 +83,6 @@ class Asked:
     """The query of a page.
 
     Args:
-        terms: its parts, in words.
         values: (n, D) unit vectors of the parts.
         query: (D,) unit vector of their weighted sum.
     """
@@ -100,11 +98,7 @@ class Asked:
 
 
 class Finding:
-    """Searches of the page.
-
-    Args:
-        search: of the service.
-    """
+    """Searches of the page."""
 
     def __init__(self, search: Search) -> None:
         self.search = search

@@ -39,8 +39,7 @@ class MarkedHead:
     @property
     def direction(self) -> Vectors:
         """The weight as a (D,) unit vector, which orders entries as the head does."""
-        unit: Vectors = self.weight / np.float32(np.linalg.norm(self.weight))
-        return unit
+        return self.weight / np.float32(np.linalg.norm(self.weight))
 
 
 def marked_head(index: Index, marks: Mapping[str, bool | None]) -> MarkedHead | None:
@@ -70,12 +69,6 @@ def as_model(head: MarkedHead, query: str, model: ServedModel, index: Index) -> 
 
     The classes are the query and "not " before it; the probability is that of the logistic regression, without
     calibration: the marked answers are those that it was fitted on.
-
-    Args:
-        head: fitted to marks.
-        query: in words.
-        model: that made the vectors of the index.
-        index: whose answers were marked.
     """
     weight = torch.zeros(2, model.dim)
     weight[0] = torch.from_numpy(head.weight)

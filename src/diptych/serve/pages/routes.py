@@ -40,8 +40,6 @@ class Page:
     """The page of a server.
 
     Args:
-        service: models and queue.
-        search: its indexes.
         reports: name -> a page that a verb wrote.
     """
 

@@ -121,8 +121,7 @@ def unpacked(text: str, dim: int) -> Vectors:
     norm = float(np.linalg.norm(values))
     if len(values) != dim or norm == 0:
         raise Refusal(400, "The picture of this address is damaged, or of another model: choose it again.")
-    unit: Vectors = values / np.float32(norm)
-    return unit
+    return values / np.float32(norm)
 
 
 def _parts(text: str, sign: float) -> Sequence[tuple[str, float]]:

@@ -50,8 +50,7 @@ def router(service: Service, classify: Classify) -> APIRouter:
         """Return a unit vector a text."""
         texts = [given.inputs] if isinstance(given.inputs, str) else given.inputs
         found = await service.embed(request, service.first, [Input("text", text) for text in texts])
-        rows: list[list[float]] = found.vectors.tolist()
-        return rows
+        return found.vectors.tolist()
 
     routes = APIRouter(tags=["Hugging Face"])
     routes.add_api_route("/hf/zero-shot-image-classification", labels, methods=["POST"])

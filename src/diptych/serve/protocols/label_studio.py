@@ -51,13 +51,7 @@ class Shots:
 
 
 class LabelStudio:
-    """Answers of the ML backend.
-
-    Args:
-        service: models and queue.
-        classify: labels of pictures.
-        regions: masks of pictures.
-    """
+    """Answers of the ML backend."""
 
     def __init__(self, service: Service, classify: Classify, regions: Regions) -> None:
         self.service, self.classify, self.regions = service, classify, regions
@@ -127,8 +121,7 @@ class LabelStudio:
             labels = torch.tensor([label for _, label in shots.rows.values()])
             values = values + ALPHA * cache_logits(z, keys, labels, len(control.values), BETA)
         sigmoid = model.model.score == "sigmoid"
-        rows: NDArray[np.float32] = (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
-        return rows
+        return (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
 
     async def _brushes(
         self, request: Any, project: str, control: Control, inputs: Sequence[Input]

@@ -47,7 +47,6 @@ class Caption:
     """Captions of pictures.
 
     Args:
-        service: models and queue.
         sentences: of the server; () where it has none.
     """
 

@@ -72,7 +72,6 @@ class Classify:
     """Labels of pictures.
 
     Args:
-        service: models and queue.
         classifiers: name -> a classifier that was exported.
     """
 

@@ -86,10 +86,8 @@ class ServedDetector:
     """A detector that was fitted at the start.
 
     Args:
-        fitted: the detector.
         threshold: a score above it is flagged; None: nothing is.
         clean: scores of normal photos that were kept aside; None: there are none.
-        model: its model.
     """
 
     fitted: FittedDetector
@@ -102,7 +100,6 @@ class Regions:
     """Regions and anomalies of pictures.
 
     Args:
-        service: models and queue.
         detectors: name -> a detector that was fitted at the start.
     """
 

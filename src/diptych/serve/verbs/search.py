@@ -68,11 +68,6 @@ class SearchRequest(Strict):
 class ServedIndex:
     """An index and the model that made it.
 
-    Args:
-        name: under which clients ask for it.
-        folder: of the index.
-        model: whose vectors it holds.
-
     Raises:
         UsageError: there is no index, or another model made it.
     """
@@ -148,7 +143,6 @@ class Search:
     """Searches of the served indexes.
 
     Args:
-        service: models and queue.
         indexes: name -> index.
     """
 

@@ -32,10 +32,6 @@ class Blamed:
     """One training picture.
 
     Args:
-        probe: name of the table with it.
-        key: content key.
-        name: of the picture.
-        label: its class, as it is labelled.
         count: in how many mistakes of the confusion it voted; of a suspected label, 0.
         suggested: class that its neighbours have; "" where they agree with the label.
         agreement: share of its neighbours that have the suggested class.
@@ -55,9 +51,6 @@ class Confusion:
     """Pictures of one class that are taken for another.
 
     Args:
-        true, predicted: the classes.
-        count: how many pictures.
-        of: pictures of the true class.
         pictures: content keys of up to three of them.
         blamed: training pictures of the predicted class that voted for it most often, up to three.
     """
@@ -76,8 +69,6 @@ class Blame:
 
     Args:
         accuracy: of the vote, on the own pictures.
-        items: own pictures.
-        trained: training pictures.
         confusions: the most frequent first.
         suspects: training pictures with a suspected label, the nearest neighbours first.
         planted: labels that were changed on purpose, in a copy.
@@ -98,13 +89,8 @@ class Blame:
 
 
 def blame(subject: Subject, data: AuditData, run: Run, *, most: int = 5) -> Blame | None:
-    """Return the confusions of the own pictures, the training pictures behind them, and suspected labels.
-
-    Args:
-        subject: its backbone compares pictures.
-        data: one table in distribution and one of training items, with the same classes.
-        run: device and cache.
-        most: confusions to return.
+    """Return the confusions of the own pictures, the training pictures behind them, and suspected labels; one table in
+    distribution and one of training items have the same classes.
 
     Returns:
         None where there are no training items, fewer than two, or no classes.

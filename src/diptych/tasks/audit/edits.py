@@ -23,8 +23,6 @@ class RankedEdit:
     """One edit.
 
     Args:
-        source: name of the picture before.
-        edit: name of the edited picture.
         target: what it should show.
         rank: 1 is the best of the edits of this source and target.
         score: of the scorer; higher is better.

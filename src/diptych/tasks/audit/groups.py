@@ -68,12 +68,8 @@ def audit_groups(
 
 
 def group_auditor(gap: float, least: int, selection: str) -> Auditor:
-    """Return what finds the groups between which accuracy drops.
-
-    Args:
-        gap: accuracies of the two groups must differ by more.
-        least: items that a class must have in a group, in each half.
-        selection: "half" or "all".
+    """Return what finds the groups between which accuracy drops by more than ``gap``, with ``least`` items a class in
+    each half; the selection is "half" or "all".
     """
     from diptych.methods.audit.counteranimal import CounterAnimal
 
@@ -173,11 +169,7 @@ class AuditedPair:
     """What was found about one pair.
 
     Args:
-        name: of the image.
-        index: its row.
-        text: the caption.
         score: of the scorer; higher is better.
-        cosine: of image and caption.
         parts: words of the caption with their attributions; () where the scorer gives none.
         right_share: how often a right caption fits as badly; None where no right captions were measured.
         stands_out: whether that is at most the rate.

@@ -1,6 +1,4 @@
-"""Audited pairs as one HTML page: photo, caption, and its words on red or green ground; no script, nothing loaded from
-anywhere.
-"""
+"""Audited pairs as one HTML page: photo, caption, and its words on red or green background; no script."""
 
 from __future__ import annotations
 

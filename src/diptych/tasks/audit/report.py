@@ -23,7 +23,6 @@ class Bound:
         measure: such as "drop".
         about: part of the data; "" is every part.
         side: whether values must be at most or at least ``value``.
-        value: in the finding's unit.
     """
 
     measure: str
@@ -60,8 +59,6 @@ class Verdict:
     """Whether a bound holds for one subject.
 
     Args:
-        bound: the bound.
-        subject: the model.
         broken: whether it is broken; a bound on what was not measured is broken too.
         why: one sentence.
     """
@@ -77,9 +74,7 @@ class Report:
     """What was found.
 
     Args:
-        title: of the page.
         subjects: name -> model; the first is the user's, the others are compared with it.
-        data: the tables.
         findings: slug of the audit -> its findings.
         lacking: slug -> why an audit was not run.
         blame: training pictures behind confusions; None without training pictures.
@@ -109,7 +104,7 @@ class Report:
         """Return plain data for JSON; findings stand in the order of the page."""
         slug_of = {id(f): slug for slug, findings in self.findings.items() for f in findings}
         roles = {name: {"role": p.role, "items": len(p.table)} for name, p in self.data.probes.items()}
-        data: dict[str, Any] = plain(
+        return plain(
             {
                 "kind": "audit report",
                 "title": self.title,
@@ -125,7 +120,6 @@ class Report:
                 "skipped": [e.as_dict() for e in self.failed],
             }
         )
-        return data
 
 
 def auditors(only: Sequence[str] = ()) -> dict[str, Auditor]:

@@ -41,7 +41,6 @@ class Curation:
     """A curator of the catalog with its settings.
 
     Args:
-        slug: of the system.
         settings: every setting that a verb knows; the system takes those that it has.
 
     Raises:
@@ -59,8 +58,7 @@ class Curation:
     def curator(self) -> Curator:
         """The system."""
         system: Any = self._system
-        made: Curator = system(**self.own)
-        return made
+        return system(**self.own)
 
     @cached_property
     def _system(self) -> type[Curator]:
@@ -88,9 +86,7 @@ class Curation:
         return "Writer" in self.curator.card.needs.parts
 
     def check_items(self, stream: Stream[Any]) -> None:
-        """Raise UsageError where the items of a stream have no texts and the curator needs them, or the other way
-        round.
-        """
+        """Raise UsageError where items lack the texts that the curator needs, or have some and it makes them."""
         cut = isinstance(stream, SlideStream)
         if cut and not self.curator.creates:
             raise UsageError(f"{self.slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")
@@ -217,15 +213,7 @@ def apply_plan(
 
 @dataclass(frozen=True)
 class Kept:
-    """The items of a stream that a curator keeps, as a stream: a training filters and balances while it reads.
-
-    Args:
-        curator: the one that planned.
-        kit: what it needs.
-        plan: of the pool.
-        stream: the pool.
-        run: its seed draws.
-    """
+    """The items of a stream that a curator keeps, as a stream: a training filters and balances while it reads."""
 
     curator: Curator
     kit: Kit

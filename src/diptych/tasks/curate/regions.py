@@ -32,7 +32,6 @@ class FoundRegions:
 
     Args:
         table: the photos that could be read, with "boxes" and "phrases".
-        failed: the other ones.
     """
 
     table: Table[Any]

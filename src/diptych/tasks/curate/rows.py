@@ -18,12 +18,8 @@ QUALITY = 95
 
 
 def write_looks(plan: Plan, count: int, path: Path) -> tuple[int, int]:
-    """Write a table with columns cluster, filepath and an empty labels, and return numbers of clusters and rows.
-
-    Args:
-        plan: of a curator that labels clusters.
-        count: items of each cluster, at most.
-        path: .csv file, which is replaced.
+    """Write a table (.csv, replaced) with columns cluster, filepath and an empty labels, at most ``count`` items a
+    cluster, and return numbers of clusters and rows.
 
     Raises:
         UsageError: the plan has no clusters.

@@ -45,11 +45,8 @@ class Order:
     """What every worker must know.
 
     Args:
-        curator: any.
-        load: returns the kit.
         run: without progress and engine.
         engines: folder and kind of the engines; None: torch.
-        home: of the driver.
         plan: to apply; None: shards are planned.
         about: what was asked, of ``apply_plan``.
     """
@@ -87,9 +84,7 @@ def kit_of(load: Callable[[], Backbone], parts: Mapping[str, Any] | None = None)
 
 
 def cut(stream: Stream[Any], size: int = SHARD) -> list[Stream[Any]]:
-    """Return shards of a stream, the same ones each time: pieces of a text file, groups of tars, articles or slides. A
-    .csv table stays whole.
-    """
+    """Return shards of a stream, the same each time: pieces of a text file, groups of tars, articles, slides."""
     if isinstance(stream, TextLines):
         return list(stream.shards(min(MOST, -(-os.path.getsize(stream.path) // size) or 1)))
     if isinstance(stream, Parted):

@@ -23,7 +23,6 @@ class Outcomes(Protocol):
 
     def outcomes(self) -> Iterator[tuple[int, Any]]:
         """Yield (position, item, or the UnreadableItem that says why it cannot be read)."""
-        ...
 
 
 @runtime_checkable
@@ -33,11 +32,9 @@ class Parted(Outcomes, Protocol):
     @property
     def shards(self) -> Sequence[str]:
         """Paths, in reading order."""
-        ...
 
     def parts(self, count: int) -> Sequence[Stream[Any]]:
         """Return at most ``count`` streams of whole files; each item is in one of them, at the same position."""
-        ...
 
 
 @dataclass
@@ -45,7 +42,6 @@ class Skipped:
     """Items that cannot be judged.
 
     Args:
-        count: of all.
         first: {"path", "reason"} of the first ``NAMED``.
     """
 
@@ -69,7 +65,6 @@ class Readable:
     """The items of a stream that can be read, at their positions.
 
     Args:
-        stream: any.
         skipped: takes the others.
     """
 

@@ -60,7 +60,6 @@ class Keyed:
     """Samples whose keys are known.
 
     Args:
-        samples: the items.
         keys: (N,) keys, or why there is none.
     """
 
@@ -90,13 +89,9 @@ class Order:
     """What every worker must know.
 
     Args:
-        load: returns the backbone.
-        modality: of the encoder.
-        items: all of them.
         run: without engine and progress.
         engines: folder of exports and kind of the engine; None: torch.
         space: of the store; a worker that would write into another one has other weights or another engine.
-        home: of the driver.
     """
 
     load: Callable[[], Backbone]
@@ -186,9 +181,7 @@ def fill(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runne
 
 
 def encode_piece(order: Shared[Order], batches: Sequence[tuple[Batch, Sequence[int]]]) -> Counter[str]:
-    """Encode planned batches, given with the positions of their items, into the store; on a worker. Return what was
-    done.
-    """
+    """Encode planned batches, given with their items' positions, into the store of a worker. Return what was done."""
     asked = order.value()
     encoder, runner, vectors, drafted = asked.opened
     run = replace(asked.run, tally=Counter())

@@ -37,8 +37,6 @@ class Encoded:
     """What was written.
 
     Args:
-        out: the folder.
-        items: vectors.
         dim: D.
         failed: items that could not be read.
         seconds: wall seconds of encoding.
@@ -161,9 +159,7 @@ def write_parquet(out: Path) -> int:
 
 @contextmanager
 def _rows_of(path: Path, dim: int) -> Iterator[BinaryIO]:
-    """Write rows to a .npy file whose number is known at the end; the file appears whole, or stays as it was where the
-    block fails.
-    """
+    """Write rows to a .npy file whose number is known at the end; the file appears whole or not at all."""
 
     def head(rows: int) -> bytes:
         content = io.BytesIO()

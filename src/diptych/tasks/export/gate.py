@@ -1,6 +1,4 @@
-"""How good exported encoders are: cosines of their vectors to torch's, and zero-shot top-1 of the image encoder on
-labelled images.
-"""
+"""How good exported encoders are: cosines to torch's vectors, and zero-shot top-1 on labelled images."""
 
 from __future__ import annotations
 
@@ -44,8 +42,6 @@ class Gate:
     """Zero-shot top-1 on labelled images, fractions.
 
     Args:
-        items: labelled images.
-        torch: of torch's vectors.
         exported: of the exported image encoder's, with torch's class head.
         allowed: greatest drop that is allowed.
     """
@@ -58,12 +54,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Readable images, read again whenever they are asked for: hundreds of full-size photos do not fit into memory.
-
-    Args:
-        images: the user's.
-        chosen: positions of those that can be read.
-    """
+    """Readable images, read again whenever they are asked for: hundreds of full-size photos do not fit into memory."""
 
     images: Samples[Any]
     chosen: tuple[int, ...]

@@ -42,7 +42,6 @@ class Exported:
     """What was written and how good it is.
 
     Args:
-        out: the folder.
         form: "onnx", "openvino" or "int8" (OpenVINO's, weights and activations of the image encoder; texts stay
             float32).
         parity: modality -> cosines.
@@ -189,9 +188,7 @@ def _check_target(out: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def _writing(out: Path) -> Iterator[Path]:
-    """Give a folder beside ``out`` to write to, gone after the block; what the system refuses becomes an error with a
-    remedy.
-    """
+    """Give a folder beside ``out`` to write to, gone after the block; what the system refuses is a named error."""
     try:
         with drafted(out.absolute(), overwrite=True) as draft:
             draft.mkdir()

@@ -1,6 +1,4 @@
-"""Photos with what was said about them, and why, as cards of HTML; alone, one page without script that loads
-nothing.
-"""
+"""Photos with what was said about them, and why, as cards of HTML; alone, one page without script."""
 
 from __future__ import annotations
 

@@ -22,15 +22,8 @@ GROWN = 0.2
 def approximate(
     out: Path, backbone: Backbone, run: Run, *, always: bool = False, words: bool = True
 ) -> dict[Modality, ann.Approximate]:
-    """Build the approximate index where it pays and is missing or outgrown; recall is measured on rows and on WordNet's
-    nouns as queries.
-
-    Args:
-        out: the index.
-        backbone: embeds the queries.
-        run: seed and progress.
-        always: build it whatever the size.
-        words: the space has words, on which recall is measured too.
+    """Build the approximate index where it pays (or ``always``) and is missing or outgrown; recall is measured on rows
+    and, in a space with ``words``, on WordNet's nouns as queries.
 
     Raises:
         MissingExtra: faiss is not installed.
@@ -60,5 +53,4 @@ def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:
     words = sorted({w for w in WordNet.load().names() if w.isalpha()})
     drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), count, replace=False)
     values: Vectors = embed(backbone.text, Texts(tuple(f"a photo of a {words[i]}." for i in drawn)), run).numpy()
-    unit: Vectors = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return unit
+    return values / np.linalg.norm(values, axis=1, keepdims=True)

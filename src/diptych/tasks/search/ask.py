@@ -82,7 +82,6 @@ class Answer:
 
     Args:
         found: best first.
-        terms: what was asked.
         weights: what counted how much: pictures, captions.
         where: conditions, as they were given.
         entries: how many the index holds.

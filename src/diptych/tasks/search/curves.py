@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from diptych.data.load import open_data
 from diptych.data.records.records import Fact, Records
 from diptych.data.stars import Star, Stars
 from diptych.features.portable import load
-from diptych.methods.extend.astrom3 import LabelNet
+from diptych.methods.extend.astrom3 import LabelNet, hash_of
 from diptych.tasks.search.ask import Term
 from diptych.tasks.stars import TOWER, StarClassifier, made_stars
 
@@ -34,12 +33,7 @@ _WORDS = "Words and photos share no space with light curves: ask with a star, su
 
 @dataclass(frozen=True, eq=False)
 class CurveEncoder:
-    """Embeds stars by the features of a tuned tower of light curves, before its head.
-
-    Args:
-        net: tower and head.
-        fingerprint: of weights and input settings.
-    """
+    """Embeds stars by the features of a tuned tower of light curves, before its head."""
 
     net: LabelNet
     fingerprint: str
@@ -78,21 +72,14 @@ class _NoWords:
 
 
 class CurveSpace(Backbone):
-    """The space of light curves of a kept model, in the place of a backbone of photos.
-
-    Args:
-        model: tuned on labels.
-        folder: where it lies.
-    """
+    """The space of light curves of a kept model, in the place of a backbone of photos."""
 
     def __init__(self, model: StarClassifier, folder: Path) -> None:
         self.model, net = model, model.net()
-        digest = hashlib.sha256(repr((model.method.length, model.facts)).encode())
-        for name, tensor in sorted(model.state.items()):
-            digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-        image = CurveEncoder(net, f"curves-{digest.hexdigest()[:16]}")
+        weights = hash_of((model.method.length, model.facts), dict(sorted(model.state.items())))
+        image = CurveEncoder(net, f"curves-{weights[:16]}")
         self._net = net
-        self._spec = replace(model.space().spec, name=f"{STARS}{folder}", weights=digest.hexdigest(), dim=image.dim)
+        self._spec = replace(model.space().spec, name=f"{STARS}{folder}", weights=weights, dim=image.dim)
         self._encoders: Mapping[str, Encoder[Any]] = {"image": image, "text": _NoWords(image.dim)}
 
     score: Literal["softmax", "sigmoid"] = "softmax"

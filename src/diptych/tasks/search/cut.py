@@ -150,8 +150,7 @@ def _answers(
 
 def _encoded(texts: Sequence[str], backbone: Backbone, run: Run) -> Vectors:
     values = embed_arrays(backbone.text, Texts(tuple(texts)), run).values[:, 0].astype(np.float64)
-    unit: Vectors = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
-    return unit
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _drawn(values: Sequence[str], run: Run) -> list[str]:

@@ -26,12 +26,7 @@ COLUMNS: Mapping[Modality, str] = {"image": "embedding", "text": "caption_embedd
 
 
 def export(folder: Path, out: Path, *, overwrite: bool = False) -> int:
-    """Write a copy of an index, and return the number of entries.
-
-    Args:
-        folder: the index.
-        out: a name that ends in .lance (a folder) or .parquet.
-        overwrite: replace what is there.
+    """Write a copy of an index as .lance (a folder) or .parquet, and return the number of entries.
 
     Raises:
         UsageError: another ending, there is no index, or ``out`` exists and ``overwrite`` is False.

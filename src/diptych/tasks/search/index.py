@@ -1,6 +1,4 @@
-"""Take records into a search index, a slice at a time: what is unchanged is not read again, and what is committed
-stays.
-"""
+"""Take records into a search index, a slice at a time; what is unchanged is not read again."""
 
 from __future__ import annotations
 
@@ -41,7 +39,6 @@ class Indexed:
     """What was done.
 
     Args:
-        out: the index.
         entries: how many it holds now.
         added: new or changed ones.
         unchanged: those that were passed over unread.
@@ -73,9 +70,7 @@ class Indexed:
 
 
 def fingerprint(backbone: Backbone | CachedBackbone, run: Run) -> str:
-    """Return what an index and its queries must share; of the precision what was asked, which whoever searches asks
-    again.
-    """
+    """Return what an index and its queries must share; of the precision, what was asked for."""
     return f"{backbone.fingerprint}-{run.precision}{'' if run.decode == 'exact' else f'-{run.decode}'}"
 
 

@@ -38,7 +38,6 @@ class Mark:
         kind: what the query was made of: words, pictures, or both.
         weights: what counted how much, see ``weights_key``.
         path: name of the entry.
-        x: its standard score.
         right: whether it is right; None takes a mark back.
         source: who said so: ``PEOPLE``, "captions", or a column.
     """
@@ -54,12 +53,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The marks that fit a query.
-
-    Args:
-        marks: ready to be cut.
-        source: who made them.
-    """
+    """The marks that fit a query."""
 
     marks: Marks
     source: str
@@ -70,7 +64,6 @@ class CutAnswers:
     """How answers were cut.
 
     Args:
-        cut: the cut.
         source: who marked the answers that it was fitted on.
         shares: probability that each answer above the cut is right.
     """
@@ -132,11 +125,6 @@ def replace_marks(folder: Path, source: str, marks: Sequence[Mark]) -> None:
 def calibrated(marks: Iterable[Mark], kind: Kind, weights: Mapping[Modality, float]) -> Calibrated:
     """Return the marks that fit a query: those of people where they are enough, else those of captions or a column.
 
-    Args:
-        marks: of the index.
-        kind: of the query.
-        weights: of the query.
-
     Raises:
         DataError: there are none, or too few; the message says which queries were marked.
     """
@@ -170,13 +158,7 @@ def calibrated(marks: Iterable[Mark], kind: Kind, weights: Mapping[Modality, flo
 def standard(
     index: Index, query: Vectors, weights: Mapping[Modality, float], scores: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Return the standard scores of answers of an index.
-
-    Args:
-        index: the index.
-        query: (D,) unit vector.
-        weights: what counted how much.
-        scores: of the answers.
+    """Return the standard scores of answers of an index to a (D,) unit vector.
 
     Raises:
         DataError: the index has too few entries for anything to stand out.

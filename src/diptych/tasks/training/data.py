@@ -27,9 +27,7 @@ CHUNK = 256
 
 
 def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
-    """Return data with a train split, and what was done to get one: a tenth of undivided rows is held out by the
-    seed.
-    """
+    """Return data with a train split, and what was done: the seed holds out a tenth of undivided rows."""
     if "train" in data.splits:
         return data, ""
     table = next(iter(data.splits.values()))
@@ -47,12 +45,7 @@ def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
 
 
 def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, frozenset[int]]:
-    """Return the first readable pairs of a stream, as the split "test", and their positions.
-
-    Args:
-        stream: of pairs.
-        name: of the data set.
-        count: of pairs, >= 2.
+    """Return the first ``count``, >= 2, readable pairs of a stream, as the split "test", and their positions.
 
     Raises:
         UsageError: its items are no pairs of a picture and a text.
@@ -136,9 +129,7 @@ def _decodable(items: Samples[Any], run: Run) -> tuple[list[int], tuple[Unreadab
 
 
 def by_labels(data: LabelledData) -> LabelledData:
-    """Return data without captions where there are labels: what is measured on them beside a training is their
-    classes.
-    """
+    """Return data without captions where there are labels: beside a training, their classes are measured."""
     if not data.classes:
         return data
     splits = {

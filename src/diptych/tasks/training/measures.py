@@ -49,7 +49,6 @@ class Measuring:
         classes: its classes with their prompts; None: captions are retrieved.
         elsewhere: labelled data of other tasks.
         templates: prompts of their classes.
-        run: device, cache and threads.
     """
 
     data: LabelledData
@@ -84,14 +83,10 @@ class Measuring:
         return replace(self, data=few[0], elsewhere=few[1:], run=replace(self.run, cache=None))
 
     def refuse_collapse(self, before: Measures, after: Measures, when: str = "") -> None:
-        """Raise where the embeddings have collapsed, or what was known before is at chance.
+        """Raise where the embeddings have collapsed, or what was known before is at chance; ``when`` is " at step 100",
+        for the message.
 
         Measures that were not ``SURE`` standard errors above chance before tell nothing.
-
-        Args:
-            before: the measures of the backbone that was given.
-            after: those of the trained one.
-            when: " at step 100", for the message.
 
         Raises:
             Collapsed: less than a tenth of the spread of images or texts is left, or of what accuracy or recall at 1
@@ -139,12 +134,6 @@ def watcher(
     """Return the function that measures the weights of a step for the log, and says where they have collapsed.
 
     The training goes on, since a training from random weights contracts before it spreads.
-
-    Args:
-        measuring: what is measured.
-        space: what is trained.
-        before: what was measured on all rows.
-        say: takes the first collapse.
     """
     few = measuring.watching(space)
     rows = [len(other.split(measured_split(other))) for other in (measuring.data, *measuring.elsewhere)]

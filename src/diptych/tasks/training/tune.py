@@ -1,6 +1,4 @@
-"""``diptych finetune`` and ``diptych pretrain``: train a copy of a backbone, measure it before and after, refuse a
-collapse, write it.
-"""
+"""``diptych finetune`` and ``pretrain``: train a copy of a backbone, measure it, refuse a collapse, write it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ class OnnxRunner:
     """A graph in ONNX Runtime; opened at the first call.
 
     Args:
-        report: report of a supported export.
         threads: threads of one call; 0: OMP_NUM_THREADS, else one a core.
     """
 
@@ -43,8 +42,7 @@ class OnnxRunner:
 
     def __call__(self, x: Inputs | Mapping[str, NDArray[Any]], /) -> NDArray[np.float32]:
         """Return (B, D) float32 vectors of an encoder's inputs, arrays or CPU tensors."""
-        rows: NDArray[np.float32] = self._session.run(None, arrays(x, self.report.inputs))[0]
-        return rows
+        return self._session.run(None, arrays(x, self.report.inputs))[0]
 
 
 def arrays(x: Any, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:

@@ -26,7 +26,6 @@ class OpenVinoRunner:
     """A graph in OpenVINO; opened at the first call.
 
     Args:
-        report: report of a supported export.
         precision: "fp32", "bf16" or "int8".
         threads: threads of one call; 0: OMP_NUM_THREADS, else OpenVINO's own choice.
     """

@@ -26,19 +26,15 @@ class RuntimeReport:
     """Report on one encoder on one runtime in one precision, or on the graph that several runtimes read.
 
     Args:
-        folder: folder of the report.
         supported: whether the runtime may be used.
         reason: why it may not; "" where it may.
         cosine: least cosine to torch's float32 vectors, together and alone, or for int8 the mean; NaN before a run.
         speed: torch's float32 seconds over its seconds, on this machine; NaN before the timing.
         small_photos: the same ratio with the seconds that decode and resize small photos in both; NaN for texts and
             before the timing.
-        inputs: names of the graph's inputs.
         graph: folder of the graph, beside ``folder``; "" without a graph, or where it is in ``folder``.
         sha256: hash of the graph; "" without one.
         stamp: sizes and dates (ns) of the graph's files when it was hashed.
-        file: name of the graph's file.
-        versions: versions of the libraries at export.
     """
 
     folder: Path

@@ -87,8 +87,7 @@ def _kinds(first: Floats, second: Floats, said: NDArray[np.str_], run: Run) -> I
     def mined(one: Floats, two: Floats) -> Ints:
         similar, different = thresholds(one, two, AUDIT.top, AUDIT.bottom, rng)
         pairs, _ = blind_pairs(one, two, similar, different, AUDIT.neighbours)
-        differ: Ints = pairs[said[pairs[:, 0]] != said[pairs[:, 1]]]
-        return differ
+        return pairs[said[pairs[:, 0]] != said[pairs[:, 1]]]
 
     yield "blind", mined(first, second)
     yield "swapped roles", mined(second, first)

@@ -34,7 +34,6 @@ class Asks:
     """N pictures, each with one thing to change.
 
     Args:
-        styles: of the pictures.
         start: (N, 2) the pictures' colours and shapes.
         kind: (N,) 0: the colour is named, 1: the shape.
         target: (N,) what it shall become, never what it is.
@@ -86,22 +85,16 @@ class Bench(Protocol):
     @property
     def generator(self) -> StyleGenerator:
         """It."""
-        ...
 
     @property
     def truth(self) -> FactorGenerator:
         """Whose colours and shapes it draws."""
-        ...
 
     def read(self, styles: Styles, /) -> Tensor:
         """Return (N, 2) colours and shapes that are drawn."""
-        ...
 
     def moved(self, before: Styles, after: Styles, /) -> Tensor:
-        """Return (N, n), how far each factor of place and ground moved, in standard deviations; n is 0 where that
-        cannot be read.
-        """
-        ...
+        """Return (N, n) moves of each factor of place and background, in standard deviations; 0 where unread."""
 
 
 @dataclass(frozen=True)
@@ -178,14 +171,11 @@ def clean(bench: Bench, asked: Asks, change: Tensor) -> Floats:
     """Return (N,) 1.0 where an edit did what was asked and nothing else."""
     new = after(asked, change)
     still = (bench.moved(asked.styles, new) < STILL).all(1)
-    right: Floats = ((bench.read(new) == asked.wanted()).all(1) & still).numpy().astype(np.float64)
-    return right
+    return ((bench.read(new) == asked.wanted()).all(1) & still).numpy().astype(np.float64)
 
 
 def details(bench: Bench, asked: Asks, change: Tensor) -> dict[str, float]:
-    """Return the shares of edits that reach the target and that change the other name, and the mean move of place and
-    ground.
-    """
+    """Return the shares of edits that reach the target and that change the other name, and mean moves."""
     new = after(asked, change)
     now, moved = bench.read(new), bench.moved(asked.styles, new)
     hit = now.gather(1, asked.kind[:, None])[:, 0] == asked.target

@@ -50,8 +50,6 @@ class Shown:
     Args:
         frames: T pictures.
         masks: (T, S, S) of the object.
-        colour, shape: of the object.
-        background: kind of it.
         subject: a picture of another object.
         wanted: colour and shape of the subject.
     """

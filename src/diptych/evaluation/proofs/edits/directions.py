@@ -69,7 +69,6 @@ class ShuffledFrames:
     """Clips whose frames are in an order drawn for each.
 
     Args:
-        clips: the clips.
         seed: of the orders.
     """
 

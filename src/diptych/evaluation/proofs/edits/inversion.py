@@ -82,8 +82,7 @@ class Known:
 
     def clean(self, pictures: Tensor) -> Floats:
         """Return (N,) 1.0 where an edit did what was asked and kept the other name."""
-        right: Floats = (self.shows(pictures) == self.asked.wanted()).all(1).numpy().astype(np.float64)
-        return right
+        return (self.shows(pictures) == self.asked.wanted()).all(1).numpy().astype(np.float64)
 
     def beside(self, pictures: Tensor) -> dict[str, float]:
         """Return the change (shares that reach the target), and what was kept: the other name, and the background,

@@ -45,7 +45,6 @@ class Styled:
     """A scene with its request.
 
     Args:
-        shown: the scene.
         names: of the two objects: "red circle".
         styles: the two colours that they shall have, neither of which is in the scene.
     """

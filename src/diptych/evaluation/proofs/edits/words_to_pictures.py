@@ -56,13 +56,7 @@ class Drawing:
 
 @dataclass
 class WordsBench(PlainBench):
-    """Pictures asked for in words.
-
-    Args:
-        train: scenes with captions.
-        held: other scenes.
-        facts: of the data.
-    """
+    """Pictures asked for in words."""
 
     backbone: Backbone
     run: Run

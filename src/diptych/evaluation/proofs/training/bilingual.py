@@ -63,7 +63,6 @@ class Remembered:
     """A teacher's encoder whose inputs are its own vectors, each computed once.
 
     Args:
-        whole: the encoder.
         change: gives it other items, the same number.
     """
 
@@ -94,7 +93,6 @@ class Taught(Around):
     """A teacher whose items are changed before it sees them, and whose vectors are computed once.
 
     Args:
-        whole: the teacher.
         changes: modality -> change of B items; modalities without stay.
     """
 

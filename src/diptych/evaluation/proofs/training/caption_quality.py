@@ -167,9 +167,7 @@ def permuted_synthetic(table: Table[Any], run: Run) -> Table[Any]:
 
 
 def open_quality(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> CaptionBench:
-    """Open photos with five captions each, whose split val is held out, and photos with label maps; the backbone's own
-    heads score captions.
-    """
+    """Open photos with five captions, split val held out, and photos with label maps; own heads score captions."""
     whole = open_data(present(name, "captions.csv"), need="captions", text="caption_*")
     labelled = open_set(str(present(MASKS)), "masks")
     held = whole.split("val")

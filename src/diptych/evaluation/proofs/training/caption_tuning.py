@@ -74,11 +74,7 @@ def next_words(captions: Sequence[str], run: Run, fit: Fit = WORDS) -> LanguageT
 
 
 class SmallLanguageModel:
-    """Makes the kit's language model, the same one for all arms and seeds.
-
-    Args:
-        fit: settings of its training.
-    """
+    """Makes the kit's language model, the same one for all arms and seeds."""
 
     def __init__(self, fit: Fit = WORDS) -> None:
         self.fit = fit

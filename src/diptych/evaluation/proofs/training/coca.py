@@ -1,6 +1,4 @@
-"""The proof of the captioning loss: are the captions of an unseen photo likelier given that photo than given
-another?
-"""
+"""The proof of the captioning loss: are captions of an unseen photo likelier given it than given another?"""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ def decoder(space: Backbone, rows: Table[Any], run: Run) -> Mapping[str, Any]:
 
 
 def open_captioning(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = WRITING) -> Tabled:
-    """Train heads and decoder; the metric is the share of (caption, other photo) in which the caption's own photo
-    explains it better.
-    """
+    """Train heads and decoder; the metric is the share of (caption, other photo) that the own photo explains better."""
     bench = open_pairs(name, backbone, run, seeds)
     how = Training(CoCaLoss(pad=PAD), fit, kit=decoder, start=NewHeads())
     reached = {"own": own_photo(bench, how), "shuffled": own_photo(bench, replace(how, rows=shuffled_captions))}
@@ -56,9 +52,7 @@ def open_captioning(name: str, backbone: Backbone, run: Run, seeds: tuple[int, .
 
 
 def own_photo(bench: TuneBench, how: Training) -> tuple[Floats, Floats]:
-    """Return (seeds, N) how often a photo's captions are likelier given it than given another, and by how many nats a
-    caption.
-    """
+    """Return (seeds, N) how often a photo's captions are likelier given it than another, and the nats a caption."""
     hits, nats = [], []
     captions = [tuple(c) for c in bench.held_out.columns["captions"].values]
     for seed in bench.seeds:

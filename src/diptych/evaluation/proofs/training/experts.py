@@ -54,15 +54,10 @@ class ShuffledGroups(CLIPMoE):
 
 
 def other_features(one: Pair, other: Pair, run: Run, clusters: int = 3) -> float:
-    """Return 1 - NMI of the clusters of two models: 0 where they are equal, 1 where they are unrelated.
+    """Return 1 - NMI of the clusters of two models: 0 where they are equal, 1 where they are unrelated. Each is given
+    by (N, D) unit embeddings of N images and their captions.
 
     It is the mean over ten starts of k-means, and over images and captions, for single clusterings differ much.
-
-    Args:
-        one: (N, D) unit embeddings of N images and their captions, of one model.
-        other: the same of the other model.
-        run: seed of the clusters.
-        clusters: K.
     """
     seeds = [run.integer(f"compared clusters/{start}") for start in range(10)]
     agree = [

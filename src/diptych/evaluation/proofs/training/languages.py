@@ -131,9 +131,7 @@ def _latin(text: str) -> bool:
 
 
 def found(space: Backbone, pictures: Samples[Any], names: Mapping[str, Sequence[str]]) -> dict[str, Floats]:
-    """Return language -> (N,) recall at 1 of each thing, the mean of name to picture and picture to name, among all N;
-    equal names are found together.
-    """
+    """Return language -> (N,) recall at 1 of each thing, mean of both directions; equal names are found together."""
     with torch.inference_mode():
         x = _unit(space.image, [pictures[i] for i in range(len(pictures))])
         out = {}

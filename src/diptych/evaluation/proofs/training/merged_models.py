@@ -118,8 +118,6 @@ class MergeBench:
 
     Args:
         backbone: ``tiny``.
-        run: device and cache.
-        seeds: of trainings.
         masks: the small SAM.
     """
 

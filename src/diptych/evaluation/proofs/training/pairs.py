@@ -32,11 +32,7 @@ FRESH = Fit(lr=1e-3, batch=128, steps=200, schedule=Schedule(warmup=20), log_eve
 
 @dataclass(frozen=True)
 class NewHeads:
-    """Starts a training from untrained linear heads over the frozen towers.
-
-    Args:
-        scale, bias: of the logits at the start.
-    """
+    """Starts a training from untrained linear heads over the frozen towers."""
 
     scale: float = 1 / 0.07
     bias: float = 0.0

@@ -77,8 +77,7 @@ class Aligned(Prompter):
         grid = torch.tensor([cells.shape[3], cells.shape[2]] * 2)
         rows = torch.cat([owner[:, None].to(boxes), boxes * grid], dim=1)
         found: Tensor = roi_align(cells, rows, 3, aligned=True)
-        out: Tensor = self.project(found.mean((2, 3)))
-        return out
+        return self.project(found.mean((2, 3)))
 
 
 class UntoldCLOC(CLOC):
@@ -99,11 +98,7 @@ class AlignedCLOC(CLOC):
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """The same trained system, asked about another region of the picture: what is lost is what the place was worth.
-
-    Args:
-        how: its training.
-    """
+    """The same trained system, asked about another region of the picture: what is lost is what the place was worth."""
 
     how: Training
 
@@ -141,7 +136,6 @@ class FrozenBench(PlainBench):
         train, held: stored pictures with "captions", "boxes" and "phrases".
         names: phrases of all classes.
         fit: settings of the trainings.
-        facts: of the data.
     """
 
     backbone: Backbone
@@ -182,8 +176,7 @@ class FrozenBench(PlainBench):
     def _right(self, z: Tensor, phrases: Sequence[str]) -> Floats:
         """Return (n,) 1.0 where the phrase nearest to an embedding is the region's own."""
         own = torch.tensor([self.names.index(p) for p in phrases])
-        hits: Floats = (normalize(z, dim=-1) @ self.words.T).argmax(1).eq(own).double().numpy()
-        return hits
+        return (normalize(z, dim=-1) @ self.words.T).argmax(1).eq(own).double().numpy()
 
     def _untrained(self, system: Any) -> Floats:
         """Return (n,) how often each region is named right by an arm without training."""
@@ -206,7 +199,6 @@ class RegionBench(FrozenBench):
     The part "grounding_iou" holds their IoUs; of arms without training it is absent.
 
     Args:
-        space: the frozen towers.
         pictures: the held-out pictures themselves.
     """
 
@@ -239,8 +231,7 @@ class RegionBench(FrozenBench):
         if system == PLACELESS:
             own = torch.tensor([self.names.index(p) for p in self.phrases])
             same = self.owner[:, None] == self.owner
-            shares: Floats = ((same & (own[:, None] == own)).sum(1) / same.sum(1)).double().numpy()
-            return shares
+            return ((same & (own[:, None] == own)).sum(1) / same.sum(1)).double().numpy()
         if system in (PICTURE, CROP):
             return self._right(self.whole[self.owner] if system == PICTURE else self._crops(), self.phrases)
         return super()._untrained(system)

@@ -50,11 +50,7 @@ SMALL = GRAIN.card.variants["small"]
 
 
 class Decoder(nn.Module):
-    """The trained part of a model with slots, under the names that it has there.
-
-    Args:
-        module: the model.
-    """
+    """The trained part of a model with slots, under the names that it has there."""
 
     def __init__(self, module: Any) -> None:
         super().__init__()

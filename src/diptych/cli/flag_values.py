@@ -1,0 +1,116 @@
+"""What the texts of flags become: numbers, words, class names, templates and descriptions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diptych.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from diptych.core.data import ClassNames
+    from diptych.data.words.pools import Pool
+
+
+def integers(text: str, what: str) -> tuple[int, ...]:
+    """Return the whole numbers of "1,4,16".
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise UsageError(f"--{what} takes whole numbers such as 1,4,16, not {text!r}.") from None
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the parts of "a, b, c", trimmed."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def whole_numbers(flag: str, text: str | None) -> tuple[int, ...]:
+    """Return the numbers of "0, 5, 255".
+
+    Raises:
+        UsageError: a part is no whole number.
+    """
+    parts = words(text or "")
+    if strange := [p for p in parts if not p.isdecimal()]:
+        raise UsageError(f"{flag} takes whole numbers with commas between, not {strange[0]!r}.")
+    return tuple(int(p) for p in parts)
+
+
+def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return class names from a file, a list with commas, or the tidied folder names.
+
+    Raises:
+        UsageError: there are none, or another number than classes.
+    """
+    from diptych.cli.console import say
+    from diptych.data.words.classnames import numbers_for_names, read_names, tidy
+
+    if given is not None and not given.strip():
+        raise UsageError('--names is empty: give "cat, dog, ...", a file with one name a line, or leave it out.')
+    if given is None:
+        if not classes:
+            raise UsageError('No class names: give --names "cat, dog, ..." or a file with one name a line.')
+        if said := numbers_for_names(classes):
+            say(said)
+        return tuple(tidy(c) for c in classes)
+    if names_file(given):
+        return read_names(Path(given), classes)
+    return read_names(words(given), classes)
+
+
+def named_classes(given: str | None, classes: tuple[str, ...], templates: list[str] | None) -> ClassNames:
+    """Return class names with their templates; see ``class_names`` and ``template_set``."""
+    from diptych.core.data import ClassNames
+
+    return ClassNames(class_names(given, classes), template_set(templates))
+
+
+def one_of(flag: str, value: str, *allowed: str) -> None:
+    """Refuse a value that a flag does not take.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if value not in allowed:
+        *some, last = (word for word in allowed if word)
+        others = f"{', '.join(some)} or " if some else ""
+        raise UsageError(f"{flag} takes {others}{last}, not {value!r}.")
+
+
+def one_suffix(out: Path | None, *allowed: str) -> None:
+    """Refuse a file of a kind that is not written.
+
+    Raises:
+        UsageError: its suffix is none of these.
+    """
+    if out is not None and out.suffix not in allowed:
+        raise UsageError(f"--out writes {', '.join(allowed[:-1])} or {allowed[-1]}, not {out.name!r}.")
+
+
+def names_file(given: str) -> bool:
+    """Return whether --names is a file: one that exists, or a word with a suffix and without commas."""
+    return os.path.exists(given) or ("," not in given and bool(Path(given).suffix))
+
+
+def text_pool(given: str | None) -> Pool | None:
+    """Return the pool of descriptions, if one was given."""
+    from diptych.data.words.pools import read_pool
+
+    return read_pool(given) if given else None
+
+
+def template_set(given: list[str] | None) -> tuple[str, ...]:
+    """Return the templates: prompts as given, the lines of a file, or the ensemble of seven."""
+    from diptych.data.words.templates import ENSEMBLE, read_templates
+
+    if not given:
+        return ENSEMBLE
+    if len(given) == 1 and "{" not in given[0]:
+        return read_templates(Path(given[0]))
+    return read_templates(given)

@@ -1,0 +1,36 @@
+"""What the texts of flags become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diptych.cli.flag_values import class_names, integers, one_of, one_suffix, whole_numbers, words
+from diptych.core.errors import UsageError
+
+
+def test_lists_of_names_may_be_long_and_hold_dots() -> None:
+    many = [f"kind of tree number {i}" for i in range(40)]
+    assert class_names(", ".join(many), ()) == tuple(many)
+    assert class_names("St. Bernard, cat", ()) == ("St. Bernard", "cat")
+    with pytest.raises(UsageError):
+        class_names("no-such-names.txt", ())
+
+
+def test_words_and_numbers_stand_between_commas() -> None:
+    assert words(" a, b c ,, d") == ("a", "b c", "d")
+    assert integers("1,4, 16", "shots") == (1, 4, 16)
+    assert whole_numbers("--void", "0, 255") == (0, 255)
+    assert whole_numbers("--void", None) == ()
+    with pytest.raises(UsageError, match="--void takes whole numbers with commas between, not '-1'"):
+        whole_numbers("--void", "0, -1")
+
+
+def test_other_words_and_suffixes_are_refused() -> None:
+    one_of("--keep", "easy", "hard", "easy")
+    with pytest.raises(UsageError, match="--keep takes hard or easy, not 'soft'"):
+        one_of("--keep", "soft", "hard", "easy")
+    one_suffix(None, ".json", ".csv")
+    with pytest.raises(UsageError, match=r"--out writes \.json or \.csv, not 'a\.txt'"):
+        one_suffix(Path("a.txt"), ".json", ".csv")
