@@ -42,6 +42,13 @@ def test_classify_takes_names_and_photos_as_they_come(names: object, model: Mode
     assert repr(found).splitlines()[1].startswith("0  blue ")
 
 
+def test_a_prediction_names_its_first_class(model: Model) -> None:
+    found = diptych.classify(coloured("red"), ["red", "blue"], model)
+    assert (found[0].label, found[0].probability) == found[0].top[0]
+    none = diptych.classify(coloured("red"), ["red", "blue"], model, threshold=1.0)[0]
+    assert (none.label, str(none.probability)) == ("", "nan")
+
+
 def test_classify_needs_names_and_says_so(model: Model) -> None:
     with pytest.raises(UsageError, match=r'give a list such as \["cat", "dog"\]'):
         diptych.classify(coloured("red"), model=model)
