@@ -25,15 +25,15 @@ from benchmarks.measure import Row, Target
 from diptych.data.sorted_runs import RunWriter
 from diptych.features.first_of_texts import LAYOUT, FirstOfTexts, read_first
 
-PARTS, CHUNK = 16, 65_536
-"""Parts that are planned one after the other, as shards are; pairs of a chunk."""
+PARTS, CHUNK, ASKED = 16, 65_536, 2**20
+"""Parts that are planned one after the other, as shards are; pairs of a chunk; pairs that are judged at a time."""
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-def chunks(start: int, stop: int, distinct: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def chunks(start: int, stop: int, distinct: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield hashes and ids of the pairs ``start`` to ``stop``; pair i has the words of pair i % distinct."""
-    for first in range(start, stop, CHUNK):
-        ids = np.arange(first, min(first + CHUNK, stop), dtype=np.uint64)
+    for first in range(start, stop, size):
+        ids = np.arange(first, min(first + size, stop), dtype=np.uint64)
         yield (ids % np.uint64(distinct) * ODD) << np.uint64(1), ids  # the lowest bit of a text's hash is 0
 
 
@@ -46,7 +46,7 @@ def planned(folder: Path, count: int) -> dict[str, float]:
     distinct, facts, start = count * 9 // 10, dict[str, float](), time.perf_counter()
     for part in range(PARTS):
         writer = RunWriter(LAYOUT)
-        for hashes, ids in chunks(count * part // PARTS, count * (part + 1) // PARTS, distinct):
+        for hashes, ids in chunks(count * part // PARTS, count * (part + 1) // PARTS, distinct, CHUNK):
             writer.add({"hash": hashes, "id": ids})
         FirstOfTexts({}, writer.finished()).write(folder / f"{part}")
     facts["plan_seconds"], start = time.perf_counter() - start, time.perf_counter()
@@ -54,7 +54,7 @@ def planned(folder: Path, count: int) -> dict[str, float]:
     reduce(FirstOfTexts.merge, parts).write(folder / "plan")
     facts["merge_seconds"], start = time.perf_counter() - start, time.perf_counter()
     plan = read_first(folder / "plan", "caption-checks")
-    kept = sum(int(plan.first(hashes[:, None], ids).sum()) for hashes, ids in chunks(0, count, distinct))
+    kept = sum(int(plan.first(hashes[:, None], ids).sum()) for hashes, ids in chunks(0, count, distinct, ASKED))
     facts["apply_seconds"] = time.perf_counter() - start
     if kept != distinct:
         raise ValueError(f"{kept} of {distinct} groups have one first pair")
