@@ -260,6 +260,7 @@ class RunWriter:
 
     Args:
         layout: of the rows.
+        limit: bytes of rows in memory; None: ``BYTES``.
 
     Example:
         >>> writer = RunWriter(Layout({"key": ("u8", 0), "row": ("i4", 0)}, ("key", "row")))
@@ -269,8 +270,8 @@ class RunWriter:
         ([3, 7], [6, 4])
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, limit: int | None = None) -> None:
+        self._layout, self._limit = layout, limit or BYTES
         self._waiting: list[Rows] = []
         self._sorted: list[Rows] = []
         self._bytes = 0
@@ -284,12 +285,12 @@ class RunWriter:
             DiptychError: the folder for temporary files has no room.
         """
         key = self._layout.by[0]
-        step = max(1, BYTES // self._layout.width)
+        step = max(1, self._limit // self._layout.width)
         for start in range(0, len(rows[key]), step):
             part = {name: rows[name][start : start + step] for name in self._layout.columns}
             self._waiting.append(part)
             self._bytes += len(part[key]) * self._layout.width
-            if self._bytes >= BYTES:
+            if self._bytes >= self._limit:
                 self._spill()
 
     def finished(self) -> SortedRuns:

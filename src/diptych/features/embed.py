@@ -248,11 +248,11 @@ class _Work:
             self._counted = True
         failures, broken = self._vectors.failures(self._spaces[0]), self._source.broken
         keys = [self.keys[i] for i in numbers]
-        self._source.try_again(
-            [k for i, k in enumerate(keys) if not stored[i].all() and k in failures and k not in broken]
-        )
+        unstored = [keys[i] for i in np.flatnonzero(~stored.all(axis=1)).tolist()]
+        self._source.try_again([k for k in unstored if k in failures and k not in broken])
         missing = [
-            [k for i, k in enumerate(keys) if not stored[i, d] and k not in broken] for d in range(len(self._spaces))
+            [keys[i] for i in np.flatnonzero(~stored[:, d]).tolist() if keys[i] not in broken]
+            for d in range(len(self._spaces))
         ]
         if not any(missing):
             return False

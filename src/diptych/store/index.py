@@ -22,6 +22,8 @@ Ints = NDArray[np.int64]
 _LAYOUT = Layout(
     {"key": ("u8", 0), "rest": ("u8", 0), "block": ("u4", 0), "row": ("u4", 0)}, ("key", "block"), unique=False
 )
+BYTES = 16 * 2**20
+"""Bytes of rows in memory: of a store with 700,000 vectors no key goes to the disk."""
 _DIGITS = 64  # of SHA-256
 _PLACES = 10**6  # batches of a plan: their numbers in the names of batches have six digits
 
@@ -41,7 +43,7 @@ class Index:
         self.arrays: dict[str, str] = {}
         self.failed: dict[str, str] = {}
         self.last = -1
-        self._keys = RunWriter(_LAYOUT)
+        self._keys = RunWriter(_LAYOUT, BYTES)
         self._slots: dict[str, int] = {}
         self._shards: list[str] = []  # by slot
         self._held: list[int] = []  # by slot: blocks that are read there
@@ -152,10 +154,7 @@ def _parts(batch: str) -> tuple[int, int]:
 
 def _halves(keys: Sequence[str]) -> tuple[Keys, Keys]:
     """Return two numbers of 64 bits for each of N keys, (N,) each."""
-    if {*map(len, keys)} == {_DIGITS}:
-        words = np.frombuffer(bytes.fromhex("".join(keys)), dtype=">u8").reshape(-1, 4).astype(np.uint64)
-        words = words[:, :2] ^ words[:, 2:]
-    else:
-        digests = b"".join(hashlib.blake2b(key.encode(), digest_size=16).digest() for key in keys)
-        words = np.frombuffer(digests, dtype=">u8").reshape(-1, 2).astype(np.uint64)
-    return words[:, 0], words[:, 1]
+    if {*map(len, keys)} != {_DIGITS}:
+        keys = [key if len(key) == _DIGITS else hashlib.sha256(key.encode()).hexdigest() for key in keys]
+    words = np.frombuffer(bytes.fromhex("".join(keys)), dtype=">u8").reshape(-1, 4).astype(np.uint64)
+    return words[:, 0] ^ words[:, 2], words[:, 1] ^ words[:, 3]

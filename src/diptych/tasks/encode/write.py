@@ -211,7 +211,7 @@ def _table_of(path: Path, names: Sequence[str]) -> Iterator[Callable[[Mapping[st
 def _photos(data: LabelledData) -> tuple[Samples[Any], Mapping[str, Callable[[int], str]]]:
     """Bring all splits together, and return what tells the cells of an item."""
     tables = list(data.splits.items())
-    joined = Joined(tuple(table.items for _, table in tables))
+    joined = tables[0][1].items if len(tables) == 1 else Joined(tuple(table.items for _, table in tables))
     columns: dict[str, Callable[[int], str]] = {"image_path": joined.name}
     if data.classes:
         if all("label" in table.columns for _, table in tables):
