@@ -22,7 +22,7 @@ from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
-from diptych.data.files import drafted, escaped, write_json
+from diptych.data.files import drafted, escaped, named, write_json
 from diptych.data.formats.embeddings import read_clip_retrieval, write_embedding_parquet
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
@@ -60,7 +60,7 @@ class Encoded:
         """Return plain data for JSON."""
         skipped = [e.as_dict() for e in self.failed]
         return {
-            "out": str(self.out),
+            "out": named(self.out),
             "items": self.items,
             "dim": self.dim,
             "skipped": skipped,
