@@ -1,39 +1,52 @@
-"""Duplicates among keys that nobody holds in memory: plans of parts, their merged plan, and a verdict for every key.
+"""Work on keys that nobody holds in memory.
 
-    python -m benchmarks.keys COUNT
+    python -m benchmarks.keys planned COUNT    plans of parts, their merged plan, and a verdict for every key
+    python -m benchmarks.keys encoded COUNT    the driver of ``encode --cluster``, with workers in the same process
 
-Keys come from a generator: every tenth pair has the words of an earlier one, so the number of first ones is known. A
-key is what ``curate --method caption-checks`` keeps of a text: a hash of its words and the id of the pair.
+Keys come from a generator. In ``planned`` every tenth pair has the words of an earlier one, so the number of first ones
+is known; a key is what ``curate --method caption-checks`` keeps of a text: a hash of its words and the id of the pair.
+In ``encoded`` the encoder is a stand-in, so that what is measured is all else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from benchmarks.measure import Row, Target
+from diptych.core.data import Table
+from diptych.core.run import Run
+from diptych.data.labelled import LabelledData
 from diptych.data.sorted_runs import RunWriter
 from diptych.features.first_of_texts import LAYOUT, FirstOfTexts, read_first
+from diptych.tasks.cluster import Shared
 
-PARTS, CHUNK = 16, 65_536
-"""Parts that are planned one after the other, as shards are; pairs of a chunk."""
+PARTS, CHUNK, ASKED, BATCH = 16, 65_536, 2**20, 1024
+"""Parts that are planned one after the other, as shards are; pairs of a chunk; pairs that are judged at a time; numbers
+of a batch.
+"""
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-def chunks(start: int, stop: int, distinct: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def chunks(start: int, stop: int, distinct: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield hashes and ids of the pairs ``start`` to ``stop``; pair i has the words of pair i % distinct."""
-    for first in range(start, stop, CHUNK):
-        ids = np.arange(first, min(first + CHUNK, stop), dtype=np.uint64)
+    for first in range(start, stop, size):
+        ids = np.arange(first, min(first + size, stop), dtype=np.uint64)
         yield (ids % np.uint64(distinct) * ODD) << np.uint64(1), ids  # the lowest bit of a text's hash is 0
 
 
@@ -46,7 +59,7 @@ def planned(folder: Path, count: int) -> dict[str, float]:
     distinct, facts, start = count * 9 // 10, dict[str, float](), time.perf_counter()
     for part in range(PARTS):
         writer = RunWriter(LAYOUT)
-        for hashes, ids in chunks(count * part // PARTS, count * (part + 1) // PARTS, distinct):
+        for hashes, ids in chunks(count * part // PARTS, count * (part + 1) // PARTS, distinct, CHUNK):
             writer.add({"hash": hashes, "id": ids})
         FirstOfTexts({}, writer.finished()).write(folder / f"{part}")
     facts["plan_seconds"], start = time.perf_counter() - start, time.perf_counter()
@@ -54,7 +67,7 @@ def planned(folder: Path, count: int) -> dict[str, float]:
     reduce(FirstOfTexts.merge, parts).write(folder / "plan")
     facts["merge_seconds"], start = time.perf_counter() - start, time.perf_counter()
     plan = read_first(folder / "plan", "caption-checks")
-    kept = sum(int(plan.first(hashes[:, None], ids).sum()) for hashes, ids in chunks(0, count, distinct))
+    kept = sum(int(plan.first(hashes[:, None], ids).sum()) for hashes, ids in chunks(0, count, distinct, ASKED))
     facts["apply_seconds"] = time.perf_counter() - start
     if kept != distinct:
         raise ValueError(f"{kept} of {distinct} groups have one first pair")
@@ -62,12 +75,97 @@ def planned(folder: Path, count: int) -> dict[str, float]:
     return {**facts, "plan_mib": size / 2**20, "peak_mib": peak}
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers below ``count`` as samples."""
+
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int, /) -> int:
+        return index
+
+    def key(self, index: int, /) -> str:
+        return hashlib.sha256(str(index).encode()).hexdigest()
+
+    def name(self, index: int, /) -> str:
+        return str(index)
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Encodes the number i as (1, i / 2^20)."""
+
+    modality: str = "text"  # so that no thread decodes
+    size: int | None = None
+    dim: int = 2
+    fingerprint: str = "5105e5"
+
+    def inputs(self, items: Sequence[int], size: int | None = None) -> Any:
+        import torch
+
+        return torch.tensor(items)
+
+    def encode(self, x: Any, /) -> Any:
+        import torch
+
+        return torch.stack([torch.ones(len(x)), x / 2**20], dim=1)
+
+
+class Here:
+    """Workers that are this process."""
+
+    size = 2
+
+    def submit(self, fn: Callable[..., Any], /, *given: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*given))
+        return future
+
+    def share(self, value: Any) -> Shared[Any]:
+        return Shared("the order", lambda: value)
+
+
+def encoded(folder: Path, count: int) -> dict[str, float]:
+    """Encode ``count`` numbers; return seconds, those of a second run that finds all of them, bytes and peak memory in
+    MiB.
+
+    Raises:
+        ValueError: a vector is another one, or the second run encodes.
+    """
+    from diptych.core.backbone import Around
+    from diptych.core.spec import PixelRecipe, Spec
+    from diptych.tasks.encode.cluster import Crew
+    from diptych.tasks.encode.write import encode
+
+    facts, data = dict[str, float](), LabelledData("numbers", (), {"test": Table(Numbers(count))})
+    pixels = PixelRecipe(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    spec = Spec("slopes", "slopes", "none", "none", "none", "none", 1, 0, "mean", 2, pixels, "softmax")
+    base: Any = SimpleNamespace(spec=spec)
+    backbone = Around(base, {"image": Slopes(), "text": Slopes()})
+    for what in ("encode_seconds", "again_seconds"):
+        run, start = Run(cache=folder / "cache", batch=BATCH), time.perf_counter()
+        made = encode(data, backbone, run, folder / "out", crew=Crew(Here(), lambda: backbone), overwrite=True)
+        facts[what] = time.perf_counter() - start
+        if (made.items, made.encoded) != (count, count if what == "encode_seconds" else 0):
+            raise ValueError(f"{made.items} vectors of {count} numbers, {made.encoded} of them encoded")
+    rows = np.load(folder / "out" / "img_emb" / "img_emb_0.npy", mmap_mode="r")
+    for start_row in range(0, count, ASKED):
+        slopes = rows[start_row : start_row + ASKED]
+        if not np.allclose(slopes[:, 1] / slopes[:, 0], np.arange(start_row, start_row + len(slopes)) / 2**20):
+            raise ValueError(f"other vectors between rows {start_row} and {start_row + ASKED}")
+    size = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file())
+    return {**facts, "cache_mib": size / 2**20, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
 @contextlib.contextmanager
-def growing(counts: tuple[int, ...]) -> Iterator[Row]:
+def growing(work: str, counts: tuple[int, ...]) -> Iterator[Row]:
     """More and more keys, each count by a process of its own: seconds, bytes and peak memory."""
     found = {}
     for count in counts:
-        words = [sys.executable, "-m", "benchmarks.keys", str(count)]
+        words = [sys.executable, "-m", "benchmarks.keys", work, str(count)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ValueError(f"{count} keys failed: {done.stderr[-300:]}")
@@ -80,4 +178,4 @@ def growing(counts: tuple[int, ...]) -> Iterator[Row]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="bench-keys-") as place:
-        print(json.dumps(planned(Path(place), int(sys.argv[1]))))
+        print(json.dumps({"planned": planned, "encoded": encoded}[sys.argv[1]](Path(place), int(sys.argv[2]))))

@@ -167,6 +167,7 @@ def test_the_command_line_reads_and_writes_there(s3: str, tmp_path: Path, diptyc
     assert found.code == UnreadableItem.exit_code, "a picture is broken"
     assert found.data["pairs"] == 10
     assert diptych("curate", "plan", f"{s3}/tars", "--out", f"{s3}/plan", *asked).code == 2, "it exists"
+    assert f"{s3}/plan exists" in diptych("curate", "plan", f"{s3}/tars", "--out", f"{s3}/plan", *asked).err
     for source, plan, out in ((f"{s3}/tars", f"{s3}/plan", f"{s3}/kept"), (spec, "here", "kept")):
         if plan == "here":
             diptych("curate", "plan", source, "--out", plan, *asked)
@@ -179,4 +180,5 @@ def test_the_command_line_reads_and_writes_there(s3: str, tmp_path: Path, diptyc
     assert {row["title"] for row in there} <= {item.text() for _, item in open_tars(spec, lambda error: None)}
     encoded = diptych("encode", "demo:photos", "--out", f"{s3}/vectors", "--cache", "cache", "--json", "-b", "tiny")
     assert encoded.code == 0, encoded.err
+    assert encoded.data["out"] == f"{s3}/vectors"
     assert len(read_clip_retrieval(fetched(f"{s3}/vectors")).items) == encoded.data["items"]

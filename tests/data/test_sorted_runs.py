@@ -89,6 +89,22 @@ def test_rows_of_the_same_key_may_all_stay() -> None:
     assert found.between(1, 2)["id"].tolist() == list(range(0, 2000, 3))
 
 
+@pytest.mark.usefixtures("small")
+def test_rows_are_looked_up_while_more_are_added_and_all_rows_of_a_key_are_found() -> None:
+    layout = Layout({"key": ("u8", 0), "id": ("u8", 0)}, ("key", "id"), unique=False)
+    rng = np.random.default_rng(0)
+    keys, writer = rng.integers(0, 2**64, 300, dtype=np.uint64)[rng.integers(0, 300, 2000)], RunWriter(layout)
+    for start in range(0, 2000, 30):
+        stop = min(start + 30, 2000)
+        writer.add({"key": keys[start:stop], "id": np.arange(start, stop, dtype=np.uint64)})
+        held, asked = writer.finished(), np.append(keys[:50], np.uint64(7))
+        pairs = [pair for at, rows in held.found(asked) for pair in zip(at.tolist(), rows["id"].tolist(), strict=True)]
+        assert sorted(pairs) == [(i, j) for i, key in enumerate(asked) for j in range(stop) if keys[j] == key]
+    assert len(held) == 2000
+    assert sum(batch.file is not None for batch in held.batches) > 5
+    assert sum(batch.file is None for batch in held.batches) < 9, "rows in memory are merged as they come"
+
+
 def test_few_rows_stay_in_memory_and_no_rows_are_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorted_runs, "_Folder", None)
     assert runs(drawn(500)).distinct() == len(expected(drawn(500)))

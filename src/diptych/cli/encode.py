@@ -72,8 +72,10 @@ def encode(
 
 
 def _tell(result: Encoded, json: bool) -> None:
+    from diptych.data.files import named
+
     if json:
         show_json(result.as_dict())
     else:
-        show(f"{number_of(result.items, 'vector')} of {result.dim} numbers in {result.out}")
+        show(f"{number_of(result.items, 'vector')} of {result.dim} numbers in {named(result.out)}")
     finish(result.failed)

@@ -30,7 +30,7 @@ REGIONS = "+regions"
 """Ends the name of the backbone of an index of boxes that a prompter read, see ``nn.dense.region_encoder``."""
 
 
-@options.offers("draft", *options.MODEL)
+@options.offers("draft", "overwrite", *options.MODEL)
 def index(
     photos: Annotated[
         list[str] | None,

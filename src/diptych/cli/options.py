@@ -153,10 +153,11 @@ class RunOptions:
             UsageError: one is there, or a file stands where a folder of theirs would be.
         """
         from diptych.data.addresses import exists_at
+        from diptych.data.files import named
 
         for path in paths:
             if path is not None and not self.overwrite and exists_at(path):
-                raise UsageError(f"{path} exists: give another {flag} or --overwrite.")
+                raise UsageError(f"{named(path)} exists: give another {flag} or --overwrite.")
             if path is not None and (file := next((p for p in path.parents if p.is_file()), None)):
                 raise UsageError(f"{file} is a file, and {flag} would be a folder there: give another {flag}.")
 

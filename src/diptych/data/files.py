@@ -64,6 +64,15 @@ def address_of(spec: str | os.PathLike[str]) -> str | None:
     return f"{match[1]}://{'/' if match[1] == 'file' else ''}{match[2]}"
 
 
+def named(path: str | os.PathLike[str]) -> str:
+    """Return a path as users wrote it: an address that became a path has two slashes again.
+
+    >>> named(Path("s3://bucket/vectors")), named(Path("out/vectors"))
+    ('s3://bucket/vectors', 'out/vectors')
+    """
+    return address_of(path) or os.fspath(path)
+
+
 def refuse(path: Path, overwrite: bool) -> None:
     """Refuse to write where something lies.
 

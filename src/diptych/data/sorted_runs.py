@@ -1,17 +1,19 @@
 """Rows with a 64-bit key on disk, in sorted runs: added, merged by key and looked up in bounded memory.
 
-A run is an Arrow file whose batches are sorted. It is read through a memory map that is let go after each use, so that
-what is in memory does not grow with the number of rows. Few rows stay in memory and never see the disk.
+A run is an Arrow file whose batches are sorted. It is read through a memory map whose pages are let go after each use,
+so that what is in memory does not grow with the number of rows. Few rows stay in memory and never see the disk.
 """
 
 from __future__ import annotations
 
+import mmap
+import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -57,9 +59,9 @@ class Layout:
         return {n: np.zeros((0, count) if count else 0, kind) for n, (kind, count) in self.columns.items()}
 
     def sorted(self, parts: Sequence[Rows]) -> Rows:
-        """Return the rows of all parts, sorted."""
+        """Return the rows of all parts, each in any order, sorted."""
         rows = {name: np.concatenate([part[name] for part in parts]) for name in self.columns}
-        order = np.argsort(rows[self.by[0]])
+        order = np.argsort(rows[self.by[0]], kind="stable")  # of sorted parts, five times as fast as the default
         keys = rows[self.by[0]][order]
         again = np.append(False, keys[1:] == keys[:-1])[: len(keys)]
         tied = np.flatnonzero(again | np.append(again[1:], False)[: len(keys)])
@@ -75,48 +77,90 @@ class _Folder:
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="diptych-runs-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        weakref.finalize(self, _remove, self.path, os.getpid())
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a fork lets go of its copy, and the files are still its parent's
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _File:
+    """An Arrow file of sorted batches.
+
+    Args:
+        path: the file.
+        stamp: of the file that the batches were listed of; None: the one that is there.
+        folder: of this process alone; None: the file stays.
+    """
+
+    def __init__(self, path: Path, stamp: tuple[int, int, int] | None = None, folder: _Folder | None = None) -> None:
+        self.path, self.stamp, self.folder = path, stamp or _stamp(path), folder
+        self._map: mmap.mmap | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[mmap.mmap]:
+        """Give the bytes, which are valid inside the block alone; raises OSError or ValueError where others are there
+        now.
+        """
+        if _stamp(self.path) != self.stamp:
+            raise ValueError("another file took its place")
+        if self._map is None:  # mapped once: Arrow would have the whole file read ahead for each look
+            with self.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            yield self._map
+        finally:
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._map.madvise(mmap.MADV_DONTNEED)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _File, (self.path, self.stamp)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Sorted rows in a file, or in memory where there is no file."""
+    """Sorted rows in a file, or in memory where there is no file.
+
+    Args:
+        first: least key.
+        last: greatest key.
+        count: rows.
+        rows: in memory.
+        file: where they lie.
+        columns: of the file, name -> NumPy type, number of values of a cell (0: a number), and first byte.
+    """
 
     first: int
     last: int
     count: int
     rows: Rows | None = None
-    path: Path | None = None
-    number: int = 0
-    stamp: tuple[int, int, int] = (0, 0, 0)
-    folder: _Folder | None = None
+    file: _File | None = None
+    columns: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
 
     @contextmanager
     def opened(self, layout: Layout) -> Iterator[Rows]:
         """Give the rows; those of a file are valid inside the block alone."""
-        if self.rows is not None or self.path is None:
+        if self.rows is not None or self.file is None:
             yield self.rows or layout.empty()
             return
-        import pyarrow as pa
-
         try:
-            if _stamp(self.path) != self.stamp:
-                raise ValueError("another file took its place")
-            with pa.memory_map(str(self.path)) as source:
-                batch = pa.ipc.open_file(source).get_batch(self.number)
-                yield {name: _array(batch.column(name), *layout.columns[name]) for name in layout.columns}
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise DataError(f"{self.path} cannot be read any more ({str(error)[:80]}): plan again.") from None
+            with self.file.opened() as content:
+                yield {name: self._column(content, name) for name in layout.columns}
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.file.path} cannot be read any more ({str(error)[:80]}): plan again.") from None
+
+    def _column(self, content: mmap.mmap, name: str) -> NDArray[Any]:
+        kind, width, start = self.columns[name]
+        values = np.frombuffer(content, kind, self.count * max(1, width), start)
+        return values.reshape(-1, width) if width else values
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A file of this process alone travels as its rows."""
-        if self.folder is None:
-            return _Batch, (self.first, self.last, self.count, self.rows, self.path, self.number, self.stamp)
-        import pyarrow as pa
-
-        with pa.memory_map(str(self.path)) as source:
-            batch = pa.ipc.open_file(source).get_batch(self.number)
-            rows = {name: _copied(batch.column(name)) for name in batch.schema.names}
+        if self.file is None or self.file.folder is None:
+            return _Batch, (self.first, self.last, self.count, self.rows, self.file, self.columns)
+        with self.file.opened() as content:
+            rows = {name: self._column(content, name).copy() for name in self.columns}
         return _Batch, (self.first, self.last, self.count, rows)
 
 
@@ -155,7 +199,7 @@ class SortedRuns:
                     start = int(np.searchsorted(rows[key], np.uint64(low)))
                     stop = batch.count if high > batch.last else int(np.searchsorted(rows[key], np.uint64(high)))
                     parts.append({name: np.array(rows[name][start:stop]) for name in layout.columns})
-        return layout.sorted(parts)
+        return parts[-1] if len(parts) < 3 else layout.sorted(parts)
 
     def merged(self, names: Sequence[str] | None = None) -> Iterator[Rows]:
         """Yield all rows in ascending order of keys, about ``BYTES`` of them at a time; names as in ``between``."""
@@ -174,7 +218,9 @@ class SortedRuns:
         return self.between(0, 2**64)
 
     def found(self, keys: Keys) -> Iterator[tuple[NDArray[np.intp], Rows]]:
-        """Yield, of each batch that holds some of N keys, (n,) positions among the keys and their n rows."""
+        """Yield, of each batch that holds some of N keys, (n,) positions among the keys and their n rows; where keys
+        are not unique, all rows of a key.
+        """
         order = np.argsort(keys)
         ordered = keys[order]
         for batch in self.batches:
@@ -185,9 +231,13 @@ class SortedRuns:
             with batch.opened(self.layout) as rows:
                 held = rows[self.layout.by[0]]
                 places = np.searchsorted(held, ordered[start:stop])
-                hit = held[places] == ordered[start:stop]
-                taken = {name: column[places[hit]] for name, column in rows.items()}
-            yield order[start:stop][hit], taken
+                asked = np.flatnonzero(held[places] == ordered[start:stop])
+                places = places[asked]
+                if not self.layout.unique:
+                    counts = np.searchsorted(held, ordered[start:stop][asked], side="right") - places
+                    asked, places = np.repeat(asked, counts), np.repeat(places, counts) + _steps(counts)
+                taken = {name: column[places] for name, column in rows.items()}
+            yield order[start:stop][asked], taken
 
     def values(self, name: str, keys: Keys, missing: Any) -> NDArray[Any]:
         """Return a column of N keys, (N,); ``missing`` where a key is not there."""
@@ -206,10 +256,11 @@ class SortedRuns:
 
 
 class RunWriter:
-    """Takes rows in any order and number.
+    """Takes rows in any order and number; what it took can be looked up meanwhile.
 
     Args:
         layout: of the rows.
+        limit: bytes of rows in memory; None: ``BYTES``.
 
     Example:
         >>> writer = RunWriter(Layout({"key": ("u8", 0), "row": ("i4", 0)}, ("key", "row")))
@@ -219,9 +270,10 @@ class RunWriter:
         ([3, 7], [6, 4])
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, limit: int | None = None) -> None:
+        self._layout, self._limit = layout, limit or BYTES
         self._waiting: list[Rows] = []
+        self._sorted: list[Rows] = []
         self._bytes = 0
         self._batches: list[_Batch] = []
         self._folder: _Folder | None = None
@@ -233,28 +285,30 @@ class RunWriter:
             DiptychError: the folder for temporary files has no room.
         """
         key = self._layout.by[0]
-        step = max(1, BYTES // self._layout.width)
+        step = max(1, self._limit // self._layout.width)
         for start in range(0, len(rows[key]), step):
             part = {name: rows[name][start : start + step] for name in self._layout.columns}
             self._waiting.append(part)
             self._bytes += len(part[key]) * self._layout.width
-            if self._bytes >= BYTES:
+            if self._bytes >= self._limit:
                 self._spill()
 
     def finished(self) -> SortedRuns:
-        """Return what was added; what still waits stays in memory."""
+        """Return what was added so far; what still waits stays in memory."""
+        key, parts = self._layout.by[0], self._sorted
         if self._waiting:
-            rows = self._layout.sorted(self._waiting)
-            keys = rows[self._layout.by[0]]
-            if len(keys):
-                self._batches.append(_Batch(int(keys[0]), int(keys[-1]), len(keys), rows))
-            self._waiting, self._bytes = [], 0
-        return SortedRuns(self._layout, tuple(self._batches))
+            parts.append(self._layout.sorted(self._waiting))
+            self._waiting = []
+        while len(parts) > 1 and len(parts[-2][key]) < 2 * len(parts[-1][key]):  # so each row is merged a few times
+            parts.append(self._layout.sorted([parts.pop(), parts.pop()]))
+        few = [_Batch(int(part[key][0]), int(part[key][-1]), len(part[key]), part) for part in parts if len(part[key])]
+        return SortedRuns(self._layout, (*self._batches, *few))
 
     def _spill(self) -> None:
         self._folder = self._folder or _Folder()
         path = self._folder.path / f"{len(self._batches):06d}.arrow"
-        rows, self._waiting, self._bytes = self._layout.sorted(self._waiting), [], 0
+        rows = self._layout.sorted([*self._sorted, *self._waiting])
+        self._sorted, self._waiting, self._bytes = [], [], 0
         try:
             _write(path, self._layout, [rows], {})
         except OSError as error:
@@ -308,14 +362,23 @@ def _write(path: Path, layout: Layout, parts: Iterator[Rows] | Sequence[Rows], f
 def _batches(path: Path, layout: Layout, folder: _Folder | None) -> Iterator[_Batch]:
     import pyarrow as pa
 
-    stamp = _stamp(path)
+    file = _File(path, folder=folder)
     with pa.memory_map(str(path)) as source:
-        file = pa.ipc.open_file(source)
-        if not file.schema.equals(_schema(layout, {}), check_metadata=False):
+        begin = source.read_buffer().address
+        opened = pa.ipc.open_file(source)
+        if not opened.schema.equals(_schema(layout, {}), check_metadata=False):
             raise ValueError("other columns")
-        for number in range(file.num_record_batches):
-            keys = file.get_batch(number).column(layout.by[0])
-            yield _Batch(keys[0].as_py(), keys[-1].as_py(), len(keys), None, path, number, stamp, folder)
+        for number in range(opened.num_record_batches):
+            batch = opened.get_batch(number)
+            cells = {
+                name: batch.column(name).flatten() if n else batch.column(name)
+                for name, (_, n) in layout.columns.items()
+            }
+            columns = {
+                name: (*layout.columns[name], cell.buffers()[-1].address - begin) for name, cell in cells.items()
+            }
+            keys = cells[layout.by[0]]
+            yield _Batch(keys[0].as_py(), keys[-1].as_py(), len(keys), None, file, columns)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -323,12 +386,6 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
-def _array(column: Any, kind: str, count: int) -> NDArray[Any]:
-    """Return the values of a column, in its memory."""
-    values = np.asarray((column.flatten() if count else column).to_numpy(zero_copy_only=True))
-    return values.reshape(-1, count) if count else values
-
-
-def _copied(column: Any) -> NDArray[Any]:
-    count = getattr(column.type, "list_size", 0)
-    return _array(column, "", count).copy()
+def _steps(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 0, 1, ... of each count, one after the other."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

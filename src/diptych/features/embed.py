@@ -6,7 +6,7 @@ Torch is imported only where it encodes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from diptych.core.backbone import Encoder
 from diptych.core.data import Samples, Subset, Table
 from diptych.core.errors import DamagedStore, DataError, UnreadableItem, UsageError
-from diptych.core.run import Run, Runner
+from diptych.core.run import Run, Runner, silent
 from diptych.features.pipeline import Source, StageTimes, cores, encode
-from diptych.store.layers import open_vectors
+from diptych.store.layers import Vectors, open_vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 _ROUNDS = 3  # a batch may be damaged between writing and reading; three times in a row means a broken disk
 _BATCH = 32  # the default
+SPAN = 65_536
+"""Items whose keys ``embed_slices`` holds at a time, and whose batches are planned together."""
 
 
 class _Read:
@@ -140,24 +142,64 @@ def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views:
     return work.arrays(range(len(items)), numbers, values)
 
 
-def embed_slices(encoder: Encoder[Any], items: Samples[Any], run: Run, *, size: int = 4096) -> Iterator[Arrays]:
+def embed_slices(
+    encoder: Encoder[Any],
+    items: Samples[Any],
+    run: Run,
+    *,
+    size: int = 4096,
+    spans: Iterable[Samples[Any]] | None = None,
+    vectors: Vectors | None = None,
+) -> Iterator[Arrays]:
     """Embed as ``embed_arrays`` and yield ``size`` items at a time; ``kept`` are positions in ``items``.
 
-    All items are encoded and stored before the first slice is read back, so that memory has the vectors of one slice.
-    Without a writable cache folder it has all vectors.
+    Items are planned, encoded and stored ``SPAN`` at a time, and then read back, so that memory has their keys and the
+    vectors of one slice. Without a writable cache folder it has all vectors.
+
+    Args:
+        encoder: encoder of any modality.
+        items: N samples.
+        run: as of ``embed``.
+        size: items of a slice, a divisor of SPAN.
+        spans: the items in order, ``SPAN`` at a time, where somebody else encodes them; what is not stored yet, is
+            encoded here.
+        vectors: where they are stored; None: what the run says.
     """
-    work = _Work(encoder, items, run, None)
-    work.fill()
-    for start in range(0, len(items), size):
-        rows = range(start, min(start + size, len(items)))
-        numbers = sorted({work.number[i] for i in rows if i in work.number})
-        yield work.arrays(rows, numbers, work.values(numbers))
+    vectors, start = vectors or open_vectors(run), 0
+    track = run.track if spans is None and len(items) > SPAN else silent
+    with track(f"{encoder.modality} items", len(items)) as bar:
+        for part in cut(items) if spans is None else spans:
+            work = _Work(encoder, part, run, None, vectors)
+            work.fill()
+            for first in range(0, len(part), size):
+                rows = range(first, min(first + size, len(part)))
+                numbers = sorted({work.number[i] for i in rows if i in work.number})
+                arrays = work.arrays(rows, numbers, work.values(numbers))
+                yield replace(arrays, kept=arrays.kept + start)
+            start += len(part)
+            bar.advance(len(part))
+
+
+def cut(items: Samples[S]) -> Iterator[Samples[S]]:
+    """Yield items in order, ``SPAN`` at a time."""
+    if len(items) <= SPAN:
+        yield items
+        return
+    for start in range(0, len(items), SPAN):
+        yield Subset(items, tuple(range(start, min(start + SPAN, len(items)))))
 
 
 class _Work:
     """State of one call: keys of the items, the store of their vectors, and the source and encoder of missing ones."""
 
-    def __init__(self, encoder: Encoder[Any], items: Samples[Any], run: Run, views: ViewRecipe | None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder[Any],
+        items: Samples[Any],
+        run: Run,
+        views: ViewRecipe | None,
+        vectors: Vectors | None = None,
+    ) -> None:
         _check(encoder, run, views)
         self.run = replace(run, batch=run.batch or _BATCH, workers=run.workers or cores())
         self._items = items
@@ -168,7 +210,7 @@ class _Work:
             raise UsageError(
                 "int8 runs on the CPU through an engine: use --device cpu and --engine auto, or --precision fast."
             )
-        self._vectors = open_vectors(run)
+        self._vectors = vectors or open_vectors(run)
         draws = range(views.draws if views else 1)
         self._spaces = [self._vectors.space(space_facts(encoder, run, self._runner, views, draw)) for draw in draws]
         self._source = Source(encoder, items, self._first, views, _drafted(encoder, run, views))
@@ -206,11 +248,11 @@ class _Work:
             self._counted = True
         failures, broken = self._vectors.failures(self._spaces[0]), self._source.broken
         keys = [self.keys[i] for i in numbers]
-        self._source.try_again(
-            [k for i, k in enumerate(keys) if not stored[i].all() and k in failures and k not in broken]
-        )
+        unstored = [keys[i] for i in np.flatnonzero(~stored.all(axis=1)).tolist()]
+        self._source.try_again([k for k in unstored if k in failures and k not in broken])
         missing = [
-            [k for i, k in enumerate(keys) if not stored[i, d] and k not in broken] for d in range(len(self._spaces))
+            [keys[i] for i in np.flatnonzero(~stored[:, d]).tolist() if keys[i] not in broken]
+            for d in range(len(self._spaces))
         ]
         if not any(missing):
             return False

@@ -40,8 +40,10 @@ def read_plan(path: Path) -> list[Batch]:
         raise BrokenFileError("not a plan") from error
 
 
-def read_plans(folder: Path, plans: dict[str, list[Batch]], report: Callable[[Damage], None]) -> None:
-    """Add the plans that are new on disk to ``plans``: number -> batches.
+def read_plans(
+    folder: Path, plans: dict[str, list[Batch]], done: Callable[[str], bool], report: Callable[[Damage], None]
+) -> None:
+    """Add the plans that are new on disk to ``plans``: number -> batches that are not ``done``.
 
     A damaged plan is reported and set aside under another suffix, which keeps its number taken; the caller holds the
     lock.
@@ -52,7 +54,7 @@ def read_plans(folder: Path, plans: dict[str, list[Batch]], report: Callable[[Da
         plans[path.stem] = []
         if path.suffix == ".json":
             try:
-                plans[path.stem] = read_plan(path)
+                plans[path.stem] = [batch for batch in read_plan(path) if not done(batch.name)]
             except BrokenFileError as error:
                 report(Damage(path, str(error)))
                 move(path, path.with_suffix(".damaged"))

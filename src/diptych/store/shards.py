@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,45 +56,6 @@ class Block:
     def merged(self) -> bool:
         """Whether the block shares its shard with others."""
         return self.shard.startswith("merged-")
-
-
-@dataclass
-class Index:
-    """All blocks of a space, read once and extended as shards appear.
-
-    Args:
-        files: shard -> what changes when its JSON is written again.
-        arrays: names of the array files in use.
-        blocks: one a finished batch.
-        starts: number of rows before each block, counted over all blocks.
-        rows: number of rows in all.
-        owner: key -> row that answers it, counted over all blocks.
-        done: names of finished batches.
-        failed: key -> reason.
-    """
-
-    files: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    arrays: set[str] = field(default_factory=set)
-    blocks: list[Block] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    rows: int = 0
-    owner: dict[str, int] = field(default_factory=dict)
-    done: set[str] = field(default_factory=set)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def add(self, block: Block) -> None:
-        """Add a block, unless its batch is known from another shard (a merge that was killed leaves both)."""
-        self.arrays.add(block.array)
-        if block.batch in self.done:
-            return
-        self.done.add(block.batch)
-        self.blocks.append(block)
-        self.starts.append(self.rows)
-        self.failed.update(block.failed)
-        for row, key in enumerate(block.keys, self.rows):
-            if key not in block.yields:
-                self.owner.setdefault(key, row)
-        self.rows += len(block.keys)
 
 
 def digest_of(rows: NDArray[np.float32]) -> str:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from diptych.data.files import locked, write_whole
 from diptych.store.folder import using
+from diptych.store.index import Index, Stat
 from diptych.store.sealed import BrokenFileError, Damage
 from diptych.store.shards import (
     Block,
-    Index,
     list_blocks,
     list_shards,
     other_blocks,
@@ -26,6 +26,7 @@ from diptych.store.shards import (
     write_array,
 )
 
+_LISTED = 2**16  # keys of shards whose lists stay in memory
 _STALE = 3600.0  # seconds after which a draft or an array without JSON is nobody's work in progress
 
 
@@ -43,6 +44,7 @@ class SpaceShards:
         self.dim, self._store, self._report, self._read_only = dim, store, report, read_only
         self._lock, self._folder = store / space / "lock", store / space / "shards"
         self._index = Index()
+        self._lists: dict[str, tuple[Stat, dict[str, Block]]] = {}  # of the shards that were read last
         self._held = False
         self._bad: set[tuple[str, str]] = set()  # read-only: (shard, batch) that cannot be dropped on disk
 
@@ -60,12 +62,12 @@ class SpaceShards:
                 self._held = False
 
     def index(self) -> Index:
-        """Return the index, extended by new shards; built anew where a shard was merged, dropped or written again."""
+        """Return the index, extended by new shards; built anew where a block was dropped or a shard written again."""
         while True:
             index, present = self._index, list_shards(self._folder)
             if index.files == present:  # two equal looks: no merge has hidden a shard from the listing
                 return index
-            if not index.files.items() <= present.items():
+            if any(present.get(name, stat) != stat for name, stat in index.files.items()):
                 index = Index()
             self._index = index
             for name in sorted(present.keys() - index.files.keys()):
@@ -73,38 +75,59 @@ class SpaceShards:
                     blocks = read_blocks(self._folder, name)
                 except BrokenFileError as error:
                     self._drop_shard(name, str(error))
+                    blocks = []
                 except FileNotFoundError:  # merged by another process since the listing
                     break
-                else:
-                    for block in blocks:
-                        if (name, block.batch) not in self._bad:
-                            index.add(block)
-                index.files[name] = present[name]
+                index.add(name, present[name], [b for b in blocks if (name, b.batch) not in self._bad])
+            else:
+                if not index.forget(index.files.keys() - present.keys()):
+                    self._index = Index()
 
     def read(self, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return (N, D) values of N keys, zero where not found, and (N,) found; rows are checked by block checksums."""
         values, stored = np.zeros((len(keys), self.dim), dtype=np.float32), np.zeros(len(keys), dtype=bool)
         while True:
             index = self.index()
-            rows = np.fromiter((index.owner.get(k, -1) for k in keys), dtype=np.int64, count=len(keys))
-            wanted = np.flatnonzero((rows >= 0) & ~stored)
-            wanted = wanted[np.argsort(rows[wanted], kind="stable")]
-            starts = np.asarray(index.starts, dtype=np.int64)
-            numbers, cuts = np.unique(np.searchsorted(starts, rows[wanted], side="right") - 1, return_index=True)
-            lost = []
+            blocks, rows = index.find(keys)
+            wanted = np.flatnonzero((blocks >= 0) & ~stored)
+            wanted = wanted[np.lexsort((rows[wanted], blocks[wanted]))]
+            numbers, cuts = np.unique(blocks[wanted], return_index=True)
+            lost, again = [], False
             for number, part in zip(
                 numbers.tolist(), np.split(wanted, cuts[1:]), strict=False
             ):  # nothing wanted: no numbers, one part
-                block = index.blocks[number]
+                block = self._block(index, number)
+                if block is None or any(block.keys[rows[i]] != keys[i] for i in part.tolist()):
+                    again, self._index = True, Index()  # another process wrote the shard since the look
+                    break
                 try:
-                    values[_run(part)] = read_rows(self._folder, block, self.dim)[_run(rows[part] - starts[number])]
+                    values[_run(part)] = read_rows(self._folder, block, self.dim)[_run(rows[part])]
                     stored[part] = True
                 except BrokenFileError as error:
                     lost.append((block, str(error)))
-            if not lost:
+            if not lost and not again:
                 return values, stored
             for block, reason in lost:
                 self._drop(block, reason)
+
+    def _block(self, index: Index, number: int) -> Block | None:
+        """Return a block with its keys; None where its shard is no longer what the index says."""
+        shard, batch = index.place(number)
+        stat, blocks = self._lists.pop(shard, (None, {}))
+        if stat != index.files[shard]:
+            try:
+                blocks = {block.batch: block for block in read_blocks(self._folder, shard)}
+            except BrokenFileError as error:
+                self._drop_shard(shard, str(error))
+                return None
+            except FileNotFoundError:  # merged by another process
+                return None
+        self._lists[shard] = index.files[shard], blocks
+        while (
+            len(self._lists) > 1 and sum(len(b.keys) for _, own in self._lists.values() for b in own.values()) > _LISTED
+        ):
+            del self._lists[next(iter(self._lists))]
+        return blocks.get(batch)
 
     def write(self, block: Block, values: NDArray[np.float32]) -> None:
         """Write a one-block shard; the caller holds the lock."""
@@ -113,17 +136,21 @@ class SpaceShards:
     def compact(self) -> None:
         """Merge the one-block shards into one, and sweep what killed processes left. Safe to kill."""
         with self.lock():
-            parts = []
-            for block in [b for b in self.index().blocks if not b.merged]:
-                try:
-                    parts.append((block, read_rows(self._folder, block, self.dim)))
-                except BrokenFileError as error:
-                    self._drop(block, str(error))
+            index, parts = self.index(), []
+            for name in index.singles:
+                for block in read_blocks(self._folder, name):
+                    if index.shard_of(block.batch) != name:  # a merge that was killed left it
+                        remove_shards(self._folder, [block])
+                        continue
+                    try:
+                        parts.append((block, read_rows(self._folder, block, self.dim)))
+                    except BrokenFileError as error:
+                        self._drop(block, str(error))
             if len(parts) > 1:
                 name = f"merged-{hashlib.sha256('/'.join(b.batch for b, _ in parts).encode()).hexdigest()[:16]}"
                 self._list(name, write_array(self._folder, name, parts))
                 remove_shards(self._folder, [b for b, _ in parts])
-            sweep(self._folder, self.index().arrays, _STALE)
+            sweep(self._folder, set(self.index().arrays.values()), _STALE)
 
     def _list(self, shard: str, blocks: Sequence[Block]) -> None:
         """Write the JSON of a shard; its checksum tells of a power cut."""
@@ -138,11 +165,12 @@ class SpaceShards:
 
     def _drop(self, block: Block, reason: str) -> None:
         """Report a block and take it out of its shard, unless another process has just merged that shard."""
-        self._index = Index()
         with contextlib.nullcontext() if self._read_only else self.lock():
             others = other_blocks(self._folder, block)
             if others is None:
+                self._lists.pop(block.shard, None)
                 return
+            self._index = Index()
             self._report(Damage(self._folder / block.array, reason, len(block.keys)))
             if self._read_only:
                 self._bad.add((block.shard, block.batch))

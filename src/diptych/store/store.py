@@ -33,13 +33,13 @@ from numpy.typing import NDArray
 from diptych.core.errors import UsageError
 from diptych.data.files import write_whole
 from diptych.store.folder import read_facts, settle, space_id, using
+from diptych.store.index import Index
 from diptych.store.plans import Batch, name_batches, read_plans, verify_plans
 from diptych.store.sealed import Damage, seal
 from diptych.store.shards import Block, verify_shards
 from diptych.store.space_shards import SpaceShards
 
-_HEX = re.compile(r"[0-9a-f]{8,128}")
-
+_HEX, _DIGITS = re.compile(r"[0-9a-f]{8,128}"), re.compile(r"[0-9a-f]*")
 
 NAMED = 5
 """Damaged files that the log names, of all that one store meets."""
@@ -95,7 +95,7 @@ class Store:
         self._on_damage = _Log(self.folder) if on_damage is None else on_damage
         self._dims: dict[str, int] = {}
         self._shards: dict[str, SpaceShards] = {}
-        self._plans: dict[str, dict[str, list[Batch]]] = {}
+        self._plans: dict[str, tuple[Index, dict[str, list[Batch]]]] = {}  # plan -> batches that are not finished
         self._known: set[Damage] = set()
         if read_only and not self.folder.is_dir():
             raise UsageError(
@@ -141,8 +141,8 @@ class Store:
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether they have vectors; (N,). Nothing is read: ``get`` may still find a damaged block."""
         _check(keys)
-        owner = self._of(space).index().owner
-        return np.fromiter((k in owner for k in keys), dtype=bool, count=len(keys))
+        known: NDArray[np.bool_] = self._of(space).index().find(keys)[0] >= 0
+        return known
 
     def failures(self, space: str) -> Mapping[str, str]:
         """Return key -> reason of members of finished batches that could not be read."""
@@ -150,7 +150,7 @@ class Store:
 
     def finished(self, space: str, batch: Batch) -> bool:
         """Tell whether a batch is on disk, whoever finished it."""
-        return batch.name in self._of(space).index().done
+        return self._of(space).index().done(batch.name)
 
     def plan(self, space: str, keys: Sequence[str], *, size: int, within: Collection[str] | None = None) -> list[Batch]:
         """Fix, on disk, which batches answer the keys that are not found.
@@ -172,16 +172,19 @@ class Store:
         wanted_keys = set(keys if within is None else within)
         shards = self._of(space)
         with shards.lock():
-            index, plans = shards.index(), self._plans.setdefault(space, {})
-            read_plans(self.folder / space / "plans", plans, self._report)
-            open_keys = dict.fromkeys(k for k in keys if k not in index.owner)
+            index = shards.index()
+            seen, plans = self._plans.get(space, (index, {}))
+            if seen is not index:  # built anew, so a batch that was finished may be to do again
+                plans = {}
+            self._plans[space] = index, plans
+            for number, batches in plans.items():
+                plans[number] = [batch for batch in batches if not index.done(batch.name)]
+            read_plans(self.folder / space / "plans", plans, index.done, self._report)
+            found, _ = index.find(keys)
+            open_keys = dict.fromkeys(k for k, block in zip(keys, found.tolist(), strict=True) if block < 0)
             chosen = []
             for batch in (batch for _, batches in sorted(plans.items(), reverse=True) for batch in reversed(batches)):
-                if (
-                    batch.name not in index.done
-                    and any(k in open_keys for k in batch.keys)
-                    and wanted_keys.issuperset(batch.keys)
-                ):
+                if any(k in open_keys for k in batch.keys) and wanted_keys.issuperset(batch.keys):
                     chosen.append(batch)
                     for k in batch.keys:
                         open_keys.pop(k, None)
@@ -189,7 +192,7 @@ class Store:
             if not rest:
                 return chosen
             # A finished batch keeps the number of its plan taken, even where the plan is lost.
-            number = f"{1 + max([-1, *map(int, plans), *(int(name[:8]) for name in index.done)]):08d}"
+            number = f"{1 + max([index.last, *map(int, plans)]):08d}"
             batches = name_batches(number, [rest[i : i + size] for i in range(0, len(rest), size)])
             content = seal({"batches": [b.keys for b in batches]})
             write_whole(self.folder / space / "plans" / f"{number}.json", content, durable=True)
@@ -218,9 +221,11 @@ class Store:
             raise UsageError(f"Batch {batch.name} needs values ({len(keys)}, {shards.dim}), not {values.shape}.")
         with shards.lock():
             index = shards.index()
-            if batch.name not in index.done:
-                shards.write(Block(batch.name, keys, broken, frozenset(k for k in keys if k in index.owner)), values)
-            if sum(not b.merged for b in shards.index().blocks) >= self.merge:
+            if not index.done(batch.name):
+                owned = index.find(keys)[0] >= 0
+                yields = frozenset(k for k, other in zip(keys, owned.tolist(), strict=True) if other)
+                shards.write(Block(batch.name, keys, broken, yields), values)
+            if len(shards.index().singles) >= self.merge:
                 shards.compact()
 
     def compact(self, space: str) -> None:
@@ -268,6 +273,9 @@ class Store:
 
 
 def _check(keys: Sequence[str]) -> None:
+    lengths = {*map(len, keys)}
+    if not keys or (min(lengths) >= 8 and max(lengths) <= 128 and _DIGITS.fullmatch("".join(keys))):
+        return
     for key in keys:
         if not _HEX.fullmatch(key):
             raise UsageError(f"{key!r} is no key: keys are 8 to 128 lower-case hexadecimal digits of a content hash.")

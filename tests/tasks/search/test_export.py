@@ -74,6 +74,7 @@ def test_other_names_are_refused_and_the_command_line_copies(folder: Path, tmp_p
     found = diptych("index", "--out", folder, "--export", "y.parquet")
     assert (found.code, "6 entries in y.parquet" in found.err) == (0, True), found.err
     assert diptych("index", "--out", folder, "--export", "y.parquet").code == 2
+    assert diptych("index", "--out", folder, "--export", "y.parquet", "--overwrite").code == 0
     pictures = pq.read_table(tmp_path / "y.parquet").filter(
         pq.read_table(tmp_path / "y.parquet")["embedding"].is_valid()
     )

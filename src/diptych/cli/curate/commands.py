@@ -73,6 +73,7 @@ def curate_plan(
     tiles.
     """
     from diptych.data.addresses import published
+    from diptych.data.files import named
     from diptych.data.load import open_stream
     from diptych.data.named_sets import located
     from diptych.tasks.curate.plan import Curation
@@ -107,7 +108,7 @@ def curate_plan(
             facts = plan.report()  # first: an older plan may be replaced now
             plan.write(local)
     if shared.json:
-        show_json({"plan": str(out), **facts, "skipped": skipped.first})
+        show_json({"plan": named(out), **facts, "skipped": skipped.first})
     else:
         show_table(
             ["", ""],
@@ -116,7 +117,7 @@ def curate_plan(
                 for name, value in facts.items()
             ],
         )
-    say(str(out))
+    say(named(out))
     _finish(skipped)
 
 
@@ -145,7 +146,7 @@ def curate_apply(
 ) -> None:
     """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
     from diptych.data.addresses import exists_at, published
-    from diptych.data.files import address_of
+    from diptych.data.files import address_of, named
     from diptych.data.load import open_stream
     from diptych.data.named_sets import located
     from diptych.tasks.curate.agents import agents_of
@@ -184,17 +185,17 @@ def curate_apply(
         load, run = _kit(curation, opened, agents)
         workers = opened.pool(run.device)
         if address_of(out) and exists_at(out) and not resume:
-            raise UsageError(f"{out} holds a curation: give another --out, or --resume to go on with it.")
+            raise UsageError(f"{named(out)} holds a curation: give another --out, or --resume to go on with it.")
         if workers:
             result = apply_shards(curator, load, planned, cut(stream), run, local, workers, about=report, resume=resume)
         else:
             result = apply_plan(curator, load(), planned, stream, run, local, about=report, resume=resume)
     facts = {"seen": result.seen, "kept": result.kept, "broken": result.broken, "parts": result.parts}
     if shared.json:
-        show_json({"out": str(out), **facts, "skipped": list(result.skipped)})
+        show_json({"out": named(out), **facts, "skipped": list(result.skipped)})
     else:
         show_table(["", ""], [(name, f"{value:,}") for name, value in facts.items()], right=(1,))
-    say(f"{out}: {result.kept:,} of {result.seen:,} kept")
+    say(f"{named(out)}: {result.kept:,} of {result.seen:,} kept")
     _finish(Skipped(result.broken, list(map(dict, result.skipped))))
 
 

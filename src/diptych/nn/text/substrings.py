@@ -71,11 +71,12 @@ class Matcher:
         if not texts:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         data, spaces = _spaced(texts)
-        starts, numbers = self._index.find(data, spaces)
-        ends = np.flatnonzero(data == 0)  # one after each text but the last, and the padding
-        pairs = np.sort(np.searchsorted(ends, starts) * len(self.entries) + numbers)
-        pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]]
-        return pairs // len(self.entries), pairs % len(self.entries)
+        words, numbers = self._index.find(data, spaces)
+        rows = np.cumsum(data[spaces[:-1] + 1] == 0)[words]  # a NUL stands after each text but the last
+        small = len(texts) * len(self.entries) < 2**32  # numbers of 32 bits are sorted twice as fast
+        pairs = np.sort((rows * len(self.entries) + numbers).astype(np.uint32 if small else np.int64))
+        pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]].astype(np.int64)
+        return np.divmod(pairs, len(self.entries))
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,14 @@ class _Index:
     @classmethod
     def of(cls, entries: Sequence[str]) -> _Index:
         coded = [entry.encode("utf-8", "surrogatepass") for entry in entries]
-        content = np.frombuffer(b"".join(coded) + bytes(_PAD), dtype=np.uint8)
-        offsets = np.concatenate([[0], np.cumsum([len(c) for c in coded])]).astype(np.int64)
-        # a NUL stands between texts, so no entry with one can match
-        usable = np.array([i for i, c in enumerate(coded) if c and b"\0" not in c], dtype=np.int64)
-        data = np.frombuffer(b" " + b" \0 ".join(coded[i] for i in usable) + b" " + bytes(_PAD), dtype=np.uint8)
+        joined, lengths = b"".join(coded), np.fromiter(map(len, coded), dtype=np.int64, count=len(coded))
+        content = np.frombuffer(joined + bytes(_PAD), dtype=np.uint8)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        usable = np.flatnonzero(lengths)
+        if b"\0" in joined:  # a NUL stands between texts, so no entry with one can match
+            usable = np.array([i for i in usable.tolist() if b"\0" not in coded[i]], dtype=np.int64)
+        between = b" \0 ".join(map(coded.__getitem__, usable.tolist()))
+        data = np.frombuffer(b" " + between + b" " + bytes(_PAD), dtype=np.uint8)
         spaces = np.flatnonzero(data == 32)
         words, lasts = _word_hashes(data, spaces), np.searchsorted(spaces, np.flatnonzero(data[:-_PAD] == 0))
         begin = np.append(0, lasts)[: len(usable)]
@@ -120,41 +124,44 @@ class _Index:
         return cls(*(_addressed(*found) if found else _addressed(*map(np.array, ([], [], [])))), content, offsets)
 
     def find(self, data: Bytes, spaces: Ints) -> tuple[Ints, Ints]:
-        """Return where in normalised texts entries begin, and which they are, (L,) each."""
+        """Return the words of normalised texts at which entries begin, and which entries they are, (L,) each."""
         words = _word_hashes(data, spaces)
         first, hashes = np.arange(len(words)), words
-        starts, numbers = list[Ints](), list[Ints]()
+        firsts, numbers = list[Ints](), list[Ints]()
         length = 1
         while len(first):
-            slots = self._slots(hashes)
-            there = slots >= 0
-            first, hashes, slots = first[there], hashes[there], slots[there]
-            entry = self.entry[slots]
-            whole = entry >= 0
-            starts.append(spaces[first[whole]] + 1)
+            there, slots = self._slots(hashes)
+            first, entry = first[there], self.entry[slots]
+            whole = np.flatnonzero(entry >= 0)
+            firsts.append(first[whole])
             numbers.append(entry[whole])
-            on = self.longer[slots] & (first + length < len(words))
+            on = np.flatnonzero(self.longer[slots] & (first + length < len(words)))
             first = first[on]
-            hashes = _joined(hashes[on], words[first + length])
+            hashes = _joined(hashes[there[on]], words[first + length])
             length += 1
-        return self._verified(data, np.concatenate(starts), np.concatenate(numbers))
+        begin, number = np.concatenate(firsts), np.concatenate(numbers)
+        same = self._verified(data, spaces[begin] + 1, number)
+        return begin[same], number[same]
 
-    def _slots(self, hashes: Hashes) -> Ints:
-        """Return the slots of hashes, -1 where they are not known."""
+    def _slots(self, hashes: Hashes) -> tuple[Ints, Ints]:
+        """Return the positions of the hashes that are known, and their slots."""
         bits = len(self.keys).bit_length() - 1
         slots = (hashes >> np.uint64(64 - bits)).astype(np.int64)
-        out = np.full(len(hashes), -1, dtype=np.int64)
-        pending = np.arange(len(hashes))
+        keys = self.keys[slots]
+        same = keys == hashes
+        pending = np.flatnonzero(~same & (keys != 0))
         while len(pending):
-            keys = self.keys[slots]
-            same = keys == hashes[pending]
-            out[pending[same]] = slots[same]
-            on = ~same & (keys != 0)
-            pending, slots = pending[on], (slots[on] + 1) & (len(self.keys) - 1)
-        return out
+            slots[pending] = (slots[pending] + 1) & (len(self.keys) - 1)
+            keys = self.keys[slots[pending]]
+            same[pending] = keys == hashes[pending]
+            pending = pending[(keys != hashes[pending]) & (keys != 0)]
+        there = np.flatnonzero(same)
+        return there, slots[there]
 
-    def _verified(self, data: Bytes, starts: Ints, numbers: Ints) -> tuple[Ints, Ints]:
-        """Return the matches whose bytes are those of the entry; hashes of other words are the same once in 2^64."""
+    def _verified(self, data: Bytes, starts: Ints, numbers: Ints) -> NDArray[np.bool_]:
+        """Return of which matches the bytes are those of the entry; hashes of other words are the same once in
+        2^64.
+        """
         left = self.offsets[numbers + 1] - self.offsets[numbers]
         text, entry = _eights(data), _eights(self.content)
         same = data[np.minimum(starts + left, len(data) - 1)] == 32
@@ -165,7 +172,7 @@ class _Index:
             same[pending[unlike != 0]] = False
             left, at = left - 8, at + 8
             pending = pending[(unlike == 0) & (left[pending] > 0)]
-        return starts[same], numbers[same]
+        return same
 
 
 def _eights(data: Bytes) -> NDArray[np.uint64]:

@@ -2,29 +2,31 @@
 holds the result.
 
 So a key has the bits of the batch that was planned, whoever encodes it; a worker that dies costs the batch that it was
-at; and a driver that dies goes on where the store is. Workers must see the folders that the driver sees, under the same
-paths: data, cache, local weights.
+at; and a driver that dies goes on where the store is. The driver holds the keys of a few spans of items at a time, and
+asks the store which of them are done. Workers must see the folders that the driver sees, under the same paths: data,
+cache, local weights.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from diptych.backbones.engines.engine import Engines, kind_of
 from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import Samples
+from diptych.core.data import Samples, Subset
 from diptych.core.errors import DiptychError, UnreadableItem, UsageError
 from diptych.core.run import Run, Runner, silent
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.encoded import EncodedImages
 from diptych.data.joined import Joined
-from diptych.features.embed import space_facts
+from diptych.features.embed import SPAN, space_facts
 from diptych.features.pipeline import Source, encode
 from diptych.store.layers import Vectors, open_vectors
 from diptych.store.plans import Batch
@@ -38,6 +40,8 @@ KEYS = 2048
 """Items whose keys one piece of work hashes."""
 PIECE = 8
 """Batches a piece of work: what a worker that dies must look at again; what of them it finished is kept."""
+AHEAD = 8
+"""Spans under way: those behind one that a slow worker is at."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,29 @@ class Order:
         return encoder, runner, vectors, "decode" in facts
 
 
-def fill(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runner: Runner | None) -> Samples[Any]:
+@dataclass
+class _Span:
+    """Items that are planned together.
+
+    Args:
+        items: with their keys.
+        pieces: what is still to be handed out.
+        under_way: keys that workers were given or will be.
+        pending: pieces that are not finished.
+    """
+
+    items: Keyed
+    pieces: deque[Sequence[tuple[Batch, Sequence[int]]]]
+    under_way: frozenset[str]
+    pending: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pending = len(self.pieces)
+
+
+def fill(
+    crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runner: Runner | None, vectors: Vectors
+) -> Iterator[Samples[Any]]:
     """Encode all that the run's store lacks, in the batches that one process would make.
 
     Args:
@@ -135,10 +161,11 @@ def fill(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runne
         items: N samples.
         run: as for ``embed``; its cache folder is where workers and driver meet.
         runner: what runs the encoder on the driver; None: torch.
+        vectors: the run's store.
 
-    Returns:
-        The items with their keys, for ``embed`` to read the vectors back; it encodes what workers could not read, and
-        names it.
+    Yields:
+        The items in order, ``SPAN`` at a time, with their keys, as soon as they are done: for ``embed_slices``, which
+        encodes what workers could not read, and names it.
 
     Raises:
         UsageError: there is no cache folder that can be written, or workers do not see it or the data.
@@ -146,7 +173,7 @@ def fill(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runne
     """
     if run.cache is None or (run.cache.is_dir() and not os.access(run.cache, os.W_OK)):
         raise UsageError("Workers meet in the cache folder: give one that this machine and all of them can write.")
-    facts, vectors = space_facts(encoder, run, runner), open_vectors(run)
+    facts = space_facts(encoder, run, runner)
     space = vectors.space(facts)
     kind = kind_of(str(runner.facts.get("engine", "torch")).split()[0]) if runner else "torch"
     engines = (run.engine.folder.absolute(), kind) if runner and isinstance(run.engine, Engines) else None
@@ -155,29 +182,65 @@ def fill(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runne
         cache=run.cache.absolute(), shared_cache=run.shared_cache and run.shared_cache.absolute(),
     )  # fmt: skip
     order = crew.pool.share(Order(crew.load, encoder.modality, portable(items), alone, engines, space, Home.here()))
-    keyed = Keyed(items, _keys(crew.pool, order, items, run))
+    spans = deque[_Span]()
+    starts = iter(range(0, len(items), SPAN))
+    working: dict[Future[Counter[str]], tuple[_Span, Sequence[Batch]]] = {}
+    seen = more = True
+    with run.track(f"encode {encoder.modality} by {crew.pool.size} workers", len(items)) as bar:
+        while more or spans:
+            for span in spans:
+                while span.pieces and len(working) < 2 * crew.pool.size:
+                    piece = span.pieces.popleft()
+                    working[crew.pool.submit(encode_piece, order, piece)] = span, [batch for batch, _ in piece]
+            while spans and not spans[0].pending:
+                yield spans.popleft().items
+            if more and len(working) < 2 * crew.pool.size and len(spans) < AHEAD:
+                start = next(starts, None)
+                more = start is not None
+                if start is not None:
+                    span = _planned(crew.pool, order, items, start, run, vectors, space, spans)
+                    spans.append(span)
+                    bar.advance(len(span.items) - len(span.under_way))
+                continue
+            for future in wait(working, return_when=FIRST_COMPLETED).done:
+                span, batches = working.pop(future)
+                run.tally.update(future.result())
+                if seen and not all(vectors.finished(space, batch) for batch in batches):
+                    raise UsageError(
+                        f"What workers write is not in {run.cache}: name a --cache folder that all machines share."
+                    )
+                seen = False
+                span.pending -= 1
+                bar.advance(sum(len(batch.keys) for batch in batches))
+
+
+def _planned(
+    pool: Pool,
+    order: Shared[Order],
+    items: Samples[Any],
+    start: int,
+    run: Run,
+    vectors: Vectors,
+    space: str,
+    earlier: Sequence[_Span],
+) -> _Span:
+    """Plan what of some items is neither stored, nor known to be broken, nor under way with earlier ones."""
+    stop = min(start + SPAN, len(items))
+    keyed = Keyed(Subset(items, tuple(range(start, stop))), _keys(pool, order, items, start, stop))
     first: dict[str, int] = {}
-    for i, key in enumerate(keyed.keys):
+    for i, key in enumerate(keyed.keys, start):
         if isinstance(key, str):
             first.setdefault(key, i)
     failed = vectors.failures(space)
     missing = [
         key
         for key, known in zip(first, vectors.known(space, list(first)), strict=True)
-        if not known and key not in failed
+        if not known and key not in failed and not any(key in span.under_way for span in earlier)
     ]
     batches = vectors.plan(space, missing, size=run.batch, within=first) if missing else []
-    pieces = [batches[i : i + PIECE] for i in range(0, len(batches), PIECE)]
-    with run.track(f"encode {encoder.modality} by {crew.pool.size} workers", sum(len(b.keys) for b in batches)) as bar:
-        parts = ((order, [(batch, [first[k] for k in batch.keys]) for batch in piece]) for piece in pieces)
-        for done, (number, tally) in enumerate(each(crew.pool, encode_piece, parts)):
-            if done == 0 and not all(vectors.finished(space, batch) for batch in pieces[number]):
-                raise UsageError(
-                    f"What workers write is not in {run.cache}: name a --cache folder that all machines share."
-                )
-            run.tally.update(tally)
-            bar.advance(sum(len(batch.keys) for batch in pieces[number]))
-    return keyed
+    pairs = [(batch, [first[key] for key in batch.keys]) for batch in batches]
+    pieces = deque[Sequence[tuple[Batch, Sequence[int]]]](pairs[i : i + PIECE] for i in range(0, len(pairs), PIECE))
+    return _Span(keyed, pieces, frozenset(key for batch in batches for key in batch.keys))
 
 
 def encode_piece(order: Shared[Order], batches: Sequence[tuple[Batch, Sequence[int]]]) -> Counter[str]:
@@ -206,18 +269,18 @@ def _hashed(items: Samples[Any], start: int, stop: int) -> Iterator[str | Unread
             yield error
 
 
-def _keys(pool: Pool, order: Shared[Order], items: Samples[Any], run: Run) -> Sequence[str | UnreadableItem]:
-    """Return the keys of all items: by the workers where all bytes must be read, here where they are remembered."""
+def _keys(
+    pool: Pool, order: Shared[Order], items: Samples[Any], start: int, stop: int
+) -> Sequence[str | UnreadableItem]:
+    """Return the keys of some items: by the workers where all bytes must be read, here where they are remembered."""
     parts = items.parts if isinstance(items, Joined) else (items,)
     if not all(isinstance(part, EncodedImages) for part in parts):
-        return list(_hashed(items, 0, len(items)))
-    keys: list[str | UnreadableItem] = [""] * len(items)
-    ranges = [(start, min(start + KEYS, len(items))) for start in range(0, len(items), KEYS)]
-    with run.track("look at items", len(items)) as bar:
-        for number, hashed in each(pool, hash_items, ((order, *span) for span in ranges)):
-            start, stop = ranges[number]
-            keys[start:stop] = hashed
-            bar.advance(stop - start)
+        return list(_hashed(items, start, stop))
+    keys: list[str | UnreadableItem] = [""] * (stop - start)
+    ranges = [(first, min(first + KEYS, stop)) for first in range(start, stop, KEYS)]
+    for number, hashed in each(pool, hash_items, ((order, *each_range) for each_range in ranges)):
+        first, last = ranges[number]
+        keys[first - start : last - start] = hashed
     return keys
 
 

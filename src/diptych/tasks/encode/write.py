@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +22,18 @@ from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
-from diptych.data.files import drafted, escaped, write_json, write_whole
+from diptych.data.files import drafted, escaped, named, write_json
 from diptych.data.formats.embeddings import read_clip_retrieval, write_embedding_parquet
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.features.batch_size import calibrate
 from diptych.features.embed import embed_slices
+from diptych.store.layers import open_vectors
 from diptych.tasks.encode.cluster import BATCH, Crew, fill
 from diptych.tasks.record import now, versions
+
+_ROWS = 65_536
+"""Rows of a row group of the metadata."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Encoded:
         """Return plain data for JSON."""
         skipped = [e.as_dict() for e in self.failed]
         return {
-            "out": str(self.out),
+            "out": named(self.out),
             "items": self.items,
             "dim": self.dim,
             "skipped": skipped,
@@ -91,26 +95,30 @@ def encode(
     target = out / f"{kind}_emb" / f"{kind}_emb_0.npy"
     if target.exists() and not overwrite:
         raise UsageError(f"{out} holds embeddings: give another --out or --overwrite (in Python overwrite=True).")
-    items, columns = (source, {"caption": list(source.values)}) if isinstance(source, Texts) else _photos(source)
+    items, columns = (source, {"caption": source.name}) if isinstance(source, Texts) else _photos(source)
     encoder: Encoder[Any] = backbone.text if kind == "text" else backbone.image
     runner = run.engine.runner(encoder, run) if run.engine else None  # prepared before the clock starts
-    start, before = time.perf_counter(), run.tally["encoded"]
-    kept: list[int] = []
+    start, before, kept = time.perf_counter(), run.tally["encoded"], 0
     failed: list[UnreadableItem] = []
-    with _rows_of(target, encoder.dim) as file:
+    with (
+        _rows_of(target, encoder.dim) as file,
+        _table_of(out / "metadata" / "metadata_0.parquet", tuple(columns)) as table,
+    ):
         if crew is None:
-            run = calibrate(encoder, items, run)
+            run, vectors, spans = calibrate(encoder, items, run), open_vectors(run), None
         else:
             run = replace(run, batch=run.batch or BATCH, workers=run.workers or crew.threads)
-            items = fill(crew, encoder, items, run, runner)
-        for part in embed_slices(encoder, items, run):
+            vectors = open_vectors(run)
+            spans = fill(crew, encoder, items, run, runner, vectors)
+        for part in embed_slices(encoder, items, run, spans=spans, vectors=vectors):
             values = part.values[:, 0]
             file.write(
                 (values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12)))
                 .astype("<f4")
                 .tobytes()
             )
-            kept += part.kept.tolist()
+            table({name: [escaped(cell(i)) for i in part.kept.tolist()] for name, cell in columns.items()})
+            kept += len(part.kept)
             failed += part.failed
         if not kept:
             raise DataError(
@@ -118,12 +126,7 @@ def encode(
             )
         (out / "encode.json").unlink(missing_ok=True)  # written last: while it is absent, the other files may not match
     seconds = time.perf_counter() - start
-    write_whole(
-        out / "metadata" / "metadata_0.parquet",
-        _parquet({n: [c[i] for i in kept] for n, c in columns.items()}),
-        overwrite=True,
-    )
-    made = Encoded(out, len(kept), encoder.dim, tuple(failed), seconds, run.tally["encoded"] - before)
+    made = Encoded(out, kept, encoder.dim, tuple(failed), seconds, run.tally["encoded"] - before)
     facts = {
         **made.as_dict(),
         "kind": "embeddings",
@@ -174,21 +177,42 @@ def _rows_of(path: Path, dim: int) -> Iterator[BinaryIO]:
         file.write(head(rows))  # as long as before: NumPy leaves room for the number to grow
 
 
-def _photos(data: LabelledData) -> tuple[Samples[Any], Mapping[str, Sequence[str]]]:
-    """Bring all splits together."""
-    tables = list(data.splits.items())
-    joined = Joined(tuple(table.items for _, table in tables))
-    columns: dict[str, list[str]] = {"image_path": [joined.name(i) for i in range(len(joined))]}
-    if data.classes:
-        columns["label"] = [data.classes[k] for _, t in tables for k in (t.labels() if "label" in t.columns else ())]
-        columns["split"] = [split for split, t in tables for _ in range(len(t))]
-    return joined, {name: values for name, values in columns.items() if len(values) == len(joined)}
-
-
-def _parquet(columns: Mapping[str, Sequence[str]]) -> bytes:
+@contextmanager
+def _table_of(path: Path, names: Sequence[str]) -> Iterator[Callable[[Mapping[str, Sequence[str]]], None]]:
+    """Give what writes rows of text to a Parquet file, which appears whole, or stays as it was where the block
+    fails.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    content = io.BytesIO()
-    pq.write_table(pa.table({name: list(map(escaped, cells)) for name, cells in columns.items()}), content)
-    return content.getvalue()
+    schema = pa.schema([(name, pa.string()) for name in names])
+    waiting: dict[str, list[str]] = {name: [] for name in names}
+
+    def write(least: int) -> None:
+        if len(waiting[names[0]]) >= least:
+            writer.write_table(pa.table(waiting, schema=schema))
+            for cells in waiting.values():
+                cells.clear()
+
+    def add(rows: Mapping[str, Sequence[str]]) -> None:
+        for name, cells in rows.items():
+            waiting[name] += cells
+        write(_ROWS)
+
+    with drafted(path, overwrite=True) as draft, pq.ParquetWriter(draft, schema) as writer:
+        yield add
+        write(1)
+
+
+def _photos(data: LabelledData) -> tuple[Samples[Any], Mapping[str, Callable[[int], str]]]:
+    """Bring all splits together, and return what tells the cells of an item."""
+    tables = list(data.splits.items())
+    joined = tables[0][1].items if len(tables) == 1 else Joined(tuple(table.items for _, table in tables))
+    columns: dict[str, Callable[[int], str]] = {"image_path": joined.name}
+    if data.classes:
+        if all("label" in table.columns for _, table in tables):
+            labels = np.concatenate([table.labels() for _, table in tables])
+            columns["label"] = lambda i: data.classes[labels[i]]
+        ends = np.cumsum([len(table) for _, table in tables])
+        columns["split"] = lambda i: tables[int(np.searchsorted(ends, i, side="right"))][0]
+    return joined, columns
