@@ -35,6 +35,11 @@ def test_the_bench_measures_names_and_what_is_kept(small: None) -> None:
     np.testing.assert_allclose(probe.parts[proof.PROMPTED].values, 1.0, atol=1e-6)  # SAM is as it was
     both = bench.measure(Arm("sam-clip", spoil=as_subclass(proof.OtherVectors)))
     assert (both.parts[proof.PROMPTED].values < 1).all()
+    moved, halfway = (
+        bench.measure(Arm("sam-clip", "no replay", spoil=spoil)).parts[proof.PROMPTED].values
+        for spoil in (None, as_subclass(proof.Halfway))
+    )
+    assert (halfway > moved).all()  # nearer to SAM
     assert bench.measure(Arm(CHANCE)).values.mean() == pytest.approx(1 / 6)
     assert bench.measure(Arm("maskclip")).values.shape == (2, 2)
 
