@@ -36,7 +36,7 @@ def both_directions(
         ("image_of_text", texts @ images.T, own.T, other.T, owner),
     ):
         ranks = first_ranks(scores, right)
-        top, chance = (counted(r <= 1, unit, n) for r in (ranks, first_ranks(scores, wrong)))
+        top, chance = (counted((r <= 1).astype(np.float64), unit, n) for r in (ranks, first_ranks(scores, wrong)))
         yield Finding(
             name, "recall_at_1", share(top[None]), clustered_wilson(top), about, count=n, range=(0.0, 1.0),
             units=top[:, 1] * n / len(scores),
