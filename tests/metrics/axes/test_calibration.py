@@ -33,6 +33,22 @@ def test_error_against_torchmetrics_and_likelihood_against_torch() -> None:
     assert gain.control.value == 0.0, "the temperature 1 changes nothing"
 
 
+@pytest.mark.parametrize(("scale", "true"), [(1.0, 0.0), (2.0, None)])
+def test_the_interval_of_the_error_holds_it_and_honest_models_do_no_harm(scale: float, true: float | None) -> None:
+    """An interval of resamples never held an error of 0, and half of the honest models were said to do harm."""
+    if true is None:
+        logits, labels = sharpened(scale, 999, 20_000)
+        true = float(multiclass_calibration_error(torch.from_numpy(logits).softmax(1), torch.from_numpy(labels), 5, 15))
+    inside, harmful = 0, 0
+    for seed in range(120):
+        found, _ = calibrated("a", "own", *sharpened(scale, seed, 70), 1.0, 1.0, Run())
+        assert found.interval is not None
+        inside += found.interval[0] <= true <= found.interval[1]
+        harmful += found.harm > 0
+    assert inside / 120 >= 0.93
+    assert harmful / 120 < 0.06 if true == 0 else harmful / 120 > 0.5
+
+
 def test_the_right_temperature_gains_more_than_one_of_permuted_labels() -> None:
     logits, labels = sharpened(4.0)
     first = half_of(len(labels), Run(), "x")
