@@ -22,6 +22,7 @@ def block(batch: str, keys: Sequence[str], shard: str = "", yields: Sequence[str
 def test_keys_are_found_where_a_dictionary_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys of several lengths, in memory and on disk, some in two blocks; singles are merged on the way."""
     monkeypatch.setattr(index, "BYTES", 2000)
+    monkeypatch.setattr(index, "RECENT", 20)
     rng, made = random.Random(0), Index()
     names = [key(i)[: (64, 64, 40, 8)[i % 4]] for i in range(600)]
     owner: dict[str, tuple[str, int]] = {}
@@ -55,6 +56,7 @@ def test_keys_are_found_where_a_dictionary_finds_them(monkeypatch: pytest.Monkey
 
 def test_what_stays_in_memory_does_not_grow_with_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "BYTES", 2**16)
+    monkeypatch.setattr(index, "RECENT", 500)
 
     def peak(count: int) -> int:
         tracemalloc.start()

@@ -1,7 +1,7 @@
 """Where the vectors of a space lie: key -> block and row, in memory that does not grow with the number of keys.
 
-Keys stand in sorted runs, which go to a temporary folder where they are many (``data.sorted_runs``). What stays in
-memory is 16 bytes a block, a line a shard, and what could not be read.
+The keys that came last stand in a dictionary, and all others in sorted runs, which go to a temporary folder where they
+are many (``data.sorted_runs``). What stays in memory is 16 bytes a block, a line a shard, and what could not be read.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ Ints = NDArray[np.int64]
 _LAYOUT = Layout(
     {"key": ("u8", 0), "rest": ("u8", 0), "block": ("u4", 0), "row": ("u4", 0)}, ("key", "block"), unique=False
 )
+RECENT = 65_536
+"""Keys in the dictionary."""
 BYTES = 16 * 2**20
-"""Bytes of rows in memory: of a store with 700,000 vectors no key goes to the disk."""
+"""Bytes of sorted rows in memory: of a store with 700,000 vectors no key goes to the disk."""
 _DIGITS = 64  # of SHA-256
 _PLACES = 10**6  # batches of a plan: their numbers in the names of batches have six digits
 
@@ -43,7 +45,8 @@ class Index:
         self.arrays: dict[str, str] = {}
         self.failed: dict[str, str] = {}
         self.last = -1
-        self._keys = RunWriter(_LAYOUT, BYTES)
+        self._recent: dict[str, int] = {}  # key -> block * 2^32 + row
+        self._keys: RunWriter | None = None
         self._slots: dict[str, int] = {}
         self._shards: list[str] = []  # by slot
         self._held: list[int] = []  # by slot: blocks that are read there
@@ -61,7 +64,6 @@ class Index:
         under way, or was killed, leaves both.
         """
         self.files[shard] = stat
-        keys, rows, numbers = list[str](), list[int](), list[int]()
         here = self._slot(shard)
         for block in blocks:
             self.arrays[shard] = block.array
@@ -75,14 +77,11 @@ class Index:
             number = self._new(block.batch, here)
             self._held[here] += 1
             self.failed.update(block.failed)
-            owned = [(row, key) for row, key in enumerate(block.keys) if key not in block.yields]
-            keys += [key for _, key in owned]
-            rows += [row for row, _ in owned]
-            numbers += [number] * len(owned)
-        if keys:
-            key, rest = _halves(keys)
-            own = {"block": np.array(numbers, dtype=np.uint32), "row": np.array(rows, dtype=np.uint32)}
-            self._keys.add({"key": key, "rest": rest, **own})
+            for row, key in enumerate(block.keys, number << 32):
+                if key not in block.yields:
+                    self._recent.setdefault(key, row)
+            if len(self._recent) > RECENT:
+                self._sort()
 
     def forget(self, shards: Iterable[str]) -> bool:
         """Forget shards that are no longer there; return False where blocks are lost with them."""
@@ -97,8 +96,9 @@ class Index:
 
     def find(self, keys: Sequence[str]) -> tuple[Ints, Ints]:
         """Return (N,) blocks that answer N keys, -1 where there is none, and (N,) rows in them."""
-        blocks, rows = np.full(len(keys), -1, dtype=np.int64), np.zeros(len(keys), dtype=np.int64)
-        if len(keys) and self._shard:
+        recent = np.fromiter((self._recent.get(key, -1) for key in keys), dtype=np.int64, count=len(keys))
+        blocks, rows = recent >> 32, recent & 0xFFFFFFFF
+        if len(keys) and self._keys:
             key, rest = _halves(keys)
             for places, found in self._keys.finished().found(key):
                 own = np.flatnonzero(found["rest"] == rest[places])
@@ -121,6 +121,15 @@ class Index:
         """Return shard and batch of a block."""
         plan, position = divmod(self._batch[block], _PLACES)
         return self._shards[self._shard[block]], f"{plan:08d}-{position:06d}"
+
+    def _sort(self) -> None:
+        """Move the keys of the dictionary to the sorted runs."""
+        key, rest = _halves(list(self._recent))
+        places = np.fromiter(self._recent.values(), dtype=np.int64, count=len(self._recent))
+        own = {"block": (places >> 32).astype(np.uint32), "row": (places & 0xFFFFFFFF).astype(np.uint32)}
+        self._keys = self._keys or RunWriter(_LAYOUT, BYTES)
+        self._keys.add({"key": key, "rest": rest, **own})
+        self._recent.clear()
 
     def _slot(self, shard: str) -> int:
         if not self._free:

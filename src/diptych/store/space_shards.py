@@ -45,6 +45,7 @@ class SpaceShards:
         self._lock, self._folder = store / space / "lock", store / space / "shards"
         self._index = Index()
         self._lists: dict[str, tuple[Stat, dict[str, Block]]] = {}  # of the shards that were read last
+        self._listed = 0  # keys in them
         self._held = False
         self._bad: set[tuple[str, str]] = set()  # read-only: (shard, batch) that cannot be dropped on disk
 
@@ -78,6 +79,7 @@ class SpaceShards:
                     blocks = []
                 except FileNotFoundError:  # merged by another process since the listing
                     break
+                self._keep(name, present[name], blocks)
                 index.add(name, present[name], [b for b in blocks if (name, b.batch) not in self._bad])
             else:
                 if not index.forget(index.files.keys() - present.keys()):
@@ -113,21 +115,30 @@ class SpaceShards:
     def _block(self, index: Index, number: int) -> Block | None:
         """Return a block with its keys; None where its shard is no longer what the index says."""
         shard, batch = index.place(number)
-        stat, blocks = self._lists.pop(shard, (None, {}))
+        stat, blocks = self._lists.get(shard, (None, {}))
         if stat != index.files[shard]:
             try:
-                blocks = {block.batch: block for block in read_blocks(self._folder, shard)}
+                blocks = self._keep(shard, index.files[shard], read_blocks(self._folder, shard))
             except BrokenFileError as error:
                 self._drop_shard(shard, str(error))
                 return None
             except FileNotFoundError:  # merged by another process
                 return None
-        self._lists[shard] = index.files[shard], blocks
-        while (
-            len(self._lists) > 1 and sum(len(b.keys) for _, own in self._lists.values() for b in own.values()) > _LISTED
-        ):
-            del self._lists[next(iter(self._lists))]
         return blocks.get(batch)
+
+    def _keep(self, shard: str, stat: Stat, blocks: Sequence[Block]) -> dict[str, Block]:
+        """Keep the list of a shard in memory, and let the oldest ones go where they have many keys."""
+        self._forget(shard)
+        self._listed += sum(len(block.keys) for block in blocks)
+        while self._lists and self._listed > _LISTED:
+            self._forget(next(iter(self._lists)))
+        kept = {block.batch: block for block in blocks}
+        self._lists[shard] = stat, kept
+        return kept
+
+    def _forget(self, shard: str) -> None:
+        _, blocks = self._lists.pop(shard, (None, {}))
+        self._listed -= sum(len(block.keys) for block in blocks.values())
 
     def write(self, block: Block, values: NDArray[np.float32]) -> None:
         """Write a one-block shard; the caller holds the lock."""
@@ -168,7 +179,7 @@ class SpaceShards:
         with contextlib.nullcontext() if self._read_only else self.lock():
             others = other_blocks(self._folder, block)
             if others is None:
-                self._lists.pop(block.shard, None)
+                self._forget(block.shard)
                 return
             self._index = Index()
             self._report(Damage(self._folder / block.array, reason, len(block.keys)))

@@ -164,7 +164,7 @@ class _Index:
         """
         left = self.offsets[numbers + 1] - self.offsets[numbers]
         text, entry = _eights(data), _eights(self.content)
-        same = data[np.minimum(starts + left, len(data) - 1)] == 32
+        same: NDArray[np.bool_] = data[np.minimum(starts + left, len(data) - 1)] == 32
         pending, at = np.flatnonzero(same), 0
         while len(pending):
             unlike = text[starts[pending] + at] ^ entry[self.offsets[numbers[pending]] + at]
