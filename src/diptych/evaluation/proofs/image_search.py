@@ -70,7 +70,7 @@ class SearchBench(PlainBench):
     """Heads that learn labelled photos, and what is found by photo and by caption.
 
     The parts of a measuring are "map", (R, N) average precisions of the photos of classes that were not trained, and
-    "text_to_image_recall_at_5", (R, P) of P captions.
+    "text_to_image_recall_at_5", (R, P) of P captioned photos, each the mean of its captions.
 
     Args:
         space: its trunks.
@@ -150,7 +150,7 @@ class SearchBench(PlainBench):
         turned = [1 - (a * b).sum(1).numpy() for a, b in ((x, _images(start, self.asked)), (y, _texts(start, texts)))]
         return {
             MAP: np.concatenate(precision),
-            BY_TEXT: (ranks <= K).astype(np.float64),
+            BY_TEXT: np.bincount(owner, ranks <= K) / np.bincount(owner),  # captions of a photo are not independent
             "acc1": np.concatenate(hits).astype(np.float64),
             "image_drift": turned[0].astype(np.float64),
             "text_drift": turned[1].astype(np.float64),
