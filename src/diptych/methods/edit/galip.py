@@ -190,9 +190,9 @@ class GALIP(Editor):
             "weights of it hold two shortcuts that are never used, which ours leaves out.",
             "Each network has noise of its own in a step; the authors' judge and draw the same pictures.",
             "Photos are fitted to a square; the authors resize, crop at random and mirror.",
-            "The claim of the proof shows: the colour asked for is read from 76 % of the pictures, by chance from 12.5. "
-            "Its control does not fail: with random towers it is read from 24 %, so training alone learns some. How much "
-            "CLIP adds to them, 52 points, was not a claim.",
+            "The claim of the proof shows: the colour asked for is read from 76 % of the pictures, by chance from "
+            "12.5. Its control does not fail: with random towers it is read from 24 %, so training alone learns some. "
+            "How much CLIP adds to them, 52 points, was not a claim.",
         ),
         proof=ProofPlan(
             claim="Colours that are asked for are read from pictures more often than at random, after a short "

@@ -208,6 +208,7 @@ class Mosaic(Editor):
             stage="mechanism",
             minutes=17.0,
             backbone="tiny",
+            not_shown="unknown",
         ),
         variants={
             "": {},

@@ -183,10 +183,10 @@ class LongCLIP(Recipe):
             "rows or singular values are equal.",
             "The scale starts at the backbone's; a text that is too long raises an error unless the backbone was "
             "loaded with ?truncate, where the released code truncates silently.",
-            "An earlier control, towers that learn from permuted late words, gained 8.7 points over truncated ones, since "
-            "stretched positions read some late words without any training. So the control spoils the test captions "
-            "instead; this was changed after seeds 1 to 5, and the result is of other seeds. Short captions are found "
-            "less often than by tiny before the training (60 against 72 %).",
+            "An earlier control, towers that learn from permuted late words, gained 8.7 points over truncated ones, "
+            "since stretched positions read some late words without any training. So the control spoils the test "
+            "captions instead; this was changed after seeds 1 to 5, and the result is of other seeds. Short captions "
+            "are found less often than by tiny before the training (60 against 72 %).",
         ),
         proof=ProofPlan(
             claim="Captions of scenes whose distinguishing words come after the context of tiny are found, where "

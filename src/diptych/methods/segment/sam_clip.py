@@ -238,8 +238,9 @@ class SAMCLIP(Segmenter):
             "first, went against the replay on development scenes.",
             "The proof has no weights of SAM: a small one is trained on scenes first, and draws badly: both heads "
             "together are not proved; detection by boxes, retrieval and linear probes are left out.",
-            "The proof is not shown: after training with replay the masks of the head of SAM correlate with SAM's own "
-            "less than without (0.92 and 0.98). Pixels are named as claimed.",
+            "The proof is not shown: masks of the head of SAM correlate with SAM's own at 0.981 after a training with "
+            "replay and 0.976 without, and pixels named gain 2.5 points over the probe, both within their intervals. "
+            "Weights halfway to SAM keep more (0.993) and name as many.",
         ),
         proof=ProofPlan(
             claim="The student names the pixels of things on unseen scenes far above chance, and better than with "
