@@ -62,6 +62,8 @@ class _LastBlock(nn.Module):
 
 def _pools_class_token(tower: Any) -> bool:
     """Tell whether a tower is open_clip's own, gives its class token alone, and ends in a plain block."""
+    if type(tower).__module__ != "open_clip.transformer":  # seconds of imports are saved where it is another
+        return False
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
     return (
