@@ -94,7 +94,7 @@ def robustness(base: Points, models: Points, items: int, less: Points | None = N
         >>> a = Points(np.array([0.4, 0.5, 0.6, 0.7]), np.array([0.41, 0.49, 0.61, 0.69]))
         >>> ends = robustness(a, Points(a.x, a.y + 0.1), items=100)
         >>> f"{ends.value:.2f}, {ends.low:.2f} to {ends.high:.2f}"
-        '0.10, 0.07 to 0.13'
+        '0.10, 0.08 to 0.12'
     """
     from scipy.stats import norm, t
 

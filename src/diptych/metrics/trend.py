@@ -159,7 +159,7 @@ def slope_interval(x: Any, y: Any, items: int, *, scale: Scale = "logit") -> Int
     Example:
         >>> found = slope_interval([0.3, 0.5, 0.7], [0.31, 0.48, 0.71], 1000, scale="none")
         >>> f"{found.value:.2f}, {found.low:.2f} to {found.high:.2f}"
-        '1.00, 0.12 to 1.88'
+        '1.00, -0.10 to 2.10'
     """
     line = fit_line(x, y, items, scale=scale)
     a, b = transform(x, scale, items), transform(y, scale, items)
