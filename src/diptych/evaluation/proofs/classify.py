@@ -250,7 +250,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             EVEN,
             beside={"labels of val shuffled too": all_labels_shuffled},
         ),
-        "coop": Trial((Claim("zero-shot", 16),), shuffled_labels, "zero-shot"),
+        "coop": Trial((Claim("zero-shot", 16), Claim(EVEN, 16)), shuffled_labels, EVEN),
         "coop:cocoop": new_classes.trial(shuffled_labels),
         "gda": Trial(
             (Claim("tip-adapter", 16), Claim("zero-shot", 4), Claim("zero-shot", 16), Claim(EVEN, 4), Claim(EVEN, 16)),
@@ -307,9 +307,9 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "mocoop": Trial((Claim("zero-shot", 16), Claim(EVEN, 16)), shuffled_labels, EVEN, variant="frozen image"),
         "dn-cbm": Trial(
-            (Claim("zero-shot", 16),),
+            (Claim("zero-shot", 16), Claim(EVEN, 16)),
             shuffled_labels,
-            "zero-shot",
+            EVEN,
             variant="small",
             beside={"untrained dictionary": UNTRAINED},
         ),

@@ -171,8 +171,8 @@ class CoOp(Classifier):
             "an even prior (6.5), which reads no label.",
         ),
         proof=ProofPlan(
-            claim="The learnt context beats zero-shot at 16 shots.",
-            control="With shuffled train labels it is no better than zero-shot.",
+            claim="The learnt context beats zero-shot, plain and with an even prior, at 16 shots.",
+            control="With shuffled train labels it is no better than zero-shot with an even prior.",
             datasets=("demo:clothes", "cifar10_small"),
         ),
         variants={

@@ -169,9 +169,10 @@ class DNCBM(Classifier):
             "Whether a concept means the same on other data sets is not measured, nor what people think of its name.",
         ),
         proof=ProofPlan(
-            claim="A small bottleneck of concepts beats zero-shot at 16 shots, with images of the train split as its "
-            "unlabelled pool.",
-            control="With shuffled train labels it does not; an untrained dictionary is measured beside it.",
+            claim="A small bottleneck of concepts beats zero-shot, plain and with an even prior, at 16 shots, with images "
+            "of the train split as its unlabelled pool.",
+            control="With shuffled train labels it is no better than zero-shot with an even prior; an untrained "
+            "dictionary is measured beside it.",
             datasets=("demo:clothes", "cifar10_small"),
         ),
         variants={"small": {"expansion": 0.1, "epochs": 40}},

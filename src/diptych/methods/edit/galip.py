@@ -195,9 +195,9 @@ class GALIP(Editor):
             "How much CLIP adds to them, 52 points, was not a claim.",
         ),
         proof=ProofPlan(
-            claim="Colours that are asked for are read from pictures more often than at random, after a short "
-            "training on scenes of one object.",
-            control="With a frozen backbone of random weights they are not.",
+            claim="After a short training on scenes of one object, the colour that is asked for is read from pictures "
+            "more often than at random, and more often than after the same training on towers of random weights.",
+            control="With the captions of other scenes it is not.",
             datasets=("scenes",),
             seeds=3,
             stage="mechanism",

@@ -27,6 +27,7 @@ from diptych.data.scenes.read import SceneReader
 from diptych.data.scenes.tables import scene_table
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, PlainBench, over_seeds
+from diptych.evaluation.proofs.training.pairs import shuffled_captions
 from diptych.evaluation.proofs.training.scene_pairs import NewTowers, only_scenes
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of
 from diptych.methods.edit.galip import GALIP
@@ -48,10 +49,12 @@ class Drawing:
     Args:
         method: an editor that begins with words.
         start: from the backbone and a run to the one that it gets; None: the backbone itself.
+        scenes: from the train scenes and a run to those that it learns from; None: the scenes themselves.
     """
 
     method: Editor
     start: Callable[[Any, Run], Backbone] | None = None
+    scenes: Callable[[Table[Any], Run], Table[Any]] | None = None
 
 
 @dataclass
@@ -85,7 +88,8 @@ class WordsBench(PlainBench):
     def _reached(self, how: Drawing, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
         quiet = replace(run, out=None, workers=0)
         backbone = how.start(self.backbone, quiet) if how.start else self.backbone
-        fitted = how.method.fit(Kit({"main": backbone}), Evidence(train=self.train), quiet)
+        train = how.scenes(self.train, quiet) if how.scenes else self.train
+        fitted = how.method.fit(Kit({"main": backbone}), Evidence(train=train), quiet)
         made = fitted.edit(EditAsk("", self.asks, count=EACH), quiet).after
         pixels = (255 * torch.stack(list(made))).round().to(torch.uint8)
         seen = [found[0] for found in self.reader.read_all(pixels.permute(0, 2, 3, 1).numpy())]
@@ -129,13 +133,19 @@ def open_words(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
 
 
 SMALL = GALIP(**GALIP.card.variants["small"])
-ASKED = Claim(CHANCE)
+RANDOM = Arm(Drawing(SMALL, start=NewTowers()))
+"""The same training on towers of random weights: what scenes and two networks teach without CLIP."""
+ASKED, OVER_RANDOM = Claim(CHANCE), Claim("the same on random towers", base=RANDOM)
+OTHERS = Arm(Drawing(SMALL, scenes=shuffled_captions))
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "galip": Trial(
-            (ASKED,),
+            (ASKED, OVER_RANDOM),
             own=Arm(Drawing(SMALL)),
-            controls=(replace(ASKED, own=Arm(Drawing(SMALL, start=NewTowers())), name="random towers"),),
+            controls=(
+                replace(ASKED, own=OTHERS, name="captions of other scenes"),
+                replace(OVER_RANDOM, own=OTHERS, name="captions of other scenes"),
+            ),
             beside={"shapes": Claim(CHANCE, part=SHAPE)},
             bench=open_words,
         )
