@@ -33,6 +33,8 @@ TASKS: Mapping[str, tuple[str, str]] = {
     "dense_probe_miou": ("tell what lies where, by a linear probe", "dense mIoU"),
 }
 """Metric -> what it is good for, and its heading; names of sets stand behind ``SETS``."""
+UNITS = {"steps": "steps", "seconds": "s", "epochs": "epochs"}
+"""Setting that ends a training -> its unit."""
 ADVISED = ("recall_at_1", SETS, "region_accuracy", "dense_probe_miou")
 
 
@@ -103,7 +105,7 @@ class Board:
     @property
     def lengths(self) -> tuple[str, ...]:
         """Lengths of the trainings, in order."""
-        return tuple(self.data.get("lengths") or dict.fromkeys(r.length for r in self.rows if r.seconds is not None))
+        return tuple(self.data["lengths"])
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -122,8 +124,18 @@ class Board:
 
 def read(folder: Path) -> list[Board]:
     """Return the boards of pretrain that compare objectives with one another, in the order of their file names."""
-    found = [(name, data) for name, data in boards(folder, "pretrain") if data["base"] != "before"]
+    found = [(name, _told(data)) for name, data in boards(folder, "pretrain") if data["base"] != "before"]
     return [Board(name, data, _rows(data)) for name, data in found]
+
+
+def _told(board: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the board with the name of its length, where trainings of one length have none."""
+    if board.get("lengths"):
+        return board
+    fit = board["fit"]
+    name = next(f"{fit[unit]:g} {short}" for unit, short in UNITS.items() if fit.get(unit))
+    rows = [{**r, "length": name} if r.get("train_seconds") is not None else r for r in board["rows"]]
+    return {**board, "lengths": {name: fit}, "rows": rows}
 
 
 def _rows(board: Mapping[str, Any]) -> tuple[Row, ...]:
@@ -168,6 +180,10 @@ def page(every: Sequence[Board]) -> str:
     parts = ["# Which objective should I train with?", ""]
     for board in every:
         parts += [f"On {board.title}:", "", *_acting(board), ""]
+    parts += [
+        "*Shown* means significant after Holm's correction over all rows and metrics of a board. The intervals in "
+        "brackets are not corrected, so one that lies above 0 is not enough."
+    ]
     for board in every:
         parts += ["", f"## {board.title}", "", *_about(board)]
         for length in board.lengths:
@@ -181,8 +197,7 @@ def page(every: Sequence[Board]) -> str:
 
 
 def _timed(board: Board, length: str) -> bool:
-    fit = (board.data.get("lengths") or {"": board.data["fit"]}).get(length, board.data["fit"])
-    return fit.get("seconds") is not None
+    return board.data["lengths"][length].get("seconds") is not None
 
 
 def _acting(board: Board) -> Iterator[str]:
@@ -195,11 +210,6 @@ def _acting(board: Board) -> Iterator[str]:
             yield _advice(board, task, own[0])
     yield _cheapest(board)
     yield _at_all(board)
-    yield ""
-    yield (
-        "*Shown* means significant after Holm's correction over all rows and metrics of the board. The intervals in "
-        "brackets are not corrected, so one that lies above 0 is not enough."
-    )
 
 
 def _gain(score: Score) -> str:
@@ -270,7 +280,7 @@ def _at_all(board: Board) -> str:
 
 def _about(board: Board) -> Iterator[str]:
     d = board.data
-    fit = next(iter((d.get("lengths") or {"": d["fit"]}).values()))
+    fit = next(iter(d["lengths"].values()))
     regions = d.get("regions") or {}
     told = f", {regions['boxes']} boxes among {regions['names']} phrases" if regions else ""
     yield (

@@ -99,3 +99,15 @@ def test_holm_counts_all_metrics_and_rows_of_a_board(folder: Path) -> None:
     assert cloob is not None
     assert cloob.scores["recall_at_1"].p == pytest.approx(8 * 0.001)
     assert "recall_at_5" not in cloob.scores
+
+
+def test_a_board_of_one_length_is_named_by_its_steps(folder: Path, tmp_path: Path) -> None:
+    one = board()
+    rows = [{k: v for k, v in r.items() if k != "length"} for r in one["rows"] if r["length"] in ("4 steps", "")]
+    fit = {"batch": 8, "lr": 1e-3, "seconds": None, "steps": 4}
+    told = {k: v for k, v in one.items() if k != "lengths"} | {"fit": fit, "rows": rows}
+    (folder / "a.json").write_text(json.dumps(told))
+    assert tool.main([]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "| `cloob` | +10.0 (+5.0 to +15.0) after 4 steps |" in text
+    assert "### At equal steps: 4 steps" in text
