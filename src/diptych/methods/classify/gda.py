@@ -262,7 +262,7 @@ class GDA(Classifier):
             claim="GDA beats Tip-Adapter at 16 shots, and zero-shot, plain and with an even prior, at 4 and 16.",
             control="With shuffled train labels it is no better than zero-shot with an even prior.",
             datasets=("demo:clothes", "cifar10_small"),
-            not_shown="unknown",
+            not_shown="backbone: lite's uneven class prior",
         ),
     )
 
