@@ -254,9 +254,8 @@ def test_each_image_of_a_batch_is_classified_alone(vit: Backbone, fitted: Fitted
     heads = {name: t.double().numpy() for name, t in named.heads.items()}
     f, g = drawn(3, vit.image.dim, 4, 5), drawn(3, heads["affinity.weight"].shape[1], 4, 5, seed=1)
     with torch.no_grad():
-        edges = F.conv2d(
-            F.pad(g, (1, 1, 1, 1), mode="replicate"), *(named.heads[f"affinity.{n}"] for n in ("weight", "bias"))
-        )
+        padded = F.pad(g, (1, 1, 1, 1), mode="replicate")
+        edges = F.conv2d(padded, named.heads["affinity.weight"], named.heads["affinity.bias"])
         got = named.classified(f, g)
     b = np.einsum(
         "bcn,c->bn", F.normalize(g.double(), dim=1).flatten(2).numpy(), heads["background.weight"][0, :, 0, 0]
