@@ -42,6 +42,15 @@ def test_zero_steps_from_words_are_zero_shot(deep: Kit, run: Run, more: dict[str
     torch.testing.assert_close(ours.values, plain.values, rtol=1e-4, atol=1e-4)
 
 
+def test_each_class_starts_from_a_context_of_its_own(deep: Kit, run: Run) -> None:
+    """Standard normal draws times 0.02, K times as many."""
+    names, evidence, _ = task()
+    context = CoOp(length=5, specific=True, epochs=0).fit(deep, names, evidence, run).prompt["context"]
+    assert context.shape[:2] == (3, 5)
+    assert not any(torch.equal(context[a], context[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    assert 0.015 < float(context.std()) < 0.025
+
+
 @pytest.mark.parametrize("specific", [False, True])
 def test_training_equals_a_plain_loop(deep: Kit, run: Run, specific: bool) -> None:
     """One batch of all shots a step and one view: SGD with momentum and weight decay, written out."""

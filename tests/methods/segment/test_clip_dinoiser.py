@@ -248,6 +248,31 @@ def test_background_takes_patches_that_are_neither_sure_nor_objects(vit: Backbon
     assert torch.equal(off, plain)
 
 
+def test_each_image_of_a_batch_is_classified_alone(vit: Backbone, fitted: FittedCLIPDINOiser) -> None:
+    """By NumPy, of plain tensors."""
+    named = fitted.for_classes(ClassNames(("background", "red", "blue")), Run())
+    heads = {name: t.double().numpy() for name, t in named.heads.items()}
+    f, g = drawn(3, vit.image.dim, 4, 5), drawn(3, heads["affinity.weight"].shape[1], 4, 5, seed=1)
+    with torch.no_grad():
+        padded = F.pad(g, (1, 1, 1, 1), mode="replicate")
+        edges = F.conv2d(padded, named.heads["affinity.weight"], named.heads["affinity.bias"])
+        got = named.classified(f, g)
+    b = np.einsum(
+        "bcn,c->bn", F.normalize(g.double(), dim=1).flatten(2).numpy(), heads["background.weight"][0, :, 0, 0]
+    )
+    sure = 1 / (1 + np.exp(-b - heads["background.bias"])) > 0.5
+    want = []
+    for cells, e, thing in zip(f.flatten(2).double().numpy(), edges.flatten(2).double().numpy(), sure, strict=True):
+        e = e / np.linalg.norm(e, axis=0)
+        a = np.where(e.T @ e >= 0.2, e.T @ e, 0.0)
+        mixed = cells @ a.T / (a.sum(1) + 1e-6)
+        s = float(vit.scale()[0].detach()) * named.head.double().numpy() @ (mixed / np.linalg.norm(mixed, axis=0))
+        p = np.exp(s - s.max(0)) / np.exp(s - s.max(0)).sum(0)
+        p[0, (p.max(0) < 0.99) & ~thing] = 1.0
+        want.append(p.reshape(3, 4, 5))
+    np.testing.assert_allclose(got.numpy(), np.stack(want), atol=1e-4)
+
+
 def test_affinities_and_cosines_have_32_bits_under_autocast(
     vit: Backbone, fitted: FittedCLIPDINOiser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,6 +166,7 @@ class CoOp(Classifier):
             "Fewer shots than a batch are one batch; the authors' loader drops them, which trained nothing on tiny "
             "sets.",
             "fp32 everywhere, where the authors train in fp16.",
+            "A context for each class may start from words; the released code then learns one for all classes.",
             "Crops show 0.5 to 1 of a picture's area; CoOp's show 0.08 to 1.",
             "The proof compares with plain zero-shot. On cifar10_small most of its gain of 7.9 points is also that of "
             "an even prior (6.5), which reads no label.",
@@ -214,7 +215,8 @@ class CoOp(Classifier):
         start = word_vectors(backbone, self.words) if self.words else None
         where = slots(backbone, classes.names, self.length if start is None else len(start), self.position)
         with run.seeded("coop"):
-            context = torch.randn(self.length, where.embeds.shape[2]) * 0.02 if start is None else start
+            each = (len(classes),) if self.specific else ()
+            context = torch.randn(*each, self.length, where.embeds.shape[2]) * 0.02 if start is None else start
             if self.specific:
                 context = context.expand(len(classes), -1, -1)
             prompt = CoOpPrompt(context, backbone.image.dim if self.conditional else None)

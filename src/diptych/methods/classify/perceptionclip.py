@@ -134,8 +134,8 @@ class PerceptionCLIP(Classifier):
             "An unknown factor is an error; the released code drops it and runs the plain prompt.",
             "Sums are taken in the logarithm; the released code exponentiates raw logits.",
             "A main sentence with a full stop is refused; the released CelebA script puts the context behind one.",
-            "Perspective, quantity, art, medium and tool, five of ImageNet's eleven factors, are left out, as is the "
-            "table for Waterbirds.",
+            "Perspective, quantity, art, medium and tool, five of ImageNet's eleven factors, are left out, as are the "
+            "tables for other data sets, such as Waterbirds and CelebA.",
             "An earlier proof took quality and condition on plain photos of demo:clothes, cifar10_small and caltech40, "
             "where two-step inference did not beat the single template.",
             "The pixel recipe is the backbone's own; the released group scripts normalise otherwise, and report the "

@@ -184,6 +184,7 @@ class VRLwF(Recipe):
             "Distillation is a KL divergence instead of a cross-entropy: the gradient is the same, and the least value "
             "is 0.",
             "ZSCL distils on a second loader over the same images; here the batch itself is used.",
+            "One task is learnt; Transfer, Avg and Last over several tasks, which ZSCL reports, are not measured.",
             "The sentences are those of the text tower before fine-tuning; whether the paper reads them anew with the "
             "tower in training was not found.",
         ),

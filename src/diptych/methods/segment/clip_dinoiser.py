@@ -324,9 +324,15 @@ class FittedCLIPDINOiser(FittedSegmenter):
         """Return P, (B, K, h, w), of (B, 3, H, W) normalised pixels, on the grid of the earlier layer."""
         f, g = (t.float() for t in tapped_patches(self.backbone, x))
         with torch.autocast(x.device.type, enabled=False):  # affinities at the threshold and cosines need 32 bits
-            return self._classified(f, g)
+            return self.classified(f, g)
 
-    def _classified(self, f: Tensor, g: Tensor) -> Tensor:
+    def classified(self, f: Tensor, g: Tensor) -> Tensor:
+        """Return P, (B, K, h, w), of what ``nn.dense.patches.tapped_patches`` gives.
+
+        Args:
+            f: (B, D, h', w') patch embeddings, brought to the grid of g.
+            g: (B, C, h, w) features of the earlier layer.
+        """
         p = {name: t.to(g) for name, t in self.heads.items()}
         f = F.interpolate(f, g.shape[2:], mode="bilinear", align_corners=False) if f.shape[2:] != g.shape[2:] else f
         f = pooled(f, self.affinity(g), self.method.gamma)
