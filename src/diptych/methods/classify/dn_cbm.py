@@ -164,8 +164,8 @@ class DNCBM(Classifier):
             "Resampling draws from as many images as there are; the released code needs 819,200.",
             "The linear layer starts at 0, and its rate and lambda are chosen on val among the authors' pairs.",
             "On both sets of the proof the trained dictionary is 1 to 2 points above an untrained one of its size, not "
-            "beyond doubt: what is shown is a gain of the bottleneck over zero-shot, none of the discovery. Over an even "
-            "prior, which reads no label, it gains 27.5 points on demo:clothes and loses 1.6 on cifar10_small.",
+            "beyond doubt: what is shown is a gain of the bottleneck over zero-shot, none of the discovery. Over an "
+            "even prior, which reads no label, it gains 27.5 points on demo:clothes and loses 1.6 on cifar10_small.",
             "Whether a concept means the same on other data sets is not measured, nor what people think of its name.",
         ),
         proof=ProofPlan(
