@@ -32,6 +32,8 @@ def test_scores_against_torch_and_scikit_learn() -> None:
 
 
 def test_mcm_refuses_scaled_cosines() -> None:
+    with pytest.raises(DataError, match=r"got nan: .* none that is NaN"):
+        maximum_concept_matching(np.array([[0.1, np.nan], [0.2, 0.3]]))
     with pytest.raises(DataError, match=r"MCM takes cosines, in .*got 30"):
         maximum_concept_matching(np.array([[0.3, 0.2]]) * 100)
 

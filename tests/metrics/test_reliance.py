@@ -56,6 +56,6 @@ def test_the_best_decisions_are_those_of_discriminant_analysis() -> None:
 
 
 def test_bad_probes_are_refused() -> None:
-    for d, z in (([0], [[1.0, 1.0]]), ([1], [[0.0, 1.0]]), ([], np.zeros((0, 2)))):
+    for d, z in (([0], [[1.0, 1.0]]), ([1], [[0.0, 1.0]]), ([1], [[np.nan, 1.0]]), ([], np.zeros((0, 2)))):
         with pytest.raises(DataError, match=r"-1 or \+1"):
             reliance(np.array(d, dtype=np.int64), np.asarray(z))

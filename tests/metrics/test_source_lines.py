@@ -7,6 +7,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 from scipy.stats import t
 
+from diptych.core.errors import DataError
 from diptych.metrics.source_lines import Points, robustness
 
 NORMAL = NormalDist()
@@ -65,3 +66,11 @@ def test_halves_alternate_and_ranges_are_kept() -> None:
     assert "got 4" in points.lacks_line(100, 5)
     assert "one reference accuracy" in Points(np.ones(3), points.y[:3]).lacks_line(100, 3)
     assert points.lacks_line(100, 3) == ""
+
+
+@pytest.mark.parametrize(("base", "models", "less"), [(2, 2, None), (3, 1, None), (3, 2, 1)])
+def test_too_few_models_have_no_interval(base: int, models: int, less: int | None) -> None:
+    a = Points(np.linspace(0.3, 0.7, 4), np.linspace(0.3, 0.6, 4))
+    few = None if less is None else a.take(range(less))
+    with pytest.raises(DataError, match=f"got {base} and {min(models, less or 2)}: give more"):
+        robustness(a.take(range(base)), a.take(range(models)), 100, few)

@@ -85,6 +85,8 @@ def test_the_interval_of_a_slope_is_that_of_the_covariance_of_least_squares() ->
 def test_bad_input_is_named() -> None:
     with pytest.raises(DataError, match="at least two models"):
         fit_line([0.5, 0.5], [0.1, 0.2], 10)
+    with pytest.raises(DataError, match="one is NaN: leave that model out"):
+        fit_line([0.5, 0.6, np.nan], [0.1, 0.2, 0.3], 10)
     with pytest.raises(DataError, match="at least 3 of them, got 2"):
         slope_interval([0.5, 0.6], [0.1, 0.2], 10)
     with pytest.raises(UsageError, match="scale must be none, logit or probit, got 'log'"):

@@ -63,8 +63,8 @@ def blind_pairs(
     Args:
         first: (N, D) unit vectors.
         second: (N, E) unit vectors of the same pictures.
-        similar: least cosine by the first.
-        different: largest cosine by the second.
+        similar: cosine by the first that a blind pair exceeds.
+        different: cosine by the second that it is below.
         k: neighbours of each picture, >= 1.
         block: pictures at once, >= 1.
 

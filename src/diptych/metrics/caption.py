@@ -173,7 +173,8 @@ def ref_clip_score(
         images: (N, D) embeddings of the images, of any length.
         texts: (N, D) embeddings of the captions.
         references: N arrays (R_i, D), R_i >= 1, of embedded references.
-        weight: factor of the cosine in CLIPScore (2.5, the paper's); the references have none.
+        weight: factor of the cosine in CLIPScore (2.5, the paper's); the references have none, except in
+            CLIP-Caption-Reward's code.
 
     Raises:
         DataError: sizes differ, or an item has no reference.

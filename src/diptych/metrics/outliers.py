@@ -42,8 +42,10 @@ def maximum_concept_matching(cosines: Scores, temperature: float = 1.0) -> Float
         UsageError: T is not above 0.
     """
     largest = float(np.abs(cosines[~np.isneginf(cosines)]).max(initial=0.0))
-    if largest > FAR:
-        raise DataError(f"MCM takes cosines, in [-1, 1], got {largest:.4g}: do not multiply them by the scale.")
+    if not largest <= FAR:
+        raise DataError(
+            f"MCM takes cosines, in [-1, 1], got {largest:.4g}: give them without the scale, and none that is NaN."
+        )
     return maximum_probability(cosines / _above(temperature))
 
 
@@ -82,7 +84,9 @@ def nearest(items: Scores, bank: Scores, k: int) -> Floats:
 def false_positive_rate(inside: Scores, outside: Scores, recall: float = 0.95) -> tuple[float, float, float]:
     """Return FPR at the threshold whose recall is nearest to the wanted one, that recall, and the threshold.
 
-    Of two recalls that are equally near, the higher one is taken. Lower is better; chance is the recall.
+    Of two recalls that are equally near, the higher one is taken, and of the thresholds with that recall the highest.
+    (MCM's code takes the lowest of the scores with that recall, and counts more false positives where scores are few.)
+    Lower is better; chance is the recall.
 
     Args:
         inside: (N,) scores of in-distribution items; higher is more like them.

@@ -32,10 +32,10 @@ def agreements(decisions: Ints, z: Floats) -> Floats:
         z: (N, 2) shortcut and core, none of them 0.
 
     Raises:
-        DataError: a decision is neither -1 nor +1, a feature is 0, or there are none.
+        DataError: a decision is neither -1 nor +1, a feature is 0 or NaN, or there are none.
     """
-    if not len(z) or not (np.abs(decisions) == 1).all() or not np.sign(z).all():
-        raise DataError("Decisions must be -1 or +1, and features must not be 0, at least one: give such probes.")
+    if not len(z) or not (np.abs(decisions) == 1).all() or not (np.abs(z) > 0).all():
+        raise DataError("Decisions must be -1 or +1, and features not 0 or NaN, at least one: give such probes.")
     return np.asarray(decisions[:, None] * np.sign(z))
 
 

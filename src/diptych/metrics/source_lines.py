@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.core.errors import DataError
 from diptych.metrics.interval import Interval
 from diptych.metrics.trend import Line, fit_line, transform
 
@@ -88,6 +89,9 @@ def robustness(base: Points, models: Points, items: int, less: Points | None = N
     Returns:
         In fractions of accuracy.
 
+    Raises:
+        DataError: there are fewer models.
+
     Source: Welch 1947; the first term is the delta method.
 
     Example:
@@ -98,6 +102,11 @@ def robustness(base: Points, models: Points, items: int, less: Points | None = N
     """
     from scipy.stats import norm, t
 
+    counts = len(base), len(models), 2 if less is None else len(less)
+    if counts[0] < 3 or min(counts) < 2:
+        raise DataError(
+            f"It takes 3 models on the line and 2 beside it, got {counts[0]} and {min(counts[1:])}: give more."
+        )
     line = base.line(items)
     x = _design(base.x, items)
     about = transform(base.y, "probit", items) - x @ [line.intercept, line.slope]

@@ -90,7 +90,7 @@ def fit_line(x: Any, y: Any, items: int, *, scale: Scale = "logit", fit: Fit = "
         fit: "least squares", or "theil-sen", which outliers move less.
 
     Raises:
-        DataError: sizes differ, fewer than two models, or all have one reference accuracy.
+        DataError: sizes differ, fewer than two models, all have one reference accuracy, or an accuracy is NaN.
         UsageError: another scale or fit.
     """
     a, b = transform(x, scale, items), transform(y, scale, items)
@@ -99,6 +99,8 @@ def fit_line(x: Any, y: Any, items: int, *, scale: Scale = "logit", fit: Fit = "
             f"A line needs at least two models with different reference accuracies, got sizes {a.shape} and {b.shape}: "
             f"give more models."
         )
+    if np.isnan([a, b]).any():
+        raise DataError("A line needs an accuracy of every model on both tables, and one is NaN: leave that model out.")
     from scipy.stats import linregress, theilslopes
 
     if fit not in ("least squares", "theil-sen"):

@@ -37,7 +37,8 @@ def viewed(pictures: Tensor, places: Tensor, count: int, distortion: float, g: t
     """Return crops of several pictures, each crop from one random viewpoint that is the same for all pictures.
 
     The corners of a crop move inwards by up to half its side times ``distortion``, drawn evenly and apart, as in
-    torchvision's RandomPerspective; what they enclose is stretched to the crop's own size.
+    torchvision's RandomPerspective; what they enclose is stretched to the crop's own size, where torchvision shrinks
+    the crop into them and fills the rest.
 
     Args:
         pictures: (B, 3, H, W).

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from diptych.core.data import Samples
-from diptych.core.errors import MissingExtra, UnreadableItem, UsageError
+from diptych.core.errors import DataError, MissingExtra, UnreadableItem, UsageError
 from diptych.data.formats import clips
 from diptych.data.formats.clips import FrameFolders, Videos, frame_folders, middles, read_video, videos
 from diptych.data.formats.typed import Typed, read_typed
@@ -109,6 +109,8 @@ def test_videos_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="got 0"):
         FrameFolders([], frames=0)
+    with pytest.raises(DataError, match="no frames"):
+        middles(0, 4)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtra, match=r"diptych\[video\]"):
         Videos(["a.mp4"])

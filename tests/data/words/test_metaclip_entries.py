@@ -39,6 +39,12 @@ def test_frequent_words_and_bigrams() -> None:
     assert "the dog" in frequent(texts, 5, pmi=0.5)
 
 
+def test_a_high_pmi_finds_bigrams_that_are_rarer_than_the_words_must_be() -> None:
+    texts = ["the dog and the cat"] * 400 + ["Addis Ababa"]  # log2(2002) = 10.97
+    assert frequent(texts, 100, pmi=10.9) == ("and", "cat", "dog", "the", "Addis Ababa")
+    assert frequent(texts, 100, pmi=11.0) == ("and", "cat", "dog", "the")
+
+
 def test_lines_seek_by_byte_and_shards_cover_them_once(tmp_path: Path) -> None:
     texts = [f"ünï {i} " * (i % 7) for i in range(51)]
     (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(texts).encode())

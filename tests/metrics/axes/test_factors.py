@@ -53,3 +53,9 @@ def test_a_drop_is_paired_and_its_control_holds_in_most_runs() -> None:
         assert found.control is not None
         held += found.control.held
     assert held >= 53
+
+
+def test_answers_under_a_factor_of_ones_own_have_a_drop() -> None:
+    found = factor_drop("a", "rain", np.array([True, True]), np.array([True, False]), (), Run())
+    assert found.value == 0.5
+    assert found.says.endswith("on the same pictures, under the factor rain.")

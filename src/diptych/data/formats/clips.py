@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from diptych.core.data import Samples
-from diptych.core.errors import MissingExtra, UnreadableItem, UsageError
+from diptych.core.errors import DataError, MissingExtra, UnreadableItem, UsageError
 from diptych.data.folders import image_paths
 from diptych.data.images import MAX_PIXELS, open_image
 from diptych.data.keys import FileKeys
@@ -34,8 +34,13 @@ def middles(count: int, frames: int) -> list[int]:
     Returns:
         T positions, ascending.
 
+    Raises:
+        DataError: there is no frame.
+
     Source: Temporal Segment Networks (ECCV 2016), section 3.1; the test-time rule of ViFi-CLIP and ILA.
     """
+    if count < 1:
+        raise DataError("A clip has no frames: leave it out.")
     return [min(count - 1, (2 * k + 1) * count // (2 * frames)) for k in range(frames)]
 
 

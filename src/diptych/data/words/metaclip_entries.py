@@ -59,7 +59,7 @@ def wordnet_names() -> Iterator[str]:
 
 
 def frequent(texts: Iterable[str], least: int, pmi: float = 30.0) -> tuple[str, ...]:
-    """Return the frequent words of a corpus, and its frequent bigrams of high pointwise mutual information.
+    """Return the frequent words of a corpus, and its bigrams of high pointwise mutual information, however rare.
 
         PMI(a b) = log2( n(a b) N / (n(a) n(b)) )
 
@@ -67,8 +67,8 @@ def frequent(texts: Iterable[str], least: int, pmi: float = 30.0) -> tuple[str, 
 
     Args:
         texts: the corpus, split at spaces; memory grows with its vocabulary.
-        least: least number of occurrences of a word or bigram (the authors: 100 in Wikipedia).
-        pmi: least PMI of a bigram (30).
+        least: least number of occurrences of a word (the authors: 100 in Wikipedia).
+        pmi: least PMI of a bigram (30). A bigram that occurs n times has log2(N / n) at most, so a high one is rare.
     """
     one: Counter[str] = Counter()
     two: Counter[tuple[str, str]] = Counter()
@@ -78,7 +78,5 @@ def frequent(texts: Iterable[str], least: int, pmi: float = 30.0) -> tuple[str, 
         two.update(pairwise(words))
     total = one.total()
     singles = [w for w, n in sorted(one.items()) if n >= least]
-    pairs = [
-        f"{a} {b}" for (a, b), n in sorted(two.items()) if n >= least and log2(n * total / (one[a] * one[b])) >= pmi
-    ]
+    pairs = [f"{a} {b}" for (a, b), n in sorted(two.items()) if log2(n * total / (one[a] * one[b])) >= pmi]
     return tidied([*singles, *pairs])

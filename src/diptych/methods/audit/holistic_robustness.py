@@ -112,6 +112,7 @@ class HolisticRobustness(Auditor):
             "probabilities of 1,000 ImageNet classes over 16 coarse ones.",
             "Of the 3D axis only the matching of cells is measured, between a picture and its mirrored copy; "
             "corruptions and matching across views need data that this audit does not make.",
+            "Of retrieval R@1 alone is reported; the paper has R@5 and R@10 too.",
             "Multiple-choice answers of language models over CLIP (ImageNet-D) are left out.",
         ),
         proof=ProofPlan(

@@ -48,9 +48,9 @@ class MMVP(Auditor):
     Args:
         top: share of pairs that count as similar by the CLIP, in (0, 1); 0.01 (ours).
         bottom: share of pairs that count as different by the second encoder, in (0, 1); 0.3 (ours).
-        similar: least cosine by the CLIP in the place of ``top``; 0.95 is the paper's for CLIP ViT-L/14.
-        different: largest cosine by the second encoder in the place of ``bottom``; 0.6 is the paper's for DINOv2
-            ViT-L/14.
+        similar: cosine by the CLIP that a pair exceeds, in the place of ``top``; 0.95 is the paper's for CLIP ViT-L/14.
+        different: cosine by the second encoder that it is below, in the place of ``bottom``; 0.6 is the paper's for
+            DINOv2 ViT-L/14.
         neighbours: k, pictures that are tried for each, >= 1; 20 (ours).
         most: pictures that are mined, >= 20; 5,000 (ours).
         template: of the statements, with one "{}"; "a photo of {}" (the paper's).

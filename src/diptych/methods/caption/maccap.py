@@ -297,7 +297,7 @@ class FittedMacCap(FittedCaptioner):
         """Return ``tries`` captions from the regions of one image, each with its own noise.
 
         Args:
-            v: (K, D) unit vectors of the regions.
+            v: (K, D) of ``regions``, of any length.
             run: device and seed.
             key: of the image; it seeds the noise.
             lm: the language model.

@@ -161,7 +161,8 @@ class DNCBM(Classifier):
             "machine.",
             "Few images are cut into 16 steps an epoch; the authors have three million images and batches of 4,096.",
             "Rows of the encoder start by their own fan-in; a spare axis makes the released start much smaller.",
-            "Resampling draws from as many images as there are; the released code needs 819,200.",
+            "Resampling draws from as many images as there are; the released code needs 819,200, and its last restart "
+            "is one period earlier.",
             "The linear layer starts at 0, and its rate and lambda are chosen on val among the authors' pairs.",
             "On both sets of the proof the trained dictionary is 1 to 2 points above an untrained one of its size, not "
             "beyond doubt: what is shown is a gain of the bottleneck over zero-shot, none of the discovery. Over an "

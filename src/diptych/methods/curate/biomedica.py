@@ -99,12 +99,13 @@ class BIOMEDICA(Curator):
         reference=Reference("https://github.com/minwoosun/biomedica-etl", "", "MIT"),
         differs=(
             "The pictures are embedded by the user's own image tower; the paper's clusters are of DINOv2 ViT-L/14.",
-            "Components and means are those of a sample by hash, so that plans merge and shards agree; the paper's are "
-            "those of all pictures.",
+            "Components and means are those of unit embeddings of a sample by hash, so that plans merge and shards "
+            "agree; the authors' are those of all pictures, of any length.",
             "Votes are on pictures, not on numbers of clusters, so they outlast a new clustering. A label needs more "
             "than half of the votes of its cluster, and a narrower label brings the wider one.",
             "Panel types are labels as any other; nothing splits a figure into its panels.",
-            "Paragraphs that cite a figure are given once; the released code repeats the text behind a reference.",
+            "Paragraphs outside captions that cite a figure are given once; the released code takes whatever element "
+            "holds the reference, and repeats the text behind it.",
             "A graphic without caption has an empty text; the released code writes 'No caption found'. A graphic takes "
             "the caption of the nearest element around it that has one; the released code looks at its parent alone.",
             "The proof is of the labels, on a pool of five data sets as kinds; whether a model learns more from "

@@ -175,8 +175,10 @@ class MetaCLIP(Curator):
             "draw keeps it, which has the same probability.",
             "Draws are fixed by seed and position, so shards, resumed runs and machines agree.",
             "The metadata of diptych are 67,993 entries, the first names of WordNet's nouns and 0 to 99, each once; "
-            "the paper has 500,000 entries, most from Wikipedia, which can be given as a file.",
-            "Fetching pages, and filters by language, address and duplicates, are left out.",
+            "the paper has 500,000 entries, most from Wikipedia, which can be given as a file. Case counts, and names "
+            "keep their capitals; those that the authors take from WordNet are in lower case.",
+            "Fetching pages, filters by language, address and duplicates, and thresholds for other languages are left "
+            "out.",
         ),
         proof=ProofPlan(
             claim="At equal size, balanced captions name the rare entries more often than captions drawn at random "

@@ -142,6 +142,7 @@ class CutAndPaste(Editor):
             "was not found.",
             "Frames do not attend to each other, and no layer is tuned on the clip: they share the inversion's "
             "attention and the fused maps alone.",
+            "Maps are of all layers of 16 x 16 cells and fewer; FateZero's are of those of 16 x 16 alone.",
             "All outside the map is the inversion's to the last step, so that the background is exact; FateZero stops "
             "at 80 % of the steps.",
             "Attention of a cell sums to 1 again after that of unchanged words is put back; FateZero leaves it.",

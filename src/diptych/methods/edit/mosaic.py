@@ -195,6 +195,7 @@ class Mosaic(Editor):
             "The network adds to the picture's logits and begins as the identity; CLIPstyler's begins at random.",
             "Content is an early layer of the image encoder; CLIPstyler takes two of VGG-19.",
             "Directions of crops start at the same crop of the source; CLIPstyler's start at the whole source.",
+            "A viewpoint stretches a part of a crop to its size; CLIPstyler's shrinks the crop before black.",
             "Unit text vectors are averaged over four prompts; CLIPstyler averages 79, not normalised.",
             "The contrast of the result is not multiplied by 1.5.",
             "Pasted styles, the cheapest explanation, are a base of the proof since its first result, which beat the "

@@ -50,13 +50,13 @@ def factor_drop(
 
     Args:
         name: of the model.
-        factor: name of the factor.
+        factor: name of the factor; one of ``data.factors``, or of any other pairs of answers.
         plain: (N,) hits on the pictures as they are.
         changed: (N,) hits under the factor.
         examples: pictures that are right as they are, and wrong under the factor.
         run: seed of the bootstrap and the control.
     """
-    gap, word = plain.astype(np.float64) - changed, WORDS[factor]
+    gap, word = plain.astype(np.float64) - changed, WORDS.get(factor, f"under the factor {factor}")
     coins = np.random.default_rng(run.integer(f"coins {factor}")).choice([-1.0, 1.0], size=len(gap))
     drop, swapped = (bootstrap_mean(v[None], run.integer(factor)) for v in (gap, gap * coins))
     return Finding(
