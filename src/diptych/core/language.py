@@ -112,14 +112,6 @@ class Ask:
     n: int = 1
     image: Image | None = None
 
-    @property
-    def picture(self) -> str:
-        """SHA-256 of the image's mode, size and pixels; "" without an image."""
-        if self.image is None:
-            return ""
-        head = f"{self.image.mode} {self.image.width} {self.image.height} ".encode()
-        return hashlib.sha256(head + self.image.tobytes()).hexdigest()
-
 
 @runtime_checkable
 class Writer(Protocol):
