@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from diptych.core.errors import DataError, UsageError
-from diptych.data.words.metaclip_entries import entries, frequent, tidied
+from diptych.data.words.metaclip_entries import entries, tidied
 from diptych.data.words.textlines import MAX_LINE, open_lines
 from diptych.data.words.wordnet import WordNet
 
@@ -31,12 +31,6 @@ def test_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file"):
         entries(tmp_path / "c.txt")
     assert tidied(["!", "a"]) == ("a",)
-
-
-def test_frequent_words_and_bigrams() -> None:
-    texts = ["the dog"] * 50 + ["the cat"] * 50 + ["New York"] * 5
-    assert frequent(texts, 5, pmi=4.0) == ("New", "York", "cat", "dog", "the", "New York")
-    assert "the dog" in frequent(texts, 5, pmi=0.5)
 
 
 def test_lines_seek_by_byte_and_shards_cover_them_once(tmp_path: Path) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import string
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import pairwise
-from math import log2
 from pathlib import Path
 
 from diptych.core.errors import DataError
@@ -56,29 +53,3 @@ def tidied(texts: Iterable[str]) -> tuple[str, ...]:
 def wordnet_names() -> Iterator[str]:
     """Yield the first lemma of every noun synset, with spaces, as WordNet spells it."""
     yield from WordNet.load().names()
-
-
-def frequent(texts: Iterable[str], least: int, pmi: float = 30.0) -> tuple[str, ...]:
-    """Return the frequent words of a corpus, and its frequent bigrams of high pointwise mutual information.
-
-        PMI(a b) = log2( n(a b) N / (n(a) n(b)) )
-
-    n: number of occurrences;  N: number of words
-
-    Args:
-        texts: the corpus, split at spaces; memory grows with its vocabulary.
-        least: least number of occurrences of a word or bigram (the authors: 100 in Wikipedia).
-        pmi: least PMI of a bigram (30).
-    """
-    one: Counter[str] = Counter()
-    two: Counter[tuple[str, str]] = Counter()
-    for text in texts:
-        words = text.split()
-        one.update(words)
-        two.update(pairwise(words))
-    total = one.total()
-    singles = [w for w, n in sorted(one.items()) if n >= least]
-    pairs = [
-        f"{a} {b}" for (a, b), n in sorted(two.items()) if n >= least and log2(n * total / (one[a] * one[b])) >= pmi
-    ]
-    return tidied([*singles, *pairs])
