@@ -177,7 +177,7 @@ def board_pretrain(
         str | None,
         options.option(
             "--rewrites",
-            help="Rewritten captions, for systems that draw among them: a .json pool.",
+            help="Rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.",
             show_default=False,
         ),
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -110,6 +111,14 @@ class Ask:
     about: str = ""
     n: int = 1
     image: Image | None = None
+
+    @property
+    def picture(self) -> str:
+        """SHA-256 of the image's mode, size and pixels; "" without an image."""
+        if self.image is None:
+            return ""
+        head = f"{self.image.mode} {self.image.width} {self.image.height} ".encode()
+        return hashlib.sha256(head + self.image.tobytes()).hexdigest()
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from diptych.backbones.writers.openai_compatible import OpenAICompatible
+from diptych.backbones.writers.pool import Recorded
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.language import Ask, Writer
 
@@ -115,6 +116,18 @@ def test_redirects_are_not_followed(address: str) -> None:
 def test_answers_that_are_none(address: str, model: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         writer(address, model).write([Ask("Hi")])
+
+
+def test_a_recorded_run_needs_the_network_once(address: str, tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    asks = [Ask("Say a", "a", 2), Ask("Say b", "b")]
+    first = Recorded(writer(address), path).write(asks)
+    assert seen(address)["echo"] == 3
+    assert Recorded(writer(address), path).write(asks) == first
+    assert Recorded(None, path).write(asks) == first
+    assert seen(address)["echo"] == 3
+    Recorded(writer(address), path).write([*asks, Ask("Say c")])
+    assert seen(address)["echo"] == 4
 
 
 def test_bad_settings_are_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ class PartOptions:
         str | None,
         options.option(
             "--rewrites",
-            help="Rewritten captions, for systems that draw among them: a .json pool.",
+            help="Rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.",
         ),
     ] = None
     scorer: Annotated[

@@ -35,8 +35,8 @@ def _auroc(values: Floats, seed: int) -> Interval:
     return auroc_bootstrap(values[..., 0], values[0, :, 1] != 0, seed)
 
 
-def _gain(first: Floats, second: Floats, seed: int) -> Interval:
-    return auroc_gain(first[..., 0], second[..., 0], first[0, :, 1] != 0, seed)
+def _gain(first: Floats, second: Floats, seed: int, *, level: float = 0.95) -> Interval:
+    return auroc_gain(first[..., 0], second[..., 0], first[0, :, 1] != 0, seed, level=level)
 
 
 AUROC = Statistic(_auroc, partial(two_sided, _gain), _gain)
