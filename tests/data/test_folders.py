@@ -53,15 +53,6 @@ def test_split_folders(tmp_path: Path) -> None:
     assert [t.labels().tolist() for t in data.splits.values()] == [[0, 0, 1], [0], [2]]
 
 
-def test_one_split_only(tmp_path: Path) -> None:
-    build(tmp_path, "train/dog/1.png", "test/cat/2.png")
-    assert class_folder(tmp_path, split="train").classes == ("dog",)
-    with pytest.raises(DataError, match=r"no val folder, only test, train"):
-        class_folder(tmp_path, split="validation")
-    with pytest.raises(UsageError, match="is no split"):
-        class_folder(tmp_path, split="trian")
-
-
 def test_plain_class_folders_are_a_test_split(tmp_path: Path) -> None:
     build(tmp_path, "dog/deep/er/1.png", "cat/2.PNG")
     data = class_folder(tmp_path)

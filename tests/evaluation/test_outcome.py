@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss, recall_score, top_k_accuracy_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from diptych.core.errors import DamagedStore
@@ -14,7 +15,6 @@ from diptych.core.method import Scores
 from diptych.evaluation.outcome import Outcome, hits, intervals, mean_metrics
 from diptych.features.heads import logits_of
 from diptych.metrics.calibration import expected_calibration_error
-from diptych.metrics.classification import mean_per_class_recall, negative_log_likelihood, top_k
 from tests.support.colours import ColourBackbone
 
 
@@ -26,14 +26,15 @@ def outcome(n: int = 60, k: int = 7, seed: int = 0, kind: str = "logit") -> tupl
     return Outcome.of(Scores(values, kind), ColourBackbone(), labels), values, labels  # type: ignore[arg-type]
 
 
-def test_metrics_are_those_of_the_metrics_floor_and_of_torchmetrics() -> None:
+def test_metrics_are_those_of_scikit_learn_and_of_torchmetrics() -> None:
     found, values, labels = outcome()
     p = values.double().softmax(dim=1).numpy()
     got = found.metrics()
-    assert got["acc1"] == pytest.approx(top_k(p, labels, 1), abs=1e-12)
-    assert got["acc5"] == pytest.approx(top_k(p, labels, 5), abs=1e-12)
-    assert got["mean_per_class_recall"] == pytest.approx(mean_per_class_recall(p, labels), abs=1e-12)
-    assert got["nll"] == pytest.approx(negative_log_likelihood(np.log(p), labels), abs=1e-9)
+    recall = recall_score(labels, p.argmax(1), labels=range(6), average="macro")
+    assert got["acc1"] == pytest.approx(top_k_accuracy_score(labels, p, k=1, labels=range(7)), abs=1e-12)
+    assert got["acc5"] == pytest.approx(top_k_accuracy_score(labels, p, k=5, labels=range(7)), abs=1e-12)
+    assert got["mean_per_class_recall"] == pytest.approx(recall, abs=1e-12)
+    assert got["nll"] == pytest.approx(log_loss(labels, p, labels=range(7)), abs=1e-9)
     assert got["ece"] == pytest.approx(expected_calibration_error(p, labels, 15), abs=1e-9)
     oracle = multiclass_calibration_error(values.softmax(dim=1), torch.from_numpy(labels), num_classes=7, n_bins=15)
     assert got["ece"] == pytest.approx(float(oracle), abs=1e-5)

@@ -6,7 +6,7 @@ import torch
 
 from diptych.core.errors import DataError
 from diptych.core.run import Run
-from diptych.features.depth_views import SIX, TEN, CloudEncoder, axes, depth_image, shaded, z_buffer
+from diptych.features.depth_views import SIX, CloudEncoder, axes, depth_image, shaded, z_buffer
 from diptych.features.embed import embed
 from tests.support.clouds import shapes
 from tests.support.visual_backbone import VisualBackbone
@@ -50,7 +50,7 @@ def test_grey_values_are_those_of_numpy() -> None:
     assert (shaded(torch.full((3, 3), -1.0)) == 1).all()
 
 
-@pytest.mark.parametrize("camera", [*SIX, *TEN, (20, 30)])
+@pytest.mark.parametrize("camera", [*SIX, (225, -45), (20, 30)])
 def test_axes_are_a_turned_frame(camera: tuple[float, float]) -> None:
     frame = axes(camera)
     torch.testing.assert_close(frame @ frame.T, torch.eye(3, dtype=torch.float64))

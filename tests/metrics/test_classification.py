@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from clip_benchmark.metrics import zeroshot_classification as peer
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 
 from diptych.core.errors import DataError
 from diptych.metrics.classification import (
     mean_average_precision,
-    mean_per_class_recall,
-    negative_log_likelihood,
-    top_k,
     top_k_hits,
+    weighted_class_mean,
 )
 
 
@@ -31,7 +27,7 @@ def test_top_k_equals_scikit_learn(scored: tuple[np.ndarray, np.ndarray], k: int
     scores, labels = scored
     with np.errstate(all="ignore"):
         expected = 1.0 if k == 9 else top_k_accuracy_score(labels, scores, k=k, labels=np.arange(9))
-    assert top_k(scores, labels, k) == pytest.approx(expected, abs=1e-12)
+    assert top_k_hits(scores, labels, k).mean() == pytest.approx(expected, abs=1e-12)
 
 
 def test_top_k_equals_clip_benchmark(scored: tuple[np.ndarray, np.ndarray]) -> None:
@@ -39,7 +35,7 @@ def test_top_k_equals_clip_benchmark(scored: tuple[np.ndarray, np.ndarray]) -> N
     scores, labels = map(torch.from_numpy, scored)
     correct = scores.topk(5, 1, True, True)[1].t().eq(labels.view(1, -1))
     for k in (1, 5):
-        assert top_k(scores.numpy(), labels.numpy(), k) == pytest.approx(
+        assert top_k_hits(scores.numpy(), labels.numpy(), k).mean() == pytest.approx(
             float(correct[:k].sum()) / len(labels), abs=1e-7
         )
 
@@ -49,40 +45,16 @@ def test_top_k_by_hand_ties_go_to_the_first_class() -> None:
     labels = np.array([0, 1, 2])
     assert top_k_hits(scores, labels).tolist() == [True, False, False]
     assert top_k_hits(scores, labels, 2).tolist() == [True, True, True]
-    assert top_k(scores, labels) == pytest.approx(1 / 3)
 
 
-def test_more_than_all_classes_is_undefined() -> None:
-    assert math.isnan(top_k(np.eye(3), np.arange(3), 5))
-
-
-def test_recall_equals_scikit_learn_and_forgets_absent_classes(scored: tuple[np.ndarray, np.ndarray]) -> None:
+def test_class_means_equal_scikit_learn_and_forget_absent_classes(scored: tuple[np.ndarray, np.ndarray]) -> None:
     scores, labels = scored
     labels = np.where(labels == 3, 4, labels)
     seen = np.isin(scores.argmax(1), labels)  # scikit-learn warns where a predicted class never occurs
     scores, labels = scores[seen], labels[seen]
-    assert mean_per_class_recall(scores, labels) == pytest.approx(
-        balanced_accuracy_score(labels, scores.argmax(1)), abs=1e-12
-    )
-
-
-def test_recall_differs_from_accuracy_when_classes_are_unequal() -> None:
-    scores, labels = np.tile([1.0, 0.0], (10, 1)), np.array([0] * 9 + [1])
-    assert (top_k(scores, labels), mean_per_class_recall(scores, labels)) == (0.9, 0.5)
-
-
-def test_log_likelihood_equals_scikit_learn_and_its_closed_forms(scored: tuple[np.ndarray, np.ndarray]) -> None:
-    scores, labels = scored
-    logs = torch.from_numpy(scores).double().log_softmax(1).numpy()
-    assert negative_log_likelihood(logs, labels) == pytest.approx(
-        log_loss(labels, np.exp(logs), labels=np.arange(9)), rel=1e-9
-    )
-    assert negative_log_likelihood(np.full((4, 5), -math.log(5)), np.arange(4)) == pytest.approx(math.log(5))
-    certain = np.array([[0.0, -np.inf]])
-    assert negative_log_likelihood(certain, np.array([0])) == 0
-    assert negative_log_likelihood(certain, np.array([1])) == math.inf
-    with pytest.raises(DataError, match="log-softmax"):
-        negative_log_likelihood(scores, labels)
+    expected = balanced_accuracy_score(labels, scores.argmax(1))
+    recalls = weighted_class_mean(top_k_hits(scores, labels), labels, np.ones((1, len(labels))))
+    assert recalls == pytest.approx(expected, abs=1e-12)
 
 
 def test_average_precision_equals_both_oracles() -> None:
@@ -112,9 +84,8 @@ def test_a_class_without_positives_counts_zero() -> None:
     ],
 )
 def test_what_cannot_be_measured_is_refused(scores: np.ndarray, labels: np.ndarray, message: str) -> None:
-    for metric in (top_k, mean_per_class_recall, negative_log_likelihood):
-        with pytest.raises(DataError, match=message):
-            metric(scores, labels)
+    with pytest.raises(DataError, match=message):
+        top_k_hits(scores, labels)
 
 
 def test_average_precision_refuses_sizes_that_differ() -> None:

@@ -22,13 +22,13 @@ from diptych.core.run import Run
 from diptych.data.captions import read_sentences
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
-from diptych.data.samples import as_samples, as_table
+from diptych.data.samples import as_samples, as_table, openable
 from diptych.data.words.classnames import read_names, tidy
 from diptych.data.words.pools import read_pool
 from diptych.data.words.templates import ENSEMBLE, read_templates
 from diptych.tasks.caption import captioned
 from diptych.tasks.classify import with_store
-from diptych.tasks.detect import Detected, Detections, openable, scored
+from diptych.tasks.detect import Detected, Detections, scored
 from diptych.tasks.model import Predictor
 from diptych.tasks.question import Question
 from diptych.tasks.segment import TEACHER, segmented, teach

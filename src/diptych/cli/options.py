@@ -190,7 +190,7 @@ class Opened:
 
     @cached_property
     def keys(self) -> FileKeys:
-        """CachedBackbone content keys of files; closed with the run."""
+        """Remembered content keys of files; closed with the run."""
         from diptych.data.keys import FileKeys
 
         return self._stack.enter_context(FileKeys(self.folder / KEYS, verify=self.options.verify))

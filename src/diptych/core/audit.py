@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core.backbone import Space
 from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import DataError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.findings import Finding
 from diptych.core.kit import Kit
 from diptych.core.method import Method
@@ -132,6 +132,16 @@ class AuditData:
             raise DataError(f"This audit needs one table with the role {role!r}, got {len(tables)}: give exactly one.")
         return next(iter(tables.items()))
 
+    def lacks_labels(self) -> str:
+        """Return what keeps the data from having one table in distribution with labels and classes; "" if nothing."""
+        try:
+            _, probe = self.one()
+            probe.table.labels()
+            probe.named()
+        except DataError as error:
+            return str(error)
+        return ""
+
 
 class Auditor(Method):
     """Role of ``audit`` for models: from several models and named tables to findings about each model."""
@@ -146,6 +156,13 @@ class Auditor(Method):
         finding that is not testable instead.
         """
         return ""
+
+    def check(self, subjects: Mapping[str, Subject], data: AuditData) -> None:
+        """Raise UsageError where there is no subject, and DataError where the data lack something."""
+        if not subjects:
+            raise UsageError("There is no model to audit: give one at least.")
+        if lack := self.lacks(subjects, data):
+            raise DataError(lack)
 
     @abstractmethod
     def audit(self, subjects: Mapping[str, Subject], data: AuditData, run: Run) -> list[Finding]:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 from diptych.core.data import Stream, Text
 from diptych.core.kit import Kit
@@ -15,18 +15,6 @@ from diptych.core.run import Run
 
 NAMED = 10
 """Number of unreadable items whose names and reasons a plan and a pass keep; all are counted."""
-
-
-class StreamPair(Protocol):
-    """Item of a stream of pairs: a text and perhaps an image, each decoded on demand.
-
-    An item may have ``facts``, plain data by column name that are written beside a kept pair. An item without a file of
-    its own, such as a tile of a slide, has no ``text`` and a mapping ``cut`` of facts that say where it was cut; its
-    picture is written beside the kept pair.
-    """
-
-    def text(self) -> str:
-        """Return the text."""
 
 
 class Plan(ABC):
@@ -88,6 +76,11 @@ class Verdict:
 
 class Curator(Method):
     """Role of ``curate``: plan over one pass, then apply the plan in a second.
+
+    Items of its streams have a method ``text`` and perhaps an image, each decoded on demand, and perhaps ``facts``,
+    plain data by column name that are written beside a kept pair. An item without a file of its own, such as a tile of
+    a slide, has no ``text`` and a mapping ``cut`` of facts that say where it was cut; its picture is written beside the
+    kept pair.
 
     Attributes:
         creates: whether it makes pairs from pictures that have no text, such as tiles of slides. Its verdicts have

@@ -157,7 +157,6 @@ class Finding:
         about: str = "",
         count: int | None = None,
         counted: str = "items",
-        details: Mapping[str, Any] | None = None,
     ) -> Finding:
         """Return the verdict that a measure says nothing here, such as where accuracy is at chance.
 
@@ -168,11 +167,8 @@ class Finding:
             about: part of the data.
             count: units that there are.
             counted: what these units are.
-            details: plain data behind the verdict.
         """
-        return cls(
-            subject, measure, None, about=about, reason=reason, count=count, counted=counted, details=details or {}
-        )
+        return cls(subject, measure, None, about=about, reason=reason, count=count, counted=counted)
 
     @property
     def testable(self) -> bool:

@@ -72,7 +72,7 @@ def image_files(root: str | os.PathLike[str]) -> list[str]:
 
 
 def class_folder(
-    root: str | os.PathLike[str], split: str | None = None, keys: FileKeys | None = None, *, allow_empty: bool = False
+    root: str | os.PathLike[str], keys: FileKeys | None = None, *, allow_empty: bool = False
 ) -> LabelledData:
     """Read a folder of class folders.
 
@@ -85,22 +85,18 @@ def class_folder(
 
     Args:
         root: the folder.
-        split: read this split only ("train", "val" or "test"); None (default) reads all.
         keys: cache of content keys.
         allow_empty: whether classes may have no picture in any split (default False).
 
     Returns:
-        Data whose classes are the folder names, sorted, over all splits that are read.
+        Data whose classes are the folder names, sorted, over all splits.
 
     Raises:
-        UsageError: ``root`` is no folder, or ``split`` is no name of a split.
+        UsageError: ``root`` is no folder.
         DataError: no picture at all, a class without pictures, pictures beside class folders, duplicate or missing
             split folders, or folders with the same subfolders, as of domains with the same classes.
     """
     base = _folder(root)
-    wanted = None if split is None else SPLIT_NAMES.get(split.lower())
-    if split is not None and wanted is None:
-        raise UsageError(f"{split!r} is no split: choose train, val or test.")
     split_folders: dict[str, Path] = {}
     for child in _visible(base):
         name = SPLIT_NAMES.get(child.name.lower()) if _is_folder(child) else None
@@ -113,13 +109,6 @@ def class_folder(
             split_folders[name] = Path(child.path)
     if not split_folders:
         split_folders = {"test": base}
-    if wanted is not None:
-        if wanted not in split_folders:
-            raise DataError(
-                f"{base} has no {wanted} folder, only {', '.join(p.name for p in split_folders.values())}: add one, or "
-                f"choose another split."
-            )
-        split_folders = {wanted: split_folders[wanted]}
     pictures = {name: _classes_of(split_folders[name]) for name in SPLITS if name in split_folders}
     classes = tuple(sorted({c for by_class in pictures.values() for c in by_class if c is not None}))
     _refuse_empty(base, pictures, classes, allow_empty)

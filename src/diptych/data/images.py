@@ -117,12 +117,11 @@ def drafts(side: int) -> Iterator[None]:
         _DRAFT.reset(token)
 
 
-def open_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.int32]:
+def open_mask(path: str | os.PathLike[str]) -> NDArray[np.int32]:
     """Read a mask: the stored numbers of a one-channel picture, without rotation and palette.
 
     Args:
         path: file; for a palette picture, as in PASCAL VOC, the numbers are palette positions.
-        max_pixels: as for ``open_image``.
 
     Returns:
         (H, W) int32.
@@ -130,15 +129,15 @@ def open_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
     Raises:
         UnreadableItem: as for ``open_image``, or the picture has several channels or is stored with losses (JPEG).
     """
-    return _opened(path, max_pixels, _indices)
+    return _opened(path, MAX_PIXELS, _indices)
 
 
-def image_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Return (width, height) of a picture as ``open_image`` reads it, with the same errors.
 
     Of a JPEG only the header is read, so damage behind it is not seen.
     """
-    return _opened(path, max_pixels, lambda image: upright_rgb(image).size, _turned_size)
+    return _opened(path, MAX_PIXELS, lambda image: upright_rgb(image).size, _turned_size)
 
 
 def specks(paths: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from diptych.core.data import Column, Samples, Table
+from diptych.core.data import Column, Samples, Subset, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES, decode_image
@@ -142,6 +142,18 @@ def as_table(x: object, keys: FileKeys | None = None, names: Sequence[str] = ())
         known = tuple(getattr(x, "classes", names))
         return _labelled(as_samples(x), [x[i][1] for i in range(len(x))] if labels is None else labels, known)  # type: ignore[index,arg-type]
     return NamedTable(as_samples(x, keys), {}, ())
+
+
+def openable(samples: Samples[Any]) -> tuple[Subset[Any], list[UnreadableItem]]:
+    """Return the items that can be read, in order, and why the others cannot."""
+    kept, failed = [], []
+    for i in range(len(samples)):
+        try:
+            samples[i]
+            kept.append(i)
+        except UnreadableItem as error:
+            failed.append(error)
+    return Subset(samples, tuple(kept)), failed
 
 
 @dataclass(frozen=True)

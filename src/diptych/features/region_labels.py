@@ -172,19 +172,16 @@ def listed(captions: Any) -> tuple[str, ...]:
     return (captions,) if isinstance(captions, str) else tuple(captions)
 
 
-def agreement(
-    labelled: Table[Any], truth: Sequence[Boxes], classes: Sequence[str], least: float = 0.5
-) -> dict[str, NDArray[np.float64]]:
+def agreement(labelled: Table[Any], truth: Sequence[Boxes], classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Return how well labelled regions agree with instance boxes: one value a region whose phrase names a class.
 
     A phrase names the class whose name it ends in, singular or plural. It is right where an instance of the class
-    has an IoU of ``least`` with the box.
+    has an IoU of at least 0.5 with the box.
 
     Args:
         labelled: N photos with "boxes" and "phrases".
         truth: N photos' instances, with labels.
         classes: names of the labels.
-        least: IoU, in (0, 1].
 
     Returns:
         "right": 1.0 or 0.0 of each region; "iou": the best IoU with an instance of the class; "present": 1.0 where
@@ -199,7 +196,7 @@ def agreement(
                 continue
             own = truth[i].corners[truth[i].labels == k]
             iou = float(box_iou(torch.from_numpy(box[None]), torch.from_numpy(own)).max()) if len(own) else 0.0
-            out["right"].append(float(iou >= least))
+            out["right"].append(float(iou >= 0.5))
             out["iou"].append(iou)
             out["present"].append(float(len(own) > 0))
     return {name: np.array(values) for name, values in out.items()}

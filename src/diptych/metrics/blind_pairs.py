@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 
 def thresholds(
-    first: Floats, second: Floats, top: float, bottom: float, rng: np.random.Generator, draws: int = 20_000
+    first: Floats, second: Floats, top: float, bottom: float, rng: np.random.Generator
 ) -> tuple[float, float]:
     """Return the cosine that a share ``top`` of random pairs exceeds, and that a share ``bottom`` is below.
 
@@ -36,8 +36,7 @@ def thresholds(
         second: (N, E) unit vectors of the same pictures.
         top: in (0, 1).
         bottom: in (0, 1).
-        rng: draws the pairs.
-        draws: number of pairs.
+        rng: draws 20,000 pairs.
 
     Raises:
         DataError: fewer than two pictures.
@@ -47,8 +46,8 @@ def thresholds(
         raise DataError(f"Pairs need two pictures at least, got {len(first)}.")
     if not 0 < top < 1 or not 0 < bottom < 1:
         raise UsageError(f"top and bottom must be in (0, 1), got {top} and {bottom}.")
-    i = rng.integers(len(first), size=draws)
-    j = (i + rng.integers(1, len(first), size=draws)) % len(first)
+    i = rng.integers(len(first), size=20_000)
+    j = (i + rng.integers(1, len(first), size=20_000)) % len(first)
     c, d = (np.einsum("nd,nd->n", v[i], v[j]) for v in (first, second))
     return float(np.quantile(c, 1 - top)), float(np.quantile(d, bottom))
 

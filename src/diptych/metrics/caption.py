@@ -93,13 +93,13 @@ def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]], beta
     return np.array(scores)
 
 
-def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int = 4, sigma: float = 6.0) -> Floats:
+def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
     """Return CIDEr-D of each candidate, (N,) in [0, 10]; its mean is the score of a corpus.
 
         g_k(x)  = tf-idf vector of the k-grams of x; idf from the references of all N items:
                   log(N) - log(max(1, number of items whose references have it))
-        CIDEr-D = 10 / n sum_k mean over references s of
-                  [ exp(-(|c| - |s|)^2 / (2 sigma^2)) min(g_k(c), g_k(s)) . g_k(s) / (|g_k(c)| |g_k(s)|) ]
+        CIDEr-D = 10 / 4 sum_{k <= 4} mean over references s of
+                  [ exp(-(|c| - |s|)^2 / (2 * 6^2)) min(g_k(c), g_k(s)) . g_k(s) / (|g_k(c)| |g_k(s)|) ]
 
     c: the candidate;  |c|, |s|: numbers of words;  |g_k|: Euclidean length
 
@@ -108,8 +108,6 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: i
     Args:
         candidates: N captions.
         references: N lists of at least one caption.
-        n: longest n-gram (4).
-        sigma: spread of the penalty on length, in words (6).
 
     Raises:
         DataError: sizes differ, or an item has no reference.
@@ -117,7 +115,7 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: i
     Source: Vedantam et al. 2015, sections 3 and 4; coco-caption for counts of words as lengths and raw counts as tf.
     """
     captions, others = _tokenised(candidates, references)
-    holding = [Counter(g for refs in others for g in {g for r in refs for g in _grams(r, k)}) for k in range(1, n + 1)]
+    holding = [Counter(g for refs in others for g in {g for r in refs for g in _grams(r, k)}) for k in range(1, 5)]
 
     def weighted(words: Sequence[str], k: int) -> dict[tuple[str, ...], float]:
         return {
@@ -128,13 +126,13 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: i
     scores = []
     for words, refs in zip(captions, others, strict=True):
         total = 0.0
-        for k in range(1, n + 1):
+        for k in range(1, 5):
             mine = weighted(words, k)
             for r in refs:
                 other = weighted(r, k)
-                penalty = math.exp(-((len(words) - len(r)) ** 2) / (2 * sigma**2))
+                penalty = math.exp(-((len(words) - len(r)) ** 2) / (2 * 6**2))
                 total += penalty * _cosine(mine, other) / len(refs)
-        scores.append(10 * total / n)
+        scores.append(10 * total / 4)
     return np.array(scores)
 
 
@@ -160,10 +158,8 @@ def clip_score(images: NDArray[Any], texts: NDArray[Any], weight: float = 2.5) -
     return weight * np.maximum(cosine, 0)
 
 
-def ref_clip_score(
-    images: NDArray[Any], texts: NDArray[Any], references: Sequence[NDArray[Any]], weight: float = 2.5
-) -> Floats:
-    """Return RefCLIPScore of each pair, (N,) in [0, 2 weight / (weight + 1)]; higher is better.
+def ref_clip_score(images: NDArray[Any], texts: NDArray[Any], references: Sequence[NDArray[Any]]) -> Floats:
+    """Return RefCLIPScore of each pair, (N,) in [0, 10 / 7]; higher is better.
 
         RefCLIP-S = 2 a b / (a + b),   a = CLIPScore,   b = max over references r of max(cos(t, r), 0)
 
@@ -173,8 +169,6 @@ def ref_clip_score(
         images: (N, D) embeddings of the images, of any length.
         texts: (N, D) embeddings of the captions.
         references: N arrays (R_i, D), R_i >= 1, of embedded references.
-        weight: factor of the cosine in CLIPScore (2.5, the paper's); the references have none, except in
-            CLIP-Caption-Reward's code.
 
     Raises:
         DataError: sizes differ, or an item has no reference.
@@ -183,7 +177,7 @@ def ref_clip_score(
     """
     if len(references) != len(texts) or not all(len(own) for own in references):
         raise DataError(f"{len(texts)} captions need as many lists of at least one reference, got {len(references)}.")
-    a = clip_score(images, texts, weight)
+    a = clip_score(images, texts)
     b = np.array(
         [clip_score(own, np.broadcast_to(t, own.shape), 1.0).max() for own, t in zip(references, texts, strict=True)]
     )

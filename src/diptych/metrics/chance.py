@@ -7,15 +7,14 @@ import math
 from diptych.core.errors import UsageError
 
 
-def above_chance(hits: int, items: int, chance: float, level: float = 0.05) -> bool:
-    """Return whether so many hits come by chance with a probability of less than ``level``, one-sided and exact.
+def above_chance(hits: int, items: int, chance: float) -> bool:
+    """Return whether so many hits come by chance with a probability of less than 0.05, one-sided and exact.
 
     Args:
         hits: right answers.
         items: answers; 0 is at chance.
         chance: probability that a guess is right, in (0, 1]; of K classes with equal numbers of items, 1 / K.
             Nothing is above a chance of 1, where all items are of one class.
-        level: in (0, 1).
 
     Raises:
         UsageError: hits are more than the items, or a probability is outside (0, 1).
@@ -24,14 +23,11 @@ def above_chance(hits: int, items: int, chance: float, level: float = 0.05) -> b
         >>> above_chance(40, 100, 0.25), above_chance(27, 100, 0.25)
         (True, False)
     """
-    if not 0 <= hits <= items or not 0 < chance <= 1 or not 0 < level < 1:
-        raise UsageError(
-            f"hits must be in [0, items], chance in (0, 1] and level in (0, 1), got {hits} of {items}, {chance} and "
-            f"{level}."
-        )
+    if not 0 <= hits <= items or not 0 < chance <= 1:
+        raise UsageError(f"hits must be in [0, items] and chance in (0, 1], got {hits} of {items} and {chance}.")
     from scipy.stats import binom
 
-    return bool(items and binom.sf(hits - 1, items, chance) < level)
+    return bool(items and binom.sf(hits - 1, items, chance) < 0.05)
 
 
 def at_chance(hits: int, items: int, chance: float) -> str:

@@ -95,18 +95,6 @@ def class_precision(vectors: NDArray[np.floating[Any]], labels: NDArray[Any], bl
     return out
 
 
-def linked(scores: Scores, right: Mask, exists: Mask, threshold: float) -> Mask:
-    """Return which of N records are decided correctly: linked to a true partner, or not linked without one.
-
-    Args:
-        scores: (N,) score of each record's nearest candidate.
-        right: (N,) whether that candidate is a true partner.
-        exists: (N,) whether the record has a true partner.
-        threshold: a record is linked from this score on.
-    """
-    return np.where(scores >= threshold, right, ~exists)
-
-
 def match_threshold(scores: Scores, right: Mask, exists: Mask) -> float:
     """Return the threshold that decides most labelled records correctly; see ``linked``.
 

@@ -199,16 +199,15 @@ class ClipPrompts(nn.Module):
     Args:
         width: C of the patch tokens.
         dim: E of the texts.
-        layers: of cross-attention.
 
     Source: Ni et al. 2022 (X-CLIP), the video-specific prompts.
     """
 
-    def __init__(self, width: int, dim: int, layers: int = 2) -> None:
+    def __init__(self, width: int, dim: int) -> None:
         super().__init__()
         self.norm, self.project = nn.LayerNorm(width), nn.Linear(width, dim, bias=False)
         self.after = nn.LayerNorm(dim)
-        self.layers = nn.ModuleList(_CrossLayer(dim) for _ in range(layers))
+        self.layers = nn.ModuleList(_CrossLayer(dim) for _ in range(2))
         self.alpha = nn.Parameter(torch.full((dim,), 0.1))
 
     def read(self, h: Tensor, frames: int) -> Tensor:

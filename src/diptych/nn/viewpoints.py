@@ -21,15 +21,16 @@ def blurred(masks: Tensor, sigma: float) -> Tensor:
     return out[:, 0]
 
 
-def crops_inside(shares: Tensor, side: int, least: float = 0.5) -> Tensor:
-    """Return the (n, 3) left, top and side of the square crops that lie in a mask.
+def crops_inside(shares: Tensor, side: int) -> Tensor:
+    """Return the (n, 3) left, top and side of the square crops that lie in a mask by half.
+
+    Where none does, they are those that lie in it most.
 
     Args:
         shares: (h, w) mean of the mask under the crop at each place.
         side: of the crops, in pixels.
-        least: mean that a crop must reach; where none does, those of the largest mean are taken.
     """
-    top, left = torch.nonzero(shares >= min(least, float(shares.max())), as_tuple=True)
+    top, left = torch.nonzero(shares >= min(0.5, float(shares.max())), as_tuple=True)
     return torch.stack([left, top, torch.full_like(left, side)], dim=1)
 
 

@@ -51,9 +51,7 @@ class Approximate:
     queries: Mapping[str, int]
 
 
-def build(
-    index: Index, modality: Modality, run: Run, *, queries: Vectors | None = None, recall: float = 0.95
-) -> Approximate:
+def build(index: Index, modality: Modality, run: Run, *, queries: Vectors | None = None) -> Approximate:
     """Build the approximate index of one modality, and choose the number of cells by measured recall.
 
     Args:
@@ -61,8 +59,7 @@ def build(
         modality: modality of the vectors.
         run: seed and progress.
         queries: (Q, D) unit vectors of typical queries, such as texts, which are farther from images than images are.
-            Recall must suffice both on them and on 100 vectors of the index.
-        recall: wanted share of the exact ten nearest.
+            Recall of the exact ten nearest must reach 0.95 both on them and on 100 vectors of the index.
 
     Raises:
         MissingExtra: faiss is not installed.
@@ -98,7 +95,7 @@ def build(
             measured[name] = float(
                 np.mean([np.isin(t, f).mean() for t, f in zip(truth[name], neighbours, strict=True)])
             )
-        if min(measured.values()) >= recall or nprobe >= cells:
+        if min(measured.values()) >= 0.95 or nprobe >= cells:
             break
         nprobe *= 2
     description = Approximate(n, kind, nprobe, measured, {name: len(q) for name, q in query_sets.items()})

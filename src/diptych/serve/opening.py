@@ -17,13 +17,14 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.captions import read_sentences
 from diptych.data.load import open_data
+from diptych.data.samples import openable
 from diptych.search_index.index import Index
 from diptych.serve.model import ServedModel
 from diptych.serve.verbs.regions import ServedDetector
 from diptych.serve.verbs.search import ServedIndex
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DETECTOR
-from diptych.tasks.detect import detector, held_threshold, kept_aside, openable
+from diptych.tasks.detect import detector, held_threshold, kept_aside
 from diptych.tasks.model import Predictor, read_about
 from diptych.tasks.model import load as load_predictor
 from diptych.tasks.search.index import fingerprint

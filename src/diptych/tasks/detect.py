@@ -21,6 +21,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
 from diptych.data.files import refuse, write_json, write_whole
+from diptych.data.samples import openable
 from diptych.metrics.conformal import false_alarm_shares, raised
 from diptych.metrics.detection import false_alarm_threshold, grouped_false_alarm_threshold
 from diptych.nn.dense.label_maps import upsampled
@@ -253,18 +254,6 @@ def scored(
             found.append(Detected(photos.name(i), Subset(photos, (i,)), anomaly.score, flagged, anomaly.map, share))
             bar.advance()
     return tuple(found)
-
-
-def openable(samples: Samples[Any]) -> tuple[Subset[Any], list[UnreadableItem]]:
-    """Return the items that can be read, in order, and why the others cannot."""
-    kept, failed = [], []
-    for i in range(len(samples)):
-        try:
-            samples[i]
-            kept.append(i)
-        except UnreadableItem as error:
-            failed.append(error)
-    return Subset(samples, tuple(kept)), failed
 
 
 def kept_aside(

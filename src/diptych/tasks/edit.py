@@ -9,12 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych.core.data import Evidence, Samples, Subset
+from diptych.core.data import Evidence
 from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator
 from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.files import write_json, write_whole
+from diptych.data.samples import openable
 from diptych.features import portable
 from diptych.tasks.pages.sheets import rows_sheet
 from diptych.tasks.provenance import CHANGED, MADE, marked
@@ -165,16 +166,16 @@ def edit(fitted: FittedEditor, ask: EditAsk, run: Run, *, channels: tuple[int, .
     given = ask.images if ask.images is not None else ask.clips
     if given is None:
         return Edits(ask, pairs_of(ask, fitted.edit(ask, run), run), channels)
-    kept, failed = readable(given)
-    if not kept:
+    kept, failed = openable(given)
+    if not len(kept):
         raise DataError(
             f"No photo can be read{f' ({failed[0]})' if failed else ''}: give files or a folder that hold some."
         )
-    some: dict[str, Any] = {"images" if ask.images is not None else "clips": Subset(given, kept)}
+    some: dict[str, Any] = {"images" if ask.images is not None else "clips": kept}
     if ask.masks is not None:
-        some["masks"] = [ask.masks[i] for i in kept]
+        some["masks"] = [ask.masks[i] for i in kept.indices]
     found = fitted.edit(replace(ask, **some), run)
-    return Edits(ask, _pairs([given.name(i) for i in kept], found), channels, tuple(failed))
+    return Edits(ask, _pairs([given.name(i) for i in kept.indices], found), channels, tuple(failed))
 
 
 def names_of(ask: EditAsk, run: Run) -> list[str]:
@@ -183,18 +184,6 @@ def names_of(ask: EditAsk, run: Run) -> list[str]:
         return [f"seed{run.seed}-{i + 1}" for i in range(len(ask.styles))]
     slugs = ["-".join("".join(c if c.isalnum() else " " for c in t).split())[:60] or "picture" for t in ask.targets]
     return [f"{slug}-{i + 1}" for slug in slugs for i in range(ask.count)]
-
-
-def readable(items: Samples[Any]) -> tuple[tuple[int, ...], list[UnreadableItem]]:
-    """Return the positions of the items that can be read, and the errors of the others."""
-    kept, failed = [], []
-    for i in range(len(items)):
-        try:
-            items[i]
-            kept.append(i)
-        except UnreadableItem as error:
-            failed.append(error)
-    return tuple(kept), failed
 
 
 def check_words(source: str, targets: Sequence[str], *, told: bool = False) -> None:

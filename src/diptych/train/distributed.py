@@ -98,15 +98,14 @@ def _together(x: Tensor) -> Tensor:
     return joined
 
 
-def gather_ragged(world: World, fill: float = 0.0) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+def gather_ragged(world: World) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Return the function that concatenates rows whose number differs between the processes, with gradient.
 
     It maps (b, ...) to (W * M, ...) and (W * M,) bool, M being the largest b: the rows of each process in rank order,
-    then ``fill`` up to M, where the mask is False. For one process it returns all rows, and True for each.
+    then 0 up to M, where the mask is False. For one process it returns all rows, and True for each.
 
     Args:
         world: rank and number of processes.
-        fill: value of the rows that pad.
     """
     together = gather(world)
 
@@ -117,7 +116,7 @@ def gather_ragged(world: World, fill: float = 0.0) -> Callable[[Tensor], tuple[T
         most = torch.tensor(len(x), device=x.device)
         dist.all_reduce(most, op=dist.ReduceOp.MAX)
         short = int(most) - len(x)
-        padded = torch.cat([x, x.new_full((short, *x.shape[1:]), fill)])
+        padded = torch.cat([x, x.new_full((short, *x.shape[1:]), 0.0)])
         mask = torch.cat([own, own.new_zeros(short)])
         return together(padded), together(mask.to(x.dtype)) > 0
 

@@ -72,7 +72,7 @@ class Streamed:
     the epoch, the process and the lane.
 
     Args:
-        stream: any; a pair of ``core.curate.StreamPair`` becomes a row with the picture as its item and the text in
+        stream: any; a pair, see ``core.curate.Curator``, becomes a row with the picture as its item and the text in
             "captions".
         shuffle: items among which the next ones are drawn, shared by the lanes of a process, >= 1; 1 keeps the order
             of the stream.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from tests.support.pictures import NAMES, table
 NAMED = ClassNames(NAMES)
 OWN = table([0, 1] * 30 + [2] * 5, 1)
 QUICK = ShortcutLearning(opacities=(1.0,), draws=4, most=60)
+LINE = replace(QUICK, heads=QUICK.heads[:1])
 RATIOS = (1 / 16, 1.0, 16.0)
 
 
@@ -76,8 +79,8 @@ def test_findings_have_a_control_and_name_pictures() -> None:
         keys = {OWN.items.key(i) for i in range(60)}
         assert {e.key for e in f.examples} <= keys
     assert linear.about == "linear head, square at 100 %"
-    assert audited()[0] == linear
-    assert audited(seed=1)[0].value != linear.value
+    assert audited(LINE) == [linear]
+    assert audited(LINE, seed=1)[0].value != linear.value
 
 
 def test_the_two_largest_classes_are_read_in_equal_halves() -> None:
@@ -97,7 +100,7 @@ def test_what_cannot_be_tested_says_why() -> None:
     assert "Only one class" in QUICK.audit({"a": Subject.of(SmallBackbone())}, alone, Run())[0].reason
     names = Column("label", np.arange(60) % 2)  # one colour under two names: no head can tell them
     same = AuditData.single(Table(table([0] * 60, 1).items, {"label": names}), NAMED)
-    for f in QUICK.audit({"a": Subject.of(SmallBackbone())}, same, Run()):
+    for f in replace(QUICK, draws=2).audit({"a": Subject.of(SmallBackbone())}, same, Run()):
         assert "not above chance" in f.reason
         assert f"of {f.count} answers" in f.reason, "both squares are on one picture, which is one answer"
     with pytest.raises(MissingPart):

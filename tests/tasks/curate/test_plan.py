@@ -6,7 +6,6 @@ import json
 import math
 import tarfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from diptych.methods.curate.biomedica import BIOMEDICA
 from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.methods.finetune.wise_ft import interpolated
 from diptych.methods.pretrain.clip_loss import CLIPLoss
-from diptych.tasks.curate.plan import Curated, Kept, apply_plan, plan_shards
+from diptych.tasks.curate.plan import Curated, Kept, apply_plan
+from diptych.tasks.curate.stream import readable
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit
@@ -47,16 +47,6 @@ def curator(pool: Path) -> MetaCLIP:
 
 def kept(out: Path) -> list[dict[str, Any]]:
     return [row for part in sorted(out.glob("part-*.parquet")) for row in pq.read_table(part).to_pylist()]
-
-
-def test_shards_in_a_pool_plan_as_one(pool: Path) -> None:
-    stream = open_stream(str(pool))
-    whole = plan_shards(curator(pool), Kit(), [stream], Run())
-    with ThreadPoolExecutor(2) as threads:
-        parts = plan_shards(curator(pool), Kit(), stream.shards(4), Run(), threads)  # type: ignore[attr-defined]
-    assert (parts.counts == whole.counts).all()  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match="at least one file"):
-        plan_shards(curator(pool), Kit(), [], Run())
 
 
 class Killed(MetaCLIP):
@@ -130,7 +120,7 @@ def test_what_cannot_be_read_is_dropped_with_its_reason_and_the_rest_goes_on(
     pool: Path, broken_tars: str, tmp_path: Path, part: int
 ) -> None:
     own, stream = replace(curator(pool), t=math.inf), open_stream(broken_tars)
-    plan: Any = plan_shards(own, Kit(), [stream], Run())
+    plan: Any = own.plan(Kit(), readable(stream), Run())
     assert (plan.texts, plan.matched) == (12, 12)
     found = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "whole", about={}, part=part)
     assert (found.seen, found.kept, found.broken) == (16, 12, 4)
@@ -164,7 +154,7 @@ def test_a_tar_that_is_away_is_an_error_and_the_pass_goes_on_once_it_is_back(
     pool: Path, broken_tars: str, tmp_path: Path
 ) -> None:
     own, stream = curator(pool), open_stream(broken_tars)
-    plan = plan_shards(own, Kit(), [stream], Run())
+    plan = own.plan(Kit(), readable(stream), Run())
     away = (tmp_path / "tars" / "2.tar").rename(tmp_path / "away.tar")
     with pytest.raises(DataError, match=r"2\.tar cannot be read \(No such file or directory\): bring it back"):
         apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "out", about={}, part=2)
@@ -176,7 +166,7 @@ def test_a_tar_that_is_away_is_an_error_and_the_pass_goes_on_once_it_is_back(
 def test_rows_of_a_table_without_path_are_dropped(pool: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("filepath,title\n,a cat\na.png,a cat\n../b.png,a cat\nc.png,a dog\n,a dog\n")
     own, stream = curator(pool), open_stream(str(tmp_path / "t.csv"))
-    plan = plan_shards(own, Kit(), [stream], Run())
+    plan = own.plan(Kit(), readable(stream), Run())
     found = apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "out", about={})
     assert (found.seen, found.kept, found.broken) == (5, 2, 3)
     assert [s["path"].split(" of ")[0] for s in found.skipped] == ["Row 1", "Row 3", "Row 5"]

@@ -19,9 +19,9 @@ STEPS, FIRST, LAST = 1000, 1e-4, 2e-2
 """Steps of the training, and the variance that the first and the last of them add (Ho et al. 2020)."""
 
 
-def alphas_cumprod(steps: int = STEPS, first: float = FIRST, last: float = LAST) -> Tensor:
-    """Return a_t, (steps,) float64: the product of 1 - b_i over i <= t, with b_i from ``first`` to ``last`` evenly."""
-    return torch.cumprod(1 - torch.linspace(first, last, steps, dtype=torch.float64), 0)
+def alphas_cumprod() -> Tensor:
+    """Return a_t, (STEPS,) float64: the product of 1 - b_i over i <= t, with b_i from ``FIRST`` to ``LAST`` evenly."""
+    return torch.cumprod(1 - torch.linspace(FIRST, LAST, STEPS, dtype=torch.float64), 0)
 
 
 @dataclass(frozen=True)

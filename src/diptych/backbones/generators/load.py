@@ -76,13 +76,12 @@ def load_small_maps(path: Path, generator: StyleGAN2) -> ThreeMapInverter:
     return ThreeMapInverter({name: t.float() for name, t in read_state(path).items()}, generator)
 
 
-def load_stylegan2(path: Path, truncation: float = 1.0) -> StyleGAN2:
+def load_stylegan2(path: Path) -> StyleGAN2:
     """Read StyleGAN2 weights, 2 or 2-ada, from a safetensors file.
 
     Args:
         path: tensors named as in rosinality's port (its dict "g_ema"; "latent_avg" beside it is used where there), or
             as in NVIDIA's stylegan2-ada-pytorch ("mapping.fc0.weight", "synthesis.b4.const").
-        truncation: see ``StyleGAN2``.
 
     Raises:
         UsageError: the file is no safetensors: a .pt or .pkl can run code.
@@ -106,7 +105,7 @@ def load_stylegan2(path: Path, truncation: float = 1.0) -> StyleGAN2:
         with torch.no_grad():
             z = torch.randn(MEAN_OF, generator.style_dim, generator=torch.Generator().manual_seed(0))
             weights["latent_avg"] = generator.map(z)[:, 0].mean(0)
-    return StyleGAN2(weights, truncation)
+    return StyleGAN2(weights)
 
 
 def from_nvidia(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -183,7 +183,8 @@ def render(
     return Scene(np.clip(canvas, 0, 255).astype(np.uint8), masks, boxes, things, relation, background, captions)
 
 
-def _generator(seed: int, number: int) -> np.random.Generator:
+def generator_of(seed: int, number: int) -> np.random.Generator:
+    """Return the generator of one item of the stream of a seed."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
 
 
@@ -196,7 +197,7 @@ def scene(recipe: SceneRecipe, seed: int, number: int, change: Change | None = N
         number: number of the scene in the stream.
         change: from the objects of the scene to others, painted on the same background.
     """
-    g = _generator(seed, number)
+    g = generator_of(seed, number)
     things = draw_objects(recipe, g)
     background = recipe.backgrounds[int(g.integers(len(recipe.backgrounds)))]
     return render(recipe, things if change is None else change(things), background, g)
@@ -211,7 +212,7 @@ def clip(recipe: SceneRecipe, seed: int, number: int, frames: int = 8) -> tuple[
         number: number of the clip in the stream.
         frames: number of frames.
     """
-    g = _generator(seed ^ 0xC11F, number)
+    g = generator_of(seed ^ 0xC11F, number)
     thing = draw_objects(replace(recipe, objects=(1,)), g)[0]
     kinds = {
         "moves left": (-1, 0, 0),

@@ -18,6 +18,7 @@ from diptych.core.data import Column, Samples, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.formats.regions import Masks
 from diptych.data.labelled import LabelledData
+from diptych.data.scenes.compose import generator_of
 
 IGNORE = 255
 BACKGROUND = "background"
@@ -61,7 +62,7 @@ class Mosaics:
 
     def tiles(self, index: int) -> NDArray[np.int64]:
         """Return the (g, g) positions of the photos of a picture, all different."""
-        rng = _generator(self.seed, range(self.count)[index])
+        rng = generator_of(self.seed, range(self.count)[index])
         g = self.grids[int(rng.integers(len(self.grids)))]
         return rng.choice(len(self.photos), g * g, replace=False).reshape(g, g)
 
@@ -167,7 +168,7 @@ class Pasted:
 
         Classes are equally likely.
         """
-        rng = _generator(self.seed, range(self.count)[index])
+        rng = generator_of(self.seed, range(self.count)[index])
         cuts, squares = self.sources
         below = squares[int(rng.integers(len(squares)))]
         things = []
@@ -288,10 +289,6 @@ def _square(photo: Image.Image) -> Image.Image:
 
 def _masks(pictures: Mosaics | Pasted) -> Column:
     return Column("mask", Masks(tuple(range(len(pictures))), pictures.mask))
-
-
-def _generator(seed: int, number: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
 
 
 def _digest(*parts: Any) -> str:

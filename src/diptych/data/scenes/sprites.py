@@ -224,15 +224,14 @@ def cut_out(image: Image.Image, mask: Image.Image, name: str) -> Picture:
     return Picture(name, np.dstack([np.asarray(image.convert("RGB"))[window], alpha[window]]))
 
 
-def white_cut_out(image: Image.Image, name: str, tolerance: int = 12) -> Picture:
+def white_cut_out(image: Image.Image, name: str) -> Picture:
     """Cut a picture sprite from a photo on a white background, padded to a square with transparent pixels.
 
-    The background is the white pixels that are connected to the border.
+    The background is the white pixels, of three channels of at least 243, that are connected to the border.
 
     Args:
         image: photo on a white background.
         name: name of the object.
-        tolerance: a pixel whose three channels are at least 255 - tolerance is white.
 
     Raises:
         DataError: the whole photo is white.
@@ -240,7 +239,7 @@ def white_cut_out(image: Image.Image, name: str, tolerance: int = 12) -> Picture
     from scipy.ndimage import label
 
     pixels = np.asarray(image.convert("RGB"))
-    patches, _ = label(np.pad((pixels >= 255 - tolerance).all(2), 1, constant_values=True))
+    patches, _ = label(np.pad((pixels >= 243).all(2), 1, constant_values=True))
     solid = (patches != patches[0, 0])[1:-1, 1:-1]
     picture = cut_out(image, Image.fromarray((solid * 255).astype(np.uint8)), name)
     height, width = picture.rgba.shape[:2]

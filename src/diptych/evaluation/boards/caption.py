@@ -17,10 +17,10 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
+from diptych.data.samples import openable
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.metrics.caption import bleu, cider_d, rouge_l
 from diptych.tasks.caption import judge
-from diptych.tasks.detect import openable
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from diptych.core.run import Run
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.named_sets import located
-from diptych.tasks.detect import openable
+from diptych.data.samples import openable
 
 Numbers = NDArray[np.int64]
 Bools = NDArray[np.bool_]

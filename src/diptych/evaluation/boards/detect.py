@@ -17,13 +17,14 @@ from diptych.core.kit import Kit
 from diptych.core.method import Detector
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
+from diptych.data.samples import openable
 from diptych.evaluation.anomaly_ranking import Ranking, rank
 from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.spoils import applied
 from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain
 from diptych.metrics.interval import Interval
 from diptych.metrics.presentation import error_rates
-from diptych.tasks.detect import detector, held_threshold, kept_aside, openable
+from diptych.tasks.detect import detector, held_threshold, kept_aside
 from diptych.tasks.stretches import Stretches, stretches
 
 HALVES = "auroc_of_halves"

@@ -21,6 +21,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
+from diptych.data.samples import openable
 from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import CHANCE, Arm, Measured, Statistic, over_seeds, two_sided
@@ -29,7 +30,6 @@ from diptych.evaluation.spoils import applied
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import IGNORE, chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy
-from diptych.tasks.detect import openable
 from diptych.tasks.question import Question, question
 from diptych.tasks.segment import TEACHER, counts, segment_counts, teach
 from diptych.tasks.segmented import BACKGROUND

@@ -45,12 +45,12 @@ class Unlabelled:
         ).hexdigest()
 
 
-def smallest(items: Samples[Any], most: int = MOST, without: Collection[str] = ()) -> Subset[Any]:
-    """Return the ``most`` images with the smallest content keys, in that order, so that no label and no file name has a
+def smallest(items: Samples[Any], without: Collection[str] = ()) -> Subset[Any]:
+    """Return the ``MOST`` images with the smallest content keys, in that order, so that no label and no file name has a
     say; unreadable ones and those of the keys in ``without`` not.
     """
     keys = sorted((key, i) for i in range(len(items)) if (key := key_of(items, i)) and key not in without)
-    return Subset(items, tuple(i for _, i in keys[:most]))
+    return Subset(items, tuple(i for _, i in keys[:MOST]))
 
 
 def key_of(samples: Samples[Any], index: int) -> str:

@@ -111,11 +111,10 @@ def open_mined(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     return scene_regions(run, seeds) if name == "scenes" else photo_regions(name, backbone, run, seeds)
 
 
-def photo_regions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], split: str = "") -> RegionBench:
+def photo_regions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> RegionBench:
     """Open ``FEW`` photos with label maps and the pairs of ``PHOTOS`` captioned ones, on any backbone."""
     data = open_set(name, "masks")
-    split = split or ("test" if "test" in data.splits else "val")
-    table = data.split(split)
+    table = data.split("test" if "test" in data.splits else "val")
     some = replace(data, splits={"test": few(table, FEW)})
     captioned, proposer = captioned_photos(), load_proposer()
     photos = few(captioned, PHOTOS)
@@ -124,10 +123,10 @@ def photo_regions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
     return RegionBench(some, backbone, run, seeds, proposed=proposer, pairs=pairs, more=more)
 
 
-def scene_regions(run: Run, seeds: tuple[int, ...], stream: int = 0) -> RegionBench:
+def scene_regions(run: Run, seeds: tuple[int, ...]) -> RegionBench:
     """Open scenes with true regions; the backbone is ``tiny``."""
     backbone = load("tiny")
-    lessons, shown = (Scenes(SCENES, n, stream, start) for n, start in ((LESSONS, 0), (SHOWN, LESSONS)))
+    lessons, shown = (Scenes(SCENES, n, 0, start) for n, start in ((LESSONS, 0), (SHOWN, LESSONS)))
     proposer = TrueRegions.of(lessons, shown)
     told = [tuple(dict.fromkeys(o.noun for o in lessons[i].objects)) for i in range(LESSONS)]
     pairs = mined(Pictures(lessons), told, proposer, backbone, run, side=SIDE)

@@ -32,7 +32,7 @@ from diptych.core.audit import AuditData, Auditor, Probe, Subject
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Samples, Texts
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import UsageError
 from diptych.core.findings import EXAMPLES, Control, Example, Finding
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
@@ -143,14 +143,13 @@ class ConceptAssociationBias(Auditor):
 
     def lacks(self, subjects: Mapping[str, Subject], data: AuditData) -> str:
         """Return what the data lack: one table in distribution with labels, classes and a group column "attribute"."""
-        try:
-            _, probe = data.one()
-            probe.table.labels()
-            probe.named()
-        except DataError as error:
-            return str(error)
-        there = COLUMN in probe.table.columns
-        return "" if there else f"The table has no column {COLUMN!r}, such as each object's colour."
+        if lack := data.lacks_labels():
+            return lack
+        return (
+            ""
+            if COLUMN in data.one()[1].table.columns
+            else f"The table has no column {COLUMN!r}, such as each object's colour."
+        )
 
     def audit(self, subjects: Mapping[str, Subject], data: AuditData, run: Run) -> list[Finding]:
         """Ask about pictures of one and of two objects.
@@ -170,10 +169,7 @@ class ConceptAssociationBias(Auditor):
             MissingPart: a kit has no backbone.
             DataError: there is not exactly one table in distribution, or a column is missing.
         """
-        if not subjects:
-            raise UsageError("There is no model to audit: give one at least.")
-        if lack := self.lacks(subjects, data):
-            raise DataError(lack)
+        self.check(subjects, data)
         return [f for name, subject in subjects.items() for f in self._of(name, subject.kit.need(Backbone), data, run)]
 
     def _of(self, name: str, backbone: Backbone, data: AuditData, run: Run) -> Iterator[Finding]:

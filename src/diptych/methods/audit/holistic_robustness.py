@@ -171,10 +171,7 @@ class HolisticRobustness(Auditor):
             MissingPart: a kit holds neither classifier nor backbone.
             DataError: there is not exactly one table in distribution, or it has neither labels nor captions.
         """
-        if not subjects:
-            raise UsageError("There is no model to audit: give one at least.")
-        if lack := self.lacks(subjects, data):
-            raise DataError(lack)
+        self.check(subjects, data)
         flat = [f for name, subject in subjects.items() for f in self._of(name, subject, data, run)]
         if len(subjects) >= 3:
             accuracy = {f.subject: f.value or 0.0 for f in flat if f.measure == "accuracy"}

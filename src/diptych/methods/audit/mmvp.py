@@ -144,10 +144,7 @@ class MMVP(Auditor):
             MissingPart: a kit has no backbone.
             DataError: there are neither pairs nor pictures with a second encoder, or a pair has not two items.
         """
-        if not subjects:
-            raise UsageError("There is no model to audit: give one at least.")
-        if lack := self.lacks(subjects, data):
-            raise DataError(lack)
+        self.check(subjects, data)
         return [f for name, subject in subjects.items() for f in self._of(name, subject, data, run)]
 
     def _of(self, name: str, subject: Subject, data: AuditData, run: Run) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from diptych.core.audit import AuditData, Auditor, Subject
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import UsageError
 from diptych.core.findings import Control, Finding
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
@@ -150,12 +150,8 @@ class QualityNotQuantity(Auditor):
 
     def lacks(self, subjects: Mapping[str, Subject], data: AuditData) -> str:
         """Return what the data lack: one table in distribution and one of a shift, both with labels and classes."""
-        try:
-            _, probe = data.one()
-            probe.table.labels()
-            probe.named()
-        except DataError as error:
-            return str(error)
+        if lack := data.lacks_labels():
+            return lack
         return "" if _shifts(data) else "This audit needs a table of a shift with labels, and there is none."
 
     def audit(self, subjects: Mapping[str, Subject], data: AuditData, run: Run) -> list[Finding]:
@@ -178,13 +174,10 @@ class QualityNotQuantity(Auditor):
             MissingPart: a kit holds neither classifier nor backbone.
             DataError: there is not exactly one table in distribution, no shift, or no labels.
         """
-        if not subjects:
-            raise UsageError("There is no model to audit: give one at least.")
+        self.check(subjects, data)
         for subject in subjects.values():
             if "classifier" not in subject.kit.parts:
                 subject.kit.need(Backbone)
-        if lack := self.lacks(subjects, data):
-            raise DataError(lack)
         members: dict[str, list[str]] = {}
         for name, subject in subjects.items():
             members.setdefault(subject.record.source, []).append(name)

@@ -53,9 +53,7 @@ LINEAR = Head()
 MLP = Head(depth=3)
 
 
-def bias_curve(
-    head: Head, ratios: tuple[float, ...], law: Latents, seed: int, *, samples: int = 3200, points: int = 32
-) -> Floats:
+def bias_curve(head: Head, ratios: tuple[float, ...], law: Latents, seed: int, *, samples: int = 3200) -> Floats:
     """Return the shortcut bias B of a head at each availability, (A,).
 
     Latents, directions and first weights are the same at every ratio, so that values of one seed are paired.
@@ -66,7 +64,6 @@ def bias_curve(
         law: of the latents; its own ratio is not used.
         seed: of latents, directions and weights.
         samples: training draws, >= 2; 3,200 (the paper's).
-        points: of the grid on each axis, even.
 
     Raises:
         UsageError: a number is out of its range.
@@ -74,7 +71,7 @@ def bias_curve(
     Source: Hermann et al. 2024.
     """
     z, y = law.draw(samples, np.random.default_rng([seed, 0]))
-    probes = law.grid(points)
+    probes = law.grid(32)
     best = reliance(best_decisions(probes, law.means, law.scatter), probes)
     curve = []
     for ratio in ratios:
@@ -230,13 +227,7 @@ class ShortcutLearning(Auditor):
 
     def lacks(self, subjects: Mapping[str, Subject], data: AuditData) -> str:
         """Return what the data lack: one table in distribution, with labels and classes."""
-        try:
-            _, probe = data.one()
-            probe.table.labels()
-            probe.named()
-        except DataError as error:
-            return str(error)
-        return ""
+        return data.lacks_labels()
 
     def audit(self, subjects: Mapping[str, Subject], data: AuditData, run: Run) -> list[Finding]:
         """Measure how far heads on each model's features follow the square.
@@ -251,10 +242,7 @@ class ShortcutLearning(Auditor):
             MissingPart: a kit has no backbone.
             DataError: there is not exactly one table in distribution, or it has no labels.
         """
-        if not subjects:
-            raise UsageError("There is no model to audit: give one at least.")
-        if lack := self.lacks(subjects, data):
-            raise DataError(lack)
+        self.check(subjects, data)
         return [f for name, subject in subjects.items() for f in self._of(name, subject, data, run)]
 
     def _of(self, name: str, subject: Subject, data: AuditData, run: Run) -> Iterator[Finding]:

@@ -371,9 +371,9 @@ class FittedSAMCLIP(FittedSegmenter):
         student.load_state_dict(dict(self.learnt))
         return student.to(device).eval().requires_grad_(False)
 
-    def drawer(self, device: str = "cpu") -> SamMasks:
+    def drawer(self) -> SamMasks:
         """Return the student as a SAM: its encoder, and the decoder that was trained with it."""
-        return SamMasks(self.student(device).sam, self.masks.processor)
+        return SamMasks(self.student("cpu").sam, self.masks.processor)
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the dense map of each image: logits of cells by the head of CLIP, or SAM's masks of the classes."""

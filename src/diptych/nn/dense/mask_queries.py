@@ -195,12 +195,11 @@ def map_channels(backbone: Backbone) -> tuple[int, ...]:
         return tuple(m.shape[1] for m in four_maps(dense, dense.maps(blank)))
 
 
-def segments(labels: Tensor, ignore: int = 255) -> tuple[Tensor, Tensor]:
+def segments(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (n, H, W) float masks and (n,) class positions of the segments of one picture.
 
     Args:
-        labels: (2, H, W): class positions, and numbers of segments.
-        ignore: class of pixels that are in no segment.
+        labels: (2, H, W): class positions, 255 for pixels that are in no segment, and numbers of segments.
 
     Example:
         >>> cows = torch.tensor([[[3, 3, 255]], [[1, 2, 0]]])  # two cows and a pixel of nothing
@@ -208,7 +207,7 @@ def segments(labels: Tensor, ignore: int = 255) -> tuple[Tensor, Tensor]:
         tensor([3, 3])
     """
     pairs = torch.unique(labels.flatten(1), dim=1).T
-    pairs = pairs[pairs[:, 0] != ignore]
+    pairs = pairs[pairs[:, 0] != 255]
     return (labels[None] == pairs[:, :, None, None]).all(1).float(), pairs[:, 0]
 
 

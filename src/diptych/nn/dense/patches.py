@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diptych.backbones.dense import ConvDense
 from diptych.backbones.towers.kernels import identity_attention
-from diptych.core.backbone import PLAIN, Backbone, Dense, Resampling, State, Tap, Tower
+from diptych.core.backbone import PLAIN, Backbone, Dense, State, Tap, Tower
 from diptych.core.errors import MissingHook
 
 BLOCK = 2**20
@@ -30,9 +30,7 @@ Block = Literal["value", "value-only", "tokens"]
 """
 
 
-def patch_embeddings(
-    tower: Tower, x: Tensor, block: Block = "value", tap: Tap | None = None, positions: Resampling = PLAIN
-) -> Tensor:
+def patch_embeddings(tower: Tower, x: Tensor, block: Block = "value", tap: Tap | None = None) -> Tensor:
     """Return (B, D, h, w) embeddings of the patches, not normalised.
 
     Each patch goes through the tower's own pooling alone. For pooling by CLS or mean that is the norm, for an attention
@@ -43,10 +41,9 @@ def patch_embeddings(
         x: (B, 3, H, W) normalised pixels.
         block: what the last block does.
         tap: called in the blocks before the last; see ``Tower.blocks``.
-        positions: see ``Tower.start``.
     """
     last = tower.depth - 1
-    s = tower.blocks(tower.start(x, positions=positions), stop=last, tap=tap)
+    s = tower.blocks(tower.start(x, positions=PLAIN), stop=last, tap=tap)
     if block == "value-only":
         h = tower.attend(s, last, identity_attention)
     else:

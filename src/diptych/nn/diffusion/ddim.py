@@ -88,7 +88,6 @@ def guided(
     condition: Condition,
     guidance: float = 1.0,
     hook: AttentionHook | None = None,
-    blank: Condition | None = None,
 ) -> Tensor:
     """Predict the noise, away from what is predicted without a text.
 
@@ -99,12 +98,11 @@ def guided(
         condition: of B texts.
         guidance: w, >= 0; 1 asks the denoiser once.
         hook: sees and replaces the attention of the B pictures with their texts, not of those without.
-        blank: condition in the place of no text, for one picture; None: that of "".
     """
     many, device = len(z), z.device
     if guidance == 1.0:
         return diffusion.eps(z, torch.full((many,), t, device=device), condition, hook)
-    nothing = repeated(diffusion.encode_text([""]) if blank is None else blank, many)
+    nothing = repeated(diffusion.encode_text([""]), many)
 
     def only_told(site: object, probabilities: Tensor) -> Tensor | None:
         assert hook is not None

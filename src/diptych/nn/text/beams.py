@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,9 +11,6 @@ from torch.nn.functional import log_softmax, one_hot
 from diptych.core.errors import UsageError
 from diptych.core.language import LanguageModel
 from diptych.nn.text.decode import Decoded, Prefix, Reader, check_limit
-
-EarlyStopping = Literal["full", "heuristic", "never"]
-"""When a group of beams stops; see ``beam``."""
 
 
 @torch.no_grad()
@@ -28,10 +24,11 @@ def beam(
     n: int = 1,
     groups: int = 1,
     diversity: float = 0.5,
-    length_penalty: float = 1.0,
-    early_stopping: EarlyStopping = "heuristic",
 ) -> Decoded:
     """Keep the best beginnings of sequences, in groups that avoid each other's words.
+
+    Sequences are ranked by their sum of log-probabilities over their length. A group stops when it holds
+    ``beams / groups`` ended sequences, and no beginning, at its own length, scores better than the worst of them.
 
     Args:
         model: any language model.
@@ -43,10 +40,6 @@ def beam(
         groups: 1 is plain beam search; otherwise a divisor of ``beams``. Groups take turns at each step.
         diversity: subtracted from a token's log-probability for each beam of an earlier group that took the token at
             the same step.
-        length_penalty: sums are divided by length to this power, then ranked; > 0 favours long sequences.
-        early_stopping: a group stops when it holds ``beams / groups`` ended sequences and one of these holds. "full":
-            at once. "heuristic": no beginning, at its own length, scores better than the worst of them. "never": none
-            can, even at ``limit``.
 
     Returns:
         n sequences a prefix. A group's penalties are part of ``scores``.
@@ -54,8 +47,7 @@ def beam(
     Raises:
         UsageError: numbers that contradict each other.
 
-    Source: Vijayakumar et al. 2018 (diverse beam search), Hamming diversity. The three ways to stop are those of
-        transformers.
+    Source: Vijayakumar et al. 2018 (diverse beam search), Hamming diversity.
     """
     if beams < 1 or groups < 1 or beams % groups or not 1 <= n <= beams:
         raise UsageError(
@@ -86,13 +78,11 @@ def beam(
         # an end counts only among the w best extensions; at the limit they all end
         ends = torch.ones_like(ids, dtype=torch.bool) if step == limit - 1 else ids == (-1 if end is None else end)
         accepted = ends & running[..., None] & (torch.arange(ids.shape[-1], device=device) < width)
-        ranked = (totals / (step + 1) ** length_penalty).masked_fill(~accepted, -torch.inf)
+        ranked = (totals / (step + 1)).masked_fill(~accepted, -torch.inf)
         ended = ended.joined(replace(candidates, scores=ranked))
         ended = ended.take(ended.scores.topk(width).indices)
         live = candidates.take(continued)
-        running = running & _may_improve(
-            live.scores[..., 0], ended.scores, step + 1, limit, length_penalty, early_stopping
-        )
+        running = running & (live.scores[..., 0] / (step + 1) > ended.scores.min(dim=-1).values)
         if step == limit - 1 or not running.any():
             break
         reader.read(live.tokens[..., step].flatten(), (first + parents.gather(2, continued)).flatten())
@@ -194,24 +184,3 @@ def _extensions(
         per_group.append((totals, flat // vocabulary, ids, continued))
     totals, parents, ids, continued = (torch.stack(t, dim=1) for t in zip(*per_group, strict=True))
     return totals, parents, ids, continued
-
-
-def _may_improve(
-    best: Tensor, ended: Tensor, length: int, limit: int, penalty: float, early_stopping: EarlyStopping
-) -> Tensor:
-    """Return (B, G): whether a group may still better its ended sequences.
-
-    Args:
-        best: (B, G) sum of its best beginning.
-        ended: (B, G, w) scores of its ended sequences.
-        length: of the beginnings.
-        limit: tokens to write, at most.
-        penalty: of the length.
-        early_stopping: see ``beam``.
-    """
-    worst = ended.min(dim=-1).values
-    if early_stopping == "full":
-        return worst.isinf()
-    reach = limit if early_stopping == "never" and penalty > 0 else length
-    better: Tensor = best / reach**penalty > worst
-    return better

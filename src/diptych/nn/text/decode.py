@@ -6,7 +6,7 @@ by item.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,6 @@ from torch.nn.functional import log_softmax, pad, softmax
 
 from diptych.core.errors import UsageError
 from diptych.core.language import LanguageModel
-from diptych.core.run import Run
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Decoded:
         lengths: (B, n) int64, number of tokens, the end token included.
         log_probs: (B, n, L) log-probability of each token under the model itself (no temperature, filter or penalty); 0
             after the end.
-        scores: (B, n) by which sequences are ranked: the sum of ``log_probs`` over ``length ** length_penalty``, less
-            the penalties of diverse beams.
+        scores: (B, n) by which sequences are ranked: the sum of ``log_probs``, and of beams over their length, less the
+            penalties of diverse beams.
     """
 
     tokens: Tensor
@@ -86,66 +85,25 @@ def greedy(model: LanguageModel, prefix: Prefix, *, limit: int, end: int | None)
     return _walk(model, prefix, 1, limit, end, lambda logits, step: logits.argmax(dim=-1))
 
 
-def sample(
-    model: LanguageModel,
-    prefix: Prefix,
-    uniforms: Tensor,
-    *,
-    end: int | None,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
-) -> Decoded:
-    """Draw each token from the model's distribution, after temperature and filters.
+def sample(model: LanguageModel, prefix: Prefix, uniforms: Tensor, *, end: int | None) -> Decoded:
+    """Draw each token from the model's distribution.
 
     Args:
         model: any language model.
         prefix: B prefixes.
-        uniforms: (B, n, limit) numbers in [0, 1), as ``draws`` makes them: n sequences a prefix, one number a token.
+        uniforms: (B, n, limit) numbers in [0, 1): n sequences a prefix, one number a token.
         end: id of the token that ends a sequence. None: write ``limit`` tokens.
-        temperature: > 0; logits are divided by it, before any filter.
-        top_k: >= 1; keep the k most likely tokens and those that tie with the last. None: all.
-        top_p: in (0, 1]; then keep the smallest set of most likely tokens whose probability reaches p.
 
     Returns:
         n sequences a prefix, in the order of the draws; ``scores`` are plain sums of log-probabilities.
-
-    Raises:
-        UsageError: a setting is out of its range.
-
-    Source: Holtzman et al. 2020 (top-p); Fan et al. 2018 (top-k).
     """
-    if temperature <= 0 or not 0 < top_p <= 1 or (top_k is not None and top_k < 1):
-        raise UsageError(
-            f"Sampling needs temperature > 0, top_k >= 1 and top_p in (0, 1], got {temperature}, {top_k} and {top_p}: "
-            f"use greedy() for temperature 0."
-        )
     n, limit = uniforms.shape[1:]
     rows = uniforms.reshape(-1, limit)
 
     def choose(logits: Tensor, step: int) -> Tensor:
-        return inverse_cdf(filtered(logits / temperature, top_k, top_p), rows[:, step].to(logits.device))
+        return inverse_cdf(logits, rows[:, step].to(logits.device))
 
     return _walk(model, prefix, n, limit, end, choose)
-
-
-def draws(run: Run, keys: Sequence[str], n: int, limit: int) -> Tensor:
-    """Return (B, n, limit) uniform numbers in [0, 1), which depend on (seed, key) alone; give content keys."""
-    return torch.stack(
-        [torch.rand(n, limit, generator=run.generator(f"decode/{key}"), dtype=torch.float64) for key in keys]
-    )
-
-
-def filtered(logits: Tensor, top_k: int | None, top_p: float) -> Tensor:
-    """Return (R, V) logits with -inf for tokens outside top k, and then outside top p."""
-    if top_k is not None and top_k < logits.shape[-1]:
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
-    if top_p < 1:
-        ascending, order = logits.sort(dim=-1)
-        cut = softmax(ascending, dim=-1).cumsum(dim=-1) <= 1 - top_p
-        cut[:, -1] = False  # the most likely token always stays
-        logits = logits.masked_fill(cut.scatter(1, order, cut), -torch.inf)
-    return logits
 
 
 def inverse_cdf(logits: Tensor, u: Tensor) -> Tensor:

@@ -9,15 +9,14 @@ class PrefixAligner(nn.Module):
     """Learned queries attend to the vectors and become token embeddings.
 
     One post-norm decoder layer (self-attention among the queries, cross-attention, feed-forward), a LayerNorm, and an
-    MLP of three layers.
+    MLP of three layers. W is a multiple of 8, the number of heads.
 
     Args:
         dim: D of the vectors.
         out: C of the language model.
         width: W inside. If it is not D, a linear map comes first.
         queries: Q, tokens of the prefix.
-        heads: attention heads; they divide ``width``.
-        dropout: rate while training.
+        hidden: width of the feed-forward layer.
 
     Source: MacCap, the authors' decoder (a DETR layer) and projection.
     """
@@ -28,14 +27,12 @@ class PrefixAligner(nn.Module):
         out: int,
         width: int = 512,
         queries: int = 32,
-        heads: int = 8,
         hidden: int = 2048,
-        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         self.enter = nn.Identity() if dim == width else nn.Linear(dim, width)
         self.queries = nn.Embedding(queries, width)
-        self.layer = nn.TransformerDecoderLayer(width, heads, hidden, dropout, batch_first=True)
+        self.layer = nn.TransformerDecoderLayer(width, 8, hidden, 0.1, batch_first=True)
         self.norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, out)

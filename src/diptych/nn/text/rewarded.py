@@ -45,15 +45,14 @@ def policy_loss(log_probs: Tensor, advantage: Tensor, lengths: Tensor) -> Tensor
     return -(log_probs * advantage[..., None] * real).sum() / real.sum().clamp(min=1)
 
 
-def clip_s(z: Tensor, t: Tensor, weight: float = 2.5) -> Tensor:
-    """Return CLIPScore as a reward, (B, n): weight max(cos, 0).
+def clip_s(z: Tensor, t: Tensor) -> Tensor:
+    """Return CLIPScore as a reward, (B, n): 2.5 max(cos, 0).
 
     Args:
         z: (B, D) unit image embeddings.
         t: (B, n, D) unit embeddings of texts.
-        weight: factor of the cosine.
     """
-    return weight * torch.einsum("bd,bnd->bn", z, t).clamp(min=0)
+    return 2.5 * torch.einsum("bd,bnd->bn", z, t).clamp(min=0)
 
 
 def judged_texts(backbone: Backbone, texts: Sequence[str], run: Run) -> Tensor:

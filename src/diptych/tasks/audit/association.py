@@ -47,10 +47,9 @@ def audit_association(
 
     method = ConceptAssociationBias(template) if template else ConceptAssociationBias()
     with with_store(run or Run()) as stored:
-        found = embed_readable(backbones[0].image, table.items, stored)
-        kept = table.take(found.kept.tolist()) if found.failed else table
+        kept, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
         own = dict(kept.columns)
         if column in own:
             own[COLUMN] = Column("group", tuple(str(v) for v in own[column].values))
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
-        return method.audit(subjects, AuditData.single(Table(kept.items, own), classes), stored), found.failed
+        return method.audit(subjects, AuditData.single(Table(kept.items, own), classes), stored), failed

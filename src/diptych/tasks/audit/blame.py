@@ -88,7 +88,7 @@ class Blame:
         return asdict(self)
 
 
-def blame(subject: Subject, data: AuditData, run: Run, *, most: int = 5) -> Blame | None:
+def blame(subject: Subject, data: AuditData, run: Run) -> Blame | None:
     """Return the confusions of the own pictures, the training pictures behind them, and suspected labels; one table in
     distribution and one of training items have the same classes.
 
@@ -111,7 +111,7 @@ def blame(subject: Subject, data: AuditData, run: Run, *, most: int = 5) -> Blam
     predicted = vote(near, taught, len(names))
     wrong = Counter(
         (int(t), int(p)) for t, p in zip(labels.tolist(), predicted.tolist(), strict=True) if t != p
-    ).most_common(most)
+    ).most_common(5)
     confusions = []
     for (true, other), count in wrong:
         rows = np.flatnonzero((labels == true) & (predicted == other))

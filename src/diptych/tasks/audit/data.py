@@ -60,11 +60,11 @@ def gathered(
         wanted.append((name, "shift", cued, ClassNames(tuple(of_cues.values()))))
     probes, failed = {}, dict[str, UnreadableItem]()
     for name, role, table, of_table in wanted:
-        found = embed_readable(backbone.image, table.items, run)
-        failed |= {e.name: e for e in found.failed}
-        if not len(found.kept):
+        kept, broken = embed_readable(backbone.image, table.items, run).rows(table)
+        failed |= {e.name: e for e in broken}
+        if not len(kept):
             raise DataError(f"No picture of {name} can be read: give others.")
-        probes[name] = Probe(table.take(found.kept.tolist()) if found.failed else table, role, of_table)
+        probes[name] = Probe(kept, role, of_table)
     return AuditData(probes), tuple(failed.values())
 
 

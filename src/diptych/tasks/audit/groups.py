@@ -57,14 +57,13 @@ def audit_groups(
 
     with with_store(run or Run()) as stored:
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
-        found = embed_readable(backbones[0].image, table.items, stored)
-        if len(found.kept) < 2:
+        kept, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
+        if len(kept) < 2:
             raise DataError("Fewer than two photos can be read: an audit needs several in each class and group.")
-        kept = table.take(found.kept.tolist()) if found.failed else table
         findings = (method or CounterAnimal()).audit(subjects, AuditData.single(kept, classes), stored)
     if not any(f.testable for f in findings):
         raise DataError(findings[0].reason)
-    return findings, found.failed
+    return findings, failed
 
 
 def group_auditor(gap: float, least: int, selection: str) -> Auditor:
@@ -152,7 +151,7 @@ def right_captions(
     table = shipped(keys) if clean is None else clean
     with with_store(run) as stored:
         found = embed_readable(backbone.image, table.items, stored)
-        kept = table.take(found.kept.tolist())
+        kept, _ = found.rows(table)
         texts = Texts(tuple(CLIP4DM.template + text for text in captions(kept)))
         cosines = cosine_similarity(found.values, embed(backbone.text, texts, stored)).double().numpy()
     if len(cosines) < (need := math.ceil(round(1 / rate - 1, 9))):
@@ -255,7 +254,7 @@ def audit_pairs(
     scorer = method or CLIP4DM()
     with with_store(run or Run()) as stored:
         found = embed_readable(backbone.image, pairs.items, stored)
-        kept = pairs.take(found.kept.tolist()) if found.failed else pairs
+        kept, _ = found.rows(pairs)
         scored = scorer.fit(Kit.of(backbone), Evidence(), stored).score(kept, stored)
     texts = [str(next(iter(own))) for own in kept.columns["captions"].values]
     cosine, parts = scored.columns.get("cosine", scored.values), scored.parts or ((),) * len(kept)

@@ -180,7 +180,6 @@ def audit_sources(
     from diptych.methods.audit.quality_not_quantity import QualityNotQuantity
 
     with with_store(run or Run()) as stored:
-        found = embed_readable(backbone.image, table.items, stored)
-        kept = table.take(found.kept.tolist()) if found.failed else table
+        kept, failed = embed_readable(backbone.image, table.items, stored).rows(table)
         own = Sources.of(kept, classes, sources, stored)
-        return QualityNotQuantity().audit(own.subjects(backbone, stored), own.probes(), stored), found.failed
+        return QualityNotQuantity().audit(own.subjects(backbone, stored), own.probes(), stored), failed

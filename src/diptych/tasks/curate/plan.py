@@ -11,11 +11,9 @@ An item that cannot be read is dropped with its reason, and no curator sees it; 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +28,7 @@ from diptych.core.run import Run
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.slides import SlideStream
 from diptych.tasks.curate.rows import row_of, write_part
-from diptych.tasks.curate.stream import Once, Skipped, outcomes, readable
+from diptych.tasks.curate.stream import Once, Skipped, outcomes
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
@@ -92,30 +90,6 @@ class Curation:
             raise UsageError(f"{self.slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")
         if self.curator.creates and not cut:
             raise UsageError(f"{self.slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
-
-
-def plan_shards(
-    curator: Curator, kit: Kit, streams: Sequence[Stream[Any]], run: Run, pool: Executor | None = None
-) -> Plan:
-    """Plan over every shard and merge; items that cannot be read are passed over, and ``apply_plan`` names them.
-
-    Args:
-        curator: any.
-        kit: what it needs.
-        streams: shards of one pool, at least one.
-        run: of each shard.
-        pool: any executor, such as concurrent.futures.ProcessPoolExecutor or one over Ray; None: one shard after the
-            other.
-
-    Raises:
-        UsageError: there is no shard.
-    """
-    if not streams:
-        raise UsageError("There is nothing to plan over: give at least one file.")
-    if pool is None:
-        return functools.reduce(lambda a, b: a.merge(b), (curator.plan(kit, readable(s), run) for s in streams))
-    futures = [pool.submit(curator.plan, kit, readable(s), run) for s in streams]
-    return functools.reduce(lambda a, b: a.merge(b), (f.result() for f in futures))
 
 
 @dataclass(frozen=True)

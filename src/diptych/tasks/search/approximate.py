@@ -49,8 +49,8 @@ def outgrown(made: Index, always: bool) -> list[Modality]:
     return modalities
 
 
-def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:
+def _nouns(backbone: Backbone, run: Run) -> Vectors:
     words = sorted({w for w in WordNet.load().names() if w.isalpha()})
-    drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), count, replace=False)
+    drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), 100, replace=False)
     values: Vectors = embed(backbone.text, Texts(tuple(f"a photo of a {words[i]}." for i in drawn)), run).numpy()
     return values / np.linalg.norm(values, axis=1, keepdims=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from diptych.core.run import Run
 from diptych.evaluation.proofs.audits import shortcut as audit_shortcut
 from diptych.evaluation.proofs.audits.shortcut import HEADS
 from diptych.evaluation.prove import prove
+from diptych.methods.audit.shortcut_learning import ShortcutLearning
+from diptych.nn.two_class_head import Head
 from tests.support.colours import COLOURS, ColourBackbone, coloured
 
 SEEDS = (1, 2, 3)
@@ -34,6 +37,8 @@ def test_photos_are_a_composite_with_a_control_of_squares_that_say_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_shortcut, "DRAWS", 1)
+    heads = (("linear head", Head(c=0.01)), ("network", Head(depth=1, width=8, epochs=5)))
+    monkeypatch.setattr(audit_shortcut, "ShortcutLearning", partial(ShortcutLearning, heads=heads))
     rows = ["path,class,split"]
     for i in range(60):
         name = list(COLOURS)[i % 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +19,12 @@ from diptych.evaluation.proofs.edits import words_to_pictures
 from diptych.evaluation.proofs.edits.words_to_pictures import DISTANCE, SHAPE, SMALL_SCENES, Drawing, open_words
 from tests.train.test_pair import small
 
-SCENES = Scenes(SMALL_SCENES, 400, seed=5)
+
+@cache
+def known() -> dict[tuple[str, str], np.ndarray]:
+    """Colour and shape -> a scene with it."""
+    scenes = Scenes(SMALL_SCENES, 400, seed=5)
+    return {(s.objects[0].colour, s.objects[0].noun): s.image for s in map(scenes.__getitem__, reversed(range(400)))}
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,8 @@ class Painter(Editor, FittedEditor):
         return self
 
     def edit(self, ask, run):
-        known = {}
-        for i in range(400):
-            scene = SCENES[i]
-            known.setdefault((scene.objects[0].colour, scene.objects[0].noun), scene.image)
         wanted = [tuple(t.split()[1:]) if self.honest else ("red", "circle") for t in ask.targets]
-        images = [known.get(pair, known["red", "circle"]) for pair in wanted for _ in range(ask.count)]
+        images = [known().get(pair, known()["red", "circle"]) for pair in wanted for _ in range(ask.count)]
         return Edited((), torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255)
 
 

@@ -88,14 +88,14 @@ def altered(thing: SceneObject, pattern: Pattern, recipe: SceneRecipe, rng: np.r
     return replace(thing, **{name: others[int(rng.integers(len(others)))]})  # type: ignore[arg-type]
 
 
-def pairs_of(pattern: Pattern, seed: int, count: int, recipe: SceneRecipe = EVEN) -> Pairs:
+def pairs_of(pattern: Pattern, seed: int, count: int) -> Pairs:
     """Return pairs of scenes of one object, on the same background, at the same place."""
 
     def twin(number: int) -> Scene:
         rng = np.random.default_rng([seed, number])
-        return scene(recipe, seed, number, lambda things: (altered(things[0], pattern, recipe, rng),))
+        return scene(EVEN, seed, number, lambda things: (altered(things[0], pattern, EVEN, rng),))
 
-    shown = [scene(recipe, seed, n) for n in range(count)] + [twin(n) for n in range(count)]
+    shown = [scene(EVEN, seed, n) for n in range(count)] + [twin(n) for n in range(count)]
     return Pairs(tuple(Image.fromarray(s.image) for s in shown), tuple(s.captions["short"] for s in shown))
 
 
@@ -114,9 +114,9 @@ def told_apart(space: Backbone, pairs: Pairs) -> dict[str, Floats]:
     return hits
 
 
-def scenes_of(seed: int, count: int, recipe: SceneRecipe = EVEN) -> Table[Any]:
+def scenes_of(seed: int, count: int) -> Table[Any]:
     """Return scenes with captions that do not name the texture: "a red star"."""
-    shown = [scene(recipe, seed, number) for number in range(count)]
+    shown = [scene(EVEN, seed, number) for number in range(count)]
     captions = [(article(f"{s.objects[0].colour} {s.objects[0].noun}"),) for s in shown]
     return Table(InMemory([s.image for s in shown]), {"captions": Column("captions", tuple(captions))})
 

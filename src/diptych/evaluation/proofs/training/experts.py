@@ -53,15 +53,15 @@ class ShuffledGroups(CLIPMoE):
         return np.random.default_rng(run.integer(f"permuted groups/{number}")).permutation(groups)
 
 
-def other_features(one: Pair, other: Pair, run: Run, clusters: int = 3) -> float:
-    """Return 1 - NMI of the clusters of two models: 0 where they are equal, 1 where they are unrelated. Each is given
+def other_features(one: Pair, other: Pair, run: Run) -> float:
+    """Return 1 - NMI of three clusters of two models: 0 where they are equal, 1 where they are unrelated. Each is given
     by (N, D) unit embeddings of N images and their captions.
 
     It is the mean over ten starts of k-means, and over images and captions, for single clusterings differ much.
     """
     seeds = [run.integer(f"compared clusters/{start}") for start in range(10)]
     agree = [
-        normalized_mutual_info_score(clustered(x, clusters, seed), clustered(y, clusters, seed))
+        normalized_mutual_info_score(clustered(x, 3, seed), clustered(y, 3, seed))
         for x, y in zip(one, other, strict=True)
         for seed in seeds
     ]
