@@ -2,6 +2,7 @@
 
     python -m benchmarks.keys planned COUNT    plans of parts, their merged plan, and a verdict for every key
     python -m benchmarks.keys encoded COUNT    the driver of ``encode --cluster``, with workers in the same process
+    python -m benchmarks.keys opened COUNT     the names of pictures in folders, and of members of tars
 
 Keys come from a generator. In ``planned`` every tenth pair has the words of an earlier one, so the number of first ones
 is known; a key is what ``curate --method caption-checks`` keeps of a text: a hash of its words and the id of the pair.
@@ -31,6 +32,9 @@ import numpy as np
 from benchmarks.measure import Row, Target
 from diptych.core.data import Table
 from diptych.core.run import Run
+from diptych.data.folders import ImageFiles
+from diptych.data.formats.packed import packed
+from diptych.data.formats.webdataset import TarImages
 from diptych.data.labelled import LabelledData
 from diptych.data.sorted_runs import RunWriter
 from diptych.features.first_of_texts import LAYOUT, FirstOfTexts, read_first
@@ -76,22 +80,20 @@ def planned(folder: Path, count: int) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """The numbers below ``count`` as samples."""
+class Numbers(ImageFiles):
+    """Files that need not be there: an item is its number."""
 
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int, /) -> int:
+    def __getitem__(self, index: int, /) -> Any:
         return index
 
     def key(self, index: int, /) -> str:
-        return hashlib.sha256(str(index).encode()).hexdigest()
+        return hashlib.sha256(self.paths[index].encode()).hexdigest()
 
-    def name(self, index: int, /) -> str:
-        return str(index)
+
+def files(count: int) -> Iterator[str]:
+    """Yield paths in folders of 1,000."""
+    for i in range(count):
+        yield f"/data/photos/some-collection/{i // 1000:07d}/{i:010d}.jpg"
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def encoded(folder: Path, count: int) -> dict[str, float]:
     from diptych.tasks.encode.cluster import Crew
     from diptych.tasks.encode.write import encode
 
-    facts, data = dict[str, float](), LabelledData("numbers", (), {"test": Table(Numbers(count))})
+    facts, data = dict[str, float](), LabelledData("numbers", (), {"test": Table(Numbers(packed(files(count))))})
     pixels = PixelRecipe(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     spec = Spec("slopes", "slopes", "none", "none", "none", "none", 1, 0, "mean", 2, pixels, "softmax")
     base: Any = SimpleNamespace(spec=spec)
@@ -158,6 +160,26 @@ def encoded(folder: Path, count: int) -> dict[str, float]:
             raise ValueError(f"other vectors between rows {start_row} and {start_row + ASKED}")
     size = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file())
     return {**facts, "cache_mib": size / 2**20, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def opened(folder: Path, count: int) -> dict[str, float]:
+    """Hold names; return the seconds to take them in, those to read all of them, and MiB, of both kinds."""
+    facts = dict[str, float]()
+    for what in ("files", "members"):
+        before, start = _resident(), time.perf_counter()
+        members = ((f"{p[:36]}.tar", p[37:], 1024 * i, 51_200 + i % 999) for i, p in enumerate(files(count)))
+        items: Any = ImageFiles(packed(files(count))) if what == "files" else TarImages(packed(members))
+        facts |= {f"{what}_seconds": time.perf_counter() - start, f"{what}_mib": _resident() - before}
+        start = time.perf_counter()
+        for i in range(count):
+            items.name(i)
+        facts[f"{what}_read_seconds"] = time.perf_counter() - start
+    return facts
+
+
+def _resident() -> float:
+    words = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    return int(words[1]) * resource.getpagesize() / 2**20
 
 
 @contextlib.contextmanager
@@ -178,4 +200,8 @@ def growing(work: str, counts: tuple[int, ...]) -> Iterator[Row]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="bench-keys-") as place:
-        print(json.dumps({"planned": planned, "encoded": encoded}[sys.argv[1]](Path(place), int(sys.argv[2]))))
+        print(
+            json.dumps(
+                {"planned": planned, "encoded": encoded, "opened": opened}[sys.argv[1]](Path(place), int(sys.argv[2]))
+            )
+        )

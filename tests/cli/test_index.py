@@ -245,3 +245,43 @@ def test_boxes_are_indexed_and_found_by_words(diptych: Cli, photos: Path) -> Non
     page = diptych("search", "idx", "blue", "--html", "found.html")
     assert page.code == 0
     assert diptych("index", photos, "--regions", table, "--frames", "2", "--out", "other").code == 2
+
+
+def test_vectors_of_encode_are_indexed_as_the_photos_themselves(diptych: Cli, photos: Path) -> None:
+    diptych("encode", photos, "--out", "emb", "--parquet")
+    got = diptych("index", "emb", "--out", "stored", "--json")
+    assert (got.code, got.data["added"], got.data["encoded"]) == (0, 3, 0)
+    diptych("index", photos, "--out", "own")
+    scores = [
+        {Path(r["path"]).name: r["score"] for r in diptych("search", index, "red", "--json").data["results"]}
+        for index in ("stored", "own")
+    ]
+    assert scores[0] == scores[1]
+    assert diptych("index", "emb", "--out", "stored", "--json").data["unchanged"] == 3
+    facts = diptych("search", "stored", "red", "--where", "label=green", "--json").data["results"]
+    assert [Path(r["path"]).name for r in facts] == ["green.png"]
+    nemo = diptych("index", "emb/parquet", "--out", "nemo")
+    assert "Nothing says which backbone made these vectors: words are compared by lite." in nemo.err
+    assert "3 entries in nemo" in nemo.out
+
+
+def test_vectors_that_do_not_fit_are_refused_and_damaged_ones_are_named(diptych: Cli, photos: Path) -> None:
+    diptych("encode", photos, "--out", "emb")
+    vectors = np.load("emb/img_emb/img_emb_0.npy")
+    vectors[1] = np.nan
+    np.save("emb/img_emb/img_emb_0.npy", vectors)
+    got = diptych("index", "emb", "--out", "idx", "--json")
+    assert (got.code, got.data["entries"]) == (3, 2)
+    assert got.data["skipped"][0]["reason"] == "its stored vector is zero or not finite"
+    both = diptych("index", "emb", photos, "--out", "both")
+    assert (both.code, "indexed a source at a time" in both.err) == (2, True)
+    for change, words in (({"fingerprint": "x"}, "was encoded with"), ({"decode": "draft"}, "decode draft, not exact")):
+        facts = json.loads(Path("emb/encode.json").read_text())
+        Path("emb/encode.json").write_text(json.dumps(facts | change))
+        got = diptych("index", "emb", "--out", "other")
+        assert (got.code, words in got.err) == (2, True), got.err
+        Path("emb/encode.json").write_text(json.dumps(facts))
+    Path("emb/encode.json").unlink()
+    np.save("emb/img_emb/img_emb_0.npy", np.ones((3, 7), np.float32))
+    got = diptych("index", "emb", "--out", "wide")
+    assert (got.code, "vectors of 7 numbers" in got.err) == (2, True)

@@ -182,3 +182,6 @@ def test_the_command_line_reads_and_writes_there(s3: str, tmp_path: Path, diptyc
     assert encoded.code == 0, encoded.err
     assert encoded.data["out"] == f"{s3}/vectors"
     assert len(read_clip_retrieval(fetched(f"{s3}/vectors")).items) == encoded.data["items"]
+    indexed = diptych("index", f"{s3}/vectors", "--out", "idx", "--json", "-b", "tiny")
+    assert (indexed.code, indexed.data["added"], indexed.data["encoded"]) == (0, encoded.data["items"], 0), indexed.err
+    assert diptych("index", f"{s3}/vectors", "--out", "idx", "--json", "-b", "tiny").data["unchanged"] == 7

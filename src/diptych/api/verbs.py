@@ -334,7 +334,7 @@ def index(
     own = model_of(model)
     run = replace(own.run, batch=0, workers=0)
     with _keys(own) as keys:
-        records = joined([open_records(p, keys, image=image, text=caption) for p in paths])
+        records = joined([open_records(p, keys, image=image, text=caption, vectors=True) for p in paths])
         gone = [root(os.fspath(p), image or None) for p in paths] if prune else ()
         return index_task.index(records, own, run, Path(out), prune=gone)
 

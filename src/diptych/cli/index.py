@@ -34,7 +34,9 @@ REGIONS = "+regions"
 def index(
     photos: Annotated[
         list[str] | None,
-        typer.Argument(help="Photos, folders, tables with captions, .tar files, or demo:photos; light curves."),
+        typer.Argument(
+            help="Photos, folders, tables with captions, .tar files, vectors, or demo:photos; light curves."
+        ),
     ] = None,
     out: Annotated[
         Path, options.option("--out", "-o", help="Folder of the index; made if absent, else added to.")
@@ -158,6 +160,7 @@ def _add(
     from diptych.data.records.records import Records, joined
     from diptych.data.records.regions import region_records
     from diptych.data.records.roots import root
+    from diptych.data.records.vectors import StoredVectors
     from diptych.search_index import ann as approximate
     from diptych.tasks.search.approximate import approximate as build
     from diptych.tasks.search.index import index as take_in
@@ -170,7 +173,8 @@ def _add(
     stars: CurveSpace | None = None
     for p in photos if told is None else ():
         try:
-            parts.append(open_records(p, opened.keys, image=how.image or "", text=how.caption or "", frames=how.clips))
+            columns = {"image": how.image or "", "text": how.caption or ""}
+            parts.append(open_records(p, opened.keys, **columns, frames=how.clips, vectors=True))
         except (DataError, UsageError):
             _refuse_clouds(p)
             if not holds_curves(p):
@@ -181,6 +185,11 @@ def _add(
             parts.append(curve_records(p, stars))
     if stars is not None and (len(photos) > 1 or prune):
         raise UsageError("Light curves are indexed a table at a time, without --prune and photos: leave these out.")
+    stored = [part.images for part in parts if isinstance(part.images, StoredVectors)]
+    if stored and (len(photos) > 1 or prune):
+        raise UsageError("Stored vectors are indexed a source at a time, without --prune and photos: leave these out.")
+    if stored and not stored[0].made:
+        say(f"Nothing says which backbone made these vectors: words are compared by {opened.options.backbone}.")
     records = joined(parts) if photos else None
     gone = [root(p, how.image) for p in photos] if prune else ()
     weightless = stars is None and (told is None or told.prompter is None)

@@ -12,6 +12,7 @@ from PIL import Image
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.format import Format, Request
+from diptych.data.formats.packed import Packed, packed
 from diptych.data.images import MAX_PIXELS, SUFFIXES, open_image
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
@@ -32,7 +33,8 @@ class ImageFiles:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "paths", tuple(os.fspath(p) for p in self.paths))
+        if not isinstance(self.paths, Packed):
+            object.__setattr__(self, "paths", packed(map(os.fspath, self.paths)))
         object.__setattr__(self, "_keys", FileKeys() if self.keys is None else self.keys)
 
     def __len__(self) -> int:
@@ -114,9 +116,9 @@ def class_folder(
     _refuse_empty(base, pictures, classes, allow_empty)
     splits = {}
     for name, by_class in pictures.items():
-        pairs = [(path, c) for c, paths in sorted(by_class.items(), key=lambda pair: pair[0] or "") for path in paths]
-        items = ImageFiles([path for path, _ in pairs], keys)
-        labels = [c for _, c in pairs if c is not None]
+        ordered = sorted(by_class.items(), key=lambda pair: pair[0] or "")
+        items = ImageFiles(packed(path for _, paths in ordered for path in paths), keys)
+        labels = [c for c, paths in ordered if c is not None for _ in range(len(paths))]
         splits[name] = Table(items, {"label": label_column(labels, classes)} if labels else {})
     return LabelledData(base.resolve().name, classes, splits)
 
@@ -139,7 +141,7 @@ def photo_folder(root: Path, keys: FileKeys | None = None) -> LabelledData:
         UsageError: ``root`` is no folder.
         DataError: no picture at all.
     """
-    paths = image_files(root)
+    paths = packed(_walk(_folder(root)))
     try:
         data = class_folder(root, keys=keys)
         if data.classes or sum(len(t) for t in data.splits.values()) == len(paths):
@@ -167,7 +169,7 @@ PICTURE = Format("a picture", lambda path, request: path.is_file() and path.suff
 
 
 def _refuse_empty(
-    base: Path, pictures: dict[str, dict[str | None, list[str]]], classes: tuple[str, ...], allow_empty: bool
+    base: Path, pictures: dict[str, dict[str | None, Sequence[str]]], classes: tuple[str, ...], allow_empty: bool
 ) -> None:
     if not any(paths for by_class in pictures.values() for paths in by_class.values()) and not (
         allow_empty and classes
@@ -179,11 +181,11 @@ def _refuse_empty(
         raise DataError(f"No pictures of {', '.join(empty)} below {base}: add some, or remove the empty class folder.")
 
 
-def _classes_of(folder: Path) -> dict[str | None, list[str]]:
+def _classes_of(folder: Path) -> dict[str | None, Sequence[str]]:
     """Return class -> pictures of one split; the key None is pictures without label."""
     children = _visible(folder)
     photos = [c.path for c in children if _leads_to_file(c) and _is_picture(c.name)]
-    folders: dict[str | None, list[str]] = {c.name: list(_walk(c.path)) for c in children if _is_folder(c)}
+    folders: dict[str | None, Sequence[str]] = {c.name: Packed(_walk(c.path)) for c in children if _is_folder(c)}
     if photos and any(folders.values()):
         raise DataError(f"{photos[0]} lies beside the class folders of {folder}: move it into one of them, or out.")
     subfolders = [c for c in children if _is_folder(c)]

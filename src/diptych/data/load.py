@@ -35,6 +35,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
 from diptych.data.records.clips import CLIP_RECORDS
 from diptych.data.records.records import RECORDS, Records
+from diptych.data.records.vectors import VECTOR_RECORDS
 from diptych.data.tables import LISTED, TABLE
 from diptych.data.words.textlines import LINES
 
@@ -147,6 +148,7 @@ def open_records(
     image: str = "",
     text: str = "",
     frames: int | None = None,
+    vectors: bool = False,
 ) -> Records:
     """Open records: pictures, texts or both, with metadata.
 
@@ -158,6 +160,7 @@ def open_records(
         image: column of a table with the picture's path; "": the first of ``data.rows.PATH_COLUMNS`` that is present.
         text: column of a table with the text; "": the first of ``data.rows.TEXT_COLUMNS`` that is present.
         frames: pictures of a clip, where the source is a clip or a folder of clips. None: a source of pictures.
+        vectors: also take stored vectors in the place of pictures, see ``records.vectors``.
 
     Returns:
         Records in the order of the source; all other columns are facts.
@@ -167,7 +170,7 @@ def open_records(
         DataError: a table has neither column, no rows, or a path that leads outside its folder.
     """
     request = Request("photos" if frames is None else "clips", keys, image, text, frames=frames or FRAMES)
-    return first((*RECORDS, CLIP_RECORDS), located(spec), request)
+    return first((*(VECTOR_RECORDS if vectors else ()), *RECORDS, CLIP_RECORDS), located(spec), request)
 
 
 def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool = True) -> Stream[Any]:

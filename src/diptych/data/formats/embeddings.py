@@ -95,7 +95,7 @@ def read_clip_retrieval(folder: str | os.PathLike[str], items: str = "img_emb") 
         raise UsageError(f"{base} has no folder {items}: give a folder that clip-retrieval inference wrote.")
     columns = {kind: Column("vector", v) for kind, v in vectors.items() if kind != items}
     cells: dict[str, list[str]] = {}
-    for file in _numbered(base / "metadata", ".parquet"):
+    for file in numbered(base / "metadata", ".parquet"):
         for name, values in read_columns(file, ("caption", "image_path").__contains__).items():
             cells.setdefault(name, []).extend("" if v is None else str(v) for v in values)
     if "caption" in cells:
@@ -187,13 +187,13 @@ def write_embedding_parquet(
 
 
 def _vectors(folder: Path) -> VectorFiles:
-    files = _numbered(folder, ".npy")
+    files = numbered(folder, ".npy")
     if not files:
         raise UsageError(f"{folder} holds no .npy files: give a folder that clip-retrieval inference wrote.")
     return VectorFiles(tuple(open_npy(f) for f in files), tuple(map(str, files)))
 
 
-def _numbered(folder: Path, ending: str) -> list[Path]:
+def numbered(folder: Path, ending: str) -> list[Path]:
     """Return the files <name>_<n> of a folder in numeric order of n."""
     numbered = [(int(m[1]), f) for f in folder.glob(f"*{ending}") if (m := _NUMBER.search(f.stem))]
     return [f for _, f in sorted(numbered)]

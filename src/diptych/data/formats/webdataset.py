@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.format import Format
 from diptych.data.formats.encoded import EncodedImages
+from diptych.data.formats.packed import packed
 from diptych.data.formats.tars import (
     DAMAGE,
     ENDINGS,
@@ -39,7 +41,7 @@ class TarImages(EncodedImages):
         members: N (shard, name of the member, first byte, number of bytes).
     """
 
-    members: tuple[tuple[str, str, int, int], ...] = field(repr=False)
+    members: Sequence[tuple[str, str, int, int]] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -138,13 +140,15 @@ def read_tars(spec: str | os.PathLike[str]) -> LabelledData:
         UsageError: as for ``open_tars``.
         DataError: a tar is damaged or compressed, or an item has no picture.
     """
-    members: list[tuple[str, str, int, int]] = []
-    for shard in open_tars(spec).shards:
+    return LabelledData(os.fspath(spec), (), {"test": Table(TarImages(packed(_members(open_tars(spec).shards))))})
+
+
+def _members(shards: Iterable[str]) -> Iterator[tuple[str, str, int, int]]:
+    for shard in shards:
         for common, (member, _) in _items(shard, None).items():
             if member is None:
                 raise DataError(f"{shard}!{common} has no picture: take the item out of the tar.")
-            members.append(member)
-    return LabelledData(os.fspath(spec), (), {"test": Table(TarImages(tuple(members)))})
+            yield member
 
 
 def _labels(images: TarImages, texts: list[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -175,7 +179,7 @@ def _index(folder: Path, ending: str) -> tuple[TarImages, list[str]]:
                 )
             members.append(member)
             texts.append(text)
-    return TarImages(tuple(members)), texts
+    return TarImages(packed(members)), texts
 
 
 def _items(shard: str, ending: str | None) -> dict[str, tuple[tuple[str, str, int, int] | None, str | None]]:

@@ -113,6 +113,8 @@ class Records:
 
 def joined(parts: Sequence[Records]) -> Records:
     """Return all records one after the other."""
+    if len(parts) == 1:
+        return parts[0]
     start, positions = 0, list[int | None]()
     for part in parts:
         positions += [None if p is None else start + p for p in part.places]
@@ -179,21 +181,27 @@ def _table(path: Path, keys: FileKeys | None, image: str, text: str) -> Records:
     present = [f for f in files if f is not None]
     order = iter(range(len(present)))
     positions = tuple(None if f is None else next(order) for f in files)
-    facts_columns = {c: _typed(values) for c, values in columns.items() if c not in (at, text_column)}
-    facts = tuple({c: cell for c, v in facts_columns.items() if (cell := v[i]) is not None} for i in range(n))
+    facts = facts_of({c: values for c, values in columns.items() if c not in (at, text_column)}, n)
     base = os.path.abspath(path)
     names, named = list[str](), set[str]()
     for i, f in enumerate(files):  # several rows may name one picture
         name = f if f is not None and f not in named else f"{base}[{i}]"
         named.add(name)
         names.append(name)
-    texts = tuple(_text(v) for v in columns[text_column]) if text_column else (None,) * n
+    texts = tuple(text_of(v) for v in columns[text_column]) if text_column else (None,) * n
     return Records(tuple(names), ImageFiles(present, keys), positions, texts, facts)
 
 
-def _text(cell: Any) -> str | None:
+def text_of(cell: Any) -> str | None:
+    """Return the first text of a cell; None for an empty one."""
     first = cell[0] if isinstance(cell, (list, tuple)) and cell else cell
     return str(first) if first not in (None, "", []) else None
+
+
+def facts_of(columns: Mapping[str, Sequence[Any]], n: int) -> tuple[Mapping[str, Fact], ...]:
+    """Return the N cells of some columns as metadata, without empty ones."""
+    typed = {name: _typed(values) for name, values in columns.items()}
+    return tuple({name: cell for name, v in typed.items() if (cell := v[i]) is not None} for i in range(n))
 
 
 def _typed(values: Sequence[Any]) -> list[Fact | None]:
@@ -220,13 +228,13 @@ def _parquet(path: Path, text: str) -> Records:
     columns = read_columns(path, lambda name: name != column)
     text_column = next(iter(columns_of(columns, TEXT_COLUMNS, text)), None)
     n = len(images)
-    facts_columns = {
-        c: _typed(v)
+    plain = {
+        c: v
         for c, v in columns.items()
         if c != text_column and all(isinstance(x, (str, int, float, type(None))) for x in v)
     }
-    facts = tuple({c: cell for c, v in facts_columns.items() if (cell := v[i]) is not None} for i in range(n))
-    texts = tuple(_text(v) for v in columns[text_column]) if text_column else (None,) * n
+    facts = facts_of(plain, n)
+    texts = tuple(text_of(v) for v in columns[text_column]) if text_column else (None,) * n
     return Records(tuple(images.name(i) for i in range(n)), images, tuple(range(n)), texts, facts)
 
 

@@ -12,13 +12,14 @@ import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, stamp
 from diptych.data.records.roots import root
+from diptych.data.records.vectors import StoredVectors
 from diptych.features.batch_size import calibrate
-from diptych.features.embed import embed_readable
+from diptych.features.embed import Embeddings, embed_readable
 from diptych.search_index import ann
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import Entry, Modality, dumped
@@ -117,9 +118,12 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     """
     start, before = time.perf_counter(), run.tally["encoded"]
     records, roots = records.distinct(), [root(p) for p in prune]
+    stored: object = records.images
+    if isinstance(stored, StoredVectors):
+        _refuse_others(stored, backbone, run)
     added, unchanged, failed = 0, 0, list(records.failed)
     with open_index(out, backbone, run) as made:
-        if not len(made):
+        if not len(made) and not isinstance(stored, StoredVectors):
             run = calibrate(backbone.image, RecordPart(records, "image"), run)
         with run.track("index", len(records)) as bar:
             for first in range(0, len(records), SLICE):
@@ -232,7 +236,7 @@ def _add(
     for modality in ("image", "text"):
         part = RecordPart(some, modality)
         if len(part):
-            found = embed_readable(backbone.encoders[modality], part, run)
+            found = _stored(part) or embed_readable(backbone.encoders[modality], part, run)
             bad = {e.name: e for e in found.failed}
             broken |= {i: bad[some.names[i]] for i in part.rows if some.names[i] in bad}
             vectors[modality] = (
@@ -256,6 +260,40 @@ def _add(
         whole,
     )
     return len(kept), [broken[i] for i in sorted(broken)]
+
+
+def _refuse_others(stored: StoredVectors, backbone: Backbone, run: Run) -> None:
+    """Raise UsageError where the stored vectors are of another backbone, precision, decode or width."""
+    runner = run.engine.runner(backbone.image, run) if run.engine else None
+    own = {"precision": runner.precision if runner else run.precision, "decode": run.decode}
+    if stored.made and stored.made.get("fingerprint") != backbone.fingerprint:
+        name = dict(stored.made.get("spec", {})).get("name")
+        raise UsageError(f"{stored.source} was encoded with {name}, and this is {backbone.spec.name}: give --backbone.")
+    for fact, value in own.items():
+        if stored.made.get(fact, value) != value:
+            raise UsageError(f"{stored.source} was encoded with {fact} {stored.made[fact]}, not {value}: request it.")
+    if stored.dim != backbone.image.dim:
+        raise UsageError(
+            f"{stored.source} holds vectors of {stored.dim} numbers, and {backbone.spec.name} makes "
+            f"{backbone.image.dim}: name the backbone that made them with --backbone."
+        )
+
+
+def _stored(part: RecordPart) -> Embeddings | None:
+    """Return the vectors of records that are stored; None where they are to be made."""
+    import torch
+
+    records = part.records
+    stored: object = records.images if isinstance(records, Records) else None
+    if not isinstance(stored, StoredVectors) or not isinstance(records, Records):
+        return None
+    values = stored.take(part.what, [records.places[i] or 0 for i in part.rows])
+    if values is None:
+        return None
+    good = np.isfinite(values).all(axis=1) & values.any(axis=1)
+    bad = (part.name(int(i)) for i in np.flatnonzero(~good))
+    failed = tuple(UnreadableItem(name, "its stored vector is zero or not finite") for name in bad)
+    return Embeddings(torch.from_numpy(values[good]), np.flatnonzero(good), failed)
 
 
 def _gone(made: Index, records: Records, roots: Sequence[str]) -> Iterator[str]:
