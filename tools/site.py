@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, EDITOR, REWRITER, SEGMENTER
 from tools.systems_table import acting, verdict
 
 if TYPE_CHECKING:
@@ -116,6 +117,15 @@ COMMANDS = {
     "audit": "diptych audit report photos/ --only {}",
 }
 """Slug or verb -> the command that runs it."""
+UNNAMED = {
+    "classify": CLASSIFIER,
+    "segment": SEGMENTER,
+    "detect": DETECTOR,
+    "caption": CAPTIONER,
+    "edit": EDITOR,
+    "rewrite": REWRITER,
+}
+"""Verb -> the system that a command of the gallery runs where it names none."""
 METRICS = {
     "acc1": "top-1 accuracy",
     "miou": "the mean IoU",
@@ -221,6 +231,7 @@ def system_page(card: dict[str, Any]) -> str:
         "",
         *_use(card),
         *_result(card),
+        *_pictures(card["slug"]),
         "## The maths",
         "",
         title,
@@ -307,6 +318,17 @@ def command(card: dict[str, Any]) -> str:
         )
         return f"diptych detect photos/ {told} --method {slug}"
     return COMMANDS.get(slug, COMMANDS[card["verb"]]).format(slug)
+
+
+def _pictures(slug: str) -> list[str]:
+    """Return the panels of the gallery whose command runs a system, one of several or the default of its verb."""
+    lines: list[str] = []
+    for panel in (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8").split("\n## ")[1:]:
+        title, figure, words, _, run, *_ = (line for line in panel.split("\n") if line)
+        named = re.search(r"(?:--methods?|-m) (\S+)", run)
+        if slug in (named[1].split(",") if named else (UNNAMED.get(run.split()[2]),)):
+            lines += [f"**{title}.** {words}", "", figure.replace("(figures", "(../figures"), ""]
+    return ["## Pictures", "", *lines] if lines else []
 
 
 def _result(card: dict[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from diptych.metrics.significance import holm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tools.board_pages import BOARDS, DOCS, LEVEL, boards, link, marked, write_or_check
+from tools.site import PARTS
 
 PAGE = DOCS / "which-objective.md"
 SETS = "acc1 on "
@@ -366,14 +367,18 @@ def _absent(board: Board) -> Iterator[str]:
     for label, reason in (*board.data["missing"].items(), *board.data["late"].items()):
         told.setdefault(reason, []).append(label)
     named = {label.partition(",")[0].partition(":")[0] for labels in told.values() for label in labels}
-    others = [c["slug"] for c in catalog.cards() if c["verb"] == "pretrain" and c["slug"] not in on | named]
-    if told or others:
+    others = [c for c in catalog.cards() if c["verb"] == "pretrain" and c["slug"] not in on | named]
+    for card in others:
+        parts = " and ".join(PARTS[part] for part in card["needs"]["parts"])
+        told.setdefault(f"needs {parts}, which this board has not." if parts else "", []).append(f"`{card['slug']}`")
+    unasked = told.pop("", [])
+    if told or unasked:
         yield "### What is not there"
         yield ""
     for reason, labels in told.items():
         yield f"- {'; '.join(labels)}: {reason}"
-    if others:
-        yield f"- Not measured here: {', '.join(f'`{slug}`' for slug in others)}."
+    if unasked:
+        yield f"- Not asked for in this board's command: {', '.join(unasked)}."
 
 
 def _reading(every: Sequence[Board]) -> Iterator[str]:

@@ -21,7 +21,7 @@ def flags(text: str) -> set[str]:
 
 def test_every_flag_of_open_clip_is_named_and_no_other() -> None:
     source = (Path(open_clip_train.__file__).parent / "params.py").read_text(encoding="utf-8")
-    theirs = set(re.findall(r'"(--[a-z][a-z0-9-]*)"', source))
+    theirs = set(re.findall(r"[\"'](--[a-z][a-z0-9-]*)[\"']", source))
     left_out = PAGE.split("Not here:")[1]
     assert flags(" ".join(row[0] for row in ROWS)) | flags(left_out) == theirs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,17 @@ def test_a_system_has_every_part(card: dict[str, Any], pages: dict[str, str]) ->
     parts += ["## Where it differs from paper or released code"] if card["differs"] else []
     missing = [part for part in parts if f"\n{part}\n" not in page]
     assert not missing
+
+
+def test_pictures_of_the_gallery_stand_on_the_pages_of_their_systems(pages: dict[str, str]) -> None:
+    shown = {name for name, page in pages.items() if name.startswith("systems/") and "\n## Pictures\n" in page}
+    generation = ("clip-reward", "user-aware-prefix", "clipinverter", "mosaic", "cut-and-paste", "galip", "diva")
+    slugs = (*generation, "uf-fgtg", "deltaedit", "maskclip", "fc-clip", "tip-adapter-f", "nearest-caption")
+    assert {f"systems/{slug}.md" for slug in slugs} <= shown
+    page = pages["systems/uf-fgtg.md"].partition("## Pictures")[2].partition("## The maths")[0]
+    (figure,) = re.findall(r"\]\(\.\./(.+?)\)", page)
+    assert (Path(site.ROOT) / "docs" / figure).is_file()
+    assert "galip" not in page
 
 
 @pytest.mark.parametrize("card", catalog.cards(), ids=lambda card: card["slug"])

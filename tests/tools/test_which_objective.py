@@ -79,7 +79,8 @@ def test_tables_mark_what_is_better_and_worse_at_each_length(folder: Path, tmp_p
     assert "| `cloc` | *40.0* | 40.0 | 4 | 3.0 |" in first
     assert "| `before` | 65.0 | 20.0 | – | – |" in first
     assert "- laclip, 4 steps: It needs a writer." in text
-    assert "Not measured here: `a-clip`" in text
+    assert "- Not asked for in this board's command: `a-clip`" in text
+    assert "- `dc-clip`: needs a second backbone that teaches, which this board has not." in text
     assert "`cloc` begins with a prompter that is new" in text
 
 

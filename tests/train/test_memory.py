@@ -9,6 +9,7 @@ import torch
 from timm.models.eva import Eva
 from torch import nn
 
+from diptych.backbones.sources.load import load
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.run import Run
 from diptych.core.train import Clock
@@ -36,6 +37,32 @@ def test_activations_that_are_computed_again_give_the_same_gradient() -> None:
     assert plain.keys() == again.keys()
     for name, g in plain.items():
         torch.testing.assert_close(again[name], g)
+
+
+def test_a_backbone_of_towers_of_two_libraries_keeps_less_for_the_same_gradient() -> None:
+    lite, kept, found = load("lite"), [], []
+    pictures = [Squares(2)[i] for i in range(2)]
+    for space in (lite, Saving(recompute=True).of(lite)):
+        module: Any = space.module()
+        module.train()
+        torch.manual_seed(0)  # of dropout
+        bytes_kept = [0]
+
+        def count(t: torch.Tensor, total: list[int] = bytes_kept) -> torch.Tensor:
+            total[0] += t.numel() * t.element_size()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+            x = space.image.encode(space.image.inputs(pictures))
+            loss = (x * space.text.encode(space.text.inputs(["a red square", "a blue one"]))).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        kept.append(bytes_kept[0])
+        found.append({n: p.grad for n, p in module.named_parameters() if p.grad is not None})
+        module.eval()
+    assert kept[1] < kept[0] / 3
+    assert found[0].keys() == found[1].keys()
+    for name, g in found[0].items():
+        torch.testing.assert_close(found[1][name], g)
 
 
 def test_patches_are_left_out_in_training_alone() -> None:

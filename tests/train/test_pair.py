@@ -301,10 +301,26 @@ def test_crops_are_squares_of_the_side_with_a_part_of_the_picture() -> None:
         Cropped(0.0, 32)
 
 
+def test_colours_of_crops_are_changed_as_often_and_as_far_as_they_say() -> None:
+    row, g = Row(Image.new("RGB", (40, 40), (180, 60, 60)), 0, "0"), torch.Generator()
+    seen = []
+    for seed in range(300):
+        torch.manual_seed(seed)
+        seen.append(np.asarray(Cropped(1.0, 8, recolour=True)(row, g))[0, 0].astype(int))
+    grey = np.mean([np.ptp(c) == 0 for c in seen])
+    same = np.mean([c.tolist() == [180, 60, 60] for c in seen])
+    assert grey == pytest.approx(0.2, abs=0.07)
+    assert same == pytest.approx(0.2 * 0.8, abs=0.07)
+    assert len({tuple(c) for c in seen}) > 100
+
+
 def test_crops_are_for_losses_of_pairs_on_whole_towers() -> None:
     rows = Evidence(train=squares())
     made = train_space(CLIPLoss(), Kit({"main": small()}), rows, replace(FIT, steps=2), RUN, crop=0.5)
+    coloured = train_space(
+        CLIPLoss(), Kit({"main": small()}), rows, replace(FIT, steps=2), RUN, crop=0.5, recolour=True
+    )
     whole = train_space(CLIPLoss(), Kit({"main": small()}), rows, replace(FIT, steps=2), RUN)
-    assert made.space.fingerprint != whole.space.fingerprint
+    assert len({made.space.fingerprint, whole.space.fingerprint, coloured.space.fingerprint}) == 3
     with pytest.raises(UsageError, match=r"reads images in its own way: leave out the crop of 0\.5"):
         train_space(LongCLIP(), Kit({"main": small()}), rows, FIT, RUN, crop=0.5)

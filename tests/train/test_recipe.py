@@ -12,14 +12,17 @@ from torch import nn
 
 from diptych.core.backbone import Space
 from diptych.core.card import Card, Needs
-from diptych.core.data import Evidence
+from diptych.core.data import Evidence, Table
 from diptych.core.errors import MissingEvidence, MissingHook, MissingPart, UsageError
 from diptych.core.kit import Kit
+from diptych.core.run import Run
 from diptych.core.train import Recipe, Stage, Trainee, everything
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
+from diptych.methods.pretrain.quality_captions import QualityCaptions
 from diptych.train.captioning import PAD, WordIds
 from diptych.train.pair import PairTrainee
+from diptych.train.precision import Precision
 from diptych.train.recipe import DECODER, WORDS, train_space
 from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 
@@ -77,6 +80,26 @@ def test_only_what_may_learn_changes() -> None:
     )
     old, new = space.module().state_dict(), made.space.module().state_dict()
     assert [n for n in old if not torch.equal(old[n], new[n])] == ["text_projection"]
+
+
+class HalfOnCPU(Precision):
+    """Half precision as on a GPU, where products of a CPU have it too."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(replace(run, precision="fp32"))
+        assert run.precision == "fp16"
+        self._dtype, self.scaler = torch.float16, torch.amp.GradScaler("cpu", init_scale=2.0**8)
+
+
+def test_a_training_in_half_precision_embeds_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.train.loop.Precision", HalfOnCPU)
+    table = squares()
+    rows = Table(table.items, {**table.columns, "original": table.columns["captions"]})
+    rows = replace(rows, columns={**rows.columns, "synthetic": table.columns["captions"]})
+    method = QualityCaptions(**QualityCaptions.card.variants["scored"])  # it scores captions by the space before
+    made = train_space(method, Kit({"main": small()}), Evidence(train=rows), FIT, replace(RUN, precision="fp16"))
+    assert accuracy(made.space) > 0.9
+    assert {p.dtype for p in made.space.module().parameters()} == {torch.float32}
 
 
 def test_rows_are_needed() -> None:

@@ -46,7 +46,11 @@ BackboneName = Annotated[
 ]
 Device = Annotated[str, _model("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
 Precision = Annotated[
-    str, _model("--precision", help="Of the encoders: exact (fp32), fast (bf16), or int8 (extra: openvino).")
+    str,
+    _model(
+        "--precision",
+        help="Of the encoders: exact (fp32), fast (bf16), or int8 (extra: openvino); of a training on a GPU fp16 too.",
+    ),
 ]
 Engine = Annotated[
     str, _model("--engine", help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.")

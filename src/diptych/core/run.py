@@ -103,8 +103,8 @@ class Run:
     Args:
         seed: any integer; every purpose has its own random stream from it.
         device: torch device string.
-        precision: precision of towers, "fp32", "bf16" or, where an engine runs them, "int8". Closed forms use fp32 or
-            fp64 in any case.
+        precision: precision of towers, "fp32", "bf16" or, where an engine runs them, "int8"; "fp16" is of trainings on
+            a GPU. Closed forms use fp32 or fp64 in any case.
         cache: folder of the embedding store; None stores nothing.
         out: folder for results; None writes nothing.
         batch: items a batch when encoding; part of the batch plan, not of the cache key.

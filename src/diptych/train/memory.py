@@ -74,21 +74,26 @@ def recompute(module: nn.Module, on: bool = True) -> None:
     The gradient is the same. Modified in place.
 
     Args:
-        module: of an open_clip or a transformers model.
+        module: of an open_clip or a transformers model, or one whose towers are models of timm and transformers.
         on: False keeps them again.
 
     Raises:
         MissingHook: the library has no such switch for this model.
     """
-    switches = [getattr(module, name, None) for name in ("set_grad_checkpointing", "gradient_checkpointing_enable")]
-    theirs: Any = switches[0]
-    if theirs is not None:
-        theirs(on)
-    elif switches[1] is not None:
-        enable: Any = switches[1] if on else module.gradient_checkpointing_disable
-        enable()
-    else:
+    if not _switched(module, on) and not sum(_switched(tower, on) for tower in module.children()):
         raise MissingHook("The activations of this backbone cannot be computed again: take an open_clip model.")
+
+
+def _switched(module: Any, on: bool) -> bool:
+    """Whether a module of open_clip, timm or transformers has the switch, which is then set."""
+    if hasattr(module, "set_grad_checkpointing"):
+        module.set_grad_checkpointing(on)
+        return True
+    for kind in ("activation", "gradient"):  # transformers renamed it
+        if hasattr(module, f"{kind}_checkpointing_enable"):
+            getattr(module, f"{kind}_checkpointing_{'enable' if on else 'disable'}")()
+            return True
+    return False
 
 
 @dataclass(frozen=True)

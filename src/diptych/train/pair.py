@@ -37,25 +37,31 @@ class Cropped:
     Args:
         least: in (0, 1].
         side: of the square, in pixels.
+        recolour: whether brightness, contrast, saturation and hue of four in five parts are changed, and one in five is
+            grey; with the ranges that open_clip's trainings of CLIPA take.
 
     Raises:
         UsageError: the share is out of its range.
 
-    Source: Szegedy et al. 2014 (Inception), with torchvision's transform.
+    Source: Szegedy et al. 2014 (Inception), with torchvision's transforms.
     """
 
     least: float
     side: int
+    recolour: bool = False
 
     def __post_init__(self) -> None:
         check(self, between(0, 1, "(]"), "least")
 
     def __call__(self, row: Row, g: torch.Generator) -> Any:
         """Return the part; it is drawn from torch's global generator, which the loop seeds for each row."""
-        from torchvision.transforms import InterpolationMode, RandomResizedCrop
+        from torchvision import transforms as T
 
-        crop = RandomResizedCrop(self.side, (self.least, 1.0), interpolation=InterpolationMode.BICUBIC)
-        return crop(row.item.convert("RGB"))
+        crop = T.RandomResizedCrop(self.side, (self.least, 1.0), interpolation=T.InterpolationMode.BICUBIC)
+        part = crop(row.item.convert("RGB"))
+        if not self.recolour:
+            return part
+        return T.RandomGrayscale(0.2)(T.RandomApply([T.ColorJitter(0.32, 0.32, 0.32, 0.08)], 0.8)(part))
 
 
 def drawn_caption(row: Row, g: torch.Generator) -> str:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import torch
 
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
+
+
+def of_encoders(run: Run) -> Run:
+    """Return the run of what a training embeds with frozen encoders: fp32 where the training itself is in fp16."""
+    return replace(run, precision="fp32") if run.precision == "fp16" else run
 
 
 class Precision:

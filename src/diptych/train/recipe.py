@@ -19,6 +19,7 @@ from diptych.train.captioning import CaptionTrainee, CoCaTrainee, WordIds, has_d
 from diptych.train.log import Record
 from diptych.train.loop import train
 from diptych.train.pair import Cropped, PairTrainee, Read, View, drawn_caption
+from diptych.train.precision import of_encoders
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
 
@@ -40,6 +41,7 @@ def train_space(
     resume: bool = False,
     stream: Stream[Any] | Streamed | None = None,
     crop: float | None = None,
+    recolour: bool = False,
     watch: Callable[[Space, int], Mapping[str, float]] | None = None,
 ) -> Trained:
     """Train a copy of the kit's space and return it.
@@ -57,6 +59,7 @@ def train_space(
         stream: items in place of the training rows, for an objective; ``fit`` then has steps.
         crop: least share of an image's area that a random crop has, for an objective of pairs alone, see ``Cropped``;
             None: whole images.
+        recolour: whether colours of crops are changed too.
         watch: (space, step) -> measures of its present weights for the log, see ``train``; it may raise to end the
             training. It is not called in a stage whose trainee has no space.
 
@@ -74,10 +77,10 @@ def train_space(
         raise MissingEvidence(f"{method.card.slug} needs rows for training, and there is no train split: add one.")
     stages: Iterator[Trainee | Stage]
     if isinstance(method, Objective):
-        stages = iter([_trainee(method, kit, run, learns, crop)])
+        stages = iter([_trainee(method, kit, run, learns, crop, recolour)])
     else:
         _whole_images(method, crop)
-        stages = method.stages(kit, classes, evidence, run, learns)
+        stages = method.stages(kit, classes, evidence, of_encoders(run), learns)
     log: list[Record] = []
     last: Trainee | None = None
     steps, seconds, number = 0, 0.0, 0
@@ -116,7 +119,7 @@ def _whole_images(method: Objective | Recipe, crop: float | None) -> None:
         raise UsageError(f"{method.card.slug} reads images in its own way: leave out the crop of {crop:g}.")
 
 
-def _trainee(objective: Objective, kit: Kit, run: Run, learns: Learns, crop: float | None) -> Trainee:
+def _trainee(objective: Objective, kit: Kit, run: Run, learns: Learns, crop: float | None, recolour: bool) -> Trainee:
     space = objective.prepared(kit.need(Space))
     if "LanguageModel" not in objective.card.needs.parts:
         side = space.encoders["image"].size
@@ -124,7 +127,7 @@ def _trainee(objective: Objective, kit: Kit, run: Run, learns: Learns, crop: flo
             return PairTrainee(space, objective, run, learns=learns)
         if side is None or isinstance(space, HeadSpace):
             raise UsageError("Heads learn from whole images, whose vectors are computed once: leave out the crop.")
-        read: dict[str, Read | View] = {"image": Cropped(crop, side), "text": drawn_caption}
+        read: dict[str, Read | View] = {"image": Cropped(crop, side, recolour), "text": drawn_caption}
         return PairTrainee(space, objective, run, read=read, learns=learns)
     _whole_images(objective, crop)
     if has_decoder(space) and DECODER not in kit.parts:

@@ -102,7 +102,8 @@ class Training:
             rate if how.lr is None else how.lr, how.train_batch, how.epochs, how.decay, cached=pairs_alone(self.system)
         )
         system = with_chunk(self.system, self.loop.chunk)
-        with shared.open(seed=self.folder.seed) as opened:
+        half = shared.precision == "fp16"  # of the training alone: encoders have no such precision
+        with (replace(shared, precision="fp32") if half else shared).open(seed=self.folder.seed) as opened:
             stream = None
             if self.stream is not None:
                 data, stream = self.stream.open(self.data, how.captions or "")
@@ -113,7 +114,7 @@ class Training:
 
                 data = with_regions(data, self.regions)
             others = [open_data(name, opened.keys) for name in flag_values.words(how.also or "")]
-            run, name = opened.run, shared.backbone
+            run, name = replace(opened.run, precision="fp16") if half else opened.run, shared.backbone
             result = tune(
                 system,
                 load(name, device=run.device, weights="random", seed=self.folder.seed)
@@ -128,6 +129,7 @@ class Training:
                 stream=stream,
                 saving=Saving(self.loop.patch_dropout, self.loop.recompute),
                 crop=self.loop.crop,
+                recolour=self.loop.recolour,
                 templates=flag_values.template_set(how.templates) if how.templates else SINGLE,
                 elsewhere=others,
                 kit=self.kit,

@@ -74,6 +74,9 @@ class LoopOptions:
         float | None,
         _loop("--crop", help="Random crops with at least this share of the area, such as 0.9, for losses of pairs."),
     ] = None
+    recolour: Annotated[
+        bool, _loop("--recolour", help="With --crop, random changes of brightness, contrast and hue; some crops grey.")
+    ] = False
     recompute: Annotated[bool, _loop("--recompute", help="Gradient checkpointing: less memory, slower.")] = False
     compile: Annotated[
         bool, _loop("--compile", help="torch.compile for the blocks of towers: faster after a slow start.")
@@ -113,6 +116,8 @@ class LoopOptions:
         flag_values.one_of("--log", self.log, "", "wandb")
         if self.crop is not None and not 0 < self.crop <= 1:
             raise UsageError(f"--crop must be in (0, 1], got {self.crop:g}: give another, or leave it out.")
+        if self.crop is None:
+            refuse_idle("No --crop is given", "recolour")
         if self.compile and self.shard:
             raise UsageError("--compile and --shard are not tried together: leave out one of them.")
         if self.log:

@@ -37,6 +37,7 @@ from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
 from diptych.train.layers import last_layers, tower_of
 from diptych.train.memory import Saving
+from diptych.train.precision import Precision, of_encoders
 from diptych.train.recipe import DECODER, WORDS, train_space
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
@@ -90,6 +91,7 @@ def tune(
     stream: Streamed | None = None,
     saving: Saving | None = None,
     crop: float | None = None,
+    recolour: bool = False,
     templates: Sequence[str] = ("a photo of a {}.",),
     elsewhere: Sequence[LabelledData] = (),
     kit: Mapping[str, Any] | None = None,
@@ -113,6 +115,7 @@ def tune(
             objective.
         saving: ways to train in less memory; None: none.
         crop: least share of the area of random crops, for objectives of pairs; None: whole images.
+        recolour: whether colours of crops are changed too.
         templates: prompts of labelled classes.
         elsewhere: labelled data of other tasks, measured before and after.
         kit: other parts, such as a writer.
@@ -121,8 +124,8 @@ def tune(
         say: takes remarks.
 
     Raises:
-        UsageError: ``out`` holds a report, or (unless resumed) a model or a log already, an unknown part, or a caption
-            that is too long.
+        UsageError: ``out`` holds a report, or (unless resumed) a model or a log already, an unknown part, a caption
+            that is too long, or fp16 without a GPU.
         MissingHook: see ``need_towers``.
         DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no
             caption.
@@ -130,6 +133,7 @@ def tune(
             chance by; checkpoints and log stay, no model is written. During the training this is said alone.
     """
     run = join(run)
+    Precision(run)  # refuses one that cannot be trained in here, before anything is measured
     again = resume and newest(out / "checkpoints") is not None
     taken = ("report.json", *(() if again else ("model",)), *(() if resume else ("log.jsonl",)))
     for path in (out / name for name in taken):
@@ -151,7 +155,7 @@ def tune(
     small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))
     writes = [WordIds((), WORDS_READ).ids] if small else []
     check_captions(data, data.splits, backbone.text.inputs, *writes)
-    with with_store(run) as stored:
+    with with_store(of_encoders(run)) as stored:
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
         saving = saving or Saving()
         taught = saving.of(space)
@@ -175,12 +179,13 @@ def tune(
             Kit({"main": taught, **more}),
             evidence,
             fit,
-            replace(stored, out=out),
+            replace(stored, out=out, precision=run.precision),
             classes=classes,
             learns=learnt,
             resume=resume,
             stream=stream,
             crop=crop,
+            recolour=recolour,
             watch=watcher(measuring, space, before, say) if fit.watch_every != 0 else None,
         )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from diptych.backbones.generators.load import SMALL_DRAWS
+from diptych.backbones.sources.load import load
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.evaluation.proofs import edit as proof
-from diptych.evaluation.proofs.edits.inversion import Known, captioned, open_inversions, said
+from diptych.evaluation.proofs.edits.inversion import Known, captioned, open_inversions, said, weighed
 from diptych.evaluation.prove import prove
 
 
@@ -31,6 +32,14 @@ def test_pictures_are_read_and_only_what_was_asked_is_clean(known: Known) -> Non
     assert known.beside((known.right() + 0.2).clamp(0, 1))["background_psnr_db"] < 20
 
 
+def test_augclip_prefers_what_was_asked_to_no_edit_and_to_another_picture(known: Known) -> None:
+    tiny, run = load("tiny"), Run()
+    right, none, other = (weighed(known, y, tiny, run) for y in (known.right(), known.x, known.right().flip(0)))
+    assert right["augclip"] > max(none["augclip"], other["augclip"]) + 0.2
+    assert none["source_similarity"] == pytest.approx(1, abs=1e-4)
+    assert right["source_similarity"] < 0.9
+
+
 def test_captions_name_what_is_drawn(known: Known) -> None:
     table = captioned(5, torch.Generator().manual_seed(0))
     first = said(Known.draw(5, torch.Generator().manual_seed(0)).asked.start)
@@ -39,8 +48,6 @@ def test_captions_name_what_is_drawn(known: Known) -> None:
 
 
 def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    from diptych.backbones.sources.load import load
-
     short = partial(open_inversions, items=6, train=8, steps=1, refine=1, batch=2, optimise=1)
     monkeypatch.setattr(proof, "TRIALS", {"clipinverter": replace(proof.TRIALS["clipinverter"], bench=short)})
     found = prove("clipinverter", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
@@ -50,7 +57,7 @@ def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.Monkey
     assert [c["name"] for c in data["controls"]] == ["words of others", "untrained adapters"]
     assert {c["name"] for c in data["beside"]} == {"no refinement", "own caption"}
     assert set(data["seconds_a_picture"]) == {"own", "optimisation"}
-    assert "background_psnr_db" in data["claims"][0]["method"]
+    assert {"background_psnr_db", "augclip", "source_similarity"} <= data["claims"][0]["method"].keys()
     json.dumps(found)
     with pytest.raises(NotAvailable, match="takes small"):
         open_inversions("factors", load("tiny"), Run(), (1, 2, 3))

@@ -25,7 +25,9 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table, Texts
 from diptych.core.edit import Styles
 from diptych.core.errors import NotAvailable
+from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.edits import edit_table
 from diptych.data.memory import InMemory
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm, Floats
@@ -33,11 +35,13 @@ from diptych.evaluation.proofs.edits.asks import Asks, Factors
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from diptych.features.early import early, unlike
 from diptych.features.embed import embed
+from diptych.methods.audit.augclip import AugCLIP
 from diptych.methods.edit.clipinverter import CLIPInverter, FittedCLIPInverter
 from diptych.nn.style_space import direction_loss, seen
 from diptych.tasks.edit_parts import kit_for
 
 METRIC = "clean_edits"
+SIMILARITY = "source_similarity"
 RATE = 0.1
 """Of Adam for the optimisation of latents: the best of 0.02, 0.05 and 0.1 on 100 pictures that are not the proof's."""
 Edit = Callable[["Known", Tensor], Tensor]
@@ -113,11 +117,30 @@ def said(names: Tensor) -> list[str]:
     return [article(f"{SMALL_DRAWS.colours[c]} {SMALL_DRAWS.shapes[s]}") for c, s in names.tolist()]
 
 
+def weighed(known: Known, pictures: Tensor, backbone: Backbone, run: Run) -> dict[str, float]:
+    """Return two means of edited pictures, by a backbone that must know colours and shapes: AugCLIP, which wants what
+    was asked for and what was there before, and the cosine of a picture before and after.
+    """
+    before, wanted = known.asked.start, known.asked.wanted()
+    table = edit_table(photographed(known.x), photographed(pictures), said(wanted), named(before), named(wanted))
+    scores = AugCLIP().fit(Kit({"main": backbone}), Evidence(), run).score(table, run)
+    return {"augclip": float(scores.values.mean()), SIMILARITY: float(scores.columns[SIMILARITY].mean())}
+
+
+def named(names: Tensor) -> list[tuple[str, str]]:
+    """Return ("red", "circle") of each of (N, 2) colours and shapes."""
+    return [(SMALL_DRAWS.colours[c], SMALL_DRAWS.shapes[s]) for c, s in names.tolist()]
+
+
+def photographed(x: Tensor) -> InMemory[Any]:
+    """Return (N, 3, H, W) pictures in [0, 1] as bytes."""
+    return InMemory(list((x * 255).round().byte().permute(0, 2, 3, 1).numpy()))
+
+
 def captioned(count: int, g: torch.Generator) -> Table[Any]:
     """Return ``count`` rendered pictures with their captions."""
     known = Known.draw(count, g)
-    pixels = (known.x * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return Table(InMemory(list(pixels)), {"captions": Column("captions", [(t,) for t in said(known.asked.start)])})
+    return Table(photographed(known.x), {"captions": Column("captions", [(t,) for t in said(known.asked.start)])})
 
 
 def optimised(fitted: FittedCLIPInverter, known: Known, names: Tensor, run: Run, steps: int) -> Tensor:
@@ -199,7 +222,10 @@ def open_inversions(
         arms, took = _seed(fitted, method.untrained(kit, own), test, own)
         results.append({**arms, **{name: (test, y) for name, y in pictures.items()}})
     hits = {arm: np.stack([one[arm][0].clean(one[arm][1]) for one in results]) for arm in results[0]}
-    beside = {arm: [one[arm][0].beside(one[arm][1]) for one in results] for arm in results[0]}
+    beside = {
+        arm: [{**known.beside(y), **weighed(known, y, backbone, run)} for known, y in (one[arm] for one in results)]
+        for arm in results[0]
+    }
     facts = {
         "data_hash": hashlib.sha256(test.x.numpy().tobytes() + test.asked.target.numpy().tobytes()).hexdigest(),
         "items": items,
