@@ -10,9 +10,13 @@ from diptych.core.train import of_image
 _BLOCK = re.compile(r"(?:^|\.)(?:resblocks|blocks|layers?|stages|h)\.(\d+)(?:\.(?:blocks|layers?)?\.?(\d+))?(?=\.)")
 _STEM = re.compile(
     r"(?:^|\.)(?:conv1|bn1|conv_stem|stem|patch_embed|patch_embedding|embeddings?|class_embedding|cls_token|"
-    r"positional_embedding|pos_embed|position_embedding|token_embedding|tok_embeddings|wte|wpe|ln_pre|norm_pre|"
-    r"pre_layrnorm)(?:\.|$)"
+    r"positional_embedding|pos_embed|position_embedding|token_embedding|tok_embeddings|cls_emb|wte|wpe|ln_pre|norm_pre|"
+    r"pre_layrnorm)(?:\.|$)|^visual\.(?:conv|bn)[23]\."
 )
+_RESIDUAL = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)\.")
+"""Blocks of ResNets, which are named by their stage."""
+_AFTER = re.compile(r"(?:^|\.)(?:attn_?pool|text_decoder)\.")
+"""Parts behind the blocks that have positions, layers or blocks of their own."""
 
 
 def tower_of(name: str) -> str:
@@ -30,8 +34,9 @@ def tower_of(name: str) -> str:
 def depths(names: Iterable[str]) -> dict[str, tuple[str, int]]:
     """Return name -> (tower, distance from the end of the tower), in blocks.
 
-    What follows the blocks (a last norm, a projection) has 0, the last block 1, the first of n blocks n, and the stem
-    (patches, positions, word embeddings) n + 1. Blocks of stages are counted through.
+    What follows the blocks (a last norm, an attention pool, a projection, the decoder of a CoCa) has 0, the last block
+    1, the first of n blocks n, and the stem (patches, positions, word embeddings) n + 1. Blocks of stages are counted
+    through.
 
     Args:
         names: of all parameters of a space's module. Scales and biases of the whole are left out.
@@ -67,7 +72,7 @@ def is_block(name: str) -> bool:
 
 
 def _block(name: str) -> tuple[int, int] | None:
-    found = _BLOCK.search(name)
+    found = None if _AFTER.search(name) else _BLOCK.search(name) or _RESIDUAL.search(name)
     return None if found is None else (int(found[1]), int(found[2] or 0))
 
 
@@ -75,4 +80,4 @@ def _depth(name: str, blocks: list[tuple[int, int]]) -> int:
     block = _block(name)
     if block is not None:
         return len(blocks) - blocks.index(block)
-    return len(blocks) + 1 if _STEM.search(name) else 0
+    return len(blocks) + 1 if _STEM.search(name) and not _AFTER.search(name) else 0
