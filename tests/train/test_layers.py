@@ -58,6 +58,11 @@ def test_the_blocks_of_resnets_are_named_by_their_stage() -> None:
     assert [d for _, d in depths(names).values()] == [4, 4, 3, 3, 2, 1, 0, 0]
 
 
+def test_a_stem_of_stages_is_one_stem() -> None:
+    names = ("visual.trunk.patch_embed.backbone.stages.1.2.w", "visual.trunk.blocks.0.w", "visual.trunk.blocks.1.w")
+    assert [d for _, d in depths(names).values()] == [3, 2, 1]
+
+
 def test_what_follows_the_blocks_has_none_itself() -> None:
     """CoCa's decoder and the slots of GRAIN have layers, which are not those of the tower."""
     names = (
@@ -70,6 +75,13 @@ def test_what_follows_the_blocks_has_none_itself() -> None:
         "visual.attn_pool.layers.0.own.out_proj.weight",
     )
     assert [d for _, d in depths(names).values()] == [3, 2, 1, 0, 0, 1, 0]
+
+
+def test_a_model_inside_another_has_its_own_blocks_alone() -> None:
+    """As in LLM2CLIP, whose adaptor has blocks too."""
+    inside = tuple("base." + n for n in NAMES["open_clip"])
+    found = depths((*inside, "base.logit_scale", "adaptor.blocks.0.1.weight", "adaptor.out.1.bias"))
+    assert found == dict(zip(inside, depths(NAMES["open_clip"]).values(), strict=True))
 
 
 def test_scales_belong_to_no_tower_and_texts_to_theirs() -> None:

@@ -17,6 +17,8 @@ _RESIDUAL = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)\.")
 """Blocks of ResNets, which are named by their stage."""
 _AFTER = re.compile(r"(?:^|\.)(?:attn_?pool|text_decoder)\.")
 """Parts behind the blocks that have positions, layers or blocks of their own."""
+_BASE = "base."
+"""What the names of a model begin with that is inside another one, as in ``LanguageSpace``."""
 
 
 def tower_of(name: str) -> str:
@@ -39,14 +41,17 @@ def depths(names: Iterable[str]) -> dict[str, tuple[str, int]]:
     through.
 
     Args:
-        names: of all parameters of a space's module. Scales and biases of the whole are left out.
+        names: of all parameters of a space's module. Scales and biases of the whole are left out, and what is built
+            round a model whose names begin with "base.".
 
     Example:
         >>> names = ("visual.conv1.weight", "visual.blocks.0.w", "visual.blocks.1.w", "visual.proj", "logit_scale")
         >>> [d for _, d in depths(names).values()]
         [3, 2, 1, 0]
     """
-    known = [(n, tower_of(n)) for n in names]
+    listed = list(names)
+    inside = [n for n in listed if n.startswith(_BASE)] or listed
+    known = [(n, tower_of(n.removeprefix(_BASE))) for n in inside]
     blocks: dict[str, set[tuple[int, int]]] = {"image": set(), "text": set()}
     for name, tower in known:
         if tower and (block := _block(name)) is not None:
@@ -72,8 +77,10 @@ def is_block(name: str) -> bool:
 
 
 def _block(name: str) -> tuple[int, int] | None:
-    found = None if _AFTER.search(name) else _BLOCK.search(name) or _RESIDUAL.search(name)
-    return None if found is None else (int(found[1]), int(found[2] or 0))
+    found, stem = None if _AFTER.search(name) else _BLOCK.search(name) or _RESIDUAL.search(name), _STEM.search(name)
+    if found is None or (stem is not None and stem.start() < found.start()):  # a stem of stages, as ViTamin's
+        return None
+    return int(found[1]), int(found[2] or 0)
 
 
 def _depth(name: str, blocks: list[tuple[int, int]]) -> int:
