@@ -44,6 +44,46 @@ def test_blocks_of_stages_are_counted_through() -> None:
     assert [d for _, d in depths(names).values()] == [4, 3, 2, 1]
 
 
+def test_the_blocks_of_resnets_are_named_by_their_stage() -> None:
+    names = (
+        "visual.conv1.weight",
+        "visual.bn3.bias",
+        "visual.layer1.0.conv1.weight",
+        "visual.layer1.0.bn3.weight",
+        "visual.layer1.1.conv3.weight",
+        "visual.layer2.0.downsample.0.weight",
+        "visual.attnpool.positional_embedding",
+        "visual.attnpool.q_proj.weight",
+    )
+    assert [d for _, d in depths(names).values()] == [4, 4, 3, 3, 2, 1, 0, 0]
+
+
+def test_a_stem_of_stages_is_one_stem() -> None:
+    names = ("visual.trunk.patch_embed.backbone.stages.1.2.w", "visual.trunk.blocks.0.w", "visual.trunk.blocks.1.w")
+    assert [d for _, d in depths(names).values()] == [3, 2, 1]
+
+
+def test_what_follows_the_blocks_has_none_itself() -> None:
+    """CoCa's decoder and the slots of GRAIN have layers, which are not those of the tower."""
+    names = (
+        "text.cls_emb",
+        "text.transformer.resblocks.0.w",
+        "text.transformer.resblocks.1.w",
+        "text_decoder.resblocks.0.w",
+        "text_decoder.cross_attn.1.w",
+        "visual.transformer.resblocks.0.w",
+        "visual.attn_pool.layers.0.own.out_proj.weight",
+    )
+    assert [d for _, d in depths(names).values()] == [3, 2, 1, 0, 0, 1, 0]
+
+
+def test_a_model_inside_another_has_its_own_blocks_alone() -> None:
+    """As in LLM2CLIP, whose adaptor has blocks too."""
+    inside = tuple("base." + n for n in NAMES["open_clip"])
+    found = depths((*inside, "base.logit_scale", "adaptor.blocks.0.1.weight", "adaptor.out.1.bias"))
+    assert found == dict(zip(inside, depths(NAMES["open_clip"]).values(), strict=True))
+
+
 def test_scales_belong_to_no_tower_and_texts_to_theirs() -> None:
     names = ("logit_scale", "transformer.resblocks.0.w", "token_embedding.weight", "text_projection")
     assert depths(names) == {names[1]: ("text", 1), names[2]: ("text", 2), names[3]: ("text", 0)}

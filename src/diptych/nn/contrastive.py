@@ -243,6 +243,9 @@ def supervised_contrastive(
 ) -> Tensor:
     """Return SupCon's loss, the mean of l_i over the rows that have a positive, in nats; 0 if no row has one.
 
+    The rows of all processes count alike: where one has more rows with a positive, its loss is as much larger, so that
+    the mean over the processes is that of all rows.
+
         l_i = -1/|P(i)| sum over p in P(i) of  log( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
 
     P(i) are the other columns with the label of row i.
@@ -260,9 +263,9 @@ def supervised_contrastive(
     with torch.autocast(z.device.type, enabled=False):
         itself = torch.zeros(len(z), len(columns), dtype=torch.bool, device=z.device)
         itself[torch.arange(len(z)), torch.arange(first, first + len(z))] = True
-        logits = (z.float() @ columns.float().T / temperature).masked_fill(itself, -torch.inf)
+        logits = (wide(z) @ wide(columns).T / temperature).masked_fill(itself, -torch.inf)
         positive = (labels[:, None] == column_labels[None]) & ~itself
         log_p = (logits - logits.logsumexp(1, keepdim=True)).masked_fill(~positive, 0.0)
-        count = positive.sum(1)
-        each = -log_p.sum(1) / count.clamp(min=1)
-        return each.sum() / (count > 0).sum().clamp(min=1)
+        each = -log_p.sum(1) / positive.sum(1).clamp(min=1)
+        sizes = column_labels.unique(return_counts=True)[1]
+        return each.sum() * (len(columns) / max(1, len(z))) / sizes[sizes > 1].sum().clamp(min=1)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.train import Embedded
-from diptych.nn.contrastive import cosines
+from diptych.nn.contrastive import cosines, wide
 
 TEACHER_SCALE = 100.0
 """Inverse temperature of the teacher's similarities."""
@@ -39,7 +39,7 @@ def distilled_pairs(e: Embedded, taught: Mapping[str, Tensor], pair: tuple[str, 
         taught: view -> (B, D') unit vectors of the teacher.
         pair: the two views.
     """
-    (x, y), (p, q) = (normalize(e.vectors[m].float(), dim=-1) for m in pair), (taught[m].float() for m in pair)
+    (x, y), (p, q) = (normalize(wide(e.vectors[m]), dim=-1) for m in pair), (wide(taught[m]) for m in pair)
     scale = e.scale(*pair)[0]
     there = distilled(cosines(x, e.gather(y), scale), cosines(p, e.gather(q), TEACHER_SCALE))
     return (there + distilled(cosines(y, e.gather(x), scale), cosines(q, e.gather(p), TEACHER_SCALE))) / 2

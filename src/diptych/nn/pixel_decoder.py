@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diptych.nn.contrastive import wide
+
 _EPS = 1e-6
 """Added to the variance of a patch; MAE's."""
 
@@ -31,6 +33,27 @@ def standardised(targets: Tensor) -> Tensor:
                 [ 0.0000,  0.0000]])
     """
     return (targets - targets.mean(-1, keepdim=True)) / (targets.var(-1, keepdim=True) + _EPS).sqrt()
+
+
+def painting_error(painted: Tensor, pixels: Tensor, hidden: Tensor, patch: tuple[int, int]) -> Tensor:
+    """Return the (B,) mean squared error of the hidden patches, in variances of a patch's pixels; 0 where none is.
+
+    Args:
+        painted: (B, P, 3 p q) predictions of ``standardised`` patches.
+        pixels: (B, 3, H, W).
+        hidden: (B, P) bool.
+        patch: (p, q), height and width.
+
+    Source: He et al. 2022 (MAE), section 3 (the loss is on masked patches alone).
+
+    Example:
+        >>> even = torch.ones(1, 3, 2, 4)  # two patches whose target is 0
+        >>> painting_error(torch.full((1, 2, 12), 3.0), even, torch.tensor([[True, False]]), (2, 2)).tolist()
+        [9.0]
+    """
+    error = (wide(painted) - standardised(patch_pixels(wide(pixels), patch))).square().mean(-1)
+    mean: Tensor = (error * hidden).sum(1) / hidden.sum(1).clamp(min=1)
+    return mean
 
 
 class PixelDecoder(nn.Module):

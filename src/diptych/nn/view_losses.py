@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.functional import normalize
 
 from diptych.core.train import Embedded
-from diptych.nn.contrastive import supervised_contrastive
+from diptych.nn.contrastive import supervised_contrastive, wide
 from diptych.nn.projector import projector
 
 
@@ -23,7 +23,7 @@ def byol(predicted: Tensor, target: Tensor) -> Tensor:
 
     Source: Grill et al. 2020 (BYOL), equation 2.
     """
-    return (2 - 2 * F.cosine_similarity(predicted.float(), target.float(), dim=-1)).mean()
+    return (2 - 2 * F.cosine_similarity(wide(predicted), wide(target), dim=-1)).mean()
 
 
 def simclr(one: Tensor, two: Tensor, temperature: float, e: Embedded) -> Tensor:
@@ -37,7 +37,7 @@ def simclr(one: Tensor, two: Tensor, temperature: float, e: Embedded) -> Tensor:
 
     Source: Chen et al. 2020 (SimCLR), equation 1.
     """
-    z = normalize(torch.cat([one, two]).float(), dim=-1)
+    z = normalize(wide(torch.cat([one, two])), dim=-1)
     images = (e.rank * len(one) + torch.arange(len(one), device=z.device)).repeat(2)
     # With two views of each image the supervised contrastive loss has one positive a row, and is NT-Xent.
     return supervised_contrastive(z, images, temperature, e.gather(z), e.gather(images), e.rank * len(z))

@@ -10,9 +10,15 @@ from diptych.core.train import of_image
 _BLOCK = re.compile(r"(?:^|\.)(?:resblocks|blocks|layers?|stages|h)\.(\d+)(?:\.(?:blocks|layers?)?\.?(\d+))?(?=\.)")
 _STEM = re.compile(
     r"(?:^|\.)(?:conv1|bn1|conv_stem|stem|patch_embed|patch_embedding|embeddings?|class_embedding|cls_token|"
-    r"positional_embedding|pos_embed|position_embedding|token_embedding|tok_embeddings|wte|wpe|ln_pre|norm_pre|"
-    r"pre_layrnorm)(?:\.|$)"
+    r"positional_embedding|pos_embed|position_embedding|token_embedding|tok_embeddings|cls_emb|wte|wpe|ln_pre|norm_pre|"
+    r"pre_layrnorm)(?:\.|$)|^visual\.(?:conv|bn)[23]\."
 )
+_RESIDUAL = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)\.")
+"""Blocks of ResNets, which are named by their stage."""
+_AFTER = re.compile(r"(?:^|\.)(?:attn_?pool|text_decoder)\.")
+"""Parts behind the blocks that have positions, layers or blocks of their own."""
+_BASE = "base."
+"""What the names of a model begin with that is inside another one, as in ``LanguageSpace``."""
 
 
 def tower_of(name: str) -> str:
@@ -30,18 +36,22 @@ def tower_of(name: str) -> str:
 def depths(names: Iterable[str]) -> dict[str, tuple[str, int]]:
     """Return name -> (tower, distance from the end of the tower), in blocks.
 
-    What follows the blocks (a last norm, a projection) has 0, the last block 1, the first of n blocks n, and the stem
-    (patches, positions, word embeddings) n + 1. Blocks of stages are counted through.
+    What follows the blocks (a last norm, an attention pool, a projection, the decoder of a CoCa) has 0, the last block
+    1, the first of n blocks n, and the stem (patches, positions, word embeddings) n + 1. Blocks of stages are counted
+    through.
 
     Args:
-        names: of all parameters of a space's module. Scales and biases of the whole are left out.
+        names: of all parameters of a space's module. Scales and biases of the whole are left out, and what is built
+            round a model whose names begin with "base.".
 
     Example:
         >>> names = ("visual.conv1.weight", "visual.blocks.0.w", "visual.blocks.1.w", "visual.proj", "logit_scale")
         >>> [d for _, d in depths(names).values()]
         [3, 2, 1, 0]
     """
-    known = [(n, tower_of(n)) for n in names]
+    listed = list(names)
+    inside = [n for n in listed if n.startswith(_BASE)] or listed
+    known = [(n, tower_of(n.removeprefix(_BASE))) for n in inside]
     blocks: dict[str, set[tuple[int, int]]] = {"image": set(), "text": set()}
     for name, tower in known:
         if tower and (block := _block(name)) is not None:
@@ -67,12 +77,14 @@ def is_block(name: str) -> bool:
 
 
 def _block(name: str) -> tuple[int, int] | None:
-    found = _BLOCK.search(name)
-    return None if found is None else (int(found[1]), int(found[2] or 0))
+    found, stem = None if _AFTER.search(name) else _BLOCK.search(name) or _RESIDUAL.search(name), _STEM.search(name)
+    if found is None or (stem is not None and stem.start() < found.start()):  # a stem of stages, as ViTamin's
+        return None
+    return int(found[1]), int(found[2] or 0)
 
 
 def _depth(name: str, blocks: list[tuple[int, int]]) -> int:
     block = _block(name)
     if block is not None:
         return len(blocks) - blocks.index(block)
-    return len(blocks) + 1 if _STEM.search(name) else 0
+    return len(blocks) + 1 if _STEM.search(name) and not _AFTER.search(name) else 0

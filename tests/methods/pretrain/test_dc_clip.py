@@ -16,6 +16,7 @@ from diptych.core.kit import Kit
 from diptych.core.train import Row, Stage
 from diptych.features.frozen import Headed
 from diptych.methods.pretrain.dc_clip import DCCLIP, material, smooth_l1
+from diptych.nn.tower_features import text_features
 from diptych.train.loop import train
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
@@ -90,6 +91,19 @@ def test_tokens_are_distilled_where_the_ids_agree() -> None:
     assert set(other.trainee.losses(batch(other), "main", None)) == {"embedding"}
     alone = stage(0, DCCLIP(features="embeddings"))
     assert set(alone.trainee.losses(batch(alone), "main", None)) == {"embedding"}
+
+
+def test_tokens_of_all_processes_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["a", "a dog on the grass beside a house", "b", "c"]
+    t = stage(1).trainee
+    views = [t.views(Row(text, i, str(i)), RUN.generator("")) for i, text in enumerate(texts)]
+    whole = t.losses(t.collate(views), "main", None)["tokens"]
+    batches = [t.collate(views[:2]), t.collate(views[2:])]
+    counts = [text_features(t.space, b["text"], tokens=True, project=False)[1].sum() for b in batches]
+    assert counts[0] > counts[1]
+    monkeypatch.setattr("diptych.methods.pretrain.dc_clip.gather", lambda world: lambda x: torch.stack(counts))
+    halves = [t.losses(b, "main", None)["tokens"] for b in batches]
+    torch.testing.assert_close((halves[0] + halves[1]) / 2, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_stage_two_begins_where_stage_one_ended_without_adapters() -> None:

@@ -6,20 +6,23 @@ import math
 from collections import Counter
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import normalize
 
+from diptych.backbones.sources.load import load
 from diptych.core.data import Evidence
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.train import Clock, Embedded
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.lightclip import LightCLIP, LightTrainee, instance_loss, softened, token_loss
-from diptych.nn.text.masked_words import Masked, inner_words, mask_words
-from diptych.train.pair import PairTrainee
+from diptych.nn.text.masked_words import Masked, mask_words
+from diptych.train.pair import PairTrainee, token_ids
 from diptych.train.recipe import train_space
+from tests.support.checkpoints import transformers_folder
 from tests.support.refused import refused
 from tests.train.test_captioning import coca
 from tests.train.test_pair import FIT, RUN, accuracy, rows, small, squares
@@ -107,12 +110,26 @@ def test_the_token_loss_against_a_loop_over_all_pairs() -> None:
     assert alone.item() == 0.0
 
 
+@pytest.mark.parametrize("family", ["clip", "siglip", "altclip"])
+def test_words_are_neither_ends_nor_padding_of_any_tokenizer(family: str, tmp_path: Path) -> None:
+    """SigLIP has no start token, reads its padding, and has its end token before that."""
+    space = load(f"local:{transformers_folder(tmp_path / family, family)}", offline=True)
+    (t,) = LightCLIP().stages(Kit({"main": space}), None, ROWS, RUN)
+    assert isinstance(t, LightTrainee)
+    ids = token_ids(space.text.inputs(["a dog", ""]))
+    words = t.words(Embedded({}, t.scale, lambda x: x, 0, {"text": t.text.start(ids)}, {"ids/text": ids}))
+    ends = set(ids[1].tolist())
+    assert ids[0][words[0]].tolist() == [i for i in ids[0].tolist() if i not in ends]
+    assert not words[1].any()
+
+
 def test_masked_words_are_predicted_with_both_sides_and_the_image() -> None:
     t = trainee()
     batch = batch_of(t)
     e = t.embed(batch)
     words = t.words(e)
-    assert torch.equal(words, inner_words(e.tokens["text"].valid))
+    place = torch.arange(words.shape[1])
+    assert torch.equal(words, (place > 0) & (place < e.targets["ids/text"].argmax(1, keepdim=True)))
     masked = mask_words(e.targets["ids/text"], words, 0.15, torch.Generator().manual_seed(0))
     image = t.patches(e.tokens["image"])
     assert image.shape[1] == 4

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import normalize
 
+from diptych.backbones.sources.load import load
 from diptych.core.data import Evidence
 from diptych.core.errors import MissingHook, MissingPart
 from diptych.core.kit import Kit
@@ -17,6 +19,7 @@ from diptych.methods.pretrain.sycoca import SyCoCa, SymmetricTrainee, largest, r
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import CaptionTrainee, WordIds, next_logits
 from diptych.train.recipe import DECODER, WORDS, train_space
+from tests.support.checkpoints import transformers_folder
 from tests.support.refused import refused
 from tests.train.test_captioning import coca
 from tests.train.test_pair import FIT, RUN, accuracy, rows, small, squares
@@ -75,6 +78,19 @@ def test_relevance_against_a_loop() -> None:
     for b, count in enumerate((2, 3)):
         for p in range(5):
             assert found[b, p].item() == pytest.approx(max(float(patches[b, p] @ words[b, w]) for w in range(count)))
+
+
+def test_padding_that_a_tower_reads_is_no_word(tmp_path: Path) -> None:
+    space = load(f"local:{transformers_folder(tmp_path / 'siglip', 'siglip')}", offline=True)
+    (t,) = SMALL.stages(kit(space), None, ROWS, RUN)
+    assert isinstance(t, SymmetricTrainee)
+    text = t.collate([t.views(row, RUN.generator(str(row.index))) for row in rows()])
+    e = t.embed(text)
+    ids, h = e.targets["ids/text"], e.tokens["text"].h
+    assert (ids == space.spec.pad).any()
+    other = torch.where((ids == space.spec.pad)[..., None], 9.0 * torch.randn(h.shape), h)
+    changed = replace(e, tokens={**e.tokens, "text": replace(e.tokens["text"], h=other)})
+    assert torch.equal(t.scores(e, CLOCK), t.scores(changed, CLOCK))
 
 
 def test_what_is_seen_and_what_is_painted_are_the_same_half_of_the_patches() -> None:

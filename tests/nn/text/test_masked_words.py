@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import torch
 
-from diptych.nn.text.masked_words import WordModel, inner_words, mask_words, thirds
+from diptych.nn.text.masked_words import WordModel, mask_words, thirds, words_in
 
 IDS = torch.tensor([[1, 5, 6, 7, 8, 2], [1, 9, 2, 0, 0, 0], [1, 2, 0, 0, 0, 0]])
-VALID = torch.tensor([[True] * 6, [True] * 3 + [False] * 3, [True] * 2 + [False] * 4])
+EMPTY = torch.tensor([[1, 2, 0, 0, 0, 0]])
 
 
-def test_words_lie_between_the_ends() -> None:
-    words = inner_words(VALID)
-    assert IDS[words].tolist() == [5, 6, 7, 8, 9]
+def test_words_are_what_an_empty_text_has_not() -> None:
+    assert IDS[words_in(IDS, EMPTY)].tolist() == [5, 6, 7, 8, 9]
+    no_start = torch.tensor([[5, 6, 1, 0, 0], [1, 0, 0, 0, 0]])  # as SigLIP's: an end, no start, and padding
+    assert words_in(no_start, no_start[1:]).tolist() == [[True, True, False, False, False], [False] * 5]
 
 
 def test_masks_have_the_shares_of_bert() -> None:
@@ -27,7 +28,7 @@ def test_masks_have_the_shares_of_bert() -> None:
 
 
 def test_ends_and_padding_are_never_masked_and_each_text_has_a_word() -> None:
-    words = inner_words(VALID)
+    words = words_in(IDS, EMPTY)
     for seed in range(20):
         m = mask_words(IDS, words, 0.01, torch.Generator().manual_seed(seed))
         assert not (m.predicted & ~words).any()

@@ -17,6 +17,7 @@ A vocabulary of one sentence without L_txt has no effect, since a softmax over o
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from diptych.backbones.towers.text import TextTower
 from diptych.core.backbone import Backbone, Inputs
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence
@@ -73,6 +75,8 @@ def random_sentences(space: Backbone, number: int, length: int, g: torch.Generat
     real = space.text.inputs(["a"])
     row = real if isinstance(real, Tensor) else real.get("ids")
     tables = [m.num_embeddings for m in space.module().modules() if isinstance(m, nn.Embedding)]
+    with contextlib.suppress(MissingHook):  # a tower says which of them is that of the tokens
+        tables = [len(tower.token_table) for tower in (space.tower("text"),) if isinstance(tower, TextTower)] or tables
     if row is None or row.is_floating_point() or not tables:
         raise MissingHook(f"The text encoder of {space.spec.name} does not take token ids: use vocabulary='classes'.")
     ids = row[0].tolist()

@@ -43,7 +43,7 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Trainee, everything
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace
-from diptych.nn.contrastive import contrastive
+from diptych.nn.contrastive import contrastive, wide
 from diptych.train.group_batches import GroupBatches, Groups
 from diptych.train.pair import PairTrainee
 
@@ -61,7 +61,7 @@ def balance(logits: Tensor, top: int) -> Tensor:
         >>> balance(torch.zeros(6, 3).index_fill(1, torch.tensor([0]), 50.0), 1).item()  # all tokens at one of three
         3.0
     """
-    p = logits.float().softmax(-1)
+    p = wide(logits).softmax(-1)
     chosen = p.topk(top, dim=-1).indices
     f = nn.functional.one_hot(chosen, p.shape[1]).to(p).mean(0)
     return p.shape[1] * (f * p.mean(0)).sum()

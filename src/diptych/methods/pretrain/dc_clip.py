@@ -43,6 +43,7 @@ from diptych.data.joined import Joined
 from diptych.features.frozen import HeadSpace, side_names
 from diptych.nn.contrastive import contrastive
 from diptych.nn.tower_features import image_features, resized, same_tokens, text_features
+from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee, item
 
 
@@ -141,6 +142,9 @@ class _Distilled(PairTrainee):
             z = (taught[kind].to(f) - mean) / deviation
             x = self.adapters[kind](resized(f, z.shape[1:3]) if kind == "map" else f)
             out[kind] = smooth_l1(x, z, valid if kind == "tokens" else None)
+        if "tokens" in out:  # so that the mean over processes is that over all tokens
+            counts = gather(self.run.world)(valid.sum()[None])
+            out["tokens"] = out["tokens"] * (valid.sum() * len(counts) / counts.sum())
         return out
 
     def _features(self, space: Space, x: Inputs) -> tuple[dict[str, Tensor], Tensor]:

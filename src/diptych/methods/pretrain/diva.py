@@ -206,6 +206,7 @@ class DIVA(Recipe):
             "divided by the number of accumulated batches.",
             "Both inputs are cut from the same box of the photo, each in its own size; the authors resize the "
             "denoiser's 512 pixels to those of the tower.",
+            "Patches that are drawn are drawn once a picture, the authors' for each of the two draws.",
             "The vector is CLS plus the mean of all patches. For OpenAI's towers the authors draw the patches again "
             "in each of two passes, so that their scores are noisy, those before the training too.",
             "Optimiser, rate and length are settings of the loop; the authors' are SGD with momentum 0.9 at 1e-4 for "

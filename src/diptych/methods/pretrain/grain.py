@@ -187,6 +187,10 @@ class GRAIN(Recipe):
             "labels of those after them.",
             "A batch without boxes has no loss of regions; in the released code it divides by zero.",
             "The IoU has no 1e-4 in its union, so a perfect box has no loss.",
+            "The weights of the decoder start as torch's layers do, the authors' by Xavier's rule.",
+            "Zero-shot classification reads the image slot and the unit mean of a class's prompts. The authors do not "
+            "normalise that mean, and can add how well the region slots fit a class's descriptions, which is off by "
+            "default.",
             "The class head, which the authors never use, and the losses of earlier layers, whose weights they never "
             "set, are left out.",
             "A trained model names a picture by its image slot; the released evaluation can add the cosines of its "

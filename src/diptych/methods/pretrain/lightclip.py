@@ -40,8 +40,8 @@ from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Recipe, Trainee, everything
 from diptych.nn.assignment import matched
-from diptych.nn.contrastive import cosines
-from diptych.nn.text.masked_words import Masked, WordModel, inner_words, mask_words, thirds
+from diptych.nn.contrastive import cosines, wide
+from diptych.nn.text.masked_words import Masked, WordModel, mask_words, thirds, words_in
 from diptych.train.pair import PairTrainee, token_ids
 
 
@@ -74,7 +74,7 @@ def instance_loss(e: Embedded, share: float, temperature: float | None) -> Tenso
         share: a.
         temperature: tau; see ``softened``.
     """
-    x, y = (normalize(e.vectors[m].float(), dim=-1) for m in ("image", "text"))
+    x, y = (normalize(wide(e.vectors[m]), dim=-1) for m in ("image", "text"))
     scale, first = e.scale("image", "text")[0], e.rank * len(x)
     losses = []
     for rows, columns in ((x, e.gather(y)), (y, e.gather(x))):
@@ -121,6 +121,7 @@ class LightTrainee(PairTrainee):
                 f"LightCLIP needs image patches and words, which {space.spec.name} has not: use a ViT CLIP."
             )
         self.recipe, self.image, self.text = recipe, image, text
+        self.empty = token_ids(space.encoders["text"].inputs([""]))
         with run.seeded("words"):
             places, words = thirds(text.depth), len(text.token_table)
             self.model = WordModel(text.width, text.heads, image.width, places, words)
@@ -159,7 +160,7 @@ class LightTrainee(PairTrainee):
             raise MissingHook(
                 f"The text tower of {self.space.spec.name} adds tokens to its ids: use a CLIP, such as tiny."
             )
-        return inner_words(valid) & (ids != self.space.spec.pad)
+        return valid & words_in(ids, self.empty) & (ids != self.space.spec.pad)
 
     def units(self, e: Embedded) -> tuple[Tensor, Tensor]:
         """Return the unit embeddings of patches, (B, P, D), and of text tokens, (B, L, D)."""

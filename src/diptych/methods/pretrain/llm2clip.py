@@ -193,6 +193,7 @@ class LLM2CLIP(Recipe):
             "image stand for the short and the long one. The instruction is ours, and no chat template is applied.",
             "The image tower keeps its own projection, and the adaptor maps to its width; the released code makes a "
             "new one of 1280.",
+            "A caption of more than 512 tokens is refused, where the released code cuts it.",
             "The vectors are always normalised before the adaptor; the released code forgets it in one of its paths.",
             "The scale starts at the backbone's own, and images are seen whole; in the released code the scale starts "
             "at 1 / 0.07, and at least nine tenths of an image are cropped at random.",

@@ -39,7 +39,7 @@ from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Recipe, Trainee, everything
 from diptych.nn.contrastive import contrastive, next_token
-from diptych.nn.pixel_decoder import PixelDecoder, patch_pixels, standardised
+from diptych.nn.pixel_decoder import PixelDecoder, painting_error
 from diptych.train.captioning import PAD, WordIds, has_decoder, next_logits
 from diptych.train.pair import PairTrainee
 from diptych.train.recipe import DECODER, WORDS
@@ -122,7 +122,8 @@ class SymmetricTrainee(PairTrainee):
         assert text.valid is not None  # a text tower that was given ids says which are real
         with torch.no_grad():
             units = [normalize(self.project(m, e.tokens[m].h).float(), dim=-1) for m in ("image", "text")]
-            return relevance(units[0][:, image.prefix :], units[1], text.valid)
+            real = text.valid & (e.targets["ids/text"] != self.space.spec.pad)  # SigLIP's padding is read too
+            return relevance(units[0][:, image.prefix :], units[1], real)
 
     def visible(self, memory: Tensor, scores: Tensor, prefix: int) -> Tensor:
         """Return the tokens that the captioner sees: those before the patches, and all but a share of the patches."""
@@ -146,7 +147,7 @@ class SymmetricTrainee(PairTrainee):
         return self.tower.norm(s.h)[:, s.prefix :]
 
     def errors(self, pixels: Tensor, hidden: Tensor, around: Tensor, text: State) -> Tensor:
-        """Return the (B,) mean squared error of the hidden patches, in variances of a patch's pixels.
+        """Return the (B,) ``painting_error`` of images.
 
         Args:
             pixels: (B, 3, H, W) normalised.
@@ -154,10 +155,7 @@ class SymmetricTrainee(PairTrainee):
             around: (B, P, C), see ``tokens_around``.
             text: tokens of the captions after the last block.
         """
-        painted: Tensor = self.painter(around, text.h, text.valid)
-        error = (painted.float() - standardised(patch_pixels(pixels.float(), self.patch))).square().mean(-1)
-        mean: Tensor = (error * hidden).sum(1) / hidden.sum(1).clamp(min=1)
-        return mean
+        return painting_error(self.painter(around, text.h, text.valid), pixels, hidden, self.patch)
 
     def parts(self) -> Mapping[str, nn.Module]:
         """Return a copy of the captioner."""

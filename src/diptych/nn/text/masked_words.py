@@ -8,18 +8,22 @@ import torch
 from torch import Tensor, nn
 
 
-def inner_words(valid: Tensor) -> Tensor:
-    """Return the (B, T) tokens between the start and the end token.
+def words_in(ids: Tensor, empty: Tensor) -> Tensor:
+    """Return the (B, T) tokens that are words: those whose ids an empty text has not, as start, end or padding.
 
     Args:
-        valid: (B, T) bool, True from the start to the end token, see ``State.valid``.
+        ids: (B, T) token ids.
+        empty: (1, T') ids of the text "", by the same tokenizer.
 
     Example:
-        >>> inner_words(torch.tensor([[True, True, True, True, False]])).tolist()
+        A tokenizer with start 1, end 2 and padding 0, and one without a start whose padding is its end, 1:
+
+        >>> words_in(torch.tensor([[1, 5, 6, 2, 0]]), torch.tensor([[1, 2, 0, 0, 0]])).tolist()
         [[False, True, True, False, False]]
+        >>> words_in(torch.tensor([[5, 6, 1, 1]]), torch.tensor([[1, 1, 1, 1]])).tolist()
+        [[True, True, False, False]]
     """
-    place = valid.long().cumsum(1)
-    return valid & (place > 1) & (place < valid.sum(1, keepdim=True))
+    return ~torch.isin(ids, empty.to(ids.device))
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def mask_words(ids: Tensor, words: Tensor, share: float, g: torch.Generator) -> 
 
     Args:
         ids: (B, T) token ids.
-        words: (B, T) bool, see ``inner_words``.
+        words: (B, T) bool, see ``words_in``.
         share: probability, in [0, 1].
         g: CPU generator.
 
