@@ -82,6 +82,11 @@ def test_a_model_inside_another_has_its_own_blocks_alone() -> None:
     inside = tuple("base." + n for n in NAMES["open_clip"])
     found = depths((*inside, "base.logit_scale", "adaptor.blocks.0.1.weight", "adaptor.out.1.bias"))
     assert found == dict(zip(inside, depths(NAMES["open_clip"]).values(), strict=True))
+    assert (tower_of("base.visual.proj"), tower_of("base.logit_scale"), tower_of("adaptor.out.1.bias")) == (
+        "image",
+        "",
+        "text",
+    )
 
 
 def test_scales_belong_to_no_tower_and_texts_to_theirs() -> None:

@@ -279,9 +279,16 @@ def everything(name: str) -> bool:
     return True
 
 
+BASE = "base."
+"""What the names of a model begin with that is inside another one, as in a space with a language model."""
+
+
 def of_image(name: str) -> bool:
-    """Return whether a parameter belongs to the image tower of a model of open_clip, transformers, or lite."""
-    return name.startswith(("visual", "vision_model", "image"))
+    """Return whether a parameter belongs to the image tower of a model of open_clip, transformers, or lite.
+
+    The model may be the base of another one, whose names then begin with "base.".
+    """
+    return name.removeprefix(BASE).startswith(("visual", "vision_model", "image"))
 
 
 class Rewriter(Method):

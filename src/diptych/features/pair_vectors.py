@@ -32,9 +32,9 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.draws import random_state_kept, uniform
 from diptych.data.memory import InMemory
-from diptych.data.picture_hash import Bits, bits_apart, difference_hash
 from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs
 from diptych.features.embed import embed_arrays
+from diptych.features.picture_hash import Bits, bits_apart, difference_hash
 from diptych.features.pool_chunks import name_of
 
 Keep = Literal["hard", "easy", "random"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Set
 
-from diptych.core.train import of_image
+from diptych.core.train import BASE, of_image
 
 _BLOCK = re.compile(r"(?:^|\.)(?:resblocks|blocks|layers?|stages|h)\.(\d+)(?:\.(?:blocks|layers?)?\.?(\d+))?(?=\.)")
 _STEM = re.compile(
@@ -17,8 +17,6 @@ _RESIDUAL = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)\.")
 """Blocks of ResNets, which are named by their stage."""
 _AFTER = re.compile(r"(?:^|\.)(?:attn_?pool|text_decoder)\.")
 """Parts behind the blocks that have positions, layers or blocks of their own."""
-_BASE = "base."
-"""What the names of a model begin with that is inside another one, as in ``LanguageSpace``."""
 
 
 def tower_of(name: str) -> str:
@@ -50,8 +48,8 @@ def depths(names: Iterable[str]) -> dict[str, tuple[str, int]]:
         [3, 2, 1, 0]
     """
     listed = list(names)
-    inside = [n for n in listed if n.startswith(_BASE)] or listed
-    known = [(n, tower_of(n.removeprefix(_BASE))) for n in inside]
+    inside = [n for n in listed if n.startswith(BASE)] or listed
+    known = [(n, tower_of(n)) for n in inside]
     blocks: dict[str, set[tuple[int, int]]] = {"image": set(), "text": set()}
     for name, tower in known:
         if tower and (block := _block(name)) is not None:

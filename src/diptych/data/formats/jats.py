@@ -17,8 +17,8 @@ from typing import Any
 from PIL import Image
 
 from diptych.core.errors import UnreadableItem, UsageError
-from diptych.data.articles import MAX_XML, article_facts, contexts, graphics, parse, plain_text
 from diptych.data.format import Format, Request, files_below
+from diptych.data.formats.articles import MAX_XML, article_facts, contexts, graphics, parse, plain_text
 from diptych.data.formats.outcomes import ShardStream
 from diptych.data.images import SUFFIXES, open_image
 

@@ -37,8 +37,8 @@ from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.core.train import Row
-from diptych.data.corrupted import corrupted
 from diptych.data.evidence import captioned_images
+from diptych.data.words.corrupted import corrupted
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.image_tokens import Tokens, image_tokens

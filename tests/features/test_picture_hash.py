@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageOps
 
-from diptych.data.picture_hash import bits_apart, difference_hash
+from diptych.features.picture_hash import bits_apart, difference_hash
 from tests.support.pictures import picture
 
 

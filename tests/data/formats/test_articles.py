@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diptych.core.errors import UnreadableItem
-from diptych.data.articles import (
+from diptych.data.formats.articles import (
     MAX_DEPTH,
     MAX_XML,
     article_facts,

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.data import corrupted as c
+from diptych.data.words import corrupted as c
 
 VOCABULARY = ("x", "y", "z")
 WORDS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=8)
