@@ -193,8 +193,6 @@ class GRAIN(Recipe):
             "default.",
             "The class head, which the authors never use, and the losses of earlier layers, whose weights they never "
             "set, are left out.",
-            "A trained model names a picture by its image slot; the released evaluation can add the cosines of its "
-            "region slots with descriptions, which is off by default.",
             "Descriptions and boxes are given; the authors' come from a language model with images and a detector.",
             "The proof trains the decoder on the frozen towers of tiny, with the row small; the authors train all "
             "from scratch. Its rate and its 300 steps were set on a seed that it does not use. Fixed "
