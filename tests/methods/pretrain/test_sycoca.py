@@ -111,6 +111,18 @@ def test_what_is_seen_and_what_is_painted_are_the_same_half_of_the_patches() -> 
     torch.testing.assert_close(losses["caption"], 2 * nats)
 
 
+def test_the_vector_of_hidden_patches_is_that_of_the_module() -> None:
+    """A training whose weights are divided over processes gives the module other parameters."""
+    t = trainee()
+    pixels, hidden = batch_of(t)["image"], torch.ones(10, 4, dtype=torch.bool)
+    before = t.tokens_around(pixels, hidden)
+    t.module().register_parameter("blank", torch.nn.Parameter(torch.ones(t.tower.width)))
+    after = t.tokens_around(pixels, hidden)
+    assert not torch.allclose(before, after)
+    (gradient,) = torch.autograd.grad(after.sum(), t.module().get_parameter("blank"))
+    assert gradient.abs().max() > 0
+
+
 def test_the_painter_does_not_see_what_is_hidden_and_is_judged_there_alone() -> None:
     t = trainee()
     batch = batch_of(t)

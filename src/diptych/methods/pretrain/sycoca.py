@@ -83,9 +83,9 @@ class SymmetricTrainee(PairTrainee):
         sizes |= {"width": recipe.paint_width, "depth": recipe.paint_depth}
         with run.seeded("painter"):
             self.painter = PixelDecoder(patches, 3 * self.patch[0] * self.patch[1], **sizes)
-            self.blank = nn.Parameter(torch.randn(tower.width) * 0.02)
+            blank = nn.Parameter(torch.randn(tower.width) * 0.02)
         self._module.update({"decoder": decoder, "painter": self.painter})
-        self._module.register_parameter("blank", self.blank)
+        self._module.register_parameter("blank", blank)
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return the inputs of both encoders, and the captioner's ids."""
@@ -141,7 +141,8 @@ class SymmetricTrainee(PairTrainee):
         """
 
         def hide(stage: Stage, i: int, s: State) -> State:
-            return fill(s, hidden, self.blank) if stage == "patches" else s
+            # of the module, since a division over processes replaces its parameters
+            return fill(s, hidden, self._module.get_parameter("blank")) if stage == "patches" else s
 
         s = self.tower.blocks(self.tower.start(pixels, edit=hide))
         return self.tower.norm(s.h)[:, s.prefix :]
