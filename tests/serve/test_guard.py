@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from starlette.exceptions import HTTPException
 
 from tests.support.serving import colour_bytes, colour_uri
 
@@ -156,3 +158,59 @@ def test_counts_are_read_by_prometheus(serve: Serve) -> None:
     assert 'diptych_requests_total{method="GET",route="other",status="404"} 2.0' in text
     assert "diptych_inputs_total 2.0" in text
     assert 'diptych_request_seconds_bucket{le="0.005",route="/v1/embeddings"}' in text
+
+
+def test_a_key_beyond_ascii_is_known(serve: Serve) -> None:
+    key = "\u043a\u043b\u044e\u0447" * 4
+    client = serve(keys=(key,))
+    assert client.get("/v1/models", headers={"Authorization": b"Bearer " + key.encode()}).status_code == 200
+    assert client.get("/v1/models", headers={"Authorization": b"Bearer \xff" + key.encode()}).status_code == 401
+
+
+def test_made_up_methods_share_a_row_of_the_counts(serve: Serve) -> None:
+    client = serve()
+    for i in range(5):
+        assert client.request(f"M{i}", "/v1/models").status_code == 405
+    rows = [line for line in client.get("/metrics").text.splitlines() if 'status="405"' in line]
+    assert [row for row in rows if "diptych_requests_total" in row] == [
+        'diptych_requests_total{method="other",route="/v1/models",status="405"} 5.0'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "PLACE"}),
+        ("/v1/classify", {"images": [colour_uri("red")], "labels": ["a", "PLACE"]}),
+        ("/v1/classify", {"images": [colour_uri("red")], "labels": ["a", "b"], "templates": ["PLACE {}"]}),
+    ],
+)
+def test_half_a_surrogate_pair_is_said(client: Any, path: str, body: Any) -> None:
+    content = json.dumps(body).replace("PLACE", "\\ud800")
+    answer = client.post(path, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 400, answer.text
+    assert "half a surrogate pair" in answer.json()["message"]
+
+
+def test_a_text_that_no_tower_reads_is_refused_before_its_tokens_are_made(client: Any) -> None:
+    answer = embeddings(client, "red " * 20_000)
+    assert (answer.status_code, "at most 50,000 characters" in answer.json()["message"]) == (413, True)
+
+
+def test_a_body_that_drips_is_given_up() -> None:
+    """Each part comes in time, and the whole does not: the seconds of a request count for all of it."""
+    from diptych.serve.guard import Guard, _Body
+    from diptych.serve.settings import Settings
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.03)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def read() -> None:
+        body: Any = _Body(receive, Guard(None, Settings(timeout=0.2), None), {})  # type: ignore[arg-type]
+        for _ in range(100):
+            await body()
+
+    with pytest.raises(HTTPException, match="did not come within") as caught:
+        asyncio.run(read())
+    assert caught.value.status_code == 408

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from diptych.core.errors import UsageError
-from diptych.serve.run import refuse_taken
+from diptych.serve.run import configured, refuse_taken
 from diptych.serve.settings import Settings
 
 CODE = """
@@ -115,3 +119,59 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_loaded() -> None:
         with pytest.raises(UsageError, match=f"Port {port} of 127.0.0.1 cannot be listened on .*another --port"):
             refuse_taken(Settings(port=port))
     refuse_taken(Settings(port=port))
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nHost: 127.0", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET /"]
+)
+def test_a_connection_without_a_whole_head_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.serve.run.HEAD_SECONDS", 0.2)
+    with quick_server() as port, socket.create_connection(("127.0.0.1", port), timeout=4) as client:
+        client.sendall(sent)  # uvicorn's own bound, of idle connections, is 5 s
+        start, answer = time.monotonic(), b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := client.recv(2**16):
+                answer += part
+        assert time.monotonic() - start < 4
+        assert answer.startswith(b"HTTP/1.1 200") == sent.startswith(b"GET /health")
+
+
+def test_a_client_that_reads_no_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.serve.run.READ_SECONDS", 0.2)
+    with quick_server() as port, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert FINISHED.wait(20), "the application waits for its client"
+
+
+FINISHED = threading.Event()
+
+
+@contextlib.contextmanager
+def quick_server() -> Iterator[int]:
+    """Serve an application in this process; "/large" sends more than any buffer holds."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        body = b"." * 2**26 if scope["path"] == "/large" else b"."
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for i in range(0, len(body), 2**16):
+            await send({"type": "http.response.body", "body": body[i : i + 2**16], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        if scope["path"] == "/large":
+            FINISHED.set()
+
+    config = configured(application, Settings(port=0))
+    config.lifespan = "off"
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from diptych.serve.assembly import Content, server
@@ -103,3 +105,28 @@ def test_a_client_that_leaves_while_the_model_runs_is_no_error_of_the_loop(model
     asyncio.run(leave())
     service.close()
     assert not said
+
+
+def test_decoded_pictures_in_memory_are_bounded(model: ServedModel) -> None:
+    """A few bytes of a flat picture are many pixels: each is within its bound, and together they are not."""
+    service = Service(Settings(max_pixels=1000), [model])
+    file = io.BytesIO()
+    Image.new("RGB", (30, 30), "red").save(file, "PNG")
+    large = Input("image", file.getvalue(), "large")
+    held = asyncio.run(service.pictures([large] * 8))
+    with pytest.raises(Refusal, match="more than 8,000 pixels") as caught:
+        asyncio.run(service.pictures([large]))
+    assert caught.value.status == 429
+    del held, caught
+    gc.collect()
+    assert len(asyncio.run(service.pictures([large] * 8))) == 8
+    assert len(asyncio.run(service.embed(Caller(), model, [large] * 30)).values) == 30, "these are let go one by one"
+    service.close()
+
+
+def test_work_in_threads_is_given_up_in_time(model: ServedModel) -> None:
+    service, free = Service(Settings(timeout=0.1), [model]), threading.Event()
+    with pytest.raises(Refusal, match=r"within 0\.1 s"):
+        asyncio.run(service.thread(free.wait, 5))
+    free.set()
+    service.close()

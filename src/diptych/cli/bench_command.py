@@ -147,6 +147,7 @@ def _show(board: VerbBoard) -> None:
     columns = ["system", f"{NAMES[board.metric]} (95 %)", "gain", *map(_heading, board.others), "s"]
     last = range(len(columns) - 1, 2, -1)
     title = f"{facts['dataset']}: {facts['items']} items, {facts['backbone']}, seeds {seeds}, gain over {facts['base']}"
+    title += f", alarms at a rate of {facts['rate']:g}" if "false_alarms" in board.others else ""
     show_table(columns, [_cells(r, board) for r in board.rows], right=range(1, len(columns)), title=title, spare=last)
 
 

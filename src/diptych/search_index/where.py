@@ -40,7 +40,7 @@ class Condition:
             UsageError: it is none of these.
         """
         match = _FORM.fullmatch(text)
-        if match is None or not match[3]:
+        if match is None or not match[3] or "\0" in text:
             raise UsageError(
                 f'--where takes conditions such as label=cat, "year>=1990" or "name~*holiday*", not {text!r}.'
             )

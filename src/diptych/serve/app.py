@@ -38,6 +38,7 @@ def application(service: Service, routers: Sequence[APIRouter]) -> Any:
     app.add_exception_handler(DiptychError, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(UnicodeEncodeError, _surrogate)
     app.add_exception_handler(OSError, _unwritten)
     app.add_exception_handler(Exception, _broken)
     return Guard(app, service.settings, service.metrics)
@@ -63,6 +64,10 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
         message = f"There is no field {place!r} in this request: /openapi.json says what is taken."
         return _answer(Refusal(422, message, "unknown_field"))
     return _answer(Refusal(400, f"{place or 'The body'}: {first['msg']}. /openapi.json says what is taken."))
+
+
+async def _surrogate(request: Request, error: Any) -> JSONResponse:
+    return _answer(Refusal(400, "A text holds half a surrogate pair, which is no character: send whole Unicode."))
 
 
 async def _http(request: Request, error: Any) -> JSONResponse:

@@ -40,6 +40,9 @@ POLICY = (
 )
 """Content security policy of every answer: nothing from elsewhere, no inline script."""
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+METHODS = SAFE | {"POST", "PUT", "PATCH", "DELETE"}
+SLOWEST = 64 * 1024
+"""Bytes a second at which a body must come, after the seconds of a request."""
 
 
 class Guard:
@@ -80,7 +83,8 @@ class Guard:
             self._bytes -= bounded.held
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "") or ("other" if status == 404 else _guarded(scope["path"]))
-            self.metrics.answered(route, scope["method"], status, seconds)
+            method = scope["method"] if scope["method"] in METHODS else "other"  # clients may make up any word
+            self.metrics.answered(route, method, status, seconds)
             if LOG.isEnabledFor(logging.INFO):
                 row = {"method": scope["method"], "path": scope["path"][:200], "status": status}
                 LOG.info(json.dumps({**row, "ms": round(1000 * seconds, 1), "bytes": bounded.held}))
@@ -122,13 +126,15 @@ class _Body:
     def __init__(self, receive: Receive, guard: Guard, headers: dict[str, str]) -> None:
         self._receive, self._guard = receive, guard
         self.held, self._whole = 0, headers.get("content-length", "") == "0"
+        self._start = time.monotonic()
 
     async def __call__(self) -> Message:
         if self._whole:
             return await self._receive()
         settings = self._guard.settings
+        left = settings.timeout + self.held / SLOWEST - (time.monotonic() - self._start)
         try:
-            message = await asyncio.wait_for(self._receive(), settings.timeout)
+            message = await asyncio.wait_for(self._receive(), max(0.0, left))
         except TimeoutError:
             raise HTTPException(408, f"The body did not come within {settings.timeout:g} s.") from None
         if message["type"] != "http.request":
@@ -165,7 +171,12 @@ def _secret(headers: dict[str, str]) -> str:
             return base64.b64decode(value, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError, ValueError):
             return ""
-    return value.strip() if kind.lower() == "bearer" else ""
+    if kind.lower() != "bearer":
+        return ""
+    try:
+        return value.strip().encode("latin-1").decode()  # keys are UTF-8, as their file is
+    except UnicodeDecodeError:
+        return value.strip()
 
 
 def _name(host: str) -> str:

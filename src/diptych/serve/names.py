@@ -11,7 +11,7 @@ from diptych.data.words.templates import ENSEMBLE
 from diptych.features.heads import text_head
 from diptych.serve.model import ServedModel
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Service
+from diptych.serve.service import Service, check_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +57,7 @@ def class_names(labels: Sequence[str], templates: Sequence[str] | None) -> Class
     """
     if len(labels) > MOST_NAMES:
         raise Refusal(400, f"A request has at most {MOST_NAMES} labels, not {len(labels)}: send fewer.")
+    check_text(" ".join((*labels, *(templates or ()))))
     return ClassNames(tuple(name.strip() for name in labels), tuple(templates) if templates else ENSEMBLE)
 
 

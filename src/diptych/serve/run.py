@@ -7,13 +7,75 @@ import socket
 import sys
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from diptych.core.errors import UsageError
 from diptych.serve.settings import Settings
 
 GRACE = 30
 """Seconds after SIGTERM in which accepted requests are answered."""
+
+
+HEAD_SECONDS, READ_SECONDS = 15.0, 60.0
+"""Seconds in which the head of a request must have come, and in which a full buffer of an answer must be read."""
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection that is closed where its client sends no whole head, or reads no answer: uvicorn waits for ever, and
+    a few hundred such clients would take all connections that a process may have.
+    """
+
+    _late: Any = None
+    _unread: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Wait for a head."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in, of which the last may be a part of a head."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next head."""
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read."""
+        super().pause_writing()
+        self._unread = self._unread or self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        super().resume_writing()
+        self._unread = _cancelled(self._unread)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close; what the client still does not read is given up."""
+        super().timeout_keep_alive_handler()
+        self._unread = self._unread or self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing."""
+        super().connection_lost(exc)
+        self._late, self._unread = _cancelled(self._late), _cancelled(self._unread)
+
+    def _watch(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._late = _cancelled(self._late)
+        elif self._late is None and not self.transport.is_closing():
+            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+
+def _cancelled(timer: Any) -> Any:
+    if timer is not None:
+        timer.cancel()
+    return None
 
 
 def run(app: Any, settings: Settings) -> None:
@@ -50,12 +112,13 @@ def refuse_taken(settings: Settings) -> None:
 def configured(app: Any, settings: Settings) -> Any:
     """Return uvicorn's settings: no log of its own but warnings, no banner, and nothing taken from proxies' headers.
 
-    Always h11: uvicorn prefers httptools where it is installed, and there no bound on the headers' size holds.
+    Always ``BoundedProtocol``: uvicorn prefers httptools where it is installed, and there no bound on the
+    headers' size holds.
     """
     return uvicorn.Config(
         app, host=settings.host, port=settings.port, log_level="warning", access_log=False, server_header=False,
         date_header=False, proxy_headers=False, timeout_graceful_shutdown=GRACE, lifespan="on", ws="none",
-        http="h11", h11_max_incomplete_event_size=64 * 1024,
+        http=BoundedProtocol, h11_max_incomplete_event_size=64 * 1024,
     )  # fmt: skip
 
 

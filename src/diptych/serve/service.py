@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +24,10 @@ from diptych.serve.settings import Settings
 from diptych.serve.uploads import decoded
 
 T = TypeVar("T")
+PIXELS = 8
+"""Decoded pictures that may be in memory at once, in multiples of the largest one."""
+LONGEST = 50_000
+"""Characters of a text: far more than any tower reads, and few enough that their tokens hold up nobody."""
 LONG = 1000
 """Characters of a text above which its tokens are made in a thread: other requests must not wait for them."""
 
@@ -34,11 +40,25 @@ class Input:
         kind: "text" or "image".
         value: the text, or the bytes of the picture's file.
         name: of the picture, for errors.
+
+    Raises:
+        Refusal: a text that is too long, or no Unicode.
     """
 
     kind: Literal["text", "image"]
     value: Any = field(repr=False)
     name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind == "text":
+            check_text(self.value)
+
+
+def check_text(text: str) -> None:
+    """Raise Refusal where a text is too long; UnicodeEncodeError where it holds half a surrogate pair."""
+    if len(text) > LONGEST:
+        raise Refusal(413, f"A text has at most {LONGEST:,} characters, not {len(text):,}: send the part that counts.")
+    text.encode()
 
 
 @dataclass(frozen=True)
@@ -79,6 +99,7 @@ class Service:
         )  # fmt: skip
         self.metrics = Metrics(self.batcher)
         self.ready = True
+        self._pixels, self._lock = 0, threading.Lock()
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="request")
 
     @property
@@ -139,8 +160,23 @@ class Service:
         return list(await asyncio.gather(*(self.thread(self.open, item) for item in inputs)))
 
     def open(self, item: Input) -> Image.Image:
-        """Return a decoded picture."""
-        return decoded(item.value, item.name, self.settings.max_pixels)
+        """Return a decoded picture, which counts among those in memory until nobody refers to it.
+
+        Raises:
+            Refusal: it cannot be read, or there is no room beside the others.
+        """
+        picture, most = decoded(item.value, item.name, self.settings.max_pixels), PIXELS * self.settings.max_pixels
+        pixels = picture.width * picture.height
+        weakref.finalize(picture, self._count, -pixels)
+        if self._count(pixels) > most:
+            said = f"Pictures of more than {most:,} pixels would be in memory: send fewer or smaller ones, or wait."
+            raise Refusal(429, said, "busy", {"Retry-After": "1"})
+        return picture
+
+    def _count(self, pixels: int) -> int:
+        with self._lock:
+            self._pixels += pixels
+            return self._pixels
 
     async def call(self, request: Any, name: str, function: Callable[[], T]) -> T:
         """Run work on the models in the batcher's thread, and return its result.
@@ -157,10 +193,15 @@ class Service:
 
         Raises:
             ClosingError: the server is stopping.
+            TimedOutError: no thread was done with it in time.
         """
         if not self.ready:
             raise ClosingError
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *given)
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, function, *given)
+        except TimeoutError:
+            raise TimedOutError(self.settings.timeout) from None
 
     async def results(self, request: Any, jobs: Sequence[Future[list[Any]]]) -> list[list[Any]]:
         """Wait for jobs, for their client to go, or for the time to be over."""

@@ -170,7 +170,7 @@ def test_a_full_disk_is_said_and_searches_go_on(
 ) -> None:
     client, folder = page
 
-    def full(*given: Any) -> None:
+    def full(*given: Any, **named: Any) -> None:
         raise OSError(number, os.strerror(number), "/srv/private/marks.jsonl")
 
     monkeypatch.setattr("diptych.tasks.search.marks.append", full)
@@ -214,6 +214,9 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
         ("/?picture=%21%21", 400),
         ("/?like=123456", 404),
         ("/photo/mine/123456", 404),
+        (f"/photo/mine/{10**30}", 404),
+        (f"/look/mine/{10**30}?q=red", 404),
+        ("/?q=red&where=a%00b%3D3", 400),
         ("/photo/nope/1", 404),
         ("/photo/..%2f..%2fetc/1", 404),
         ("/photo/mine/abc", 400),

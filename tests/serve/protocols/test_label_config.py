@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from diptych.serve.protocols.label_config import brush_runs, chosen, controls_of
+from diptych.serve.protocols.label_config import LARGEST, brush_runs, chosen, controls_of
 from diptych.serve.refusals import Refusal
 
 
@@ -63,3 +63,17 @@ def test_choices_of_an_annotation_are_those_of_the_control() -> None:
     part = {"from_name": "a", "type": "choices", "value": {"choices": ["x", "gone"]}}
     assert chosen([{"from_name": "b", "type": "choices", "value": {"choices": ["x"]}}, part], control) == ["x"]
     assert chosen([], control) == []
+    assert chosen([part["value"], 3, {**part, "value": {"choices": 3}}], control) == []
+    assert chosen("none", control) == []
+
+
+def test_an_xml_that_is_read_slowly_is_refused() -> None:
+    deep = "<a>" * 30_000 + "</a>" * 30_000
+    nested = '<Choices name="a" toName="i">' * 101 + "</Choices>" * 101
+    assert len(deep) < LARGEST
+    with pytest.raises(Refusal, match="no Choices"):
+        controls_of(deep)
+    with pytest.raises(Refusal, match="at most 100 Choices"):
+        controls_of(nested)
+    with pytest.raises(Refusal, match="at most 262,144 characters"):
+        controls_of(deep + " " * LARGEST)

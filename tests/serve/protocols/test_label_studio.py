@@ -132,3 +132,28 @@ def test_pictures_come_from_named_origins_alone(
         serve().post("/predict", json={"tasks": [{"id": 1, "data": {"image": "/x"}}], "label_config": XML}).status_code
         == 400
     )
+
+
+@pytest.mark.parametrize(
+    "change", [{"project": "x"}, {"task": [1]}, {"annotation": 3}, {"task": {"id": 1, "data": [1]}}]
+)
+def test_an_event_of_another_form_gets_a_sentence(client: Any, change: dict[str, Any]) -> None:
+    body = {"action": "ANNOTATION_CREATED", "project": {"id": 1, "label_config": XML}, "task": {"id": 1}}
+    answer = client.post("/webhook", json=body | change)
+    assert (answer.status_code, "objects project, task" in answer.json()["message"]) == (400, True)
+
+
+def test_only_the_controls_that_were_used_last_are_kept(serve: Callable[..., Any]) -> None:
+    import gc
+
+    from diptych.serve.protocols.label_studio import PROJECTS, Shots
+
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(each, Shots) for each in gc.get_objects())
+
+    client, before = serve(), kept()
+    for project in range(PROJECTS + 20):
+        body = {"action": "ANNOTATION_DELETED", "project": {"id": project, "label_config": XML}, "task": {"id": 1}}
+        assert client.post("/webhook", json=body).status_code == 201
+    assert kept() - before <= PROJECTS

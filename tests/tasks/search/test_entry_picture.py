@@ -30,3 +30,9 @@ def test_a_region_is_cut_out_of_its_picture(tmp_path: Path) -> None:
     assert (region.size, region.getpixel((0, 0))) == ((11, 10), (0, 0, 255))
     with pytest.raises(UnreadableItem):
         picture(f"{tmp_path / 'gone.png'}[0,0,1,1]")
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/a.tar!b.png", "file:///etc/a.png", "gs://b/a.parquet[3]"])
+def test_a_name_that_is_an_address_is_not_fetched(name: str) -> None:
+    with pytest.raises(UnreadableItem, match="is an address, which is not fetched"):
+        picture(name)

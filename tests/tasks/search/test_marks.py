@@ -81,3 +81,13 @@ def test_marks_are_taken_back_replaced_and_survive_a_killed_writer(tmp_path: Pat
         file.write("\n{}\n")
     with pytest.raises(DamagedStore, match="line 2"):
         read_marks(tmp_path)
+
+
+def test_half_a_line_goes_with_the_next_mark(tmp_path: Path) -> None:
+    """As a full disk leaves it: the next mark would else stand on the same line, and nothing could be read."""
+    marks = [Mark("red", "text", "image 1", name, 1.0, True) for name in "ab"]
+    add_marks(tmp_path, marks[:1])
+    with (tmp_path / FILE).open("a") as file:
+        file.write('{"query": "re')
+    add_marks(tmp_path, marks[1:])
+    assert read_marks(tmp_path) == marks

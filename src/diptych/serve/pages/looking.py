@@ -34,7 +34,7 @@ def entry_picture(folder: Path, number: int, side: int = SIDE) -> Image.Image:
         UnreadableItem: there is no such entry, or its picture is gone.
     """
     with Index(folder) as index:
-        entry = index.entries([number]).get(number)
+        entry = index.entries([number]).get(number) if 0 <= number < 2**63 else None
     if entry is None:
         raise UnreadableItem(str(number), "no such entry")
     small = picture(entry.name).convert("RGB")

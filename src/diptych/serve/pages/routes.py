@@ -97,7 +97,7 @@ class Page:
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
         state = State.read(dict(parse_qsl(fields.get("state", ""))))
         said, number = fields.get("right", ""), fields.get("entry", "")
-        if said not in ("1", "0", "") or not number.isdecimal():
+        if said not in ("1", "0", "") or not (number.isdecimal() and len(number) < 19):
             raise Refusal(400, "A mark has an entry and right, which is 1, 0 or empty.")
         try:
             await self.finding.mark(request, state, int(number), None if said == "" else said == "1")

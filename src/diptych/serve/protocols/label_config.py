@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from diptych.serve.refusals import Refusal
 
 KINDS: dict[str, Literal["choices", "brushlabels"]] = {"Choices": "choices", "BrushLabels": "brushlabels"}
+LARGEST, MOST = 2**18, 100
+"""Characters of an XML, and controls in it: enough for a thousand labels, and read in milliseconds."""
 SIZES = (3, 4, 8, 16)
 """Bits of the length of a run, of which each run names one."""
 
@@ -52,6 +53,10 @@ def controls_of(config: str) -> list[Control]:
         >>> controls_of(xml)[0].words, controls_of(xml)[0].values, controls_of(xml)[0].column
         (('a cat', 'a dog'), ('cat', 'a dog'), 'photo')
     """
+    if len(config) > LARGEST:
+        raise Refusal(
+            413, f"A label config has at most {LARGEST:,} characters, not {len(config):,}: send a smaller one."
+        )
     if "<!" in config.replace("<!--", ""):
         raise Refusal(400, "A label config has no document type and no entities: leave them out.")
     try:
@@ -61,11 +66,14 @@ def controls_of(config: str) -> list[Control]:
             400, f"The label config is no XML ({error}): send the labelling interface of the project."
         ) from None
     columns = {node.get("name", ""): node.get("value", "").lstrip("$") for node in root.iter("Image")}
-    found = []
-    for node in root.iter():
-        kind, to = KINDS.get(node.tag), node.get("toName", "")
+    found: list[Control] = []
+    nodes = [node for node in root.iter() if node.tag in KINDS]
+    if len(nodes) > MOST:
+        raise Refusal(400, f"A label config has at most {MOST} Choices and BrushLabels, not {len(nodes)}.")
+    for node in nodes:
+        kind, to = KINDS[node.tag], node.get("toName", "")
         labels = [x for x in node.iter() if x.tag in ("Choice", "Label") and x.get("value")]
-        if kind is None or to not in columns or not labels:
+        if to not in columns or not labels:
             continue
         words = tuple(str(x.get("value")) for x in labels)
         values = tuple(str(x.get("alias") or x.get("value")) for x in labels)
@@ -107,10 +115,11 @@ def _bits(value: int, size: int) -> str:
     return f"{value:0{size}b}"
 
 
-def chosen(result: Sequence[dict[str, object]], control: Control) -> list[str]:
+def chosen(result: object, control: Control) -> list[str]:
     """Return the choices of an annotation for a control, those that its XML names."""
-    for part in result:
-        value = part.get("value")
-        if part.get("from_name") == control.name and part.get("type") == "choices" and isinstance(value, dict):
-            return [str(v) for v in value.get("choices", ()) if str(v) in control.values]
+    for part in result if isinstance(result, list) else ():
+        value = part.get("value") if isinstance(part, dict) else None
+        if isinstance(value, dict) and (part.get("from_name"), part.get("type")) == (control.name, "choices"):
+            choices = value.get("choices")
+            return [str(v) for v in choices if str(v) in control.values] if isinstance(choices, list) else []
     return []

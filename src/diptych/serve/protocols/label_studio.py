@@ -23,7 +23,7 @@ from diptych import __version__
 from diptych.features.heads import logits
 from diptych.nn.cache_model import cache_logits
 from diptych.serve.fetch import fetched
-from diptych.serve.names import class_names
+from diptych.serve.names import Recent, class_names
 from diptych.serve.protocols.label_config import Control, brush_runs, chosen, controls_of
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Input, Service
@@ -35,8 +35,8 @@ UNKNOWN_RATE = 0.05
 """Of a served classifier: share of pictures of known classes that may get no answer."""
 ALPHA, BETA = 1.17, 5.5
 """Weight and sharpness of the annotations, Tip-Adapter's published values for CLIP."""
-MOST = 10_000
-"""Annotated pictures of a control that are kept, the newest."""
+MOST, PROJECTS = 10_000, 64
+"""Annotated pictures of a control that are kept, the newest; and controls that were used last."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class LabelStudio:
 
     def __init__(self, service: Service, classify: Classify, regions: Regions) -> None:
         self.service, self.classify, self.regions = service, classify, regions
-        self._shots: dict[tuple[str, str, tuple[str, ...]], Shots] = {}
+        self._shots: Recent[Shots] = Recent(PROJECTS)
 
     async def predict(self, request: Any, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return a prediction a task.
@@ -148,7 +148,10 @@ class LabelStudio:
 
     async def webhook(self, request: Any, body: Mapping[str, Any]) -> dict[str, Any]:
         """Learn from an annotation, or forget it; other events change nothing."""
-        project, task, annotation = body.get("project") or {}, body.get("task") or {}, body.get("annotation") or {}
+        project, task, annotation = (body.get(name) or {} for name in ("project", "task", "annotation"))
+        data = task.get("data") or {} if isinstance(task, dict) else {}
+        if not all(isinstance(part, dict) for part in (project, task, annotation, data)):
+            raise Refusal(400, "An event has the objects project, task (with its data) and annotation.")
         action = str(body.get("action", ""))
         config, number = project.get("label_config"), str(task.get("id", annotation.get("task", "")))
         if not action.startswith("ANNOTATION_") or not config or not number:
@@ -157,12 +160,12 @@ class LabelStudio:
         for control in controls_of(str(config)):
             if control.kind != "choices":
                 continue
-            shots = self._shots.setdefault((_number(project.get("id", "")), control.name, control.values), Shots())
+            shots = self._shots.made((_number(project.get("id", "")), control.name, control.values), Shots)
             shots.rows.pop(number, None)
-            labels = chosen(annotation.get("result") or (), control)
+            labels = chosen(annotation.get("result"), control)
             if action not in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED") or len(labels) != 1:
                 continue
-            picture = await self._picture(task.get("data") or {}, control, 0)
+            picture = await self._picture(data, control, 0)
             found = await self.service.embed(request, self.service.first, [picture])
             shots.rows[number] = (found.vectors[0], control.values.index(labels[0]))
             while len(shots.rows) > MOST:

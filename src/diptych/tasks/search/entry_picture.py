@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from diptych.core.errors import DiptychError, UnreadableItem
+from diptych.data.files import address_of
 from diptych.data.images import SUFFIXES, open_image
 from diptych.data.region_items import Region
 
@@ -21,8 +22,11 @@ def picture(name: str) -> Image.Image:
     ("photos.parquet[7]"), or the region of one ("a.jpg[10,20,30,40]").
 
     Raises:
-        UnreadableItem: it is gone or cannot be read.
+        UnreadableItem: it is gone or cannot be read, or the name is an address: a name may come from another's table,
+            and leads nowhere but to files.
     """
+    if address_of(name):
+        raise UnreadableItem(name, "is an address, which is not fetched")
     if box := BOX.search(name):
         corners = np.array([float(v) for v in box.groups()], dtype=np.float32)
         return Region(picture(name[: box.start()]), corners).crop()

@@ -110,9 +110,11 @@ def read_marks(folder: Path) -> list[Mark]:
 
 
 def add_marks(folder: Path, marks: Sequence[Mark]) -> None:
-    """Add marks, and force them to the disk."""
+    """Add marks, and force them to the disk; half a line of a writer that was killed, or had no room, goes."""
+    path = folder / FILE
     with locked(folder / f"{FILE}.lock"):
-        append(folder / FILE, _lines(marks))
+        whole = path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0
+        append(path, _lines(marks), at=whole)
 
 
 def replace_marks(folder: Path, source: str, marks: Sequence[Mark]) -> None:
