@@ -90,6 +90,7 @@ def averaged(parameters: list[nn.Parameter], world: World) -> None:
 def process(rank: int, port: str, kinds: tuple[str, ...], answers: multiprocessing.SimpleQueue, out: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it, and so would this
     run = distributed.join(Run())
     assert run.world == World(rank, 2)
     found = {}

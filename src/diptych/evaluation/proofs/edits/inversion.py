@@ -132,7 +132,7 @@ def named(names: Tensor) -> list[tuple[str, str]]:
     return [(SMALL_DRAWS.colours[c], SMALL_DRAWS.shapes[s]) for c, s in names.tolist()]
 
 
-def photographed(x: Tensor) -> InMemory[Any]:
+def photographed(x: Tensor) -> InMemory:
     """Return (N, 3, H, W) pictures in [0, 1] as bytes."""
     return InMemory(list((x * 255).round().byte().permute(0, 2, 3, 1).numpy()))
 
