@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from diptych.backbones.spec import agree, file_hash, fingerprint, read_json, recipe_from, state_hash, triple
+from diptych.backbones.spec import agree, file_hash, fingerprint, recipe_from, state_hash, triple
 from diptych.core.errors import DataError, UsageError
 from diptych.core.spec import PixelRecipe, Spec
+from diptych.data.files import read_json
 
 RECIPE = PixelRecipe(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SPEC = Spec("a", "openclip", "ViT", "0", "gelu", "clip-bpe", 77, 0, "argmax", 4, RECIPE)

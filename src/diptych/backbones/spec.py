@@ -106,21 +106,6 @@ def fingerprint(modality: str, spec: Spec, weights: str, **facts: Any) -> str:
     return hashlib.sha256(json.dumps({**parts, **facts}, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        DataError: the file is no JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no readable JSON ({type(error).__name__}): download or write it again.") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path} holds no JSON object: download or write it again.")
-    return value
-
-
 def spec_from(facts: Mapping[str, Any]) -> Spec:
     """Read a spec that ``Spec.as_dict`` wrote.
 

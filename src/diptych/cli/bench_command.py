@@ -66,13 +66,12 @@ class BoardOptions:
         options.option(
             "--methods",
             help="Systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).",
-            show_default=False,
         ),
     ] = None
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws and trainings.")] = "1,2,3"
     budget: Annotated[
         float | None,
-        options.option("--budget", help="Seconds for all rows; what is done by then counts.", show_default=False),
+        options.option("--budget", help="Seconds for all rows; what is done by then counts."),
     ] = None
     out: Annotated[Path, options.option("--out", "-o", help="Folder for rows and board.")] = Path("out/board")
 

@@ -22,14 +22,10 @@ METRICS = {"acc1": "top-1 %", "miou": "mIoU %", "image_auroc": "AUROC %"}
 
 @options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def prove(
-    slug: Annotated[
-        str, typer.Argument(help="The system, or SLUG:ROW for a row of its own claim.", show_default=False)
-    ],
+    slug: Annotated[str, typer.Argument(help="The system, or SLUG:ROW for a row of its own claim.")],
     data: Annotated[
         str | None,
-        options.option(
-            "--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's).", show_default=False
-        ),
+        options.option("--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's)."),
     ] = None,
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, shuffles and systems.")] = "1,2,3,4,5",
     out: Annotated[Path, options.option("--out", "-o", help="Folder of the result, SLUG.json.")] = Path("results"),

@@ -41,7 +41,6 @@ Masks = Annotated[
     options.option(
         "--masks",
         help="SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder.",
-        show_default=False,
         rich_help_panel="Model",
     ),
 ]

@@ -31,19 +31,15 @@ if TYPE_CHECKING:
 def board_caption(
     opened: options.Opened,
     seeds: tuple[int, ...],
-    table: Annotated[str, typer.Argument(help="A table of photos with human captions.", show_default=False)],
+    table: Annotated[str, typer.Argument(help="A table of photos with human captions.")],
     references: Annotated[str, options.option("--references", help="Its columns of captions.")] = "caption*",
     texts: Annotated[
         str | None,
-        options.option(
-            "--texts", help="Sentences to learn from (default: the captions of the train split).", show_default=False
-        ),
+        options.option("--texts", help="Sentences to learn from (default: the captions of the train split)."),
     ] = None,
     judge: Annotated[
         str | None,
-        options.option(
-            "--judge", help="Another backbone, which gives CLIPScore.", show_default=False, rich_help_panel="Model"
-        ),
+        options.option("--judge", help="Another backbone, which gives CLIPScore.", rich_help_panel="Model"),
     ] = None,
 ) -> CaptionBench:
     """Caption the test (or val) photos by every captioner; gains over the nearest sentence."""
@@ -58,14 +54,14 @@ def board_caption(
 def board_curate(
     opened: options.Opened,
     seeds: tuple[int, ...],
-    data: Annotated[str, typer.Argument(help="A table of photos with captions.", show_default=False)],
+    data: Annotated[str, typer.Argument(help="A table of photos with captions.")],
     captions: Annotated[str, options.option("--captions", help="Its columns of captions.")] = "caption*",
     wrong: Annotated[float, options.option("--wrong", help="Share of the pairs whose captions are exchanged.")] = 0.3,
     keep: Annotated[float, options.option("--keep", help="Share of the pairs that is kept.")] = 0.5,
     metadata: Metadata = "wordnet",
     head: Annotated[
         Path | None,
-        options.option("--head", help="A head of curate head, by whose answer pairs are kept.", show_default=False),
+        options.option("--head", help="A head of curate head, by whose answer pairs are kept."),
     ] = None,
 ) -> CurateBench:
     """Curate captioned photos, some with exchanged captions, by every curator; gains over as many pairs at random."""
@@ -80,9 +76,7 @@ def board_curate(
 def board_detect(
     opened: options.Opened,
     seeds: tuple[int, ...],
-    data: Annotated[
-        str, typer.Argument(help="A folder of MVTec's layout: train/good, test/good, test/KIND ...", show_default=False)
-    ],
+    data: Annotated[str, typer.Argument(help="A folder of MVTec's layout: train/good, test/good, test/KIND ...")],
     thing: Thing = None,
     auxiliary: Auxiliary = None,
     rate: Annotated[float, options.option("--rate", help="Share of normal photos that a threshold may flag.")] = 0.1,
@@ -105,9 +99,7 @@ def board_detect(
 def board_extend(
     opened: options.Opened,
     seeds: tuple[int, ...],
-    clips: Annotated[
-        str, typer.Argument(help="A folder with train and test (or val): CLASS/CLIP.", show_default=False)
-    ],
+    clips: Annotated[str, typer.Argument(help="A folder with train and test (or val): CLASS/CLIP.")],
     names: options.Names = None,
     template: Annotated[str, options.option("--template", help="One prompt with {}.")] = "a photo of a {}.",
     frames: Annotated[int, options.option("--frames", help="Frames sampled from each clip.", min=1)] = 8,
@@ -158,7 +150,6 @@ class LengthOptions:
         options.option(
             "--regions",
             help="A table with a box and a phrase a row, for systems that read regions and to measure them.",
-            show_default=False,
         ),
     ] = None
 
@@ -169,16 +160,13 @@ def board_pretrain(
     seeds: tuple[int, ...],
     table: Annotated[
         str,
-        typer.Argument(
-            help="A table of photos with captions, or painted scenes: scenes, scenes:small.", show_default=False
-        ),
+        typer.Argument(help="A table of photos with captions, or painted scenes: scenes, scenes:small."),
     ],
     rewrites: Annotated[
         str | None,
         options.option(
             "--rewrites",
             help="Rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.",
-            show_default=False,
         ),
     ] = None,
     how: pretrain.PretrainOptions = _PRETRAINING,
@@ -245,19 +233,13 @@ def board_retrieve(
     seeds: tuple[int, ...],
     data: Annotated[
         str,
-        typer.Argument(
-            help="A table of records with a column that says what each is of, or grocery_packages.", show_default=False
-        ),
+        typer.Argument(help="A table of records with a column that says what each is of, or grocery_packages."),
     ],
     entity: Annotated[
         str, options.option("--entity", help="Column of what a record is of: records of one value match.")
     ] = "entity",
-    image: Annotated[
-        str | None, options.option("--image", help="Column with the picture's path.", show_default=False)
-    ] = None,
-    text: Annotated[
-        str | None, options.option("--text-column", help="Column with the text.", show_default=False)
-    ] = None,
+    image: Annotated[str | None, options.option("--image", help="Column with the picture's path.")] = None,
+    text: Annotated[str | None, options.option("--text-column", help="Column with the text.")] = None,
 ) -> RecordBench:
     """Run every retriever that trains no tower: a third of the entities are queries, the records of the others train
     it, in turn.
@@ -289,7 +271,6 @@ class CountedOptions:
             "--items",
             help="Measure this many photos, the same ones for every system (default: all).",
             min=1,
-            show_default=False,
         ),
     ] = None
 
@@ -303,7 +284,6 @@ def board_segment(
         typer.Argument(
             help="A folder with labels.csv (path, mask) and classes.csv, its name in DIPTYCH_DATA, mosaic:NAME or "
             "paste:NAME.",
-            show_default=False,
         ),
     ],
     names: options.Names = None,
@@ -313,7 +293,6 @@ def board_segment(
         options.option(
             "--unlabelled",
             help="Photos for systems that learn from some (default: imagenet1k_sample).",
-            show_default=False,
         ),
     ] = None,
     teacher: Teacher = "lite",

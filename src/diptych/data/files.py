@@ -180,10 +180,10 @@ def read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be read as a result ({type(error).__name__}): give a JSON file that diptych wrote."
+            f"{path} is no readable JSON ({type(error).__name__}): give a file that diptych wrote, or fetch it again."
         ) from error
     if not isinstance(data, dict):
-        raise DataError(f"{path} holds no JSON object: give a JSON file that diptych wrote.")
+        raise DataError(f"{path} holds no JSON object: give a file that diptych wrote, or fetch it again.")
     return data
 
 

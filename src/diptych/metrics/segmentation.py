@@ -9,7 +9,7 @@ Pixels of the ignored label count nowhere. The mean of the IoUs of single images
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,22 +74,21 @@ def class_iou(counts: Counts) -> NDArray[np.float64]:
     return np.divide(hit, union, out=np.full(union.shape, np.nan), where=union > 0)
 
 
-def mean_iou(counts: Counts, *, over: Literal["seen", "labelled"] = "seen") -> NDArray[np.float64]:
-    """Return mIoU, the mean IoU over classes. Higher is better, in [0, 1].
+def mean_iou(counts: Counts) -> NDArray[np.float64]:
+    """Return mIoU, the mean IoU over classes that are labelled or predicted. Higher is better, in [0, 1].
 
-    The two rules differ by several points on large vocabularies, so reports should name theirs.
+    A predicted class without label counts as 0, as in mmsegmentation. A mean over labelled classes alone, as in
+    detectron2, is several points higher on large vocabularies.
 
     Args:
         counts: (..., K, K) summed confusion counts.
-        over: "seen" averages classes that are labelled or predicted (mmsegmentation; detectron2 0.6), so that a
-            predicted class without label counts as 0; "labelled" averages labelled classes only (detectron2 main).
 
     Returns:
         (...) float64, NaN without any class.
     """
     c = np.asarray(counts, dtype=np.float64)
     iou = class_iou(c)
-    counted = ~np.isnan(iou) if over == "seen" else c.sum(-1) > 0
+    counted = ~np.isnan(iou)
     total, number = np.where(counted, np.nan_to_num(iou), 0.0).sum(-1), counted.sum(-1)
     return np.divide(total, number, out=np.full(np.shape(total), np.nan), where=number > 0)
 

@@ -19,6 +19,7 @@ from diptych.evaluation.proofs.image_search import BY_TEXT, MAP, SearchBench, op
 from diptych.evaluation.proofs.training.pairs import FRESH, shuffled_captions
 from diptych.methods.finetune.retrieval_tuning import RetrievalTuning
 from diptych.train.schedule import Schedule
+from tests.support.proofs import judged
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS, squares
 
@@ -86,4 +87,4 @@ def test_permuted_labels_leave_the_captions(bench: SearchBench) -> None:
 
 def test_the_trial_names_absent_data() -> None:
     with pytest.raises(NotAvailable, match=r"(are|is) not here"):
-        TRIALS["retrieval-tuning"].verdict("x", "no such data", None, Run(), (1, 2, 3))  # type: ignore[arg-type]
+        judged(TRIALS["retrieval-tuning"], "x", "no such data", None, Run(), (1, 2, 3))  # type: ignore[arg-type]

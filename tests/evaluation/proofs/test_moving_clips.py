@@ -19,6 +19,7 @@ from diptych.evaluation.proofs.moving_clips import NEW_CLASSES, Direction, compo
 from diptych.evaluation.proofs.trial import Claim
 from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import ViFiCLIP
+from tests.support.proofs import judged
 from tests.support.visual_backbone import VisualBackbone
 
 SEEDS = (1, 2, 3)
@@ -60,7 +61,7 @@ def test_the_proof_of_clips_holds_what_is_written(data_root: Path, small: None) 
             "new classes: image head alone": Claim("image head", base=image, part=NEW_CLASSES),
         },
     )
-    found = trial.verdict("vifi-clip", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(), SEEDS)
+    found = judged(trial, "vifi-clip", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(), SEEDS)
     (claim,) = found["claims"]
     assert claim["over"] == "frame-mean"
     assert {"acc1", "ci95"} <= set(claim["method"])
@@ -76,9 +77,9 @@ def test_the_proof_of_clips_holds_what_is_written(data_root: Path, small: None) 
 
 def test_real_clips_are_counted(data_root: Path, small: None) -> None:
     trial = replace(TRIALS["vifi-clip"], bench=partial(open_clips, counted=(HEADS, FrameMean(2))))
-    found = trial.verdict("vifi-clip", str(data_root / "exercise_pairs"), VisualBackbone(), Run(), SEEDS)
+    found = judged(trial, "vifi-clip", str(data_root / "exercise_pairs"), VisualBackbone(), Run(), SEEDS)
     assert (found["items"], found["claims"]) == (41, [])
     assert len(found["right"]["vifi-clip"]) == 3
     assert len(found["right"]["frame-mean"]) == 1
     with pytest.raises(NotAvailable, match="absent"):
-        trial.verdict("vifi-clip", str(data_root / "absent"), VisualBackbone(), Run(), SEEDS)
+        judged(trial, "vifi-clip", str(data_root / "absent"), VisualBackbone(), Run(), SEEDS)

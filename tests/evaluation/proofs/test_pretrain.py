@@ -28,6 +28,7 @@ from diptych.methods.finetune.vr_lwf import VRLwF
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.cloob import CLOOB
 from diptych.methods.pretrain.laclip import LaCLIP
+from tests.support.proofs import judged
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS, squares
 
@@ -51,7 +52,7 @@ def place(tmp_path_factory) -> Path:
 
 
 def verdict(trial, place: Path):
-    return trial.verdict("x", str(place / "data"), load(f"local:{place / 'clip'}"), RUN, SEEDS, open_pairs)
+    return judged(trial, "x", str(place / "data"), load(f"local:{place / 'clip'}"), RUN, SEEDS, open_pairs)
 
 
 def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> None:
@@ -141,7 +142,7 @@ def test_every_trial_names_what_is_absent() -> None:
     for trials, opener in ((TRIALS, open_pairs), (finetune.TRIALS, open_task)):
         for trial in trials.values():
             with pytest.raises(NotAvailable, match=r"(are|is) not here"):
-                trial.verdict("x", "no such data", None, RUN, SEEDS, opener)  # type: ignore[arg-type]
+                judged(trial, "x", "no such data", None, RUN, SEEDS, opener)  # type: ignore[arg-type]
     with pytest.raises(NotAvailable):
         present("nowhere", "captions.csv")
 
@@ -152,7 +153,7 @@ def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeyp
     over, full = Claim("zero-shot", base=BEFORE), Training(Full())
     shuffled = replace(over, own=Arm(replace(full, rows=shuffled_labels)))
     trial = Trial((over,), own=Arm(full), controls=(shuffled,), bench=open_task)
-    found = trial.verdict("x", f"towers:{place / 'data'}", load(f"local:{place / 'clip'}"), RUN, SEEDS)
+    found = judged(trial, "x", f"towers:{place / 'data'}", load(f"local:{place / 'clip'}"), RUN, SEEDS)
     assert found["claims"][0]["shown"]
     assert found["controls"][0]["failed"]
     assert (found["trains"], found["others"], found["sizes"]) == (

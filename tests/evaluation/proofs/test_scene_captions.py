@@ -40,8 +40,8 @@ def test_the_control_sees_another_picture() -> None:
 def test_every_arm_of_the_trial_is_measured() -> None:
     arms = {"clip-reward": SMALL, "no grammar": replace(SMALL, grammar=0.0), "other picture": SMALL}
     sizes = {"train": 12, "test": 6}
-    bench = sc.open_scene_captions("scenes", ColourBackbone(), Run(), (1, 2, 3), arms=arms, sizes=sizes)
-    assert bench.table["likelihood"].shape == (3, 6)
+    bench = sc.open_scene_captions("scenes", ColourBackbone(), Run(), (1, 2), arms=arms, sizes=sizes)
+    assert bench.table["likelihood"].shape == (2, 6)
     verdict = TRIALS["clip-reward"].judge("clip-reward", "scenes", bench)
     assert [c["name"] for c in verdict["claims"]] == ["states more of the truth", "finds its scene", "repeats less"]
     assert len(verdict["controls"]) == 1

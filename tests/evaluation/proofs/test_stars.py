@@ -16,10 +16,11 @@ from diptych.evaluation.proofs import stars
 from diptych.evaluation.proofs.extend import TRIALS
 from diptych.evaluation.proofs.stars import Night, open_stars, supernovae, variables
 from diptych.methods.extend.astrom3 import SMALL
+from tests.support.proofs import judged
 from tests.support.stars import star
 from tests.support.visual_backbone import VisualBackbone
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_the_proof_of_stars_holds_what_is_written(
     monkeypatch.setattr(stars, "supernovae", lambda name: explosions)
     tiny = replace(SMALL, epochs=1, width=8, layers=1, heads=2, hidden=8, length=16, dim=8, facts=8)
     trial = replace(TRIALS["astrom3"], bench=partial(open_stars, method=tiny))
-    found = trial.verdict("astrom3", "rrlyrae_snia", VisualBackbone(), Run(), SEEDS)
+    found = judged(trial, "astrom3", "rrlyrae_snia", VisualBackbone(), Run(), SEEDS)
     assert found["claims"][0]["over"] == "from scratch"
     assert found["controls"][0]["name"] == "shuffled pairs"
     assert [b["name"] for b in found["beside"]] == [
@@ -62,5 +63,5 @@ def test_the_proof_of_stars_holds_what_is_written(
         "spectra from scratch",
         "metadata from scratch",
     ]
-    counted = trial.verdict("astrom3", "sn_photometry_spectra", VisualBackbone(), Run(), SEEDS)
-    assert len(counted["right"]["aligned"]) == 3
+    counted = judged(trial, "astrom3", "sn_photometry_spectra", VisualBackbone(), Run(), SEEDS)
+    assert len(counted["right"]["aligned"]) == 2

@@ -12,6 +12,7 @@ from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE, Arm, Measured
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from tests.support.colours import ColourBackbone
+from tests.support.proofs import judged
 
 ONES, HALF, ZEROS = np.ones((3, 8)), np.full((3, 8), 0.5), np.zeros((3, 8))
 
@@ -87,7 +88,7 @@ def test_a_claim_may_be_of_a_part_of_some_sets_and_of_a_gain_over_a_gain() -> No
 def test_what_was_only_counted_claims_nothing() -> None:
     bench = Tabled(ColourBackbone(), Run(), (1, 2, 3), "acc1", {"items": 5, "right": {"gda": [3, 4, 5]}})
     trial = Trial((Claim(CHANCE),), spoilt, own=Arm("own"))
-    data = trial.verdict("gda", "x", ColourBackbone(), Run(), (1, 2, 3), lambda *given: bench)
+    data = judged(trial, "gda", "x", ColourBackbone(), Run(), (1, 2, 3), lambda *given: bench)
     assert data == {"items": 5, "right": {"gda": [3, 4, 5]}, "claims": [], "controls": [], "beside": []}
 
 

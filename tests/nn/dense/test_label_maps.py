@@ -18,6 +18,7 @@ from diptych.nn.dense.label_maps import (
     cells,
     dense_map,
     label_map,
+    labelled,
     resized,
     slide,
     squashed,
@@ -138,18 +139,18 @@ def test_background_words_are_merged_after_the_softmax_and_uncertain_pixels_join
         [[[2.0, 0.0, 0.0]], [[0.0, 3.0, 0.1]], [[1.0, 1.0, 0.2]]]
     )  # sky, wall, cat; one row of three pixels
     regions = cells(maps, (1, 3))
-    assert label_map(regions, groups=(0, 0, 1)).tolist() == [[0, 0, 1]]
+    assert labelled(regions, groups=(0, 0, 1))[0].tolist() == [[0, 0, 1]]
     best = maps.softmax(0).amax(0)[0]
     assert best[2] < 0.5 < best[0]
-    assert label_map(regions, groups=(0, 0, 1), threshold=0.5).tolist() == [[0, 0, 0]]
-    assert label_map(regions, groups=(1, 1, 2), background=0, threshold=0.9).tolist() == [[0, 0, 0]]
-    assert label_map(regions, threshold=0.0).tolist() == label_map(regions).tolist()
+    assert labelled(regions, groups=(0, 0, 1), threshold=0.5)[0].tolist() == [[0, 0, 0]]
+    assert labelled(regions, groups=(1, 1, 2), background=0, threshold=0.9)[0].tolist() == [[0, 0, 0]]
+    assert labelled(regions, threshold=0.0)[0].tolist() == label_map(regions).tolist()
 
 
 def test_a_threshold_needs_probabilities() -> None:
     regions = replace(cells(noise(2, 3, 3), (3, 3)), scores=Scores(noise(9, 2), "cosine"))
     with pytest.raises(UsageError, match="cosines"):
-        label_map(regions, threshold=0.5)
+        labelled(regions, threshold=0.5)
 
 
 def test_cells_keep_their_place() -> None:

@@ -10,10 +10,11 @@ from typing import Any, Literal
 from torch import nn
 
 from diptych.backbones.sources.huggingface import FAMILIES, Family, HuggingFace
-from diptych.backbones.spec import NOTHING_STATED, Stated, agree, file_hash, read_json, triple
+from diptych.backbones.spec import NOTHING_STATED, Stated, agree, file_hash, triple
 from diptych.backbones.tokens import TOKENIZER_FILES, HubTokens, load_tokenizer
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.spec import PixelRecipe, Spec
+from diptych.data.files import read_json
 
 CONFIG = "config.json"
 HUB_FILES = (CONFIG, "model*.safetensors", "model.safetensors.index.json", "preprocessor_config.json", *TOKENIZER_FILES)

@@ -158,7 +158,7 @@ def _local(
     prefer_openclip: bool = True,
 ) -> Backbone:
     from diptych.backbones.sources import selftest
-    from diptych.backbones.spec import read_json
+    from diptych.data.files import read_json
 
     backbone = _by_content(path, name, offline, stated, truncate, allow_pickle, prefer_openclip)
     if (path / selftest.FILE).is_file() and not stated.override:

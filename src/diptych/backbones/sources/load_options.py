@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
-from diptych.backbones.spec import NOTHING_STATED, Stated, read_json, recipe_from
+from diptych.backbones.spec import NOTHING_STATED, Stated, recipe_from
 from diptych.core.errors import UsageError
+from diptych.data.files import read_json
 
 Weights = Literal["required", "random"]
 _KNOWN = (

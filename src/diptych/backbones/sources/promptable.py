@@ -7,9 +7,9 @@ from typing import Any
 
 from diptych.backbones.hub import is_offline, repository
 from diptych.backbones.names import parse
-from diptych.backbones.spec import read_json
 from diptych.core.errors import DataError, UsageError
 from diptych.core.masks import PromptableMasks
+from diptych.data.files import read_json
 
 _FILES = ("config.json", "*processor_config.json", "*.safetensors", "tokenizer*", "vocab*", "merges*", "special*")
 PROMPTABLE = {"sam": "SamModel", "sam2": "Sam2Model", "sam2_video": "Sam2Model"}

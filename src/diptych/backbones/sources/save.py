@@ -15,12 +15,12 @@ from diptych.backbones.sources import openclip_sources, selftest
 from diptych.backbones.sources.huggingface import HuggingFace
 from diptych.backbones.sources.language import load_language, save_language
 from diptych.backbones.sources.openclip import OpenClip
-from diptych.backbones.spec import read_json, spec_from
+from diptych.backbones.spec import spec_from
 from diptych.backbones.tokens import HubTokens
 from diptych.backbones.weights import OPENCLIP_FILES, read_state
 from diptych.core.backbone import Backbone, Space
 from diptych.core.errors import DataError, UsageError
-from diptych.data.files import drafted, write_json
+from diptych.data.files import drafted, read_json, write_json
 
 SPACE = "space.json"
 SCHEMA = 1

@@ -96,26 +96,6 @@ class Trial:
     own: Arm | None = None
     bench: Opener | None = None
 
-    def verdict(
-        self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int], bench: Opener | None = None
-    ) -> dict[str, Any]:
-        """Measure on one data set; see ``judge``.
-
-        Args:
-            slug: of the system.
-            name: of the data set: a path, or a folder in that of DIPTYCH_DATA.
-            backbone: for the system and its baselines.
-            run: device, cache and progress.
-            seeds: of draws, shuffles and systems.
-            bench: opens the bench where the trial says nothing.
-
-        Raises:
-            NotAvailable: the data set is not on this machine.
-        """
-        opener = self.bench or bench
-        assert opener is not None, "a trial or its verb opens a bench"
-        return self.judge(slug, name, opener(name, backbone, run, tuple(seeds)))
-
     def judge(self, slug: str, name: str, bench: Bench) -> dict[str, Any]:
         """Measure on a bench, and return its facts with "claims", "controls" and "beside", as plain data.
 

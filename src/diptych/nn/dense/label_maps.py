@@ -165,11 +165,9 @@ def dense_map(regions: Regions) -> Tensor:
     return torch.einsum("qk,qhw->khw", scores.ranked().exp(), regions.masks)
 
 
-def label_map(
-    regions: Regions, groups: Sequence[int] | None = None, *, background: int = 0, threshold: float | None = None
-) -> Tensor:
-    """Return the (H, W) int64 class positions at the image's own size; see ``labelled``."""
-    return labelled(regions, groups, background=background, threshold=threshold, scored=False)[0]
+def label_map(regions: Regions) -> Tensor:
+    """Return the (H, W) int64 class positions at the image's own size, each query its own class; see ``labelled``."""
+    return labelled(regions, scored=False)[0]
 
 
 def labelled(

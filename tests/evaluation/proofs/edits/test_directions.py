@@ -24,6 +24,7 @@ from diptych.evaluation.proofs.edits.directions import (
 from diptych.evaluation.proofs.extend import TRIALS
 from diptych.evaluation.proofs.trial import Claim
 from diptych.methods.extend.ila import ILA
+from tests.support.proofs import judged
 from tests.support.small_clip import small_clip
 from tests.support.visual_backbone import VisualBackbone
 
@@ -74,7 +75,7 @@ def test_the_proof_holds_what_is_written(data_root: Path) -> None:
         beside={"integration alone": Claim("chance", own=alone)},
         bench=partial(open_directions, things=(3, 2)),
     )
-    found = trial.verdict("ila", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(workers=1), SEEDS)
+    found = judged(trial, "ila", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(workers=1), SEEDS)
     assert (found["items"], found["clips"], found["classes"]) == (8, 20, 4)
     assert [c["over"] for c in found["claims"]] == ["chance", "integration alone", "chance"]
     assert found["claims"][0]["baseline"]["acc1"] == 0.25

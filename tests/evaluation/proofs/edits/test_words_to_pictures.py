@@ -16,7 +16,14 @@ from diptych.core.run import Run
 from diptych.data.scenes.compose import Scenes
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.proofs.edits import words_to_pictures
-from diptych.evaluation.proofs.edits.words_to_pictures import DISTANCE, SHAPE, SMALL_SCENES, Drawing, open_words
+from diptych.evaluation.proofs.edits.words_to_pictures import (
+    DISTANCE,
+    SHAPE,
+    SMALL_SCENES,
+    Drawing,
+    WordsBench,
+    open_words,
+)
 from tests.train.test_pair import small
 
 
@@ -43,11 +50,28 @@ class Painter(Editor, FittedEditor):
         return Edited((), torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255)
 
 
+FEATURES = WordsBench._features
+"""Those of Lite0, which take a second for 32 pictures."""
+
+
+def shades(picture) -> torch.Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
+
+
+def cells(self, pictures) -> torch.Tensor:
+    """The mean colours of four quarters."""
+    shown = [
+        p if isinstance(p, torch.Tensor) else torch.from_numpy(np.array(p)).permute(2, 0, 1) / 255 for p in pictures
+    ]
+    return torch.nn.functional.adaptive_avg_pool2d(torch.stack(shown), 2).flatten(1)
+
+
 @pytest.fixture(scope="module")
 def bench():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(words_to_pictures, "SIZES", {"train": 4, "test": 20})
         patch.setattr(words_to_pictures, "EACH", 1)
+        patch.setattr(WordsBench, "_features", cells)
         yield open_words("scenes", small(), Run(workers=1), (1, 2))
 
 
@@ -61,5 +85,7 @@ def test_what_is_drawn_is_read(bench) -> None:
     assert honest.others[DISTANCE] < same.others[DISTANCE]
     chance = bench.measure(Arm(CHANCE))
     assert (chance.values.mean(), chance.part(SHAPE).values.mean()) == (pytest.approx(1 / 8), pytest.approx(1 / 6))
+    picture = bench.held.items[0]
+    assert FEATURES(bench, [picture]).shape == FEATURES(bench, [shades(picture)]).shape
     with pytest.raises(NotAvailable):
         open_words("photos", small(), Run(), (1,))

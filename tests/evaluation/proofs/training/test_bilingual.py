@@ -27,6 +27,7 @@ from diptych.evaluation.proofs.training.bilingual import (
     student,
 )
 from tests.support.colours import ColourBackbone
+from tests.support.proofs import judged
 from tests.train.test_pair import Squares, small
 
 RUN = Run(workers=1)
@@ -83,7 +84,7 @@ def test_the_bench_measures_every_arm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bilingual, "STUDENT", {**bilingual.STUDENT, **less})
     sizes = {"train": 8, "unpaired": 8, "test": 6}
     opener = partial(open_bilingual, sizes=sizes, learn=replace(LEARN, batch=4, steps=2), before=2)
-    verdict = replace(DC_CLIP, bench=opener).verdict("dc-clip", "scenes", small(), RUN, (1, 2, 3))
+    verdict = judged(replace(DC_CLIP, bench=opener), "dc-clip", "scenes", small(), RUN, (1, 2, 3))
     (claim,), (control,) = verdict["claims"], verdict["controls"]
     assert (verdict["items"], verdict["train"]) == (6, 8)
     assert claim["method"]["recall_at_1"] == pytest.approx(claim["baseline"]["recall_at_1"] + claim["gain"])

@@ -20,6 +20,7 @@ from diptych.evaluation.proofs.training.caption_tuning import (
     next_words,
 )
 from diptych.evaluation.proofs.training.pairs import FRESH
+from tests.support.proofs import judged
 from tests.support.small_clip import small_clip
 
 RUN = Run(workers=1)
@@ -55,7 +56,7 @@ def test_the_bench_measures_every_arm_with_one_language_model(captioned: Path, t
     small = replace(own, method=replace(own.method, tune=False))
     claim = replace(LLM2CLIP_TRIAL.claims[0], base=Arm(small))
     trial = replace(LLM2CLIP_TRIAL, claims=(claim,), own=Arm(own), controls=(), beside={})
-    verdict = trial.verdict("llm2clip", str(captioned), small_clip(tmp_path / "clip"), RUN, (1, 2, 3))
+    verdict = judged(trial, "llm2clip", str(captioned), small_clip(tmp_path / "clip"), RUN, (1, 2, 3))
     (claimed,) = verdict["claims"]
     assert claimed["method"]["recall_at_5"] == pytest.approx(claimed["baseline"]["recall_at_5"] + claimed["gain"])
     assert len(made.made) == 1

@@ -31,6 +31,7 @@ from diptych.evaluation.proofs.training.detail_pairs import (
 )
 from diptych.methods.pretrain.diva import DIVA, FeedbackTrainee
 from tests.support.diffusion import random_diffusion
+from tests.support.proofs import judged
 from tests.train.test_pair import RUN, rows, small
 
 
@@ -83,7 +84,7 @@ def test_every_arm_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detail_pairs, "PAIRS", 6)
     few = partial(open_details, fit=replace(FEEDBACK, batch=4, steps=2), blind=replace(UNTOLD, batch=4, steps=2))
     tiny = load("tiny")
-    found = replace(DIVA_TRIAL, bench=few).verdict("diva", "scenes", tiny, Run(workers=1), (1, 2))
+    found = judged(replace(DIVA_TRIAL, bench=few), "diva", "scenes", tiny, Run(workers=1), (1, 2))
     assert [c["name"] for c in found["claims"]] == ["texture, cls", "texture, cls and patches"]
     assert len(found["controls"]) == 4
     assert len(found["beside"]) == 6

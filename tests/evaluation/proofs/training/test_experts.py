@@ -14,6 +14,7 @@ from diptych.core.run import Run
 from diptych.data.scenes.tables import scene_data
 from diptych.evaluation.proofs.training.experts import CLIP_MOE, FIT, MOE, ShuffledGroups, open_experts, other_features
 from diptych.evaluation.proofs.training.scene_pairs import PAIRS
+from tests.support.proofs import judged
 from tests.train.test_pair import small
 
 RUN = Run(workers=1)
@@ -44,7 +45,7 @@ def test_the_bench_measures_every_arm() -> None:
         fit=replace(FIT, batch=2, steps=1),
         sizes={"train": 24, "test": 6},
     )
-    verdict = replace(CLIP_MOE, bench=opener).verdict("clip-moe", "scenes", small(), RUN, (1, 2, 3))
+    verdict = judged(replace(CLIP_MOE, bench=opener), "clip-moe", "scenes", small(), RUN, (1, 2, 3))
     assert (verdict["items"], verdict["train"]) == (6, 24)
     equal = next(c for c in verdict["controls"] if c["name"] == "equal experts")
     assert equal["gain"] == 0.0

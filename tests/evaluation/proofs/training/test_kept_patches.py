@@ -23,6 +23,7 @@ from diptych.evaluation.proofs.training.kept_patches import (
     open_kept,
 )
 from diptych.methods.pretrain.a_clip import ACLIP
+from tests.support.proofs import judged
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import RUN, small
 
@@ -36,7 +37,7 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_every_arm_is_measured_on_the_same_scenes(few) -> None:
     opener = partial(open_kept, fit=replace(FEW, batch=8, steps=1))
-    found = replace(TRIALS["a-clip"], bench=opener).verdict("a-clip", "scenes", few, Run(workers=1), (1, 2))
+    found = judged(replace(TRIALS["a-clip"], bench=opener), "a-clip", "scenes", few, Run(workers=1), (1, 2))
     assert [c["name"] for c in found["claims"]] == ["kept half", "after training"]
     assert all(0 <= c["method"]["recall_at_1"] <= 1 for c in found["claims"])
     assert (found["train"], found["items"]) == (16, 8)

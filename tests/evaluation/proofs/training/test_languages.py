@@ -21,6 +21,7 @@ from diptych.evaluation.proofs.pretrain import TRIALS
 from diptych.evaluation.proofs.training import languages
 from diptych.evaluation.proofs.training.languages import FIT, find_named, found, open_named
 from diptych.methods.pretrain.rs_m_clip import RSMCLIP
+from tests.support.proofs import judged
 from tests.train.test_pair import RUN, small
 
 NUMBER = 8
@@ -72,7 +73,7 @@ def test_recall_counts_both_directions(table: Path, monkeypatch: pytest.MonkeyPa
 def test_the_bench_measures_every_arm(table: Path) -> None:
     method = RSMCLIP(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6)
     trial = replace(TRIALS["rs-m-clip"], bench=partial(open_named, method=method, fit=replace(FIT, batch=4, steps=2)))
-    verdict = trial.verdict("rs-m-clip", str(table), small(), RUN, (1, 2, 3))
+    verdict = judged(trial, "rs-m-clip", str(table), small(), RUN, (1, 2, 3))
     (claim,), (control,) = verdict["claims"], verdict["controls"]
     assert verdict["items"] == 6
     assert claim["method"]["recall_at_1"] == pytest.approx(claim["baseline"]["recall_at_1"] + claim["gain"])

@@ -14,6 +14,7 @@ from diptych.core.run import Run
 from diptych.evaluation.proofs.pretrain import TRIALS
 from diptych.evaluation.proofs.training import scene_pairs
 from diptych.evaluation.proofs.training.masked_words import FEW, _neighbours, likelier, open_words
+from tests.support.proofs import judged
 from tests.support.small_clip import small_clip
 
 
@@ -21,7 +22,7 @@ def test_every_arm_prefers_some_pictures(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(scene_pairs, "SIZES", {"train": 16, "test": 10})
     opener = partial(open_words, fit=replace(FEW, batch=8, steps=2))
     clip = small_clip(tmp_path / "clip")
-    found = replace(TRIALS["lightclip"], bench=opener).verdict("lightclip", "scenes", clip, Run(workers=1), (1, 2))
+    found = judged(replace(TRIALS["lightclip"], bench=opener), "lightclip", "scenes", clip, Run(workers=1), (1, 2))
     assert [c["name"] for c in found["claims"]] == ["masked words", "matched tokens"]
     assert found["claims"][0]["baseline"]["own_picture"] == 0.5
     assert [list(c["method"]) for c in found["claims"]] == [["own_picture", "ci95"], ["first_of_40", "ci95"]]

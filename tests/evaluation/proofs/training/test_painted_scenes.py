@@ -16,6 +16,7 @@ from diptych.data.scenes.tables import scene_table
 from diptych.evaluation.proofs.pretrain import TRIALS
 from diptych.evaluation.proofs.training import scene_pairs
 from diptych.evaluation.proofs.training.painted_scenes import FEW, boxed, open_painted
+from tests.support.proofs import judged
 from tests.support.small_clip import small_clip
 
 
@@ -23,7 +24,7 @@ def test_every_arm_paints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(scene_pairs, "SIZES", {"train": 16, "test": 10})
     opener = partial(open_painted, fit=replace(FEW, batch=8, steps=2))
     clip = small_clip(tmp_path / "clip")
-    found = replace(TRIALS["sycoca"], bench=opener).verdict("sycoca", "scenes", clip, Run(workers=1), (1, 2))
+    found = judged(replace(TRIALS["sycoca"], bench=opener), "sycoca", "scenes", clip, Run(workers=1), (1, 2))
     assert [c["over"] for c in found["claims"]] == ["random masks", "chance", "random masks"]
     names = [next(iter(c["method"].items())) for c in found["claims"]]
     assert [name for name, _ in names] == ["hidden_objects", "own_caption", "own_caption"]
