@@ -153,6 +153,13 @@ def commands() -> dict[str, Any]:
     return found
 
 
+def test_the_value_that_counts_is_said_where_a_flag_has_several(diptych: Cli) -> None:
+    got = diptych("systems", "--verb", "classify", "--verb=segment", "--json")
+    assert got.err.startswith("--verb takes one value: 'segment' counts, not 'classify'.")
+    assert {s["verb"] for s in got.data} == {"segment"}
+    assert diptych("systems", "--verb", "segment", "--json").err == ""
+
+
 def test_every_flag_has_its_environment_name_and_a_help_text() -> None:
     for path, command in commands().items():
         for parameter in command.params:
