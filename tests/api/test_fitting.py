@@ -67,6 +67,8 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
         system.set_params(alpha=1.0)
     with pytest.raises(AttributeError, match="no attribute 'beta'"):
         _ = system.beta
+    with pytest.raises(TypeError, match="LinearProbe has no parameter 'C'; its parameters are: c"):
+        diptych.systems.LinearProbe(C=1.0)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="alpha must be at least 0, got 'x'"):
         diptych.systems.GDA(alpha="x")  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
@@ -131,6 +131,10 @@ def test_a_dataset_of_torch_brings_its_labels(photo: Path) -> None:
     pairs.targets, pairs.classes = [0, 0], ["cat", "dog"]
     table = as_table(pairs)
     assert (table.labels().tolist(), table.classes) == ([0, 0], ("cat", "dog"))
+    part = as_table(Subset(pairs, [0]))
+    assert (part.labels().tolist(), part.classes) == ([1], ("cat", "dog"))
+    with pytest.raises(UsageError, match=r"type DataLoader: give its \.dataset"):
+        as_samples(DataLoader(pairs))
 
 
 @pytest.mark.parametrize(

@@ -195,10 +195,11 @@ class ClassifierSystem(System[Classifier]):
     ) -> Predictor:
         """Fit on labelled photos, class names, texts or photos without labels, as the system's card says.
 
-        A parameter that is None is chosen by accuracy on ``val``. Without ``val`` a fifth of the photos of each class
-        of ``train``, at least one, is held out for it, drawn by ``seed``. As scikit-learn's searches do, the system is
-        then fitted on all of ``train`` with the chosen values; one that takes more from val than these (CapSAdapter,
-        DNCBM) stays as fitted on the rest. The result's ``about`` and repr say what was chosen, and on how many photos.
+        A parameter that is None is chosen by accuracy on ``val``. Without ``val`` a part of ``train`` is held out for
+        it, drawn by ``seed``: of each class a fifth, or of few photos up to four and at most half. As scikit-learn's
+        searches do, the system is then fitted on all of ``train`` with the chosen values; one that takes more from val
+        than these (CapSAdapter, DNCBM) stays as fitted on the rest. The result's ``about`` and repr say what was
+        chosen, and on how many photos.
 
         Args:
             model: a name, a model, or None for ``lite``.
@@ -392,11 +393,14 @@ ROLES: tuple[tuple[type[Method], type[System[Any]]], ...] = (
 
 def system_class(kind: type[Method]) -> type[System[Any]]:
     """Return the class of a system: signature and docstring are those of ``kind``, ``fit`` that of its role above."""
+    signature = inspect.signature(kind)
 
     def made(self: System[Any], *given: Any, **named: Any) -> None:
+        if unknown := named.keys() - signature.parameters:
+            known = ", ".join(signature.parameters) or "none"
+            raise TypeError(f"{kind.__name__} has no parameter {min(unknown)!r}; its parameters are: {known}.")
         object.__setattr__(self, "method", kind(*given, **named))
 
-    signature = inspect.signature(kind)
     own = {"__init__": made, "__doc__": kind.__doc__, "__signature__": signature, "card": kind.card}
     base = next(system for role, system in ROLES if issubclass(kind, role))
     return type(kind.__name__, (base,), {**own, "__module__": "diptych.systems"})

@@ -66,6 +66,8 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
         return as_samples(_cells(x, _frame_column(x, PATH_COLUMNS, "of paths")), keys)
     if _is_stream(x):
         x = list(x)  # type: ignore[call-overload]
+    elif hasattr(x, "to_list") and not hasattr(x, "tolist"):
+        x = x.to_list()  # a series of polars
     elif hasattr(x, "tolist") and (not is_array(x) or getattr(getattr(x, "dtype", None), "kind", "") in ("O", "U")):
         x = x.tolist()  # a series, or an array of paths
     if isinstance(x, (str, os.PathLike)):
@@ -92,6 +94,9 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
         return _listed(x, keys)
     if isinstance(x, Set):
         raise UsageError("Photos cannot be a set, which has no order: give sorted(...) of it.")
+    if hasattr(x, "dataset") or hasattr(x, "collect"):
+        remedy = "its .dataset, since a loader may shuffle" if hasattr(x, "dataset") else "its .collect()"
+        raise UsageError(f"Photos cannot be of the type {type(x).__name__}: give {remedy}.")
     raise UsageError(f"Photos cannot be of the type {type(x).__name__}: give {TAKEN}.")
 
 
@@ -146,7 +151,7 @@ def as_table(x: object, keys: FileKeys | None = None, names: Sequence[str] = ())
         return _framed(x, as_samples(x, keys), next(iter(columns_of(_column_names(x), LABEL_COLUMNS)), None), names)
     if _is_pairs(x):
         labels = getattr(x, "targets", None)
-        known = tuple(getattr(x, "classes", names))
+        known = classes_of(x) or tuple(names)
         return _labelled(as_samples(x), [x[i][1] for i in range(len(x))] if labels is None else labels, known)  # type: ignore[index,arg-type]
     return NamedTable(as_samples(x, keys), {}, ())
 
@@ -155,7 +160,7 @@ def classes_of(x: object) -> tuple[str, ...]:
     """Return the class names that photos bring: those of a table, or of a dataset of Hugging Face or torchvision."""
     if _is_dataset(x) and (column := _label_column(x)) is not None:
         return tuple(getattr(x.features[column], "names", ()))  # type: ignore[attr-defined]
-    return tuple(getattr(x, "classes", ()))
+    return tuple(getattr(x, "classes", None) or getattr(getattr(x, "dataset", None), "classes", ()))  # of a Subset
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ def hold_out(labels: NDArray[np.int64] | Sequence[int], seed: int) -> tuple[list
         seed: integer from 0, such as ``run.integer(purpose)``.
 
     Returns:
-        Positions of the kept and of the held-out items, each ascending. Held out is a fifth of each class, rounded
-        down, but at least one; nothing of a class of one item.
+        Positions of the kept and of the held-out items, each ascending. Of a class of n items max(n // 5, min(n // 2,
+        4)) are held out: a fifth, but where there are few, up to four, as CoOp does, and at most half.
 
     Example:
         >>> kept, held = hold_out([0, 0, 0, 1, 1, 2], seed=0)
@@ -81,10 +81,10 @@ def hold_out(labels: NDArray[np.int64] | Sequence[int], seed: int) -> tuple[list
         (4, 2, True)
     """
     classes = np.asarray(labels, dtype=np.int64)
-    counts = np.bincount(classes)
     held: set[int] = set()
-    for k in np.flatnonzero(counts > 1):
-        held.update(_in_draw_order(classes, int(k), seed)[: max(1, counts[k] // 5)].tolist())
+    for k in np.unique(classes):
+        drawn = _in_draw_order(classes, int(k), seed)
+        held.update(drawn[: max(len(drawn) // 5, min(len(drawn) // 2, 4))].tolist())
     return [i for i in range(len(classes)) if i not in held], sorted(held)
 
 
