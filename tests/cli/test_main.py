@@ -110,7 +110,7 @@ def test_a_file_name_that_is_no_utf_8_is_named(diptych: Cli, monkeypatch: pytest
     monkeypatch.setattr("diptych.catalog.cards", lambda: "photos/caf\udce9.png".encode())
     got = diptych("systems")
     assert got.code == 1
-    assert got.err.startswith("A file name is not UTF-8, at ...photos/caf\\udce9.png...: rename the file")
+    assert got.err.startswith("A file name or text is not UTF-8, at ...photos/caf\\udce9.png...: rename it")
 
 
 def test_surprises_are_one_sentence_and_code_1(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ class Verbs(TyperGroup):
                 name = (
                     error.object[max(0, error.start - 40) : error.end + 40].encode("utf-8", "backslashreplace").decode()
                 )
-                say(f"A file name is not UTF-8, at ...{name}...: rename the file (--debug shows where).")
+                say(f"A file name or text is not UTF-8, at ...{name}...: rename it, or set LC_ALL=C.UTF-8.")
                 raise typer.Exit(DataError.exit_code) from None
             say(f"This should not happen, please report it: {type(error).__name__}: {error} (--debug shows where).")
             raise typer.Exit(1) from None
