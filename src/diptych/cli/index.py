@@ -137,7 +137,7 @@ def _like(shared: options.RunOptions, facts: Mapping[str, Any], backbone: str | 
     return replace(shared, backbone=name, precision=precision, draft=draft)
 
 
-def _as_made(shared: options.RunOptions, out: Path) -> options.RunOptions:
+def _as_made(shared: options.AutoOptions, out: Path) -> options.AutoOptions:
     """Return options with what made the index that is in ``out``, where the command line does not say another thing."""
     from diptych.search_index.index import Index
 

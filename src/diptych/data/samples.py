@@ -160,7 +160,8 @@ def classes_of(x: object) -> tuple[str, ...]:
     """Return the class names that photos bring: those of a table, or of a dataset of Hugging Face or torchvision."""
     if _is_dataset(x) and (column := _label_column(x)) is not None:
         return tuple(getattr(x.features[column], "names", ()))  # type: ignore[attr-defined]
-    return tuple(getattr(x, "classes", None) or getattr(getattr(x, "dataset", None), "classes", ()))  # of a Subset
+    known: Sequence[str] = getattr(x, "classes", ()) or getattr(getattr(x, "dataset", None), "classes", ())
+    return tuple(known)  # the second of a torch Subset
 
 
 @dataclass(frozen=True)
