@@ -69,7 +69,9 @@ def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
         show_table(columns, [_row(s) for s in spaces], right=(3, 6, 7), spare=(3, 5, 4, 2, 8))
     show(f"{_spaces(spaces)} in {folder}")
     if exports:
-        show_table(["encoder", "prepared", "size", "last used"], [_prepared(e) for e in exports], right=(2,), spare=(3,))
+        show_table(
+            ["encoder", "prepared", "size", "last used"], [_prepared(e) for e in exports], right=(2,), spare=(3,)
+        )
         show(f"{len(exports)} prepared, {sized(sum(e.bytes for e in exports))} in {engines}")
     if old := [e for e in exports if e.outdated]:
         show(f"Outdated, which 'diptych cache prune' deletes: {len(old)}, {sized(sum(e.bytes for e in old))}")
