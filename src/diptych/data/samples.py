@@ -66,7 +66,7 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
         return as_samples(_cells(x, _frame_column(x, PATH_COLUMNS, "of paths")), keys)
     if _is_stream(x):
         x = list(x)  # type: ignore[call-overload]
-    elif hasattr(x, "to_list") and not hasattr(x, "tolist"):
+    elif hasattr(x, "to_list") and not (hasattr(x, "tolist") or _is_dataset(x)):
         x = x.to_list()  # a series of polars
     elif hasattr(x, "tolist") and (not is_array(x) or getattr(getattr(x, "dtype", None), "kind", "") in ("O", "U")):
         x = x.tolist()  # a series, or an array of paths
