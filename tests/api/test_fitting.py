@@ -18,6 +18,7 @@ from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.splits import few_shot, hold_out
 from diptych.data.words.templates import ENSEMBLE
 from diptych.nn.dense.mask_queries import MaskLayout
 from tests.support.colours import COLOURS, ColourBackbone
@@ -66,6 +67,8 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
         system.set_params(alpha=1.0)
     with pytest.raises(AttributeError, match="no attribute 'beta'"):
         _ = system.beta
+    with pytest.raises(TypeError, match="LinearProbe has no parameter 'C'; its parameters are: c"):
+        diptych.systems.LinearProbe(C=1.0)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="alpha must be at least 0, got 'x'"):
         diptych.systems.GDA(alpha="x")  # type: ignore[arg-type]
 
@@ -93,12 +96,35 @@ def test_what_is_missing_is_named(colours: Path, model: Model) -> None:
     data = diptych.open_data(colours)
     with pytest.raises(MissingEvidence, match=r"evidence\.train is missing"):
         diptych.systems.GDA(alpha=1.0).fit(model, names=["red", "blue"])
+    one_each = data["train"].take(few_shot(data["train"].labels(), 1, seed=0).tolist())
     with pytest.raises(MissingEvidence, match="alpha"):
-        diptych.systems.GDA().fit(model, data["train"])
+        diptych.systems.GDA().fit(model, one_each)
     with pytest.raises(UsageError, match="No class names"):
         diptych.systems.PerceptionCLIP().fit(model)
     with pytest.raises(DataError, match="splits train, test"):
         diptych.systems.GDA(alpha=1.0).fit(model, data)
+
+
+CHOOSING = [slug for slug in catalog.slugs() if {"train", "val"} == set(catalog.find(slug).card.needs.evidence)]
+"""Classifiers that ask for train and val, and nothing else."""
+
+
+@pytest.mark.parametrize("slug", CHOOSING)
+def test_without_val_choices_are_made_on_held_out_photos(colours: Path, model: Model, slug: str) -> None:
+    train = diptych.open_data(colours)["train"]
+    system = getattr(diptych.systems, catalog.find(slug).__name__)()
+    made = system.fit(model, train, seed=3)
+    kept, held = hold_out(train.labels(), Run(seed=3).integer("val"))
+    by_hand = system.fit(model, train.take(kept), val=train.take(held), seed=3)
+    assert made.about["val"] == f"{len(held)} of {len(train)} train photos"
+    assert made.about["chosen"] == by_hand.about["chosen"]
+    assert f" chosen on {len(held)} of {len(train)} train photos)" in repr(made)
+    assert repr(by_hand).endswith(" chosen on val)")
+    if slug == "caps-adapter":  # val gives it two ranges too
+        expected = by_hand
+    else:
+        expected = type(system)(**{**system.get_params(), **made.about["chosen"]}).fit(model, train, seed=3)
+    assert np.array_equal(made.predict_proba(train), expected.predict_proba(train))
 
 
 def test_it_is_saved_and_loaded(colours: Path, model: Model) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from diptych import catalog
 from diptych.core.errors import UsageError
 from tests.support.colours import colour_folder, colour_pool
 
@@ -91,17 +92,20 @@ def test_skipped_files_give_code_3_in_the_protocol_and_in_ablate_too(diptych: Cl
         assert (got.code, "1.png" in got.err) == (3, True), got.err
 
 
-def test_an_interrupted_board_gives_code_130(diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diptych.methods.classify.gda import GDA
-
+@pytest.mark.parametrize(
+    ("slug", "said"), [("gda", "zero-shot"), ("zero-shot", "No recommendation: no row is finished.")]
+)
+def test_an_interrupted_board_gives_code_130(
+    diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch, slug: str, said: str
+) -> None:
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(GDA, "fit", interrupt)
+    monkeypatch.setattr(catalog.find(slug), "fit", interrupt)
     got = diptych("board", "classify", colours, *SMALL)
     assert got.code == 130
     assert "goes on from there" in got.err
-    assert "zero-shot" in got.out
+    assert said in got.out
     assert json.loads(Path("out/board.json").read_text())["complete"] is False
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from diptych.backbones.engines.runners import plain_version
+from diptych.backbones.engines.runtimes.report import torch_version
 from diptych.cli.cache import size_of, sized
 from diptych.core.errors import UsageError
 from diptych.data.keys import FileKeys
@@ -84,9 +86,9 @@ def test_prune_leaves_what_is_in_use(diptych: Cli, used: Path, colours: Path) ->
     assert diptych("cache", "list", "--json").data["spaces"] == []
 
 
-def test_prune_needs_a_size(diptych: Cli, used: Path) -> None:
-    assert diptych("cache", "prune").code == 2
+def test_prune_refuses_what_is_no_size_and_without_one_deletes_no_embedding(diptych: Cli, used: Path) -> None:
     assert diptych("cache", "prune", "--max-size", "much").code == 2
+    assert diptych("cache", "prune", "--json").data["removed"] == []
     assert len(diptych("cache", "list", "--json").data["spaces"]) == 2
 
 
@@ -182,7 +184,13 @@ def test_prepared_encoders_are_listed_and_pruned_by_last_use(diptych: Cli, used:
         os.utime(place, (old, old))
     listed = diptych("cache", "list", "--json").data
     assert (large.name, 5002) in [(e["export"], e["bytes"]) for e in listed["engines"]]
-    assert "5.0 kB" in diptych("cache", "list").out
+    shown = diptych("cache", "list").out
+    assert "Outdated, which 'diptych cache prune' deletes: 2, 5.0 kB" in shown
+    assert f"abababababab graph-torch-2.0: of torch 2.0; installed: {plain_version(torch_version())}" in shown
+    assert "abababababab onnxruntime-1.0-fp32 (unfinished): unfinished" in shown
+    told = diptych("cache", "prune", "--dry-run", "--json").data["removed"]
+    assert [e["export"] for e in told] == [e["export"] for e in listed["engines"] if e["outdated"]]
+    assert {e["export"] for e in told} == {large.name, draft.name}
     total = listed["bytes"] + sum(e["bytes"] for e in listed["engines"])
     assert (
         "would remove abababababab graph-torch-2.0, 5.0 kB"

@@ -23,6 +23,14 @@ def test_check_finds_what_would_spoil_a_run(diptych: Cli, colours: Path, tmp_pat
     assert diptych("check", tmp_path / "absent").code == 2
 
 
+def test_doctor_says_once_how_an_extra_is_added(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.tasks.doctor.EXTRAS", {"lora": {"no-peft": "peft"}, "video": {"no-av": "av"}})
+    got = diptych("doctor")
+    assert "  extra lora, without no-peft\n  extra video, without no-av\nTo add one: pip install" in got.out
+    assert "remedy" not in got.out
+    assert [s["state"] for s in diptych("doctor", "--json").data["signs"]].count("missing") == 2
+
+
 def test_doctor_speaks_json_and_fails_where_the_backbone_does(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diptych.tasks.doctor.NEEDED", ("numpy",))
     got = diptych("doctor", "--json")

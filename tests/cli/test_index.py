@@ -129,6 +129,22 @@ def test_an_index_of_another_backbone_is_refused(diptych: Cli, photos: Path) -> 
         assert "was indexed with" in got.err
 
 
+def test_photos_are_added_with_the_backbone_of_the_index(
+    diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(name: str = "lite", **more: Any) -> ColourBackbone:
+        loaded.append(name)
+        return ColourBackbone(name=name)
+
+    monkeypatch.setattr("diptych.backbones.sources.load.load", load)
+    diptych("index", photos / "red", "--out", "idx", "--backbone", "painted")
+    assert diptych("index", photos, "--out", "idx").code == 0
+    assert diptych("index", photos, "--out", "idx", "--backbone", "another").code == 0
+    assert loaded == ["painted", "painted", "another"]
+
+
 def test_a_broken_photo_is_named_and_the_rest_is_indexed(diptych: Cli, photos: Path) -> None:
     truncated(photos / "red" / "half.jpg")
     got = diptych("index", photos, "--out", "idx")

@@ -110,7 +110,7 @@ def test_a_file_name_that_is_no_utf_8_is_named(diptych: Cli, monkeypatch: pytest
     monkeypatch.setattr("diptych.catalog.cards", lambda: "photos/caf\udce9.png".encode())
     got = diptych("systems")
     assert got.code == 1
-    assert got.err.startswith("A file name is not UTF-8, at ...photos/caf\\udce9.png...: rename the file")
+    assert got.err.startswith("A file name or text is not UTF-8, at ...photos/caf\\udce9.png...: rename it")
 
 
 def test_surprises_are_one_sentence_and_code_1(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +151,13 @@ def commands() -> dict[str, Any]:
         else:
             stack += [(f"{path} {name}", sub) for name, sub in inner.items()]
     return found
+
+
+def test_the_value_that_counts_is_said_where_a_flag_has_several(diptych: Cli) -> None:
+    got = diptych("systems", "--verb", "classify", "--verb=segment", "--json")
+    assert got.err.startswith("--verb takes one value: 'segment' counts, not 'classify'.")
+    assert {s["verb"] for s in got.data} == {"segment"}
+    assert diptych("systems", "--verb", "segment", "--json").err == ""
 
 
 def test_every_flag_has_its_environment_name_and_a_help_text() -> None:

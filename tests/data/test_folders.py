@@ -98,6 +98,20 @@ def test_folders_that_cannot_be_used(tmp_path: Path, places: list[str], folders:
         class_folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["part-00000.parquet", "part-00001.parquet"], r"give a table in it, such as .*part-00000\.parquet"),
+        (["dataset_info.json", "data-00000-of-00001.arrow"], "a saved dataset of Hugging Face"),
+    ],
+)
+def test_a_folder_of_tables_is_no_folder_of_photos(tmp_path: Path, files: list[str], message: str) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=message):
+        class_folder(tmp_path)
+
+
 def test_places_that_are_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a file"):
         class_folder(photo(tmp_path / "a.png"))

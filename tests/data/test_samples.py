@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.data.samples import as_data, as_samples, as_table
+from diptych.data.samples import as_data, as_samples, as_table, classes_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -116,12 +117,24 @@ def test_a_frame_brings_labels_captions_and_splits(photo: Path) -> None:
         as_samples(frame[["label"]])
 
 
+def test_a_table_of_pyarrow_is_a_frame(photo: Path) -> None:
+    frame = pa.table({"path": [str(photo)] * 2, "label": ["b", "a"], "split": ["train", "validation"]})
+    assert as_table(frame).labels().tolist() == [1, 0]
+    assert list(as_data(frame)) == ["train", "val"]
+    with pytest.raises(DataError, match=r"only label: rename one"):
+        as_samples(frame.select(["label"]))
+
+
 def test_a_dataset_of_torch_brings_its_labels(photo: Path) -> None:
     pairs = Pairs([(held(photo), 1), (held(photo), 0)])
     assert as_table(pairs, names=["a", "b"]).labels().tolist() == [1, 0]
     pairs.targets, pairs.classes = [0, 0], ["cat", "dog"]
     table = as_table(pairs)
     assert (table.labels().tolist(), table.classes) == ([0, 0], ("cat", "dog"))
+    part = as_table(Subset(pairs, [0]))
+    assert (part.labels().tolist(), part.classes) == ([1], ("cat", "dog"))
+    with pytest.raises(UsageError, match=r"type DataLoader: give its \.dataset"):
+        as_samples(DataLoader(pairs))
 
 
 @pytest.mark.parametrize(
@@ -206,15 +219,22 @@ class Rows:
     """As much of a Hugging Face dataset as is read."""
 
     def __init__(self, values: list[Any], labels: list[int]) -> None:
-        self.features = {"label": ClassLabel(["cat", "dog"]), "picture": type("Image", (), {})()}
-        self.column_names = ["label", "picture"]
-        self._rows = [{"picture": v, "label": k} for v, k in zip(values, labels, strict=True)]
+        coarse, fine = ClassLabel(["animal"]), ClassLabel(["cat", "dog"])
+        self.features = {"coarse": coarse, "label": fine, "picture": type("Image", (), {})(), "caption": None}
+        self.column_names = list(self.features)
+        self._rows = [
+            {"picture": v, "coarse": 0, "label": k, "caption": [f"a {k}", "an animal"]}
+            for v, k in zip(values, labels, strict=True)
+        ]
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, which: Any) -> Any:
         return [r[which] for r in self._rows] if isinstance(which, str) else self._rows[which]
+
+    def to_list(self) -> list[Any]:
+        raise AssertionError("all pictures at once")
 
 
 def test_rows_of_a_dataset(photo: Path) -> None:
@@ -225,8 +245,15 @@ def test_rows_of_a_dataset(photo: Path) -> None:
     assert len({samples.key(i) for i in range(3)}) == 1
     assert samples.name(2) == "row 2"
     table = as_table(rows)
-    assert table.classes == ("cat", "dog")
+    assert table.classes == classes_of(rows) == ("cat", "dog")
     assert table.labels().tolist() == [1, 0, 1]
+    assert table.columns["captions"].values[0] == ("a 1", "an animal")
+    batch = {"picture": rows["picture"], "label": rows["label"]}
+    for form in (rows[1], batch, iter(rows._rows), pd.DataFrame({"image": rows["picture"][1:]})):
+        assert np.array_equal(np.asarray(as_samples(form)[0]), PIXELS)
+    assert len(as_samples(batch)) == 3
+    with pytest.raises(UnreadableItem, match="row 0: the row has no picture"):
+        as_samples(Rows([None], [0]))[0]
     data = as_data({"train": rows, "validation": rows})
     assert list(data) == ["train", "val"]
     assert data.classes == ("cat", "dog")

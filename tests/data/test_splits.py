@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from diptych.core.data import Table, Texts
 from diptych.core.errors import DataError, UsageError
 from diptych.data.labelled import LabelledData, label_column
-from diptych.data.splits import base_and_new, draw, few_shot, of_classes
+from diptych.data.splits import base_and_new, draw, few_shot, hold_out, of_classes
 
 
 def data(**sizes: int) -> LabelledData:
@@ -36,6 +36,22 @@ def test_few_shot_takes_min_of_shots_and_size_from_each_class(labels: list[int],
     assert len(set(drawn.tolist())) == len(drawn)
     for k in set(labels):
         assert sum(labels[i] == k for i in drawn) == min(shots, labels.count(k))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), max_size=60), st.integers(0, 2**32 - 1))
+def test_held_out_items_are_of_each_class_and_no_others(labels: list[int], seed: int) -> None:
+    kept, held = hold_out(labels, seed)
+    assert sorted([*kept, *held]) == list(range(len(labels)))
+    for k in set(labels):
+        assert sum(labels[i] == k for i in held) == len(hold_out([0] * labels.count(k), seed)[1])
+
+
+@pytest.mark.parametrize(
+    ("items", "held"), [(1, 0), (2, 1), (3, 1), (4, 2), (7, 3), (8, 4), (24, 4), (25, 5), (99, 19)]
+)
+def test_a_fifth_is_held_out_or_up_to_four_of_few(items: int, held: int) -> None:
+    assert len(hold_out([3] * items, seed=1)[1]) == held
 
 
 def test_draws_are_nested_and_fixed_by_the_seed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
@@ -15,14 +16,23 @@ from diptych.api.results import Results, of_captioned, of_detected, of_segmented
 from diptych.core.caption import Captioner, FittedCaptioner
 from diptych.core.card import Card
 from diptych.core.data import ClassNames, Evidence, Samples, Table, Text, TextPool
-from diptych.core.errors import UsageError
+from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.kit import Kit
-from diptych.core.method import Classifier, Detector, FittedDetector, FittedSegmenter, Method, Segmenter
+from diptych.core.method import (
+    Classifier,
+    Detector,
+    FittedClassifier,
+    FittedDetector,
+    FittedSegmenter,
+    Method,
+    Segmenter,
+)
 from diptych.core.run import Run
 from diptych.data.captions import read_sentences
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.samples import as_samples, as_table, openable
+from diptych.data.splits import hold_out
 from diptych.data.words.classnames import read_names, tidy
 from diptych.data.words.pools import read_pool
 from diptych.data.words.templates import ENSEMBLE, read_templates
@@ -185,12 +195,18 @@ class ClassifierSystem(System[Classifier]):
     ) -> Predictor:
         """Fit on labelled photos, class names, texts or photos without labels, as the system's card says.
 
+        A parameter that is None is chosen by accuracy on ``val``. Without ``val`` a part of ``train`` is held out for
+        it, drawn by ``seed``: of each class a fifth, or of few photos up to four and at most half. As scikit-learn's
+        searches do, the system is then fitted on all of ``train`` with the chosen values; one that takes more from val
+        than these (CapSAdapter, DNCBM) stays as fitted on the rest. The result's ``about`` and repr say what was
+        chosen, and on how many photos.
+
         Args:
             model: a name, a model, or None for ``lite``.
             train: labelled photos: ``data["train"]``, a folder of class folders, or (photos, labels), see
                 ``data.samples.as_table``.
             labels: of ``train``, where it is photos alone: names, or positions in ``names``.
-            val: labelled photos on which choices are made.
+            val: labelled photos on which choices are made; None: held out of ``train``, see above.
             names: of the classes; None takes those of ``train``.
             templates: prompts with "{}"; None: the ensemble of seven.
             texts: descriptions by class name, a JSON pool, or the name of one that ships.
@@ -199,7 +215,8 @@ class ClassifierSystem(System[Classifier]):
             seed: of draws and trainings.
 
         Raises:
-            MissingEvidence: the system needs something that was not given.
+            MissingEvidence: the system needs something that was not given, or needs val and each class of train has
+                one photo.
             UsageError, DataError: what was given cannot be used; the message says why.
         """
         own, run = _begun(self.method, model, seed)
@@ -216,8 +233,37 @@ class ClassifierSystem(System[Classifier]):
             None if other_classes is None else names_of(other_classes, (), classes.templates),
         )
         with with_store(run) as stored:
-            fitted = self.method.fit(Kit.of(own), classes, evidence, stored)
-        return Predictor(fitted, None, own, {"method": self.method.card.slug, "seed": seed}, run)
+            fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
+        about: dict[str, Any] = {"method": self.method.card.slug, "seed": seed}
+        if chosen := self._chosen(fitted):
+            about["chosen"] = chosen
+        if held:
+            about["val"] = f"{held} of {len(evidence.train or ())} train photos"
+        return Predictor(fitted, None, own, about, run)
+
+    def _fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[FittedClassifier, int]:
+        """Return the fitted classifier, and how many photos of train were held out for choices."""
+        train = evidence.train
+        if "val" not in self.card.needs.evidence or evidence.val is not None or train is None:
+            return self.method.fit(kit, classes, evidence, run), 0
+        try:
+            return self.method.fit(kit, classes, evidence, run), 0  # every parameter is set
+        except MissingEvidence as error:
+            missing = error
+        kept, held = hold_out(train.labels(), run.integer("val"))
+        if not held:
+            raise missing
+        parts = replace(evidence, train=train.take(kept), val=train.take(held))
+        fitted = self.method.fit(kit, classes, parts, run)
+        settled: Any = replace(self.method, **self._chosen(fitted))  # type: ignore[type-var]
+        with suppress(MissingEvidence):
+            fitted = settled.fit(kit, classes, evidence, run)
+        return fitted, len(held)
+
+    def _chosen(self, fitted: FittedClassifier) -> dict[str, float]:
+        """Return the parameters that were None and have a value in the fitted classifier."""
+        found = {name: getattr(fitted, name, None) for name, given in self.get_params().items() if given is None}
+        return {name: value for name, value in found.items() if isinstance(value, (int, float))}
 
 
 @dataclass(frozen=True)
@@ -347,11 +393,14 @@ ROLES: tuple[tuple[type[Method], type[System[Any]]], ...] = (
 
 def system_class(kind: type[Method]) -> type[System[Any]]:
     """Return the class of a system: signature and docstring are those of ``kind``, ``fit`` that of its role above."""
+    signature = inspect.signature(kind)
 
     def made(self: System[Any], *given: Any, **named: Any) -> None:
+        if unknown := named.keys() - signature.parameters:
+            known = ", ".join(signature.parameters) or "none"
+            raise TypeError(f"{kind.__name__} has no parameter {min(unknown)!r}; its parameters are: {known}.")
         object.__setattr__(self, "method", kind(*given, **named))
 
-    signature = inspect.signature(kind)
     own = {"__init__": made, "__doc__": kind.__doc__, "__signature__": signature, "card": kind.card}
     base = next(system for role, system in ROLES if issubclass(kind, role))
     return type(kind.__name__, (base,), {**own, "__module__": "diptych.systems"})

@@ -33,7 +33,7 @@ from diptych.data.load import open_records
 from diptych.data.named_sets import demo_folder
 from diptych.data.records.records import joined
 from diptych.data.records.roots import root
-from diptych.data.samples import as_data, as_samples, as_table
+from diptych.data.samples import as_data, as_samples, as_table, classes_of
 from diptych.data.splits import ValRule
 from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot.board import board as board_on
@@ -523,7 +523,7 @@ def _photos(photos: object, keys: FileKeys | None) -> tuple[Samples[Any], Sequen
         if os.fspath(photos) == "demo:photos":
             return data.whole().items, (demo_folder("photos") / "names.txt").read_text().splitlines()
         return data.whole().items, data.classes if len(data.classes) > 1 else ()
-    return as_samples(photos, keys), getattr(photos, "classes", ())
+    return as_samples(photos, keys), classes_of(photos)
 
 
 def _terms(query: object, sign: float) -> list[search_task.Term]:

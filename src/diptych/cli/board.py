@@ -211,7 +211,8 @@ def show_board(board: Mapping[str, Any]) -> None:
         show(f"{'; '.join(labels)}: {reason}")
     choice = board["choice"]
     if choice is None:
-        show("No recommendation: there is no val or train split to choose on.")
+        why = "there is no val or train split to choose on" if rows else "no row is finished"
+        show(f"No recommendation: {why}.")
         return
     on, test = choice["chosen_on"], choice["test"]
     called = _called(choice["method"], choice["variant"], choice["shots"])

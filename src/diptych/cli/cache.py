@@ -66,34 +66,47 @@ def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
         return
     if spaces:
         columns = ["space", "encoder", "of", "width", "precision", "views", "vectors", "size", "last used"]
-        show_table(columns, [_row(s) for s in spaces], right=(3, 6, 7), spare=(3, 5, 4))
+        show_table(columns, [_row(s) for s in spaces], right=(3, 6, 7), spare=(3, 5, 4, 2, 8))
     show(f"{_spaces(spaces)} in {folder}")
     if exports:
-        show_table(["encoder", "prepared", "size", "last used"], [_prepared(e) for e in exports], right=(2,))
+        show_table(
+            ["encoder", "prepared", "size", "last used"], [_prepared(e) for e in exports], right=(2,), spare=(3,)
+        )
         show(f"{len(exports)} prepared, {sized(sum(e.bytes for e in exports))} in {engines}")
+    if old := [e for e in exports if e.outdated]:
+        show(f"Outdated, which 'diptych cache prune' deletes: {len(old)}, {sized(sum(e.bytes for e in old))}")
+        for e in old:
+            show(f"  {e.encoder[:12]} {e.what}: {e.outdated}")
     _say_foreign(others)
 
 
 @app.command("prune")
 def cache_prune(
-    max_size: Annotated[str, options.option("--max-size", help="Size to shrink to, such as 20GB, 500MB or 0.")],
+    max_size: Annotated[
+        str | None,
+        options.option(
+            "--max-size", help="Size to shrink to, such as 20GB, 500MB or 0 (default: only outdated encoders go)."
+        ),
+    ] = None,
     dry_run: Annotated[bool, options.option("--dry-run", help="Only list what would be deleted.")] = False,
     idle: Idle = 10.0,
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
-    """Delete what was used longest ago until the rest fits; a later run makes it again. Exit code 3: something is in
-    use.
+    """Delete prepared encoders of other versions, then what was used longest ago until the rest fits; a later run makes
+    it again. Exit code 3: something is in use.
     """
     from diptych.backbones.engines.exports import Export, list_exports, remove_exports
     from diptych.store.housekeeping import Space, foreign, in_use, list_spaces, oldest, remove
 
-    folder, limit = cache_folder(cache) / EMBEDDINGS, size_of(max_size)
+    folder, limit = cache_folder(cache) / EMBEDDINGS, None if max_size is None else size_of(max_size)
     engines = cache_folder(cache) / ENGINES
     spaces = list_spaces(folder) if folder.exists() else []
     exports = list_exports(engines)
     both: list[Space | Export] = [*spaces, *exports]
-    taken = oldest(both, limit)
+    old = [e for e in exports if e.outdated]
+    rest = [s for s in both if s not in old]
+    taken = [*old, *([] if limit is None else oldest(rest, limit))]
     chosen, dropped = [s for s in taken if isinstance(s, Space)], [e for e in taken if isinstance(e, Export)]
     in_use_now: list[Space | Export] = [
         *(in_use(chosen, 60 * idle) if dry_run else remove(folder, chosen, idle=60 * idle))

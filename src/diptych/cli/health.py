@@ -8,6 +8,7 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import show, show_json, show_table
+from diptych.core.errors import install
 from diptych.core.wording import number_of
 
 
@@ -28,7 +29,15 @@ def doctor(
     if shared.json:
         show_json(checked.as_dict())
     else:
-        show_table(["", "state", "detail", "remedy"], [(s.name, s.state, s.detail, s.remedy) for s in checked.signs])
+        absent = [s for s in checked.signs if s.state == "missing"]
+        rows = [(s.name, s.state, s.detail, s.remedy) for s in checked.signs if s not in absent]
+        width = 4 if any(row[-1] for row in rows) else 3
+        show_table(["", "state", "detail", "remedy"][:width], [row[:width] for row in rows])
+        if absent:
+            show("Not installed, which only some systems and options need:")
+            for sign in absent:
+                show(f"  {sign.name}, {sign.detail}")
+            show(f"To add one: {install('NAME')}.")
     if not checked.ok:
         raise typer.Exit(1)
 

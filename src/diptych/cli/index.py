@@ -12,7 +12,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, show, show_json
 from diptych.cli.photos import clip_frames, open_regions
-from diptych.cli.unread import refuse_idle
+from diptych.cli.unread import refuse_idle, typed
 from diptych.core.errors import DataError, UsageError, install, need_extra
 from diptych.core.wording import number_of
 
@@ -39,7 +39,8 @@ def index(
         ),
     ] = None,
     out: Annotated[
-        Path, options.option("--out", "-o", help="Folder of the index; made if absent, else added to.")
+        Path,
+        options.option("--out", "-o", help="Folder of the index; made if absent, else added to, with its backbone."),
     ] = Path("photo-index"),
     remove: Annotated[
         list[str] | None, options.option("--remove", help='Delete entries: a path, or a pattern such as "*/holiday/*".')
@@ -91,6 +92,7 @@ def index(
             raise UsageError(
                 "Boxes of photos have no --frames, --image, --caption and --prune: leave these options out."
             )
+        shared = _as_made(shared, out)
         with (replace(shared, engine="torch") if clips else shared).open() as opened:
             how = Table(image, caption, clips, regions)
             taken, built = _add(photos or [], out, how, opened, prune=prune, ann=ann)
@@ -135,6 +137,19 @@ def _like(shared: options.RunOptions, facts: Mapping[str, Any], backbone: str | 
     name = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")[0].removesuffix(REGIONS)
     precision, draft = str(facts.get("precision", "fp32")), facts.get("decode") == "draft"
     return replace(shared, backbone=name, precision=precision, draft=draft)
+
+
+def _as_made(shared: options.AutoOptions, out: Path) -> options.AutoOptions:
+    """Return options with what made the index that is in ``out``, where the command line does not say another thing."""
+    from diptych.search_index.index import Index
+
+    if not (out / "index.json").is_file():
+        return shared
+    with Index(out) as index:
+        like = _like(shared, index.facts)
+    like = replace(like, backbone=like.backbone.removeprefix(STARS))
+    free = {"backbone", "precision", "draft"}.difference(typed.get())
+    return replace(shared, **{name: getattr(like, name) for name in free})
 
 
 def _promise(share: float, interval: Sequence[float]) -> str:

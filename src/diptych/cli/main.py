@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections import UserDict
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Annotated, Any
@@ -81,15 +82,29 @@ class Commands(UserDict[str, Any]):
 
 
 def _finish(command: Any) -> None:
-    """Let flags that may be repeated take one value a line from the environment, not one a word, and the help break
-    lines where the terminal does, not where the source does.
+    """Let flags that may be repeated take one value a line from the environment, not one a word, say which value of
+    another flag counts, and let the help break lines where the terminal does, not where the source does.
     """
     for inner in getattr(command, "commands", {}).values():
         _finish(inner)
+    command.parse_args = partial(_parse, command, command.parse_args)
     command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.help or ""))
     for flag in command.params:
         if getattr(flag, "multiple", False):
             flag.value_from_envvar = partial(_lines, flag)
+
+
+def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any, args: list[str]) -> list[str]:
+    """Parse, and say which value counts where a flag that takes one is typed with several."""
+    typed = args[: args.index("--")] if "--" in args else list(args)
+    for flag in command.params:
+        if getattr(flag, "multiple", True) or getattr(flag, "is_flag", True):
+            continue
+        after = [(*word.split("=", 1), *typed[i + 1 : i + 2])[:2] for i, word in enumerate(typed)]
+        values = [value for name, value in (pair for pair in after if len(pair) > 1) if name in flag.opts]
+        if len(set(values)) > 1:
+            say(f"{flag.opts[0]} takes one value: {values[-1]!r} counts, not {', '.join(map(repr, values[:-1]))}.")
+    return parse(ctx, args)
 
 
 def _lines(flag: Any, ctx: Any) -> list[str] | None:
@@ -136,7 +151,7 @@ class Verbs(TyperGroup):
                 name = (
                     error.object[max(0, error.start - 40) : error.end + 40].encode("utf-8", "backslashreplace").decode()
                 )
-                say(f"A file name is not UTF-8, at ...{name}...: rename the file (--debug shows where).")
+                say(f"A file name or text is not UTF-8, at ...{name}...: rename it, or set LC_ALL=C.UTF-8.")
                 raise typer.Exit(DataError.exit_code) from None
             say(f"This should not happen, please report it: {type(error).__name__}: {error} (--debug shows where).")
             raise typer.Exit(1) from None

@@ -15,7 +15,7 @@ from diptych.core.errors import BoundBroken, UsageError
 
 @options.offers("json", "batch", "workers", "cache", "verify")
 def rerun(
-    result: Annotated[Path, typer.Argument(help="A row, board.json or results/SLUG.json.")],
+    result: Annotated[Path, typer.Argument(help="A row, board.json or its folder, or results/SLUG.json.")],
     tolerance: Annotated[
         float, options.option("--tolerance", help="Largest difference that counts as the same.", min=0.0)
     ] = 1e-6,
@@ -31,6 +31,8 @@ def rerun(
     from diptych.evaluation.rerun import backbone_of
     from diptych.evaluation.rerun import rerun as repeat
 
+    if (result / "board.json").is_file():
+        result /= "board.json"
     if not result.exists():
         raise UsageError(f"There is no file {result}: give a row, board.json or results/SLUG.json.")
     written = read_json(result)

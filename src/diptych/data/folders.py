@@ -175,7 +175,12 @@ def _refuse_empty(
         allow_empty and classes
     ):
         kinds = " ".join(sorted(s.lstrip(".") for s in SUFFIXES - {".heic", ".heif"}))
-        raise DataError(f"No pictures below {base}: give a folder that holds files of the kinds {kinds}.")
+        remedy = f"give a folder that holds files of the kinds {kinds}"
+        if (base / "dataset_info.json").is_file():
+            remedy = "it is a saved dataset of Hugging Face, so write it with its to_parquet, and give that file"
+        elif tables := sorted(path for kind in (".parquet", ".csv", ".tsv") for path in base.glob(f"*{kind}")):
+            remedy = f"give a table in it, such as {tables[0]}; a training reads all with --stream"
+        raise DataError(f"No pictures below {base}: {remedy}.")
     empty = [c for c in classes if not any(by_class.get(c) for by_class in pictures.values())]
     if empty and not allow_empty:
         raise DataError(f"No pictures of {', '.join(empty)} below {base}: add some, or remove the empty class folder.")

@@ -134,8 +134,8 @@ class FileKeys:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # the constructor may have failed, or the interpreter may be exiting
+    def __del__(self, suppress: type[contextlib.suppress] = contextlib.suppress) -> None:
+        with suppress(Exception):  # the constructor may have failed, or the interpreter is exiting and modules are gone
             self.close()
 
     def __reduce__(self) -> tuple[partial[FileKeys], tuple[Path | None]]:

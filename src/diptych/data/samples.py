@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ TAKEN = (
     "torchvision"
 )
 
+PICTURE_COLUMNS = ("image", "img", "picture", "photo")
+"""Names of columns of pictures in datasets."""
+
 
 def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
     """Return photos as samples, whatever they come as.
@@ -38,9 +41,9 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
     Args:
         x: samples; a table, or a data set of one split; the path of a picture, a folder or a table, or "demo:photos"; a
             PIL picture; an open file, or its bytes; an array (H, W), (H, W, 3) or (N, H, W, 3), or a tensor (3, H, W)
-            or (N, 3, H, W), each uint8 or float in [0, 1]; a Hugging Face dataset with a column of pictures; a dataset
-            of torchvision, whose items begin with a picture; a pandas data frame with a column of ``PATH_COLUMNS``; or
-            a list, an iterator, a series or an array of objects of any of these.
+            or (N, 3, H, W), each uint8 or float in [0, 1]; a Hugging Face dataset with a column of pictures, or rows of
+            one; a dataset of torchvision, whose items begin with a picture; a data frame of pandas, polars or pyarrow
+            with a column of ``PATH_COLUMNS``; or a list, an iterator, a series or an array of objects of any of these.
         keys: remembers content keys of files.
 
     Raises:
@@ -60,15 +63,21 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
     if isinstance(x, Samples):
         return x
     if _is_frame(x):
-        return as_samples(x[_frame_column(x, PATH_COLUMNS, "of paths")], keys)  # type: ignore[index]
-    if isinstance(x, Iterator) and not hasattr(x, "read"):
-        x = list(x)
+        return as_samples(_cells(x, _frame_column(x, PATH_COLUMNS, "of paths")), keys)
+    if _is_stream(x):
+        x = list(x)  # type: ignore[call-overload]
+    elif hasattr(x, "to_list") and not (hasattr(x, "tolist") or _is_dataset(x)):
+        x = x.to_list()  # a series of polars
     elif hasattr(x, "tolist") and (not is_array(x) or getattr(getattr(x, "dtype", None), "kind", "") in ("O", "U")):
         x = x.tolist()  # a series, or an array of paths
     if isinstance(x, (str, os.PathLike)):
         return open_data(x, keys, need="photos").whole().items
     if isinstance(x, Table):
         return x.items
+    if isinstance(x, Mapping) and (column := next((c for c in PICTURE_COLUMNS if c in x), None)) is not None:
+        return as_samples(x[column] if isinstance(x[column], Sequence) else [x[column]], keys)  # rows of a dataset
+    if isinstance(x, Mapping) and "bytes" in x:
+        return as_samples([x["bytes"] or x["path"]], keys)  # a picture as Hugging Face stores it
     if isinstance(x, (LabelledData, Mapping)):
         return _one_split(x, keys)
     if isinstance(x, (bytes, bytearray)) or hasattr(x, "read"):
@@ -85,6 +94,9 @@ def as_samples(x: object, keys: FileKeys | None = None) -> Samples[Any]:
         return _listed(x, keys)
     if isinstance(x, Set):
         raise UsageError("Photos cannot be a set, which has no order: give sorted(...) of it.")
+    if hasattr(x, "dataset") or hasattr(x, "collect"):
+        remedy = "its .dataset, since a loader may shuffle" if hasattr(x, "dataset") else "its .collect()"
+        raise UsageError(f"Photos cannot be of the type {type(x).__name__}: give {remedy}.")
     raise UsageError(f"Photos cannot be of the type {type(x).__name__}: give {TAKEN}.")
 
 
@@ -99,9 +111,9 @@ def as_data(x: object, keys: FileKeys | None = None) -> LabelledData:
         return x
     if isinstance(x, (str, os.PathLike)):
         return open_data(x, keys)
-    if _is_frame(x) and "split" in x.columns:  # type: ignore[attr-defined]
+    if _is_frame(x) and "split" in _column_names(x):
         whole, rows = as_table(x, keys), dict[str, list[int]]()
-        for i, split in enumerate(x["split"]):  # type: ignore[index]
+        for i, split in enumerate(_cells(x, "split")):
             rows.setdefault(SPLIT_NAMES.get(str(split).lower(), str(split)), []).append(i)
         return LabelledData("data", whole.classes, {name: whole.take(own) for name, own in rows.items()})
     parts = {SPLIT_NAMES.get(str(n).lower(), str(n)): t for n, t in x.items()} if isinstance(x, Mapping) else {"": x}
@@ -133,13 +145,13 @@ def as_table(x: object, keys: FileKeys | None = None, names: Sequence[str] = ())
         return x[next(iter(x))]
     if isinstance(x, tuple) and len(x) == 2 and not isinstance(x[1], (str, os.PathLike, Image.Image)):
         return _labelled(as_samples(x[0], keys), x[1], names)
-    if _is_dataset(x) and (column := _label_column(x)) is not None:
-        return _labelled(as_samples(x, keys), x[column], tuple(getattr(x.features[column], "names", names)))  # type: ignore[index,attr-defined]
+    if _is_dataset(x):
+        return _framed(x, as_samples(x, keys), _label_column(x), classes_of(x) or names)
     if _is_frame(x):
-        return _framed(x, as_samples(x, keys), names)
+        return _framed(x, as_samples(x, keys), next(iter(columns_of(_column_names(x), LABEL_COLUMNS)), None), names)
     if _is_pairs(x):
         labels = getattr(x, "targets", None)
-        known = tuple(getattr(x, "classes", names))
+        known = classes_of(x) or tuple(names)
         return _labelled(as_samples(x), [x[i][1] for i in range(len(x))] if labels is None else labels, known)  # type: ignore[index,arg-type]
     return NamedTable(as_samples(x, keys), {}, ())
 
@@ -154,6 +166,14 @@ def openable(samples: Samples[Any]) -> tuple[Subset[Any], list[UnreadableItem]]:
         except UnreadableItem as error:
             failed.append(error)
     return Subset(samples, tuple(kept)), failed
+
+
+def classes_of(x: object) -> tuple[str, ...]:
+    """Return the class names that photos bring: those of a table, or of a dataset of Hugging Face or torchvision."""
+    if _is_dataset(x) and (column := _label_column(x)) is not None:
+        return tuple(getattr(x.features[column], "names", ()))  # type: ignore[attr-defined]
+    known: Sequence[str] = getattr(x, "classes", ()) or getattr(getattr(x, "dataset", None), "classes", ())
+    return tuple(known)  # the second of a torch Subset
 
 
 @dataclass(frozen=True)
@@ -176,8 +196,8 @@ class DatasetPictures:
             value = self.rows[index][self.column]
         except (OSError, ValueError) as error:
             raise UnreadableItem(self.name(index), str(error)) from None
-        if isinstance(value, Mapping):
-            value = decode_image(value["bytes"], self.name(index)) if value.get("bytes") else value.get("path")
+        if value is None:
+            raise UnreadableItem(self.name(index), "the row has no picture")
         return as_samples([value])[0]
 
     def key(self, index: int, /) -> str:
@@ -213,30 +233,43 @@ def _listed(x: Sequence[Any], keys: FileKeys | None) -> Samples[Any]:
     return Joined(tuple(parts))
 
 
+def _is_stream(x: object) -> bool:
+    """Whether this can be read once and in order: a generator, or an iterable dataset of Hugging Face."""
+    return hasattr(x, "__iter__") and not any(hasattr(x, name) for name in ("__len__", "read", "shape"))
+
+
 def _is_file(x: object) -> bool:
     return isinstance(x, (str, os.PathLike)) and Path(x).suffix.lower() in SUFFIXES and not Path(x).is_dir()
 
 
 def _is_frame(x: object) -> bool:
-    """Whether this is a data frame of pandas."""
-    return all(hasattr(x, name) for name in ("columns", "iloc", "to_dict"))
+    """Whether this is a data frame of pandas or polars, or a table of pyarrow."""
+    return all(hasattr(x, name) for name in ("columns", "shape", "__getitem__"))
+
+
+def _column_names(x: Any) -> list[str]:
+    return [str(name) for name in getattr(x, "column_names", None) or x.columns]
+
+
+def _cells(x: Any, column: str) -> list[Any]:
+    values = x[column]
+    return list(values.to_pylist() if hasattr(values, "to_pylist") else values)
 
 
 def _frame_column(x: Any, wanted: Sequence[str], what: str) -> str:
-    found = columns_of(map(str, x.columns), wanted)
+    found = columns_of(_column_names(x), wanted)
     if not found:
         raise DataError(
             f"The data frame has no column {what} ({' or '.join(wanted)}), only "
-            f"{', '.join(map(str, x.columns))[:200]}: rename one."
+            f"{', '.join(_column_names(x))[:200]}: rename one."
         )
     return found[0]
 
 
-def _framed(x: Any, items: Samples[Any], names: Sequence[str]) -> NamedTable:
-    """Return the rows of a data frame, with labels and captions where it has them."""
-    captions = [x[c].tolist() for c in columns_of(map(str, x.columns), CAPTION_COLUMNS)]
-    label = columns_of(map(str, x.columns), LABEL_COLUMNS)
-    table = _labelled(items, x[label[0]], names) if label else NamedTable(items, {}, ())
+def _framed(x: Any, items: Samples[Any], label: str | None, names: Sequence[str]) -> NamedTable:
+    """Return the rows of a data frame or dataset, with labels and captions where it has them."""
+    captions = [_cells(x, c) for c in columns_of(_column_names(x), CAPTION_COLUMNS)]
+    table = NamedTable(items, {}, ()) if label is None else _labelled(items, _cells(x, label), names)
     columns = dict(table.columns)
     if captions:
         texts = tuple(tuple(t for c in row for t in texts_of(c)) for row in zip(*captions, strict=True))
@@ -259,7 +292,7 @@ def _image_column(x: Any) -> str:
         if type(feature).__name__ == "Image":
             return str(name)
     for name in x.column_names:
-        if name in ("image", "img", "picture", "photo"):
+        if name in PICTURE_COLUMNS:
             return str(name)
     raise DataError(
         f"The dataset has no column of pictures, only {', '.join(x.column_names)[:200]}: cast one to Image."
@@ -268,7 +301,7 @@ def _image_column(x: Any) -> str:
 
 def _label_column(x: Any) -> str | None:
     named = [n for n, feature in (x.features or {}).items() if type(feature).__name__ == "ClassLabel"]
-    return str(named[0]) if named else "label" if "label" in x.column_names else None
+    return "label" if "label" in x.column_names else str(named[0]) if named else None
 
 
 def _labelled(items: Samples[Any], labels: Any, names: Sequence[str]) -> NamedTable:

@@ -54,12 +54,38 @@ def few_shot(labels: NDArray[np.int64] | Sequence[int], shots: int, seed: int, s
     if shots < 1:
         raise UsageError(f"shots must be at least 1 a class, got {shots}.")
     classes = np.asarray(labels, dtype=np.int64)
-    drawn = []
-    for k in np.unique(classes):
-        members = np.flatnonzero(classes == k)
-        order = np.argsort(np.random.default_rng([seed, int(k)]).random(members.size), kind="stable")
-        drawn.append(members[order[skip : skip + shots]])
+    drawn = [_in_draw_order(classes, int(k), seed)[skip : skip + shots] for k in np.unique(classes)]
     return np.concatenate(drawn) if drawn else np.empty(0, dtype=np.int64)
+
+
+def _in_draw_order(classes: NDArray[np.int64], k: int, seed: int) -> NDArray[np.int64]:
+    """Return the positions of the items of class k, shuffled by the seed."""
+    members = np.flatnonzero(classes == k)
+    return members[np.argsort(np.random.default_rng([seed, k]).random(members.size), kind="stable")]
+
+
+def hold_out(labels: NDArray[np.int64] | Sequence[int], seed: int) -> tuple[list[int], list[int]]:
+    """Divide items by class into those to fit on and those to choose on.
+
+    Args:
+        labels: (N,) class positions.
+        seed: integer from 0, such as ``run.integer(purpose)``.
+
+    Returns:
+        Positions of the kept and of the held-out items, each ascending. Of a class of n items max(n // 5, min(n // 2,
+        4)) are held out: a fifth, but where there are few, up to four, as CoOp does, and at most half.
+
+    Example:
+        >>> kept, held = hold_out([0, 0, 0, 1, 1, 2], seed=0)
+        >>> len(kept), len(held), 5 in kept
+        (4, 2, True)
+    """
+    classes = np.asarray(labels, dtype=np.int64)
+    held: set[int] = set()
+    for k in np.unique(classes):
+        drawn = _in_draw_order(classes, int(k), seed)
+        held.update(drawn[: max(len(drawn) // 5, min(len(drawn) // 2, 4))].tolist())
+    return [i for i in range(len(classes)) if i not in held], sorted(held)
 
 
 def draw(data: LabelledData, shots: int, seed: int, val: ValRule = "coop") -> Draw:

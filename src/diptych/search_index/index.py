@@ -109,9 +109,8 @@ class Index(Rows):
                     f"request the same, or index again in a new folder."
                 )
             raise UsageError(
-                f"{self.folder} was indexed with {there}, and this is {name or 'another backbone'}: search with "
-                f"--backbone {there},"
-                " or index again in a new folder."
+                f"{self.folder} was indexed with {there}, and this is {name or 'another backbone'}: give "
+                f"--backbone {there}, or index again in a new folder."
             )
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from diptych.backbones.names import EMBEDDED
 from diptych.core.errors import EXTRAS, install
+from diptych.core.wording import number_of
 
 State = Literal["ok", "missing", "broken"]
 NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnx",
@@ -128,7 +129,7 @@ def _device() -> str:
     import torch
 
     kind = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu only"
-    return f"{kind}, {torch.get_num_threads()} threads"
+    return f"{kind}, {number_of(torch.get_num_threads(), 'thread')}"
 
 
 def _cache(folder: Path) -> Sign:

@@ -65,7 +65,9 @@ class Predictor:
     def __repr__(self) -> str:
         method, names = self.about.get("method", type(self.fitted).__name__), self.classes.names
         shown = ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
-        return f"Predictor({method} on {self.backbone.spec.name}, {len(names)} classes: {shown})"
+        chosen = ", ".join(f"{name}={value:g}" for name, value in self.about.get("chosen", {}).items())
+        chosen = f"; {chosen} chosen on {self.about.get('val', 'val')}" if chosen else ""
+        return f"Predictor({method} on {self.backbone.spec.name}, {len(names)} classes: {shown}{chosen})"
 
     @property
     def classes(self) -> ClassNames:
@@ -244,7 +246,8 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise UsageError(f"There is no folder {folder}: name one that 'diptych board classify --export' wrote.")
     if not (folder / ABOUT).is_file():
         raise DataError(
-            f"{folder} holds no exported model: give a folder that 'diptych board classify --export' wrote."
+            f"{folder} holds no exported model: give a folder that 'diptych board classify --export' wrote; a backbone "
+            f"goes to --backbone."
         )
     about = read_json(folder / ABOUT)
     if about.get("schema") != SCHEMA:

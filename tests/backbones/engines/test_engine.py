@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.engines import engine, export, parity, runners
 from diptych.backbones.engines.engine import Engines
+from diptych.backbones.engines.exports import list_exports
 from diptych.backbones.engines.runtimes import onnx, openvino, report
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
@@ -268,10 +269,24 @@ def test_a_refusal_seen_with_another_onnx_is_tried_again(tmp_path: Path, small: 
     place = Engines(tmp_path)._folder(small, "onnxruntime", "fp32")
     place.mkdir()
     stale = report.RuntimeReport(
-        place, False, "the export fails: Module onnx is not installed!", versions={"onnx": "0.1"}
+        place, False, "the export fails: Module onnx is not installed!", versions=export.versions() | {"onnx": "0.1"}
     )
     export._write(stale, place / report.FACTS)
     assert Engines(tmp_path).runner(small, Run()) is not None
+
+
+def test_a_graph_of_an_earlier_exporter_is_written_anew(
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with monkeypatch.context() as earlier:
+        earlier.setattr(export, "EXPORTER", "1")
+        earlier.setattr(report, "EXPORTER", "1")
+        Engines(tmp_path, "onnx").runner(small, Run())
+    assert {e.outdated for e in list_exports(tmp_path)} == {"of an earlier diptych"}
+    assert Engines(tmp_path, "onnx", said.append).runner(small, Run()) is not None
+    assert "preparing and timing" in said[0]
+    assert [e.outdated for e in list_exports(tmp_path)] == ["", ""]
 
 
 def test_bf16_keeps_its_bound_or_stays_in_fp32(

@@ -31,6 +31,13 @@ def test_what_falls_to_chance_is_refused() -> None:
     MEASURING.refuse_collapse({"squares": {"acc1": 0.3, **SPREADS}}, chance)  # 20 rows cannot tell 0.3 from chance
 
 
+def test_one_row_has_no_spread_to_lose() -> None:
+    before = {"squares": {"image_spread": 0.5, "text_spread": 1.2e-7}}
+    MEASURING.refuse_collapse(before, {"squares": {"image_spread": 0.5, "text_spread": 0.0}})
+    with pytest.raises(Collapsed, match=r"image embeddings collapsed: their spread fell from 0\.500 to 0\.000"):
+        MEASURING.refuse_collapse(before, {"squares": {"image_spread": 1e-7, "text_spread": 0.0}})
+
+
 def test_what_is_forgotten_elsewhere_is_refused() -> None:
     both = replace(MEASURING, elsewhere=[replace(DATA, name="other")])
     before = {"squares": {"acc1": 0.9, **SPREADS}, "other": {"acc1": 0.9}}

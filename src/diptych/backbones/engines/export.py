@@ -20,6 +20,7 @@ from diptych.backbones.engines.runners import BOUNDS, EXACT, graph_folder, opene
 from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
 from diptych.backbones.engines.runtimes.openvino import openvino_version
 from diptych.backbones.engines.runtimes.report import (
+    EXPORTER,
     FACTS,
     GRAPH,
     IR,
@@ -137,12 +138,13 @@ def _unwritable(folder: Path, error: OSError) -> DiptychError:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the libraries that export and run."""
+    """Return the versions of the libraries that export and run, and of the way in which graphs are written."""
     return {
         "torch": torch_version(),
         "onnxruntime": onnxruntime_version(),
         "openvino": openvino_version(),
         "onnx": onnx_version(),
+        "exporter": EXPORTER,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import time
 from collections.abc import Collection
@@ -11,9 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from diptych.backbones.engines.runtimes.report import FACTS, FILES
+from diptych.backbones.engines.runners import plain_version
+from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
+from diptych.backbones.engines.runtimes.openvino import openvino_version
+from diptych.backbones.engines.runtimes.report import EXPORTER, FACTS, FILES, torch_version
 
-_NAME = re.compile(r"(?P<encoder>[0-9a-f]{16})-(?P<what>(graph-torch|onnxruntime|openvino|torch)-[^/]+)")
+_NAME = re.compile(
+    r"(?P<encoder>[0-9a-f]{16})-(?P<what>(?P<library>graph-torch|onnxruntime|openvino|torch)-(?P<version>[^/-]+)[^/]*)"
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class Export:
         what: "graph-torch-VERSION", or runtime, version, precision and processor; "(unfinished)" of a draft.
         bytes: size of its files.
         used: time of last use, seconds since 1970.
+        outdated: why this installation will not use it: it is of another version; "" where it may.
     """
 
     name: str
@@ -32,11 +39,13 @@ class Export:
     what: str
     bytes: int
     used: float
+    outdated: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         used = datetime.fromtimestamp(self.used, UTC).isoformat(timespec="seconds")
-        return {"export": self.name, "encoder": self.encoder, "what": self.what, "bytes": self.bytes, "used": used}
+        facts = {"export": self.name, "encoder": self.encoder, "what": self.what, "bytes": self.bytes, "used": used}
+        return {**facts, "outdated": self.outdated}
 
 
 def list_exports(folder: Path) -> list[Export]:
@@ -49,8 +58,22 @@ def list_exports(folder: Path) -> list[Export]:
         states = [file.stat() for name in FILES if (file := path / name).is_file()]
         used = max([path.stat().st_mtime, *(s.st_mtime for s in states)])
         what = f"{match['what'].rsplit('.', 2)[0]} (unfinished)" if path.name.startswith(".") else match["what"]
-        exports.append(Export(path.name, match["encoder"], what, sum(s.st_size for s in states), used))
+        size, why = sum(s.st_size for s in states), _outdated(path, match["library"], match["version"])
+        exports.append(Export(path.name, match["encoder"], what, size, used, why))
     return sorted(exports, key=lambda e: (e.used, e.name))
+
+
+def _outdated(path: Path, library: str, version: str) -> str:
+    installed = {"onnxruntime": onnxruntime_version, "openvino": openvino_version}.get(library, torch_version)()
+    if path.name.startswith("."):
+        return "unfinished"
+    if version != plain_version(installed):
+        return f"of {library.removeprefix('graph-')} {version}; installed: {plain_version(installed) or 'none'}"
+    try:
+        exporter = json.loads((path / FACTS).read_bytes())["versions"].get("exporter")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "damaged"
+    return "" if exporter == EXPORTER else "of an earlier diptych"
 
 
 def remove_exports(folder: Path, exports: Collection[Export], *, idle: float = 600.0) -> list[Export]:

@@ -193,7 +193,10 @@ def _by_content(
         )
     if transformers:
         return huggingface_sources.from_folder(path, name, stated=stated, truncate=truncate, allow_pickle=allow_pickle)
+    configs = (openclip_sources.CONFIG, huggingface_sources.CONFIG)
+    inside = path / "model"  # of a training's folder
+    trained = any((inside / config).is_file() for config in configs)
     raise DataError(
-        f"{path} holds neither {openclip_sources.CONFIG} nor {huggingface_sources.CONFIG}: name a folder in one of "
-        f"the two formats."
+        f"{path} holds neither {' nor '.join(configs)}: name "
+        f"{inside if trained else 'a folder in one of the two formats'}."
     )

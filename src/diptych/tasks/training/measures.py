@@ -27,6 +27,8 @@ from diptych.tasks.training.data import measured_split
 
 COLLAPSE = 0.1
 """Share of the spread, and of what lies above chance, that must be left."""
+ROUNDING = 1e-5
+"""Spread of equal rows, which only rounding keeps from 0, at most."""
 SURE = 2.0
 """Standard errors above chance from which on a measure can tell a collapse."""
 SAMPLE = 512
@@ -86,7 +88,8 @@ class Measuring:
         """Raise where the embeddings have collapsed, or what was known before is at chance; ``when`` is " at step 100",
         for the message.
 
-        Measures that were not ``SURE`` standard errors above chance before tell nothing.
+        Measures that were not ``SURE`` standard errors above chance before tell nothing, nor does the spread of one row
+        or of equal ones.
 
         Raises:
             Collapsed: less than a tenth of the spread of images or texts is left, or of what accuracy or recall at 1
@@ -94,7 +97,7 @@ class Measuring:
         """
         own = self.data.name
         for kind in (k for k in ("image_spread", "text_spread") if k in before[own]):
-            if after[own][kind] < COLLAPSE * before[own][kind]:
+            if before[own][kind] > ROUNDING and after[own][kind] < COLLAPSE * before[own][kind]:
                 raise Collapsed(
                     f"The {kind.split('_')[0]} embeddings collapsed{when}: their spread fell from "
                     f"{before[own][kind]:.3f} to {after[own][kind]:.3f}. Train with a lower learning rate, fewer "

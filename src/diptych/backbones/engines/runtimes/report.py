@@ -19,6 +19,9 @@ from diptych.data.keys import hash_file
 FACTS, GRAPH, IR = "facts.json", "model.onnx", "model.xml"
 FILES = (FACTS, GRAPH, IR, "model.bin")
 """All files that a folder may have."""
+EXPORTER = "2"
+"""Number of the way in which graphs are written. It rises with a change that makes graphs better, and earlier ones are
+then written anew: "2" computes the last block of a vision transformer for the pooled token alone."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def read_report(folder: Path) -> RuntimeReport | None:
     """Return the report of a folder; None where there is none, or it or its graph is damaged.
 
     A graph of the same size and date is not hashed again, to save time at start. A negative report is valid only for
-    its version of onnx, so that a package that was absent or broken is tried again.
+    its version of onnx, so that a package that was absent or broken is tried again. The report of an earlier
+    ``EXPORTER`` is none.
     """
     try:
         facts = json.loads((folder / FACTS).read_bytes())
@@ -75,7 +79,9 @@ def read_report(folder: Path) -> RuntimeReport | None:
             str(facts["file"]),
             dict(facts["versions"]), _number(facts.get("small_photos")),
         )  # fmt: skip
-        if not report.supported and facts["versions"].get("onnx") != onnx_version():
+        versions = report.versions or {}
+        refused_by_another = not report.supported and versions.get("onnx") != onnx_version()
+        if refused_by_another or versions.get("exporter") != EXPORTER:
             return None
         if not report.sha256 or stamp_of(report.path) == report.stamp or hash_graph(report.path) == report.sha256:
             for used in {folder, report.path.parent}:
