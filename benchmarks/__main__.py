@@ -64,6 +64,7 @@ ROWS = {
     "heads:ViT-B-32:4x80": Entry("heads.heads", (4, "ViT-B-32"), None),
     "heads:small:1000x80": Entry("heads.heads", (1000, "small"), (20, "small")),
     "cold": Entry("cold.starts", ("ViT-B-32",), ("tiny",)),
+    "cold:commands": Entry("cold.commands", (400,), (20,)),
     "board:6": Entry("systems.cached_board", (6, 120), (3, 30)),
     "gda:1000x16x1024": Entry("systems.gaussian", (1000, 16, 1024), (100, 8, 128)),
     "systems:100x16x512": Entry("systems.all_systems", (100, 16, 10, 512), (8, 4, 4, 64)),

@@ -1,4 +1,4 @@
-"""One photo, one process: what a person waits for an answer."""
+"""One process for one answer: what a person waits for the names of a photo, a search, or the doctor."""
 
 from __future__ import annotations
 
@@ -73,6 +73,39 @@ def starts(name: str) -> Iterator[Row]:
             same=lambda p: None if p is None else np.log(p) - np.log(p).mean(),
             targets=(
                 Target("seconds to the answer of lite", lambda rates: 1 / rates["diptych, lite"], 0.8, least=False),
+            ),
+            rounds=3,
+        )
+
+
+@contextlib.contextmanager
+def commands(photos: int) -> Iterator[Row]:
+    """A new process for one search by words in an index of N photos, and one for ``doctor``, after an earlier one.
+
+    Args:
+        photos: N.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-cold-") as work:
+        folder, index = Path(work) / "photos", str(Path(work) / "index")
+        folder.mkdir()
+        for i, photo in enumerate(pictures(photos, (400, 300))):
+            photo.save(folder / f"{i}.jpg")
+        given = {**os.environ, "DIPTYCH_CACHE": str(Path(work) / "cache"), "HF_HUB_OFFLINE": "1"}
+
+        def ours(*words: str) -> None:
+            command = [sys.executable, "-m", "diptych.cli", *words]
+            subprocess.run(command, env=given, capture_output=True, text=True, check=True)
+
+        search = ("search", index, "a red square", "--json")
+        for words in (("index", str(folder), "--out", index), search, ("doctor",)):
+            ours(*words)
+        yield Row(
+            {"search": lambda: ours(*search), "doctor": lambda: ours("doctor")},
+            unit="answers",
+            same=None,
+            targets=(
+                Target("seconds to the answer of search", lambda rates: 1 / rates["search"], 1.0, least=False),
+                Target("seconds to the end of doctor", lambda rates: 1 / rates["doctor"], 3.0, least=False),
             ),
             rounds=3,
         )

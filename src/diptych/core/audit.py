@@ -60,10 +60,12 @@ class Subject:
         kit: a backbone as "main", or a fitted classifier as "classifier"; and further parts that an audit compares
             with, such as an image encoder without text as "vision".
         record: how the model was made.
+        measured: what was measured about it elsewhere, such as under 3D corruptions.
     """
 
     kit: Kit
     record: ModelRecord = field(default_factory=ModelRecord)
+    measured: tuple[Finding, ...] = ()
 
     @classmethod
     def of(cls, parts: Subject | Kit | Space | Mapping[str, Any]) -> Subject:

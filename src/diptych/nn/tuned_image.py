@@ -94,6 +94,14 @@ class TunedImage(nn.Module):
         return tower.blocks(replace(start, h=start.h.detach())).h
 
 
+def values_hash(start: str, learnt: Mapping[str, Tensor]) -> str:
+    """Return 16 hexadecimal digits of what a tuning started from, and of the names and values that it learnt."""
+    digest = hashlib.sha256(start.encode())
+    for name, value in sorted(learnt.items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class TunedEncoder(SameInputs):
     """An image encoder that runs a tuned tower.
@@ -119,10 +127,7 @@ class TunedEncoder(SameInputs):
         unknown = tuned.load_state_dict(dict(learnt), strict=False).unexpected_keys
         if unknown:
             raise MissingHook(f"{backbone.spec.name} has no parameter {min(unknown)}: fit again on this backbone.")
-        digest = hashlib.sha256(backbone.fingerprint.encode())
-        for name, value in sorted(learnt.items()):
-            digest.update(name.encode() + value.contiguous().numpy().tobytes())
-        return cls(backbone, tuned.to(device).eval(), digest.hexdigest()[:16])
+        return cls(backbone, tuned.to(device).eval(), values_hash(backbone.fingerprint, learnt))
 
     @property
     def dim(self) -> int:

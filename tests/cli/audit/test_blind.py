@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.data.formats.test_mmvp import mmvp_folder
+from tests.data.formats.test_winoground import winoground_folder
 from tests.support.backbone import SmallBackbone
 from tests.support.colours import COLOURS, coloured
 
@@ -30,6 +31,9 @@ def test_pictures_and_the_published_layout(diptych: Cli, tmp_path: Path) -> None
     assert got.out.startswith("blind share, photos:")
     got = diptych("audit", "blind", mmvp_folder(tmp_path / "vlm", 10), "--json")
     assert [f["measure"] for f in got.data["findings"]] == ["pair_accuracy"] * 3
+    got = diptych("audit", "blind", winoground_folder(tmp_path / "winoground", 10))
+    assert got.out.startswith("pair accuracy, winoground:")
+    assert "each picture chooses its statement:" in got.out
     got = diptych("audit", "blind", tmp_path / "photos", "--vision", "timm:any", "--top-share", "2")
     assert got.code != 0
     assert "must be in (0, 1), got 2" in got.err

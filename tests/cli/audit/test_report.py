@@ -61,6 +61,9 @@ def test_a_report_is_a_page_a_file_and_a_gate(diptych: Cli, own: Path, monkeypat
     assert got.code == 3
     assert got.data["findings"] == json.loads(Path("r.json").read_text())["findings"]
     assert len(got.data["skipped"]) == 1
+    Path("measured.csv").write_text("model,measure,value\nlite,accuracy in fog,0.25\n")
+    got = diptych("audit", "report", own, "--measured", "measured.csv", "--json", "--only", "holistic-robustness")
+    assert [f["value"] for f in got.data["findings"] if f["measure"] == "accuracy_in_fog"] == [0.25]
     got = diptych("audit", "report", own, "--at-least", "accuracy=1.01")
     assert got.code == 5, "a broken bound wins over a skipped picture"
     assert "Broken: accuracy at least 1.01" in got.err

@@ -33,6 +33,14 @@ def test_folders_class_group(tmp_path: Path) -> None:
     assert list(table.columns["group"].values) == ["grass", "snow", "snow"]
 
 
+def test_counteranimal_as_published(tmp_path: Path) -> None:
+    for place in ("ostrich/common-sand/1.jpg", "ostrich/counter-water/2.jpg", "brambling/counter-sky/3.jpg"):
+        photo(tmp_path / place)
+    data = open_data(tmp_path, need="groups")
+    assert data.classes == ("brambling", "ostrich")
+    assert list(data.split("test").columns["group"].values) == ["counter-sky", "common-sand", "counter-water"]
+
+
 def test_bad_groups_are_named(tmp_path: Path) -> None:
     rows(tmp_path / "set", "path,shape,kind\na.png,cat,photo\nb.png,dog,\n")
     with pytest.raises(UsageError, match="--label"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from diptych.core.errors import DataError
-from diptych.data.formats.mmvp import IMAGES, PATTERNS, is_mmvp_vlm, read_mmvp_vlm
+from diptych.data.formats.mmvp import IMAGES, PATTERNS, QUESTIONED, is_mmvp, is_mmvp_vlm, read_mmvp, read_mmvp_vlm
 from tests.support.pictures import picture
 
 
@@ -50,3 +50,23 @@ def test_other_folders_are_told_apart_and_faults_get_a_sentence(tmp_path: Path) 
         listing.write_text("\n".join(wrong))
         with pytest.raises(DataError, match=said):
             read_mmvp_vlm(folder)
+
+
+def test_questions_with_their_right_answers_are_statements(tmp_path: Path) -> None:
+    (tmp_path / QUESTIONED).mkdir()
+    for i in (1, 2):
+        picture(i, i).save(tmp_path / QUESTIONED / f"{i}.jpg")
+    head, row = "Index,Question,Options,Correct Answer", "{},Is the door open?,(a) Wide open (b) No,({})"
+    listing = tmp_path / "Questions.csv"
+    listing.write_text("\n".join([head, row.format(1, "a"), row.format(2, "B")]))
+    assert is_mmvp(tmp_path)
+    assert not is_mmvp_vlm(tmp_path)
+    table = read_mmvp(tmp_path)
+    assert table.columns["captions"].values == (("Is the door open? Wide open",), ("Is the door open? No",))
+    assert table.columns["group"].values == ("pair 1", "pair 1")
+    assert table.items.name(1).endswith("2.jpg")
+    listing.write_text("\n".join([head, row.format(1, "a"), row.format(2, "c")]))
+    with pytest.raises(DataError, match=r"Row 3 .* none of its options"):
+        read_mmvp(tmp_path)
+    with pytest.raises(DataError, match="beside 'MMVP Images'"):
+        read_mmvp(tmp_path / "absent")

@@ -54,6 +54,12 @@ def test_pair_accuracy_is_that_of_a_loop() -> None:
         bool(t[2 * p] @ (x[2 * p] - x[2 * p + 1]) > 0 and t[2 * p + 1] @ (x[2 * p + 1] - x[2 * p]) > 0)
         for p in range(12)
     ]
+    chose = [
+        bool((t[2 * p] - t[2 * p + 1]) @ x[2 * p] > 0 and (t[2 * p + 1] - t[2 * p]) @ x[2 * p + 1] > 0)
+        for p in range(12)
+    ]
+    assert whole.details["text_score"] == pytest.approx(np.mean(chose))
+    assert whole.details["group_score"] == pytest.approx(np.mean(np.logical_and(right, chose)))
     assert (whole.about, whole.value, whole.count) == ("twos", pytest.approx(np.mean(right)), 12)
     assert whole.control is not None
     assert whole.control.expected == 0.25

@@ -171,6 +171,32 @@ def test_frozen_trains_aggregator_and_head_only(run: Run) -> None:
     assert not any("text" in name for name in whole.learnt), "the text tower is not part of it"
 
 
+def test_what_no_look_reaches_is_not_learnt(run: Run) -> None:
+    names, evidence, _ = task(2, shots=2)
+    whole = QUICK.fit(Kit({"main": VisualBackbone()}), names, evidence, run)
+    assert not [name for name in whole.learnt if name.endswith("visual.proj")], "looks end before the projection"
+
+
+def test_logits_of_other_values_settings_and_backbones_have_other_fingerprints(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, evidence, test = task(2, shots=2)
+    kit, seen = Kit({"main": VisualBackbone()}), []
+
+    def named(encoder: Any, items: Any, run: Run) -> torch.Tensor:
+        seen.append(encoder.fingerprint)
+        return torch.zeros(len(items), 2)
+
+    fitted = QUICK.fit(kit, names, evidence, run)
+    other = QUICK.fit(kit, names, evidence, replace(run, seed=7))
+    assert list(fitted.learnt) == list(other.learnt)
+    monkeypatch.setattr("diptych.methods.classify.glsim.embed", named)
+    for one in (fitted, fitted, other, replace(fitted, method=replace(QUICK, pick="least"))):
+        one.scores(test.items, run)
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 3
+
+
 def test_stored_looks_give_the_logits_of_pixels(run: Run) -> None:
     """A frozen tower is asked once a view; the network on its looks equals the network on pixels."""
     names, evidence, test = task(3, shots=2)

@@ -165,6 +165,12 @@ def test_tables_of_contexts_are_checked(tmp_path: Path) -> None:
     shipped = read_contexts("general")
     assert len(shipped.composites(("quality", "condition"))) == 36
     assert len(shipped.composites(("quality", "condition", "background"))) == 144
+    assert len(shipped.composites(("quality", "condition", "background", "perspective"))) == 576
+    counts = {"orientation": 3, "background": 4, "quality": 9, "illumination": 3, "quantity": 5, "perspective": 4}
+    counts |= {"art": 10, "medium": 4, "condition": 4, "color": 2, "tool": 4}
+    assert {factor: len(values) for factor, values in shipped.factors.items()} == counts, "ImageNet's eleven factors"
+    waterbirds = read_contexts("waterbirds").factors
+    assert {factor: len(values) for factor, values in waterbirds.items()} == {"place": 2, "background": 12}
     file = tmp_path / "own.json"
     for text, said in [
         ("[]", "JSON object with 'factors'"),

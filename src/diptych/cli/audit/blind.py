@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @options.offers("overwrite", *options.MODEL)
 def audit_blind(
-    data: Annotated[str, typer.Argument(help="Pictures, or the folder of MMVP-VLM.")],
+    data: Annotated[str, typer.Argument(help="Pictures, or the folder of MMVP-VLM, MMVP or Winoground.")],
     vision: Annotated[
         str,
         options.option(
@@ -40,13 +40,13 @@ def audit_blind(
     flag_values.one_suffix(out, ".json")
     shared.free(out)
 
-    from diptych.data.formats.mmvp import is_mmvp_vlm, read_mmvp_vlm
     from diptych.data.load import open_data
     from diptych.tasks.audit.blind import audit_blind as audit
+    from diptych.tasks.audit.blind import stated_pairs
 
     with shared.open() as opened:
-        stated = is_mmvp_vlm(data)
-        table = read_mmvp_vlm(data, opened.keys) if stated else open_data(data, opened.keys, need="photos").whole()
+        stated = stated_pairs(data, opened.keys)
+        table, template = stated or (open_data(data, opened.keys, need="photos").whole(), "a photo of {}")
         findings, failed = audit(
             table,
             opened.backbone(),
@@ -55,6 +55,7 @@ def audit_blind(
             name=Path(data).name,
             top=top,
             bottom=bottom,
+            template=template,
         )
     tell(listed(findings, failed), failed, out, shared, partial(_show, findings))
 
@@ -63,6 +64,9 @@ def _show(findings: Sequence[Finding]) -> None:
     for f in findings:
         value = f.reason if f.value is None else f"{100 * f.value:.1f} %"
         show(f"{f.title}, {f.about}: {value}")
+        if "group_score" in f.details:
+            text, both = (100 * f.details[name] for name in ("text_score", "group_score"))
+            show(f"  each picture chooses its statement: {text:.1f} % of the pairs; both ways: {both:.1f} %")
         closest = f.details.get("closest", ())
         names = short_names([name for one, two, *_ in closest for name in (one, two)])
         for i, (_, _, own, other) in enumerate(closest):

@@ -49,6 +49,10 @@ def audit_report(
     only: Annotated[str, options.option("--only", help="Audits to run, with commas (default: all).")] = "",
     images: Annotated[bool, options.option("--images/--no-images", help="Show pictures on the page.")] = True,
     seed: Annotated[int, options.option("--seed", help="Seed of halves and controls.")] = 0,
+    measured: Annotated[
+        Path | None,
+        options.option("--measured", help="Results of these models from elsewhere: a table of model, measure, value."),
+    ] = None,
     out: Annotated[Path | None, options.option("--out", "-o", help="Write a .html page or a .json file.")] = None,
     *,
     more: MoreTables,
@@ -63,6 +67,7 @@ def audit_report(
     from diptych.core.audit import Subject
     from diptych.core.kit import Kit
     from diptych.data.files import write_json, write_whole
+    from diptych.tasks.audit.measured import with_measured
     from diptych.tasks.audit.report import Bound, report
     from diptych.tasks.audit.report_page import html
 
@@ -75,6 +80,7 @@ def audit_report(
         towers = [opened.backbone(name) for name in asked]
         tables, failed = given.gathered(names, towers[0], run)
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in towers}
+        subjects = with_measured(subjects, measured) if measured else subjects
         chosen = tuple(flag_values.words(only)) if only else ()
         title = f"{given.own.name}: audit of {towers[0].spec.name}"
         made = report(subjects, tables, run, title=title, only=chosen, bounds=bounds, failed=failed)

@@ -11,6 +11,7 @@ from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.format import Format, Request
+from diptych.data.formats.imagenet_x import is_imagenet_x, read_imagenet_x
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData, label_column
 from diptych.data.rows import (
@@ -31,7 +32,8 @@ def read_grouped(path: Path, group: str = "", label: str = "", keys: FileKeys | 
     A column "split" is not read, since an audit does not train.
 
     Args:
-        path: a table with one picture a row, a folder with one named labels.csv, or a folder CLASS/GROUP/picture.
+        path: a table with one picture a row, a folder with one named labels.csv, a folder CLASS/GROUP/picture (as
+            CounterAnimal is published), or the annotations of ImageNet-X.
         group: column of the table with the group; "" for folders.
         label: column of the table with the class; "" uses the usual names.
         keys: cache of content keys.
@@ -41,6 +43,8 @@ def read_grouped(path: Path, group: str = "", label: str = "", keys: FileKeys | 
         DataError: a column or a value is missing, or the folder has no such layout.
     """
     table = path / "labels.csv" if (path / "labels.csv").is_file() else path
+    if not group and is_imagenet_x(table):
+        return read_imagenet_x(table, keys)
     if not table.is_dir():
         return _from_table(table, group, label, keys)
     pictures = [(p, p.relative_to(path).parts) for p in image_paths(path)]

@@ -73,7 +73,7 @@ def read_contexts(source: str | os.PathLike[str]) -> Contexts:
     """Read context attributes.
 
     Args:
-        source: name of a packaged table ("general"), or a JSON file.
+        source: name of a packaged table ("general", "waterbirds"), or a JSON file.
 
     Raises:
         UsageError: there is no such file, or it has another schema.

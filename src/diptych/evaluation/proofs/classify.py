@@ -27,7 +27,7 @@ from diptych.data.words.contexts import Contexts, read_contexts
 from diptych.data.words.pools import VERSUS
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.classify import ClassifyBench
-from diptych.evaluation.proofs import new_classes, photo_contexts
+from diptych.evaluation.proofs import concept_names, new_classes, photo_contexts
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.evaluation.spoils import Altered, as_subclass, shuffled_names, swapped_texts
 from diptych.methods.classify.nola import NoLA
@@ -313,5 +313,6 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             variant="small",
             beside={"untrained dictionary": UNTRAINED},
         ),
+        "dn-cbm:small": concept_names.TRIAL,
     }
 )

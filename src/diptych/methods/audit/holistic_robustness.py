@@ -15,7 +15,7 @@ L: (N, K) logits, the model's scale included; cos(x, k): without it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -73,7 +73,8 @@ class HolisticRobustness(Auditor):
     Raises:
         UsageError: a number is out of its range, or a factor is unknown.
 
-    Source: Tu et al. 2024, sections 3 to 9; the steps 7b (3D corruptions) and 8 (language models) are left out.
+    Source: Tu et al. 2024, sections 3 to 9; results of 3D corruptions and of language models are read,
+    not measured.
 
     Example:
         A model that follows the shape on two pictures and the texture on one of four:
@@ -110,10 +111,10 @@ class HolisticRobustness(Auditor):
             "Every axis has an interval and a negative control; the paper reports neither.",
             "Answers to cue conflicts are the best of the shape classes' own names; the paper averages the "
             "probabilities of 1,000 ImageNet classes over 16 coarse ones.",
-            "Of the 3D axis only the matching of cells is measured, between a picture and its mirrored copy; "
-            "corruptions and matching across views need data that this audit does not make.",
+            "Of the 3D axis only the matching of cells is measured, between a picture and its mirrored copy. Results "
+            "under 3D corruptions, and those of language models over CLIP (ImageNet-D), are read where they were "
+            "measured elsewhere, and get their slopes over accuracy.",
             "Of retrieval R@1 alone is reported; the paper has R@5 and R@10 too.",
-            "Multiple-choice answers of language models over CLIP (ImageNet-D) are left out.",
         ),
         proof=ProofPlan(
             claim="The worst factor is worse than factors are on average; a temperature fitted in distribution helps "
@@ -163,8 +164,9 @@ class HolisticRobustness(Auditor):
             Findings by measure: "accuracy"; "worst_factor"; "drop", and "effective_robustness", about each factor and
             shift; "shape_bias" about each cue conflict; "calibration_error" and
             "temperature_gain" about each labelled table; "auroc_mcm", "auroc_energy" and "auroc_nearest" about each
-            table of other things; "recall_at_1" of both directions of retrieval; "place_recall". Then, about groups of
-            three models or more with one record, "slope" of each measure over accuracy.
+            table of other things; "recall_at_1" of both directions of retrieval; "place_recall"; what was measured
+            elsewhere (``Subject.measured``). Then, about groups of three models or more with one record, "slope" of
+            each measure over accuracy.
 
         Raises:
             UsageError: there is no subject.
@@ -180,6 +182,7 @@ class HolisticRobustness(Auditor):
                 drops = [f for f in flat if f.measure == "drop" and f.about == about and f.testable]
                 there = {f.subject: (float(f.details["accuracy"]), f.count or 1) for f in drops}
                 flat += effective_robustness(subjects, about, accuracy, there, self.baseline)
+        flat += [replace(f, subject=name) for name, subject in subjects.items() for f in subject.measured]
         return [*flat, *slopes(subjects, flat, len(data.one()[1].table))]
 
     def _of(self, name: str, subject: Subject, data: AuditData, run: Run) -> Iterator[Finding]:

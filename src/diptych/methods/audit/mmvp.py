@@ -91,7 +91,7 @@ class MMVP(Auditor):
             "and DINOv2 ViT-L/14, and can be given.",
             "The pattern of a pair is that of its row; the authors' script takes it from the position in the file and "
             "divides by a ninth of the pairs, which is wrong for a part of the data.",
-            "Questions to language models (MMVP) and their grading are left out.",
+            "Language models are not asked. The questions of MMVP are read with their right answers as statements.",
             "Mixtures of features are functions (nn.token_mixer) without a language model behind them; the proof "
             "measures a head on pooled features of both encoders.",
         ),
@@ -137,7 +137,9 @@ class MMVP(Auditor):
             "blind_share" about the table in distribution, the share of its pictures with a blind twin, with the closest
             pairs as examples, where the model has a part "vision". It has no interval: whether a picture has a twin
             depends on all others, and on how many there are. "pair_accuracy" about each table of pairs, and about
-            each of its patterns; its control gives each pair the statements of another.
+            each of its patterns; its control gives each pair the statements of another. Details of the former are
+            Winoground's other scores: "text_score", pairs whose pictures choose their statements, and "group_score",
+            pairs that are right both ways.
 
         Raises:
             UsageError: there is no subject.
@@ -205,14 +207,16 @@ class MMVP(Auditor):
         pictures = normalize(embed(backbone.image, probe.table.items, run), dim=-1).double().numpy()
         said = [self.template.replace("{}", t) for t in statements(probe.table)]
         texts = normalize(embed(backbone.text, Texts(tuple(said)), run), dim=-1).double().numpy()
-        right = right_pairs(pair_scores(texts, pictures, pairs))
+        scores = pair_scores(texts, pictures, pairs)
+        right, chosen = right_pairs(scores), right_pairs(scores.transpose(0, 2, 1))
         shift = 1 + int(np.random.default_rng(run.integer("other pairs")).integers(len(pairs) - 1))
         other = right_pairs(pair_scores(texts[pairs[np.roll(np.arange(len(pairs)), shift)]], pictures[pairs]))
         hits, n = int(right.sum()), len(pairs)
         wrong = pairs[~right][:EXAMPLES, 0]
         yield Finding(
-            name, "pair_accuracy", hits / n, wilson(hits, n), about, range=(0.0, 1.0), count=n, counted="pairs",
-            units=right.astype(np.float64),
+            name, "pair_accuracy", hits / n, wilson(hits, n), about,
+            {"text_score": float(chosen.mean()), "group_score": float((right & chosen).mean())},
+            range=(0.0, 1.0), count=n, counted="pairs", units=right.astype(np.float64),
             control=Control(
                 "statements_of_other_pairs", float(other.mean()), wilson(int(other.sum()), n), 0.25, above=True
             ),

@@ -19,7 +19,6 @@ head: (K, C) linear layer with bias
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
@@ -39,10 +38,11 @@ from diptych.core.train import ParamGroup
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
+from diptych.features.reach import reached
 from diptych.features.vectors import Vectors
 from diptych.features.visual import SameInputs
 from diptych.nn.drawn_view import labelled_views
-from diptych.nn.tuned_image import TunedImage
+from diptych.nn.tuned_image import TunedImage, values_hash
 from diptych.train.parameters import copies, train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
@@ -142,6 +142,14 @@ class GLSimNet(nn.Module):
             looks = two_looks(self.tuned.space.tower("image"), x, self.top, self.pick, self.inclusive)
         out: Tensor = self.head(self.norm(self.block(looks)[:, 0]))
         return out
+
+    def tuned_weights(self) -> tuple[str, ...]:
+        """Return the names of the tower's parameters that the looks depend on: not of the projection, for one."""
+        assert self.tuned is not None, "no tower is tuned"
+        tower, size = self.tuned.space.tower("image"), self.tuned.space.encoders["image"].size or 0
+        x = torch.zeros(1, 3, size, size, device=self.head.weight.device)
+        among = [n for n, _ in self.named_parameters() if n.startswith("tuned.twin.")]
+        return reached(self, lambda: two_looks(tower, x, self.top, self.pick, self.inclusive), among=among)
 
 
 @dataclass(frozen=True)
@@ -272,7 +280,7 @@ class GLSim(Classifier):
             net = self._net(backbone, len(classes))
         names = tuple(n for n, _ in net.named_parameters() if not n.startswith("tuned."))
         if net.tuned is not None:
-            names += tuple(f"tuned.{n}" for n in net.tuned.weights())
+            names += net.tuned_weights()
         if self.epochs:
             batch = min(self.batch, len(labels))
             steps = self.epochs * (len(labels) // batch)
@@ -339,6 +347,6 @@ class FittedGLSim(FittedClassifier):
             looks = embed(self.method._looks(self.backbone), items, run)
             with torch.no_grad():
                 return Scores(net.eval()(looks) if len(looks) else looks.new_zeros(0, len(self.classes)), "logit")
-        digest = hashlib.sha256("".join(sorted(self.learnt)).encode()).hexdigest()[:16]
+        digest = values_hash(f"{self.backbone.fingerprint} {self.method!r}", self.learnt)
         encoder = _Logits(net.to(run.device).eval(), self.backbone, len(self.classes), digest)
         return Scores(embed(encoder, items, replace(run, cache=None, shared_cache=None)), "logit")

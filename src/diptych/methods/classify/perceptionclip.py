@@ -81,7 +81,8 @@ class PerceptionCLIP(Classifier):
 
     Args:
         factors: attributes that make a context (default the paper's smallest composite for ImageNet, 36 contexts).
-        contexts: attributes with their phrasings: a ``Contexts``, the name of a table that ships, or a JSON file.
+        contexts: attributes with their phrasings: a ``Contexts``, a table that ships ("general", ImageNet's eleven
+            factors; "waterbirds"), or a JSON file.
         infer: "with class" (the paper's default) sums over the classes; "without class" asks with a generic word.
         temperature: tau of the contexts' posterior, > 0 (default 1, the paper's); inf weighs all contexts alike.
         main: sentence of the class, with one "{}" and no full stop.
@@ -134,8 +135,8 @@ class PerceptionCLIP(Classifier):
             "An unknown factor is an error; the released code drops it and runs the plain prompt.",
             "Sums are taken in the logarithm; the released code exponentiates raw logits.",
             "A main sentence with a full stop is refused; the released CelebA script puts the context behind one.",
-            "Perspective, quantity, art, medium and tool, five of ImageNet's eleven factors, are left out, as are the "
-            "tables for other data sets, such as Waterbirds and CelebA.",
+            "ImageNet's eleven factors and Waterbirds' two ship; the tables for CelebA, CUB, EuroSAT, flowers, food, "
+            "pets and places are left out.",
             "An earlier proof took quality and condition on plain photos of demo:clothes, cifar10_small and caltech40, "
             "where two-step inference did not beat the single template.",
             "The pixel recipe is the backbone's own; the released group scripts normalise otherwise, and report the "

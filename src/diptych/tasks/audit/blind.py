@@ -12,8 +12,23 @@ from diptych.core.errors import UnreadableItem
 from diptych.core.findings import Finding
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.formats.mmvp import is_mmvp, is_mmvp_vlm, read_mmvp, read_mmvp_vlm
+from diptych.data.formats.winoground import is_winoground, read_winoground
+from diptych.data.keys import FileKeys
 from diptych.features.embed import embed_readable
 from diptych.tasks.classify import with_store
+
+STATED = (
+    (is_mmvp_vlm, read_mmvp_vlm, "a photo of {}"),
+    (is_mmvp, read_mmvp, "{}"),
+    (is_winoground, read_winoground, "{}"),
+)
+"""Published layouts of pairs with statements: whether a folder has one, its reader, and the template of a statement."""
+
+
+def stated_pairs(folder: str, keys: FileKeys | None = None) -> tuple[Table[Any], str] | None:
+    """Return the pairs of a folder in one of the layouts, and the template of their statements; None for others."""
+    return next(((read(folder, keys), template) for has, read, template in STATED if has(folder)), None)
 
 
 def audit_blind(
@@ -25,6 +40,7 @@ def audit_blind(
     name: str = "pictures",
     top: float = 0.01,
     bottom: float = 0.3,
+    template: str = "a photo of {}",
 ) -> tuple[list[Finding], tuple[UnreadableItem, ...]]:
     """Mine blind pairs among pictures, or count the pairs of a table whose statements choose their picture.
 
@@ -36,6 +52,7 @@ def audit_blind(
         name: of the table.
         top: share of pairs that count as alike for the model.
         bottom: share of pairs that count as different for the second encoder.
+        template: of the statements, with one "{}".
 
     Returns:
         The findings, and the pictures that were left out because a file cannot be read; their pairs are left out too.
@@ -45,7 +62,7 @@ def audit_blind(
     """
     from diptych.methods.audit.mmvp import MMVP
 
-    method = MMVP(top=top, bottom=bottom)
+    method = MMVP(top=top, bottom=bottom, template=template)
     with with_store(run or Run()) as stored:
         found = embed_readable(backbone.image, table.items, stored)
         rows = [int(i) for i in found.kept]
