@@ -135,6 +135,8 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
     with Image.open(tmp_path / "edits" / "one.png") as sheet:
         assert sheet.size == (2 * 256 + 16, 2 * 256 + 16)
         assert "compositeWithTrainedAlgorithmicMedia" in str(sheet.info)
+    with Image.open(tmp_path / "edits" / "edited" / "one.png") as clip:
+        assert (clip.n_frames, clip.width, "compositeWithTrained" in str(clip.info)) == (2, clip.height, True)
     for bad, said in (
         (("--target", "a red cup with milk"), "only adds words"),
         (("--target", "a cup", "--subject", "dog.png"), "leaves no word for the subject"),

@@ -16,7 +16,7 @@ from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageErr
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.edit.deltaedit import DeltaEdit
-from diptych.tasks.edit import drawn_ask, edit, files, fitted_editor, names_of, need_inverter, strengths
+from diptych.tasks.edit import alone, drawn_ask, edit, files, fitted_editor, names_of, need_inverter, strengths
 from diptych.tasks.provenance import CHANGED, MADE, origin
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
@@ -144,6 +144,7 @@ def test_results_may_have_sizes_of_their_own_and_be_clips(tmp_path: Path) -> Non
     assert names_of(made.ask, RUN) == ["A-red-cat-1", "A-red-cat-2"]
     assert [p["n"] for p in made.as_dict()["pictures"]] == [0, 1]
     paths = made.write(tmp_path / "out", {"method": "x"})
+    assert not alone(paths[0]).exists()  # there is no other
     for path, size in zip(paths, ((256, 128), (256, 256)), strict=True):
         with Image.open(path) as sheet:
             assert (sheet.size, origin(sheet)) == (size, MADE)
@@ -154,3 +155,6 @@ def test_results_may_have_sizes_of_their_own_and_be_clips(tmp_path: Path) -> Non
 
     clip = edit(Clipped(), EditAsk("", "a cat", clips=Clips((picture(0, 0),))), RUN)  # type: ignore[arg-type]
     assert clip.pairs[0].image().size == (3 * 256 + 2 * 16, 2 * 256 + 16)
+    (path,) = clip.write(tmp_path / "clip", {"method": "x"})
+    with Image.open(alone(path)) as found:
+        assert (found.size, origin(found)) == ((8, 8), CHANGED)

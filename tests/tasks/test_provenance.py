@@ -11,7 +11,7 @@ from diptych.tasks.provenance import CHANGED, MADE, marked, origin
 
 def test_the_packet_is_xml_that_says_what_was_asked_and_leaves_the_pixels() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    with Image.open(io.BytesIO(marked(Image.fromarray(pixels), CHANGED, 'source: <a> & "b"; target: c'))) as found:
+    with Image.open(io.BytesIO(marked([Image.fromarray(pixels)], CHANGED, 'source: <a> & "b"; target: c'))) as found:
         found.load()
         assert (np.asarray(found) == pixels).all()
         assert origin(found) == CHANGED
@@ -20,6 +20,15 @@ def test_the_packet_is_xml_that_says_what_was_asked_and_leaves_the_pixels() -> N
     assert 'source: <a> & "b"; target: c' in "".join(tree.itertext())
     sources = [v for e in tree.iter() for k, v in e.attrib.items() if k.endswith("DigitalSourceType")]
     assert sources == ["http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"]
+
+
+def test_frames_are_an_animated_picture_that_says_so_too() -> None:
+    frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "red", "blue")]
+    with Image.open(io.BytesIO(marked(frames, MADE, "a cat"))) as found:
+        assert (found.n_frames, origin(found)) == (2, MADE)  # equal frames are one, shown longer
+        assert found.info["duration"] == 500
+        found.seek(1)
+        assert found.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
 
 
 def test_a_photo_has_no_such_origin() -> None:

@@ -125,7 +125,7 @@ def edit(
     from diptych.core.edit import EditAsk, StyleGenerator
     from diptych.core.errors import MissingPart
     from diptych.data.images import open_image
-    from diptych.tasks.edit import check_words, drawn_ask, files, fitted_editor, names_of, need_inverter
+    from diptych.tasks.edit import alone, check_words, drawn_ask, files, fitted_editor, names_of, need_inverter
     from diptych.tasks.edit import edit as edit_pictures
     from diptych.tasks.edit_parts import GENERATOR, PHOTO_GENERATOR, chosen_editor, kit_for
     from diptych.tasks.evidence import evidence_for
@@ -169,7 +169,7 @@ def edit(
             ask = drawn_ask(ask, draws, count, run)
         system.takes.check(ask, kind.card.name)
         names = names_of(ask, run) if given is None else [given.name(i) for i in range(len(given))]
-        shared.free(*files(out, names), out / "edit.json")
+        shared.free(*(f(p) for p in files(out, names) for f in (Path, alone)), out / "edit.json")
         known = fitted is not None and fitted.exists()
         evidence = None if known else evidence_for(kind.card, like=chosen.like, keys=opened.keys)
         editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=fitted)

@@ -17,7 +17,7 @@ from diptych.core.run import Run
 from diptych.data.files import write_json, write_whole
 from diptych.data.samples import openable
 from diptych.features import portable
-from diptych.tasks.pages.sheets import rows_sheet
+from diptych.tasks.pages.sheets import picture_of, rows_sheet
 from diptych.tasks.provenance import CHANGED, MADE, marked
 from diptych.tasks.segment import stems
 
@@ -46,6 +46,10 @@ class Pair:
         ends = [t for t in (self.before, self.after) if t is not None]
         clip = any(t.ndim == 4 for t in ends)
         return rows_sheet([list(t) for t in ends] if clip else [ends])
+
+    def result(self) -> list[Any]:
+        """Return what came out alone, as large as it is: one picture, or those of a clip."""
+        return [picture_of(t) for t in (self.after if self.after.ndim == 4 else [self.after])]
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,16 @@ class Edits:
     ) -> list[Path]:
         """Write NAME.png of each picture, and the JSON file ``listing``; return the pictures' paths.
 
-        Every picture says in its metadata that a program made or changed it.
+        What had a picture before is also written alone, to ``edited/NAME.png``: a clip as animated PNG. Every file says
+        in its metadata that a program made or changed it.
         """
         paths = files(out, [p.name for p in self.pairs])
         kind = CHANGED if self.ask.start in ("pictures", "clips") else MADE
         words = f"source: {self.ask.source}; target: {', '.join(self.ask.targets)}; method: {about.get('method', '')}"
         for path, pair in zip(paths, self.pairs, strict=True):
-            write_whole(path, marked(pair.image(), kind, words), overwrite=overwrite)
+            write_whole(path, marked([pair.image()], kind, words), overwrite=overwrite)
+            if pair.before is not None:
+                write_whole(alone(path), marked(pair.result(), kind, words), overwrite=overwrite)
         write_json(out / listing, {**self.as_dict(), **about}, overwrite=overwrite)
         return paths
 
@@ -101,6 +108,11 @@ class Edits:
 def files(out: Path, names: Sequence[str]) -> list[Path]:
     """Return where the pictures of these names go, each its own: a stem that occurs again gets a number."""
     return [out / f"{stem}.png" for stem in stems(names)]
+
+
+def alone(path: Path) -> Path:
+    """Return where the result goes of which ``path`` shows before and after."""
+    return path.parent / "edited" / path.name
 
 
 def strengths(change: Tensor | None, channels: Sequence[int]) -> list[dict[str, Any]]:

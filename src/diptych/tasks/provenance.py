@@ -6,6 +6,7 @@ The field is IPTC's Digital Source Type in an XMP packet, which readers of photo
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Literal
 from xml.sax.saxutils import escape
 
@@ -19,6 +20,8 @@ MADE: Kind = "trainedAlgorithmicMedia"
 """IPTC's term for a picture that a trained model made."""
 CHANGED: Kind = "compositeWithTrainedAlgorithmicMedia"
 """IPTC's term for a picture of another origin that a trained model changed."""
+FRAME_MS = 250
+"""Milliseconds that a frame of a clip is shown."""
 _CODES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _FIELD = "XML:com.adobe.xmp"
 _PACKET = (
@@ -31,18 +34,25 @@ _PACKET = (
 )
 
 
-def marked(image: Image.Image, kind: Kind, words: str) -> bytes:
+def marked(frames: Sequence[Image.Image], kind: Kind, words: str) -> bytes:
     """Return a picture as PNG with its origin: ``MADE`` or ``CHANGED``, and the words that were asked for.
 
+    Args:
+        frames: the picture, or the frames of a clip, which become an animated PNG.
+        kind: the origin.
+        words: what was asked for.
+
     Example:
-        >>> origin(Image.open(io.BytesIO(marked(Image.new("RGB", (8, 8)), MADE, "a red circle"))))
+        >>> origin(Image.open(io.BytesIO(marked([Image.new("RGB", (8, 8))], MADE, "a red circle"))))
         'trainedAlgorithmicMedia'
     """
     info = PngInfo()
     info.add_itxt(_FIELD, _PACKET.format(kind=_CODES + kind, words=escape(words)))
     info.add_text("Software", f"diptych {__version__}")
     out = io.BytesIO()
-    image.save(out, "png", pnginfo=info)
+    first, *more = frames
+    animated = {"save_all": True, "append_images": more, "duration": FRAME_MS, "loop": 0} if more else {}
+    first.save(out, "png", pnginfo=info, **animated)
     return out.getvalue()
 
 
