@@ -19,13 +19,13 @@ from diptych.backbones.spec import (
     Stated,
     agree,
     file_hash,
-    read_json,
     state_hash,
 )
 from diptych.backbones.tokens import TOKENIZER_FILES, ClipBpe, Tokens, openclip_tokens
 from diptych.backbones.weights import find_weights, layout, load_openclip, read_state
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.spec import Spec
+from diptych.data.files import read_json
 
 CONFIG = "open_clip_config.json"
 HUB_FILES = (CONFIG, "open_clip_model.safetensors", *TOKENIZER_FILES)
