@@ -87,7 +87,7 @@ class Numbers(ImageFiles):
         return index
 
     def key(self, index: int, /) -> str:
-        return hashlib.sha256(self.paths[index].encode()).hexdigest()
+        return hashlib.sha256(self.name(index).encode()).hexdigest()
 
 
 def files(count: int) -> Iterator[str]:
