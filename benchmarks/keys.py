@@ -33,9 +33,9 @@ from benchmarks.measure import Row, Target
 from diptych.core.data import Table
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
-from diptych.data.formats.packed import packed
 from diptych.data.formats.webdataset import TarImages
 from diptych.data.labelled import LabelledData
+from diptych.data.memory import packed
 from diptych.data.sorted_runs import RunWriter
 from diptych.features.first_of_texts import LAYOUT, FirstOfTexts, read_first
 from diptych.tasks.cluster import Shared
@@ -87,7 +87,7 @@ class Numbers(ImageFiles):
         return index
 
     def key(self, index: int, /) -> str:
-        return hashlib.sha256(self.paths[index].encode()).hexdigest()
+        return hashlib.sha256(self.name(index).encode()).hexdigest()
 
 
 def files(count: int) -> Iterator[str]:

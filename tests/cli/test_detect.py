@@ -79,6 +79,7 @@ def test_a_broken_photo_is_named_and_the_code_is_3(diptych: Cli, plate: Path) ->
 
 def test_the_board_shows_all_detectors(diptych: Cli, plate: Path, tmp_path: Path) -> None:
     got = diptych("board", "detect", plate, "--methods", "gaussian,feature-memory,anomalyclip", "--seeds", "1,2")
+    assert "alarms at a rate of 0.1" in " ".join(got.out.split())
     assert got.code == 0
     assert "feature-memory" in got.out
     assert "anomalyclip did not run" in got.err

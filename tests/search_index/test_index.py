@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,6 +249,27 @@ def test_an_index_in_a_folder_that_cannot_be_written_is_searched_and_not_written
             read_without_writing(folder)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         folder.chmod(0o755)
+
+
+def test_an_index_on_a_mount_that_is_read_only_is_searched(tmp_path: Path) -> None:
+    """As in a container with ``-v ./index:/index:ro``: SQLite then says that it cannot open the file."""
+    with Index.create(tmp_path / "index", {"dim": 2, "fingerprint": "x"}) as index:
+        index.add([Entry("a")], {"image": (np.array([0]), np.ones((1, 2), np.float32))})
+    (tmp_path / "there").mkdir()
+    mount = (
+        'mount --bind "$0/index" "$0/there" && mount -o remount,bind,ro "$0/there" || exit 77; exec "$1" -c "$2" "$0"'
+    )
+    code = (
+        "import sys; from pathlib import Path; from diptych.search_index.index import Index\n"
+        "with Index(Path(sys.argv[1]) / 'there') as index: print(*index.names())"
+    )
+    command = ["unshare", "--mount", "sh", "-c", mount, str(tmp_path), sys.executable, code]
+    if shutil.which("unshare") is None or os.geteuid() != 0:
+        pytest.skip("only root mounts a folder read-only")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 77 or done.stderr.startswith("unshare: "):
+        pytest.skip(f"this machine lets nobody mount: {done.stderr[:80]}")
+    assert (done.returncode, done.stdout) == (0, "a\n"), done.stderr
 
 
 def read_without_writing(folder: Path) -> None:

@@ -12,10 +12,10 @@ from PIL import Image
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.format import Format, Request
-from diptych.data.formats.packed import Packed, packed
 from diptych.data.images import MAX_PIXELS, SUFFIXES, open_image
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
+from diptych.data.memory import Packed, packed
 
 
 @dataclass(frozen=True)

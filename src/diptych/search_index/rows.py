@@ -75,7 +75,8 @@ class Rows:
             self._database.execute("PRAGMA synchronous = FULL")  # a commit must survive a power failure
         except sqlite3.OperationalError as error:
             log = path.with_name(f"{path.name}-wal")
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY or (log.exists() and log.stat().st_size):
+            unwritable = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)  # the second on a read-only mount
+            if error.sqlite_errorcode & 0xFF not in unwritable or (log.exists() and log.stat().st_size):
                 raise
             # In a folder that cannot be written, such as a read-only mount, SQLite cannot keep its log. Without one,
             # all commits are in the database, which is then read as a file that nobody changes.

@@ -22,7 +22,7 @@ HEAD_SECONDS, READ_SECONDS = 15.0, 60.0
 """Seconds in which the head of a request must have come, and in which a full buffer of an answer must be read."""
 
 
-class BoundedProtocol(H11Protocol):
+class BoundedProtocol(H11Protocol):  # type: ignore[misc]
     """A connection that is closed where its client sends no whole head, or reads no answer: uvicorn waits for ever, and
     a few hundred such clients would take all connections that a process may have.
     """

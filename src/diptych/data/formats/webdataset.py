@@ -13,7 +13,6 @@ from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.format import Format
 from diptych.data.formats.encoded import EncodedImages
-from diptych.data.formats.packed import packed
 from diptych.data.formats.tars import (
     DAMAGE,
     ENDINGS,
@@ -27,6 +26,7 @@ from diptych.data.formats.tars import (
 )
 from diptych.data.images import SUFFIXES
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
+from diptych.data.memory import packed
 from diptych.data.words.classnames import read_names
 from diptych.data.words.textfiles import read_text
 
