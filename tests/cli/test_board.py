@@ -65,7 +65,7 @@ def test_a_board_with_texts_and_its_rerun(diptych: Cli, colours: Path, tmp_path:
     assert got.code == 0
     assert "fudd, top 3" in got.out
     row = next((tmp_path / "out" / "rows").glob("fudd*.json"))
-    for result in (row, tmp_path / "out" / "board.json"):
+    for result in (row, tmp_path / "out"):
         assert diptych("rerun", result, "--tolerance", "0").code == 0
     path.write_text(json.dumps({"red": ["rouge"]}))
     got = diptych("rerun", row)

@@ -112,6 +112,14 @@ def test_an_absent_extra_is_told_before_any_work(
     assert f"run pip install 'diptych[{extra}]' (in a checkout: pip install '.[{extra}]')." in got.err
 
 
+def test_a_misspelt_step_is_answered_with_the_line_to_type(diptych: Cli) -> None:
+    got = diptych("board", "clasify", "photos", "--shots", "1")
+    assert (got.code, got.err) == (
+        2, "diptych board has no 'clasify': say 'diptych board classify photos --shots 1'.\n",
+    )  # fmt: skip
+    assert diptych("curate", "plan.csv").err.startswith("diptych curate takes plan, apply")
+
+
 def test_linking_without_training_needs_no_extra(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rapidfuzz", None)
     for more in (

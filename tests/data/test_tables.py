@@ -114,6 +114,17 @@ def test_paths_that_lead_outside_are_refused(root: Path, place: str) -> None:
         assert len(read_table(table, allow_outside=True).splits["test"]) == 1
 
 
+def test_backslashes_divide_folders_where_no_file_has_them_in_its_name(root: Path) -> None:
+    odd = photo(root / "train\\0.png", 7)
+    there = read_table(write(root / "t.csv", ("path",), [("train\\0.png",)])).splits["test"]
+    assert there.items.name(0) == str(odd)
+    odd.unlink()
+    table = read_table(write(root / "t.csv", ("path",), [(ROWS[0][0].replace("/", "\\"),)])).splits["test"]
+    assert table.items.name(0) == str(root / ROWS[0][0])
+    with pytest.raises(DataError, match="leads outside"):
+        read_table(write(root / "t.csv", ("path",), [("..\\secret.png",)]))
+
+
 def test_a_neighbour_that_begins_alike_is_outside(root: Path) -> None:
     with pytest.raises(DataError, match="leads outside"):
         read_table(write(root / "t.csv", ("path",), [(f"../{root.name}-other/x.png",)]))

@@ -359,6 +359,10 @@ class Steps(TyperGroup):
         """
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             verb, given = f"diptych {ctx.info_name}", " ".join(args)
+            from difflib import get_close_matches
+
+            if near := get_close_matches(args[0], self.commands, n=1, cutoff=0.8):
+                raise UsageError(f"{verb} has no {args[0]!r}: say '{' '.join([verb, *near, *args[1:]])}'.")
             lines = " or ".join(f"'{verb} {name} {given}'" for name in list(self.commands)[:3])
             raise UsageError(f"{verb} takes {', '.join(self.commands)} before {args[0]!r}: say {lines}.")
         return super().resolve_command(ctx, args)

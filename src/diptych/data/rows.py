@@ -163,13 +163,16 @@ def inside(folder: str | os.PathLike[str], path: str, where: str) -> str:
 
     Args:
         folder: start of relative paths.
-        path: path as written in the file; an absolute one may reach the folder through links.
+        path: path as written in the file; an absolute one may reach the folder through links. Where there is no file
+            of a name with backslashes, they divide folders, as in a table that was written on Windows.
         where: position in the file, for the error, such as "Row 3 of labels.csv".
 
     Raises:
         DataError: the path is outside both.
     """
     base, work = os.path.abspath(folder), os.getcwd()
+    if "\\" in path and "\0" not in path and not os.path.lexists(os.path.join(base, path)):
+        path = path.replace("\\", "/")
     absolute = os.path.normpath(os.path.join(base, path))
     if "\0" not in path:
         for root in (base, *([work] if os.path.dirname(work) != work else [])):

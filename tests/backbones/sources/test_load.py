@@ -58,6 +58,10 @@ def test_folder_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="neither open_clip_config"):
         load(f"local:{tmp_path / 'empty'}")
+    (tmp_path / "trained" / "model").mkdir(parents=True)
+    (tmp_path / "trained" / "model" / "config.json").touch()
+    with pytest.raises(DataError, match=r"neither .*: name .*trained/model\.$"):
+        load(f"local:{tmp_path / 'trained'}")
 
 
 def test_transformers_weights_in_an_open_clip_folder(openclip_folder: Folder) -> None:

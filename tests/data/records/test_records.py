@@ -142,6 +142,12 @@ def test_bad_input_is_named(photos: Path, tmp_path: Path) -> None:
     assert isinstance(open_records(str(photos / "a.jpg")), Records)
 
 
+def test_a_folder_of_embeddings_is_named(tmp_path: Path) -> None:
+    (tmp_path / "emb" / "img_emb").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"No pictures below .*: it holds embeddings, so give the photos"):
+        open_records(tmp_path / "emb")
+
+
 def test_a_broken_item_of_a_tar_is_named_and_the_others_are_read(photos: Path, tmp_path: Path) -> None:
     def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
         info = tarfile.TarInfo(name)

@@ -157,7 +157,10 @@ def _folder(root: Path, keys: FileKeys | None) -> Records:
     base = os.path.abspath(root)
     paths = image_files(base)
     if not paths:
-        raise DataError(f"No pictures below {root}: give a folder that holds some, or a table.")
+        remedy = "give a folder that holds some, or a table"
+        if (root / "img_emb").is_dir():
+            remedy = "it holds embeddings, so give the photos; vectors that are cached are not computed again"
+        raise DataError(f"No pictures below {root}: {remedy}.")
     return _files(paths, base, keys)
 
 
