@@ -11,10 +11,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from diptych import load
+from diptych.serve.answers import DetectAnswer, SegmentAnswer
 from diptych.serve.assembly import Content, server
 from diptych.serve.model import ServedModel
 from diptych.serve.opening import open_detector, open_normal
 from diptych.serve.settings import Settings
+from tests.serve.test_answers import has_form
 from tests.support.serving import colour_uri
 
 
@@ -33,6 +35,7 @@ def test_label_maps_come_as_pictures_with_shares(tiny: TestClient) -> None:
     given = {"images": [colour_uri("red")], "labels": ["a red circle", "a green square"], "background": ["grey"]}
     answer = tiny.post("/v1/segment", json=given)
     assert answer.status_code == 200, answer.text
+    assert has_form(answer.json(), SegmentAnswer)
     (photo,) = answer.json()["photos"]
     labels = np.asarray(Image.open(io.BytesIO(base64.b64decode(photo["mask"]))))
     assert labels.shape == (9, 12)
@@ -45,6 +48,7 @@ def test_label_maps_come_as_pictures_with_shares(tiny: TestClient) -> None:
 def test_normal_photos_of_the_start_make_a_detector(tiny: TestClient) -> None:
     answer = tiny.post("/v1/detect", json={"images": [colour_uri("red"), colour_uri("blue")], "detector": "plain"})
     assert answer.status_code == 200, answer.text
+    assert has_form(answer.json(), DetectAnswer)
     red, blue = answer.json()["photos"]
     assert blue["score"] > red["score"]
     assert blue["flagged"] is True
@@ -54,6 +58,7 @@ def test_normal_photos_of_the_start_make_a_detector(tiny: TestClient) -> None:
 def test_words_are_enough_for_a_detector(tiny: TestClient) -> None:
     answer = tiny.post("/v1/detect", json={"images": [colour_uri("red")], "thing": "circle"})
     assert answer.status_code == 200, answer.text
+    assert has_form(answer.json(), DetectAnswer)
     assert np.isfinite(answer.json()["photos"][0]["score"])
 
 

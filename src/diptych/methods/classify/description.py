@@ -122,7 +122,7 @@ class Description(Classifier):
             control="With the lists swapped between classes they do not; random words are measured beside them, and "
             "keep much of a gain.",
             datasets=("demo:clothes", "cifar10_small", "caltech40"),
-            not_shown="unknown",
+            not_shown="protocol: too few photos of cifar10_small",
         ),
         variants={"": {}, "a photo of a": {"before": "a photo of a ", "after": "."}},
     )

@@ -238,7 +238,7 @@ class HypOC(Detector):
             "better than chance.",
             datasets=("magnetic_tile", "textile_sim", "clothing_small:recaptured"),
             minutes=10.0,
-            not_shown="unknown",
+            not_shown="protocol: too few photos of textile_sim",
         ),
         variants={"": {}, "euclidean": {"geometry": "euclidean"}},
     )

@@ -250,7 +250,7 @@ class SAMCLIP(Segmenter):
             stage="mechanism",
             minutes=8.0,
             backbone="tiny",
-            not_shown="unknown",
+            not_shown="protocol: too few test scenes",
         ),
         variants={"": {}, "two heads": {"heads": "both"}, "no replay": {"weight": 0.0}, "probe": {"joint": False}},
         licence_note="The authors published no code.",

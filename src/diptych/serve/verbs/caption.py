@@ -13,6 +13,7 @@ from diptych.core.caption import Captioner, FittedCaptioner
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.kit import Kit
 from diptych.data.memory import InMemory
+from diptych.serve.answers import CaptionAnswer
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Recent
 from diptych.serve.refusals import Refusal, Strict
@@ -81,7 +82,7 @@ class Caption:
             return await self.answer(request, given)
 
         routes = APIRouter(tags=["diptych"])
-        routes.add_api_route("/v1/caption", post, methods=["POST"])
+        routes.add_api_route("/v1/caption", post, methods=["POST"], responses={200: {"model": CaptionAnswer}})
         return routes
 
 

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from diptych.core.data import ClassNames
 from diptych.data.memory import InMemory
 from diptych.features.heads import logits
+from diptych.serve.answers import ClassifyAnswer
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Heads, class_names
 from diptych.serve.refusals import Refusal, Strict
@@ -170,5 +171,5 @@ class Classify:
             return (await self.answer(request, given)).as_dict()
 
         routes = APIRouter(tags=["diptych"])
-        routes.add_api_route("/v1/classify", post, methods=["POST"])
+        routes.add_api_route("/v1/classify", post, methods=["POST"], responses={200: {"model": ClassifyAnswer}})
         return routes

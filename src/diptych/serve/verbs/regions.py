@@ -16,6 +16,7 @@ from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Detector, FittedDetector, FittedSegmenter, Segmenter
 from diptych.data.memory import InMemory
+from diptych.serve.answers import DetectAnswer, SegmentAnswer
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Recent, class_names
 from diptych.serve.refusals import Refusal, Strict
@@ -204,6 +205,6 @@ class Regions:
             return await self.detect(request, given)
 
         routes = APIRouter(tags=["diptych"])
-        routes.add_api_route("/v1/segment", segment, methods=["POST"])
-        routes.add_api_route("/v1/detect", detect, methods=["POST"])
+        routes.add_api_route("/v1/segment", segment, methods=["POST"], responses={200: {"model": SegmentAnswer}})
+        routes.add_api_route("/v1/detect", detect, methods=["POST"], responses={200: {"model": DetectAnswer}})
         return routes

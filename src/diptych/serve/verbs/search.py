@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from diptych.core.errors import UsageError
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import Modality
+from diptych.serve.answers import SearchAnswer
 from diptych.serve.model import ServedModel
 from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Input, Service
@@ -197,5 +198,5 @@ class Search:
             return (await self.answer(request, given)).as_dict()
 
         routes = APIRouter(tags=["diptych"])
-        routes.add_api_route("/v1/search", post, methods=["POST"])
+        routes.add_api_route("/v1/search", post, methods=["POST"], responses={200: {"model": SearchAnswer}})
         return routes
