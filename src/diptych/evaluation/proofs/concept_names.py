@@ -115,7 +115,10 @@ TRIAL = Trial(
             name="gain over permuted names, over that of an untrained dictionary",
         ),
     ),
-    controls=(over(PERMUTED[SCATTERED], SCATTERED, "dictionary of permuted dimensions, over permuted names"),),
+    controls=(
+        over(PERMUTED[NAMES], SCATTERED, "dictionary of permuted dimensions, over the permuted names of the claim"),
+        over(PERMUTED[SCATTERED], SCATTERED, "dictionary of permuted dimensions, over its own permuted names"),
+    ),
     beside={"untrained dictionary, over permuted names": over(PERMUTED[UNTRAINED], UNTRAINED)},
     bench=open_names,
 )
