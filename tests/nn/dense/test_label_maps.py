@@ -147,6 +147,18 @@ def test_background_words_are_merged_after_the_softmax_and_uncertain_pixels_join
     assert labelled(regions, threshold=0.0)[0].tolist() == label_map(regions).tolist()
 
 
+def test_masks_that_overlap_are_no_surer_than_the_surest_of_them() -> None:
+    """Three masks lie over the first cell, one over half of the second: votes add up to 2.1, and 0.35."""
+    masks = torch.tensor([[[1.0, 0.5]], [[1.0, 0.0]], [[1.0, 0.0]]])
+    scores = Scores(torch.tensor([[0.7, 0.2], [0.8, 0.1], [0.6, 0.3]]).log(), "log_prob")
+    regions = Regions(scores, (1, 2), (1, 2), masks)
+    labels, sure = labelled(regions)
+    assert labels.tolist() == [[0, 0]]
+    torch.testing.assert_close(sure, torch.tensor([[0.7, 0.35]]))
+    assert label_map(regions, groups=(1, 2), threshold=0.75).tolist() == [[0, 0]]
+    assert label_map(regions, groups=(1, 2), threshold=0.65).tolist() == [[1, 0]]
+
+
 def test_a_threshold_needs_probabilities() -> None:
     regions = replace(cells(noise(2, 3, 3), (3, 3)), scores=Scores(noise(9, 2), "cosine"))
     with pytest.raises(UsageError, match="cosines"):

@@ -180,7 +180,8 @@ def labelled(
 ) -> tuple[Tensor, Tensor]:
     """Return the (H, W) int64 class positions at the image's own size, and the (H, W) float32 score of each.
 
-    The score is the best probability, or the best cosine where the system gives cosines. Maps are upsampled bilinearly,
+    The score is the best probability, or the best cosine where the system gives cosines. Where masks overlap, so that
+    they cover a pixel more than once, it is the mean over them, not the sum. Maps are upsampled bilinearly,
     a strip of rows at a time. With ``groups``, several of the K queries may belong to one class: its probability is
     that of its best query, AFTER the softmax. Pixels whose best probability is below ``threshold`` are background.
 
@@ -201,6 +202,7 @@ def labelled(
         raise UsageError("A threshold is a probability, and this system gives cosines: leave the threshold out.")
     maps, (height, width) = dense_map(regions), regions.size
     owner = torch.tensor(range(len(maps)) if groups is None else groups, device=maps.device)
+    cover = None if regions.masks is None else regions.masks.sum(0, keepdim=True)
     rows = max(1, CELLS // (len(maps) * width))
     strips, sure = [], []
     for start in range(0, height, rows):
@@ -208,6 +210,8 @@ def labelled(
         best, query = values.max(0)
         if kind == "logit" and (scored or threshold is not None):
             best = (best - values.logsumexp(0)).exp()
+        elif cover is not None and (scored or threshold is not None):
+            best = best / upsampled(cover, height, width, start, min(start + rows, height))[0].clamp_min(1)
         labels = owner[query]
         sure.append(best.float())
         strips.append(labels if threshold is None else labels.masked_fill(best < threshold, background))
