@@ -138,7 +138,7 @@ def python_files(*rooms: str) -> list[Path]:
 def test_core_and_cli_name_no_system(path: Path) -> None:
     cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
     words = {"full", "description", "zero-shot", *EXTRAS}  # systems that are called by plain words, or as an extra
-    words |= {"coop", "mosaic", "mmvp"}  # a rule of --val, composed pictures, and a layout of files
+    words |= {"coop", "mosaic", "mmvp", "MMVP"}  # a rule of --val, composed pictures, and a layout of files
     names = {name for card in cards for name in (card["slug"], card["class"])} - words | {'"zero-shot"'}
     pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(names)))})(?![\w-])")
     text = path.read_text(encoding="utf-8")
