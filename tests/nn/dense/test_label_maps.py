@@ -155,8 +155,8 @@ def test_masks_that_overlap_are_no_surer_than_the_surest_of_them() -> None:
     labels, sure = labelled(regions)
     assert labels.tolist() == [[0, 0]]
     torch.testing.assert_close(sure, torch.tensor([[0.7, 0.35]]))
-    assert label_map(regions, groups=(1, 2), threshold=0.75).tolist() == [[0, 0]]
-    assert label_map(regions, groups=(1, 2), threshold=0.65).tolist() == [[1, 0]]
+    assert labelled(regions, (1, 2), threshold=0.75)[0].tolist() == [[0, 0]]
+    assert labelled(regions, (1, 2), threshold=0.65)[0].tolist() == [[1, 0]]
 
 
 def test_a_threshold_needs_probabilities() -> None:
