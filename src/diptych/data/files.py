@@ -180,7 +180,7 @@ def read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be read as JSON ({type(error).__name__}): give a file that diptych wrote, or fetch it again."
+            f"{path} cannot be read as JSON ({type(error).__name__}): give one that diptych wrote, or fetch it again."
         ) from error
     if not isinstance(data, dict):
         raise DataError(f"{path} holds no JSON object: give a file that diptych wrote, or fetch it again.")

@@ -171,8 +171,8 @@ class DNCBM(Classifier):
             "Whether a concept means the same on other data sets is not measured, nor what people think of its name.",
         ),
         proof=ProofPlan(
-            claim="A small bottleneck of concepts beats zero-shot, plain and with an even prior, at 16 shots; images "
-            "of the train split are its unlabelled pool.",
+            claim="A small bottleneck of concepts beats zero-shot, plain and with an even prior, at 16 shots, "
+            "with images of the train split as its unlabelled pool.",
             control="With shuffled train labels it is no better than zero-shot with an even prior; an untrained "
             "dictionary is measured beside it.",
             datasets=("demo:clothes", "cifar10_small"),

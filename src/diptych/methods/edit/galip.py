@@ -190,9 +190,10 @@ class GALIP(Editor):
             "weights of it hold two shortcuts that are never used, which ours leaves out.",
             "Each network has noise of its own in a step; the authors' judge and draw the same pictures.",
             "Photos are fitted to a square; the authors resize, crop at random and mirror.",
-            "The claim of the proof shows: the colour asked for is read from 76 % of the pictures, by chance from "
-            "12.5. Its control does not fail: with random towers it is read from 24 %, so training alone learns some. "
-            "How much CLIP adds to them, 52 points, was not a claim.",
+            "Both claims of the proof show: the colour asked for is read from 70 % of the pictures, by chance from "
+            "12.5, and after the same training on towers of random weights from 16. Its control does not fail: with "
+            "captions of other scenes it is read from 75 %. So it is the frozen CLIP's cosine to the text in the "
+            "generator's loss that teaches colours in 200 steps, and not which caption belongs to which scene.",
         ),
         proof=ProofPlan(
             claim="After a short training on scenes of one object, the colour that is asked for is read from pictures "
@@ -203,7 +204,7 @@ class GALIP(Editor):
             stage="mechanism",
             minutes=27,
             backbone="tiny",
-            not_shown="protocol: random towers learn colours",
+            not_shown="protocol: CLIP's cosine alone teaches colours",
         ),
         variants={
             "": {},
