@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from diptych.cli import options
 from diptych.cli.console import say
-from diptych.core.errors import need_extra
+from diptych.core.errors import EXTRAS, need_extra
 
 if TYPE_CHECKING:
     from diptych.cli.options import RunOptions
@@ -93,7 +93,7 @@ def serve(
     shared: options.RunOptions,
 ) -> None:
     """Answer words and pictures over HTTP, in the forms of OpenAI, Cohere, Label Studio, Immich and Weaviate."""
-    for package in ("fastapi", "uvicorn", "python-multipart", "jinja2", "prometheus-client"):
+    for package in EXTRAS["serve"]:
         need_extra("serve", "diptych serve", package)
     from diptych.serve.assembly import server
     from diptych.serve.run import log_requests, refuse_taken, run

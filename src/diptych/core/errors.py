@@ -124,6 +124,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "serve": {
         "fastapi": "fastapi",
         "uvicorn": "uvicorn",
+        "h11": "h11",
         "python-multipart": "python_multipart",
         "jinja2": "jinja2",
         "prometheus-client": "prometheus_client",
