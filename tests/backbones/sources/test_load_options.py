@@ -46,7 +46,7 @@ def test_what_is_unknown_or_incomplete_is_refused(query: str) -> None:
 
 
 def test_a_pixel_recipe_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="readable JSON"):
+    with pytest.raises(DataError, match=r"none\.json cannot be read as JSON"):
         split_name(f"lite?pixels={tmp_path / 'none.json'}")
 
 
