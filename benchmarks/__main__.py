@@ -92,6 +92,7 @@ ROWS = {
     "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),
     "dedup:20000x256": Entry("dedup.deduplicating", (20_000, 256), (2_000, 16)),
     "filter:50000x512": Entry("filtered.filtered", (50_000, 512), (3_000, 32)),
+    "filter:1000000x512": Entry("filtered.filtered", (1_000_000, 512), None),
     "keys:1e8": Entry("keys.growing", ("planned", (10_000_000, 100_000_000)), ("planned", (1_000, 2_000))),
     "encode:1e7": Entry("keys.growing", ("encoded", (100_000, 1_000_000, 10_000_000)), ("encoded", (1_000, 2_000))),
 }

@@ -30,9 +30,16 @@ OURS, IVF, FLAT, LANCE = "diptych index", "FAISS IVF,SQ8 with a selector", "FAIS
 def vectors(count: int, dim: int, rng: np.random.Generator, shape: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return unit vectors round centres, which differ by few directions and a little noise, as embeddings do."""
     centres, directions = shape
-    z = centres[rng.integers(len(centres), size=count)] + rng.normal(size=(count, len(directions))) @ directions
-    z += rng.normal(size=z.shape) * 0.3 / np.sqrt(dim)
-    return (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
+    out = np.empty((count, dim), np.float32)
+    for start in range(0, count, 50_000):
+        part = out[start : start + 50_000]
+        z = (
+            centres[rng.integers(len(centres), size=len(part))]
+            + rng.normal(size=(len(part), len(directions))) @ directions
+        )
+        z += rng.normal(size=z.shape) * 0.3 / np.sqrt(dim)
+        part[:] = z / np.linalg.norm(z, axis=1, keepdims=True)
+    return out
 
 
 def size_of(folder: Path) -> float:
