@@ -15,8 +15,9 @@ HEAD = """# Systems
 The code of each is one file, to be read beside the paper. A proof is *shown* when its claims hold and its controls
 fail, on every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim,
 *mechanism* is shown on generated scenes only. Where it is *not shown*, the words in brackets say why, in our
-judgement: the backbone, the protocol of the proof, the paper, or unknown. *Not run again*: the result that is
-committed is of an earlier claim or control, which the card no longer has. [Add your own](add-your-own-system.md).
+judgement ([evidence](decisions/2026-11-27-not-shown.md)): the backbone, the protocol of the proof, the paper, or
+unknown. *Not run again*: the result that is committed is of an earlier claim or control, which the card no longer has.
+[Add your own](add-your-own-system.md).
 
 """
 

@@ -169,6 +169,46 @@ def test_reasons_in_terminal_json_and_html(diptych: Cli, photos: Path, tmp_path:
         assert (got.code, says in got.err) == (code, True), got.err
 
 
+def test_contexts_are_chosen_by_options(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+    base = ("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--reasons", "9", "-k", "1", "--json")
+    seasons = {"season": {"summer": ["in summer"], "winter": ["in winter", "in snow"]}, "hour": {"night": ["at night"]}}
+    (tmp_path / "own.json").write_text(json.dumps({"schema": 1, "factors": seasons}))
+
+    def factors(*more: str) -> set[str]:
+        reasons = diptych(*base, *more).data["predictions"][0]["reasons"]
+        return {reason["text"].partition(":")[0] for reason in reasons}
+
+    assert factors() == factors("--contexts", "general") == {"quality", "condition"}
+    assert factors("--factors", "orientation, tool") == {"orientation", "tool"}
+    assert factors("--contexts", "waterbirds", "--factors", "place") == {"place"}
+    assert factors("--contexts", "own.json", "--factors", "season,hour") == {"season", "hour"}
+    assert factors("--contexts", "own.json", "--factors", "season") == {"season"}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--method", "perceptionclip", "--factors", "mood"], "'mood': choose different ones among"),
+        (["--method", "perceptionclip", "--contexts", "none.json"], "none.json"),
+        (["--method", "perceptionclip", "--contexts", "general", "--factors", ","], "No factor"),
+        (["--method", "perceptionclip", "--contexts", "waterbirds"], "choose among place, background"),
+        (["--contexts", "waterbirds"], "zero-shot does not read --contexts, but perceptionclip does"),
+        (["--method", "description", "--texts", "clothes", "--factors", "tool"], "does not read --factors"),
+        (["--model", "m", "--contexts", "general"], "own names"),
+    ],
+)
+def test_contexts_that_are_refused(diptych: Cli, photos: Path, more: list[str], says: str) -> None:
+    got = diptych("classify", photos, *(() if "--model" in more else ("--names", NAMES)), *more)
+    assert (got.code, says in got.err) == (2, True), got.err
+
+
+def test_contexts_of_the_environment_are_a_default(diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPTYCH_FACTORS", "tool")
+    assert diptych("classify", photos, "--names", NAMES).code == 0
+    got = diptych("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--reasons", "1")
+    assert "tool: " in got.out
+
+
 def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, photos: Path) -> None:
     folder = colour_folder(tmp_path / "d", {"train": 20, "test": 4})
     made = diptych(

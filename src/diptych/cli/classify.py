@@ -12,6 +12,7 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show_json
 from diptych.cli.photos import clip_frames, demo_names, open_photos, open_regions, show_predictions, speed
+from diptych.cli.unread import Readers, has, refuse_unread
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import CLASSIFIER
 
@@ -46,6 +47,52 @@ class ModelOptions:
     def promises(self) -> bool:
         """Whether sets or an unknown class are requested."""
         return self.sets is not None or self.unknown_rate is not None or self.per_class
+
+
+@dataclass(frozen=True)
+class ContextOptions:
+    """In which contexts photos may stand, for systems that infer them."""
+
+    contexts: Annotated[
+        str | None,
+        options.option(
+            "--contexts", help="Contexts that photos may have: general, waterbirds or your own JSON file (general)."
+        ),
+    ] = None
+    factors: Annotated[
+        str | None,
+        options.option(
+            "--factors", help="Those factors of the contexts that are inferred (of general: quality,condition)."
+        ),
+    ] = None
+
+    @property
+    def given(self) -> bool:
+        """Whether one of them is."""
+        return self.contexts is not None or self.factors is not None
+
+    def of(self, system: Any) -> Any:
+        """Return a system that infers these contexts; one that infers none as it is.
+
+        Raises:
+            UsageError: one of them stands on the command line, and the system infers none; or the factors are unknown,
+                or left out where the contexts have others than the system's own.
+            DataError: the file holds no contexts.
+        """
+        refuse_unread(system, READERS)
+        if not self.given or not READERS["contexts"](system):
+            return system
+        from diptych.data.words.contexts import read_contexts
+
+        table = read_contexts(self.contexts or system.contexts)
+        factors = system.factors if self.factors is None else flag_values.words(self.factors)
+        if self.factors is None and not set(factors) <= set(table.factors):
+            raise UsageError(f"--factors says which are inferred: choose among {', '.join(table.factors)}.")
+        table.composites(factors)  # refused before a backbone is loaded
+        return replace(system, contexts=table, factors=factors)
+
+
+READERS: Readers = {name: has(name) for name in ("contexts", "factors")}
 
 
 @dataclass(frozen=True)
@@ -84,6 +131,7 @@ def classify(
     ] = CLASSIFIER,
     texts: options.TextPool = None,
     *,
+    contexts: ContextOptions,
     seen: SeenOptions,
     wanted: Wanted,
     exported: ModelOptions,
@@ -99,8 +147,10 @@ def classify(
             "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA "
             "--export best'."
         )
-    if exported.model is not None and (names or templates or texts or method != CLASSIFIER):
-        raise UsageError("A model has its own names, templates, texts and system: leave these options out, or --model.")
+    if exported.model is not None and (names or templates or texts or contexts.given or method != CLASSIFIER):
+        raise UsageError(
+            "A model has its own names, templates, texts, contexts and system: leave these options out, or --model."
+        )
 
     from diptych.data.formats.cloud_folder import holds_clouds
     from diptych.data.formats.star_table import holds_curves
@@ -111,7 +161,7 @@ def classify(
         with shared.open() as opened:
             source, folders = open_regions(photos, regions, opened)
             named = flag_values.named_classes(names, () if names else folders, templates)
-            system, pool = _system(method, reasons, texts), flag_values.text_pool(texts)
+            system, pool = _system(method, reasons, texts, contexts), flag_values.text_pool(texts)
             result = _fitted(source.regions, named, wanted, opened, system, pool, space=source.space)
         _tell(result, out, shared, source.crops, _speed(result, opened, "regions"))
     elif holds_clouds(photos[0]):
@@ -121,7 +171,8 @@ def classify(
                 "them out."
             )
         with replace(shared, engine="torch", draft=False).open() as opened:
-            result = _clouds(photos, names, templates, method, exported.model, wanted, opened)
+            system = None if exported.model else _system(method, 0, None, contexts)
+            result = _clouds(photos, names, templates, system, exported.model, wanted, opened)
         _tell(result, out, shared, pace=_speed(result, opened, "clouds"))
     elif holds_curves(photos[0]):
         if exported.sets or exported.unknown_rate or reasons or frames or (out is not None and out.suffix == ".html"):
@@ -146,7 +197,7 @@ def classify(
             result = _exported(samples, exported, wanted, opened)
         _tell(result, out, shared, samples, _speed(result, opened))
     else:
-        system = _system(method, reasons, texts)
+        system = _system(method, reasons, texts, contexts)
         pool = flag_values.text_pool(texts)
         clips = clip_frames(photos, frames)
         with (replace(shared, engine="torch") if clips else shared).open() as opened:
@@ -172,7 +223,7 @@ def _clouds(
     clouds: list[str],
     names: str | None,
     templates: list[str] | None,
-    method: str,
+    system: Classifier | None,
     model: Path | None,
     wanted: Wanted,
     opened: options.Opened,
@@ -189,7 +240,7 @@ def _clouds(
     named = flag_values.named_classes(names, () if names else data.classes, templates)
     return classify_samples(
         samples, named, with_clouds(tower, opened.run), opened.run, top=wanted.top, threshold=wanted.threshold,
-        method=_system(method, 0, None),
+        method=system,
     )  # fmt: skip
 
 
@@ -263,13 +314,14 @@ def _fitted(
     return result
 
 
-def _system(method: str, reasons: int, texts: str | None) -> Classifier | None:
+def _system(method: str, reasons: int, texts: str | None, contexts: ContextOptions) -> Classifier | None:
     """Return the requested system; None for the default one, which needs no torch where all embeddings are stored."""
-    if method == CLASSIFIER and not reasons and not texts:
+    if method == CLASSIFIER and not reasons and not texts and not contexts.given:
         return None
     from diptych.tasks.classify import unlabelled
 
-    return unlabelled(method, texts=texts is not None)
+    system: Classifier = contexts.of(unlabelled(method, texts=texts is not None))
+    return system
 
 
 def _speed(result: Classified, opened: options.Opened, things: str = "images") -> str:

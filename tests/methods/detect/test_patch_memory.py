@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import MissingHook
+from diptych.core.data import ClassNames, Evidence, Table
+from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.detect.patch_memory import FittedPatchMemory, PatchMemory, cosine_distance, tail_mean
@@ -46,6 +46,24 @@ def test_scratches_are_found_where_they_are() -> None:
         assert a.map is not None
         values = F.interpolate(a.map[None, None], mask.shape, mode="bilinear")[0, 0].numpy()
         assert values[mask].mean() > 5 * values[~mask].mean()
+
+
+def test_the_memory_of_the_control_is_another_thing() -> None:
+    from diptych.evaluation.proofs.detect import TRIALS, another_thing, open_bench
+
+    classes, normal, other = ClassNames(("plate",)), scratched(6, 0, seed=1), scratched(4, 3, seed=2)
+    _, spoiled = another_thing(classes, Evidence(train=normal, auxiliary=other), Run())
+    assert spoiled.train is not None
+    keys = [spoiled.train.items.key(i) for i in range(len(spoiled.train))]
+    assert keys == [other.items.key(i) for i in np.flatnonzero(other.labels() == 0)]
+    memory = PatchMemory(side=40).fit(Kit({"main": DenseColours()}), spoiled, Run()).memory
+    own = PatchMemory(side=40).fit(Kit({"main": DenseColours()}), Evidence(train=normal), Run()).memory
+    assert len(memory) == len(own) * 4 // 6
+    assert not torch.equal(memory[:100], own[:100])
+    with pytest.raises(UsageError, match="another thing"):
+        another_thing(classes, Evidence(train=normal), Run())
+    bench = TRIALS["patch-memory"].bench
+    assert (bench.func, bench.keywords) == (open_bench, {"auxiliary": True})  # type: ignore[union-attr]
 
 
 class Edges(DenseColours):

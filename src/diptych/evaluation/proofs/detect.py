@@ -77,6 +77,14 @@ def relabelled(change: Callable[[np.ndarray[Any, Any], Run], np.ndarray[Any, Any
     return spoil
 
 
+def another_thing(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Replace the normal photos by those of the auxiliary thing: what still stands out looks odd beside anything."""
+    if evidence.auxiliary is None:
+        raise UsageError("There are no photos of another thing to remember: this control needs an auxiliary data set.")
+    normal = np.flatnonzero(evidence.auxiliary.labels() == 0).tolist()
+    return classes, replace(evidence, train=evidence.auxiliary.take(normal))
+
+
 swapped_labels = relabelled(lambda labels, run: 1 - labels)
 random_labels = relabelled(lambda labels, run: np.random.default_rng(run.integer("labels")).permutation(labels))
 _HALVES = (Claim(CHANCE, part=HALVES, name="two halves of normal photos"),)
@@ -92,12 +100,15 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "feature-memory": Trial((Claim(CHANCE),), controls=_HALVES),
         "patch-memory": Trial(
             (Claim(CHANCE),),
+            {"normal photos of another thing": another_thing},
             controls=_HALVES,
             beside={
+                "whole pictures": Arm("gaussian"),
                 "upright": Arm("patch-memory", "upright"),
                 "one photo": Arm("patch-memory", "one"),
                 "feature-memory": Arm("feature-memory"),
             },
+            bench=partial(open_bench, auxiliary=True),
         ),
         "gaussian": Trial((Claim(CHANCE),), controls=_HALVES),
         "hyp-oc": Trial(

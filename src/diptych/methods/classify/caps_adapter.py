@@ -184,7 +184,7 @@ class CapSAdapter(Classifier):
             control="With the captions of other classes they do not beat TIP-X; shuffled labels are measured beside "
             "it.",
             datasets=("demo:clothes", "cifar10_small"),
-            not_shown="unknown",
+            not_shown="protocol: captions tell colours alone",
         ),
         variants={"": {}, "without KL": {"gamma": 0.0}, "TIP-X": {"delta": 0.0}},
     )

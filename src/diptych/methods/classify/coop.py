@@ -189,7 +189,7 @@ class CoOp(Classifier):
                 control="With shuffled train labels it does not, against the same training without the network.",
                 datasets=("new:cifar10_small",),
                 minutes=5.0,
-                not_shown="unknown",
+                not_shown="protocol: CoOp forgets no new class",
             )
         },
     )

@@ -147,7 +147,7 @@ class DiscriminativeDescriptions(Classifier):
             control="With shuffled reference labels they do not beat zero-shot with an even prior; random words in "
             "place of the pool are measured beside them.",
             datasets=("demo:clothes", "cifar10_small"),
-            not_shown="unknown",
+            not_shown="backbone: lite's uneven class prior",
         ),
     )
 

@@ -173,7 +173,7 @@ class FuDD(Classifier):
             control="With the descriptions of the two sides of every pair exchanged, and the names kept, it does not. "
             "Whole texts of the other side and texts meant for other rivals are measured beside it.",
             datasets=("demo:clothes", "cifar10_small"),
-            not_shown="unknown",
+            not_shown="backbone: lite reads names, hardly differences",
         ),
         variants={"": {}, "top 3": {"candidates": 3}},
     )

@@ -252,7 +252,7 @@ class GLSim(Classifier):
             "second look at the box of the least similar patches.",
             control="With the box of the least similar patches it does not beat the probe.",
             datasets=("demo:clothes", "cifar10_small"),
-            not_shown="unknown",
+            not_shown="protocol: 138 clothes, 4,500 needed",
             backbone="tiny",
         ),
         variants={"": {}, "frozen": {"freeze": True}},

@@ -148,7 +148,7 @@ class PerceptionCLIP(Classifier):
             "of the same contexts.",
             control="With random letters of equal length in place of the phrasings it does not, over the template.",
             datasets=("halves:cifar10_small", "backgrounds:msrc_small"),
-            not_shown="unknown",
+            not_shown="backbone: lite hardly reads contexts",
         ),
         variants={"": {}, "without class": {"infer": "without class"}},
     )

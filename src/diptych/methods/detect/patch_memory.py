@@ -105,7 +105,8 @@ class PatchMemory(Detector):
         ),
         proof=ProofPlan(
             claim="Sixteen normal photos rank damaged things above chance (image AUROC).",
-            control="Two random halves of the normal photos are ranked no better than chance.",
+            control="By sixteen normal photos of another thing they are ranked no better than chance, nor are two "
+            "random halves of the normal photos.",
             datasets=("magnetic_tile", "textile_sim"),
             minutes=2.0,
         ),

@@ -137,7 +137,7 @@ class CLIPInverter(Editor):
             stage="mechanism",
             minutes=11.0,
             backbone="tiny",
-            not_shown="unknown",
+            not_shown="protocol: 80 pictures, 330 needed",
         ),
         variants={
             "": {},

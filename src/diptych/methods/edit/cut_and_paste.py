@@ -164,7 +164,7 @@ class CutAndPaste(Editor):
             stage="mechanism",
             minutes=4.0,
             backbone="tiny",
-            not_shown="unknown",
+            not_shown="protocol: frames differ by motion alone",
         ),
         variants={
             "": {},

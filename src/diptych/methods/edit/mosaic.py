@@ -209,7 +209,7 @@ class Mosaic(Editor):
             stage="mechanism",
             minutes=17.0,
             backbone="tiny",
-            not_shown="unknown",
+            not_shown="protocol: six scenes are too few",
         ),
         variants={
             "": {},

@@ -223,7 +223,7 @@ class CLIPMoE(Recipe):
             stage="mechanism",
             minutes=5,
             backbone="tiny",
-            not_shown="unknown",
+            not_shown="protocol: random batches move experts further",
         ),
         variants={"": {}, "two-experts": {"experts": 2}},
         licence_note="The authors' code has no licence; it was read for facts alone.",

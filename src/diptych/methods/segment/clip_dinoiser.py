@@ -202,7 +202,7 @@ class CLIPDINOiser(Segmenter):
             control="With each affinity dealt to other patches it does not beat MaskCLIP.",
             datasets=("msrc_small", "mosaic:caltech40", "paste:coco_mini"),
             minutes=50.0,
-            not_shown="unknown",
+            not_shown="protocol: affinities join tiles of mosaics",
         ),
     )
 

@@ -185,7 +185,7 @@ class Trident(Segmenter):
             control="With the rows of M in another order it does not beat the features without aggregation.",
             datasets=("msrc_small", "camvid_small", "mosaic:caltech40"),
             minutes=15.0,
-            not_shown="unknown",
+            not_shown="protocol: regions join tiles of mosaics",
         ),
         variants={
             "": {},
