@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -130,6 +131,20 @@ def test_files_are_gone_with_the_rows_and_a_full_disk_is_one_sentence(
     monkeypatch.setattr(sorted_runs, "_write", full)
     with pytest.raises(DiptychError, match=r"has no room for the rows of a plan \(No space left on device\)"):
         runs(drawn())
+
+
+@pytest.mark.usefixtures("small")
+def test_runs_may_be_more_than_the_files_that_a_process_may_open() -> None:
+    resource = pytest.importorskip("resource")
+    found = runs(drawn(5000))
+    assert len(found.batches) > 20
+    limits, free = resource.getrlimit(resource.RLIMIT_NOFILE), os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 10, limits[1]))
+    try:
+        assert found.distinct() == len(expected(drawn(5000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_another_file_at_its_place_is_an_error(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def test_a_condition_that_few_meet_looks_at_those_alone(tmp_path: Path) -> None:
         f"EXPLAIN QUERY PLAN SELECT id FROM rows WHERE image >= 0{text} ORDER BY image", bound
     )
     assert "USING INDEX fact_" in plan.fetchone()[-1]
+    ((root,),) = made._database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'rows'")
+    query = f"EXPLAIN SELECT image, text FROM rows WHERE image >= 0{text} ORDER BY image"
+    steps = [step[1:4] for step in made._database.execute(query, bound)]
+    (table,) = {cursor for kind, cursor, page in steps if kind == "OpenRead" and page == root}
+    assert not any(kind == "Column" and cursor == table for kind, cursor, _ in steps), "a row is read"
     ann.build(made, "image", Run())
 
 

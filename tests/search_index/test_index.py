@@ -132,6 +132,28 @@ def test_conditions_are_what_a_loop_finds(index: Index) -> None:
             Condition.parse(bad)
 
 
+def test_slots_come_in_parts_and_search_by_parts_finds_the_same(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.delete(["1-2", "3-0"])
+    index.add(
+        [Entry(f"{i}", facts={"half": i % 2}) for i in range(5)],
+        {"image": (np.arange(5), np.stack([vector(str(i)) for i in range(5)]))},
+    )
+    odd, q = [Condition("half", "=", "1")], vector("asked")
+    whole = next(index.places("image"))
+    assert [index.more_than(n, odd) for n in (1, 2)] == [True, False]
+    assert index.more_than(len(index) - 1)
+    assert not index.more_than(len(index))
+    before = names(index, q, 40), [f.entry.name for f in nearest(index, q, 40, {"image": 1.0}, where=odd)]
+    assert sorted(before[1]) == ["1", "3"]
+    for size in (1, 4, len(whole), 999):
+        parts = list(index.slots_where("image", size=size))
+        assert max(map(len, parts)) == min(size, len(whole))
+        assert np.concatenate(parts).tolist() == whole[:, 1].tolist()
+        monkeypatch.setattr("diptych.search_index.index.CHUNK", 4 * index.dim * size)
+        assert before == (names(index, q, 40), [f.entry.name for f in nearest(index, q, 40, {"image": 1.0}, where=odd)])
+    assert not list(index.slots_where("image", [Condition("half", "=", "2")]))
+
+
 def test_of_equal_scores_the_older_entry_comes_first(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(-2, 3, size=60)
     rows = np.array([[1.0, v] for v in values], dtype=np.float32)

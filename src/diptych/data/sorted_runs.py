@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from diptych.core.errors import DataError, DiptychError
 from diptych.data.files import write_whole
 
-BYTES = 64 * 2**20
-"""Bytes of rows that are sorted at a time: of a run while it is filled, and of a part while runs are merged."""
+BYTES = 16 * 2**20
+"""Bytes of rows that are sorted at a time: of a run while it is filled, and of a part while runs are merged. Sorting
+them takes about three times as much.
+"""
 Rows: TypeAlias = dict[str, NDArray[Any]]
 Keys: TypeAlias = NDArray[np.uint64]
 
@@ -60,16 +62,20 @@ class Layout:
 
     def sorted(self, parts: Sequence[Rows]) -> Rows:
         """Return the rows of all parts, each in any order, sorted."""
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in self.columns}
-        order = np.argsort(rows[self.by[0]], kind="stable")  # of sorted parts, five times as fast as the default
-        keys = rows[self.by[0]][order]
+
+        def column(name: str) -> NDArray[Any]:
+            return np.concatenate([part[name] for part in parts])
+
+        keys = column(self.by[0])
+        order = np.argsort(keys, kind="stable")  # of sorted parts, five times as fast as the default
+        keys = keys[order]
         again = np.append(False, keys[1:] == keys[:-1])[: len(keys)]
         tied = np.flatnonzero(again | np.append(again[1:], False)[: len(keys)])
         some = order[tied]  # few: a sort by all columns takes four times as long
-        order[tied] = some[np.lexsort([rows[name][some] for name in reversed(self.by)])]
+        order[tied] = some[np.lexsort([column(name)[some] for name in reversed(self.by)])]
         if self.unique:
             order = order[~again]
-        return {name: column[order] for name, column in rows.items()}
+        return {name: column(name)[order] for name in self.columns}  # one column at a time, which takes less memory
 
 
 class _Folder:
@@ -96,23 +102,21 @@ class _File:
 
     def __init__(self, path: Path, stamp: tuple[int, int, int] | None = None, folder: _Folder | None = None) -> None:
         self.path, self.stamp, self.folder = path, stamp or _stamp(path), folder
-        self._map: mmap.mmap | None = None
 
     @contextmanager
     def opened(self) -> Iterator[mmap.mmap]:
-        """Give the bytes, which are valid inside the block alone; raises OSError or ValueError where others are there
+        """Give the bytes, whose pages are let go after the block; raises OSError or ValueError where others are there
         now.
         """
         if _stamp(self.path) != self.stamp:
             raise ValueError("another file took its place")
-        if self._map is None:  # mapped once: Arrow would have the whole file read ahead for each look
-            with self.path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        with self.path.open("rb") as file:  # for each look: a map that stays would keep its file open
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         try:
-            yield self._map
+            yield content
         finally:
             if hasattr(mmap, "MADV_DONTNEED"):
-                self._map.madvise(mmap.MADV_DONTNEED)
+                content.madvise(mmap.MADV_DONTNEED)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _File, (self.path, self.stamp)
@@ -208,6 +212,7 @@ class SortedRuns:
             rows = self.between(low, high, names)
             if len(rows[self.layout.by[0]]):
                 yield rows
+            del rows  # before the next ones are read
 
     def distinct(self) -> int:
         """Return the number of rows after merging."""
@@ -351,12 +356,18 @@ def _write(path: Path, layout: Layout, parts: Iterator[Rows] | Sequence[Rows], f
     schema = _schema(layout, facts)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for rows in parts:
-            flat = [pa.array(rows[name].reshape(-1)) for name in layout.columns]
-            columns = [
-                pa.FixedSizeListArray.from_arrays(values, n) if n else values
-                for values, (_, n) in zip(flat, layout.columns.values(), strict=True)
-            ]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
+            writer.write_batch(
+                pa.record_batch([_array(rows[n], count) for n, (_, count) in layout.columns.items()], schema=schema)
+            )
+            del rows  # before the next ones are made
+
+
+def _array(values: NDArray[Any], count: int) -> Any:
+    """Return a column as Arrow takes it, without a copy."""
+    import pyarrow as pa
+
+    flat = pa.array(values.reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, count) if count else flat
 
 
 def _batches(path: Path, layout: Layout, folder: _Folder | None) -> Iterator[_Batch]:

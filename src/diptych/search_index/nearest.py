@@ -21,6 +21,7 @@ from diptych.search_index.rows import MODALITIES, Found, Modality
 from diptych.search_index.where import Condition
 
 _Best = list[tuple[float, int]]
+_BLOCK = 256  # vectors
 
 
 def nearest(
@@ -85,11 +86,17 @@ def _best(
     where: Sequence[Condition],
     exact: bool | None,
 ) -> _Best:
+    if exact is None:
+        large = any(len(index.vectors(m)) > ann.EXACT for m in weights)
+        exact = not (large and index.more_than(ann.EXACT, where) and ann.installed()) or None
+    if exact:
+        return _exact(index, query, k, weights, where)
     descriptions = {m: ann.about(index, m) for m in weights}
-    built = all(a is not None for a in descriptions.values())
-    if exact is False and not built:
-        raise UsageError(f"{index.folder} has no approximate index of {' and '.join(weights)}: build one with --ann.")
-    if exact or not built or (exact is None and (not ann.installed() or index.count(where) <= ann.EXACT)):
+    if any(a is None for a in descriptions.values()):
+        if exact is False:
+            raise UsageError(
+                f"{index.folder} has no approximate index of {' and '.join(weights)}: build one with --ann."
+            )
         return _exact(index, query, k, weights, where)
     fetch = 4 * max(k, ann.TOP)
     while True:
@@ -115,6 +122,15 @@ def _exact(
 ) -> _Best:
     best: _Best = []
     earlier: list[int] = []
+    if len(weights) == 1:  # slots alone, and the entries of the best ones
+        ((m, weight),) = weights.items()
+        for slots in index.slots_where(m, where, size=index.chunk):
+            scores = weight * _products(index.vectors(m), slots, query)
+            top = _top(scores, k)
+            held = dict(zip(slots[top].tolist(), scores[top].tolist(), strict=True))
+            rows = index.located(m, list(held))[:, [0, 1 + MODALITIES.index(m)]]
+            best = _merged(best, [(-held[slot], number) for number, slot in rows.tolist()], k)
+        return best
     for m in weights:
         column = 1 + MODALITIES.index(m)
         for rows in index.places(m, where, size=index.chunk):
@@ -129,17 +145,29 @@ def _scored(index: Index, rows: NDArray[np.int64], query: Vectors, weights: Mapp
     for m, weight in weights.items():
         slots = rows[:, 1 + MODALITIES.index(m)]
         there = slots >= 0
-        total[there] += weight * (index.vectors(m)[_slice(slots[there])] @ query)
-    top = np.flatnonzero(total >= np.partition(total, -k)[-k]) if len(total) > k else np.arange(len(total))
+        total[there] += weight * _products(index.vectors(m), slots[there], query)
+    top = _top(total, k)
     return list(zip((-total[top]).tolist(), rows[top, 0].tolist(), strict=True))
+
+
+def _top(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return where the k highest scores are, and those that equal the least of them."""
+    return np.flatnonzero(scores >= np.partition(scores, -k)[-k]) if len(scores) > k else np.arange(len(scores))
 
 
 def _merged(best: _Best, more: _Best, k: int) -> _Best:
     return sorted({i: (s, i) for s, i in [*best, *more]}.values())[:k]
 
 
-def _slice(slots: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """Return neighbours as a slice, which copies nothing."""
+def _products(stored: Vectors, slots: NDArray[np.int64], query: Vectors) -> NDArray[np.float32]:
+    """Return the (n,) products of the vectors at n slots with a query; neighbours are not copied, others in blocks that
+    stay in the processor's cache.
+    """
     if len(slots) and slots[-1] - slots[0] == len(slots) - 1 and (np.diff(slots) == 1).all():
-        return slice(int(slots[0]), int(slots[-1]) + 1)
-    return slots
+        return np.asarray(stored[slots[0] : slots[-1] + 1] @ query)
+    out, block = np.empty(len(slots), np.float32), np.empty((min(_BLOCK, len(slots)), len(query)), np.float32)
+    for start in range(0, len(slots), _BLOCK):
+        part = slots[start : start + _BLOCK]
+        np.take(stored, part, axis=0, out=block[: len(part)], mode="clip")  # without a copy, unlike "raise"
+        np.dot(block[: len(part)], query, out=out[start : start + len(part)])
+    return out

@@ -108,13 +108,20 @@ class Rows:
         text, values = clause(where)
         return int(self._one(f"SELECT count(*) FROM rows WHERE 1{text}", values))
 
+    def more_than(self, number: int, where: Sequence[Condition] = ()) -> bool:
+        """Return whether more than ``number`` entries meet all conditions; no more of them are counted."""
+        text, values = clause(where)
+        return bool(self._one(f"SELECT EXISTS (SELECT 1 FROM rows WHERE 1{text} LIMIT 1 OFFSET ?)", (*values, number)))
+
     def columns(self) -> tuple[str, ...]:
         """Return the names of columns for conditions: "name", "caption", and every fact of an entry."""
         rows = self._database.execute("SELECT DISTINCT json_each.key FROM rows, json_each(rows.facts)")
         return ("name", "caption", *sorted(str(key) for (key,) in rows))
 
     def index_facts(self) -> None:
-        """Index every short fact, so that a condition that few of many entries meet need not look at all of them."""
+        """Index every short fact, so that a condition that few of many entries meet need not look at all of them. The
+        slots stand beside it, so that the rows themselves need not be read.
+        """
         lengths = self._database.execute(
             "SELECT json_each.key, avg(length(json_each.atom)) FROM rows, json_each(rows.facts) GROUP BY 1"
         ).fetchall()
@@ -122,7 +129,7 @@ class Rows:
             words, values = extracted(str(column))
             if not values and (length or 0) <= SHORT:
                 number = hashlib.sha256(words.encode()).hexdigest()[:16]
-                self._database.execute(f"CREATE INDEX IF NOT EXISTS fact_{number} ON rows ({words})")
+                self._database.execute(f"CREATE INDEX IF NOT EXISTS fact_{number} ON rows ({words}, image, text)")
         self._database.execute("ANALYZE")
 
     def facets(self, where: Sequence[Condition] = (), most: int = 12) -> dict[str, dict[str, int]]:
@@ -168,6 +175,27 @@ class Rows:
         rows = self._database.execute(query, (first, *values))
         while part := rows.fetchmany(size):
             yield np.asarray(part, dtype=np.int64)
+
+    def slots_where(
+        self, modality: Modality, where: Sequence[Condition] = (), *, size: int = 4096
+    ) -> Iterator[NDArray[np.int64]]:
+        """Yield (n,) slots of the entries that meet all conditions, ascending. One statement a part: read them in a
+        ``snapshot``.
+
+        Args:
+            modality: modality of the slots; entries without one are left out.
+            where: conditions.
+            size: largest number of slots at once.
+        """
+        text, values = clause(where)
+        part = f"SELECT {modality} FROM rows WHERE {modality} >= ?{text} ORDER BY {modality} LIMIT ?"
+        query, first = f"SELECT group_concat({modality}) FROM ({part})", 0  # one text: many rows take SQLite longer
+        while joined := self._one(query, (first, *values, size)):
+            slots = np.sort(np.fromstring(joined, dtype=np.int64, sep=","))
+            yield slots
+            if len(slots) < size:
+                return
+            first = int(slots[-1]) + 1
 
     def located(self, modality: Modality, slots: Sequence[int], where: Sequence[Condition] = ()) -> NDArray[np.int64]:
         """Return (n, 3) rows as ``places`` of the present entries at the given slots that meet all conditions."""
