@@ -182,6 +182,15 @@ def test_limit_is_the_callers(tmp_path: Path) -> None:
         open_image(tmp_path / "x.png", max_pixels=1199)
 
 
+def test_a_strip_is_refused_and_a_panorama_is_read(tmp_path: Path) -> None:
+    for name, size in (("strip.png", (501, 1)), ("upright.png", (2, 1001)), ("panorama.png", (500, 1))):
+        Image.new("RGB", size).save(tmp_path / name)
+    for name in ("strip.png", "upright.png"):
+        with pytest.raises(UnreadableItem, match="one side is more than 500 times the other: cut it into pieces"):
+            open_image(tmp_path / name)
+    assert open_image(tmp_path / "panorama.png").size == (500, 1)
+
+
 @pytest.mark.parametrize("keep", [3, 9, 40, 100, 300])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000"])
 def test_any_cut_is_an_unreadable_item_or_a_picture(tmp_path: Path, kind: str, keep: int) -> None:

@@ -62,7 +62,7 @@ class VisualBackbone(Backbone):
         self._module: Any = module.eval()
         self._score = score
         digest = hashlib.sha256(
-            b"".join(t.detach().numpy().tobytes() for t in self._module.state_dict().values())
+            b"".join(t.detach().cpu().numpy().tobytes() for t in self._module.state_dict().values())
         ).hexdigest()[:8]
         self._encoders = {
             "image": ViTImage(OpenClipImageTower(self._module["image"], "visual"), f"vit-{digest}"),

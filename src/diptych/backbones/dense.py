@@ -122,7 +122,7 @@ class ConvDense:
 
     def maps(self, x: Tensor, /) -> list[Tensor]:
         """Return (B, C, h, w) per stride; the last is the map that the trunk pools."""
-        last, stages = self.trunk.forward_intermediates(x)
+        last, stages = self.trunk.forward_intermediates(x.to(next(self.trunk.parameters()).device))
         return [*stages[-len(self.strides) :][:-1], last]
 
     def pool(self, m: Tensor, weights: Tensor | None = None, /) -> Tensor:
@@ -153,7 +153,7 @@ class ResNetDense:
 
     def maps(self, x: Tensor, /) -> list[Tensor]:
         """Return (B, C, h, w) per stride."""
-        stages, h = [], self.visual.stem(x)
+        stages, h = [], self.visual.stem(x.to(self.visual.conv1.weight.device))
         for layer in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
             h = layer(h)
             stages.append(h)

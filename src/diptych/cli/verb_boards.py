@@ -162,25 +162,14 @@ def board_pretrain(
         str,
         typer.Argument(help="A table of photos with captions, or painted scenes: scenes, scenes:small."),
     ],
-    rewrites: Annotated[
-        str | None,
-        options.option(
-            "--rewrites",
-            help="Rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.",
-        ),
-    ] = None,
+    parts: pretrain.NamedParts = pretrain.NamedParts(),
     how: pretrain.PretrainOptions = _PRETRAINING,
     length: LengthOptions = LengthOptions(),
 ) -> TuneBench:
     """Train by every objective from the same start on captioned photos, and measure the held-out ones: retrieval, other
     sets by class names, regions and a dense probe where there are boxes.
     """
-    kit: dict[str, Any] = {}
-    if rewrites is not None:
-        from diptych.backbones.writers.pool import StoredPool
-
-        kit["writer"] = StoredPool(rewrites)
-    return _tuned(opened, seeds, table, how, kit, length)
+    return _tuned(opened, seeds, table, how, parts.loaded(opened.run.device), length)
 
 
 def _tuned(

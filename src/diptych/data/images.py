@@ -24,6 +24,10 @@ from diptych.core.errors import DataError, UnreadableItem
 
 MAX_PIXELS = 178_956_970
 """Largest number of pixels of a picture, checked before it is decoded; Pillow's own bound."""
+LONGEST = 500
+"""Largest ratio of the sides of a picture. Panoramas and scrolls reach some 50; a strip of 40,000,000 x 1 pixels is a
+million windows of a segmenter.
+"""
 SMALL = 64
 """Least number of pixels of a picture with visible content."""
 
@@ -83,8 +87,8 @@ def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         Image of mode "RGB", any size, without metadata.
 
     Raises:
-        UnreadableItem: there is no such file, or it is empty, no picture, truncated, damaged, too large or of no known
-            format.
+        UnreadableItem: there is no such file, or it is empty, no picture, truncated, damaged, too large, of no known
+            format, or one of its sides is more than ``LONGEST`` times the other.
     """
     return _opened(path, max_pixels, upright_rgb)
 
@@ -214,6 +218,9 @@ def _decode(
             width, height = image.size
             if width * height > max_pixels:
                 raise UnreadableItem(name, f"{width:,} x {height:,} pixels, more than the limit of {max_pixels:,}")
+            if max(width, height) > LONGEST * min(width, height):
+                ratio = f"one side is more than {LONGEST} times the other"
+                raise UnreadableItem(name, f"{width:,} x {height:,} pixels, {ratio}: cut it into pieces")
             if kind == "JPEG" and from_header is not None:
                 return from_header(image)
             if kind == "JPEG" and (side := _DRAFT.get()):

@@ -152,12 +152,15 @@ def image_head(backbone: Backbone) -> tuple[Callable[[Tensor], Tensor], Callable
     Raises:
         MissingHook: the backbone has neither.
     """
+    pool: Callable[[Tensor], Tensor]
+    own: Callable[[Tensor], Tensor]
     try:
         tower = backbone.tower("image")
+        pool, own = lambda x: tower.pooled(tower.blocks(tower.start(x))), tower.project
     except MissingHook:
         dense = backbone.dense()
-        return lambda x: dense.pool(dense.maps(x)[-1])[:, 0], dense.project
-    return lambda x: tower.pooled(tower.blocks(tower.start(x))), tower.project
+        pool, own = lambda x: dense.pool(dense.maps(x)[-1])[:, 0], dense.project
+    return pool, lambda h: own(h.to(next(backbone.module().parameters()).device))
 
 
 def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:

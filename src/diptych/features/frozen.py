@@ -231,9 +231,13 @@ class Headed(HeadSpace):
 
 def _own_head(space: Backbone, modality: str) -> Callable[[Tensor], Tensor]:
     try:
-        return space.tower(modality).project
+        return partial(_projected, space.tower(modality).project, space)
     except MissingHook:
-        return space.dense().project
+        return partial(_projected, space.dense().project, space)
+
+
+def _projected(project: Callable[[Tensor], Tensor], space: Backbone, h: Tensor) -> Tensor:
+    return project(h.to(next(space.module().parameters()).device))
 
 
 def head_names(space: Backbone) -> frozenset[str]:

@@ -71,6 +71,6 @@ def logits_of(scores: Scores, backbone: Backbone) -> Tensor:
     """Return the (N, K) logits of scores: cosines are scaled as by the backbone, non-candidates are -inf."""
     values = scores.values.float()
     if scores.kind == "cosine":
-        scale, bias = backbone.scale()
-        values = scale.detach() * values + bias.detach()
+        scale, bias = (t.detach().to(values.device) for t in backbone.scale())
+        values = scale * values + bias
     return values if scores.candidates is None else values.masked_fill(~scores.candidates, float("-inf"))

@@ -55,7 +55,8 @@ class TextTokens:
         """Return the normed tokens of (B, L) ids; what follows the end token is masked."""
         tower = self.backbone.tower("text")
         tokens = tower.norm(tower.blocks(tower.start(ids)).h)
-        return Condition(tokens, torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(1)[:, None])
+        mask = torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(1)[:, None]
+        return Condition(tokens, mask.to(tokens.device))
 
     def places(self, text: str, words: str) -> tuple[int, ...]:
         """Return the positions of the tokens of ``words`` among those of ``text``, all occurrences."""

@@ -54,7 +54,7 @@ def insert(s: State, tokens: Tensor, at: int) -> State:
         raise UsageError(
             f"Tokens cannot be inserted at {at}: give a place in [0, {length}] that does not part the patches."
         )
-    rows = (tokens if tokens.dim() == 3 else tokens[None]).to(s.h.dtype).expand(s.h.shape[0], -1, -1)
+    rows = (tokens if tokens.dim() == 3 else tokens[None]).to(s.h).expand(s.h.shape[0], -1, -1)
     count = rows.shape[1]
     source = torch.cat([torch.arange(at), torch.zeros(count, dtype=torch.long), torch.arange(at, length)]).to(
         s.h.device

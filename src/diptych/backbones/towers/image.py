@@ -52,7 +52,7 @@ class ImageTower(CutTower):
         self.patch, self.pooling, self.pool = patch, pooling, pool
 
     def start(self, x: Inputs, /, *, edit: Edit | None = None, positions: Resampling = ANTIALIASED) -> State:
-        """Run the stem on (B, 3, H, W) normalised pixels, or {"pixels": ...}.
+        """Run the stem on (B, 3, H, W) normalised pixels, or {"pixels": ...}, on the device of the tower.
 
         ``edit`` is called at "patches" (patch tokens alone), "positioned" (prefix and positions added, pooling weights
         made), "ready". ``positions`` is the one rule by which the table of any library is resized to another grid.
@@ -60,7 +60,7 @@ class ImageTower(CutTower):
         Raises:
             UsageError: sides that the patch does not divide, or an edit that removed patches without ``kept``.
         """
-        pixels = x["pixels"] if isinstance(x, Mapping) else x
+        pixels = (x["pixels"] if isinstance(x, Mapping) else x).to(next(self.patch_layer.parameters()).device)
         height, width = pixels.shape[-2:]
         if height % self.patch[0] or width % self.patch[1]:
             raise UsageError(

@@ -69,6 +69,7 @@ class TextTower(CutTower):
             UsageError: unknown fields, lengths that differ or exceed the context, or no way to tell the end token.
         """
         fields = x if isinstance(x, Mapping) else {"ids": x}
+        fields = {name: t.to(self.token_table.device) for name, t in fields.items()}
         ids, embeds, mask = fields.get("ids"), fields.get("embeds"), fields.get("mask")
         if not fields.keys() <= _FIELDS or (ids is None and embeds is None):
             raise UsageError(f"A text tower takes 'ids' and/or 'embeds', and 'mask', not {sorted(fields)}.")

@@ -38,8 +38,8 @@ class FolderOptions(finetune.FolderOptions):
 
 
 @dataclass(frozen=True)
-class PartOptions:
-    """What some systems need beside a backbone."""
+class NamedParts:
+    """What some systems need beside a backbone, and what no default is for."""
 
     rewrites: Annotated[
         str | None,
@@ -72,6 +72,34 @@ class PartOptions:
         ),
     ] = None
 
+    def loaded(self, device: str) -> dict[str, Any]:
+        """Return the parts that are named."""
+        kit: dict[str, Any] = {}
+        if self.language_model is not None:
+            from diptych.backbones.language_text import LanguageText
+
+            kit["language_model"] = LanguageText.load(self.language_model)
+        if self.rewrites is not None:
+            from diptych.backbones.writers.pool import StoredPool
+
+            kit["writer"] = StoredPool(self.rewrites)
+        for part, name in (("scorer", self.scorer), ("teacher", self.teacher)):
+            if name is not None:
+                from diptych.backbones.sources.load import load
+                from diptych.tasks.runs import device_named
+
+                kit[part] = load(name, device=device_named(device))
+        if self.proposer is not None:
+            from diptych.backbones.sources.proposers import load_proposer
+
+            kit["proposer"] = load_proposer(self.proposer)
+        return kit
+
+
+@dataclass(frozen=True)
+class PartOptions(NamedParts):
+    """The same, and what has a default."""
+
     denoiser: Annotated[
         str,
         options.option(
@@ -94,21 +122,7 @@ class PartOptions:
             raise UsageError(f"{card.slug} learns from a teacher: give --teacher BACKBONE, such as hf:BAAI/AltCLIP.")
         if "TokenStates" in card.needs.parts and self.language_model is None:
             raise UsageError(f"{card.slug} reads texts by a language model: give --language-model smollm2 or a folder.")
-        kit: dict[str, Any] = {}
-        if self.language_model is not None:
-            from diptych.backbones.language_text import LanguageText
-
-            kit["language_model"] = LanguageText.load(self.language_model)
-        if self.rewrites is not None:
-            from diptych.backbones.writers.pool import StoredPool
-
-            kit["writer"] = StoredPool(self.rewrites)
-        for part, name in (("scorer", self.scorer), ("teacher", self.teacher)):
-            if name is not None:
-                from diptych.backbones.sources.load import load
-                from diptych.tasks.runs import device_named
-
-                kit[part] = load(name, device=device_named(device))
+        kit = self.loaded(device)
         if "TextDiffusion" in card.needs.parts:
             from diptych.backbones.diffusion.load import load_diffusion
             from diptych.backbones.sources.load import load
@@ -116,10 +130,6 @@ class PartOptions:
 
             # The small one reads its texts by tiny, whatever backbone is trained.
             kit["diffusion"] = load_diffusion(self.denoiser, load("tiny", device=device_named(device)))
-        if self.proposer is not None:
-            from diptych.backbones.sources.proposers import load_proposer
-
-            kit["proposer"] = load_proposer(self.proposer)
         return kit
 
 

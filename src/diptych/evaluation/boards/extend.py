@@ -177,7 +177,7 @@ class ExtendBench:
             cut = PooledFrames(pool, ClipEncoder(self.backbone.image, space.frames), width)
             self.pooled[key] = embed(cut, items, run).unflatten(1, (space.frames, -1))  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            return image_head(space.base)[1](self.pooled[key]).float().mean(1)
+            return image_head(space.base)[1](self.pooled[key]).float().mean(1).cpu()
 
 
 def shots(table: Table[Any], count: int, run: Run) -> Table[Any]:

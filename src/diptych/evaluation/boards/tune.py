@@ -333,4 +333,4 @@ def _encoded(space: Backbone, modality: str, items: Any, run: Run) -> torch.Tens
     if not isinstance(space, HeadSpace):
         return embed(encoder, items, run)
     with torch.inference_mode():
-        return encoder.encode(encoder.inputs([items[i] for i in range(len(items))]))
+        return encoder.encode(encoder.inputs([items[i] for i in range(len(items))])).cpu()

@@ -149,8 +149,8 @@ class ShapeBench(PlainBench):
         with torch.no_grad():
             depth, image = (image_head(s)[1](pooled).float() for s in (space.base, self.backbone))
             if isinstance(space.image, DualPathEncoder):
-                return dual_path(space.image.adapters, depth, image)
-            return normalize(depth, dim=-1).mean(1)
+                return dual_path(space.image.adapters, depth, image).cpu()
+            return normalize(depth, dim=-1).mean(1).cpu()
 
 
 def open_shapes(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> ShapeBench:

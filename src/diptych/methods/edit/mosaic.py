@@ -351,7 +351,7 @@ class FittedMosaic(FittedEditor):
         with torch.no_grad():
             ends = text_head(
                 self.backbone, [[f.replace("{}", words) for f in m.frames] for words in (PLAIN, style)], run
-            )
+            ).to(run.device)
             d, whole, content = ends[1] - ends[0], seen(encoder, x, run).to(run.device), early(self.backbone, x)
         places = crops_inside(avg_pool2d(mask, k := max(8, round(m.crop * min(x.shape[2:]))), 1)[0, 0], k)
         parameters = list(net.parameters())

@@ -292,7 +292,7 @@ class CLIP2Point(Extender):
         if self.tunes == "heads":
             pooled = pooled_views(backbone, self.cameras, self.radius, items, run)
             with torch.no_grad():
-                return torch.stack([image_head(space)[1](pooled).float() for space in spaces], 1)
+                return torch.stack([image_head(space)[1](pooled).float().cpu() for space in spaces], 1)
         clouds = [CloudEncoder(space.image, self.cameras, self.radius) for space in spaces]
         outputs = [embed(EachView(c, c.image.encode, c.dim, "views"), items, run) for c in clouds]
         return torch.stack(outputs, 1).reshape(len(items), len(spaces), len(self.cameras), -1)

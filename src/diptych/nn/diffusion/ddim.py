@@ -150,6 +150,7 @@ def sample(
         (B, C, h, w) latents of pictures.
     """
     a, ts = diffusion.alphas_cumprod, levels(steps, len(diffusion.alphas_cumprod))
+    z = z.to(condition.tokens.device)
     for i, t in enumerate(ts):
         eps = guided(diffusion, z, t, condition, guidance, hooks(i) if hooks else None)
         z = moved(z, eps, float(a[t]), float(a[ts[i + 1]] if i + 1 < len(ts) else a[0]))
@@ -190,6 +191,7 @@ def invert(
             the inversion has the number steps - 1.
     """
     a, ts = diffusion.alphas_cumprod, levels(steps, len(diffusion.alphas_cumprod))
+    z = z.to(condition.tokens.device)
     found = [z]
     for i in reversed(range(steps)):
         eps = guided(diffusion, z, ts[i], condition, hook=hooks(i) if hooks else None)
