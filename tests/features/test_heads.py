@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from diptych.backbones import lite_sharpness
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.features import head_cache
 from diptych.features.head_cache import read_head, write_head
-from diptych.features.heads import logits, text_head
+from diptych.features.heads import logits, sharpness, text_head
 from tests.support.backbone import SmallBackbone
 from tests.support.colours import ColourBackbone
 
@@ -90,6 +91,23 @@ def test_logits_have_the_type_of_the_vectors_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         out = logits(SmallBackbone(), x, head)
     assert torch.equal(out, logits(SmallBackbone(), x, head))
+
+
+@pytest.mark.parametrize(("score", "bias"), [("softmax", 0.0), ("sigmoid", -10.0)])
+def test_factors_are_the_scales_of_the_encoder_over_that_of_the_backbone(
+    score: str, bias: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = torch.Generator().manual_seed(0)
+    x, head = (torch.nn.functional.normalize(torch.rand(n, 16, generator=g), dim=-1) for n in (5, 3))
+    backbone = SmallBackbone(score=score)  # type: ignore[arg-type]
+    values = logits(backbone, x, head)
+    assert sharpness(backbone, x, values) is None, "no numbers were fitted for this encoder"
+    monkeypatch.setattr(lite_sharpness, "FITTED", {backbone.image.fingerprint: (1.0, 0.5, -2.0, 0.0)})
+    found = sharpness(backbone, x, values)
+    assert found is not None
+    certainty = 1 / x.sum(dim=1).numpy()
+    expected = np.e * certainty**0.5 * (x @ head.T).amax(dim=1).numpy() ** -2 / 20
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
 
 
 def test_gradients_reach_what_is_trained() -> None:

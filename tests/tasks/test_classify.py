@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diptych.backbones import lite_sharpness
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
@@ -21,6 +22,7 @@ from diptych.evaluation.measure import About, evaluate
 from diptych.methods.classify.description import Description
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.tasks.classify import classify, with_store
+from diptych.tasks.model import Predictor
 from diptych.tasks.pages import photo_page
 from tests.support.colours import COLOURS, ColourBackbone, coloured
 from tests.support.image_files import truncated
@@ -39,6 +41,29 @@ def test_colours_are_found_and_softmax_sums_to_one(photos: ImageFiles) -> None:
         assert values == sorted(values, reverse=True)
         assert sum(values) == pytest.approx(1.0, abs=1e-6)
     assert (found.score, found.failed, found.encoded) == ("softmax", (), 5)
+
+
+def test_shown_probabilities_are_sharpened_and_what_is_measured_is_not(
+    photos: ImageFiles, data: LabelledData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = ZeroShot().fit(Kit({"main": ColourBackbone()}), ClassNames(data.classes), Evidence(), Run())
+    predictor = Predictor(fitted, None, ColourBackbone(), {})
+
+    def answers() -> tuple[Any, ...]:
+        found = classify(photos, tuple(COLOURS), ColourBackbone())
+        record, _ = evaluate(fitted, data.splits["test"], Run(), backbone=ColourBackbone())
+        return found, predictor.predict_proba(photos), record.metrics
+
+    before, p, measured = answers()
+    scale = float(ColourBackbone().scale()[0])
+    monkeypatch.setattr(lite_sharpness, "FITTED", {"colour": (float(np.log(2 * scale)), 0.0, 0.0, 0.0)})
+    after, sharp, same = answers()
+    assert measured == same, "boards and proofs take the logits as they are"
+    for a, b in zip(before.predictions, after.predictions, strict=True):
+        assert [name for name, _ in a.top] == [name for name, _ in b.top]
+        squares = np.array([v for _, v in a.top]) ** 2
+        np.testing.assert_allclose([v for _, v in b.top], squares / squares.sum(), rtol=1e-4)
+    np.testing.assert_allclose(sharp, p**2 / (p**2).sum(axis=1, keepdims=True), rtol=1e-4)
 
 
 def test_reasons_are_those_of_the_system(photos: ImageFiles, pool: Pool) -> None:

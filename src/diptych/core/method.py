@@ -32,11 +32,14 @@ class Scores:
         kind: "cosine" in [-1, 1], "logit" (softmax gives probabilities), or "log_prob". Out-of-distribution scores need
             cosines, calibration needs logits.
         candidates: (N, K) bool; classes outside it rank below all candidates. None: all are candidates.
+        sharpness: (N,) positive factors of the logits in the probabilities that a person is shown. Boards and proofs
+            take the logits as they are. None: 1.
     """
 
     values: Tensor
     kind: ScoreKind
     candidates: Tensor | None = None
+    sharpness: Tensor | None = None
 
     def ranked(self) -> Tensor:
         """Return the (N, K) values with non-candidates below every candidate, in their own order."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from diptych.backbones import lite_sharpness
 from diptych.core.backbone import Backbone
 from diptych.core.data import Texts
 from diptych.core.errors import UsageError
@@ -65,6 +66,21 @@ def logits(backbone: Backbone, x: Tensor, head: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         scale, bias = (t.detach().to(x) for t in backbone.scale("image", "text"))
         return scale * (x @ head.to(x).T) + bias
+
+
+def sharpness(backbone: Backbone, x: Tensor, logits: Tensor) -> Tensor | None:
+    """Return the (N,) factors of logits of class names in probabilities that a person is shown; None where none were
+    fitted for this image encoder. See ``backbones.lite_sharpness``.
+
+    Args:
+        backbone: whose image encoder gave ``x``.
+        x: (N, D) image embeddings.
+        logits: (N, K), see ``logits``.
+    """
+    scale, bias = (float(t.detach()) for t in backbone.scale("image", "text"))
+    nearest = (logits.detach().cpu().amax(dim=1).numpy() - bias) / scale
+    scales = lite_sharpness.scales(x.detach().cpu().numpy(), nearest, backbone.image.fingerprint)
+    return None if scales is None else torch.from_numpy(scales) / scale
 
 
 def logits_of(scores: Scores, backbone: Backbone) -> Tensor:

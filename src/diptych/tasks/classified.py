@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import UnreadableItem
 
@@ -55,6 +58,23 @@ class Prediction:
         if self.reasons is not None:
             data["reasons"] = [{"text": text, "weight": round(weight, 6)} for text, weight in self.reasons]
         return data
+
+
+def probabilities(
+    logits: NDArray[np.float32], score: str = "softmax", sharpness: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Return the (N, K) probabilities that a person is shown.
+
+    Args:
+        logits: (N, K); -inf gives 0.
+        score: "softmax", or "sigmoid" for each class by itself.
+        sharpness: (N,) factors of the logits, see ``Scores``; None: 1.
+    """
+    z = logits if sharpness is None else logits * sharpness[:, None]
+    if score == "sigmoid":
+        return np.asarray(np.exp(-np.logaddexp(0, -z)))
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
 def ranked(

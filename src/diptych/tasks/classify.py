@@ -19,7 +19,7 @@ from diptych.core.method import Classifier, FittedClassifier
 from diptych.core.run import Run
 from diptych.features.embed import embed_readable
 from diptych.features.heads import logits_of
-from diptych.tasks.classified import Classified, ranked
+from diptych.tasks.classified import Classified, probabilities, ranked
 
 
 @contextlib.contextmanager
@@ -96,15 +96,15 @@ def classify(
         scores = fitted.scores(kept, stored)
         seconds["predict"] = time.perf_counter() - start
         why = reasons_of(fitted, kept, stored, reasons)
-    sigmoid = backbone.score == "sigmoid" and scores.kind != "log_prob"
-    values = logits_of(scores, backbone)
-    probabilities = (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
+    score = "softmax" if scores.kind == "log_prob" else backbone.score
+    factors = None if scores.sharpness is None else scores.sharpness.numpy()
+    shown = probabilities(logits_of(scores, backbone).numpy(), score, factors)
     order = scores.ranked().argsort(dim=1, descending=True, stable=True)[:, :top].numpy()
-    said = ranked(kept, classes.names, probabilities, order, threshold)
+    said = ranked(kept, classes.names, shown, order, threshold)
     predictions = tuple(replace(p, reasons=r) for p, r in zip(said, why, strict=True))
     return Classified(
         predictions, tuple(readable.failed), classes, backbone.spec.name, system.card.slug,
-        "sigmoid" if sigmoid else "softmax", threshold, seconds, encoded,
+        score, threshold, seconds, encoded,
     )  # fmt: skip
 
 

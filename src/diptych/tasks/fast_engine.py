@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.backbones.engines.engine import Engines
+from diptych.backbones.lite_sharpness import scales
 from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.features.embed import embed_arrays
 from diptych.features.head_cache import read_head
-from diptych.tasks.classified import Classified, ranked
+from diptych.tasks.classified import Classified, probabilities, ranked
 
 
 def ready(backbone: CachedBackbone, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
@@ -78,18 +79,15 @@ def classify(
     start = time.perf_counter()
     x = embedded.values[:, 0]
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
-    values = np.float32(backbone.scale) * (unit @ head.T) + np.float32(backbone.bias)
-    probabilities = 1 / (1 + np.exp(-values)) if backbone.spec.score == "sigmoid" else _softmax(values)
+    cosines = unit @ head.T
+    values = np.float32(backbone.scale) * cosines + np.float32(backbone.bias)
+    own = scales(unit, cosines.max(axis=1), backbone.image.fingerprint)
+    shown = probabilities(values, backbone.spec.score, None if own is None else own / np.float32(backbone.scale))
     order = np.argsort(-values, axis=1, kind="stable")[:, :top]
-    predictions = ranked(embedded.of(photos), classes.names, probabilities, order, threshold)
+    predictions = ranked(embedded.of(photos), classes.names, shown, order, threshold)
     seconds["predict"] = time.perf_counter() - start
     encoded = run.tally["encoded"] - before
     spec = backbone.spec
     return Classified(
         predictions, embedded.failed, classes, spec.name, "zero-shot", spec.score, threshold, seconds, encoded
     )
-
-
-def _softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    shifted: NDArray[np.float32] = np.exp(values - values.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)

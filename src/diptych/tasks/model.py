@@ -158,7 +158,8 @@ class Predictor:
     def probabilities_of(self, scores: Scores) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of the classifier's scores."""
         if self.calibration is None:
-            return logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
+            factors = 1 if scores.sharpness is None else scores.sharpness[:, None]
+            return (logits_of(scores, self.backbone).double() * factors).softmax(dim=1).numpy()
         return self.calibration.probabilities(scores, self.backbone)
 
     def require_calibration(self) -> Calibration:

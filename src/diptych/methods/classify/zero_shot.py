@@ -25,7 +25,7 @@ from diptych.core.method import Classifier, FittedClassifier, Scores
 from diptych.core.run import Run
 from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
-from diptych.features.heads import logits, text_head
+from diptych.features.heads import logits, sharpness, text_head
 
 
 @dataclass(frozen=True)
@@ -107,4 +107,5 @@ class FittedZeroShot(FittedClassifier):
     def scores(self, items: Samples[Any], run: Run) -> Scores:
         """Return (N, K) logits: scale times cosine, plus bias."""
         z = normalize(embed(self.backbone.image, items, run), dim=-1)
-        return Scores(logits(self.backbone, z, self.head), "logit")
+        values = logits(self.backbone, z, self.head)
+        return Scores(values, "logit", sharpness=sharpness(self.backbone, z, values))

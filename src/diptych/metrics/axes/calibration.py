@@ -75,8 +75,8 @@ def calibrated(
     """
     hits = np.asarray(logits.argmax(axis=1) == labels)
     before, after = (maximum_probability(logits / t) for t in (1.0, temperature))
-    error, low, high = _error(before, hits, run)
-    better, over = _error(after, hits, run)[0], float(before.mean() - hits.mean())
+    error, low, high = error_interval(before, hits, run)
+    better, over = error_interval(after, hits, run)[0], float(before.mean() - hits.mean())
     yield Finding(
         name, "calibration_error", error, (low, high), about,
         {"error_with_temperature": better, "temperature": temperature, "confidence_minus_accuracy": over},
@@ -99,7 +99,7 @@ def calibrated(
     )  # fmt: skip
 
 
-def _error(confidence: Floats, hits: Bools, run: Run) -> tuple[float, float, float]:
+def error_interval(confidence: Floats, hits: Bools, run: Run) -> tuple[float, float, float]:
     """Return ECE with its 95 % interval over items.
 
     The lower end is that of |mean of confidence - hit|, which the true error is never below; the upper end is that of

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from diptych import __version__
-from diptych.features.heads import logits
+from diptych.features.heads import logits, sharpness
 from diptych.nn.cache_model import cache_logits
 from diptych.serve.fetch import fetched
 from diptych.serve.names import Recent, class_names
@@ -30,6 +30,7 @@ from diptych.serve.service import Input, Service
 from diptych.serve.uploads import picture_bytes
 from diptych.serve.verbs.classify import Classify, ClassifyRequest
 from diptych.serve.verbs.regions import Regions
+from diptych.tasks.classified import probabilities
 
 UNKNOWN_RATE = 0.05
 """Of a served classifier: share of pictures of known classes that may get no answer."""
@@ -115,13 +116,13 @@ class LabelStudio:
         found = await self.service.embed(request, model, inputs)
         z = normalize(torch.from_numpy(found.values), dim=-1)
         values = logits(model.model, z, head)
+        factors = sharpness(model.model, z, values)
         shots = self._shots.get((project, control.name, control.values))
         if shots and shots.rows:
             keys = torch.from_numpy(np.stack([vector for vector, _ in shots.rows.values()]))
             labels = torch.tensor([label for _, label in shots.rows.values()])
-            values = values + ALPHA * cache_logits(z, keys, labels, len(control.values), BETA)
-        sigmoid = model.model.score == "sigmoid"
-        return (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
+            values, factors = values + ALPHA * cache_logits(z, keys, labels, len(control.values), BETA), None
+        return probabilities(values.numpy(), model.model.score, None if factors is None else factors.numpy())
 
     async def _brushes(
         self, request: Any, project: str, control: Control, inputs: Sequence[Input]

@@ -13,14 +13,14 @@ from torch.nn.functional import normalize
 
 from diptych.core.data import ClassNames
 from diptych.data.memory import InMemory
-from diptych.features.heads import logits
+from diptych.features.heads import logits, sharpness
 from diptych.serve.answers import ClassifyAnswer
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Heads, class_names
 from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Input, Service
 from diptych.serve.uploads import picture_bytes
-from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.classified import Classified, Prediction, probabilities
 from diptych.tasks.classify import classify, unlabelled
 from diptych.tasks.classify_with_model import answer
 from diptych.tasks.defaults import CLASSIFIER
@@ -86,9 +86,10 @@ class Classify:
         """Return the predictions of zero-shot CLIP; pictures of several requests share batches."""
         head = await self.heads.head(request, model, classes)
         found = await self.service.embed(request, model, inputs)
-        values = logits(model.model, normalize(torch.from_numpy(found.values), dim=-1), head)
-        sigmoid = model.model.score == "sigmoid"
-        rows = (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
+        unit = normalize(torch.from_numpy(found.values), dim=-1)
+        values = logits(model.model, unit, head)
+        factors = sharpness(model.model, unit, values)
+        rows = probabilities(values.numpy(), model.model.score, None if factors is None else factors.numpy())
         order = values.argsort(dim=1, descending=True, stable=True)[:, :top].numpy()
         predictions = tuple(
             Prediction(
@@ -97,9 +98,7 @@ class Classify:
             )
             for item, row, best in zip(inputs, rows, order, strict=True)
         )
-        return Classified(
-            predictions, (), classes, model.model.spec.name, CLASSIFIER, "sigmoid" if sigmoid else "softmax", threshold
-        )
+        return Classified(predictions, (), classes, model.model.spec.name, CLASSIFIER, model.model.score, threshold)
 
     async def by_system(
         self, request: Any, model: ServedModel, pictures: Sequence[Image.Image], given: ClassifyRequest
