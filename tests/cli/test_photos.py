@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+import pytest
 
 from diptych.cli import photos
 from diptych.core.run import Run
 from diptych.data.format import FRAMES
 from diptych.data.keys import FileKeys
+from diptych.evaluation import datasets
 from tests.support.colours import coloured
+from tests.support.dense_colours import masked_folder
 
 
 def test_frames_are_those_asked_for_or_those_of_a_video(tmp_path: Path) -> None:
@@ -47,3 +53,19 @@ def test_speed_names_the_things_or_the_cache() -> None:
     run = Run(device="cpu")
     assert photos.speed(0, 1.0, run, "lite") == "lite on cpu, fp32: all from the cache"
     assert photos.speed(8, 2.0, run, "lite", "clips") == "lite on cpu, fp32: 8 clips in 2.0 s, 4 clips/s"
+
+
+def test_void_values_are_no_classes_of_photos_and_of_those_that_are_learnt_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are given, and those of the data set's record."""
+    folder = str(masked_folder(tmp_path / "set"))
+    with FileKeys(None) as keys:
+        assert photos.open_photos([folder], keys, void=(1,))[1] == ("green", "blue", "yellow")
+        assert photos.labelled_photos(folder, keys, (1,)).classes == ("green", "blue", "yellow")
+        record = replace(datasets.DATA_SETS["msrc_small"], void=(2,))
+        monkeypatch.setattr(datasets, "DATA_SETS", {"set": record})
+        assert photos.open_photos([folder], keys)[1] == ("red", "blue", "yellow")
+        learnt = photos.labelled_photos(folder, keys, (1,))
+    assert learnt.classes == ("blue", "yellow")
+    assert {int(v) for mask in learnt.columns["mask"].values for v in np.unique(mask)} == {0, 255}

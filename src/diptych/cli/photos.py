@@ -34,11 +34,15 @@ def open_photos(
 ) -> tuple[Samples[Any], tuple[str, ...]]:
     """Return the photos, or the clips of so many frames, and the class names that two folders or more give.
 
-    Of a folder with label maps, ``void`` are values of classes.csv that are no classes, besides those that it marks.
+    Of a folder with label maps, ``void`` are values of classes.csv that are no classes, besides those that it or the
+    data set's record marks.
     """
     from diptych.data.format import FRAMES
     from diptych.data.load import open_data
+    from diptych.evaluation.datasets import known_set
 
+    known = known_set(photos[0]) if len(photos) == 1 else None
+    void += () if known is None else known.void
     data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES, void=void)
     return data.whole().items, data.classes if len(data.classes) > 1 else ()
 
@@ -69,15 +73,17 @@ def captioned_photos(path: str, keys: FileKeys) -> Table[Any]:
     return open_data(path, keys, need="captions").whole()
 
 
-def labelled_photos(name: str, keys: FileKeys) -> NamedTable:
+def labelled_photos(name: str, keys: FileKeys, void: tuple[int, ...] = ()) -> NamedTable:
     """Return the photos with label maps of a data set: its train split, or else the only one it has.
+
+    ``void`` are values of classes.csv that are no classes, besides those that it or the data set's record marks.
 
     Raises:
         UsageError, DataError: there is no such data set, or it has several splits and none is for training.
     """
-    from diptych.data.load import open_data
+    from diptych.evaluation.datasets import open_set
 
-    data = open_data(name, keys, need="masks")
+    data = open_set(name, "masks", keys, void=void)
     return data["train" if "train" in data.splits or len(data.splits) > 1 else next(iter(data.splits))]
 
 

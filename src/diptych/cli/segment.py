@@ -71,7 +71,10 @@ class QuestionOptions:
         ),
     ] = None
     void: Annotated[
-        str | None, options.option("--void", help='Values of classes.csv that are no class, beside those marked: "0".')
+        str | None,
+        options.option(
+            "--void", help='Values of masks, also those of --train, that are no class, beside those marked: "0".'
+        ),
     ] = None
 
 
@@ -156,7 +159,8 @@ def segment(
     failed: list[UnreadableItem] = []
     listed = []
     with shared.open() as opened:
-        samples, classes = open_photos(photos, opened.keys, void=flag_values.whole_numbers("--void", asks.void))
+        void = flag_values.whole_numbers("--void", asks.void)
+        samples, classes = open_photos(photos, opened.keys, void=void)
         boxed = None if regions is None else boxes_of(photos, regions, opened.keys)
         if boxed is not None:
             samples = boxed.items
@@ -176,7 +180,7 @@ def segment(
         keys = opened.keys
         kit, evidence = teach(
             system, tower, lambda: open_photos([parts.unlabelled], keys)[0] if parts.unlabelled else None,
-            parts.teacher, parts.proposer, parts.masks, labelled=lambda: labelled_photos(parts.train or "", keys),
+            parts.teacher, parts.proposer, parts.masks, labelled=lambda: labelled_photos(parts.train or "", keys, void),
             captioned=lambda: captioned_photos(parts.captioned, keys) if parts.captioned else None,
         )  # fmt: skip
         result = segment_photos(

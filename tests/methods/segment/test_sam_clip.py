@@ -177,6 +177,18 @@ def test_photos_of_sam_may_be_others(vit: Backbone) -> None:
     assert not torch.equal(one.learnt[name], two.learnt[name])
 
 
+def test_few_photos_make_smaller_batches_and_too_few_are_refused(vit: Backbone) -> None:
+    """Seven photos fill no batch of 32 with shares of 3 and 1: two units of them do."""
+    wide = replace(QUICK, batch=32)
+    kit = Kit({"main": vit, "masks": SAM})
+    few = wide.fit(kit, NAMES, Evidence(unlabelled=Pictures(PHOTOS.images[:7])), Run())
+    for part in ("vision_encoder.patch_embed", "mask_decoder"):
+        before = SAM.model.state_dict()
+        assert any(not torch.equal(t, few.learnt[f"sam.{n}"]) for n, t in before.items() if n.startswith(part))
+    with pytest.raises(MissingEvidence, match="3 photos of CLIP in each unit of a batch, and 2 were given"):
+        wide.fit(kit, NAMES, Evidence(unlabelled=Pictures(PHOTOS.images[:2])), Run())
+
+
 def test_what_is_missing_is_named(vit: Backbone) -> None:
     with pytest.raises(MissingPart, match="masks"):
         QUICK.fit(Kit({"main": vit}), NAMES, Evidence(unlabelled=PHOTOS), Run())

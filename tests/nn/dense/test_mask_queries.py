@@ -39,6 +39,31 @@ def maps(seed: int = 0, height: int = 32, width: int = 64) -> list[torch.Tensor]
 
 
 @torch.no_grad()
+def test_the_first_weights_are_those_of_the_librarys_own_model() -> None:
+    """By their mean squares; a model whose class is not the library's would begin with masks that are all alike."""
+    import transformers
+
+    layout = MaskLayout(decoder=1)
+    stages = [f"stage{i}" for i in range(1, 5)]
+    config = layout.config()
+    config.backbone_config = transformers.SwinConfig(
+        embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1], image_size=64, out_features=stages
+    )
+    with Run().seeded("test"):
+        whole = transformers.Mask2FormerModel(config)
+        net = MaskQueries((8, 16, 32, 64), 7, layout)
+    theirs = dict(whole.pixel_level_module.decoder.named_parameters(prefix="pixels"))
+    theirs |= dict(whole.transformer_module.named_parameters(prefix="queries"))
+    ours = dict(net.mask2former.named_parameters())
+    assert ours.keys() == theirs.keys()
+    for name, p in ours.items():
+        if p.numel() > 1000:
+            assert p.std() == pytest.approx(float(theirs[name].std()), rel=0.1), name
+    drawn = net([torch.randn(1, c, 64 // r, 64 // r) for c, r in zip((8, 16, 32, 64), STRIDES, strict=True)])[-1].masks
+    assert drawn.std(1).mean() > 0.02  # between queries; it was 0.0015
+
+
+@torch.no_grad()
 def test_vectors_and_logits_by_loops() -> None:
     net = network().eval()
     layers = net(maps())

@@ -272,7 +272,7 @@ class SAMCLIP(Segmenter):
 
         Raises:
             MissingPart: the kit has no backbone, or no SAM of the first version named "masks".
-            MissingEvidence: there are no unlabelled photos.
+            MissingEvidence: there are no unlabelled photos, or fewer than a unit of a batch takes.
             UnreadableItem: a photo cannot be read.
         """
         backbone, masks = kit.need(Backbone), sam_of(kit)
@@ -281,6 +281,11 @@ class SAMCLIP(Segmenter):
                 "SAM-CLIP learns from photos without labels, and evidence.unlabelled is missing: give some."
             )
         photos = _least(evidence.unlabelled, self.photos)
+        if len(photos) < self.shares[0]:
+            raise MissingEvidence(
+                f"SAM-CLIP takes {self.shares[0]} photos of CLIP in each unit of a batch, and {len(photos)} were "
+                "given: give more."
+            )
         others = photos if evidence.auxiliary is None else _least(evidence.auxiliary.items, self.photos)
         with run.seeded("sam-clip"):
             student = TwoHeads(
@@ -304,7 +309,10 @@ class SAMCLIP(Segmenter):
 
     def _settings(self, rate: float, epochs: int, lesson: Table[Any]) -> Fit:
         of_clip = self.batch * self.shares[0] // sum(self.shares)  # as many photos of CLIP, with and without replay
-        batch = self.batch if SOURCE in lesson.columns else min(of_clip, len(lesson))
+        batch = min(of_clip, len(lesson))
+        if SOURCE in lesson.columns:  # few photos of CLIP make smaller batches in the same shares
+            clips = lesson.columns[SOURCE].values.count("clip")
+            batch = min(self.batch, clips // self.shares[0] * sum(self.shares))
         return Fit(rate, batch, epochs=epochs, schedule=Schedule(warmup=2), decay=0.1, betas=(0.9, 0.999))
 
     def _asked(self, masks: SamMasks, photos: Samples[Any], run: Run) -> Table[Any]:

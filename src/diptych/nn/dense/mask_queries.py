@@ -259,6 +259,7 @@ def _library_parts(channels: Sequence[int], layout: MaskLayout) -> Any:
             super().__init__(config)
             self.pixels = library.Mask2FormerPixelDecoder(config, feature_channels=list(channels))
             self.queries = library.Mask2FormerTransformerModule(in_features=layout.width, config=config)
-            self.post_init()
+            with torch.no_grad():  # post_init leaves out layers that own no parameter in classes outside the library
+                self.apply(self._init_weights)
 
     return Parts(layout.config())
