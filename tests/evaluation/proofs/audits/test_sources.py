@@ -35,16 +35,20 @@ def test_equal_sources_show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_photographs_and_altered_copies_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_sources, "DRAWS", 1)
     monkeypatch.setattr(audit_sources, "FACTOR", "darker")
+    folder = tmp_path / "cifar10_small"  # claims and controls are made on data sets of known names
+    folder.mkdir()
     rows = ["path,class,split"]
     for i in range(90):
         name = list(COLOURS)[i % 3]
-        coloured(tmp_path / f"{i}.png", name, i, noise=60.0)
+        coloured(folder / f"{i}.png", name, i, noise=60.0)
         rows.append(f"{i}.png,{name},{'train' if i < 60 else 'test'}")
-    (tmp_path / "labels.csv").write_text("\n".join(rows))
-    proof = prove("quality-not-quantity", ColourBackbone(), Run(), datasets=(str(tmp_path),), seeds=SEEDS)
+    (folder / "labels.csv").write_text("\n".join(rows))
+    proof = prove("quality-not-quantity", ColourBackbone(), Run(), datasets=(str(folder),), seeds=SEEDS)
     (verdict,) = proof.as_dict()["datasets"]
     assert verdict["items"] == 30
     assert "copies of other photographs darker" in verdict["composite"]
+    assert verdict["claims"] == []  # heads on frozen features are measured beside
+    assert "heads of the mixture, over those of the first source" in [t["name"] for t in verdict["beside"]]
     assert [c["name"] for c in verdict["controls"]] == [
         "halves of the first source, over the first source",
         "first source, over halves of it",

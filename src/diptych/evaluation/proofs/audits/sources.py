@@ -1,4 +1,8 @@
-"""Proof of quality not quantity: lines of heads trained on two sources, on a mixture, and on halves of one source."""
+"""Proof of quality not quantity: lines of models trained on two sources, on a mixture, and on the first source alone.
+
+Its models are checkpoints of CLIPs trained on scenes, see ``scene_sources``. Heads on features of photographs are what
+``diptych audit sources`` trains; they are measured beside.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,16 @@ from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Floats
 from diptych.evaluation.datasets import known_set
+from diptych.evaluation.proofs.audits.scene_sources import (
+    BOTH,
+    CLOSED,
+    FIRST,
+    MIXTURE,
+    MORE,
+    SECOND,
+    SLOW,
+    open_scene_sources,
+)
 from diptych.evaluation.proofs.trial import Tabled, Trial, hash_of, over
 from diptych.features.embed import embed
 from diptych.methods.audit.quality_not_quantity import mixed_slope
@@ -43,8 +57,7 @@ TRAIN, TEST, MOST = 64, 50, 32
 """Training pictures and test pictures of a class; the largest training size of a class."""
 DRAWS = 2
 """Heads of each source and size, a seed."""
-FIRST, SECOND, MIXTURE, HALVES, BOTH = "first source", "second source", "mixture", "halves of the first", "ensemble"
-CLOSED = "closed form"
+HALVES = "halves of the first"
 MIXED: Mapping[str, tuple[int, ...]] = {FIRST: (0,), SECOND: (1,), MIXTURE: (0, 1), HALVES: (2, 3)}
 """Name -> the pools of which training pictures are drawn in equal shares."""
 
@@ -96,14 +109,16 @@ def halved(labels: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
 def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
     """Measure the effective robustness of heads over the line of the first source; seeds draw training pictures.
 
-    On "gaussians" the line is that of the closed form. Where the table has domains, the sources are two of them;
-    elsewhere they are photographs and altered copies of other photographs.
+    On "gaussians" the line is that of the closed form, and "scenes" have towers in the place of heads. Where the table
+    has domains, the sources are two of them; elsewhere they are photographs and altered copies of other photographs.
 
     Raises:
         DataError: a class has too few pictures.
     """
     if name == GAUSSIANS:
         return _gaussians(backbone, run, seeds)
+    if name in SCENES:
+        return open_scene_sources(backbone, run, seeds)
     data = open_data(present(name), need="classes")
     classes = ClassNames(tuple(tidy(c) for c in data.classes))
     known = known_set(name)
@@ -240,23 +255,31 @@ def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
     return Tabled(backbone, run, seeds, "effective_robustness", facts, values, others)
 
 
-PICTURES = ("cifar10_small", "pacs_small")
+SCENES, PICTURES = ("scenes",), ("cifar10_small", "pacs_small")
+HEADS, TRAINED = (GAUSSIANS, *PICTURES), (GAUSSIANS, *SCENES)
 
 
 TRIAL = Trial(
     (
-        over(FIRST, MIXTURE, "mixture, over the first source"),
-        over(MIXTURE, SECOND, "second source, over the mixture"),
+        over(FIRST, MIXTURE, "mixture, over the first source", TRAINED),
+        over(MIXTURE, SECOND, "second source, over the mixture", TRAINED),
     ),
     controls=(
-        over(FIRST, HALVES, "halves of the first source, over the first source"),
-        over(HALVES, FIRST, "first source, over halves of it"),
+        over(FIRST, HALVES, "halves of the first source, over the first source", HEADS),
+        over(HALVES, FIRST, "first source, over halves of it", HEADS),
+        over(FIRST, MORE, "twice the scenes of the first source, over the first source", SCENES),
+        over(MORE, FIRST, "first source, over twice its scenes", SCENES),
+        over(FIRST, SLOW, "slow training on the first source, over the first source", SCENES),
+        over(SLOW, FIRST, "first source, over its slow training", SCENES),
     ),
     beside={
-        "ensemble, over the mixture": over(MIXTURE, BOTH, on=PICTURES),
-        "ensemble, over the first source": over(FIRST, BOTH, on=PICTURES),
+        "heads of the mixture, over those of the first source": over(FIRST, MIXTURE, on=PICTURES),
+        "heads of the second source, over those of the mixture": over(MIXTURE, SECOND, on=PICTURES),
+        "ensemble, over the mixture": over(MIXTURE, BOTH, on=(*SCENES, *PICTURES)),
+        "ensemble, over the first source": over(FIRST, BOTH, on=(*SCENES, *PICTURES)),
         "second source, over the first": over(FIRST, SECOND),
-        "mixture, over its closed form": over(CLOSED, MIXTURE, on=(GAUSSIANS,)),
+        "mixture, over its closed form": over(CLOSED, MIXTURE, on=TRAINED),
+        "second source, over the closed form of the mixture": over(CLOSED, SECOND, on=TRAINED),
     },
     bench=open_sources,
 )
