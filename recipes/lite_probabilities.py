@@ -154,25 +154,29 @@ def measured(held: Sequence[Task], arms: Mapping[str, Numbers], run: Run) -> dic
 
     Returns:
         "proxies": look and list -> pictures, names, top-1, and for each arm the error with its ends. "mean": over
-        everyday words and drawings, by arm. "mean_of_lists": names in the list -> arm -> mean over tasks.
+        everyday words and drawings, by arm. "mean_of_lists": names in the list -> arm -> mean over looks and titles;
+        the lists of one length are measured together, since one of 3 names has some ten pictures.
     """
     whole: dict[str, Any] = {}
-    lengths: dict[int, dict[str, list[float]]] = {}
+    alike: dict[tuple[int, str, str], list[Task]] = {}
     for t in held:
-        for arm, w in arms.items():
-            value = float(weighted_calibration_error(t.sure(w), t.hits, np.ones((1, len(t.hits))))[0])
-            lengths.setdefault(t.cosines.shape[1], {}).setdefault(arm, []).append(value)
-        if t.cosines.shape[1] not in SIZES:
-            errors = {arm: errors_of(t, w, run) for arm, w in arms.items()}
-            about = {"pictures": len(t.labels), "names": t.cosines.shape[1], "top1": float(t.hits.mean())}
-            whole[f"{t.look}, {t.names}"] = {**about, **errors}
+        length = t.cosines.shape[1]
+        alike.setdefault((length, t.look, t.names), []).append(t)
+        if length not in SIZES:
+            about = {"pictures": len(t.labels), "names": length, "top1": float(t.hits.mean())}
+            whole[f"{t.look}, {t.names}"] = {**about, **{arm: errors_of(t, w, run) for arm, w in arms.items()}}
     eight = [row for title, row in whole.items() if not title.endswith(OWN)]
+    lengths: dict[int, dict[str, list[float]]] = {}
+    for (length, _, _), lists in sorted(alike.items()):
+        hits = np.concatenate([t.hits for t in lists])
+        for arm, w in arms.items():
+            sure = np.concatenate([t.sure(w) for t in lists])
+            error = weighted_calibration_error(sure, hits, np.ones((1, len(hits))))[0]
+            lengths.setdefault(length, {}).setdefault(arm, []).append(float(error))
     return {
         "proxies": whole,
         "mean": {arm: float(np.mean([row[arm]["value"] for row in eight])) for arm in arms},
-        "mean_of_lists": {
-            n: {arm: float(np.mean(values)) for arm, values in by.items()} for n, by in sorted(lengths.items())
-        },
+        "mean_of_lists": {n: {arm: float(np.mean(v)) for arm, v in by.items()} for n, by in lengths.items()},
     }
 
 
