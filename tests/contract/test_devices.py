@@ -1,16 +1,31 @@
-"""What runs on the CPU runs on a GPU: no system mixes tensors of both, multiplied over the catalog."""
+"""What runs on the CPU runs on a GPU: no system mixes tensors of both. Multiplied over the catalog, on a pretended
+GPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.features.frozen import Headed, head_names
+from diptych.features.heads import logits_of
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.nn.diffusion.ddim import noise, sample
+from diptych.train.loop import train
+from diptych.train.pair import PairTrainee
 from tests.contract import (
     test_detectors,
     test_editors,
@@ -21,9 +36,13 @@ from tests.contract import (
     test_segmenters,
     test_trainings,
 )
+from tests.support.diffusion import random_diffusion
 from tests.support.pretended_gpu import PretendedGPU
+from tests.support.scratches import scratched
 from tests.support.small_clip import small_clip
+from tests.train.test_pair import FIT, small, squares
 
+pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true")
 ROLES = (
     test_detectors,
     test_editors,
@@ -34,41 +53,63 @@ ROLES = (
     test_segmenters,
     test_trainings,
 )
-MAKERS = {test_methods: "backbone_for", test_trainings: "small", test_extenders: "VisualBackbone"}
-"""Contract -> what makes its backbone."""
+MAKERS = ((test_methods, "backbone_for"), (test_trainings, "small"), (test_extenders, "VisualBackbone"))
+"""Contracts, and what makes their backbones."""
+
+
+def first(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return one row of each system."""
+    return list(dict(reversed(rows)).items())
 
 
 @pytest.fixture(autouse=True)
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the contracts run there."""
     for module in ROLES:
-        monkeypatch.setattr(module, "Run", _on_gpu(module))
-    for module, name in MAKERS.items():
-        monkeypatch.setattr(module, name, _moved(module, name))
+        monkeypatch.setattr(module, "Run", lambda **how: Run(**{"device": "cuda", **how}))
+    for module, name in MAKERS:
+        monkeypatch.setattr(module, name, moving(module, name))
     with PretendedGPU():
         yield
 
 
-def _on_gpu(module: ModuleType):
-    real = module.Run
-    return lambda **how: real(**{"device": "cuda", **how})
+def moving(module: ModuleType, name: str) -> Any:
+    make = getattr(module, name)
+    return lambda *given, **how: moved(make(*given, **how))
 
 
-def _moved(module: ModuleType, name: str):
-    real = getattr(module, name)
-
-    def make(*given, **how) -> Backbone:
-        backbone = real(*given, **how)
-        backbone.module().to("cuda")
-        return backbone
-
-    return make
+def moved(backbone: Any) -> Any:
+    backbone.module().to("cuda")
+    return backbone
 
 
 @pytest.fixture
 def vit(tmp_path: Path) -> Backbone:
-    backbone = small_clip(tmp_path / "vit")
-    backbone.module().to("cuda")
-    return backbone
+    return moved(small_clip(tmp_path / "vit"))
+
+
+def test_the_pretended_gpu_refuses_what_cuda_refuses() -> None:
+    net, x = nn.Linear(3, 2).to("cuda"), torch.ones(4, 3)
+    on = torch.zeros(3, device="cuda")
+    for mixed in (
+        lambda: net(x),
+        lambda: torch.cat([on, torch.zeros(3)]),
+        lambda: torch.zeros(3) * on[0],
+        lambda: torch.zeros(3)[on.long()],
+        lambda: torch.rand(3, generator=torch.Generator(), device="cuda"),
+        lambda: on.normal_(generator=torch.Generator()),
+        lambda: on.pin_memory(),
+    ):
+        with pytest.raises(RuntimeError):
+            mixed()
+    for read in (on.numpy, lambda: np.asarray(on)):
+        with pytest.raises(TypeError, match="to numpy"):
+            read()
+    net(x.to("cuda")).cpu().sum().backward()
+    assert {p.device.type for p in net.parameters()} == {p.grad.device.type for p in net.parameters()} == {"cuda"}
+    assert (on + torch.tensor(1.0)).is_cuda
+    assert on[torch.tensor([0, 1])].new_zeros(2).is_cuda
+    assert not on.cpu().is_cuda
 
 
 @pytest.mark.parametrize(("slug", "variant"), test_trainings.ROWS)
@@ -76,24 +117,55 @@ def test_trainings_run(slug: str, variant: str) -> None:
     test_trainings.test_every_row_trains_and_gives_a_space_of_the_same_shape(slug, variant)
 
 
-@pytest.mark.parametrize(("slug", "label"), test_methods.ROWS)
-def test_classifiers_run(slug: str, label: str) -> None:
-    test_methods.test_every_row_of_the_board_fits_and_scores(slug, label)
+def test_a_training_in_bf16_of_several_batches_with_an_average_is_resumed(tmp_path: Path) -> None:
+    run = Run(seed=1, device="cuda", workers=0, precision="bf16", out=tmp_path)
+    fit = replace(FIT, steps=2, accumulate=2, cached=True, ema=0.5, save_every=1)
+    weights = []
+    for resume in (False, True):
+        trainee = PairTrainee(moved(small()), CLIPLoss(), run)
+        assert train(trainee, squares(), fit, run, val=squares(), resume=resume).position.step == 2
+        weights.append([p.detach().cpu() for p in trainee.module().parameters()])
+        shutil.rmtree(max((tmp_path / "checkpoints").glob("step-*")))
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 
 
-@pytest.mark.parametrize(("slug", "label"), test_detectors.ROWS)
-def test_detectors_run(slug: str, label: str, vit: Backbone) -> None:
-    test_detectors.test_every_row_gives_one_finite_score_an_image(slug, label, vit, test_detectors.scratched(2, 2, seed=3).items)
+@pytest.mark.parametrize("name", ["tiny", "lite"])
+def test_heads_learn_alone(name: str) -> None:
+    space, run = load(name, device="cuda"), Run(device="cuda", workers=0)
+    trainee = PairTrainee(Headed(space), CLIPLoss(), run, learns=head_names(space).__contains__)
+    assert train(trainee, squares(10), replace(FIT, steps=1), run).position.step == 1
 
 
-@pytest.mark.parametrize(("slug", "label"), test_editors.ROWS)
-def test_editors_run(slug: str, label: str, vit: Backbone) -> None:
-    test_editors.test_every_row_gives_pictures_in_range(slug, label, vit)
+def test_noise_drawn_on_the_cpu_becomes_pictures() -> None:
+    diffusion = random_diffusion(moved(small()))
+    start = noise(diffusion, 1, torch.Generator().manual_seed(0))
+    assert sample(diffusion, diffusion.encode_text(["a red circle"]), start, steps=2).is_cuda
 
 
-@pytest.mark.parametrize(("slug", "label"), test_segmenters.ROWS)
-def test_segmenters_run(slug: str, label: str, vit: Backbone) -> None:
-    test_segmenters.test_every_row_gives_one_map_an_image(slug, label, vit, test_segmenters.UNLABELLED)
+@pytest.mark.parametrize(("slug", "label"), first(test_methods.ROWS))
+def test_classifiers_answer_on_the_cpu(slug: str, label: str) -> None:
+    fitted, test = test_methods.fit(test_methods.make(slug, label))
+    scores = test_methods.scored(fitted, test.items)
+    assert scores.values.numpy().shape == logits_of(scores, test_methods.backbone_for(slug)).numpy().shape
+
+
+@pytest.mark.parametrize(("slug", "label"), first(test_detectors.ROWS))
+def test_detectors_answer_on_the_cpu(slug: str, label: str, vit: Backbone) -> None:
+    for found in test_detectors.found(test_detectors.make(slug, label), vit, scratched(2, 2, seed=3).items):
+        assert found.map is None or np.isfinite(found.map.numpy()).all()
+
+
+@pytest.mark.parametrize(("slug", "label"), first(test_editors.ROWS))
+def test_editors_answer_on_the_cpu(slug: str, label: str, vit: Backbone) -> None:
+    made = test_editors.edited(test_editors.make(slug, label), vit)
+    assert all(np.isfinite(pictures.numpy()).all() for pictures in (*made.before, *made.after))
+
+
+@pytest.mark.parametrize(("slug", "label"), first(test_segmenters.ROWS))
+def test_segmenters_answer_on_the_cpu(slug: str, label: str, vit: Backbone) -> None:
+    for regions in test_segmenters.regions(test_segmenters.make(slug, label), vit, test_segmenters.UNLABELLED):
+        assert np.isfinite(regions.scores.values.numpy()).all()
+        assert test_segmenters.label_map(regions).numpy().shape == regions.size
 
 
 @pytest.mark.parametrize(("slug", "label"), test_extenders.ROWS)
@@ -101,12 +173,12 @@ def test_extenders_run(slug: str, label: str) -> None:
     test_extenders.test_every_row_encodes_its_samples(slug, label)
 
 
-@pytest.mark.parametrize(("slug", "label"), test_retrievers.ROWS)
+@pytest.mark.parametrize(("slug", "label"), first(test_retrievers.ROWS))
 def test_retrievers_run(slug: str, label: str, vit: Backbone) -> None:
     fitted = test_retrievers.fit(slug, label, vit)
-    fitted.against(test_retrievers.FOUND, Run(device="cuda"))(test_retrievers.FOUND)
+    assert fitted.against(test_retrievers.FOUND, Run(device="cuda"))(test_retrievers.FOUND).shape == (12, 12)
 
 
-@pytest.mark.parametrize(("slug", "label"), test_other_roles.ROWS)
+@pytest.mark.parametrize(("slug", "label"), first(test_other_roles.ROWS))
 def test_other_roles_run(slug: str, label: str, vit: Backbone) -> None:
     assert test_other_roles.answer(test_other_roles.make(slug, label), Kit({"main": vit}))

@@ -114,6 +114,7 @@ def board_extend(
 
 
 _TUNING = finetune.TrainOptions(parts="heads", epochs=10)
+_PARTS = pretrain.NamedParts()
 _PRETRAINING = pretrain.PretrainOptions(parts="heads")
 
 
@@ -162,7 +163,7 @@ def board_pretrain(
         str,
         typer.Argument(help="A table of photos with captions, or painted scenes: scenes, scenes:small."),
     ],
-    parts: pretrain.NamedParts = pretrain.NamedParts(),
+    parts: pretrain.NamedParts = _PARTS,
     how: pretrain.PretrainOptions = _PRETRAINING,
     length: LengthOptions = LengthOptions(),
 ) -> TuneBench:

@@ -305,6 +305,12 @@ def test_pretrainings_need_their_parts(place: Path, tmp_path: Path) -> None:
     assert all(0 <= r["recall_at_1"] <= 1 for r in data["rows"])
 
 
+def test_a_named_teacher_joins_the_board(place: Path, tmp_path: Path) -> None:
+    rows = [place / "pairs.csv", "--methods", "dc-clip:embeddings"]
+    data = board(place, tmp_path, "pretrain", *rows, "--teacher", f"local:{place / 'clip'}")
+    assert {r["method"] for r in data["rows"]} == {"before", "dc-clip"}, data["missing"]
+
+
 @pytest.fixture
 def spoilt(place: Path, tmp_path: Path) -> Path:
     """The same folders and table, of which one train and one test photo cannot be read."""

@@ -69,6 +69,20 @@ def test_the_page_loads_nothing_from_elsewhere_and_has_no_inline_code(page: tupl
         assert client.get(path).status_code == 200
 
 
+def test_what_the_script_asks_for_is_on_the_page(page: tuple[TestClient, Path]) -> None:
+    client, _ = page
+    text, script = client.get("/", params={"q": "red"}).text, client.get("/page.js").text
+    seen = Seen(text)
+    asked = set(re.findall(r'getElementById\("(\w+)"\)', script))
+    assert asked == {"ask", "file", "at_least", "share"}
+    assert asked <= {a.get("id") for _, a in seen.tags}
+    form = text[text.index('id="ask"') : text.index("</form>")]
+    for name in ("file", "at_least", *re.findall(r"form\.elements\.(\w+)", script)):
+        assert f'name="{name}"' in form
+    assert 'querySelectorAll("#tiles figure > a")' in script
+    assert re.search(r'id="tiles">\s*<figure[^>]*>\s*<a href=', text)
+
+
 def test_words_find_pictures_that_have_texts_and_thumbnails(page: tuple[TestClient, Path]) -> None:
     client, _ = page
     seen = Seen(client.get("/", params={"q": "red", "top": "5"}).text)
