@@ -88,3 +88,17 @@ def test_what_is_no_whole_set_of_pictures_is_refused(tmp_path: Path) -> None:
         open_records(tmp_path / "texts", vectors=True)
     with pytest.raises(DataError, match="No pictures below"):
         open_records(written(tmp_path / "link"))
+
+
+def test_lance_gives_the_same_vectors_and_its_other_columns(tmp_path: Path) -> None:
+    lance = pytest.importorskip("lance", reason="needs the extra 'lance'")
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(VECTORS.reshape(-1)), 4)
+    columns = {"image_id": list("vwxyz"), "embedding": fixed, "caption": ["x", None, "y", "", "z"], "year": range(5)}
+    lance.write_dataset(pa.table(columns), str(tmp_path / "emb.lance"))
+    records = open_records(tmp_path / "emb.lance", vectors=True)
+    assert (records.names, records.texts) == (tuple("vwxyz"), ("x", None, "y", None, "z"))
+    assert records.facts[4] == {"year": 4}
+    np.testing.assert_array_equal(stored(records).take("image", range(5)), VECTORS)
+    lance.write_dataset(pa.table({"image_id": ["a"]}), str(tmp_path / "none.lance"))
+    with pytest.raises(DataError, match=r"none\.lance cannot be read as Lance with vectors in 'embedding'"):
+        open_records(tmp_path / "none.lance", vectors=True)

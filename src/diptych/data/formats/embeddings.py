@@ -133,22 +133,31 @@ def read_embedding_parquet(
     for file in files:
         try:
             table = pq.read_table(file, columns=[ids, vectors])
-            column = table.column(vectors).combine_chunks()
-            lengths = set(pa.compute.list_value_length(column).to_pylist())
-            if len(lengths) > 1 or None in lengths:
-                raise ValueError(f"vectors of {len(lengths)} widths, or without one")
-            flat = np.asarray(column.flatten(), dtype=np.float32)
+            values = vectors_of(table.column(vectors))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
             raise DataError(
                 f"{file} cannot be read as ids in {ids!r} and vectors in {vectors!r} ({str(error)[:80]})."
             ) from None
         names += map(str, table.column(ids).to_pylist())
         if len(table):
-            parts.append(flat.reshape(len(table), -1))
+            parts.append(values)
     if not parts:
         raise DataError(f"{base} holds no vectors: give files with at least one row.")
     stated = tuple(str(file) for file in files)[: len(parts)]
     return Table(VectorFiles(tuple(parts), stated), {"entity": Column("entity", np.array(names, dtype=np.str_))})
+
+
+def vectors_of(column: Any) -> NDArray[np.float32]:
+    """Return the (N, D) vectors of an Arrow column of lists; raises ValueError, TypeError or AttributeError where it
+    holds others.
+    """
+    import pyarrow.compute as pc
+
+    column = column.combine_chunks()
+    lengths = set(pc.list_value_length(column).to_pylist())
+    if len(lengths) > 1 or None in lengths:
+        raise ValueError(f"vectors of {len(lengths)} widths, or without one")
+    return np.asarray(column.flatten(), dtype=np.float32).reshape(len(column), *lengths or (0,))
 
 
 def write_embedding_parquet(

@@ -1,4 +1,4 @@
-"""Stored vectors as records: folders of ``encode`` and of clip-retrieval, and Parquet of ids and vectors."""
+"""Stored vectors as records: folders of ``encode`` and of clip-retrieval, Parquet and Lance of ids and vectors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from typing import Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError
+from diptych.core.errors import DataError, need_extra
 from diptych.data.files import read_json
 from diptych.data.format import Format, Request
-from diptych.data.formats.embeddings import VectorFiles, numbered, read_clip_retrieval, read_embedding_parquet
+from diptych.data.formats.embeddings import (
+    VectorFiles,
+    numbered,
+    read_clip_retrieval,
+    read_embedding_parquet,
+    vectors_of,
+)
 from diptych.data.formats.parquet import schema_of
 from diptych.data.records.records import Records, facts_of, text_of
 from diptych.data.rows import TEXT_COLUMNS, columns_of, read_columns
@@ -73,9 +79,35 @@ def _is_parquet(path: Path, request: Request) -> bool:
 def _parquet(path: Path, request: Request) -> Records:
     ids = request.image or IDS
     images = cast(VectorFiles, read_embedding_parquet(path, ids=ids, vectors=VECTORS).items)
-    kinds = schema_of(_parquet_files(path)[0])
-    plain = [name for name in kinds.names if not hasattr(kinds.field(name).type, "value_type")]  # no further vectors
-    return _records(_cells(_parquet_files(path), plain), ids, StoredVectors({"image": images}, str(path)), request.text)
+    cells = _cells(_parquet_files(path), _plain(schema_of(_parquet_files(path)[0])))
+    return _records(cells, ids, StoredVectors({"image": images}, str(path)), request.text)
+
+
+def _plain(kinds: Any) -> list[str]:
+    """Return the columns of an Arrow schema that hold no vectors."""
+    return [name for name in kinds.names if not hasattr(kinds.field(name).type, "value_type")]
+
+
+def _is_lance(path: Path, request: Request) -> bool:
+    return (path / "_versions").is_dir()
+
+
+def _lance(path: Path, request: Request) -> Records:
+    need_extra("lance", "Lance")
+    import lance
+    import pyarrow as pa
+
+    ids = request.image or IDS
+    try:
+        data = lance.dataset(str(path))
+        table = data.to_table(columns=[*_plain(data.schema), VECTORS])
+        if not len(table):
+            raise ValueError("it has no rows")
+        images = VectorFiles((vectors_of(table.column(VECTORS)),), (str(path),))
+        cells = {name: table.column(name).to_pylist() for name in _plain(table.schema)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as Lance with vectors in {VECTORS!r} ({str(error)[:80]}).") from None
+    return _records(cells, ids, StoredVectors({"image": images}, str(path)), request.text)
 
 
 def _is_folder(path: Path, request: Request) -> bool:
@@ -118,5 +150,6 @@ def _records(cells: Mapping[str, Sequence[Any]], ids: str, images: StoredVectors
 VECTOR_RECORDS: tuple[Format[Records], ...] = (
     Format("a folder of vectors", _is_folder, _folder),
     Format("Parquet of image_id and embedding", _is_parquet, _parquet),
+    Format("Lance of image_id and embedding", _is_lance, _lance),
 )
 """Formats of stored vectors, in the order in which they are tried."""
