@@ -226,7 +226,7 @@ class DIVA(Recipe):
             stage="mechanism",
             minutes=8,
             backbone="tiny",
-            not_shown="unknown",
+            not_shown="paper: feedback loses textures here",
         ),
         variants={"": {}, "drawn": {"patches": 76}, "own-pooling": {"pooling": "own"}},
     )
