@@ -38,6 +38,7 @@ from diptych.data.words.classnames import tidy
 from diptych.metrics.interval import paired_bootstrap, two_sided
 from diptych.tasks.record import now, versions
 from diptych.tasks.runs import served
+from recipes.lite_heads import HIDDEN
 from recipes.lite_probabilities import PROMPTINGS, head
 from recipes.lite_tower_judge import ROWS
 from recipes.photo_sets import photos
@@ -67,10 +68,10 @@ def load_large() -> Lite:
     classifier, trunk.classifier = trunk.classifier, nn.Identity()
     old, weights = base.module(), file_hash(path)
     looks = (classifier.weight - classifier.weight.mean(0)).detach()
-    text_head = TextHead(looks, old.text_head.middle, old.text_head.mlp[0].out_features)
+    text_head = TextHead(looks, old.text_head.middle, HIDDEN)
     text_head.mlp.load_state_dict(old.text_head.mlp.state_dict())
     image_head = ImageHead(classifier, old.image_head.glosses)
-    module = LiteModule(trunk.eval(), old.text, image_head, text_head, float(old.scale))
+    module = LiteModule(trunk.eval(), old.text, image_head, text_head, float(base.scale()[0]))
     spec = replace(
         base.spec, name="lite:large", architecture="efficientnet-lite2 + all-MiniLM-L6-v2", weights=weights,
         pixels=replace(PIXELS, size=SIDE),

@@ -88,11 +88,12 @@ class Task:
 
     def take(self, rows: NDArray[np.int64], names: NDArray[np.int64] | None = None) -> Task:
         """Return some pictures, perhaps under some of the names, all of which include theirs."""
-        cosines, labels, facts = self.cosines[rows], self.labels[rows], self.facts[rows]
+        cosines, labels, own = self.cosines[rows], self.labels[rows], self.facts[rows]
         if names is not None:
             cosines, labels = cosines[:, names], np.searchsorted(names, labels)
-            facts = np.hstack([facts[:, :2], with_nearest(cosines)])
-        return Task(self.look, self.names, cosines, labels, facts, self.odd[rows])
+            nearest = facts(np.ones((len(rows), 1)), cosines.max(axis=1))[:, 2:]
+            own = np.hstack([own[:, :2], nearest])
+        return Task(self.look, self.names, cosines, labels, own, self.odd[rows])
 
     def sure(self, w: Numbers) -> Floats:
         """Return the (N,) probabilities of the first names under w."""
@@ -105,11 +106,6 @@ def task(look: str, names: str, vectors: Floats, head: Floats, labels: NDArray[n
     cosines = vectors @ head.T
     parity = np.broadcast_to(np.asarray(odd, dtype=bool), len(labels))
     return Task(look, names, cosines, labels, facts(vectors, cosines.max(axis=1)), parity)
-
-
-def with_nearest(cosines: Floats) -> Floats:
-    """Return (N, 2): ln m and (ln m)^2 of (N, K) cosines."""
-    return facts(np.ones((len(cosines), 1)), cosines.max(axis=1))[:, 2:]
 
 
 def tasks(found: Sequence[Task], *, odd: bool, seed: int = 0) -> Iterator[Task]:
@@ -253,10 +249,9 @@ def development(model: Model, data: Path, arms: Mapping[str, Numbers], run: Run)
 
 
 def judge(data: Path, work: Path, *, only_fit: bool = False, seed: int = 0) -> dict[str, Any]:
-    """Fit both models on the even half; unless ``only_fit``, measure what ships on the odd half and on the development
-    sets.
-    """
-    run, out = Run(seed=seed), {}
+    """Fit both models on even pictures; measure what ships on odd ones and on the development sets, or ``only_fit``."""
+    run = Run(seed=seed)
+    out: dict[str, Any] = {}
     for name in MODELS:
         model = load(name)
         found = looked(model, data, work)

@@ -105,7 +105,9 @@ class FittedZeroShot(FittedClassifier):
     head: Tensor
 
     def scores(self, items: Samples[Any], run: Run) -> Scores:
-        """Return (N, K) logits: scale times cosine, plus bias."""
+        """Return (N, K) logits: scale times cosine, plus bias; and their factors in shown probabilities, where the
+        backbone has some.
+        """
         z = normalize(embed(self.backbone.image, items, run), dim=-1)
         values = logits(self.backbone, z, self.head)
         return Scores(values, "logit", sharpness=sharpness(self.backbone, z, values))
