@@ -16,13 +16,18 @@ import pytest
 import torch
 from torch import nn
 
+from diptych.backbones.generators.load import load_maps
 from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone
+from diptych.core.edit import EditAsk
 from diptych.core.kit import Kit
+from diptych.core.language import Ask
 from diptych.core.run import Run
 from diptych.features.frozen import Headed, head_names
 from diptych.features.heads import logits_of
+from diptych.methods.edit.clipinverter import CLIPInverter
 from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.rewrite.uf_fgtg import UFFGTG
 from diptych.nn.diffusion.ddim import noise, sample
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
@@ -36,6 +41,8 @@ from tests.contract import (
     test_segmenters,
     test_trainings,
 )
+from tests.methods.edit import test_clipinverter, test_galip
+from tests.methods.rewrite import test_uf_fgtg
 from tests.support.diffusion import random_diffusion
 from tests.support.pretended_gpu import PretendedGPU
 from tests.support.scratches import scratched
@@ -182,3 +189,15 @@ def test_retrievers_run(slug: str, label: str, vit: Backbone) -> None:
 @pytest.mark.parametrize(("slug", "label"), first(test_other_roles.ROWS))
 def test_other_roles_run(slug: str, label: str, vit: Backbone) -> None:
     assert test_other_roles.answer(test_other_roles.make(slug, label), Kit({"main": vit}))
+
+
+def test_parts_of_pictures_and_prompts_run(vit: Backbone) -> None:
+    run = Run(seed=1, device="cuda", workers=0)
+    drawn = test_galip.fitted(vit, run=run).edit(EditAsk("", "a red square"), run)
+    assert np.isfinite(drawn.after.numpy()).all()
+    kit = Kit({"main": vit, "generator": test_clipinverter.GENERATOR, "maps": load_maps("small")})
+    inverter = CLIPInverter(**test_clipinverter.SHORT).fit(kit, test_clipinverter.EVIDENCE, run)
+    assert all(np.isfinite(x.numpy()).all() for x in inverter.edit(test_clipinverter.ASK, run).after)
+    kit = Kit({"main": vit, "diffusion": random_diffusion(vit)})
+    writer = UFFGTG(**test_uf_fgtg.SHORT).fit(kit, test_uf_fgtg.EVIDENCE, run)
+    assert writer.write([Ask(about="a red cup", n=1)])

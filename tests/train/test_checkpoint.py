@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
+from diptych.train import checkpoint
 from tests.train.toy import fit_here
 
 ROOT = Path(__file__).parents[2]
@@ -32,3 +35,17 @@ def test_killed_anywhere_and_resumed_gives_the_same_bits(tmp_path) -> None:
     a, b = (torch.load(out / "final.pt", weights_only=True) for out in (whole, cut))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[n], b[n]) for n in a), f"killed after {wanted} steps"
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with checkpoint.Stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.wanted() == 0
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with pytest.raises(KeyboardInterrupt), checkpoint.Stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.wanted() == signal.SIGINT
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -85,6 +85,7 @@ def softmax_pairs(
     x, y, scale = wide(x), wide(y), wide(scale)
     partner = torch.arange(first, first + len(x), device=x.device)
 
+    hides = seen is not None  # whether it hides any is not asked: the answer would wait for the device
     if seen is None:
         seen = torch.ones(1, 1, dtype=torch.bool, device=x.device)
     if rows is not None:
@@ -93,7 +94,7 @@ def softmax_pairs(
 
     def block(part: Tensor, columns: Tensor, s: Tensor, target: Tensor, visible: Tensor) -> Tensor:
         logits = (s * part) @ columns.T  # one (B, N) tensor; s * (x y^T) would be two
-        if not visible.all():
+        if hides:
             own = F.one_hot(target.clamp(min=0), logits.shape[1]).bool()
             logits = logits.masked_fill(~(visible | own), float("-inf"))
         return F.cross_entropy(logits, target, ignore_index=_NO_ROW, reduction="sum", label_smoothing=smoothing)

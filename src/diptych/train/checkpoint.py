@@ -145,7 +145,11 @@ def load_optimizer(optimizer: Optimizer, names: Mapping[Tensor, str], tensors: M
 
 
 class Stop(contextlib.AbstractContextManager["Stop"]):
-    """Delays Ctrl-C and SIGTERM until the loop has finished a step; the signal is raised again at the end."""
+    """Delays Ctrl-C and SIGTERM until the loop has finished a step; the signal is raised again at the end.
+
+    A signal that the process ignores, as jobs in the background of a script ignore Ctrl-C, stays ignored: raised again
+    it would do nothing, and what was stopped would count as finished.
+    """
 
     def __init__(self) -> None:
         self._signal: int | None = None
@@ -153,7 +157,8 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python refuses handlers
-            self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+            noted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+            self._before = {n: signal.signal(n, self._note) for n in noted}
         return self
 
     def wanted(self) -> int:

@@ -293,7 +293,8 @@ class FittedUFFGTG:
             raise UsageError("There is no prompt to rewrite: give words.")
         if ask.n > m.choices:
             raise UsageError(f"{ask.n} rewrites are wanted, and this writer has {m.choices}: ask for fewer.")
-        memory = refiner.memory(tower.condition(tower.ids([ask.about])))
+        told = tower.condition(tower.ids([ask.about]))  # where the tower is; the refiner writes on the CPU
+        memory = refiner.memory(Condition(told.tokens.cpu(), None if told.mask is None else told.mask.cpu()))
         prefix = Prefix(refiner.lm.embed(torch.tensor([[BEGIN]])), memory=memory)
         found = beam(
             refiner.lm,
