@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import diptych
+from diptych.cli.main import VERBS
 
 FROZEN = Path(__file__).with_name("public_names.txt")
 OPEN = ("Model", "Predictor", "Results")
@@ -50,8 +51,19 @@ def test_import_loads_nothing_but_the_package() -> None:
 
 def test_names_load_when_they_are_asked_for() -> None:
     assert sorted(dir(diptych)) == sorted(diptych.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'clasify'"):
+    with pytest.raises(AttributeError, match=r"no attribute 'clasify'$"):
         _ = diptych.clasify
+
+
+def test_names_of_other_libraries_lead_to_ours() -> None:
+    for name, told in (
+        ("create_model_and_transforms", r"use load\(name, pretrained\)"),
+        ("list_models", "use 'diptych models' on the command line"),
+        ("new_system", "use 'diptych new-system' on the command line"),
+    ):
+        with pytest.raises(AttributeError, match=told):
+            getattr(diptych, name)
+    assert {name.replace("_", "-") for name in diptych._COMMANDS} == set(VERBS) - set(diptych.__all__)
 
 
 def test_no_submodule_hides_a_function() -> None:

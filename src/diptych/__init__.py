@@ -6,6 +6,7 @@ loaded when it is first asked for.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +55,20 @@ _PLACES = {
     "load_classifier": "api.model",
 }
 """Name -> module below diptych; the others are verbs."""
+_COMMANDS = (
+    "ablate", "cache", "check", "curate", "demo", "doctor", "edit", "export", "extend", "finetune", "generate", "link",
+    "models", "new_system", "pretrain", "prove", "rerun", "rewrite", "serve", "verify",
+)  # fmt: skip
+"""Verbs of the command line that are no function here."""
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("create_model", "create_model_and_transforms", "load_model", "SentenceTransformer"), "load(name, pretrained)"
+    ),
+    **dict.fromkeys(("get_tokenizer", "tokenize"), "load(name).tokenizer(texts)"),
+    **dict.fromkeys(("list_models", "list_pretrained", "available_models"), "'diptych models' on the command line"),
+    **dict.fromkeys(_COMMANDS, "'diptych VERB' on the command line"),
+}
+"""Name that other libraries have -> what to use here."""
 
 
 def __getattr__(name: str) -> Any:
@@ -62,7 +77,8 @@ def __getattr__(name: str) -> Any:
     if name == "systems":
         return import_module("diptych.systems")
     if name not in __all__:
-        raise AttributeError(f"module 'diptych' has no attribute {name!r}")
+        told = f": use {_ELSEWHERE[name].replace('VERB', name.replace('_', '-'))}" if name in _ELSEWHERE else ""
+        raise AttributeError(f"module 'diptych' has no attribute {name!r}{told}", name=name, obj=sys.modules[__name__])
     found = getattr(import_module(f"diptych.{_PLACES.get(name, 'api.verbs')}"), name)
     globals()[name] = found
     return found

@@ -15,7 +15,7 @@ from diptych import catalog
 from diptych.api.fitting import names_of, texts_of
 from diptych.api.model import Model, model_of
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
+from diptych.core.errors import DataError, DiptychError, MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.splits import few_shot, hold_out
@@ -67,6 +67,17 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
         system.set_params(alpha=1.0)
     with pytest.raises(AttributeError, match="no attribute 'beta'"):
         _ = system.beta
+    for name in ("predict", "score"):
+        with pytest.raises(AttributeError, match=rf"use what fit returns, GDA\(\.\.\.\)\.fit\(\.\.\.\)\.{name}"):
+            getattr(system, name)
+    with pytest.raises(AttributeError, match="A Predictor has no 'coef_': it has about, backbone, "):
+        _ = made.coef_  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="has no 'method': use parentheses after the system"):
+        diptych.systems.GDA.fit(model, train)
+    embeddings = np.zeros((4, 8), np.float32)
+    for given in ((embeddings, [0, 1, 0, 1]), (model, embeddings, [0, 1, 0, 1])):
+        with pytest.raises(DiptychError, match=r"embeddings go to diptych\.sklearn\.EmbeddingClassifier"):
+            system.fit(*given, names=["a", "b"])
     with pytest.raises(TypeError, match="LinearProbe has no parameter 'C'; its parameters are: c"):
         diptych.systems.LinearProbe(C=1.0)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="alpha must be at least 0, got 'x'"):

@@ -71,8 +71,12 @@ def test_names_of_other_libraries_lead_to_ours(model: Model) -> None:
         with pytest.raises(AttributeError, match=f"has no '{name}': use "):
             getattr(model, name)
     assert (model.device, model.dim) == ("cpu", 4)
-    with pytest.raises(AttributeError, match=r"A Model has no 'colour'\.$"):
+    with pytest.raises(AttributeError, match=r"A Model has no 'colour': it has dense, device, dim, encode_image, "):
         _ = model.colour  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"A Model has no '_colour'\.$"):
+        _ = model._colour  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=r"use encode_image\(photos\)"):
+        model(RED)
 
 
 @pytest.mark.parametrize("texts", [3, [3], None, [["a"]], torch.zeros(1, 4)])

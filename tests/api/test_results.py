@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.api.results import PICTURED, PRINTED, Results
+from diptych.api.results import ELSEWHERE, PICTURED, PRINTED, Results
 from diptych.core.errors import MissingExtra, UnreadableItem, UsageError
 
 
@@ -37,6 +37,16 @@ def test_a_sequence() -> None:
     made = results(3)
     assert (len(made), made[0], made[-1], made[1:], list(made)) == (3, 0, 2, (1, 2), [0, 1, 2])
     assert made.labels == ("label 0", "label 1", "label 2")
+    with pytest.raises(TypeError, match=r"give a position, such as names\.index\(\.\.\.\), not 'a\.jpg'"):
+        _ = made["a.jpg"]  # type: ignore[call-overload]
+
+
+def test_names_of_other_libraries_lead_to_ours() -> None:
+    for name in ELSEWHERE:
+        with pytest.raises(AttributeError, match=f"A Results has no '{name}': use "):
+            getattr(results(), name)
+    with pytest.raises(AttributeError, match="has no 'rows': it has as_dict, columns, count, "):
+        _ = results().rows  # type: ignore[attr-defined]
 
 
 def test_it_prints_short_names_where_they_differ() -> None:

@@ -78,6 +78,8 @@ def test_what_cannot_be_a_method_is_named(colours: Path, model: Model) -> None:
     fitted = diptych.systems.GDA(alpha=1.0).fit(model, data["train"])
     with pytest.raises(UsageError, match=r"not Predictor: what is fitted answers by itself, with \.predict"):
         diptych.classify(colours, model=model, method=fitted)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"GDA is a class, not a system: write GDA\(\)\."):
+        diptych.classify(colours, model=model, method=diptych.systems.GDA)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"by their slugs, not GDA\(alpha=1\.0"):
         diptych.board(colours, model, methods=[diptych.systems.GDA(alpha=1.0)])  # type: ignore[list-item]
     with pytest.raises(UsageError, match="nearest names are gda"):
@@ -86,6 +88,11 @@ def test_what_cannot_be_a_method_is_named(colours: Path, model: Model) -> None:
 
 def test_one_text_is_no_list_of_letters(model: Model) -> None:
     assert diptych.encode(texts="red", out="t", model=model).items == 1
+
+
+def test_one_sentence_is_no_file(model: Model) -> None:
+    with pytest.raises(UsageError, match="no file 'a red square' of sentences: give sentences themselves as a list"):
+        diptych.caption(coloured("red"), "a red square", model)
 
 
 def test_caption_takes_sentences(model: Model) -> None:

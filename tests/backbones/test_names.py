@@ -122,6 +122,12 @@ def test_a_typo_of_one_letter_is_found() -> None:
     assert nearest("ViT-B-32/laion2b_s34b_b97k")[0] == "ViT-B-32/laion2b_s34b_b79k"
 
 
+def test_a_typo_of_an_embedded_name_is_found() -> None:
+    for wrong in ("lit", "Lite", "light"):
+        with pytest.raises(UsageError, match="nearest names are lite, "):
+            parse(wrong)
+
+
 def test_quickgelu_twin_that_was_never_trained_is_unknown() -> None:
     with pytest.raises(UsageError, match="ViT-B-32/laion2b_s34b_b79k"):
         parse("ViT-B-32-quickgelu/laion2b_s34b_b79k")

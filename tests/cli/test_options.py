@@ -118,6 +118,7 @@ def test_a_misspelt_step_is_answered_with_the_line_to_type(diptych: Cli) -> None
         2, "diptych board has no 'clasify': say 'diptych board classify photos --shots 1'.\n",
     )  # fmt: skip
     assert diptych("curate", "plan.csv").err.startswith("diptych curate takes plan, apply")
+    assert diptych("cache", "clear").err == "diptych cache has no 'clear': it has list, prune, move.\n"
 
 
 def test_linking_without_training_needs_no_extra(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

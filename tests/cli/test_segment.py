@@ -61,6 +61,12 @@ def test_background_and_json(diptych: Cli, photo: Path, tmp_path: Path) -> None:
     assert Path(got.data["photos"][0]["overlay"]).exists()
 
 
+def test_one_name_is_no_question(diptych: Cli, photo: Path) -> None:
+    assert "With one name nothing else can be chosen" in diptych("segment", photo, "--names", "red").err
+    more = diptych("segment", photo, "--names", "red", "--background", "blue", "--out", "other")
+    assert (more.code, "With one name" in more.err) == (0, False)
+
+
 def test_a_broken_photo_is_named_and_the_code_is_3(diptych: Cli, photo: Path) -> None:
     truncated(photo.parent / "half.jpg")
     got = diptych("segment", photo.parent, "--names", "red, blue")

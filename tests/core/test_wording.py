@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.wording import number_of
+from diptych.core.data import ClassNames
+from diptych.core.wording import lacks, number_of
 
 
 @pytest.mark.parametrize(
@@ -10,3 +11,13 @@ from diptych.core.wording import number_of
 )
 def test_one_is_singular(count: int, said: str) -> None:
     assert number_of(count, "picture has", "pictures have") == said
+
+
+def test_what_is_not_there_leads_to_what_is() -> None:
+    names = ClassNames(("a", "b"))
+    assert str(lacks(names, "labels", {"labels": "names"})) == "A ClassNames has no 'labels': use names."
+    assert str(lacks(names, "_labels")) == "A ClassNames has no '_labels'."
+    error = lacks(names, "labels")
+    assert "has no 'labels': it has " in str(error)
+    assert {"names", "templates"} <= set(str(error).split("it has ")[1].rstrip(".").split(", "))
+    assert (error.name, error.obj) == ("labels", names)

@@ -166,3 +166,9 @@ def test_a_lock_is_held_by_one_and_given_back_by_the_dead(tmp_path: Path) -> Non
         child.kill()
         thread.join(10)
         assert len(got) == 1
+
+
+def test_an_error_names_the_path_and_not_the_draft(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, drafted(tmp_path / "photos.csv") as draft:
+        (draft / "inside").write_text("")  # no such folder
+    assert caught.value.filename == str(tmp_path / "photos.csv" / "inside")

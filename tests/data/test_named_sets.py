@@ -13,7 +13,7 @@ from diptych.data.captions import read_sentences
 from diptych.data.formats.clip_folder import holds_clips
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data, open_records, open_stream
-from diptych.data.named_sets import located, present
+from diptych.data.named_sets import all_present, located, present
 from diptych.evaluation.boards.caption import captioned_photos
 from diptych.tasks.check import check
 from tests.support.colours import colour_folder
@@ -104,3 +104,6 @@ def test_what_is_absent_is_named(sets: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("DIPTYCH_DATA")
     with pytest.raises(UsageError, match="no file or folder colours"):
         measured("colours")
+    all_present(["demo:clothes", "colours", str(sets)])
+    with pytest.raises(NotAvailable, match="data set cifar10_small is not here"):
+        all_present(["demo:clothes", "halves:cifar10_small"])

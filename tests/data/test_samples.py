@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -292,3 +293,10 @@ def test_data_read_like_a_mapping(colours: Path) -> None:
     with pytest.raises(DataError, match="no val split, only train, test"):
         _ = data["val"]
     assert isinstance(data, LabelledData)
+    with pytest.raises(AttributeError, match=r"A LabelledData has no 'train': use data\[\"train\"\]\."):
+        _ = data.train  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="A NamedTable has no 'head': it has classes, columns, "):
+        _ = data["test"].head  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=r"items\[i\] is a picture"):
+        _ = data["test"][0]
+    assert pickle.loads(pickle.dumps(data)).classes == data.classes

@@ -131,12 +131,31 @@ def test_a_neighbour_that_begins_alike_is_outside(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "lines",
+    [
+        "path;label|a.png;cat, big",
+        "path\tlabel|a.png\tcat, big",
+        'path, label|a.png,"cat, big"',
+        "\ufeffpath;label|a.png;cat, big",
+    ],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "t.csv").write_text(lines.replace("|", "\r\n"), encoding="utf-8")
+    data = read_table(tmp_path / "t.csv")
+    assert (data.classes, data["test"].items.name(0)) == (("cat, big",), str(tmp_path / "a.png"))
+
+
+def test_a_tsv_has_tabs(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("path,label\na.png,cat\n")
+    with pytest.raises(DataError, match="'path,label' are not separated by tabs"):
+        read_table(tmp_path / "t.tsv")
+
+
+@pytest.mark.parametrize(
     ("head", "rows", "message"),
     [
         (("file", "label"), [("a", "b")], "no column path or filepath .*, only file, label: name"),
         ((), [], "no column path or filepath .*, it is empty: name"),
-        (("path;label",), [("a.png;cat",)], "'path;label' are not separated by commas"),
-        (("path\tlabel",), [("a.png\tcat",)], "are not separated by commas"),
         (("path", "label"), [], "no rows"),
         (("path", "label"), [("a.png", "")], "Row 1 .* has no label"),
         (("path", "split"), [("a.png", "dev")], "split 'dev'"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool, Texts
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence, NotAvailable, UsageError
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.words.pools import Pool
@@ -209,6 +209,15 @@ def test_what_has_no_proof_is_refused(folder: Path, monkeypatch: pytest.MonkeyPa
         prove("coop:csc", ColourBackbone(), Run())
     with pytest.raises(UsageError, match="at least 3"):
         prove("gda", ColourBackbone(), Run(), seeds=(1, 1, 1))
+
+
+def test_a_data_set_that_is_not_here_is_told_before_the_first_is_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DIPTYCH_DATA", raising=False)
+    monkeypatch.setattr("diptych.evaluation.proofs.classify.open_bench", lambda *given: pytest.fail("measured"))
+    with pytest.raises(NotAvailable, match="cifar10_small is not here"):
+        prove("zero-shot", ColourBackbone(), Run(), datasets=[str(folder), "cifar10_small"])
 
 
 RESULTS = Path(__file__).parents[2] / "results"

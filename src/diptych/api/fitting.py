@@ -53,6 +53,10 @@ TextsLike = TextPool | Mapping[str, Sequence[str]] | Sequence[str] | Path | None
 """Texts: descriptions by class name, sentences, a file, or the name of a pool that ships."""
 
 
+FITTED = ("predict", "predict_proba", "score", "explain", "save", "segment", "detect", "caption", "classes_")
+"""What is asked of a system that was fitted, and is there on what ``fit`` returns."""
+
+
 def names_of(names: NamesLike, classes: Sequence[str] = (), templates: str | Sequence[str] | None = None) -> ClassNames:
     """Return class names with their templates.
 
@@ -117,6 +121,8 @@ def texts_of(texts: TextsLike, *, sentences: bool = False) -> TextPool | None:
     """
     if texts is None or isinstance(texts, TextPool):
         return texts
+    if sentences and isinstance(texts, str) and not (os.path.exists(texts) or Path(texts).suffix):
+        raise UsageError(f"There is no file {texts!r} of sentences: give sentences themselves as a list.")
     if isinstance(texts, (str, os.PathLike)):
         return read_sentences(Path(texts)) if sentences else read_pool(texts).texts
     listed = texts if isinstance(texts, Mapping) else {"": texts}
@@ -166,6 +172,9 @@ class System(Generic[M]):
                 f"A system does not change: make another {type(self).__name__}(...). In a grid search use "
                 "diptych.sklearn.EmbeddingClassifier."
             )
+        if name in FITTED and not hasattr(type(self.method), name):
+            made = type(self).__name__
+            raise AttributeError(f"{made!r} object has no {name!r}: use what fit returns, {made}(...).fit(...).{name}")
         if name.startswith("_") or name == "method" or name not in self.get_params():
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.method, name)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.core.spec import Spec
+from diptych.core.wording import lacks
 from diptych.data.samples import as_samples
 from diptych.features.embed import embed_arrays
 from diptych.tasks.model import Predictor
@@ -43,6 +44,14 @@ ELSEWHERE = {
     "cuda": "diptych.load(name, device='cuda')",
     "eval": "it as it is: it is in eval mode, and module() is its torch module",
     "parameters": "module().parameters()",
+    "state_dict": "module().state_dict()",
+    "train": "diptych.systems, or 'diptych finetune' on the command line",
+    **dict.fromkeys(("half", "float", "bfloat16"), "diptych.load(name, precision='fast')"),
+    **dict.fromkeys(("save", "save_pretrained"), "'diptych export' on the command line, or module().state_dict()"),
+    **dict.fromkeys(("get_sentence_embedding_dimension", "get_embedding_dimension"), "dim"),
+    **dict.fromkeys(("context_length", "max_seq_length"), "tokenizer(texts), whose rows have that length"),
+    **dict.fromkeys(("processor", "transform", "transforms"), "preprocess(photo)"),
+    "method": "parentheses after the system: diptych.systems.GDA().fit(model, train)",
     "visual": "module(), which is the torch module",
 }
 """Name that other libraries have -> what to call here."""
@@ -71,8 +80,11 @@ class Model(Backbone):
         return f"Model({self.spec.name!r}, {self.spec.dim} dimensions, {self.image.size} px, {self.run.device})"
 
     def __getattr__(self, name: str) -> Any:
-        hint = f": use {ELSEWHERE[name]}" if name in ELSEWHERE else ""
-        raise AttributeError(f"A Model has no {name!r}{hint}.", name=name, obj=self)
+        raise lacks(self, name, ELSEWHERE)
+
+    def __call__(self, *given: object, **more: object) -> NoReturn:
+        """Refuse what other libraries offer here."""
+        raise TypeError("A Model is not called: use encode_image(photos), encode_text(texts) or similarity of both.")
 
     @property
     def device(self) -> str:
@@ -188,8 +200,8 @@ class Model(Backbone):
 
 def load(
     name: str | Path = "lite",
-    *,
     pretrained: str | None = None,
+    *,
     device: str = "cpu",
     precision: Precision = "exact",
     engine: EngineKind = "auto",
@@ -277,7 +289,11 @@ def model_of(model: ModelLike) -> Model:
     if isinstance(model, Model):
         return model
     if not isinstance(model, Backbone):
-        raise UsageError(f"A model cannot be a {type(model).__name__}: give a name, or what diptych.load returned.")
+        embedded = "; embeddings go to diptych.sklearn.EmbeddingClassifier" if hasattr(model, "ndim") else ""
+        raise UsageError(
+            f"A model cannot be a {type(model).__name__}: give a name, or what diptych.load returned, as in "
+            f"fit(model, train){embedded}."
+        )
     device = next((str(p.device) for p in model.module().parameters()), "cpu")
     return Model(model, _run(device, "exact", "torch", False))
 

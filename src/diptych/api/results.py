@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from diptych.core.data import Samples, Subset
 from diptych.core.errors import MissingExtra, UnreadableItem
+from diptych.core.wording import lacks
 from diptych.data.files import plain, write_json
 from diptych.tasks.caption import Captioned
 from diptych.tasks.classified import Classified, Prediction
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PRINTED, PICTURED = 20, 50
 """Rows that are printed, and that are shown with their pictures in a notebook."""
+ELSEWHERE = {
+    **dict.fromkeys(("to_csv", "to_df", "to_dataframe", "to_frame", "head"), "to_pandas()"),
+    **dict.fromkeys(("to_dict", "dict", "json"), "as_dict() or to_json()"),
+    **dict.fromkeys(
+        ("predictions", "probabilities", "scores"), "[item.probability for item in results], or to_pandas()"
+    ),
+}
+"""Name that other libraries have -> what to use here."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -73,7 +82,14 @@ class Results(Sequence[T], Generic[T]):
     @overload
     def __getitem__(self, index: slice) -> tuple[T, ...]: ...
     def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        if isinstance(index, str):
+            raise TypeError(f"Results are numbered: give a position, such as names.index(...), not {index!r}.")
         return self.items[index]
+
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name, ELSEWHERE)
 
     def __repr__(self) -> str:
         short = [Path(name).name for name in self.names]

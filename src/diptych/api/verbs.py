@@ -501,6 +501,8 @@ def _numbers(given: int | Sequence[int]) -> tuple[int, ...]:
 def _plain(method: M | System[M]) -> M:
     """Return the method of a system; raises UsageError for what is fitted already, or is no system."""
     found = method.method if isinstance(method, System) else method
+    if isinstance(found, type):
+        raise UsageError(f"{found.__name__} is a class, not a system: write {found.__name__}().")
     if not isinstance(found, Method):
         raise UsageError(
             f"A method is a slug such as 'zero-shot' or a system, not {type(found).__name__}: what is fitted answers "

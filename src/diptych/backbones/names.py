@@ -141,7 +141,7 @@ def _published(text: str) -> Name:
             break
     else:
         architecture, _, tag = ("", "", "") if text.replace("/", "-") in architectures else text.rpartition("/")
-        architecture = architecture or text
+        architecture, tag = (architecture, tag) if architecture else (text, "")
     architecture = OPENAI.get(architecture.strip(), architecture.strip()).replace("/", "-")
     tag = tag.strip()
     if tag and architecture in architectures and (Path(tag).suffix in _WEIGHT_SUFFIXES or "/" in tag):
@@ -150,9 +150,8 @@ def _published(text: str) -> Name:
     if architecture in architectures and (not tag or tag in open_clip.list_pretrained_tags_by_model(architecture)):
         return Name("openclip", architecture=_as_trained(architecture, tag), tag=tag)
     hint = f"; a hub repository is written hf:{text}" if _REPOSITORY.fullmatch(text) else ""
-    raise UsageError(
-        f"No backbone is called {text!r}: the nearest names are {', '.join(nearest(f'{architecture}/{tag}'))}{hint}."
-    )
+    near = ", ".join(nearest(f"{architecture}/{tag}".rstrip("/")))
+    raise UsageError(f"No backbone is called {text!r}: the nearest names are {near}{hint}.")
 
 
 def _as_trained(architecture: str, tag: str) -> str:
@@ -198,6 +197,7 @@ def published() -> list[str]:
 
 
 def nearest(text: str, count: int = 3) -> list[str]:
-    """Return the ``count`` published ARCH/TAG names that are spelled most like ``text``."""
+    """Return the ``count`` names, embedded or published as ARCH/TAG, that are spelled most like ``text``."""
     names = {name.lower(): name for name in published()}
-    return [names[m] for m in difflib.get_close_matches(text.lower(), names, n=count, cutoff=0.0)]
+    close = difflib.get_close_matches(text.lower(), names, n=count, cutoff=0.0)
+    return [*difflib.get_close_matches(text.lower(), EMBEDDED, n=1), *(names[m] for m in close)][:count]

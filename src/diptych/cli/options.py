@@ -363,6 +363,9 @@ class Steps(TyperGroup):
 
             if near := get_close_matches(args[0], self.commands, n=1, cutoff=0.8):
                 raise UsageError(f"{verb} has no {args[0]!r}: say '{' '.join([verb, *near, *args[1:]])}'.")
-            lines = " or ".join(f"'{verb} {name} {given}'" for name in list(self.commands)[:3])
+            takers = [n for n, c in self.commands.items() if any(p.param_type_name == "argument" for p in c.params)]
+            if 2 * len(takers) < len(self.commands):  # the word is no data for a step that was left out
+                raise UsageError(f"{verb} has no {args[0]!r}: it has {', '.join(self.commands)}.")
+            lines = " or ".join(f"'{verb} {name} {given}'" for name in takers[:3])
             raise UsageError(f"{verb} takes {', '.join(self.commands)} before {args[0]!r}: say {lines}.")
         return super().resolve_command(ctx, args)

@@ -229,4 +229,6 @@ def segment(
     if listed:
         say(speed(len(listed), seconds, opened.run, tower.spec.name))
     say(f"{number_of(len(listed), 'overlay')}, label maps and areas in {out}")
+    if len(asked.classes) == 1:
+        say("With one name nothing else can be chosen: add names, or --background with what else may be there.")
     finish(failed)

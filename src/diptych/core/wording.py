@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 
 def number_of(count: int, one: str, many: str = "") -> str:
     """Return a number with what is counted, in the singular where it is one.
@@ -16,3 +19,25 @@ def number_of(count: int, one: str, many: str = "") -> str:
         ('1 heat map', '1,200 heat maps', '2 entries')
     """
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyType({})) -> AttributeError:
+    """Return the error of an attribute that is not there: what to use, or else the public names that are there.
+
+    Args:
+        thing: asked for the attribute.
+        name: of the attribute.
+        instead: name that other libraries have -> what to use here.
+
+    Example:
+        >>> from fractions import Fraction
+        >>> print(lacks(Fraction(1, 2), "top", {"top": "numerator"}))
+        A Fraction has no 'top': use numerator.
+    """
+    own = sorted(
+        n for n in {*dir(type(thing)), *getattr(type(thing), "__dataclass_fields__", ())} if not n.startswith("_")
+    )
+    told = f": use {instead[name]}" if name in instead else f": it has {', '.join(own)}"
+    kind = type(thing).__name__
+    said = f"A {kind} has no {name!r}{'' if name.startswith('_') else told}."
+    return AttributeError(said, name=name, obj=thing)

@@ -121,6 +121,10 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
             _discard(old)
         else:
             move(draft, path)
+    except OSError as error:
+        if isinstance(error.filename, str):  # people know the path, not the draft
+            error.filename = error.filename.replace(str(draft), str(path))
+        raise
     finally:
         _discard(draft)
     if durable:

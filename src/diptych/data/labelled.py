@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
+from diptych.core.wording import lacks
 from diptych.data.joined import Joined
 
 SPLITS = ("train", "val", "test")
@@ -43,6 +44,17 @@ class NamedTable(Table[Any]):
     def __repr__(self) -> str:
         columns = f", columns {', '.join(self.columns)}" if self.columns else ""
         return f"NamedTable({len(self):,} items, {len(self.classes)} classes{columns})"
+
+    def __getitem__(self, row: object) -> NoReturn:
+        raise TypeError(
+            f"A table is not indexed by {row!r}: items[i] is a picture, labels()[i] the position of its class in "
+            "classes, and take([0, 1, 2]) a part."
+        )
+
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name)
 
     def take(self, indices: Sequence[int]) -> NamedTable:
         """Return the table of the chosen rows, in the given order."""
@@ -104,6 +116,11 @@ class LabelledData:
     def __repr__(self) -> str:
         classes = [f"{len(self.classes)} classes"] if self.classes else []
         return f"LabelledData({', '.join([repr(self.name), *classes, *_sizes(self.splits)])})"
+
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name, {split: f'data["{split}"]' for split in SPLITS})
 
     @cached_property
     def hash(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def present(name: str, file: str = "") -> Path:
     return path
 
 
+def all_present(names: Iterable[str]) -> None:
+    """Raise NotAvailable where a known data set is not here that a name is or is made of, as "halves:NAME" is."""
+    known = _known()
+    for part in (part for name in names for part in name.split(":")):
+        if part in known:
+            present(part)
+
+
 def absent(spec: str | os.PathLike[str]) -> DiptychError:
     """Return the error of a missing path: NotAvailable for the name of a known data set, else UsageError."""
     if os.fspath(spec) in _known():
@@ -75,6 +84,10 @@ def absent(spec: str | os.PathLike[str]) -> DiptychError:
     if os.fspath(spec).startswith(("http:/", "https:/")):
         there = re.sub(":/+", "://", os.fspath(spec), count=1)
         return UsageError(f"{there} is an address of the web, which is not fetched: download it, and name the file.")
+    if any(mark in os.fspath(spec) for mark in "*?"):
+        return UsageError(
+            f"There is no file {spec}: patterns are not expanded, so give the folder, or a list of files."
+        )
     return UsageError(f"There is no file or folder {spec}: check the spelling, or try demo:photos or demo:clothes.")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from diptych.core.errors import DataError, UsageError
 
@@ -37,7 +37,8 @@ def read_columns(
     """Return the columns of a table, in the order of the file.
 
     Args:
-        path: file that ends in .csv, .tsv, .jsonl (all UTF-8) or .parquet.
+        path: file that ends in .csv, .tsv, .jsonl (all UTF-8) or .parquet. A .csv whose header has no comma may have
+            semicolons or tabs.
         wanted: whether a column is read, by its name; default all.
 
     Returns:
@@ -58,7 +59,7 @@ def read_columns(
         if kind == ".parquet":
             return _from_parquet(table, wanted)
         if kind in (".csv", ".tsv"):
-            return _from_csv(table, "\t" if kind == ".tsv" else ",", wanted)
+            return _from_csv(table, wanted)
         if kind == ".jsonl":
             return _from_json_lines(table, wanted)
     except (
@@ -83,7 +84,7 @@ def header(table: Path) -> tuple[str, ...]:
                 return tuple(pq.read_schema(table).names)
         if kind in (".csv", ".tsv"):
             with table.open(encoding="utf-8-sig", newline="") as lines:
-                return tuple(c.strip() for c in next(csv.reader(lines, delimiter="\t" if kind == ".tsv" else ","), []))
+                return tuple(c.strip() for c in next(csv.reader(lines, delimiter=_mark(table, lines)), []))
         if kind == ".jsonl":
             return tuple(_from_json_lines(table, lambda name: True, rows=1))
     except (DataError, csv.Error, UnicodeDecodeError, ValueError, OSError, RecursionError):
@@ -228,13 +229,23 @@ def _from_parquet(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[
         return {c: data.column(c).to_pylist() for c in data.column_names}
 
 
-def _from_csv(table: Path, mark: str, wanted: Callable[[str], bool]) -> dict[str, list[Any]]:
+def _mark(table: Path, lines: TextIO) -> str:
+    """Return what separates the columns: a tab in .tsv; in .csv a comma, or where the header has none, the semicolon
+    that spreadsheets write where the comma stands in numbers, or a tab.
+    """
+    head = lines.readline(_MAX_LINE)
+    lines.seek(0)
+    marks = "\t" if table.suffix.lower() == ".tsv" else ",;\t"
+    return next((m for m in marks if m in head), marks[0])
+
+
+def _from_csv(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[Any]]:
     with table.open(encoding="utf-8-sig", newline="") as lines:
+        mark = _mark(table, lines)
         reader = csv.DictReader(lines, delimiter=mark, strict=True)
-        names = reader.fieldnames or ()
-        if len(names) == 1 and any(other in names[0] for other in ",;\t" if other != mark):
-            wrong = f"the columns of {names[0][:60]!r} are not separated by {'tabs' if mark != ',' else 'commas'}"
-            raise ValueError(wrong)
+        reader.fieldnames = names = [c.strip() for c in reader.fieldnames or ()]
+        if mark == "\t" and len(names) == 1 and any(other in names[0] for other in ",;"):
+            raise ValueError(f"the columns of {names[0][:60]!r} are not separated by tabs")
         cells: dict[str, list[Any]] = {c: [] for c in names if wanted(c)}
         for row in reader:
             for c, column in cells.items():

@@ -22,6 +22,7 @@ from diptych.core.card import Card, ProofPlan
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.files import plain
+from diptych.data.named_sets import all_present
 from diptych.data.words.templates import ENSEMBLE
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import circumstances
@@ -82,16 +83,15 @@ def prove(
     start = time.perf_counter()
     verdicts: list[dict[str, Any]] = []
     failed: dict[str, UnreadableItem] = {}
-    metric = ""
-    with with_store(run) as stored:
-        names = tuple(datasets or plan.datasets)
-        with stored.track(f"prove {slug}", len(names)) as bar:
-            for name in names:
-                bench = (trial.bench or opener)(name, backbone, stored, tuple(seeds))
-                verdicts.append({"dataset": name, **trial.judge(card.slug, name, bench)})
-                failed |= {e.name: e for e in bench.failed}
-                metric = bench.metric
-                bar.advance()
+    metric, names = "", tuple(datasets or plan.datasets)
+    all_present(names)  # before the first is measured
+    with with_store(run) as stored, stored.track(f"prove {slug}", len(names)) as bar:
+        for name in names:
+            bench = (trial.bench or opener)(name, backbone, stored, tuple(seeds))
+            verdicts.append({"dataset": name, **trial.judge(card.slug, name, bench)})
+            failed |= {e.name: e for e in bench.failed}
+            metric = bench.metric
+            bar.advance()
     claims, controls = ([item for d in verdicts for item in d[kind]] for kind in ("claims", "controls"))
     held = bool(claims) and all(c["shown"] for c in claims) and all(c["failed"] for c in controls)
     shown = held and len(set(seeds)) >= plan.seeds

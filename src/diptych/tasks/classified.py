@@ -6,13 +6,14 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import UnreadableItem
+from diptych.core.wording import lacks
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Prediction:
     inside: tuple[str, ...] | None = None
     unknown: bool | None = None
     reasons: tuple[tuple[str, float], ...] | None = None
+
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name)
 
     @property
     def label(self) -> str:

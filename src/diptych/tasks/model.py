@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier, Reason, Scores
 from diptych.core.run import Run
+from diptych.core.wording import lacks
 from diptych.data.files import drafted, read_json, write_json
 from diptych.data.samples import as_samples, as_table
 from diptych.data.words.classnames import tidy
@@ -68,6 +69,11 @@ class Predictor:
         chosen = ", ".join(f"{name}={value:g}" for name, value in self.about.get("chosen", {}).items())
         chosen = f"; {chosen} chosen on {self.about.get('val', 'val')}" if chosen else ""
         return f"Predictor({method} on {self.backbone.spec.name}, {len(names)} classes: {shown}{chosen})"
+
+    if not TYPE_CHECKING:  # names stay checked
+
+        def __getattr__(self, name: str) -> Any:
+            raise lacks(self, name)
 
     @property
     def classes(self) -> ClassNames:

@@ -62,6 +62,9 @@ def test_folder_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "trained" / "model" / "config.json").touch()
     with pytest.raises(DataError, match=r"neither .*: name .*trained/model\.$"):
         load(f"local:{tmp_path / 'trained'}")
+    (tmp_path / "empty" / "model.json").touch()
+    with pytest.raises(DataError, match=r"neither .*: a classifier is loaded by diptych\.load_classifier"):
+        load(f"local:{tmp_path / 'empty'}")
 
 
 def test_transformers_weights_in_an_open_clip_folder(openclip_folder: Folder) -> None:
@@ -449,7 +452,7 @@ def test_a_text_tower_of_transformers_finds_its_configuration_in_the_folder(
 
 
 def test_weights_are_required_unless_random_ones_are_asked_for() -> None:
-    with pytest.raises(UsageError, match="names no weights"):
+    with pytest.raises(UsageError, match="names no weights: add a tag, such as ViT-B-32/laion"):
         load("openclip:ViT-B-32")
     for name in ("lite", "local:/models/mine", "hf:org/name"):
         with pytest.raises(UsageError, match="Random weights"):

@@ -39,7 +39,8 @@ def test_tidy(folder: str, name: str) -> None:
 def test_lists_and_text_files(tmp_path: Path) -> None:
     (tmp_path / "n.txt").write_text("\ufeffsea horse\n\n  cat \n", encoding="utf-8")
     (tmp_path / "n.json").write_text('["sea horse", "cat"]')
-    for source in (["sea horse", "cat"], tmp_path / "n.txt", str(tmp_path / "n.json")):
+    (tmp_path / "n.csv").write_text("name\nsea horse\ncat\n")
+    for source in (["sea horse", "cat"], tmp_path / "n.txt", str(tmp_path / "n.json"), tmp_path / "n.csv"):
         assert read_names(source) == ("sea horse", "cat")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diptych.backbones.hub import is_offline, repository
-from diptych.backbones.names import Name, nearest, parse
+from diptych.backbones.names import Name, nearest, parse, published
 from diptych.backbones.sources.load_options import LoadOptions, Weights, split_name
 from diptych.backbones.spec import NOTHING_STATED, Stated
 from diptych.core.backbone import Backbone
@@ -72,8 +72,9 @@ def _load(
         return _embedded(name.architecture, truncate)
     if name.kind == "openclip":
         if not name.tag and random_seed is None:
+            tags = [n for n in published() if n.startswith(f"{name.architecture}/")] or nearest(name.architecture)
             raise UsageError(
-                f"{name.canonical} names no weights: add a tag (near are {', '.join(nearest(name.architecture))}), or "
+                f"{name.canonical} names no weights: add a tag, such as {', '.join(tags[:3])}, or "
                 f"take random ones: {name.canonical}?weights=random."
             )
         return openclip_sources.by_name(
@@ -195,8 +196,10 @@ def _by_content(
         return huggingface_sources.from_folder(path, name, stated=stated, truncate=truncate, allow_pickle=allow_pickle)
     configs = (openclip_sources.CONFIG, huggingface_sources.CONFIG)
     inside = path / "model"  # of a training's folder
-    trained = any((inside / config).is_file() for config in configs)
-    raise DataError(
-        f"{path} holds neither {' nor '.join(configs)}: name "
-        f"{inside if trained else 'a folder in one of the two formats'}."
-    )
+    if any((inside / config).is_file() for config in configs):
+        remedy = f"name {inside}"
+    elif (path / "model.json").is_file():
+        remedy = "a classifier is loaded by diptych.load_classifier, or by 'diptych classify PHOTOS --model'"
+    else:
+        remedy = "name a folder in one of the two formats"
+    raise DataError(f"{path} holds neither {' nor '.join(configs)}: {remedy}.")

@@ -67,8 +67,8 @@ def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence
 
     Args:
         source: the names themselves, or a UTF-8 file: .json with a list or {folder: name}, .csv with a column folder |
-            class | label and a column name | class_name | classname, and any other file with one name a line (empty
-            lines are skipped).
+            class | label and a column name | class_name | classname, or with the latter alone, and any other file with
+            one name a line (empty lines are skipped).
         classes: K folder names, in the order of the result; () keeps the order of the source.
 
     Returns:
@@ -106,15 +106,18 @@ def _read(source: str | os.PathLike[str] | Sequence[str]) -> Sequence[str] | Map
     return _from_csv(text, source) if kind == ".csv" else [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _from_csv(text: str, source: str | os.PathLike[str]) -> Mapping[str, str]:
+def _from_csv(text: str, source: str | os.PathLike[str]) -> Sequence[str] | Mapping[str, str]:
     try:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         columns = reader.fieldnames or ()
         folder = next((c for c in _FOLDER_COLUMNS if c in columns), None)
         name = next((c for c in _NAME_COLUMNS if c in columns), None)
+        if name is not None and len(columns) == 1:
+            return [row[name].strip() for row in reader if row[name].strip()]
         if folder is None or name is None:
             raise DataError(
-                f"{source} needs a column {' or '.join(_FOLDER_COLUMNS)} and a column {' or '.join(_NAME_COLUMNS)}."
+                f"{source} needs a column {' or '.join(_FOLDER_COLUMNS)} and a column {' or '.join(_NAME_COLUMNS)}, or "
+                "the latter alone."
             )
         named: dict[str, str] = {}
         for number, row in enumerate(reader, 1):
