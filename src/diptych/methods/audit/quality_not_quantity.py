@@ -128,19 +128,19 @@ class QualityNotQuantity(Auditor):
             "steps, and takes 13 checkpoints of each training in the place of models of several sizes.",
             "'diptych audit sources' trains linear heads on frozen features of a backbone, with 2 to 32 labelled "
             "pictures a class of two sources: the features have seen other data, and there are no captions. Such heads "
-            "are measured beside the proof.",
+            "carried an earlier proof, which was not shown on cifar10_small; they are measured beside this one.",
             "Sources are recipes of scenes (light grounds; varied grounds and stripes), domains of a data set, or "
             "photographs and altered copies of others; the paper takes web data. The shift is towards the second one.",
             "Trainings of the proof are compared at reference accuracies that all of them reach; of other models, only "
             "those in the range of the reference accuracies behind a line are compared with it.",
             "A source from which a CLIP learns slowly needs more steps for a reference accuracy than one from which it "
-            "learns fast, and steps are not made equal there. So a control trains on the first source at a "
-            "fiftieth of the learning rate; it was added after the claims had been measured.",
+            "learns fast, and steps are not made equal there. So a control trains on the first source at a fiftieth of "
+            "the learning rate; it was added after the claims had been measured.",
             "Recipes, architecture and steps of the trainings were chosen in pilots on other seeds, mostly one "
             "training a source: in earlier recipes the second source stayed below most accuracies of the first.",
             "The domains, the altered copies and the statistic of heads were chosen after a first run with other ones "
-            "(photos and sketches, stripes); some of their test pictures had been seen in that choice. Slopes on "
-            "pacs_small do not come in the paper's order.",
+            "(photos and sketches, stripes), of which the second comparison did not show on the first; some of their "
+            "test pictures had been seen in that choice. Slopes on pacs_small do not come in the paper's order.",
             "Dilution is a number with an interval over models and a control; the paper shows figures.",
             "Where the lines of two sources do not differ, dilution is not testable.",
             "The closed form of two Gaussian classes is ours; the paper's Theorems 1 to 3 were not read. For trainings "
