@@ -78,9 +78,10 @@ def model_in(folder: Path, kind: str) -> Any:
     import transformers
 
     try:
-        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model = getattr(transformers, kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} cannot be loaded as {kind} ({str(error)[:80]}): fetch it again.") from None
+    return model.float()  # it comes as it is stored, in half precision perhaps
 
 
 def processor_in(folder: Path, kind: str) -> Any:
