@@ -46,6 +46,6 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         with pytest.raises(KeyboardInterrupt), checkpoint.Stop() as stop:
             signal.raise_signal(signal.SIGINT)
-            assert stop.wanted() == signal.SIGINT
+        assert stop.wanted() == signal.SIGINT
     finally:
         signal.signal(signal.SIGINT, before)

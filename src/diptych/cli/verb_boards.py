@@ -163,14 +163,14 @@ def board_pretrain(
         str,
         typer.Argument(help="A table of photos with captions, or painted scenes: scenes, scenes:small."),
     ],
-    parts: pretrain.NamedParts = _PARTS,
+    beside: pretrain.NamedParts = _PARTS,
     how: pretrain.PretrainOptions = _PRETRAINING,
     length: LengthOptions = LengthOptions(),
 ) -> TuneBench:
     """Train by every objective from the same start on captioned photos, and measure the held-out ones: retrieval, other
     sets by class names, regions and a dense probe where there are boxes.
     """
-    return _tuned(opened, seeds, table, how, parts.loaded(opened.run.device), length)
+    return _tuned(opened, seeds, table, how, beside.loaded(opened.run.device), length)
 
 
 def _tuned(

@@ -306,7 +306,7 @@ def test_pretrainings_need_their_parts(place: Path, tmp_path: Path) -> None:
 
 
 def test_a_named_teacher_joins_the_board(place: Path, tmp_path: Path) -> None:
-    rows = [place / "pairs.csv", "--methods", "dc-clip:embeddings"]
+    rows = [place / "pairs.csv", "--parts", "all", "--methods", "dc-clip:embeddings"]
     data = board(place, tmp_path, "pretrain", *rows, "--teacher", f"local:{place / 'clip'}")
     assert {r["method"] for r in data["rows"]} == {"before", "dc-clip"}, data["missing"]
 
