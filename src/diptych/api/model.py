@@ -282,7 +282,7 @@ def load_classifier(folder: str | Path, model: ModelLike = None, *, device: str 
     return made if own is None else replace(made, run=own.run)
 
 
-def model_of(model: ModelLike) -> Model:
+def model_of(model: object) -> Model:
     """Return a model: by its name, a backbone with the run that ``load`` gives it, or ``lite``."""
     if model is None or isinstance(model, str):
         return load(model or "lite")

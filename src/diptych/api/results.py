@@ -82,7 +82,7 @@ class Results(Sequence[T], Generic[T]):
     @overload
     def __getitem__(self, index: slice) -> tuple[T, ...]: ...
     def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
-        if isinstance(index, str):
+        if not (isinstance(index, slice) or hasattr(index, "__index__")):
             raise TypeError(f"Results are numbered: give a position, such as names.index(...), not {index!r}.")
         return self.items[index]
 
