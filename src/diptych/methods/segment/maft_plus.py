@@ -176,8 +176,8 @@ class MAFTPlus(Segmenter):
             "The proof trains 150 steps of masks and 20 of all, and measures 24 photos; it does not ask what the "
             "compensation or the attention adds alone.",
             "It does not show the gain: 20 steps of tuning on at most 140 photos give 0.7 points less than frozen CLIP "
-            "on the same masks, not beyond doubt. With W and not the norm's gain at zero they cost more; that start was a "
-            "fault, found by reading after the first proof, so this is a second look at the same photos.",
+            "on the same masks, not beyond doubt. With W and not the norm's gain at zero they cost more; that start "
+            "was a fault, found by reading after the first proof, so this is a second look at the same photos.",
         ),
         proof=ProofPlan(
             claim="On the same masks, the tuned tower and class embeddings beat frozen CLIP (mIoU).",
