@@ -226,7 +226,7 @@ class DIVA(Recipe):
             stage="mechanism",
             minutes=8,
             backbone="tiny",
-            not_shown="paper: feedback loses textures here",
+            not_shown="backbone: a small denoiser alone tried",
         ),
         variants={"": {}, "drawn": {"patches": 76}, "own-pooling": {"pooling": "own"}},
     )
