@@ -289,10 +289,9 @@ def model_of(model: object) -> Model:
     if isinstance(model, Model):
         return model
     if not isinstance(model, Backbone):
-        embedded = "; embeddings go to diptych.sklearn.EmbeddingClassifier" if hasattr(model, "ndim") else ""
         raise UsageError(
             f"A model cannot be a {type(model).__name__}: give a name, or what diptych.load returned, as in "
-            f"fit(model, train){embedded}."
+            f"fit(model, train){'; embeddings go to diptych.sklearn.EmbeddingClassifier' * hasattr(model, 'ndim')}."
         )
     device = next((str(p.device) for p in model.module().parameters()), "cpu")
     return Model(model, _run(device, "exact", "torch", False))

@@ -81,8 +81,8 @@ class Results(Sequence[T], Generic[T]):
     def __getitem__(self, index: int) -> T: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[T, ...]: ...
-    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
-        if not (isinstance(index, slice) or hasattr(index, "__index__")):
+    def __getitem__(self, index: Any) -> T | tuple[T, ...]:
+        if isinstance(index, str):
             raise TypeError(f"Results are numbered: give a position, such as names.index(...), not {index!r}.")
         return self.items[index]
 
