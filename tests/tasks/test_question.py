@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+import torch
+
 from diptych.core.data import ClassNames
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.nn.dense.label_maps import cells
 from diptych.tasks.question import question
 
 NAMES = ("red", "green", "blue")
@@ -22,3 +28,17 @@ def test_the_method_says_when_words_are_merged() -> None:
     assert before.classes.words == (("grey", "pink"), ("red", "yellow"), ("blue",))
     assert before.classes.things == after.classes.things == (False, True, False)
     assert question(NAMES, MaskCLIP).asked.names == NAMES
+
+
+@pytest.mark.parametrize("how", [{"unknown": 0.6}, {"background": ("grey",), "threshold": 0.6}])
+def test_what_is_uncertain_in_the_label_map_is_void_in_the_panoptic_map(how: dict[str, Any]) -> None:
+    """Above it the red half is sure, and the other says nothing."""
+    asked = question(NAMES, MaskCLIP, things=("red",), **how)
+    maps = torch.zeros(len(asked.asked), 16, 16)
+    maps[asked.asked.names.index("red"), :, :8] = 9.0
+    regions = cells(maps, (16, 16))
+    labels, found = asked.labels(regions)[0], asked.panoptic(regions)
+    assert (labels[:, 9:] == asked.rest).all()
+    assert not found.ids[:, 9:].any()
+    (red,) = found.segments
+    assert (red.thing, red.area) == (True, int((labels == asked.classes.names.index("red")).sum()))

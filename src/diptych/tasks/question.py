@@ -61,9 +61,9 @@ class Question:
         return labels.cpu().numpy().astype(np.uint8), sure.cpu().numpy()
 
     def panoptic(self, regions: Regions) -> Panoptic:
-        """Return the segments of one image; background is void."""
+        """Return the segments of one image; background and unknown pixels are void."""
         rule = self.rule if regions.masks is None else Rule()
-        threshold = self.threshold if regions.masks is None and self.rest == 0 else None
+        threshold = self.threshold if self.rest in (UNKNOWN, self.background) else None
         return panoptic(regions, self.classes.things, self.groups, rule, void=self.background, threshold=threshold)
 
 

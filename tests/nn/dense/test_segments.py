@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from diptych.core.errors import UsageError
 from diptych.core.method import Regions, Scores
-from diptych.nn.dense.label_maps import cells
+from diptych.nn.dense.label_maps import cells, labelled
 from diptych.nn.dense.segments import Rule, instances, panoptic
 
 SIZE, GRID = (24, 36), (8, 12)
@@ -61,6 +61,20 @@ def test_a_dense_map_counts_things_by_their_parts() -> None:
     assert len(panoptic(regions, (False, True, True), rule=Rule(least=2)).segments) == 2
     assert len(panoptic(regions).segments) == 2  # nothing is counted unless it is said
     assert [i.label for i in instances(regions, (False, True, True))] == [1, 1]
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_pixels_below_the_threshold_are_in_no_segment(dense: bool) -> None:
+    """So that the panoptic map and the label map say the same of what is unknown."""
+    regions = cells(torch.randn(3, *GRID, generator=torch.Generator().manual_seed(0)), SIZE)
+    regions = regions if dense else random_regions(3)
+    sure = labelled(regions)[1].numpy()
+    threshold = float(np.median(sure))
+    whole, part = (panoptic(regions, (True, False, True), threshold=t).ids for t in (None, threshold))
+    assert (whole[sure < threshold] > 0).any()
+    assert (part[sure < threshold] == 0).all()
+    np.testing.assert_array_equal(part[sure >= threshold] > 0, whole[sure >= threshold] > 0)
+    assert panoptic(regions, (True, False, True), threshold=1.0).segments == ()
 
 
 def test_regions_of_one_number_are_one_segment() -> None:

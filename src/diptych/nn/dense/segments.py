@@ -117,7 +117,7 @@ def panoptic(
         groups: class position of each query, see ``label_map``; None: the queries are the classes.
         rule: which regions become segments.
         void: class position that is void, such as background; None: none is.
-        threshold: see ``label_map``; for dense maps.
+        threshold: pixels whose best probability lies below it are void, see ``label_maps.labelled``; None: none are.
 
     Raises:
         UsageError: masks with scores that are not log-probabilities.
@@ -141,6 +141,9 @@ def panoptic(
         if regions.masks is None
         else _winners(regions, counted, groups, rule)
     )
+    if regions.masks is not None and threshold is not None:
+        sure = (labelled(regions, groups, background=_UNSURE, threshold=threshold)[0] != _UNSURE).numpy()
+        parts = [(mask & sure, k, score) for mask, k, score in parts]
     return _numbered(parts, regions.size, counted, rule, void)
 
 
@@ -185,6 +188,8 @@ def instances(
 
 
 _Part = tuple[NDArray[np.bool_], int, float]
+_UNSURE = -1
+"""Label of pixels below the threshold."""
 
 
 def _winners(regions: Regions, things: Sequence[bool], groups: Sequence[int] | None, rule: Rule) -> list[_Part]:
@@ -217,9 +222,9 @@ def _components(
 ) -> list[_Part]:
     from scipy.ndimage import label as components
 
-    labels, sure = (t.numpy() for t in labelled(regions, groups, threshold=threshold))
+    labels, sure = (t.numpy() for t in labelled(regions, groups, background=_UNSURE, threshold=threshold))
     parts: list[_Part] = []
-    for k in np.unique(labels).tolist():
+    for k in np.unique(labels[labels != _UNSURE]).tolist():
         mask = labels == k
         if things[k]:
             numbers, count = components(mask, np.ones((3, 3)))
