@@ -102,12 +102,14 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the N labels."""
         logits = self._logits(X)
-        return self.classes_[logits.argmax(axis=1)]
+        labels: NDArray[Any] = self.classes_[logits.argmax(axis=1)]
+        return labels
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
         check_is_fitted(self)
         z = _unit(validate_data(self, X, dtype=np.float64, reset=False)).numpy()
-        return np.einsum("nd,kd->nk", z, self.coef_) + self.intercept_
+        logits: NDArray[np.float64] = np.einsum("nd,kd->nk", z, self.coef_) + self.intercept_
+        return logits
 
 
 def _unit(x: NDArray[np.float64]) -> torch.Tensor:

@@ -230,7 +230,7 @@ def of_audited(found: AuditedPairs, photos: Samples[Any], by_words: bool) -> Res
     )  # fmt: skip
 
 
-def _pictures(photos: Samples[Any], failed: Sequence[UnreadableItem]) -> Callable[[int], Image.Image]:
+def _pictures(photos: Samples[Image.Image], failed: Sequence[UnreadableItem]) -> Callable[[int], Image.Image]:
     broken = {e.name for e in failed}
     kept = [i for i in range(len(photos)) if photos.name(i) not in broken] if broken else range(len(photos))
 

@@ -36,6 +36,7 @@ from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_
 from diptych.features.embed import embed_arrays
 from diptych.features.picture_hash import Bits, bits_apart, difference_hash
 from diptych.features.pool_chunks import name_of
+from diptych.features.unit_rows import unit_rows
 
 Keep = Literal["hard", "easy", "random"]
 Rule = Literal["vector", "hash", "both", "either"]
@@ -206,9 +207,7 @@ def pair_vectors(
             if mirrored:
                 others = [_Seen(some[i][1], mirrored=True) for i in kept]
                 views.append(embed_arrays(encoder, InMemory(others, [names[i] for i in kept]), run).values[:, 0])
-            values = np.stack(
-                [view / np.linalg.norm(view, axis=-1, keepdims=True).clip(1e-12) for view in views], axis=1
-            )
+            values = np.stack([unit_rows(view) for view in views], axis=1)
             ids = np.array([identity(names[i], some[i][0]) for i in kept], dtype=np.uint64)
             hashes = np.array([seen[i].hashes for i in kept], dtype=np.uint64).reshape(-1, 2)
             rows.add(Vectors(ids, values.astype(np.float16), hashes).columns())
@@ -303,5 +302,4 @@ def _cells(values: NDArray[np.float16], means: NDArray[np.float32]) -> tuple[Bit
 
 
 def _unit(values: NDArray[Any]) -> NDArray[np.float32]:
-    wide = values.astype(np.float32)
-    return np.asarray(wide / np.linalg.norm(wide, axis=-1, keepdims=True).clip(1e-12))
+    return unit_rows(values.astype(np.float32))

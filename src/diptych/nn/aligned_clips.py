@@ -71,7 +71,7 @@ class ILANet(nn.Module):
             return replace(s, h=s.h + more)
 
         s = self.tower.blocks(s, self.first, edit=edit)
-        each = self.tower.project(self.tower.pooled(s)).float().unflatten(0, (-1, self.frames))  # type: ignore[no-untyped-call]
+        each = torch.unflatten(self.tower.project(self.tower.pooled(s)).float(), 0, (-1, self.frames))
         tokens = self.prompts.read(s.h[:, s.prefix :], self.frames)
         return Seen(self.integration(each), tokens, tuple(gaps), tuple(points))
 

@@ -267,5 +267,5 @@ def supervised_contrastive(
         positive = (labels[:, None] == column_labels[None]) & ~itself
         log_p = (logits - logits.logsumexp(1, keepdim=True)).masked_fill(~positive, 0.0)
         each = -log_p.sum(1) / positive.sum(1).clamp(min=1)
-        sizes = column_labels.unique(return_counts=True)[1]  # type: ignore[no-untyped-call]
+        sizes: Tensor = column_labels.unique(return_counts=True)[1]  # type: ignore[no-untyped-call]
         return each.sum() * (len(columns) / max(1, len(z))) / sizes[sizes > 1].sum().clamp(min=1)

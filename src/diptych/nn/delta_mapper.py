@@ -121,7 +121,7 @@ class DeltaMapper(nn.Module):
             start, layers, width = level
             part = s[:, start : start + layers * width]
             if layers > 1:
-                part = part.unflatten(1, (layers, width))  # type: ignore[no-untyped-call]
+                part = torch.unflatten(part, 1, (layers, width))
             wanted = condition(c)
             if layers > 1:
                 wanted = wanted[:, None].expand(-1, layers, -1)

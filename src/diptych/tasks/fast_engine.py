@@ -20,6 +20,7 @@ from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.features.embed import embed_arrays
 from diptych.features.head_cache import read_head
+from diptych.features.unit_rows import unit_rows
 from diptych.tasks.classified import Classified, ranked
 
 
@@ -76,8 +77,7 @@ def classify(
     embedded = embed_arrays(backbone.image, photos, run).some("photos")
     seconds = {"encode": time.perf_counter() - start, "fit": 0.0}
     start = time.perf_counter()
-    x = embedded.values[:, 0]
-    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
+    unit = unit_rows(embedded.values[:, 0])
     values = np.float32(backbone.scale) * (unit @ head.T) + np.float32(backbone.bias)
     probabilities = 1 / (1 + np.exp(-values)) if backbone.spec.score == "sigmoid" else _softmax(values)
     order = np.argsort(-values, axis=1, kind="stable")[:, :top]
@@ -91,5 +91,6 @@ def classify(
 
 
 def _softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    shifted: NDArray[np.float32] = np.exp(values - values.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    shifted = np.exp(values - values.max(axis=1, keepdims=True))
+    shares: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares

@@ -137,7 +137,7 @@ class GLSimNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, K) logits of (B, 3, S, S) normalised pixels, or of (B, 2 C) looks where no tower is tuned."""
         if self.tuned is None:
-            looks = x.unflatten(1, (2, -1))  # type: ignore[no-untyped-call]
+            looks = torch.unflatten(x, 1, (2, -1))
         else:
             looks = two_looks(self.tuned.space.tower("image"), x, self.top, self.pick, self.inclusive)
         out: Tensor = self.head(self.norm(self.block(looks)[:, 0]))

@@ -151,7 +151,7 @@ def local_maps(patches: Tensor, head: Tensor, grid: tuple[int, int], temperature
         grid: (h, w).
         temperature: divides cosines.
     """
-    return (cosines(patches, head) / temperature).softmax(-1).transpose(1, 2).unflatten(2, grid)  # type: ignore[no-untyped-call]
+    return torch.unflatten((cosines(patches, head) / temperature).softmax(-1).transpose(1, 2), 2, grid)
 
 
 @dataclass(frozen=True)

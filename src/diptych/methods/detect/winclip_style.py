@@ -110,7 +110,7 @@ def dense_windows(dense: Dense, m: Tensor, cells: Tensor) -> Tensor:
     """
     weights = m.new_zeros(len(cells), m.shape[2] * m.shape[3])
     weights.scatter_(1, cells.to(m.device), 1.0)
-    return dense.project(dense.pool(m, weights.unflatten(1, m.shape[2:])[None]))[0]  # type: ignore[no-untyped-call]
+    return dense.project(dense.pool(m, torch.unflatten(weights, 1, m.shape[2:])[None]))[0]
 
 
 def windows_of(backbone: Backbone, x: Tensor) -> tuple[tuple[int, int], Tensor, Callable[[Tensor], Tensor]]:

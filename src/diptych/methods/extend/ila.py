@@ -302,4 +302,4 @@ class ILA(Extender):
             pool = None if blank.pool is None else blank.pool.expand(len(h), -1)
             return replace(blank, h=h, pool=pool)
 
-        return Vectors(tokens.unflatten(1, (self.frames, -1, net.tower.width)), items), state  # type: ignore[no-untyped-call]
+        return Vectors(torch.unflatten(tokens, 1, (self.frames, -1, net.tower.width)), items), state

@@ -254,7 +254,7 @@ class ViFiCLIP(Extender):
             pooled = tower.pooled(tower.blocks(tower.start(twin.text.inputs(list(texts)))))
             blank = pool(torch.zeros(1, 3, side, side).to(pooled.device))
         cut = embed(PooledFrames(pool, clips, blank.shape[1]), data.items, run)
-        vectors = Vectors(cut.unflatten(1, (self.frames, -1)), data.items)  # type: ignore[no-untyped-call]
+        vectors = Vectors(torch.unflatten(cut, 1, (self.frames, -1)), data.items)
 
         def read() -> Tensor:
             return tower.project(pooled).float()

@@ -394,7 +394,7 @@ class FittedSAMCLIP(FittedSegmenter):
         """Return (K, h, w) logits of the cells of an image, which is squashed to a square."""
         x = squashed(image, recipe(self.masks), self.method.side).to(run.device)
         v = F.normalize(student.dense(student.tokens(x))[0].float(), dim=0)
-        return logits(self.backbone, v.flatten(1).T, self.head).T.unflatten(1, v.shape[1:])  # type: ignore[no-untyped-call]
+        return torch.unflatten(logits(self.backbone, v.flatten(1).T, self.head).T, 1, v.shape[1:])
 
 
 def drawn(masks: PromptableMasks, image: Any, maps: Tensor, g: torch.Generator) -> Tensor:

@@ -157,7 +157,7 @@ def dense_map(regions: Regions) -> Tensor:
     scores = regions.scores
     if regions.masks is None:
         values = scores.ranked().exp() if scores.kind == "log_prob" else scores.ranked()
-        return values.T.unflatten(1, regions.grid)  # type: ignore[no-untyped-call]
+        return torch.unflatten(values.T, 1, regions.grid)
     if scores.kind != "log_prob":
         raise UsageError(
             f"Masks are weighted by probabilities, and these scores are of kind {scores.kind!r}: give log_prob."
