@@ -40,6 +40,7 @@ from diptych.core.run import Run
 from diptych.core.train import Row
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
+from diptych.features.inference import inference
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.anomaly_states import Stream, local_maps, patch_streams, state_head, state_losses
 from diptych.nn.dense.label_maps import squashed
@@ -247,7 +248,7 @@ class AnomalyCLIP(Detector):
         """Return the (1 + L, n, D) unit embeddings of an image, and the grid of its patches."""
         tower, x = backbone.tower("image"), squashed(image, backbone.spec.pixels, self.side).to(run.device)
         layers, first = self.local_blocks(tower)
-        with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+        with inference(run):
             whole, patches = patch_streams(tower, x, layers, first, self.stream)
         stride = backbone.dense().strides[-1]
         joined = torch.cat([whole[:, None].expand(-1, patches.shape[2], -1), patches[0]])

@@ -22,7 +22,6 @@ A: ``ViewAdapter``;  t_k: unit embedding of text k
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +47,7 @@ from diptych.features.depth_views import RADIUS, SIX, CloudEncoder, EachView, po
 from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
 from diptych.features.reach import reached
+from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
 from diptych.nn.contrastive import supervised_contrastive
 from diptych.nn.prompts.soft import frozen
@@ -207,8 +207,7 @@ class CLIP2Point(Extender):
     def _pretrained(self, backbone: Backbone, shapes: Samples[Shape], run: Run) -> Backbone:
         _several(len(shapes), "objects with a picture")
         pictures = embed(backbone.image, ShapePictures(shapes), run)
-        twin = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
-        assert isinstance(twin, Backbone)  # rebuild keeps the kind
+        twin = twin_of(backbone)
         device = next(twin.module().parameters()).device
         clouds = CloudEncoder(twin.image, self.cameras, self.radius)
         items: Samples[Any] = shapes

@@ -36,11 +36,12 @@ from diptych.backbones.changes.experts import Last, MixtureOfExperts, merged, ml
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
+from diptych.core.errors import DataError, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Trainee, everything
+from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace
 from diptych.nn.contrastive import contrastive, wide
@@ -255,14 +256,13 @@ class CLIPMoE(Recipe):
         base = kit.need(Backbone)
         if isinstance(base, HeadSpace):
             raise MissingHook("CLIP-MoE trains the MLPs of towers, and this space has heads alone: give a backbone.")
-        if evidence.train is None:
-            raise MissingEvidence("clip-moe needs rows for training, and there is no train split: add one.")
-        if "captions" not in evidence.train.columns:
+        train = training_rows(evidence, "clip-moe")
+        if "captions" not in train.columns:
             raise DataError("clip-moe clusters images and captions, and the rows have none: give a column 'caption'.")
         names, spaces = mlp_names(base, self.last), [base]
-        groups: Groups = np.zeros(len(evidence.train), dtype=np.int64)
+        groups: Groups = np.zeros(len(train), dtype=np.int64)
         for number in range(1, self.experts):
-            groups = self.groups(spaces[-1], evidence.train, groups, run, number)
+            groups = self.groups(spaces[-1], train, groups, run, number)
             expert = _Expert(self, base, groups, names, run, learns)
             yield expert
             trained = expert.trained()

@@ -33,11 +33,12 @@ from diptych.backbones.language_text import LanguageText
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Stage, Trainee, everything
+from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import side_names
 from diptych.nn.contrastive import caption_contrast, contrastive
@@ -212,11 +213,10 @@ class LLM2CLIP(Recipe):
             MissingExtra: peft is not installed.
         """
         base, language = kit.need(Backbone), kit.need(LanguageText, LANGUAGE)
-        if evidence.train is None:
-            raise MissingEvidence("llm2clip needs rows for training, and there is no train split: add one.")
-        captions = captions_of(evidence.train)
+        train = training_rows(evidence, "llm2clip")
+        captions = captions_of(train)
         if self.tune:
-            _check_pairs(evidence.train, captions)
+            _check_pairs(train, captions)
             seen = self.seen(captions, run)
             stage = CaptionTuning(self, language, seen, run)
             table = Table(Texts(tuple(own[0] for own in seen)))

@@ -16,7 +16,6 @@ So the tokens of the short prompt learn to lead to the picture of the long one, 
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from diptych.core.run import Run
 from diptych.core.train import ParamGroup, Rewriter, Row
 from diptych.data.evidence import captioned_images
 from diptych.features.reach import reached
+from diptych.features.twin import twin_of
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
 from diptych.nn.style_space import square_of
 from diptych.nn.text.beams import beam
@@ -240,8 +240,7 @@ def own_tower(backbone: Backbone) -> tuple[Backbone, tuple[str, ...]]:
     Raises:
         MissingHook: it has no text tower, or cannot be rebuilt.
     """
-    space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
-    assert isinstance(space, Backbone)
+    space = twin_of(backbone)
     words = TextTokens(space)
     return space, reached(space.module(), lambda: words.condition(words.ids(["a picture"])).tokens)
 

@@ -44,6 +44,7 @@ from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits, text_head
+from diptych.features.inference import inference
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, part_of_strip, resized, slide
 from diptych.nn.dense.patch_teacher import centred, objects, teacher_patches, together
@@ -350,7 +351,7 @@ class FittedCLIPDINOiser(FittedSegmenter):
         windows, stride = self.method.windows, self.backbone.dense().strides[-1]
 
         def scores(x: Tensor) -> Tensor:
-            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 return self.probabilities(x.to(run.device)).cpu()
 
         for i in range(len(images)):

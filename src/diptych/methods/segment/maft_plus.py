@@ -37,6 +37,7 @@ from diptych.core.ranges import above, at_least, check, wrong
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
+from diptych.features.inference import inference
 from diptych.nn.dense.mask_classes import mask_regions, whole_cells
 from diptych.nn.dense.mask_queries import MaskLayout, four_maps, segments, set_losses
 from diptych.nn.dense.mask_training import ClassWords, check_labels, crop_view, trained_on, words_of
@@ -278,8 +279,7 @@ class FittedMAFTPlus(FittedSegmenter):
         """Yield the Q masks of each image, with the log-probabilities of K classes; the rest of each is void."""
         for i in range(len(images)):
             image = images[i]
-            kind = torch.device(run.device).type
-            with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 p, void, masks = self.classified(image, run)
             yield mask_regions(p, void, masks, (image.height, image.width), self.classes.things)
 

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -29,6 +28,7 @@ from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.ranges import between, check, one_of
 from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
+from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, resized, slide
 from diptych.nn.dense.patches import Block, check_patches, embed_patches
 
@@ -165,7 +165,7 @@ class FittedMaskCLIP(FittedSegmenter):
         stride = self.backbone.dense().strides[-1]
 
         def scores(x: Tensor) -> Tensor:
-            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 z = embed_patches(self.backbone, x.to(run.device), self.block)
             unit = normalize(z.float().permute(0, 2, 3, 1), dim=-1)
             return logits(self.backbone, unit, self.head.to(unit)).permute(0, 3, 1, 2).cpu()

@@ -43,6 +43,7 @@ from diptych.data.words.nouns import Tagger
 from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
+from diptych.features.inference import inference
 from diptych.features.vectors import Vectors
 from diptych.nn.contrastive import softmax_pairs
 from diptych.nn.dense.label_maps import resized
@@ -447,8 +448,7 @@ class FittedOVSeg(FittedSegmenter):
         x = resized(image, self.method.side)
         height, width = (max(1, round(side / stride)) * stride for side in x.shape[1:])
         x = F.interpolate(x[None], (height, width), mode="bilinear", align_corners=False)
-        device = torch.device(run.device).type
-        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=run.precision == "bf16"):
+        with inference(run):
             m = embed_patches(self.backbone, normalise(x, self.backbone.spec.pixels).to(run.device))[0].float().cpu()
         weights = F.interpolate(masks[None].float(), m.shape[1:], mode="bilinear", align_corners=False)[0].flatten(1)
         pooled = weights @ normalize(m, dim=0).flatten(1).T

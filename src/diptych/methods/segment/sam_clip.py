@@ -39,6 +39,7 @@ from diptych.core.spec import PixelRecipe
 from diptych.core.train import Clock, ParamGroup, Row, Sampler, Trainee
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
+from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import cells, squashed
 from diptych.nn.dense.two_heads import TwoHeads, clip_loss, mask_loss, prompted
 from diptych.train.mixture import SOURCE, Mixture, joined
@@ -381,8 +382,7 @@ class FittedSAMCLIP(FittedSegmenter):
         drawer = SamMasks(student.sam, self.masks.processor)
         for i in range(len(images)):
             image = images[i]
-            device = torch.device(run.device).type
-            with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 maps = self.scores(student, image, run)
                 size = (image.height, image.width)
                 if self.method.heads == "both":

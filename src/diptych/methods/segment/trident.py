@@ -36,6 +36,7 @@ from diptych.core.ranges import above, at_least, check, one_of
 from diptych.core.run import Run
 from diptych.data.pixels import normalise
 from diptych.features.heads import text_head
+from diptych.features.inference import inference
 from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, mixed_values, region_means, spliced
 from diptych.nn.dense.label_maps import TOGETHER, Windows, bounded_size, cells, resized, upsampled
 from diptych.nn.dense.patches import cell_embeddings, check_patches, token_embeddings
@@ -279,10 +280,8 @@ class FittedTrident(FittedSegmenter):
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the dense map of each image: (h * w, K) logits, or log-probabilities where a SAM refined."""
         for i in range(len(images)):
-            image = images[i]
-            device = torch.device(run.device).type
-            with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=run.precision == "bf16"):
-                found = self._regions(image, run)
+            with inference(run):
+                found = self._regions(images[i], run)
             yield found
 
     def _regions(self, image: Any, run: Run) -> Regions:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,6 +9,7 @@ from torch.nn import functional as F
 from diptych.core.backbone import Backbone
 from diptych.features.heads import logits
 from diptych.features.reach import reached
+from diptych.features.twin import twin_of
 from diptych.nn.dense.content_transfer import ContentTransfer
 from diptych.nn.dense.mask_classes import inside_cells, pooled_embeddings
 from diptych.nn.dense.mask_queries import (
@@ -37,10 +36,8 @@ class TunedMasks(nn.Module):
 
     def __init__(self, backbone: Backbone, layout: MaskLayout, width: int, heads: int) -> None:
         super().__init__()
-        space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
-        assert isinstance(space, Backbone)  # rebuild keeps the kind
-        self.frozen, self.space = backbone, space
-        self.copy = space.module().requires_grad_(False)
+        self.frozen, self.space = backbone, twin_of(backbone)
+        self.copy = self.space.module().requires_grad_(False)
         dim = backbone.text.dim
         scale = float(backbone.scale()[0].detach())
         self.queries = MaskQueries(map_channels(backbone), dim, layout, scale)
