@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from diptych.core.audit import AuditData, Auditor, Subject
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.findings import EXAMPLES, Control, Example, Finding
@@ -100,34 +100,12 @@ class CounterAnimal(Auditor):
         "level.",
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
-        headlines=(
-            Headline(
-                "CounterAnimal, 1 vs 1000",
-                "CLIP ViT-B/32 LAION-400M",
-                "drop",
-                30.18,
-                "common 67.13, counter 36.95",
-                "paper",
-            ),
-            Headline(
-                "CounterAnimal, 1 vs 1000",
-                "CLIP ViT-B/32 OpenAI",
-                "drop",
-                23.51,
-                "common 69.13, counter 45.62",
-                "paper",
-            ),
-            Headline(
-                "CounterAnimal, 1 vs 1000",
-                "CLIP ViT-L/14 DataComp-1B",
-                "drop",
-                9.39,
-                "common 89.29, counter 79.90",
-                "paper",
-            ),
-            Headline(
-                "CounterAnimal, 1 vs 1000", "ImageNet-1K ViT-B/16", "drop", 9.99, "common 84.97, counter 74.98", "paper"
-            ),
+        headlines=headlines(
+            "paper",
+            ("CounterAnimal, 1 vs 1000", "CLIP ViT-B/32 LAION-400M", "drop", 30.18, "common 67.13, counter 36.95"),
+            ("CounterAnimal, 1 vs 1000", "CLIP ViT-B/32 OpenAI", "drop", 23.51, "common 69.13, counter 45.62"),
+            ("CounterAnimal, 1 vs 1000", "CLIP ViT-L/14 DataComp-1B", "drop", 9.39, "common 89.29, counter 79.90"),
+            ("CounterAnimal, 1 vs 1000", "ImageNet-1K ViT-B/16", "drop", 9.99, "common 84.97, counter 74.98"),
         ),
         reference=Reference("https://github.com/counteranimal/counteranimal.github.io", "", "none found"),
         differs=(

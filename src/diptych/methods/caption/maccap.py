@@ -53,8 +53,8 @@ from diptych.features.vectors import Vectors
 from diptych.nn.dense.image_regions import Weighting, regions, tokens_and_attention
 from diptych.nn.text.beams import beam
 from diptych.nn.text.decode import Prefix
-from diptych.nn.text.likelihood import padded_ids, word_loss
-from diptych.nn.text.prefix import PrefixAligner
+from diptych.nn.text.likelihood import padded_ids
+from diptych.nn.text.prefix import PrefixAligner, loss_of, noisy
 from diptych.nn.text.small_lm import SmallLM
 from diptych.nn.text.vocabulary import BEGIN, END, Vocabulary, split
 from diptych.train.parameters import train_parameters
@@ -63,11 +63,6 @@ from diptych.train.step import Step, View
 
 NOISE = 8.2
 """s2 D, from the paper's 0.016 at 512 dimensions: the cosine of a noisy copy is 0.33 in a space of any width."""
-
-
-def noisy(vectors: Tensor, noise: float, g: torch.Generator) -> Tensor:
-    """Return normalise(v + sqrt(noise) eps), of the size of ``vectors``; ``noise`` is the variance s2 a coordinate."""
-    return normalize(vectors + noise**0.5 * torch.randn(vectors.shape, generator=g), dim=-1)
 
 
 def view_of(vocabulary: Vocabulary, limit: int, copies: int, noise: float) -> View:
@@ -87,17 +82,6 @@ def view_of(vocabulary: Vocabulary, limit: int, copies: int, noise: float) -> Vi
         }
 
     return view
-
-
-def loss_of(lm: SmallLM, aligner: PrefixAligner | None, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean cross-entropy of each word given the words before it.
-
-    Args:
-        lm: language model.
-        aligner: makes the prefix from the noisy copies "c"; None: there is no prefix.
-        batch: "ids" (B, L), and "c" (B, K, D).
-    """
-    return {"words": word_loss(lm, batch["ids"], None if aligner is None else aligner(batch["c"]))}
 
 
 @dataclass(frozen=True)

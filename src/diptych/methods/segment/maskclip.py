@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
@@ -89,16 +89,15 @@ class MaskCLIP(Segmenter):
         needs=Needs(hooks=("text", "dense")),
         trains="nothing",
         headlines=(
-            Headline("PASCAL VOC, 20 classes", "CLIP ViT-B/16", "mIoU", 49.5, "", "authors' README"),
-            Headline("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 21.7, "", "authors' README"),
-            Headline("COCO-Stuff, 171 classes", "CLIP ViT-B/16", "mIoU", 12.5, "", "authors' README"),
-            Headline(
-                "mean of 8 data sets",
-                "CLIP ViT-B/16",
-                "mIoU",
-                30.3,
-                "plain patch tokens 11.7",
+            *headlines(
+                "authors' README",
+                ("PASCAL VOC, 20 classes", "CLIP ViT-B/16", "mIoU", 49.5),
+                ("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 21.7),
+                ("COCO-Stuff, 171 classes", "CLIP ViT-B/16", "mIoU", 12.5),
+            ),
+            *headlines(
                 "Trident's README, a re-implementation",
+                ("mean of 8 data sets", "CLIP ViT-B/16", "mIoU", 30.3, "plain patch tokens 11.7"),
             ),
         ),
         reference=Reference("https://github.com/chongzhou96/MaskCLIP", "", "Apache-2.0"),

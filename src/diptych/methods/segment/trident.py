@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
@@ -113,18 +113,12 @@ class Trident(Segmenter):
         "last segments far better than classifying window by window, without training.",
         needs=Needs(hooks=("text", "dense"), parts=("Space", "MaskProposer"), optional_parts=("PromptableMasks",)),
         trains="nothing",
-        headlines=(
-            Headline("PASCAL VOC, 21 classes", "CLIP ViT-B/16", "mIoU", 67.1, "", "authors' README"),
-            Headline("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 42.2, "", "authors' README"),
-            Headline("Cityscapes", "CLIP ViT-B/16", "mIoU", 42.9, "", "authors' README"),
-            Headline(
-                "mean of 8 data sets",
-                "CLIP ViT-B/16",
-                "mIoU",
-                45.8,
-                "ProxyCLIP 42.3, SCLIP 38.2, MaskCLIP 30.3",
-                "authors' README",
-            ),
+        headlines=headlines(
+            "authors' README",
+            ("PASCAL VOC, 21 classes", "CLIP ViT-B/16", "mIoU", 67.1),
+            ("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 42.2),
+            ("Cityscapes", "CLIP ViT-B/16", "mIoU", 42.9),
+            ("mean of 8 data sets", "CLIP ViT-B/16", "mIoU", 45.8, "ProxyCLIP 42.3, SCLIP 38.2, MaskCLIP 30.3"),
         ),
         reference=Reference("https://github.com/YuHengsss/Trident", "", "Apache-2.0"),
         differs=(
