@@ -221,7 +221,7 @@ class AnomalyCLIP(Detector):
             head = state_head(tower, where, dict(prompts.named_parameters()))
             return state_losses(head, batch, self.temperature, self.local_weight)
 
-        trainee = Step(prompts(self.side or backbone.spec.pixels.size), loss)
+        trainee = Step(prompts, view_of(self.side or backbone.spec.pixels.size), loss)
         with frozen(backbone.module()):
             learnt = train_parameters(trainee, Table(Vectors(z, table.items), columns), settings, run)
         return FittedAnomalyCLIP(backbone, learnt, self)
