@@ -92,11 +92,11 @@ def picked(
 
     Args:
         z: (n, D) unit embeddings.
-        attributes: (J, D) w_j; J may be 0.
-        findings: (L, D) v_j; L may be 0.
-        top: T.
-        sampled: C.
-        batch: b.
+        attributes: (J, D) unit embeddings of attributes, each of which a tile may have; J may be 0.
+        findings: (L, D) unit embeddings of findings, whose cosines are summed; L may be 0.
+        top: tiles by attributes, and by findings.
+        sampled: tiles by clusters, at most.
+        batch: tiles for one cluster, see ``clusters_of``.
         limit: largest cosine to a tile that was picked before.
         seed: of k-means and of the draws in clusters.
     """

@@ -178,7 +178,7 @@ def fit_cache(
 
 
 def mixed_similarity(z: Tensor, images: Tensor, texts: Tensor, delta: float) -> Tensor:
-    """Return a, (N, M), which mixes similarity to support images and to their captions.
+    """Return (N, M) similarities, which mix similarity to support images and to their captions.
 
     Args:
         z: (N, D) unit embeddings of test images.
@@ -190,7 +190,7 @@ def mixed_similarity(z: Tensor, images: Tensor, texts: Tensor, delta: float) -> 
 
 
 def divergences(z: Tensor, images: Tensor, head: Tensor, tau: float) -> Tensor:
-    """Return KL(q_n || p_i), (N, M), in nats, >= 0.
+    """Return (N, M) divergences KL(q_n || p_i) of class distributions, in nats, >= 0.
 
     Args:
         z: (N, D) unit embeddings of test images.

@@ -1,4 +1,18 @@
-"""Gaussian classes with one shared covariance: means, precisions, and the discriminant, in closed form."""
+"""Gaussian classes with one shared covariance: means, precisions, and the discriminant, in closed form (GDA).
+
+    S      = 1/(n-1) sum (x - mu_y)^T (x - mu_y)          pooled covariance
+    P      = D pinv( (n-1) S + tr(S) I )                  shrunk precision
+    W, b   = mu P,  log(1/K) - 1/2 mu_k P mu_k^T
+
+Of a class j that is known by its text vector t_j alone:
+
+    X_j    = the 64 x with the highest x t_j^T
+    mu_j   = mean of X_j and 16 copies of t_j
+    C_j    = 1/63 sum over X_j of (x - t_j)^T (x - t_j)
+    P      = D mean over j of pinv( 63 C_j + tr(C_j) I )
+
+x: (n, D) samples with (n,) class positions y;  mu: (K, D) class means;  S, P, C_j: (D, D);  W, b: (K, D) and (K,)
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Self-distillation of crops: scores of prototypes, their loss, and how a teacher collapses."""
+"""Self-distillation of crops: scores of prototypes, their loss, and how a teacher collapses (DINO).
+
+    p_g   = softmax((t_g - C) / tau_t),   q_v = softmax(s_v / tau_s)
+    L_ssl = mean over (g, v), v != g, of the cross-entropy of p_g and q_v, which is H(p) + KL(p, q)
+
+s_v, t_g: (B, K) scores of K prototypes by the student for crop v, by the teacher for crop g;  C: (K,) centre
+tau_t, tau_s: temperatures;  H(p): mean entropy of the targets
+"""
 
 from __future__ import annotations
 

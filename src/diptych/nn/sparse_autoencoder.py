@@ -182,7 +182,7 @@ def _resample(
 
 
 def probe(f: Tensor, y: Tensor, classes: int, rate: float, weight: float, epochs: int, run: Run) -> Tensor:
-    """Return W, (K, m), of the sparse linear layer.
+    """Train a sparse linear layer on concept strengths, and return its (K, m) weights W.
 
     Args:
         f: (N, m) concept strengths.

@@ -125,7 +125,7 @@ def last_attention(
 
 
 def spliced(parts: list[tuple[Tensor, int, int]], height: int, width: int) -> Tensor:
-    """Return U, (C, height, width): the mean of all windows at a cell.
+    """Return the map of an image, (C, height, width): the mean of all windows at a cell.
 
     Args:
         parts: (C, h, w) maps of windows with the row and column of their first cell.
@@ -142,7 +142,7 @@ def spliced(parts: list[tuple[Tensor, int, int]], height: int, width: int) -> Te
 
 
 def mixed_values(tower: Tower, x: Tensor, r: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return u, (B, C, h', w'), of windows of one size.
+    """Return W_o (R W_v LN1(x)), (B, C, h', w'), of windows of one size: values mixed by a guide's affinities.
 
     Args:
         tower: of CLIP's images.

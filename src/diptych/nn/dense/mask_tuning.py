@@ -74,7 +74,7 @@ GRIDS = (1, 2, 4)
 
 
 def scaled_iou(masks: Tensor, segment: Tensor) -> Tensor:
-    """Return u, (Q,): IoUs of soft masks with a segment, from 0 for the worst to 1 for the best.
+    """Return (Q,) IoUs of soft masks with a segment, from 0 for the worst to 1 for the best.
 
     Where all are equal, all are 0.
 
@@ -97,13 +97,13 @@ def mask_aware_loss(p: Tensor, fits: Tensor) -> Tensor:
 
     Args:
         p: (n, Q) probability of each segment's class for each mask.
-        fits: (n, Q) their u.
+        fits: (n, Q) their IoUs, scaled as by ``scaled_iou``.
     """
     return F.smooth_l1_loss(p, fits)
 
 
 def compensation(m: Tensor) -> Tensor:
-    """Return R, (B, r): sums over rows and columns of a map's positive part, made square and pooled to three grids.
+    """Return (B, r) sums over rows and columns of a map's positive part, made square and pooled to three grids.
 
     A grid finer than the map is the map.
 

@@ -110,13 +110,13 @@ def pair_loss(z: Tensor, t: Tensor, scale: Tensor, noun: Tensor) -> Tensor:
 
 
 def ensemble(crops: Tensor, proposer: Tensor, sure: Tensor, share: float) -> Tensor:
-    """Return log p, (Q, K), finite.
+    """Return the log of p_q = v_q b_q^(1 - lambda) c_q^lambda of Q masks, (Q, K), finite.
 
     Args:
-        crops: (Q, K) log c; 0 for an empty mask, whose crop says nothing.
-        proposer: (Q, K) log b.
-        sure: (Q,) v, in [0, 1].
-        share: lambda.
+        crops: (Q, K) log c, class probabilities of the masked crops; 0 for an empty mask, whose crop says nothing.
+        proposer: (Q, K) log b, those of the proposer.
+        sure: (Q,) v, how sure the proposer is, in [0, 1].
+        share: lambda, share of the crops.
 
     Example:
         >>> half = torch.tensor([[0.5, 0.5]]).log()

@@ -1,4 +1,10 @@
-"""Patches that are averaged by learnt affinities, and a learnt background."""
+"""Patches that are averaged by learnt affinities, and a learnt background (CLIP-DINOiser).
+
+    A  = cos(E * g)                        of each two cells
+    F' = mean of f weighted by A, where A >= gamma
+
+g: (B, C, h, w) an earlier layer of the tower;  E: a 3 x 3 convolution;  f: (B, D, h, w) patches
+"""
 
 from __future__ import annotations
 

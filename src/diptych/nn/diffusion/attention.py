@@ -130,10 +130,10 @@ def fused(maps: Tensor, weights: tuple[float, float, float] = (0.25, 0.5, 0.25))
 
 
 def cut(maps: Tensor, threshold: float, floor: float, side: int, wider: int = 1) -> Tensor:
-    """Return m, (F, 1, side, side), 0 or 1, of (F, h, w) fused maps.
+    """Return where an object is, (F, 1, side, side), 0 or 1, of (F, h, w) fused maps.
 
     Args:
-        maps: B, probabilities.
+        maps: probabilities that a cell shows the object.
         threshold: share of a frame's greatest value, in [0, 1].
         floor: a frame whose greatest value is below it is not changed.
         side: of the result.
@@ -154,7 +154,7 @@ def cut(maps: Tensor, threshold: float, floor: float, side: int, wider: int = 1)
 
 
 def outside(own: Tensor, known: Tensor, m: Tensor) -> Tensor:
-    """Return self-attention that is the known one in cells outside m.
+    """Return self-attention that is the known one in cells outside a mask.
 
     Args:
         own: (F, heads, Q, Q) probabilities.
