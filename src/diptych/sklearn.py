@@ -26,19 +26,21 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A Gaussian discriminant or a logistic regression on unit embeddings, optionally added to the zero-shot
     classifier.
 
-        logits = z W^T + b                               z: a row of X, normalised
+        logits = z W^T + b                               without a head
         logits = scale z head^T + alpha (z W^T + b)      with a head
 
     Args:
         method: "gda" (closed form, one shrunk covariance) or "linear-probe" (logistic regression with penalty 1 / c).
-        head: (K, D) class embeddings of texts, in the order of the sorted labels; None: the labelled rows speak alone.
+        head: (K, D) class embeddings of texts, in the order of the sorted labels; None: only labelled rows count.
         scale: of the cosines with the head: the backbone's own, ``float(backbone.scale()[0])``; 100 is CLIP's.
         alpha: weight of what is fitted, beside a head; 0.1 is the paper's default without a search.
         c: inverse penalty of the linear probe, above 0.
 
-    Source: GDA: Wang et al. 2024, section 3; linear probe: Radford et al. 2021, section 3.2. Differs: no views, no
-        choice on val: search
-    ``alpha`` and ``c`` with ``GridSearchCV``.
+    W, b: (K, D) weights and (K,) biases of what is fitted;  z: (N, D) normalised rows of X
+
+    Source: GDA: Wang et al. 2024, section 3; linear probe: Radford et al. 2021, section 3.2.
+
+    Differs: there are no views and no choice on val; search ``alpha`` and ``c`` with ``GridSearchCV``.
     """
 
     def __init__(

@@ -14,7 +14,6 @@ from tests.support.small_clip import small_clip
 def test_training_a_twin_leaves_the_backbone_as_it_is(tmp_path_factory: pytest.TempPathFactory) -> None:
     backbone = small_clip(tmp_path_factory.mktemp("clip") / "vit")
     twin, before = twin_of(backbone), {n: t.clone() for n, t in backbone.module().state_dict().items()}
-    assert twin.fingerprint == backbone.fingerprint
     with torch.no_grad():
         for p in twin.module().parameters():
             p.add_(1.0)

@@ -69,6 +69,12 @@ class CutAndPaste(Editor):
         UsageError: a number is out of its range.
 
     Source: arXiv 2311.11697 (Cut-and-Paste), abstract; Qi et al. 2023 (FateZero), section 3, for the numbers.
+
+    Example:
+        >>> method, maps = CutAndPaste(), torch.zeros(1, 4, 4)
+        >>> maps[0, 0, 0] = 0.5  # the object is in one cell of the frame; that and its neighbours may change
+        >>> cut(maps, method.threshold, method.floor, side=4, wider=method.wider).sum().item()
+        4.0
     """
 
     steps: int = 50

@@ -55,10 +55,6 @@ def short_and_long(captions: Sequence[str]) -> tuple[tuple[str, ...], str]:
 
     Raises:
         UsageError: there are fewer than two captions.
-
-    Example:
-        >>> short_and_long(("a dog", "a small brown dog on wet sand, at dusk", "dog on sand"))
-        (('a dog', 'dog on sand'), 'a small brown dog on wet sand, at dusk')
     """
     said = tuple(str(c).strip() for c in captions if str(c).strip())
     if len(said) < 2:
@@ -93,6 +89,12 @@ class UFFGTG(Rewriter):
         UsageError: a number is out of its range.
 
     Source: arXiv 2402.12760 (UF-FGTG); numbers are those of public scripts that carry the authors' paths.
+
+    Example:
+        What it learns from a picture's captions:
+
+        >>> short_and_long(("a dog", "a small brown dog on wet sand, at dusk", "dog on sand"))
+        (('a dog', 'dog on sand'), 'a small brown dog on wet sand, at dusk')
     """
 
     epochs: int = 100
