@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.kit import Kit
-from diptych.core.run import Run
 from diptych.nn import cache_model, mixing
 from diptych.nn.cache_model import affinity, cache_hits, cache_keys, cache_logits, divergences, grid
 from diptych.nn.mixing import first_best, hits
@@ -80,7 +78,7 @@ def test_hits_by_hand_and_ties_keep_the_smallest() -> None:
     assert first_best(torch.tensor([[1, 2], [2, 2]])) == (0, 1)
 
 
-def test_every_image_has_its_divergences(kit: Kit, run: Run) -> None:
+def test_every_image_has_its_divergences() -> None:
     """Pitfall: blocks of ten leave zeros for the last N mod 10 images."""
     z = torch.nn.functional.normalize(torch.randn(23, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     kl = divergences(z, z[:4].flip(0), z[4:7], 0.5)

@@ -15,6 +15,7 @@ from diptych.core.edit import EditAsk, Styles
 from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.core.train import Row
 from diptych.methods.edit import deltaedit as m
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit
 from diptych.nn.delta_mapper import DeltaMapper, another, direction, terms
@@ -84,7 +85,7 @@ def test_an_infinite_threshold_or_no_difference_leaves_every_bit(fitted: FittedD
 
 
 def test_pairs_are_two_pictures_and_every_pass_draws_anew() -> None:
-    row = m.Row(None, 2, "k")
+    row = Row(None, 2, "k")
     drawn = [another(row, torch.Generator().manual_seed(k), 5) for k in range(60)]
     assert {v["first"] for v in drawn} == {2}
     assert {v["second"] for v in drawn} == {0, 1, 3, 4}

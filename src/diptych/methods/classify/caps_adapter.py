@@ -98,7 +98,7 @@ class CapSAdapter(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.classify.caps_adapter import mixed_similarity
+        >>> from diptych.nn.cache_model import mixed_similarity
         >>> from diptych.nn.cache_model import affinity
         >>> z = torch.tensor([[1.0, 0.0]])
         >>> images, texts = torch.eye(2), torch.eye(2).flip(0)  # two support images with each other's captions

@@ -70,7 +70,7 @@ class DNCBM(Classifier):
     Example:
         >>> import torch
         >>> from diptych.core.run import Run
-        >>> from diptych.methods.classify.dn_cbm import count_for, nearest_words, probe
+        >>> from diptych.nn.sparse_autoencoder import count_for, nearest_words, probe
         >>> decoder = torch.eye(3)  # three concepts in three dimensions
         >>> words = torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
         >>> nearest_words(decoder, words)[0]  # concepts 0 and 1 share a name

@@ -84,7 +84,7 @@ class GDA(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.classify.gda import class_means, discriminant, pooled_scatter, shrunk_precision
+        >>> from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
         >>> y = torch.arange(60) % 3
         >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
         >>> x = torch.nn.functional.normalize(2 * torch.eye(8)[y] + noise, dim=1)  # three classes round three axes

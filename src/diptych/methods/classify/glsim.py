@@ -93,7 +93,7 @@ class GLSim(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.classify.glsim import boxes, zoomed
+        >>> from diptych.nn.two_looks import boxes, zoomed
         >>> similarity = torch.zeros(1, 16)
         >>> similarity[0, [5, 10]] = 1.0  # patches (1, 1) and (2, 2) of a 4 x 4 grid resemble the summary
         >>> box = boxes(similarity, grid=(4, 4), top=2, inclusive=True)

@@ -143,7 +143,8 @@ class NoLA(Classifier):
     Example:
         >>> import torch
         >>> from diptych.core.run import Run
-        >>> from diptych.methods.classify.nola import labeller, sure_images
+        >>> from diptych.methods.classify.nola import labeller
+        >>> from diptych.nn.candidates import sure_images
         >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
         >>> rows, y = sure_images(p, k=1)  # the surest image of each class
         >>> rows, y

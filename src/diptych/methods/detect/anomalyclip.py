@@ -102,7 +102,7 @@ class AnomalyCLIP(Detector):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.detect.anomalyclip import local_maps, state_losses
+        >>> from diptych.nn.dense.anomaly_states import local_maps, state_losses
         >>> head = torch.eye(2)  # normal and anomalous
         >>> patches = torch.eye(2)[torch.tensor([[0, 0, 0, 1]])]  # one image; the last of four patches is anomalous
         >>> local_maps(patches, head, grid=(2, 2), temperature=0.5)[0, 1].round(decimals=2)

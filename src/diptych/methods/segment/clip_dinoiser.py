@@ -83,7 +83,7 @@ class CLIPDINOiser(Segmenter):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.segment.clip_dinoiser import pooled
+        >>> from diptych.nn.dense.refined_patches import pooled
         >>> f = torch.tensor([[[[1.0, 3.0, 9.0]]]])  # one image of three patches, of one dimension
         >>> a = torch.tensor([[[1.0, 1.0, 0.1], [1.0, 1.0, 0.1], [0.1, 0.1, 1.0]]])  # the first two belong together
         >>> pooled(f, a, gamma=0.2).round(decimals=2)

@@ -74,7 +74,7 @@ class MAFTPlus(Segmenter):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.segment.maft_plus import compensation
+        >>> from diptych.nn.dense.mask_tuning import compensation
         >>> compensation(torch.ones(1, 1, 4, 4)).shape  # sums of grids of 1, 2 and 4 cells a side, for rows and columns
         torch.Size([1, 14])
     """

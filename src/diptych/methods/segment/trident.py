@@ -85,7 +85,7 @@ class Trident(Segmenter):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.segment.trident import spliced
+        >>> from diptych.nn.dense.affinity import spliced
         >>> left, right = torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[3.0, 3.0]]])  # two windows of two cells
         >>> spliced([(left, 0, 0), (right, 0, 1)], 1, 3)  # they share the cell in the middle
         tensor([[[1., 2., 3.]]])
