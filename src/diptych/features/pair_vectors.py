@@ -242,7 +242,7 @@ def near(rows: SortedRuns, views: int, cells: int | None, keep: Keep, rule: Rule
     members = by_cell.finished()
     for number in range(len(means)):
         part = members.between(number, number + 1)
-        z = _unit(part["vector"].reshape(len(part["id"]), views, -1))
+        z = unit_rows(part["vector"].reshape(len(part["id"]), views, -1).astype(np.float32))
         scored.add({"id": part["id"], "score": _nearest_before(z, part["hash"], rule, bits)})
     return scored.finished()
 
@@ -279,7 +279,7 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
             break
     if not held:
         return np.zeros((0, 0), dtype=np.float32)
-    sample = _unit(np.concatenate(parts))
+    sample = unit_rows(np.concatenate(parts).astype(np.float32))
     distinct = len(np.unique(sample, axis=0)) if count > 1 else 1
     if min(count, distinct) == 1:
         means = sample.mean(axis=0, keepdims=True)
@@ -288,18 +288,14 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
             from sklearn.cluster import KMeans
 
         means = KMeans(min(count, distinct), n_init=1, max_iter=STEPS, random_state=0).fit(sample).cluster_centers_
-    return _unit(means.astype(np.float32))
+    return unit_rows(means.astype(np.float32))
 
 
 def _cells(values: NDArray[np.float16], means: NDArray[np.float32]) -> tuple[Bits, NDArray[np.float32]]:
     """Return (N,) cells of unit vectors and their cosines with the mean of the cell."""
     members, typical = np.zeros(len(values), np.uint64), np.zeros(len(values), np.float32)
     for start in range(0, len(values), 32 * BLOCK):
-        cosines = _unit(values[start : start + 32 * BLOCK]) @ means.T
+        cosines = unit_rows(values[start : start + 32 * BLOCK].astype(np.float32)) @ means.T
         members[start : start + len(cosines)] = cosines.argmax(axis=1)
         typical[start : start + len(cosines)] = cosines.max(axis=1)
     return members, typical
-
-
-def _unit(values: NDArray[Any]) -> NDArray[np.float32]:
-    return unit_rows(values.astype(np.float32))

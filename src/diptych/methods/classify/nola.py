@@ -170,11 +170,7 @@ class NoLA(Classifier):
         verb="classify",
         claim="Images that CLIP labels confidently from class descriptions train a classifier on a second vision "
         "encoder; the pseudo-labels of that classifier tune CLIP, without any label.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "rebuild"),
-            evidence=("unlabelled",),
-            optional=("texts",),
-        ),
+        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("unlabelled",), optional=("texts",)),
         trains="visual prompts, norms of the image tower, the head",
         headlines=(Headline("mean of 11 data sets", "CLIP ViT-B/32", "gain in top-1", 3.6, "LaFTer", "abstract"),),
         reference=Reference("https://github.com/fazliimam/NoLA", "ffd99ac", "none found"),

@@ -38,12 +38,7 @@ from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.data.words.textfiles import read_text
 from diptych.features.embed import embed, embed_readable
-from diptych.features.picked_tiles import (
-    Floats,
-    PickedTiles,
-    picked,
-    read_tiles,
-)
+from diptych.features.picked_tiles import Floats, PickedTiles, picked, read_tiles
 from diptych.nn.text.agents import AGENTS, Requests, write_chain
 
 CHUNK = 256

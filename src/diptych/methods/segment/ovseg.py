@@ -130,11 +130,7 @@ class OVSeg(Segmenter):
         claim="Segmenters that propose masks and then classify them with CLIP are limited by CLIP, which fails on "
         "masked crops. Tuned on pairs of a crop and a noun mined from captions, with learnt prompts for masked "
         "patches, it does not.",
-        needs=Needs(
-            hooks=("image", "text", "dense"),
-            parts=("MaskProposer",),
-            evidence=("auxiliary",),
-        ),
+        needs=Needs(hooks=("image", "text", "dense"), parts=("MaskProposer",), evidence=("auxiliary",)),
         trains="the image tower and mask prompts; without a tower, a map of its embeddings",
         headlines=(
             *headlines(
@@ -183,12 +179,7 @@ class OVSeg(Segmenter):
             minutes=10.0,
             not_shown="backbone: lite has no ViT",
         ),
-        variants={
-            "": {},
-            "plain": {"tune": "none"},
-            "full": {"tune": "full"},
-            "prompts": {"tune": "prompts"},
-        },
+        variants={"": {}, "plain": {"tune": "none"}, "full": {"tune": "full"}, "prompts": {"tune": "prompts"}},
     )
 
     def __post_init__(self) -> None:
