@@ -34,7 +34,7 @@ from diptych.evaluation.few_shot.board import board
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.features.embed import embed
 from diptych.methods.classify.fudd import FuDD
-from diptych.methods.classify.gda import class_means, discriminant, pooled_scatter, shrunk_precision
+from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
 
 SIX = ("zero-shot", "perceptionclip", "gda", "tip-adapter", "caps-adapter", "linear-probe")
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from diptych.methods.classify.gda import class_means, discriminant, pooled_scatter, shrunk_precision
+from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
 from diptych.sklearn import EmbeddingClassifier
 
 

@@ -16,8 +16,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch.nn.functional import normalize
 
-from diptych.methods.classify.gda import class_means, discriminant, pooled_scatter, shrunk_precision
 from diptych.methods.classify.linear_probe import logistic_path
+from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
 
 METHODS = ("gda", "linear-probe")
 
@@ -26,19 +26,21 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A Gaussian discriminant or a logistic regression on unit embeddings, optionally added to the zero-shot
     classifier.
 
-        logits = z W^T + b                               z: a row of X, normalised
+        logits = z W^T + b                               without a head
         logits = scale z head^T + alpha (z W^T + b)      with a head
 
     Args:
         method: "gda" (closed form, one shrunk covariance) or "linear-probe" (logistic regression with penalty 1 / c).
-        head: (K, D) class embeddings of texts, in the order of the sorted labels; None: the labelled rows speak alone.
+        head: (K, D) class embeddings of texts, in the order of the sorted labels; None: only labelled rows count.
         scale: of the cosines with the head: the backbone's own, ``float(backbone.scale()[0])``; 100 is CLIP's.
         alpha: weight of what is fitted, beside a head; 0.1 is the paper's default without a search.
         c: inverse penalty of the linear probe, above 0.
 
-    Source: GDA: Wang et al. 2024, section 3; linear probe: Radford et al. 2021, section 3.2. Differs: no views, no
-        choice on val: search
-    ``alpha`` and ``c`` with ``GridSearchCV``.
+    W, b: (K, D) weights and (K,) biases of what is fitted;  z: (N, D) normalised rows of X
+
+    Source: GDA: Wang et al. 2024, section 3; linear probe: Radford et al. 2021, section 3.2.
+
+    Differs: there are no views and no choice on val; search ``alpha`` and ``c`` with ``GridSearchCV``.
     """
 
     def __init__(
@@ -102,12 +104,14 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the N labels."""
         logits = self._logits(X)
-        return self.classes_[logits.argmax(axis=1)]
+        labels: NDArray[Any] = self.classes_[logits.argmax(axis=1)]
+        return labels
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
         check_is_fitted(self)
         z = _unit(validate_data(self, X, dtype=np.float64, reset=False)).numpy()
-        return np.einsum("nd,kd->nk", z, self.coef_) + self.intercept_
+        logits: NDArray[np.float64] = np.einsum("nd,kd->nk", z, self.coef_) + self.intercept_
+        return logits
 
 
 def _unit(x: NDArray[np.float64]) -> torch.Tensor:

@@ -203,6 +203,14 @@ def test_overwrite_and_fill() -> None:
     assert s.h[0, 1, 0] == 1
 
 
+def test_inserted_overwritten_and_filled_tokens_learn() -> None:
+    s, prompt = image_state(), torch.ones(1, 1, requires_grad=True)
+    where = torch.arange(7)[None] == 3
+    for edited in (insert(s, prompt, 1), overwrite(s, prompt, 1), fill(s, where, prompt)):
+        (slope,) = torch.autograd.grad(edited.h.sum(), prompt)
+        assert slope.item() == len(s.h)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

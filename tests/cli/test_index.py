@@ -32,19 +32,6 @@ def paths(got: Any) -> list[str]:
     return [Path(r["path"]).name for r in got.data["results"]]
 
 
-def test_photos_are_found_by_words_by_a_photo_by_both_and_away_from_one(diptych: Cli, photos: Path) -> None:
-    got = diptych("index", photos, "--out", "idx")
-    assert got.code == 0
-    assert "3 entries in idx: 3 added, 0 unchanged" in got.out
-    assert paths(diptych("search", "idx", "red", "--json"))[0] == "red.png"
-    assert paths(diptych("search", "idx", photos / "blue" / "blue.png", "--json", "-k", "1")) == ["blue.png"]
-    both = diptych("search", "idx", "red", f"3:{photos / 'green' / 'green.png'}", "--json")
-    assert paths(both)[:2] == ["green.png", "red.png"]
-    assert both.data["query"][1] == {"value": str(photos / "green" / "green.png"), "weight": 3.0, "kind": "image"}
-    assert paths(diptych("search", "idx", "red", "green", "--minus", "0.9:red", "--json"))[0] == "green.png"
-    assert both.data["exact"] is True
-
-
 def test_an_unchanged_folder_is_not_read_again_and_changes_additions_and_losses_are_seen(
     diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -95,27 +82,6 @@ def test_overlapping_inputs_are_taken_in_once_and_a_table_of_pictures_is_not_pru
     assert "--prune cannot tell" in got.err
     assert diptych("index", photos, photos / "t.csv", "--image", "pic", "--out", "idx", "--json").data["entries"] == 3
     assert diptych("search", "idx", "red", "--json", "-k", "1").data["results"][0]["caption"] == "a red one"
-
-
-def test_tables_bring_captions_and_metadata_to_filter_by_and_a_page_shows_pictures(
-    diptych: Cli, photos: Path, tmp_path: Path
-) -> None:
-    (photos / "t.csv").write_text("path,caption,year\nred/red.png,blue,1990\ngreen/green.png,red,2001\n,green,1800\n")
-    assert diptych("index", photos / "t.csv", "--out", "idx").code == 0
-    assert paths(diptych("search", "idx", "red", "--json"))[0] == "red.png"
-    assert paths(diptych("search", "idx", "red", "--captions", "1", "--json"))[0] == "green.png"
-    assert paths(diptych("search", "idx", "green", "--captions", "0.9", "--json"))[0] == "t.csv[2]"
-    late = diptych("search", "idx", "red", "--where", "year>1990", "--captions", "0.5", "--json")
-    assert paths(late) == ["green.png"]
-    assert late.data["results"][0]["metadata"] == {"year": 2001}
-    got = diptych("search", "idx", "<b>red", "--html", "page.html")
-    assert got.code == 0
-    page = Path("page.html").read_text()
-    assert page.count("data:image/jpeg;base64,") == 2
-    assert "<b>red" not in page
-    assert "<script" not in page
-    assert diptych("search", "idx", "red", "--html", "page.html").code == 2
-    assert "Nothing meets" in diptych("search", "idx", "red", "--where", "year=7").err
 
 
 def test_an_index_of_another_backbone_is_refused(diptych: Cli, photos: Path) -> None:

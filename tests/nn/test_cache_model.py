@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych.nn import cache_model, mixing
-from diptych.nn.cache_model import affinity, cache_hits, cache_keys, cache_logits, grid
+from diptych.nn.cache_model import affinity, cache_hits, cache_keys, cache_logits, divergences, grid
 from diptych.nn.mixing import first_best, hits
 
 
@@ -76,3 +76,20 @@ def test_hits_by_hand_and_ties_keep_the_smallest() -> None:
     assert counts.tolist() == [2, 3, 3, 2]
     assert first_best(counts) == (1,)
     assert first_best(torch.tensor([[1, 2], [2, 2]])) == (0, 1)
+
+
+def test_every_image_has_its_divergences() -> None:
+    """Pitfall: blocks of ten leave zeros for the last N mod 10 images."""
+    z = torch.nn.functional.normalize(torch.randn(23, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    kl = divergences(z, z[:4].flip(0), z[4:7], 0.5)
+    assert (kl[10:] > 0).all()
+    assert kl[3, 0] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_divergence_compares_classes_and_not_coordinates() -> None:
+    """Pitfall: two images with the same cosines to all classes have divergence 0, however their coordinates differ."""
+    head = torch.eye(4)[:2]
+    z, image = torch.tensor([[0.6, 0.0, 0.8, 0.0]]), torch.tensor([[0.6, 0.0, 0.0, 0.8]])
+    assert float(divergences(z, image, head, 0.5)) == pytest.approx(0.0, abs=1e-7)
+    coordinates = torch.nn.functional.kl_div(image.div(0.5).log_softmax(1), z.div(0.5).softmax(1), reduction="sum")
+    assert float(coordinates) > 0.1, "the pitfall must be one"

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from diptych.core.train import Embedded
-from diptych.nn.contrastive import contrastive, cosines, next_token, sigmoid_pairs, softmax_pairs
+from diptych.nn.contrastive import caption_contrast, contrastive, cosines, next_token, sigmoid_pairs, softmax_pairs
 
 CHUNKS = [1, 3, 8, 100]
 PAIR = ("a", "b")
@@ -161,3 +161,13 @@ def test_masked_columns_and_rows_do_not_count(chunk) -> None:
     assert softmax_pairs(x, y, torch.tensor(3.0), rows=torch.zeros(5, dtype=torch.bool)) == 0
     everything = torch.ones(5, 5, dtype=torch.bool)
     assert softmax_pairs(x, y, torch.tensor(3.0), seen=everything) == softmax_pairs(x, y, torch.tensor(3.0))
+
+
+def test_the_loss_against_numpy() -> None:
+    g = torch.Generator().manual_seed(0)
+    q, d, n = (normalize(torch.randn(6, 4, generator=g, dtype=torch.float64), dim=-1) for _ in range(3))
+    rows = []
+    for i in range(3):
+        scores = 5 * np.array([*(d.numpy() @ q[i + 2].numpy()), *(n.numpy() @ q[i + 2].numpy())])
+        rows.append(np.log(np.exp(scores).sum()) - scores[i + 2])
+    assert caption_contrast(q[2:5], d, n, 5.0, first=2).item() == pytest.approx(np.mean(rows))

@@ -3,10 +3,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
-from diptych.nn.delta_mapper import DeltaMapper, EqualLayer, levels_of, pixel_norm
+from diptych.nn.delta_mapper import DeltaMapper, EqualLayer, direction, kept, levels_of, pixel_norm, terms
 
 FFHQ = (512,) * 10 + (256,) * 2 + (128,) * 2 + (64,) * 2 + (32,)
 
@@ -72,3 +73,35 @@ def test_inner_width_is_the_level_s_or_as_asked() -> None:
     torch.manual_seed(0)
     narrow: Tensor = DeltaMapper((6, 5), 3, width=16)(torch.randn(2, 11), torch.randn(2, 3), torch.randn(2, 3))
     assert narrow.shape == (2, 11)
+
+
+def test_the_loss_against_a_loop() -> None:
+    g = torch.Generator().manual_seed(0)
+    predicted, wanted = torch.randn(5, 7, generator=g), torch.randn(5, 7, generator=g)
+    squared, cosine = 0.0, 0.0
+    for p, w in zip(predicted.double().numpy(), wanted.double().numpy(), strict=True):
+        squared += sum((a - b) ** 2 for a, b in zip(p, w, strict=True)) / 7
+        cosine += 1 - (p @ w) / (math.sqrt(p @ p) * math.sqrt(w @ w))
+    found = terms(predicted, wanted)
+    assert found["squared"].item() == pytest.approx(squared / 5, rel=1e-5)
+    assert found["cosine"].item() == pytest.approx(cosine / 5, rel=1e-5)
+    assert all(v.item() == pytest.approx(0, abs=1e-6) for v in terms(wanted, wanted).values())
+
+
+def test_the_mask_against_a_loop_and_its_limits() -> None:
+    g = torch.Generator().manual_seed(0)
+    relevance, d = torch.randn(9, 4, generator=g), torch.randn(3, 4, generator=g)
+    found = kept(relevance, d, 0.7)
+    for b in range(3):
+        for c in range(9):
+            assert bool(found[b, c]) == (abs(sum(float(relevance[c, k]) * float(d[b, k]) for k in range(4))) >= 0.7)
+    assert torch.equal(kept(relevance, d[1], 0.7), found[1])
+    assert kept(relevance, d, 0.0).all()
+    assert not kept(relevance, d, math.inf).any()
+    assert not kept(relevance, torch.zeros(4), 0.0).any()
+
+
+def test_directions_are_unit_and_tiny_ones_are_divided_by_the_floor() -> None:
+    a = torch.tensor([1.0, 0.0])
+    assert direction(a, torch.tensor([0.0, 1.0])).tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5])
+    assert direction(a, a + torch.tensor([0.0, 1e-6])).tolist() == pytest.approx([0.0, 0.1])

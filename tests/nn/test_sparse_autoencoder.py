@@ -5,10 +5,21 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 
 from diptych.core.run import Run
-from diptych.nn.sparse_autoencoder import Dictionary, SparseAutoencoder, _resample, fit_dictionary, initial, losses
+from diptych.nn.sparse_autoencoder import (
+    Dictionary,
+    SparseAutoencoder,
+    _resample,
+    count_for,
+    fit_dictionary,
+    initial,
+    losses,
+    nearest_words,
+    probe,
+)
 from tests.support.refused import refused
 
 
@@ -154,3 +165,53 @@ def test_same_seed_same_bits_and_bad_input() -> None:
     assert torch.equal(one.decoder, two.decoder)
     settings = partial(Dictionary, units=2, sparsity=0.1)
     refused(settings, {"units": 0}, {"sparsity": -1.0}, {"rate": 0.0}, {"batch": 0}, {"epochs": -1})
+
+
+def test_probe_without_penalty_nears_scikit_learns() -> None:
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(300) % 3
+    f = (torch.randn(300, 6, generator=g) + torch.eye(6)[y]).relu()
+    w = probe(f, y, 3, 0.05, 0.0, 400, Run())
+    oracle = LogisticRegression(C=1e6, fit_intercept=False, max_iter=2000).fit(f.numpy(), y.numpy())
+    torch.testing.assert_close(
+        (f @ w.T).softmax(1), torch.tensor(oracle.predict_proba(f.numpy())).float(), rtol=0.05, atol=0.02
+    )
+
+
+def test_the_probe_equals_a_plain_loop() -> None:
+    """All items are one batch: Adam on the cross-entropy and lambda times the mean of |W|, written out."""
+    g = torch.Generator().manual_seed(0)
+    y, f = torch.arange(30) % 3, torch.rand(30, 5, generator=g)
+    w, first, second = torch.zeros(3, 5), torch.zeros(3, 5), torch.zeros(3, 5)
+    for step in range(1, 7):
+        p = (f @ w.T).softmax(dim=1)
+        grad = (p - torch.eye(3)[y]).T @ f / 30 + 0.7 * w.sign() / 15
+        first, second = 0.9 * first + 0.1 * grad, 0.999 * second + 0.001 * grad**2
+        w = w - 0.02 * first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+    torch.testing.assert_close(probe(f, y, 3, 0.02, 0.7, 6, Run()), w, rtol=1e-3, atol=1e-5)
+
+
+def test_a_penalty_makes_the_layer_sparse() -> None:
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(200) % 2
+    f = torch.cat([torch.eye(2)[y] * 2, torch.rand(200, 8, generator=g)], dim=1)
+    small, large = (probe(f, y, 2, 0.05, weight, 300, Run()).abs() for weight in (0.0, 5.0))
+    assert large[:, 2:].mean() < 0.1 * small[:, 2:].mean()
+    assert large[:, :2].mean() > 10 * large[:, 2:].mean()
+
+
+def test_names_are_the_nearest_words() -> None:
+    decoder, words = normalize(torch.randn(8, 700), dim=0), normalize(torch.randn(30, 8), dim=1)
+    place, cosines = nearest_words(decoder, words)
+    for k in (0, 511, 512, 699):
+        every = [float(words[w] @ decoder[:, k]) for w in range(30)]
+        assert int(place[k]) == int(np.argmax(every))
+        assert float(cosines[k]) == pytest.approx(max(every), abs=1e-6)
+
+
+def test_the_count_starts_at_one() -> None:
+    """Pitfall: the released metric returns the place of the last concept, from 0, and not how many there are."""
+    shares = torch.tensor([[0.0, 9.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0]])
+    assert count_for(shares, 0.9).tolist() == [1, 4, 0, 1]
+    assert count_for(shares, 0.91).tolist() == [2, 4, 0, 1]
+    assert count_for(shares, 1.0).tolist() == [2, 4, 0, 1]

@@ -8,7 +8,7 @@ from PIL import Image
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.core.edit import Styles
 from diptych.core.run import Run
-from diptych.nn.style_space import drawn, pictures_of, relevance, seen
+from diptych.nn.style_space import direction_loss, drawn, patch_loss, pictures_of, relevance, seen, total_variation
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures
 
@@ -65,3 +65,20 @@ def test_photos_are_cut_to_their_middle_square() -> None:
     found = pictures_of(Pictures((Image.fromarray(wide),)), 4)
     assert found.shape == (1, 3, 4, 4)
     assert found[0, :, 1, 1].tolist() == pytest.approx([1.0, 0.0, 0.2])
+
+
+def test_losses_against_numpy() -> None:
+    g = torch.Generator().manual_seed(0)
+    after, before, d = torch.randn(5, 8, generator=g), torch.randn(1, 8, generator=g), torch.randn(8, generator=g)
+    step = (after - before).numpy()
+    cos = step @ d.numpy() / np.linalg.norm(step, axis=1) / np.linalg.norm(d.numpy())
+    np.testing.assert_allclose(direction_loss(after, before, d[None]).numpy(), 1 - cos, rtol=1e-4)
+    r = np.array([0.2, 0.7, 1.4])
+    assert patch_loss(torch.tensor(r), 0.7).item() == pytest.approx((0.7 + 1.4) / 3)
+    y = torch.rand(1, 3, 4, 5, generator=g)
+    a = y.numpy()
+    differences = (a[..., 1:] - a[..., :-1], a[..., 1:, :] - a[..., :-1, :])
+    diagonals = (a[..., 1:, 1:] - a[..., :-1, :-1], a[..., :-1, 1:] - a[..., 1:, :-1])
+    expected = sum(np.sqrt((x**2).sum()) for x in (*differences, *diagonals))
+    assert total_variation(y).item() == pytest.approx(float(expected), rel=1e-5)
+    assert total_variation(torch.ones(1, 3, 4, 4)).item() < 1e-4

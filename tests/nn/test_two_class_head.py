@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from diptych.core.errors import UsageError
-from diptych.nn.two_class_head import Head, random_state_kept
+from diptych.nn.two_class_head import Cued, Head, random_state_kept
 
 
 def blobs(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
@@ -55,3 +55,30 @@ def test_the_random_state_is_restored_after_errors_too() -> None:
     with pytest.raises(ValueError, match="stop"):
         draw()
     assert random.getstate() == state
+
+
+def known(shortcut: float, core: float) -> Cued:
+    """Features that are the class and the square, each times a number, and some noise."""
+    sides = np.repeat([-1, 1], 40)
+    noise = np.random.default_rng(0).normal(0, 0.01, (2, 80, 2))
+    features = np.stack([np.stack([core * sides, np.full(80, shortcut * s)], 1) for s in (-1.0, 1.0)]) + noise
+    return Cued(features, sides, np.tile(np.arange(40) < 20, 2))
+
+
+def test_decisions_follow_the_only_feature_there_is() -> None:
+    for shortcut, core, value, followed in ((1.0, 0.0, 1.0, 1.0), (0.0, 1.0, -1.0, 0.0)):
+        cued = known(shortcut, core)
+        decisions = cued.decisions(Head(c=10.0), 0.95, 0.95, 3)
+        assert decisions.shape == (2, 40)
+        assert cued.reliance(decisions).mean() == pytest.approx(value, abs=0.05)
+        assert cued.followed(decisions) == pytest.approx(followed, abs=0.05)
+
+
+def test_reliance_is_that_of_a_loop() -> None:
+    cued, rng = known(1.0, 1.0), np.random.default_rng(1)
+    d = rng.choice([-1, 1], (2, 40))
+    core = cued.core[~cued.train]
+    loop = [np.mean([d[m, i] * (-1, 1)[m] - d[m, i] * core[i] for m in (0, 1)]) for i in range(40)]
+    assert cued.reliance(d) == pytest.approx(loop)
+    conflict = [(d[m, i] == (-1, 1)[m]) for m in (0, 1) for i in range(40) if core[i] != (-1, 1)[m]]
+    assert cued.followed(d) == pytest.approx(np.mean(conflict))

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from diptych.core.train import Embedded
-from diptych.nn.view_losses import ViewHeads, byol, simclr
+from diptych.nn.view_losses import ViewHeads, byol, nt_xent, simclr, weighed
 
 G = torch.Generator().manual_seed(0)
 ONE, TWO = (torch.randn(4, 3, generator=G, dtype=torch.float64) for _ in range(2))
@@ -58,3 +59,22 @@ def test_heads_compare_both_views_with_one_target() -> None:
     torch.testing.assert_close(heads.predicted(h, target), (byol(q[:4], target) + byol(q[4:], target)) / 2)
     z = heads.simclr(h)
     torch.testing.assert_close(heads.contrasted(h, 0.2, e()), simclr(z[:4], z[4:], 0.2, e()))
+
+
+def test_nt_xent_is_that_of_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 5, 7))
+    z = np.concatenate([x, y])
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    losses = []
+    for i in range(10):
+        others = [np.exp(z[i] @ z[j] / 0.3) for j in range(10) if j != i]
+        losses.append(-np.log(np.exp(z[i] @ z[(i + 5) % 10] / 0.3) / sum(others)))
+    ours = nt_xent(torch.from_numpy(x), torch.from_numpy(y), 0.3)
+    assert ours.item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_the_weight_of_the_intra_loss_settles_where_its_derivative_is_zero() -> None:
+    w = torch.tensor(1.0, requires_grad=True)
+    (slope,) = torch.autograd.grad(weighed(torch.tensor(3.0), torch.tensor(0.25), w), w)
+    assert slope.item() == pytest.approx(-2 * 0.25 + 0.5)  # -2 intra / w^3 + 1 / (w + 1)

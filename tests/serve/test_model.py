@@ -19,7 +19,8 @@ from diptych.core.run import Run
 from diptych.data.labelled import LabelledData, NamedTable
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
-from diptych.serve.model import ServedModel, merges, unit_rows
+from diptych.features.unit_rows import unit_rows
+from diptych.serve.model import ServedModel, merges
 from diptych.tasks.encode.write import encode
 from tests.support.colours import ColourBackbone, ColourEncoder
 

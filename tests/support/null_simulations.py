@@ -19,8 +19,8 @@ from scipy.stats import norm
 
 from diptych.evaluation.outcome import Outcome, intervals
 from diptych.evaluation.several import _interval as micro_f1
-from diptych.methods.audit.counteranimal import over_classes
 from diptych.metrics.detection import auroc_bootstrap, auroc_gain
+from diptych.metrics.group_drop import over_classes
 from diptych.metrics.interval import (
     Interval,
     bootstrap_mean,

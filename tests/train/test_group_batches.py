@@ -6,9 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 
 from diptych.core.errors import DataError
-from diptych.train.group_batches import GroupBatches
+from diptych.train.group_batches import GroupBatches, clustered, regrouped
 
 GROUPS = np.array([0] * 7 + [1] * 4 + [2] * 3)
 
@@ -39,3 +40,19 @@ def test_what_is_left_out_is_said() -> None:
         GroupBatches(GROUPS, 0).batches(0, 2)
     with pytest.raises(DataError, match="The largest of 3 groups has 7 rows and fills no batch of 8"):
         GroupBatches(GROUPS, 0).batches(0, 8)
+
+
+def test_groups_tell_all_clusters_of_all_stages_apart() -> None:
+    clusters = np.array([(s, i, t) for s in range(9) for i in range(3) for t in range(3)])
+    groups = regrouped(*clusters.T, 3)
+    assert len(set(groups.tolist())) == 81
+    assert sorted(groups.tolist()) == list(range(81))
+
+
+def test_clusters_are_those_of_the_points_and_the_seed() -> None:
+    x = torch.eye(3).repeat_interleave(10, 0) + 0.01 * torch.randn(30, 3)
+    found = clustered(x, 3, 0)
+    assert len(set(found.tolist())) == 3
+    assert all(len(set(found[i : i + 10].tolist())) == 1 for i in (0, 10, 20))
+    assert np.array_equal(found, clustered(x, 3, 0))
+    assert not clustered(x, 1, 0).any()

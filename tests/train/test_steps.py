@@ -12,7 +12,7 @@ import torch
 
 from diptych.core.errors import Diverged
 from diptych.core.run import Run
-from diptych.core.train import Clock
+from diptych.core.train import Clock, ParamGroup
 from diptych.train.groups import training
 from diptych.train.precision import Precision
 from diptych.train.schedule import Fit
@@ -59,6 +59,24 @@ def test_a_step_by_hand(clip) -> None:
     assert values["gradient_norm/main"] == pytest.approx(float(norm), rel=1e-6)
     for p, q in zip(toy.net.parameters(), parameters, strict=True):
         torch.testing.assert_close(p.detach(), q.detach() - 0.5 * factor * q.grad, rtol=1e-5, atol=1e-7)
+
+
+def test_phases_take_turns_and_each_changes_its_own_parameters_by_its_own_loss() -> None:
+    toy, reference = Toy(RUN, dropout=0.0), Toy(RUN, dropout=0.0)
+    names = [n for n, _ in toy.net.named_parameters()]
+    toy.phases = ("a", "b")
+    toy.groups = lambda: [ParamGroup(tuple(n for n in names if n.startswith(f"{p}.")), phases=(p,)) for p in "ab"]  # type: ignore[method-assign]
+    with opened(toy, SGD) as (steps, _):
+        steps.take([batch(0)], clock(), 0.5)
+    same = clock()  # the draws of the two phases follow each other
+    for phase in toy.phases:
+        own = list(reference.net[phase].parameters())  # type: ignore[index]
+        slopes = torch.autograd.grad(reference.losses(batch(0), phase, same)["pair"], own)
+        with torch.no_grad():
+            for p, slope in zip(own, slopes, strict=True):
+                p -= 0.5 * slope
+    for p, q in zip(toy.net.parameters(), reference.net.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7)
 
 
 def test_dropout_follows_the_step_and_not_what_was_drawn_before() -> None:

@@ -21,6 +21,7 @@ from diptych.core.spec import Spec
 from diptych.core.wording import lacks
 from diptych.data.samples import as_samples
 from diptych.features.embed import embed_arrays
+from diptych.features.unit_rows import unit_rows
 from diptych.tasks.model import Predictor
 from diptych.tasks.model import load as load_predictor
 from diptych.tasks.runs import EngineKind, Precision, cache_folder, device_named, make_run, random_remark, served
@@ -193,9 +194,7 @@ class Model(Backbone):
         if found.failed:
             raise found.failed[0]
         values: Vectors = found.values[:, 0]
-        if normalize:
-            values = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))
-        return values
+        return unit_rows(values) if normalize else values
 
 
 def load(

@@ -81,8 +81,8 @@ class Results(Sequence[T], Generic[T]):
     def __getitem__(self, index: int) -> T: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[T, ...]: ...
-    def __getitem__(self, index: Any) -> T | tuple[T, ...]:
-        if isinstance(index, str):
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        if not (isinstance(index, slice) or hasattr(index, "__index__")):
             raise TypeError(f"Results are numbered: give a position, such as names.index(...), not {index!r}.")
         return self.items[index]
 
@@ -246,7 +246,7 @@ def of_audited(found: AuditedPairs, photos: Samples[Any], by_words: bool) -> Res
     )  # fmt: skip
 
 
-def _pictures(photos: Samples[Any], failed: Sequence[UnreadableItem]) -> Callable[[int], Image.Image]:
+def _pictures(photos: Samples[Image.Image], failed: Sequence[UnreadableItem]) -> Callable[[int], Image.Image]:
     broken = {e.name for e in failed}
     kept = [i for i in range(len(photos)) if photos.name(i) not in broken] if broken else range(len(photos))
 

@@ -59,7 +59,7 @@ class VitDense:
         """Return [(B, C, h, w)] of (B, 3, H, W) normalised pixels, of any size the patches divide."""
         s = self.tower.blocks(self.tower.start(x))
         assert s.grid is not None
-        return [self.tower.patch_tokens(s).transpose(1, 2).unflatten(2, s.grid)]  # type: ignore[no-untyped-call]
+        return [torch.unflatten(self.tower.patch_tokens(s).transpose(1, 2), 2, s.grid)]
 
     def pool(self, m: Tensor, weights: Tensor | None = None, /) -> Tensor:
         """Pool the map.

@@ -1,4 +1,4 @@
-"""``diptych index`` and ``diptych search``: find a photo among many, by words, by another photo, or by both."""
+"""``diptych index``: take photos in, so that ``diptych search`` finds them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, one_line, say, show, show_json
+from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.photos import clip_frames, open_regions
 from diptych.cli.unread import refuse_idle, typed
 from diptych.core.errors import DataError, UsageError, install, need_extra
 from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
-    from diptych.backbones.engines.cached_backbone import CachedBackbone
     from diptych.core.backbone import Backbone
     from diptych.search_index.ann import Approximate
     from diptych.search_index.rows import Modality
@@ -115,9 +114,7 @@ def index(
     if marked and not shared.json:
         show(f"{marked['marks']} answers of {marked['queries']} queries marked by {marked['source']}")
         for level, said in marked["cuts"].items():
-            show(
-                f"  --at-least {level}: {said if isinstance(said, str) else _promise(said['share'], said['interval'])}"
-            )
+            show(f"  --at-least {level}: {said if isinstance(said, str) else promise(said['share'], said['interval'])}")
     finish(result.failed if result else ())
 
 
@@ -128,11 +125,11 @@ def _marked(out: Path, what: str, shared: options.RunOptions) -> dict[str, Any]:
 
     with Index(out) as index:
         facts = dict(index.facts)
-    with _like(shared, facts).open() as opened:
+    with like_index(shared, facts).open() as opened:
         return mark(out, what, opened.backbone(), opened.run)
 
 
-def _like(shared: options.RunOptions, facts: Mapping[str, Any], backbone: str | None = None) -> options.RunOptions:
+def like_index(shared: options.RunOptions, facts: Mapping[str, Any], backbone: str | None = None) -> options.RunOptions:
     """Return options with the backbone, precision and decode of an index."""
     name = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")[0].removesuffix(REGIONS)
     precision, draft = str(facts.get("precision", "fp32")), facts.get("decode") == "draft"
@@ -146,13 +143,14 @@ def _as_made(shared: options.AutoOptions, out: Path) -> options.AutoOptions:
     if not (out / "index.json").is_file():
         return shared
     with Index(out) as index:
-        like = _like(shared, index.facts)
+        like = like_index(shared, index.facts)
     like = replace(like, backbone=like.backbone.removeprefix(STARS))
     free = {"backbone", "precision", "draft"}.difference(typed.get())
     return replace(shared, **{name: getattr(like, name) for name in free})
 
 
-def _promise(share: float, interval: Sequence[float]) -> str:
+def promise(share: float, interval: Sequence[float]) -> str:
+    """Say which share of answers is expected to be right."""
     return f"{share:.2f} of the answers are expected to be right, {interval[0]:.2f} to {interval[1]:.2f}"
 
 
@@ -247,7 +245,7 @@ def _refuse_clouds(source: str) -> None:
         ) from None
 
 
-def _tower(opened: options.Opened, clips: int | None, regions: bool = False) -> Backbone:
+def tower_of(opened: options.Opened, clips: int | None, regions: bool = False) -> Backbone:
     """Load the backbone of an index, and remember it for the next search."""
     tower = opened.backbone()
     if regions:
@@ -261,100 +259,3 @@ def _tower(opened: options.Opened, clips: int | None, regions: bool = False) -> 
     from diptych.tasks.extend import with_clips
 
     return with_clips(tower, clips, opened.run)
-
-
-_ONE = options.RunOptions(batch=1, workers=1)
-
-
-@options.offers("overwrite", "json", "device", "engine", "cache")
-def search(
-    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of diptych index.")],
-    query: Annotated[
-        list[str], typer.Argument(help='Words and pictures, added up: "a red car" photo.jpg "2:at night".')
-    ],
-    minus: Annotated[
-        list[str] | None,
-        options.option("--minus", "-m", help='Words or pictures to move away from, such as "0.5:snow".'),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        options.option("--where", "-w", help='Condition on metadata: label=cat, "year>=1990", "name~*holiday*".'),
-    ] = None,
-    top: Annotated[int, options.option("--top", "-k", help="Number of answers.", min=1)] = 10,
-    captions: Annotated[
-        float | None,
-        options.option("--captions", help="Share of the captions in the score, 0 to 1 (default 0).", min=0.0, max=1.0),
-    ] = None,
-    exact: Annotated[bool, options.option("--exact", help="Look at every entry, however many.")] = False,
-    at_least: Annotated[
-        float | None,
-        options.option(
-            "--at-least", help="Cut where this share of answers is expected to be right, such as 0.8.", min=0.0, max=1.0
-        ),
-    ] = None,
-    html: Annotated[Path | None, options.option("--html", help="Also write a page with the pictures.")] = None,
-    backbone: Annotated[
-        str | None, options.option("--backbone", "-b", help="Default: that of the index.", rich_help_panel="Model")
-    ] = None,
-    *,
-    shared: options.RunOptions = _ONE,
-) -> None:
-    """Find the entries nearest to words, pictures, or both."""
-    from diptych.search_index.index import Index
-
-    shared.free(html, flag="--html")
-    with Index(folder) as index:
-        facts = dict(index.facts)
-
-    from diptych.data.files import write_whole
-    from diptych.tasks.search.ask import Term, torchless
-    from diptych.tasks.search.ask import search as ask
-
-    terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
-    made_with = backbone or str(facts.get("backbone", "lite"))
-    clips, regions, stars = made_with.partition("+frames")[2], made_with.endswith(REGIONS), made_with.startswith(STARS)
-    parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
-    weights = {m: w for m, w in parts.items() if w} or None
-    with _like(shared, facts, backbone).open() as opened:
-        known = None if clips or regions or stars else opened.recalled
-        tower: Backbone | CachedBackbone
-        if stars:
-            from diptych.tasks.search.curves import curve_space, star_term
-
-            space = curve_space(made_with.removeprefix(STARS))
-            terms = [star_term(term, space) for term in terms]
-            tower, run = space, replace(opened.run, engine=None)
-        elif known is not None and torchless(terms, *known):
-            tower, run = known
-        else:
-            tower, run = _tower(opened, int(clips) if clips.isdecimal() else None, regions), opened.run
-        answer = ask(
-            folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None,
-            at_least=at_least,
-        )  # fmt: skip
-    if html is not None:
-        from diptych.tasks.pages.search_page import html as page
-
-        write_whole(html, page(answer), overwrite=shared.overwrite)
-    if shared.json:
-        show_json(answer.as_dict())
-    else:
-        shares = [f"{p:.2f} right  " for p in answer.cut.shares] if answer.cut else [""] * len(answer.found)
-        for f, share in zip(answer.found, shares, strict=True):
-            caption = f"  {one_line(f.entry.caption[:60])}" if f.entry.caption else ""
-            show(f"{f.score:.3f}  {share}{one_line(f.entry.name)}{caption}")
-    if answer.cut is not None:
-        cut = answer.cut.cut
-        say(
-            f"Above this cut {_promise(cut.share, (cut.low, cut.high))} ({cut.above} of {cut.marks} answers to "
-            f"{cut.queries} queries, marked by {answer.cut.source})."
-        )
-    if answer.recall is not None:
-        say(
-            f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; --exact looks at all "
-            f"{answer.entries:,}"
-        )
-    if not answer.found:
-        say("Nothing meets the conditions." if answer.cut is None else "No answer lies above the cut.")
-    if html is not None:
-        say(f"The page is {html}")

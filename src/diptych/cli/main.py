@@ -37,7 +37,7 @@ VERBS = {
     "generate": "generate:generate",
     "rewrite": "rewrite:rewrite",
     "index": "index:index",
-    "search": "index:search",
+    "search": "search:search",
     "link": "link:link",
     "detect": "detect:detect",
     "encode": "encode:encode",

@@ -61,6 +61,17 @@ def _labels(table: Table[Any], classes: ClassNames, split: str) -> NDArray[np.in
     return labels
 
 
+def training_rows(evidence: Evidence[Any], slug: str) -> Table[Any]:
+    """Return the train table of a recipe.
+
+    Raises:
+        MissingEvidence: there is none.
+    """
+    if evidence.train is None:
+        raise MissingEvidence(f"{slug} needs rows for training, and there is no train split: add one.")
+    return evidence.train
+
+
 def normal_photos(evidence: Evidence[Any]) -> Table[Any]:
     """Return the rows of train whose label is 0 ("normal"); without labels, all rows.
 

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, overload
+from typing import Any, BinaryIO, TypeAlias
 
 from diptych.core.errors import DataError, UsageError
 
@@ -27,16 +27,16 @@ _ADDRESS = re.compile(r"(s3|gs|gcs|hdfs|viewfs|abfs|abfss|file):/+(.*)", re.DOTA
 _NAMED = 40  # characters of the name that a draft shows; file systems allow 255 bytes
 
 
-@overload
-def plain(value: Mapping[str, Any]) -> dict[str, Any]: ...
-@overload
-def plain(value: Any) -> Any: ...
-def plain(value: Any) -> Any:
-    """Return ``value`` as JSON data: tuples become lists, NaN and infinities null, paths strings."""
+def plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON data: tuples become lists, NaN and infinities null, paths strings."""
+    return {str(k): _plain(v) for k, v in data.items()}
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return plain(value)
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return [_plain(v) for v in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value) if isinstance(value, Path) else value
@@ -141,7 +141,7 @@ def write_whole(
 
 def write_json(path: Path, data: Any, *, overwrite: bool = False) -> None:
     """Write plain data as indented JSON in one step; see ``drafted``."""
-    write_whole(path, json.dumps(plain(data), indent=2, ensure_ascii=False) + "\n", overwrite=overwrite)
+    write_whole(path, json.dumps(_plain(data), indent=2, ensure_ascii=False) + "\n", overwrite=overwrite)
 
 
 def append(path: Path, content: bytes | str, at: int | None = None) -> None:

@@ -198,7 +198,8 @@ class DatasetPictures:
             raise UnreadableItem(self.name(index), str(error)) from None
         if value is None:
             raise UnreadableItem(self.name(index), "the row has no picture")
-        return as_samples([value])[0]
+        picture: Image.Image = as_samples([value])[0]
+        return picture
 
     def key(self, index: int, /) -> str:
         """Return the hash of the pixels."""

@@ -142,7 +142,8 @@ def compare(
 
 
 def _table() -> Mapping[str, Any]:
-    return json.loads(ROWS.read_text(encoding="utf-8"))
+    table: Mapping[str, Any] = json.loads(ROWS.read_text(encoding="utf-8"))
+    return table
 
 
 def _positions(classes: Sequence[str], dataset: str, count: int) -> list[int]:

@@ -71,8 +71,7 @@ class ClipEncoder:
 def each_frame(encode: Callable[[Tensor], Tensor], x: Inputs) -> Tensor:
     """Return the (B, T, ...) outputs of ``encode`` for the frames of (B, T, 3, S, S) pixels."""
     assert isinstance(x, Tensor)
-    out: Tensor = encode(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-untyped-call]
-    return out
+    return torch.unflatten(encode(x.flatten(0, 1)), 0, x.shape[:2])
 
 
 class ClipSpace(DerivedSpace):

@@ -36,6 +36,7 @@ from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_
 from diptych.features.embed import embed_arrays
 from diptych.features.picture_hash import Bits, bits_apart, difference_hash
 from diptych.features.pool_chunks import name_of
+from diptych.features.unit_rows import unit_rows
 
 Keep = Literal["hard", "easy", "random"]
 Rule = Literal["vector", "hash", "both", "either"]
@@ -206,9 +207,7 @@ def pair_vectors(
             if mirrored:
                 others = [_Seen(some[i][1], mirrored=True) for i in kept]
                 views.append(embed_arrays(encoder, InMemory(others, [names[i] for i in kept]), run).values[:, 0])
-            values = np.stack(
-                [view / np.linalg.norm(view, axis=-1, keepdims=True).clip(1e-12) for view in views], axis=1
-            )
+            values = np.stack([unit_rows(view) for view in views], axis=1)
             ids = np.array([identity(names[i], some[i][0]) for i in kept], dtype=np.uint64)
             hashes = np.array([seen[i].hashes for i in kept], dtype=np.uint64).reshape(-1, 2)
             rows.add(Vectors(ids, values.astype(np.float16), hashes).columns())
@@ -243,7 +242,7 @@ def near(rows: SortedRuns, views: int, cells: int | None, keep: Keep, rule: Rule
     members = by_cell.finished()
     for number in range(len(means)):
         part = members.between(number, number + 1)
-        z = _unit(part["vector"].reshape(len(part["id"]), views, -1))
+        z = unit_rows(part["vector"].reshape(len(part["id"]), views, -1).astype(np.float32))
         scored.add({"id": part["id"], "score": _nearest_before(z, part["hash"], rule, bits)})
     return scored.finished()
 
@@ -280,7 +279,7 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
             break
     if not held:
         return np.zeros((0, 0), dtype=np.float32)
-    sample = _unit(np.concatenate(parts))
+    sample = unit_rows(np.concatenate(parts).astype(np.float32))
     distinct = len(np.unique(sample, axis=0)) if count > 1 else 1
     if min(count, distinct) == 1:
         means = sample.mean(axis=0, keepdims=True)
@@ -289,19 +288,14 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
             from sklearn.cluster import KMeans
 
         means = KMeans(min(count, distinct), n_init=1, max_iter=STEPS, random_state=0).fit(sample).cluster_centers_
-    return _unit(means.astype(np.float32))
+    return unit_rows(means.astype(np.float32))
 
 
 def _cells(values: NDArray[np.float16], means: NDArray[np.float32]) -> tuple[Bits, NDArray[np.float32]]:
     """Return (N,) cells of unit vectors and their cosines with the mean of the cell."""
     members, typical = np.zeros(len(values), np.uint64), np.zeros(len(values), np.float32)
     for start in range(0, len(values), 32 * BLOCK):
-        cosines = _unit(values[start : start + 32 * BLOCK]) @ means.T
+        cosines = unit_rows(values[start : start + 32 * BLOCK].astype(np.float32)) @ means.T
         members[start : start + len(cosines)] = cosines.argmax(axis=1)
         typical[start : start + len(cosines)] = cosines.max(axis=1)
     return members, typical
-
-
-def _unit(values: NDArray[Any]) -> NDArray[np.float32]:
-    wide = values.astype(np.float32)
-    return np.asarray(wide / np.linalg.norm(wide, axis=-1, keepdims=True).clip(1e-12))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from diptych.core.curate import NAMED, Plan
 from diptych.core.errors import DataError, UsageError
@@ -76,3 +80,60 @@ def read_tiles(path: Path, system: str) -> PickedTiles:
         raise DataError(
             f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
         ) from None
+
+
+Floats = NDArray[np.float32]
+
+
+def picked(
+    z: Floats, attributes: Floats, findings: Floats, top: int, sampled: int, batch: int, limit: float, seed: int
+) -> list[tuple[int, str]]:
+    """Return (tile, why) of the tiles of one slide, in the order in which they were picked.
+
+    Args:
+        z: (n, D) unit embeddings.
+        attributes: (J, D) unit embeddings of attributes, each of which a tile may have; J may be 0.
+        findings: (L, D) unit embeddings of findings, whose cosines are summed; L may be 0.
+        top: tiles by attributes, and by findings.
+        sampled: tiles by clusters, at most.
+        batch: tiles for one cluster, see ``clusters_of``.
+        limit: largest cosine to a tile that was picked before.
+        seed: of k-means and of the draws in clusters.
+    """
+    order = [(i, ATTRIBUTE) for i in _best((100 * z @ attributes.T).max(1), top)] if len(attributes) else []
+    order += [(i, FINDING) for i in _best((100 * z @ findings.T).sum(1), top)] if len(findings) else []
+    order += [(i, CLUSTER) for i in spread(z, sampled, batch, seed)]
+    kept: list[tuple[int, str]] = []
+    for i, why in order:
+        before = [j for j, _ in kept]
+        if i not in before and (not before or float((z[before] @ z[i]).max()) <= limit):
+            kept.append((i, why))
+    return kept
+
+
+def spread(z: Floats, sampled: int, batch: int, seed: int) -> list[int]:
+    """Return at most ``sampled`` of n tiles, equally many of each cluster as far as it has them."""
+    from sklearn.cluster import KMeans
+
+    distinct = len(np.unique(z, axis=0)) if len(z) else 0
+    if not distinct or not sampled:
+        return []
+    k = min(distinct, clusters_of(len(z), batch))
+    cluster = KMeans(k, n_init=1, random_state=seed).fit_predict(z)
+    rng, share = np.random.default_rng(seed), max(1, sampled // k)
+    chosen = [int(i) for c in range(k) for i in rng.permutation(np.flatnonzero(cluster == c))[:share]]
+    return chosen[:sampled]
+
+
+def clusters_of(n: int, batch: int = 1) -> int:
+    """Return k = ceil(sqrt(1.6 n / b)).
+
+    Example:
+        >>> clusters_of(1000), clusters_of(5120, batch=128)
+        (40, 8)
+    """
+    return math.ceil(math.sqrt(1.6 * n / batch))
+
+
+def _best(scores: NDArray[np.floating[Any]], count: int) -> list[int]:
+    return [int(i) for i in np.argsort(-scores, kind="stable")[:count]]

@@ -27,6 +27,7 @@ from diptych.core.run import Run
 from diptych.data.files import write_whole
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_arrays
+from diptych.features.unit_rows import unit_rows
 
 PENDING = 8192
 """Items that wait until they are merged into a sample."""
@@ -294,5 +295,4 @@ def _least(names: Sequence[str], size: int) -> tuple[tuple[str, ...], list[int]]
 
 
 def _unit(vectors: Floats) -> NDArray[np.float64]:
-    wide = vectors.astype(np.float64)
-    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12))
+    return unit_rows(vectors.astype(np.float64))

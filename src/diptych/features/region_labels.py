@@ -7,7 +7,7 @@ I, T: unit embeddings of a backbone;  crop b: the photo cut to box b
 phrases: noun phrases of the photo's captions, or what a captioner writes of each crop
 
 So a phrase has one box at most: the one that shows it better than the others do, and than the whole photo does. A
-proposer that reads words, such as an open-vocabulary detector, is told the phrases: a phrase then has the surest of its
+proposer that reads words, such as an open-vocabulary detector, gets the phrases: a phrase then has the surest of its
 boxes, and the backbone is not asked.
 """
 

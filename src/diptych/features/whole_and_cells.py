@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from diptych.backbones.towers.edits import patch_count
@@ -36,4 +37,4 @@ def whole_and_cells(space: Space, x: Inputs) -> tuple[Tensor, Tensor]:
     assert s.grid is not None, "image towers have a grid"
     cells = tower.norm(s.h[:, s.prefix : s.prefix + patch_count(s)])
     whole = tower.project(tower.pooled(s))
-    return whole.float(), cells.transpose(1, 2).unflatten(2, s.grid).float()  # type: ignore[no-untyped-call]
+    return whole.float(), torch.unflatten(cells.transpose(1, 2), 2, s.grid).float()

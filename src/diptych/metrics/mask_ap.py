@@ -5,7 +5,7 @@
 t: 0.5, 0.55, ..., 0.95, the least IoU of a predicted and a labelled mask that are a match
 
 Predictions of a class are ranked over all images. In each image the best-scored picks first: the unmatched label of its
-class with the highest IoU. A crowd takes any number of predictions, which then count nowhere; its IoU is the share of
+class with the highest IoU. A crowd takes any number of predictions, which are then not counted; its IoU is the share of
 the prediction that lies on it.
 """
 
@@ -34,7 +34,7 @@ class Matched:
         scores: (n,) of predictions.
         labels: (n,) their class positions.
         hits: (10, n) bool: matched at each threshold.
-        excused: (10, n) bool: on a crowd, and counts nowhere.
+        excused: (10, n) bool: on a crowd, so not counted.
         truths: (K,) number of labels of each class, without crowds.
     """
 

@@ -4,7 +4,7 @@
 
 I, P, L: pixels of intersection, prediction and label of class k, summed over all images
 
-Pixels of the ignored label count nowhere. The mean of the IoUs of single images is another metric.
+Pixels of the ignored label are not counted. The mean of the IoUs of single images is another metric.
 """
 
 from __future__ import annotations

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone, Inputs, Stage, State
+from diptych.core.data import Samples, Texts
+from diptych.core.run import Run
 from diptych.features.clips import ClipEncoder, OfClips
+from diptych.features.derived_space import ConditionedSpace
+from diptych.features.embed import embed
 from diptych.nn.aligned_frames import AlignedFrames, ClipPrompts, Integration
 
 
@@ -71,7 +77,7 @@ class ILANet(nn.Module):
             return replace(s, h=s.h + more)
 
         s = self.tower.blocks(s, self.first, edit=edit)
-        each = self.tower.project(self.tower.pooled(s)).float().unflatten(0, (-1, self.frames))  # type: ignore[no-untyped-call]
+        each = torch.unflatten(self.tower.project(self.tower.pooled(s)).float(), 0, (-1, self.frames))
         tokens = self.prompts.read(s.h[:, s.prefix :], self.frames)
         return Seen(self.integration(each), tokens, tuple(gaps), tuple(points))
 
@@ -134,3 +140,36 @@ class StartTokens(OfClips):
         assert isinstance(x, Tensor)
         h = self.net.start(x.to(next(self.net.parameters()).device)).h
         return h.float().reshape(len(x), -1)
+
+
+class ILASpace(ConditionedSpace):
+    """The space of a backbone with clips, whose texts are conditioned on the clip where ``cosines`` is asked.
+
+    Args:
+        base: the frozen backbone.
+        net: trained, in eval mode.
+        frames: T.
+    """
+
+    def __init__(self, base: Backbone, net: ILANet, frames: int) -> None:
+        learnt = b"".join(t.detach().cpu().numpy().tobytes() for t in net.state_dict().values())
+        digest = hashlib.sha256(f"{base.image.fingerprint}/{frames}/{net.first}".encode() + learnt).hexdigest()[:16]
+        self.encoder = ILAEncoder(ClipEncoder(base.image, frames), net, digest)
+        parts = nn.ModuleDict({"base": base.module(), "ila": net}).eval()
+        super().__init__(base, self.encoder, suffix=f"ila-{digest[:6]}-frames{frames}", module=parts)
+
+    def cosines(self, items: Samples[Any], texts: Sequence[str], run: Run) -> Tensor:
+        """Return the (N, K) cosines of clips with texts, conditioned on the clips."""
+        net, device = self.encoder.net, next(self.encoder.net.parameters()).device
+        with torch.no_grad():
+            blank = torch.zeros(1, net.frames, 3, *(2 * [self.encoder.size or 224]), device=device)
+            count = net(net.start(blank)).tokens.numel()
+        both = replace(self.encoder, tokens=count, fingerprint=f"{self.encoder.fingerprint}-tokens")
+        w = embed(self.text, Texts(tuple(texts)), run).to(device)
+        rows = []
+        with torch.no_grad():
+            for part in torch.split(embed(both, items, run).to(device), 64):
+                clip, tokens = part[:, : self.encoder.dim], part[:, self.encoder.dim :]
+                seen = Seen(clip, tokens.reshape(len(part), -1, net.tower.width), (), ())
+                rows.append(cosines(net, seen, w).cpu())
+        return torch.cat(rows)

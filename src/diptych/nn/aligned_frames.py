@@ -92,9 +92,9 @@ class PointNetwork(nn.Module):
         for conv, norm in ((self.first, self.first_norm), (self.second, self.second_norm)):
             h = norm(conv(h))
             h = max_pool2d(h, min(2, *h.shape[-2:])).relu()
-        pooled = h.amax((-2, -1)).unflatten(0, g.shape[:2]).mT  # type: ignore[no-untyped-call]
+        pooled = torch.unflatten(h.amax((-2, -1)), 0, g.shape[:2]).mT
         out: Tensor = REACH * self.last(self.time(pooled).relu()).tanh()
-        return out.mT.unflatten(2, (2, 2))  # type: ignore[no-untyped-call]
+        return torch.unflatten(out.mT, 2, (2, 2))
 
 
 class AlignedFrames(nn.Module):

@@ -175,3 +175,37 @@ def fit_cache(
         y_val = torch.tensor(val[1])
         b, a = first_best(cache_hits(z, logits(backbone, z, head), y_val, keys, y, betas, alphas))
     return FittedCache(classes, backbone, head, keys, y, float(alphas[a]), float(betas[b]))
+
+
+def mixed_similarity(z: Tensor, images: Tensor, texts: Tensor, delta: float) -> Tensor:
+    """Return (N, M) similarities, which mix similarity to support images and to their captions.
+
+    Args:
+        z: (N, D) unit embeddings of test images.
+        images: (M, D) unit embeddings of support images.
+        texts: (M, D) unit embeddings of their captions.
+        delta: share of the captions, in [0, 1].
+    """
+    return (1 - delta) * (z @ images.T) + delta * (z @ texts.T)
+
+
+def divergences(z: Tensor, images: Tensor, head: Tensor, tau: float) -> Tensor:
+    """Return (N, M) divergences KL(q_n || p_i) of class distributions, in nats, >= 0.
+
+    Args:
+        z: (N, D) unit embeddings of test images.
+        images: (M, D) unit embeddings of support images.
+        head: (K, D) unit class embeddings.
+        tau: temperature of both distributions, > 0.
+    """
+    log_q, log_p = ((x.double() @ head.double().T / tau).log_softmax(dim=1) for x in (z, images))
+    q = log_q.exp()
+    return ((q * log_q).sum(dim=1, keepdim=True) - q @ log_p.T).clamp_min(0.0).float()
+
+
+def rescaled(values: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
+    """Return psi of the values: the line that takes the range ``old`` to ``new``, also outside of it.
+
+    If ``old`` is empty, all values become the low end of ``new``.
+    """
+    return new[0] + (values - old[0]) * ((new[1] - new[0]) / (old[1] - old[0]) if old[1] > old[0] else 0.0)

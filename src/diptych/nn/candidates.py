@@ -35,3 +35,33 @@ def ceiling(cosines: Tensor, labels: NDArray[np.int64], k: int) -> float:
     """
     chosen, _ = candidates(cosines, k)
     return float(chosen[torch.arange(len(cosines)), torch.tensor(labels)].double().mean())
+
+
+GUESSES = 3
+"""Guesses of an image, best first, by which it may be assigned to a class that has no image yet."""
+
+
+def sure_images(p: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Choose the images that label themselves.
+
+    - Each class takes, of the images whose first guess it is, the k with the highest probability.
+    - A class that is the first guess of no image takes the surest of those whose second guess it is, else third.
+    - An image that one class has taken goes to no other.
+
+    Args:
+        p: (N, K) class probabilities.
+        k: images a class, at most.
+
+    Returns:
+        (n,) positions, ascending, each once, and their (n,) classes.
+    """
+    guesses = p.argsort(dim=1, descending=True, stable=True)
+    label = torch.full((len(p),), -1)
+    for rank in range(min(GUESSES, p.shape[1])):
+        for c in range(p.shape[1]):
+            if rank and bool((label == c).any()):
+                continue
+            rows = ((guesses[:, rank] == c) & (label < 0)).nonzero()[:, 0]
+            label[rows[p[rows, c].argsort(descending=True, stable=True)[:k]]] = c
+    chosen = (label >= 0).nonzero()[:, 0]
+    return chosen, label[chosen]

@@ -268,5 +268,25 @@ def supervised_contrastive(
         positive = (labels[:, None] == column_labels[None]) & ~itself
         log_p = (logits - logits.logsumexp(1, keepdim=True)).masked_fill(~positive, 0.0)
         each = -log_p.sum(1) / positive.sum(1).clamp(min=1)
-        sizes = column_labels.unique(return_counts=True)[1]  # type: ignore[no-untyped-call]
+        sizes: Tensor = column_labels.unique(return_counts=True)[1]  # type: ignore[no-untyped-call]
         return each.sum() * (len(columns) / max(1, len(z))) / sizes[sizes > 1].sum().clamp(min=1)
+
+
+def caption_contrast(q: Tensor, d: Tensor, n: Tensor, scale: float, first: int = 0) -> Tensor:
+    """Return the loss of stage 1.
+
+    Args:
+        q: (B, C) unit vectors of captions.
+        d: (M, C) unit vectors of other captions of the same images, those of this process from row ``first`` on.
+        n: (M, C) unit vectors of captions of other images.
+        scale: s.
+        first: row of the first image of this process.
+
+    Source: Huang et al. 2024, section 3.1; the loss of LLM2Vec's supervised training.
+
+    Example:
+        >>> same = torch.ones(2, 1)  # four equal columns: ln 4
+        >>> round(caption_contrast(same, same, same, 50.0).item(), 4)
+        1.3863
+    """
+    return softmax_pairs(q, torch.cat([d, n]), torch.tensor(scale).to(q), first)

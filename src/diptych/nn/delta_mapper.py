@@ -18,7 +18,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, linear
+from torch.nn.functional import cosine_similarity, leaky_relu, linear, mse_loss, normalize
+
+from diptych.core.train import Row
 
 Norm = Literal["reference", "channels"]
 """Over which axis a style is normalised; see ``pixel_norm``."""
@@ -121,9 +123,51 @@ class DeltaMapper(nn.Module):
             start, layers, width = level
             part = s[:, start : start + layers * width]
             if layers > 1:
-                part = part.unflatten(1, (layers, width))  # type: ignore[no-untyped-call]
+                part = torch.unflatten(part, 1, (layers, width))
             wanted = condition(c)
             if layers > 1:
                 wanted = wanted[:, None].expand(-1, layers, -1)
             out.append(fusion(torch.cat([style(pixel_norm(part, self.norm)), wanted], dim=-1)).flatten(1))
         return torch.cat(out, dim=1)
+
+
+FLOOR = 1e-5
+"""Least length by which a difference of vectors is divided."""
+
+
+def direction(first: Tensor, second: Tensor) -> Tensor:
+    """Return normalise(second - first), (..., D); a difference shorter than 1e-5 is divided by 1e-5."""
+    return normalize(second - first, dim=-1, eps=FLOOR)
+
+
+def kept(relevance: Tensor, d: Tensor, beta: float) -> Tensor:
+    """Return the mask, (S,) or (B, S), of the channels that an edit may move: |F d| >= beta and d not 0.
+
+    Args:
+        relevance: F, (S, D).
+        d: (D,) or (B, D) differences of two unit text vectors, not normalised.
+        beta: threshold, >= 0. Above 2, the greatest length of d, no channel passes.
+    """
+    return ((d @ relevance.T).abs() >= beta) & (d != 0).any(-1, keepdim=True)
+
+
+def terms(predicted: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    """Return the two terms of the loss: "squared", the mean squared error, and "cosine", the mean of 1 - cosine.
+
+    Args:
+        predicted: (B, S) changes of styles by the mapper.
+        wanted: (B, S) changes between the two pictures.
+    """
+    return {"squared": mse_loss(predicted, wanted), "cosine": (1 - cosine_similarity(predicted, wanted, dim=1)).mean()}
+
+
+def another(row: Row, g: torch.Generator, count: int) -> dict[str, int]:
+    """Return the numbers of two different pictures of the bank: "first" is the row's, "second" is drawn.
+
+    Args:
+        row: of the bank.
+        g: draws the second.
+        count: number of pictures in the bank.
+    """
+    shift = int(torch.randint(1, count, (), generator=g))
+    return {"first": row.index, "second": (row.index + shift) % count}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
@@ -179,3 +179,52 @@ def _resample(
         optimiser.state[sae.encoder][moment][units] = 0.0
         optimiser.state[sae.encoder_bias][moment][units] = 0.0
         optimiser.state[sae.decoder][moment][:, units] = 0.0
+
+
+def probe(f: Tensor, y: Tensor, classes: int, rate: float, weight: float, epochs: int, run: Run) -> Tensor:
+    """Train a sparse linear layer on concept strengths, and return its (K, m) weights W.
+
+    Args:
+        f: (N, m) concept strengths.
+        y: (N,) int64 class positions.
+        classes: K.
+        rate: learning rate of Adam, on batches of 512.
+        weight: lambda, of mean |W|.
+        epochs: passes.
+        run: seed of the order.
+    """
+    w = torch.zeros(classes, f.shape[1], requires_grad=True)
+    optimiser = torch.optim.Adam([w], lr=rate)
+    g = run.generator("dn-cbm/order")
+    with torch.enable_grad():
+        # Not the one loop, which drops the last part of a batch: a class may have all its shots in it.
+        for _ in range(epochs):
+            for rows in torch.split(torch.randperm(len(f), generator=g), 512):
+                optimiser.zero_grad()
+                (cross_entropy(f[rows] @ w.T, y[rows]) + weight * w.abs().mean()).backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+    return w.detach()
+
+
+def nearest_words(decoder: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (m,) position of the word nearest to each column of a decoder, and its (m,) cosine.
+
+    Args:
+        decoder: (D, m), unit columns.
+        words: (V, D) unit embeddings.
+    """
+    best = [(words @ part).max(dim=0) for part in torch.split(decoder, 512, dim=1)]
+    return torch.cat([b.indices for b in best]), torch.cat([b.values for b in best])
+
+
+def count_for(shares: Tensor, part: float) -> Tensor:
+    """Return how many of the largest shares sum to a part of their total, (N,) int64.
+
+    It is at least 1, and 0 where all shares are 0.
+
+    Args:
+        shares: (N, m), >= 0.
+        part: part of the total, in (0, 1].
+    """
+    cumulated = shares.double().sort(dim=1, descending=True).values.cumsum(dim=1)
+    return (cumulated < part * cumulated[:, -1:]).sum(dim=1) + (cumulated[:, -1] > 0)

@@ -95,3 +95,19 @@ def relevance(generator: StyleGenerator, encoder: Encoder[Any], styles: Styles, 
             rows.append(normalize(ends[0] - ends[1], dim=1, eps=1e-5).mean(0))
             bar.advance()
     return torch.stack(rows)
+
+
+def patch_loss(r: Tensor, least: float) -> Tensor:
+    """Return the mean over ALL crops of those (n,) losses that reach ``least``: a crop in style pulls no more."""
+    return torch.where(r >= least, r, torch.zeros_like(r)).mean()
+
+
+def total_variation(y: Tensor) -> Tensor:
+    """Return the sum of the lengths (2-norms) of the differences of (B, 3, H, W) neighbours, in four directions."""
+    steps = (
+        y[..., :, 1:] - y[..., :, :-1],
+        y[..., 1:, :] - y[..., :-1, :],
+        y[..., 1:, 1:] - y[..., :-1, :-1],
+        y[..., :-1, 1:] - y[..., 1:, :-1],
+    )
+    return torch.stack([(s.square().sum() + 1e-12).sqrt() for s in steps]).sum()

@@ -7,7 +7,6 @@ v: (P, C) learnt tokens, inserted after the norm of the stem, without positions;
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from diptych.backbones.towers.edits import insert
 from diptych.core.backbone import Backbone, Inputs
 from diptych.core.errors import MissingHook
 from diptych.features.reach import reached
+from diptych.features.twin import twin_of
 from diptych.features.visual import SameInputs
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class TunedImage(nn.Module):
     def __init__(self, backbone: Backbone, prompts: int = 0) -> None:
         super().__init__()
         width = backbone.tower("image").width
-        self.space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
+        self.space = twin_of(backbone)
         self.twin = self.space.module().requires_grad_(False)
         bound = math.sqrt(6 / (3 * PATCH**2 + width))
         self.prompts = nn.Parameter(torch.empty(prompts, width).uniform_(-bound, bound)) if prompts else None

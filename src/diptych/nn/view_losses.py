@@ -71,3 +71,23 @@ class ViewHeads(nn.Module):
     def predicted(self, h: Tensor, target: Tensor) -> Tensor:
         """Return BYOL's loss of (2 B, C) pooled vectors and (B, D) targets of their images."""
         return byol(self.predictor(self.projector(h)), target.repeat(2, 1))
+
+
+def nt_xent(x: Tensor, y: Tensor, temperature: float) -> Tensor:
+    """Return the mean loss of 2B unit vectors that must each pick their partner among the 2B - 1 others, in nats.
+
+    Source: Chen et al. 2020 (SimCLR), equation 1; it is SupCon's loss with two vectors an entity.
+    """
+    z = normalize(torch.cat([x, y]), dim=-1)
+    partners = torch.arange(len(x), device=z.device).repeat(2)
+    return supervised_contrastive(z, partners, temperature, z, partners)
+
+
+def weighed(cross: Tensor, intra: Tensor, w: Tensor) -> Tensor:
+    """Return cross + intra / w^2 + log(w + 1).
+
+    Example:
+        >>> round(weighed(torch.tensor(1.0), torch.tensor(2.0), torch.tensor(1.0)).item(), 4)  # 3 + log 2
+        3.6931
+    """
+    return cross + intra / w.square() + (w + 1).log()

@@ -34,7 +34,8 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all counts in Prometheus' text form."""
-        return generate_latest(self.registry)
+        text: bytes = generate_latest(self.registry)
+        return text
 
 
 class _BatcherCounts:

@@ -122,11 +122,6 @@ class ServedModel:
         return Lane(f"{self.name}/{encoder.modality}", run, shared == "all")
 
 
-def unit_rows(values: Vectors) -> Vectors:
-    """Return rows of length 1, by the formula of ``diptych encode``."""
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))
-
-
 def merges(rows: Any, probes: Sequence[Any]) -> bool:
     """Return whether batch mates change no bit of any probe.
 

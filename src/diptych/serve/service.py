@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from diptych.core.errors import UsageError
+from diptych.features.unit_rows import unit_rows
 from diptych.serve.batcher import Batcher
 from diptych.serve.metrics import Metrics
-from diptych.serve.model import Prepared, ServedModel, Vectors, unit_rows
+from diptych.serve.model import Prepared, ServedModel, Vectors
 from diptych.serve.refusals import ClosingError, GoneError, Refusal, TimedOutError
 from diptych.serve.settings import Settings
 from diptych.serve.uploads import decoded
@@ -185,6 +186,7 @@ class Service:
             Refusal: a full queue, no answer in time, or the client is gone.
             DiptychError: what the work raises.
         """
+        result: T
         ((result,),) = await self.results(request, [self.batcher.call(name, function)])
         return result
 

@@ -19,8 +19,8 @@ from diptych.core.run import Run
 from diptych.features.clips import ClipSpace
 from diptych.features.embed import embed_readable
 from diptych.features.portable import load
-from diptych.methods.extend.ila import ILA, ILASpace
-from diptych.nn.aligned_clips import ILANet
+from diptych.methods.extend.ila import ILA
+from diptych.nn.aligned_clips import ILANet, ILASpace
 from diptych.tasks.classified import Classified, ranked
 from diptych.tasks.classify import with_store
 

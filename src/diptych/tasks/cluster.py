@@ -49,7 +49,8 @@ class Shared(Generic[T]):
         if self.name not in _FETCHED:
             _FETCHED.clear()
             _FETCHED[self.name] = self.fetch()
-        return _FETCHED[self.name]
+        value: T = _FETCHED[self.name]
+        return value
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from diptych.features.embed import embed_readable
 from diptych.features.portable import save as keep
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.methods.extend.frame_mean import FrameMean
-from diptych.methods.extend.ila import ILA, ILASpace
+from diptych.methods.extend.ila import ILA
 from diptych.methods.extend.vifi_clip import ViFiCLIP
+from diptych.nn.aligned_clips import ILASpace
 from diptych.tasks.classify import with_store
 from diptych.tasks.clip_model import ClipClassifier
 

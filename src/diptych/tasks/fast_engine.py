@@ -21,6 +21,7 @@ from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.features.embed import embed_arrays
 from diptych.features.head_cache import read_head
+from diptych.features.unit_rows import unit_rows
 from diptych.tasks.classified import Classified, probabilities, ranked
 
 
@@ -77,8 +78,7 @@ def classify(
     embedded = embed_arrays(backbone.image, photos, run).some("photos")
     seconds = {"encode": time.perf_counter() - start, "fit": 0.0}
     start = time.perf_counter()
-    x = embedded.values[:, 0]
-    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
+    unit = unit_rows(embedded.values[:, 0])
     cosines = unit @ head.T
     values = np.float32(backbone.scale) * cosines + np.float32(backbone.bias)
     own = scales(unit, cosines.max(axis=1), backbone.image.fingerprint)

@@ -91,7 +91,8 @@ class Predictor:
         Raises:
             UnreadableItem: a photo cannot be read.
         """
-        return np.array(self.classes.names)[self._scores(photos).predicted().numpy()]
+        names: NDArray[np.str_] = np.array(self.classes.names)[self._scores(photos).predicted().numpy()]
+        return names
 
     def predict_proba(self, photos: object) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of N photos, calibrated where the classifier is.

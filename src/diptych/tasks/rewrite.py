@@ -85,7 +85,10 @@ def fitted_rewriter(
         UsageError: the folder holds a rewriter of another method.
         DataError: the folder holds none.
     """
-    return portable.kept(folder, kit, method, lambda: method.fit(kit, evidence or Evidence(), run), "rewriter")
+    fitted: Writer = portable.kept(
+        folder, kit, method, lambda: method.fit(kit, evidence or Evidence(), run), "rewriter"
+    )
+    return fitted
 
 
 def rewrite(writer: Writer, prompts: Sequence[str], *, choices: int = CHOICES) -> Rewritten:

@@ -26,7 +26,8 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.stars import Star, Stars, one_band, refuse_overlap
 from diptych.features.portable import load, save
-from diptych.methods.extend.astrom3 import SMALL, AstroM3, LabelNet, StarEncoder, StarSpace, label_step
+from diptych.methods.extend.astrom3 import SMALL, AstroM3, label_step
+from diptych.nn.star_space import LabelNet, StarEncoder, StarSpace
 from diptych.tasks.classified import Classified, ranked
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
@@ -137,11 +138,11 @@ def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, metho
         refuse_overlap(seen, tested.items)
     right: dict[str, int] = {}
     aligned = method.fit(Kit(), Evidence(unlabelled=seen), run)
-    kept = tuned(aligned, labelled, classes, run)
+    kept = tuned(method, aligned, labelled, classes, run)
     starts = (
         {"aligned": kept}
         if tested is None
-        else {"aligned": kept, "from scratch": tuned(method.fresh(seen, run), labelled, classes, run)}
+        else {"aligned": kept, "from scratch": tuned(method, method.fresh(seen, run), labelled, classes, run)}
     )
     for name, own in starts.items():
         if tested is not None:
@@ -164,15 +165,17 @@ def aligner(epochs: int) -> AstroM3:
     return method
 
 
-def tuned(space: StarSpace, labelled: Table[Star], classes: tuple[str, ...], run: Run) -> StarClassifier:
-    """Tune the tower of light curves and a new head on labels; it takes the space's weights along."""
+def tuned(
+    method: AstroM3, space: StarSpace, labelled: Table[Star], classes: tuple[str, ...], run: Run
+) -> StarClassifier:
+    """Tune the tower of light curves and a new head on labels; it takes the weights of the method's space along."""
     with run.seeded("head"):
         net = _net(space, len(classes))
     settings = Fit(1e-3, min(64, len(labelled)), 50, optimizer="adam", betas=(0.9, 0.999), decay=0.0, clip=5.0)
-    state = train_parameters(label_step(net, space.method), labelled, settings, run)
+    state = train_parameters(label_step(net), labelled, settings, run)
     star = labelled.items[0]
     assert star.metadata is not None
-    return StarClassifier(space.method, classes, len(star.metadata), state)
+    return StarClassifier(method, classes, len(star.metadata), state)
 
 
 def classify_stars(

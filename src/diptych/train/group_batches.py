@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from diptych.core.errors import DataError
 from diptych.core.run import Run
@@ -62,3 +63,35 @@ class GroupBatches:
         order = g.permutation(len(drawn))
         turns = max(len(own) for own in drawn)
         return [drawn[i][turn] for turn in range(turns) for i in order if turn < len(drawn[i])]
+
+
+def regrouped(groups: Groups, images: Groups, texts: Groups, clusters: int) -> Groups:
+    """Return g_s of M rows.
+
+    Args:
+        groups: g_(s-1).
+        images: k_I, in [0, K).
+        texts: k_T, in [0, K).
+        clusters: K.
+
+    Example:
+        >>> regrouped(np.array([0, 1]), np.array([2, 0]), np.array([1, 1]), 3).tolist()
+        [5, 12]
+    """
+    return clusters**2 * groups + clusters * texts + images
+
+
+def clustered(x: Tensor, clusters: int, seed: int) -> Groups:
+    """Return the cluster of each of M rows by k-means.
+
+    Args:
+        x: (M, D) unit embeddings.
+        clusters: K; at most M are made.
+        seed: of the starts.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    if clusters == 1:
+        return np.zeros(len(x), dtype=np.int64)
+    model = MiniBatchKMeans(min(clusters, len(x)), batch_size=4096, n_init=3, random_state=seed)
+    return np.asarray(model.fit_predict(x.cpu().numpy()), dtype=np.int64)

@@ -15,7 +15,7 @@ from diptych.features import portable
 from diptych.methods.caption import maccap as m
 from diptych.methods.caption.maccap import MacCap
 from diptych.nn.dense import image_regions
-from diptych.nn.text.prefix import PrefixAligner
+from diptych.nn.text.prefix import PrefixAligner, loss_of, noisy
 from diptych.nn.text.vocabulary import BEGIN, END, UNKNOWN, Vocabulary
 from diptych.train.loop import train
 from tests.support.backbone import SmallBackbone
@@ -52,9 +52,9 @@ def fitted(clip: Any) -> Any:
 def test_noise_keeps_the_cosine_that_the_closed_form_says() -> None:
     for d in (64, 512):
         f = torch.nn.functional.normalize(torch.randn(4000, d, generator=torch.Generator().manual_seed(0)), dim=-1)
-        cosines = (m.noisy(f, m.NOISE / d, torch.Generator().manual_seed(1)) * f).sum(-1)
+        cosines = (noisy(f, m.NOISE / d, torch.Generator().manual_seed(1)) * f).sum(-1)
         assert float(cosines.mean()) == pytest.approx(1 / (1 + m.NOISE) ** 0.5, abs=0.02)
-    assert torch.allclose(m.noisy(f, 0.0, torch.Generator()), f, atol=1e-6)
+    assert torch.allclose(noisy(f, 0.0, torch.Generator()), f, atol=1e-6)
 
 
 def test_region_weights() -> None:
@@ -118,7 +118,7 @@ def test_vocabulary() -> None:
 
 def test_training_learns_the_sentences(clip: Any) -> None:
     lm = m.SmallLM(len(Vocabulary.of(TEXTS)), 32, 1, context=20)
-    trainee = m.Step(lm, m.view_of(Vocabulary.of(TEXTS), 8, 1, 0.0), partial(m.loss_of, lm, None))
+    trainee = m.Step(lm, m.view_of(Vocabulary.of(TEXTS), 8, 1, 0.0), partial(loss_of, lm, None))
     data = m.Table(m.Vectors(torch.zeros(4, 3), m.Texts(TEXTS)), {"captions": m.Column("captions", TEXTS)})
     history = train(trainee, data, m.Fit(1e-2, 4, 60, decay=0.0), Run(workers=0))
     losses = [r.losses["words"] if hasattr(r, "losses") else None for r in (history.records[0], history.records[-1])]

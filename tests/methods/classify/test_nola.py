@@ -16,8 +16,9 @@ from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.visual import SameInputs, Unprojected
-from diptych.methods.classify.nola import NoLA, class_prompts, labeller, parameter_groups, sure_images
+from diptych.methods.classify.nola import NoLA, class_prompts, labeller, parameter_groups
 from diptych.methods.classify.zero_shot import ZeroShot
+from diptych.nn.candidates import sure_images
 from diptych.nn.tuned_image import TunedEncoder, TunedImage
 from diptych.train.parameters import copies
 from tests.support.backbone import SmallBackbone
@@ -64,35 +65,6 @@ def test_without_epochs_it_is_the_described_zero_shot_classifier(run: Run) -> No
     torch.testing.assert_close(
         20 * plain.scores(test.items, run).values / z.norm(dim=1, keepdim=True), zero.values, rtol=1e-4, atol=1e-4
     )
-
-
-def test_sure_images_equal_a_loop() -> None:
-    p = torch.rand(60, 4, generator=torch.Generator().manual_seed(0)).pow(2)
-    p[:, 3] *= 0.1  # class 3 is nobody's first guess
-    p = p / p.sum(dim=1, keepdim=True)
-    rows, y = sure_images(p, 5)
-    expected: dict[int, int] = {}
-    for c in range(4):
-        own = [(-float(p[i, c]), i) for i in range(60) if int(p[i].argmax()) == c]
-        expected |= {i: c for _, i in sorted(own)[:5]}
-    assert 3 not in expected.values()
-    second = [
-        (-float(p[i, 3]), i) for i in range(60) if int(p[i].argsort(descending=True)[1]) == 3 and i not in expected
-    ]
-    third = [
-        (-float(p[i, 3]), i) for i in range(60) if int(p[i].argsort(descending=True)[2]) == 3 and i not in expected
-    ]
-    expected |= {i: 3 for _, i in sorted(second or third)[:5]}
-    assert dict(zip(rows.tolist(), y.tolist(), strict=True)) == dict(sorted(expected.items()))
-
-
-def test_sure_images_are_right_more_often_than_all() -> None:
-    g = torch.Generator().manual_seed(0)
-    y = torch.randint(5, (500,), generator=g)
-    p = (torch.randn(500, 5, generator=g) + 1.5 * torch.eye(5)[y]).softmax(dim=1)
-    rows, labels = sure_images(p, 20)
-    sure, every = (labels == y[rows]).float().mean(), (p.argmax(dim=1) == y).float().mean()
-    assert sure > every + 0.1
 
 
 def test_the_labeller_learns_its_features_and_not_noise(run: Run) -> None:

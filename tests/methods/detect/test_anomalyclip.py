@@ -16,15 +16,8 @@ from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.detect import anomalyclip
-from diptych.methods.detect.anomalyclip import (
-    NAMES,
-    AnomalyCLIP,
-    FittedAnomalyCLIP,
-    local_maps,
-    patch_streams,
-    state_head,
-    state_losses,
-)
+from diptych.methods.detect.anomalyclip import NAMES, AnomalyCLIP, FittedAnomalyCLIP
+from diptych.nn.dense.anomaly_states import local_maps, state_head, state_losses
 from diptych.nn.dense.mask_losses import dice_loss, focal_loss
 from diptych.nn.prompts.deep import refreshed
 from diptych.nn.prompts.soft import encode_prompts, slots
@@ -33,8 +26,9 @@ from tests.support.refused import refused
 from tests.support.scratches import scratched
 from tests.support.small_clip import small_clip
 
-AUXILIARY = scratched(6, 6, seed=2)
-SHORT = AnomalyCLIP(epochs=2)
+
+def noise(*size: int, seed: int = 0) -> Tensor:
+    return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")
@@ -42,48 +36,12 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     return small_clip(tmp_path_factory.mktemp("clip") / "vit")
 
 
-def noise(*size: int, seed: int = 0) -> Tensor:
-    return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
+AUXILIARY = scratched(6, 6, seed=2)
+SHORT = AnomalyCLIP(epochs=2)
 
 
 def fit(method: AnomalyCLIP, vit: Backbone, auxiliary: Table[Any] = AUXILIARY, seed: int = 0) -> FittedAnomalyCLIP:
     return method.fit(Kit({"main": vit}), Evidence(auxiliary=auxiliary), Run(seed=seed))
-
-
-def test_the_local_stream_equals_open_clips_own_layers(vit: Backbone) -> None:
-    """Both streams by hand, on open_clip's modules: x + out_proj(softmax(v v^T / sqrt(d)) v), v of the ordinary
-    stream.
-    """
-    x, visual = noise(2, 3, 32, 32), vit.module().visual
-    assert isinstance(visual, torch.nn.Module)
-    net: Any = visual
-    with torch.no_grad():
-        whole, patches = patch_streams(vit.tower("image"), x, (1, 2), 0)
-        h = net.conv1(x).flatten(2).transpose(1, 2)
-        h = torch.cat([net.class_embedding.expand(2, 1, -1), h], dim=1) + net.positional_embedding
-        ordinary = local = net.ln_pre(h)
-        for number, block in enumerate(net.transformer.resblocks, start=1):
-            attn, width = block.attn, ordinary.shape[-1]
-            v = F.linear(block.ln_1(ordinary), attn.in_proj_weight[2 * width :], attn.in_proj_bias[2 * width :])
-            v = v.unflatten(2, (attn.num_heads, -1)).transpose(1, 2)
-            mixed = (v @ v.transpose(2, 3) * v.shape[-1] ** -0.5).softmax(-1) @ v
-            local = local + attn.out_proj(mixed.transpose(1, 2).flatten(2))
-            ordinary = block(ordinary)
-            expected = net.ln_post(local[:, 1:]) @ net.proj
-            torch.testing.assert_close(patches[:, number - 1], expected, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(whole, vit.image.encode(x), rtol=1e-4, atol=1e-5)
-
-
-def test_depths_are_kept_apart_and_the_image_does_not_feel_the_local_stream(vit: Backbone) -> None:
-    x, tower = noise(1, 3, 32, 32), vit.tower("image")
-    with torch.no_grad():
-        _, both = patch_streams(tower, x, (1, 2), 0)
-        _, last = patch_streams(tower, x, (2,), 0)
-        assert not torch.allclose(both[:, 0], both[:, 1])
-        torch.testing.assert_close(both[:, 1], last[:, 0])
-        whole, plain = patch_streams(tower, x, (2,), 0, "query-key")
-        assert not torch.allclose(plain, last)
-        torch.testing.assert_close(whole, vit.image.encode(x), rtol=1e-4, atol=1e-5)
 
 
 def test_the_share_of_blocks_is_the_papers() -> None:

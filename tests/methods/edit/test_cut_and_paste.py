@@ -15,7 +15,7 @@ from diptych.core.edit import EditAsk
 from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.methods.edit.cut_and_paste import CutAndPaste, FittedCutAndPaste, cut, outside
+from diptych.methods.edit.cut_and_paste import CutAndPaste, FittedCutAndPaste
 from diptych.nn.diffusion.attention import replaced_columns
 from diptych.nn.diffusion.ddim import levels, moved, repeated
 from diptych.nn.diffusion.exchange import exchanged
@@ -47,29 +47,6 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
 @pytest.fixture(scope="module")
 def fitted(kit: Kit) -> FittedCutAndPaste:
     return CutAndPaste(**SHORT).fit(kit, Evidence(), Run())
-
-
-def test_the_cut_against_a_loop() -> None:
-    b = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0)) / 5
-    b[1] *= 0.1
-    found = cut(b, 0.7, 0.05, 4)
-    for f in range(2):
-        for i in range(4):
-            for j in range(4):
-                near = b[f, max(0, i - 1) : i + 2, max(0, j - 1) : j + 2].max()
-                wanted = float(near >= 0.7 * b[f].max()) if b[f].max() >= 0.05 else 0.0
-                assert float(found[f, 0, i, j]) == wanted
-    assert not cut(torch.zeros(1, 2, 2), 0.0, 0.0, 4).any()
-    assert cut(b, 0.0, 0.0, 8).all()
-
-
-def test_attention_outside_the_map_is_the_known_one() -> None:
-    own, known = torch.zeros(1, 2, 4, 4), torch.ones(1, 2, 4, 4)
-    m = torch.zeros(1, 1, 4, 4)
-    m[0, 0, 0, 3] = 1  # in the second of four cells
-    found = outside(own, known, m)
-    assert not found[:, :, 1].any()
-    assert found[:, :, [0, 2, 3]].all()
 
 
 def test_a_paste_against_its_steps_one_by_one(fitted: FittedCutAndPaste) -> None:

@@ -15,9 +15,10 @@ from diptych.core.edit import EditAsk, Styles
 from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.core.train import Row
 from diptych.methods.edit import deltaedit as m
-from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, another, direction, kept, terms
-from diptych.nn.delta_mapper import DeltaMapper
+from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit
+from diptych.nn.delta_mapper import DeltaMapper, another, direction, terms
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
 from tests.support.refused import refused
@@ -39,38 +40,6 @@ class Mean:
 @pytest.fixture(scope="module")
 def fitted() -> FittedDeltaEdit:
     return DeltaEdit(**SHORT, beta=0.0).fit(KIT, Evidence(), Run(seed=1))  # type: ignore[arg-type]
-
-
-def test_the_loss_against_a_loop() -> None:
-    g = torch.Generator().manual_seed(0)
-    predicted, wanted = torch.randn(5, 7, generator=g), torch.randn(5, 7, generator=g)
-    squared, cosine = 0.0, 0.0
-    for p, w in zip(predicted.double().numpy(), wanted.double().numpy(), strict=True):
-        squared += sum((a - b) ** 2 for a, b in zip(p, w, strict=True)) / 7
-        cosine += 1 - (p @ w) / (math.sqrt(p @ p) * math.sqrt(w @ w))
-    found = terms(predicted, wanted)
-    assert found["squared"].item() == pytest.approx(squared / 5, rel=1e-5)
-    assert found["cosine"].item() == pytest.approx(cosine / 5, rel=1e-5)
-    assert all(v.item() == pytest.approx(0, abs=1e-6) for v in terms(wanted, wanted).values())
-
-
-def test_the_mask_against_a_loop_and_its_limits() -> None:
-    g = torch.Generator().manual_seed(0)
-    relevance, d = torch.randn(9, 4, generator=g), torch.randn(3, 4, generator=g)
-    found = kept(relevance, d, 0.7)
-    for b in range(3):
-        for c in range(9):
-            assert bool(found[b, c]) == (abs(sum(float(relevance[c, k]) * float(d[b, k]) for k in range(4))) >= 0.7)
-    assert torch.equal(kept(relevance, d[1], 0.7), found[1])
-    assert kept(relevance, d, 0.0).all()
-    assert not kept(relevance, d, math.inf).any()
-    assert not kept(relevance, torch.zeros(4), 0.0).any()
-
-
-def test_directions_are_unit_and_tiny_ones_are_divided_by_the_floor() -> None:
-    a = torch.tensor([1.0, 0.0])
-    assert direction(a, torch.tensor([0.0, 1.0])).tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5])
-    assert direction(a, a + torch.tensor([0.0, 1e-6])).tolist() == pytest.approx([0.0, 0.1])
 
 
 def test_an_edit_against_its_steps_one_by_one(fitted: FittedDeltaEdit) -> None:
@@ -116,7 +85,7 @@ def test_an_infinite_threshold_or_no_difference_leaves_every_bit(fitted: FittedD
 
 
 def test_pairs_are_two_pictures_and_every_pass_draws_anew() -> None:
-    row = m.Row(None, 2, "k")
+    row = Row(None, 2, "k")
     drawn = [another(row, torch.Generator().manual_seed(k), 5) for k in range(60)]
     assert {v["first"] for v in drawn} == {2}
     assert {v["second"] for v in drawn} == {0, 1, 3, 4}

@@ -18,15 +18,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Scores, Segmenter
 from diptych.core.run import Run
 from diptych.features import portable
-from diptych.methods.edit.mosaic import (
-    BACKGROUND,
-    FittedMosaic,
-    Mosaic,
-    parsed,
-    patch_loss,
-    shared_out,
-    total_variation,
-)
+from diptych.methods.edit.mosaic import BACKGROUND, FittedMosaic, Mosaic
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.nn.dense.label_maps import Windows
 from diptych.nn.style_space import direction_loss
@@ -73,40 +65,6 @@ def photos() -> Pictures:
 @pytest.fixture(scope="module")
 def fitted(vit: Backbone) -> FittedMosaic:
     return Mosaic(**SHORT).fit(Kit({"main": vit, "segmenter": Halves()}), Evidence(), Run())
-
-
-def test_prompts_are_parsed_and_nothing_is_guessed() -> None:
-    assert parsed(["a dog: red; The Cat in style of Van Gogh; cup as a sketch, in ink"]) == (
-        ("dog", "red"),
-        ("Cat", "Van Gogh"),
-        ("cup", "a sketch, in ink"),
-    )
-    assert parsed(["dog: red, cat: blue"]) == parsed(["dog: red", "cat: blue"]) == (("dog", "red"), ("cat", "blue"))
-    for bad, said in (("a red dog", "names no object"), ("dog: red; dog: blue", "two styles"), (" ; ", "no object")):
-        with pytest.raises(UsageError, match=said):
-            parsed([bad])
-
-
-def test_losses_against_numpy() -> None:
-    g = torch.Generator().manual_seed(0)
-    after, before, d = torch.randn(5, 8, generator=g), torch.randn(1, 8, generator=g), torch.randn(8, generator=g)
-    step = (after - before).numpy()
-    cos = step @ d.numpy() / np.linalg.norm(step, axis=1) / np.linalg.norm(d.numpy())
-    np.testing.assert_allclose(direction_loss(after, before, d[None]).numpy(), 1 - cos, rtol=1e-4)
-    r = np.array([0.2, 0.7, 1.4])
-    assert patch_loss(torch.tensor(r), 0.7).item() == pytest.approx((0.7 + 1.4) / 3)
-    y = torch.rand(1, 3, 4, 5, generator=g)
-    a = y.numpy()
-    differences = (a[..., 1:] - a[..., :-1], a[..., 1:, :] - a[..., :-1, :])
-    diagonals = (a[..., 1:, 1:] - a[..., :-1, :-1], a[..., :-1, 1:] - a[..., 1:, :-1])
-    expected = sum(np.sqrt((x**2).sum()) for x in (*differences, *diagonals))
-    assert total_variation(y).item() == pytest.approx(float(expected), rel=1e-5)
-    assert total_variation(torch.ones(1, 3, 4, 4)).item() < 1e-4
-
-
-def test_masks_share_a_pixel_and_end() -> None:
-    out = shared_out(torch.tensor([[[0.05, 0.8]], [[0.5, 0.8]]]), 0.1)
-    torch.testing.assert_close(out, torch.tensor([[[0.0, 0.5]], [[0.5, 0.5]]]))
 
 
 def test_what_lies_outside_the_masks_stays_to_the_pixel(fitted: FittedMosaic, photos: Pictures) -> None:

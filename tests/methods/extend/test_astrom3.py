@@ -17,7 +17,8 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Row
 from diptych.data.stars import Star, Stars, paired_anew
 from diptych.features.embed import embed
-from diptych.methods.extend.astrom3 import MODALITIES, PAIRS, AstroM3, StarSpace
+from diptych.methods.extend.astrom3 import MODALITIES, PAIRS, AstroM3
+from diptych.nn.star_space import StarSpace, windowed
 from diptych.nn.star_towers import CurveTower
 from diptych.nn.summed_pairs import SummedPairs
 from tests.support.refused import refused
@@ -69,8 +70,7 @@ def test_training_and_test_see_the_same_numbers_of_a_measurement() -> None:
     one = star(3, points=60)
     encoder = SMALL.fresh(stars(2), RUN).encoders["photometry"]
     middle = _curve(encoder, one)
-    windowed = SMALL.windowed(Row(one, 0, "k"), torch.Generator().manual_seed(2))
-    drawn = _curve(encoder, windowed)
+    drawn = _curve(encoder, windowed(Row(one, 0, "k"), torch.Generator().manual_seed(2)))
     assert not torch.equal(middle, drawn)
     shared = [i for i in range(24) if (drawn[:, 0] == middle[i, 0]).any()]
     assert shared

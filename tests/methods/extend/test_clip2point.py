@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -20,7 +19,7 @@ from diptych.data.shapes import Shapes
 from diptych.features.depth_views import CloudEncoder
 from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
-from diptych.methods.extend.clip2point import CLIP2Point, nt_xent, weighed
+from diptych.methods.extend.clip2point import CLIP2Point
 from tests.support.clouds import cloud_task, clouds, shape
 from tests.support.pictures import NAMES
 from tests.support.refused import refused
@@ -48,25 +47,6 @@ def fit(method: CLIP2Point, backbone: Backbone, *fields: str, seed: int = 0) -> 
 
 def state(backbone: Backbone) -> dict[str, torch.Tensor]:
     return {n: t.clone() for n, t in backbone.module().state_dict().items()}
-
-
-def test_nt_xent_is_that_of_a_loop() -> None:
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(2, 5, 7))
-    z = np.concatenate([x, y])
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
-    losses = []
-    for i in range(10):
-        others = [np.exp(z[i] @ z[j] / 0.3) for j in range(10) if j != i]
-        losses.append(-np.log(np.exp(z[i] @ z[(i + 5) % 10] / 0.3) / sum(others)))
-    ours = nt_xent(torch.from_numpy(x), torch.from_numpy(y), 0.3)
-    assert ours.item() == pytest.approx(np.mean(losses), rel=1e-5)
-
-
-def test_the_weight_of_the_intra_loss_settles_where_its_derivative_is_zero() -> None:
-    w = torch.tensor(1.0, requires_grad=True)
-    (slope,) = torch.autograd.grad(weighed(torch.tensor(3.0), torch.tensor(0.25), w), w)
-    assert slope.item() == pytest.approx(-2 * 0.25 + 0.5)  # -2 intra / w^3 + 1 / (w + 1)
 
 
 def test_without_evidence_it_is_the_backbone_on_depth_images(vit: Backbone) -> None:

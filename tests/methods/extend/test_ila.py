@@ -11,8 +11,8 @@ from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageEr
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.embed import embed
-from diptych.methods.extend.ila import ILA, ILASpace, shift_of
-from diptych.nn.aligned_clips import cosines
+from diptych.methods.extend.ila import ILA, shift_of
+from diptych.nn.aligned_clips import ILASpace, cosines
 from tests.support.backbone import SmallBackbone
 from tests.support.moving import Clips, clip_task
 from tests.support.refused import refused

@@ -14,7 +14,7 @@ from diptych.core.errors import DataError, MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.frozen import Headed
-from diptych.methods.pretrain.clip_moe import CLIPMoE, RouterTrainee, balance, clustered, regrouped
+from diptych.methods.pretrain.clip_moe import CLIPMoE, RouterTrainee, balance
 from diptych.train.loop import train
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
@@ -35,22 +35,6 @@ def test_balance_against_a_loop_and_its_limits() -> None:
     assert balance(logits, 2).item() == pytest.approx(by_hand, rel=1e-5)
     assert balance(torch.zeros(8, 4), 2).item() == pytest.approx(2)
     assert balance(torch.tensor([[60.0, 1, 0, 0]] * 5), 2).item() == pytest.approx(4)
-
-
-def test_groups_tell_all_clusters_of_all_stages_apart() -> None:
-    clusters = np.array([(s, i, t) for s in range(9) for i in range(3) for t in range(3)])
-    groups = regrouped(*clusters.T, 3)
-    assert len(set(groups.tolist())) == 81
-    assert sorted(groups.tolist()) == list(range(81))
-
-
-def test_clusters_are_those_of_the_points_and_the_seed() -> None:
-    x = torch.eye(3).repeat_interleave(10, 0) + 0.01 * torch.randn(30, 3)
-    found = clustered(x, 3, 0)
-    assert len(set(found.tolist())) == 3
-    assert all(len(set(found[i : i + 10].tolist())) == 1 for i in (0, 10, 20))
-    assert np.array_equal(found, clustered(x, 3, 0))
-    assert not clustered(x, 1, 0).any()
 
 
 def test_a_stage_starts_from_the_base_and_moves_the_mlps_alone() -> None:

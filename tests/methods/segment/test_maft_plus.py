@@ -13,13 +13,7 @@ from diptych.core.errors import DataError, MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.labelled import NamedTable
-from diptych.methods.segment.maft_plus import (
-    FittedMAFTPlus,
-    MAFTPlus,
-    compensation,
-    mask_aware_loss,
-    scaled_iou,
-)
+from diptych.methods.segment.maft_plus import FittedMAFTPlus, MAFTPlus
 from diptych.nn.dense.mask_queries import MaskLayout
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import halves
@@ -47,36 +41,6 @@ def train() -> NamedTable:
 def fit(backbone: Backbone, method: MAFTPlus = SMALL, seed: int = 0, **evidence: Any) -> FittedMAFTPlus:
     given: Evidence[Any] = Evidence(**{"train": train(), **evidence})
     return method.fit(Kit({"main": backbone}), NAMES, given, Run(seed=seed))
-
-
-def test_scaled_ious_by_loops() -> None:
-    rng = np.random.default_rng(0)
-    masks, segment = rng.random((5, 4, 6)), (rng.random((4, 6)) > 0.5).astype(float)
-    iou = np.array([(m * segment).sum() / (m.sum() + segment.sum() - (m * segment).sum()) for m in masks])
-    expected = (iou - iou.min()) / (iou.max() - iou.min())
-    np.testing.assert_allclose(scaled_iou(torch.from_numpy(masks), torch.from_numpy(segment)), expected, atol=1e-5)
-    same = torch.full((3, 2, 2), 0.5)
-    assert scaled_iou(same, torch.ones(2, 2)).tolist() == [0.0, 0.0, 0.0]
-
-
-def test_the_loss_is_zero_where_probabilities_follow_ious() -> None:
-    u = torch.rand(2, 5, generator=torch.Generator().manual_seed(0))
-    assert float(mask_aware_loss(u, u)) == 0.0
-    assert float(mask_aware_loss(u + 0.2, u)) == pytest.approx(0.02, abs=1e-5)  # half the square below 1
-
-
-def test_compensation_by_loops_and_alike_for_high_and_wide_maps() -> None:
-    m = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    x = m[0].numpy().clip(0)
-    expected = []
-    for grid in (1, 2, 4):
-        k = 4 // grid
-        pooled = x.reshape(2, grid, k, grid, k).mean((2, 4))
-        expected += [pooled.sum(1).ravel(), pooled.sum(2).ravel()]
-    np.testing.assert_allclose(compensation(m)[0].numpy(), np.concatenate(expected), rtol=1e-5)
-    wide = torch.randn(1, 2, 4, 8)
-    assert compensation(wide).shape == compensation(wide.mT).shape
-    assert compensation(torch.ones(1, 2, 1, 1)).shape == (1, 12)  # a map of one cell
 
 
 def test_all_parts_learn_and_the_backbone_does_not(conv: Backbone) -> None:

@@ -17,9 +17,9 @@ from diptych.core.kit import Kit
 from diptych.core.method import Regions
 from diptych.core.run import Run
 from diptych.features import portable
-from diptych.methods.segment.ovseg import FittedOVSeg, OVSeg, ensemble, pair_loss
+from diptych.methods.segment.ovseg import FittedOVSeg, OVSeg
 from diptych.nn.dense.label_maps import dense_map
-from diptych.nn.dense.mined_pairs import mined
+from diptych.nn.dense.mined_pairs import ensemble, mined, pair_loss
 from tests.support.dense_colours import halves
 from tests.support.pictures import Pictures
 from tests.support.refused import refused
@@ -119,19 +119,6 @@ def test_colours_are_found_and_the_ensemble_stays_finite() -> None:
     assert found.scores.values.argmax(1)[:2].tolist() == [0, 1]
     p = ensemble(torch.tensor([[0.0, -400.0]]), torch.tensor([[-300.0, 0.0]]), torch.zeros(1), 0.5)
     assert torch.isfinite(p).all()
-
-
-def test_the_loss_by_loops_leaves_out_equal_nouns() -> None:
-    g = torch.Generator().manual_seed(0)
-    z, t = torch.randn(4, 3, generator=g), F.normalize(torch.randn(3, 3, generator=g), dim=-1)
-    noun = torch.tensor([0, 1, 0, 2])
-    logits = 5 * F.normalize(z, dim=-1) @ t[noun].T
-    total = 0.0
-    for rows in (logits, logits.T):
-        for i in range(4):
-            others = [j for j in range(4) if noun[j] != noun[i]] + [i]
-            total += float(rows[i, others].logsumexp(0) - rows[i, i]) / 8
-    assert float(pair_loss(z, t[noun], torch.tensor(5.0), noun)) == pytest.approx(total, rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from diptych.core.kit import Kit
 from diptych.core.masks import Proposals
 from diptych.core.run import Run
 from diptych.features.heads import text_head
-from diptych.methods.segment.trident import FittedTrident, Trident, spliced
+from diptych.methods.segment.trident import FittedTrident, Trident
 from diptych.nn.dense.label_maps import Windows, dense_map, label_map, resized
 from diptych.nn.dense.prompted import Refinement
 from tests.support.dense_colours import DenseColours, halves
@@ -102,15 +102,6 @@ def test_equals_the_weights_by_loops(vit: Backbone) -> None:
     head = text_head(vit, NAMES.prompts(), Run()).double().numpy()
     expected = 40 * np.einsum("kd,hwd->khw", head, f)
     np.testing.assert_allclose(maps(PLAIN, vit).double().numpy(), expected, atol=2e-3)
-
-
-def test_splicing_is_a_mean_over_windows_by_loops() -> None:
-    g = torch.Generator().manual_seed(0)
-    parts = [(torch.randn(2, 3, 4, generator=g), top, left) for top in (0, 1) for left in (0, 2)]
-    got = spliced(parts, 4, 6)
-    for y, x in np.ndindex(4, 6):
-        seen = [u[:, y - i, x - j] for u, i, j in parts if 0 <= y - i < 3 and 0 <= x - j < 4]
-        torch.testing.assert_close(got[:, y, x], torch.stack(seen).mean(0))
 
 
 class OneCellRegions:

@@ -9,7 +9,7 @@ import torch
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.vision import sam_space
 from diptych.core.errors import MissingHook
-from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, region_means
+from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, region_means, spliced
 from tests.support.sam import small_sam
 from tests.support.towers import close
 
@@ -114,3 +114,12 @@ def test_cells_outside_the_image_are_left_out() -> None:
     assert grid == (6, 5)
     assert close(part, w[:, at][:, :, at])
     assert close(values, v[:, at])
+
+
+def test_splicing_is_a_mean_over_windows_by_loops() -> None:
+    g = torch.Generator().manual_seed(0)
+    parts = [(torch.randn(2, 3, 4, generator=g), top, left) for top in (0, 1) for left in (0, 2)]
+    got = spliced(parts, 4, 6)
+    for y, x in np.ndindex(4, 6):
+        seen = [u[:, y - i, x - j] for u, i, j in parts if 0 <= y - i < 3 and 0 <= x - j < 4]
+        torch.testing.assert_close(got[:, y, x], torch.stack(seen).mean(0))

@@ -20,6 +20,7 @@ from diptych.nn.dense.label_maps import (
     label_map,
     labelled,
     resized,
+    shared_out,
     slide,
     squashed,
     upsampled,
@@ -184,3 +185,8 @@ def test_a_squashed_image_keeps_its_borders() -> None:
     assert x[0, 0, 8, 0] < -0.5
     assert x[0, 0, 8, -1] == 1.0
     assert squashed(image, recipe, 24).shape == (1, 3, 24, 24)
+
+
+def test_masks_share_a_pixel_and_end() -> None:
+    out = shared_out(torch.tensor([[[0.05, 0.8]], [[0.5, 0.8]]]), 0.1)
+    torch.testing.assert_close(out, torch.tensor([[[0.0, 0.5]], [[0.5, 0.5]]]))

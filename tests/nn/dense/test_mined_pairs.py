@@ -3,12 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch.nn import functional as F
 
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.nn.dense.masked_crops import CroppedRegions
-from diptych.nn.dense.mined_pairs import mined, named
+from diptych.nn.dense.mined_pairs import mined, named, pair_loss
 from tests.support.dense_colours import halves
 from tests.support.pictures import Pictures
 from tests.support.regions import Colours, Halves
@@ -38,3 +40,16 @@ def test_captions_that_say_nothing_are_refused() -> None:
         named(Table(captioned("A dog.").items))
     with pytest.raises(DataError, match="name nothing"):
         named(captioned("Very blue."))
+
+
+def test_the_loss_by_loops_leaves_out_equal_nouns() -> None:
+    g = torch.Generator().manual_seed(0)
+    z, t = torch.randn(4, 3, generator=g), F.normalize(torch.randn(3, 3, generator=g), dim=-1)
+    noun = torch.tensor([0, 1, 0, 2])
+    logits = 5 * F.normalize(z, dim=-1) @ t[noun].T
+    total = 0.0
+    for rows in (logits, logits.T):
+        for i in range(4):
+            others = [j for j in range(4) if noun[j] != noun[i]] + [i]
+            total += float(rows[i, others].logsumexp(0) - rows[i, i]) / 8
+    assert float(pair_loss(z, t[noun], torch.tensor(5.0), noun)) == pytest.approx(total, rel=1e-5)

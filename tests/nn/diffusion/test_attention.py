@@ -6,7 +6,7 @@ import torch
 
 from diptych.core.diffusion import Site
 from diptych.core.errors import UsageError
-from diptych.nn.diffusion.attention import Record, difference, fused, replaced_columns, word_map
+from diptych.nn.diffusion.attention import Record, cut, difference, fused, outside, replaced_columns, word_map
 
 CROSS, SELF = Site("cross", "mid", 0), Site("self", "mid", 0)
 
@@ -60,3 +60,26 @@ def test_columns_are_put_back_and_rows_still_sum_to_1() -> None:
     out = replaced_columns(own, known, {0: 1})
     torch.testing.assert_close(out, torch.tensor([[[[0.9, 0.25, 0.25]]]]) / 1.4)
     torch.testing.assert_close(replaced_columns(own, known, {}), own)
+
+
+def test_the_cut_against_a_loop() -> None:
+    b = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0)) / 5
+    b[1] *= 0.1
+    found = cut(b, 0.7, 0.05, 4)
+    for f in range(2):
+        for i in range(4):
+            for j in range(4):
+                near = b[f, max(0, i - 1) : i + 2, max(0, j - 1) : j + 2].max()
+                wanted = float(near >= 0.7 * b[f].max()) if b[f].max() >= 0.05 else 0.0
+                assert float(found[f, 0, i, j]) == wanted
+    assert not cut(torch.zeros(1, 2, 2), 0.0, 0.0, 4).any()
+    assert cut(b, 0.0, 0.0, 8).all()
+
+
+def test_attention_outside_the_map_is_the_known_one() -> None:
+    own, known = torch.zeros(1, 2, 4, 4), torch.ones(1, 2, 4, 4)
+    m = torch.zeros(1, 1, 4, 4)
+    m[0, 0, 0, 3] = 1  # in the second of four cells
+    found = outside(own, known, m)
+    assert not found[:, :, 1].any()
+    assert found[:, :, [0, 2, 3]].all()

@@ -25,7 +25,7 @@ With d = 1 this is the usual prediction of v. A small d asks the network for pic
 steps, and only at the last for noise, which is not.
 
 The layout is that of PixArt: one small network maps t to the modulation of all blocks, to which each block adds its own
-constants. The convolution lets neighbours speak from the first step on, before attention has learnt where they are.
+constants. The convolution mixes neighbours from the first step on, before attention has learnt where they are.
 """
 
 from __future__ import annotations

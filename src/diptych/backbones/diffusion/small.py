@@ -95,7 +95,7 @@ class SmallDiffusion:
     @cached_property
     def net(self) -> PatchDenoiser:
         """The network, in eval mode and without gradients of its own, on the device of the backbone."""
-        with torch.random.fork_rng(devices=[]):  # the weights are replaced, and nobody's dice are touched
+        with torch.random.fork_rng(devices=[]):  # the weights are replaced, and the global generator keeps its state
             net = PatchDenoiser(self.layout)
         net.load_state_dict(dict(self.weights))
         return net.eval().requires_grad_(False).to(next(self.backbone.module().parameters()).device)

@@ -151,7 +151,7 @@ class StyleGAN2:
     def unclipped(self, styles: Styles) -> Tensor:
         """Return (B, 3, size, size) pictures, mapped from [-1, 1] to [0, 1] and not clipped."""
         s = torch.split(styles.s, list(self.channels), dim=1)
-        w_plus = styles.rest.unflatten(1, (self.latents, self.style_dim))  # type: ignore[no-untyped-call]
+        w_plus = torch.unflatten(styles.rest, 1, (self.latents, self.style_dim))
         x = self._weight("input.input", s[0]).expand(len(s[0]), -1, -1, -1)
         rgb: Tensor | None = None
         for i, layer in enumerate(self.convolutions()):

@@ -60,7 +60,8 @@ class ClipFiles:
         return self.paths[index]
 
     def _part(self, index: int) -> FrameFolders | Videos:
-        return self.__dict__["_parts"][int(is_video(self.paths[index]))]
+        part: FrameFolders | Videos = self.__dict__["_parts"][int(is_video(self.paths[index]))]
+        return part
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:

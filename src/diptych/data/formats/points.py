@@ -113,7 +113,8 @@ def unit_sphere(cloud: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     centred = cloud.astype(np.float64) - cloud.mean(axis=0, dtype=np.float64)
     reach = np.sqrt((centred**2).sum(axis=1)).max()
-    return (centred / (reach or 1.0)).astype(np.float32)
+    scaled: NDArray[np.float32] = (centred / (reach or 1.0)).astype(np.float32)
+    return scaled
 
 
 def _from_text(path: str | os.PathLike[str]) -> NDArray[Any]:

@@ -158,7 +158,8 @@ class SceneReader:
 
 def _beyond(masks: Floats, basis: Floats) -> Floats:
     """Return what of each mask's squared length lies outside a basis, at least 0.001."""
-    return np.maximum((masks**2).sum(1) - ((masks @ basis) ** 2).sum(1), 1e-3)
+    beyond: Floats = np.maximum((masks**2).sum(1) - ((masks @ basis) ** 2).sum(1), 1e-3)
+    return beyond
 
 
 def _colour(pixels: Floats, names: Sequence[str]) -> tuple[str, float]:

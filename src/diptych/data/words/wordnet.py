@@ -81,7 +81,8 @@ class WordNet:
     def names(self) -> list[str]:
         """Return the first lemma of every synset, in the order of their numbers."""
         lemmas = self._table.column("lemmas").combine_chunks()
-        return lemmas.flatten().take(lemmas.offsets.slice(0, len(self))).to_pylist()
+        names: list[str] = lemmas.flatten().take(lemmas.offsets.slice(0, len(self))).to_pylist()
+        return names
 
     def __contains__(self, lemma: str) -> bool:
         return _folded(lemma) in self._index

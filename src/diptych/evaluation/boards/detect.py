@@ -48,7 +48,7 @@ class AnomalyBench:
     """How detectors are measured: each seed keeps other normal photos of train aside for the threshold.
 
     Args:
-        data: of whose name and hash the result speaks.
+        data: name and hash stand in the result.
         normal: readable normal photos of train.
         test: readable photos of test, of both kinds.
         failed: photos that cannot be read.

@@ -148,10 +148,12 @@ class ExtendBench:
 
     def _method(self, arm: Arm) -> Extender:
         """Return the system; rows of the catalog look at as many frames a clip as all others."""
-        if not isinstance(arm.system, str):
-            return arm.system
-        row: Any = catalog.row(catalog.find(arm.system, Extender), arm.variant)
-        return replace(row, frames=self.frames) if "frames" in {f.name for f in fields(row)} else row
+        row: Any = arm.system
+        if isinstance(row, str):
+            row = catalog.row(catalog.find(row, Extender), arm.variant)
+            row = replace(row, frames=self.frames) if "frames" in {f.name for f in fields(row)} else row
+        assert isinstance(row, Extender)
+        return row
 
     def _hits(self, space: Any, test: ClipTest, run: Run, heads: bool) -> Floats:
         """Return (N,) 1.0 where the nearest text, the first of equals, is the clip's own; without a space, chance."""
@@ -175,7 +177,7 @@ class ExtendBench:
             with torch.no_grad():
                 width = pool(torch.zeros(1, 3, side, side)).shape[1]
             cut = PooledFrames(pool, ClipEncoder(self.backbone.image, space.frames), width)
-            self.pooled[key] = embed(cut, items, run).unflatten(1, (space.frames, -1))  # type: ignore[no-untyped-call]
+            self.pooled[key] = torch.unflatten(embed(cut, items, run), 1, (space.frames, -1))
         with torch.no_grad():
             return image_head(space.base)[1](self.pooled[key]).float().mean(1).cpu()
 

@@ -30,7 +30,7 @@ from diptych.metrics.retrieval import candidates, first_ranks
 SLOW: tuple[Arm, ...] = (Arm("clippings"),)
 """Rows that train both towers, which takes hours on a CPU: run only where they are asked for by name."""
 PARTS = 3
-"""Parts into which entities are dealt."""
+"""Parts into which entities are split."""
 Rows = NDArray[np.int64]
 
 

@@ -110,7 +110,7 @@ def rows_of(done: Sequence[tuple[Job, Record, Outcome]], run: Run) -> tuple[Row,
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """Return the row that is right most often on the held items; test has no say.
+    """Return the row that is right most often on the held items; those of test are not used.
 
     Args:
         rows: of one board. Between equals the earlier one: fewer shots first, then the order of the board.

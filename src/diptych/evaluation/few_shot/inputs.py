@@ -17,7 +17,7 @@ from diptych.evaluation.few_shot.unlabelled import key_of
 _IMPORT = re.compile(r"^ *from (diptych\.[\w.]+) import (\([^)]+|.+)", re.MULTILINE)
 SHARED = tuple(f"diptych.{room}." for room in ("backbones.towers", "data", "features", "metrics", "nn", "train"))
 """Rooms that systems take code from: losses, heads and loops, the edits and kernels that they put into towers, and the
-views, templates and pools that they read. The other code of backbones is told by the fingerprint in the row; core holds
+views, templates and pools that they read. The fingerprint in the row covers the other code of backbones; core holds
 interfaces, whose docstrings change more often than what they do.
 """
 

@@ -1,7 +1,7 @@
 """The few-shot protocol of the field in one piece: shots, base to new classes, other data sets, shifted test sets.
 
 Everything that is finished lies in the results folder and is taken from there when its inputs hash the same. A system
-that learns and cannot speak of other classes (its heads or caches belong to those it was fitted on) has no place in
+that learns and cannot score other classes (its heads or caches belong to those it was fitted on) has no place in
 base-to-new and cross-data-set, as in the papers; one that sees no labels is asked anew, unless it learns from photos,
 which show none of the other classes. There, base classes included, a system is fitted as its ``transferable`` says.
 Texts are those of the classes asked; the names of the new classes are told in training to systems that list

@@ -145,7 +145,8 @@ def _random_letters(system: Any, run: Run) -> Classifier:
         return "".join(chr(ord("a") + int(rng.integers(26))) if c.isalpha() else c for c in text)
 
     factors = {f: {v: tuple(map(drawn, said)) for v, said in values.items()} for f, values in table.factors.items()}
-    return replace(system, contexts=Contexts("random letters", factors))
+    drawn_system: Classifier = replace(system, contexts=Contexts("random letters", factors))
+    return drawn_system
 
 
 RANDOM_LETTERS = Altered(_random_letters)

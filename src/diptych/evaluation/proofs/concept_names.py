@@ -27,7 +27,8 @@ from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, each_seed, hash_of, over
 from diptych.features.embed import embed
-from diptych.methods.classify.dn_cbm import DNCBM, nearest_words
+from diptych.methods.classify.dn_cbm import DNCBM
+from diptych.nn.sparse_autoencoder import nearest_words
 
 SMALL = DNCBM(expansion=0.1, epochs=40)
 """The row of the board."""

@@ -28,7 +28,8 @@ from diptych.evaluation.proofs.edits import clips as clips_edit
 from diptych.evaluation.proofs.edits import inversion, styles, words_to_pictures
 from diptych.evaluation.proofs.edits.asks import Asks, Bench, Factors, Pictures, Words, asks, clean, details
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
-from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, direction, embedded, kept
+from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, embedded
+from diptych.nn.delta_mapper import direction, kept
 
 BETAS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 4.0, 8.0)

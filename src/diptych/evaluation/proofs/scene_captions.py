@@ -90,7 +90,8 @@ def f1(stating: Sequence[frozenset[str]], true: Sequence[frozenset[str]]) -> Flo
 def found(scores: Floats) -> Floats:
     """Return (N,) the chance that a caption's own scene comes first by the (N, N) scores; ties share it."""
     best = scores >= scores.max(axis=1, keepdims=True)
-    return np.diag(best) / best.sum(axis=1)
+    chances: Floats = np.diag(best) / best.sum(axis=1)
+    return chances
 
 
 def open_scene_captions(

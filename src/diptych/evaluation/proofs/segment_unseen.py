@@ -88,7 +88,8 @@ def half_of(data: LabelledData, run: Run) -> Half:
 def _only(masks: Any, seen: tuple[int, ...], index: int) -> NDArray[np.uint8]:
     position = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
     position[list(seen)] = np.arange(len(seen))
-    return position[np.asarray(masks[index])]
+    labels: NDArray[np.uint8] = position[np.asarray(masks[index])]
+    return labels
 
 
 def open_unseen(

@@ -29,7 +29,8 @@ from diptych.data.formats.lightcurves import read_light_curves
 from diptych.data.named_sets import present
 from diptych.data.stars import Star, Stars, one_band, paired_anew, refuse_overlap
 from diptych.evaluation.proofs.trial import Hits, Tabled, each_seed, hash_of
-from diptych.methods.extend.astrom3 import MODALITIES, SMALL, AstroM3, LabelNet, StarEncoder, StarSpace, label_step
+from diptych.methods.extend.astrom3 import MODALITIES, SMALL, AstroM3, label_step
+from diptych.nn.star_space import LabelNet, StarEncoder, StarSpace
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 
@@ -103,7 +104,7 @@ def right(space: StarSpace, modality: str, few: Table[Star], test: Table[Star], 
     with run.seeded("head"):
         net = LabelNet(encoder, classes)
     settings = Fit(1e-3, len(few), 50, optimizer="adam", betas=(0.9, 0.999), decay=0.0, clip=5.0)
-    train_parameters(label_step(net, space.method), few, settings, run, ())
+    train_parameters(label_step(net), few, settings, run, ())
     net.eval()
     with torch.no_grad():
         predicted = net(encoder.inputs([test.items[i] for i in range(len(test))])).argmax(1)

@@ -39,11 +39,10 @@ from diptych.features.subjects import embeddings
 from diptych.metrics.chance import at_chance
 from diptych.metrics.interval import bootstrap_mean
 from diptych.metrics.reliance import best_decisions, reliance
-from diptych.nn.two_class_head import Head
+from diptych.nn.two_class_head import Bools, Cued, Head
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 LEAST = 10
 """Pictures that each of the two classes must have in each half."""
@@ -78,46 +77,6 @@ def bias_curve(head: Head, ratios: tuple[float, ...], law: Latents, seed: int, *
         embed = replace(law, ratio=ratio).embedding(np.random.default_rng([seed, 1]))
         curve.append(reliance(head.fit(embed(z), y, seed)(embed(probes)), probes) - best)
     return np.array(curve)
-
-
-@dataclass(frozen=True)
-class Cued:
-    """Features of pictures of two classes, each with both squares.
-
-    Args:
-        features: (2, N, D), with the orange and with the blue square.
-        core: (N,) -1 or +1, which class.
-        train: (N,) mask of the pictures on which heads are trained; the others are probes.
-    """
-
-    features: Floats
-    core: Ints
-    train: Bools
-
-    def decisions(self, head: Head, shortcut: float, core: float, seed: int) -> Ints:
-        """Train a head on one draw, and return its (2, P) decisions about the P probes with both squares.
-
-        Args:
-            head: what is trained.
-            shortcut: share of training pictures whose square agrees with the label.
-            core: share of training pictures whose class agrees with the label.
-            seed: of labels, squares and weights. Labels do not depend on ``shortcut``.
-        """
-        rng, rows = np.random.default_rng(seed), np.flatnonzero(self.train)
-        labels = self.core[rows] * np.where(rng.random(len(rows)) < core, 1, -1)
-        squares = labels * np.where(rng.random(len(rows)) < shortcut, 1, -1)
-        decide = head.fit(self.features[(squares > 0).astype(int), rows], labels, seed)
-        return np.stack([decide(square[~self.train]) for square in self.features])
-
-    def reliance(self, decisions: Ints) -> Floats:
-        """Return (P,) values y' s - y' c of (2, P) decisions, averaged over both squares; in [-1, 1]."""
-        squares = np.array([[-1], [1]])
-        return np.asarray((decisions * squares - decisions * self.core[~self.train]).mean(axis=0), dtype=np.float64)
-
-    def followed(self, decisions: Ints) -> float:
-        """Return the share of decisions for the square among the cases in which square and class disagree."""
-        squares = np.array([[-1], [1]])
-        return float((decisions == squares)[squares != self.core[~self.train]].mean())
 
 
 def two_classes(probe: Probe, most: int, rng: np.random.Generator) -> tuple[Ints, Ints, Bools]:

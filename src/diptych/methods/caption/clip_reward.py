@@ -49,6 +49,7 @@ from diptych.nn.text.likelihood import padded_ids, word_loss
 from diptych.nn.text.rewarded import Reward, RewardTrainee, begin, judged_texts
 from diptych.nn.text.small_lm import SmallLM
 from diptych.nn.text.vocabulary import END, Vocabulary, join, split
+from diptych.train.pair import drawn_caption
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
@@ -189,9 +190,7 @@ class ClipReward(Captioner):
         lm = self.captioner(backbone, len(vocabulary), run)
 
         def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
-            own = row.columns["captions"]
-            text = str(own[int(torch.randint(len(own), (), generator=g))])
-            return {"ids": padded_ids(vocabulary, text, self.limit), "memory": row.item}
+            return {"ids": padded_ids(vocabulary, drawn_caption(row, g), self.limit), "memory": row.item}
 
         step = Step(lm, view, lambda batch: {"words": word_loss(lm, batch["ids"], memory=batch["memory"])})
         batch = min(self.batch, len(table))

@@ -42,7 +42,6 @@ from diptych.core.backbone import Backbone
 from diptych.core.caption import Captioner, FittedCaptioner
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table, Text, Texts
-from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, check, one_of, wrong
 from diptych.core.run import Run
@@ -51,10 +50,11 @@ from diptych.data.captions import sentences
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.image_regions import Weighting, regions, tokens_and_attention
+from diptych.nn.dense.patches import check_patches
 from diptych.nn.text.beams import beam
 from diptych.nn.text.decode import Prefix
-from diptych.nn.text.likelihood import padded_ids, word_loss
-from diptych.nn.text.prefix import PrefixAligner
+from diptych.nn.text.likelihood import padded_ids
+from diptych.nn.text.prefix import PrefixAligner, loss_of, noisy
 from diptych.nn.text.small_lm import SmallLM
 from diptych.nn.text.vocabulary import BEGIN, END, Vocabulary, split
 from diptych.train.parameters import train_parameters
@@ -63,11 +63,6 @@ from diptych.train.step import Step, View
 
 NOISE = 8.2
 """s2 D, from the paper's 0.016 at 512 dimensions: the cosine of a noisy copy is 0.33 in a space of any width."""
-
-
-def noisy(vectors: Tensor, noise: float, g: torch.Generator) -> Tensor:
-    """Return normalise(v + sqrt(noise) eps), of the size of ``vectors``; ``noise`` is the variance s2 a coordinate."""
-    return normalize(vectors + noise**0.5 * torch.randn(vectors.shape, generator=g), dim=-1)
 
 
 def view_of(vocabulary: Vocabulary, limit: int, copies: int, noise: float) -> View:
@@ -87,17 +82,6 @@ def view_of(vocabulary: Vocabulary, limit: int, copies: int, noise: float) -> Vi
         }
 
     return view
-
-
-def loss_of(lm: SmallLM, aligner: PrefixAligner | None, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean cross-entropy of each word given the words before it.
-
-    Args:
-        lm: language model.
-        aligner: makes the prefix from the noisy copies "c"; None: there is no prefix.
-        batch: "ids" (B, L), and "c" (B, K, D).
-    """
-    return {"words": word_loss(lm, batch["ids"], None if aligner is None else aligner(batch["c"]))}
 
 
 @dataclass(frozen=True)
@@ -213,7 +197,7 @@ class MacCap(Captioner):
             MissingEvidence: there are no texts.
         """
         backbone = kit.need(Backbone)
-        _check(backbone)
+        check_patches(backbone)
         pool = sentences(evidence)
         texts, vocabulary = Texts(pool), Vocabulary.of(pool)
         run.tally["cut"] += sum(len(split(text)) > self.limit for text in pool)
@@ -225,15 +209,9 @@ class MacCap(Captioner):
         data = Table(Vectors(f, texts), {"captions": Column("captions", pool)})
         batch = min(self.batch, len(pool))
         settings = Fit(
-            self.lm_rate,
-            batch,
-            self.epochs,
-            schedule=_warm(len(pool) // batch * self.epochs),
-            betas=(0.9, 0.999),
-            eps=1e-8,
-            decay=0.01,
-            clip=1.0,
-        )
+            self.lm_rate, batch, self.epochs, schedule=_warm(len(pool) // batch * self.epochs), betas=(0.9, 0.999),
+            eps=1e-8, decay=0.01, clip=1.0,
+        )  # fmt: skip
         lm_step = Step(lm, view_of(vocabulary, self.limit, 1, 0.0), partial(loss_of, lm, None))
         lm_weights = train_parameters(lm_step, data, settings, run)
         lm.to(run.device).eval().requires_grad_(False)
@@ -241,13 +219,6 @@ class MacCap(Captioner):
         aligner_step = Step(aligner, view, partial(loss_of, lm, aligner))
         aligner_weights = train_parameters(aligner_step, data, replace(settings, lr=self.rate), run)
         return FittedMacCap(backbone, self, noise, vocabulary.words, lm_weights, aligner_weights)
-
-
-def _check(backbone: Backbone) -> None:
-    try:
-        backbone.tower("image")
-    except MissingHook:
-        backbone.dense()
 
 
 def _warm(steps: int) -> Schedule:

@@ -17,7 +17,7 @@ Only the mapping, the fusion, the queries and the type are trained with images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, get_args
 
@@ -30,7 +30,6 @@ from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Column, Evidence, Samples, Table, Text, Texts
 from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.kit import Kit
-from diptych.core.language import LanguageModel
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.core.train import Row
@@ -42,33 +41,15 @@ from diptych.nn.text.beams import beam
 from diptych.nn.text.decode import Prefix
 from diptych.nn.text.likelihood import padded_ids, word_loss
 from diptych.nn.text.small_lm import SmallLM
-from diptych.nn.text.user_prefix import UserPrefix
+from diptych.nn.text.user_prefix import UserPrefix, context_ids, prefix_loss
 from diptych.nn.text.vocabulary import BEGIN, END, PAD, Vocabulary, split
+from diptych.train.pair import drawn_caption
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
 CHUNK = 32
 """Images that are captioned at once; a caption does not depend on it."""
-
-
-def prefix_loss(lm: LanguageModel, prefix: UserPrefix, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean cross-entropy of the words of captions after their prefix.
-
-    Args:
-        lm: any language model; only gradients of the prefix are used.
-        prefix: mapping and fusion.
-        batch: "ids" (B, L), "tokens" (B, T, D), and "context" (B, M) ids of the user's words, padded with 0.
-    """
-    context = batch["context"]
-    made = prefix(batch["tokens"], lm.embed(context), context != PAD)
-    return {"words": word_loss(lm, batch["ids"], made)}
-
-
-def context_ids(vocabulary: Vocabulary, words: Sequence[str], most: int) -> Tensor:
-    """Return the (max(1, most),) ids of a user's words, padded with 0."""
-    ids = [vocabulary.number[word] for word in words]
-    return torch.tensor([*ids, *[PAD] * (max(1, most) - len(ids))])
 
 
 def posts(evidence: Evidence[Any]) -> Table[Any]:
@@ -259,8 +240,7 @@ class UserAwarePrefix(Captioner):
         prefix = self.prefix(backbone, run)
 
         def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
-            own = row.columns["captions"]
-            text = own[int(torch.randint(len(own), (), generator=g))]
+            text = drawn_caption(row, g)
             hidden = float(torch.rand((), generator=g)) < self.nobody
             context = torch.zeros_like(contexts[row.index]) if hidden else contexts[row.index]
             return {"ids": padded_ids(vocabulary, text, self.limit), "tokens": row.item, "context": context}

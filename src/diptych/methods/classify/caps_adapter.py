@@ -43,7 +43,7 @@ from diptych.data.captions import captions
 from diptych.data.evidence import held_out, shots
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-from diptych.nn.cache_model import affinity
+from diptych.nn.cache_model import affinity, divergences, mixed_similarity, rescaled
 from diptych.nn.mixing import CELLS, first_best, hits
 
 ASK = "Describe this photo in one short sentence that names its key elements."
@@ -57,40 +57,6 @@ GAMMAS = tuple(0.1 + 29.9 / 6 * i for i in range(6))
 """Values of gamma that are tried on val."""
 ALPHAS = tuple(0.1 + 4.99 * i for i in range(10))
 """Values of alpha that are tried on val."""
-
-
-def mixed_similarity(z: Tensor, images: Tensor, texts: Tensor, delta: float) -> Tensor:
-    """Return a, (N, M), which mixes similarity to support images and to their captions.
-
-    Args:
-        z: (N, D) unit embeddings of test images.
-        images: (M, D) unit embeddings of support images.
-        texts: (M, D) unit embeddings of their captions.
-        delta: share of the captions, in [0, 1].
-    """
-    return (1 - delta) * (z @ images.T) + delta * (z @ texts.T)
-
-
-def divergences(z: Tensor, images: Tensor, head: Tensor, tau: float) -> Tensor:
-    """Return KL(q_n || p_i), (N, M), in nats, >= 0.
-
-    Args:
-        z: (N, D) unit embeddings of test images.
-        images: (M, D) unit embeddings of support images.
-        head: (K, D) unit class embeddings.
-        tau: temperature of both distributions, > 0.
-    """
-    log_q, log_p = ((x.double() @ head.double().T / tau).log_softmax(dim=1) for x in (z, images))
-    q = log_q.exp()
-    return ((q * log_q).sum(dim=1, keepdim=True) - q @ log_p.T).clamp_min(0.0).float()
-
-
-def rescaled(values: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
-    """Return psi of the values: the line that takes the range ``old`` to ``new``, also outside of it.
-
-    If ``old`` is empty, all values become the low end of ``new``.
-    """
-    return new[0] + (values - old[0]) * ((new[1] - new[0]) / (old[1] - old[0]) if old[1] > old[0] else 0.0)
 
 
 def prompts(
@@ -132,7 +98,7 @@ class CapSAdapter(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.classify.caps_adapter import mixed_similarity
+        >>> from diptych.nn.cache_model import mixed_similarity
         >>> from diptych.nn.cache_model import affinity
         >>> z = torch.tensor([[1.0, 0.0]])
         >>> images, texts = torch.eye(2), torch.eye(2).flip(0)  # two support images with each other's captions

@@ -153,10 +153,7 @@ class CoOp(Classifier):
                 ("base classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 82.69, "zero-shot 69.34"),
                 ("new classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 63.22, "zero-shot 74.22"),
             ),
-            *headlines(
-                "authors' repository, 3 seeds",
-                ("Caltech101, 16 shots, M = 16", "CLIP RN50", "top-1", 92.00),
-            ),
+            *headlines("authors' repository, 3 seeds", ("Caltech101, 16 shots, M = 16", "CLIP RN50", "top-1", 92.00)),
         ),
         reference=Reference("https://github.com/KaiyangZhou/CoOp", "ff61507", "MIT"),
         differs=(

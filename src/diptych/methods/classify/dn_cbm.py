@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
@@ -36,7 +36,7 @@ from diptych.data.evidence import held_out, shots
 from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
 from diptych.nn.mixing import first_best
-from diptych.nn.sparse_autoencoder import Dictionary, SparseAutoencoder, fit_dictionary
+from diptych.nn.sparse_autoencoder import Dictionary, SparseAutoencoder, count_for, fit_dictionary, nearest_words, probe
 
 PROBES = ((1e-3, 1.0), (1e-2, 1.0), (1e-2, 0.1), (0.1, 10.0))
 """Pairs (learning rate, lambda) of the linear layer, as published for the authors' data sets."""
@@ -46,55 +46,6 @@ ACTIVE = 50.0
 """Most concepts that an image may show, on average, where the sparsity is chosen."""
 TRIED = 20
 """Most epochs after which a sparsity is judged."""
-
-
-def probe(f: Tensor, y: Tensor, classes: int, rate: float, weight: float, epochs: int, run: Run) -> Tensor:
-    """Return W, (K, m), of the sparse linear layer.
-
-    Args:
-        f: (N, m) concept strengths.
-        y: (N,) int64 class positions.
-        classes: K.
-        rate: learning rate of Adam, on batches of 512.
-        weight: lambda, of mean |W|.
-        epochs: passes.
-        run: seed of the order.
-    """
-    w = torch.zeros(classes, f.shape[1], requires_grad=True)
-    optimiser = torch.optim.Adam([w], lr=rate)
-    g = run.generator("dn-cbm/order")
-    with torch.enable_grad():
-        # Not the one loop, which drops the last part of a batch: a class may have all its shots in it.
-        for _ in range(epochs):
-            for rows in torch.split(torch.randperm(len(f), generator=g), 512):
-                optimiser.zero_grad()
-                (cross_entropy(f[rows] @ w.T, y[rows]) + weight * w.abs().mean()).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-    return w.detach()
-
-
-def nearest_words(decoder: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (m,) position of the word nearest to each column of a decoder, and its (m,) cosine.
-
-    Args:
-        decoder: (D, m), unit columns.
-        words: (V, D) unit embeddings.
-    """
-    best = [(words @ part).max(dim=0) for part in torch.split(decoder, 512, dim=1)]
-    return torch.cat([b.indices for b in best]), torch.cat([b.values for b in best])
-
-
-def count_for(shares: Tensor, part: float) -> Tensor:
-    """Return how many of the largest shares sum to a part of their total, (N,) int64.
-
-    It is at least 1, and 0 where all shares are 0.
-
-    Args:
-        shares: (N, m), >= 0.
-        part: part of the total, in (0, 1].
-    """
-    cumulated = shares.double().sort(dim=1, descending=True).values.cumsum(dim=1)
-    return (cumulated < part * cumulated[:, -1:]).sum(dim=1) + (cumulated[:, -1] > 0)
 
 
 @dataclass(frozen=True)
@@ -119,7 +70,7 @@ class DNCBM(Classifier):
     Example:
         >>> import torch
         >>> from diptych.core.run import Run
-        >>> from diptych.methods.classify.dn_cbm import count_for, nearest_words, probe
+        >>> from diptych.nn.sparse_autoencoder import count_for, nearest_words, probe
         >>> decoder = torch.eye(3)  # three concepts in three dimensions
         >>> words = torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
         >>> nearest_words(decoder, words)[0]  # concepts 0 and 1 share a name

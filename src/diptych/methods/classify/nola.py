@@ -44,6 +44,7 @@ from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.vectors import Vectors
 from diptych.features.visual import Unprojected
+from diptych.nn.candidates import sure_images
 from diptych.nn.drawn_view import labelled_views
 from diptych.nn.tuned_image import TunedEncoder, TunedImage
 from diptych.train.parameters import copies, train_parameters
@@ -54,8 +55,6 @@ LEAST = 16
 """Images of a class whose own guess becomes their label, at least."""
 SHARE = 0.2
 """The same, as a share of N / K, the images of a class if all classes had equally many."""
-GUESSES = 3
-"""Guesses of an image, best first, by which it may be assigned to a class that has no image yet."""
 HIDDEN = 256
 """Width of the labelling head."""
 LABEL_EPOCHS = 50
@@ -64,32 +63,6 @@ LABEL_BATCH = 32
 """Images a step of the labelling head."""
 LABEL_RATE = 1e-3
 """Learning rate of the labelling head."""
-
-
-def sure_images(p: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Choose the images that label themselves.
-
-    - Each class takes, of the images whose first guess it is, the k with the highest probability.
-    - A class that is the first guess of no image takes the surest of those whose second guess it is, else third.
-    - An image that one class has taken goes to no other.
-
-    Args:
-        p: (N, K) class probabilities.
-        k: images a class, at most.
-
-    Returns:
-        (n,) positions, ascending, each once, and their (n,) classes.
-    """
-    guesses = p.argsort(dim=1, descending=True, stable=True)
-    label = torch.full((len(p),), -1)
-    for rank in range(min(GUESSES, p.shape[1])):
-        for c in range(p.shape[1]):
-            if rank and bool((label == c).any()):
-                continue
-            rows = ((guesses[:, rank] == c) & (label < 0)).nonzero()[:, 0]
-            label[rows[p[rows, c].argsort(descending=True, stable=True)[:k]]] = c
-    chosen = (label >= 0).nonzero()[:, 0]
-    return chosen, label[chosen]
 
 
 def labeller(g: Tensor, rows: Tensor, y: Tensor, classes: int, rate: float, run: Run) -> Tensor:
@@ -170,7 +143,8 @@ class NoLA(Classifier):
     Example:
         >>> import torch
         >>> from diptych.core.run import Run
-        >>> from diptych.methods.classify.nola import labeller, sure_images
+        >>> from diptych.methods.classify.nola import labeller
+        >>> from diptych.nn.candidates import sure_images
         >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
         >>> rows, y = sure_images(p, k=1)  # the surest image of each class
         >>> rows, y
@@ -196,11 +170,7 @@ class NoLA(Classifier):
         verb="classify",
         claim="Images that CLIP labels confidently from class descriptions train a classifier on a second vision "
         "encoder; the pseudo-labels of that classifier tune CLIP, without any label.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "rebuild"),
-            evidence=("unlabelled",),
-            optional=("texts",),
-        ),
+        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("unlabelled",), optional=("texts",)),
         trains="visual prompts, norms of the image tower, the head",
         headlines=(Headline("mean of 11 data sets", "CLIP ViT-B/32", "gain in top-1", 3.6, "LaFTer", "abstract"),),
         reference=Reference("https://github.com/fazliimam/NoLA", "ffd99ac", "none found"),

@@ -238,7 +238,7 @@ class FittedPerceptionCLIP(FittedClassifier):
         return joint(f, self._posterior(f, z))
 
     def _logits(self, z: Tensor) -> Tensor:
-        return logits(self.backbone, z, self.head).unflatten(1, (len(self.classes), len(self.values)))  # type: ignore[no-untyped-call]
+        return torch.unflatten(logits(self.backbone, z, self.head), 1, (len(self.classes), len(self.values)))
 
     def _posterior(self, f: Tensor, z: Tensor) -> Tensor:
         generic = None if self.generic is None else logits(self.backbone, z, self.generic)

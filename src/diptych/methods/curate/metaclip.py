@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UsageError
@@ -157,17 +157,11 @@ class MetaCLIP(Curator):
         "of each; training is unchanged.",
         needs=Needs(hooks=()),
         trains="nothing",
-        headlines=(
-            Headline("ImageNet zero-shot, 400M pairs", "ViT-B/32", "top-1", 65.5, "", "paper"),
-            Headline("ImageNet zero-shot, 400M pairs", "ViT-B/16", "top-1", 70.8, "OpenAI's data 68.3", "paper"),
-            Headline(
-                "ImageNet zero-shot, 400M pairs",
-                "ViT-L/14",
-                "top-1",
-                76.2,
-                "OpenAI's data 75.5, LAION-400M 72.77",
-                "paper",
-            ),
+        headlines=headlines(
+            "paper",
+            ("ImageNet zero-shot, 400M pairs", "ViT-B/32", "top-1", 65.5),
+            ("ImageNet zero-shot, 400M pairs", "ViT-B/16", "top-1", 70.8, "OpenAI's data 68.3"),
+            ("ImageNet zero-shot, 400M pairs", "ViT-L/14", "top-1", 76.2, "OpenAI's data 75.5, LAION-400M 72.77"),
         ),
         reference=Reference("https://github.com/facebookresearch/MetaCLIP", "", "CC BY-NC 4.0"),
         differs=(

@@ -24,7 +24,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
@@ -39,14 +38,13 @@ from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.data.words.textfiles import read_text
 from diptych.features.embed import embed, embed_readable
-from diptych.features.picked_tiles import ATTRIBUTE, CLUSTER, FINDING, PickedTiles, read_tiles
+from diptych.features.picked_tiles import Floats, PickedTiles, picked, read_tiles
 from diptych.nn.text.agents import AGENTS, Requests, write_chain
 
 CHUNK = 256
 """Tiles that are decoded for one call of the encoder."""
 ASKED = 32
 """Tiles whose captions are asked for together."""
-Floats = NDArray[np.float32]
 
 DESCRIBE = (
     "This is a tile of a stained tissue slide, seen through a microscope. Describe what is visible: tissue, cells, "
@@ -58,56 +56,6 @@ REVISE = (
 )
 JUDGE = "Does this text describe the picture without mistakes? Answer yes or no.\n\n{text}"
 SHORTEN = "Say this in at most {words} words, as the caption of a picture. Answer with the caption alone.\n\n{text}"
-
-
-def picked(
-    z: Floats, attributes: Floats, findings: Floats, top: int, sampled: int, batch: int, limit: float, seed: int
-) -> list[tuple[int, str]]:
-    """Return (tile, why) of the tiles of one slide, in the order in which they were picked.
-
-    Args:
-        z: (n, D) unit embeddings.
-        attributes: (J, D) w_j; J may be 0.
-        findings: (L, D) v_j; L may be 0.
-        top: T.
-        sampled: C.
-        batch: b.
-        limit: largest cosine to a tile that was picked before.
-        seed: of k-means and of the draws in clusters.
-    """
-    order = [(i, ATTRIBUTE) for i in _best((100 * z @ attributes.T).max(1), top)] if len(attributes) else []
-    order += [(i, FINDING) for i in _best((100 * z @ findings.T).sum(1), top)] if len(findings) else []
-    order += [(i, CLUSTER) for i in spread(z, sampled, batch, seed)]
-    kept: list[tuple[int, str]] = []
-    for i, why in order:
-        before = [j for j, _ in kept]
-        if i not in before and (not before or float((z[before] @ z[i]).max()) <= limit):
-            kept.append((i, why))
-    return kept
-
-
-def spread(z: Floats, sampled: int, batch: int, seed: int) -> list[int]:
-    """Return at most ``sampled`` of n tiles, equally many of each cluster as far as it has them."""
-    from sklearn.cluster import KMeans
-
-    distinct = len(np.unique(z, axis=0)) if len(z) else 0
-    if not distinct or not sampled:
-        return []
-    k = min(distinct, clusters_of(len(z), batch))
-    cluster = KMeans(k, n_init=1, random_state=seed).fit_predict(z)
-    rng, share = np.random.default_rng(seed), max(1, sampled // k)
-    chosen = [int(i) for c in range(k) for i in rng.permutation(np.flatnonzero(cluster == c))[:share]]
-    return chosen[:sampled]
-
-
-def clusters_of(n: int, batch: int = 1) -> int:
-    """Return k = ceil(sqrt(1.6 n / b)).
-
-    Example:
-        >>> clusters_of(1000), clusters_of(5120, batch=128)
-        (40, 8)
-    """
-    return math.ceil(math.sqrt(1.6 * n / batch))
 
 
 @dataclass(frozen=True)
@@ -267,10 +215,6 @@ class PathGen(Curator):
 
     def _settings(self, phrases: Sequence[str]) -> str:
         return json.dumps([self.top, self.sampled, self.cluster_batch, self.limit, list(phrases)])
-
-
-def _best(scores: NDArray[np.floating[Any]], count: int) -> list[int]:
-    return [int(i) for i in np.argsort(-scores, kind="stable")[:count]]
 
 
 def _phrases(backbone: Backbone, phrases: Sequence[str], run: Run) -> Floats:

@@ -20,17 +20,16 @@ G_sigma: Gaussian blur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.backbones.towers.kernels import fused_attention, value_attention
-from diptych.core.backbone import BILINEAR, Backbone, Tower
+from diptych.core.backbone import Backbone, Tower
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table
 from diptych.core.errors import DataError
@@ -41,62 +40,20 @@ from diptych.core.run import Run
 from diptych.core.train import Row
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
+from diptych.features.inference import inference
 from diptych.features.vectors import Vectors
-from diptych.nn.contrastive import cosines
+from diptych.nn.dense.anomaly_states import Stream, local_maps, patch_streams, state_head, state_losses
 from diptych.nn.dense.label_maps import squashed
-from diptych.nn.dense.mask_losses import dice_loss, focal_loss
-from diptych.nn.prompts.deep import refreshed
-from diptych.nn.prompts.soft import Slots, encode_prompts, frozen, slots
+from diptych.nn.prompts.soft import frozen, slots
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step, View
 
-Stream = Literal["value", "query-key"]
-"""Attention of the local stream: between values (the paper), or as usual."""
 NAMES = ("object", "damaged object")
 """What follows the two contexts."""
 LOCAL_SHARE = 19 / 24
 """Share of the blocks, counted from the last, that the local stream goes through."""
 _MOST = 4 * 2**30  # bytes of patch embeddings held while training
-
-
-def patch_streams(
-    tower: Tower, x: Tensor, layers: Sequence[int], first: int, stream: Stream = "value"
-) -> tuple[Tensor, Tensor]:
-    """Return the global (B, D) and the local (B, L, n, D) embeddings of images, not normalised.
-
-    Both streams are one up to block ``first``. From there on the local one adds up attention outputs alone, computed
-    from the global stream's tokens.
-
-    Args:
-        tower: of the image.
-        x: (B, 3, H, W) normalised pixels.
-        layers: L numbers of blocks, from 1, after which patches are taken.
-        first: block, from 0, at which the local stream begins.
-        stream: "value" (the paper), or "query-key": the local stream with ordinary attention.
-    """
-    s = tower.blocks(tower.start(x, positions=BILINEAR), stop=first)
-    local, taken = s.h, {first: s.h}
-    for i in range(first, tower.depth):
-        # No residual of the ordinary stream, and no MLP: only attention outputs add up.
-        local = local + tower.attend(s, i, value_attention if stream == "value" else fused_attention)
-        s = tower.blocks(s, i, i + 1)
-        taken[i + 1] = local
-    assert s.grid is not None
-    span = slice(s.prefix, s.prefix + s.grid[0] * s.grid[1])
-    patches = torch.stack([tower.project(tower.norm(taken[layer][:, span])) for layer in layers], dim=1)
-    return tower.project(tower.pooled(s)), patches
-
-
-def state_head(tower: Tower, where: Slots, prompts: Mapping[str, Tensor]) -> Tensor:
-    """Return the (2, D) unit embeddings of the normal and the anomalous prompt.
-
-    Args:
-        tower: of the text.
-        where: the two prompts.
-        prompts: learnt "context", (2, E, C), and "deep" tokens, (blocks, M, C).
-    """
-    return F.normalize(encode_prompts(tower, where, prompts["context"], edit=refreshed(prompts["deep"], at=1)), dim=-1)
 
 
 def view_of(side: int) -> View:
@@ -116,42 +73,6 @@ def view_of(side: int) -> View:
         return view
 
     return view
-
-
-def state_losses(
-    head: Tensor, batch: Mapping[str, Tensor], temperature: float, local_weight: float
-) -> dict[str, Tensor]:
-    """Return the loss of the images and, where masks are known, that of the pixels.
-
-    Args:
-        head: (2, D) unit embeddings, normal and anomalous.
-        batch: "z" (B, 1 + L, n, D), the image and its patches after L blocks; "y" (B,); perhaps "mask" (B, S, S).
-        temperature: 0.07 in the paper, divides cosines.
-        local_weight: weight of the loss of the pixels.
-    """
-    whole, patches = batch["z"][:, 0, 0], batch["z"][:, 1:]
-    losses = {"image": F.cross_entropy(cosines(whole, head) / temperature, batch["y"])}
-    if "mask" in batch:
-        mask, grid = batch["mask"], round(patches.shape[2] ** 0.5)
-        local = []
-        for layer in patches.unbind(1):
-            s = local_maps(layer, head, (grid, grid), temperature)
-            s = F.interpolate(s, mask.shape[1:], mode="bilinear", align_corners=False)
-            local.append(focal_loss(s, mask) + dice_loss(s[:, 1], mask) + dice_loss(s[:, 0], 1 - mask))
-        losses["pixels"] = local_weight * torch.stack(local).sum()
-    return losses
-
-
-def local_maps(patches: Tensor, head: Tensor, grid: tuple[int, int], temperature: float) -> Tensor:
-    """Return S, (B, 2, h, w) probabilities of normal and anomalous.
-
-    Args:
-        patches: (B, n, D) unit embeddings, n = h w.
-        head: (2, D) unit embeddings, normal and anomalous.
-        grid: (h, w).
-        temperature: divides cosines.
-    """
-    return (cosines(patches, head) / temperature).softmax(-1).transpose(1, 2).unflatten(2, grid)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -181,7 +102,7 @@ class AnomalyCLIP(Detector):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.detect.anomalyclip import local_maps, state_losses
+        >>> from diptych.nn.dense.anomaly_states import local_maps, state_losses
         >>> head = torch.eye(2)  # normal and anomalous
         >>> patches = torch.eye(2)[torch.tensor([[0, 0, 0, 1]])]  # one image; the last of four patches is anomalous
         >>> local_maps(patches, head, grid=(2, 2), temperature=0.5)[0, 1].round(decimals=2)
@@ -327,7 +248,7 @@ class AnomalyCLIP(Detector):
         """Return the (1 + L, n, D) unit embeddings of an image, and the grid of its patches."""
         tower, x = backbone.tower("image"), squashed(image, backbone.spec.pixels, self.side).to(run.device)
         layers, first = self.local_blocks(tower)
-        with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+        with inference(run):
             whole, patches = patch_streams(tower, x, layers, first, self.stream)
         stride = backbone.dense().strides[-1]
         joined = torch.cat([whole[:, None].expand(-1, patches.shape[2], -1), patches[0]])

@@ -29,6 +29,7 @@ from diptych.core.method import Anomaly, Detector, FittedDetector
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.evidence import normal_photos
+from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import squashed
 
 
@@ -136,7 +137,7 @@ class FeatureMemory(Detector):
     def _cells(self, backbone: Backbone, image: Any, run: Run) -> Tensor:
         """Return (h, w, C) cell features of an image, on the CPU."""
         x = squashed(image, backbone.spec.pixels, self.side).to(run.device)
-        with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+        with inference(run):
             return cell_features(backbone.dense(), x, self.strides).cpu()
 
 

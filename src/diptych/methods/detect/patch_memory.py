@@ -28,6 +28,7 @@ from diptych.core.method import Anomaly, Detector, FittedDetector
 from diptych.core.ranges import at_least, between, check, wrong
 from diptych.core.run import Run
 from diptych.data.evidence import normal_photos
+from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import squashed
 
 _ROWS = 4096  # cells whose distances are computed at once
@@ -172,6 +173,6 @@ class FittedPatchMemory(FittedDetector):
 def _cells(space: Space, x: Tensor, run: Run) -> Tensor:
     """Return the (h, w, C) unit features of (1, 3, H, W) normalised pixels, on the CPU."""
     x = x.to(run.device)
-    with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+    with inference(run):
         m = space.dense().maps(x)[-1][0]
     return F.normalize(m.float().permute(1, 2, 0), dim=-1).cpu()

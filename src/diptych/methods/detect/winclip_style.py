@@ -33,6 +33,7 @@ from diptych.core.method import Anomaly, Detector, FittedDetector
 from diptych.core.ranges import at_least, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
+from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import squashed
 
 Words = Literal["ensemble", "pair"]
@@ -110,7 +111,7 @@ def dense_windows(dense: Dense, m: Tensor, cells: Tensor) -> Tensor:
     """
     weights = m.new_zeros(len(cells), m.shape[2] * m.shape[3])
     weights.scatter_(1, cells.to(m.device), 1.0)
-    return dense.project(dense.pool(m, weights.unflatten(1, m.shape[2:])[None]))[0]  # type: ignore[no-untyped-call]
+    return dense.project(dense.pool(m, torch.unflatten(weights, 1, m.shape[2:])[None]))[0]
 
 
 def windows_of(backbone: Backbone, x: Tensor) -> tuple[tuple[int, int], Tensor, Callable[[Tensor], Tensor]]:
@@ -250,7 +251,7 @@ class FittedWinCLIPStyle(FittedDetector):
         for i in range(len(images)):
             image = images[i]
             x = squashed(image, self.backbone.spec.pixels, self.side).to(run.device)
-            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 grid, whole, embed = windows_of(self.backbone, x)
                 (score,) = self._anomalous(whole)
                 inverse = torch.full(grid, 1 / max(float(score), 1e-12))

@@ -23,7 +23,7 @@ identity, perceptual: see ``features.early``;  squared: mean squared difference 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -45,6 +45,7 @@ from diptych.features.early import early, unlike
 from diptych.features.embed import embed
 from diptych.nn.style_space import direction_loss, seen, square_of
 from diptych.nn.text_adapters import MapAdapters, Refinement
+from diptych.train.pair import drawn_caption
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 
@@ -302,9 +303,7 @@ class _Training(Trainee):
         return [ParamGroup(tuple(n for n, _ in self.nets.named_parameters() if n.startswith(kind)))]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        own: Sequence[Any] = row.columns["captions"]
-        text = str(own[int(torch.randint(len(own), (), generator=g))])
-        return {"x": square_of(row.item, self.fitted.generator.size), "e": self.told[text]}
+        return {"x": square_of(row.item, self.fitted.generator.size), "e": self.told[drawn_caption(row, g)]}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         x, old = batch["x"], batch["e"]

@@ -25,7 +25,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
@@ -36,48 +35,11 @@ from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, between, check, wrong
 from diptych.core.run import Run
-from diptych.nn.diffusion.attention import Record, fused, replaced_columns, word_map
+from diptych.nn.diffusion.attention import Record, cut, fused, outside, replaced_columns, word_map
 from diptych.nn.diffusion.ddim import Inverted, invert, repeated, sample
 from diptych.nn.diffusion.exchange import Exchange, exchanged
 from diptych.nn.diffusion.subject import subject_tokens, with_tokens
 from diptych.nn.style_space import square_of
-
-
-def cut(maps: Tensor, threshold: float, floor: float, side: int, wider: int = 1) -> Tensor:
-    """Return m, (F, 1, side, side), 0 or 1, of (F, h, w) fused maps.
-
-    Args:
-        maps: B, probabilities.
-        threshold: share of a frame's greatest value, in [0, 1].
-        floor: a frame whose greatest value is below it is not changed.
-        side: of the result.
-        wider: cells by which an object is made larger on every side.
-
-    Example:
-        >>> b = torch.zeros(1, 4, 4)
-        >>> b[0, 0, 0] = 0.5
-        >>> cut(b, 0.3, 0.1, 4)[0, 0].int().tolist()
-        [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-        >>> cut(b, 0.3, 0.6, 4).sum().item()
-        0.0
-    """
-    wide = max_pool2d(maps[:, None], 2 * wider + 1, 1, wider)
-    wide = interpolate(wide, size=(side, side), mode="bilinear")
-    top = maps.flatten(1).amax(1)[:, None, None, None]
-    return ((wide >= threshold * top) & (top >= floor) & (top > 0)).to(maps)
-
-
-def outside(own: Tensor, known: Tensor, m: Tensor) -> Tensor:
-    """Return self-attention that is the known one in cells outside m.
-
-    Args:
-        own: (F, heads, Q, Q) probabilities.
-        known: of the same size.
-        m: (F, 1, side, side) of any side; a cell is inside where any of it is.
-    """
-    cells = round(own.shape[2] ** 0.5)
-    inside = torch.nn.functional.adaptive_max_pool2d(m, cells).flatten(2)[..., None] > 0
-    return torch.where(inside, own, known.to(own))
 
 
 @dataclass(frozen=True)
@@ -107,6 +69,12 @@ class CutAndPaste(Editor):
         UsageError: a number is out of its range.
 
     Source: arXiv 2311.11697 (Cut-and-Paste), abstract; Qi et al. 2023 (FateZero), section 3, for the numbers.
+
+    Example:
+        >>> method, maps = CutAndPaste(), torch.zeros(1, 4, 4)
+        >>> maps[0, 0, 0] = 0.5  # the object is in one cell of the frame; that and its neighbours may change
+        >>> cut(maps, method.threshold, method.floor, side=4, wider=method.wider).sum().item()
+        4.0
     """
 
     steps: int = 50

@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, mse_loss, normalize
+from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
@@ -40,57 +40,16 @@ from diptych.core.errors import MissingPart
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, check, wrong
 from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.features.heads import text_head
 from diptych.features.vectors import Vectors
-from diptych.nn.delta_mapper import DeltaMapper, Norm
+from diptych.nn.delta_mapper import FLOOR, DeltaMapper, Norm, another, direction, kept, terms
 from diptych.nn.style_space import drawn, pictures_of, relevance, seen
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
-FLOOR = 1e-5
-"""Least length by which a difference of vectors is divided."""
 FRAMES = ("{}", "a photo of {}.", "a picture of {}.", "an image of {}.")
 """Prompts for the source and the target phrase."""
-
-
-def direction(first: Tensor, second: Tensor) -> Tensor:
-    """Return normalise(second - first), (..., D); a difference shorter than 1e-5 is divided by 1e-5."""
-    return normalize(second - first, dim=-1, eps=FLOOR)
-
-
-def kept(relevance: Tensor, d: Tensor, beta: float) -> Tensor:
-    """Return the mask, (S,) or (B, S), of the channels that an edit may move: |F d| >= beta and d not 0.
-
-    Args:
-        relevance: F, (S, D).
-        d: (D,) or (B, D) differences of two unit text vectors, not normalised.
-        beta: threshold, >= 0. Above 2, the greatest length of d, no channel passes.
-    """
-    return ((d @ relevance.T).abs() >= beta) & (d != 0).any(-1, keepdim=True)
-
-
-def terms(predicted: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-    """Return the two terms of the loss: "squared", the mean squared error, and "cosine", the mean of 1 - cosine.
-
-    Args:
-        predicted: (B, S) changes of styles by the mapper.
-        wanted: (B, S) changes between the two pictures.
-    """
-    return {"squared": mse_loss(predicted, wanted), "cosine": (1 - cosine_similarity(predicted, wanted, dim=1)).mean()}
-
-
-def another(row: Row, g: torch.Generator, count: int) -> dict[str, int]:
-    """Return the numbers of two different pictures of the bank: "first" is the row's, "second" is drawn.
-
-    Args:
-        row: of the bank.
-        g: draws the second.
-        count: number of pictures in the bank.
-    """
-    shift = int(torch.randint(1, count, (), generator=g))
-    return {"first": row.index, "second": (row.index + shift) % count}
 
 
 @dataclass(frozen=True)

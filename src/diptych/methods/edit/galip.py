@@ -14,7 +14,6 @@ blocks, with a prompt that depends on the words in each.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +34,7 @@ from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.features.embed import embed
+from diptych.features.twin import twin_of
 from diptych.nn.bridge_gan import BridgeGenerator, GanLayout, MapDiscriminator, hinge, matching_penalty
 from diptych.nn.frozen_vit_maps import as_input, block_maps, prompted_blocks, prompted_map
 from diptych.train.pair import drawn_caption
@@ -269,8 +269,8 @@ class GALIP(Editor):
         backbone = kit.need(Backbone)
         if evidence.train is None or "captions" not in evidence.train.columns:
             raise MissingEvidence("galip learns from pictures with captions, and there are none: give --like.")
-        frozen = backbone.rebuild(copy.deepcopy(backbone.module()).requires_grad_(False), backbone.spec)
-        assert isinstance(frozen, Backbone)  # rebuild keeps the kind
+        frozen = twin_of(backbone)
+        frozen.module().requires_grad_(False)
         trainee = _Adversaries(self, frozen, self.layout(backbone), run)
         fit = Fit(
             self.rate,

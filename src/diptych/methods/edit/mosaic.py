@@ -23,7 +23,6 @@ The paper's abstract was all that could be read: what is above is a reconstructi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -44,11 +43,12 @@ from diptych.core.kit import Kit
 from diptych.core.method import Segmenter
 from diptych.core.ranges import above, at_least, between, check, wrong
 from diptych.core.run import Run
+from diptych.data.words.styled_objects import parsed
 from diptych.features.early import early
 from diptych.features.heads import text_head
-from diptych.nn.dense.label_maps import dense_map
+from diptych.nn.dense.label_maps import dense_map, shared_out
 from diptych.nn.style_net import StyleNet
-from diptych.nn.style_space import direction_loss, seen
+from diptych.nn.style_space import direction_loss, patch_loss, seen, total_variation
 from diptych.nn.viewpoints import blurred, crops_inside, viewed
 
 BACKGROUND = "background"
@@ -56,70 +56,6 @@ BACKGROUND = "background"
 PLAIN = "a photo"
 """What a style is compared with."""
 FRAMES = ("{}", "a photo of {}.", "a picture of {}.", "an image in the style of {}.")
-_CLAUSES = (
-    re.compile(r"(?P<object>[^:]+?)\s*:\s*(?P<style>.+)", re.I),
-    re.compile(r"(?P<object>.+?)\s+in\s+(?:the\s+)?style\s+of\s+(?P<style>.+)", re.I),
-    re.compile(r"(?P<object>.+?)\s+as\s+(?P<style>.+)", re.I),
-)
-_ARTICLE = re.compile(r"^(?:an?|the)\s+", re.I)
-
-
-def parsed(prompts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return the (object, style) pairs of prompts; nothing is guessed.
-
-    Clauses stand between semicolons, or between commas where a prompt has no semicolon. A clause is "OBJECT: STYLE",
-    "OBJECT in the style of STYLE" or "OBJECT as STYLE".
-
-    Raises:
-        UsageError: a clause has none of these forms, or an object has two styles.
-
-    Example:
-        >>> parsed(["the cat in the style of Van Gogh, sofa as a pencil sketch"])
-        (('cat', 'Van Gogh'), ('sofa', 'a pencil sketch'))
-    """
-    found: dict[str, str] = {}
-    for prompt in prompts:
-        for clause in filter(None, (c.strip() for c in prompt.split(";" if ";" in prompt else ","))):
-            match = next((m for m in (form.fullmatch(clause) for form in _CLAUSES) if m), None)
-            if match is None:
-                raise UsageError(
-                    f'{clause!r} names no object and its style: write "cat: a pencil sketch" or "cat in the style of '
-                    f'Van Gogh", with semicolons between them.'
-                )
-            thing = _ARTICLE.sub("", match["object"].strip())
-            if thing in found:
-                raise UsageError(f"{thing!r} has two styles, {found[thing]!r} and {match['style']!r}: give it one.")
-            found[thing] = match["style"].strip()
-    if not found:
-        raise UsageError('There is no object with a style: write "cat: a pencil sketch".')
-    return tuple(found.items())
-
-
-def patch_loss(r: Tensor, least: float) -> Tensor:
-    """Return the mean over ALL crops of those (n,) losses that reach ``least``: a crop in style pulls no more."""
-    return torch.where(r >= least, r, torch.zeros_like(r)).mean()
-
-
-def total_variation(y: Tensor) -> Tensor:
-    """Return the sum of the lengths (2-norms) of the differences of (B, 3, H, W) neighbours, in four directions."""
-    steps = (
-        y[..., :, 1:] - y[..., :, :-1],
-        y[..., 1:, :] - y[..., :-1, :],
-        y[..., 1:, 1:] - y[..., :-1, :-1],
-        y[..., :-1, 1:] - y[..., 1:, :-1],
-    )
-    return torch.stack([(s.square().sum() + 1e-12).sqrt() for s in steps]).sum()
-
-
-def shared_out(maps: Tensor, floor: float) -> Tensor:
-    """Return the masks of J objects, (J, H, W), that sum to at most 1, and are exactly 0 below ``floor``.
-
-    Args:
-        maps: (J, H, W) in [0, 1].
-        floor: in [0, 1).
-    """
-    kept = torch.where(maps >= floor, maps, torch.zeros_like(maps))
-    return kept / kept.sum(0).clamp_min(1.0)
 
 
 @dataclass(frozen=True)

@@ -17,28 +17,25 @@ A pair of modalities has a loss of 2 ln B where the towers tell no star from ano
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
-from diptych.core.backbone import Encoder, Inputs, Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
+from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
 from diptych.core.ranges import at_least, check, wrong
 from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe, Spec
 from diptych.core.train import Row
-from diptych.data.stars import Star, curve_channels, spectrum_channels
-from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule, pair_name
+from diptych.data.stars import Star
+from diptych.nn.star_space import LabelNet, StarInputs, StarSpace, windowed
+from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule
 from diptych.nn.summed_pairs import SummedPairs
 from diptych.train.pair import PairTrainee
 from diptych.train.parameters import train_parameters
@@ -49,105 +46,6 @@ MODALITIES = ("photometry", "spectra", "metadata")
 """Names of the encoders."""
 PAIRS = (("photometry", "spectra"), ("spectra", "metadata"), ("metadata", "photometry"))
 """Pairs of modalities that are aligned."""
-
-
-@dataclass(frozen=True, eq=False)
-class StarEncoder:
-    """Embeds one modality of stars.
-
-    Args:
-        modality: "photometry", "spectra" or "metadata".
-        dim: D.
-        module: towers and projections of all three modalities.
-        arrays: from a star to the tower's input.
-        fingerprint: of weights and input settings.
-    """
-
-    modality: str
-    dim: int
-    module: StarModule
-    arrays: Callable[[Star], np.ndarray[Any, np.dtype[np.float64]]]
-    fingerprint: str
-    size: int | None = None
-
-    def inputs(self, items: Sequence[Star], size: int | None = None) -> Tensor:
-        """Return the tower's input for B stars: (B, L, 6) light curves, (B, 3, W) spectra or (B, M) metadata, float32.
-
-        Raises:
-            DataError: a star lacks this modality.
-        """
-        return torch.tensor(np.stack([self.arrays(star) for star in items]), dtype=torch.float32)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return the (B, C) output of the tower, which is the input of a classifier of labels."""
-        out: Tensor = self.module.towers[self.modality](x)
-        return out
-
-    def encode(self, x: Inputs, /) -> Tensor:
-        """Return (B, D) embeddings, not normalised."""
-        assert isinstance(x, Tensor)
-        out: Tensor = self.module.projections[self.modality](self.features(x))
-        return out
-
-
-def hash_of(settings: object, state: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of the settings of a reader and of tensors with their names, in their order."""
-    digest = hashlib.sha256(repr(settings).encode())
-    for name, tensor in state.items():
-        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-class StarSpace(Space):
-    """The shared space of the three modalities.
-
-    Args:
-        module: towers, projections and scales.
-        method: sizes of the towers, and the grid of wavelengths.
-    """
-
-    def __init__(self, module: StarModule, method: AstroM3) -> None:
-        self._module, self.method = module.eval(), method
-        weights = hash_of((method.length, method.grid), module.state_dict())
-        kind, pixels = "informer + galspecnet + mlp", PixelRecipe(1, (0, 0, 0), (1, 1, 1))
-        self._spec = Spec("astrom3", "stars", kind, weights, "gelu+relu", "", 0, 0, "", method.dim, pixels)
-        self._encoders = {
-            m: StarEncoder(m, method.dim, module, method.reader(m), f"{m}-{weights[:16]}") for m in MODALITIES
-        }
-
-    score: Literal["softmax", "sigmoid"] = "softmax"
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """Modality -> its encoder, which takes whole stars."""
-        return self._encoders
-
-    @property
-    def spec(self) -> Spec:
-        """Name, sizes and hash of the weights; the fields about pixels and texts have no meaning here."""
-        return self._spec
-
-    def scale(self, a: str = "photometry", b: str = "spectra") -> tuple[Tensor, Tensor]:
-        """Return the learnt scale of a pair of modalities, and a bias of 0."""
-        holder: Any = self._module.scales[pair_name(a, b)]
-        scale: Tensor = holder.logit_scale.exp()
-        return scale, torch.zeros_like(scale)
-
-    def module(self) -> StarModule:
-        """Return towers, projections and scales."""
-        return self._module
-
-    def rebuild(self, module: nn.Module, spec: Spec) -> StarSpace:
-        """Return a space with other weights of the same sizes.
-
-        Raises:
-            MissingHook: the module is not a StarModule.
-        """
-        if not isinstance(module, StarModule):
-            raise MissingHook(
-                f"astrom3 needs a StarModule to rebuild, got a {type(module).__name__}: start from space.module()."
-            )
-        return StarSpace(module, self.method)
 
 
 @dataclass(frozen=True)
@@ -273,7 +171,7 @@ class AstroM3(Extender):
         for samples in (stars, evidence.val.items if evidence.val else None):
             _complete(samples)
         space = self.fresh(stars, run)
-        trainee = PairTrainee(space, SummedPairs(PAIRS), run, read=dict.fromkeys(MODALITIES, self.windowed))
+        trainee = PairTrainee(space, SummedPairs(PAIRS), run, read=dict.fromkeys(MODALITIES, windowed))
         batch = min(self.batch, len(stars))
         settings = Fit(
             self.rate, batch, self.epochs, optimizer="adam", betas=(0.926, 0.999), eps=1e-8, decay=4.67e-3, clip=45.0,
@@ -286,9 +184,14 @@ class AstroM3(Extender):
         assert isinstance(trained, StarSpace)
         return trained
 
+    @property
+    def inputs(self) -> StarInputs:
+        """What the towers read."""
+        return StarInputs(self.length, self.grid)
+
     def fresh(self, stars: Samples[Star], run: Run) -> StarSpace:
         """Return a space of untrained towers; the stars give the mean and the deviation of the metadata."""
-        facts = np.stack([_metadata(stars[i]) for i in range(len(stars))])
+        facts = np.stack([self.inputs.metadata(stars[i]) for i in range(len(stars))])
         known = np.isfinite(facts)
         mean = np.where(known, facts, 0).sum(0) / np.maximum(known.sum(0), 1)
         std = np.sqrt((np.where(known, facts - mean, 0) ** 2).sum(0) / np.maximum(known.sum(0), 1))
@@ -300,33 +203,7 @@ class AstroM3(Extender):
                 "spectra": SpectrumTower(self.grid[2], s),
                 "metadata": FactsTower(torch.tensor(mean, dtype=torch.float32), scale, self.facts, m),
             }
-            return StarSpace(StarModule(towers, self.dim, PAIRS), self)
-
-    def reader(self, modality: str) -> Callable[[Star], np.ndarray[Any, np.dtype[np.float64]]]:
-        """Return the function from a star to the input of a modality's tower."""
-        return {"photometry": self._curve, "spectra": self._spectrum, "metadata": _metadata}[modality]
-
-    def _curve(self, star: Star) -> np.ndarray[Any, np.dtype[np.float64]]:
-        if star.curve is None:
-            raise DataError("A star has no light curve: leave it out, or use another modality.")
-        channels, seen = curve_channels(star.curve, self.length, star.window)
-        return np.column_stack([channels, seen])
-
-    def _spectrum(self, star: Star) -> np.ndarray[Any, np.dtype[np.float64]]:
-        if star.spectrum is None:
-            raise DataError("A star has no spectrum: leave it out, or use another modality.")
-        return spectrum_channels(star.spectrum, np.linspace(*self.grid))
-
-    def windowed(self, row: Row, g: torch.Generator) -> Star:
-        """Return a training view of a star, with a random window of its light curve."""
-        star: Star = row.item
-        return replace(star, window=float(torch.rand((), generator=g)))
-
-
-def _metadata(star: Star) -> np.ndarray[Any, np.dtype[np.float64]]:
-    if star.metadata is None:
-        raise DataError("A star has no metadata: leave it out, or use another modality.")
-    return star.metadata
+            return StarSpace(StarModule(towers, self.dim, PAIRS), self.dim, self.inputs)
 
 
 def _complete(stars: Samples[Star] | None) -> None:
@@ -353,30 +230,10 @@ SMALL = AstroM3(
 """A quarter of the paper's width and layers, for two cores; chosen by the loss on generated stars alone."""
 
 
-class LabelNet(nn.Module):
-    """The tower of one modality with a linear head for K classes; it shares the tower's weights with the encoder.
-
-    Args:
-        encoder: of the modality.
-        classes: K.
-    """
-
-    def __init__(self, encoder: StarEncoder, classes: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.tower = encoder.module.towers[encoder.modality]
-        self.head = nn.Linear(int(self.tower.out), classes)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, K) logits of the encoder's inputs."""
-        out: Tensor = self.head(self.tower(x))
-        return out
-
-
-def label_step(net: LabelNet, method: AstroM3) -> Step:
-    """Return the training step of a net on labels, with random windows as in ``AstroM3.windowed``."""
+def label_step(net: LabelNet) -> Step:
+    """Return the training step of a net on labels, with random windows as in ``windowed``."""
 
     def view(row: Row, g: torch.Generator) -> dict[str, Any]:
-        return {"x": net.encoder.inputs([method.windowed(row, g)])[0], "y": int(row.columns["label"])}
+        return {"x": net.encoder.inputs([windowed(row, g)])[0], "y": int(row.columns["label"])}
 
     return Step(net, view, lambda batch: {"labels": cross_entropy(net(batch["x"]), batch["y"])})

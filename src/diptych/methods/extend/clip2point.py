@@ -22,7 +22,6 @@ A: ``ViewAdapter``;  t_k: unit embedding of text k
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,36 +47,17 @@ from diptych.features.depth_views import RADIUS, SIX, CloudEncoder, EachView, po
 from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
 from diptych.features.reach import reached
+from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
-from diptych.nn.contrastive import supervised_contrastive
 from diptych.nn.prompts.soft import frozen
 from diptych.nn.view_adapters import DualPathEncoder, ViewAdapter, dual_path
+from diptych.nn.view_losses import nt_xent, weighed
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
 RATES: Mapping[str, float] = {"full": 1e-5, "heads": 1e-3}  # of AdamW: ours, since the authors' 6e-3 is for LAMB
 DRAWS = 4  # distances at which each object is encoded once, where heads alone are trained
-
-
-def nt_xent(x: Tensor, y: Tensor, temperature: float) -> Tensor:
-    """Return the mean loss of 2B unit vectors that must each pick their partner among the 2B - 1 others, in nats.
-
-    Source: Chen et al. 2020 (SimCLR), equation 1; it is SupCon's loss with two vectors an entity.
-    """
-    z = normalize(torch.cat([x, y]), dim=-1)
-    partners = torch.arange(len(x), device=z.device).repeat(2)
-    return supervised_contrastive(z, partners, temperature, z, partners)
-
-
-def weighed(cross: Tensor, intra: Tensor, w: Tensor) -> Tensor:
-    """Return cross + intra / w^2 + log(w + 1).
-
-    Example:
-        >>> round(weighed(torch.tensor(1.0), torch.tensor(2.0), torch.tensor(1.0)).item(), 4)  # 3 + log 2
-        3.6931
-    """
-    return cross + intra / w.square() + (w + 1).log()
 
 
 @dataclass(frozen=True)
@@ -207,8 +187,7 @@ class CLIP2Point(Extender):
     def _pretrained(self, backbone: Backbone, shapes: Samples[Shape], run: Run) -> Backbone:
         _several(len(shapes), "objects with a picture")
         pictures = embed(backbone.image, ShapePictures(shapes), run)
-        twin = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
-        assert isinstance(twin, Backbone)  # rebuild keeps the kind
+        twin = twin_of(backbone)
         device = next(twin.module().parameters()).device
         clouds = CloudEncoder(twin.image, self.cameras, self.radius)
         items: Samples[Any] = shapes

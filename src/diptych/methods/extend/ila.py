@@ -15,7 +15,6 @@ The tower is frozen. At the start it gives the frame-wise tokens of the backbone
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -35,10 +34,9 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, drawn
-from diptych.features.derived_space import ConditionedSpace
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
-from diptych.nn.aligned_clips import ILAEncoder, ILANet, Seen, StartTokens, cosines
+from diptych.nn.aligned_clips import ILANet, ILASpace, Seen, StartTokens, cosines
 from diptych.nn.aligned_frames import STEP
 from diptych.nn.mixed_clips import mixed, soft_targets
 from diptych.nn.prompts.soft import frozen
@@ -108,39 +106,6 @@ class ILATrainee(Trainee):
         seen: Seen = self.net(self.state(x), shift_of(clock.epoch))
         logits = self.scale.to(x) * cosines(self.net, seen, self.texts.to(x))
         return {"classes": cross_entropy(logits, q), "gaps": torch.stack(seen.gaps).sum()}
-
-
-class ILASpace(ConditionedSpace):
-    """The space of a backbone with clips, whose texts are conditioned on the clip where ``cosines`` is asked.
-
-    Args:
-        base: the frozen backbone.
-        net: trained, in eval mode.
-        frames: T.
-    """
-
-    def __init__(self, base: Backbone, net: ILANet, frames: int) -> None:
-        learnt = b"".join(t.detach().cpu().numpy().tobytes() for t in net.state_dict().values())
-        digest = hashlib.sha256(f"{base.image.fingerprint}/{frames}/{net.first}".encode() + learnt).hexdigest()[:16]
-        self.encoder = ILAEncoder(ClipEncoder(base.image, frames), net, digest)
-        parts = nn.ModuleDict({"base": base.module(), "ila": net}).eval()
-        super().__init__(base, self.encoder, suffix=f"ila-{digest[:6]}-frames{frames}", module=parts)
-
-    def cosines(self, items: Samples[Any], texts: Sequence[str], run: Run) -> Tensor:
-        """Return the (N, K) cosines of clips with texts, conditioned on the clips."""
-        net, device = self.encoder.net, next(self.encoder.net.parameters()).device
-        with torch.no_grad():
-            blank = torch.zeros(1, net.frames, 3, *(2 * [self.encoder.size or 224]), device=device)
-            count = net(net.start(blank)).tokens.numel()
-        both = replace(self.encoder, tokens=count, fingerprint=f"{self.encoder.fingerprint}-tokens")
-        w = embed(self.text, Texts(tuple(texts)), run).to(device)
-        rows = []
-        with torch.no_grad():
-            for part in torch.split(embed(both, items, run).to(device), 64):
-                clip, tokens = part[:, : self.encoder.dim], part[:, self.encoder.dim :]
-                seen = Seen(clip, tokens.reshape(len(part), -1, net.tower.width), (), ())
-                rows.append(cosines(net, seen, w).cpu())
-        return torch.cat(rows)
 
 
 @dataclass(frozen=True)
@@ -302,4 +267,4 @@ class ILA(Extender):
             pool = None if blank.pool is None else blank.pool.expand(len(h), -1)
             return replace(blank, h=h, pool=pool)
 
-        return Vectors(tokens.unflatten(1, (self.frames, -1, net.tower.width)), items), state  # type: ignore[no-untyped-call]
+        return Vectors(torch.unflatten(tokens, 1, (self.frames, -1, net.tower.width)), items), state

@@ -21,7 +21,6 @@ u, c: n learnt tokens for the image and for the text
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +45,7 @@ from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, each_frame, image_head
 from diptych.features.embed import embed
 from diptych.features.reach import reached
+from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
 from diptych.nn.mixed_clips import mixed, soft_targets
 from diptych.nn.prompts.both_towers import PromptedImage, PromptedText, Prompts
@@ -230,8 +230,7 @@ class ViFiCLIP(Extender):
                 bridge = replace(self, tunes="full", rate=None).fit(kit, Evidence(train=evidence.auxiliary), run)
                 backbone = bridge.base
             return self._prompted(backbone, data, texts, run)
-        twin = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
-        assert isinstance(twin, Backbone)  # rebuild keeps the kind
+        twin = twin_of(backbone)
         tune = self._tune_heads if self.tunes == "heads" else self._tune_towers
         tune(twin, data, texts, run)
         tuned = twin.rebuild(twin.module(), backbone.spec)  # the fingerprint follows the new weights
@@ -254,7 +253,7 @@ class ViFiCLIP(Extender):
             pooled = tower.pooled(tower.blocks(tower.start(twin.text.inputs(list(texts)))))
             blank = pool(torch.zeros(1, 3, side, side).to(pooled.device))
         cut = embed(PooledFrames(pool, clips, blank.shape[1]), data.items, run)
-        vectors = Vectors(cut.unflatten(1, (self.frames, -1)), data.items)  # type: ignore[no-untyped-call]
+        vectors = Vectors(torch.unflatten(cut, 1, (self.frames, -1)), data.items)
 
         def read() -> Tensor:
             return tower.project(pooled).float()

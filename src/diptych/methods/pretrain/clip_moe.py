@@ -36,15 +36,16 @@ from diptych.backbones.changes.experts import Last, MixtureOfExperts, merged, ml
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
+from diptych.core.errors import DataError, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Trainee, everything
+from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace
 from diptych.nn.contrastive import contrastive, wide
-from diptych.train.group_batches import GroupBatches, Groups
+from diptych.train.group_batches import GroupBatches, Groups, clustered, regrouped
 from diptych.train.pair import PairTrainee
 
 
@@ -65,22 +66,6 @@ def balance(logits: Tensor, top: int) -> Tensor:
     chosen = p.topk(top, dim=-1).indices
     f = nn.functional.one_hot(chosen, p.shape[1]).to(p).mean(0)
     return p.shape[1] * (f * p.mean(0)).sum()
-
-
-def regrouped(groups: Groups, images: Groups, texts: Groups, clusters: int) -> Groups:
-    """Return g_s of M rows.
-
-    Args:
-        groups: g_(s-1).
-        images: k_I, in [0, K).
-        texts: k_T, in [0, K).
-        clusters: K.
-
-    Example:
-        >>> regrouped(np.array([0, 1]), np.array([2, 0]), np.array([1, 1]), 3).tolist()
-        [5, 12]
-    """
-    return clusters**2 * groups + clusters * texts + images
 
 
 class _Expert(PairTrainee):
@@ -255,14 +240,13 @@ class CLIPMoE(Recipe):
         base = kit.need(Backbone)
         if isinstance(base, HeadSpace):
             raise MissingHook("CLIP-MoE trains the MLPs of towers, and this space has heads alone: give a backbone.")
-        if evidence.train is None:
-            raise MissingEvidence("clip-moe needs rows for training, and there is no train split: add one.")
-        if "captions" not in evidence.train.columns:
+        train = training_rows(evidence, "clip-moe")
+        if "captions" not in train.columns:
             raise DataError("clip-moe clusters images and captions, and the rows have none: give a column 'caption'.")
         names, spaces = mlp_names(base, self.last), [base]
-        groups: Groups = np.zeros(len(evidence.train), dtype=np.int64)
+        groups: Groups = np.zeros(len(train), dtype=np.int64)
         for number in range(1, self.experts):
-            groups = self.groups(spaces[-1], evidence.train, groups, run, number)
+            groups = self.groups(spaces[-1], train, groups, run, number)
             expert = _Expert(self, base, groups, names, run, learns)
             yield expert
             trained = expert.trained()
@@ -291,19 +275,3 @@ def unit_pairs(space: Backbone, table: Table[Any], run: Run) -> tuple[Tensor, Te
     captions = table.columns["captions"].values
     first = Texts(tuple(own if isinstance(own, str) else own[0] for own in captions))
     return normalize(embed(space.image, table.items, quiet)), normalize(embed(space.text, first, quiet))
-
-
-def clustered(x: Tensor, clusters: int, seed: int) -> Groups:
-    """Return the cluster of each of M rows by k-means.
-
-    Args:
-        x: (M, D) unit embeddings.
-        clusters: K; at most M are made.
-        seed: of the starts.
-    """
-    from sklearn.cluster import MiniBatchKMeans
-
-    if clusters == 1:
-        return np.zeros(len(x), dtype=np.int64)
-    model = MiniBatchKMeans(min(clusters, len(x)), batch_size=4096, n_init=3, random_state=seed)
-    return np.asarray(model.fit_predict(x.cpu().numpy()), dtype=np.int64)

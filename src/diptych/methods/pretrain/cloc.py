@@ -29,13 +29,14 @@ from torch.nn.functional import mse_loss, normalize
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import MissingEvidence, MissingPart
+from diptych.core.errors import MissingPart
 from diptych.core.kit import Kit
 from diptych.core.language import Writer
 from diptych.core.masks import MaskProposer
 from diptych.core.ranges import at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Stage, Trainee, everything
+from diptych.data.evidence import training_rows
 from diptych.features.region_labels import RegionLabels
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.nn.contrastive import contrastive, cosines, softmax_pairs, wide
@@ -231,9 +232,7 @@ class CLOC(Recipe):
             MissingHook: the backbone has neither an image tower nor dense maps.
         """
         space = kit.need(Backbone)
-        if evidence.train is None:
-            raise MissingEvidence("cloc needs rows for training, and there is no train split: add one.")
-        train = with_regions(evidence.train, kit, run)
+        train = with_regions(training_rows(evidence, "cloc"), kit, run)
         val = None if evidence.val is None else with_regions(evidence.val, kit, run)
         yield Stage(_Localised(self, space, run, learns), data=train, val=val)
 

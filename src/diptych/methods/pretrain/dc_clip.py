@@ -34,11 +34,12 @@ from torch.nn import functional as F
 from diptych.core.backbone import Backbone, Inputs, Space
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
+from diptych.core.errors import DataError, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Stage, Trainee, everything
+from diptych.data.evidence import training_rows
 from diptych.data.joined import Joined
 from diptych.features.frozen import HeadSpace, side_names
 from diptych.nn.contrastive import contrastive
@@ -278,13 +279,12 @@ def material(evidence: Evidence[Any]) -> tuple[Samples[Any], Texts]:
         MissingEvidence: there are no training rows.
         DataError: the rows have no captions.
     """
-    if evidence.train is None:
-        raise MissingEvidence("dc-clip needs rows for training, and there is no train split: add one.")
-    if "captions" not in evidence.train.columns:
+    train = training_rows(evidence, "dc-clip")
+    if "captions" not in train.columns:
         raise DataError("dc-clip aligns pictures with captions, and the rows have none: give a column 'caption'.")
-    captions = [(own,) if isinstance(own, str) else own for own in evidence.train.columns["captions"].values]
+    captions = [(own,) if isinstance(own, str) else own for own in train.columns["captions"].values]
     more = [t.value for own in (evidence.texts.texts.values() if evidence.texts else ()) for t in own]
-    rows = (evidence.train.items, *([] if evidence.unlabelled is None else [evidence.unlabelled]))
+    rows = (train.items, *([] if evidence.unlabelled is None else [evidence.unlabelled]))
     return Joined(rows), Texts(tuple(dict.fromkeys([*(t for own in captions for t in own), *more])))
 
 

@@ -31,11 +31,12 @@ from diptych.backbones.changes.apply import changed
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, MissingEvidence
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Recipe, Row, Trainee, everything
+from diptych.data.evidence import training_rows
 from diptych.nn.contrastive import contrastive, softmax_pairs, wide
 from diptych.nn.dense.region_slots import decoder_of, read_slots
 from diptych.train.distributed import gather
@@ -248,9 +249,7 @@ class GRAIN(Recipe):
             MissingHook: the image tower takes no slots.
         """
         space = kit.need(Backbone)
-        if evidence.train is None:
-            raise MissingEvidence("grain needs rows for training, and there is no train split: add one.")
-        for table in filter(None, (evidence.train, evidence.val)):
+        for table in filter(None, (training_rows(evidence, "grain"), evidence.val)):
             if not has_regions(table):
                 raise DataError(
                     "grain reads regions, and the rows have none: give boxes with phrases (--regions BOXES.csv)."

@@ -20,12 +20,13 @@ import torch
 from diptych.core.backbone import Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Table, Text
-from diptych.core.errors import DataError, MissingEvidence
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Rewriter, Row, Trainee, everything
+from diptych.data.evidence import training_rows
 from diptych.nn.contrastive import contrastive
 from diptych.train.pair import PairTrainee, item
 
@@ -202,9 +203,8 @@ class LaCLIP(Recipe, Rewriter):
             MissingEvidence: there are no training rows.
             DataError: a row has no caption.
         """
-        if evidence.train is None:
-            raise MissingEvidence("laclip needs rows for training, and there is no train split: add one.")
-        originals, _ = (_originals(table) for table in (evidence.train, evidence.val or evidence.train))
+        train = training_rows(evidence, "laclip")
+        originals, _ = (_originals(table) for table in (train, evidence.val or train))
         rewrites: dict[str, list[Text]] = {t: [] for t in originals}
         if self.rewrites:
             replies = self.fit(kit, evidence, run).write([Ask(about=t, n=self.rewrites) for t in rewrites])

@@ -33,14 +33,15 @@ from diptych.backbones.language_text import LanguageText
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Stage, Trainee, everything
+from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import side_names
-from diptych.nn.contrastive import contrastive, softmax_pairs
+from diptych.nn.contrastive import caption_contrast, contrastive
 from diptych.train.adapters import Adapters, adapter_targets
 from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee
@@ -49,26 +50,6 @@ LANGUAGE = "language_model"
 """Name of the kit's part with the language model, a ``LanguageText``."""
 Captions: TypeAlias = Sequence[tuple[str, ...]]
 INSTRUCTION = "Find another description of the same picture: "
-
-
-def caption_contrast(q: Tensor, d: Tensor, n: Tensor, scale: float, first: int = 0) -> Tensor:
-    """Return the loss of stage 1.
-
-    Args:
-        q: (B, C) unit vectors of captions.
-        d: (M, C) unit vectors of other captions of the same images, those of this process from row ``first`` on.
-        n: (M, C) unit vectors of captions of other images.
-        scale: s.
-        first: row of the first image of this process.
-
-    Source: Huang et al. 2024, section 3.1; the loss of LLM2Vec's supervised training.
-
-    Example:
-        >>> same = torch.ones(2, 1)  # four equal columns: ln 4
-        >>> round(caption_contrast(same, same, same, 50.0).item(), 4)
-        1.3863
-    """
-    return softmax_pairs(q, torch.cat([d, n]), torch.tensor(scale).to(q), first)
 
 
 class CaptionTuning(Trainee):
@@ -232,11 +213,10 @@ class LLM2CLIP(Recipe):
             MissingExtra: peft is not installed.
         """
         base, language = kit.need(Backbone), kit.need(LanguageText, LANGUAGE)
-        if evidence.train is None:
-            raise MissingEvidence("llm2clip needs rows for training, and there is no train split: add one.")
-        captions = captions_of(evidence.train)
+        train = training_rows(evidence, "llm2clip")
+        captions = captions_of(train)
         if self.tune:
-            _check_pairs(evidence.train, captions)
+            _check_pairs(train, captions)
             seen = self.seen(captions, run)
             stage = CaptionTuning(self, language, seen, run)
             table = Table(Texts(tuple(own[0] for own in seen)))

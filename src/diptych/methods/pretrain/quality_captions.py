@@ -35,12 +35,13 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence, MissingPart
+from diptych.core.errors import DataError, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
 from diptych.core.ranges import between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Row, Stage, Trainee, everything
+from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace
 from diptych.features.vectors import sources
@@ -211,10 +212,9 @@ class QualityCaptions(Recipe):
             DataError: a row has no caption of a kind that the mode reads.
         """
         space = kit.need(Backbone)
-        if evidence.train is None:
-            raise MissingEvidence("quality-captions needs rows for training, and there is no train split: add one.")
+        rows = training_rows(evidence, "quality-captions")
         teacher = kit.need(Backbone, "teacher") if self.distil else None
-        train = self._told(evidence.train, kit)
+        train = self._told(rows, kit)
         if self.keep < 1 or self.least > 0:
             train = self._chosen(train, scored(_scorer(kit, space), train, run))
         val = None if evidence.val is None else self._told(evidence.val, kit)

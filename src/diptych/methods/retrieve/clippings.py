@@ -16,7 +16,6 @@ chosen on val.
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +37,7 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.features.pipeline import joined
 from diptych.features.records import EmbeddedRecords, modality_embeddings, pooled
+from diptych.features.twin import twin_of
 from diptych.metrics.retrieval import chosen_threshold
 from diptych.nn.contrastive import supervised_contrastive
 from diptych.train.distributed import gather
@@ -130,9 +130,7 @@ class TowerTrainee(RecordTrainee):
 
     def __init__(self, method: CLIPPINGS, backbone: Backbone, run: Run) -> None:
         super().__init__(method, run)
-        space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
-        assert isinstance(space, Backbone)  # rebuild keeps the kind
-        self.space = space
+        self.space = twin_of(backbone)
 
     def module(self) -> nn.Module:
         """Return the space's module."""

@@ -170,7 +170,7 @@ class FittedStringMatching(FittedRetriever):
         """Return a function from n records to their (n, M) similarities to the M records of the gallery.
 
         Raises:
-            MissingEvidence: no record of one side has a text: here at once, or from the function.
+            MissingEvidence: no record of the gallery has a text; the function raises it where no query has one.
         """
         right = some_texts(gallery, "to be found")
 

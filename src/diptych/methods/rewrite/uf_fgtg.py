@@ -16,7 +16,6 @@ So the tokens of the short prompt learn to lead to the picture of the long one, 
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from diptych.core.run import Run
 from diptych.core.train import ParamGroup, Rewriter, Row
 from diptych.data.evidence import captioned_images
 from diptych.features.reach import reached
+from diptych.features.twin import twin_of
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
 from diptych.nn.style_space import square_of
 from diptych.nn.text.beams import beam
@@ -55,10 +55,6 @@ def short_and_long(captions: Sequence[str]) -> tuple[tuple[str, ...], str]:
 
     Raises:
         UsageError: there are fewer than two captions.
-
-    Example:
-        >>> short_and_long(("a dog", "a small brown dog on wet sand, at dusk", "dog on sand"))
-        (('a dog', 'dog on sand'), 'a small brown dog on wet sand, at dusk')
     """
     said = tuple(str(c).strip() for c in captions if str(c).strip())
     if len(said) < 2:
@@ -93,6 +89,12 @@ class UFFGTG(Rewriter):
         UsageError: a number is out of its range.
 
     Source: arXiv 2402.12760 (UF-FGTG); numbers are those of public scripts that carry the authors' paths.
+
+    Example:
+        What it learns from a picture's captions:
+
+        >>> short_and_long(("a dog", "a small brown dog on wet sand, at dusk", "dog on sand"))
+        (('a dog', 'dog on sand'), 'a small brown dog on wet sand, at dusk')
     """
 
     epochs: int = 100
@@ -240,8 +242,7 @@ def own_tower(backbone: Backbone) -> tuple[Backbone, tuple[str, ...]]:
     Raises:
         MissingHook: it has no text tower, or cannot be rebuilt.
     """
-    space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
-    assert isinstance(space, Backbone)
+    space = twin_of(backbone)
     words = TextTokens(space)
     return space, reached(space.module(), lambda: words.condition(words.ids(["a picture"])).tokens)
 

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
 from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
@@ -44,10 +44,12 @@ from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits, text_head
+from diptych.features.inference import inference
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, part_of_strip, resized, slide
 from diptych.nn.dense.patch_teacher import centred, objects, teacher_patches, together
 from diptych.nn.dense.patches import check_patches, tapped_patches
+from diptych.nn.dense.refined_patches import affinity, lesson_losses, objectness, pooled
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
@@ -55,60 +57,6 @@ from diptych.train.step import Step
 BACKGROUND = "background"
 _WIDTH = 256  # rows of E
 _TAU = 0.3  # cosine with the seed patch above which the teacher labels a patch as background
-
-
-def affinity(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return A, (B, n, n) cosines of the n = h w cells.
-
-    Args:
-        g: (B, C, h, w), the earlier layer; its border is repeated for the convolution.
-        weight: (E, C, 3, 3) of the convolution, E outputs.
-        bias: (E,).
-    """
-    e = F.normalize(F.conv2d(F.pad(g, (1, 1, 1, 1), mode="replicate"), weight, bias).flatten(2), dim=1)
-    return e.mT @ e
-
-
-def objectness(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return (B, h, w) logits that a cell belongs to an object.
-
-    Args:
-        g: (B, C, h, w), the earlier layer, of which each cell is normalised.
-        weight: (1, C, 1, 1) of the convolution.
-        bias: (1,).
-    """
-    return F.conv2d(F.normalize(g, dim=1), weight, bias)[:, 0]
-
-
-def pooled(f: Tensor, a: Tensor, gamma: float) -> Tensor:
-    """Return F', (B, D, h, w): each patch becomes the mean of all, weighted by their affinities.
-
-    Args:
-        f: (B, D, h, w) patches.
-        a: (B, n, n) affinities, n = h w; a row is of the patch that receives.
-        gamma: affinities below it count as 0. A patch without any other becomes 0.
-    """
-    thresholded = a * (a >= gamma)
-    mixed = thresholded @ f.flatten(2).mT / (thresholded.sum(-1, keepdim=True) + 1e-6)
-    return mixed.mT.reshape(f.shape)
-
-
-def lesson_losses(heads: nn.ModuleDict, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the two cross-entropies, means over pairs of patches and over patches.
-
-    The cosine itself is the logit of a pair, as in the authors' code.
-
-    Args:
-        heads: "affinity", an (E, C, 3, 3) convolution, and "background", a (1, C, 1, 1) one.
-        batch: "g" (B, C, h, w), and the teacher's "together" (B, n, n) and "objects" (B, h, w).
-    """
-    g, p = batch["g"], dict(heads.named_parameters())
-    a = affinity(g, p["affinity.weight"], p["affinity.bias"]).clamp_min(0)
-    b = objectness(g, p["background.weight"], p["background.bias"])
-    return {
-        "affinity": F.binary_cross_entropy_with_logits(a, batch["together"].to(a)),
-        "background": F.binary_cross_entropy_with_logits(b, batch["objects"].to(b)),
-    }
 
 
 @dataclass(frozen=True)
@@ -135,7 +83,7 @@ class CLIPDINOiser(Segmenter):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.segment.clip_dinoiser import pooled
+        >>> from diptych.nn.dense.refined_patches import pooled
         >>> f = torch.tensor([[[[1.0, 3.0, 9.0]]]])  # one image of three patches, of one dimension
         >>> a = torch.tensor([[[1.0, 1.0, 0.1], [1.0, 1.0, 0.1], [0.1, 0.1, 1.0]]])  # the first two belong together
         >>> pooled(f, a, gamma=0.2).round(decimals=2)
@@ -162,18 +110,12 @@ class CLIPDINOiser(Segmenter):
         "together; one convolution on CLIP learns from DINO which do.",
         needs=Needs(hooks=("text", "dense"), parts=("Space",), evidence=("unlabelled",)),
         trains="two convolutions",
-        headlines=(
-            Headline("PASCAL VOC, 20 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 80.9, "", "Trident's README"),
-            Headline("PASCAL Context, 59 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 35.9, "", "Trident's README"),
-            Headline("COCO-Stuff, 171 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 24.6, "", "Trident's README"),
-            Headline(
-                "mean of 8 data sets",
-                "OpenCLIP ViT-B/16, LAION-2B",
-                "mIoU",
-                40.3,
-                "MaskCLIP on other weights 30.3",
-                "Trident's README",
-            ),
+        headlines=headlines(
+            "Trident's README",
+            ("PASCAL VOC, 20 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 80.9),
+            ("PASCAL Context, 59 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 35.9),
+            ("COCO-Stuff, 171 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 24.6),
+            ("mean of 8 data sets", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 40.3, "MaskCLIP on other weights 30.3"),
         ),
         reference=Reference("https://github.com/wysoczanska/clip_dinoiser", "", "Apache-2.0"),
         differs=(
@@ -350,7 +292,7 @@ class FittedCLIPDINOiser(FittedSegmenter):
         windows, stride = self.method.windows, self.backbone.dense().strides[-1]
 
         def scores(x: Tensor) -> Tensor:
-            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 return self.probabilities(x.to(run.device)).cpu()
 
         for i in range(len(images)):

@@ -32,6 +32,7 @@ from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.data.pixels import normalise
+from diptych.features.inference import inference
 from diptych.nn.dense.mask_classes import (
     crop_embeddings,
     fused,
@@ -256,9 +257,9 @@ class FittedFCCLIP(FittedSegmenter):
         """Yield what one pass of the backbone says of each image."""
         if not len(images):
             return
-        net, kind = self._network.to(run.device), torch.device(run.device).type
+        net = self._network.to(run.device)
         for i in range(len(images)):
-            with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 seen = self._pass(net, images[i], run)
             yield seen
 

@@ -37,59 +37,16 @@ from diptych.core.ranges import above, at_least, check, wrong
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
+from diptych.features.inference import inference
 from diptych.nn.dense.mask_classes import mask_regions, whole_cells
 from diptych.nn.dense.mask_queries import MaskLayout, four_maps, segments, set_losses
 from diptych.nn.dense.mask_training import ClassWords, check_labels, crop_view, trained_on, words_of
-from diptych.nn.dense.mask_tuning import TunedMasks
+from diptych.nn.dense.mask_tuning import TunedMasks, compensation, mask_aware_loss, scaled_iou
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 from diptych.train.step import Step
 
 LAYOUT = MaskLayout()
-GRIDS = (1, 2, 4)
-
-
-def scaled_iou(masks: Tensor, segment: Tensor) -> Tensor:
-    """Return u, (Q,): IoUs of soft masks with a segment, from 0 for the worst to 1 for the best.
-
-    Where all are equal, all are 0.
-
-    Args:
-        masks: (Q, H, W) in [0, 1].
-        segment: (H, W) in {0, 1}.
-
-    Example:
-        >>> whole, half = torch.ones(1, 4), torch.tensor([[1.0, 1.0, 0.0, 0.0]])
-        >>> scaled_iou(torch.stack([whole, half, 1 - half]), half)  # IoUs 1/2, 1 and 0
-        tensor([0.5000, 1.0000, 0.0000])
-    """
-    overlap = (masks * segment).sum((1, 2))
-    iou = overlap / (masks.sum((1, 2)) + segment.sum() - overlap).clamp_min(1e-6)
-    return (iou - iou.min()) / (iou.max() - iou.min()).clamp_min(1e-6)
-
-
-def mask_aware_loss(p: Tensor, fits: Tensor) -> Tensor:
-    """Return the SmoothL1 distance of probabilities and IoUs, the mean over segments and masks.
-
-    Args:
-        p: (n, Q) probability of each segment's class for each mask.
-        fits: (n, Q) their u.
-    """
-    return F.smooth_l1_loss(p, fits)
-
-
-def compensation(m: Tensor) -> Tensor:
-    """Return R, (B, r): sums over rows and columns of a map's positive part, made square and pooled to three grids.
-
-    A grid finer than the map is the map.
-
-    Args:
-        m: (B, C, h, w).
-    """
-    side = max(m.shape[2:])
-    square = F.interpolate(m.relu(), (side, side), mode="bilinear", align_corners=False)
-    pooled = (F.avg_pool2d(square, max(1, side // grid)) for grid in GRIDS)
-    return torch.cat([part.flatten(1) for one in pooled for part in (one.sum(2), one.sum(3))], dim=1)
 
 
 @dataclass(frozen=True)
@@ -117,7 +74,7 @@ class MAFTPlus(Segmenter):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.segment.maft_plus import compensation
+        >>> from diptych.nn.dense.mask_tuning import compensation
         >>> compensation(torch.ones(1, 1, 4, 4)).shape  # sums of grids of 1, 2 and 4 cells a side, for rows and columns
         torch.Size([1, 14])
     """
@@ -322,8 +279,7 @@ class FittedMAFTPlus(FittedSegmenter):
         """Yield the Q masks of each image, with the log-probabilities of K classes; the rest of each is void."""
         for i in range(len(images)):
             image = images[i]
-            kind = torch.device(run.device).type
-            with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 p, void, masks = self.classified(image, run)
             yield mask_regions(p, void, masks, (image.height, image.width), self.classes.things)
 

@@ -17,18 +17,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.ranges import between, check, one_of
 from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
+from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, resized, slide
 from diptych.nn.dense.patches import Block, check_patches, embed_patches
 
@@ -89,16 +89,15 @@ class MaskCLIP(Segmenter):
         needs=Needs(hooks=("text", "dense")),
         trains="nothing",
         headlines=(
-            Headline("PASCAL VOC, 20 classes", "CLIP ViT-B/16", "mIoU", 49.5, "", "authors' README"),
-            Headline("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 21.7, "", "authors' README"),
-            Headline("COCO-Stuff, 171 classes", "CLIP ViT-B/16", "mIoU", 12.5, "", "authors' README"),
-            Headline(
-                "mean of 8 data sets",
-                "CLIP ViT-B/16",
-                "mIoU",
-                30.3,
-                "plain patch tokens 11.7",
+            *headlines(
+                "authors' README",
+                ("PASCAL VOC, 20 classes", "CLIP ViT-B/16", "mIoU", 49.5),
+                ("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 21.7),
+                ("COCO-Stuff, 171 classes", "CLIP ViT-B/16", "mIoU", 12.5),
+            ),
+            *headlines(
                 "Trident's README, a re-implementation",
+                ("mean of 8 data sets", "CLIP ViT-B/16", "mIoU", 30.3, "plain patch tokens 11.7"),
             ),
         ),
         reference=Reference("https://github.com/chongzhou96/MaskCLIP", "", "Apache-2.0"),
@@ -165,7 +164,7 @@ class FittedMaskCLIP(FittedSegmenter):
         stride = self.backbone.dense().strides[-1]
 
         def scores(x: Tensor) -> Tensor:
-            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 z = embed_patches(self.backbone, x.to(run.device), self.block)
             unit = normalize(z.float().permute(0, 2, 3, 1), dim=-1)
             return logits(self.backbone, unit, self.head.to(unit)).permute(0, 3, 1, 2).cpu()

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
 from diptych.core.errors import DataError, MissingEvidence, MissingHook
 from diptych.core.kit import Kit
@@ -43,12 +43,12 @@ from diptych.data.words.nouns import Tagger
 from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
+from diptych.features.inference import inference
 from diptych.features.vectors import Vectors
-from diptych.nn.contrastive import softmax_pairs
 from diptych.nn.dense.label_maps import resized
 from diptych.nn.dense.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder, mapped
 from diptych.nn.dense.masked_crops import CroppedRegions, resized_crop
-from diptych.nn.dense.mined_pairs import mined, named
+from diptych.nn.dense.mined_pairs import ensemble, mined, named, pair_loss
 from diptych.nn.dense.patches import check_patches, embed_patches
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
@@ -68,37 +68,6 @@ RANK = 64
 """Rank of the map (ours)."""
 AREA = 0.9
 """Least share of a crop's area that a step of the tuning sees."""
-
-
-def pair_loss(z: Tensor, t: Tensor, scale: Tensor, noun: Tensor) -> Tensor:
-    """Return CLIP's loss of pairs, where the same noun elsewhere in the batch is no negative.
-
-    Args:
-        z: (B, D) embeddings of crops, not normalised.
-        t: (B, D) unit embeddings of their nouns.
-        scale: scalar.
-        noun: (B,) numbers of the nouns.
-    """
-    z, other = normalize(z, dim=-1), noun[:, None] != noun[None]
-    return (softmax_pairs(z, t, scale, seen=other) + softmax_pairs(t, z, scale, seen=other)) / 2
-
-
-def ensemble(crops: Tensor, proposer: Tensor, sure: Tensor, share: float) -> Tensor:
-    """Return log p, (Q, K), finite.
-
-    Args:
-        crops: (Q, K) log c; 0 for an empty mask, whose crop says nothing.
-        proposer: (Q, K) log b.
-        sure: (Q,) v, in [0, 1].
-        share: lambda.
-
-    Example:
-        >>> half = torch.tensor([[0.5, 0.5]]).log()
-        >>> ensemble(torch.tensor([[0.9, 0.1]]).log(), half, torch.ones(1), 1.0).exp()  # the crops alone
-        tensor([[0.9000, 0.1000]])
-    """
-    tiny = torch.finfo(crops.dtype).tiny
-    return (1 - share) * proposer + share * crops + sure.clamp_min(tiny).log()[:, None]
 
 
 @dataclass(frozen=True)
@@ -161,38 +130,16 @@ class OVSeg(Segmenter):
         claim="Segmenters that propose masks and then classify them with CLIP are limited by CLIP, which fails on "
         "masked crops. Tuned on pairs of a crop and a noun mined from captions, with learnt prompts for masked "
         "patches, it does not.",
-        needs=Needs(
-            hooks=("image", "text", "dense"),
-            parts=("MaskProposer",),
-            evidence=("auxiliary",),
-        ),
+        needs=Needs(hooks=("image", "text", "dense"), parts=("MaskProposer",), evidence=("auxiliary",)),
         trains="the image tower and mask prompts; without a tower, a map of its embeddings",
         headlines=(
-            Headline(
-                "ADE20K, 150 classes",
-                "CLIP ViT-L/14, MaskFormer Swin-B",
-                "mIoU",
-                29.6,
-                "original CLIP 21.8",
+            *headlines(
                 "paper, ablation",
+                ("ADE20K, 150 classes", "CLIP ViT-L/14, MaskFormer Swin-B", "mIoU", 29.6, "original CLIP 21.8"),
+                ("ADE20K, 847 classes", "CLIP ViT-L/14, MaskFormer Swin-B", "mIoU", 9.0, "original CLIP 7.3"),
+                ("PASCAL Context, 59 classes", "CLIP ViT-L/14, MaskFormer Swin-B", "mIoU", 55.7, "original CLIP 51.4"),
             ),
-            Headline(
-                "ADE20K, 847 classes",
-                "CLIP ViT-L/14, MaskFormer Swin-B",
-                "mIoU",
-                9.0,
-                "original CLIP 7.3",
-                "paper, ablation",
-            ),
-            Headline(
-                "PASCAL Context, 59 classes",
-                "CLIP ViT-L/14, MaskFormer Swin-B",
-                "mIoU",
-                55.7,
-                "original CLIP 51.4",
-                "paper, ablation",
-            ),
-            Headline("PASCAL VOC, 20 classes", "CLIP ViT-L/14, MaskFormer Swin-B", "mIoU", 94.5, "", "paper"),
+            *headlines("paper", ("PASCAL VOC, 20 classes", "CLIP ViT-L/14, MaskFormer Swin-B", "mIoU", 94.5)),
         ),
         reference=Reference("https://github.com/facebookresearch/ov-seg", "", "CC BY-NC 4.0"),
         licence_note="The authors' code and weights are CC BY-NC 4.0; nothing of them is here.",
@@ -232,12 +179,7 @@ class OVSeg(Segmenter):
             minutes=10.0,
             not_shown="backbone: lite has no ViT",
         ),
-        variants={
-            "": {},
-            "plain": {"tune": "none"},
-            "full": {"tune": "full"},
-            "prompts": {"tune": "prompts"},
-        },
+        variants={"": {}, "plain": {"tune": "none"}, "full": {"tune": "full"}, "prompts": {"tune": "prompts"}},
     )
 
     def __post_init__(self) -> None:
@@ -447,8 +389,7 @@ class FittedOVSeg(FittedSegmenter):
         x = resized(image, self.method.side)
         height, width = (max(1, round(side / stride)) * stride for side in x.shape[1:])
         x = F.interpolate(x[None], (height, width), mode="bilinear", align_corners=False)
-        device = torch.device(run.device).type
-        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=run.precision == "bf16"):
+        with inference(run):
             m = embed_patches(self.backbone, normalise(x, self.backbone.spec.pixels).to(run.device))[0].float().cpu()
         weights = F.interpolate(masks[None].float(), m.shape[1:], mode="bilinear", align_corners=False)[0].flatten(1)
         pooled = weights @ normalize(m, dim=0).flatten(1).T

@@ -39,6 +39,7 @@ from diptych.core.spec import PixelRecipe
 from diptych.core.train import Clock, ParamGroup, Row, Sampler, Trainee
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
+from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import cells, squashed
 from diptych.nn.dense.two_heads import TwoHeads, clip_loss, mask_loss, prompted
 from diptych.train.mixture import SOURCE, Mixture, joined
@@ -389,8 +390,7 @@ class FittedSAMCLIP(FittedSegmenter):
         drawer = SamMasks(student.sam, self.masks.processor)
         for i in range(len(images)):
             image = images[i]
-            device = torch.device(run.device).type
-            with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=run.precision == "bf16"):
+            with inference(run):
                 maps = self.scores(student, image, run)
                 size = (image.height, image.width)
                 if self.method.heads == "both":
@@ -402,7 +402,7 @@ class FittedSAMCLIP(FittedSegmenter):
         """Return (K, h, w) logits of the cells of an image, which is squashed to a square."""
         x = squashed(image, recipe(self.masks), self.method.side).to(run.device)
         v = F.normalize(student.dense(student.tokens(x))[0].float(), dim=0)
-        return logits(self.backbone, v.flatten(1).T, self.head).T.unflatten(1, v.shape[1:])  # type: ignore[no-untyped-call]
+        return torch.unflatten(logits(self.backbone, v.flatten(1).T, self.head).T, 1, v.shape[1:])
 
 
 def drawn(masks: PromptableMasks, image: Any, maps: Tensor, g: torch.Generator) -> Tensor:

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import PLAIN, Backbone, Space, Tower
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.backbone import Backbone, Space
+from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
@@ -36,7 +36,8 @@ from diptych.core.ranges import above, at_least, check, one_of
 from diptych.core.run import Run
 from diptych.data.pixels import normalise
 from diptych.features.heads import text_head
-from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, region_means
+from diptych.features.inference import inference
+from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, mixed_values, region_means, spliced
 from diptych.nn.dense.label_maps import TOGETHER, Windows, bounded_size, cells, resized, upsampled
 from diptych.nn.dense.patches import cell_embeddings, check_patches, token_embeddings
 from diptych.nn.dense.prompted import Refinement, refined
@@ -51,46 +52,6 @@ Aggregate = Literal["auto", "attention", "regions", "none"]
 - "regions": of a mask proposer.
 - "none": M is the identity on the grid of U.
 """
-
-
-def spliced(parts: list[tuple[Tensor, int, int]], height: int, width: int) -> Tensor:
-    """Return U, (C, height, width): the mean of all windows at a cell.
-
-    Args:
-        parts: (C, h, w) maps of windows with the row and column of their first cell.
-        height: cells of the image's height.
-        width: of its width.
-    """
-    total = parts[0][0].new_zeros(len(parts[0][0]), height, width)
-    visits = total.new_zeros(height, width)
-    for u, top, left in parts:
-        h, w = u.shape[1:]
-        total[:, top : top + h, left : left + w] += u
-        visits[top : top + h, left : left + w] += 1
-    return total / visits
-
-
-def mixed_values(tower: Tower, x: Tensor, r: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return u, (B, C, h', w'), of windows of one size.
-
-    Args:
-        tower: of CLIP's images.
-        x: (B, 3, H, W) normalised pixels.
-        r: (B, n', n') affinities; rows sum to 1.
-        grid: h', w' of the affinities, n' = h' w'. Values are resized to it bilinearly.
-    """
-    last = tower.depth - 1
-    s = tower.blocks(tower.start(x, positions=PLAIN), stop=last)
-    assert s.grid is not None
-    h, w = s.grid
-
-    def mix(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        values = v[:, :, s.prefix : s.prefix + h * w]  # (B, heads, n, d)
-        plane = F.interpolate(values.transpose(2, 3).flatten(1, 2).reshape(len(v), -1, h, w), grid, mode="bilinear")
-        return r.to(v)[:, None] @ plane.reshape(len(v), v.shape[1], v.shape[3], -1).transpose(2, 3)
-
-    attended: Tensor = tower.attend(s, last, mix)
-    return attended.transpose(1, 2).reshape(len(x), -1, *grid)
 
 
 @dataclass(frozen=True)
@@ -124,7 +85,7 @@ class Trident(Segmenter):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.segment.trident import spliced
+        >>> from diptych.nn.dense.affinity import spliced
         >>> left, right = torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[3.0, 3.0]]])  # two windows of two cells
         >>> spliced([(left, 0, 0), (right, 0, 1)], 1, 3)  # they share the cell in the middle
         tensor([[[1., 2., 3.]]])
@@ -152,18 +113,12 @@ class Trident(Segmenter):
         "last segments far better than classifying window by window, without training.",
         needs=Needs(hooks=("text", "dense"), parts=("Space", "MaskProposer"), optional_parts=("PromptableMasks",)),
         trains="nothing",
-        headlines=(
-            Headline("PASCAL VOC, 21 classes", "CLIP ViT-B/16", "mIoU", 67.1, "", "authors' README"),
-            Headline("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 42.2, "", "authors' README"),
-            Headline("Cityscapes", "CLIP ViT-B/16", "mIoU", 42.9, "", "authors' README"),
-            Headline(
-                "mean of 8 data sets",
-                "CLIP ViT-B/16",
-                "mIoU",
-                45.8,
-                "ProxyCLIP 42.3, SCLIP 38.2, MaskCLIP 30.3",
-                "authors' README",
-            ),
+        headlines=headlines(
+            "authors' README",
+            ("PASCAL VOC, 21 classes", "CLIP ViT-B/16", "mIoU", 67.1),
+            ("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 42.2),
+            ("Cityscapes", "CLIP ViT-B/16", "mIoU", 42.9),
+            ("mean of 8 data sets", "CLIP ViT-B/16", "mIoU", 45.8, "ProxyCLIP 42.3, SCLIP 38.2, MaskCLIP 30.3"),
         ),
         reference=Reference("https://github.com/YuHengsss/Trident", "", "Apache-2.0"),
         differs=(
@@ -319,10 +274,8 @@ class FittedTrident(FittedSegmenter):
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the dense map of each image: (h * w, K) logits, or log-probabilities where a SAM refined."""
         for i in range(len(images)):
-            image = images[i]
-            device = torch.device(run.device).type
-            with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=run.precision == "bf16"):
-                found = self._regions(image, run)
+            with inference(run):
+                found = self._regions(images[i], run)
             yield found
 
     def _regions(self, image: Any, run: Run) -> Regions:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import probabilities
-from diptych.core.backbone import Space
+from diptych.core.backbone import PLAIN, Space, Tower
 from diptych.core.errors import MissingHook
 
 _HIGHEST = 0.9  # of tau
@@ -122,3 +122,43 @@ def last_attention(
 
     tower.attend(s, last, record)
     return caught["w"].float(), caught["v"].float(), (rows, columns)
+
+
+def spliced(parts: list[tuple[Tensor, int, int]], height: int, width: int) -> Tensor:
+    """Return the map of an image, (C, height, width): the mean of all windows at a cell.
+
+    Args:
+        parts: (C, h, w) maps of windows with the row and column of their first cell.
+        height: cells of the image's height.
+        width: of its width.
+    """
+    total = parts[0][0].new_zeros(len(parts[0][0]), height, width)
+    visits = total.new_zeros(height, width)
+    for u, top, left in parts:
+        h, w = u.shape[1:]
+        total[:, top : top + h, left : left + w] += u
+        visits[top : top + h, left : left + w] += 1
+    return total / visits
+
+
+def mixed_values(tower: Tower, x: Tensor, r: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return W_o (R W_v LN1(x)), (B, C, h', w'), of windows of one size: values mixed by a guide's affinities.
+
+    Args:
+        tower: of CLIP's images.
+        x: (B, 3, H, W) normalised pixels.
+        r: (B, n', n') affinities; rows sum to 1.
+        grid: h', w' of the affinities, n' = h' w'. Values are resized to it bilinearly.
+    """
+    last = tower.depth - 1
+    s = tower.blocks(tower.start(x, positions=PLAIN), stop=last)
+    assert s.grid is not None
+    h, w = s.grid
+
+    def mix(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        values = v[:, :, s.prefix : s.prefix + h * w]  # (B, heads, n, d)
+        plane = F.interpolate(values.transpose(2, 3).flatten(1, 2).reshape(len(v), -1, h, w), grid, mode="bilinear")
+        return r.to(v)[:, None] @ plane.reshape(len(v), v.shape[1], v.shape[3], -1).transpose(2, 3)
+
+    attended: Tensor = tower.attend(s, last, mix)
+    return attended.transpose(1, 2).reshape(len(x), -1, *grid)

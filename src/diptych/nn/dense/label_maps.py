@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -157,7 +158,7 @@ def dense_map(regions: Regions) -> Tensor:
     scores = regions.scores
     if regions.masks is None:
         values = scores.ranked().exp() if scores.kind == "log_prob" else scores.ranked()
-        return values.T.unflatten(1, regions.grid)  # type: ignore[no-untyped-call]
+        return torch.unflatten(values.T, 1, regions.grid)
     if scores.kind != "log_prob":
         raise UsageError(
             f"Masks are weighted by probabilities, and these scores are of kind {scores.kind!r}: give log_prob."
@@ -253,3 +254,14 @@ def squashed(image: Image.Image, recipe: PixelRecipe, side: int | None = None) -
     """
     whole = replace(recipe, size=side or recipe.size, resize="squash", crop=1.0)
     return torch.from_numpy(prepare(image, whole))[None]
+
+
+def shared_out(maps: Tensor, floor: float) -> Tensor:
+    """Return the masks of J objects, (J, H, W), that sum to at most 1, and are exactly 0 below ``floor``.
+
+    Args:
+        maps: (J, H, W) in [0, 1].
+        floor: in [0, 1).
+    """
+    kept = torch.where(maps >= floor, maps, torch.zeros_like(maps))
+    return kept / kept.sum(0).clamp_min(1.0)

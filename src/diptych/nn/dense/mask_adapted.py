@@ -8,7 +8,6 @@ x: masked crop;  M: kept patches;  A: (r, D), B: (D, r), with B = 0 at the start
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone, Inputs
 from diptych.core.errors import MissingHook
 from diptych.features.reach import reached
+from diptych.features.twin import twin_of
 from diptych.nn.dense.masked_crops import MaskedCrop, kept_patches, masked_inputs
 from diptych.nn.prompts.masked import fresh_prompts, mask_prompts
 
@@ -71,7 +71,7 @@ class MaskAdapted(nn.Module):
         super().__init__()
         self.space: Any = backbone
         if copied:
-            self.space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
+            self.space = twin_of(backbone)
             self.twin = self.space.module().requires_grad_(False)
         self.prompts: nn.Parameter | None = None
         if depth:

@@ -25,6 +25,7 @@ from diptych.data.words.templates import SINGLE
 from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
+from diptych.nn.contrastive import softmax_pairs
 from diptych.nn.dense.mask_adapted import MaskedEncoder
 from diptych.nn.dense.masked_crops import CroppedRegions
 
@@ -93,3 +94,34 @@ def mined(
                     rows.append((i, masks[q]))
                     told.append((word,))
     return Table(CroppedRegions(photos, tuple(rows), side), {"captions": Column("captions", tuple(told))})
+
+
+def pair_loss(z: Tensor, t: Tensor, scale: Tensor, noun: Tensor) -> Tensor:
+    """Return CLIP's loss of pairs, where the same noun elsewhere in the batch is no negative.
+
+    Args:
+        z: (B, D) embeddings of crops, not normalised.
+        t: (B, D) unit embeddings of their nouns.
+        scale: scalar.
+        noun: (B,) numbers of the nouns.
+    """
+    z, other = normalize(z, dim=-1), noun[:, None] != noun[None]
+    return (softmax_pairs(z, t, scale, seen=other) + softmax_pairs(t, z, scale, seen=other)) / 2
+
+
+def ensemble(crops: Tensor, proposer: Tensor, sure: Tensor, share: float) -> Tensor:
+    """Return the log of p_q = v_q b_q^(1 - lambda) c_q^lambda of Q masks, (Q, K), finite.
+
+    Args:
+        crops: (Q, K) log c, class probabilities of the masked crops; 0 for an empty mask, whose crop says nothing.
+        proposer: (Q, K) log b, those of the proposer.
+        sure: (Q,) v, how sure the proposer is, in [0, 1].
+        share: lambda, share of the crops.
+
+    Example:
+        >>> half = torch.tensor([[0.5, 0.5]]).log()
+        >>> ensemble(torch.tensor([[0.9, 0.1]]).log(), half, torch.ones(1), 1.0).exp()  # the crops alone
+        tensor([[0.9000, 0.1000]])
+    """
+    tiny = torch.finfo(crops.dtype).tiny
+    return (1 - share) * proposer + share * crops + sure.clamp_min(tiny).log()[:, None]

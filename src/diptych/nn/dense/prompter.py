@@ -103,7 +103,7 @@ class Prompter(nn.Module):
             boxes: (b, 4) x0 y0 x1 y1 in [0, 1] of what the tower sees.
             owner: (b,) number of the picture of each box.
         """
-        corners = point_code(boxes.to(cells.dtype).unflatten(-1, (2, 2)), self.width)  # type: ignore[no-untyped-call]
+        corners = point_code(torch.unflatten(boxes.to(cells.dtype), -1, (2, 2)), self.width)
         return self._regions(self.of_box(corners.flatten(-2)), cells, owner)
 
     def texts(self, cells: Tensor, texts: Tensor, owner: Tensor) -> Tensor:

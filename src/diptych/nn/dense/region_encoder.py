@@ -1,6 +1,6 @@
 """Embeddings of regions told to a model as boxes, where it has a prompter; of other models, crops are encoded.
 
-A model that ``cloc`` trained sees the whole picture once for each region, and its prompter is told the box.
+A model that ``cloc`` trained sees the whole picture once for each region, and its prompter reads the box.
 """
 
 from __future__ import annotations

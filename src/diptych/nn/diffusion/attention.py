@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, max_pool2d
 
 from diptych.core.diffusion import AttentionHook, Site
 from diptych.core.errors import UsageError
@@ -127,3 +127,40 @@ def fused(maps: Tensor, weights: tuple[float, float, float] = (0.25, 0.5, 0.25))
         total[here] += weight * maps[there]
         share[here] += weight
     return total / share
+
+
+def cut(maps: Tensor, threshold: float, floor: float, side: int, wider: int = 1) -> Tensor:
+    """Return where an object is, (F, 1, side, side), 0 or 1, of (F, h, w) fused maps.
+
+    Args:
+        maps: probabilities that a cell shows the object.
+        threshold: share of a frame's greatest value, in [0, 1].
+        floor: a frame whose greatest value is below it is not changed.
+        side: of the result.
+        wider: cells by which an object is made larger on every side.
+
+    Example:
+        >>> b = torch.zeros(1, 4, 4)
+        >>> b[0, 0, 0] = 0.5
+        >>> cut(b, 0.3, 0.1, 4)[0, 0].int().tolist()
+        [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+        >>> cut(b, 0.3, 0.6, 4).sum().item()
+        0.0
+    """
+    wide = max_pool2d(maps[:, None], 2 * wider + 1, 1, wider)
+    wide = interpolate(wide, size=(side, side), mode="bilinear")
+    top = maps.flatten(1).amax(1)[:, None, None, None]
+    return ((wide >= threshold * top) & (top >= floor) & (top > 0)).to(maps)
+
+
+def outside(own: Tensor, known: Tensor, m: Tensor) -> Tensor:
+    """Return self-attention that is the known one in cells outside a mask.
+
+    Args:
+        own: (F, heads, Q, Q) probabilities.
+        known: of the same size.
+        m: (F, 1, side, side) of any side; a cell is inside where any of it is.
+    """
+    cells = round(own.shape[2] ** 0.5)
+    inside = torch.nn.functional.adaptive_max_pool2d(m, cells).flatten(2)[..., None] > 0
+    return torch.where(inside, own, known.to(own))

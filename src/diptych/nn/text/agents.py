@@ -55,7 +55,7 @@ def write_chain(
     text as it is. The judge answers yes or no first; a text whose judge says neither is refused.
 
     Raises:
-        MissingPart: nobody describes.
+        MissingPart: no agent describes.
         DataError: a writer returns another number of lists than there were requests.
     """
     if "describe" not in agents:

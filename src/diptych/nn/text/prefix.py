@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from diptych.nn.text.likelihood import word_loss
+from diptych.nn.text.small_lm import SmallLM
 
 
 class PrefixAligner(nn.Module):
@@ -43,3 +50,19 @@ class PrefixAligner(nn.Module):
         queries = self.queries.weight.expand(len(vectors), -1, -1)
         prefix: Tensor = self.mlp(self.norm(self.layer(queries, self.enter(vectors))))
         return prefix
+
+
+def noisy(vectors: Tensor, noise: float, g: torch.Generator) -> Tensor:
+    """Return normalise(v + sqrt(noise) eps), of the size of ``vectors``; ``noise`` is the variance s2 a coordinate."""
+    return normalize(vectors + noise**0.5 * torch.randn(vectors.shape, generator=g), dim=-1)
+
+
+def loss_of(lm: SmallLM, aligner: PrefixAligner | None, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the mean cross-entropy of each word given the words before it.
+
+    Args:
+        lm: language model.
+        aligner: makes the prefix from the noisy copies "c"; None: there is no prefix.
+        batch: "ids" (B, L), and "c" (B, K, D).
+    """
+    return {"words": word_loss(lm, batch["ids"], None if aligner is None else aligner(batch["c"]))}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
+
+from diptych.core.language import LanguageModel
+from diptych.nn.text.likelihood import word_loss
+from diptych.nn.text.vocabulary import PAD, Vocabulary
 
 
 class UserPrefix(nn.Module):
@@ -53,3 +59,22 @@ class UserPrefix(nn.Module):
         padding = torch.cat([known.new_zeros(p.shape[:2]), ~known], dim=1)
         mixed: Tensor = self.fusion(torch.cat([p, words + self.user], dim=1), src_key_padding_mask=padding)
         return mixed[:, : p.shape[1]]
+
+
+def prefix_loss(lm: LanguageModel, prefix: UserPrefix, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the mean cross-entropy of the words of captions after their prefix.
+
+    Args:
+        lm: any language model; only gradients of the prefix are used.
+        prefix: mapping and fusion.
+        batch: "ids" (B, L), "tokens" (B, T, D), and "context" (B, M) ids of the user's words, padded with 0.
+    """
+    context = batch["context"]
+    made = prefix(batch["tokens"], lm.embed(context), context != PAD)
+    return {"words": word_loss(lm, batch["ids"], made)}
+
+
+def context_ids(vocabulary: Vocabulary, words: Sequence[str], most: int) -> Tensor:
+    """Return the (max(1, most),) ids of a user's words, padded with 0."""
+    ids = [vocabulary.number[word] for word in words]
+    return torch.tensor([*ids, *[PAD] * (max(1, most) - len(ids))])

@@ -28,7 +28,7 @@ class State:
         where: conditions on metadata, separated by ";".
         like: number of an entry to look for more of; None: none.
         picture: a picture to look for, as the unit vector that it was embedded to; "" is none. The picture itself is
-            kept nowhere.
+            not kept.
         weight: how much the picture counts beside the words.
         at_least: expected share of right answers; 0 cuts nothing.
         captions: share of the captions in the score; None: the index decides.

@@ -11,7 +11,8 @@ import numpy as np
 from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 
-from diptych.serve.model import Vectors, unit_rows
+from diptych.features.unit_rows import unit_rows
+from diptych.serve.model import Vectors
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Input, Service
 from diptych.serve.uploads import picture_bytes

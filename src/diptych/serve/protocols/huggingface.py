@@ -50,7 +50,8 @@ def router(service: Service, classify: Classify) -> APIRouter:
         """Return a unit vector a text."""
         texts = [given.inputs] if isinstance(given.inputs, str) else given.inputs
         found = await service.embed(request, service.first, [Input("text", text) for text in texts])
-        return found.vectors.tolist()
+        rows: list[list[float]] = found.vectors.tolist()
+        return rows
 
     routes = APIRouter(tags=["Hugging Face"])
     routes.add_api_route("/hf/zero-shot-image-classification", labels, methods=["POST"])

@@ -19,7 +19,7 @@ def agents_of(words: Iterable[str], key: str = "") -> dict[str, OpenAICompatible
         key: environment variable with the API key; "": none.
 
     Raises:
-        UsageError: a word has another form, an agent is named twice, or nobody describes.
+        UsageError: a word has another form, an agent is named twice, or no agent describes.
 
     Example:
         >>> {n: a.model for n, a in agents_of(["m@http://h/v1", "judge=big@http://h/v1"]).items()}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +55,7 @@ class Curation:
     @cached_property
     def curator(self) -> Curator:
         """The system."""
-        system: Any = self._system
+        system: Callable[..., Curator] = self._system
         return system(**self.own)
 
     @cached_property

@@ -30,6 +30,7 @@ from diptych.core.run import Run
 from diptych.data.images import decode_image
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_arrays
+from diptych.features.unit_rows import unit_rows
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class BatchEmbedder:
         if len(cells):
             found = embed_arrays(encoder, items, self.run)
             values = found.values[:, 0]
-            vectors[found.kept] = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
+            vectors[found.kept] = unit_rows(values)
             broken = sorted({*range(len(cells))}.difference(found.kept.tolist()))
             reasons[broken] = [each.reason for each in found.failed]
         return {**batch, self.vector: vectors, self.error: reasons.astype(str)}

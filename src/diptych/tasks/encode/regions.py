@@ -1,4 +1,4 @@
-"""Write embeddings of regions of photos: of boxes that a prompter is told, or of their crops.
+"""Write embeddings of regions of photos: of boxes that a prompter reads, or of their crops.
 
 The layout is that of ``tasks.encode``, with a row a region; the metadata also hold each box, in pixels, and its phrase.
 """

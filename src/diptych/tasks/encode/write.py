@@ -28,6 +28,7 @@ from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.features.batch_size import calibrate
 from diptych.features.embed import embed_slices
+from diptych.features.unit_rows import unit_rows
 from diptych.store.layers import open_vectors
 from diptych.tasks.encode.cluster import BATCH, Crew, fill
 from diptych.tasks.record import now, versions
@@ -111,12 +112,7 @@ def encode(
             vectors = open_vectors(run)
             spans = fill(crew, encoder, items, run, runner, vectors)
         for part in embed_slices(encoder, items, run, spans=spans, vectors=vectors):
-            values = part.values[:, 0]
-            file.write(
-                (values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12)))
-                .astype("<f4")
-                .tobytes()
-            )
+            file.write(unit_rows(part.values[:, 0]).astype("<f4").tobytes())
             table({name: [escaped(cell(i)) for i in part.kept.tolist()] for name, cell in columns.items()})
             kept += len(part.kept)
             failed += part.failed

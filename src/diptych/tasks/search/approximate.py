@@ -11,6 +11,7 @@ from diptych.core.data import Texts
 from diptych.core.run import Run
 from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
+from diptych.features.unit_rows import unit_rows
 from diptych.search_index import ann
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import MODALITIES, Modality
@@ -53,4 +54,4 @@ def _nouns(backbone: Backbone, run: Run) -> Vectors:
     words = sorted({w for w in WordNet.load().names() if w.isalpha()})
     drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), 100, replace=False)
     values: Vectors = embed(backbone.text, Texts(tuple(f"a photo of a {words[i]}." for i in drawn)), run).numpy()
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+    return unit_rows(values)

@@ -21,7 +21,7 @@ from diptych.data.load import open_data
 from diptych.data.records.records import Fact, Records
 from diptych.data.stars import Star, Stars
 from diptych.features.portable import load
-from diptych.methods.extend.astrom3 import LabelNet, hash_of
+from diptych.nn.star_space import LabelNet, hash_of
 from diptych.tasks.search.ask import Term
 from diptych.tasks.stars import TOWER, StarClassifier, made_stars
 

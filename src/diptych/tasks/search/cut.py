@@ -16,6 +16,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.words.classnames import tidy
 from diptych.features.embed import embed_arrays
+from diptych.features.unit_rows import unit_rows
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Entry, Modality
@@ -150,7 +151,7 @@ def _answers(
 
 def _encoded(texts: Sequence[str], backbone: Backbone, run: Run) -> Vectors:
     values = embed_arrays(backbone.text, Texts(tuple(texts)), run).values[:, 0].astype(np.float64)
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return unit_rows(values).astype(np.float32)
 
 
 def _drawn(values: Sequence[str], run: Run) -> list[str]:

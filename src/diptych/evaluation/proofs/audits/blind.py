@@ -23,6 +23,7 @@ from diptych.data.scenes.tables import Pictures
 from diptych.evaluation.arms import Floats
 from diptych.evaluation.proofs.trial import Tabled, Trial, hash_of, over
 from diptych.features.embed import embed
+from diptych.features.unit_rows import unit_rows
 from diptych.features.visual import Unprojected
 from diptych.methods.audit.mmvp import MMVP, pair_scores, seen
 from diptych.metrics.blind_pairs import blind_pairs, right_pairs, thresholds
@@ -62,7 +63,7 @@ def open_blind(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
         counts.append({kind: len(pairs) for kind, pairs in kinds.items()})
         for kind, pairs in kinds.items():
             rows = own_rows(pairs, own.integer(kind))
-            scores = pair_scores(texts / np.linalg.norm(texts, axis=1, keepdims=True), first, rows)
+            scores = pair_scores(unit_rows(texts), first, rows)
             table.setdefault(kind, []).append(right_pairs(scores).astype(float))
         for kind, hits in _heads(first, second, own):
             table.setdefault(kind, []).append(hits)
@@ -87,7 +88,8 @@ def _kinds(first: Floats, second: Floats, said: NDArray[np.str_], run: Run) -> I
     def mined(one: Floats, two: Floats) -> Ints:
         similar, different = thresholds(one, two, AUDIT.top, AUDIT.bottom, rng)
         pairs, _ = blind_pairs(one, two, similar, different, AUDIT.neighbours)
-        return pairs[said[pairs[:, 0]] != said[pairs[:, 1]]]
+        told_apart: Ints = pairs[said[pairs[:, 0]] != said[pairs[:, 1]]]
+        return told_apart
 
     yield "blind", mined(first, second)
     yield "swapped roles", mined(second, first)

@@ -18,16 +18,8 @@ from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Arm, Floats, Statistic
 from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
-from diptych.methods.audit.counteranimal import (
-    PROMPT,
-    CounterAnimal,
-    Pair,
-    class_accuracies,
-    columns,
-    over_classes,
-    predictions,
-    relabelled,
-)
+from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal, columns, predictions
+from diptych.metrics.group_drop import Pair, class_accuracies, over_classes, relabelled
 from diptych.metrics.interval import Interval
 
 

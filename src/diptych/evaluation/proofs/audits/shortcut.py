@@ -21,14 +21,13 @@ from diptych.evaluation.proofs.trial import Tabled, Trial, hash_of, over
 from diptych.methods.audit.shortcut_learning import (
     LINEAR,
     MLP,
-    Cued,
     ShortcutLearning,
     bias_curve,
     cued_features,
     two_classes,
 )
 from diptych.metrics.interval import Interval, t_mean
-from diptych.nn.two_class_head import Head
+from diptych.nn.two_class_head import Cued, Head
 
 RATIOS = {"core": 1 / 16, "equal": 1.0, "shortcut": 16.0}
 """Which feature is the more available one, and the ratio."""

@@ -72,7 +72,7 @@ class Words:
         """Embed them in frames."""
         said = [article(f"{c} {s}") for c in generator.colours for s in generator.shapes]
         head = text_head(backbone, [[f.replace("{}", words) for f in frames] for words in said], run)
-        return cls(head.unflatten(0, (len(generator.colours), -1)))  # type: ignore[no-untyped-call]
+        return cls(torch.unflatten(head, 0, (len(generator.colours), -1)))
 
     def at(self, pairs: Tensor) -> Tensor:
         """Return (N, D) of (N, 2) colours and shapes."""

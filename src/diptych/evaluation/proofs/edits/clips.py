@@ -31,8 +31,8 @@ from diptych.data.scenes.read import SceneReader
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
-from diptych.methods.edit.cut_and_paste import CutAndPaste, FittedCutAndPaste, cut
-from diptych.nn.diffusion.attention import fused, word_map
+from diptych.methods.edit.cut_and_paste import CutAndPaste, FittedCutAndPaste
+from diptych.nn.diffusion.attention import cut, fused, word_map
 from diptych.nn.diffusion.exchange import exchanged
 from diptych.nn.style_space import square_of
 from diptych.tasks.edit_parts import kit_for

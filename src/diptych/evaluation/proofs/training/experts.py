@@ -26,8 +26,8 @@ from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.boards.tune import reached
 from diptych.evaluation.proofs.training.scene_pairs import PAIRS, only_scenes
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, each_seed, hash_of_words
-from diptych.methods.pretrain.clip_moe import CLIPMoE, RouterTrainee, clustered, unit_pairs
-from diptych.train.group_batches import Groups
+from diptych.methods.pretrain.clip_moe import CLIPMoE, RouterTrainee, unit_pairs
+from diptych.train.group_batches import Groups, clustered
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 

@@ -76,8 +76,8 @@ class Aligned(Prompter):
         """Return the projected means of the tokens in boxes."""
         grid = torch.tensor([cells.shape[3], cells.shape[2]] * 2)
         rows = torch.cat([owner[:, None].to(boxes), boxes * grid], dim=1)
-        found: Tensor = roi_align(cells, rows, 3, aligned=True)
-        return self.project(found.mean((2, 3)))
+        found: Tensor = self.project(roi_align(cells, rows, 3, aligned=True).mean((2, 3)))
+        return found
 
 
 class UntoldCLOC(CLOC):

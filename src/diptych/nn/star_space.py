@@ -1,0 +1,182 @@
+"""The shared space of three modalities of stars, and a classifier on one of its towers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from diptych.core.backbone import Encoder, Inputs, Space
+from diptych.core.errors import DataError, MissingHook
+from diptych.core.spec import PixelRecipe, Spec
+from diptych.core.train import Row
+from diptych.data.stars import Star, curve_channels, spectrum_channels
+from diptych.nn.star_towers import StarModule, pair_name
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StarInputs:
+    """Reads the inputs of the towers from a star.
+
+    Args:
+        length: L, measurements of a light curve that enter the tower.
+        grid: first wavelength, last wavelength and number of wavelengths of a spectrum, in angstroms.
+    """
+
+    length: int
+    grid: tuple[float, float, int]
+
+    def of(self, modality: str) -> Callable[[Star], Array]:
+        """Return the function from a star to the input of a modality's tower."""
+        return {"photometry": self.curve, "spectra": self.spectrum, "metadata": self.metadata}[modality]
+
+    def curve(self, star: Star) -> Array:
+        """Return the (L, 6) channels of a light curve, the last of which is 1 where there is a measurement."""
+        if star.curve is None:
+            raise DataError("A star has no light curve: leave it out, or use another modality.")
+        channels, seen = curve_channels(star.curve, self.length, star.window)
+        return np.column_stack([channels, seen])
+
+    def spectrum(self, star: Star) -> Array:
+        """Return the (3, W) channels of a spectrum."""
+        if star.spectrum is None:
+            raise DataError("A star has no spectrum: leave it out, or use another modality.")
+        return spectrum_channels(star.spectrum, np.linspace(*self.grid))
+
+    def metadata(self, star: Star) -> Array:
+        """Return the (M,) metadata."""
+        if star.metadata is None:
+            raise DataError("A star has no metadata: leave it out, or use another modality.")
+        return star.metadata
+
+
+@dataclass(frozen=True, eq=False)
+class StarEncoder:
+    """Embeds one modality of stars.
+
+    Args:
+        modality: "photometry", "spectra" or "metadata".
+        dim: D.
+        module: towers and projections of all three modalities.
+        arrays: from a star to the tower's input.
+        fingerprint: of weights and input settings.
+    """
+
+    modality: str
+    dim: int
+    module: StarModule
+    arrays: Callable[[Star], Array]
+    fingerprint: str
+    size: int | None = None
+
+    def inputs(self, items: Sequence[Star], size: int | None = None) -> Tensor:
+        """Return the tower's input for B stars: (B, L, 6) light curves, (B, 3, W) spectra or (B, M) metadata, float32.
+
+        Raises:
+            DataError: a star lacks this modality.
+        """
+        return torch.tensor(np.stack([self.arrays(star) for star in items]), dtype=torch.float32)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the (B, C) output of the tower, which is the input of a classifier of labels."""
+        out: Tensor = self.module.towers[self.modality](x)
+        return out
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, D) embeddings, not normalised."""
+        assert isinstance(x, Tensor)
+        out: Tensor = self.module.projections[self.modality](self.features(x))
+        return out
+
+
+def hash_of(settings: object, state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the settings of a reader and of tensors with their names, in their order."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, tensor in state.items():
+        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class StarSpace(Space):
+    """The shared space of the three modalities.
+
+    Args:
+        module: towers, projections and scales.
+        dim: D.
+        inputs: what the towers read.
+    """
+
+    def __init__(self, module: StarModule, dim: int, inputs: StarInputs) -> None:
+        self._module, self.dim, self.inputs = module.eval(), dim, inputs
+        weights = hash_of((inputs.length, inputs.grid), module.state_dict())
+        kind, pixels = "informer + galspecnet + mlp", PixelRecipe(1, (0, 0, 0), (1, 1, 1))
+        self._spec = Spec("astrom3", "stars", kind, weights, "gelu+relu", "", 0, 0, "", dim, pixels)
+        self._encoders = {m: StarEncoder(m, dim, module, inputs.of(m), f"{m}-{weights[:16]}") for m in module.towers}
+
+    score: Literal["softmax", "sigmoid"] = "softmax"
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """Modality -> its encoder, which takes whole stars."""
+        return self._encoders
+
+    @property
+    def spec(self) -> Spec:
+        """Name, sizes and hash of the weights; the fields about pixels and texts have no meaning here."""
+        return self._spec
+
+    def scale(self, a: str = "photometry", b: str = "spectra") -> tuple[Tensor, Tensor]:
+        """Return the learnt scale of a pair of modalities, and a bias of 0."""
+        holder: Any = self._module.scales[pair_name(a, b)]
+        scale: Tensor = holder.logit_scale.exp()
+        return scale, torch.zeros_like(scale)
+
+    def module(self) -> StarModule:
+        """Return towers, projections and scales."""
+        return self._module
+
+    def rebuild(self, module: nn.Module, spec: Spec) -> StarSpace:
+        """Return a space with other weights of the same sizes.
+
+        Raises:
+            MissingHook: the module is not a StarModule.
+        """
+        if not isinstance(module, StarModule):
+            raise MissingHook(
+                f"astrom3 needs a StarModule to rebuild, got a {type(module).__name__}: start from space.module()."
+            )
+        return StarSpace(module, self.dim, self.inputs)
+
+
+def windowed(row: Row, g: torch.Generator) -> Star:
+    """Return a training view of a star, with a random window of its light curve."""
+    star: Star = row.item
+    return replace(star, window=float(torch.rand((), generator=g)))
+
+
+class LabelNet(nn.Module):
+    """The tower of one modality with a linear head for K classes; it shares the tower's weights with the encoder.
+
+    Args:
+        encoder: of the modality.
+        classes: K.
+    """
+
+    def __init__(self, encoder: StarEncoder, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.tower = encoder.module.towers[encoder.modality]
+        self.head = nn.Linear(int(self.tower.out), classes)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, K) logits of the encoder's inputs."""
+        out: Tensor = self.head(self.tower(x))
+        return out

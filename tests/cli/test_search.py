@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.support.colours import ColourBackbone
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def photos(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
+    folder = tmp_path / "photos"
+    for name in ("red", "green", "blue"):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (30, 20), name).save(folder / name / f"{name}.png")
+    return folder
+
+
+def paths(got: Any) -> list[str]:
+    return [Path(r["path"]).name for r in got.data["results"]]
+
+
+def test_photos_are_found_by_words_by_a_photo_by_both_and_away_from_one(diptych: Cli, photos: Path) -> None:
+    got = diptych("index", photos, "--out", "idx")
+    assert got.code == 0
+    assert "3 entries in idx: 3 added, 0 unchanged" in got.out
+    assert paths(diptych("search", "idx", "red", "--json"))[0] == "red.png"
+    assert paths(diptych("search", "idx", photos / "blue" / "blue.png", "--json", "-k", "1")) == ["blue.png"]
+    both = diptych("search", "idx", "red", f"3:{photos / 'green' / 'green.png'}", "--json")
+    assert paths(both)[:2] == ["green.png", "red.png"]
+    assert both.data["query"][1] == {"value": str(photos / "green" / "green.png"), "weight": 3.0, "kind": "image"}
+    assert paths(diptych("search", "idx", "red", "green", "--minus", "0.9:red", "--json"))[0] == "green.png"
+    assert both.data["exact"] is True
+
+
+def test_tables_bring_captions_and_metadata_to_filter_by_and_a_page_shows_pictures(
+    diptych: Cli, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "t.csv").write_text("path,caption,year\nred/red.png,blue,1990\ngreen/green.png,red,2001\n,green,1800\n")
+    assert diptych("index", photos / "t.csv", "--out", "idx").code == 0
+    assert paths(diptych("search", "idx", "red", "--json"))[0] == "red.png"
+    assert paths(diptych("search", "idx", "red", "--captions", "1", "--json"))[0] == "green.png"
+    assert paths(diptych("search", "idx", "green", "--captions", "0.9", "--json"))[0] == "t.csv[2]"
+    late = diptych("search", "idx", "red", "--where", "year>1990", "--captions", "0.5", "--json")
+    assert paths(late) == ["green.png"]
+    assert late.data["results"][0]["metadata"] == {"year": 2001}
+    got = diptych("search", "idx", "<b>red", "--html", "page.html")
+    assert got.code == 0
+    page = Path("page.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "<b>red" not in page
+    assert "<script" not in page
+    assert diptych("search", "idx", "red", "--html", "page.html").code == 2
+    assert "Nothing meets" in diptych("search", "idx", "red", "--where", "year=7").err
