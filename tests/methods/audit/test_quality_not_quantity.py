@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -52,10 +52,12 @@ class Known(FittedClassifier):
         return Scores(torch.tensor(rows, dtype=torch.float32), "logit")
 
 
-def models(source: str, lift: float, margin: float = 1.0) -> dict[str, Subject]:
+def models(
+    source: str, lift: float, margin: float = 1.0, reference: Sequence[float] = REFERENCE
+) -> dict[str, Subject]:
     """Models whose accuracy under the shift lies on a line of slope 1 on the probit scale."""
     made = {}
-    for i, x in enumerate(REFERENCE):
+    for i, x in enumerate(reference):
         y = NORMAL.cdf(NORMAL.inv_cdf(x) + lift)
         fitted = Known(CLASSES, {"photo": x, "sketch": y}, margin)
         made[f"{source} {i}"] = Subject(Kit({"classifier": fitted}), ModelRecord(source=source, size=10 * (i + 1)))
@@ -106,6 +108,16 @@ def test_the_dilution_of_known_lines() -> None:
     assert 0.3 < dilution.details["position"] < 0.6
     assert "than art alone" in dilution.says
     assert found == audited(subjects)
+
+
+def test_dilution_is_measured_where_the_mixture_has_models() -> None:
+    few = [REFERENCE[0], *REFERENCE[2:4], REFERENCE[3]]  # the last models of the better source have no counterpart
+    found = audited({**models("web", 0.0), **models("art", 1.0), **models("web+art", 0.4, reference=few)})
+    shared = [x for x in REFERENCE if min(few) <= x <= max(few)]
+    lost = np.mean([NORMAL.cdf(NORMAL.inv_cdf(x) + 1.0) - x for x in shared]) - np.mean(
+        [NORMAL.cdf(NORMAL.inv_cdf(x) + 0.4) - x for x in few]
+    )
+    assert found["source=web+art", "dilution"].value == pytest.approx(lost, abs=0.01)
 
 
 def test_the_first_source_may_be_the_better_one() -> None:

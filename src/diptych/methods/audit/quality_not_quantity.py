@@ -250,6 +250,8 @@ class QualityNotQuantity(Auditor):
     ) -> Finding:
         a = points[parts[0]]
         b, mixture = (points[name].within(a) for name in (parts[1], source))
+        if len(b) and len(mixture):  # lines fan out, so means are compared where both have models
+            b, mixture = b.within(mixture), mixture.within(b)
         for name, models in ((parts[1], b), (source, mixture)):
             if len(models) < self.models:
                 return self._apart(source, "dilution", shift, name, parts[0], len(models))
