@@ -258,7 +258,7 @@ class Tower(Protocol):
         """
 
     def start(self, x: Inputs, /, *, edit: Edit | None = None, positions: Resampling = ANTIALIASED) -> State:
-        """Run the stem.
+        """Run the stem, on the device of the tower, wherever the inputs lie.
 
         Args:
             x: text: ids, or {"ids"|"embeds", "mask", ...}; image: (B, 3, H, W) pixels, H and W multiples of the patch
@@ -310,7 +310,7 @@ class Dense(Protocol):
         """Stride of each map, in pixels a cell, finest first."""
 
     def maps(self, x: Tensor, /) -> list[Tensor]:
-        """Return (B, C, h, w) per stride of (B, 3, H, W) normalised pixels."""
+        """Return (B, C, h, w) per stride of (B, 3, H, W) normalised pixels, which may lie on any device."""
 
     def pool(self, m: Tensor, weights: Tensor | None = None, /) -> Tensor:
         """Pool the last map with (B, Q, h, w) weights to (B, Q, C); None: the encoder's own pooling, Q = 1."""
