@@ -26,7 +26,7 @@ from diptych.backbones.engines.export import to_onnx
 from diptych.backbones.engines.parity import TEXTS, rows
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
-from diptych.backbones.engines.runtimes.report import Made
+from diptych.backbones.engines.runtimes.report import RuntimeReport
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.selftest import picture
 from diptych.core.backbone import Encoder
@@ -67,10 +67,10 @@ def engines(encoder: Encoder[Any], folder: Path, threads: int) -> Iterator[tuple
     """Yield the engines under their names."""
     torch.set_num_threads(threads)
     yield "torch fp32", lambda x: rows(encoder, x)
-    made = Made(folder, True, inputs=to_onnx(encoder, folder / "model.onnx"))
-    yield "ONNX Runtime fp32", OnnxRunner(made, threads)
+    report = RuntimeReport(folder, True, inputs=to_onnx(encoder, folder / "model.onnx"))
+    yield "ONNX Runtime fp32", OnnxRunner(report, threads)
     for precision in ("fp32", "bf16"):
-        yield f"OpenVINO {precision}", OpenVinoRunner(made, precision, threads)
+        yield f"OpenVINO {precision}", OpenVinoRunner(report, precision, threads)
 
 
 def drawn_items(encoder: Encoder[Any]) -> list[Any]:
