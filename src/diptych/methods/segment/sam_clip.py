@@ -311,7 +311,7 @@ class SAMCLIP(Segmenter):
         of_clip = self.batch * self.shares[0] // sum(self.shares)  # as many photos of CLIP, with and without replay
         batch = min(of_clip, len(lesson))
         if SOURCE in lesson.columns:  # few photos of CLIP make smaller batches in the same shares
-            clips = lesson.columns[SOURCE].values.count("clip")
+            clips = list(lesson.columns[SOURCE].values).count("clip")
             batch = min(self.batch, clips // self.shares[0] * sum(self.shares))
         return Fit(rate, batch, epochs=epochs, schedule=Schedule(warmup=2), decay=0.1, betas=(0.9, 0.999))
 
