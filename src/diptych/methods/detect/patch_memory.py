@@ -103,13 +103,17 @@ class PatchMemory(Detector):
             "Quarter turns, which lose no pixel, where the paper turns by smaller angles too.",
             "The background is not masked by a principal component, and the map is not smoothed.",
             "Any encoder with dense maps: the paper's figures are DINOv2's.",
+            "In the proof, normal photos of another thing rank damage above chance as well: AUROC 0.62 against 0.80 "
+            "with the thing's own on magnetic_tile, 0.65 against 0.60 on textile_sim. A part of what is found is far "
+            "from any photo, whatever is remembered. The memory of whole pictures is no worse on either set.",
         ),
         proof=ProofPlan(
             claim="Sixteen normal photos rank damaged things above chance (image AUROC).",
             control="By sixteen normal photos of another thing they are ranked no better than chance, nor are two "
             "random halves of the normal photos.",
             datasets=("magnetic_tile", "textile_sim"),
-            minutes=2.0,
+            minutes=5.0,
+            not_shown="backbone: any photos rank damage",
         ),
         baseline=True,
         variants={"": {}, "upright": {"turns": 1}, "one": {"shots": 1}},
