@@ -52,9 +52,7 @@ class Known(FittedClassifier):
         return Scores(torch.tensor(rows, dtype=torch.float32), "logit")
 
 
-def models(
-    source: str, lift: float, margin: float = 1.0, reference: Sequence[float] = REFERENCE
-) -> dict[str, Subject]:
+def models(source: str, lift: float, margin: float = 1.0, reference: Sequence[float] = REFERENCE) -> dict[str, Subject]:
     """Models whose accuracy under the shift lies on a line of slope 1 on the probit scale."""
     made = {}
     for i, x in enumerate(reference):
