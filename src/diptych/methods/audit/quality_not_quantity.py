@@ -129,8 +129,8 @@ class QualityNotQuantity(Auditor):
             "'diptych audit sources' trains linear heads on frozen features of a backbone, with 2 to 32 labelled "
             "pictures a class of two sources: the features have seen other data, and there are no captions. Such heads "
             "carried an earlier proof, which was not shown on cifar10_small; they are measured beside this one.",
-            "Sources are recipes of scenes (light grounds; varied grounds and stripes), domains of a data set, or "
-            "photographs and altered copies of others; the paper takes web data. The shift is towards the second one.",
+            "Sources are recipes of scenes (light backgrounds; varied backgrounds and stripes), domains of a data set, "
+            "or photographs and altered copies of others; the paper takes web data. The shift is towards the second.",
             "Trainings of the proof are compared at reference accuracies that all of them reach; of other models, only "
             "those in the range of the reference accuracies behind a line are compared with it.",
             "A source from which a CLIP learns slowly needs more steps for a reference accuracy than one from which it "

@@ -70,9 +70,9 @@ BANK = SpriteBank(
     textures=("plain",),
 )
 NARROW = SceneRecipe(BANK, size=SIZE, sides=(0.6, 0.9), backgrounds=("light",))
-"""The first source, and the reference: plain shapes on light grounds."""
+"""The first source, and the reference: plain shapes on light backgrounds."""
 VARIED = replace(NARROW, bank=replace(BANK, textures=("plain", "striped")), backgrounds=("light", "dark", "noise"))
-"""The second source, and the shift: grounds and textures vary, and captions name the texture of striped shapes."""
+"""The second source, and the shift: backgrounds and textures vary, and captions name the texture of striped shapes."""
 SCENES, TEST = 2000, 300
 """Scenes of each training but that on more of the first, and of each test."""
 FIT = Fit(
