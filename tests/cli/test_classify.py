@@ -194,10 +194,14 @@ def test_contexts_are_chosen_by_options(diptych: Cli, photos: Path, tmp_path: Pa
         (["--method", "perceptionclip", "--contexts", "waterbirds"], "choose among place, background"),
         (["--contexts", "waterbirds"], "zero-shot does not read --contexts, but perceptionclip does"),
         (["--method", "description", "--texts", "clothes", "--factors", "tool"], "does not read --factors"),
-        (["--model", "m", "--contexts", "general"], "own names"),
+        (["--model", "m", "--contexts", "general"], "A model has its own contexts, so --contexts has no effect"),
+        (["--factors", "place"], "light curves infers no contexts"),
     ],
 )
 def test_contexts_that_are_refused(diptych: Cli, photos: Path, more: list[str], says: str) -> None:
+    if "light curves" in says:
+        photos = photos / "sky.csv"
+        photos.write_text("star,time,mag\n" + "".join(f"a,{i},{i % 3}\n" for i in range(5)))
     got = diptych("classify", photos, *(() if "--model" in more else ("--names", NAMES)), *more)
     assert (got.code, says in got.err) == (2, True), got.err
 
@@ -207,6 +211,7 @@ def test_contexts_of_the_environment_are_a_default(diptych: Cli, photos: Path, m
     assert diptych("classify", photos, "--names", NAMES).code == 0
     got = diptych("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--reasons", "1")
     assert "tool: " in got.out
+    assert "contexts" not in diptych("classify", photos, "--model", "absent").err
 
 
 def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, photos: Path) -> None:

@@ -13,6 +13,20 @@ def test_one_is_singular(count: int, said: str) -> None:
     assert number_of(count, "picture has", "pictures have") == said
 
 
+class _Broken:
+    @property
+    def size(self) -> int:
+        return len("abc".missing)  # type: ignore[attr-defined]
+
+    def __getattr__(self, name: str) -> object:
+        raise lacks(self, name)
+
+
+def test_a_property_that_fails_says_why() -> None:
+    with pytest.raises(AttributeError, match="'str' object has no attribute 'missing'"):
+        _ = _Broken().size
+
+
 def test_what_is_not_there_leads_to_what_is() -> None:
     names = ClassNames(("a", "b"))
     assert str(lacks(names, "labels", {"labels": "names"})) == "A ClassNames has no 'labels': use names."

@@ -137,12 +137,20 @@ def test_a_neighbour_that_begins_alike_is_outside(root: Path) -> None:
         "path\tlabel|a.png\tcat, big",
         'path, label|a.png,"cat, big"',
         "\ufeffpath;label|a.png;cat, big",
+        'path;label;"size, in px"|a.png;cat, big;9',
+        "path;label|a.png;cat, big;",
     ],
 )
 def test_tables_as_spreadsheets_write_them(tmp_path: Path, lines: str) -> None:
     (tmp_path / "t.csv").write_text(lines.replace("|", "\r\n"), encoding="utf-8")
     data = read_table(tmp_path / "t.csv")
     assert (data.classes, data["test"].items.name(0)) == (("cat, big",), str(tmp_path / "a.png"))
+
+
+def test_a_cell_more_than_the_header_has_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,label\na.png,dog\nb.png,cat, big\n")
+    with pytest.raises(DataError, match="row 2 has more cells than the header: put text with ',' in quotes"):
+        read_table(tmp_path / "t.csv")
 
 
 def test_a_tsv_has_tabs(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from diptych.search_index import ann
 from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Entry
-from diptych.search_index.where import Condition, clause
+from diptych.search_index.where import Condition, clause, extracted
 
 pytest.importorskip("faiss", reason="needs faiss-cpu of the extra 'index'")
 D = 24
@@ -97,6 +98,18 @@ def test_a_condition_that_few_meet_looks_at_those_alone(tmp_path: Path) -> None:
     (table,) = {cursor for kind, cursor, page in steps if kind == "OpenRead" and page == root}
     assert not any(kind == "Column" and cursor == table for kind, cursor, _ in steps), "a row is read"
     ann.build(made, "image", Run())
+
+
+def test_an_older_index_of_facts_is_replaced(tmp_path: Path) -> None:
+    made = Index.create(tmp_path / "index", {"dim": D, "fingerprint": "f"})
+    made.add([Entry("a", facts={"kind": "k"})], {"image": (np.arange(1), clustered(1))})  # type: ignore[arg-type]
+    words, _ = extracted("kind")
+    number = hashlib.sha256(words.encode()).hexdigest()[:16]
+    made._database.execute(f"CREATE INDEX fact_{number} ON rows ({words})")  # as earlier versions did
+    for _ in range(2):
+        made.index_facts()
+    found = made._database.execute("SELECT sql FROM sqlite_master WHERE name LIKE 'fact_%'").fetchall()
+    assert [sql.endswith("image, text)") for (sql,) in found] == [True]
 
 
 def test_below_the_bound_search_stays_exact_and_above_it_is_approximate(

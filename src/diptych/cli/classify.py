@@ -12,7 +12,7 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show_json
 from diptych.cli.photos import clip_frames, demo_names, open_photos, open_regions, show_predictions, speed
-from diptych.cli.unread import Readers, has, refuse_unread
+from diptych.cli.unread import Readers, has, refuse_idle, refuse_unread
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import CLASSIFIER
 
@@ -147,10 +147,12 @@ def classify(
             "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA "
             "--export best'."
         )
-    if exported.model is not None and (names or templates or texts or contexts.given or method != CLASSIFIER):
-        raise UsageError(
-            "A model has its own names, templates, texts, contexts and system: leave these options out, or --model."
-        )
+    if exported.model is not None:
+        if names or templates or texts or method != CLASSIFIER:
+            raise UsageError(
+                "A model has its own names, templates, texts and system: leave these options out, or --model."
+            )
+        refuse_idle("A model has its own contexts", *READERS)
 
     from diptych.data.formats.cloud_folder import holds_clouds
     from diptych.data.formats.star_table import holds_curves
@@ -179,6 +181,7 @@ def classify(
             raise UsageError(
                 "For light curves there are no --sets, --unknown-rate, --reasons, --frames and no page: leave them out."
             )
+        refuse_idle("A classifier of light curves infers no contexts", *READERS)
         _tell(_curves(photos, exported.model, wanted, shared), out, shared)
     elif exported.model is not None and (sees := _clip_frames(exported.model)) is not None:
         if exported.promises or reasons or frames not in (None, sees):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 
 
@@ -22,7 +23,8 @@ def number_of(count: int, one: str, many: str = "") -> str:
 
 
 def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyType({})) -> AttributeError:
-    """Return the error of an attribute that is not there: what to use, or else the public names that are there.
+    """Return the error of an attribute that is not there: what to use, or else the public names that are there. Where a
+    property is there, and an AttributeError inside it led here, that error is raised again.
 
     Args:
         thing: asked for the attribute.
@@ -34,6 +36,8 @@ def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyTyp
         >>> print(lacks(Fraction(1, 2), "top", {"top": "numerator"}))
         A Fraction has no 'top': use numerator.
     """
+    if isinstance(getattr(type(thing), name, None), (property, cached_property)):
+        object.__getattribute__(thing, name)
     own = sorted(
         n for n in {*dir(type(thing)), *getattr(type(thing), "__dataclass_fields__", ())} if not n.startswith("_")
     )

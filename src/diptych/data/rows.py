@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -84,7 +85,7 @@ def header(table: Path) -> tuple[str, ...]:
                 return tuple(pq.read_schema(table).names)
         if kind in (".csv", ".tsv"):
             with table.open(encoding="utf-8-sig", newline="") as lines:
-                return tuple(c.strip() for c in next(csv.reader(lines, delimiter=_mark(table, lines)), []))
+                return tuple(c.strip() for c in next(csv.reader(lines, delimiter=separator(table, lines)), []))
         if kind == ".jsonl":
             return tuple(_from_json_lines(table, lambda name: True, rows=1))
     except (DataError, csv.Error, UnicodeDecodeError, ValueError, OSError, RecursionError):
@@ -229,11 +230,12 @@ def _from_parquet(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[
         return {c: data.column(c).to_pylist() for c in data.column_names}
 
 
-def _mark(table: Path, lines: TextIO) -> str:
-    """Return what separates the columns: a tab in .tsv; in .csv a comma, or where the header has none, the semicolon
-    that spreadsheets write where the comma stands in numbers, or a tab.
+def separator(table: Path, lines: TextIO) -> str:
+    """Return what separates the columns: a tab in .tsv; in .csv a comma, or where the header has none outside of
+    quotes, the semicolon that spreadsheets write where the comma stands in numbers, or a tab. The file is at its start
+    after it.
     """
-    head = lines.readline(_MAX_LINE)
+    head = re.sub('"[^"]*"', "", lines.readline(_MAX_LINE))
     lines.seek(0)
     marks = "\t" if table.suffix.lower() == ".tsv" else ",;\t"
     return next((m for m in marks if m in head), marks[0])
@@ -241,13 +243,15 @@ def _mark(table: Path, lines: TextIO) -> str:
 
 def _from_csv(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[Any]]:
     with table.open(encoding="utf-8-sig", newline="") as lines:
-        mark = _mark(table, lines)
+        mark = separator(table, lines)
         reader = csv.DictReader(lines, delimiter=mark, strict=True)
         reader.fieldnames = names = [c.strip() for c in reader.fieldnames or ()]
         if mark == "\t" and len(names) == 1 and any(other in names[0] for other in ",;"):
             raise ValueError(f"the columns of {names[0][:60]!r} are not separated by tabs")
         cells: dict[str, list[Any]] = {c: [] for c in names if wanted(c)}
-        for row in reader:
+        for number, row in enumerate(reader, 1):
+            if any(cell.strip() for cell in row.get(None, ())):
+                raise ValueError(f"row {number} has more cells than the header: put text with {mark!r} in quotes")
             for c, column in cells.items():
                 column.append((row[c] or "").strip())
         return cells

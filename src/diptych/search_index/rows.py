@@ -128,8 +128,11 @@ class Rows:
         for column, length in lengths:
             words, values = extracted(str(column))
             if not values and (length or 0) <= SHORT:
-                number = hashlib.sha256(words.encode()).hexdigest()[:16]
-                self._database.execute(f"CREATE INDEX IF NOT EXISTS fact_{number} ON rows ({words}, image, text)")
+                old, new = (
+                    hashlib.sha256(indexed.encode()).hexdigest()[:16] for indexed in (words, f"{words}, image, text")
+                )
+                self._database.execute(f"DROP INDEX IF EXISTS fact_{old}")  # of earlier versions, without slots
+                self._database.execute(f"CREATE INDEX IF NOT EXISTS fact_{new} ON rows ({words}, image, text)")
         self._database.execute("ANALYZE")
 
     def facets(self, where: Sequence[Condition] = (), most: int = 12) -> dict[str, dict[str, int]]:

@@ -52,7 +52,7 @@ def classify(
         names: K class names, or names with their templates.
         backbone: embeds photos and names.
         run: device, cache and progress; None: a plain CPU run.
-        templates: replace those of ``names``; None: the ensemble of ``data.templates`` where ``names`` brings none.
+        templates: replace those of ``names``; None: the ensemble of ``data.words.templates`` where ``names`` has none.
         method: any classifier; None is zero-shot.
         evidence: what ``method`` may see.
         top: classes a photo, at least 1.

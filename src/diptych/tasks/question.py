@@ -82,7 +82,7 @@ def question(
     Args:
         names: K class names, or names with templates, words and marks of things.
         method: says when the words of a class are merged.
-        templates: replace those of ``names``; None: the ensemble of ``data.templates`` where ``names`` brings none.
+        templates: replace those of ``names``; None: the ensemble of ``data.words.templates`` where ``names`` has none.
         background: words for what none of the names names, such as "sky", "wall"; the answer of all is "background",
             class 0 of the result.
         threshold: pixels whose best probability lies below it are background.

@@ -1,7 +1,7 @@
 """Variable stars from their light curves: towers aligned without labels, one of them tuned on labels, kept, and asked
 for new stars.
 
-The three modalities of a star all come from its one curve, each from measurements of its own; see ``data.halves``.
+The three modalities of a star all come from its one curve, from different measurements; see ``data.curve_halves``.
 """
 
 from __future__ import annotations

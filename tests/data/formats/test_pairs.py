@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.data.formats.pairs import open_pairs
+from diptych.data.format import Request
+from diptych.data.formats.pairs import PAIRS, open_pairs
 from tests.support.image_files import photo
 
 
@@ -34,6 +35,16 @@ def test_other_columns(tmp_path: Path) -> None:
     assert [i.title for _, i in open_pairs(table(tmp_path), texts="id")] == list("01234")
     with pytest.raises(DataError, match="no column caption, only id, filepath, title"):
         list(open_pairs(table(tmp_path), texts="caption"))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", ", "])
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, mark: str) -> None:
+    rows = (("filepath", "title"), ("a.png", '"a, b"'))
+    (tmp_path / "t.csv").write_text("\n".join(mark.strip(" ").join(row) for row in rows), encoding="utf-8-sig")
+    if mark == ", ":
+        (tmp_path / "t.csv").write_text('filepath, title\na.png,"a, b"')
+    ((_, item),) = PAIRS.read(tmp_path / "t.csv", Request())
+    assert (item.name, item.text()) == (str(tmp_path / "a.png"), "a, b")
 
 
 def test_broken_rows_are_named_and_passed_over(tmp_path: Path) -> None:

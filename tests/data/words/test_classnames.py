@@ -69,6 +69,8 @@ def test_numbers_must_agree() -> None:
         ("n.csv", b"a,b\n1,2\n", "needs a column folder"),
         ("n.csv", b"folder,name\nx,\n", "Row 1 .* lacks"),
         ("n.csv", b"folder,name\nx,a\nx,b\n", "twice"),
+        ("n.csv", b"name\nParis\nBoston, USA\n", "Row 2 .* more cells"),
+        ("n.csv", b"label,name\n0,Boston, USA\n", "Row 1 .* more cells"),
         ("n.txt", b"\xff\xfe\x00", "not UTF-8"),
     ],
 )

@@ -48,7 +48,8 @@ class StoredPool:
     """Returns texts by class name from a file, whatever the prompt; the texts keep their original prompt.
 
     Args:
-        source: a packaged pool or ``.json`` file for ``data.pools.read_pool``, or a ``.jsonl`` file of ``Recorded``.
+        source: a packaged pool or ``.json`` file for ``data.words.pools.read_pool``, or a ``.jsonl`` file of
+            ``Recorded``.
 
     Raises:
         UsageError: there is no such file.
@@ -165,7 +166,7 @@ def write_about(writer: Writer, classes: ClassNames, prompt: str, n: int) -> Tex
 
 
 def save_pool(texts: TextPool, path: Path, prompt: str) -> None:
-    """Write a pool for ``data.pools.read_pool``, and so for ``--texts`` on the command line.
+    """Write a pool for ``data.words.pools.read_pool``, and so for ``--texts`` on the command line.
 
     Args:
         texts: class name -> texts, all of one writer.

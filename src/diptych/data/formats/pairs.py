@@ -14,7 +14,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import open_image
-from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, header, inside
+from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, header, inside, separator
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PairStream:
     A position is the number of a row, from 0.
 
     Args:
-        path: .csv or .tsv file, UTF-8, with a heading.
+        path: .csv or .tsv file, UTF-8, with a heading; columns are separated as ``data.rows.separator`` says.
         images: column with the picture's path; relative paths start at the table's folder.
         texts: column with the text.
         broken: function that takes the error of each unusable row, which is then skipped. None (default): the error is
@@ -74,8 +74,8 @@ class PairStream:
         """
         try:
             with open(self.path, encoding="utf-8-sig", newline="") as lines:
-                reader = csv.reader(lines, delimiter=_MARKS[Path(self.path).suffix.lower()], strict=True)
-                heading = next(reader, [])
+                reader = csv.reader(lines, delimiter=separator(Path(self.path), lines), strict=True)
+                heading = [name.strip() for name in next(reader, [])]
                 if missing := [c for c in (self.images, self.texts) if c not in heading]:
                     raise DataError(
                         f"{self.path} has no column {' and no column '.join(missing)}, only {', '.join(heading)}: "
@@ -106,7 +106,7 @@ class PairStream:
             return UnreadableItem(where, "leads outside the table's folder")
 
 
-_MARKS = {".csv": ",", ".tsv": "\t"}
+_KINDS = (".csv", ".tsv")
 
 
 def open_pairs(
@@ -123,7 +123,7 @@ def open_pairs(
         UsageError: no such file, or it does not end in .csv or .tsv.
     """
     file = Path(path)
-    if not file.is_file() or file.suffix.lower() not in _MARKS:
+    if not file.is_file() or file.suffix.lower() not in _KINDS:
         raise UsageError(f"There is no table {file} that ends in .csv or .tsv: check the spelling.")
     return PairStream(os.path.abspath(file), images, texts, broken, allow_outside)
 
@@ -137,5 +137,5 @@ def _usual(path: Path, request: Request) -> PairStream:
 
 
 PAIRS = Format(
-    "a table (.csv, .tsv)", lambda path, request: path.suffix.lower() in _MARKS, _usual, frozenset(("photos", "texts"))
+    "a table (.csv, .tsv)", lambda path, request: path.suffix.lower() in _KINDS, _usual, frozenset(("photos", "texts"))
 )

@@ -112,15 +112,17 @@ def _from_csv(text: str, source: str | os.PathLike[str]) -> Sequence[str] | Mapp
         columns = reader.fieldnames or ()
         folder = next((c for c in _FOLDER_COLUMNS if c in columns), None)
         name = next((c for c in _NAME_COLUMNS if c in columns), None)
-        if name is not None and len(columns) == 1:
-            return [row[name].strip() for row in reader if row[name].strip()]
-        if folder is None or name is None:
+        if name is None or (folder is None and len(columns) > 1):
             raise DataError(
                 f"{source} needs a column {' or '.join(_FOLDER_COLUMNS)} and a column {' or '.join(_NAME_COLUMNS)}, or "
                 "the latter alone."
             )
-        named: dict[str, str] = {}
-        for number, row in enumerate(reader, 1):
+        rows, named = list(reader), dict[str, str]()
+        if long := next((number for number, row in enumerate(rows, 1) if None in row), None):
+            raise DataError(f"Row {long} of {source} has more cells than the header: put names with commas in quotes.")
+        if folder is None:
+            return [row[name].strip() for row in rows if row[name].strip()]
+        for number, row in enumerate(rows, 1):
             if not row[folder] or not row[name]:
                 raise DataError(f"Row {number} of {source} lacks a {folder} or a {name}: fill it, or remove the row.")
             if named.setdefault(row[folder], row[name].strip()) != row[name].strip():

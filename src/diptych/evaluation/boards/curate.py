@@ -50,7 +50,8 @@ class CurateBench:
     "t" of metaclip.
 
     Args:
-        metadata: entries of metaclip and of the balance; see ``data.metadata.entries``. None: there is no balance.
+        metadata: entries of metaclip and of the balance; see ``data.words.metaclip_entries``. None: there is no
+            balance.
         report: facts of the result in place of the board's.
         settings: of curators, in place of those that keep about the share of the pool.
         head: file of vector-head's head; "": it does not run.

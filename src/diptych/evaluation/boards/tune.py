@@ -89,7 +89,7 @@ class TuneBench:
     Args:
         data: its train split is trained on; test, or else val, is measured.
         backbone: where every training starts.
-        parts: what may learn; see ``tasks.training.learns``.
+        parts: what may learn; see ``tasks.training.tune.learns``.
         named: name of such data -> its classes' names and prompts, where they are not those of folders in templates.
         kit: other parts, such as a writer.
         beside: name -> other captioned rows, whose recall at 1 is a part.

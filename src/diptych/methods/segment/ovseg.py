@@ -85,7 +85,7 @@ class OVSeg(Segmenter):
         side: shorter side, in pixels, to which larger photos are reduced, and at which patches are embedded, >= 1.
         photos: captioned photos that are mined, those whose content keys are the least, >= 1 (default ours; the paper
             has 118,000).
-        tagger: says which words are nouns, see ``data.nouns``.
+        tagger: says which words are nouns, see ``data.words.nouns``.
         depth: layers of mask prompts, >= 1; at most the tower's blocks.
         rate, prompt_rate: learning rates of the tower and of the prompts, > 0 (the paper's; the released prompts were
             trained at 0.05).

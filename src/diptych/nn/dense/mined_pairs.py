@@ -35,7 +35,7 @@ def named(captioned: Table[Any], tagger: Tagger = "wordnet") -> list[tuple[str, 
 
     Args:
         captioned: photos with the column "captions".
-        tagger: see ``data.nouns``.
+        tagger: see ``data.words.nouns``.
 
     Raises:
         DataError: there are no captions, or they name nothing that WordNet knows.
