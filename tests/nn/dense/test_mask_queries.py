@@ -56,8 +56,9 @@ def test_the_first_weights_are_those_of_the_librarys_own_model() -> None:
     theirs |= dict(whole.transformer_module.named_parameters(prefix="queries"))
     ours = dict(net.mask2former.named_parameters())
     assert ours.keys() == theirs.keys()
+    as_published = bool(whole.pixel_level_module.decoder.level_embed.any())  # old releases begin with zeros
     for name, p in ours.items():
-        if p.numel() > 1000:
+        if p.numel() > 1000 and as_published:
             assert p.std() == pytest.approx(float(theirs[name].std()), rel=0.1), name
     drawn = net([torch.randn(1, c, 64 // r, 64 // r) for c, r in zip((8, 16, 32, 64), STRIDES, strict=True)])[-1].masks
     assert drawn.std(1).mean() > 0.02  # between queries; it was 0.0015

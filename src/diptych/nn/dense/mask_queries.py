@@ -261,5 +261,17 @@ def _library_parts(channels: Sequence[int], layout: MaskLayout) -> Any:
             self.queries = library.Mask2FormerTransformerModule(in_features=layout.width, config=config)
             with torch.no_grad():  # post_init leaves out layers that own no parameter in classes outside the library
                 self.apply(self._init_weights)
+                if not self.pixels.level_embed.any():
+                    self._renew()
+
+        def _renew(self) -> None:
+            """Draw again what old releases of the library draw from N(0, 0.02) or set to 0: queries, levels, layers."""
+            for part in self.modules():
+                if hasattr(part, "reset_parameters"):
+                    part.reset_parameters()
+            for part in self.modules():
+                if type(part).__module__ == library.__name__:
+                    self._init_weights(part)
+            torch.nn.init.normal_(self.pixels.level_embed)
 
     return Parts(layout.config())
