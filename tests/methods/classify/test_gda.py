@@ -18,37 +18,11 @@ from diptych.features import portable
 from diptych.features.embed import embed
 from diptych.methods.classify.gda import ALPHAS, GDA, BaseGDA
 from diptych.methods.classify.zero_shot import ZeroShot
-from diptych.nn.gaussian_discriminant import (
-    named_discriminant,
-)
+from diptych.nn.gaussian_discriminant import named_discriminant
+from tests.nn.test_gaussian_discriminant import numpy_base, numpy_gda, sample
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task
 from tests.support.refused import refused
-
-
-def numpy_base(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    means = np.stack([x[y == k].mean(0) for k in range(classes)])
-    covariance = np.mean([np.cov(x[y == k], rowvar=False) for k in range(classes)], axis=0)
-    values, vectors = np.linalg.eigh(covariance)
-    kept = values > x.shape[1] * np.finfo(np.float32).eps * values.max()
-    p = sum(np.outer(v, v) / value for value, v in zip(values[kept], vectors.T[kept], strict=True))
-    return means @ p, np.array([-math.log(classes) - 0.5 * m @ p @ m for m in means])
-
-
-def sample(n: int = 60, classes: int = 4, dim: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
-    y = torch.arange(n) % classes
-    return normalize(
-        torch.randn(n, dim, generator=torch.Generator().manual_seed(0)) + torch.eye(classes, dim)[y], dim=1
-    ), y
-
-
-def numpy_gda(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    means = np.stack([x[y == k].mean(0) for k in range(classes)])
-    n, d = x.shape
-    s = sum(np.outer(v - means[k], v - means[k]) for v, k in zip(x, y, strict=True)) / (n - 1)
-    p = d * np.linalg.pinv((n - 1) * s + np.trace(s) * np.eye(d))
-    return means @ p, np.array([math.log(1 / classes) - 0.5 * m @ p @ m for m in means])
-
 
 NEW = ClassNames(("sea horse", "blue whale"), ("a photo of a {}.", "a drawing of a {}."))
 
