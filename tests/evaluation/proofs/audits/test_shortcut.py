@@ -22,7 +22,7 @@ SEEDS = (1, 2, 3)
 def test_a_converged_linear_head_gains_nothing_by_availability(monkeypatch: pytest.MonkeyPatch) -> None:
     small = {word: replace(head, depth=min(head.depth, 1), width=16, epochs=2) for word, head in HEADS.items()}
     monkeypatch.setattr(audit_shortcut, "HEADS", small)
-    monkeypatch.setattr(audit_shortcut, "DRAWS", 1)
+    monkeypatch.setattr(audit_shortcut, "TRAININGS", 1)
     proof = prove("shortcut-learning", ColourBackbone(), Run(), datasets=("latents",), seeds=SEEDS)
     (verdict,) = proof.as_dict()["datasets"]
     assert [c["over"] for c in verdict["claims"]] == [

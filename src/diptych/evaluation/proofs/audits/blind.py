@@ -29,9 +29,9 @@ from diptych.methods.audit.mmvp import MMVP, pair_scores, seen
 from diptych.metrics.blind_pairs import blind_pairs, right_pairs, thresholds
 
 Ints = NDArray[np.int64]
-SCENES = 80
+SCENES = 240
 """Scenes a seed, each before and after every edit."""
-PAIRS = 40
+PAIRS = 120
 """Pairs of a kind a seed, at most."""
 STREAM = 91_000
 RECIPE = SceneRecipe(objects=(2,))

@@ -32,8 +32,8 @@ from diptych.nn.two_class_head import Cued, Head
 RATIOS = {"core": 1 / 16, "equal": 1.0, "shortcut": 16.0}
 """Which feature is the more available one, and the ratio."""
 HEADS = {"network": MLP, "linear": LINEAR, "one hidden layer": Head(depth=1)}
-DRAWS = 4
-"""Trainings a seed, head and ratio."""
+DRAWS, TRAININGS = 4, 12
+"""Trainings a seed and head: of each opacity on photos, and of each ratio on latents."""
 LATENTS, PHOTOS = ("latents",), ("cifar10_small",)
 
 
@@ -59,20 +59,20 @@ def open_biases(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
 
 
 def _latents(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
-    """Measure B, (seeds, draws): each value is of its own latents, directions and weights."""
+    """Measure B, (seeds, trainings): each value is of its own latents, directions and weights."""
     law, ratios, table = Latents(), tuple(RATIOS.values()), dict[str, Floats]()
     with run.track("heads", len(HEADS) * len(seeds)) as bar:
         for word, head in HEADS.items():
             curves = []
             for seed in seeds:
                 own = replace(run, seed=seed)
-                curves.append([bias_curve(head, ratios, law, own.integer(f"draw {i}")) for i in range(DRAWS)])
+                curves.append([bias_curve(head, ratios, law, own.integer(f"draw {i}")) for i in range(TRAININGS)])
                 bar.advance()
             for i, more in enumerate(RATIOS):
                 table[f"{word}, {more}"] = np.array(curves)[:, :, i]
-    table["none"] = np.zeros((len(seeds), DRAWS))
-    recipe = f"{asdict(law)} {ratios} {HEADS} {DRAWS}"
-    facts = {"data_hash": hashlib.sha256(recipe.encode()).hexdigest(), "items": DRAWS, "ratios": list(ratios)}
+    table["none"] = np.zeros((len(seeds), TRAININGS))
+    recipe = f"{asdict(law)} {ratios} {HEADS} {TRAININGS}"
+    facts = {"data_hash": hashlib.sha256(recipe.encode()).hexdigest(), "items": TRAININGS, "ratios": list(ratios)}
     return Tabled(backbone, run, seeds, "bias", facts, table, statistic=INDEPENDENT)
 
 
