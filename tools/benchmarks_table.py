@@ -37,7 +37,9 @@ def about(found: Mapping[str, Any]) -> str:
 
 
 def targets(rows: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the table of verdicts; a miss is written as one."""
+    """Yield the table of verdicts, where there are any; a miss is written as one."""
+    if not any(row.get("targets") for row in rows.values()):
+        return
     yield "| row | what | measured | target | |"
     yield "|---|---|---:|---:|---|"
     for name, row in rows.items():
