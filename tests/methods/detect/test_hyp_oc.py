@@ -67,6 +67,23 @@ def test_the_loss_equals_its_equation() -> None:
     assert found["pairs"].item() == pytest.approx(pairs, rel=1e-4)
 
 
+def test_the_learnt_base_is_a_tangent_vector_at_0() -> None:
+    """By NumPy: b = tanh(sqrt(c) |v|) v / (sqrt(c) |v|), and the point is b (+) the map of the clipped features."""
+    own, f, c = head(), noise(5, 6), 0.1
+    with torch.no_grad():
+        own.base.copy_(noise(16, seed=3) * 0.5)
+        found, flat = own(f).double().numpy(), own.net(f).double().numpy()
+    v = own.base.detach().double().numpy()
+    size = np.linalg.norm(v)
+    b = np.tanh(c**0.5 * size) * v / (c**0.5 * size)
+    for x, y in zip(flat, found, strict=True):
+        x *= min(1.0, 2.0 / (np.linalg.norm(x) + 1e-5))
+        n, factor = np.linalg.norm(x), 2 / (1 - c * b @ b)
+        w = np.tanh(c**0.5 * factor * n / 2) * x / (c**0.5 * n)
+        up = (1 + 2 * c * b @ w + c * w @ w) * b + (1 - c * b @ b) * w
+        np.testing.assert_allclose(y, up / (1 + 2 * c * b @ w + c * c * (b @ b) * (w @ w)), rtol=1e-4, atol=1e-5)
+
+
 def test_the_mean_runs_on_between_steps() -> None:
     own, trainee_of = head(), HypOCTrainee
     trainee = trainee_of(own, noise(4, 6))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table
@@ -13,8 +14,11 @@ from diptych.core.errors import DataError, MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.labelled import NamedTable
+from diptych.data.pixels import normalise
 from diptych.methods.segment.maft_plus import FittedMAFTPlus, MAFTPlus
-from diptych.nn.dense.mask_queries import MaskLayout
+from diptych.nn.dense.mask_queries import MaskLayout, four_maps
+from diptych.nn.dense.mask_training import words_of
+from diptych.nn.dense.mask_tuning import TunedMasks
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import halves
 from tests.support.pictures import Pictures
@@ -71,6 +75,31 @@ def test_set_losses_give_the_tower_no_gradient(conv: Backbone) -> None:
     tower = {k.removeprefix("copy."): v for k, v in after.items() if k.startswith("copy.")}
     for name, value in tower.items():
         torch.testing.assert_close(value, before[name], atol=1e-6, rtol=1e-6)  # weight decay alone moves it
+
+
+def test_the_mask_aware_loss_by_loops_over_a_batch(conv: Backbone) -> None:
+    """Every segment of the batch counts alike, whichever image it is in, and masks are enlarged as probabilities."""
+    labels = np.zeros((2, 2, 64, 64), np.int64)
+    labels[0, :, :, 20:], labels[0, :, 40:] = 1, 2  # three segments, and one in the second image
+    g = torch.Generator().manual_seed(0)
+    batch = {"pixels": torch.rand(2, 3, 64, 64, generator=g), "labels": torch.from_numpy(labels)}
+    words = words_of(conv, NAMES, Run())
+    with Run().seeded("test"), torch.no_grad():
+        tuned = TunedMasks(conv, SMALL.layout, 8, 2)
+        found = float(SMALL._losses(tuned, batch, words)["mask_aware"])
+        maps = tuned.space.dense().maps(normalise(batch["pixels"], conv.spec.pixels))
+        masks = tuned.queries(four_maps(tuned.space.dense(), maps))[-1].masks
+        p, held = tuned.probabilities(maps[-1], masks, words)
+    assert held.any(1).all()
+    soft = F.interpolate(1 / (1 + (-masks.double()).exp()), (64, 64), mode="bilinear", align_corners=False).numpy()
+    terms = []
+    for i in range(2):
+        for k in np.unique(labels[i, 0]):
+            y = labels[i, 0] == k
+            iou = np.array([(m * y).sum() / (m.sum() + y.sum() - (m * y).sum()) for m in soft[i]])
+            u = (iou - iou.min()) / (iou.max() - iou.min())
+            terms += [0.5 * (float(p[i, q, k]) - u[q]) ** 2 for q in range(4) if held[i, q]]  # no gap reaches 1
+    assert found == pytest.approx(float(np.mean(terms)), rel=1e-4)
 
 
 def test_the_seed_decides_and_other_classes_have_the_same_masks(conv: Backbone) -> None:

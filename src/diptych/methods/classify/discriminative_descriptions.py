@@ -137,6 +137,8 @@ class DiscriminativeDescriptions(Classifier):
             "1,000.",
             "Scores are divided by w + 1, so that they stay cosines; ranks are the same.",
             "A class without any text of its own, and none admissible, is scored by its caption alone.",
+            "A class without an admissible text takes the first of its own as its list has them; the released code "
+            "takes the first in the order of the alphabet.",
             "The proof is not shown: zero-shot with an even prior, which reads no label, is above the selected "
             "descriptions, by 4.5 points on cifar10_small, and by 1.4, not beyond doubt, on the clothes.",
             "Only the classname-free score: the one with names inside the texts and the global baselines are not here.",

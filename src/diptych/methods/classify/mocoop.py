@@ -135,7 +135,8 @@ class MoCoOp(Classifier):
         reference=Reference("https://github.com/dyabel/mocoop", "04b5d2a", "none found"),
         differs=(
             "One set of template groups for all data; the authors write one for each data set.",
-            "Soft prompts stand before the name; the authors' may also follow it.",
+            "Soft prompts stand before the name; the authors' may also follow it. A full stop ends them all; the "
+            "released code has none at the end of those that classify.",
             "The gate's target takes no gradient, and its prototypes no noise; the released noise has no effect, and "
             "drifts.",
             "The shift w has the joint width D; the released code takes the width of the text tower, which fits some "

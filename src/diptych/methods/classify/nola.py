@@ -180,6 +180,8 @@ class NoLA(Classifier):
             "Without a second encoder the backbone's own unprojected features teach.",
             "The last layer of the labelling head starts at 0, so that the order of the classes decides nothing; "
             "theirs is random.",
+            "A class that is the first guess of no image takes none that another class has taken; in the released code "
+            "it takes those of the classes behind it, all of them in a small pool.",
             "Norms do not decay; the released code spares what is called LayerNorm, as CLIP's norms are not, so it "
             "spares biases alone.",
             "Strong views are drawn from ten of each image, which also lets a frozen tower embed them once.",

@@ -11,7 +11,7 @@ f: (B, D) features of real photos in a batch
 m: (D,) running mean of the real features
 g: (B, D) pseudo-negatives, as many as real features
 net: layers with ReLU, D -> W;  clip: shortens a vector to norm r at most
-exp_b: map to the ball of curvature c at the learnt base point b, (W,)
+exp_b: map to the ball of curvature c at b, (W,), the point to which the learnt vector leads from 0
 y: (B, W) points of the ball; d: distance there, which pulls pairs of real points together
 logits: (2,) signed distances to two hyperplanes; those of g are computed in the same way
 score: ranks photos as softmax_1 does, whose ends would round to 0 and 1; higher is less like the real ones
@@ -65,7 +65,7 @@ class HypOCHead(nn.Module):
         self.net = nn.Sequential(
             *(part for a, b in zip(sizes, widths, strict=False) for part in (nn.Linear(a, b), nn.ReLU()))
         )
-        self.base = nn.Parameter(torch.zeros(widths[-1]))
+        self.base = nn.Parameter(torch.zeros(widths[-1]))  # tangent vector at 0, as are the points
         self.points, self.normals = (nn.Parameter(torch.empty(2, widths[-1])) for _ in range(2))
         for plane in (self.points, self.normals):
             nn.init.kaiming_uniform_(plane, a=5**0.5)
@@ -82,7 +82,8 @@ class HypOCHead(nn.Module):
             out: Tensor = self.net(f)
             return out
         c = self.method.curvature
-        return riemannian(exponential(clipped(self.net(f), self.method.radius), self.base, c), c)
+        base = exponential(self.base, torch.zeros_like(self.base), c)
+        return riemannian(exponential(clipped(self.net(f), self.method.radius), base, c), c)
 
     def logits(self, y: Tensor) -> Tensor:
         """Return (N, 2) logits of (N, W) points: real, pseudo-negative."""

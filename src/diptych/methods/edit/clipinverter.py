@@ -124,8 +124,9 @@ class CLIPInverter(Editor):
             "The gain's exponent is at most 8, so that it cannot overflow.",
             "Pictures enter the image tower by its own pixel recipe; the authors' are enlarged by 7, pooled by 8 and "
             "not normalised.",
-            "The way back sees the clipped picture of the first half without its gradient, as in the authors' code; "
-            "the term of w in the second training is left out, which their code computes and never adds.",
+            "Losses and the way back see pictures that are clipped to their range; the authors' may leave it. The way "
+            "back has no gradient of the first half, as in their code; the term of w in the second training is left "
+            "out, which it computes and never adds.",
             "A request may have a strength, which multiplies scale and pull; 0 is the inversion.",
             "A reference picture in the place of the text is left out.",
         ),

@@ -123,6 +123,8 @@ class FCCLIP(Segmenter):
             "Masks are turned to probabilities at stride 4 and then resized; the authors resize the logits.",
             "A mask without a cell on the last map, or without a pixel where masks are cut out, is classified by the "
             "trained head alone, on every backbone; the authors do so for ResNet.",
+            "In a ResNet's attention pool the mean of a mask's cells is the query and one of the keys, so that equal "
+            "weights give CLIP's own pooling; the authors' query is the mean of the whole map, which is no key.",
             "The learnt scale starts at the backbone's own; the authors' at 1 / 0.07.",
             "Class names stand in the seven templates of the ensemble unless others are given; the authors take 14.",
             "In the proof, half of the classes are void in the label maps of the training; the paper trains on COCO "

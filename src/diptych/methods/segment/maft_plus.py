@@ -7,7 +7,7 @@
     p_ik   = softmax over k of s max over words w of class k of q_i . T'_w
     S_k(y) = sum over i of (1 - void_i) p_ik sigmoid(m_i(y))
 
-    L_mask-aware = mean over segments j and masks i of an image of SmoothL1( p_i,y(j), u_ij ), then over images
+    L_mask-aware = mean over the images of a batch, their segments j and their masks i of SmoothL1( p_i,y(j), u_ij )
     u_ij         = IoU of sigmoid(m_i) with segment j, from 0 for the worst mask of an image to 1 for the best
     L_rc         = SmoothL1( R(X), R(X') ),   R: sums over rows and columns of relu(X), pooled to s x s, s in {1, 2, 4}
     L            = set losses of the queries + L_mask-aware + 0.1 L_rc
@@ -232,13 +232,14 @@ class MAFTPlus(Segmenter):
         maps = tuned.space.dense().maps(x)
         losses, masks = self._set_losses(tuned, maps, labels, words)
         p, held = tuned.probabilities(maps[-1], masks, words)
-        full = F.interpolate(masks, labels.shape[2:], mode="bilinear", align_corners=False).sigmoid()
-        terms = []
+        full = F.interpolate(masks.sigmoid(), labels.shape[2:], mode="bilinear", align_corners=False)
+        pairs = []
         for one, soft, cells, truth in zip(p, full, held, labels, strict=True):
             shapes, names = segments(truth)
             if len(names) and bool(cells.any()):
-                terms.append(mask_aware_loss(one[:, names].T[:, cells], self.fits(soft, shapes)[:, cells]))
-        losses["mask_aware"] = torch.stack(terms).mean() if terms else maps[-1].sum() * 0
+                pairs.append((one[:, names].T[:, cells].flatten(), self.fits(soft, shapes)[:, cells].flatten()))
+        found = [torch.cat(parts) for parts in zip(*pairs, strict=True)]
+        losses["mask_aware"] = mask_aware_loss(*found) if pairs else maps[-1].sum() * 0
         with torch.no_grad():
             before = compensation(tuned.frozen.dense().maps(x)[-1])
         losses["compensation"] = self.compensate * F.smooth_l1_loss(compensation(maps[-1]), before)

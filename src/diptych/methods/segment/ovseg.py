@@ -158,6 +158,7 @@ class OVSeg(Segmenter):
             "The mask goes beside the crop, and outside it is the tower's mean colour, in tuning too; the released "
             "tuning fills ImageNet's mean and finds the mask again by its colour. Parts of crops that a step sees are "
             "square.",
+            "Crops are resized with antialiasing, the released code's without.",
             "Photos smaller than 640 pixels are not enlarged before they are cropped. A photo without a proposal is "
             "one region; the paper always has 100.",
             "The rate warms up for 2 steps, since a tuning here has a few dozen; the authors' for 100. Class names "

@@ -130,7 +130,8 @@ class Trident(Segmenter):
             "A cell always attends to itself; in the authors' formula a row of the guide may be empty.",
             "Positions are resized by plain bicubic interpolation, without antialias, on towers of any library.",
             "The refinement works on one part a class word, before words of a class are merged, and takes 100 parts at "
-            "most.",
+            "most. Points are the middles of pixels, boxes end behind the last one, and the rough mask is cut before "
+            "it is resized; the authors take the upper left corners, and resize first.",
             "PAMR, which the authors leave off, is not here. Class names stand in the seven templates of the ensemble "
             "unless others are given; the authors take ImageNet's 80.",
         ),
