@@ -818,6 +818,12 @@ class SAMCLIP(SegmenterSystem):
         photos: int = 400,
     ) -> None: ...
 
+class SCLIP(SegmenterSystem):
+    """Mix the values of the last block by correlative self-attention, and compare each patch with the
+    class texts.
+    """
+    def __init__(self, windows: Windows = ..., sharpness: float = 5.0) -> None: ...
+
 class SemDeDup(OtherSystem):
     """Drop pictures that are nearly the same as another one of the pool."""
     def __init__(

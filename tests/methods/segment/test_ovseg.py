@@ -18,7 +18,7 @@ from diptych.core.method import Regions
 from diptych.core.run import Run
 from diptych.features import portable
 from diptych.methods.segment.ovseg import FittedOVSeg, OVSeg
-from diptych.nn.dense.label_maps import dense_map
+from diptych.nn.dense.label_maps import dense_map, label_map
 from diptych.nn.dense.mined_pairs import ensemble, mined, pair_loss
 from tests.support.dense_colours import halves
 from tests.support.pictures import Pictures
@@ -110,6 +110,20 @@ def test_a_photo_without_proposals_is_one_region(vit: Backbone) -> None:
     assert found.masks is not None
     assert found.masks.shape == (1, 1, 1)
     assert dense_map(found).shape == (3, 1, 1)
+
+
+class LeftHalf(Halves):
+    masks, scores = torch.tensor([[[1.0, 0.0]]]), torch.ones(1)
+
+
+def test_what_no_region_covers_is_one_more_and_not_the_first_class() -> None:
+    given = Table(Pictures((halves("red", "blue"),)), {"captions": Column("captions", (("Two boats.",),))})
+    kit = Kit({"main": Colours(), "proposer": LeftHalf()})
+    fitted = OVSeg(tune="none", side=32).fit(kit, COLOURS, Evidence(auxiliary=given), Run())
+    found = regions(fitted, halves("red", "blue"))
+    assert found.masks is not None
+    assert found.masks.tolist() == [[[1.0, 0.0]], [[0.0, 1.0]]]
+    assert label_map(found).unique(dim=0).tolist() == [[0] * 30 + [1] * 30]
 
 
 def test_colours_are_found_and_the_ensemble_stays_finite() -> None:

@@ -22,6 +22,20 @@ def test_neighbouring_colours_are_far_apart_and_the_background_is_black() -> Non
         palette(256)
 
 
+def test_colours_of_twenty_classes_are_all_apart() -> None:
+    """The fifth and the eighteenth were nearly one cyan."""
+    colours = np.array(palette(21))
+    apart = np.abs(colours[:, None] - colours).max(2) + 255 * np.eye(21, dtype=int)
+    assert apart.min() > 30
+
+
+def test_borders_of_parts_are_drawn_where_two_segments_touch() -> None:
+    photo, labels = Image.new("RGB", (6, 2)), np.zeros((2, 6), np.int64)
+    parts = np.array([[1, 1, 2, 2, 0, 0]] * 2)
+    seen = np.asarray(overlay(photo, labels, palette(1), {}, parts=parts))
+    assert (seen[0, :6] == 255).all(1).tolist() == [False, False, True, False, False, False]
+
+
 def test_a_label_map_keeps_its_numbers_and_shows_its_colours() -> None:
     colours = palette(3)
     image = Image.open(io.BytesIO(label_png(LABELS, colours)))

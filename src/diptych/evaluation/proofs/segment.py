@@ -17,6 +17,7 @@ from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE
 from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import few, open_set
+from diptych.evaluation.proofs.attentive_patches import SCLIP_TRIAL
 from diptych.evaluation.proofs.masked_regions import OVSEG
 from diptych.evaluation.proofs.segment_unseen import FC_CLIP, MAFT_PLUS
 from diptych.evaluation.proofs.training.merged_models import SAMCLIP_TRIAL
@@ -119,6 +120,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_few,
         ),
         "maskclip": Trial((Claim(CHANCE),), shuffled_names),
+        "sclip": SCLIP_TRIAL,
         "ovseg": OVSEG,
         "sam-clip": SAMCLIP_TRIAL,
         "clip-dinoiser": Trial(

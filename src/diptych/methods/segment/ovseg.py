@@ -70,6 +70,17 @@ AREA = 0.9
 """Least share of a crop's area that a step of the tuning sees."""
 
 
+def with_rest(masks: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the masks, (Q, h, w), and scores, (Q,), of regions, with one more for the cells of none, if there are any.
+
+    Without it such cells would be of the first class, since all of their votes are 0.
+    """
+    rest = masks.sum(0, keepdim=True) == 0
+    if not bool(rest.any()):
+        return masks, sure
+    return torch.cat([masks, rest.to(masks)]), torch.cat([sure, sure.new_ones(1)])
+
+
 @dataclass(frozen=True)
 class OVSeg(Segmenter):
     """Mine pairs from captions, adapt CLIP's image tower to masked crops, and classify proposed masks.
@@ -159,8 +170,8 @@ class OVSeg(Segmenter):
             "tuning fills ImageNet's mean and finds the mask again by its colour. Parts of crops that a step sees are "
             "square.",
             "Crops are resized with antialiasing, the released code's without.",
-            "Photos smaller than 640 pixels are not enlarged before they are cropped. A photo without a proposal is "
-            "one region; the paper always has 100.",
+            "Photos smaller than 640 pixels are not enlarged before they are cropped. What no proposal covers is one "
+            "more region, or the whole photo where there is no proposal; the paper always has 100.",
             "The rate warms up for 2 steps, since a tuning here has a few dozen; the authors' for 100. Class names "
             "stand in the seven templates of the ensemble unless others are given; the paper takes 14.",
             "By default 32 regions a photo, 100 captioned photos and 32 pairs a step, for one core. The rate of the "
@@ -338,16 +349,14 @@ class FittedOVSeg(FittedSegmenter):
         return replace(self, classes=classes, head=text_head(self.backbone, classes.prompts(), run))
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
-        """Yield the masks of each image with their log-probabilities; without a proposal, the whole image is one."""
+        """Yield the masks of each image with their log-probabilities; what no proposal covers is one more."""
         of_tower = {name: t for name, t in self.learnt.items() if name not in ("down", "up")}
         encoder = MaskedEncoder.of(self.backbone, of_tower, run.device)
         for i in range(len(images)):
             photo = InMemory((images[i],), (images.name(i),), (images.key(i),))
             image = photo[0]
             found = self.proposer.propose(image, self.classes.names)
-            masks, sure = found.masks[: self.method.regions], found.scores[: self.method.regions]
-            if not len(masks):
-                masks, sure = torch.ones(1, 1, 1), torch.ones(1)
+            masks, sure = with_rest(found.masks[: self.method.regions], found.scores[: self.method.regions])
             p = ensemble(
                 self.of_crops(photo, masks, encoder, run), self.of_patches(image, masks, run), sure, self.method.share
             )

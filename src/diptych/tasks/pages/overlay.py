@@ -26,8 +26,9 @@ def palette(classes: int, *, background: bool = False) -> list[Colour]:
     if classes > MOST:
         raise UsageError(f"A label map holds {MOST} classes, not {classes}: give fewer names, or segment in two runs.")
     hues = [(0.02 + 0.61803399 * k) % 1 for k in range(classes - background)]
-    shades = ((0.75, 0.95), (0.95, 0.70), (0.45, 1.0))
-    colours = [colorsys.hsv_to_rgb(hue, *shades[k // 2 % 3]) for k, hue in enumerate(hues)]
+    # hues come near again after 8, 13 and 21 classes: five shades keep those apart, as three do not
+    shades = ((0.75, 0.95), (0.95, 0.70), (0.45, 1.0), (0.80, 0.50), (0.30, 0.80))
+    colours = [colorsys.hsv_to_rgb(hue, *shades[k // 2 % len(shades)]) for k, hue in enumerate(hues)]
     painted = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours]
     return [(0, 0, 0), *painted] if background else painted
 
@@ -63,21 +64,28 @@ def overlay(
         legend: class position -> line of the legend, in the order shown.
         background: leave class 0 as the photo is.
         opacity: of the colours, in [0, 1].
-        parts: (H, W) numbers of segments, whose borders are white too; None: classes alone have borders.
+        parts: (H, W) numbers of segments, 0 for void; where two of them touch, their border is white too. None: classes
+            alone have borders.
     """
     seen = np.asarray(photo.convert("RGB")).astype(np.float32)
     share = np.full(labels.shape, opacity, dtype=np.float32)
     if background:
         share[labels == 0] = 0
     border = np.zeros(labels.shape, dtype=bool)
-    for map_ in (labels,) if parts is None else (labels, parts):
-        border[:, 1:] |= map_[:, 1:] != map_[:, :-1]
-        border[1:] |= map_[1:] != map_[:-1]
+    _draw(border, labels, np.ones_like(border))
+    if parts is not None:
+        _draw(border, parts, parts > 0)
     painted = seen + share[..., None] * (np.asarray(colours, dtype=np.float32)[labels] - seen)
     painted[border] = 255
     return _with_legend(
         Image.fromarray(painted.round().astype(np.uint8)), [(colours[k], text) for k, text in legend.items()]
     )
+
+
+def _draw(border: NDArray[np.bool_], numbers: NDArray[np.integer], counted: NDArray[np.bool_]) -> None:
+    """Mark the counted pixels whose counted left or upper neighbour has another number. ``border`` is modified."""
+    border[:, 1:] |= (numbers[:, 1:] != numbers[:, :-1]) & counted[:, 1:] & counted[:, :-1]
+    border[1:] |= (numbers[1:] != numbers[:-1]) & counted[1:] & counted[:-1]
 
 
 def _with_legend(image: Image.Image, lines: Sequence[tuple[Colour, str]]) -> Image.Image:

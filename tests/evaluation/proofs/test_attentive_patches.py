@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diptych.core.run import Run
+from diptych.evaluation.arms import Arm
+from diptych.evaluation.proofs.attentive_patches import Itself, Uniform, open_patches
+from diptych.evaluation.prove import prove
+from diptych.evaluation.spoils import as_subclass
+from tests.support.dense_colours import DenseColours, masked_folder
+
+
+def test_cells_alone_and_all_alike_are_the_controls(tmp_path: Path) -> None:
+    folder = masked_folder(tmp_path / "maps")
+    proof = prove("sclip", DenseColours(), Run(), datasets=(str(folder),), seeds=(1, 2, 3))
+    (found,) = proof.as_dict()["datasets"]
+    (claim,) = found["claims"]
+    alike, itself = found["controls"]
+    assert (claim["over"], alike["name"], itself["name"]) == ("maskclip", "all alike", "itself")
+    assert alike["control"]["miou"] < claim["baseline"]["miou"]
+    assert itself["control"]["miou"] == pytest.approx(claim["baseline"]["miou"])  # without a tower twice is once
+    assert alike["gain"] < claim["gain"]
+    assert itself["failed"]
+    assert found["beside"] == []
+    assert "backbone" not in found
+
+
+def test_scenes_are_named_by_tiny_at_their_own_size() -> None:
+    bench = open_patches("scenes", DenseColours(), Run(), (1, 2, 3), most=2)
+    assert bench.facts["backbone"] == "tiny"
+    assert bench.facts["items"] == 2
+    measured = bench.measure(Arm("sclip"))
+    assert measured.values.shape == (3, 2, 12, 12)
+    assert np.array_equal(measured.values[0], measured.values[2])
+    spoiled = bench.measure(Arm("sclip", spoil=as_subclass(Uniform)))
+    assert not np.array_equal(spoiled.values, measured.values)
+
+
+def test_controls_have_rows_that_sum_to_two_as_well() -> None:
+    q, v = torch.rand(1, 2, 4, 3), torch.ones(1, 2, 4, 3)
+    for kind in (Uniform, Itself):
+        assert torch.equal(kind().attend(q, q, v), 2 * v)
