@@ -90,6 +90,8 @@ ROWS = {
     "step:ViT-S-16": Entry("objectives.steps", ("ViT-S-16", 8, 1024), None),
     "generate:16": Entry("generation.pictures", (16,), (2,)),
     "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),
+    "ray:curate": Entry("workers.planning", (1_000_000, 16), (20_000, 4)),
+    "curators:20000": Entry("curators.curating", (20_000, 256), (1_200, 64)),
     "dedup:20000x256": Entry("dedup.deduplicating", (20_000, 256), (2_000, 16)),
     "filter:50000x512": Entry("filtered.filtered", (50_000, 512), (3_000, 32)),
     "filter:1000000x512": Entry("filtered.filtered", (1_000_000, 512), None),

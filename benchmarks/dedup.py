@@ -11,21 +11,25 @@ import numpy as np
 from benchmarks.measure import Row, optional
 from diptych.features.pair_vectors import Vectors, near
 
-EPS = 0.05
+EPS, KINDS = 0.05, 64
 
 
-def planted(pairs: int, dim: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return unit vectors, a third of which are near copies of others, in random order, and the group of each."""
+def planted(pairs: int, dim: int, seed: int, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return unit vectors, a third of which are near copies of others, in random order, and group and kind of each.
+
+    A kind is a normal cloud of deviation 1, and the means of kinds have deviation ``spread``.
+    """
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(64, dim))
+    centres = spread * rng.normal(size=(KINDS, dim))
     own = pairs - pairs // 3
-    z = centres[rng.integers(64, size=own)] + rng.normal(size=(own, dim))
+    kinds = rng.integers(KINDS, size=own)
+    z = centres[kinds] + rng.normal(size=(own, dim))
     groups = np.concatenate([np.arange(own), rng.permutation(own)[: pairs // 3]])
     z = z[groups] / np.linalg.norm(z[groups], axis=1, keepdims=True)
     z[own:] += rng.normal(size=(pairs // 3, dim)) * 0.05 / np.sqrt(dim)
     order = rng.permutation(pairs)
     unit = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
-    return unit[order], groups[order]
+    return unit[order], groups[order], kinds[groups[order]]
 
 
 def script(z: np.ndarray, cells: int) -> np.ndarray:
@@ -47,7 +51,7 @@ def script(z: np.ndarray, cells: int) -> np.ndarray:
 @contextlib.contextmanager
 def deduplicating(pairs: int, dim: int) -> Iterator[Row]:
     """Pairs a second from vectors to what is kept; each contender must keep one of each planted group."""
-    z, groups = planted(pairs, dim, 0)
+    z, groups, _ = planted(pairs, dim, 0)
     cells = max(1, pairs // 1000)
     stored = Vectors(np.arange(pairs, dtype=np.uint64), z.astype(np.float16)[:, None], np.zeros((pairs, 2), np.uint64))
 

@@ -153,13 +153,13 @@ def encoded(folder: Path, count: int) -> dict[str, float]:
         facts[what] = time.perf_counter() - start
         if (made.items, made.encoded) != (count, count if what == "encode_seconds" else 0):
             raise ValueError(f"{made.items} vectors of {count} numbers, {made.encoded} of them encoded")
-    rows = np.load(folder / "out" / "img_emb" / "img_emb_0.npy", mmap_mode="r")
-    for start_row in range(0, count, ASKED):
-        slopes = rows[start_row : start_row + ASKED]
+    peak, path = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, folder / "out" / "img_emb" / "img_emb_0.npy"
+    for start_row in range(0, count, ASKED):  # mapped anew: pages that were read would count as memory
+        slopes = np.load(path, mmap_mode="r")[start_row : start_row + ASKED]
         if not np.allclose(slopes[:, 1] / slopes[:, 0], np.arange(start_row, start_row + len(slopes)) / 2**20):
             raise ValueError(f"other vectors between rows {start_row} and {start_row + ASKED}")
     size = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file())
-    return {**facts, "cache_mib": size / 2**20, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {**facts, "cache_mib": size / 2**20, "peak_mib": peak}
 
 
 def opened(folder: Path, count: int) -> dict[str, float]:

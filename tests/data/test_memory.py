@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import UnreadableItem
+from diptych.core.errors import DiptychError, UnreadableItem
 from diptych.data.folders import ImageFiles
+from diptych.data.formats.jats import Figure
+from diptych.data.formats.pairs import PairItem
+from diptych.data.formats.parquet_pairs import ParquetPair
+from diptych.data.formats.tars import TarItem
 from diptych.data.formats.webdataset import TarImages
 from diptych.data.memory import FEW, InMemory, Packed, packed
 from tests.support.image_files import photo
@@ -41,6 +46,25 @@ def test_every_kind_of_item_has_a_picture_a_name_and_a_key(tmp_path: Path) -> No
     assert turned.key(0) != turned.key(1), "equal bytes of another shape are another picture"
 
 
+def test_items_of_streams_have_the_key_of_their_file_and_are_not_decoded(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png", 1)
+    content = (tmp_path / "a.png").read_bytes()
+    file = str(tmp_path / "a.png")
+    items = InMemory(
+        [
+            PairItem(file, "a"),
+            Figure(file, "a"),
+            ParquetPair(file, "a"),
+            ParquetPair("x[0]", "a", content),
+            TarItem("x.tar!a", {"txt": b"a", "png": content}),
+        ]
+    )
+    assert {items.key(i) for i in range(5)} == {ImageFiles([file]).key(0)}
+    assert InMemory([TarItem("x.tar!b", {"png": b"no picture"})]).key(0) == hashlib.sha256(b"no picture").hexdigest()
+    with pytest.raises(UnreadableItem, match="has no picture"):
+        InMemory([TarItem("x.tar!c", {"txt": b"a"})]).key(0)
+
+
 def test_given_names_and_keys_count() -> None:
     items = InMemory([Image.new("RGB", (1, 1))], ("mine",), ("k",))
     assert (len(items), items.name(0), items.key(0)) == (1, "mine", "k")
@@ -55,8 +79,13 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         items.key(1)
 
 
-def test_values_come_back_in_any_order_from_several_threads_and_another_process() -> None:
+@pytest.mark.parametrize("limit", [0, 2000, 2**20])
+def test_values_come_back_in_any_order_from_several_threads_and_another_process(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diptych.data.memory.BYTES", limit)
     values = Packed(iter(NAMES))
+    assert (values._file is None) == (limit == 2**20), "few blocks stay in memory"
     assert (len(values), list(values), values[-1], values[990:2000:3]) == (1000, NAMES, NAMES[-1], NAMES[990::3])
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(values.__getitem__, [i * 389 % 1000 for i in range(4000)])) == [
@@ -66,9 +95,23 @@ def test_values_come_back_in_any_order_from_several_threads_and_another_process(
     assert again == values
     assert hash(again) == hash(values)
     assert values != Packed(NAMES[:-1])
+    assert values != Packed([*NAMES[:-1], "another"])
     with pytest.raises(IndexError):
         values[1000]
     assert list(Packed(())) == []
+
+
+def test_no_room_for_names_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def write(self, block: bytes) -> int:
+            return len(block) - 1
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("diptych.data.memory.BYTES", 0)
+    monkeypatch.setattr("diptych.data.memory.tempfile.TemporaryFile", lambda **_: Full())
+    with pytest.raises(DiptychError, match=r"no room for a list of names \(No space left.*TMPDIR"):
+        Packed(NAMES)
 
 
 def test_only_many_values_are_packed_and_once() -> None:

@@ -225,6 +225,10 @@ def test_damage_and_bad_input_are_named(index: Index, tmp_path: Path) -> None:
     q = vector("asked")
     with pytest.raises(UsageError, match="no index at"):
         Index(tmp_path / "none")
+    for opens in (Index, lambda folder: Index.create(folder, FACTS)):
+        with pytest.raises(UsageError, match=r"^s3://bucket/idx is an address, and an index is a folder of this"):
+            opens(Path("s3://bucket/idx"))
+    assert not Path("s3:").exists()
     with pytest.raises(UsageError, match="indexed with small"):
         Index.create(index.folder, {**FACTS, "fingerprint": "g", "backbone": "other"})
     (tmp_path / "full").mkdir()

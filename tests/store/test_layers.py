@@ -10,6 +10,8 @@ from diptych.core.data import Subset
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.features.embed import embed
+from diptych.store.layers import Layered, Unstored, shared_vectors
+from diptych.store.store import Store
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
 
@@ -78,3 +80,16 @@ def test_damage_in_the_shared_cache_is_made_up_for_in_the_own(
 def test_a_shared_cache_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no embedding cache at"):
         embed(ENCODER, PHOTOS, Run(shared_cache=tmp_path / "absent"))
+
+
+def test_what_many_calls_share_is_a_store_and_never_memory(shared: Path, tmp_path: Path) -> None:
+    assert isinstance(shared_vectors(Run(cache=tmp_path / "own")), Store)
+    both = shared_vectors(Run(cache=tmp_path / "own", shared_cache=shared))
+    assert isinstance(both, Layered)
+    assert not isinstance(both._own, Unstored)
+    assert shared_vectors(Run()) is None
+    assert shared_vectors(Run(shared_cache=shared)) is None
+    before = embed(ENCODER, Subset(PHOTOS, (0, 1)), Run(cache=tmp_path / "own"), vectors=both)
+    run = Run(cache=tmp_path / "own", shared_cache=shared)
+    assert torch.equal(embed(ENCODER, Subset(PHOTOS, (0, 1)), run, vectors=both), before)
+    assert run.tally["encoded"] == 0

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import curators
 from benchmarks.__main__ import Entry, one
 from benchmarks.measure import Row, Target, gain, optional
 from benchmarks.peers import write_graph
@@ -109,6 +110,24 @@ def test_plain_runtimes_run_a_graph_and_tell_nobody(tmp_path: Path) -> None:
         [sys.executable, "-c", PLAIN, str(graph)], capture_output=True, text=True, env=given, check=False
     )
     assert (done.returncode, done.stdout) == (0, "14.0 14.0\n"), done.stderr
+
+
+def test_every_curator_stands_beside_a_script_that_keeps_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert curators.left_out() == {"pathgen": "writes texts with models"}
+    curators.fill(tmp_path, 240, 64)
+    for system in ("clip-score", "caption-checks:exact", "vector-head"):
+        np.save(tmp_path / f"{system}-script.npy", curators.SCRIPTS[system](tmp_path))
+        np.save(tmp_path / f"{system}-diptych.npy", curators.curated(tmp_path, system))
+        script, ours = curators.kept(tmp_path, system)
+        assert 0 < script == ours < 240
+    np.save(tmp_path / "clip-score-script.npy", np.zeros(240, dtype=bool))
+    with pytest.raises(ValueError, match=r"clip-score and its script keep the same of 70\.00%"):
+        curators.kept(tmp_path, "clip-score")
+    monkeypatch.delitem(curators.SCRIPTS, "semdedup")
+    with pytest.raises(ValueError, match="no script stands beside semdedup"):
+        curators.left_out()
 
 
 def test_what_fudd_encodes_is_counted() -> None:

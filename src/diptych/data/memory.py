@@ -4,13 +4,18 @@ paths, in little memory. Loads no torch.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import sys
+import tempfile
+import weakref
 import zlib
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from itertools import chain, islice
 from typing import Any, TypeVar, overload
 
@@ -18,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.errors import DataError, DiptychError, UnreadableItem
 from diptych.data.images import open_image, upright_rgb
 from diptych.data.keys import FileKeys
 
 T = TypeVar("T")
 FEW = 8192
 """Values up to which ``packed`` keeps them as they are."""
+BYTES = 16 * 2**20
+"""Bytes of compressed blocks in memory: those of about five million paths."""
 _BLOCK = 128  # values
 
 
@@ -34,9 +41,10 @@ class InMemory:
 
     Args:
         items: N pictures, (H, W) or (H, W, 3) uint8 arrays, paths of pictures, or items of a stream with a method
-            ``image``.
+            ``image``, and ``key`` where the bytes of a picture tell it without decoding.
         names: names for users; () uses paths, names of stream items, or positions.
-        keys: content keys; () hashes the bytes of a file, as ``ImageFiles``, or mode, size and pixels.
+        keys: content keys; () hashes the bytes of a file, as ``ImageFiles``, asks the item, or hashes mode, size and
+            pixels.
 
     Example:
         >>> photos = InMemory([Image.new("RGB", (4, 3)), np.zeros((3, 4, 3), np.uint8)])
@@ -70,6 +78,9 @@ class InMemory:
         item = self.items[index]
         if isinstance(item, (str, os.PathLike)):
             return FileKeys().key(item)
+        own = getattr(item, "key", None)
+        if own is not None:
+            return str(own())
         image = self[index]
         return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
 
@@ -79,6 +90,15 @@ class InMemory:
             return self.names[index]
         item = self.items[index]
         return os.fspath(item) if isinstance(item, (str, os.PathLike)) else str(getattr(item, "name", index))
+
+
+def key_of(item: Any) -> str:
+    """Return the content key of an item of a stream; see ``InMemory``.
+
+    Raises:
+        UnreadableItem: the picture cannot be read.
+    """
+    return InMemory((item,)).key(0)
 
 
 def is_array(x: object) -> bool:
@@ -135,10 +155,13 @@ def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 class Packed(Sequence[T]):
     """Values in compressed blocks, of which the one that was read last stays open. Neighbours have much in common, so
-    that a path takes about a tenth of its length.
+    that a path takes about a tenth of its length. Blocks behind the first ``BYTES`` lie in a temporary file.
 
     Args:
         values: strings, numbers, or lists of these, which are read once.
+
+    Raises:
+        DiptychError: the folder for temporary files has no room.
 
     Example:
         >>> names = Packed(f"photos/{i:07d}.jpg" for i in range(1000))
@@ -147,12 +170,39 @@ class Packed(Sequence[T]):
     """
 
     def __init__(self, values: Iterable[T]) -> None:
-        self._length, self._blocks = 0, list[bytes]()
+        self._length = 0
         self._open: tuple[int, list[T]] = (-1, [])
-        rest = iter(values)
-        while block := list(islice(rest, _BLOCK)):
-            self._blocks.append(zlib.compress(json.dumps(block).encode(), 1))
+        self._keep(self._compressed(iter(values)))
+
+    def _compressed(self, values: Iterator[T]) -> Iterator[bytes]:
+        while block := list(islice(values, _BLOCK)):
             self._length += len(block)
+            yield zlib.compress(json.dumps(block).encode(), 1)
+
+    def _keep(self, blocks: Iterable[bytes]) -> None:
+        self._blocks, size = list[bytes](), 0
+        self._file: FileIO | None = None
+        self._ends = array("q", [0])  # of the blocks in the file
+        for block in blocks:
+            size += len(block)
+            if size <= BYTES or not hasattr(os, "pread"):
+                self._blocks.append(block)
+                continue
+            try:
+                if self._file is None:
+                    self._file = tempfile.TemporaryFile(prefix="diptych-packed-", buffering=0)  # noqa: SIM115
+                    weakref.finalize(self, self._file.close)
+                if self._file.write(block) < len(block):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                raise DiptychError(
+                    f"{tempfile.gettempdir()} has no room for a list of names ({error.strerror or error}): free space "
+                    f"there, or name a larger folder in TMPDIR."
+                ) from None
+            self._ends.append(self._ends[-1] + len(block))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _packed_again, (self._length, [self._content(number) for number in range(self._count)])
 
     def __len__(self) -> int:
         return self._length
@@ -171,18 +221,40 @@ class Packed(Sequence[T]):
         return opened[1][row]
 
     def __iter__(self) -> Iterator[T]:
-        for number in range(len(self._blocks)):
+        for number in range(self._count):
             yield from self._block(number)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Packed) and self._blocks == other._blocks
+        return (
+            isinstance(other, Packed)
+            and (self._length, self._blocks) == (other._length, other._blocks)
+            and all(self._content(n) == other._content(n) for n in range(len(self._blocks), self._count))
+        )
 
     def __hash__(self) -> int:
-        return hash(tuple(self._blocks))
+        return hash((self._length, *self._blocks))
+
+    @property
+    def _count(self) -> int:
+        return -(-self._length // _BLOCK)
+
+    def _content(self, number: int) -> bytes:
+        later = number - len(self._blocks)
+        if later < 0 or self._file is None:
+            return self._blocks[number]
+        start, stop = self._ends[later : later + 2]
+        return os.pread(self._file.fileno(), stop - start, start)  # no seek: forked processes share the file
 
     def _block(self, number: int) -> list[T]:
-        values: list[T] = json.loads(zlib.decompress(self._blocks[number]))
+        values: list[T] = json.loads(zlib.decompress(self._content(number)))
         return values
+
+
+def _packed_again(length: int, blocks: list[bytes]) -> Packed[Any]:
+    again: Packed[Any] = Packed.__new__(Packed)
+    again._length, again._open = length, (-1, [])
+    again._keep(blocks)
+    return again
 
 
 def packed(values: Iterable[T]) -> Sequence[T]:

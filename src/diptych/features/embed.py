@@ -90,7 +90,14 @@ class Arrays(_Read):
     times: StageTimes = field(default_factory=StageTimes, compare=False)
 
 
-def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Tensor:
+def embed(
+    encoder: Encoder[Any],
+    items: Samples[Any],
+    run: Run,
+    *,
+    views: ViewRecipe | None = None,
+    vectors: Vectors | None = None,
+) -> Tensor:
     """Embed all items.
 
     Args:
@@ -99,6 +106,7 @@ def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRe
         run: batch size and threads (0: automatic), precision, device, engine and cache folders. A cache folder that is
             read-only is used for reading.
         views: A random crops of each image instead of the image itself.
+        vectors: where they are stored, for many calls in a row (``shared_vectors``); None: what the run says.
 
     Returns:
         (N, D) float32, not normalised; (N, A, D) with views. On the CPU.
@@ -108,14 +116,19 @@ def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRe
         UsageError: views of a modality without pixels, an unknown precision or decode, or a batch below 0.
         DamagedStore: vectors cannot be read back from the cache after several attempts.
     """
-    result = embed_readable(encoder, items, run, views=views)
+    result = embed_readable(encoder, items, run, views=views, vectors=vectors)
     if result.failed:
         raise result.failed[0]
     return result.values
 
 
 def embed_readable(
-    encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None
+    encoder: Encoder[Any],
+    items: Samples[Any],
+    run: Run,
+    *,
+    views: ViewRecipe | None = None,
+    vectors: Vectors | None = None,
 ) -> Embeddings:
     """Embed the readable items, and return the errors of the others.
 
@@ -126,15 +139,22 @@ def embed_readable(
     """
     import torch
 
-    result = embed_arrays(encoder, items, run, views=views)
+    result = embed_arrays(encoder, items, run, views=views, vectors=vectors)
     out = torch.from_numpy(result.values)
     return Embeddings(out if views else out[:, 0], result.kept, result.failed)
 
 
-def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Arrays:
+def embed_arrays(
+    encoder: Encoder[Any],
+    items: Samples[Any],
+    run: Run,
+    *,
+    views: ViewRecipe | None = None,
+    vectors: Vectors | None = None,
+) -> Arrays:
     """Embed as ``embed_readable``, without importing torch where another runtime encodes."""
     start = time.perf_counter()
-    work = _Work(encoder, items, run, views)
+    work = _Work(encoder, items, run, views, vectors)
     numbers = range(len(work.keys))
     values = work.values(numbers)
     if encoder.modality == "text":

@@ -31,12 +31,13 @@ from diptych.core.curate import NAMED, Plan
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.draws import random_state_kept, uniform
-from diptych.data.memory import InMemory
+from diptych.data.memory import InMemory, key_of
 from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs
 from diptych.features.embed import embed_arrays
 from diptych.features.picture_hash import Bits, bits_apart, difference_hash
 from diptych.features.pool_chunks import name_of
 from diptych.features.unit_rows import unit_rows
+from diptych.store.layers import shared_vectors
 
 Keep = Literal["hard", "easy", "random"]
 Rule = Literal["vector", "hash", "both", "either"]
@@ -172,7 +173,7 @@ def read_vectors(path: Path, system: str) -> PairVectors:
 
 @dataclass
 class _Seen:
-    """An item whose hashes are taken while it is decoded, and which may be mirrored."""
+    """An item whose hashes are taken when its key is asked for, or its mirror image."""
 
     item: Any
     mirrored: bool = False
@@ -180,8 +181,13 @@ class _Seen:
 
     def image(self) -> Image.Image:
         image: Image.Image = self.item.image()
-        self.hashes = difference_hash(image)
         return ImageOps.mirror(image) if self.mirrored else image
+
+    def key(self) -> str:
+        if self.mirrored:
+            return hashlib.sha256(f"mirror image of {key_of(self.item)}".encode()).hexdigest()
+        self.hashes = difference_hash(self.item.image())
+        return key_of(self.item)
 
 
 def pair_vectors(
@@ -196,17 +202,19 @@ def pair_vectors(
         mirrored: embed the mirror images too.
         run: as for ``embed``.
     """
+    vectors = shared_vectors(run)
     rows, pairs, broken, unread = RunWriter(layout(1 + mirrored, encoder.dim)), 0, 0, list[tuple[str, str]]()
     with run.track("embed pictures") as bar:
         for some in chunks:
             names = [name_of(item, at) for at, item in some]
             seen = [_Seen(item) for _, item in some]
-            found = embed_arrays(encoder, InMemory(seen, names), run)
+            found = embed_arrays(encoder, InMemory(seen, names), run, vectors=vectors)
             kept = found.kept.tolist()
             views = [found.values[:, 0]]
             if mirrored:
                 others = [_Seen(some[i][1], mirrored=True) for i in kept]
-                views.append(embed_arrays(encoder, InMemory(others, [names[i] for i in kept]), run).values[:, 0])
+                own = InMemory(others, [names[i] for i in kept])
+                views.append(embed_arrays(encoder, own, run, vectors=vectors).values[:, 0])
             values = np.stack([unit_rows(view) for view in views], axis=1)
             ids = np.array([identity(names[i], some[i][0]) for i in kept], dtype=np.uint64)
             hashes = np.array([seen[i].hashes for i in kept], dtype=np.uint64).reshape(-1, 2)

@@ -25,9 +25,10 @@ from diptych.core.curate import NAMED, Clustered
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.files import write_whole
-from diptych.data.memory import InMemory
+from diptych.data.memory import InMemory, key_of
 from diptych.features.embed import embed_arrays
 from diptych.features.unit_rows import unit_rows
+from diptych.store.layers import Vectors, shared_vectors
 
 PENDING = 8192
 """Items that wait until they are merged into a sample."""
@@ -55,6 +56,10 @@ class _Sized:
             raise UnreadableItem("", "small")
         return image
 
+    def key(self) -> str:
+        self.image()
+        return key_of(self.item)
+
 
 @dataclass(frozen=True)
 class Looked:
@@ -71,7 +76,15 @@ class Looked:
     broken: Mapping[int, str]
 
 
-def embed_sized(encoder: Encoder[Any], items: Sequence[Any], least: int, run: Run, *, vectors: bool = True) -> Looked:
+def embed_sized(
+    encoder: Encoder[Any],
+    items: Sequence[Any],
+    least: int,
+    run: Run,
+    *,
+    vectors: bool = True,
+    stored: Vectors | None = None,
+) -> Looked:
     """Embed the pictures whose sides are both larger than ``least`` pixels.
 
     Args:
@@ -80,11 +93,12 @@ def embed_sized(encoder: Encoder[Any], items: Sequence[Any], least: int, run: Ru
         least: in pixels.
         run: as for ``embed``.
         vectors: False opens the pictures and embeds none.
+        stored: as ``vectors`` of ``embed``.
     """
     sized = [_Sized(item, least) for item in items]
     if vectors:
         names = [str(getattr(item, "name", i)) for i, item in enumerate(items)]
-        found = embed_arrays(encoder, InMemory(sized, names), run)
+        found = embed_arrays(encoder, InMemory(sized, names), run, vectors=stored)
         kept, values = found.kept.tolist(), found.values[:, 0]
         failed = sorted({*range(len(items))}.difference(kept))
         reasons = dict(zip(failed, (e.reason for e in found.failed), strict=True))
@@ -230,13 +244,13 @@ def sampled(
         run: as for ``embed``.
     """
     plan = PictureSample(*settings, (), np.zeros((0, encoder.dim), np.float32))
-    parts: list[PictureSample] = []
+    parts, stored = list[PictureSample](), shared_vectors(run)
     with run.track("sample pictures") as bar:
         for some in chunks:
             told = [(name, item) for name, item in some if item.text().strip()]
             bound = rank(plan.names[-1]) if len(plan.names) == plan.size else 2**63
             tried = [(name, item) for name, item in told if rank(name) < bound]
-            looked = embed_sized(encoder, [item for _, item in tried], least, run)
+            looked = embed_sized(encoder, [item for _, item in tried], least, run, stored=stored)
             names = tuple(tried[i][0] for i in looked.kept)
             unread = tuple((tried[i][0], reason) for i, reason in looked.broken.items())
             counts = (len(some), len(told), len(unread))

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, DataError, UsageError
-from diptych.data.files import append, write_json
+from diptych.data.files import address_of, append, write_json
 from diptych.search_index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound, dumped
 
 Vectors = NDArray[np.float32]
@@ -40,13 +40,13 @@ class Index(Rows):
         folder: a folder of ``Index.create``.
 
     Raises:
-        UsageError: there is no such folder, or the index has another schema.
+        UsageError: there is no such folder, it is an address of object storage, or the index has another schema.
         DataError: the folder holds no index.
         DamagedStore: its files are damaged.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = _here(folder)
         try:
             content = json.loads((folder / "index.json").read_bytes())
         except OSError:
@@ -76,9 +76,9 @@ class Index(Rows):
         them, must be the same.
 
         Raises:
-            UsageError: the existing index is of another backbone, or the folder has other files.
+            UsageError: the existing index is of another backbone, or the folder has other files or is an address.
         """
-        if (folder / "index.json").exists():
+        if (_here(folder) / "index.json").exists():
             index = cls(folder)
             index.expect(str(facts["fingerprint"]), str(facts.get("backbone", "")))
             return index
@@ -266,3 +266,12 @@ class Index(Rows):
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
+
+
+def _here(folder: Path) -> Path:
+    if address_of(folder) is not None:
+        raise UsageError(
+            f"{address_of(folder)} is an address, and an index is a folder of this machine: index stored vectors of "
+            f"an address into a folder, or copy the index here."
+        )
+    return folder

@@ -59,6 +59,16 @@ def open_vectors(run: Run) -> Vectors:
     return private if run.shared_cache is None else Layered(Store(run.shared_cache, read_only=True), private)
 
 
+def shared_vectors(run: Run) -> Vectors | None:
+    """Return what many calls of ``embed`` in a row look up in and write to, so that the store is read once.
+
+    None where vectors are kept in memory, which must go with each call. Errors are those of ``open_vectors``.
+    """
+    vectors = open_vectors(run)
+    own = vectors._own if isinstance(vectors, Layered) else vectors
+    return None if isinstance(own, Unstored) else vectors
+
+
 class Layered:
     """A store that is read first and never written, before another one."""
 

@@ -16,6 +16,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.score_counts import BINS, ScoreCounts
 from diptych.methods.curate.clip_score import CLIPScoreFilter
+from diptych.store.store import Store
 from tests.support.backbone import SmallBackbone, TextEncoder
 from tests.support.pictures import picture
 from tests.support.refused import refused
@@ -138,6 +139,19 @@ def test_plans_merge_and_come_back(tmp_path: Path) -> None:
     assert again.report()["pairs"] == 40
     with pytest.raises(DataError, match="no plan of clip-score"):
         method.read_plan(tmp_path / "absent.json")
+
+
+def test_a_pass_reads_the_store_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr("diptych.methods.curate.clip_score.CHUNK", 8)
+    monkeypatch.setattr("diptych.store.layers.Store", lambda folder: opened.append(folder) or Store(folder))
+    method, run = CLIPScoreFilter(), Run(cache=tmp_path)
+    plan = method.plan(KIT, Items(), run)
+    assert len(opened) == 1
+    alone = method.plan(KIT, Items(), Run())
+    assert (plan.counts.sum(), plan.broken) == (alone.counts.sum(), alone.broken)
+    list(method.apply(KIT, plan, Items(), run))
+    assert len(opened) == 2
 
 
 def test_bad_input_is_named() -> None:

@@ -21,6 +21,7 @@ from diptych.data.format import Format, Request, files_below
 from diptych.data.formats.articles import MAX_XML, article_facts, contexts, graphics, parse, plain_text
 from diptych.data.formats.outcomes import ShardStream
 from diptych.data.images import SUFFIXES, open_image
+from diptych.data.keys import FileKeys
 
 ENDINGS = (".nxml", ".xml")
 """File endings of articles."""
@@ -52,6 +53,10 @@ class Figure:
             UnreadableItem: it cannot be read.
         """
         return open_image(self.name)
+
+    def key(self) -> str:
+        """Return the SHA-256 of the picture's file; raises UnreadableItem where it cannot be read."""
+        return FileKeys().key(self.name)
 
     def text(self) -> str:
         """Return the caption."""

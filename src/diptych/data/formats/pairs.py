@@ -14,6 +14,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import open_image
+from diptych.data.keys import FileKeys
 from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, header, inside, separator
 
 
@@ -35,6 +36,10 @@ class PairItem:
             UnreadableItem: it cannot be read.
         """
         return open_image(self.name)
+
+    def key(self) -> str:
+        """Return the SHA-256 of the picture's file; raises UnreadableItem where it cannot be read."""
+        return FileKeys().key(self.name)
 
     def text(self) -> str:
         """Return the text."""

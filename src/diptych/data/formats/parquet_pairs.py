@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import ShardStream
 from diptych.data.formats.parquet import image_column
 from diptych.data.images import decode_image, open_image
+from diptych.data.keys import FileKeys
 from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, inside
 
 BATCH = 256
@@ -39,6 +41,10 @@ class ParquetPair:
     def image(self) -> Image.Image:
         """Return the picture; raises UnreadableItem where it cannot be read."""
         return open_image(self.name) if self.content is None else decode_image(self.content, self.name)
+
+    def key(self) -> str:
+        """Return the SHA-256 of the picture's bytes; raises UnreadableItem where they cannot be read."""
+        return FileKeys().key(self.name) if self.content is None else hashlib.sha256(self.content).hexdigest()
 
     def text(self) -> str:
         """Return the text."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import itertools
 import json
 import math
@@ -59,10 +60,18 @@ class TarItem:
         Raises:
             UnreadableItem: there is none, or it is damaged.
         """
+        ending = self._picture()
+        return decode_image(self.members[ending], f"{self.name}.{ending}")
+
+    def key(self) -> str:
+        """Return the SHA-256 of the picture's bytes; raises UnreadableItem where there is none."""
+        return hashlib.sha256(self.members[self._picture()]).hexdigest()
+
+    def _picture(self) -> str:
         ending = next((e for e in self.members if f".{e}" in SUFFIXES), None)
         if ending is None:
             raise UnreadableItem(self.name, f"has no picture, only {', '.join(self.members)}")
-        return decode_image(self.members[ending], f"{self.name}.{ending}")
+        return ending
 
     def text(self, ending: str = "txt") -> str:
         """Return the text of a member.

@@ -35,6 +35,7 @@ from diptych.data.draws import uniform
 from diptych.data.words.taxonomy import majority, read_taxonomy, read_votes
 from diptych.features.picture_sample import PictureSample, embed_sized, read_sample, sampled
 from diptych.features.pool_chunks import name_of, picture_chunks
+from diptych.store.layers import shared_vectors
 
 
 def keep_probability(counts: Sequence[float], most: float) -> float:
@@ -156,11 +157,10 @@ class BIOMEDICA(Curator):
         if not isinstance(plan, PictureSample) or plan.backbone != backbone.fingerprint:
             raise UsageError("The plan is from another system or backbone: plan and apply with the same one.")
         labels, seed = self.labels(plan), run.integer("keep")
-        counts = self._counts(plan, labels)
+        counts, stored = self._counts(plan, labels), shared_vectors(run) if labels else None
         for some in picture_chunks(stream, "biomedica"):
-            looked = embed_sized(
-                backbone.image, [item for _, item in some], self.least_side, run, vectors=labels is not None
-            )
+            items = [item for _, item in some]
+            looked = embed_sized(backbone.image, items, self.least_side, run, vectors=labels is not None, stored=stored)
             clusters = plan.found.nearest(looked.vectors).tolist() if labels else [0] * len(looked.kept)
             own = {i: labels[k] if labels else () for i, k in zip(looked.kept, clusters, strict=True)}
             for i, (position, item) in enumerate(some):

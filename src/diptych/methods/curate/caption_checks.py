@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import basename, splitext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -131,9 +132,11 @@ class CaptionChecks(Curator):
             name: of the item, usually the path of its picture.
             text: its text.
         """
-        words = words_of(text)
-        joined = " ".join(words)
-        sentences = [s for s in (" ".join(words_of(part)) for part in _SENTENCE.split(text)) if s]
+        return self._rules(name, text, words_of(text))
+
+    def _rules(self, name: str, text: str, words: Sequence[str]) -> tuple[str, ...]:
+        joined, parts = " ".join(words), [part for part in _SENTENCE.split(text) if part.strip()]
+        sentences = [s for s in (" ".join(words_of(part)) for part in parts) if s] if len(parts) > 1 else []
         failed = (
             ("short", len(words) < self.least_words),
             ("echo", _names_file(name, text, words) or any(f" {e} " in f" {joined} " for e in self.echoes)),
@@ -191,12 +194,12 @@ class CaptionChecks(Curator):
         """Return the rules that each text fails by itself, (N, H) hashes of its words, and (N,) ids."""
         names = [name_of(item, position) for position, item in some]
         texts = [item if isinstance(item, str) else item.text() for _, item in some]
-        failed = [self.rules(name, text) for name, text in zip(names, texts, strict=True)]
+        words = [words_of(text) for text in texts]
+        failed = [self._rules(*of_one) for of_one in zip(names, texts, words, strict=True)]
         if self.long:
             failed = [
                 (*rules, "long") if long else rules for rules, long in zip(failed, _long(backbone, texts), strict=True)
             ]
-        words = [words_of(text) for text in texts]
         hashes = np.array([exact_hash(own) for own in words], dtype=np.uint64)[:, None]
         if self.near:
             hashes = np.concatenate([hashes, band_hashes(words)], axis=1)
@@ -206,7 +209,8 @@ class CaptionChecks(Curator):
 
 def _names_file(name: str, text: str, words: Sequence[str]) -> bool:
     """Return whether a text is one file name, or the words of the name of its own file."""
-    stem = PurePosixPath(name.replace("\\", "/").rpartition("!")[2] or name).stem
+    path = name.replace("\\", "/").rpartition("!")[2] or name
+    stem = splitext(basename(path))[0]  # pathlib takes longer than all other rules
     said = text.strip()
     alone = said.lower().endswith(tuple(SUFFIXES)) and len(said.split()) == 1
     return alone or (bool(words) and list(words) == words_of(stem))
@@ -223,12 +227,13 @@ def _long(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.bool_]:
         return False
 
     out = np.zeros(len(texts), dtype=bool)
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # so few ranges hold texts of both kinds
     pending = [range(len(texts))] if texts else []
     while pending:
         rows = pending.pop()
-        if refused([texts[i] for i in rows]):
+        if refused([texts[order[i]] for i in rows]):
             if len(rows) == 1:
-                out[rows.start] = True
+                out[order[rows.start]] = True
             else:
                 middle = rows.start + len(rows) // 2
                 pending += [range(rows.start, middle), range(middle, rows.stop)]

@@ -30,6 +30,7 @@ from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed, embed_readable
 from diptych.features.score_counts import ScoreCounts, read_counts
+from diptych.store.layers import Vectors, shared_vectors
 
 CHUNK = 256
 """Pairs in memory at the same time."""
@@ -43,7 +44,7 @@ def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple
     Raises:
         UsageError: the stream is of texts alone.
     """
-    source = iter(stream)
+    source, stored = iter(stream), shared_vectors(run)
     while some := list(islice(source, CHUNK)):
         positions, items = [p for p, _ in some], [item for _, item in some]
         if any(isinstance(item, str) for item in items):
@@ -52,9 +53,9 @@ def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple
                 "metaclip."
             )
         images = InMemory(items, [str(getattr(item, "name", p)) for p, item in some])
-        vectors = embed_readable(backbone.image, images, run)
+        vectors = embed_readable(backbone.image, images, run, vectors=stored)
         readable: list[int] = vectors.kept.tolist()
-        texts, refused = _texts(backbone, [items[i] for i in readable], run)
+        texts, refused = _texts(backbone, [items[i] for i in readable], run, stored)
         products = (normalize(vectors.values, dim=-1) * normalize(texts, dim=-1)).sum(-1).tolist()
         cosine_of = dict(zip(readable, products, strict=True))
         unreadable = sorted({*range(len(items))}.difference(readable))
@@ -64,7 +65,7 @@ def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple
             yield position, images.name(i), cosine_of.get(i, math.nan), broken.get(i, "")
 
 
-def _texts(backbone: Backbone, items: Sequence[Any], run: Run) -> tuple[Tensor, dict[int, str]]:
+def _texts(backbone: Backbone, items: Sequence[Any], run: Run, stored: Vectors | None) -> tuple[Tensor, dict[int, str]]:
     """Return (N, D) embeddings of texts, and position -> reason of those that have none; their rows are NaN."""
     texts: dict[int, str] = {}
     broken: dict[int, str] = {}
@@ -74,14 +75,14 @@ def _texts(backbone: Backbone, items: Sequence[Any], run: Run) -> tuple[Tensor, 
         except UnreadableItem as error:
             broken[i] = error.reason
     try:
-        values = embed(backbone.text, Texts(tuple(texts.values())), run)
+        values = embed(backbone.text, Texts(tuple(texts.values())), run, vectors=stored)
     except UsageError:
         refused = {i: reason for i, text in texts.items() if (reason := _refusal(backbone, text))}
         if not refused:
             raise
         broken |= refused
         texts = {i: text for i, text in texts.items() if i not in refused}
-        values = embed(backbone.text, Texts(tuple(texts.values())), run)
+        values = embed(backbone.text, Texts(tuple(texts.values())), run, vectors=stored)
     whole = torch.full((len(items), backbone.text.dim), math.nan)
     whole[list(texts)] = values
     return whole, broken

@@ -40,6 +40,7 @@ from diptych.data.words.textfiles import read_text
 from diptych.features.embed import embed, embed_readable
 from diptych.features.picked_tiles import Floats, PickedTiles, picked, read_tiles
 from diptych.nn.text.agents import AGENTS, Requests, write_chain
+from diptych.store.layers import shared_vectors
 
 CHUNK = 256
 """Tiles that are decoded for one call of the encoder."""
@@ -153,12 +154,13 @@ class PathGen(Curator):
         text = read_text(self.attributes, "attributes") if self.attributes else ""
         phrases = [line.strip() for line in text.splitlines() if line.strip()]
         attributes = _phrases(backbone, phrases, run)
-        plan = PickedTiles(backbone.fingerprint, self._settings(phrases), {})
+        plan, stored = PickedTiles(backbone.fingerprint, self._settings(phrases), {}), shared_vectors(run)
         with run.track("pick tiles") as bar:
             for slide, tiles in itertools.groupby((item for _, item in stream), key=_slide):
                 names, z, unread = [], [np.zeros((0, backbone.image.dim), np.float32)], dict[str, str]()
                 while some := list(itertools.islice(tiles, CHUNK)):
-                    seen = embed_readable(backbone.image, InMemory(some, [t.name for t in some]), run)
+                    tiles_of = InMemory(some, [t.name for t in some])
+                    seen = embed_readable(backbone.image, tiles_of, run, vectors=stored)
                     names += [some[i].name for i in seen.kept]
                     z.append(normalize(seen.values, dim=-1).numpy())
                     lost = [t.name for i, t in enumerate(some) if i not in set(seen.kept.tolist())]

@@ -34,6 +34,7 @@ from diptych.features.score_counts import ScoreCounts, read_counts
 from diptych.metrics.detection import auroc_bootstrap
 from diptych.metrics.selective import precision_threshold
 from diptych.nn.vector_head import VectorHead, load_head
+from diptych.store.layers import shared_vectors
 
 PRECISIONS = (0.8, 0.9, 0.95)
 """Precisions whose thresholds a report names."""
@@ -202,9 +203,10 @@ class VectorHeadFilter(Curator):
         """Yield position, name, score, and the reason why there is none, of each pair."""
         head = self.loaded
         head.check(backbone.fingerprint)
+        vectors = shared_vectors(run)
         for some in picture_chunks(stream, "vector-head"):
             names = [name_of(item, at) for at, item in some]
-            found = embed_arrays(backbone.image, InMemory([item for _, item in some], names), run)
+            found = embed_arrays(backbone.image, InMemory([item for _, item in some], names), run, vectors=vectors)
             scores = dict(zip(found.kept.tolist(), head.scores(found.values[:, 0]).tolist(), strict=True))
             broken = sorted({*range(len(some))}.difference(scores))
             reasons = dict(zip(broken, (e.reason for e in found.failed), strict=True))

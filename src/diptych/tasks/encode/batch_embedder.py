@@ -13,6 +13,7 @@ Who cuts the batches decides the last bits of a vector where a runtime depends o
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ class _Encoded:
 
     def image(self) -> Image.Image:
         return decode_image(self.content, self.name)
+
+    def key(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
 
 
 @dataclass(frozen=True)
