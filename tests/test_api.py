@@ -58,6 +58,8 @@ def test_names_load_when_they_are_asked_for() -> None:
 def test_names_of_other_libraries_lead_to_ours() -> None:
     for name, told in (
         ("create_model_and_transforms", r"use load\(name, pretrained\)"),
+        ("pipeline", r"use classify\(photos, names\)"),
+        ("from_pretrained", r"use load\(name, pretrained\)"),
         ("list_models", "use 'diptych models' on the command line"),
         ("new_system", "use 'diptych new-system' on the command line"),
     ):

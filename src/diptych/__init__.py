@@ -62,8 +62,10 @@ _COMMANDS = (
 """Verbs of the command line that are no function here."""
 _ELSEWHERE = {
     **dict.fromkeys(
-        ("create_model", "create_model_and_transforms", "load_model", "SentenceTransformer"), "load(name, pretrained)"
+        ("create_model", "create_model_and_transforms", "from_pretrained", "load_model", "SentenceTransformer"),
+        "load(name, pretrained)",
     ),
+    "pipeline": "classify(photos, names)",
     **dict.fromkeys(("get_tokenizer", "tokenize"), "load(name).tokenizer(texts)"),
     **dict.fromkeys(("list_models", "list_pretrained", "available_models"), "'diptych models' on the command line"),
     **dict.fromkeys(_COMMANDS, "'diptych VERB' on the command line"),

@@ -77,6 +77,8 @@ def test_names_of_other_libraries_lead_to_ours(model: Model) -> None:
         _ = model._colour  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match=r"use encode_image\(photos\)"):
         model(RED)
+    with pytest.raises(TypeError, match="use its preprocess and its tokenizer"):
+        _, _ = model
 
 
 @pytest.mark.parametrize("texts", [3, [3], None, [["a"]], torch.zeros(1, 4)])

@@ -53,6 +53,7 @@ def test_speed_names_the_things_or_the_cache() -> None:
     run = Run(device="cpu")
     assert photos.speed(0, 1.0, run, "lite") == "lite on cpu, fp32: all from the cache"
     assert photos.speed(8, 2.0, run, "lite", "clips") == "lite on cpu, fp32: 8 clips in 2.0 s, 4 clips/s"
+    assert photos.counted(26, 235.0) == "26 images in 235.0 s, 0.11 images/s"
 
 
 def test_void_values_are_no_classes_of_photos_and_of_those_that_are_learnt_from(

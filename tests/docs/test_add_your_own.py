@@ -54,7 +54,10 @@ def test_its_measurement_prints_a_gain_with_an_interval(folder: Path) -> None:
 
 
 def test_its_entry_point_names_the_system(folder: Path) -> None:
-    points = tomllib.loads(BLOCKS["pyproject.toml"])["project"]["entry-points"]["diptych.methods"]
+    file = tomllib.loads(BLOCKS["pyproject.toml"])
+    assert {"name", "version"} <= set(file["project"])  # without them pip installs nothing
+    assert [f"{module}.py" for module in file["tool"]["setuptools"]["py-modules"]] == ["class_mean.py"]
+    points = file["project"]["entry-points"]["diptych.methods"]
     code = (
         "from importlib.metadata import EntryPoint; from diptych import catalog;"
         f"catalog.entry_points = lambda group: [EntryPoint(n, v, group) for n, v in {points!r}.items()];"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.tasks.classified import probabilities
+from diptych.tasks.classified import Prediction, probabilities
 
 LOGITS = np.array([[1.0, 3.0, -np.inf], [300.0, -300.0, 299.0]], np.float32)
 
@@ -25,3 +25,10 @@ def test_a_factor_above_one_makes_surer_and_changes_no_order() -> None:
     assert p[1].max() > p[0].max()
     assert (p.argsort(axis=1) == z.argsort(axis=1)).all()
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_a_key_as_of_a_dictionary_leads_to_the_fields() -> None:
+    found = Prediction("a.jpg", (("cat", 0.75),))
+    assert (found.label, found.probability) == ("cat", 0.75)
+    with pytest.raises(TypeError, match="not indexed by 'label': use its label, its probability or its top"):
+        _ = found["label"]

@@ -87,6 +87,9 @@ class Model(Backbone):
         """Refuse what other libraries offer here."""
         raise TypeError("A Model is not called: use encode_image(photos), encode_text(texts) or similarity of both.")
 
+    def __iter__(self) -> NoReturn:
+        raise TypeError("load returns one Model, not several parts: use its preprocess and its tokenizer.")
+
     @property
     def device(self) -> str:
         """Device of torch on which it encodes."""

@@ -13,6 +13,7 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.cli.photos import counted
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -173,11 +174,7 @@ def leave(failed: Sequence[Any], interrupted: bool = False) -> None:
 def encoding(board: Mapping[str, Any]) -> str:
     """Return one line about what was encoded."""
     n, seconds = board["encode"]["images"], board["encode"]["image_seconds"]
-    rate = (
-        f"{n:.0f} images in {seconds:.1f} s, {n / max(seconds, 1e-9):.0f} images/s"
-        if n
-        else "all images from the cache"
-    )
+    rate = counted(int(n), seconds) if n else "all images from the cache"
     where = f"{board['spec']['name']} on {board['device']}, {board['precision']}"
     return f"{where}: {rate}; texts {board['encode']['text_seconds']:.1f} s"
 

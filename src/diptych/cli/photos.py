@@ -99,9 +99,14 @@ def speed(encoded: int, seconds: float, run: Run, backbone: str, things: str = "
     how = f"{backbone} on {run.device}, {run.precision}"
     if not encoded:
         return f"{how}: all from the cache"
+    return f"{how}: {counted(encoded, seconds, things)}"
+
+
+def counted(encoded: int, seconds: float, things: str = "images") -> str:
+    """Return how many were encoded, in which time, and how many a second."""
     rate = encoded / max(seconds, 1e-9)
     one, pace = things.removesuffix("s"), f"{rate:{'.0f' if rate >= 1 else '.2g'}}"
-    return f"{how}: {number_of(encoded, one)} in {seconds:.1f} s, {pace} {one if pace == '1' else things}/s"
+    return f"{number_of(encoded, one)} in {seconds:.1f} s, {pace} {one if pace == '1' else things}/s"
 
 
 def show_predictions(result: Classified) -> None:

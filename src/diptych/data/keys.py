@@ -184,7 +184,8 @@ class FileKeys:
                 return _connect(path)
         except (OSError, sqlite3.OperationalError) as error:
             raise UsageError(
-                f"Cannot use the file of keys {path} ({error}): choose a cache folder that can be written."
+                f"Cannot use the file of keys {path} ({error}): choose a cache folder that can be written (--cache, or "
+                f"DIPTYCH_CACHE)."
             ) from None
 
 

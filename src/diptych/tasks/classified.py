@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,9 @@ class Prediction:
 
         def __getattr__(self, name: str) -> Any:
             raise lacks(self, name)
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError(f"A Prediction is not indexed by {key!r}: use its label, its probability or its top.")
 
     @property
     def label(self) -> str:

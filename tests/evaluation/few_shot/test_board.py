@@ -226,7 +226,7 @@ def test_broken_files_are_skipped_named_and_replaced(tmp_path: Path) -> None:
 def test_without_train_only_names_can_speak(tmp_path: Path) -> None:
     made = board(open_data(colour_folder(tmp_path, {"": 4})), ColourBackbone(), Run(), Plan(("zero-shot", "gda")))
     assert {r.method for r in made.rows} == {"zero-shot"}
-    assert "no train split" in made.missing["GDA"]
+    assert "no train split to learn from: put its class folders below train and test" in made.missing["GDA"]
 
 
 def test_only_the_shots_get_their_views(data: LabelledData, tmp_path: Path) -> None:

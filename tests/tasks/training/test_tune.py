@@ -101,6 +101,15 @@ def test_captions_are_retrieved_and_a_part_is_held_out(place: Path, tmp_path: Pa
     assert [len(divided.splits[s]) for s in ("train", "test")] == [54, 6]
 
 
+def test_few_rows_are_one_batch(place: Path, tmp_path: Path) -> None:
+    data, said = open_data(place / "data"), list[str]()
+    found = tune(
+        Full(), load("tiny"), data, Fit(lr=1e-3, batch=64, steps=2), Run(), tmp_path, parts="heads", say=said.append
+    )
+    assert said == ["The rows to learn from do not fill a batch of 64: a step takes 40."]
+    assert (found.facts["fit"]["batch"], found.facts["steps"]) == (40, 2)
+
+
 def test_an_objective_of_pairs_takes_the_prompts_of_labelled_rows(place: Path, tmp_path: Path) -> None:
     clip = load(f"local:{place / 'clip'}")
     found = tune(GeodesicMixup(), clip, open_data(place / "data"), FIT, Run(workers=1), tmp_path, templates=TEMPLATES)

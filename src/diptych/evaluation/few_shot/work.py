@@ -30,7 +30,10 @@ def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
             method = catalog.row(system, variant)
             learns = "train" in system.card.needs.evidence
             if learns and "train" not in data.splits:
-                missing[Job(method, variant, 0, 0).label] = f"{data.name} has no train split to learn from."
+                missing[Job(method, variant, 0, 0).label] = (
+                    f"{data.name} has no train split to learn from: put its class folders below train and test, or "
+                    f"give a table with a column 'split'."
+                )
                 continue
             drawn = learns or "unlabelled" in system.card.needs.evidence
             jobs += [

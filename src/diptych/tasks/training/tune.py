@@ -173,6 +173,10 @@ def tune(
         if isinstance(space, Headed):
             tables = {n: on_trunks(space, t, stored) for n, t in tables.items()}
         evidence = Evidence(train=tables.get("train"), val=tables.get("val"))
+        rows = 0 if evidence.train is None else len(evidence.train) // run.world.size * run.world.size
+        if 2 <= rows < fit.batch:
+            say(f"The rows to learn from do not fill a batch of {fit.batch}: a step takes {rows}.")
+            fit = replace(fit, batch=rows)
         more = {**decoder_for(method, space, evidence.train, run), **(kit or {})}
         made = train_space(
             method,
