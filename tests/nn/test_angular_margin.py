@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.nn.angular_margin import arc_loss, with_margin
+from diptych.nn.angular_margin import arc_loss, caption_loss, with_margin
 
 
 def test_the_angle_grows_by_the_margin_and_the_result_falls_with_it_everywhere() -> None:
@@ -37,3 +37,26 @@ def test_loss_against_a_loop_and_without_margin() -> None:
         total -= np.log(np.exp(20 * right) / (np.exp(20 * right) + others))
     assert arc_loss(x, w, labels, 20.0, 0.3).item() == pytest.approx(total / 7, rel=1e-9)
     torch.testing.assert_close(arc_loss(x, w, labels, 20.0, 0.0), cross_entropy(20 * x @ w.T, labels))
+
+
+def test_captions_against_a_loop() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = normalize(torch.randn(5, 6, generator=g).double(), dim=-1)
+    t = normalize(torch.randn(5, 2, 6, generator=g).double(), dim=-1)
+    labels, total = torch.tensor([0, 1, 0, 2, 1]), 0.0
+    for i in range(5):
+        others = sum(np.exp(20 * float(x[i] @ t[j, k])) for j in range(5) for k in range(2) if labels[j] != labels[i])
+        for k in range(2):
+            own = np.exp(20 * np.cos(np.arccos(float(x[i] @ t[i, k])) + 0.3))
+            total -= np.log(own / (own + others))
+    assert caption_loss(x, t, labels, t, labels, 20.0, 0.3).item() == pytest.approx(total / 10, rel=1e-9)
+
+
+def test_captions_of_the_same_class_are_no_negatives() -> None:
+    x = normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), dim=-1).requires_grad_()
+    one = torch.zeros(4, dtype=torch.long)
+    loss = caption_loss(x, x[:, None].detach(), one, x[:, None].detach(), one, 20.0, 0.3)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert x.grad is not None
+    assert x.grad.isfinite().all()

@@ -42,3 +42,25 @@ def arc_loss(x: Tensor, w: Tensor, labels: Tensor, scale: float, margin: float) 
     cosines = x @ w.T
     own = F.one_hot(labels, len(w)).bool()
     return F.cross_entropy(scale * torch.where(own, with_margin(cosines, margin), cosines), labels)
+
+
+def caption_loss(
+    x: Tensor, t: Tensor, labels: Tensor, every_t: Tensor, every_label: Tensor, scale: float, margin: float
+) -> Tensor:
+    """Return L_mc, in nats; 0 for images without captions of another class in the batch.
+
+    Args:
+        x: (B, D) unit embeddings of images.
+        t: (B, K, D) unit embeddings of their captions.
+        labels: (B,) class positions.
+        every_t: (N, K, D) captions of all processes.
+        every_label: (N,) classes of all processes.
+        scale: s.
+        margin: m in radians.
+    """
+    positive = scale * with_margin(torch.einsum("bd,bkd->bk", x, t), margin)
+    other = (labels[:, None] != every_label[None]).repeat_interleave(t.shape[1], 1)
+    some = other.any(1)
+    logits = scale * x[some] @ every_t.flatten(0, 1).T
+    z = logits.masked_fill(~other[some], -math.inf).logsumexp(1, keepdim=True)
+    return F.softplus(z - positive[some]).sum() / positive.numel()

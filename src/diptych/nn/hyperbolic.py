@@ -17,10 +17,11 @@ Source: Ganea et al. 2018, sections 2 and 3.1.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _EDGE = 1e-3  # points stay this share of the radius inside the ball
 _TINY = 1e-5  # norms and denominators are kept above it
@@ -93,3 +94,70 @@ def riemannian(y: Tensor, c: float) -> Tensor:
     """Return y unchanged; its gradient is multiplied by (1 - c|y|^2)^2 / 4, the inverse metric at y."""
     unchanged: Tensor = _Riemannian.apply(y, c)  # type: ignore[no-untyped-call]
     return unchanged
+
+
+Geometry = Literal["hyperbolic", "euclidean"]
+
+
+PairDistance = Literal["artanh", "atan"]
+"""Distance that pulls pairs together: the true one, or the authors' with atan in place of artanh."""
+
+
+class HypOCHead(nn.Module):
+    """The trained part: layers with ReLU after each, the map to the ball, and two planes.
+
+    Args:
+        dim: D of the features.
+        widths: of the layers; the last one is W.
+        geometry: "hyperbolic", or "euclidean": there is no ball.
+        curvature: c, > 0.
+        radius: norm to which vectors are clipped before the ball, > 0.
+    """
+
+    def __init__(self, dim: int, widths: tuple[int, ...], geometry: Geometry, curvature: float, radius: float) -> None:
+        super().__init__()
+        sizes = (dim, *widths)
+        self.net = nn.Sequential(
+            *(part for a, b in zip(sizes, widths, strict=False) for part in (nn.Linear(a, b), nn.ReLU()))
+        )
+        self.base = nn.Parameter(torch.zeros(widths[-1]))  # tangent vector at 0, as are the points
+        self.points, self.normals = (nn.Parameter(torch.empty(2, widths[-1])) for _ in range(2))
+        for plane in (self.points, self.normals):
+            nn.init.kaiming_uniform_(plane, a=5**0.5)
+        self.mean: Tensor
+        self.register_buffer("mean", torch.zeros(dim))
+        self.geometry, self.curvature, self.radius = geometry, curvature, radius
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Return (N, W) points of (N, D) features.
+
+        They are in the ball or, for the Euclidean variant, where the layers put them.
+        """
+        if self.geometry == "euclidean":
+            out: Tensor = self.net(f)
+            return out
+        c = self.curvature
+        base = exponential(self.base, torch.zeros_like(self.base), c)
+        return riemannian(exponential(clipped(self.net(f), self.radius), base, c), c)
+
+    def logits(self, y: Tensor) -> Tensor:
+        """Return (N, 2) logits of (N, W) points: real, pseudo-negative."""
+        if self.geometry == "euclidean":
+            flat: Tensor = (y[:, None] - self.points).mul(self.normals).sum(-1)
+            return flat
+        c = self.curvature
+        points = exponential(self.points, torch.zeros_like(self.base), c)
+        return plane_logits(y, points, self.normals * (1 - c * (points * points).sum(-1, keepdim=True)), c)
+
+
+def pair_distance(x: Tensor, y: Tensor, curvature: float, pairs: PairDistance) -> Tensor:
+    """Return the (B,) distances of pairs in the ball.
+
+    Args:
+        x: (B, W) points.
+        y: (B, W) points.
+        curvature: c, > 0.
+        pairs: with "atan", the authors' slip, distances are bounded and pull weakly far apart.
+    """
+    d, root = distance(x, y, curvature), math.sqrt(curvature)
+    return d if pairs == "artanh" else 2 / root * torch.atan(torch.tanh(d * root / 2))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, interpolate
 
-from diptych.core.backbone import Tower
+from diptych.core.backbone import Backbone, Inputs, Tower
 from diptych.features.reach import reached
+from diptych.features.visual import SameInputs
 from diptych.nn.tuned_image import TunedImage
 
 Pick = Literal["most", "least"]
@@ -115,3 +117,45 @@ class GLSimNet(nn.Module):
         x = torch.zeros(1, 3, size, size, device=self.head.weight.device)
         among = [n for n, _ in self.named_parameters() if n.startswith("tuned.twin.")]
         return reached(self, lambda: two_looks(tower, x, self.top, self.pick, self.inclusive), among=among)
+
+
+@dataclass(frozen=True)
+class TwoLooks(SameInputs):
+    """Both looks of a tower that does not learn, (2 C,) side by side, as an encoder whose vectors can be stored."""
+
+    backbone: Backbone
+    top: int
+    pick: Pick
+    inclusive: bool
+
+    @property
+    def dim(self) -> int:
+        """2 C."""
+        return 2 * self.backbone.tower("image").width
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the backbone and the settings."""
+        return f"{self.backbone.image.fingerprint}-looks-{self.top}-{self.pick}-{self.inclusive}"
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return the (B, 2 C) looks of (B, 3, S, S) normalised pixels."""
+        assert isinstance(x, Tensor)
+        x = x.to(next(self.backbone.module().parameters()).device)
+        return two_looks(self.backbone.tower("image"), x, self.top, self.pick, self.inclusive).flatten(1).float()
+
+
+@dataclass(frozen=True)
+class GLSimLogits(SameInputs):
+    """The network as an encoder whose vectors are logits, so that pictures are read and batched as for any other."""
+
+    net: GLSimNet
+    backbone: Backbone
+    dim: int
+    fingerprint: str
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return the (B, K) logits of (B, 3, S, S) normalised pixels."""
+        assert isinstance(x, Tensor)
+        out: Tensor = self.net(x)
+        return out.float()

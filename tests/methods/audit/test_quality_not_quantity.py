@@ -16,7 +16,7 @@ from diptych.core.findings import Finding
 from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier, Scores
 from diptych.core.run import Run
-from diptych.methods.audit.quality_not_quantity import QualityNotQuantity, mixed_slope, slope_of
+from diptych.methods.audit.quality_not_quantity import QualityNotQuantity
 
 N = 200
 NORMAL = NormalDist()
@@ -24,7 +24,6 @@ CLASSES = ClassNames(("cat", "dog"))
 LABELS = Column("label", np.arange(N) % 2)
 QUICK = QualityNotQuantity()
 REFERENCE = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
-A, B, D = (np.array([1.0, 0.2, 0.0]), np.array([0.4, 0.9, 0.0]), np.array([0.3, 1.0, 0.0]))
 
 
 def table(prefix: str) -> Table[Any]:
@@ -64,27 +63,6 @@ def models(source: str, lift: float, margin: float = 1.0, reference: Sequence[fl
 
 def audited(subjects: Mapping[str, Subject], seed: int = 0) -> dict[tuple[str, str], Finding]:
     return {(f.subject, f.measure): f for f in QUICK.audit(subjects, DATA, Run(seed=seed))}
-
-
-def test_the_closed_form_is_the_accuracy_of_drawn_items() -> None:
-    rng = np.random.default_rng(0)
-    w = 0.5 * A + 0.5 * B
-    probits = []
-    for mean in (A, D):
-        y = rng.choice([-1, 1], 200_000)
-        x = y[:, None] * mean + rng.normal(size=(len(y), 3))
-        probits.append(NORMAL.inv_cdf(float((np.sign(x @ w) == y).mean())))
-    assert mixed_slope(A, B, A, D) == pytest.approx(probits[1] / probits[0], abs=0.02)
-
-
-def test_the_slope_of_a_mixture_lies_between_those_of_its_sources() -> None:
-    shares = [mixed_slope(A, B, A, D, s) for s in (1.0, 0.75, 0.5, 0.25, 0.0)]
-    assert shares == sorted(shares)
-    assert shares[0] == pytest.approx(float(slope_of(A, A, D)))
-    assert mixed_slope(A, A, A, D) == pytest.approx(shares[0])
-    assert slope_of(np.stack([A, 3 * A]), A, D) == pytest.approx([shares[0]] * 2)
-    with pytest.raises(UsageError, match=r"1\.5"):
-        mixed_slope(A, B, A, D, 1.5)
 
 
 def test_the_dilution_of_known_lines() -> None:

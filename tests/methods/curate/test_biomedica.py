@@ -15,8 +15,8 @@ from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageErr
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.words.textlines import open_lines
+from diptych.features.entry_counts import EntryCounts
 from diptych.methods.curate.biomedica import BIOMEDICA, keep_probability
-from diptych.methods.curate.metaclip import EntryCounts
 from tests.support.backbone import SmallBackbone
 from tests.support.colours import COLOURS
 from tests.support.refused import refused

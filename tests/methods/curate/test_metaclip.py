@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.features.entry_counts import EntryCounts
 from diptych.methods.curate import metaclip as m
-from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
+from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.nn.text.substrings import Matcher, normalised
 from tests.support.refused import refused
 

@@ -13,7 +13,7 @@ from diptych.core.errors import MissingPart, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import Ask
 from diptych.core.run import Run
-from diptych.methods.curate.metaclip import EntryCounts
+from diptych.features.entry_counts import EntryCounts
 from diptych.methods.curate.pathgen import PathGen
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.refused import refused

@@ -11,8 +11,9 @@ from PIL import Image
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.methods.curate.vector_head import VectorHeadFilter, head_report, head_threshold
+from diptych.methods.curate.vector_head import VectorHeadFilter, head_threshold
 from diptych.nn.vector_head import VectorHead
+from diptych.tasks.curate.heads import head_report
 from tests.support.backbone import DIM, SmallBackbone
 from tests.support.pictures import picture
 from tests.support.refused import refused

@@ -13,8 +13,8 @@ from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock
-from diptych.methods.detect.hyp_oc import FittedHypOC, HypOC, HypOCHead, HypOCTrainee, pair_distance
-from diptych.nn.hyperbolic import distance, exponential
+from diptych.methods.detect.hyp_oc import FittedHypOC, HypOC, HypOCTrainee
+from diptych.nn.hyperbolic import HypOCHead, distance, exponential
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures
 from tests.support.refused import refused
@@ -38,13 +38,13 @@ def noise(*size: int, seed: int = 0) -> torch.Tensor:
 def head(method: HypOC = SMALL, dim: int = 6) -> HypOCHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return HypOCHead(dim, method.widths, method)
+        return method.head(dim)
 
 
 def test_the_loss_equals_its_equation() -> None:
     """One step by a NumPy loop over samples, with the noise that the clock's generator gives."""
     own, f = head(), noise(4, 6)
-    found = HypOCTrainee(own, f).losses({"f": f}, "main", clock(0))
+    found = HypOCTrainee(SMALL, own, f).losses({"f": f}, "main", clock(0))
     g = f.mean(0) + torch.randn(f.shape, generator=torch.Generator().manual_seed(0))
     c, total = 0.1, 0.0
     with torch.no_grad():
@@ -85,8 +85,8 @@ def test_the_learnt_base_is_a_tangent_vector_at_0() -> None:
 
 
 def test_the_mean_runs_on_between_steps() -> None:
-    own, trainee_of = head(), HypOCTrainee
-    trainee = trainee_of(own, noise(4, 6))
+    own = head()
+    trainee = HypOCTrainee(SMALL, own, noise(4, 6))
     first, second = noise(4, 6, seed=1), noise(4, 6, seed=2)
     for step, f in enumerate((first, second)):
         trainee.losses({"f": f}, "main", clock(step))
@@ -96,12 +96,13 @@ def test_the_mean_runs_on_between_steps() -> None:
 
 def test_pairs_are_pulled_by_artanh_and_the_slip_of_the_code_is_weaker_far_apart() -> None:
     x, y = exponential(noise(5, 4), torch.zeros(4), 0.1), exponential(noise(5, 4, seed=1), torch.zeros(4), 0.1)
-    true, slip = pair_distance(x, y, HypOC()), pair_distance(x, y, HypOC(pairs="atan"))
+    method, slipped = HypOC(), HypOC(pairs="atan")
+    true, slip = method.distance(x, y), slipped.distance(x, y)
     torch.testing.assert_close(true, distance(x, y, 0.1))
     assert (slip < true).all()
-    near = pair_distance(x, x + 1e-3, HypOC()) / pair_distance(x, x + 1e-3, HypOC(pairs="atan"))
+    near = method.distance(x, x + 1e-3) / slipped.distance(x, x + 1e-3)
     torch.testing.assert_close(near, torch.ones(5), rtol=1e-2, atol=1e-2)
-    torch.testing.assert_close(pair_distance(x, y, HypOC(geometry="euclidean")), (x - y).norm(dim=-1))
+    torch.testing.assert_close(HypOC(geometry="euclidean").distance(x, y), (x - y).norm(dim=-1))
 
 
 def test_scratches_rank_above_even_surfaces_and_the_control_learns_nothing() -> None:

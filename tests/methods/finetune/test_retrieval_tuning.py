@@ -18,7 +18,7 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, Row
 from diptych.features.fresh import fresh_heads
 from diptych.features.frozen import Headed, on_trunks, side_names
-from diptych.methods.finetune.retrieval_tuning import RetrievalTuning, caption_loss
+from diptych.methods.finetune.retrieval_tuning import RetrievalTuning
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
 from tests.support.small_clip import small_clip
@@ -32,29 +32,6 @@ BY_CLASSES = RetrievalTuning(**RetrievalTuning.card.variants["classes"])
 def both() -> Table:
     """Return squares with labels and captions."""
     return Table(squares(40).items, {**squares(40).columns, "label": Column("label", np.arange(40) % 5)})
-
-
-def test_captions_against_a_loop() -> None:
-    g = torch.Generator().manual_seed(0)
-    x = normalize(torch.randn(5, 6, generator=g).double(), dim=-1)
-    t = normalize(torch.randn(5, 2, 6, generator=g).double(), dim=-1)
-    labels, total = torch.tensor([0, 1, 0, 2, 1]), 0.0
-    for i in range(5):
-        others = sum(np.exp(20 * float(x[i] @ t[j, k])) for j in range(5) for k in range(2) if labels[j] != labels[i])
-        for k in range(2):
-            own = np.exp(20 * np.cos(np.arccos(float(x[i] @ t[i, k])) + 0.3))
-            total -= np.log(own / (own + others))
-    assert caption_loss(x, t, labels, t, labels, 20.0, 0.3).item() == pytest.approx(total / 10, rel=1e-9)
-
-
-def test_captions_of_the_same_class_are_no_negatives() -> None:
-    x = normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), dim=-1).requires_grad_()
-    one = torch.zeros(4, dtype=torch.long)
-    loss = caption_loss(x, x[:, None].detach(), one, x[:, None].detach(), one, 20.0, 0.3)
-    loss.backward()
-    assert loss.item() == 0.0
-    assert x.grad is not None
-    assert x.grad.isfinite().all()
 
 
 def moved(method: RetrievalTuning, table: Table, **settings) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -17,9 +16,10 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Row
 from diptych.features.whole_and_cells import whole_and_cells
-from diptych.methods.pretrain.cloc import CLOC, PART, region_contrast
+from diptych.methods.pretrain.cloc import CLOC, PART
 from diptych.nn.contrastive import contrastive
 from diptych.nn.dense.prompter import Prompter
+from diptych.nn.dense.region_losses import region_contrast
 from diptych.train.distributed import gather_ragged
 from diptych.train.recipe import train_space
 from tests.features.test_region_labels import Halves
@@ -39,21 +39,6 @@ def trainee(method: CLOC = METHOD, table: Table | None = None):
 def batch(t, table: Table, rows=range(6)):
     cells = [Row(table.items[i], i, str(i), {n: c.values[i] for n, c in table.columns.items()}) for i in rows]
     return t.collate([t.views(row, RUN.generator(str(row.index))) for row in cells])
-
-
-def test_the_loss_against_a_loop_with_alike_texts_left_out() -> None:
-    rng = np.random.default_rng(0)
-    z, y = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
-    y[3] = y[1] * 2  # the same direction
-    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (z, y)]
-    total = 0.0
-    for a, b in (unit, unit[::-1]):
-        for i in range(5):
-            seen = [j for j in range(5) if j == i or unit[1][i] @ unit[1][j] <= 0.9]
-            logits = np.array([3.0 * a[i] @ b[j] for j in seen])
-            total += np.log(np.exp(logits).sum()) - 3.0 * a[i] @ b[i]
-    found = region_contrast(torch.tensor(z), torch.tensor(y), torch.tensor(3.0), 0.9, TOGETHER)
-    assert found.item() == pytest.approx(total / 10, rel=1e-6)
 
 
 def test_terms_of_a_batch() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import permutations
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -17,8 +15,9 @@ from diptych.core.data import Evidence, Table
 from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.train import Row
-from diptych.methods.pretrain.grain import GRAIN, box_loss, either_caption, matched
+from diptych.methods.pretrain.grain import GRAIN, either_caption
 from diptych.nn.contrastive import contrastive
+from diptych.nn.dense.region_losses import box_loss, matched
 from diptych.nn.dense.region_slots import read_slots
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
@@ -37,34 +36,6 @@ def trainee(method: GRAIN = METHOD, table: Table | None = None):
 def batch(t, table: Table, rows=range(6)):
     cells = [Row(table.items[i], i, str(i), {n: c.values[i] for n, c in table.columns.items()}) for i in rows]
     return t.collate([t.views(row, RUN.generator(str(row.index))) for row in cells])
-
-
-def some_boxes(count: int, seed: int) -> torch.Tensor:
-    corners = torch.rand(count, 2, 2, generator=torch.Generator().manual_seed(seed))
-    return torch.cat([corners.amin(1), corners.amax(1) + 0.01], dim=1)
-
-
-def l1_and_giou(a, b) -> tuple[float, float]:
-    def middle(c):
-        return np.array([(c[0] + c[2]) / 2, (c[1] + c[3]) / 2, c[2] - c[0], c[3] - c[1]])
-
-    inter = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
-    union = sum((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)) - inter
-    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
-    return float(np.abs(middle(a) - middle(b)).sum()), float(inter / union - (hull - union) / hull)
-
-
-def test_matching_and_loss_against_all_assignments() -> None:
-    shown, boxes = some_boxes(4, 0), some_boxes(3, 1)
-    pairs = [[l1_and_giou(a, b) for b in boxes.double().numpy()] for a in shown.double().numpy()]
-    costs = {
-        p: sum(5 * pairs[q][k][0] - 2 * pairs[q][k][1] for k, q in enumerate(p)) for p in permutations(range(4), 3)
-    }
-    best = min(costs, key=costs.get)
-    assert tuple(matched(shown, boxes).tolist()) == best
-    expected = 1.5 / 3 * sum(pairs[q][k][0] + 1 - pairs[q][k][1] for k, q in enumerate(best))
-    assert box_loss(shown[list(best)], boxes).item() == pytest.approx(expected, rel=1e-4)
-    assert matched(shown, boxes[:0]).tolist() == []
 
 
 def test_terms_of_a_batch() -> None:

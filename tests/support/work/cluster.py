@@ -22,7 +22,8 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
+from diptych.features.entry_counts import EntryCounts
+from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.tasks.cluster import Cluster
 from tests.support.colours import ColourBackbone, ColourEncoder
 

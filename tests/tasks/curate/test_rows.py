@@ -13,7 +13,7 @@ from PIL import Image
 from diptych.core.curate import Verdict
 from diptych.core.data import Text
 from diptych.core.errors import UsageError
-from diptych.methods.curate.metaclip import EntryCounts
+from diptych.features.entry_counts import EntryCounts
 from diptych.tasks.curate.rows import row_of, write_looks, write_part
 
 

@@ -13,8 +13,9 @@ from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.load import open_stream
+from diptych.features.entry_counts import EntryCounts
 from diptych.methods.curate.caption_checks import CaptionChecks
-from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
+from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.tasks.curate.shards import cut, plan_in
 from diptych.tasks.curate.stream import Skipped
 from tests.support.backbone import SmallBackbone

@@ -44,7 +44,7 @@ from diptych.evaluation.proofs.planted_faults import (
 from diptych.evaluation.proofs.slide_wall import BY_WORDS, COVERAGE, open_wall
 from diptych.evaluation.proofs.slide_wall import RANDOM as RANDOM_TILES
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of_words
-from diptych.methods.curate.metaclip import EntryCounts
+from diptych.features.entry_counts import EntryCounts
 
 HEAD = 0.05
 """Share of the entries met that lies above t; the paper's 20,000 puts about 3 % there."""

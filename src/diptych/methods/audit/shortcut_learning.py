@@ -20,7 +20,7 @@ more available feature.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -33,12 +33,10 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.findings import EXAMPLES, Control, Example, Finding
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
-from diptych.data.latents import Latents
 from diptych.data.markers import Marked
 from diptych.features.subjects import embeddings
 from diptych.metrics.chance import at_chance
 from diptych.metrics.interval import bootstrap_mean
-from diptych.metrics.reliance import best_decisions, reliance
 from diptych.nn.two_class_head import Bools, Cued, Head
 
 Floats = NDArray[np.float64]
@@ -46,37 +44,6 @@ Ints = NDArray[np.int64]
 
 LEAST = 10
 """Pictures that each of the two classes must have in each half."""
-
-
-LINEAR = Head()
-MLP = Head(depth=3)
-
-
-def bias_curve(head: Head, ratios: tuple[float, ...], law: Latents, seed: int, *, samples: int = 3200) -> Floats:
-    """Return the shortcut bias B of a head at each availability, (A,).
-
-    Latents, directions and first weights are the same at every ratio, so that values of one seed are paired.
-
-    Args:
-        head: what is trained.
-        ratios: A ratios a_s / a_c, > 0.
-        law: of the latents; its own ratio is not used.
-        seed: of latents, directions and weights.
-        samples: training draws, >= 2; 3,200 (the paper's).
-
-    Raises:
-        UsageError: a number is out of its range.
-
-    Source: Hermann et al. 2024.
-    """
-    z, y = law.draw(samples, np.random.default_rng([seed, 0]))
-    probes = law.grid(32)
-    best = reliance(best_decisions(probes, law.means, law.scatter), probes)
-    curve = []
-    for ratio in ratios:
-        embed = replace(law, ratio=ratio).embedding(np.random.default_rng([seed, 1]))
-        curve.append(reliance(head.fit(embed(z), y, seed)(embed(probes)), probes) - best)
-    return np.array(curve)
 
 
 def two_classes(probe: Probe, most: int, rng: np.random.Generator) -> tuple[Ints, Ints, Bools]:
@@ -125,11 +92,11 @@ class ShortcutLearning(Auditor):
     Source: Hermann et al. 2024.
 
     Example:
-        Without a penalty, a converged linear head has one bias at every availability:
+        Decisions that follow the shortcut alone, where it disagrees with the class in one of two pictures:
 
-        >>> curve = bias_curve(LINEAR, (1 / 16, 1.0, 16.0), Latents(), seed=0, samples=400)
-        >>> bool(np.ptp(curve) < 0.01)
-        True
+        >>> from diptych.metrics.reliance import reliance
+        >>> reliance(np.array([1, 1]), np.array([[1.0, 1.0], [1.0, -1.0]]))
+        1.0
     """
 
     shortcut: float = 0.85

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, get_args
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, linear, normalize
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
@@ -33,55 +33,13 @@ from diptych.core.run import Run
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
-from diptych.features.heads import logits
 from diptych.features.vectors import Vectors
 from diptych.nn.drawn_view import labelled_views
-from diptych.nn.prompts.soft import Position, Slots, encode_prompts, frozen, slots, word_vectors
+from diptych.nn.prompts.conditional import CoOpPrompt, prompt_logits
+from diptych.nn.prompts.soft import Position, frozen, slots, word_vectors
 from diptych.train.parameters import copies, train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
-
-
-class CoOpPrompt(nn.Module):
-    """The trained part: the context, and for CoCoOp the network that shifts it by the image.
-
-    Args:
-        context: (M, C) or (K, M, C) start.
-        dim: D of the image embeddings. None: no network.
-    """
-
-    def __init__(self, context: Tensor, dim: int | None) -> None:
-        super().__init__()
-        self.context = nn.Parameter(context.clone())
-        hidden = max(1, (dim or 16) // 16)
-        self.net = (
-            None
-            if dim is None
-            else nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, context.shape[-1]))
-        )
-
-
-def prompt_logits(backbone: Backbone, where: Slots, prompt: Mapping[str, Tensor], z: Tensor) -> Tensor:
-    """Return the (B, K) logits of (B, D) unit image embeddings.
-
-    CoCoOp encodes K texts for every image, one image at a time.
-
-    Args:
-        backbone: with a text tower.
-        where: K class prompts.
-        prompt: parameters of a ``CoOpPrompt``.
-        z: (B, D).
-    """
-
-    def scored(x: Tensor, context: Tensor) -> Tensor:
-        return logits(backbone, x, normalize(encode_prompts(backbone.tower("text"), where, context), dim=-1))
-
-    if "net.0.weight" not in prompt:
-        return scored(z, prompt["context"])
-    shifts = linear(
-        linear(z, prompt["net.0.weight"], prompt["net.0.bias"]).relu(), prompt["net.2.weight"], prompt["net.2.bias"]
-    )
-    return torch.cat([scored(x[None], prompt["context"] + shift) for x, shift in zip(z, shifts, strict=True)])
 
 
 def epochs_for(shots: int) -> int:

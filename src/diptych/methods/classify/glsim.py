@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from diptych.core.backbone import Backbone, Inputs
+from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
 from diptych.core.kit import Kit
@@ -39,36 +39,12 @@ from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
-from diptych.features.visual import SameInputs
 from diptych.nn.drawn_view import labelled_views
 from diptych.nn.tuned_image import TunedImage, values_hash
-from diptych.nn.two_looks import GLSimNet, Pick, two_looks
+from diptych.nn.two_looks import GLSimLogits, GLSimNet, Pick, TwoLooks
 from diptych.train.parameters import copies, train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
-
-
-@dataclass(frozen=True)
-class _Looks(SameInputs):
-    """Both looks of a tower that does not learn, (2 C,) side by side, as an encoder whose vectors can be stored."""
-
-    backbone: Backbone
-    top: int
-    pick: Pick
-    inclusive: bool
-
-    @property
-    def dim(self) -> int:
-        return 2 * self.backbone.tower("image").width
-
-    @property
-    def fingerprint(self) -> str:
-        return f"{self.backbone.image.fingerprint}-looks-{self.top}-{self.pick}-{self.inclusive}"
-
-    def encode(self, x: Inputs, /) -> Tensor:
-        assert isinstance(x, Tensor)
-        x = x.to(next(self.backbone.module().parameters()).device)
-        return two_looks(self.backbone.tower("image"), x, self.top, self.pick, self.inclusive).flatten(1).float()
 
 
 @dataclass(frozen=True)
@@ -200,23 +176,8 @@ class GLSim(Classifier):
         tuned = None if self.freeze else TunedImage(backbone)
         return GLSimNet(tuned, backbone.tower("image").width, classes, self.top, self.pick, self.inclusive)
 
-    def _looks(self, backbone: Backbone) -> _Looks:
-        return _Looks(backbone, self.top, self.pick, self.inclusive)
-
-
-@dataclass(frozen=True)
-class _Logits(SameInputs):
-    """The network as an encoder whose vectors are logits, so that pictures are read and batched as for any other."""
-
-    net: GLSimNet
-    backbone: Backbone
-    dim: int
-    fingerprint: str
-
-    def encode(self, x: Inputs, /) -> Tensor:
-        assert isinstance(x, Tensor)
-        out: Tensor = self.net(x)
-        return out.float()
+    def _looks(self, backbone: Backbone) -> TwoLooks:
+        return TwoLooks(backbone, self.top, self.pick, self.inclusive)
 
 
 @dataclass(frozen=True)
@@ -244,5 +205,5 @@ class FittedGLSim(FittedClassifier):
             with torch.no_grad():
                 return Scores(net.eval()(looks) if len(looks) else looks.new_zeros(0, len(self.classes)), "logit")
         digest = values_hash(f"{self.backbone.fingerprint} {self.method!r}", self.learnt)
-        encoder = _Logits(net.to(run.device).eval(), self.backbone, len(self.classes), digest)
+        encoder = GLSimLogits(net.to(run.device).eval(), self.backbone, len(self.classes), digest)
         return Scores(embed(encoder, items, replace(run, cache=None, shared_cache=None)), "logit")

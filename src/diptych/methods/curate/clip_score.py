@@ -8,92 +8,21 @@ c: cosine of the two (D,) embeddings of a pair, in [-1, 1]
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream, Texts
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core.data import Stream
+from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import between, check
 from diptych.core.run import Run
-from diptych.data.memory import InMemory
-from diptych.features.embed import embed, embed_readable
+from diptych.features.pair_cosines import pair_cosines
 from diptych.features.score_counts import ScoreCounts, read_counts
-from diptych.store.layers import Vectors, shared_vectors
-
-CHUNK = 256
-"""Pairs in memory at the same time."""
-
-
-def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, str, float, str]]:
-    """Yield position, name and cosine of each pair, and the reason why there is no cosine.
-
-    The cosine is NaN and the reason is not empty where the image or the text cannot be read, or the text is too long.
-
-    Raises:
-        UsageError: the stream is of texts alone.
-    """
-    source, stored = iter(stream), shared_vectors(run)
-    while some := list(islice(source, CHUNK)):
-        positions, items = [p for p, _ in some], [item for _, item in some]
-        if any(isinstance(item, str) for item in items):
-            raise UsageError(
-                "clip-score compares images with texts, and this pool has texts alone: give a table or tars, or use "
-                "metaclip."
-            )
-        images = InMemory(items, [str(getattr(item, "name", p)) for p, item in some])
-        vectors = embed_readable(backbone.image, images, run, vectors=stored)
-        readable: list[int] = vectors.kept.tolist()
-        texts, refused = _texts(backbone, [items[i] for i in readable], run, stored)
-        products = (normalize(vectors.values, dim=-1) * normalize(texts, dim=-1)).sum(-1).tolist()
-        cosine_of = dict(zip(readable, products, strict=True))
-        unreadable = sorted({*range(len(items))}.difference(readable))
-        broken = dict(zip(unreadable, (e.reason for e in vectors.failed), strict=True))
-        broken |= {readable[k]: reason for k, reason in refused.items()}
-        for i, position in enumerate(positions):
-            yield position, images.name(i), cosine_of.get(i, math.nan), broken.get(i, "")
-
-
-def _texts(backbone: Backbone, items: Sequence[Any], run: Run, stored: Vectors | None) -> tuple[Tensor, dict[int, str]]:
-    """Return (N, D) embeddings of texts, and position -> reason of those that have none; their rows are NaN."""
-    texts: dict[int, str] = {}
-    broken: dict[int, str] = {}
-    for i, item in enumerate(items):
-        try:
-            texts[i] = item.text()
-        except UnreadableItem as error:
-            broken[i] = error.reason
-    try:
-        values = embed(backbone.text, Texts(tuple(texts.values())), run, vectors=stored)
-    except UsageError:
-        refused = {i: reason for i, text in texts.items() if (reason := _refusal(backbone, text))}
-        if not refused:
-            raise
-        broken |= refused
-        texts = {i: text for i, text in texts.items() if i not in refused}
-        values = embed(backbone.text, Texts(tuple(texts.values())), run, vectors=stored)
-    whole = torch.full((len(items), backbone.text.dim), math.nan)
-    whole[list(texts)] = values
-    return whole, broken
-
-
-def _refusal(backbone: Backbone, text: str) -> str:
-    try:
-        backbone.text.inputs([text])
-    except UsageError as error:
-        return str(error)
-    return ""
 
 
 @dataclass(frozen=True)
@@ -160,7 +89,9 @@ class CLIPScoreFilter(Curator):
             UsageError: the pool has texts alone.
         """
         backbone = kit.need(Backbone)
-        scored = ((name, cosine, reason) for _, name, cosine, reason in cosines(backbone, stream, run))
+        scored = (
+            (name, cosine, reason) for _, name, cosine, reason in pair_cosines(backbone, stream, "clip-score", run)
+        )
         return ScoreCounts.counted(backbone.fingerprint, scored, run)
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
@@ -177,7 +108,7 @@ class CLIPScoreFilter(Curator):
         if not isinstance(plan, ScoreCounts) or plan.backbone != backbone.fingerprint:
             raise UsageError("The plan is from another system or backbone: plan and apply with the same one.")
         lowest = plan.lowest_kept(self.share) if self.threshold is None else 0
-        for position, _, cosine, reason in cosines(backbone, stream, run):
+        for position, _, cosine, reason in pair_cosines(backbone, stream, "clip-score", run):
             keep = not reason and (plan.cell(cosine) >= lowest if self.threshold is None else cosine >= self.threshold)
             yield Verdict(position, keep, cosine, reason)
 

@@ -28,19 +28,17 @@ from numpy.typing import NDArray
 from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
 from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.draws import uniform
-from diptych.data.files import write_whole
 from diptych.data.words.metaclip_entries import WORDNET, entries
+from diptych.features.entry_counts import Counts, EntryCounts, read_entry_counts
 from diptych.nn.text.substrings import Matcher
 
 CHUNK = 8192
 """Texts that are matched in one call."""
-
-Counts = NDArray[np.uint64]
 
 
 def entry_probabilities(counts: Counts, t: float) -> NDArray[np.float64]:
@@ -64,55 +62,6 @@ def keep_probabilities(
     dropped = np.ones(texts)
     np.multiply.at(dropped, rows, 1 - p[matches])
     return 1 - dropped
-
-
-@dataclass(frozen=True)
-class EntryCounts(Plan):
-    """How many texts contain each entry.
-
-    Args:
-        entries: M metadata entries.
-        counts: (M,) uint64, c_e.
-        texts: number of texts.
-        matched: number of texts with at least one entry.
-    """
-
-    entries: tuple[str, ...]
-    counts: Counts
-    texts: int = 0
-    matched: int = 0
-
-    def merge(self, other: EntryCounts) -> EntryCounts:
-        """Add the counts; raises UsageError where the entries differ."""
-        if self.entries != other.entries:
-            raise UsageError(
-                f"Plans over different metadata, of {len(self.entries):,} and {len(other.entries):,} entries, cannot "
-                f"be merged: count both with the same entries."
-            )
-        return EntryCounts(
-            self.entries, self.counts + other.counts, self.texts + other.texts, self.matched + other.matched
-        )
-
-    def report(self) -> dict[str, Any]:
-        """Return the numbers of texts and entries, matched and in all, and the five most frequent entries."""
-        top = np.argsort(-self.counts.astype(np.int64), kind="stable")[:5]
-        return {
-            "texts": self.texts,
-            "matched": self.matched,
-            "entries": len(self.entries),
-            "entries_met": int((self.counts > 0).sum()),
-            "entries_a_text": round(float(self.counts.sum()) / max(1, self.matched), 2),
-            "commonest": ", ".join(f"{self.entries[i]} {int(self.counts[i]):,}" for i in top if self.counts[i]),
-        }
-
-    def write(self, path: Path) -> None:
-        """Write a Parquet table of entry and count, with the totals in its metadata."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        facts = {"diptych": "metaclip", "texts": str(self.texts), "matched": str(self.matched)}
-        table = pa.table({"entry": list(self.entries), "count": self.counts}).replace_schema_metadata(facts)
-        write_whole(path, lambda draft: pq.write_table(table, draft), overwrite=True)
 
 
 @dataclass(frozen=True)
@@ -230,23 +179,8 @@ class MetaCLIP(Curator):
                 yield Verdict(position, uniform(seed, position) < chance, chance)
 
     def read_plan(self, path: Path) -> EntryCounts:
-        """Read counts that ``EntryCounts.write`` wrote; see ``Curator.read_plan``."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(path, columns=["entry", "count"])
-            facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-            if facts.get("diptych") != "metaclip":
-                raise ValueError("another table")
-            counts = table.column("count").to_numpy().astype(np.uint64)
-            return EntryCounts(
-                tuple(table.column("entry").to_pylist()), counts, int(facts["texts"]), int(facts["matched"])
-            )
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            raise DataError(
-                f"{path} is no plan of metaclip ({str(error)[:80]}): write one with diptych curate plan."
-            ) from None
+        """Return the plan that ``EntryCounts.write`` wrote; raises DataError where it is none."""
+        return read_entry_counts(path, "metaclip")
 
 
 def _matched(

@@ -31,13 +31,9 @@ from diptych.data.memory import InMemory
 from diptych.features.embed import embed_arrays
 from diptych.features.pool_chunks import name_of, picture_chunks
 from diptych.features.score_counts import ScoreCounts, read_counts
-from diptych.metrics.detection import auroc_bootstrap
 from diptych.metrics.selective import precision_threshold
 from diptych.nn.vector_head import VectorHead, load_head
 from diptych.store.layers import shared_vectors
-
-PRECISIONS = (0.8, 0.9, 0.95)
-"""Precisions whose thresholds a report names."""
 
 
 def head_threshold(head: VectorHead, precision: float, *, below: bool = False) -> float:
@@ -55,26 +51,6 @@ def head_threshold(head: VectorHead, precision: float, *, below: bool = False) -
         raise DataError("The head has no labelled pictures to promise a precision on: give a threshold or a share.")
     sign = -1.0 if below else 1.0
     return sign * precision_threshold(sign * head.val, head.right != below, precision)
-
-
-def head_report(head: VectorHead) -> dict[str, Any]:
-    """Return what a head is and how well it did on pictures it was not fitted on: AUC with its 95 % interval, and the
-    threshold of each of ``PRECISIONS``, None where none is promised.
-    """
-    facts: dict[str, Any] = {"name": head.name, "dim": head.dim, "layers": len(head.layers)}
-    if not len(head.val):
-        return facts
-    area = auroc_bootstrap(head.val[None], head.right, 0)
-    cuts: dict[str, float | None] = {}
-    for precision in PRECISIONS:
-        try:
-            cuts[f"{precision:g}"] = head_threshold(head, precision)
-        except DataError:
-            cuts[f"{precision:g}"] = None
-    return {
-        **facts, "val": len(head.val), "val_positive": int(head.right.sum()), "val_auc": area.value,
-        "val_auc_interval": [area.low, area.high], "thresholds": cuts,
-    }  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ alpha, sigma, c, r: share of the old mean, spread of the noise, curvature and no
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -41,70 +40,27 @@ from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
-from diptych.nn.hyperbolic import clipped, distance, exponential, plane_logits, riemannian
+from diptych.nn.hyperbolic import (
+    Geometry,
+    HypOCHead,
+    PairDistance,
+    pair_distance,
+)
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
-
-Geometry = Literal["hyperbolic", "euclidean"]
-PairDistance = Literal["artanh", "atan"]
-"""Distance that pulls pairs together: the true one, or the authors' with atan in place of artanh."""
-
-
-class HypOCHead(nn.Module):
-    """The trained part: layers with ReLU after each, the map to the ball, and two planes.
-
-    Args:
-        dim: D of the features.
-        widths: of the layers; the last one is W.
-        method: geometry, curvature and radius.
-    """
-
-    def __init__(self, dim: int, widths: tuple[int, ...], method: HypOC) -> None:
-        super().__init__()
-        sizes = (dim, *widths)
-        self.net = nn.Sequential(
-            *(part for a, b in zip(sizes, widths, strict=False) for part in (nn.Linear(a, b), nn.ReLU()))
-        )
-        self.base = nn.Parameter(torch.zeros(widths[-1]))  # tangent vector at 0, as are the points
-        self.points, self.normals = (nn.Parameter(torch.empty(2, widths[-1])) for _ in range(2))
-        for plane in (self.points, self.normals):
-            nn.init.kaiming_uniform_(plane, a=5**0.5)
-        self.mean: Tensor
-        self.register_buffer("mean", torch.zeros(dim))
-        self.method = method
-
-    def forward(self, f: Tensor) -> Tensor:
-        """Return (N, W) points of (N, D) features.
-
-        They are in the ball or, for the Euclidean variant, where the layers put them.
-        """
-        if self.method.geometry == "euclidean":
-            out: Tensor = self.net(f)
-            return out
-        c = self.method.curvature
-        base = exponential(self.base, torch.zeros_like(self.base), c)
-        return riemannian(exponential(clipped(self.net(f), self.method.radius), base, c), c)
-
-    def logits(self, y: Tensor) -> Tensor:
-        """Return (N, 2) logits of (N, W) points: real, pseudo-negative."""
-        if self.method.geometry == "euclidean":
-            flat: Tensor = (y[:, None] - self.points).mul(self.normals).sum(-1)
-            return flat
-        c = self.method.curvature
-        points = exponential(self.points, torch.zeros_like(self.base), c)
-        return plane_logits(y, points, self.normals * (1 - c * (points * points).sum(-1, keepdim=True)), c)
 
 
 class HypOCTrainee(Trainee):
     """Trains a head on features of real photos alone.
 
     Args:
+        method: its settings.
         head: what is trained.
         features: (N, D) of all photos.
     """
 
-    def __init__(self, head: HypOCHead, features: Tensor) -> None:
-        self.head, self.features, self.method = head, features, head.method
+    def __init__(self, method: HypOC, head: HypOCHead, features: Tensor) -> None:
+        self.method, self.head, self.features = method, head, features
         self._moved = head.mean
 
     def module(self) -> nn.Module:
@@ -131,28 +87,13 @@ class HypOCTrainee(Trainee):
         first, second = y.chunk(2)
         return {
             "classes": cross_entropy(self.head.logits(torch.cat([y, self.head(g)])), labels),
-            "pairs": pair_distance(first, second, how).sum() / len(f),
+            "pairs": how.distance(first, second).sum() / len(f),
         }
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
         """Store the running mean after a step."""
         if what == "step":
             self.head.mean.copy_(self._moved)
-
-
-def pair_distance(x: Tensor, y: Tensor, method: HypOC) -> Tensor:
-    """Return the (B,) distances of pairs in the geometry of a method.
-
-    Args:
-        x: (B, W) points.
-        y: (B, W) points.
-        method: with its geometry, curvature and pairs. With "atan", the authors' slip, distances are bounded and pull
-            weakly far apart.
-    """
-    if method.geometry == "euclidean":
-        return (x - y).square().sum(-1).clamp_min(1e-12).sqrt()
-    d, root = distance(x, y, method.curvature), math.sqrt(method.curvature)
-    return d if method.pairs == "artanh" else 2 / root * torch.atan(torch.tanh(d * root / 2))
 
 
 @dataclass(frozen=True)
@@ -182,13 +123,13 @@ class HypOC(Detector):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.detect.hyp_oc import HypOC, HypOCHead, pair_distance
+        >>> from diptych.methods.detect.hyp_oc import HypOC
         >>> method = HypOC(widths=(16, 4))
-        >>> head = HypOCHead(dim=8, widths=(16, 4), method=method)
+        >>> head = method.head(dim=8)
         >>> y = head(torch.randn(6, 8))  # six points of the ball
         >>> y.shape, head.logits(y).shape, bool((y.norm(dim=1) < method.curvature**-0.5).all())
         (torch.Size([6, 4]), torch.Size([6, 2]), True)
-        >>> pair_distance(y[:3], y[3:], method).shape
+        >>> method.distance(y[:3], y[3:]).shape
         torch.Size([3])
     """
 
@@ -254,6 +195,16 @@ class HypOC(Detector):
         if self.batch < 2 or self.batch % 2:
             raise wrong(self, "batch", "even and at least 2")
 
+    def head(self, dim: int) -> HypOCHead:
+        """Return an untrained head for features of width ``dim``."""
+        return HypOCHead(dim, self.widths, self.geometry, self.curvature, self.radius)
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the (B,) distances of pairs of (B, W) points in the geometry of the method."""
+        if self.geometry == "euclidean":
+            return (x - y).square().sum(-1).clamp_min(1e-12).sqrt()
+        return pair_distance(x, y, self.curvature, self.pairs)
+
     def negatives(self, mean: Tensor, features: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Return (count, D) pseudo-negatives: noise of ``sigma`` round the running mean.
 
@@ -284,14 +235,14 @@ class HypOC(Detector):
             )
         f = (z - centre) / spread
         with run.seeded("hyp-oc"):
-            head = HypOCHead(f.shape[1], self.widths, self)
+            head = self.head(f.shape[1])
         batch = min(self.batch, len(f) - len(f) % 2)
         settings = Fit(
             self.rate, batch, self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999),
             eps=1e-8,
             decay=self.decay, clip=self.clip,
         )  # fmt: skip
-        learnt = train_parameters(HypOCTrainee(head, f), Table(Vectors(f, items)), settings, run)
+        learnt = train_parameters(HypOCTrainee(self, head, f), Table(Vectors(f, items)), settings, run)
         return FittedHypOC(backbone, centre, spread, learnt, self)
 
 
@@ -319,7 +270,7 @@ class FittedHypOC(FittedDetector):
         f = (normalize(embed(self.backbone.image, images, run), dim=-1) - self.centre) / self.spread
         # A fork, because layers draw their first weights from the global generator.
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            head = HypOCHead(f.shape[1], self.method.widths, self.method)
+            head = self.method.head(f.shape[1])
             head.load_state_dict(dict(self.state))
             real, fake = head.logits(head(f)).unbind(1)
         for score in (fake - real).tolist():

@@ -30,7 +30,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone, Space
@@ -42,35 +41,13 @@ from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Stage, Trainee, everything
 from diptych.features.frozen import side_names
-from diptych.nn.angular_margin import arc_loss, with_margin
+from diptych.nn.angular_margin import arc_loss, caption_loss
 from diptych.nn.contrastive import softmax_pairs
 from diptych.train.pair import PairTrainee, item
 from diptych.train.row_captions import RowCaptions
 
 CLASSES = "classes.matrix"
 """Name of the class matrix in the trainee's module."""
-
-
-def caption_loss(
-    x: Tensor, t: Tensor, labels: Tensor, every_t: Tensor, every_label: Tensor, scale: float, margin: float
-) -> Tensor:
-    """Return L_mc, in nats; 0 for images without captions of another class in the batch.
-
-    Args:
-        x: (B, D) unit embeddings of images.
-        t: (B, K, D) unit embeddings of their captions.
-        labels: (B,) class positions.
-        every_t: (N, K, D) captions of all processes.
-        every_label: (N,) classes of all processes.
-        scale: s.
-        margin: m in radians.
-    """
-    positive = scale * with_margin(torch.einsum("bd,bkd->bk", x, t), margin)
-    other = (labels[:, None] != every_label[None]).repeat_interleave(t.shape[1], 1)
-    some = other.any(1)
-    logits = scale * x[some] @ every_t.flatten(0, 1).T
-    z = logits.masked_fill(~other[some], -math.inf).logsumexp(1, keepdim=True)
-    return F.softplus(z - positive[some]).sum() / positive.numel()
 
 
 class _Images(PairTrainee):

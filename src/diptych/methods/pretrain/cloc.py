@@ -18,7 +18,7 @@ and serves after the training: a box becomes an embedding to classify or to sear
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -39,51 +39,14 @@ from diptych.core.train import Clock, Learns, Recipe, Stage, Trainee, everything
 from diptych.data.evidence import training_rows
 from diptych.features.region_labels import RegionLabels
 from diptych.features.whole_and_cells import whole_and_cells
-from diptych.nn.contrastive import contrastive, cosines, softmax_pairs, wide
+from diptych.nn.contrastive import contrastive
 from diptych.nn.dense.prompter import Pool, Prompter
+from diptych.nn.dense.region_losses import region_contrast
 from diptych.train.distributed import gather_ragged
 from diptych.train.regions import RegionTrainee, has_regions
 
 PART = "prompter"
 """Name of the part of a trained model."""
-Together = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""See ``train.distributed.gather_ragged``."""
-
-
-def region_contrast(
-    z: Tensor, y: Tensor, scale: Tensor, same: float, together: Together, rank: int = 0, size: int = 1
-) -> Tensor:
-    """Return L_cloc of this process's regions; its mean over the processes is that of all regions.
-
-    Args:
-        z: (n, D) embeddings of regions, not normalised; n may be 0.
-        y: (n, D) embeddings of their phrases, not normalised.
-        scale: s.
-        same: cosine of two phrases above which they are no negatives of each other.
-        together: gathers rows whose number differs between the processes.
-        rank: number of this process.
-        size: number of processes.
-
-    Source: Chen et al. 2024, section 3.3 and appendix (the filter of alike texts).
-
-    Example:
-        Two regions of the same phrase are no negatives of each other, so there is nothing to learn:
-
-        >>> alike = torch.ones(2, 3)
-        >>> region_contrast(alike, alike, torch.tensor(10.0), 0.9, gather_ragged(Run().world)).item()
-        0.0
-    """
-    x, t = normalize(wide(z), dim=-1), normalize(wide(y), dim=-1)
-    everyone, real = together(x)
-    texts, _ = together(t)
-    if not bool(real.any()):
-        return z.sum() * 0.0
-    with torch.no_grad():
-        seen = real[None] & ~(cosines(t, texts) > same)
-    rows, first = torch.ones(len(x), dtype=torch.bool, device=x.device), rank * (len(everyone) // size)
-    there = softmax_pairs(x, texts, scale, first, seen=seen, rows=rows)
-    back = softmax_pairs(t, everyone, scale, first, seen=seen, rows=rows)
-    return (there + back) / 2 * len(x) * size / real.sum()
 
 
 class _Localised(RegionTrainee):

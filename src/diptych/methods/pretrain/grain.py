@@ -22,10 +22,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import normalize
-from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss
 
 from diptych.backbones.changes.apply import changed
 from diptych.core.backbone import Backbone
@@ -38,43 +36,13 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Recipe, Row, Trainee, everything
 from diptych.data.evidence import training_rows
 from diptych.nn.contrastive import contrastive, softmax_pairs, wide
+from diptych.nn.dense.region_losses import box_loss, matched
 from diptych.nn.dense.region_slots import decoder_of, read_slots
 from diptych.train.distributed import gather
 from diptych.train.pair import View, drawn_caption, item
 from diptych.train.regions import RegionTrainee, has_regions
 
 CHANGE = "region-slots"
-COST_L1, COST_GIOU, SCALE = 5.0, 2.0, 1.5
-"""Weights of the matching, and of the loss of boxes (the authors')."""
-
-
-@torch.no_grad()
-def matched(shown: Tensor, boxes: Tensor) -> Tensor:
-    """Return the (n,) slot of each box, of the assignment of least cost.
-
-    Args:
-        shown: (Q, 4) boxes of the slots, x0 y0 x1 y1 in [0, 1].
-        boxes: (n, 4) boxes of descriptions, n <= Q.
-
-    Source: the authors' ``box_utils.py``, without a class term; Carion et al. 2020 (DETR).
-
-    Example:
-        >>> left, right = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]
-        >>> matched(torch.tensor([right, left, left]), torch.tensor([left, right]))
-        tensor([1, 0])
-    """
-    one, other = (box_convert(b, "xyxy", "cxcywh") for b in (shown, boxes))
-    cost = COST_L1 * torch.cdist(one, other, p=1) - COST_GIOU * generalized_box_iou(shown, boxes)
-    slots, columns = linear_sum_assignment(cost.double().cpu().numpy())
-    order = torch.as_tensor(columns).argsort()
-    return torch.as_tensor(slots)[order].to(shown.device)
-
-
-def box_loss(shown: Tensor, boxes: Tensor) -> Tensor:
-    """Return L_box of n matched pairs of boxes, x0 y0 x1 y1 in [0, 1]; 0 where n = 0."""
-    away = (box_convert(shown, "xyxy", "cxcywh") - box_convert(boxes, "xyxy", "cxcywh")).abs().sum()
-    out: Tensor = SCALE * (away + generalized_box_iou_loss(shown, boxes, reduction="sum")) / max(1, len(boxes))
-    return out
 
 
 class _Grained(RegionTrainee):

@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.draws import uniform
 from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed_arrays
-from diptych.methods.curate.vector_head import head_report
+from diptych.methods.curate.vector_head import head_threshold
+from diptych.metrics.detection import auroc_bootstrap
 from diptych.nn.vector_head import VectorHead, fit_head
 
-__all__ = ["HELD_OUT", "fit_labelled", "head_report"]
 HELD_OUT = 0.3
 """Share of the pictures that a head is checked on, where the data have one split alone; by a hash of their content."""
+PRECISIONS = (0.8, 0.9, 0.95)
+"""Precisions whose thresholds a report names."""
 
 
 def fit_labelled(
@@ -65,3 +67,23 @@ def fit_labelled(
 def _held_out(table: Table[Any], kept: NDArray[np.int64], run: Run) -> NDArray[np.bool_]:
     seed = run.integer("held out of a head")
     return np.array([uniform(seed, table.items.key(i)) < HELD_OUT for i in kept.tolist()], dtype=bool)
+
+
+def head_report(head: VectorHead) -> dict[str, Any]:
+    """Return what a head is and how well it did on pictures it was not fitted on: AUC with its 95 % interval, and the
+    threshold of each of ``PRECISIONS``, None where none is promised.
+    """
+    facts: dict[str, Any] = {"name": head.name, "dim": head.dim, "layers": len(head.layers)}
+    if not len(head.val):
+        return facts
+    area = auroc_bootstrap(head.val[None], head.right, 0)
+    cuts: dict[str, float | None] = {}
+    for precision in PRECISIONS:
+        try:
+            cuts[f"{precision:g}"] = head_threshold(head, precision)
+        except DataError:
+            cuts[f"{precision:g}"] = None
+    return {
+        **facts, "val": len(head.val), "val_positive": int(head.right.sum()), "val_auc": area.value,
+        "val_auc_interval": [area.low, area.high], "thresholds": cuts,
+    }  # fmt: skip

@@ -6,11 +6,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diptych.core.run import Run
+from diptych.data.latents import Latents
 from diptych.evaluation.proofs.audits import shortcut as audit_shortcut
-from diptych.evaluation.proofs.audits.shortcut import HEADS
+from diptych.evaluation.proofs.audits.shortcut import HEADS, LINEAR, RATIOS, bias_curve
 from diptych.evaluation.prove import prove
 from diptych.methods.audit.shortcut_learning import ShortcutLearning
 from diptych.nn.two_class_head import Head
@@ -52,3 +54,15 @@ def test_photos_are_a_composite_with_a_control_of_squares_that_say_nothing(
     assert verdict["items"] == 30
     assert verdict["controls"][0]["failed"]
     assert [c["name"] for c in verdict["controls"]] == ["squares that say nothing, drawn again"]
+
+
+def test_a_converged_linear_head_has_one_bias_near_zero_at_every_availability() -> None:
+    curves = np.array([bias_curve(LINEAR, tuple(RATIOS.values()), Latents(), seed, samples=2000) for seed in range(4)])
+    assert np.ptp(curves, axis=1).max() < 0.01
+    assert abs(curves.mean()) < 0.08
+
+
+def test_a_network_follows_the_more_available_feature() -> None:
+    curve = bias_curve(Head(depth=1), tuple(RATIOS.values()), Latents(), 0)
+    assert curve[0] < curve[1] < curve[2]
+    assert curve[2] > 0.15

@@ -42,9 +42,8 @@ from diptych.evaluation.kept import digest, kept, write_arrays
 from diptych.evaluation.proofs.audits.shortcut import INDEPENDENT
 from diptych.evaluation.proofs.trial import Tabled, hash_of
 from diptych.features.subjects import answers
-from diptych.methods.audit.quality_not_quantity import mixed_slope
 from diptych.methods.pretrain.clip_loss import CLIPLoss
-from diptych.metrics.source_lines import Points
+from diptych.metrics.source_lines import Points, mixed_slope
 from diptych.metrics.trend import inverse, transform
 from diptych.tasks.record import versions
 from diptych.train.recipe import train_space

@@ -38,8 +38,7 @@ from diptych.evaluation.proofs.audits.scene_sources import (
 )
 from diptych.evaluation.proofs.trial import Tabled, Trial, hash_of, over
 from diptych.features.embed import embed
-from diptych.methods.audit.quality_not_quantity import mixed_slope
-from diptych.metrics.source_lines import Points
+from diptych.metrics.source_lines import Points, mixed_slope
 from diptych.metrics.trend import Line
 from diptych.tasks.audit.sources import Sources, drawn, head, ladder
 

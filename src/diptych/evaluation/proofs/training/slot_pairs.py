@@ -31,8 +31,9 @@ from diptych.evaluation.boards.tune import Training
 from diptych.evaluation.proofs.training.region_pairs import PLACELESS, FrozenBench, scene_names
 from diptych.evaluation.proofs.training.scene_pairs import only_scenes
 from diptych.features.stored_towers import StoredTowers, stored
-from diptych.methods.pretrain.grain import GRAIN, matched
+from diptych.methods.pretrain.grain import GRAIN
 from diptych.metrics.ratio import counted
+from diptych.nn.dense.region_losses import matched
 from diptych.nn.dense.region_slots import Slots, read_slots
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
