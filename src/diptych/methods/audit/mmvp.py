@@ -94,8 +94,8 @@ class MMVP(Auditor):
             "Language models are not asked. The questions of MMVP are read with their right answers as statements.",
             "Mixtures of features are functions (nn.token_mixer) without a language model behind them; the proof "
             "measures a head on pooled features of both encoders.",
-            "The proof's pairs are scenes. 40 pairs a kind and seeds 1 to 5 gave a gain of 5.5 points, at least 0.0; the "
-            "result has 120 pairs and seeds 11 to 15, which chose nothing.",
+            "The proof's pairs are scenes. 40 pairs a kind and seeds 1 to 5 gave a gain of 5.5 points, at least 0.0; "
+            "the result has 120 pairs and seeds 11 to 15, which chose nothing.",
         ),
         proof=ProofPlan(
             claim="tiny is right about fewer of the scene pairs that it finds alike and Lite0 different than of pairs "

@@ -129,8 +129,9 @@ class ShortcutLearning(Auditor):
             "On pictures the reference is the same head on squares that say nothing, not the best classifier, which is "
             "not known there; reliance is signed, without absolute values.",
             "The theory of two-layer networks (the neural tangent kernel) is left out.",
-            "The trial of the proof was changed after a first run on the same draws, which was not shown either: "
-            "Student's t over the draws in the place of a bootstrap, and shortcut over core as a claim.",
+            "The trial of the proof was changed after first runs on seeds 1 to 5, which were not shown: Student's t "
+            "over the trainings in the place of a bootstrap, shortcut over core as a claim, and 12 trainings a seed "
+            "where there were 4. Seeds 11 to 15 chose nothing.",
         ),
         proof=ProofPlan(
             claim="The shortcut bias of a network with three hidden layers rises from the core 16 times as available, "
@@ -139,8 +140,7 @@ class ShortcutLearning(Auditor):
             control="A linear head, converged without penalty, has the same bias at each availability; squares that "
             "say nothing are not followed.",
             datasets=("latents", "cifar10_small"),
-            minutes=4.0,
-            not_shown="protocol: too few draws",
+            minutes=12.0,
         ),
     )
 

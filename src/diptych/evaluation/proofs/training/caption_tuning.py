@@ -35,9 +35,9 @@ from diptych.train.step import Step
 WORDS = Fit(lr=3e-3, batch=64, steps=250, decay=0.01, schedule=Schedule(warmup=20), clip=1.0, log_every=50)
 """Settings of the language model on next words."""
 TUNED = LLM2CLIP(rate=3e-3, steps=160, instruction="")
-"""A higher rate than the authors', for a language model of a thousandth of the size. The steps were chosen on every fifth
-photo of the training split: captions find another one of their photo in 34 % after 160 steps (R@5, seeds 101 and 102), in
-19 % after 80 and in 16 % untuned.
+"""A higher rate than the authors', for a language model of a thousandth of the size. The steps were chosen on every
+fifth photo of the training split: captions find another one of their photo in 34 % after 160 steps (R@5, seeds 101 and
+102), in 19 % after 80 and in 16 % untuned.
 """
 
 
