@@ -123,6 +123,7 @@ class SCLIP(Segmenter):
             "beats MaskCLIP.",
             datasets=("msrc_small", "coco_mini", "scenes"),
             minutes=15.0,
+            not_shown="backbone: no ViT that knows photos",
         ),
         baseline=True,
     )
