@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.evaluation.datasets import open_set
 from diptych.evaluation.proofs import segment_unseen
-from diptych.evaluation.proofs.segment_unseen import OtherFits, few, half_of
+from diptych.evaluation.proofs.segment_unseen import OtherFits, few, half_of, halved
 from diptych.evaluation.prove import prove
 from diptych.methods.segment.maft_plus import MAFTPlus
 from diptych.metrics.segmentation import IGNORE
@@ -47,6 +48,17 @@ def test_half_of_the_classes_are_void_in_the_training(folder: Path) -> None:
             else:
                 assert (expected == "void").all()
         assert all((m != IGNORE).any() for m in own.values())
+
+
+def test_photos_without_a_train_split_are_halved_and_none_is_in_both(folder: Path) -> None:
+    data = open_set(str(folder), "masks")
+    assert halved(data) is data
+    test = {"test": data.split("train")}
+    cut, again = (halved(replace(data, splits=test)) for _ in range(2))
+    keys = {name: [t.items.key(i) for i in range(len(t))] for name, t in cut.splits.items()}
+    assert {name: len(own) for name, own in keys.items()} == {"train": 2, "test": 2}
+    assert len({*keys["train"], *keys["test"]}) == 4
+    assert keys["train"] == [again.split("train").items.key(i) for i in range(2)]
 
 
 def test_few_photos_are_always_the_same(folder: Path) -> None:

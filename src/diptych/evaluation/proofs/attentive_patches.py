@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone
@@ -78,19 +81,37 @@ class Uniform(SCLIP):
 
 
 @dataclass(frozen=True)
+class Neighbours(SCLIP):
+    """Each patch of a square window attends to itself and its eight neighbours alike: what a smooth map explains."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return twice the mean of the values round each patch; tokens before the patches keep their own."""
+        side = isqrt(v.shape[2])
+        prefix, patches = torch.split(v, [v.shape[2] - side**2, side**2], dim=2)
+        planes = torch.unflatten(patches.mT.flatten(0, 1), 2, (side, side))
+        smooth = F.avg_pool2d(planes, 3, stride=1, padding=1, count_include_pad=False)
+        return 2 * torch.cat([prefix, smooth.flatten(2).reshape(patches.mT.shape).mT], dim=2)
+
+
+@dataclass(frozen=True)
 class Itself(SCLIP):
-    """Each patch attends to itself, with rows that sum to 2: what a larger share of the attention explains."""
+    """Each patch attends to itself, with rows that sum to 2: what a larger share of the attention explains.
+
+    Without a tower, and so without a residual, it is MaskCLIP.
+    """
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return twice the values."""
         return 2 * v
 
 
+_VIT = ("scenes",)
 SCLIP_TRIAL = Trial(
     (Claim("maskclip"),),
-    {"all alike": as_subclass(Uniform), "itself": as_subclass(Itself)},
+    {"all alike": as_subclass(Uniform), "neighbours": as_subclass(Neighbours)},
     "maskclip",
-    beside={"plain patch tokens": Claim("maskclip", variant="tokens", on=("scenes",))},
+    beside={"plain patch tokens": Claim("maskclip", variant="tokens", on=_VIT)},
+    controls=(Claim("maskclip", own=Arm("sclip", spoil=as_subclass(Itself)), on=_VIT, name="itself"),),
     bench=open_patches,
 )
 """The proof."""

@@ -182,7 +182,7 @@ def inverted(system: Any, run: Run) -> Any:
 
 PROMPTS = Arm("ovseg", "prompts", spoil=Altered(crops_only))
 """Mask prompts of the tower of ``tiny``, on scenes."""
-ON_PHOTOS, ON_SCENES = ("msrc_small",), ("scenes",)
+ON_PHOTOS, ON_SCENES = ("msrc_small", "coco_mini"), ("scenes",)
 _DEALT = "nouns dealt anew"
 OVSEG = Trial(
     (

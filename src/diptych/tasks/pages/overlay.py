@@ -27,7 +27,7 @@ def palette(classes: int, *, background: bool = False) -> list[Colour]:
         raise UsageError(f"A label map holds {MOST} classes, not {classes}: give fewer names, or segment in two runs.")
     hues = [(0.02 + 0.61803399 * k) % 1 for k in range(classes - background)]
     # hues come near again after 8, 13 and 21 classes: five shades keep those apart, as three do not
-    shades = ((0.75, 0.95), (0.95, 0.70), (0.45, 1.0), (0.80, 0.50), (0.30, 0.80))
+    shades = ((0.75, 0.95), (0.95, 0.70), (0.45, 1.0), (0.80, 0.55), (0.65, 0.85))
     colours = [colorsys.hsv_to_rgb(hue, *shades[k // 2 % len(shades)]) for k, hue in enumerate(hues)]
     painted = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours]
     return [(0, 0, 0), *painted] if background else painted
