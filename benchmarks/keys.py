@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Row, Target
+from benchmarks.measure import Row, Target, peak_mib
 from diptych.core.data import Table
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
@@ -75,7 +75,7 @@ def planned(folder: Path, count: int) -> dict[str, float]:
     facts["apply_seconds"] = time.perf_counter() - start
     if kept != distinct:
         raise ValueError(f"{kept} of {distinct} groups have one first pair")
-    size, peak = (folder / "plan").stat().st_size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    size, peak = (folder / "plan").stat().st_size, peak_mib()
     return {**facts, "plan_mib": size / 2**20, "peak_mib": peak}
 
 
@@ -153,7 +153,7 @@ def encoded(folder: Path, count: int) -> dict[str, float]:
         facts[what] = time.perf_counter() - start
         if (made.items, made.encoded) != (count, count if what == "encode_seconds" else 0):
             raise ValueError(f"{made.items} vectors of {count} numbers, {made.encoded} of them encoded")
-    peak, path = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, folder / "out" / "img_emb" / "img_emb_0.npy"
+    peak, path = peak_mib(), folder / "out" / "img_emb" / "img_emb_0.npy"
     for start_row in range(0, count, ASKED):  # mapped anew: pages that were read would count as memory
         slopes = np.load(path, mmap_mode="r")[start_row : start_row + ASKED]
         if not np.allclose(slopes[:, 1] / slopes[:, 0], np.arange(start_row, start_row + len(slopes)) / 2**20):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import resource
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,6 +176,15 @@ def optional(missing: dict[str, str], *names: str) -> Iterator[None]:
                 names, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ''}"
             )
         )
+
+
+def peak_mib() -> float:
+    """Return the peak memory of this process, which the peak of the process that started it does not raise."""
+    status = Path("/proc/self/status")
+    if not status.exists():  # not Linux: bytes on macOS
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    words = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+    return int(words.split()[1]) / 1024
 
 
 def say(line: str) -> None:

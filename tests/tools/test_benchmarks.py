@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import curators
+from benchmarks import curators, keys, workers
 from benchmarks.__main__ import Entry, one
 from benchmarks.measure import Row, Target, gain, optional
 from benchmarks.peers import write_graph
@@ -128,6 +128,26 @@ def test_every_curator_stands_beside_a_script_that_keeps_the_same(
     monkeypatch.delitem(curators.SCRIPTS, "semdedup")
     with pytest.raises(ValueError, match="no script stands beside semdedup"):
         curators.left_out()
+
+
+def test_shards_are_timed_where_they_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Here(keys.Here):
+        def __init__(self, address: str) -> None:
+            self.size = int(address.removeprefix("local:"))
+
+        def __enter__(self) -> Here:
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+    monkeypatch.setattr(workers, "Cluster", Here)
+    with workers.planning(2000, 4) as row:
+        found = row.measured(1)
+    assert [t["met"] is None for t in found["targets"]] == [False, False]
+    assert found["facts"]["shards"] == 4
+    for facts in found["facts"]["workers"].values():
+        assert (facts["processes"], facts["most_shards_of_one"]) == (1, 4)
+        assert 0 < facts["cpu_seconds_a_shard"] <= facts["seconds"]
 
 
 def test_what_fudd_encodes_is_counted() -> None:

@@ -79,7 +79,7 @@ class InMemory:
         if isinstance(item, (str, os.PathLike)):
             return FileKeys().key(item)
         own = getattr(item, "key", None)
-        if own is not None:
+        if callable(own):
             return str(own())
         image = self[index]
         return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
