@@ -16,7 +16,7 @@ from diptych.data.scenes.captions import NUMBERS, short_caption
 from diptych.data.scenes.compose import RELATIONS, Scene, SceneRecipe, hold_out, scene
 from diptych.data.scenes.sprites import SpriteBank
 from diptych.data.words.sentences import article
-from diptych.metrics.interval import wilson
+from diptych.metrics.closed_intervals import wilson
 
 HELD_OUT_SHARE = 0.25
 """Share of the colour x shape pairs that ``tiny`` never saw: ``hold_out(SpriteBank(), HELD_OUT_SHARE, seed=0)``."""

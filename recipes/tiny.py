@@ -30,7 +30,7 @@ from diptych.core.spec import PixelRecipe, Spec
 from diptych.data.scenes.sprites import TEXTURES, SpriteBank, read_emoji
 from diptych.data.words.classnames import tidy
 from diptych.data.words.sentences import article
-from diptych.metrics.interval import wilson
+from diptych.metrics.closed_intervals import wilson
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule

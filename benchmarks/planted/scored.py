@@ -22,7 +22,7 @@ from diptych.evaluation.proofs.audits.edits import preferred
 from diptych.methods.audit.augclip import AugCLIP
 from diptych.methods.audit.clip4dm import CLIP4DM
 from diptych.methods.audit.quality_not_quantity import PLUS, QualityNotQuantity
-from diptych.metrics.interval import wilson
+from diptych.metrics.closed_intervals import wilson
 from diptych.tasks.audit.sources import Sources
 
 EACH = 400

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_p, wilson
+from diptych.metrics.closed_intervals import wilson
+from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_p
 from diptych.metrics.ratio import _shares, clustered_wilson, counted, ratio, ratio_gain, ratio_lower, ratio_p
 
 

@@ -19,18 +19,10 @@ from scipy.stats import norm
 
 from diptych.evaluation.outcome import Outcome, intervals
 from diptych.evaluation.several import _interval as micro_f1
+from diptych.metrics.closed_intervals import newcombe, t_mean, wilson
 from diptych.metrics.detection import auroc_bootstrap, auroc_gain
 from diptych.metrics.group_drop import over_classes
-from diptych.metrics.interval import (
-    Interval,
-    bootstrap_mean,
-    newcombe,
-    one_sided_lower,
-    paired_bootstrap,
-    paired_p,
-    t_mean,
-    wilson,
-)
+from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
 from diptych.metrics.ratio import ratio, ratio_gain
 from diptych.metrics.segmentation import mean_iou, miou_bootstrap, miou_gain
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.metrics.interval import t_mean
+from diptych.metrics.closed_intervals import t_mean
 from tools.seed_intervals import two_way_t
 
 

@@ -154,3 +154,20 @@ def captioned_images(evidence: Evidence[Any]) -> Table[Any]:
         if not any(str(text).strip() for text in own):
             raise DataError(f"{table.items.name(i)} has no caption: fill it, or remove the row.")
     return table
+
+
+def grouped_labels(table: Table[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
+    """Return (N,) labels, (N,) group positions and the A group names of a table.
+
+    Raises:
+        DataError: there is no group column, or it has one group alone.
+    """
+    column = table.columns.get("group")
+    if column is None or column.kind != "group":
+        raise DataError(
+            "This table has no group column: name the column with the background, domain or another property."
+        )
+    names, groups = np.unique(np.asarray(column.values, dtype=np.str_), return_inverse=True)
+    if len(names) < 2:
+        raise DataError(f"All items are of one group ({', '.join(names)}): an audit compares at least two.")
+    return table.labels(), groups.astype(np.int64), tuple(names.tolist())

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.metrics.interval import Interval, newcombe, t_mean
+from diptych.metrics.closed_intervals import newcombe, t_mean
+from diptych.metrics.interval import Interval
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

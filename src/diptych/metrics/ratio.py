@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.metrics.interval import Interval, lower_bound, resample, two_sided, wilson
+from diptych.metrics.closed_intervals import wilson
+from diptych.metrics.interval import Interval, lower_bound, resample, two_sided
 
 Floats = NDArray[np.float64]
 

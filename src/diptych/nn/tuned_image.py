@@ -139,3 +139,21 @@ class TunedEncoder(SameInputs):
         assert isinstance(x, Tensor)
         out: Tensor = self.tuned(x)
         return out
+
+
+class NoLAStudent(nn.Module):
+    """The trained part: the head, and the prompts and norms of the tuned tower, if there is one.
+
+    Args:
+        head: (K, D) start.
+        tuned: image tower that learns. None: images come as embeddings.
+    """
+
+    def __init__(self, head: Tensor, tuned: TunedImage | None) -> None:
+        super().__init__()
+        self.head = nn.Parameter(head.clone())
+        self.tuned = tuned
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, K) logits of strong views: pixels, or embeddings where no tower is tuned."""
+        return (x if self.tuned is None else self.tuned(x)) @ self.head.T

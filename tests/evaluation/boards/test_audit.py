@@ -11,7 +11,8 @@ from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.samples import as_samples
 from diptych.evaluation.boards.audit import AuditBench, audit_board, difference
-from diptych.metrics.interval import Interval, apart
+from diptych.metrics.closed_intervals import apart
+from diptych.metrics.interval import Interval
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import picture
 

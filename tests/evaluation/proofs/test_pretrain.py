@@ -16,7 +16,8 @@ from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import Arm
-from diptych.evaluation.boards.tune import BEFORE, Training, chance, recalls
+from diptych.evaluation.boards.tune import BEFORE, Training
+from diptych.evaluation.boards.tune_parts import chance, recalls
 from diptych.evaluation.proofs import finetune
 from diptych.evaluation.proofs.finetune import open_task, random_teacher, shuffled_labels
 from diptych.evaluation.proofs.pretrain import TRIALS, first_captions, other_people, people

@@ -7,7 +7,7 @@ from torchmetrics.retrieval import RetrievalHitRate
 
 from diptych.core.run import Run
 from diptych.metrics.axes.recall import both_directions
-from diptych.metrics.interval import wilson
+from diptych.metrics.closed_intervals import wilson
 
 
 def test_recall_against_torchmetrics_and_permuted_captions_are_at_chance() -> None:

@@ -33,7 +33,8 @@ from diptych.data.files import plain, read_json, write_json, write_whole
 from diptych.evaluation.few_shot.inputs import code_of
 from diptych.evaluation.kept import Unwritten, described, digest, kept, write_arrays
 from diptych.evaluation.schedule import Limits, work
-from diptych.metrics.interval import Interval, apart, paired_bootstrap, t_mean
+from diptych.metrics.closed_intervals import apart, t_mean
+from diptych.metrics.interval import Interval, paired_bootstrap
 from diptych.tasks.audit.report import auditors
 from diptych.tasks.record import circumstances, engine_of, versions
 

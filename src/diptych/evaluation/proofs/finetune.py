@@ -28,7 +28,8 @@ from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.sprites import SpriteBank
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm
-from diptych.evaluation.boards.tune import BEFORE, OTHERS, TASK, Training, TuneBench
+from diptych.evaluation.boards.tune import BEFORE, Training, TuneBench
+from diptych.evaluation.boards.tune_parts import OTHERS, TASK
 from diptych.evaluation.proofs.image_search import BY_TEXT, MAP, open_search, permuted_labels
 from diptych.evaluation.proofs.training.pairs import open_pairs, shuffled_captions
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of

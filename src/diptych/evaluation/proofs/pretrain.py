@@ -15,7 +15,8 @@ from diptych.core.data import Table, Text
 from diptych.core.language import Ask
 from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE, Arm
-from diptych.evaluation.boards.tune import BEFORE, RANK, Training
+from diptych.evaluation.boards.tune import BEFORE, Training
+from diptych.evaluation.boards.tune_parts import RANK
 from diptych.evaluation.proofs.training.bilingual import DC_CLIP
 from diptych.evaluation.proofs.training.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
 from diptych.evaluation.proofs.training.caption_tuning import LLM2CLIP_TRIAL

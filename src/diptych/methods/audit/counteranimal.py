@@ -30,6 +30,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.findings import EXAMPLES, Control, Example, Finding
 from diptych.core.ranges import at_least, between, check, one_of
 from diptych.core.run import Run
+from diptych.data.evidence import grouped_labels
 from diptych.features.subjects import class_scores
 from diptych.metrics.group_drop import (
     Bools,
@@ -132,7 +133,7 @@ class CounterAnimal(Auditor):
     def lacks(self, subjects: Mapping[str, Subject], data: AuditData) -> str:
         """Return what the data lack: one table in distribution, with classes and at least two groups."""
         try:
-            columns(data.one()[1].table)
+            grouped_labels(data.one()[1].table)
             data.one()[1].named()
         except DataError as error:
             return str(error)
@@ -164,7 +165,7 @@ class CounterAnimal(Auditor):
         """
         probe, held = data.one()
         table, classes = held.table, held.named()
-        labels, groups, names = columns(table)
+        labels, groups, names = grouped_labels(table)
         shape = (len(classes), len(names))
         reference = self.reference or next(iter(subjects), "")
         if reference not in subjects:
@@ -209,23 +210,6 @@ class CounterAnimal(Auditor):
         return [
             p for side, other in sides for p in select(hits, labels, groups, shape, side, other, self.gap, self.least)
         ]
-
-
-def columns(table: Table[Any]) -> tuple[Ints, Ints, tuple[str, ...]]:
-    """Return (N,) labels, (N,) group positions and the A group names of a table.
-
-    Raises:
-        DataError: there is no group column, or it has one group alone.
-    """
-    column = table.columns.get("group")
-    if column is None or column.kind != "group":
-        raise DataError(
-            "This table has no group column: name the column with the background, domain or another property."
-        )
-    names, groups = np.unique(np.asarray(column.values, dtype=np.str_), return_inverse=True)
-    if len(names) < 2:
-        raise DataError(f"All items are of one group ({', '.join(names)}): an audit compares at least two.")
-    return table.labels(), groups.astype(np.int64), tuple(names.tolist())
 
 
 def _drop(

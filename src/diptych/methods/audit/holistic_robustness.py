@@ -44,7 +44,8 @@ from diptych.metrics.axes.trends import effective_robustness, slopes
 from diptych.metrics.axes.unknown import outlier_scores, told_apart
 from diptych.metrics.calibration import fit_temperature
 from diptych.metrics.chance import at_chance
-from diptych.metrics.interval import bootstrap_mean, newcombe, wilson
+from diptych.metrics.closed_intervals import newcombe, wilson
+from diptych.metrics.interval import bootstrap_mean
 from diptych.metrics.outliers import nearest
 from diptych.nn.dense.correspondence import chance as chance_of_places
 from diptych.nn.dense.correspondence import mirrored_recall

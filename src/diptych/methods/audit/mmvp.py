@@ -31,7 +31,7 @@ from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.features.subjects import embeddings
 from diptych.metrics.blind_pairs import blind_pairs, right_pairs, thresholds
-from diptych.metrics.interval import wilson
+from diptych.metrics.closed_intervals import wilson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diptych.core.audit import AuditData, Auditor, Subject
 from diptych.core.backbone import Backbone
@@ -40,8 +39,6 @@ from diptych.features.subjects import Answers, answers
 from diptych.metrics.interval import Interval
 from diptych.metrics.source_lines import Points, robustness, too_few
 from diptych.metrics.trend import slope_interval
-
-Floats = NDArray[np.float64]
 
 PLUS = "+"
 """Between the names of two sources in the record of a model that was trained on both."""

@@ -46,7 +46,7 @@ from diptych.features.vectors import Vectors
 from diptych.features.visual import Unprojected
 from diptych.nn.candidates import sure_images
 from diptych.nn.drawn_view import labelled_views
-from diptych.nn.tuned_image import TunedEncoder, TunedImage
+from diptych.nn.tuned_image import NoLAStudent, TunedEncoder, TunedImage
 from diptych.train.parameters import copies, train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
@@ -91,24 +91,6 @@ def labeller(g: Tensor, rows: Tensor, y: Tensor, classes: int, rate: float, run:
     with torch.no_grad():
         labels: Tensor = net(g).argmax(dim=1)
     return labels
-
-
-class NoLAStudent(nn.Module):
-    """The trained part: the head, and the prompts and norms of the tuned tower, if there is one.
-
-    Args:
-        head: (K, D) start.
-        tuned: image tower that learns. None: images come as embeddings.
-    """
-
-    def __init__(self, head: Tensor, tuned: TunedImage | None) -> None:
-        super().__init__()
-        self.head = nn.Parameter(head.clone())
-        self.tuned = tuned
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, K) logits of strong views: pixels, or embeddings where no tower is tuned."""
-        return (x if self.tuned is None else self.tuned(x)) @ self.head.T
 
 
 def parameter_groups(names: Sequence[str]) -> list[ParamGroup]:

@@ -9,7 +9,7 @@ from diptych.core.findings import Control, Finding
 from diptych.core.run import Run
 from diptych.metrics.axes.common import too_few
 from diptych.metrics.chance import at_chance
-from diptych.metrics.interval import wilson
+from diptych.metrics.closed_intervals import wilson
 
 Ints = NDArray[np.int64]
 

@@ -11,8 +11,9 @@ from diptych.core.findings import Control, Example, Finding
 from diptych.core.method import Scores
 from diptych.core.run import Run
 from diptych.metrics.axes.common import half_of
+from diptych.metrics.closed_intervals import wilson
 from diptych.metrics.detection import auroc_bootstrap, average_precision
-from diptych.metrics.interval import Interval, wilson
+from diptych.metrics.interval import Interval
 from diptych.metrics.outliers import energy, false_positive_rate, maximum_concept_matching, maximum_probability
 
 Floats = NDArray[np.float64]

@@ -12,13 +12,14 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames
 from diptych.core.errors import DataError
 from diptych.core.run import Run
+from diptych.data.evidence import grouped_labels
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Arm, Floats, Statistic
 from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
-from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal, columns, predictions
+from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal, predictions
 from diptych.metrics.group_drop import Pair, class_accuracies, over_classes, relabelled
 from diptych.metrics.interval import Interval
 
@@ -49,7 +50,7 @@ def open_groups(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
     folder, method, known = present(name), CounterAnimal(), known_set(name)
     data = open_data(folder, need="groups", group=known.group if known and known.group else "group")
     table, classes = data.split("test"), ClassNames(tuple(tidy(c) for c in data.classes), (PROMPT,))
-    labels, groups, names = columns(table)
+    labels, groups, names = grouped_labels(table)
     counts = np.bincount(labels * len(names) + groups, minlength=len(classes) * len(names)).reshape(len(classes), -1)
     enough = int(((counts >= 2 * method.least).sum(axis=1) >= 2).sum())
     if enough < 2:

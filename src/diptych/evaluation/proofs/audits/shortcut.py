@@ -19,7 +19,8 @@ from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Floats, Statistic
 from diptych.evaluation.proofs.trial import Tabled, Trial, hash_of, over
 from diptych.methods.audit.shortcut_learning import ShortcutLearning, cued_features, two_classes
-from diptych.metrics.interval import Interval, t_mean
+from diptych.metrics.closed_intervals import t_mean
+from diptych.metrics.interval import Interval
 from diptych.metrics.reliance import best_decisions, reliance
 from diptych.nn.two_class_head import Cued, Head
 

@@ -23,7 +23,7 @@ from diptych.core.run import Run
 from diptych.core.train import Trainee
 from diptych.data.scenes.tables import scene_data
 from diptych.evaluation.arms import Arm, Floats
-from diptych.evaluation.boards.tune import reached
+from diptych.evaluation.boards.tune_parts import reached
 from diptych.evaluation.proofs.training.scene_pairs import PAIRS, only_scenes
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, each_seed, hash_of_words
 from diptych.methods.pretrain.clip_moe import CLIPMoE, RouterTrainee, unit_pairs

@@ -26,7 +26,8 @@ from diptych.core.errors import MissingHook
 from diptych.core.run import Run
 from diptych.core.train import Clock
 from diptych.evaluation.arms import Arm, Floats
-from diptych.evaluation.boards.tune import Training, recalls
+from diptych.evaluation.boards.tune import Training
+from diptych.evaluation.boards.tune_parts import recalls
 from diptych.evaluation.proofs.training.scene_pairs import FURTHER, open_scene_pairs
 from diptych.evaluation.proofs.trial import Tabled, each_seed
 from diptych.methods.pretrain.a_clip import ACLIP, AttentiveTrainee

@@ -20,7 +20,8 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import everything
 from diptych.evaluation.arms import CHANCE, Floats
-from diptych.evaluation.boards.tune import Training, TuneBench, reached
+from diptych.evaluation.boards.tune import Training, TuneBench
+from diptych.evaluation.boards.tune_parts import reached
 from diptych.evaluation.proofs.training.pairs import shuffled_captions
 from diptych.evaluation.proofs.training.scene_pairs import FURTHER, open_scene_pairs
 from diptych.evaluation.proofs.trial import Tabled, each_seed
