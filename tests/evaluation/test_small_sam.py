@@ -42,14 +42,21 @@ def test_masks_depend_on_the_prompt_from_the_start() -> None:
     assert drawn.std(0).mean() > 1e-3  # from the library's first weights it is 1e-5
 
 
+def test_heads_of_the_decoder_are_wide_enough_to_find_a_place() -> None:
+    decoder = new_sam(64, 8, Run()).model.mask_decoder
+    attentions = [part for part in decoder.modules() if hasattr(part, "internal_dim")]
+    assert len(attentions) == 7
+    assert min(part.internal_dim // part.num_attention_heads for part in attentions) == 8  # 4 draw all that is there
+
+
 def test_it_learns_to_draw_what_is_asked_for() -> None:
     rng = np.random.default_rng(0)
     objects = [np.roll(SQUARES, tuple(rng.integers(0, 32, 2)), (1, 2)) for _ in range(16)]
     photos = Pictures(tuple(photo(o) for o in objects))
-    fit = replace(FIT, steps=60, batch=8)
+    fit = replace(FIT, steps=60)
     learnt = small_sam(photos, objects, 32, 8, Run(), fit)
     assert iou_in_boxes(learnt, photos, objects) > iou_in_boxes(new_sam(32, 8, Run()), photos, objects) + 0.2
-    assert learnt.fingerprint == small_sam(photos, objects, 32, 8, Run(), replace(fit)).fingerprint
+    assert learnt.fingerprint == small_sam(photos, objects, 32, 8, Run(), fit).fingerprint
     assert learnt.fingerprint != small_sam(photos, objects, 32, 8, Run(seed=1), replace(fit, steps=1)).fingerprint
 
 

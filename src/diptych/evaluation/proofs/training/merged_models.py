@@ -1,7 +1,7 @@
 """The bench of SAM-CLIP: a small SAM of our own is merged with ``tiny``, on scenes of six kinds of thing.
 
 No weights of SAM are at hand, so a small one is trained first, for seconds, on other scenes: from a point or a box to
-the mask of the object there. It learns that badly, with an IoU of 0.2 in boxes of unseen scenes. It is the teacher of
+the mask of the object there; the result says how well it draws on the scenes that are measured. It is the teacher of
 masks and the start of the student; ``tiny`` is the teacher of meaning. What is measured on unseen scenes is the share
 of pixels of things that get the right name from the head of CLIP, and whether the head of SAM still draws in a box what
 SAM drew there, right or wrong.
