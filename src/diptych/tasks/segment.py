@@ -17,6 +17,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
+from diptych.core.masks import PromptableMasks
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.run import Run
 from diptych.data.images import need_size
@@ -218,7 +219,7 @@ def teach(
     photos: Callable[[], Samples[Any] | None],
     teacher: str = TEACHER,
     proposer: str = MERGED,
-    masks: str | None = None,
+    masks: str | PromptableMasks | None = None,
     *,
     labelled: Callable[[], Table[Any] | None] = lambda: None,
     captioned: Callable[[], Table[Any] | None] = lambda: None,
@@ -235,7 +236,7 @@ def teach(
         teacher: name of a space with an image encoder that teaches, see ``sources.vision.load_vision``; the main part
             teaches itself, if that is its name.
         proposer: name of a mask proposer, see ``sources.proposers.load_proposer``.
-        masks: name of a SAM; None: none, and a system that needs one is refused.
+        masks: a SAM, or the name of one; None: none, and a system that needs one is refused.
         labelled: gives photos with label maps; called only for a system that learns from some.
         captioned: gives photos with captions; called only for a system that learns from some.
 
@@ -254,7 +255,7 @@ def teach(
             f"{system.card.slug} draws masks with SAM: name one by --masks, hf:facebook/sam-vit-base or a folder."
         )
     if "PromptableMasks" in needs.parts + needs.optional_parts and masks is not None:
-        parts["masks"] = drawer = load_promptable(masks)
+        parts["masks"] = drawer = load_promptable(masks) if isinstance(masks, str) else masks
         if isinstance(drawer, SamMasks) and not drawer.second:
             parts["sam"] = sam_space(drawer)
     evidence = Evidence[Any](

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from diptych.core.data import ClassNames, Column
+from diptych.backbones.mask_models.sam import SamMasks
+from diptych.core.data import ClassNames, Column, Samples
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.formats.semantic import read_semantic
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.arms import Arm
+from diptych.evaluation.boards import segment
 from diptych.evaluation.boards.segment import MaskBench
+from diptych.evaluation.small_sam import new_sam
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.methods.segment.sam_clip import SAMCLIP
+from diptych.methods.segment.trident import Trident
 from diptych.metrics.segmentation import mean_iou
 from diptych.nn.dense.label_maps import Windows
 from tests.support.dense_colours import DenseColours, masked_folder
@@ -76,3 +83,25 @@ def test_panoptic_maps_give_panoptic_quality(data: LabelledData) -> None:
     assert found.others["pq"] > 0.6
     assert found.others["images_a_second"] > 0
     assert set(found.others) >= {"pq_things", "pq_stuff", "mask_ap"}
+
+
+def test_without_a_sam_a_small_one_learns_from_the_train_split(
+    data: LabelledData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = []
+
+    def small_sam(photos: Samples[Any], objects: Sequence[Any], *sizes: int, run: Run) -> SamMasks:
+        taught.append((len(photos), [len(o) for o in objects]))
+        return new_sam(32, 8, run)
+
+    monkeypatch.setattr(segment, "small_sam", small_sam)
+    quick = {"side": 32, "taught_side": 32, "prompts": 1, "batch": 4, "probe_epochs": 1, "epochs": 1, "hidden": 8}
+    monkeypatch.setattr(SAMCLIP, "__init__", partialmethod(SAMCLIP.__init__, **quick))
+    both = replace(data, splits={"train": data.split("val"), "val": data.split("val")})
+    found = bench(both, photos=data.split("val").items)
+    assert 0 <= found.measure(Arm("sam-clip")).others["sam_iou_in_boxes"] <= 1
+    assert taught == [(6, [2] * 6)]  # the halves of each photo
+    assert "masks" not in found.given(Trident)[0].parts  # which needs none
+    assert len(taught) == 1
+    with pytest.raises(UsageError, match="--masks"):
+        bench(data).measure(Arm("sam-clip"))

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych import catalog
+from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.proposers import MERGED
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
+from diptych.core.masks import PromptableMasks
 from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
@@ -26,6 +28,7 @@ from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import CHANCE, Arm, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.datasets import captioned_photos, unlabelled_photos
+from diptych.evaluation.small_sam import iou_in_boxes, objects_of, small_sam
 from diptych.evaluation.spoils import applied
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
@@ -34,6 +37,8 @@ from diptych.tasks.question import Question, question
 from diptych.tasks.segment import TEACHER, counts, segment_counts, teach
 from diptych.tasks.segmented import BACKGROUND
 
+SIDE, PATCH = 256, 16
+"""Of the small SAM's input and of a patch of it, in pixels."""
 Stacked = NDArray[np.int64] | NDArray[np.float64]
 MIOU = Statistic(miou_bootstrap, partial(two_sided, miou_gain), miou_gain)
 """Counts of (R, N, K, K) pixels are added up over images, and divided once."""
@@ -50,7 +55,8 @@ class MaskBench:
         background: words for the class "background", which the data set must have; (): its own name.
         threshold: pixels whose best probability lies below it are background, which must be a class; None: none are.
         proposer: mask proposer, where a system asks for one.
-        masks: SAM, where a system asks for one; None: systems that need one do not fit.
+        masks: SAM, where a system needs one; None: a small one learns from the train split, see ``small_sam``, and
+            without that split such systems do not fit.
         most: photos that are measured, those whose content keys are the least, >= 1; None: all.
 
     Raises:
@@ -114,6 +120,7 @@ class MaskBench:
         system = catalog.find(arm.system, Segmenter)
         kit, given = self.given(system)
         method = catalog.row(system, arm.variant)
+        own = self._drawn(kit) if self.masks is None and "masks" in kit.parts else {}
 
         def once(run: Run) -> tuple[Stacked, Mapping[str, float]]:
             chosen, classes, evidence = applied(arm.spoil, method, self.names, given, run)
@@ -124,7 +131,7 @@ class MaskBench:
             stacked = counts(fitted, self.table, run, asked)
             rate = len(self.table) / max(1e-9, time.monotonic() - start)
             shares = {"pixel_accuracy": float(pixel_accuracy(stacked.sum(0))), "fit_seconds": seconds}
-            return stacked, {**shares, "images_a_second": rate, **self._panoptic(fitted, asked, run)}
+            return stacked, {**shares, "images_a_second": rate, **own, **self._panoptic(fitted, asked, run)}
 
         return over_seeds(once, self.run, self.seeds, draws=bool(arm.spoil) or system.card.trains != "nothing")
 
@@ -136,10 +143,24 @@ class MaskBench:
             lambda: self.photos or unlabelled_photos(),
             self.teacher,
             self.proposer,
-            self.masks,
+            self.masks or self._learnt(system),
             labelled=lambda: self.data["train"] if "train" in self.data.splits else None,
             captioned=captioned_photos,
         )
+
+    def _learnt(self, system: type[Segmenter]) -> SamMasks | None:
+        """Return a SAM that learnt from the label maps of the train split, where a system needs one."""
+        if "PromptableMasks" not in system.card.needs.parts or "train" not in self.data.splits:
+            return None
+        table = self.data["train"]
+        objects = [objects_of(np.asarray(m)) for m in table.columns["mask"].values]
+        rows = [i for i, masks in enumerate(objects) if len(masks)]
+        return small_sam(table.take(rows).items, [objects[i] for i in rows], SIDE, PATCH, run=self.run)
+
+    def _drawn(self, kit: Kit) -> Mapping[str, float]:
+        """Return how well a SAM draws the objects of the measured photos in their boxes."""
+        objects = [objects_of(np.asarray(m)) for m in self.table.columns["mask"].values]
+        return {"sam_iou_in_boxes": iou_in_boxes(kit.need(PromptableMasks, "masks"), self.table.items, objects)}
 
     def _named(self) -> ClassNames:
         """Return the names with their words and marks of things, those of the data set where none were given."""

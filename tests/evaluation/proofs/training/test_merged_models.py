@@ -22,7 +22,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "LESSONS", 8)
     monkeypatch.setattr(proof, "SHOWN", 2)
     monkeypatch.setattr(proof, "SAM", 4)
-    monkeypatch.setattr(proof, "FIRST", dataclasses.replace(proof.FIRST, batch=2, steps=1))
+    monkeypatch.setattr(proof, "FIT", dataclasses.replace(proof.FIT, batch=2, steps=1))
     quick = {**proof.SHORT, "batch": 4, "epochs": 1, "probe_epochs": 1, "hidden": 16, "prompts": 1}
     monkeypatch.setattr(proof, "SHORT", quick)
 
@@ -45,8 +45,8 @@ def test_the_bench_measures_names_and_what_is_kept(small: None) -> None:
 
 
 def test_the_small_sam_is_trained_and_other_data_are_refused(small: None) -> None:
-    one, two = proof.small_sam(Run()), proof.small_sam(Run())
-    assert one.fingerprint == two.fingerprint != proof.small_sam(Run(seed=1)).fingerprint
+    one, two = proof.sam_of_scenes(Run()), proof.sam_of_scenes(Run())
+    assert one.fingerprint == two.fingerprint != proof.sam_of_scenes(Run(seed=1)).fingerprint
     with pytest.raises(NotAvailable, match="scenes"):
         proof.open_merged("msrc_small", load("tiny"), Run(), (1,))
 
