@@ -5,7 +5,7 @@ npm pack @iconify-json/NAME     for noto, twemoji, fluent-emoji-flat, fluent-emo
                                 game-icons, ph and tabler
 npm pack @lobehub/fluent-emoji-3d                unpack each into PACKS, in a folder called as its file
 python -m recipes.lite_tower prepare --data DATA --packs PACKS --work WORK     needs resvg-py
-python -m recipes.lite_tower train --work WORK --steps 700                     resumes where it stopped
+python -m recipes.lite_tower train --work WORK --steps 3000                    resumes where it stopped
 python -m recipes.lite_tower choose --data DATA --work WORK                    writes assets/lite/views.safetensors
 
     L = KL(p(x) || p'(x)) + KL(p(x) || p'(v)) + 2 (1 - cos(f(x), f'(x))) + 2 (1 - cos(f(x), f'(v))) + KL(q(d) || q'(d))
@@ -267,7 +267,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder of the development sets")
     parser.add_argument("--packs", type=Path, help="folder of the unpacked npm packages")
     parser.add_argument("--work", type=Path, required=True, help="folder of prepared pictures and of the training")
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--norms", choices=("frozen", "batch"), default="frozen")
     parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)

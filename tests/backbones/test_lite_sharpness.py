@@ -15,7 +15,7 @@ from diptych.backbones.lite_parts import panels
 from diptych.backbones.lite_sharpness import CLASSES, FITTED, LEAST, facts, scales
 
 RESULT = Path(__file__).parents[2] / "results" / "lite-probabilities.json"
-VIEWS = "4b39e9cb9ab1960e"
+VIEWS = "5e1f195e608adb9d"
 
 
 def embedded(p: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ PANELS = (0.4, 0.4, 0.2)
 """Squared weights of the three panels: classes, looks, glosses."""
 IMAGE_SHA = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 TEXT_SHA = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-VIEWS_SHA = "177bc3a1b98797c568b9163ba33eb3fa6456a263d3c4869b191fa339a0e7570d"
+VIEWS_SHA = "72e35536fbf880e77582160cae4436e0556151d58dc9def0f61f6b01e4751776"
 
 
 class ImageHead(nn.Module):
