@@ -237,11 +237,12 @@ class SAMCLIP(Segmenter):
             "million, 2048 and 32. Without the rows of SAM a step has as many of CLIP.",
             "Whether the head of SAM is kept is measured by the correlation of mask logits: the overlap of masks, used "
             "first, went against the replay on development scenes.",
-            "The proof has no weights of SAM: a small one is trained on scenes first, and draws badly: both heads "
-            "together are not proved; detection by boxes, retrieval and linear probes are left out.",
-            "The proof is not shown: masks of the head of SAM correlate with SAM's own at 0.981 after a training with "
-            "replay and 0.976 without, and pixels named gain 2.5 points over the probe, both within their intervals. "
-            "Weights halfway to SAM keep more (0.993) and name as many.",
+            "The proof has no weights of SAM: a small one is trained on scenes first, whose masks in boxes have an IoU "
+            "of 0.70. Both heads together are not proved; detection by boxes, retrieval and linear probes are left "
+            "out.",
+            "In the proof little is forgotten: masks of the head of SAM correlate with SAM's own at 0.9999 after a "
+            "training with replay and at 0.998 without. Weights halfway to SAM keep 0.9995 and name as many pixels. A "
+            "first proof had a SAM that drew the same mask for any prompt, and was not shown.",
         ),
         proof=ProofPlan(
             claim="The student names the pixels of things on unseen scenes far above chance, and better than with "
@@ -251,7 +252,6 @@ class SAMCLIP(Segmenter):
             stage="mechanism",
             minutes=8.0,
             backbone="tiny",
-            not_shown="protocol: too few test scenes",
         ),
         variants={"": {}, "two heads": {"heads": "both"}, "no replay": {"weight": 0.0}, "probe": {"joint": False}},
         licence_note="The authors published no code.",
