@@ -246,6 +246,7 @@ def test_written_verdicts_follow_from_their_own_intervals(path: Path) -> None:
 
 APART = {
     "long-clip": "its control reads captions with other ends, of which the truncated base reads none",
+    "mmvp": "its control is of other pairs, for which the encoders' roles are swapped",
     "rs-m-clip": "permuted translations are 0.1 points above the names in English alone, and no interval is known",
 }
 """Proof -> why its written control does not speak of the base of a claim."""

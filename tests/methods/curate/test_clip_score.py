@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.features.pool_chunks import chunks
 from diptych.features.score_counts import BINS, ScoreCounts
 from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.store.store import Store
@@ -143,7 +145,7 @@ def test_plans_merge_and_come_back(tmp_path: Path) -> None:
 
 def test_a_pass_reads_the_store_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    monkeypatch.setattr("diptych.methods.curate.clip_score.CHUNK", 8)
+    monkeypatch.setattr("diptych.features.pair_cosines.chunks", partial(chunks, size=8))
     monkeypatch.setattr("diptych.store.layers.Store", lambda folder: opened.append(folder) or Store(folder))
     method, run = CLIPScoreFilter(), Run(cache=tmp_path)
     plan = method.plan(KIT, Items(), run)
