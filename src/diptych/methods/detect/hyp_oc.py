@@ -173,6 +173,7 @@ class HypOC(Detector):
             "The gradient of all parts is clipped; the paper clips that of the planes.",
             "Denominators of Moebius sums are kept above 1e-5; the released helper adds 1e-5 to them, which moves "
             "logits by about 2e-5 of their size.",
+            "The result of the proof is older than the map of the learnt base point from its tangent vector.",
         ),
         proof=ProofPlan(
             claim="A head trained on normal photos alone ranks anomalous ones above chance (image AUROC).",

@@ -172,6 +172,7 @@ class OVSeg(Segmenter):
             "Crops are resized with antialiasing, the released code's without.",
             "Photos smaller than 640 pixels are not enlarged before they are cropped. What no proposal covers is one "
             "more region, or the whole photo where there is no proposal; the paper always has 100.",
+            "The result of the proof is older than that region, which 1 of its 24 photos of msrc_small has.",
             "The rate warms up for 2 steps, since a tuning here has a few dozen; the authors' for 100. Class names "
             "stand in the seven templates of the ensemble unless others are given; the paper takes 14.",
             "By default 32 regions a photo, 100 captioned photos and 32 pairs a step, for one core. The rate of the "
