@@ -42,7 +42,7 @@ def main(folder: str, slug: str, seeds: int) -> None:
             else:
                 found = detect(later, tower, run, **given)
             alarms.append(float(np.mean([bool(d.flagged) for d in found.found])))
-            counts.append("" if found.stretches is None else f"{found.stretches}{'' if found.held else ' (too few)'}")
+            counts.append("" if found.by.stretches is None else f"{found.by.stretches}{'' if found.by.held else ' (too few)'}")
         values = f"{np.mean(alarms):.3f}, {min(alarms):.3f} to {max(alarms):.3f}"
         sys.stdout.write(f"{title:15} {values:42} {', '.join(counts)}\n")
         sys.stdout.flush()

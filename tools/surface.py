@@ -23,9 +23,11 @@ COMMANDS = (
     "segment demo:photos --names cat,coffee --things all --json -o things", "detect demo:photos --object cat --json",
     "caption demo:photos --texts sentences.txt --json", "index demo:photos --out i --json", "search i cat --json",
     "encode demo:photos --out e --json", "check demo:clothes --json", "systems --json", "systems gda --json",
-    "models list --json", "doctor --json", "cache info --json", "board classify demo:clothes --methods gda --shots 1 --seeds 1 --json",
+    "models list --json", "doctor --json", "cache info --json",
+    "board classify demo:clothes --methods gda --shots 1 --seeds 1 --json",
     "audit pairs pairs.csv --json", "curate plan pairs.csv --method clip-score --out plan --json",
-    "classify nowhere", "detect demo:photos", "search nowhere cat", "segment demo:photos --method gda", "board classify nowhere",
+    "classify nowhere", "detect demo:photos", "search nowhere cat", "segment demo:photos --method gda",
+    "board classify nowhere",
 )  # fmt: skip
 """Commands whose exit codes, and keys of JSON where they print some, are kept."""
 
@@ -74,9 +76,8 @@ def answers() -> dict[str, Any]:
                 else []
             )
             environment = {**os.environ, "DIPTYCH_CACHE": f"{folder}/cache", "HF_HUB_OFFLINE": "1"}
-            done = subprocess.run(
-                [sys.executable, "-m", "diptych.cli", *command.split(), *model], cwd=folder, env=environment, capture_output=True, text=True
-            )  # fmt: skip
+            words = [sys.executable, "-m", "diptych.cli", *command.split(), *model]
+            done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
             row: dict[str, Any] = {"exit": done.returncode}
             if "--json" in command and done.stdout:
                 row["json"] = keys(json.loads(done.stdout))

@@ -20,8 +20,8 @@ from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import mean_iou
 from diptych.nn.dense.label_maps import Windows
 from diptych.tasks.question import question
-from diptych.tasks.segment import counts, segment, segment_counts, stems, teach
-from diptych.tasks.segmented import Segmented
+from diptych.tasks.segment import counts, segment, segment_counts, teach
+from diptych.tasks.segmented import Segmented, stems
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, halves
 from tests.support.image_files import truncated
@@ -175,7 +175,7 @@ def test_parts_that_are_named_reach_the_system(tmp_path: Path) -> None:
 
     kit, _ = teach(Needy, DenseColours(), lambda: None, masks=str(tmp_path / "sam"))
     assert sorted(kit.parts) == ["main", "masks", "proposer", "sam"]
-    with pytest.raises(UsageError, match="--masks"):
+    with pytest.raises(UsageError, match="give masks"):
         teach(Needy, DenseColours(), lambda: None)
 
 

@@ -31,7 +31,7 @@ EXIT_CODES = (
 VERBS = {
     "demo": "demo:demo",
     "classify": "classify:classify",
-    "segment": "segment:segment",
+    "segment": "verbs.segment:Segment",
     "caption": "caption:caption",
     "edit": "edit:edit",
     "generate": "generate:generate",
@@ -39,7 +39,7 @@ VERBS = {
     "index": "index:index",
     "search": "search:search",
     "link": "link:link",
-    "detect": "detect:detect",
+    "detect": "verbs.detect:Detect",
     "encode": "encode:encode",
     "extend": "extend:extend",
     "export": "export:export",
@@ -60,7 +60,7 @@ VERBS = {
     "cache": "cache:app",
     "new-system": "new_system:new_system",
 }
-"""Verb -> module of diptych.cli, and the function or the group of commands in it."""
+"""Verb -> its declaration in diptych.verbs, or the module of diptych.cli with its function or group of commands."""
 
 
 class Commands(UserDict[str, Any]):
@@ -71,7 +71,12 @@ class Commands(UserDict[str, Any]):
         command = self.data[name]
         if isinstance(command, str):
             module, _, attribute = command.partition(":")
-            app = getattr(import_module(f"diptych.cli.{module}"), attribute)
+            declared = module.startswith("verbs.")
+            app = getattr(import_module(f"diptych.{module}" if declared else f"diptych.cli.{module}"), attribute)
+            if declared:
+                from diptych.cli.declared import command as derived
+
+                app = derived(app)
             if not isinstance(app, typer.Typer):
                 function, app = app, typer.Typer(add_completion=False)
                 app.command(name)(function)

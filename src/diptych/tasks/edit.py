@@ -19,7 +19,7 @@ from diptych.data.samples import openable
 from diptych.features import portable
 from diptych.tasks.pages.sheets import picture_of, rows_sheet
 from diptych.tasks.provenance import CHANGED, MADE, marked
-from diptych.tasks.segment import stems
+from diptych.tasks.segmented import stems
 
 MOVED = 1e-6
 
