@@ -98,8 +98,9 @@ class Verb:
     """One thing that a user asks for. A subclass is a frozen dataclass of its arguments.
 
     Its docstring is the help of the command and of the function, and its name in lower case that of all faces. ``role``
-    is the base class of its systems as "module:Class", ``item`` the type of one result, ``out`` the folder that the command writes by default ("": none), ``examples`` are
-    command lines for its help, and ``run_options`` the defaults of the run that differ from those of other verbs.
+    is the base class of its systems as "module:Class", ``item`` the type of one result, ``out`` the folder that the
+    command writes by default ("": none), ``examples`` are command lines for its help, and ``run_options`` the defaults
+    of the run that differ from those of other verbs.
     """
 
     name: ClassVar[str] = ""
