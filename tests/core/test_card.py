@@ -182,11 +182,11 @@ def test_a_card_in_the_class_body_goes_before_the_file(monkeypatch: pytest.Monke
 
 
 def test_a_row_sets_parameters_of_the_class_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    card = LEAST + "[variants]\n'' = {}\nsmall = { sise = 3 }\n"
+    card = LEAST + "[variants]\n'' = {}\nsmall = { sizes = 3 }\n"
     own = imported(monkeypatch, tmp_path, "beside_wrong", CODE, card).Own
     with pytest.raises(DataError) as caught:
         _ = own.card
-    words = "variants.small sets sise, which is no parameter of Own; the nearest is size."
+    words = "variants.small sets sizes, which is no parameter of Own; the nearest is size."
     assert str(caught.value) == f"{tmp_path / 'beside_wrong.toml'}: {words}"
 
 

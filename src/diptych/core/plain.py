@@ -39,10 +39,10 @@ def build(kind: type[T], data: Mapping[str, Any], file: str) -> T:
         ...     width: int = 1
         >>> build(Size, {"height": 3}, "size.toml").width
         1
-        >>> build(Size, {"height": 3, "widht": 2}, "size.toml")
+        >>> build(Size, {"height": 3, "wide": 2}, "size.toml")
         Traceback (most recent call last):
         ...
-        diptych.core.errors.DataError: size.toml: there is no field widht; the nearest is width.
+        diptych.core.errors.DataError: size.toml: there is no field wide; the nearest is width.
     """
     built: T = _dataclass(kind, data, file, "")
     return built
