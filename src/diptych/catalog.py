@@ -31,6 +31,7 @@ INDEX = Path(__file__).with_name("catalog.json")
 """The cards of all systems of this package, where it was built: hatch_build.py writes it into the wheel."""
 GROUP = "diptych.methods"
 M = TypeVar("M", bound=Method)
+T = TypeVar("T")
 COMMANDS = {
     "audit": "audit",
     "curate": "curate plan --method",
@@ -227,12 +228,14 @@ def _module(path: Path) -> str:
 
 def _system(module: ModuleType) -> type[Method]:
     """Return the system that a module holds."""
-    (system,) = (
-        held
-        for held in vars(module).values()
-        if inspect.isclass(held) and issubclass(held, Method) and held.__module__ == module.__name__
-    )
-    return system
+    classes = [held for held in vars(module).values() if inspect.isclass(held) and held.__module__ == module.__name__]
+    return _only(module.__name__, [held for held in classes if issubclass(held, Method)])
+
+
+def _only(module: str, systems: list[T]) -> T:
+    if len(systems) != 1:
+        raise UsageError(f"{module} holds {len(systems)} systems: a file holds exactly one.")
+    return systems[0]
 
 
 def _outsider(slug: str) -> dict[str, Any]:
@@ -254,8 +257,7 @@ def _ours(path: Path) -> dict[str, Any]:
         for name, bases in _CLASS.findall(path.read_text(encoding="utf-8"))
         if not set(bases.split(", ")).isdisjoint(ROLES)
     ]
-    if len(classes) != 1:
-        raise UsageError(f"{module} holds {len(classes)} systems: a file holds exactly one.")
+    name = _only(module, classes)
     if not beside.is_file():
         raise UsageError(f"{module} has no card: write {beside.name} beside it.")
     card = Card.read(beside)
@@ -263,7 +265,7 @@ def _ours(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{module} has the card of {card.verb}/{card.slug}: slug and verb follow from file and folder."
         )
-    return _entry(card, module, classes[0], _read_result)
+    return _entry(card, module, name, _read_result)
 
 
 def _entry(card: Card, module: str, name: str, results: Results) -> dict[str, Any]:
