@@ -14,7 +14,7 @@ help:
 	@echo "make rules   format, lint, types, floors, spelling, derived files"
 	@echo "make check   the rules, the examples in docstrings, the suite"
 	@echo "make format  format, and mend what the linter can mend"
-	@echo "make index   write the derived files again: catalog index, table of systems, lowest versions, tables of pages"
+	@echo "make index   write the derived files again: table of systems, lowest versions, tables of pages"
 	@echo "make pages   these, and the pages of towers and checkpoints (minutes)"
 	@echo "make docs    the site, out/site/index.html"
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
@@ -59,7 +59,6 @@ rules: $(VENV)/.dev
 	MYPYPATH=src $(BIN)/mypy out/skeletons/*/my_*.py
 	$(BIN)/lint-imports
 	$(BIN)/typos
-	$(BIN)/python -m diptych.catalog --check
 	$(BIN)/python tools/systems_stub.py --check
 	$(BIN)/python tools/lowest.py --check
 	$(BIN)/python tools/systems_table.py --check
@@ -112,7 +111,6 @@ results: $(VENV)/.dev
 	$(BIN)/python tools/results.py $(ONLY) $(if $(OVER),--over)
 
 index: $(VENV)/.dev
-	$(BIN)/python -m diptych.catalog --write
 	$(BIN)/python tools/systems_stub.py
 	$(BIN)/python tools/lowest.py --write
 	$(BIN)/python tools/systems_table.py

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import warnings
 from dataclasses import replace
@@ -32,8 +31,8 @@ from diptych.train.recipe import DECODER, WORDS, train_space
 from tests.support.diffusion import random_diffusion
 from tests.train.test_pair import COLOURS, FIT, small, squares
 
-INDEX = json.loads(catalog.INDEX.read_text(encoding="utf-8"))
-ROWS = [(c["slug"], v) for c in INDEX if c["verb"] in ("pretrain", "finetune") for v in c["variants"]]
+CARDS = catalog.cards()
+ROWS = [(c["slug"], v) for c in CARDS if c["verb"] in ("pretrain", "finetune") for v in c["variants"]]
 SLUGS = sorted({slug for slug, _ in ROWS})
 SHORT = replace(FIT, steps=2)
 

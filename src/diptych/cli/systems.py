@@ -28,7 +28,7 @@ def systems(
     from diptych import catalog
 
     if slug is not None:
-        if slug in {c["verb"] for c in catalog.cards()}:
+        if catalog.of_verb(slug):
             raise UsageError(f"{slug} is a verb, not a system: run 'diptych systems --verb {slug}'.")
         card = catalog.card(slug)
         if json:

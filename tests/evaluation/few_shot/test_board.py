@@ -427,7 +427,7 @@ def test_a_row_is_run_again_where_the_code_that_systems_share_has_changed(
 ) -> None:
     before, same, source = code_of(user), code_of(other), inspect.getsource
     inputs._read.cache_clear()
-    monkeypatch.setattr(inspect, "getsource", lambda m: source(m) + ("#" if m.__name__ == module else ""))
+    monkeypatch.setattr(inspect, "getsource", lambda m: source(m) + ("\nx = 1" if m.__name__ == module else ""))
     assert code_of(user) != before
     assert code_of(other) == same, "it takes nothing from there"
 
