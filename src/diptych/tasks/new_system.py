@@ -72,7 +72,7 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
     system, test, proof = (
         root / "src" / "diptych" / "methods" / verb / f"{stem}.py",
         root / "tests" / "methods" / verb / f"test_{stem}.py",
-        root / "src" / "diptych" / "evaluation" / "proofs" / f"{verb}.py",
+        root / "proofs" / f"{verb}.py",
     )
     for path in (system, test):
         if not path.parent.is_dir():
