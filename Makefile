@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CODE := src tests recipes tools benchmarks
+CODE := src proofs tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
 .PHONY: help demo test test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
@@ -69,7 +69,7 @@ rules: $(VENV)/.dev
 	$(BIN)/python tools/result_tables.py --check
 
 doctest: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -p tests.support.doctests --doctest-modules src --ignore src/diptych/systems.py
+	$(BIN)/python -m pytest -q -p tests.support.doctests --doctest-modules src proofs --ignore src/diptych/systems.py
 
 # Which tests the lowest versions must pass: make test-lowest LOWEST="tests/data tests/train".
 LOWEST ?= tests

@@ -19,10 +19,10 @@ from diptych.backbones.sources.load import load
 from diptych.core.run import Run
 from diptych.core.train import Clock, everything
 from diptych.core.train import Row as Item
-from diptych.evaluation.proofs.training.kept_patches import RandomMasks
 from diptych.methods.pretrain.a_clip import ACLIP
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.train.pair import PairTrainee
+from proofs.benches.training.kept_patches import RandomMasks
 
 ARMS = {
     "clip-loss, whole picture": None,

@@ -18,10 +18,10 @@ def clipinverter_panel(s: Studio) -> Panel:
     """Rendered pictures, their inversions, and what became of them."""
     import torch
 
-    from diptych.evaluation.proofs.edits.inversion import Known, captioned, editing, said
     from diptych.methods.edit.clipinverter import CLIPInverter
     from diptych.tasks.edit_parts import kit_for
     from diptych.tasks.pages.sheets import shown
+    from proofs.benches.edits.inversion import Known, captioned, editing, said
 
     run = replace(s.run, seed=1)
     kit = kit_for(CLIPInverter.card, s.tiny, generator="small")
@@ -50,10 +50,10 @@ def clipinverter_panel(s: Studio) -> Panel:
 def cut_and_paste_panel(s: Studio) -> Panel:
     """Composed clips whose object becomes the subject of a picture."""
     from diptych.core.edit import EditAsk
-    from diptych.evaluation.proofs.edits.clips import clips
     from diptych.methods.edit.cut_and_paste import CutAndPaste
     from diptych.tasks.edit_parts import kit_for
     from diptych.tasks.pages.sheets import picture_of
+    from proofs.benches.edits.clips import clips
 
     run = replace(s.run, seed=1)
     method = CutAndPaste(**CutAndPaste.card.variants["small"])
@@ -85,11 +85,11 @@ def rewrite_panel(s: Studio) -> Panel:
     """What the denoiser makes of a short prompt, and of its rewrites."""
     from diptych.backbones.diffusion.load import load_diffusion
     from diptych.core.kit import Kit
-    from diptych.evaluation.proofs.rewrite import TAUGHT, table
     from diptych.methods.rewrite.uf_fgtg import UFFGTG
     from diptych.tasks.generate import generate
     from diptych.tasks.pages.sheets import shown
     from diptych.tasks.rewrite import rewrite
+    from proofs.rewrite import TAUGHT, table
 
     run = replace(s.run, seed=1)
     method = UFFGTG(**UFFGTG.card.variants["text"])
@@ -119,8 +119,8 @@ def galip_panel(s: Studio) -> Panel:
     """What a generator draws after a short training, and what it was asked for."""
     from diptych.core.edit import EditAsk
     from diptych.core.kit import Kit
-    from diptych.evaluation.proofs.edits.words_to_pictures import SMALL, open_words
     from diptych.tasks.pages.sheets import shown
+    from proofs.benches.edits.words_to_pictures import SMALL, open_words
 
     run = replace(s.run, seed=1)
     bench = open_words("scenes", s.tiny, run, (1,))

@@ -366,11 +366,11 @@ def mosaic_panel(s: Studio) -> Panel:
     """Scenes whose two objects get a style each: with the masks of the scene, and with those that words find."""
     from diptych.core.edit import EditAsk
     from diptych.data.memory import InMemory
-    from diptych.evaluation.proofs.edits.styles import scenes
     from diptych.methods.edit.mosaic import Mosaic
     from diptych.methods.segment.maskclip import MaskCLIP
     from diptych.nn.dense.label_maps import Windows
     from diptych.tasks.pages.sheets import picture_of
+    from proofs.benches.edits.styles import scenes
 
     kit = Kit({"main": s.tiny, "segmenter": MaskCLIP(windows=Windows(64, 64, 64))})
     fitted = Mosaic(**Mosaic.card.variants["small"]).fit(kit, Evidence(), s.run)

@@ -18,12 +18,12 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.edits import edit_table
 from diptych.data.joined import Joined
-from diptych.evaluation.proofs.audits.edits import preferred
 from diptych.methods.audit.augclip import AugCLIP
 from diptych.methods.audit.clip4dm import CLIP4DM
 from diptych.methods.audit.quality_not_quantity import PLUS, QualityNotQuantity
 from diptych.metrics.closed_intervals import wilson
 from diptych.tasks.audit.sources import Sources
+from proofs.benches.audits.edits import preferred
 
 EACH = 400
 """Pictures of each source of which heads are trained and tested, at most."""

@@ -17,7 +17,7 @@ from diptych.tasks import new_system
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
-PLACES = ("src/diptych/methods/classify", "tests/methods/classify", "src/diptych/evaluation/proofs")
+PLACES = ("src/diptych/methods/classify", "tests/methods/classify", "proofs")
 SLUGS = {"classify": "my-idea2", "segment": "my-other-idea2"}
 
 
@@ -38,7 +38,7 @@ def files(root: Path) -> dict[str, str]:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this checkout in which a system of each verb was begun."""
     root = tmp_path_factory.mktemp("checkout")
-    for place in ("src", "tests"):
+    for place in ("src", "tests", "proofs"):
         shutil.copytree(ROOT / place, root / place, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info"))
     shutil.copy(ROOT / "pyproject.toml", root)
     for verb, slug in SLUGS.items():
@@ -68,7 +68,7 @@ def test_what_is_written_passes_what_every_system_must_pass(checkout: Path) -> N
 FACTS = f"""
 import diptych
 from diptych import catalog
-from diptych.evaluation.prove import _trial
+from proofs.prove import _trial
 
 def test_the_copy_holds_cards_and_proofs():
     assert diptych.__file__.startswith(__file__.partition("/tests/")[0]), "all this runs in the copy"

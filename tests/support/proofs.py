@@ -5,7 +5,7 @@ from typing import Any
 
 from diptych.core.backbone import Backbone
 from diptych.core.run import Run
-from diptych.evaluation.proofs.trial import Opener, Trial
+from proofs.trial import Opener, Trial
 
 
 def judged(

@@ -15,13 +15,13 @@ from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.detect import AnomalyBench
 from diptych.evaluation.boards.verb import verb_board
 from diptych.evaluation.datasets import open_set
-from diptych.evaluation.prove import prove
 from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
 from diptych.tasks.detect import detect, kept_aside
 from diptych.tasks.pages.heatmap import heat
+from proofs.prove import prove
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import DenseColours
 from tests.support.image_files import truncated

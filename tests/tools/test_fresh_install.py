@@ -11,7 +11,13 @@ from tools.fresh_install import absent, main, strangers, wrong_engine
 def test_a_wheel_holds_the_package_alone() -> None:
     good = ["diptych/__init__.py", "diptych/assets/photos/cat.jpg", "diptych-0.1.0.dist-info/RECORD"]
     assert strangers(good) == []
-    bad = ["recipes/lite.py", "tests/conftest.py", "diptych/tests/test_x.py", "diptych/__pycache__/x.pyc"]
+    bad = [
+        "recipes/lite.py",
+        "proofs/prove.py",
+        "tests/conftest.py",
+        "diptych/tests/test_x.py",
+        "diptych/__pycache__/x.pyc",
+    ]
     assert strangers([*good, *bad]) == bad
 
 

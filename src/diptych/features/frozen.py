@@ -4,7 +4,7 @@
 
 trunk: the backbone up to its pooled vector, without gradient;  head: the trained projection
 
-``Headed`` has the heads of the backbone; ``features.fresh`` makes new heads over the same trunks. The items of both are
+``Headed`` has the heads of the backbone; a ``HeadSpace`` may have others over the same trunks. The items of both are
 precomputed trunk vectors (``on_trunks``), or pictures and texts.
 """
 

@@ -74,7 +74,7 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
     system, test, proof = (
         root / "src" / "diptych" / "methods" / verb / f"{stem}.py",
         root / "tests" / "methods" / verb / f"test_{stem}.py",
-        root / "src" / "diptych" / "evaluation" / "proofs" / f"{verb}.py",
+        root / "proofs" / f"{verb}.py",
     )
     card = system.with_suffix(".toml")
     for path in (system, card, test):

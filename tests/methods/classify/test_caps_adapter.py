@@ -201,7 +201,7 @@ def test_a_prompt_beyond_the_context_is_an_error_and_words_cut_it(run: Run) -> N
 
 
 def test_the_control_swaps_captions_between_classes(run: Run) -> None:
-    from diptych.evaluation.proofs.classify import OTHER_CAPTIONS
+    from proofs.classify import OTHER_CAPTIONS
 
     names, evidence, _ = task(3)
     assert OTHER_CAPTIONS.spoil is not None

@@ -206,7 +206,7 @@ class Blind(SameInputs):
 
 
 def test_the_control_permutes_its_own_labels_and_the_twin_has_no_second_encoder(run: Run) -> None:
-    from diptych.evaluation.proofs.classify import OwnFeatures, PermutedLabels
+    from proofs.classify import OwnFeatures, PermutedLabels
 
     _, evidence, _ = task(3)
     assert evidence.unlabelled is not None

@@ -126,7 +126,7 @@ def test_contexts_are_probabilities(kit: Kit, run: Run) -> None:
 
 
 def test_random_letters_change_the_scores(kit: Kit, run: Run) -> None:
-    from diptych.evaluation.proofs.classify import RANDOM_LETTERS
+    from proofs.classify import RANDOM_LETTERS
 
     names, evidence, test = task(3)
     spoiled = RANDOM_LETTERS.change(BOTH, run)

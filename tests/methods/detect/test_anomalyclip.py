@@ -102,8 +102,8 @@ def test_the_loss_equals_its_equation(vit: Backbone) -> None:
 
 
 def test_learnt_prompts_tell_scratches_apart_and_swapped_labels_turn_them_round(vit: Backbone) -> None:
-    from diptych.evaluation.proofs.detect import swapped_labels
     from diptych.metrics.detection import auroc
+    from proofs.detect import swapped_labels
 
     # The image loss alone: on a random tower of four patches the pixel losses drown it.
     method, test = AnomalyCLIP(epochs=30, rate=1e-2, local_weight=0.0), scratched(8, 8, seed=9)

@@ -106,9 +106,9 @@ def test_pairs_are_pulled_by_artanh_and_the_slip_of_the_code_is_weaker_far_apart
 
 
 def test_scratches_rank_above_even_surfaces_and_the_control_learns_nothing() -> None:
-    from diptych.evaluation.proofs.detect import ResampledNegatives
     from diptych.evaluation.spoils import as_subclass
     from diptych.metrics.detection import auroc
+    from proofs.detect import ResampledNegatives
 
     test = scratched(8, 8, seed=4)
 

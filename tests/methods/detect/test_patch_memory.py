@@ -49,7 +49,7 @@ def test_scratches_are_found_where_they_are() -> None:
 
 
 def test_the_memory_of_the_control_is_another_thing() -> None:
-    from diptych.evaluation.proofs.detect import TRIALS, another_thing, open_bench
+    from proofs.detect import TRIALS, another_thing, open_bench
 
     classes, normal, other = ClassNames(("plate",)), scratched(6, 0, seed=1), scratched(4, 3, seed=2)
     _, spoiled = another_thing(classes, Evidence(train=normal, auxiliary=other), Run())

@@ -16,10 +16,10 @@ from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock, Row
-from diptych.features.fresh import fresh_heads
 from diptych.features.frozen import Headed, on_trunks, side_names
 from diptych.methods.finetune.retrieval_tuning import RetrievalTuning
 from diptych.train.recipe import train_space
+from proofs.benches.training.fresh import fresh_heads
 from tests.support.refused import refused
 from tests.support.small_clip import small_clip
 from tests.support.tuning_work import CLASSES, SHORT, labelled, run, state

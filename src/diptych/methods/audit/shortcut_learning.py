@@ -1,6 +1,6 @@
 """Shortcut learning: which of two features a head follows depends on predictivity and on availability.
 
-    z | y ~ N(y mu, S)                              two latents, of predictivity rho_s <= rho_c (``data.latents``)
+    z | y ~ N(y mu, S)                              two latents, of predictivity rho_s <= rho_c
     x     = f_s(a_s w_s z_s) + f_c(a_c w_c z_c)     a_s / a_c: availability of the shortcut
     R     = |mean y'_i sign(z_s,i)| - |mean y'_i sign(z_c,i)|        over a grid of probes
     B     = R(head) - R(best)                                        shortcut bias (``metrics.reliance``)
