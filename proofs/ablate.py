@@ -12,10 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Evidence, Run, UsageError
 from diptych.data.files import plain
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool

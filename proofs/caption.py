@@ -14,9 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Samples, Text, TextPool
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Samples, Text, TextPool
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import CHANCE, Arm

@@ -15,12 +15,22 @@ from PIL import Image
 from torch import Tensor
 
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Text, TextPool
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    Run,
+    Samples,
+    Table,
+    Text,
+    TextPool,
+    UsageError,
+)
 from diptych.data.captions import captions
 from diptych.data.load import open_data
 from diptych.data.words.contexts import Contexts, read_contexts

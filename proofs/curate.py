@@ -11,10 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.curate import Curator
-from diptych.core.data import Table
-from diptych.core.run import Run
+from diptych.core import Backbone, Curator, Run, Table
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats

@@ -12,11 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, Evidence, Kit, Run, Table, UsageError
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.detect import HALVES, AnomalyBench
 from diptych.evaluation.datasets import DATA_SETS, known_set, open_set, thing_of

@@ -18,11 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.errors import NotAvailable
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Evidence, Kit, NotAvailable, Run
 from diptych.evaluation.arms import Arm, Floats
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, embedded
 from diptych.nn.delta_mapper import direction, kept

@@ -18,9 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, Run, Table
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present

@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Table, Text
-from diptych.core.language import Ask
-from diptych.core.run import Run
+from diptych.core import Ask, Backbone, Run, Table, Text
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import BEFORE, Training
 from diptych.evaluation.boards.tune_parts import RANK

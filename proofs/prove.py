@@ -17,10 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, ProofPlan
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, Card, ProofPlan, Run, UnreadableItem, UsageError
 from diptych.data.files import plain
 from diptych.data.named_sets import all_present
 from diptych.data.words.templates import ENSEMBLE

@@ -7,10 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, DataError, Run
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.words.pools import Pool, read_pool

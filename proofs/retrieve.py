@@ -8,8 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.run import Run
+from diptych.core import Backbone, Run
 from diptych.evaluation.arms import CHANCE
 from diptych.evaluation.boards.retrieve import RecordBench, Rows
 from diptych.evaluation.datasets import LinkageData, open_linkage

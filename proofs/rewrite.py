@@ -20,13 +20,19 @@ import numpy as np
 import torch
 
 from diptych.backbones.diffusion.load import SMALL_SCENES, load_diffusion
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.diffusion import Condition, TextDiffusion
-from diptych.core.errors import NotAvailable
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
-from diptych.core.run import Run
+from diptych.core import (
+    Ask,
+    Backbone,
+    Column,
+    Condition,
+    Evidence,
+    Kit,
+    NotAvailable,
+    Run,
+    Table,
+    TextDiffusion,
+    Writer,
+)
 from diptych.data.memory import InMemory
 from diptych.data.scenes.compose import Scene, SceneRecipe, hold_out, scene
 from diptych.data.words.sentences import article

@@ -10,10 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, Evidence, Kit, Run, Samples, Space, Table
 from diptych.evaluation.arms import CHANCE
 from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import few, open_set

@@ -15,9 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Samples
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Samples
 from diptych.evaluation.arms import (
     CHANCE,
     CLOCKS,

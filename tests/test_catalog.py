@@ -11,10 +11,7 @@ import pytest
 
 import diptych.methods
 from diptych import catalog
-from diptych.core.audit import Auditor
-from diptych.core.card import Card, Needs
-from diptych.core.errors import UsageError
-from diptych.core.method import Classifier, Method, Retriever, Segmenter
+from diptych.core import Auditor, Card, Classifier, Method, Needs, Retriever, Segmenter, UsageError
 from diptych.methods.classify.gda import GDA
 
 
@@ -120,7 +117,7 @@ def test_an_entry_point_that_is_no_system_is_an_error(monkeypatch: pytest.Monkey
 
 SYSTEM = """
 from dataclasses import dataclass
-from diptych.core.method import Classifier
+from diptych.core import Classifier
 
 @dataclass(frozen=True)
 class {name}(Classifier):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from gallery_sheets import DIM, INK, One, Panel, Studio, sheet
 from PIL import Image
 
-from diptych.core.data import Evidence
+from diptych.core import Evidence
 
 Lines = list[list[tuple[str, tuple[int, int, int]]]]
 
@@ -49,7 +49,7 @@ def clipinverter_panel(s: Studio) -> Panel:
 
 def cut_and_paste_panel(s: Studio) -> Panel:
     """Composed clips whose object becomes the subject of a picture."""
-    from diptych.core.edit import EditAsk
+    from diptych.core import EditAsk
     from diptych.methods.edit.cut_and_paste import CutAndPaste
     from diptych.tasks.edit_parts import kit_for
     from diptych.tasks.pages.sheets import picture_of
@@ -84,7 +84,7 @@ def cut_and_paste_panel(s: Studio) -> Panel:
 def rewrite_panel(s: Studio) -> Panel:
     """What the denoiser makes of a short prompt, and of its rewrites."""
     from diptych.backbones.diffusion.load import load_diffusion
-    from diptych.core.kit import Kit
+    from diptych.core import Kit
     from diptych.methods.rewrite.uf_fgtg import UFFGTG
     from diptych.tasks.generate import generate
     from diptych.tasks.pages.sheets import shown
@@ -117,8 +117,7 @@ def rewrite_panel(s: Studio) -> Panel:
 
 def galip_panel(s: Studio) -> Panel:
     """What a generator draws after a short training, and what it was asked for."""
-    from diptych.core.edit import EditAsk
-    from diptych.core.kit import Kit
+    from diptych.core import EditAsk, Kit
     from diptych.tasks.pages.sheets import shown
     from proofs.benches.edits.words_to_pictures import SMALL, open_words
 

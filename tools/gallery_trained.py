@@ -8,8 +8,7 @@ from typing import Any
 from gallery_sheets import DIM, GREEN, INK, RED, Panel, Studio, sheet, wrapped
 from PIL import Image
 
-from diptych.core.data import Evidence
-from diptych.core.kit import Kit
+from diptych.core import Evidence, Kit
 
 Lines = list[list[tuple[str, tuple[int, int, int]]]]
 
@@ -52,7 +51,7 @@ def users_panel(s: Studio) -> Panel:
     """Captions of shapes, for two users and for nobody."""
     import torch
 
-    from diptych.core.data import Column, Subset, Table
+    from diptych.core import Column, Subset, Table
     from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
     from proofs.benches.edits.inversion import captioned
     from proofs.benches.writers import said_for

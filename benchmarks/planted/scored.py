@@ -10,12 +10,7 @@ import numpy as np
 
 from benchmarks.planted.models import Planted
 from benchmarks.planted.tables import EDITED
-from diptych.core.audit import AuditData
-from diptych.core.backbone import Backbone, Tower
-from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import AuditData, Backbone, Column, Evidence, Finding, Kit, Run, Samples, Table, Tower
 from diptych.data.edits import edit_table
 from diptych.data.joined import Joined
 from diptych.methods.audit.augclip import AugCLIP

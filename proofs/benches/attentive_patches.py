@@ -18,9 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, Run, Table
 from diptych.data.formats.regions import Masks
 from diptych.data.labelled import LabelledData
 from diptych.data.scenes.compose import Scenes

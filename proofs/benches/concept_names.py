@@ -19,9 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Texts
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Texts
 from diptych.data.load import open_data
 from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Arm, Floats

@@ -15,10 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, Evidence, Kit, Run, Table
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data

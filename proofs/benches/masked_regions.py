@@ -19,12 +19,7 @@ from torch import Tensor
 
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.proposers import load_proposer
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.masks import MaskProposer, Proposals
-from diptych.core.method import Segmenter
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, Evidence, Kit, MaskProposer, Proposals, Run, Segmenter, Table
 from diptych.data.formats.regions import Masks
 from diptych.data.labelled import LabelledData
 from diptych.data.scenes.compose import SceneRecipe, Scenes

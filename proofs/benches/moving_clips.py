@@ -16,10 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Table
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, NotAvailable, Run, Table
 from diptych.data.folders import image_paths
 from diptych.data.formats.clips import FrameFolders
 from diptych.data.images import open_image

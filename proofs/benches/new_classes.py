@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import NotAvailable
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier
-from diptych.core.run import Run
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, Kit, NotAvailable, Run, Table
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.splits import base_and_new, of_classes

@@ -17,10 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, NotAvailable
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, DataError, NotAvailable, Run, Table
 from diptych.data.factors import FACTORS
 from diptych.data.labelled import LabelledData
 from diptych.data.memory import InMemory

@@ -14,10 +14,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Texts
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Kit, Run, Texts
 from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES
 from diptych.data.memory import InMemory

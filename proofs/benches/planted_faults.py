@@ -21,12 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.curate import Curator, Plan
-from diptych.core.data import Texts
-from diptych.core.errors import UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Curator, Kit, Plan, Run, Texts, UnreadableItem
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.data.named_sets import present

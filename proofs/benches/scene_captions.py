@@ -16,10 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Evidence, Kit, Run
 from diptych.data.scenes.captions import phrase
 from diptych.data.scenes.compose import Scene, SceneRecipe
 from diptych.data.scenes.sprites import COLOURS

@@ -17,12 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Regions
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, DataError, Evidence, Kit, Regions, Run, Table
 from diptych.data.formats.regions import Masks
 from diptych.data.labelled import LabelledData, NamedTable
 from diptych.data.pixels import normalise

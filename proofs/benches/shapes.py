@@ -18,10 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Samples, Table, Texts
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Evidence, Kit, Run, Samples, Table, Texts
 from diptych.data.images import open_image
 from diptych.data.joined import Joined
 from diptych.data.named_sets import present

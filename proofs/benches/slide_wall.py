@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Kit, Run
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.data.named_sets import present

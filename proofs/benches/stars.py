@@ -20,10 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Evidence, Kit, Run, Table
 from diptych.data.curve_halves import halves
 from diptych.data.formats.lightcurves import read_light_curves
 from diptych.data.named_sets import present

@@ -16,9 +16,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Subset, Table
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Run, Subset, Table
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import CHANCE, Floats

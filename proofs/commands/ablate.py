@@ -10,7 +10,7 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.board import command_line
 from diptych.cli.console import finish, show, show_json, show_table
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 
 @options.offers("overwrite", *options.MODEL)

@@ -11,7 +11,7 @@ from diptych.cli import flag_values, options
 from diptych.cli.board import command_line
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.unread import typed
-from diptych.core.errors import BoundBroken
+from diptych.core import BoundBroken
 
 if TYPE_CHECKING:
     from proofs.prove import Proof

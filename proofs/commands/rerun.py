@@ -10,7 +10,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show_json, show_table
-from diptych.core.errors import BoundBroken, UsageError
+from diptych.core import BoundBroken, UsageError
 
 
 @options.offers("json", "batch", "workers", "cache", "verify")

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import UsageError
+from diptych.core import Column, Table, UsageError
 from diptych.data.memory import InMemory
 from diptych.data.scenes.compose import Scene, Scenes, scene
 from diptych.data.scenes.paint import SceneObject

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.scenes.captions import phrase
 from diptych.data.scenes.compose import Scene, Scenes, scene
 from diptych.data.scenes.paint import SceneObject

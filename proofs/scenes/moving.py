@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.scenes.compose import SceneRecipe, render
 from diptych.data.scenes.paint import SceneObject
 from diptych.data.scenes.sprites import Picture, SpriteBank

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
     from diptych.api.verbs import audit, board, caption, classify, encode, index, open_data, search
-    from diptych.core.data import ClassNames, Evidence
-    from diptych.core.kit import Kit
-    from diptych.core.run import Run
+    from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
 
 __version__ = "0.1.0"

@@ -23,9 +23,7 @@ from types import ModuleType
 from typing import Any, TypeAlias, TypeVar, overload
 
 import diptych.methods
-from diptych.core.card import Card, Offer, ProofPlan
-from diptych.core.errors import UsageError
-from diptych.core.method import Method
+from diptych.core import Card, Method, Offer, ProofPlan, UsageError
 
 INDEX = Path(__file__).with_name("catalog.json")
 """The cards of all systems of this package, where it was built: hatch_build.py writes it into the wheel."""

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from diptych import catalog
 from diptych.cli import options
-from diptych.core.errors import EXTRAS, MissingExtra, UnreadableItem, UsageError
+from diptych.core import MissingExtra, UnreadableItem, UsageError
+from diptych.core.errors import EXTRAS
 
 Cli = Callable[..., Any]
 SOURCE = Path(options.__file__).parents[1]

@@ -12,7 +12,7 @@ import pytest
 
 from diptych.cli import unread
 from diptych.cli.main import VERBS, Commands
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.methods.caption.nearest_caption import NearestCaption
 
 Cli = Callable[..., Any]

@@ -17,13 +17,27 @@ import pytest
 import torch
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, EvidenceField, Hook, Verb
-from diptych.core.data import ClassNames, Column, Subset, Table
-from diptych.core.errors import EXTRAS, MissingEvidence, MissingHook, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Method, Scores
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    Card,
+    Classifier,
+    ClassNames,
+    Column,
+    EvidenceField,
+    FittedClassifier,
+    Hook,
+    Kit,
+    Method,
+    MissingEvidence,
+    MissingHook,
+    MissingPart,
+    Run,
+    Scores,
+    Subset,
+    Table,
+    Verb,
+)
+from diptych.core.errors import EXTRAS
 from diptych.features import portable
 from tests.support.backbone import SmallBackbone
 from tests.support.deep_backbone import DeepBackbone

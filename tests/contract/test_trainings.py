@@ -16,11 +16,21 @@ from diptych import catalog
 from diptych.backbones.changes.apply import changed
 from diptych.backbones.language_space import LanguageSpace
 from diptych.backbones.language_text import LanguageText
-from diptych.core.data import ClassNames, Column, Evidence, Table, Text
-from diptych.core.errors import MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Objective, Recipe, Row, Trained
+from diptych.core import (
+    ClassNames,
+    Column,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingPart,
+    Objective,
+    Recipe,
+    Row,
+    Run,
+    Table,
+    Text,
+    Trained,
+)
 from diptych.data.formats.regions import boxes
 from diptych.methods.pretrain.llm2clip import LANGUAGE
 from diptych.nn.text.small_lm import SmallLM

@@ -9,8 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.errors import DataError
+from diptych.core import Card, DataError, Headline, Needs, ProofPlan, Reference
 
 LEAST = """
 slug = "my-own"
@@ -139,7 +138,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 CODE = """
 from dataclasses import dataclass
-from diptych.core.method import Method
+from diptych.core import Method
 
 @dataclass(frozen=True)
 class Own(Method):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.core.plain import build
 from diptych.core.ranges import at_least
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Table
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, MissingHook, Run, Table
 from diptych.features.frozen import Headed, Trunk, head_names, on_trunks, side_names
 from proofs.benches.training.fresh import fresh_heads
 from tests.support.small_clip import small_clip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from nltk.util import ngrams
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.caption_wording import distinct, repetition
 
 SAID = ["A dog, a dog and a dog.", "a red car", "", "the the the"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchmetrics.detection import PanopticQuality
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.panoptic import mean_pq, panoptic_counts, panoptic_quality
 
 CLASSES, THINGS = 4, (0, 1)

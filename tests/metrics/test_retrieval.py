@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.metrics.retrieval import (
     average_precision,
     b_cubed,

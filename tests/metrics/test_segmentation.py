@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.segmentation import (
     IGNORE,
     chance,

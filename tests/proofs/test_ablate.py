@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.data import ClassNames, Evidence, Text, TextPool
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Run, Text, TextPool, UsageError
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.words.pools import Pool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from diptych.core.run import Run
+from diptych.core import Run
 from proofs.prove import prove
 from tests.support.colours import ColourBackbone
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from proofs import edit as proof
 from proofs.benches.edits.asks import Asks, Factors, Pictures, Words, asks, clean, details
 from proofs.prove import prove

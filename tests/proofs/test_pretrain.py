@@ -11,9 +11,7 @@ import pytest
 import torch
 
 from diptych.backbones.sources.load import load
-from diptych.core.data import ClassNames, Column, Table, Texts
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, NotAvailable, Run, Table, Texts
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.tune import BEFORE, Training

@@ -12,9 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool, Texts
-from diptych.core.errors import DataError, MissingEvidence, NotAvailable, UsageError
-from diptych.core.run import Run
+from diptych.core import (
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    MissingEvidence,
+    NotAvailable,
+    Run,
+    Table,
+    Text,
+    TextPool,
+    Texts,
+    UsageError,
+)
 from diptych.data.folders import ImageFiles
 from diptych.data.words.pools import Pool
 from diptych.evaluation.spoils import SpoilEvidence, shuffled_names

@@ -13,9 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from diptych.backbones.engines.engine import kind_of
-from diptych.core.backbone import Encoder
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import DataError, Encoder, Run
 from diptych.data.files import read_json
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.board import Board, board

@@ -6,9 +6,7 @@ from functools import partial
 
 import pytest
 
-from diptych.core.data import Subset
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run, Subset
 from proofs import rewrite as proof
 from proofs.prove import prove
 from proofs.rewrite import HELD_OUT, TAUGHT, kept, open_scenes, permuted, prompts, table

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, NotAvailable, Run, UsageError
 from diptych.evaluation.datasets import open_set
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.maskclip import MaskCLIP

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.evaluation.arms import CHANCE, Arm, Measured
 from proofs.trial import Claim, Tabled, Trial
 from tests.support.colours import ColourBackbone

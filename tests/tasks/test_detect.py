@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, MissingEvidence, Run, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.recapture import Recaptured, recapture
 from diptych.evaluation.arms import Arm

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from diptych.core.data import Column, Subset, Table
+from diptych.core import Column, Subset, Table
 from diptych.data.memory import InMemory
 from diptych.tasks.detect import Detected, Detections, Ready
 from diptych.tasks.detect_errors import labelled_errors

@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.card import Needs
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, DataError, Evidence, Kit, Needs, Run, Table, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.methods.segment.fc_clip import FCCLIP
 from diptych.methods.segment.maskclip import MaskCLIP

@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, Run, UsageError
 from diptych.data.load import open_data
 from diptych.features.portable import load
 from diptych.methods.extend.astrom3 import AstroM3

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.card import Card, Needs
-from diptych.core.data import Evidence, Samples
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
-from diptych.core.run import Run
+from diptych.core import Anomaly, Card, DataError, Detector, Evidence, FittedDetector, Kit, Needs, Run, Samples
 from diptych.data.memory import InMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.tasks.detect import detect, kept_aside

@@ -7,8 +7,7 @@ import pytest
 
 import diptych
 from diptych.api.model import Model
-from diptych.core.errors import DiptychError, UsageError
-from diptych.core.run import Run
+from diptych.core import DiptychError, Run, UsageError
 from diptych.methods.detect.feature_memory import FeatureMemory
 from tests.support.dense_colours import DenseColours
 from tests.support.scratches import scratched

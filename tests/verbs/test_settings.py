@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.methods.classify.tip_adapter_f import TipAdapterF
 from diptych.verbs.settings import with_settings
 

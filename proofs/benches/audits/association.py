@@ -6,13 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from diptych.core.audit import AuditData, Subject
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import AuditData, Backbone, ClassNames, DataError, Evidence, Finding, Kit, Run, Space, Subject
 from diptych.core.train import everything
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.sprites import SpriteBank

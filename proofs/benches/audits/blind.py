@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.backbones.sources.load import load
-from diptych.core.audit import Subject
-from diptych.core.backbone import Backbone
-from diptych.core.data import Samples, Texts
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Kit, Run, Samples, Subject, Texts
 from diptych.data.draws import random_state_kept
 from diptych.data.joined import Joined
 from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes

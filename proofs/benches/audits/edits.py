@@ -10,10 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Samples, Table, Text, TextPool
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Evidence, Kit, Run, Samples, Table, Text, TextPool
 from diptych.data.edits import edit_table
 from diptych.data.factors import Altered
 from diptych.data.scenes.captions import phrase

@@ -7,11 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from diptych.core.audit import Subject
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, DataError, Run, Subject
 from diptych.data.evidence import grouped_labels
 from diptych.data.load import open_data
 from diptych.data.named_sets import present

@@ -7,11 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.audit import Subject
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Samples, Subset
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, DataError, Run, Samples, Subject, Subset
 from diptych.data.cues import read_cues
 from diptych.data.factors import FACTORS, Altered
 from diptych.data.load import open_data

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.core.ranges import above, at_least, between, check
 
 Floats = NDArray[np.float64]

@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table, Texts
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Evidence, Kit, Run, Table, Texts
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.foils import Foil, counted, foil, kinds

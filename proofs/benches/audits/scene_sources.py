@@ -26,13 +26,22 @@ from PIL import Image
 from diptych.backbones.sources.openclip_config import architecture, build, spec
 from diptych.backbones.sources.openclip_sources import from_model
 from diptych.backbones.tokens import ClipBpe
-from diptych.core.audit import ModelRecord, Probe, Subject
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DamagedStore, DataError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DamagedStore,
+    DataError,
+    Evidence,
+    Kit,
+    ModelRecord,
+    PixelRecipe,
+    Probe,
+    Run,
+    Space,
+    Subject,
+    Table,
+)
 from diptych.core.train import everything
 from diptych.data.joined import Joined
 from diptych.data.memory import InMemory

@@ -8,10 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from diptych.core.audit import Probe, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Subset
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Probe, Run, Subject, Subset
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.words.classnames import tidy

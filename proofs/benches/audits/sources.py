@@ -16,10 +16,7 @@ from scipy.special import ndtr
 from torch import Tensor, cat
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Samples, Subset
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, DataError, Run, Samples, Subset
 from diptych.data.factors import WORDS, Altered
 from diptych.data.load import open_data
 from diptych.data.named_sets import present

@@ -16,9 +16,7 @@ from torch import Tensor
 
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.load import SMALL_DRAWS, SMALL_PLACED, load_generator
-from diptych.core.backbone import Backbone
-from diptych.core.edit import StyleGenerator, Styles
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, StyleGenerator, Styles
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Floats
 from diptych.features.heads import text_head

@@ -21,11 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from diptych.backbones.diffusion.load import SMALL_SCENES
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.edit import EditAsk
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import Backbone, EditAsk, Evidence, NotAvailable, Run
 from diptych.data.scenes.compose import draw_objects, render
 from diptych.data.words.sentences import article
 from diptych.evaluation.arms import Arm

@@ -25,10 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Samples, Table
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, NotAvailable, Run, Samples, Table
 from diptych.data.folders import image_paths
 from diptych.data.images import open_image
 from diptych.data.named_sets import present

@@ -21,12 +21,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
 from diptych.backbones.generators.load import SMALL_DRAWS, SMALL_PLACED
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table, Texts
-from diptych.core.edit import Styles
-from diptych.core.errors import NotAvailable
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Evidence, Kit, NotAvailable, Run, Styles, Table, Texts
 from diptych.data.edits import edit_table
 from diptych.data.memory import InMemory
 from diptych.data.words.sentences import article

@@ -17,10 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.edit import EditAsk
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import Backbone, EditAsk, NotAvailable, Run
 from diptych.data.memory import InMemory
 from diptych.data.scenes.compose import Scene, SceneRecipe, scene
 from diptych.data.scenes.sprites import COLOURS, SpriteBank

@@ -17,11 +17,7 @@ from torch import Tensor
 
 from diptych.backbones.diffusion.load import SMALL_SCENES
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table
-from diptych.core.edit import EditAsk, Editor
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, EditAsk, Editor, Evidence, Kit, Run, Table
 from diptych.data.scenes.compose import Scenes
 from diptych.data.scenes.tables import scene_table
 from diptych.data.words.sentences import article

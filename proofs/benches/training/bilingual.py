@@ -20,12 +20,22 @@ from torch import Tensor
 from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
-from diptych.core.backbone import Around, Backbone, Encoder, Inputs
-from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Objective, Recipe, Stage, Trainee
+from diptych.core import (
+    Around,
+    Backbone,
+    Encoder,
+    Evidence,
+    Inputs,
+    Kit,
+    MissingHook,
+    Objective,
+    Recipe,
+    Run,
+    Text,
+    TextPool,
+    Trainee,
+)
+from diptych.core.train import Stage
 from diptych.data.scenes.captions import TRANSLATED
 from diptych.data.scenes.compose import Scene, SceneRecipe
 from diptych.data.scenes.tables import scene_data

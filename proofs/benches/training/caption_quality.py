@@ -19,10 +19,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeClassifier
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Table
-from diptych.core.run import Run
-from diptych.core.train import Trained
+from diptych.core import Backbone, Column, Run, Table, Trained
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present

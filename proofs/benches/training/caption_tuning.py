@@ -17,9 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.language_text import LanguageText
-from diptych.core.backbone import Backbone
-from diptych.core.data import Table, Texts
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Table, Texts
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import Training
 from diptych.methods.pretrain.clip_loss import CLIPLoss

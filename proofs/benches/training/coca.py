@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Table
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Table
 from diptych.evaluation.arms import CHANCE, Floats
 from diptych.evaluation.boards.tune import Training, TuneBench
 from diptych.features.frozen import HeadSpace

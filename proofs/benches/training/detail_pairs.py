@@ -21,10 +21,7 @@ from torch.nn.functional import normalize
 from diptych.backbones.diffusion.load import SMALL_SCENES, load_small
 from diptych.backbones.diffusion.small import SmallDiffusion
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Evidence, Kit, Run, Table
 from diptych.core.train import of_image
 from diptych.data.memory import InMemory
 from diptych.data.scenes.compose import Scene, SceneRecipe, scene

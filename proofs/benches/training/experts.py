@@ -16,11 +16,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 
 from diptych.backbones.changes.experts import merged
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Trainee
+from diptych.core import Backbone, Evidence, Kit, Run, Table, Trainee
 from diptych.data.scenes.tables import scene_data
 from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.boards.tune_parts import reached

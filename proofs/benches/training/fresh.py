@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones.spec import state_hash
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
-from diptych.core.spec import Spec
+from diptych.core import MissingHook, Run, Spec
 from diptych.features.frozen import Headed, HeadSpace, Memory, Trunk
 
 

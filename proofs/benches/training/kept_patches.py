@@ -20,11 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones.towers.edits import keep_patches
-from diptych.core.backbone import Backbone
-from diptych.core.data import Table
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
-from diptych.core.train import Clock
+from diptych.core import Backbone, Clock, MissingHook, Run, Table
 from diptych.evaluation.arms import Arm, Floats
 from diptych.evaluation.boards.tune import Training
 from diptych.evaluation.boards.tune_parts import recalls

@@ -18,11 +18,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.errors import NotAvailable
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Evidence, Kit, NotAvailable, Run, Samples, Table
 from diptych.data.named_sets import present
 from diptych.data.scenes.sprites import Picture, read_emoji
 from diptych.evaluation.arms import CHANCE, Floats

@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Evidence, Kit, Run, Table
 from diptych.core.train import everything
 from diptych.evaluation.arms import CHANCE, Floats
 from diptych.evaluation.boards.tune import Training, TuneBench

@@ -20,13 +20,7 @@ from torch import Tensor
 from diptych import catalog
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import NotAvailable, UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.masks import Prompts
-from diptych.core.method import Segmenter
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Evidence, Kit, NotAvailable, Prompts, Run, Segmenter, UnreadableItem
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.tables import Pictures
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds

@@ -16,11 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded
+from diptych.core import Backbone, Clock, Embedded, Evidence, Kit, Run, Table
 from diptych.data.scenes.compose import SceneRecipe
 from diptych.evaluation.arms import CHANCE, Floats
 from diptych.evaluation.boards.tune import TuneBench

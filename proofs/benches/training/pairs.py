@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Table
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Run, Table
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present

@@ -21,11 +21,7 @@ from torchvision.ops import box_iou, roi_align
 
 from diptych.backbones.mask_models.merged_cells import MergedCells
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import NotAvailable, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Evidence, Kit, NotAvailable, Run, Table, UsageError
 from diptych.data.formats.captioned import read_captioned
 from diptych.data.formats.region_table import with_regions
 from diptych.data.formats.regions import Boxes, framed

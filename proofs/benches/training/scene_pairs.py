@@ -15,10 +15,7 @@ import numpy as np
 from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
-from diptych.core.backbone import Backbone
-from diptych.core.data import Table
-from diptych.core.errors import MissingHook, NotAvailable
-from diptych.core.run import Run
+from diptych.core import Backbone, MissingHook, NotAvailable, Run, Table
 from diptych.data.scenes.compose import Scene, SceneRecipe
 from diptych.data.scenes.tables import Caption, scene_data, short
 from diptych.data.words.sentences import article

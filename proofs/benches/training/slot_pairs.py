@@ -19,11 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torchvision.ops import box_iou
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.spec import Spec
+from diptych.core import Backbone, Evidence, Kit, Run, Spec, Table
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.tables import scene_data, scene_table
 from diptych.evaluation.arms import Arm, Floats, Measured, over_seeds

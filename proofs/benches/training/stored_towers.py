@@ -15,11 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones.spec import state_hash
-from diptych.core.backbone import Around, Backbone, Dense, Inputs, State, Tower
-from diptych.core.data import Table
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
-from diptych.core.spec import Spec
+from diptych.core import Around, Backbone, Dense, Inputs, MissingHook, Run, Spec, State, Table, Tower
 from diptych.features.vectors import Vectors
 
 AT_ONCE = 64

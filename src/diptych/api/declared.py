@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from diptych.api.model import Model, model_of
 from diptych.api.results import Results
-from diptych.core.errors import DiptychError, UsageError
+from diptych.core import DiptychError, UsageError
 from diptych.data.keys import FileKeys
 from diptych.tasks.runs import KEYS
 from diptych.verbs.declare import Verb
 
 if TYPE_CHECKING:
-    from diptych.core.run import Run
+    from diptych.core import Run
     from diptych.verbs.answer import Answer
 
 T = TypeVar("T")
@@ -87,7 +87,8 @@ def signature_of(verb: type[Verb]) -> inspect.Signature:
     """Return the signature: arguments by position, the model, and the others by name."""
     defaults = {f.name: f.default for f in fields(verb)}
     texts = {name: text for base in reversed(verb.__mro__) for name, text in inspect.get_annotations(base).items()}
-    by_position, by_name = [], []
+    by_position: list[inspect.Parameter] = []
+    by_name: list[inspect.Parameter] = []
     for name, a in verb.arguments("python").items():
         default = inspect.Parameter.empty if defaults[name] is MISSING else defaults[name]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if a.positional else inspect.Parameter.KEYWORD_ONLY

@@ -6,7 +6,7 @@ from typing import Any
 from diptych.api.fitting import System
 from diptych.api.model import ModelLike
 from diptych.api.results import Results
-from diptych.core.method import Detector, Segmenter
+from diptych.core import Detector, Segmenter
 from diptych.tasks.detect import Detected
 from diptych.tasks.segmented import Segmented
 from diptych.verbs.names import NamesLike, TemplatesLike

@@ -12,21 +12,26 @@ from typing import Any, ClassVar, Generic, TypeVar
 from diptych.api.declared import gathered
 from diptych.api.model import Model, ModelLike, model_of
 from diptych.api.results import Results, of_captioned
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.card import Card
-from diptych.core.data import ClassNames, Evidence, Samples, Table
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import (
+from diptych.core import (
+    Captioner,
+    Card,
     Classifier,
+    ClassNames,
     Detector,
+    Evidence,
+    FittedCaptioner,
     FittedClassifier,
     FittedDetector,
     FittedSegmenter,
+    Kit,
     Method,
+    MissingEvidence,
+    Run,
+    Samples,
     Segmenter,
+    Table,
+    UsageError,
 )
-from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.data.samples import as_samples, as_table
 from diptych.data.splits import hold_out

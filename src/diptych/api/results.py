@@ -9,8 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from diptych.core.data import Samples, Subset
-from diptych.core.errors import MissingExtra, UnreadableItem
+from diptych.core import MissingExtra, Samples, Subset, UnreadableItem
 from diptych.core.wording import lacks
 from diptych.data.files import plain, write_json
 from diptych.tasks.caption import Captioned

@@ -19,10 +19,7 @@ from diptych.api.results import (
     of_captioned,
     of_classified,
 )
-from diptych.core.caption import Captioner
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Texts
-from diptych.core.errors import UsageError
-from diptych.core.method import Classifier, Method
+from diptych.core import Captioner, Classifier, ClassNames, Column, Evidence, Method, Samples, Table, Texts, UsageError
 from diptych.data.format import Need
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData

@@ -16,7 +16,7 @@ from typing import Any
 
 import diptych
 from diptych.cli.console import say
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 GROUP = "diptych.commands"
 PROOFS = ("prove", "ablate", "rerun")

@@ -14,7 +14,7 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.photos import counted
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
     from diptych.evaluation.few_shot.board import Board

@@ -13,12 +13,11 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.unread import typed
-from diptych.core.errors import DiptychError, UsageError
+from diptych.core import DiptychError, UsageError
 from diptych.verbs.declare import Argument, Verb
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone
-    from diptych.core.run import Run
+    from diptych.core import Backbone, Run
     from diptych.data.keys import FileKeys
     from diptych.verbs.answer import Answer
 

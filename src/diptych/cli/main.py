@@ -20,7 +20,7 @@ from diptych import __version__
 from diptych.cli import added_commands, options
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
-from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageError
+from diptych.core import DataError, DiptychError, UnreadableItem, UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, "

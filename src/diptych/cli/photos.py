@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from diptych.cli.options import Opened
-    from diptych.core.data import Samples
+    from diptych.core import Samples
     from diptych.data.keys import FileKeys
     from diptych.tasks.classified import Classified, Prediction
     from diptych.tasks.regions import RegionSource

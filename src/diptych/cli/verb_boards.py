@@ -182,7 +182,7 @@ def _tuned(
     kit: dict[str, Any] | None = None,
     length: LengthOptions = LengthOptions(),
 ) -> TuneBench:
-    from diptych.core.data import ClassNames
+    from diptych.core import ClassNames
     from diptych.data.formats.region_table import with_regions
     from diptych.data.words.templates import SINGLE
     from diptych.evaluation.boards.tune import BEFORE, TuneBench, equal_lengths

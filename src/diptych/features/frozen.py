@@ -18,11 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Tower
-from diptych.core.data import Samples, Table, Texts
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
-from diptych.core.spec import Spec
+from diptych.core import Backbone, Dense, Encoder, Inputs, MissingHook, Run, Samples, Spec, Table, Texts, Tower
 from diptych.features.embed import embed
 from diptych.features.reach import reached
 from diptych.features.vectors import Vectors

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from diptych.core.errors import DiptychError, UsageError
+from diptych.core import DiptychError, UsageError
 from diptych.data.memory import InMemory
 from diptych.serve.names import MOST_NAMES, Recent
 from diptych.serve.refusals import Refusal
@@ -20,8 +20,7 @@ from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import MANY_PHOTOS, PHOTOS
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone
-    from diptych.core.run import Run
+    from diptych.core import Backbone, Run
     from diptych.serve.model import ServedModel
 
 T = TypeVar("T")
@@ -84,7 +83,7 @@ def body_of(verb: type[Verb]) -> type[BaseModel]:
     body: dict[str, Any] = {}
     for name, a in verb.arguments("http").items():
         default = ... if values[name] is MISSING else [] if values[name] == () else values[name]
-        kind = Literal[a.shipped] if a.shipped else a.kind.http or verb.type_of(name)  # type: ignore[valid-type]
+        kind = Literal[a.shipped] if a.shipped else a.kind.http or verb.type_of(name)
         if default is None and a.kind.http is not None:
             kind = kind | None
         body[a.json or name] = (kind, Field(default, description=a.help))

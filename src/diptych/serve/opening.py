@@ -9,11 +9,7 @@ from typing import Any
 
 from diptych import catalog
 from diptych.api.model import Model
-from diptych.core.backbone import Backbone
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, UsageError
-from diptych.core.method import Detector
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Detector, Run, Samples, UsageError
 from diptych.data.captions import read_sentences
 from diptych.data.load import open_data
 from diptych.data.samples import openable

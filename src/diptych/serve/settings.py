@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 MEBIBYTE = 2**20
 

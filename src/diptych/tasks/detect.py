@@ -13,12 +13,20 @@ from PIL import Image
 from torch import Tensor
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Samples, Subset, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Detector, FittedDetector
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    DataError,
+    Detector,
+    Evidence,
+    FittedDetector,
+    Kit,
+    Run,
+    Samples,
+    Subset,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.files import write_whole
 from diptych.data.samples import openable
 from diptych.metrics.conformal import false_alarm_shares, raised

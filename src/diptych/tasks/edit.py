@@ -9,11 +9,21 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych.core.data import Evidence
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator
-from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    DataError,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Inverter,
+    Kit,
+    MissingPart,
+    Run,
+    StyleGenerator,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.files import write_json, write_whole
 from diptych.data.samples import openable
 from diptych.features import portable

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from diptych import catalog
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.files import write_whole
 
 TEMPLATES = Path(__file__).parent.parent / "assets" / "new_system"

@@ -12,13 +12,22 @@ from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.promptable import load_promptable
 from diptych.backbones.sources.proposers import MERGED, load_proposer
 from diptych.backbones.sources.vision import load_vision, sam_space
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.masks import PromptableMasks
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    DataError,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    PromptableMasks,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.images import need_size
 from diptych.data.memory import InMemory
 from diptych.metrics.mask_ap import Matched, matched

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from diptych.core.data import Samples
-    from diptych.core.run import Run
+    from diptych.core import Run, Samples
 
 T = TypeVar("T")
 

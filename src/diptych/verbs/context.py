@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone
-    from diptych.core.run import Run
+    from diptych.core import Backbone, Run
     from diptych.data.keys import FileKeys
 
 T = TypeVar("T")

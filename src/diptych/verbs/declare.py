@@ -13,15 +13,14 @@ from dataclasses import MISSING, dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.ranges import Range
+from diptych.core import MissingEvidence, Range, UsageError
 from diptych.verbs import kinds
 from diptych.verbs.kinds import Kind
 from diptych.verbs.reads import Reads, refuse_unread
 from diptych.verbs.settings import with_settings
 
 if TYPE_CHECKING:
-    from diptych.core.method import Method
+    from diptych.core import Method
     from diptych.verbs.answer import Answer
     from diptych.verbs.context import Context
 
@@ -225,7 +224,7 @@ class Verb:
 
 def _plain(method: Any) -> Any:
     """Return the method of a system; raises UsageError for what is fitted already, or is no system."""
-    from diptych.core.method import Method
+    from diptych.core import Method
 
     system = getattr(method, "method", method)
     if isinstance(system, type):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.core.ranges import between
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DETECTOR, WORD_DETECTOR
@@ -20,8 +20,7 @@ from diptych.verbs.reads import has, needs, uses
 if TYPE_CHECKING:
     from PIL import Image
 
-    from diptych.core.data import Samples, Table
-    from diptych.core.method import Detector
+    from diptych.core import Detector, Samples, Table
     from diptych.tasks.detect import Detected, Detections
     from diptych.verbs.context import Context
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 
 @dataclass(frozen=True)

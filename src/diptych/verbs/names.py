@@ -8,8 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.core.data import ClassNames, Evidence, Text, TextPool
-from diptych.core.errors import UsageError
+from diptych.core import ClassNames, Evidence, Text, TextPool, UsageError
 from diptych.data.captions import read_sentences
 from diptych.data.load import open_data
 from diptych.data.samples import as_table
@@ -59,10 +58,11 @@ def names_of(names: NamesLike, classes: Sequence[str] = (), templates: Templates
         names, words = _plain_names(names)
     if isinstance(templates, str) and ("{" in templates or not (os.path.exists(templates) or Path(templates).suffix)):
         templates = [templates]
+    prompts: Any = templates
     if templates is not None and not isinstance(templates, (str, os.PathLike)):
-        given = [templates] if callable(templates) else templates
-        templates = [str(t("{}")) if callable(t) else t for t in given]
-    prompts = ENSEMBLE if templates is None else read_templates(templates)
+        given: Any = [templates] if callable(templates) else templates
+        prompts = [str(t("{}")) if callable(t) else t for t in given]
+    prompts = ENSEMBLE if prompts is None else read_templates(prompts)
     return ClassNames(read_names(names, classes), prompts, words)
 
 

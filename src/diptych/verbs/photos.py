@@ -6,8 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from diptych.verbs.kinds import numbers
+
 if TYPE_CHECKING:
-    from diptych.core.data import Samples, Table
+    from diptych.core import Samples, Table
     from diptych.data.format import Need
     from diptych.data.keys import FileKeys
 
@@ -24,7 +26,7 @@ def paths_of(value: object) -> list[str] | None:
 
 
 def open_photos(
-    value: object, keys: FileKeys | None, *, frames: int | None = None, void: Sequence[int] = ()
+    value: object, keys: FileKeys | None, *, frames: int | None = None, void: str | Sequence[int] = ()
 ) -> tuple[Table[Any], tuple[str, ...]]:
     """Return photos, or clips of so many frames, with the class names that they bring: those of two folders or more, of
     a table, or of the photos that ship.
@@ -39,7 +41,7 @@ def open_photos(
     Raises:
         UsageError, DataError: there is nothing, or nothing that can be used.
     """
-    from diptych.core.data import Table
+    from diptych.core import Table
     from diptych.data.format import FRAMES
     from diptych.data.load import open_data
     from diptych.data.named_sets import demo_folder
@@ -50,7 +52,7 @@ def open_photos(
     if paths is None:
         return value if isinstance(value, Table) else Table(as_samples(value, keys)), classes_of(value)
     known = known_set(paths[0]) if len(paths) == 1 else None
-    marked = (*void, *(() if known is None else known.void))
+    marked = (*numbers(void), *(() if known is None else known.void))
     need: Need = "photos" if frames is None else "clips"
     data = open_data(paths, keys, need=need, frames=frames or FRAMES, void=marked)
     if paths == [DEMO]:
@@ -64,7 +66,7 @@ def open_samples(value: object, keys: FileKeys | None) -> Samples[Any]:
 
 
 def open_table(
-    value: object, need: Need, keys: FileKeys | None, *, split: str = "", void: Sequence[int] = ()
+    value: object, need: Need, keys: FileKeys | None, *, split: str = "", void: str | Sequence[int] = ()
 ) -> Table[Any]:
     """Return photos with what is needed beside them: "captions", "masks" or "anomalies".
 
@@ -86,7 +88,7 @@ def open_table(
         return as_table(value)
     if need == "captions":
         return open_data(os.fspath(value), keys, need=need).whole()
-    data = open_set(os.fspath(value), need, keys, void=tuple(void))
+    data = open_set(os.fspath(value), need, keys, void=numbers(void))
     if split:
         return data.split(split)
     return data["train" if "train" in data.splits or len(data.splits) > 1 else next(iter(data.splits))]

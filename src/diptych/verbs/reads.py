@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 Reads = Callable[[Any], bool]
 """Whether a system, or its class, reads an argument."""

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import Run, UnreadableItem, UsageError
 from diptych.core.ranges import between
-from diptych.core.run import Run
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import SEGMENTER
 from diptych.verbs import kinds
@@ -21,8 +20,7 @@ from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 
 if TYPE_CHECKING:
-    from diptych.core.data import ClassNames
-    from diptych.core.method import Segmenter
+    from diptych.core import ClassNames, Segmenter
     from diptych.tasks.question import Question
     from diptych.tasks.segmented import Coco, Segmented
     from diptych.verbs.context import Context
@@ -124,7 +122,7 @@ class Segment(Verb):
 
     def run(self, context: Context) -> LabelMaps:
         """Begin to segment: the photos are read one by one while the answer is."""
-        from diptych.core.errors import DataError
+        from diptych.core import DataError
         from diptych.data.formats.region_table import with_regions
         from diptych.data.load import open_data
         from diptych.data.words.classnames import with_words

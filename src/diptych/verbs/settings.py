@@ -8,7 +8,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 T = TypeVar("T")
 

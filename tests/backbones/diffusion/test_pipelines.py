@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diptych.core.diffusion import Site, TextDiffusion
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Site, TextDiffusion, UsageError
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -153,8 +152,7 @@ def test_what_is_no_pipeline_is_named(folder: Path, tmp_path: Path) -> None:
 
 
 def test_it_teaches_an_image_tower_as_the_small_denoiser_does(pipeline: PipelineDiffusion) -> None:
-    from diptych.core.data import Evidence
-    from diptych.core.kit import Kit
+    from diptych.core import Evidence, Kit
     from diptych.methods.pretrain.diva import DIVA
     from diptych.train.recipe import train_space
     from tests.train.test_pair import FIT, RUN, Squares, small

@@ -16,9 +16,18 @@ import numpy as np
 import pytest
 
 from diptych import catalog
-from diptych.core.data import ClassNames, Column, Table, Text, TextPool
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.run import Run, SilentProgress
+from diptych.core import (
+    ClassNames,
+    Column,
+    DataError,
+    MissingHook,
+    Run,
+    SilentProgress,
+    Table,
+    Text,
+    TextPool,
+    UsageError,
+)
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data

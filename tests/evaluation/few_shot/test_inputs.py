@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.card import Card
-from diptych.core.method import Method
+from diptych.core import Card, Method
 from diptych.evaluation.few_shot import inputs
 from diptych.evaluation.few_shot.inputs import code_of
 from diptych.methods.classify.coop import CoOp

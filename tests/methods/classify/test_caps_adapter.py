@@ -10,10 +10,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.tokens import padded
-from diptych.core.data import Column, Subset, Table, Text
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Column, Kit, Run, Subset, Table, Text, UsageError
 from diptych.data.captions import captions, colour_phrase
 from diptych.methods.classify.caps_adapter import ALPHAS, ASK, BETAS, DELTAS, GAMMAS, CapSAdapter, prompts
 from diptych.methods.classify.zero_shot import ZeroShot

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, DataError, Evidence, Kit, Run, UsageError
 from diptych.data.words.contexts import Contexts, read_contexts
 from diptych.methods.classify.perceptionclip import PerceptionCLIP, context_posterior, joint
 from diptych.methods.classify.zero_shot import ZeroShot

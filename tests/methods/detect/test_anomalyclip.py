@@ -10,11 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, State
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    MissingHook,
+    Run,
+    State,
+    Table,
+    UsageError,
+)
 from diptych.methods.detect import anomalyclip
 from diptych.methods.detect.anomalyclip import NAMES, AnomalyCLIP, FittedAnomalyCLIP
 from diptych.nn.dense.anomaly_states import local_maps, state_head, state_losses

@@ -8,11 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Clock
+from diptych.core import Clock, DataError, Evidence, Kit, Run, Table
 from diptych.methods.detect.hyp_oc import FittedHypOC, HypOC, HypOCTrainee
 from diptych.nn.hyperbolic import HypOCHead, distance, exponential
 from tests.support.backbone import SmallBackbone

@@ -6,10 +6,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Kit, MissingHook, Run, Table, UsageError
 from diptych.methods.detect.patch_memory import FittedPatchMemory, PatchMemory, cosine_distance, tail_mean
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import ColourDense, DenseColours

@@ -11,11 +11,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Clock, Row
+from diptych.core import Clock, Column, DataError, Evidence, Kit, MissingEvidence, Row, Run, Table, UsageError
 from diptych.features.frozen import Headed, on_trunks, side_names
 from diptych.methods.finetune.retrieval_tuning import RetrievalTuning
 from diptych.train.recipe import train_space

@@ -11,11 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, DataError, Evidence, Kit, MissingEvidence, MissingPart, Run
 from diptych.evaluation.spoils import as_subclass
 from diptych.features import portable
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser, cropped

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.metrics.axes.calibration import calibrated, cross_fitted, drawn, log_likelihood, permuted
 from diptych.metrics.axes.common import half_of
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.retrieval import RetrievalHitRate
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.metrics.axes.recall import both_directions
 from diptych.metrics.closed_intervals import wilson
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.spoils import as_subclass
 from proofs.benches.attentive_patches import Itself, Neighbours, Uniform, open_patches

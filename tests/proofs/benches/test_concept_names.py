@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.methods.classify.dn_cbm import DNCBM
 from proofs import classify
 from proofs.benches import concept_names as proof

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from diptych.backbones.sources.load import load
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.tune import BEFORE, Training
 from diptych.methods.finetune.retrieval_tuning import RetrievalTuning

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, Evidence, Run, Table, Texts
 from diptych.data.scenes.compose import Scenes
 from diptych.data.scenes.sprites import SHAPES
 from diptych.data.scenes.tables import Pictures

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.extend import shots
 from diptych.methods.extend.frame_mean import FrameMean

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.spoils import Altered
 from diptych.methods.classify.coop import CoOp

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, NotAvailable
-from diptych.core.run import Run
+from diptych.core import Column, DataError, NotAvailable, Run, Table
 from diptych.data.formats.regions import Masks
 from diptych.data.labelled import LabelledData
 from diptych.data.memory import InMemory

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.evaluation.arms import CHANCE, Arm
 from proofs.benches.picture_kinds import KINDS, WORDS, KindBench, permuted_clusters
 from tests.support.colours import COLOURS, ColourBackbone

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.data.words.near_texts import words_of
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.features.pair_vectors import PairVectors, Vectors

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.data.scenes.compose import Scenes
 from diptych.methods.caption.clip_reward import ClipReward
 from proofs.benches import scene_captions as sc

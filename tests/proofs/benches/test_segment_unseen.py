@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import DataError, Run
 from diptych.evaluation.datasets import open_set
 from diptych.methods.segment.maft_plus import MAFTPlus
 from diptych.metrics.segmentation import IGNORE

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.data import Evidence
-from diptych.core.run import Run
+from diptych.core import Evidence, Run
 from diptych.evaluation.arms import Arm
 from diptych.methods.extend.clip2point import CLIP2Point
 from proofs.benches.shapes import (
@@ -65,7 +64,7 @@ def test_heads_are_measured_as_whole_towers_would_be(furniture: Furniture, tmp_p
     assert (zero.values.shape, zero.parts[CLASSED].values.shape) == ((3, 6), (3, 26))
     few = bench.measure(Arm(METHOD, shots=2))
     assert (few.values.shape, dict(few.parts)) == ((3, 6), {})
-    from diptych.core.kit import Kit
+    from diptych.core import Kit
     from diptych.features.embed import embed
 
     for evidence in (Evidence(unlabelled=data.pairs), Evidence(train=data.train)):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.evaluation.arms import Arm
 from proofs.benches.slide_wall import BY_WORDS, COMMON, COVERAGE, FEW, RANDOM, RARE, WallBench
 from tests.support.backbone import SmallBackbone

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.data import Table
-from diptych.core.run import Run
+from diptych.core import Run, Table
 from diptych.data.stars import Star, Stars
 from diptych.methods.extend.astrom3 import SMALL
 from proofs.benches import stars

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
 from proofs.benches import writers as w
 from proofs.caption import TRIALS

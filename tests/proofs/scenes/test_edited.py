@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from proofs.scenes.edited import EDITS, EditedScenes, scene_attributes
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Samples, UsageError
 from diptych.data.scenes.sprites import Picture, white_cut_out
 from proofs.scenes.moving import BACKWARDS, MOTIONS, Moving, MovingClips, drawn_plan
 

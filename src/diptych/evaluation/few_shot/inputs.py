@@ -11,8 +11,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
-from diptych.core.errors import UnreadableItem
-from diptych.core.method import Method
+from diptych.core import Method, UnreadableItem
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.unlabelled import key_of
 

@@ -24,13 +24,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from diptych.core.audit import FittedPairScorer, PairScorer, PairScores
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    DataError,
+    Evidence,
+    FittedPairScorer,
+    Kit,
+    MissingEvidence,
+    PairScorer,
+    PairScores,
+    Run,
+    Table,
+    Texts,
+)
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
 from diptych.data.draws import random_state_kept
 from diptych.data.edits import SOURCE, SOURCE_ATTRIBUTES, TARGET, TARGET_ATTRIBUTES, attributes
 from diptych.features.embed import embed

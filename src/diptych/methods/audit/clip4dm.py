@@ -25,13 +25,24 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from diptych.backbones.towers.kernels import recording_attention
-from diptych.core.audit import FittedPairScorer, PairScorer, PairScores, Part
-from diptych.core.backbone import Backbone, Inputs, State, Tower
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    DataError,
+    Evidence,
+    FittedPairScorer,
+    Inputs,
+    Kit,
+    MissingHook,
+    PairScorer,
+    PairScores,
+    Part,
+    Run,
+    State,
+    Table,
+    Tower,
+    UsageError,
+)
 from diptych.core.ranges import at_least, check, one_of
-from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.nn.text.word_spans import PUNCTUATION, token_spans, words
 

@@ -27,13 +27,22 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.audit import AuditData, Auditor, Probe, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.data import Samples, Texts
-from diptych.core.errors import UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    Control,
+    Example,
+    Finding,
+    Probe,
+    Run,
+    Samples,
+    Subject,
+    Texts,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.factors import Altered
 from diptych.data.joined import Joined
 from diptych.data.side_by_side import EMPTY, SideBySide

@@ -23,12 +23,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diptych.core.audit import AuditData, Auditor, Subject
-from diptych.core.data import ClassNames, Samples, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    ClassNames,
+    Control,
+    DataError,
+    Example,
+    Finding,
+    Run,
+    Samples,
+    Subject,
+    Table,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check, one_of
-from diptych.core.run import Run
 from diptych.data.evidence import grouped_labels
 from diptych.features.subjects import class_scores
 from diptych.metrics.group_drop import (

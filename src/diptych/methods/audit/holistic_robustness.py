@@ -22,13 +22,26 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.audit import AuditData, Auditor, Probe, Subject
-from diptych.core.backbone import Backbone, Dense
-from diptych.core.data import Column, Subset, Texts
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    Column,
+    Control,
+    DataError,
+    Dense,
+    Example,
+    Finding,
+    MissingHook,
+    Probe,
+    Run,
+    Subject,
+    Subset,
+    Texts,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
 from diptych.data.cues import COLUMN as TEXTURE
 from diptych.data.factors import FACTORS, WORDS, Altered
 from diptych.features.embed import embed

@@ -19,13 +19,26 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.audit import AuditData, Auditor, Probe, Subject
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import Samples, Subset, Table, Texts
-from diptych.core.errors import DataError, UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    Control,
+    DataError,
+    Encoder,
+    Example,
+    Finding,
+    Probe,
+    Run,
+    Samples,
+    Subject,
+    Subset,
+    Table,
+    Texts,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.features.subjects import embeddings
 from diptych.metrics.blind_pairs import blind_pairs, right_pairs, thresholds

@@ -27,11 +27,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.core.audit import AuditData, Auditor, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.findings import Control, Finding
+from diptych.core import AuditData, Auditor, Backbone, Control, Finding, Run, Subject
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.cues import COLUMN as TEXTURE
 from diptych.features.subjects import Answers, answers
 from diptych.metrics.interval import Interval

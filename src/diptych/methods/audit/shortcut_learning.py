@@ -25,12 +25,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.audit import AuditData, Auditor, Probe, Subject
-from diptych.core.data import Samples, Subset
-from diptych.core.errors import DataError, UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Control,
+    DataError,
+    Example,
+    Finding,
+    Probe,
+    Run,
+    Samples,
+    Subject,
+    Subset,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
 from diptych.data.markers import Marked
 from diptych.features.subjects import embeddings
 from diptych.metrics.chance import at_chance

@@ -29,13 +29,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.data import Evidence, Samples, Table, Text, Texts
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Captioner, Evidence, FittedCaptioner, Kit, Row, Run, Samples, Table, Text, Texts
 from diptych.core.ranges import above, at_least, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.evidence import captioned_images
 from diptych.data.words.corrupted import corrupted
 from diptych.features.embed import embed

@@ -38,13 +38,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.data import Column, Evidence, Samples, Table, Text, Texts
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    Captioner,
+    Column,
+    Evidence,
+    FittedCaptioner,
+    Kit,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Text,
+    Texts,
+)
 from diptych.core.ranges import above, at_least, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.captions import sentences
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors

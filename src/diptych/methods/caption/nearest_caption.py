@@ -13,11 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.data import Evidence, Samples, Text, Texts
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Captioner, Evidence, FittedCaptioner, Kit, Run, Samples, Text, Texts
 from diptych.data.captions import sentences
 from diptych.features.embed import embed
 

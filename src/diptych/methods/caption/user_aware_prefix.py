@@ -24,14 +24,23 @@ from typing import Any, ClassVar, get_args
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.data import Column, Evidence, Samples, Table, Text, Texts
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    Captioner,
+    Column,
+    Evidence,
+    FittedCaptioner,
+    Kit,
+    MissingEvidence,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Text,
+    Texts,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.evidence import captioned_images
 from diptych.features.user_words import UserWords
 from diptych.features.vectors import Vectors

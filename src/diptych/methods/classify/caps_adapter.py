@@ -31,13 +31,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import (
+    Ask,
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Run,
+    Samples,
+    Scores,
+    Table,
+    Texts,
+    Writer,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
 from diptych.data.captions import captions
 from diptych.data.evidence import held_out, shots
 from diptych.features.embed import embed

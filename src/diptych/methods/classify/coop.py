@@ -22,13 +22,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Column,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    MissingHook,
+    Run,
+    Samples,
+    Scores,
+    Table,
+    UsageError,
+)
 from diptych.core.ranges import at_least, check, one_of
-from diptych.core.run import Run
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed

@@ -24,12 +24,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Texts
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Reason,
+    Run,
+    Samples,
+    Scores,
+    Texts,
+)
 from diptych.core.ranges import check, one_of
-from diptych.core.run import Run
 from diptych.data.words.pools import class_texts
 from diptych.data.words.sentences import sentence
 from diptych.features.embed import embed

@@ -26,13 +26,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Reason,
+    Run,
+    Samples,
+    Scores,
+    Table,
+    Texts,
+    UsageError,
+)
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.words.pools import class_texts
 from diptych.data.words.templates import SINGLE

@@ -24,13 +24,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Texts
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    MissingEvidence,
+    Reason,
+    Run,
+    Samples,
+    Scores,
+    Texts,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, check, wrong
-from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
@@ -68,7 +77,7 @@ class DNCBM(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.core.run import Run
+        >>> from diptych.core import Run
         >>> from diptych.nn.sparse_autoencoder import count_for, nearest_words, probe
         >>> decoder = torch.eye(3)  # three concepts in three dimensions
         >>> words = torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])

@@ -17,12 +17,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    MissingEvidence,
+    Run,
+    Samples,
+    Scores,
+)
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 

@@ -26,13 +26,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import (
+    Ask,
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Reason,
+    Run,
+    Samples,
+    Scores,
+    Table,
+    Texts,
+    Writer,
+)
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.words.pools import VERSUS, pair_texts
 from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed

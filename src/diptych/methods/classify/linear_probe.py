@@ -20,12 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, FittedClassifier, Kit, Run, Samples, Scores
 from diptych.core.ranges import above, check
-from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.features.embed import embed
 from diptych.nn.mixing import first_best

@@ -28,14 +28,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Column,
+    Encoder,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    MissingEvidence,
+    MissingHook,
+    ParamGroup,
+    Run,
+    Samples,
+    Scores,
+    Table,
+)
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.words.pools import class_texts
 from diptych.data.words.sentences import sentence
@@ -123,7 +133,7 @@ class NoLA(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.core.run import Run
+        >>> from diptych.core import Run
         >>> from diptych.methods.classify.nola import labeller
         >>> from diptych.nn.candidates import sure_images
         >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])

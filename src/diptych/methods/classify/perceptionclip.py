@@ -26,12 +26,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, FittedClassifier, Kit, Reason, Run, Samples, Scores
 from diptych.core.ranges import above, check, one_of, wrong
-from diptych.core.run import Run
 from diptych.data.words.contexts import Composite, Contexts, read_contexts
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head

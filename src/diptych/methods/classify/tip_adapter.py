@@ -21,11 +21,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier
+from diptych.core import Classifier, ClassNames, Evidence, Kit, Run
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.nn.cache_model import FittedCache, fit_cache
 
 PUBLISHED_SEARCH: Mapping[str, tuple[float, float]] = MappingProxyType(

@@ -21,12 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, Kit, Run
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.features.heads import logits
 from diptych.nn.cache_model import FittedCache, affinity, cache_keys, fit_cache
 

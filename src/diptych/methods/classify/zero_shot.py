@@ -17,11 +17,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
-from diptych.core.run import Run
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, FittedClassifier, Kit, Run, Samples, Scores
 from diptych.features.embed import embed
 from diptych.features.heads import logits, sharpness, text_head
 
@@ -37,7 +33,7 @@ class ZeroShot(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.core.data import ClassNames
+        >>> from diptych.core import ClassNames
         >>> ClassNames(("cat", "dog"), ("a photo of a {}.", "a drawing of a {}.")).prompts()[0]
         ['a photo of a cat.', 'a drawing of a cat.']
         >>> head, z = torch.eye(2), torch.tensor([[0.8, 0.6]])  # two classes, one image

@@ -23,13 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.images import SUFFIXES
 from diptych.data.sorted_runs import RunWriter
 from diptych.data.words.near_texts import Hashes, band_hashes, exact_hash, words_of

@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import between, check
-from diptych.core.run import Run
 from diptych.features.pair_cosines import pair_cosines
 from diptych.features.score_counts import ScoreCounts, read_counts
 

@@ -25,12 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
+from diptych.core import Curator, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.draws import uniform
 from diptych.data.words.metaclip_entries import WORDNET, entries
 from diptych.features.entry_counts import Counts, EntryCounts, read_entry_counts

@@ -26,14 +26,9 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.curate import NAMED, Curator, Plan, Verdict
-from diptych.core.data import Stream, Texts
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.language import Writer
+from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, Texts, UnreadableItem, UsageError, Verdict, Writer
+from diptych.core.curate import NAMED
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.data.words.textfiles import read_text
 from diptych.features.embed import embed, embed_readable

@@ -22,13 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import at_least, between, check, one_of
-from diptych.core.run import Run
 from diptych.features.pair_vectors import Keep, PairVectors, Rule, identity, pair_vectors, read_vectors
 from diptych.features.pool_chunks import chunks, name_of, picture_chunks
 

@@ -19,13 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import between, check
-from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_arrays
 from diptych.features.pool_chunks import name_of, picture_chunks

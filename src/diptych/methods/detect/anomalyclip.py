@@ -29,14 +29,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Tower
-from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core import (
+    Anomaly,
+    Backbone,
+    Column,
+    DataError,
+    Detector,
+    Evidence,
+    FittedDetector,
+    Kit,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Tower,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
 from diptych.features.inference import inference

@@ -20,12 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Samples
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
-from diptych.core.run import Run
+from diptych.core import Anomaly, Backbone, DataError, Detector, Evidence, FittedDetector, Kit, Run, Samples
 from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
 

@@ -28,14 +28,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core import (
+    Anomaly,
+    Backbone,
+    Clock,
+    DataError,
+    Detector,
+    Evidence,
+    FittedDetector,
+    Kit,
+    ParamGroup,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors

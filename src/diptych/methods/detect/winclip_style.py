@@ -23,12 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core import Anomaly, Backbone, Detector, Evidence, FittedDetector, Kit, Run, Samples
 from diptych.core.ranges import at_least, check, one_of, wrong
-from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import squashed

@@ -31,14 +31,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Texts
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Styles, Takes
-from diptych.core.kit import Kit
-from diptych.core.latents import LatentGenerator, MapInverter
+from diptych.core import (
+    Backbone,
+    Clock,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Kit,
+    LatentGenerator,
+    MapInverter,
+    ParamGroup,
+    Row,
+    Run,
+    Styles,
+    Takes,
+    Texts,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, wrong
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import captioned_images
 from diptych.features.early import early, unlike
 from diptych.features.embed import embed

@@ -26,14 +26,23 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.diffusion import AttentionHook, Condition, Site, TextDiffusion
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Takes
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    AttentionHook,
+    Backbone,
+    Condition,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Kit,
+    Run,
+    Site,
+    Takes,
+    TextDiffusion,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check, wrong
-from diptych.core.run import Run
 from diptych.nn.diffusion.attention import Record, cut, fused, outside, replaced_columns, word_map
 from diptych.nn.diffusion.ddim import Inverted, invert, repeated, sample
 from diptych.nn.diffusion.exchange import Exchange, exchanged

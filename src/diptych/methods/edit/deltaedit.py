@@ -32,13 +32,24 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table, Texts
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator, Styles, Takes
-from diptych.core.errors import MissingPart
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Inverter,
+    Kit,
+    MissingPart,
+    Run,
+    StyleGenerator,
+    Styles,
+    Table,
+    Takes,
+    Texts,
+)
 from diptych.core.ranges import above, at_least, check, wrong
-from diptych.core.run import Run
 from diptych.features.heads import text_head
 from diptych.features.vectors import Vectors
 from diptych.nn.delta_mapper import FLOOR, DeltaMapper, Norm, another, direction, kept, terms

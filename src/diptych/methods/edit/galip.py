@@ -24,14 +24,26 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from diptych.core.backbone import Backbone, Tower
-from diptych.core.data import Evidence, Texts
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Takes
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    Clock,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Kit,
+    MissingEvidence,
+    ParamGroup,
+    Row,
+    Run,
+    Takes,
+    Texts,
+    Tower,
+    Trainee,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.features.embed import embed
 from diptych.features.twin import twin_of
 from diptych.nn.bridge_gan import BridgeGenerator, GanLayout, MapDiscriminator, hinge, matching_penalty

@@ -34,14 +34,23 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, mse_loss
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Subset
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Takes
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Kit,
+    Run,
+    Samples,
+    Segmenter,
+    Subset,
+    Takes,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check, wrong
-from diptych.core.run import Run
 from diptych.data.words.styled_objects import parsed
 from diptych.features.early import early
 from diptych.features.heads import text_head

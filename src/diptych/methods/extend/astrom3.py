@@ -25,13 +25,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import DataError, Evidence, Extender, Kit, MissingEvidence, Row, Run, Samples, Table
 from diptych.core.ranges import at_least, check, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.stars import Star
 from diptych.nn.star_space import LabelNet, StarInputs, StarSpace, windowed
 from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule

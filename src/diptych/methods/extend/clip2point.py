@@ -31,14 +31,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Samples, Table, Texts
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import Backbone, Column, DataError, Evidence, Extender, Kit, Row, Run, Samples, Table, Texts
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.evidence import texts_of
 from diptych.data.shapes import Camera, Shape, ShapePictures, WithoutPictures
 from diptych.features.clips import each_frame, image_head

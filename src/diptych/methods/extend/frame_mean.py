@@ -12,12 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import Backbone, Evidence, Extender, Kit, Run
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.features.clips import ClipSpace
 
 

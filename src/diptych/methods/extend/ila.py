@@ -24,13 +24,23 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from diptych.core.backbone import Backbone, State
-from diptych.core.data import Column, Evidence, Samples, Table, Texts
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import (
+    Backbone,
+    Clock,
+    Column,
+    Evidence,
+    Extender,
+    Kit,
+    ParamGroup,
+    Row,
+    Run,
+    Samples,
+    State,
+    Table,
+    Texts,
+    Trainee,
+)
 from diptych.core.ranges import at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, drawn
 from diptych.features.embed import embed

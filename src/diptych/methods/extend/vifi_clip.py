@@ -33,13 +33,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import Backbone, Clock, Column, Evidence, Extender, Kit, ParamGroup, Row, Run, Table, Trainee
 from diptych.core.ranges import at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, each_frame, image_head
 from diptych.features.embed import embed

@@ -16,11 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Learns, Recipe, Trainee, everything
+from diptych.core import Backbone, ClassNames, Evidence, Kit, Learns, Recipe, Run, Trainee
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive
 from diptych.train.tuning import TuningTrainee
 

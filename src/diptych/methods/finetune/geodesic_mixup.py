@@ -33,8 +33,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.functional import normalize
 
+from diptych.core import Clock, Embedded, Objective
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.train import Clock, Embedded, Objective
 from diptych.nn.contrastive import cosines, wide
 
 _EDGE = 1e-6

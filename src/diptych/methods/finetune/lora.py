@@ -16,11 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Learns, ParamGroup, Recipe, Trainee, everything
+from diptych.core import Backbone, ClassNames, Evidence, Kit, Learns, ParamGroup, Recipe, Run, Space, Trainee
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive
 from diptych.train.adapters import Adapters, adapter_targets
 from diptych.train.tuning import TuningTrainee

@@ -32,13 +32,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    MissingEvidence,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    Trainee,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.features.frozen import side_names
 from diptych.nn.angular_margin import arc_loss, caption_loss
 from diptych.nn.contrastive import softmax_pairs

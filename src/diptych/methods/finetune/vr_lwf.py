@@ -26,13 +26,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Inputs
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingEvidence
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Evidence,
+    Inputs,
+    Kit,
+    Learns,
+    MissingEvidence,
+    Recipe,
+    Run,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Trainee, everything
+from diptych.core.train import everything
 from diptych.features.frozen import Headed
 from diptych.nn.contrastive import contrastive, cosines, wide
 from diptych.nn.text.random_sentences import random_sentences

@@ -18,12 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
+from diptych.core import Backbone, ClassNames, Evidence, Kit, Learns, Recipe, Run, Space, Trainee
 from diptych.core.ranges import between, check
-from diptych.core.run import Run
-from diptych.core.train import Learns, Recipe, Trainee, everything
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive
 from diptych.train.tuning import TuningTrainee
 

@@ -33,13 +33,27 @@ from torch import Tensor, nn
 
 from diptych.backbones.towers.edits import keep_patches
 from diptych.backbones.towers.image import ImageTower
-from diptych.core.backbone import Backbone, Space, Stage, State
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Embedded,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    Stage,
+    State,
+    Trainee,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, ParamGroup, Recipe, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.data.pixels import normalise
 from diptych.nn.contrastive import contrastive
 from diptych.nn.crop_views import CoveredCrops, recolour

@@ -26,15 +26,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import MissingPart
-from diptych.core.kit import Kit
-from diptych.core.language import Writer
-from diptych.core.masks import MaskProposer
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Evidence,
+    Kit,
+    Learns,
+    MaskProposer,
+    MissingPart,
+    Recipe,
+    Run,
+    Space,
+    Table,
+    Trainee,
+    Writer,
+)
 from diptych.core.ranges import at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
 from diptych.features.region_labels import RegionLabels
 from diptych.features.whole_and_cells import whole_and_cells

@@ -27,9 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.errors import UsageError
+from diptych.core import Clock, Embedded, Objective, UsageError
 from diptych.core.ranges import above, at_least, check
-from diptych.core.train import Clock, Embedded, Objective
 
 
 def retrieve(queries: Tensor, memory: Tensor, beta: float) -> Tensor:

@@ -31,13 +31,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Inputs, Space
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.errors import DataError, MissingHook
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    DataError,
+    Evidence,
+    Inputs,
+    Kit,
+    Learns,
+    MissingHook,
+    ParamGroup,
+    Recipe,
+    Run,
+    Samples,
+    Space,
+    Table,
+    Texts,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
 from diptych.data.joined import Joined
 from diptych.features.frozen import HeadSpace, side_names

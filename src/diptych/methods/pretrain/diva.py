@@ -28,14 +28,25 @@ from torch import Tensor, nn
 
 from diptych.backbones.changes.apply import changed
 from diptych.backbones.towers.image import ImageTower
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.diffusion import Condition, TextDiffusion
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Condition,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    TextDiffusion,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything, of_image
+from diptych.core.train import everything, of_image
 from diptych.data.pixels import normalise
 from diptych.nn.crop_views import cut, random_box
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
@@ -146,7 +157,7 @@ class DIVA(Recipe):
     Example:
         >>> from diptych.backbones.diffusion.load import load_small
         >>> from diptych.backbones.sources.load import load
-        >>> from diptych.core.data import Table
+        >>> from diptych.core import Table
         >>> from diptych.data.load import open_data
         >>> from diptych.train.recipe import train_space
         >>> from diptych.train.schedule import Fit

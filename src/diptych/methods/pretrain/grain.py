@@ -26,13 +26,22 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones.changes.apply import changed
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    DataError,
+    Embedded,
+    Evidence,
+    Kit,
+    Learns,
+    Recipe,
+    Row,
+    Run,
+    Trainee,
+)
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, Recipe, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.data.evidence import training_rows
 from diptych.nn.contrastive import contrastive, softmax_pairs, wide
 from diptych.nn.dense.region_losses import box_loss, matched

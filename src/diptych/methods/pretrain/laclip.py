@@ -17,14 +17,26 @@ from typing import Any
 
 import torch
 
-from diptych.core.backbone import Space
-from diptych.core.data import ClassNames, Evidence, Table, Text
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
+from diptych.core import (
+    Ask,
+    ClassNames,
+    Clock,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    Recipe,
+    Rewriter,
+    Row,
+    Run,
+    Space,
+    Table,
+    Text,
+    Trainee,
+    Writer,
+)
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Rewriter, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.data.evidence import training_rows
 from diptych.nn.contrastive import contrastive
 from diptych.train.pair import PairTrainee, item

@@ -31,13 +31,23 @@ from torch.nn.functional import normalize
 from diptych.backbones.towers.edits import bidirectional
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.text import TextTower
-from diptych.core.backbone import Backbone, Stage, State
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Embedded,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    Recipe,
+    Run,
+    Stage,
+    State,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, Recipe, Trainee, everything
+from diptych.core.train import everything
 from diptych.nn.soft_pairs import instance_loss, token_loss
 from diptych.nn.text.masked_words import Masked, WordModel, mask_words, thirds, words_in
 from diptych.train.pair import PairTrainee, token_ids

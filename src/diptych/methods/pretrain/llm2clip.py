@@ -30,13 +30,24 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.language_space import Adaptor, LanguageSpace
 from diptych.backbones.language_text import LanguageText
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Table,
+    Texts,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import side_names

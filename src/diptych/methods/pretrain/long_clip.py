@@ -29,13 +29,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones.changes.apply import changed
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
+from diptych.core import Backbone, ClassNames, Clock, Evidence, Kit, Learns, MissingHook, Recipe, Row, Run, Trainee
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive, softmax_pairs, wide
 from diptych.train.pair import PairTrainee, View, drawn_caption, item
 

@@ -32,14 +32,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
+from diptych.core import (
+    Ask,
+    Backbone,
+    ClassNames,
+    Clock,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    MissingPart,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    Table,
+    Texts,
+    Trainee,
+    Writer,
+)
 from diptych.core.ranges import between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Row, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace

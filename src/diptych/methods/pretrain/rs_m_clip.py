@@ -35,13 +35,23 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.data.pixels import normalise
 from diptych.nn.contrastive import contrastive
 from diptych.nn.prototypes import Prototypes, collapse_of, entropy, self_distillation

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from diptych.backbones.changes.apply import changed
-from diptych.core.backbone import Space
-from diptych.core.train import Clock, Embedded, Objective
+from diptych.core import Clock, Embedded, Objective, Space
 from diptych.nn.contrastive import sigmoid_pairs, sigmoid_ring, wide
 
 

@@ -29,14 +29,24 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.towers.edits import fill
 from diptych.backbones.towers.image import ImageTower
-from diptych.core.backbone import Backbone, Stage, State
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.language import LanguageModel
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Embedded,
+    Evidence,
+    Kit,
+    LanguageModel,
+    Learns,
+    MissingHook,
+    Recipe,
+    Run,
+    Stage,
+    State,
+    Trainee,
+)
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, Recipe, Trainee, everything
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive, next_token
 from diptych.nn.pixel_decoder import PixelDecoder, painting_error
 from diptych.train.captioning import PAD, WordIds, has_decoder, next_logits

@@ -26,14 +26,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import FittedRetriever, Retriever
+from diptych.core import (
+    Backbone,
+    Clock,
+    Column,
+    DataError,
+    Evidence,
+    FittedRetriever,
+    Kit,
+    ParamGroup,
+    Retriever,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.features.pipeline import joined
 from diptych.features.records import EmbeddedRecords, modality_embeddings, pooled
 from diptych.features.twin import twin_of

@@ -21,12 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.core.data import Evidence, Samples
-from diptych.core.errors import MissingEvidence, need_extra
-from diptych.core.kit import Kit
-from diptych.core.method import FittedRetriever, Retriever
+from diptych.core import Evidence, FittedRetriever, Kit, MissingEvidence, Retriever, Run, Samples
+from diptych.core.errors import need_extra
 from diptych.core.ranges import at_least, check, one_of
-from diptych.core.run import Run
 from diptych.data.records.records import Records
 from diptych.metrics.retrieval import chosen_threshold
 from diptych.metrics.string_similarity import jaccard, levenshtein

@@ -25,15 +25,24 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones.diffusion.small import TextTokens
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table, Text
-from diptych.core.diffusion import Condition, TextDiffusion
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.language import Ask
+from diptych.core import (
+    Ask,
+    Backbone,
+    Condition,
+    DataError,
+    Evidence,
+    Kit,
+    MissingHook,
+    ParamGroup,
+    Rewriter,
+    Row,
+    Run,
+    Table,
+    Text,
+    TextDiffusion,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup, Rewriter, Row
 from diptych.data.evidence import captioned_images
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of

@@ -33,14 +33,25 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MissingEvidence,
+    ParamGroup,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+    Space,
+    Subset,
+    Table,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference

@@ -24,12 +24,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import Backbone, ClassNames, Evidence, FittedSegmenter, Kit, Regions, Run, Samples, Segmenter
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
 from diptych.data.pixels import normalise
 from diptych.features.inference import inference
 from diptych.nn.dense.mask_classes import (

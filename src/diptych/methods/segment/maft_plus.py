@@ -28,13 +28,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Table
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    ParamGroup,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+    Table,
+)
 from diptych.core.ranges import above, at_least, check, wrong
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
 from diptych.features.inference import inference
 from diptych.nn.dense.mask_classes import mask_regions, whole_cells

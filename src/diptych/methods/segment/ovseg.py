@@ -27,15 +27,26 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.masks import MaskProposer
-from diptych.core.method import FittedSegmenter, Regions, Scores, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MaskProposer,
+    MissingEvidence,
+    MissingHook,
+    ParamGroup,
+    Regions,
+    Run,
+    Samples,
+    Scores,
+    Segmenter,
+    Table,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.memory import InMemory
 from diptych.data.pixels import normalise
 from diptych.data.words.nouns import Tagger

@@ -26,16 +26,32 @@ from torch.nn import functional as F
 
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.vision import IMAGENET_MEAN, IMAGENET_STD
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
-from diptych.core.errors import MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.masks import PromptableMasks, Prompts
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
-from diptych.core.ranges import Range, above, at_least, check, one_of
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe
-from diptych.core.train import Clock, ParamGroup, Row, Sampler, Trainee
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Column,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MissingEvidence,
+    MissingPart,
+    ParamGroup,
+    PixelRecipe,
+    PromptableMasks,
+    Prompts,
+    Range,
+    Regions,
+    Row,
+    Run,
+    Sampler,
+    Samples,
+    Segmenter,
+    Subset,
+    Table,
+    Trainee,
+)
+from diptych.core.ranges import above, at_least, check, one_of
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference

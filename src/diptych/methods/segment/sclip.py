@@ -26,13 +26,20 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones.towers.kernels import probabilities
-from diptych.core.backbone import PLAIN, Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MissingHook,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+)
+from diptych.core.backbone import PLAIN
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import Windows, cells, resized, slide

@@ -25,14 +25,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.masks import MaskProposer, PromptableMasks
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MaskProposer,
+    MissingHook,
+    PromptableMasks,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+    Space,
+)
 from diptych.core.ranges import above, at_least, check, one_of
-from diptych.core.run import Run
 from diptych.data.pixels import normalise
 from diptych.features.heads import text_head
 from diptych.features.inference import inference

@@ -8,10 +8,7 @@ from typing import Any
 from PIL import Image
 
 from diptych import catalog
-from diptych.core.data import Evidence
-from diptych.core.errors import UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Segmenter
+from diptych.core import Evidence, FittedSegmenter, Kit, Segmenter, UnreadableItem
 from diptych.data.memory import InMemory
 from diptych.serve.declared import FITTED
 from diptych.serve.model import ServedModel

@@ -7,9 +7,7 @@ from dataclasses import replace
 import pytest
 
 from diptych.backbones.sources.load import load
-from diptych.core.errors import DataError, NotAvailable
-from diptych.core.findings import Finding
-from diptych.core.run import Run
+from diptych.core import DataError, Finding, NotAvailable, Run
 from diptych.methods.audit.concept_association_bias import ConceptAssociationBias
 from proofs.benches.audits import association as proof
 

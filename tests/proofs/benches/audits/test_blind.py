@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from proofs.benches.audits import blind as audit_blind
 from proofs.prove import prove
 from tests.support.backbone import SmallBackbone

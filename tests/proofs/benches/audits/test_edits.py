@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from proofs.benches.audits import edits as audit_edits
 from proofs.benches.audits.edits import preferred
 from proofs.prove import prove

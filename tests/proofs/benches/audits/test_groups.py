@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import DataError, Run
 from proofs.benches.audits.groups import DROPS
 from proofs.prove import prove
 from tests.support.colours import COLOURS, ColourBackbone, coloured

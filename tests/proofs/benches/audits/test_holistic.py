@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import DataError, Run
 from proofs.benches.audits.holistic import CUES, PHOTOS, TRIAL
 from proofs.prove import prove
 from tests.support.colours import COLOURS, ColourBackbone, coloured

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from proofs.benches.audits.latents import Latents
 
 

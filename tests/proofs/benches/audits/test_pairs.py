@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.methods.audit import clip4dm
 from proofs.benches.audits import pairs as audit_pairs
 from proofs.prove import prove

@@ -10,10 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from diptych.core.audit import Probe
-from diptych.core.data import Column, Table, Texts
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Probe, Run, Table, Texts
 from diptych.metrics.source_lines import Points
 from proofs.benches.audits import scene_sources
 from proofs.benches.audits.scene_sources import FIRST, MIXTURE, MORE, SECOND, SLOW

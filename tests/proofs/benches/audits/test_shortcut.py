@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.methods.audit.shortcut_learning import ShortcutLearning
 from diptych.nn.two_class_head import Head
 from proofs.benches.audits import shortcut as audit_shortcut

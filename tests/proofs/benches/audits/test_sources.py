@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from proofs.benches.audits import sources as audit_sources
 from proofs.prove import prove
 from tests.support.colours import COLOURS, ColourBackbone, coloured

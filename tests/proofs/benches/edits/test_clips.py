@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.nn.style_space import square_of
 from proofs import edit as proof
 from proofs.benches.edits.clips import FRAMES, background_psnr, clips, iou, open_clips, read

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.evaluation.arms import Arm
 from diptych.methods.extend.ila import ILA
 from proofs.benches.edits.directions import (
@@ -95,8 +95,7 @@ def test_a_head_on_frames_without_order_cannot_tell_forwards_from_backwards(tmp_
 
 def test_without_alignment_the_blocks_add_nothing(data_root: Path) -> None:
     bench = open_directions(str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(workers=1), SEEDS, things=(3, 2))
-    from diptych.core.data import Evidence
-    from diptych.core.kit import Kit
+    from diptych.core import Evidence, Kit
 
     space = WithoutAlignment(**FEW).fit(Kit({"main": bench.backbone}), Evidence(train=bench.data.train), Run(workers=1))
     for block in space.encoder.net.align:

@@ -9,8 +9,7 @@ import torch
 
 from diptych.backbones.generators.load import SMALL_DRAWS
 from diptych.backbones.sources.load import load
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from proofs import edit as proof
 from proofs.benches.edits.inversion import Known, captioned, open_inversions, said, weighed
 from proofs.prove import prove

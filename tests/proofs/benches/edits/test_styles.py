@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.data.scenes.sprites import COLOURS
 from diptych.methods.edit.mosaic import FittedMosaic, Mosaic
 from diptych.methods.segment.maskclip import MaskCLIP

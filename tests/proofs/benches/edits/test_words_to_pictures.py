@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.edit import Edited, Editor, FittedEditor, Takes
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import Edited, Editor, FittedEditor, NotAvailable, Run, Takes
 from diptych.data.scenes.compose import Scenes
 from diptych.evaluation.arms import CHANCE, Arm
 from proofs.benches.edits import words_to_pictures

@@ -8,8 +8,7 @@ from functools import partial
 import pytest
 import torch
 
-from diptych.core.errors import MissingHook, NotAvailable
-from diptych.core.run import Run
+from diptych.core import MissingHook, NotAvailable, Run
 from diptych.data.scenes.compose import Scenes
 from proofs.benches.training import bilingual
 from proofs.benches.training.bilingual import (

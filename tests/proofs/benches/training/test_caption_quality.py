@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.sources.load import load
-from diptych.core.data import Column, Table, Texts
-from diptych.core.run import Run
+from diptych.core import Column, Run, Table, Texts
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.tune import Training
 from diptych.methods.pretrain.quality_captions import QualityCaptions

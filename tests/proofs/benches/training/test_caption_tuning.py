@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.evaluation.arms import Arm
 from proofs.benches.training.caption_tuning import (
     LLM2CLIP_TRIAL,

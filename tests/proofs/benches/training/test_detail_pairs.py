@@ -12,9 +12,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.diffusion.load import load_small
 from diptych.backbones.sources.load import load
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
-from diptych.core.train import Clock
+from diptych.core import Clock, NotAvailable, Run
 from diptych.data.scenes.compose import scene
 from diptych.methods.pretrain.diva import DIVA, FeedbackTrainee
 from proofs.benches.training import detail_pairs

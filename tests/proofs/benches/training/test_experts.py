@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.data.scenes.tables import scene_data
 from proofs.benches.training.experts import CLIP_MOE, FIT, MOE, ShuffledGroups, open_experts, other_features
 from proofs.benches.training.scene_pairs import PAIRS

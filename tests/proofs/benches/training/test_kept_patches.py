@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
-from diptych.core.train import Clock
+from diptych.core import Clock, NotAvailable, Run
 from diptych.methods.pretrain.a_clip import ACLIP
 from proofs.benches.training import kept_patches, scene_pairs
 from proofs.benches.training.kept_patches import (

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.errors import NotAvailable
+from diptych.core import NotAvailable
 from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from proofs.benches.training import languages
 from proofs.benches.training.languages import FIT, find_named, found, open_named

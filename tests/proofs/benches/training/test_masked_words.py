@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from proofs.benches.training import scene_pairs
 from proofs.benches.training.masked_words import FEW, _neighbours, likelier, open_words
 from proofs.pretrain import TRIALS

@@ -8,8 +8,7 @@ import torch
 
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.load import load
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.spoils import as_subclass
 from diptych.methods.segment.sam_clip import SAMCLIP

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.tables import scene_table
 from proofs.benches.training import scene_pairs

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import Column
-from diptych.core.errors import NotAvailable, UsageError
-from diptych.core.run import Run
+from diptych.core import Column, NotAvailable, Run, UsageError
 from diptych.data.formats.regions import boxes
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import Training

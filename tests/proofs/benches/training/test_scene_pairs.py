@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from diptych.backbones.sources.openclip import OpenClip
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.run import Run
+from diptych.core import MissingHook, Run, UsageError
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.tables import scene_table
 from diptych.evaluation.arms import Arm

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.tune import Training
 from diptych.methods.pretrain.grain import GRAIN

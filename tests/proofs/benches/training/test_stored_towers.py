@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
+from diptych.core import MissingHook, Run
 from diptych.features.whole_and_cells import whole_and_cells
 from proofs.benches.training.stored_towers import StoredTowers, stored
 from tests.train.test_pair import small, squares
