@@ -60,6 +60,7 @@ rules: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/typos
 	$(BIN)/python tools/systems_stub.py --check
+	$(BIN)/python tools/verbs_stub.py --check
 	$(BIN)/python tools/lowest.py --check
 	$(BIN)/python tools/systems_table.py --check
 	$(BIN)/python tools/benchmarks_table.py --check
@@ -112,6 +113,7 @@ results: $(VENV)/.dev
 
 index: $(VENV)/.dev
 	$(BIN)/python tools/systems_stub.py
+	$(BIN)/python tools/verbs_stub.py
 	$(BIN)/python tools/lowest.py --write
 	$(BIN)/python tools/systems_table.py
 	$(BIN)/python tools/benchmarks_table.py

@@ -16,8 +16,7 @@ from diptych.api.declared import documentation
 from diptych.verbs.declare import Verb
 
 STUB = Path(derived.__file__).with_suffix(".pyi")
-HEAD = '''# ruff: noqa: E501
-"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
+HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -127,8 +127,8 @@ class Declared:
                     sent[name] = InMemory(pictures, [f"{label} {i}" for i in range(len(pictures))])
                 if isinstance(sent.get(name), (str, list)):
                     self._check(name, sent[name])
-            self._allow(sent)
             asked = self.verb.made("http", **sent).checked(sent)
+            self._allow(asked)
             model = self.service.model(getattr(given, "model", ""))
             context = RequestContext(model, self._recent, self._named)
             key = f"{self.verb.name}/{getattr(asked, 'method', None) or ''}"
@@ -142,20 +142,18 @@ class Declared:
             raise Refusal(400, f"{self.spell(name)} has at most {MOST_NAMES} entries, not {len(value)}: send fewer.")
         check_text(value if isinstance(value, str) else " ".join(map(str, value)))
 
-    def _allow(self, sent: Mapping[str, Any]) -> None:
+    def _allow(self, asked: Any) -> None:
         """Refuse what would let a client train here, or read a file or a hub through a setting."""
-        if not hasattr(self.verb, "method"):
+        if not hasattr(asked, "method") or asked.is_fitted():
             return
-        settings = self.service.settings
-        asked = self.verb.made("http", **{k: v for k, v in sent.items() if k != "settings"})
-        method = asked.system()
-        if method.card.needs.evidence and not settings.training and not asked.is_fitted():
+        card = asked.system().card
+        if card.needs.evidence and not self.service.settings.training:
             raise Refusal(
                 400,
-                f"{method.card.slug} needs more than names: it learns from photos, and this server trains nothing (it "
-                f"does where it was started with --allow-training).",
+                f"{card.slug} needs more than names: it learns from photos, and this server trains nothing (it does "
+                f"where it was started with --allow-training).",
             )
-        if text := next((k for k, v in (sent.get("settings") or {}).items() if isinstance(v, str)), ""):
+        if text := next((k for k, v in (getattr(asked, "settings", None) or {}).items() if isinstance(v, str)), ""):
             raise Refusal(400, f"The setting {text!r} is a text, and requests set numbers, true and false alone.")
 
     def _plain(self, asked: Verb, context: RequestContext) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class Verb:
     def arguments(cls, face: Face | None = None) -> dict[str, Argument]:
         """Return name -> argument, of one face or of all."""
         every = {f.name: f.metadata["argument"] for f in dataclasses.fields(cls)}
-        return {name: a for name, a in every.items() if face is None or face in a.faces}
+        return {name: a for name, a in every.items() if face is None or (face in a.faces and a.kind.on(face))}
 
     @classmethod
     def type_of(cls, name: str) -> Any:
