@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import pytest
 
+from diptych import catalog
 from diptych.core import UsageError
 from diptych.methods.classify.tip_adapter_f import TipAdapterF
-from diptych.verbs.settings import with_settings
+from diptych.verbs.settings import settings_of, with_settings
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,16 @@ def test_a_system_checks_its_own_ranges() -> None:
     assert with_settings(TipAdapterF(), {"epochs": "100"}).epochs == 100
     with pytest.raises(UsageError, match="epochs must be"):
         with_settings(TipAdapterF(), {"epochs": "-1"})
+
+
+def test_every_setting_of_every_system_is_explained() -> None:
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    for card in catalog.cards():
+        spec = find_spec(card["module"])
+        assert spec is not None
+        settings = settings_of(Path(str(spec.origin)).read_text(encoding="utf-8"), card["class"])
+        names = {f.name for f in fields(catalog.find(card["slug"])) if f.init}  # type: ignore[arg-type]
+        assert {s.name for s in settings} == names, card["slug"]
+        assert not [s.name for s in settings if not s.meaning], card["slug"]

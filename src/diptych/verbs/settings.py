@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
+import inspect
+import re
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -11,6 +14,47 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from diptych.core import UsageError
 
 T = TypeVar("T")
+ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.*(?:\n     +.*)*)", flags=re.MULTILINE)
+"""Arguments in a docstring: their names, and what is said of it on this line and on those that are indented further."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A setting of a system, as its class declares it.
+
+    Args:
+        name: of the field.
+        type: its annotation.
+        default: its default as it is written; "" where there is none.
+        meaning: what the docstring says.
+    """
+
+    name: str
+    type: str
+    default: str
+    meaning: str
+
+
+def settings_of(source: str, name: str) -> list[Setting]:
+    r"""Return the settings of a system, read from the source of its module: nothing is imported.
+
+    Args:
+        source: text of the module.
+        name: of the class.
+
+    Example:
+        >>> text = "class Memory:\n    'A memory.'\n    share: float = 0.1"
+        >>> settings_of(text, "Memory")
+        [Setting(name='share', type='float', default='0.1', meaning='')]
+    """
+    node = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == name)
+    text = inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
+    _, _, after = text.partition("\nArgs:\n")
+    entries = ENTRY.finditer(after.split("\n\n")[0])
+    meanings = {name: " ".join(m[2].split()) for m in entries for name in m[1].split(", ")}
+    fields = [f for f in node.body if isinstance(f, ast.AnnAssign) and isinstance(f.target, ast.Name)]
+    rows = [(ast.unparse(f.target), ast.unparse(f.annotation), ast.unparse(f.value) if f.value else "") for f in fields]
+    return [Setting(n, kind, value, meanings.get(n, "")) for n, kind, value in rows if "ClassVar" not in kind]
 
 
 def with_settings(system: T, settings: Mapping[str, Any]) -> T:
@@ -110,5 +154,8 @@ def typed(value: Any, kind: Any, name: str) -> Any:
 
 
 def _wrong(value: Any, kind: Any, name: str) -> UsageError:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        parts = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(kind))
+        return UsageError(f"The setting {name} has parts, and {value!r} is none of them: set {parts}.")
     kind_name = getattr(kind, "__name__", "") if isinstance(kind, type) else str(kind)
     return UsageError(f"The setting {name} is of the type {kind_name or kind}, not {value!r}.")
