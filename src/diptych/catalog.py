@@ -24,6 +24,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 import diptych.methods
 from diptych.core import Card, Method, Offer, ProofPlan, UsageError
+from diptych.core.settings import parted, varied, with_settings
 
 INDEX = Path(__file__).with_name("catalog.json")
 """The cards of all systems of this package, where it was built: hatch_build.py writes it into the wheel."""
@@ -101,16 +102,28 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
 
 
 def row(system: type[M], variant: str = "") -> M:
-    """Return a row of a system's card.
+    """Return a row of a system's card, with other settings where the variant names some: "small[epochs=100]".
 
     Raises:
-        UsageError: the card has no such row.
+        UsageError: the card has no such row, or the system no such setting.
     """
     card = system.card
-    if variant not in card.variants:
-        held = ", ".join(v or "(default)" for v in card.variants)
-        raise UsageError(f"{card.slug} has no variant {variant!r}, only {held}.")
-    return system(**card.variants[variant])
+    name, settings = parted(variant)
+    if name not in card.variants:
+        rows = ", ".join(v or "(default)" for v in card.variants)
+        raise UsageError(f"{card.slug} has no variant {name!r}, only {rows}.")
+    return with_settings(system(**card.variants[name]), settings)
+
+
+def set_rows(settings: Mapping[str, Mapping[str, Any]], slug: str, variant: str) -> str:
+    """Return the variant of a row with the settings that were given for its system; see ``core.settings.by_system``.
+
+    Raises:
+        UsageError: there is no such system.
+    """
+    if unknown := [name for name in settings if name not in _places()]:
+        raise _unknown(unknown[0], _places())
+    return varied(variant, settings.get(slug, {}))
 
 
 def cards() -> list[dict[str, Any]]:

@@ -97,6 +97,10 @@ Regions = Annotated[
     Path | None,
     option("--regions", help="A table with a box a row, in pixels: these are looked at instead of whole photos."),
 ]
+RowSettings = Annotated[
+    list[str] | None,
+    option("--set", help="A setting of a system, such as tip-adapter-f.epochs=100; repeat for several."),
+]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
 

@@ -12,7 +12,7 @@ from diptych.cli.console import show, show_json, show_table
 from diptych.core import UsageError
 
 if TYPE_CHECKING:
-    from diptych.verbs.settings import Setting
+    from diptych.core.settings import Setting
 
 WIDE = 110
 """From so many columns on the systems are a table; else each takes a line, and its claim the next ones."""
@@ -67,7 +67,7 @@ def _settings(card: dict[str, Any]) -> list[Setting]:
     from importlib.util import find_spec
     from pathlib import Path
 
-    from diptych.verbs.settings import settings_of
+    from diptych.core.settings import settings_of
 
     spec = find_spec(card["module"])
     if spec is None or spec.origin is None:

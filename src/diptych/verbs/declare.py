@@ -14,10 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from diptych.core import MissingEvidence, Range, UsageError
+from diptych.core.settings import with_settings
 from diptych.verbs import kinds
 from diptych.verbs.kinds import Kind
 from diptych.verbs.reads import Reads, refuse_unread
-from diptych.verbs.settings import with_settings
 
 if TYPE_CHECKING:
     from diptych.core import Method

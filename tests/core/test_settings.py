@@ -7,8 +7,8 @@ import pytest
 
 from diptych import catalog
 from diptych.core import UsageError
+from diptych.core.settings import by_system, parted, settings_of, varied, with_settings
 from diptych.methods.classify.tip_adapter_f import TipAdapterF
-from diptych.verbs.settings import settings_of, with_settings
 
 
 @dataclass(frozen=True)
@@ -81,3 +81,21 @@ def test_every_setting_of_every_system_is_explained() -> None:
         names = {f.name for f in fields(catalog.find(card["slug"])) if f.init}  # type: ignore[arg-type]
         assert {s.name for s in settings} == names, card["slug"]
         assert not [s.name for s in settings if not s.meaning], card["slug"]
+
+
+def test_a_row_of_a_board_carries_its_settings() -> None:
+    name = varied("small", {"epochs": 100, "sizes": "1,2"})
+    assert parted(name) == ("small", {"epochs": "100", "sizes": "1,2"})
+    assert parted("no aggregation") == ("no aggregation", {})
+    assert by_system(["tip-adapter-f.epochs=100", "tip-adapter-f.rate=0.1"]) == {
+        "tip-adapter-f": {"epochs": "100", "rate": "0.1"}
+    }
+    row = catalog.row(TipAdapterF, catalog.set_rows({"tip-adapter-f": {"epochs": "100"}}, "tip-adapter-f", ""))
+    assert row.epochs == 100
+    for wrong in ("small[", "small[x]", "[=3]"):
+        with pytest.raises(UsageError, match="Settings of a row"):
+            parted(wrong)
+    with pytest.raises(UsageError, match=r"takes SYSTEM\.NAME=VALUE"):
+        by_system(["epochs=3"])
+    with pytest.raises(UsageError, match="the nearest names are tip-adapter-f"):
+        catalog.set_rows({"tip-adaptor-f": {}}, "gda", "")

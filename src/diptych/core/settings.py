@@ -8,7 +8,7 @@ import difflib
 import inspect
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from diptych.core import UsageError
@@ -159,3 +159,45 @@ def _wrong(value: Any, kind: Any, name: str) -> UsageError:
         return UsageError(f"The setting {name} has parts, and {value!r} is none of them: set {parts}.")
     kind_name = getattr(kind, "__name__", "") if isinstance(kind, type) else str(kind)
     return UsageError(f"The setting {name} is of the type {kind_name or kind}, not {value!r}.")
+
+
+def varied(variant: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of a row of a card with other settings, which ``parted`` reads: "small[epochs=100;rate=0.1]".
+
+    Example:
+        >>> varied("small", {"epochs": 100, "rate": 0.1}), varied("", {})
+        ('small[epochs=100;rate=0.1]', '')
+    """
+    pairs = ";".join(f"{name}={value}" for name, value in settings.items())
+    return f"{variant}[{pairs}]" if pairs else variant
+
+
+def parted(variant: str) -> tuple[str, dict[str, str]]:
+    """Return the row of a card, and the settings that differ from it.
+
+    Raises:
+        UsageError: what stands in brackets is no NAME=VALUE.
+    """
+    row, bracket, rest = variant.partition("[")
+    pairs = [pair.partition("=") for pair in rest.removesuffix("]").split(";")] if bracket else []
+    if bracket and (not rest.endswith("]") or not all(name and equals for name, equals, _ in pairs)):
+        raise UsageError(f"Settings of a row are NAME[epochs=100;rate=0.1], not {variant!r}.")
+    return row, {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def by_system(lines: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return slug -> setting -> text, of lines such as "tip-adapter-f.epochs=100".
+
+    Raises:
+        UsageError: a line of another form.
+    """
+    given: dict[str, dict[str, str]] = {}
+    for line in lines:
+        place, equals, value = line.partition("=")
+        slug, dot, name = place.strip().partition(".")
+        if not (slug and dot and name and equals):
+            raise UsageError(
+                f"{{settings}} takes SYSTEM.NAME=VALUE here, such as tip-adapter-f.epochs=100, not {line!r}."
+            )
+        given.setdefault(slug, {})[name] = value.strip()
+    return given
