@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := src tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
+.PHONY: help demo test test-avx2 test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
 	@echo "make bench   speed against peers, out/bench.json"
 	@echo "make results run committed results again and compare; ONLY=\"gda coop\" runs some, OVER=1 writes over them"
+	@echo "make test-avx2     the tests of methods, nn and train as on a processor without AVX-512"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 	@echo "make changelog     move the fragments of changelog.d into CHANGELOG.md, under the version"
 	@echo "make release       build sdist and wheel into dist/, check both, use the wheel in a new environment"
@@ -45,6 +46,16 @@ test: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 test: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
+
+# Kernels of other processors round differently: no test may depend on how.
+test-avx2: export OMP_NUM_THREADS ?= 1
+test-avx2: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+test-avx2: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
+test-avx2: export ATEN_CPU_CAPABILITY = avx2
+test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
+test-avx2: export MKL_ENABLE_INSTRUCTIONS = AVX2
+test-avx2: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 tests/methods tests/nn tests/train
 
 check: rules doctest test
 
