@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 CODE := src tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-avx2 test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
+.PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, classify the photos that ship, run the few-shot board, write out/demo/report.html"
-	@echo "make test    set up and run the suite"
+	@echo "make test    set up and run the suite, without tests of proofs and tools that no change concerns"
+	@echo "make test-all      the whole suite"
 	@echo "make rules   format, lint, types, floors, spelling, derived files"
-	@echo "make check   the rules, the examples in docstrings, the suite"
+	@echo "make check   the rules, the examples in docstrings, the whole suite"
 	@echo "make format  format, and mend what the linter can mend"
 	@echo "make index   write the derived files again: catalog index, table of systems, lowest versions, tables of pages"
 	@echo "make pages   these, and the pages of towers and checkpoints (minutes)"
@@ -41,23 +42,29 @@ demo: $(VENV)/.run
 # A file's tests run in one worker, so that what they share is made once: with pytest 9.2, xdist's groups do nothing.
 # One thread a worker, and none begun anew after a crash: xdist then waits for ever for the tests of the dead one.
 # glibc keeps freed buffers: giving each back to the kernel costs more than the tests themselves on small machines.
-test: export OMP_NUM_THREADS ?= 1
-test: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
-test: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
+# Bytecode is written although an image may forbid it: else each run rewrites the asserts of all tests in each worker.
+SUITE := test test-all test-avx2 test-lowest
+$(SUITE): export OMP_NUM_THREADS ?= 1
+$(SUITE): export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+$(SUITE): export MALLOC_MMAP_THRESHOLD_ ?= 33554432
+$(SUITE): export PYTHONDONTWRITEBYTECODE =
+PYTEST := python -m pytest -n 2 --dist loadfile --max-worker-restart=0
+
+# Without the tests of proofs and tools that no change concerns; test-all runs them too.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
+	$(BIN)/$(PYTEST) $$($(BIN)/python tools/changed.py)
+
+test-all: $(VENV)/.dev
+	$(BIN)/$(PYTEST)
 
 # Kernels of other processors round differently: no test may depend on how.
-test-avx2: export OMP_NUM_THREADS ?= 1
-test-avx2: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
-test-avx2: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test-avx2: export ATEN_CPU_CAPABILITY = avx2
 test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
 test-avx2: export MKL_ENABLE_INSTRUCTIONS = AVX2
 test-avx2: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 tests/methods tests/nn tests/train
+	$(BIN)/$(PYTEST) tests/methods tests/nn tests/train
 
-check: rules doctest test
+check: rules doctest test-all
 
 # Derived files that take no tower are compared here; docs/towers.md and docs/checkpoints.md by tests of the suite.
 # What diptych new-system writes has strict types too: mypy knows the rest by then.
@@ -92,11 +99,8 @@ LOWEST ?= tests
 	.venv-lowest/bin/python -m pip install --quiet --constraint tools/lowest.txt --editable ".[train,lora]" --group test
 	@touch $@
 
-test-lowest: export OMP_NUM_THREADS ?= 1
-test-lowest: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
-test-lowest: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test-lowest: .venv-lowest/.dev
-	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 $(LOWEST)
+	.venv-lowest/bin/$(PYTEST) $(LOWEST)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format $(CODE)
