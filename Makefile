@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CODE := src tests recipes tools benchmarks
+CODE := src proofs tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
 .PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
@@ -15,7 +15,7 @@ help:
 	@echo "make rules   format, lint, types, floors, spelling, derived files"
 	@echo "make check   the rules, the examples in docstrings, the whole suite"
 	@echo "make format  format, and mend what the linter can mend"
-	@echo "make index   write the derived files again: catalog index, table of systems, lowest versions, tables of pages"
+	@echo "make index   write the derived files again: table of systems, lowest versions, tables of pages"
 	@echo "make pages   these, and the pages of towers and checkpoints (minutes)"
 	@echo "make docs    the site, out/site/index.html"
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
@@ -77,7 +77,6 @@ rules: $(VENV)/.dev
 	MYPYPATH=src $(BIN)/mypy out/skeletons/*/my_*.py
 	$(BIN)/lint-imports
 	$(BIN)/typos
-	$(BIN)/python -m diptych.catalog --check
 	$(BIN)/python tools/systems_stub.py --check
 	$(BIN)/python tools/lowest.py --check
 	$(BIN)/python tools/systems_table.py --check
@@ -88,7 +87,7 @@ rules: $(VENV)/.dev
 	$(BIN)/python tools/result_tables.py --check
 
 doctest: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -p tests.support.doctests --doctest-modules src --ignore src/diptych/systems.py
+	$(BIN)/python -m pytest -q -p tests.support.doctests --doctest-modules src proofs --ignore src/diptych/systems.py
 
 # Which tests the lowest versions must pass: make test-lowest LOWEST="tests/data tests/train".
 LOWEST ?= tests
@@ -127,7 +126,6 @@ results: $(VENV)/.dev
 	$(BIN)/python tools/results.py $(ONLY) $(if $(OVER),--over)
 
 index: $(VENV)/.dev
-	$(BIN)/python -m diptych.catalog --write
 	$(BIN)/python tools/systems_stub.py
 	$(BIN)/python tools/lowest.py --write
 	$(BIN)/python tools/systems_table.py

@@ -46,8 +46,7 @@ def measured(name: str, pairs: int, rounds: int) -> dict[str, Any]:
     from torch.nn.parallel import DistributedDataParallel
 
     from diptych.backbones.sources.load import load
-    from diptych.core.run import Run
-    from diptych.core.train import Clock
+    from diptych.core import Clock, Run
     from diptych.methods.pretrain.clip_loss import CLIPLoss
     from diptych.train.averaging import Averaging
     from diptych.train.distributed import join

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row, optional
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Kit, Run
 from diptych.data.words.metaclip_entries import entries
 from diptych.data.words.textlines import open_lines
 from diptych.methods.curate.metaclip import MetaCLIP

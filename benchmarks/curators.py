@@ -30,13 +30,7 @@ from benchmarks import dedup
 from benchmarks.curator_scripts import CLUSTERS, LONG, LOOKS, SCRIPTS, WANTED
 from benchmarks.measure import Row, Target, peak_mib
 from diptych import catalog
-from diptych.core.backbone import Around
-from diptych.core.curate import Clustered, Curator
-from diptych.core.data import Texts
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Around, Clustered, Curator, Kit, PixelRecipe, Run, Spec, Texts, UsageError
 from diptych.data.formats.parquet_pairs import open_parquet_pairs
 from diptych.data.memory import InMemory
 from diptych.data.words.metaclip_entries import entries

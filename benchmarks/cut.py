@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import diptych
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.load import open_records
 from diptych.metrics.cut import Marks
 from diptych.tasks.search.ask import Term, search

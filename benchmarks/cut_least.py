@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics import cut as bounds
 from diptych.metrics.cut import Marks, standard_scores
 

@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from diptych.backbones.sources.load import load
-from diptych.core.data import Samples
-from diptych.core.run import Run
+from diptych.core import Run, Samples
 from diptych.evaluation.datasets import open_set
 from diptych.tasks.detect import detect, detector
 

@@ -29,9 +29,7 @@ from benchmarks.pictures import captions, pictures
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.engines.parity import rows
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.errors import DiptychError
-from diptych.core.run import Run
+from diptych.core import Backbone, DiptychError, Encoder, Run
 
 PRECISIONS = {"exact": "fp32", "fast": "bf16", "int8": "int8"}
 BOUNDS = {"diptych exact": 0.99999, "diptych fast": 0.9999}

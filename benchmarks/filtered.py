@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row, optional
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.search_index import ann
 from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest

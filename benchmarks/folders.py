@@ -24,7 +24,7 @@ from benchmarks.scaling import scaling
 from benchmarks.scripted import ScriptedBackbone
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.engines.parity import rows
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.images import drafts
 from diptych.data.keys import FileKeys

@@ -16,7 +16,7 @@ from unittest.mock import patch
 import numpy as np
 
 from diptych.backbones.sources.load import load
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.named_sets import located
 from diptych.tasks.detect import detect, detector
@@ -42,7 +42,9 @@ def main(folder: str, slug: str, seeds: int) -> None:
             else:
                 found = detect(later, tower, run, **given)
             alarms.append(float(np.mean([bool(d.flagged) for d in found.found])))
-            counts.append("" if found.stretches is None else f"{found.stretches}{'' if found.held else ' (too few)'}")
+            counts.append(
+                "" if found.by.stretches is None else f"{found.by.stretches}{'' if found.by.held else ' (too few)'}"
+            )
         values = f"{np.mean(alarms):.3f}, {min(alarms):.3f} to {max(alarms):.3f}"
         sys.stdout.write(f"{title:15} {values:42} {', '.join(counts)}\n")
         sys.stdout.flush()

@@ -11,8 +11,7 @@ import torch
 from benchmarks.measure import Row, Target, quiet
 from diptych.backbones.diffusion.load import load_diffusion
 from diptych.backbones.sources.load import load
-from diptych.core.edit import EditAsk
-from diptych.core.run import Run
+from diptych.core import EditAsk, Run
 from diptych.methods.edit.galip import GALIP, FittedGALIP
 from diptych.nn.bridge_gan import BridgeGenerator
 from diptych.tasks.generate import GUIDANCE, STEPS, generate

@@ -19,8 +19,7 @@ from benchmarks.peers import clip_tokenizer, transformers_clip
 from benchmarks.pictures import photo_folder
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.sources.load import load
-from diptych.core.data import ClassNames
-from diptych.core.run import Run
+from diptych.core import ClassNames, Run
 from diptych.data.folders import ImageFiles
 from diptych.features.heads import text_head
 from diptych.tasks.classify import classify

@@ -30,8 +30,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row, Target, peak_mib
-from diptych.core.data import Table
-from diptych.core.run import Run
+from diptych.core import Run, Table
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.webdataset import TarImages
 from diptych.data.labelled import LabelledData
@@ -137,8 +136,7 @@ def encoded(folder: Path, count: int) -> dict[str, float]:
     Raises:
         ValueError: a vector is another one, or the second run encodes.
     """
-    from diptych.core.backbone import Around
-    from diptych.core.spec import PixelRecipe, Spec
+    from diptych.core import Around, PixelRecipe, Spec
     from diptych.tasks.encode.cluster import Crew
     from diptych.tasks.encode.write import encode
 

@@ -33,7 +33,7 @@ def step(loss: str, how: str, batch: int, rank: int = 0, world: int = 1) -> Call
     import torch
     from torch.nn.functional import normalize
 
-    from diptych.core.run import World
+    from diptych.core import World
     from diptych.nn.contrastive import sigmoid_pairs, sigmoid_ring, softmax_pairs
     from diptych.train.distributed import gather
     from diptych.train.ring import ring
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("batch", type=int)
     parser.add_argument("rounds", type=int)
     a = parser.parse_args()
-    from diptych.core.run import Run
+    from diptych.core import Run
     from diptych.train.distributed import join
 
     world = join(Run()).world

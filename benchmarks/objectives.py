@@ -16,13 +16,13 @@ from PIL import Image
 
 from benchmarks.measure import Row, quiet
 from diptych.backbones.sources.load import load
-from diptych.core.run import Run
-from diptych.core.train import Clock, everything
-from diptych.core.train import Row as Item
-from diptych.evaluation.proofs.training.kept_patches import RandomMasks
+from diptych.core import Clock, Run
+from diptych.core import Row as Item
+from diptych.core.train import everything
 from diptych.methods.pretrain.a_clip import ACLIP
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.train.pair import PairTrainee
+from proofs.benches.training.kept_patches import RandomMasks
 
 ARMS = {
     "clip-loss, whole picture": None,

@@ -15,9 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Table, Text, TextPool
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Backbone, Column, PixelRecipe, Spec, Table, Text, TextPool
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import VERSUS, Pool
 

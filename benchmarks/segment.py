@@ -12,10 +12,7 @@ from PIL import Image
 
 from benchmarks.measure import Row
 from diptych.backbones.sources.load import load
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, Evidence, FittedSegmenter, Kit, Run, Table
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.data.words.templates import ENSEMBLE

@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 
 from diptych.backbones.sources.load import load
-from diptych.core.data import Evidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Evidence, Kit, Run
 from diptych.data.files import write_json
 from diptych.evaluation.datasets import open_set
 from diptych.methods.detect.winclip_style import WinCLIPStyle, Words

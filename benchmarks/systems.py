@@ -22,9 +22,7 @@ from benchmarks.scripted import ScriptedBackbone, scripted_data, scripted_pool
 from diptych import catalog
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.sources.load import load
-from diptych.core.data import ClassNames, Evidence, Texts
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Kit, Run, Texts
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.views import TIP_VIEWS

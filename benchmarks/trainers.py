@@ -20,8 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measure import Row, Target, quiet
 from diptych.backbones.sources.load import load
-from diptych.core.run import Run
-from diptych.core.train import Clock
+from diptych.core import Clock, Run
 from diptych.data.load import open_data
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.train.loop import train

@@ -17,9 +17,7 @@ import numpy as np
 
 from benchmarks.curate import alt_texts
 from benchmarks.measure import Row, Target
-from diptych.core.data import Stream
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Kit, Run, Stream
 from diptych.data.words.metaclip_entries import entries
 from diptych.data.words.textlines import open_lines
 from diptych.methods.curate.metaclip import MetaCLIP

@@ -66,6 +66,7 @@ def openclip_folder(root: Path, family: str, *, name: str = "", kind: str = "saf
     """Write a folder as open_clip's push to the hub lays it out."""
     import torch
     from safetensors.torch import save_file
+
     from tests.support.checkpoints import FAMILIES, openclip_model, small_tokenizer
 
     config, pixels = FAMILIES[family]
@@ -108,6 +109,7 @@ def bare_file(root: Path) -> None:
     """Write the weights of an architecture that open_clip knows by name (added to its list for this page)."""
     import open_clip
     import torch
+
     from tests.support.checkpoints import openclip_model, vit
 
     with tempfile.TemporaryDirectory() as configs:
@@ -120,6 +122,7 @@ def bare_file(root: Path) -> None:
 def torchscript(root: Path) -> None:
     """Write an archive with the tensors that OpenAI's own hold: the weights, and three facts as tensors beside them."""
     import torch
+
     from tests.support.checkpoints import openclip_model, vit
 
     bare_file(root)

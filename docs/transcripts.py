@@ -138,7 +138,7 @@ def write_edits(folder: Path) -> None:
 
     from diptych.data.scenes.captions import article, phrase
     from diptych.data.scenes.compose import SceneRecipe, Scenes
-    from diptych.data.scenes.edited import EditedScenes, scene_attributes
+    from proofs.scenes.edited import EditedScenes, scene_attributes
 
     scenes = Scenes(SceneRecipe(objects=(2,)), 2, seed=7)
     before, after = scenes[0], EditedScenes(scenes, "color")[0]
@@ -165,9 +165,9 @@ def write_shapes(folder: Path) -> None:
     """
     import torch
 
-    from diptych.evaluation.proofs.edits.clips import clips
-    from diptych.evaluation.proofs.edits.inversion import captioned
-    from diptych.evaluation.proofs.rewrite import TAUGHT, table
+    from proofs.benches.edits.clips import clips
+    from proofs.benches.edits.inversion import captioned
+    from proofs.rewrite import TAUGHT, table
 
     drawn = captioned(403, torch.Generator().manual_seed(0))
     for name, head, pictures, count in (
@@ -213,9 +213,9 @@ def write_clips(folder: Path) -> None:
 
 def write_checkout(folder: Path) -> None:
     """Write as much of a checkout as a new classifier needs: two folders and the table of proofs."""
-    for place in ("src/diptych/methods/classify", "tests/methods/classify", "src/diptych/evaluation/proofs"):
+    for place in ("src/diptych/methods/classify", "tests/methods/classify", "proofs"):
         (folder / place).mkdir(parents=True)
-    shutil.copy(PACKAGE / "evaluation" / "proofs" / "classify.py", folder / "src/diptych/evaluation/proofs")
+    shutil.copy(PACKAGE.parents[1] / "proofs" / "classify.py", folder / "proofs")
 
 
 def transcript(command: str, folder: str, mark: str = "", cache: str = "cache") -> str:

@@ -33,7 +33,7 @@ from diptych.backbones.lite import PIXELS, Lite, load_lite
 from diptych.backbones.lite_files import HEADS, packaged
 from diptych.backbones.lite_parts import ImageHead, LiteModule, TextHead
 from diptych.backbones.spec import file_hash
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.data.words.classnames import tidy
 from diptych.metrics.interval import paired_bootstrap, two_sided
 from diptych.tasks.record import now, versions

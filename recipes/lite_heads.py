@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from diptych.backbones.lite_parts import TextHead, image_tower, text_tower
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.data.words.sentences import article
 from diptych.data.words.wordnet import Synset, WordNet
 

@@ -15,8 +15,7 @@ from torch.nn import functional as F
 
 from diptych.backbones.lite import PIXELS, Lite, load_lite
 from diptych.backbones.pixels import image_batch
-from diptych.core.data import Table
-from diptych.core.spec import PixelRecipe
+from diptych.core import PixelRecipe, Table
 from diptych.data.words.classnames import tidy
 from diptych.data.words.sentences import article
 from diptych.data.words.wordnet import WordNet

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.errors import NotAvailable
+from diptych.core import NotAvailable
 from diptych.data.words.wordnet import WordNet
 from recipes.lite_heads import PHYSICAL
 

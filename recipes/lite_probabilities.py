@@ -31,8 +31,7 @@ from scipy.special import log_softmax, softmax
 from diptych import load
 from diptych.api.model import Model
 from diptych.backbones.lite_sharpness import FITTED, facts
-from diptych.core.data import ClassNames
-from diptych.core.run import Run
+from diptych.core import ClassNames, Run
 from diptych.data.words.classnames import tidy
 from diptych.data.words.sentences import article
 from diptych.data.words.templates import ENSEMBLE

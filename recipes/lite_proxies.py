@@ -21,8 +21,7 @@ from torch.nn import functional as F
 
 from diptych.backbones.lite import PIXELS
 from diptych.backbones.lite_parts import ImageHead
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
+from diptych.core import NotAvailable, Run
 from diptych.data.images import open_image
 from diptych.data.pixels import normalise
 from diptych.data.words.wordnet import WordNet

@@ -39,9 +39,7 @@ from torch.nn import functional as F
 
 from diptych.backbones.lite import Lite, load_lite
 from diptych.backbones.lite_files import VIEWS
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core import Clock, NotAvailable, ParamGroup, Row, Run, Trainee
 from diptych.data.images import open_image
 from diptych.data.words.sentences import article
 from diptych.tasks.record import now, versions

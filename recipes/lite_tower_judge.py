@@ -20,7 +20,7 @@ from scipy.special import softmax
 from torch.nn import functional as F
 
 from diptych.backbones.lite import Lite, load_lite, load_views
-from diptych.core.data import ClassNames, Table
+from diptych.core import ClassNames, Table
 from diptych.data.words.classnames import tidy
 from diptych.data.words.sentences import article
 from diptych.data.words.templates import ENSEMBLE

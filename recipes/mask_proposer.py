@@ -43,8 +43,7 @@ from diptych.backbones.mask_models.ranked_cells import (
     load_scorer,
 )
 from diptych.backbones.sources.vision import load_vision
-from diptych.core.backbone import Space
-from diptych.core.masks import MaskProposer
+from diptych.core import MaskProposer, Space
 from diptych.data.files import write_json
 from diptych.evaluation.datasets import open_set
 from diptych.metrics.interval import bootstrap_mean, paired_bootstrap

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.data import Column, Table
+from diptych.core import Column, Table
 from diptych.data.joined import Joined
 from diptych.data.load import open_data
 

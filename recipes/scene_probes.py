@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
+from diptych.core import Backbone
 from diptych.data.scenes.captions import NUMBERS, short_caption
 from diptych.data.scenes.compose import RELATIONS, Scene, SceneRecipe, hold_out, scene
 from diptych.data.scenes.sprites import SpriteBank

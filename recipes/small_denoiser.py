@@ -31,16 +31,14 @@ from diptych.backbones.diffusion.load import SMALL, SMALL_SCENES, load_small
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser, wanted
 from diptych.backbones.diffusion.small import TextTokens, alphas_cumprod
 from diptych.backbones.sources.load import load
-from diptych.core.diffusion import TextDiffusion
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core import Clock, ParamGroup, Row, Run, TextDiffusion, Trainee
 from diptych.data.scenes.compose import Scene, draw_objects, render, scene
-from diptych.data.scenes.read import SceneReader
 from diptych.data.words.sentences import article
 from diptych.nn.diffusion.ddim import noise, sample
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
+from proofs.scenes.read import SceneReader
 from recipes.number_stream import Numbers
 
 LAYOUT = DenoiserLayout(depth=4, mlp=4)

@@ -33,9 +33,7 @@ from diptych.backbones.generators.factors import PLACE, TEMPERATURE, FactorGener
 from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
 from diptych.backbones.generators.load import MEAN_OF, SMALL_DRAWS, SMALL_PLACED, load_small
 from diptych.backbones.generators.stylegan2 import LR_MULTIPLIER, StyleGAN2, fresh_weights, normalised
-from diptych.core.edit import Styles
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core import Clock, ParamGroup, Row, Run, Styles, Trainee
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule

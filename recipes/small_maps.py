@@ -22,9 +22,7 @@ from torch.nn.functional import mse_loss
 
 from diptych.backbones.generators.load import SMALL, SMALL_DRAWS, load_small, load_small_maps
 from diptych.backbones.generators.maps import ThreeMapInverter, fresh_maps
-from diptych.core.edit import Inverter
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core import Clock, Inverter, ParamGroup, Row, Run, Trainee
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule

@@ -23,10 +23,7 @@ from torch.nn import functional as F
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
-from diptych.core.backbone import Backbone
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Backbone, NotAvailable, PixelRecipe, Run, Spec
 from diptych.data.scenes.sprites import TEXTURES, SpriteBank, read_emoji
 from diptych.data.words.classnames import tidy
 from diptych.data.words.sentences import article

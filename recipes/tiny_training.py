@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.backbones.towers.edits import keep_patches
-from diptych.core.backbone import Backbone
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Row
+from diptych.core import Backbone, Clock, Embedded, Row, Run
 from diptych.data.scenes.compose import Scene, SceneRecipe, hold_out, scene
 from diptych.data.scenes.sprites import SpriteBank
 from diptych.data.words.sentences import article

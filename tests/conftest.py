@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.words.pools import Pool, read_pool

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import diptych
+from diptych.cli.added_commands import PROOFS
 from diptych.cli.main import VERBS
 
 FROZEN = Path(__file__).with_name("public_names.txt")
@@ -65,7 +66,7 @@ def test_names_of_other_libraries_lead_to_ours() -> None:
     ):
         with pytest.raises(AttributeError, match=told):
             getattr(diptych, name)
-    assert {name.replace("_", "-") for name in diptych._COMMANDS} == set(VERBS) - set(diptych.__all__)
+    assert {name.replace("_", "-") for name in diptych._COMMANDS} == {*VERBS, *PROOFS} - set(diptych.__all__)
 
 
 def test_no_submodule_hides_a_function() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -12,10 +11,7 @@ import pytest
 
 import diptych.methods
 from diptych import catalog
-from diptych.core.audit import Auditor
-from diptych.core.card import Card, Needs
-from diptych.core.errors import UsageError
-from diptych.core.method import Classifier, Method, Retriever, Segmenter
+from diptych.core import Auditor, Card, Classifier, Method, Needs, Retriever, Segmenter, UsageError
 from diptych.methods.classify.gda import GDA
 
 
@@ -121,57 +117,59 @@ def test_an_entry_point_that_is_no_system_is_an_error(monkeypatch: pytest.Monkey
 
 SYSTEM = """
 from dataclasses import dataclass
-from typing import Any, ClassVar
-from diptych.core.card import Card, Needs
-from diptych.core.method import Classifier, Method, Retriever
+from diptych.core import Classifier
 
 @dataclass(frozen=True)
-class {name}(Method):
-    card: ClassVar[Card] = Card("{slug}", "X", "t", "https://x", 2024, "{verb}", "c", Needs(), "nothing")
+class {name}(Classifier):
+    pass
+"""
+CARD = """
+slug = "{slug}"
+name = "X"
+title = "t"
+url = "https://x"
+year = 2024
+verb = "{verb}"
+claim = "c"
+trains = "nothing"
 """
 
 
 def written(monkeypatch: pytest.MonkeyPatch, root: Path, **files: str) -> None:
-    """Let the methods folder be ``root`` with these files, verb__stem -> text, in verbs of a name that nothing else
-    imports.
-    """
+    """Let the methods folder be ``root`` with these files: verb__stem -> code, verb__stem__card -> card."""
     for place, text in files.items():
-        verb, stem = place.split("__")
+        verb, stem, *card = place.split("__")
         (root / verb).mkdir(exist_ok=True)
         (root / verb / "__init__.py").touch()
-        (root / verb / f"{stem}.py").write_text(text, encoding="utf-8")
+        (root / verb / f"{stem}.{'toml' if card else 'py'}").write_text(text, encoding="utf-8")
     monkeypatch.setattr(diptych.methods, "__path__", [str(root)])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    for module in [m for m in sys.modules if m.startswith("diptych.methods.")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))  # what the test imports is forgotten with it
 
 
 def test_build_takes_slug_and_verb_from_the_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    written(monkeypatch, tmp_path, probe__my_own=SYSTEM.format(name="Own", slug="my-own", verb="probe"))
+    card = CARD.format(slug="my-own", verb="detect")
+    written(monkeypatch, tmp_path, detect__my_own=SYSTEM.format(name="Own"), detect__my_own__card=card)
     (entry,) = catalog.build()
-    assert (entry["slug"], entry["class"], entry["module"]) == ("my-own", "Own", "diptych.methods.probe.my_own")
+    assert (entry["slug"], entry["class"], entry["module"]) == ("my-own", "Own", "diptych.methods.detect.my_own")
+    assert catalog.slugs() == ("my-own",)
+    assert catalog.card("my-own") == entry
+    assert catalog.of_verb("detect") == ["my-own"]
+    assert catalog.of_verb("cook") == []
+
+
+A = {"detect__a": SYSTEM.format(name="X"), "detect__a__card": CARD.format(slug="a", verb="detect")}
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
+        ({"detect__a_b": A["detect__a"], "detect__a_b__card": A["detect__a__card"]}, "slug and verb follow from file"),
+        ({**A, "detect__a__card": CARD.format(slug="a", verb="edit")}, "slug and verb follow from file and folder"),
+        ({**A, "detect__a": "x = 1"}, "holds 0 systems"),
+        ({**A, "detect__a": SYSTEM.format(name="X") + SYSTEM.format(name="Y")}, "holds 2 systems"),
+        ({"detect__a": A["detect__a"]}, "diptych.methods.detect.a has no card: write a.toml beside it"),
         (
-            {"probe__a_b": SYSTEM.format(name="X", slug="a_b", verb="probe")},
-            "slug and verb follow from file and folder",
-        ),
-        (
-            {"probe__a_b": SYSTEM.format(name="X", slug="a-b", verb="other")},
-            "slug and verb follow from file and folder",
-        ),
-        ({"probe__a": "x = 1"}, "holds 0 systems"),
-        (
-            {"probe__a": SYSTEM.format(name="X", slug="a", verb="p") + SYSTEM.format(name="Y", slug="a", verb="p")},
-            "holds 2 systems",
-        ),
-        (
-            {f"{verb}__a": SYSTEM.format(name="X", slug="a", verb=verb) for verb in ("probe", "second")},
-            "Two systems are called 'a', in diptych.methods.probe.a and diptych.methods.second.a",
+            {**A, "edit__a": A["detect__a"]},
+            "Two systems are called 'a', in diptych.methods.detect.a and diptych.methods.edit.a",
         ),
     ],
 )
@@ -194,12 +192,10 @@ RESULT = {
 
 def with_result(monkeypatch: pytest.MonkeyPatch, root: Path, text: str) -> Path:
     """Let the methods be one system with a proof, and its written result be ``text``."""
-    plan = 'proof=ProofPlan("c", "k", ("a", "b")), '
-    system = SYSTEM.replace("Card, Needs", "Card, Needs, ProofPlan").replace('"nothing")', f'"nothing", {plan})')
+    card = CARD.format(slug="own", verb="detect") + '[proof]\nclaim = "c"\ncontrol = "k"\ndatasets = ["a", "b"]\n'
     (root / "methods").mkdir()
-    written(monkeypatch, root / "methods", probe__own=system.format(name="Own", slug="own", verb="probe"))
+    written(monkeypatch, root / "methods", detect__own=SYSTEM.format(name="Own"), detect__own__card=card)
     monkeypatch.setattr(catalog, "RESULTS", root / "results")
-    monkeypatch.setattr(catalog, "INDEX", root / "catalog.json")
     (root / "results").mkdir()
     if text:
         (root / "results" / "own.json").write_text(text, encoding="utf-8")
@@ -261,16 +257,20 @@ def test_what_was_not_proved_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch, t
     assert catalog.reached({**entry, "proof": None}) == "none planned"
 
 
-def test_a_new_result_makes_the_index_stale_and_without_results_it_keeps_them(
+def test_the_index_of_a_wheel_is_read_in_the_place_of_the_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     results = with_result(monkeypatch, tmp_path, json.dumps({**RESULT, "datasets": []}))
-    assert catalog.main(["--write"]) == 0
-    results.rename(tmp_path / "elsewhere")  # an installed package holds no results
-    assert catalog.main(["--check"]) == 0
-    (tmp_path / "elsewhere").rename(results)
-    (results / "own.json").write_text(json.dumps({**RESULT, "shown": False, "stage": None, "datasets": []}))
-    assert catalog.main(["--check"]) == 1
+    built = catalog.build()
+    monkeypatch.setattr(catalog, "INDEX", tmp_path / "catalog.json")
+    catalog.INDEX.write_text(json.dumps(built), encoding="utf-8")
+    (results / "own.json").unlink()  # an installed package holds no results
+    catalog._index.cache_clear()
+    try:
+        assert catalog.cards() == [catalog.card("own")] == built
+        assert built[0]["result"]["shown"]
+    finally:
+        catalog._index.cache_clear()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"kind": "figure"}'])
@@ -280,7 +280,7 @@ def test_a_file_that_is_no_result_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
         catalog.build()
 
 
-def test_the_packaged_index_claims_no_stage_that_was_not_shown() -> None:
+def test_no_card_claims_a_stage_that_was_not_shown() -> None:
     cards = {c["slug"]: c for c in catalog.cards()}
     assert all("stage" not in (c["proof"] or {}) for c in cards.values())
     results = [
@@ -295,20 +295,3 @@ def test_the_packaged_index_claims_no_stage_that_was_not_shown() -> None:
     for slug, result in told.items():
         own = cards[slug]["result"]
         assert (own["shown"], own["stage"]) == (result["shown"], result["stage"])
-
-
-def test_write_and_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(catalog, "INDEX", tmp_path / "catalog.json")
-    assert catalog.main(["--check"]) == 1
-    assert "run python -m diptych.catalog --write" in capsys.readouterr().err
-    assert catalog.main(["--write"]) == 0
-    assert catalog.main(["--check"]) == 0
-    catalog.INDEX.write_text(catalog.INDEX.read_text(encoding="utf-8").replace("GDA", "GBA"), encoding="utf-8")
-    assert catalog.main(["--check"]) == 1
-    assert catalog.main([]) == 2
-    assert "usage" in capsys.readouterr().err
-
-
-def test_it_runs_as_a_module() -> None:
-    done = subprocess.run([sys.executable, "-m", "diptych.catalog"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")

@@ -1,11 +1,15 @@
-"""Tests mirror the rooms: tests/<room>/test_<stem>.py stands beside src/diptych/<room>/<stem>.py."""
+"""Tests mirror the rooms: tests/<room>/test_<stem>.py stands beside src/diptych/<room>/<stem>.py, and those of proofs
+and recipes beside the packages of these names.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-SOURCE, RECIPES = TESTS.parent / "src" / "diptych", TESTS.parent / "recipes"
+SOURCE = TESTS.parent / "src" / "diptych"
+BESIDE = ("proofs", "recipes")
+"""Packages outside the wheel, whose tests stand in a folder of their name."""
 WITHOUT = TESTS / "modules_without_tests.txt"
 ELSEWHERE = ("contract", "docs", "tools")
 """Folders whose tests are of no single module."""
@@ -21,7 +25,8 @@ ACROSS = {
 
 def modules() -> set[str]:
     found = {p.relative_to(SOURCE).as_posix() for p in SOURCE.rglob("*.py") if not p.name.startswith("__")}
-    return found | {f"recipes/{p.relative_to(RECIPES).as_posix()}" for p in RECIPES.rglob("*.py") if p.name[0] != "_"}
+    paths = [p for name in BESIDE for p in (TESTS.parent / name).rglob("*.py")]
+    return found | {p.relative_to(TESTS.parent).as_posix() for p in paths if p.name[0] != "_"}
 
 
 def named_modules() -> dict[str, str]:

@@ -29,7 +29,7 @@ from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
 from diptych.backbones.engines.runtimes.report import RuntimeReport
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.selftest import picture
-from diptych.core.backbone import Encoder
+from diptych.core import Encoder
 
 ITEMS = 32
 SIZES = (8, 16)

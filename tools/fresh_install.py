@@ -1,15 +1,16 @@
 """Install a wheel into a new virtual environment and use it there: ``python tools/fresh_install.py dist/NAME.whl``.
 
-The wheel must hold the package alone. Nothing but the wheel is named to pip, so a dependency that pyproject.toml forgot
-is missing here. ``doctor``, ``demo`` and ``encode`` then run in a folder outside the checkout, with an empty home and
-cache, and ``encode`` must have used ONNX Runtime: a base install that cannot export its encoders falls back to torch
-silently.
+The wheel must hold the package alone, with the cards and their index. Nothing but the wheel is named to pip, so a
+dependency that pyproject.toml forgot is missing here. ``doctor``, ``demo`` and ``encode`` then run in a folder outside
+the checkout, with an empty home and cache, and ``encode`` must have used ONNX Runtime: a base install that cannot
+export its encoders falls back to torch silently.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,13 @@ def strangers(names: list[str]) -> list[str]:
     """Return the entries of a wheel that belong neither to the package nor to its metadata."""
     own = ("diptych/", "diptych-")
     return [name for name in names if not name.startswith(own) or "/tests/" in name or name.endswith(".pyc")]
+
+
+def absent(names: list[str]) -> list[str]:
+    """Return what a wheel must hold and lacks: the index of cards, and the card beside each method."""
+    methods = [name for name in names if re.fullmatch(r"diptych/methods/\w+/(?!_)\w+\.py", name)]
+    wanted = ["diptych/catalog.json", *(f"{name.removesuffix('.py')}.toml" for name in methods)]
+    return sorted(set(wanted) - set(names))
 
 
 def wrong_engine(report: dict[str, object]) -> str | None:
@@ -53,9 +61,12 @@ def main(arguments: list[str]) -> int:
         return 2
     wheel = Path(arguments[0]).resolve()
     with zipfile.ZipFile(wheel) as archive:
-        wrong = strangers(archive.namelist())
+        wrong, lacking = strangers(archive.namelist()), absent(archive.namelist())
     if wrong:
         sys.stderr.write(f"{wheel.name} holds {len(wrong)} files beside the package, such as {wrong[0]}.\n")
+        return 1
+    if lacking:
+        sys.stderr.write(f"{wheel.name} lacks {len(lacking)} files, such as {lacking[0]}.\n")
         return 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

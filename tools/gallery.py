@@ -20,7 +20,7 @@ import gallery_trained as trained
 from gallery_sheets import Panel, Studio
 
 from diptych.backbones.sources.load import load
-from diptych.core.run import Run
+from diptych.core import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "gallery.md", ROOT / "docs" / "figures" / "gallery"

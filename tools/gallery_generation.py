@@ -9,7 +9,7 @@ from dataclasses import replace
 from gallery_sheets import DIM, INK, One, Panel, Studio, sheet
 from PIL import Image
 
-from diptych.core.data import Evidence
+from diptych.core import Evidence
 
 Lines = list[list[tuple[str, tuple[int, int, int]]]]
 
@@ -18,10 +18,10 @@ def clipinverter_panel(s: Studio) -> Panel:
     """Rendered pictures, their inversions, and what became of them."""
     import torch
 
-    from diptych.evaluation.proofs.edits.inversion import Known, captioned, editing, said
     from diptych.methods.edit.clipinverter import CLIPInverter
     from diptych.tasks.edit_parts import kit_for
     from diptych.tasks.pages.sheets import shown
+    from proofs.benches.edits.inversion import Known, captioned, editing, said
 
     run = replace(s.run, seed=1)
     kit = kit_for(CLIPInverter.card, s.tiny, generator="small")
@@ -49,11 +49,11 @@ def clipinverter_panel(s: Studio) -> Panel:
 
 def cut_and_paste_panel(s: Studio) -> Panel:
     """Composed clips whose object becomes the subject of a picture."""
-    from diptych.core.edit import EditAsk
-    from diptych.evaluation.proofs.edits.clips import clips
+    from diptych.core import EditAsk
     from diptych.methods.edit.cut_and_paste import CutAndPaste
     from diptych.tasks.edit_parts import kit_for
     from diptych.tasks.pages.sheets import picture_of
+    from proofs.benches.edits.clips import clips
 
     run = replace(s.run, seed=1)
     method = CutAndPaste(**CutAndPaste.card.variants["small"])
@@ -84,12 +84,12 @@ def cut_and_paste_panel(s: Studio) -> Panel:
 def rewrite_panel(s: Studio) -> Panel:
     """What the denoiser makes of a short prompt, and of its rewrites."""
     from diptych.backbones.diffusion.load import load_diffusion
-    from diptych.core.kit import Kit
-    from diptych.evaluation.proofs.rewrite import TAUGHT, table
+    from diptych.core import Kit
     from diptych.methods.rewrite.uf_fgtg import UFFGTG
     from diptych.tasks.generate import generate
     from diptych.tasks.pages.sheets import shown
     from diptych.tasks.rewrite import rewrite
+    from proofs.rewrite import TAUGHT, table
 
     run = replace(s.run, seed=1)
     method = UFFGTG(**UFFGTG.card.variants["text"])
@@ -117,10 +117,9 @@ def rewrite_panel(s: Studio) -> Panel:
 
 def galip_panel(s: Studio) -> Panel:
     """What a generator draws after a short training, and what it was asked for."""
-    from diptych.core.edit import EditAsk
-    from diptych.core.kit import Kit
-    from diptych.evaluation.proofs.edits.words_to_pictures import SMALL, open_words
+    from diptych.core import EditAsk, Kit
     from diptych.tasks.pages.sheets import shown
+    from proofs.benches.edits.words_to_pictures import SMALL, open_words
 
     run = replace(s.run, seed=1)
     bench = open_words("scenes", s.tiny, run, (1,))

@@ -8,7 +8,7 @@ import numpy as np
 from gallery_sheets import DIM, INK, Panel, Studio, sheet
 from PIL import Image
 
-from diptych.core.data import ClassNames, Column, Evidence, Samples
+from diptych.core import ClassNames, Column, Evidence, Samples
 from diptych.data.labelled import NamedTable
 from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
 from diptych.data.scenes.tables import Pictures

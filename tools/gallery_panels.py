@@ -14,8 +14,7 @@ import numpy as np
 from gallery_sheets import DIM, GREEN, INK, RED, One, Panel, Studio, font, sheet, wrapped
 from PIL import Image, ImageDraw
 
-from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
-from diptych.core.kit import Kit
+from diptych.core import ClassNames, Column, Evidence, Kit, Table, Text, TextPool
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.load import open_data
 from diptych.data.words.classnames import tidy
@@ -257,7 +256,7 @@ def curate_panel(s: Studio) -> Panel:
     """Cosines of true and of permuted pairs, and what the best 30 % would keep."""
     from torch.nn.functional import normalize
 
-    from diptych.core.data import Texts
+    from diptych.core import Texts
     from diptych.features.embed import embed
 
     data = open_data("demo:clothes")
@@ -339,7 +338,7 @@ def extend_panel(s: Studio) -> Panel:
 def edit_panel(s: Studio) -> Panel:
     """Pictures of a generator before and after, changed by words."""
     from diptych.backbones.generators.load import load_generator
-    from diptych.core.edit import EditAsk
+    from diptych.core import EditAsk
     from diptych.tasks.edit import drawn_ask, edit, fitted_editor
 
     generator, run = load_generator("factors")[0], replace(s.run, seed=1)
@@ -364,13 +363,13 @@ def edit_panel(s: Studio) -> Panel:
 
 def mosaic_panel(s: Studio) -> Panel:
     """Scenes whose two objects get a style each: with the masks of the scene, and with those that words find."""
-    from diptych.core.edit import EditAsk
+    from diptych.core import EditAsk
     from diptych.data.memory import InMemory
-    from diptych.evaluation.proofs.edits.styles import scenes
     from diptych.methods.edit.mosaic import Mosaic
     from diptych.methods.segment.maskclip import MaskCLIP
     from diptych.nn.dense.label_maps import Windows
     from diptych.tasks.pages.sheets import picture_of
+    from proofs.benches.edits.styles import scenes
 
     kit = Kit({"main": s.tiny, "segmenter": MaskCLIP(windows=Windows(64, 64, 64))})
     fitted = Mosaic(**Mosaic.card.variants["small"]).fit(kit, Evidence(), s.run)

@@ -12,8 +12,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from diptych.core.backbone import Backbone
-from diptych.core.run import Run
+from diptych.core import Backbone, Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 

@@ -8,8 +8,7 @@ from typing import Any
 from gallery_sheets import DIM, GREEN, INK, RED, Panel, Studio, sheet, wrapped
 from PIL import Image
 
-from diptych.core.data import Evidence
-from diptych.core.kit import Kit
+from diptych.core import Evidence, Kit
 
 Lines = list[list[tuple[str, tuple[int, int, int]]]]
 
@@ -17,7 +16,7 @@ Lines = list[list[tuple[str, tuple[int, int, int]]]]
 def rewarded_panel(s: Studio) -> Panel:
     """Captions of scenes before and after the reward."""
     from diptych.data.scenes.tables import scene_data
-    from diptych.evaluation.proofs.scene_captions import ARMS, SIZES, TWO, stated, terse, truth
+    from proofs.benches.scene_captions import ARMS, SIZES, TWO, stated, terse, truth
 
     run, method = replace(s.run, seed=1), ARMS["clip-reward"]
     data = scene_data(TWO, SIZES, caption=terse)
@@ -52,10 +51,10 @@ def users_panel(s: Studio) -> Panel:
     """Captions of shapes, for two users and for nobody."""
     import torch
 
-    from diptych.core.data import Column, Subset, Table
-    from diptych.evaluation.proofs.edits.inversion import captioned
-    from diptych.evaluation.proofs.writers import said_for
+    from diptych.core import Column, Subset, Table
     from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
+    from proofs.benches.edits.inversion import captioned
+    from proofs.benches.writers import said_for
 
     run, count = replace(s.run, seed=1), 400
     drawn = captioned(count + 8, torch.Generator().manual_seed(0))
@@ -90,7 +89,9 @@ def users_panel(s: Studio) -> Panel:
 def diva_panel(s: Studio) -> Panel:
     """Pairs that differ in texture, and whether each caption chooses its picture before and after the feedback."""
     from diptych.backbones.diffusion.load import load_small
-    from diptych.evaluation.proofs.training.detail_pairs import (
+    from diptych.methods.pretrain.diva import DIFFUSION, DIVA
+    from diptych.train.recipe import train_space
+    from proofs.benches.training.detail_pairs import (
         FEEDBACK,
         FEEDBACK_SEED,
         OWN,
@@ -100,8 +101,6 @@ def diva_panel(s: Studio) -> Panel:
         scenes_of,
         told_apart,
     )
-    from diptych.methods.pretrain.diva import DIFFUSION, DIVA
-    from diptych.train.recipe import train_space
 
     run, count = replace(s.run, seed=1, workers=0), 8
     start = blinded(s.tiny, run)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from diptych import catalog
 from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, EDITOR, REWRITER, SEGMENTER
 from tools.systems_table import acting, verdict
 
@@ -155,7 +156,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def pages() -> dict[str, str]:
     """Return path below docs -> text of the generated pages."""
-    cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
+    cards = catalog.cards()
     made = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
     made["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
     made |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
@@ -216,11 +217,10 @@ def write(folder: Path) -> None:
 
 def system_page(card: dict[str, Any]) -> str:
     """Return the page of a system: claim, formula, use, departures, result and citation."""
-    module = f"diptych.methods.{card['verb']}.{card['slug'].replace('-', '_')}"
+    module = card["module"]
     path = SOURCE / "methods" / card["verb"] / f"{card['slug'].replace('-', '_')}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     title, _, formula = (ast.get_docstring(tree) or "").partition("\n\n")
-    method = next(n.name for n in tree.body if isinstance(n, ast.ClassDef) and "card" in ast.dump(n))
     kind = "a baseline" if card["baseline"] else "a system"
     lines = [
         f"# {card['name']}",
@@ -246,7 +246,7 @@ def system_page(card: dict[str, Any]) -> str:
         *(["## Licences", "", card["licence_note"], ""] if card["licence_note"] else []),
         "## In Python, with an example",
         "",
-        f"::: {module}.{method}",
+        f"::: {module}.{card['class']}",
         "    options:",
         "      heading_level: 3",
         "",

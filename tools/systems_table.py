@@ -1,11 +1,12 @@
-"""Write docs/systems.md, the table of systems, from the built index: ``python tools/systems_table.py [--check]``."""
+"""Write docs/systems.md, the table of systems, from the cards: ``python tools/systems_table.py [--check]``."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from diptych import catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "systems.md"
@@ -71,11 +72,10 @@ def table(cards: list[dict[str, Any]]) -> str:
 
 
 def proof(card: dict[str, Any]) -> str:
-    """Say what the index says of the written result, and of those of rows, and link them."""
-    from diptych.catalog import reached  # the site takes the rest of this module, and is built without diptych
+    """Say what the card says of the written result, and of those of rows, and link them."""
 
     def linked(plan: Any, result: Any, name: str) -> str:
-        words = reached({"proof": plan, "result": result}, reason=True)
+        words = catalog.reached({"proof": plan, "result": result}, reason=True)
         return f"[{words}](../results/{name}.json)" if result else words
 
     slug, found = card["slug"], card["row_results"]
@@ -85,12 +85,12 @@ def proof(card: dict[str, Any]) -> str:
 
 def main() -> int:
     """Write the page, or say with exit code 1 that it is stale."""
-    cards = json.loads((ROOT / "src/diptych/catalog.json").read_text(encoding="utf-8"))
+    cards = catalog.cards()
     text = HEAD.format(acting=acting(cards)) + table(cards)
     if "--check" in sys.argv:
         stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text
         if stale:
-            sys.stderr.write("docs/systems.md is not what the index says: run python tools/systems_table.py.\n")
+            sys.stderr.write("docs/systems.md is not what the cards say: run python tools/systems_table.py.\n")
         return int(stale)
     PAGE.write_text(text, encoding="utf-8")
     return 0

@@ -22,11 +22,7 @@ from benchmarks.planted.scored import scored
 from benchmarks.planted.tables import OPACITIES, Sizes, tables
 from diptych import catalog
 from diptych.backbones.sources.load import load
-from diptych.core.audit import AuditData, Auditor, Subject
-from diptych.core.data import Samples
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import AuditData, Auditor, Finding, Kit, Run, Samples, Subject
 from diptych.data.files import plain, write_json
 from diptych.tasks.record import machine, now, versions
 

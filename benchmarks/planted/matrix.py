@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from diptych.core.findings import Finding
+from diptych.core import Finding
 
 ALARM = "its control found something too"
 """Why a cell cannot be read where the audit gave a false alarm: nothing is planted in what it was run on."""

@@ -29,8 +29,7 @@ from benchmarks.planted.truth import (
     said,
     weights,
 )
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Backbone, Encoder, PixelRecipe, Spec
 
 NOISE = 0.6
 """Standard deviation of each concept's weight in a picture of the oracle: it is right in about three of four."""

@@ -10,20 +10,15 @@ import numpy as np
 
 from benchmarks.planted.models import Planted
 from benchmarks.planted.tables import EDITED
-from diptych.core.audit import AuditData
-from diptych.core.backbone import Backbone, Tower
-from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import AuditData, Backbone, Column, Evidence, Finding, Kit, Run, Samples, Table, Tower
 from diptych.data.edits import edit_table
 from diptych.data.joined import Joined
-from diptych.evaluation.proofs.audits.edits import preferred
 from diptych.methods.audit.augclip import AugCLIP
 from diptych.methods.audit.clip4dm import CLIP4DM
 from diptych.methods.audit.quality_not_quantity import PLUS, QualityNotQuantity
 from diptych.metrics.closed_intervals import wilson
 from diptych.tasks.audit.sources import Sources
+from proofs.benches.audits.edits import preferred
 
 EACH = 400
 """Pictures of each source of which heads are trained and tested, at most."""

@@ -10,8 +10,7 @@ from PIL import Image
 
 from benchmarks.planted.models import TWIN, USUAL
 from benchmarks.planted.truth import BACKGROUNDS, CLASSES, COLOURS, OTHERS, TEXTURES, Thing, Truth, World
-from diptych.core.audit import AuditData, Probe
-from diptych.core.data import ClassNames, Column, Samples, Table
+from diptych.core import AuditData, ClassNames, Column, Probe, Samples, Table
 from diptych.data.factors import FACTORS, Altered
 from diptych.data.markers import Marked
 from diptych.data.samples import as_samples

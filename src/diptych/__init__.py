@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych import systems as systems
+    from diptych.api.derived import detect, segment
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
-    from diptych.api.verbs import audit, board, caption, classify, detect, encode, index, open_data, search, segment
-    from diptych.core.data import ClassNames, Evidence
-    from diptych.core.kit import Kit
-    from diptych.core.run import Run
+    from diptych.api.verbs import audit, board, caption, classify, encode, index, open_data, search
+    from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
 
 __version__ = "0.1.0"
@@ -51,6 +50,8 @@ _PLACES = {
     "Predictor": "tasks.model",
     "Results": "api.results",
     "Run": "core.run",
+    "detect": "api.derived",
+    "segment": "api.derived",
     "load": "api.model",
     "load_classifier": "api.model",
 }

@@ -1,11 +1,8 @@
 """Finds systems by file name: ``diptych/methods/<verb>/<stem>.py`` holds the one system whose slug is the stem with
-dashes.
+dashes, and ``<stem>.toml`` its card.
 
-Cards are read from the built index ``catalog.json``, so listing systems loads no torch. It also says what the written
-proofs of the checkout reached, since results are not packaged. After a card, a file or a result changed:
-
-    python -m diptych.catalog --write        rebuild the index
-    python -m diptych.catalog --check        exit 1 if the index is not what files and results say
+Listing systems reads the cards and loads no torch. A checkout has no index of them; the wheel has one,
+``catalog.json``, which is quicker to read and says what the written proofs reached, since results are not packaged.
 
 Systems outside this package join by an entry point in the group ``diptych.methods``, its name the slug, its value
 ``package.module:Class``; they are imported only when their card or class is asked for.
@@ -16,22 +13,23 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-import pkgutil
-import sys
+import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias, TypeVar, overload
 
 import diptych.methods
-from diptych.core.card import Card, Offer, ProofPlan
-from diptych.core.errors import UsageError
-from diptych.core.method import Method
+from diptych.core import Card, Method, Offer, ProofPlan, UsageError
 
 INDEX = Path(__file__).with_name("catalog.json")
+"""The cards of all systems of this package, where it was built: hatch_build.py writes it into the wheel."""
 GROUP = "diptych.methods"
 M = TypeVar("M", bound=Method)
+T = TypeVar("T")
 COMMANDS = {
     "audit": "audit",
     "curate": "curate plan --method",
@@ -40,7 +38,14 @@ COMMANDS = {
 }
 """Verb of a card -> the command that runs its systems, where it is not "VERB --method"."""
 RESULTS = Path(__file__).parents[2] / "results"
-"""What ``diptych prove`` wrote in a checkout; where there is no such folder, what the index says of results stays."""
+"""What ``diptych prove`` wrote in a checkout."""
+ROLES = (
+    "Auditor", "Captioner", "Classifier", "Curator", "Detector", "Editor", "Extender", "Objective", "PairScorer",
+    "Recipe", "Retriever", "Rewriter", "Segmenter",
+)  # fmt: skip
+"""The classes of ``diptych.core`` that systems derive from, by which the name of a system's class is read without an
+import."""
+_CLASS = re.compile(r"^class (\w+)\(([\w, ]+)\):", re.MULTILINE)
 SEEDS = 5
 """What a proof takes; fewer are named, since they prove less."""
 
@@ -77,10 +82,10 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
     places = _places()
     wanted = verb or role.verb
     if slug not in places:
-        raise _unknown(slug, _of_verb(wanted) or places, wanted)
+        raise _unknown(slug, of_verb(wanted) or places, wanted)
     place = places[slug]
-    found = place.load() if isinstance(place, EntryPoint) else getattr(import_module(place["module"]), place["class"])
-    if not (inspect.isclass(found) and issubclass(found, Method)) or found.card.slug != slug:
+    found = place.load() if isinstance(place, EntryPoint) else _system(import_module(_module(place)))
+    if not (inspect.isclass(found) and issubclass(found, Method) and hasattr(found, "card")) or found.card.slug != slug:
         raise UsageError(
             f"The entry point {slug!r} of {GROUP} is not a system with that slug: mend or uninstall the package that "
             f"brings it."
@@ -121,7 +126,8 @@ def cards() -> list[dict[str, Any]]:
     Raises:
         UsageError: as for ``find``.
     """
-    return [_entry(find(s)) if isinstance(p, EntryPoint) else dict(p) for s, p in sorted(_places().items())]
+    places, ours = _places(), {entry["slug"]: entry for entry in json.loads(_index())}
+    return [_outsider(slug) if isinstance(place, EntryPoint) else ours[slug] for slug, place in sorted(places.items())]
 
 
 def card(slug: str) -> dict[str, Any]:
@@ -130,10 +136,24 @@ def card(slug: str) -> dict[str, Any]:
     Raises:
         UsageError: as for ``find``.
     """
-    every = {entry["slug"]: entry for entry in cards()}
-    if slug not in every:
-        raise _unknown(slug, every)
-    return every[slug]
+    places = _places()
+    if slug not in places:
+        raise _unknown(slug, places)
+    place = places[slug]
+    if isinstance(place, EntryPoint):
+        return _outsider(slug)
+    if INDEX.is_file():
+        return next(entry for entry in json.loads(_index()) if entry["slug"] == slug)
+    return _ours(place)
+
+
+def of_verb(verb: str) -> list[str]:
+    """Return the slugs of the systems of a verb, sorted; none where there is no such verb."""
+    return [
+        slug
+        for slug, place in sorted(_places().items())
+        if (find(slug).card.verb if isinstance(place, EntryPoint) else place.parent.name) == verb
+    ]
 
 
 def offering(offer: Offer) -> tuple[str, ...]:
@@ -171,15 +191,9 @@ def _command(card: Card) -> str:
     return command if command == "audit" else f"{command} {card.slug}"
 
 
-def _of_verb(verb: str) -> list[str]:
-    """Return the slugs of the systems of a verb."""
-    return [card["slug"] for card in cards() if card["verb"] == verb]
-
-
-def _places() -> dict[str, dict[str, Any] | EntryPoint]:
-    places: dict[str, dict[str, Any] | EntryPoint] = {
-        card["slug"]: card for card in json.loads(INDEX.read_text(encoding="utf-8"))
-    }
+def _places() -> dict[str, Path | EntryPoint]:
+    """Return slug -> the file of a system of ours, or the entry point of an outsider."""
+    places: dict[str, Path | EntryPoint] = dict(_files())
     for point in entry_points(group=GROUP):
         if point.name in places:
             raise UsageError(
@@ -189,17 +203,73 @@ def _places() -> dict[str, dict[str, Any] | EntryPoint]:
     return places
 
 
-def _entry(method: type[Method], results: Results = lambda slug, plan: None) -> dict[str, Any]:
-    card = method.card
+def _files() -> dict[str, Path]:
+    """Return slug -> file of the systems of this package.
+
+    Raises:
+        UsageError: two files have the same stem.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(path for folder in diptych.methods.__path__ for path in Path(folder).glob("*/[!_]*.py")):
+        slug = path.stem.replace("_", "-")
+        if slug in files:
+            raise UsageError(
+                f"Two systems are called {slug!r}, in {_module(files[slug])} and {_module(path)}: rename one file."
+            )
+        files[slug] = path
+    return files
+
+
+def _module(path: Path) -> str:
+    return f"diptych.methods.{path.parent.name}.{path.stem}"
+
+
+def _system(module: ModuleType) -> type[Method]:
+    """Return the system that a module holds."""
+    classes = [held for held in vars(module).values() if inspect.isclass(held) and held.__module__ == module.__name__]
+    return _only(module.__name__, [held for held in classes if issubclass(held, Method)])
+
+
+def _only(module: str, systems: list[T]) -> T:
+    if len(systems) != 1:
+        raise UsageError(f"{module} holds {len(systems)} systems: a file holds exactly one.")
+    return systems[0]
+
+
+def _outsider(slug: str) -> dict[str, Any]:
+    kind = find(slug)
+    return _entry(kind.card, kind.__module__, kind.__name__, lambda slug, plan: None)
+
+
+def _ours(path: Path) -> dict[str, Any]:
+    """Return the entry of a system of this package, without importing it.
+
+    Raises:
+        UsageError: the file does not hold exactly one system, has no card beside it, or the card's slug or verb is not
+            its place.
+        DataError: the card cannot be read.
+    """
+    module, beside = _module(path), path.with_suffix(".toml")
+    classes = [
+        name
+        for name, bases in _CLASS.findall(path.read_text(encoding="utf-8"))
+        if not set(bases.split(", ")).isdisjoint(ROLES)
+    ]
+    name = _only(module, classes)
+    if not beside.is_file():
+        raise UsageError(f"{module} has no card: write {beside.name} beside it.")
+    card = Card.read(beside)
+    if (card.slug, card.verb) != (path.stem.replace("_", "-"), path.parent.name):
+        raise UsageError(
+            f"{module} has the card of {card.verb}/{card.slug}: slug and verb follow from file and folder."
+        )
+    return _entry(card, module, name, _read_result)
+
+
+def _entry(card: Card, module: str, name: str, results: Results) -> dict[str, Any]:
     rows = {row: results(f"{card.slug}:{row}", plan) for row, plan in card.row_proofs.items()}
     result = results(card.slug, card.proof)
-    entry = {
-        **card.as_dict(),
-        "result": result,
-        "row_results": rows,
-        "module": method.__module__,
-        "class": method.__name__,
-    }
+    entry = {**card.as_dict(), "result": result, "row_results": rows, "module": module, "class": name}
     plain: dict[str, Any] = json.loads(json.dumps(entry))
     if plain["proof"] is not None:
         plain["proof"]["planned_stage"] = plain["proof"].pop(
@@ -210,16 +280,6 @@ def _entry(method: type[Method], results: Results = lambda slug, plan: None) -> 
 
 Results: TypeAlias = Callable[[str, ProofPlan | None], dict[str, Any] | None]
 """(SLUG or SLUG:ROW, plan) -> what the written proof reached."""
-
-
-def _results() -> Results:
-    """Return what written proofs reached: from the checkout, or else from the index."""
-    if RESULTS.is_dir():
-        return _read_result
-    known = json.loads(INDEX.read_text(encoding="utf-8")) if INDEX.exists() else []
-    results = {card["slug"]: card["result"] for card in known}
-    results |= {f"{card['slug']}:{row}": found for card in known for row, found in card["row_results"].items()}
-    return lambda slug, plan: results.get(slug)
 
 
 def _read_result(slug: str, plan: ProofPlan | None) -> dict[str, Any] | None:
@@ -243,56 +303,17 @@ def _read_result(slug: str, plan: ProofPlan | None) -> dict[str, Any] | None:
 
 
 def build() -> list[dict[str, Any]]:
-    """Import every system file and return the index.
+    """Return the index: the entries of ``cards`` for the systems of this package, from their files.
 
     Raises:
-        UsageError: a file does not hold exactly one system, its slug or verb is not its place, a slug occurs twice, or
-            a result is none.
+        UsageError: a file does not hold exactly one system, it has no card, slug or verb of a card is not its place, a
+            slug occurs twice, or a result is none.
+        DataError: a card cannot be read.
     """
-    index: dict[str, dict[str, Any]] = {}
-    results = _results()
-    for module in sorted(
-        m.name for m in pkgutil.walk_packages(diptych.methods.__path__, "diptych.methods.") if not m.ispkg
-    ):
-        verb, stem = module.split(".")[-2:]
-        found = [
-            c
-            for _, c in inspect.getmembers(import_module(module), inspect.isclass)
-            if issubclass(c, Method) and c.__module__ == module
-        ]
-        if len(found) != 1:
-            raise UsageError(f"{module} holds {len(found)} systems: a file holds exactly one.")
-        card = found[0].card
-        if (card.slug, card.verb) != (stem.replace("_", "-"), verb):
-            raise UsageError(
-                f"{module} has the card of {card.verb}/{card.slug}: slug and verb follow from file and folder."
-            )
-        if card.slug in index:
-            raise UsageError(
-                f"Two systems are called {card.slug!r}, in {index[card.slug]['module']} and {module}: rename one file."
-            )
-        index[card.slug] = _entry(found[0], results)
-    return [index[slug] for slug in sorted(index)]
+    return [_ours(path) for _, path in sorted(_files().items())]
 
 
-def main(arguments: list[str]) -> int:
-    """Write or check the index; return the exit code."""
-    if arguments not in (["--write"], ["--check"]):
-        sys.stderr.write("usage: python -m diptych.catalog --write | --check\n")
-        return 2
-    from diptych.data.files import write_whole
-
-    text = json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
-    if arguments == ["--write"]:
-        write_whole(INDEX, text, overwrite=True)
-        return 0
-    if not INDEX.exists() or INDEX.read_text(encoding="utf-8") != text:
-        sys.stderr.write(
-            "catalog.json is not what the system files and results say: run python -m diptych.catalog --write.\n"
-        )
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+@cache
+def _index() -> str:
+    """Return the index as JSON: each caller gets entries of its own."""
+    return INDEX.read_text(encoding="utf-8") if INDEX.is_file() else json.dumps(build())

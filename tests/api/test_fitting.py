@@ -14,10 +14,17 @@ import diptych
 from diptych import catalog
 from diptych.api.fitting import names_of, texts_of
 from diptych.api.model import Model, model_of
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, DiptychError, MissingEvidence, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    ClassNames,
+    DataError,
+    DiptychError,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingHook,
+    Run,
+    UsageError,
+)
 from diptych.data.splits import few_shot, hold_out
 from diptych.data.words.templates import ENSEMBLE
 from diptych.nn.dense.mask_queries import MaskLayout

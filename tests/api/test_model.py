@@ -14,9 +14,7 @@ import diptych
 from diptych.api.model import ELSEWHERE, Model, _warn, model_of
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.sources.save import save
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, MissingHook, UnreadableItem, UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, DataError, Kit, MissingHook, UnreadableItem, UsageError
 from tests.support.colours import COLOURS, ColourBackbone
 
 RED = np.full((8, 8, 3), COLOURS["red"], np.uint8)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from diptych.api.results import ELSEWHERE, PICTURED, PRINTED, Results
-from diptych.core.errors import MissingExtra, UnreadableItem, UsageError
+from diptych.core import MissingExtra, UnreadableItem, UsageError
 
 
 def results(count: int = 2, name: str = "{}.jpg") -> Results[int]:

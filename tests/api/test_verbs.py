@@ -11,8 +11,7 @@ from PIL import Image
 
 import diptych
 from diptych.api.model import Model
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError, MissingHook, UsageError
+from diptych.core import ClassNames, DataError, MissingHook, UsageError
 from diptych.data.load import open_data
 from diptych.tasks.classify import classify as classify_task
 from tests.support.colours import COLOURS, ColourBackbone

@@ -12,8 +12,7 @@ from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 
 from diptych.backbones.dense import ConvDense, ResNetDense, dense_of
-from diptych.core.backbone import Dense
-from diptych.core.errors import MissingHook
+from diptych.core import Dense, MissingHook
 from tests.support.towers import IMAGES, case, close, randomised, resnet, spec
 
 OWN_POOLING = [

@@ -11,7 +11,7 @@ from torch import nn
 
 from diptych.backbones.language_space import Adaptor, LanguageSpace
 from diptych.backbones.language_text import LanguageText
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 from diptych.nn.text.small_lm import SmallLM
 from tests.train.test_pair import Squares, small
 

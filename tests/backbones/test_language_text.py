@@ -9,8 +9,7 @@ import torch
 
 from diptych.backbones.causal import HuggingFaceLM
 from diptych.backbones.language_text import LanguageText
-from diptych.core.errors import UsageError
-from diptych.core.language import TokenStates
+from diptych.core import TokenStates, UsageError
 from diptych.nn.text.small_lm import SmallLM
 from tests.support.checkpoints import SENTENCES, small_tokenizer
 from tests.support.language import tiny_gpt2, tiny_llama

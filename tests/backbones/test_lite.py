@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from diptych.backbones import lite, lite_parts
 from diptych.backbones.lite_files import HEADS, VIEWS
-from diptych.core.errors import DataError, MissingHook, NotAvailable, UsageError
+from diptych.core import DataError, MissingHook, NotAvailable, UsageError
 
 TEXTS = ["a dog", "a photo of a small red car parked beside an old wooden house.", "cup of coffee"]
 FRAMES = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from diptych.backbones.names import activation_remark, nearest, parse, published
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from diptych.backbones.spec import agree, file_hash, fingerprint, recipe_from, state_hash, triple
-from diptych.core.errors import DataError, UsageError
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import DataError, PixelRecipe, Spec, UsageError
 from diptych.data.files import read_json
 
 RECIPE = PixelRecipe(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

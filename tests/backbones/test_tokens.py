@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.backbones.tokens import ClipBpe, HubTokens, NoTokens, escape, load_tokenizer, openclip_tokens, padded
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core import DataError, NotAvailable, UsageError
 from tests.support.checkpoints import small_tokenizer
 
 BPE = ClipBpe()

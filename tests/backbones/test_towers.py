@@ -29,8 +29,8 @@ from diptych.backbones.towers.kernels import (
 )
 from diptych.backbones.towers.of import tower_of
 from diptych.backbones.towers.pools import LatentPool
-from diptych.core.backbone import PLAIN, State
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core import MissingHook, State, UsageError
+from diptych.core.backbone import PLAIN
 from tests.support.towers import IMAGES, PAD, Case, case, close, oc_image, oc_text, pixels, randomised, spec, timm_vit
 
 INF = float("inf")

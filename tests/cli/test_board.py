@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from diptych import catalog
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from tests.support.colours import colour_folder, colour_pool
 
 Cli = Callable[..., Any]

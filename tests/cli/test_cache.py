@@ -11,7 +11,7 @@ import pytest
 from diptych.backbones.engines.runners import plain_version
 from diptych.backbones.engines.runtimes.report import torch_version
 from diptych.cli.cache import size_of, sized
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.keys import FileKeys
 
 Cli = Callable[..., Any]

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Evidence, NotAvailable, Run, Text, TextPool, UsageError
 from diptych.methods.caption.clip_reward import ClipReward
 from diptych.methods.caption.maccap import MacCap
 from diptych.methods.caption.user_aware_prefix import UserAwarePrefix

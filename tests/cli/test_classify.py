@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from diptych.core.errors import MissingEvidence
+from diptych.core import MissingEvidence
 from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
 from tests.support.image_files import bomb, empty, not_a_picture, truncated
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core import errors
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem, errors
 from diptych.tasks.export.gate import Gate, Parity
 from diptych.tasks.export.tower import Exported
 from tests.support.colours import colour_folder

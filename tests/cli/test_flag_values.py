@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diptych.cli.flag_values import class_names, integers, one_of, one_suffix, whole_numbers, words
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 
 def test_lists_of_names_may_be_long_and_hold_dots() -> None:

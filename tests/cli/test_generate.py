@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from diptych.core.backbone import Backbone
+from diptych.core import Backbone
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
 

@@ -9,11 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from diptych.core.card import Card, Needs
-from diptych.core.data import Evidence
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Card, DataError, Evidence, Kit, Needs, Run
 from diptych.data.load import open_records
 from diptych.data.records.records import Records
 from diptych.methods.retrieve.string_matching import FittedStringMatching, StringMatching

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from diptych import __version__, catalog
 from diptych.cli.main import app
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from diptych.tasks import new_system
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
-PLACES = ("src/diptych/methods/classify", "tests/methods/classify", "src/diptych/evaluation/proofs")
+PLACES = ("src/diptych/methods/classify", "tests/methods/classify", "proofs")
 SLUGS = {"classify": "my-idea2", "segment": "my-other-idea2"}
 
 
@@ -38,7 +38,7 @@ def files(root: Path) -> dict[str, str]:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this checkout in which a system of each verb was begun."""
     root = tmp_path_factory.mktemp("checkout")
-    for place in ("src", "tests"):
+    for place in ("src", "tests", "proofs"):
         shutil.copytree(ROOT / place, root / place, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info"))
     shutil.copy(ROOT / "pyproject.toml", root)
     for verb, slug in SLUGS.items():
@@ -57,7 +57,6 @@ def within(root: Path, *words: str) -> str:
 
 @pytest.mark.slow
 def test_what_is_written_passes_what_every_system_must_pass(checkout: Path) -> None:
-    within(checkout, "-m", "diptych.catalog", "--write")
     (checkout / "tests/test_copy.py").write_text(FACTS)
     chosen = [f"tests/methods/{verb}/test_{slug.replace('-', '_')}.py" for verb, slug in SLUGS.items()]
     contracts = ("tests/contract/test_methods.py", "tests/contract/test_segmenters.py", "tests/test_copy.py")
@@ -69,7 +68,7 @@ def test_what_is_written_passes_what_every_system_must_pass(checkout: Path) -> N
 FACTS = f"""
 import diptych
 from diptych import catalog
-from diptych.evaluation.prove import _trial
+from proofs.prove import _trial
 
 def test_the_copy_holds_cards_and_proofs():
     assert diptych.__file__.startswith(__file__.partition("/tests/")[0]), "all this runs in the copy"
@@ -95,15 +94,16 @@ def test_what_is_written_is_clean(checkout: Path) -> None:
 def test_it_tells_what_comes_next(diptych: Cli, bare: Path) -> None:
     got = diptych("new-system", "my-idea")
     assert got.code == 0
-    assert "diptych.catalog --write" in got.out
-    text = (bare / PLACES[0] / "my_idea.py").read_text()
-    assert 'name="my idea"' in text
-    assert "$" not in text
+    assert "python -m pytest" in got.out
+    card = (bare / PLACES[0] / "my_idea.toml").read_text()
+    assert tomllib.loads(card)["name"] == "my idea"
+    assert "$" not in card + (bare / PLACES[0] / "my_idea.py").read_text()
     assert diptych("new-system", "other-idea", "--root", bare).code == 0
     table = (bare / PLACES[2] / "classify.py").read_text()
     assert table.index('"my-idea"') < table.index('"other-idea"') < table.rindex("    }")
     written = diptych("new-system", "third-idea", "--json").data
     assert written["test"] == f"{PLACES[1]}/test_third_idea.py"
+    assert written["card"] == f"{PLACES[0]}/third_idea.toml"
 
 
 def test_outside_a_checkout_packages_of_their_own_are_written_whose_tests_pass(diptych: Cli, tmp_path: Path) -> None:
@@ -115,6 +115,9 @@ def test_outside_a_checkout_packages_of_their_own_are_written_whose_tests_pass(d
         project = (folder / "pyproject.toml").read_text(encoding="utf-8")
         points = tomllib.loads(project)["project"]["entry-points"]["diptych.methods"]
         assert list(points) == [slug]
+        packed = tomllib.loads(project)["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+        assert all((folder / name).is_file() for name in packed)
+        assert {f"{stem}.py", f"{stem}.toml"} == set(packed)
         about = folder / f"{stem}-0.dist-info"  # what an installation would write
         about.mkdir()
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: diptych-{slug}\nVersion: 0.1.0\n")
@@ -151,10 +154,12 @@ def test_outside_a_checkout_packages_of_their_own_are_written_whose_tests_pass(d
         (["fine", "--root", "/"], "is no checkout of diptych"),
         (["taken"], r"exists: choose another slug"),
         (["tested"], r"exists: choose another slug"),
+        (["carded"], r"carded.toml exists: choose another slug"),
     ],
 )
 def test_what_it_refuses_leaves_no_trace(words: list[str], message: str, diptych: Cli, bare: Path) -> None:
     (bare / PLACES[0] / "taken.py").write_text("x")
+    (bare / PLACES[0] / "carded.toml").write_text("x")
     (bare / PLACES[1] / "test_tested.py").write_text("x")
     before = files(bare)
     got = diptych("new-system", *words)
@@ -180,4 +185,4 @@ def test_every_skeleton_is_whole() -> None:
     assert {p.name for p in new_system.TEMPLATES.iterdir()} == {*SLUGS, "package.toml.txt"}
     for verb in SLUGS:
         parts = {p.name for p in (new_system.TEMPLATES / verb).iterdir()}
-        assert parts == {"system.py.txt", "test.py.txt", "proof.py.txt", "package_test.py.txt"}
+        assert parts == {"system.py.txt", "card.toml.txt", "test.py.txt", "proof.py.txt", "package_test.py.txt"}

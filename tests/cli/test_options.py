@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -15,8 +14,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from diptych import catalog
 from diptych.cli import options
-from diptych.core.errors import EXTRAS, MissingExtra, UnreadableItem, UsageError
+from diptych.core import MissingExtra, UnreadableItem, UsageError
+from diptych.core.errors import EXTRAS
 
 Cli = Callable[..., Any]
 SOURCE = Path(options.__file__).parents[1]
@@ -137,10 +138,9 @@ def python_files(*rooms: str) -> list[Path]:
 
 @pytest.mark.parametrize("path", python_files("core", "cli"), ids=lambda p: p.relative_to(SOURCE).as_posix())
 def test_core_and_cli_name_no_system(path: Path) -> None:
-    cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
     words = {"full", "description", "zero-shot", *EXTRAS}  # systems that are called by plain words, or as an extra
     words |= {"coop", "mosaic", "mmvp", "MMVP"}  # a rule of --val, composed pictures, and a layout of files
-    names = {name for card in cards for name in (card["slug"], card["class"])} - words | {'"zero-shot"'}
+    names = {name for card in catalog.cards() for name in (card["slug"], card["class"])} - words | {'"zero-shot"'}
     pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(names)))})(?![\w-])")
     text = path.read_text(encoding="utf-8")
     assert not pattern.findall(text)

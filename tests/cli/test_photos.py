@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diptych.cli import photos
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.data.format import FRAMES
 from diptych.data.keys import FileKeys
 from diptych.evaluation import datasets

@@ -50,6 +50,7 @@ CARDS = [
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "cards", lambda: CARDS)
+    monkeypatch.setattr(catalog, "card", lambda slug: next(c for c in CARDS if c["slug"] == slug))
 
 
 @pytest.mark.usefixtures("known")

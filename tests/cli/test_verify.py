@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_data
 from diptych.evaluation import verify as published
 from diptych.evaluation.verify import compare

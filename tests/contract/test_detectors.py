@@ -14,12 +14,7 @@ import torch
 
 from diptych import catalog
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.errors import DataError, MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector
-from diptych.core.run import Run
+from diptych.core import Anomaly, Backbone, DataError, Detector, Evidence, Kit, MissingEvidence, MissingPart, Run
 from diptych.features import portable
 from tests.support.checkpoints import transformers_folder
 from tests.support.pictures import Pictures

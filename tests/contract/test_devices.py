@@ -18,11 +18,7 @@ from torch import nn
 
 from diptych.backbones.generators.load import load_maps
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.edit import EditAsk
-from diptych.core.kit import Kit
-from diptych.core.language import Ask
-from diptych.core.run import Run
+from diptych.core import Ask, Backbone, EditAsk, Kit, Run
 from diptych.features.frozen import Headed, head_names
 from diptych.features.heads import logits_of
 from diptych.methods.edit.clipinverter import CLIPInverter

@@ -16,12 +16,7 @@ import torch
 
 from diptych import catalog
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Subset
-from diptych.core.edit import EditAsk, Edited, Editor
-from diptych.core.errors import MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, EditAsk, Edited, Editor, Evidence, Kit, MissingPart, Run, Subset, UsageError
 from diptych.features import portable
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.nn.dense.label_maps import Windows

@@ -12,12 +12,20 @@ import pytest
 import torch
 
 from diptych import catalog
-from diptych.core.backbone import Backbone, Encoder, Space
-from diptych.core.data import ClassNames, Evidence, Samples, Subset
-from diptych.core.errors import MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Encoder,
+    Evidence,
+    Extender,
+    Kit,
+    MissingEvidence,
+    MissingPart,
+    Run,
+    Samples,
+    Space,
+    Subset,
+)
 from diptych.features.embed import embed
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.moving import clip_task

@@ -17,28 +17,42 @@ import pytest
 import torch
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, EvidenceField, Hook, Verb
-from diptych.core.data import ClassNames, Column, Subset, Table
-from diptych.core.errors import EXTRAS, MissingEvidence, MissingHook, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Method, Scores
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    Card,
+    Classifier,
+    ClassNames,
+    Column,
+    EvidenceField,
+    FittedClassifier,
+    Hook,
+    Kit,
+    Method,
+    MissingEvidence,
+    MissingHook,
+    MissingPart,
+    Run,
+    Scores,
+    Subset,
+    Table,
+    Verb,
+)
+from diptych.core.errors import EXTRAS
 from diptych.features import portable
 from tests.support.backbone import SmallBackbone
 from tests.support.deep_backbone import DeepBackbone
 from tests.support.pictures import Pictures, task
 from tests.support.visual_backbone import VisualBackbone
 
-INDEX: list[dict[str, Any]] = json.loads(catalog.INDEX.read_text(encoding="utf-8"))
-SLUGS = [card["slug"] for card in INDEX]
-CLASSIFIERS = [card["slug"] for card in INDEX if card["verb"] == "classify"]
-ROWS = [(card["slug"], label) for card in INDEX if card["verb"] == "classify" for label in card["variants"]]
-NEEDS = [(card["slug"], name) for card in INDEX if card["verb"] == "classify" for name in card["needs"]["evidence"]]
-DEEP = [card["slug"] for card in INDEX if set(card["needs"]["hooks"]) - {"image", "text"}]
+CARDS = catalog.cards()
+SLUGS = [card["slug"] for card in CARDS]
+CLASSIFIERS = [card["slug"] for card in CARDS if card["verb"] == "classify"]
+ROWS = [(card["slug"], label) for card in CARDS if card["verb"] == "classify" for label in card["variants"]]
+NEEDS = [(card["slug"], name) for card in CARDS if card["verb"] == "classify" for name in card["needs"]["evidence"]]
+DEEP = [card["slug"] for card in CARDS if set(card["needs"]["hooks"]) - {"image", "text"}]
 
 
-VISUAL = [card["slug"] for card in INDEX if "tower:image" in card["needs"]["hooks"]]
+VISUAL = [card["slug"] for card in CARDS if "tower:image" in card["needs"]["hooks"]]
 
 
 def backbone_for(slug: str, score: Literal["softmax", "sigmoid"] = "softmax") -> Backbone:
@@ -266,8 +280,19 @@ def test_a_sigmoid_backbone_is_scored_with_its_bias(slug: str) -> None:
     assert torch.isfinite(fitted.scores(test.items, Run()).values).all()
 
 
-def test_the_index_is_fresh() -> None:
-    assert catalog.build() == INDEX, "run python -m diptych.catalog --write"
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_card_is_listed_with_the_class_that_the_file_holds(slug: str) -> None:
+    method, listed = catalog.find(slug), catalog.card(slug)
+    assert (listed["module"], listed["class"]) == (method.__module__, method.__name__)
+    plain = json.loads(json.dumps(method.card.as_dict()))
+    assert {name: listed[name] for name in plain if name != "proof"} == {k: v for k, v in plain.items() if k != "proof"}
+    assert "card" not in vars(method) or "CardBeside" in repr(vars(method)["card"]), "the card is the file beside it"
+
+
+def test_every_role_that_systems_have_is_known() -> None:
+    kinds = [catalog.find(slug) for slug in SLUGS]
+    roles = {base.__name__ for kind in kinds for base in kind.__bases__ if issubclass(base, Method)}
+    assert roles == set(catalog.ROLES)
 
 
 def test_importing_and_listing_load_no_torch() -> None:

@@ -17,16 +17,30 @@ import torch
 from PIL import Image
 
 from diptych import catalog
-from diptych.core.audit import AuditData, Auditor, PairScorer, Probe, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner
-from diptych.core.curate import Curator
-from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
-from diptych.core.errors import DataError, MissingEvidence, MissingPart
-from diptych.core.findings import EXAMPLES, Finding
-from diptych.core.kit import Kit
-from diptych.core.method import Method
-from diptych.core.run import Run
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    Captioner,
+    ClassNames,
+    Column,
+    Curator,
+    DataError,
+    Evidence,
+    Finding,
+    Kit,
+    Method,
+    MissingEvidence,
+    MissingPart,
+    PairScorer,
+    Probe,
+    Run,
+    Subject,
+    Table,
+    Text,
+    TextPool,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.data.edits import edit_table
 from diptych.features import portable
 from diptych.nn.vector_head import VectorHead

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.backbones.towers.of import tower_of
-from diptych.core.backbone import ANTIALIASED, BILINEAR, PLAIN, Resampling
-from diptych.core.errors import UsageError
+from diptych.core import Resampling, UsageError
+from diptych.core.backbone import ANTIALIASED, BILINEAR, PLAIN
 from tests.support.towers import PATCH, SIDE, close, randomised, spec
 
 WIDTH, HEADS, DEPTH, DIM = 48, 4, 2, 16

@@ -9,12 +9,7 @@ import pytest
 import torch
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingPart
-from diptych.core.kit import Kit
-from diptych.core.method import FittedRetriever, Retriever
-from diptych.core.run import Run
+from diptych.core import Backbone, Evidence, FittedRetriever, Kit, MissingPart, Retriever, Run
 from diptych.features import portable
 from tests.support.record_work import records, table
 from tests.support.small_clip import small_clip

@@ -16,12 +16,19 @@ from PIL import Image
 from diptych import catalog
 from diptych.backbones.mask_models.merged_cells import MergedCells
 from diptych.backbones.mask_models.sam import SamMasks
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import MissingHook, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.method import Regions, Segmenter
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    Evidence,
+    Kit,
+    MissingHook,
+    MissingPart,
+    Regions,
+    Run,
+    Segmenter,
+    Table,
+)
 from diptych.data.labelled import NamedTable
 from diptych.features import portable
 from diptych.nn.dense.label_maps import Windows, dense_map, label_map

@@ -16,7 +16,7 @@ from diptych.backbones.towers.kernels import (
     recording_attention,
     value_attention,
 )
-from diptych.core.backbone import State, Tower
+from diptych.core import State, Tower
 from tests.support.towers import BUILDERS, IMAGES, PAD, TEXTS, Case, case, close, matrix
 
 every = pytest.mark.parametrize("name", list(BUILDERS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import warnings
 from dataclasses import replace
@@ -17,11 +16,21 @@ from diptych import catalog
 from diptych.backbones.changes.apply import changed
 from diptych.backbones.language_space import LanguageSpace
 from diptych.backbones.language_text import LanguageText
-from diptych.core.data import ClassNames, Column, Evidence, Table, Text
-from diptych.core.errors import MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Objective, Recipe, Row, Trained
+from diptych.core import (
+    ClassNames,
+    Column,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingPart,
+    Objective,
+    Recipe,
+    Row,
+    Run,
+    Table,
+    Text,
+    Trained,
+)
 from diptych.data.formats.regions import boxes
 from diptych.methods.pretrain.llm2clip import LANGUAGE
 from diptych.nn.text.small_lm import SmallLM
@@ -32,8 +41,8 @@ from diptych.train.recipe import DECODER, WORDS, train_space
 from tests.support.diffusion import random_diffusion
 from tests.train.test_pair import COLOURS, FIT, small, squares
 
-INDEX = json.loads(catalog.INDEX.read_text(encoding="utf-8"))
-ROWS = [(c["slug"], v) for c in INDEX if c["verb"] in ("pretrain", "finetune") for v in c["variants"]]
+CARDS = catalog.cards()
+ROWS = [(c["slug"], v) for c in CARDS if c["verb"] in ("pretrain", "finetune") for v in c["variants"]]
 SLUGS = sorted({slug for slug, _ in ROWS})
 SHORT = replace(FIT, steps=2)
 

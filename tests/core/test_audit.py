@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.audit import AuditData, ModelRecord, Probe, Subject
-from diptych.core.data import ClassNames, Table, Texts
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
+from diptych.core import AuditData, ClassNames, DataError, Kit, ModelRecord, Probe, Subject, Table, Texts
 from tests.support.backbone import SmallBackbone
 
 TABLE = Table(Texts(("a", "b")))

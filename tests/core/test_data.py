@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.data import Column, Table, Texts
-from diptych.core.errors import DataError
+from diptych.core import Column, DataError, Table, Texts
 
 
 def test_images_beside_the_items_are_selected_without_being_read() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from diptych.core.diffusion import Condition, Site, TextDiffusion
+from diptych.core import Condition, Site, TextDiffusion
 
 
 def test_conditions_count_texts_and_sites_are_keys() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.edit import EditAsk, Takes
-from diptych.core.errors import UsageError
+from diptych.core import EditAsk, Takes, UsageError
 from tests.support.pictures import Pictures, picture
 
 PHOTOS = Pictures((picture(0, 0),))

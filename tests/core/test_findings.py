@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import UsageError
-from diptych.core.findings import Control, Example, Finding
+from diptych.core import Control, Example, Finding, UsageError
 
 
 def test_a_finding_has_a_value_or_a_reason() -> None:

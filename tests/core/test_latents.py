@@ -4,8 +4,7 @@ import torch
 
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.load import load_generator, load_maps
-from diptych.core.edit import Inverter, StyleGenerator
-from diptych.core.latents import LatentGenerator, MapInverter
+from diptych.core import Inverter, LatentGenerator, MapInverter, StyleGenerator
 
 
 def test_the_small_generator_has_latents_and_the_factor_generator_has_none() -> None:

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.masks import Prompts, Proposals
+from diptych.core import DataError, Prompts, Proposals, UsageError
 
 
 def test_a_score_a_mask() -> None:

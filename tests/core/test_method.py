@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from diptych.core.method import Scores
+from diptych.core import Scores
 
 
 def test_candidates_rank_first_and_no_items_have_no_ranks() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from diptych.core.errors import UsageError
-from diptych.core.ranges import Range, above, at_least, between, check, one_of
+from diptych.core import Range, UsageError
+from diptych.core.ranges import above, at_least, between, check, one_of
 
 
 @dataclass(frozen=True)

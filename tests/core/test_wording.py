@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.data import ClassNames
+from diptych.core import ClassNames
 from diptych.core.wording import lacks, number_of
 
 

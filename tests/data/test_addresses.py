@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.addresses import (
     exists_at,
     fetched,

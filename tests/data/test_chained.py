@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import webdataset
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.data.chained import SOURCE, Chained
 from diptych.data.formats.pairs import open_pairs
 from diptych.data.formats.tars import open_tars

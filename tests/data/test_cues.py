@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.cues import read_cues
 from tests.support.colours import coloured
 

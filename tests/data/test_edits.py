@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.data import Table, Texts
-from diptych.core.errors import DataError
+from diptych.core import DataError, Table, Texts
 from diptych.data.edits import SOURCE_ATTRIBUTES, TARGET_ATTRIBUTES, attributes, edit_table, read_edits
 from tests.support.colours import coloured
 

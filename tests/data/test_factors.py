@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.factors import FACTORS, WORDS, Altered
 from tests.support.pictures import Pictures, picture
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data import files
 from diptych.data.files import append, drafted, escaped, locked, write_json, write_whole
 from tests.support.faults import Faults, Killed, drafts

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, Samples, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles, class_folder, image_paths
 from diptych.data.keys import FileKeys, hash_file
 from tests.support.image_files import photo

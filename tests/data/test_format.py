@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, NotAvailable, UnreadableItem, UsageError
+from diptych.core import DataError, NotAvailable, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.images import specks
 from diptych.data.load import FORMATS, open_data, open_records

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from diptych.core.errors import UnreadableItem
-from diptych.core.spec import PixelRecipe
+from diptych.core import PixelRecipe, UnreadableItem
 from diptych.data.images import drafts, exif_orientation, image_size, open_image
 from diptych.data.named_sets import demo_folder
 from diptych.data.pixels import fit

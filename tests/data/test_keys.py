@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.data.keys import FileKeys, hash_file
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.load import open_data
 from diptych.data.named_sets import demo_folder
 from diptych.data.words.classnames import read_names

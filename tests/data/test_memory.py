@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DiptychError, UnreadableItem
+from diptych.core import DiptychError, UnreadableItem
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.jats import Figure
 from diptych.data.formats.pairs import PairItem

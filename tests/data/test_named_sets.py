@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core import DataError, NotAvailable, UsageError
 from diptych.data.captions import read_sentences
 from diptych.data.formats.clip_folder import holds_clips
 from diptych.data.labelled import LabelledData

@@ -8,7 +8,7 @@ from PIL import Image
 from timm.data.transforms_factory import transforms_imagenet_eval
 from torchvision.transforms import v2
 
-from diptych.core.spec import PixelRecipe
+from diptych.core import PixelRecipe
 from diptych.data.pixels import fit, normalise, prepare
 from tests.support.image_files import gradient
 

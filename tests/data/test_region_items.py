@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import UnreadableItem
+from diptych.core import Column, Table, UnreadableItem
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.regions import boxes
 from diptych.data.region_items import Region, Regions, pictures_of

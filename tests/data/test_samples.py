@@ -15,8 +15,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from diptych.core.data import Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, Table, UnreadableItem, UsageError
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.samples import as_data, as_samples, as_table, classes_of

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.shapes import ShapePictures, Shapes, WithoutPictures, points_of
 from tests.support.clouds import shape, shapes
 

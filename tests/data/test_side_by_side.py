@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.side_by_side import EMPTY, GREY, SideBySide
 from tests.support.pictures import Pictures
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import MissingExtra, UnreadableItem, UsageError
+from diptych.core import MissingExtra, UnreadableItem, UsageError
 from diptych.data.slides import Grid, Slide, SlideTiles
 from tests.support.slides import SIDE, write_slide
 

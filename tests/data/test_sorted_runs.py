@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from diptych.core.errors import DataError, DiptychError
+from diptych.core import DataError, DiptychError
 from diptych.data import sorted_runs
 from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.core.data import Table, Texts
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Table, Texts, UsageError
 from diptych.data.labelled import LabelledData, label_column
 from diptych.data.splits import base_and_new, draw, few_shot, hold_out, of_classes
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import median_abs_deviation
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError
+from diptych.core import DataError, Samples
 from diptych.data.formats.lightcurves import LightCurve
 from diptych.data.stars import (
     Stars,

@@ -30,7 +30,7 @@ def run(folder: Path, *arguments: str) -> str:
 
 
 def test_no_block_goes_unread() -> None:
-    assert set(BLOCKS) == {"class_mean.py", "test_class_mean.py", "try_it.py", "pyproject.toml"}
+    assert set(BLOCKS) == {"class_mean.py", "class_mean.toml", "test_class_mean.py", "try_it.py", "pyproject.toml"}
     assert PAGE.read_text(encoding="utf-8").count("```") == 2 * len(BLOCKS)
 
 
@@ -56,7 +56,8 @@ def test_its_measurement_prints_a_gain_with_an_interval(folder: Path) -> None:
 def test_its_entry_point_names_the_system(folder: Path) -> None:
     file = tomllib.loads(BLOCKS["pyproject.toml"])
     assert {"name", "version"} <= set(file["project"])  # without them pip installs nothing
-    assert [f"{module}.py" for module in file["tool"]["setuptools"]["py-modules"]] == ["class_mean.py"]
+    packed = file["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    assert set(packed) == {"class_mean.py", "class_mean.toml"}
     points = file["project"]["entry-points"]["diptych.methods"]
     code = (
         "from importlib.metadata import EntryPoint; from diptych import catalog;"

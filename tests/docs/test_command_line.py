@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from diptych.cli.added_commands import PROOFS
 from diptych.cli.main import VERBS
 from diptych.core.errors import EXTRAS
 
@@ -14,7 +15,7 @@ TEXT = (PAGES / "index.md").read_text(encoding="utf-8")
 
 def test_every_verb_has_a_row_and_a_page() -> None:
     linked = dict(re.findall(r"^\| \[`([a-z-]+)`\]\(([a-z-]+\.md)\) \|", TEXT, flags=re.MULTILINE))
-    assert set(linked) == set(VERBS)
+    assert set(linked) == {*VERBS, *PROOFS}
     assert not [page for page in linked.values() if not (PAGES / page).is_file()]
 
 

@@ -5,10 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Evidence, Kit, Run, Table, UnreadableItem
 from diptych.data.folders import ImageFiles
 from diptych.evaluation.anomaly_ranking import Ranking, rank
 from diptych.methods.detect.feature_memory import FeatureMemory

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.evaluation.arms import CHANCE, Arm, Measured, default_variant, minus, over_seeds, two_sided
 from diptych.metrics.interval import Interval
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diptych import catalog
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.evaluation.datasets import DATA_SETS, known_set, listing_hash, open_set, thing_of
 
 ROOT = Path(__file__).parents[2]

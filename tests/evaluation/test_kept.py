@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import Column, Subset, Table, Texts
-from diptych.core.errors import DamagedStore, UnreadableItem
-from diptych.core.run import Run
+from diptych.core import Column, DamagedStore, Run, Subset, Table, Texts, UnreadableItem
 from diptych.data.formats.regions import Masks
 from diptych.evaluation.kept import Unwritten, described, digest, kept
 from tests.support.colours import ColourBackbone

@@ -9,8 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, recall_score, top_k_accuracy_score
 
-from diptych.core.errors import DamagedStore
-from diptych.core.method import Scores
+from diptych.core import DamagedStore, Scores
 from diptych.evaluation.outcome import Outcome, hits, intervals, mean_metrics
 from diptych.features.heads import logits_of
 from diptych.metrics.calibration import expected_calibration_error

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, MissingHook, Run, UsageError
 from diptych.evaluation.schedule import Limits, Worked, work
 
 

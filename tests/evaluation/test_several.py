@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, DataError, Run, Table
 from diptych.data.folders import ImageFiles
 from diptych.data.load import open_data
 from diptych.evaluation.several import several_labels

@@ -10,8 +10,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from diptych.backbones.mask_models.sam import SamMasks
-from diptych.core.masks import Prompted, Prompts, Seen
-from diptych.core.run import Run
+from diptych.core import Prompted, Prompts, Run, Seen
 from diptych.evaluation.small_sam import FIT, iou_in_boxes, new_sam, objects_of, on_input, prompts, small_sam
 from diptych.metrics.segmentation import IGNORE
 from tests.support.pictures import Pictures

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diptych.core.data import ClassNames, Evidence, Text, TextPool
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Run, Text, TextPool
 from diptych.evaluation.spoils import (
     Altered,
     applied,

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.data import Subset
-from diptych.core.run import Run
+from diptych.core import Run, Subset
 from diptych.features import batch_size as module
 from diptych.features.batch_size import best_batch, calibrate, threads
 from diptych.features.embed import Arrays, embed

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, image_head
 from diptych.features.embed import embed
 from diptych.nn.prompts.deep import appended, refreshed

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import DataError, Run
 from diptych.features.depth_views import SIX, CloudEncoder, axes, depth_image, shaded, z_buffer
 from diptych.features.embed import embed
 from tests.support.clouds import shapes

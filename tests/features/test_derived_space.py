@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 from diptych.features.depth_views import CloudEncoder
 from diptych.features.derived_space import DerivedSpace
 from tests.support.visual_backbone import VisualBackbone

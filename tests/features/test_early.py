@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, MissingHook
 from diptych.features.early import early, unlike
 from tests.support.backbone import SmallBackbone
 from tests.support.small_clip import small_clip

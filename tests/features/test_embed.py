@@ -14,9 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.data import Subset, Texts
-from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import DamagedStore, Run, Subset, Texts, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.views import ViewRecipe
 from diptych.features.embed import embed, embed_arrays, embed_readable, embed_slices, space_facts

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.sorted_runs import RunWriter
 from diptych.features.first_of_texts import LAYOUT, FirstOfTexts, read_first
 

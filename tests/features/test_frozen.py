@@ -5,12 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Table
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
-from diptych.features.fresh import fresh_heads
+from diptych.core import Backbone, Column, MissingHook, Run, Table
 from diptych.features.frozen import Headed, Trunk, head_names, on_trunks, side_names
+from proofs.benches.training.fresh import fresh_heads
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import squares
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from diptych.backbones import lite_sharpness
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.features import head_cache
 from diptych.features.head_cache import read_head, write_head
 from diptych.features.heads import logits, sharpness, text_head

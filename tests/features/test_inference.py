@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.features.inference import inference
 
 

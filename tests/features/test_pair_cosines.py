@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import cosine_similarity
 
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UnreadableItem, UsageError
 from diptych.features.pair_cosines import pair_cosines
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import picture

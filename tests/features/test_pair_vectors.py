@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, UnreadableItem, UsageError
 from diptych.data.draws import uniform
 from diptych.data.sorted_runs import SortedRuns
 from diptych.features import pair_vectors as module

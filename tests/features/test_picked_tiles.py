@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.features.picked_tiles import PickedTiles, clusters_of, picked, read_tiles, spread
 
 ONE = PickedTiles("b", "s", {"x.svs": (("x.svs@0,0", "attribute"),)}, 5, 1, (("x.svs@9,9", "damaged tile"),))

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, UnreadableItem, UsageError
 from diptych.features.picture_sample import PictureSample, embed_sized, rank, read_sample, sampled
 from tests.support.backbone import DIM, SmallBackbone
 from tests.support.pictures import picture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.evaluation.boards.caption_pool import Captions
 from diptych.features.pool_chunks import CHUNK, name_of, picture_chunks
 

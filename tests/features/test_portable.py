@@ -14,11 +14,7 @@ from safetensors.torch import save_file
 
 from diptych.backbones.mask_models.merged_cells import MergedCells
 from diptych.backbones.mask_models.sam import SamMasks
-from diptych.core.backbone import Space, State
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, DataError, Kit, Run, Space, State, UsageError
 from diptych.features import portable
 from diptych.features.portable import load, save
 from diptych.methods.classify.gda import GDA

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from PIL import Image
 
-from diptych.core.data import Column, Table, Text
-from diptych.core.masks import Proposals
-from diptych.core.run import Run
+from diptych.core import Column, Proposals, Run, Table, Text
 from diptych.data.formats.regions import boxes
 from diptych.data.memory import InMemory
 from diptych.features.region_labels import RegionLabels, agreement

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.features.score_counts import BINS, ScoreCounts, read_counts
 
 

@@ -3,12 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.audit import Subject
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingPart
-from diptych.core.kit import Kit
-from diptych.core.method import FittedClassifier, Scores
-from diptych.core.run import Run
+from diptych.core import Evidence, FittedClassifier, Kit, MissingPart, Run, Scores, Subject
 from diptych.features.subjects import class_logits, class_scores, embeddings
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone

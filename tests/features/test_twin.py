@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 from diptych.features.twin import twin_of
 from tests.support.backbone import SmallBackbone
 from tests.support.small_clip import small_clip

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from diptych.core.data import Subset, Texts
+from diptych.core import Subset, Texts
 from diptych.data.joined import Joined
 from diptych.features.vectors import Vectors, sources
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 from diptych.features.whole_and_cells import whole_and_cells
 from tests.support.colours import ColourBackbone
 from tests.train.test_pair import Squares, small

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.metrics.calibration import expected_calibration_error, fit_temperature
 
 

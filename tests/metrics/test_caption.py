@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.caption import bleu, cider_d, clip_score, ref_clip_score, rouge_l, tokens
 
 CANDIDATES = ["a dog runs on the grass", "two men ride a bike", "a red car", "the cat sleeps on a bed near the window"]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.metrics.chance import above_chance, at_chance
 
 

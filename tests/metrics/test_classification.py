@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.classification import (
     mean_average_precision,
     top_k_hits,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.frechet import frechet_distance
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.metrics import interval
 from diptych.metrics.interval import (
     bootstrap_mean,

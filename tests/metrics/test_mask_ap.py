@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.mask_ap import THRESHOLDS, class_ap, mask_ap, matched
 
 SIZE, CLASSES = (24, 30), 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.multilabel import LEAST, best_threshold, class_thresholds, f1
 
 

@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import roc_curve
 from sklearn.neighbors import NearestNeighbors
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.metrics.outliers import (
     energy,
     false_positive_rate,

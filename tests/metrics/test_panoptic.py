@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.panoptic import mean_pq, panoptic_counts, panoptic_quality
 
 CLASSES, THINGS = 4, (0, 1)

@@ -6,7 +6,7 @@ from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.presentation import equal_error_rate, error_rates
 
 

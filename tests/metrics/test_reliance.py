@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.reliance import agreements, best_decisions, decided, reliance
 
 MEANS, SCATTER = np.array([1.04, 1.28]), np.array([[1.0, 0.6], [0.6, 1.0]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.segmentation import (
     IGNORE,
     chance,

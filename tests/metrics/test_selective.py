@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.metrics.selective import precision_threshold, risk_at
 
 

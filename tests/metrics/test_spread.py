@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.spread import effective_rank, modality_gap, spread
 
 

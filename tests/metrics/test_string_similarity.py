@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from diptych.core.errors import MissingExtra
+from diptych.core import MissingExtra
 from diptych.metrics.string_similarity import jaccard, levenshtein
 
 TEXTS = ["kitten", "sitting", "", "a", "kitchen"]

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logit
 from scipy.stats import norm, t
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.metrics.trend import correlations, expected_interval, fit_line, inverse, slope_interval, transform
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.features.clips import ClipEncoder
 from diptych.nn.aligned_clips import ILANet
 from tests.support.moving import clip_task

@@ -5,7 +5,7 @@ from itertools import permutations, product
 import pytest
 import torch
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.nn.assignment import assign, matched
 
 

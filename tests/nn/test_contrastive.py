@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from diptych.core.train import Embedded
+from diptych.core import Embedded
 from diptych.nn.contrastive import caption_contrast, contrastive, cosines, next_token, sigmoid_pairs, softmax_pairs
 
 CHUNKS = [1, 3, 8, 100]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from diptych.core.train import Row
+from diptych.core import Row
 from diptych.data.views import ViewRecipe
 from diptych.nn.drawn_view import drawn_view
 from tests.support.colours import SIDE, ColourEncoder

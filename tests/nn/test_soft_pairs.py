@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.train import Embedded
+from diptych.core import Embedded
 from diptych.nn.soft_pairs import instance_loss, softened, token_loss
 
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.nn.sparse_autoencoder import (
     Dictionary,
     SparseAutoencoder,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from diptych.core.errors import DataError, MissingHook
+from diptych.core import DataError, MissingHook
 from diptych.data.stars import Star
 from diptych.nn.star_space import LabelNet, StarEncoder, StarInputs, StarSpace, hash_of
 from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule

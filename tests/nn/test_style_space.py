@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.core.edit import Styles
-from diptych.core.run import Run
+from diptych.core import Run, Styles
 from diptych.nn.style_space import direction_loss, drawn, patch_loss, pictures_of, relevance, seen, total_variation
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures

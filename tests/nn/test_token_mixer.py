@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.nn.token_mixer import additive, interleaved
 
 CLIP, OTHER = torch.randn(2, 5, 3), torch.randn(2, 5, 3)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from diptych.backbones.sources.load import load
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 from diptych.nn.tower_features import image_features, resized, same_tokens, text_features
 from tests.support.colours import ColourBackbone
 from tests.train.test_pair import Squares, small

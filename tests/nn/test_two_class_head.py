@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.nn.two_class_head import Cued, Head, random_state_kept
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.nn.vector_head import VectorHead, fit_head, load_head
 
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.train import Embedded
+from diptych.core import Embedded
 from diptych.nn.view_losses import ViewHeads, byol, nt_xent, simclr, weighed
 
 G = torch.Generator().manual_seed(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.run import Run
+from diptych.core import Run
 from recipes.lite_alternatives import ZOOM, mean_of_means, square, zoomed
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import NotAvailable
+from diptych.core import NotAvailable
 from recipes import lite_pictures
 from recipes.lite_pictures import SIDE, Things, drawings, emoji_name, held_out, photo_paths
 

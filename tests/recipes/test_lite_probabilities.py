@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from recipes.lite_probabilities import OWN, SIZES, Task, fall, fitted, measured, task, tasks
 
 TRUE = (3.0, 0.8, -0.5, -0.1)

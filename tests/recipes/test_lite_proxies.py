@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from diptych.core.errors import NotAvailable
+from diptych.core import NotAvailable
 from diptych.data.words.wordnet import WordNet
 from recipes.lite_pictures import SIDE, Drawing
 from recipes.lite_proxies import EVERYDAY, STYLES, cosines, everyday, proxies, tower_pixels

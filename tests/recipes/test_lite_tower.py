@@ -12,9 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from diptych.backbones.lite import Lite, load_lite
-from diptych.core.errors import NotAvailable
-from diptych.core.run import Run
-from diptych.core.train import Clock, Row
+from diptych.core import Clock, NotAvailable, Row, Run
 from diptych.train.groups import training
 from recipes.lite_proxies import tower_pixels
 from recipes.lite_tower import SCALE, TRAINED, Pictures, TowerTrainee, newest_state, texts_of

@@ -10,7 +10,7 @@ from PIL import Image
 
 from diptych.backbones.mask_models.ranked_cells import RegionScorer, load_scorer
 from diptych.backbones.sources.vision import load_vision
-from diptych.core.masks import Proposals
+from diptych.core import Proposals
 from recipes import mask_proposer
 from recipes.mask_proposer import directions, examples, labelled_regions, learn_ranking, main, on_cells, recalls
 from recipes.mask_scenes import Picture

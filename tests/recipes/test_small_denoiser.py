@@ -8,8 +8,7 @@ import torch
 from diptych.backbones.diffusion.load import SMALL, load_small
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout
 from diptych.backbones.sources.load import load
-from diptych.core.run import Run
-from diptych.core.train import Row
+from diptych.core import Row, Run
 from diptych.train.schedule import Fit
 from recipes import small_denoiser
 from recipes.small_denoiser import SmallDenoiserTrainee, judged, make, read_rightly

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diptych.backbones.generators import load
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.train.schedule import Fit
 from recipes.small_generator import SmallTrainee, judged, known_share, make, pyramid_loss
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from recipes import small_maps
 from recipes.small_maps import MapsTrainee, main
 

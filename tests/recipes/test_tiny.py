@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from diptych.core.run import Run
-from diptych.core.train import Clock, Row
+from diptych.core import Clock, Row, Run
 from diptych.data.scenes.sprites import Picture, SpriteBank
 from diptych.train.schedule import Fit
 from recipes.scene_probes import judge

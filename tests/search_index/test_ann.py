@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DamagedStore, DataError
-from diptych.core.run import Run
+from diptych.core import DamagedStore, DataError, Run
 from diptych.search_index import ann
 from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest

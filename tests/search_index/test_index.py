@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DamagedStore, DataError, UsageError
+from diptych.core import DamagedStore, DataError, UsageError
 from diptych.search_index.index import Index
 from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Entry, dumped

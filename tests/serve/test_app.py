@@ -23,7 +23,7 @@ def test_the_description_names_every_route_of_programs(client: Any) -> None:
     [
         ("/v1/classify", {"images": [], "labls": ["a"]}, "labls"),
         ("/v1/segment", {"images": [], "labels": ["a"], "classes": []}, "classes"),
-        ("/v1/detect", {"images": [], "thing": "nut", "rate": 0.1}, "rate"),
+        ("/v1/detect", {"images": [], "thing": "nut", "rat": 0.1}, "rat"),
         ("/v1/caption", {"images": [], "k": 3}, "k"),
         ("/v1/search", {"query": "red", "limit": 3}, "limit"),
         ("/v1/search", {"query": [{"text": "red", "heft": 2}]}, "query.0.heft"),

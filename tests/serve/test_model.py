@@ -13,9 +13,7 @@ from torch import Tensor
 
 from diptych import load
 from diptych.api.model import Model
-from diptych.core.data import Texts
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, Texts, UsageError
 from diptych.data.labelled import LabelledData, NamedTable
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from diptych.api.model import Model
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.serve.model import ServedModel
 from diptych.serve.opening import open_captions, open_classifier, open_index, open_normal
 from diptych.tasks.model import Predictor

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.serve.project import Project, by_name
 from diptych.tasks.model import Predictor
 

@@ -2,15 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.errors import (
-    DataError,
-    DiptychError,
-    MissingExtra,
-    MissingHook,
-    NotAvailable,
-    UnreadableItem,
-    UsageError,
-)
+from diptych.core import DataError, DiptychError, MissingExtra, MissingHook, NotAvailable, UnreadableItem, UsageError
 from diptych.serve.refusals import BusyError, body, of_error
 
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import uvicorn
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.serve.run import configured, refuse_taken
 from diptych.serve.settings import Settings
 
@@ -25,7 +25,7 @@ CODE = """
 import sys, time
 from pathlib import Path
 from diptych.api.model import Model
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.serve.assembly import Content, server
 from diptych.serve.model import ServedModel
 from diptych.serve.run import run

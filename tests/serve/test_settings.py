@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.serve.settings import Settings, is_loopback, read_aliases, read_keys
 
 KEY = "0123456789abcdef"

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.store import folder as store_folder
 from diptych.store.folder import SCHEMA, settle, space_id
 from diptych.store.sealed import Damage

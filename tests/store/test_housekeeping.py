@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DiptychError, UsageError
+from diptych.core import DiptychError, UsageError
 from diptych.data.files import locked
 from diptych.store import housekeeping
 from diptych.store.folder import space_id

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core.data import Subset
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, Subset, UsageError
 from diptych.features.embed import embed
 from diptych.store.layers import Layered, Unstored, shared_vectors
 from diptych.store.store import Store

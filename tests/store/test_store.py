@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.core.errors import DiptychError, UsageError
+from diptych.core import DiptychError, UsageError
 from diptych.store.folder import space_id
 from diptych.store.sealed import Damage, seal
 from diptych.store.store import Store

@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Backbone, PixelRecipe, Spec
 
 SIDE, WIDTH, DIM = 8, 64, 16
 PIXELS = PixelRecipe(size=SIDE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize="squash")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import Column, Evidence, Table
+from diptych.core import Column, Evidence, Table
 from diptych.data.shapes import Shape, Shapes
 from tests.support.pictures import NAMES
 

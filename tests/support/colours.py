@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Backbone, PixelRecipe, Spec
 
 SIDE = 8
 COLOURS = {

@@ -12,8 +12,7 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
 from diptych.backbones.towers.residual import OpenClipTextTower
-from diptych.core.backbone import Inputs, Tower
-from diptych.core.spec import Spec
+from diptych.core import Inputs, Spec, Tower
 from tests.support.backbone import DIM, ImageEncoder, SmallBackbone
 from tests.support.towers import randomised
 

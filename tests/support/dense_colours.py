@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.dense import weighted_mean
-from diptych.core.backbone import Dense
+from diptych.core import Dense
 from tests.support.colours import COLOURS, ColourBackbone
 
 

@@ -6,7 +6,7 @@ import torch
 
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser
 from diptych.backbones.diffusion.small import SmallDiffusion
-from diptych.core.backbone import Backbone
+from diptych.core import Backbone
 
 
 def random_diffusion(backbone: Backbone, seed: int = 0, size: int = 8, depth: int = 2) -> SmallDiffusion:

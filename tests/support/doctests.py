@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import MissingExtra
+from diptych.core import MissingExtra
 
 
 @pytest.fixture(autouse=True)

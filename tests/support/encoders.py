@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 
 
 def _bytes(text: str) -> Tensor:

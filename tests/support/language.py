@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core.language import Cache
+from diptych.core import Cache
 
 
 class Bigram:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import Column, Evidence, Table
+from diptych.core import Column, Evidence, Table
 from tests.support.pictures import NAMES, picture
 
 Clip = tuple[Image.Image, ...]

@@ -10,7 +10,7 @@ from itertools import permutations
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
+from diptych.core import ClassNames, Column, Evidence, Table, Text, TextPool
 
 NAMES = ("red fox", "oak tree", "tea cup", "sea horse")
 FEATURES = {

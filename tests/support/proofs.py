@@ -3,9 +3,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.run import Run
-from diptych.evaluation.proofs.trial import Opener, Trial
+from diptych.core import Backbone, Run
+from proofs.trial import Opener, Trial
 
 
 def judged(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import Column, Table
+from diptych.core import Column, Table
 from diptych.data.records.records import Records
 from tests.support.pictures import Pictures
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 
 def refused(settings: Callable[..., object], *wrong: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from diptych.core.masks import Proposals
+from diptych.core import Proposals
 from tests.support.colours import SIDE, ColourEncoder
 from tests.support.dense_colours import DenseColours
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import Column, Table
+from diptych.core import Column, Table
 from tests.support.pictures import Pictures
 
 SIDE = 48

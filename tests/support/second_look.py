@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.method import Scores
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Kit, Run, Scores, Table
 from diptych.data.words.templates import SINGLE
 from diptych.methods.classify.zero_shot import ZeroShot
 

@@ -17,9 +17,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from diptych.api.model import Model
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Kit, Run
 from diptych.data.load import open_data, open_records
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.serve.assembly import Content, server

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
+from diptych.core import Backbone
 from tests.support.checkpoints import FAMILIES, openclip_model, small_tokenizer
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.data import Column, Evidence, Samples, Table
+from diptych.core import Column, Evidence, Samples, Table
 from diptych.data.formats.lightcurves import LightCurve
 from diptych.data.stars import Star, Stars
 

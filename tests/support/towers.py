@@ -21,8 +21,7 @@ from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
 from torch import Tensor, nn
 
 from diptych.backbones.towers.of import tower_of
-from diptych.core.backbone import State
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import PixelRecipe, Spec, State
 
 SIDE, PATCH, LENGTH, WORDS = 32, 8, 12, 60
 END, PAD = 59, 0

@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diptych.core.backbone import Space
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.train import Recipe, Trained
+from diptych.core import ClassNames, Column, Evidence, Kit, Recipe, Space, Table, Trained
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit
 from tests.train.test_pair import COLOURS, FIT, RUN, small, squares

@@ -15,8 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from diptych.backbones.towers.residual import OpenClipImageTower, OpenClipTextTower
-from diptych.core.backbone import Backbone, Inputs, Tower
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Backbone, Inputs, PixelRecipe, Spec, Tower
 from tests.support.backbone import DIM
 from tests.support.deep_backbone import CONTEXT, END, WORDS, TowerText
 from tests.support.towers import randomised

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from diptych.core.method import Scores
+from diptych.core import Scores
 from diptych.tasks.calibrate import Calibration, conformity
 from tests.support.colours import ColourBackbone
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.data.load import open_data
 from diptych.tasks import check as module
 from diptych.tasks.check import CheckReport, check

@@ -11,10 +11,7 @@ import numpy as np
 import pytest
 
 from diptych.backbones import lite_sharpness
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, DataError, Evidence, Kit, Run, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
@@ -157,7 +154,7 @@ def test_evaluate_measures_and_says_where_and_how(data: LabelledData) -> None:
 
 
 def test_unreadable_items_are_not_measured_in_silence(data: LabelledData, tmp_path: Path) -> None:
-    from diptych.core.data import Column, Table
+    from diptych.core import Column, Table
 
     classes, backbone, run = ClassNames(data.classes), ColourBackbone(), Run()
     fitted = ZeroShot().fit(Kit({"main": backbone}), classes, Evidence(), run)

@@ -10,10 +10,7 @@ import pytest
 from PIL import Image
 
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table, Text, TextPool
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, DataError, Evidence, Run, Table, Text, TextPool, UsageError
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.methods.caption.maccap import MacCap

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
+from diptych.core import Kit, UsageError
 from diptych.features.portable import load
 from diptych.tasks.clip_model import clip_model
 from tests.cli.conftest import diptych  # noqa: F401

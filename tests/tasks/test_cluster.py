@@ -18,10 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.data import Texts
-from diptych.core.errors import DataError, DiptychError, MissingExtra, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, DiptychError, Kit, MissingExtra, Run, Texts, UsageError
 from diptych.data.load import open_data, open_stream
 from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.tasks import cluster

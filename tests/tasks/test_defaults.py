@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diptych import catalog
-from diptych.core.method import Classifier
+from diptych.core import Classifier
 from diptych.tasks import defaults
 
 

@@ -7,21 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, MissingEvidence, Run, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.recapture import Recaptured, recapture
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.detect import AnomalyBench
 from diptych.evaluation.boards.verb import verb_board
 from diptych.evaluation.datasets import open_set
-from diptych.evaluation.prove import prove
 from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
 from diptych.tasks.detect import detect, kept_aside
 from diptych.tasks.pages.heatmap import heat
+from proofs.prove import prove
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import DenseColours
 from tests.support.image_files import truncated
@@ -56,21 +55,6 @@ def test_all_normal_photos_hold_the_rate_where_none_is_learnt_from() -> None:
     assert found.normal == (9, 9)
 
 
-def test_files_hold_what_was_found(tmp_path: Path) -> None:
-    found = detect(scratched(1, 1, seed=3).items, BACKBONE, method=MEMORY, normal=scratched(4, 0, seed=1).items)
-    data = found.write(tmp_path, ["a", "b"], {"method": "feature-memory"})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.heat.png", "b.heat.png", "detect.json"]
-    assert json.loads((tmp_path / "detect.json").read_text()) == json.loads(json.dumps(data))
-    low, high = data["map_span"]
-    assert low < high == pytest.approx(max(p["score"] for p in data["photos"]))
-    with pytest.raises(UsageError, match="overwrite"):
-        found.write(tmp_path, ["a", "b"], {})
-    whole = detect(
-        scratched(1, 1, seed=3).items, SmallBackbone(), method=Gaussian(), normal=scratched(4, 0, seed=1).items
-    )
-    assert whole.write(tmp_path / "whole", ["a", "b"], {})["photos"][0]["heat_map"] is None
-
-
 def test_heat_is_clear_where_low_and_red_where_high() -> None:
     photo = Image.new("RGB", (40, 30), (10, 200, 10))
     values = np.zeros((30, 40), dtype=np.float32)
@@ -97,7 +81,7 @@ def test_wrong_calls_are_refused() -> None:
     photos, normal = scratched(1, 1, seed=3).items, scratched(6, 0, seed=1).items
     with pytest.raises(DataError, match="No photos"):
         detect(Pictures(()), BACKBONE, method=MEMORY, normal=normal)
-    with pytest.raises(UsageError, match="give --normal"):
+    with pytest.raises(UsageError, match="give normal"):
         detect(photos, BACKBONE, method=WinCLIPStyle(), rate=0.1)
     with pytest.raises(MissingEvidence, match="photos without anomalies"):
         detect(photos, BACKBONE, method=MEMORY)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from diptych.core.data import Column, Subset, Table
+from diptych.core import Column, Subset, Table
 from diptych.data.memory import InMemory
-from diptych.tasks.detect import Detected, Detections
+from diptych.tasks.detect import Detected, Detections, Ready
 from diptych.tasks.detect_errors import labelled_errors
 
 KINDS = ("good", "print", "replay")
@@ -20,7 +22,9 @@ def run(labels: np.ndarray = LABELS, threshold: float | None = 0.5, skip: int = 
     found = tuple(
         Detected(name, Subset(items, (i,)), SCORES[i], None, None) for i, name in enumerate(names) if i != skip
     )
-    return Detections(found, (), threshold, (4, 0)), Table(items, {"label": Column("label", labels)})
+    fitted: Any = None  # no photo is scored here
+    ready = Ready(fitted, threshold, normal=(4, 0))
+    return Detections(found, (), ready), Table(items, {"label": Column("label", labels)})
 
 
 def test_rates_are_counted_by_kind() -> None:

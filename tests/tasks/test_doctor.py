@@ -17,8 +17,8 @@ from diptych.backbones.engines.cached_backbone import remember
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.names import EMBEDDED
 from diptych.backbones.sources.load import load
+from diptych.core import Run
 from diptych.core.errors import EXTRAS
-from diptych.core.run import Run
 from diptych.tasks import doctor
 from tests.support.colours import ColourBackbone
 

@@ -11,10 +11,18 @@ from PIL import Image
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
 from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
-from diptych.core.edit import EditAsk, Edited, FittedEditor, StyleGenerator
-from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    DataError,
+    EditAsk,
+    Edited,
+    FittedEditor,
+    Kit,
+    MissingPart,
+    Run,
+    StyleGenerator,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.methods.edit.deltaedit import DeltaEdit
 from diptych.tasks.edit import alone, drawn_ask, edit, files, fitted_editor, names_of, need_inverter, strengths
 from diptych.tasks.provenance import CHANGED, MADE, origin

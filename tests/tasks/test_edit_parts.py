@@ -6,10 +6,7 @@ import pytest
 
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.stylegan2 import StyleGAN2
-from diptych.core.card import Needs
-from diptych.core.edit import Inverter
-from diptych.core.errors import UsageError
-from diptych.core.method import Segmenter
+from diptych.core import Inverter, Needs, Segmenter, UsageError
 from diptych.methods.edit.deltaedit import DeltaEdit
 from diptych.tasks.edit_parts import chosen_editor, kit_for
 from tests.support.backbone import SmallBackbone

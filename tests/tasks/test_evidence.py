@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.card import Needs
-from diptych.core.errors import UsageError
+from diptych.core import Needs, UsageError
 from diptych.methods.caption.maccap import MacCap
 from diptych.tasks.evidence import evidence_for
 from tests.support.colours import coloured

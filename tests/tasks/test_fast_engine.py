@@ -17,9 +17,7 @@ from diptych.backbones.engines import cached_backbone
 from diptych.backbones.engines.cached_backbone import CachedBackbone, recall, remember
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.sources.load import load
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError, DiptychError
-from diptych.core.run import Run
+from diptych.core import ClassNames, DataError, DiptychError, Run
 from diptych.data.load import open_data, open_records
 from diptych.tasks import fast_engine as quick
 from diptych.tasks.classify import classify

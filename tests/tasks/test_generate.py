@@ -7,8 +7,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.diffusion.small import SmallDiffusion
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.nn.diffusion.ddim import noise, sample
 from diptych.tasks.generate import generate
 from diptych.tasks.provenance import MADE, origin

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.data.load import open_records
 from diptych.data.records.records import Records
 from diptych.methods.retrieve.string_matching import StringMatching

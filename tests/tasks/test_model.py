@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from diptych import load_classifier
-from diptych.core.data import Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, Table, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data

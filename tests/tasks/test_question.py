@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.core.data import ClassNames
+from diptych.core import ClassNames
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.nn.dense.label_maps import cells
 from diptych.tasks.question import question

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.files import read_json, write_json, write_whole
 from diptych.evaluation.few_shot.board import Board
 from diptych.tasks.record import Record, model_names, versions, write_csv

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.sources.save import save
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.load import open_data
 from diptych.features.derived_space import DerivedSpace
 from diptych.nn.dense.prompter import Prompter

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.data import Text
-from diptych.core.errors import DataError, UsageError
-from diptych.core.language import Ask
+from diptych.core import Ask, DataError, Text, UsageError
 from diptych.tasks.rewrite import read_prompts, rewrite
 
 

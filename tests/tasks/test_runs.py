@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diptych.backbones.engines.engine import Engines
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.tasks.runs import EMBEDDINGS, ENGINES, cache_folder, device_named, make_run, precision_named
 
 

@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.card import Needs
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, DataError, Evidence, Kit, Needs, Run, Table, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.methods.segment.fc_clip import FCCLIP
 from diptych.methods.segment.maskclip import MaskCLIP
@@ -20,8 +16,8 @@ from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import mean_iou
 from diptych.nn.dense.label_maps import Windows
 from diptych.tasks.question import question
-from diptych.tasks.segment import counts, segment, segment_counts, stems, teach
-from diptych.tasks.segmented import Segmented
+from diptych.tasks.segment import counts, segment, segment_counts, teach
+from diptych.tasks.segmented import Segmented, stems
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, halves
 from tests.support.image_files import truncated
@@ -175,7 +171,7 @@ def test_parts_that_are_named_reach_the_system(tmp_path: Path) -> None:
 
     kit, _ = teach(Needy, DenseColours(), lambda: None, masks=str(tmp_path / "sam"))
     assert sorted(kit.parts) == ["main", "masks", "proposer", "sam"]
-    with pytest.raises(UsageError, match="--masks"):
+    with pytest.raises(UsageError, match="give masks"):
         teach(Needy, DenseColours(), lambda: None)
 
 

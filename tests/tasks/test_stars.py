@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, Run, UsageError
 from diptych.data.load import open_data
 from diptych.features.portable import load
 from diptych.methods.extend.astrom3 import AstroM3
@@ -84,7 +82,7 @@ def test_stars_that_teach_nothing_are_refused(made: Path, tmp_path: Path) -> Non
 
 
 def test_the_command_line_names_new_stars(diptych, made: Path, tmp_path: Path, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr("diptych.evaluation.proofs.stars.SMALL", TINY)
+    monkeypatch.setattr("proofs.benches.stars.SMALL", TINY)
     fitted = diptych("extend", sky(tmp_path / "sky", label="kind"), "--label", "kind", "--epochs", "2", "--out", "m")
     assert fitted.code == 3
     assert "16 light curves aligned, 15 labels of 2 classes" in fitted.out

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.card import Card, Needs
-from diptych.core.data import Evidence, Samples
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
-from diptych.core.run import Run
+from diptych.core import Anomaly, Card, DataError, Detector, Evidence, FittedDetector, Kit, Needs, Run, Samples
 from diptych.data.memory import InMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.tasks.detect import detect, kept_aside
@@ -107,9 +102,9 @@ def test_later_scenes_keep_the_rate_by_stretches_and_not_by_frames(monkeypatch: 
         return float(np.mean([bool(d.flagged) for d in found.found]))
 
     found = detect(later, SmallBackbone(), method=Nearest(), normal=normal, rate=0.1)
-    assert found.held
-    assert found.stretches == 15
-    assert found.near[0] == ("frame-0.png", "frame-1.png")
+    assert found.by.held
+    assert found.by.stretches == 15
+    assert found.by.near[0] == ("frame-0.png", "frame-1.png")
     assert alarms() < 0.2
     monkeypatch.setattr("diptych.tasks.detect.stretches", lambda photos: None)
     assert alarms() > 0.4  # a frame kept aside has its neighbour among the learnt ones
@@ -117,6 +112,6 @@ def test_later_scenes_keep_the_rate_by_stretches_and_not_by_frames(monkeypatch: 
 
 def test_too_few_stretches_take_the_highest_score_and_say_so() -> None:
     found = detect(film(5, 1, 9), SmallBackbone(), method=Nearest(), normal=film(10, 5, 0), rate=0.1)
-    assert found.stretches is not None
-    assert found.stretches < 9  # what a rate of 0.1 needs
-    assert not found.held
+    assert found.by.stretches is not None
+    assert found.by.stretches < 9  # what a rate of 0.1 needs
+    assert not found.by.held

@@ -24,7 +24,7 @@ def false():
 
 def missing():
     """
-    >>> from diptych.core.errors import MissingExtra
+    >>> from diptych.core import MissingExtra
     >>> raise MissingExtra("trimesh", "points", "Reading a mesh")
     """
 '''

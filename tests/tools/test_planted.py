@@ -16,8 +16,7 @@ from benchmarks.planted.models import FAULTS, HONEST, TWIN_MODEL, Planted
 from benchmarks.planted.scored import edits, scored, sources
 from benchmarks.planted.tables import Sizes, tables
 from benchmarks.planted.truth import CLASSES, Thing, Truth, World, concepts, said, weights
-from diptych.core.findings import Control, Finding
-from diptych.core.run import Run
+from diptych.core import Control, Finding, Run
 from diptych.data.samples import as_samples
 from diptych.data.side_by_side import SideBySide
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.train.distributed import join
 
 

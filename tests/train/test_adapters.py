@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
+from diptych.core import MissingHook, Run
 from diptych.train.adapters import Adapters, adapter_targets
 from tests.train.test_pair import small
 

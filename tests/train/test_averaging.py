@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run, World
+from diptych.core import MissingHook, Run, World
 from diptych.train.averaging import BUCKET, Averaging
 from tests.train.processes import together
 

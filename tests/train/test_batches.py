@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run, World
+from diptych.core import DataError, Run, UsageError, World
 from diptych.train.batches import LongOrder, Shuffle, open_source
 from diptych.train.schedule import Fit
 from tests.train.toy import Toy, table

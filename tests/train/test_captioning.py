@@ -10,9 +10,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
-from diptych.core.data import Evidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Evidence, Kit, Run
 from diptych.features.frozen import Headed
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.nn.text.small_lm import SmallLM

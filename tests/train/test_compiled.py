@@ -13,9 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diptych.core.data import Table, Texts
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.run import Run
+from diptych.core import MissingHook, Run, Table, Texts, UsageError
 from diptych.features.vectors import Vectors
 from diptych.train.compiled import compiled
 from diptych.train.loop import train

@@ -16,10 +16,7 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import State
-from diptych.core.errors import DiptychError, UnreadableItem, UsageError
-from diptych.core.run import Run, World
-from diptych.core.train import Clock, Embedded, Row
+from diptych.core import Clock, DiptychError, Embedded, Row, Run, State, UnreadableItem, UsageError, World
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.train.group_batches import GroupBatches, clustered, regrouped
 
 GROUPS = np.array([0] * 7 + [1] * 4 + [2] * 3)

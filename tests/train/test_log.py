@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import MissingExtra, UsageError
+from diptych.core import MissingExtra, UsageError
 from diptych.train.log import Log
 
 

@@ -10,9 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from diptych.core.errors import DataError, Diverged, UnreadableItem, UsageError
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
+from diptych.core import DataError, Diverged, ParamGroup, Run, UnreadableItem, UsageError
 from diptych.train.groups import training
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule

@@ -10,9 +10,7 @@ from timm.models.eva import Eva
 from torch import nn
 
 from diptych.backbones.sources.load import load
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.run import Run
-from diptych.core.train import Clock
+from diptych.core import Clock, MissingHook, Run, UsageError
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.train.memory import Saving, drop_patches, read_all_patches
 from diptych.train.pair import PairTrainee

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.core.data import Column, Table, Texts
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, DataError, Table, Texts, UsageError
 from diptych.train.mixture import Mixture, joined
 
 

@@ -18,12 +18,20 @@ from torch.nn.functional import normalize
 from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run, World
-from diptych.core.spec import PixelRecipe, Spec
-from diptych.core.train import Row
+from diptych.core import (
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    MissingHook,
+    PixelRecipe,
+    Row,
+    Run,
+    Spec,
+    Table,
+    UsageError,
+    World,
+)
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.long_clip import LongCLIP
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.core.data import Table, Texts
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
+from diptych.core import ParamGroup, Run, Table, Texts
 from diptych.features.vectors import Vectors
 from diptych.train.loop import train
 from diptych.train.parameters import copies, train_parameters

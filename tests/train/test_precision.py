@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.train.precision import Precision
 
 

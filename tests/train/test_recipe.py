@@ -10,13 +10,22 @@ import pytest
 import torch
 from torch import nn
 
-from diptych.core.backbone import Space
-from diptych.core.card import Card, Needs
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import MissingEvidence, MissingHook, MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Recipe, Stage, Trainee, everything
+from diptych.core import (
+    Card,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingHook,
+    MissingPart,
+    Needs,
+    Recipe,
+    Run,
+    Space,
+    Table,
+    Trainee,
+    UsageError,
+)
+from diptych.core.train import Stage, everything
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.quality_captions import QualityCaptions

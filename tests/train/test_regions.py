@@ -8,9 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError
-from diptych.core.train import Row
+from diptych.core import Column, DataError, Row, Table
 from diptych.data.formats.regions import boxes
 from diptych.train.regions import RegionTrainee, drawn_regions, has_regions
 from tests.train.test_pair import PIXELS, RUN, small, squares

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core.errors import UsageError
-from diptych.core.train import ParamGroup
+from diptych.core import ParamGroup, UsageError
 from diptych.train import checkpoint
 from diptych.train.resume import reopened, settings
 from diptych.train.schedule import Fit

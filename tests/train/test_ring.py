@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.run import Run, World
-from diptych.core.train import Clock, Embedded
+from diptych.core import Clock, Embedded, Run, World
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 from diptych.nn.contrastive import sigmoid_pairs, sigmoid_ring
 from diptych.train.distributed import gather

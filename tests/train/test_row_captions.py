@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.errors import DataError
-from diptych.core.train import Row
+from diptych.core import DataError, Row
 from diptych.train.row_captions import RowCaptions
 
 PROMPTS = (("a photo of a cat.", "a drawing of a cat."), ("a photo of a dog.",))

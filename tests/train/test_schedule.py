@@ -4,7 +4,7 @@ import pytest
 import torch
 from open_clip_train.scheduler import const_lr, const_lr_cooldown, cosine_lr
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.train.schedule import Fit, Schedule
 
 

@@ -13,9 +13,7 @@ import pytest
 import torch
 from torch.distributed.fsdp import fully_shard
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
-from diptych.core.train import Trainee
+from diptych.core import DataError, Run, Trainee, UsageError
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee

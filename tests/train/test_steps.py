@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.core.errors import Diverged
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup
+from diptych.core import Clock, Diverged, ParamGroup, Run
 from diptych.train.groups import training
 from diptych.train.precision import Precision
 from diptych.train.schedule import Fit

@@ -15,10 +15,7 @@ import torch
 import webdataset
 from torch import Tensor, nn
 
-from diptych.core.data import Stream
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.run import Run, World
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core import Clock, ParamGroup, Row, Run, Stream, Trainee, UnreadableItem, UsageError, World
 from diptych.data.formats.pairs import open_pairs
 from diptych.data.formats.tars import open_tars
 from diptych.train.batches import LongOrder, Shuffle, open_source

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
+from diptych.core import ParamGroup, Run
 from diptych.train import checkpoint
 from diptych.train.precision import Precision
 from diptych.train.weights import Weights

@@ -15,9 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.core.data import Column, Table, Texts
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, ParamGroup, Row, Trainee
+from diptych.core import Clock, Column, Embedded, ParamGroup, Row, Run, Table, Texts, Trainee
 from diptych.nn.contrastive import contrastive
 from diptych.train.distributed import gather, join
 from diptych.train.loop import train

@@ -3,153 +3,52 @@
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from diptych.api.declared import gathered
 from diptych.api.model import Model, ModelLike, model_of
-from diptych.api.results import Results, of_captioned, of_detected, of_segmented
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.card import Card
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Text, TextPool
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import (
+from diptych.api.results import Results, of_captioned
+from diptych.core import (
+    Captioner,
+    Card,
     Classifier,
+    ClassNames,
     Detector,
+    Evidence,
+    FittedCaptioner,
     FittedClassifier,
     FittedDetector,
     FittedSegmenter,
+    Kit,
     Method,
+    MissingEvidence,
+    Run,
+    Samples,
     Segmenter,
+    Table,
+    UsageError,
 )
-from diptych.core.run import Run
-from diptych.data.captions import read_sentences
-from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
-from diptych.data.samples import as_samples, as_table, openable
+from diptych.data.samples import as_samples, as_table
 from diptych.data.splits import hold_out
-from diptych.data.words.classnames import read_names, tidy
-from diptych.data.words.pools import read_pool
-from diptych.data.words.templates import ENSEMBLE, read_templates
 from diptych.tasks.caption import captioned
 from diptych.tasks.classify import with_store
-from diptych.tasks.detect import Detected, Detections, scored
+from diptych.tasks.detect import Detected, Ready, detections
 from diptych.tasks.model import Predictor
 from diptych.tasks.question import Question
 from diptych.tasks.segment import TEACHER, segmented, teach
 from diptych.tasks.segmented import Segmented
+from diptych.verbs.detect import Anomalies, Detect
+from diptych.verbs.names import NamesLike, TextsLike, captions_of, names_of, texts_of
+from diptych.verbs.segment import LabelMaps, Segment
 
 M = TypeVar("M", bound=Method)
-NamesLike = ClassNames | Iterable[str] | Mapping[Any, Any] | Path | None
-"""Class names: a list, "cat, dog", a file, {0: "cat", 1: "dog"}, {"cat": ["cat", "kitten"], "dog": ["dog"]} with the
-words of prompts, or None for those of the data.
-"""
-TextsLike = TextPool | Mapping[str, Sequence[str]] | Sequence[str] | Path | None
-"""Texts: descriptions by class name, sentences, a file, or the name of a pool that ships."""
-
-
 FITTED = ("predict", "predict_proba", "score", "explain", "save", "segment", "detect", "caption", "classes_")
 """What is asked of a system that was fitted, and is there on what ``fit`` returns."""
-
-
-def names_of(names: NamesLike, classes: Sequence[str] = (), templates: str | Sequence[str] | None = None) -> ClassNames:
-    """Return class names with their templates.
-
-    Args:
-        names: given; None takes the classes of the data.
-        classes: of the data, in their order; () where they have none.
-        templates: prompts with "{}", a file of them, or functions of a name as open_clip has; None: the ensemble of
-            seven.
-
-    Raises:
-        UsageError: there are no names, or another number than classes, or they are none.
-    """
-    if isinstance(names, ClassNames):
-        return names
-    if names is None and not classes:
-        raise UsageError('No class names: give a list such as ["cat", "dog"], or photos in class folders.')
-    if names is None:
-        names = [tidy(c) for c in classes]
-    elif isinstance(names, str) and "," not in names and (os.path.exists(names) or Path(names).suffix):
-        names = Path(names)
-    elif isinstance(names, str):
-        names = ClassNames.of(names).names
-    words: tuple[tuple[str, ...], ...] = ()
-    if not isinstance(names, Path):
-        names, words = _plain_names(names)
-    if isinstance(templates, str) and ("{" in templates or not (os.path.exists(templates) or Path(templates).suffix)):
-        templates = [templates]
-    if templates is not None and not isinstance(templates, (str, os.PathLike)):
-        given = [templates] if callable(templates) else templates
-        templates = [str(t("{}")) if callable(t) else t for t in given]
-    prompts = ENSEMBLE if templates is None else read_templates(templates)
-    return ClassNames(read_names(names, classes), prompts, words)
-
-
-def _plain_names(names: Any) -> tuple[list[str], tuple[tuple[str, ...], ...]]:
-    """Return names as a list, and the words of each class where they are given; raises UsageError for other things."""
-    words: tuple[tuple[str, ...], ...] = ()
-    if isinstance(names, Mapping):
-        if all(isinstance(k, Integral) for k in names):
-            names = [names[k] for k in sorted(names)]
-        elif all(isinstance(v, Integral) for v in names.values()):
-            names = sorted(names, key=names.__getitem__)
-        else:
-            words = tuple((v,) if isinstance(v, str) else tuple(v) for v in names.values())
-            names = list(names)
-    if isinstance(names, (set, frozenset)):
-        raise UsageError("Class names have an order, and a set has none: give sorted(...) of it.")
-    listed = list(names)
-    if wrong := [n for n in (*listed, *(w for own in words for w in own)) if not isinstance(n, str)]:
-        raise UsageError(
-            f"A class name is a text, not {wrong[0]!r}: give a list of names, or several words of a class as "
-            '{"cat": ["cat", "kitten"]}.'
-        )
-    return [str(n) for n in listed], words
-
-
-def texts_of(texts: TextsLike, *, sentences: bool = False) -> TextPool | None:
-    """Return texts as a pool; ``sentences`` reads a file as a captioner does, not as descriptions of classes.
-
-    Raises:
-        UsageError, DataError: a file is missing, or is none.
-    """
-    if texts is None or isinstance(texts, TextPool):
-        return texts
-    if sentences and isinstance(texts, str) and not (os.path.exists(texts) or Path(texts).suffix):
-        raise UsageError(f"There is no file {texts!r} of sentences: give sentences themselves as a list.")
-    if isinstance(texts, (str, os.PathLike)):
-        return read_sentences(Path(texts)) if sentences else read_pool(texts).texts
-    listed = texts if isinstance(texts, Mapping) else {"": texts}
-    return TextPool({name: tuple(Text(t) for t in own) for name, own in listed.items()})
-
-
-def captions_of(texts: TextsLike, like: object = None, keys: FileKeys | None = None) -> Evidence[Any]:
-    """Return what a captioner learns from; the captions of photos are its sentences too, unless there are others.
-
-    Args:
-        texts: see ``texts_of``.
-        like: photos with captions: a table with a column "captions", or the path of one.
-        keys: cache of content keys.
-
-    Raises:
-        UsageError, DataError: a file is missing, or is none.
-    """
-    pool, table = texts_of(texts, sentences=True), None
-    if like is not None:
-        path = isinstance(like, (str, os.PathLike))
-        table = open_data(os.fspath(like), keys, need="captions").whole() if path else as_table(like)  # type: ignore[call-overload]
-        column = table.columns.get("captions")
-        if column is None:
-            raise UsageError('These photos have no captions: give a table with a column "captions".')
-        if pool is None:
-            pool = TextPool({"": tuple(Text(t) for t in dict.fromkeys(str(t) for own in column.values for t in own))})
-    return Evidence(train=table, texts=pool)
 
 
 @dataclass(frozen=True)
@@ -282,12 +181,14 @@ class SegmentPredictor:
     fitted: FittedSegmenter
     model: Model
     run: Run
+    slug: str = ""
 
     def segment(self, photos: object) -> Results[Segmented]:
         """Say what lies where on each photo; all label maps are held in memory."""
-        names = self.fitted.classes.names
-        found = segmented(self.fitted, as_samples(photos), Question.plain(self.fitted.classes), self.run)
-        return of_segmented(list(found), {"classnames": names})
+        table, asked = Table(as_samples(photos)), Question.plain(self.fitted.classes)
+        maps = LabelMaps(Segment(photos=photos), self.slug, self.fitted.classes, asked, table)
+        maps.start(segmented(self.fitted, table.items, asked, self.run))
+        return gathered(maps)
 
 
 class SegmenterSystem(System[Segmenter]):
@@ -312,7 +213,9 @@ class SegmenterSystem(System[Segmenter]):
             labelled=lambda: None if train is None else as_table(train),
             captioned=lambda: with_captions(captioned),
         )  # fmt: skip
-        return SegmentPredictor(self.method.fit(kit, names_of(names, (), templates), evidence, run), own, run)
+        return SegmentPredictor(
+            self.method.fit(kit, names_of(names, (), templates), evidence, run), own, run, self.card.slug
+        )
 
 
 @dataclass(frozen=True)
@@ -322,13 +225,14 @@ class AnomalyPredictor:
     fitted: FittedDetector
     model: Model
     run: Run
+    slug: str = ""
 
     def detect(self, photos: object) -> Results[Detected]:
         """Score photos: higher is more anomalous."""
-        good, failed = openable(as_samples(photos))
-        with with_store(self.run) as stored:
-            found = scored(self.fitted, good, stored)
-        return of_detected(Detections(found, tuple(failed), None, (0, 0)), {"backbone": self.model.spec.name})
+        table = Table(as_samples(photos))
+        scores = detections(Ready(self.fitted), table.items, self.run)
+        about = {"backbone": self.model.spec.name, "method": self.slug}
+        return gathered(Anomalies(Detect(photos=photos), scores, about, table, (), None))
 
 
 class DetectorSystem(System[Detector]):
@@ -344,7 +248,7 @@ class DetectorSystem(System[Detector]):
             auxiliary=None if auxiliary is None else as_table(auxiliary),
         )
         with with_store(run) as stored:
-            return AnomalyPredictor(self.method.fit(Kit.of(own), evidence, stored), own, run)
+            return AnomalyPredictor(self.method.fit(Kit.of(own), evidence, stored), own, run, self.card.slug)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone, Dense, Encoder, Space, Tower
-from diptych.core.data import Samples, Texts
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
-from diptych.core.spec import Spec
+from diptych.core import Backbone, DataError, Dense, Encoder, Run, Samples, Space, Spec, Texts, Tower, UsageError
 from diptych.core.wording import lacks
 from diptych.data.samples import as_samples
 from diptych.features.embed import embed_arrays

@@ -9,16 +9,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from diptych.core.data import Samples, Subset
-from diptych.core.errors import MissingExtra, UnreadableItem
+from diptych.core import MissingExtra, Samples, Subset, UnreadableItem
 from diptych.core.wording import lacks
 from diptych.data.files import plain, write_json
 from diptych.tasks.caption import Captioned
 from diptych.tasks.classified import Classified, Prediction
-from diptych.tasks.detect import Detected, Detections
 from diptych.tasks.pages.photo_page import address
 from diptych.tasks.search.entry_picture import picture as entry_picture
-from diptych.tasks.segmented import Segmented, percent
 
 if TYPE_CHECKING:
     import pandas
@@ -57,6 +54,7 @@ class Results(Sequence[T], Generic[T]):
         data: what ``to_json`` writes, and the command line prints with --json.
         failed: what could not be read, and why.
         picture: gives the picture of a result; None where there are none.
+        remarks: what a user should know beside the results, one sentence each.
         named: what ``names`` are called in ``to_pandas``.
     """
 
@@ -68,8 +66,9 @@ class Results(Sequence[T], Generic[T]):
     columns: Mapping[str, Sequence[Any]]
     data: Mapping[str, Any]
     failed: tuple[UnreadableItem, ...] = ()
-    picture: Callable[[int], Image.Image] | None = field(default=None)
+    picture: Callable[[int], Image.Image | None] | None = field(default=None)
     named: str = "path"
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -98,7 +97,7 @@ class Results(Sequence[T], Generic[T]):
         rows = [f"{name:<{width}}  {line}".rstrip() for name, line in zip(shown, self.lines, strict=True)]
         more = [f"... and {len(rows) - PRINTED:,} more"] if len(rows) > PRINTED else []
         skipped = [f"{len(self.failed)} skipped: {self.failed[0]}"] if self.failed else []
-        return "\n".join([self.title, *rows[:PRINTED], *more, *skipped])
+        return "\n".join([self.title, *rows[:PRINTED], *more, *skipped, *self.remarks])
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, as the command line prints with --json."""
@@ -143,7 +142,8 @@ class Results(Sequence[T], Generic[T]):
         if self.picture is None:
             return ""
         try:
-            return address(self.picture(index), 160)
+            picture = self.picture(index)
+            return "" if picture is None else address(picture, 160)
         except UnreadableItem:
             return ""
 
@@ -158,37 +158,6 @@ def of_classified(found: Classified, photos: Samples[Any]) -> Results[Prediction
         found.predictions, tuple(p.name for p in found.predictions), labels, tuple(lines),
         {"label": labels, "probability": [top[0][1] if top else float("nan") for top in tops]},
         found.as_dict(), found.failed, _pictures(photos, found.failed),
-    )  # fmt: skip
-
-
-def of_segmented(items: Sequence[Segmented | UnreadableItem], about: Mapping[str, Any]) -> Results[Segmented]:
-    """Return label maps; the label of a photo is the class that covers most of it."""
-    made = tuple(s for s in items if isinstance(s, Segmented))
-    failed = tuple(e for e in items if isinstance(e, UnreadableItem))
-    areas = [{s.classes[k]: share for k, share in s.areas().items()} for s in made]
-    lines = tuple("  ".join(f"{name} {percent(share)}" for name, share in own.items()) for own in areas)
-    data = {"photos": [s.as_dict() for s in made], "skipped": [e.as_dict() for e in failed], **about}
-    labels = tuple(next(iter(own), "") for own in areas)
-    columns = {c: [own.get(c, 0.0) for own in areas] for c in (made[0].classes if made else ())}
-    return Results(
-        f"{_count(made, 'photo')} segmented", made, tuple(s.name for s in made), labels, lines, columns, data, failed,
-        lambda i: made[i].shown(),
-    )  # fmt: skip
-
-
-def of_detected(found: Detections, about: Mapping[str, Any]) -> Results[Detected]:
-    """Return scored photos; the label is "anomalous" or "normal" where a rate was asked for."""
-    marks = {None: "", True: "anomalous", False: "normal"}
-    labels = tuple(marks[d.flagged] for d in found.found)
-    span = found.span()
-    return Results(
-        f"{_count(found.found, 'photo')} scored, higher is more anomalous",
-        found.found, tuple(d.name for d in found.found), labels,
-        tuple(f"{d.score:.4g}  {label}".rstrip() for d, label in zip(found.found, labels, strict=True)),
-        {"score": [d.score for d in found.found], "label": labels},
-        {**about, "threshold": found.threshold, "photos": [d.as_dict() for d in found.found],
-         "skipped": [e.as_dict() for e in found.failed]},
-        found.failed, lambda i: found.found[i].shown(span),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from diptych import catalog
-from diptych.api.fitting import NamesLike, System, TextsLike, captions_of, names_of, texts_of, with_captions
+from diptych.api.fitting import System
 from diptych.api.model import Model, ModelLike, listed, load, model_of
 from diptych.api.results import (
     Results,
@@ -18,13 +18,8 @@ from diptych.api.results import (
     of_board,
     of_captioned,
     of_classified,
-    of_detected,
-    of_segmented,
 )
-from diptych.core.caption import Captioner
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Texts
-from diptych.core.errors import UsageError
-from diptych.core.method import Classifier, Detector, Method, Segmenter
+from diptych.core import Captioner, Classifier, ClassNames, Column, Evidence, Method, Samples, Table, Texts, UsageError
 from diptych.data.format import Need
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
@@ -44,17 +39,15 @@ from diptych.search_index.index import Index
 from diptych.search_index.rows import Found, Modality
 from diptych.tasks import caption as captions_task
 from diptych.tasks import classify as classify_task
-from diptych.tasks import detect as detect_task
-from diptych.tasks import segment as segment_task
 from diptych.tasks.audit import groups as audits
 from diptych.tasks.classified import Prediction
-from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, SEGMENTER, WORD_DETECTOR
+from diptych.tasks.defaults import CAPTIONER, CLASSIFIER
 from diptych.tasks.encode import write as encode_task
 from diptych.tasks.extend import with_clips
 from diptych.tasks.runs import KEYS, Precision
 from diptych.tasks.search import ask as search_task
 from diptych.tasks.search import index as index_task
-from diptych.tasks.segmented import Segmented
+from diptych.verbs.names import NamesLike, TextsLike, captions_of, names_of, texts_of
 
 M = TypeVar("M", bound=Method)
 PathLike = str | os.PathLike[str]
@@ -127,105 +120,6 @@ def classify(
             top=top, evidence=Evidence(texts=texts_of(texts)), threshold=threshold, reasons=reasons,
         )  # fmt: skip
     return of_classified(found, samples)
-
-
-def segment(
-    photos: object,
-    names: NamesLike = None,
-    model: ModelLike = None,
-    *,
-    templates: str | Sequence[str] | None = None,
-    background: str | Sequence[str] = (),
-    threshold: float | None = None,
-    unknown: float | None = None,
-    things: str | Sequence[str] = (),
-    method: str | Segmenter | System[Segmenter] = SEGMENTER,
-    unlabelled: object = None,
-    captioned: object = None,
-    train: object = None,
-    teacher: str = segment_task.TEACHER,
-) -> Results[Segmented]:
-    """Say what lies where on each photo, from class names alone; all label maps are held in memory.
-
-    Args:
-        photos: see ``classify``.
-        names: of the classes.
-        model: a name, a model, or None for ``lite``.
-        templates: prompts with "{}"; None: the ensemble of seven.
-        background: words for all else: ["sky", "wall", "floor"], or "sky, wall, floor".
-        threshold: pixels below this probability are background.
-        unknown: pixels below this probability are of no class, 255 in the label map.
-        things: classes whose objects are counted; the results then have panoptic maps.
-        method: a segmenter.
-        unlabelled: photos for a method that learns from some.
-        captioned: photos with captions for a method that learns from some: a table with the column "captions", or the
-            path of one.
-        train: photos with label maps for a method that learns from some, ``data["train"]``.
-        teacher: name of the backbone that teaches a method that asks for one.
-
-    Raises:
-        UsageError, DataError, MissingEvidence: what was given cannot be used.
-    """
-    own = model_of(model)
-    system = _system(method, Segmenter)
-    samples, classes = _photos(photos, None)
-    kit, evidence = segment_task.teach(
-        type(system), own, lambda: None if unlabelled is None else as_samples(unlabelled), teacher,
-        captioned=lambda: with_captions(captioned),
-        labelled=lambda: None if train is None else as_table(train),
-    )  # fmt: skip
-    named = names_of(names, () if names is not None else classes, templates)
-    found = segment_task.segment(
-        samples, named, own, replace(own.run, batch=1, workers=1), method=system, evidence=evidence, parts=kit.parts,
-        background=_words(background), threshold=threshold, unknown=unknown, things=_words(things),
-    )  # fmt: skip
-    return of_segmented(list(found), {"backbone": own.spec.name, "classnames": named.names})
-
-
-def detect(
-    photos: object,
-    model: ModelLike = None,
-    *,
-    normal: object = None,
-    thing: str | None = None,
-    auxiliary: object = None,
-    method: str | Detector | System[Detector] | None = None,
-    rate: float | None = None,
-    seed: int = 0,
-) -> Results[detect_task.Detected]:
-    """Say which photos are anomalous and where, from normal photos or from words alone.
-
-    Args:
-        photos: see ``classify``.
-        model: a name, a model, or None for ``lite``.
-        normal: photos without anomalies.
-        thing: what the photos show, such as "hazelnut", for detectors that are told.
-        auxiliary: labelled anomalies of other things, for detectors that learn from them: a path or a table.
-        method: a detector; None takes one for words where ``thing`` is given, else one for normal photos.
-        rate: flag photos at this rate of false alarms, such as 0.05; needs ``normal``.
-        seed: of draws and trainings.
-
-    Raises:
-        UsageError: nothing says what is normal, or a rate that cannot be held.
-        DataError, MissingEvidence: what was given cannot be used.
-    """
-    if normal is None and thing is None and auxiliary is None:
-        raise UsageError('Say what is normal: give normal=PHOTOS, or thing="hazelnut" for words alone.')
-    slug = method or (WORD_DETECTOR if thing else DETECTOR)
-    system = detect_task.detector(slug, "", thing or "object") if isinstance(slug, str) else _plain(slug)
-    system.check_extras()
-    if thing is not None and not detect_task.takes_thing(type(system)):
-        raise UsageError(f"{system.card.slug} is not told what the photos show: leave out thing={thing!r}.")
-    own = model_of(model)
-    known = open_path(auxiliary, need="anomalies").split("test") if isinstance(auxiliary, (str, Path)) else auxiliary
-    with _keys(own) as keys:
-        found = detect_task.detect(
-            as_samples(photos, keys), own, replace(own.run, seed=seed), method=system, rate=rate,
-            normal=None if normal is None else as_samples(normal, keys),
-            auxiliary=None if known is None else as_table(known),
-        )  # fmt: skip
-    about = {"backbone": own.spec.name, "method": system.card.slug, "false_alarm_rate": rate, "seed": seed}
-    return of_detected(found, about)
 
 
 def caption(

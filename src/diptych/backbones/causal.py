@@ -16,8 +16,7 @@ from diptych.backbones.hub import is_offline, repository
 from diptych.backbones.names import parse
 from diptych.backbones.spec import file_hash
 from diptych.backbones.tokens import TOKENIZER_FILES
-from diptych.core.errors import DataError, MissingExtra, NotAvailable, UsageError
-from diptych.core.language import Cache
+from diptych.core import Cache, DataError, MissingExtra, NotAvailable, UsageError
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_HASH = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

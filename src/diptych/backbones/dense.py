@@ -12,14 +12,13 @@ from diptych.backbones.towers.cut import resize_positions, split_heads
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.of import class_names, image_tower_of
 from diptych.backbones.towers.pools import log_weights
+from diptych.core import MissingHook
 from diptych.core.backbone import BILINEAR
-from diptych.core.errors import MissingHook
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import Dense
-    from diptych.core.spec import Spec
+    from diptych.core import Dense, Spec
 _HEAD_PARTS = {"Dropout", "Linear", "Mlp", "Identity"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.backbones.spec import file_hash
-from diptych.core.errors import DataError, NotAvailable
+from diptych.core import DataError, NotAvailable
 
 _TRUE = {"1", "true", "yes", "on"}
 

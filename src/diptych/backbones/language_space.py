@@ -12,9 +12,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.language_text import LanguageText
 from diptych.backbones.spec import state_hash
-from diptych.core.backbone import Around, Backbone, Dense, Inputs, Tower
-from diptych.core.errors import MissingHook
-from diptych.core.spec import Spec
+from diptych.core import Around, Backbone, Dense, Inputs, MissingHook, Spec, Tower
 
 _AT_ONCE = 64
 

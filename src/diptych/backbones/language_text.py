@@ -13,9 +13,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.causal import HuggingFaceLM, load_causal
 from diptych.backbones.spec import state_hash
-from diptych.core.backbone import Inputs
-from diptych.core.errors import DataError, UsageError
-from diptych.core.language import TokenStates
+from diptych.core import DataError, Inputs, TokenStates, UsageError
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,9 +39,7 @@ from diptych.backbones.lite_parts import (
 from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, ModuleText, scale_and_bias
 from diptych.backbones.pixels import image_batch
 from diptych.backbones.spec import file_hash, fingerprint, state_hash
-from diptych.core.backbone import Dense, Inputs, Tower
-from diptych.core.errors import MissingHook, NotAvailable
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Dense, Inputs, MissingHook, NotAvailable, PixelRecipe, Spec, Tower
 
 PIXELS = PixelRecipe(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation="bilinear")
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import NotAvailable, UsageError
+from diptych.core import NotAvailable, UsageError
 
 HEADS = Path(__file__).parents[1] / "assets" / "lite" / "heads.safetensors"
 VIEWS = HEADS.with_name("views.safetensors")

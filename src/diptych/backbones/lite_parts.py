@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.lite_files import IMAGE, TEXT, packaged
 from diptych.backbones.spec import file_hash
-from diptych.core.errors import DataError, NotAvailable
+from diptych.core import DataError, NotAvailable
 
 PANELS = (0.4, 0.4, 0.2)
 """Squared weights of the three panels: classes, looks, glosses."""

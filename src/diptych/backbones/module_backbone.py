@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.spec import fingerprint
 from diptych.backbones.tokens import Tokens
-from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Tower
-from diptych.core.spec import Spec
+from diptych.core import Backbone, Dense, Encoder, Inputs, Spec, Tower
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 Kind = Literal["embedded", "openclip", "hf", "hf-hub", "local"]
 

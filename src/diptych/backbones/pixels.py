@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core.errors import UsageError
-from diptych.core.spec import PixelRecipe
+from diptych.core import PixelRecipe, UsageError
 from diptych.data.pixels import normalise, prepare
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 from diptych.backbones.names import parse
-from diptych.core.audit import ModelRecord
-from diptych.core.errors import UsageError
-from diptych.core.spec import Spec
+from diptych.core import ModelRecord, Spec, UsageError
 
 EMBEDDED = {
     "lite": ModelRecord("supervised", "imagenet1k", 1_281_167, "efficientnet_lite0"),

@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import DataError, PixelRecipe, Spec, UsageError
 
 T = TypeVar("T")
 

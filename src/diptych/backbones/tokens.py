@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones import hub
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core import DataError, NotAvailable, UsageError
 
 TOKENIZER_FILES = ("tokenizer*", "*.model", "vocab*", "merges.txt", "special_tokens_map.json", "config.json")
 

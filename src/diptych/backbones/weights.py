@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core import DataError, NotAvailable, UsageError
 
 OPENCLIP_FILES = (
     "open_clip_model.safetensors",

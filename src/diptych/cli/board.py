@@ -14,7 +14,7 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.photos import counted
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
     from diptych.evaluation.few_shot.board import Board
@@ -107,7 +107,7 @@ def board_classify(
         from diptych.evaluation.few_shot.board import board
         from diptych.evaluation.pages import board as report
         from diptych.evaluation.pages import comparison
-        from diptych.tasks.segment import stems
+        from diptych.tasks.segmented import stems
 
         tower = opened.backbone()
         for i, stem in enumerate(stems([d.name.replace(":", "-") for d in sets])):

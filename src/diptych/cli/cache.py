@@ -12,7 +12,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import Display, say, show, show_json, show_table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.tasks.runs import EMBEDDINGS, ENGINES, KEYS, cache_folder
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
 from diptych.cli.unread import Readers, needs, refuse_unread, uses
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import CAPTIONER
 
@@ -95,8 +95,7 @@ def caption(
         raise UsageError("--references names columns of one table: give the table alone.")
 
     from diptych import catalog
-    from diptych.core.caption import Captioner
-    from diptych.core.data import Subset
+    from diptych.core import Captioner, Subset
     from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.tasks.caption import caption as caption_photos

@@ -13,13 +13,11 @@ from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show_json
 from diptych.cli.photos import clip_frames, demo_names, open_photos, open_regions, show_predictions, speed
 from diptych.cli.unread import Readers, has, refuse_idle, refuse_unread
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.tasks.defaults import CLASSIFIER
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone
-    from diptych.core.data import ClassNames, Samples
-    from diptych.core.method import Classifier
+    from diptych.core import Backbone, Classifier, ClassNames, Samples
     from diptych.data.words.pools import Pool
     from diptych.tasks.classified import Classified
 
@@ -299,7 +297,7 @@ def _fitted(
     space: Callable[[Backbone], Backbone] = lambda tower: tower,
 ) -> Classified:
     """Answer by a system that is fitted on the names, and perhaps on texts."""
-    from diptych.core.data import Evidence
+    from diptych.core import Evidence
     from diptych.tasks.classify import classify as classify_photos
 
     tower = opened.backbone()

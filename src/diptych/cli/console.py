@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.data.files import escaped
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.photos import clip_frames, open_photos
 from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread, uses
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import EDITOR, EDITOR_ROW
 
 if TYPE_CHECKING:
-    from diptych.core.edit import Start
+    from diptych.core import Start
     from diptych.tasks.edit import Edits
 
 SHOWN = 4
@@ -122,8 +122,7 @@ def edit(
 ) -> None:
     """Change pictures and clips by words: what is there, and what shall be."""
     from diptych import catalog
-    from diptych.core.edit import EditAsk, StyleGenerator
-    from diptych.core.errors import MissingPart
+    from diptych.core import EditAsk, MissingPart, StyleGenerator
     from diptych.data.images import open_image
     from diptych.tasks.edit import alone, check_words, drawn_ask, files, fitted_editor, names_of, need_inverter
     from diptych.tasks.edit import edit as edit_pictures

@@ -11,7 +11,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.photos import open_regions, speed
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def encode(
         raise UsageError("Regions are encoded in one process: leave out --cluster, or --regions.")
     if regions is not None and parquet:
         raise UsageError("Several regions share an image_id: leave out --parquet, or --regions.")
-    from diptych.core.data import Texts
+    from diptych.core import Texts
     from diptych.data.addresses import published
     from diptych.data.files import address_of
     from diptych.data.load import open_data

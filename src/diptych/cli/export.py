@@ -9,7 +9,8 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, say_skipped, show, show_json
-from diptych.core.errors import BoundBroken, UsageError, need_extra, need_onnx
+from diptych.core import BoundBroken, UsageError
+from diptych.core.errors import need_extra, need_onnx
 
 _CPU = options.RunOptions(device="cpu", engine="torch", workers=1)
 

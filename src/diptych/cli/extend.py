@@ -13,7 +13,7 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, show, show_json
 from diptych.cli.unread import refuse_idle
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.tasks.defaults import CLIP_ALIGNER, CLIP_TUNER
 
 _LAYOUT = (
@@ -92,7 +92,7 @@ def extend(
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty: give another --out, nothing is overwritten.")
 
-    from diptych.core.data import ClassNames
+    from diptych.core import ClassNames
     from diptych.data.load import open_data
     from diptych.tasks.extend import extend as fit
     from diptych.tasks.extend import tuner
@@ -123,7 +123,7 @@ def _extend_clouds(
     clouds: str, names: str | None, template: str, epochs: int, seed: int, out: Path, shared: options.RunOptions
 ) -> None:
     """Train adapters over the views of point clouds, say what they reach, and keep them."""
-    from diptych.core.data import ClassNames
+    from diptych.core import ClassNames
     from diptych.data.load import open_data
     from diptych.tasks.clouds import adapter, extend_clouds
 

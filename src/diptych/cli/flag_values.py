@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
-    from diptych.core.data import ClassNames
+    from diptych.core import ClassNames
     from diptych.data.words.pools import Pool
 
 
@@ -66,7 +66,7 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
 
 def named_classes(given: str | None, classes: tuple[str, ...], templates: list[str] | None) -> ClassNames:
     """Return class names with their templates; see ``class_names`` and ``template_set``."""
-    from diptych.core.data import ClassNames
+    from diptych.core import ClassNames
 
     return ClassNames(class_names(given, classes), template_set(templates))
 

@@ -10,7 +10,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import say, show, show_json
 from diptych.cli.unread import Readers, never, refuse_unread, uses
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.core.wording import number_of
 
 _TINY = options.RunOptions(backbone="tiny", engine="torch", workers=1)
@@ -53,7 +53,7 @@ def generate(
     """Make pictures from words."""
     from diptych import catalog
     from diptych.backbones.diffusion.load import load_diffusion
-    from diptych.core.edit import EditAsk, Editor
+    from diptych.core import EditAsk, Editor
     from diptych.tasks.edit import edit, files, fitted_editor, names_of
     from diptych.tasks.edit_parts import kit_for
     from diptych.tasks.evidence import evidence_for

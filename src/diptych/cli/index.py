@@ -13,11 +13,12 @@ from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.photos import clip_frames, open_regions
 from diptych.cli.unread import refuse_idle, typed
-from diptych.core.errors import DataError, UsageError, install, need_extra
+from diptych.core import DataError, UsageError
+from diptych.core.errors import install, need_extra
 from diptych.core.wording import number_of
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone
+    from diptych.core import Backbone
     from diptych.search_index.ann import Approximate
     from diptych.search_index.rows import Modality
     from diptych.tasks.search.curves import CurveSpace

@@ -11,7 +11,7 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.unread import Readers, looks, refuse_unread
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.tasks.defaults import RETRIEVER, RETRIEVER_ROWS
 
 READERS: Readers = {"backbone": looks}
@@ -72,7 +72,7 @@ def link(
         raise UsageError(f"--groups and --out are both {out}: give each a file of its own.")
 
     from diptych import catalog
-    from diptych.core.method import Retriever
+    from diptych.core import Retriever
     from diptych.data.files import write_whole
     from diptych.data.load import open_records
     from diptych.tasks.link import link as link_records

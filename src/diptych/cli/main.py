@@ -7,8 +7,8 @@ import os
 import re
 import sys
 from collections import UserDict
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -17,10 +17,10 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from diptych import __version__
-from diptych.cli import options
+from diptych.cli import added_commands, options
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
-from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageError
+from diptych.core import DataError, DiptychError, UnreadableItem, UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, "
@@ -31,7 +31,7 @@ EXIT_CODES = (
 VERBS = {
     "demo": "demo:demo",
     "classify": "classify:classify",
-    "segment": "segment:segment",
+    "segment": "verbs.segment:Segment",
     "caption": "caption:caption",
     "edit": "edit:edit",
     "generate": "generate:generate",
@@ -39,7 +39,7 @@ VERBS = {
     "index": "index:index",
     "search": "search:search",
     "link": "link:link",
-    "detect": "detect:detect",
+    "detect": "verbs.detect:Detect",
     "encode": "encode:encode",
     "extend": "extend:extend",
     "export": "export:export",
@@ -49,10 +49,7 @@ VERBS = {
     "board": "boards:app",
     "audit": "audit.commands:app",
     "curate": "curate.commands:app",
-    "ablate": "ablate:ablate",
     "systems": "systems:systems",
-    "prove": "prove:prove",
-    "rerun": "rerun:rerun",
     "verify": "verify:verify",
     "check": "health:check",
     "doctor": "health:doctor",
@@ -60,25 +57,62 @@ VERBS = {
     "cache": "cache:app",
     "new-system": "new_system:new_system",
 }
-"""Verb -> module of diptych.cli, and the function or the group of commands in it."""
+"""Verb -> its declaration in diptych.verbs, or the module of diptych.cli with its function or group of commands."""
 
 
 class Commands(UserDict[str, Any]):
-    """Verb -> command, imported when it is looked up: all of them take a quarter of the time of one answer."""
+    """Verb -> command, imported when it is looked up: all of them take a quarter of the time of one answer.
+
+    Commands of other packages come after ours, and are looked for only where all are listed or none of ours is meant.
+    """
+
+    @cached_property
+    def _added(self) -> dict[str, Any]:
+        """Name -> entry point of another package; a name of ours is never replaced."""
+        return {name: point for name, point in added_commands.added_commands().items() if name not in self.data}
 
     def __getitem__(self, name: str) -> Any:
         """Return a command."""
+        if name not in self.data:
+            command = added_commands.load_command(self._added[name], _command)
+            if command is None:
+                raise KeyError(name)
+            return command
         command = self.data[name]
         if isinstance(command, str):
             module, _, attribute = command.partition(":")
-            app = getattr(import_module(f"diptych.cli.{module}"), attribute)
-            if not isinstance(app, typer.Typer):
-                function, app = app, typer.Typer(add_completion=False)
-                app.command(name)(function)
-            command = self.data[name] = get_command(app)
-            command.name = name
-            _finish(command)
+            declared = module.startswith("verbs.")
+            app = getattr(import_module(f"diptych.{module}" if declared else f"diptych.cli.{module}"), attribute)
+            if declared:
+                from diptych.cli.declared import command as derived
+
+                app = derived(app)
+            command = self.data[name] = _command(name, app)
         return command
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.data or name in self._loaded()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.data, *self._loaded()))
+
+    def __len__(self) -> int:
+        return len(self.data) + len(self._loaded())
+
+    def _loaded(self) -> list[str]:
+        """Return the names of other packages' commands, without those that cannot be loaded."""
+        return [name for name, point in self._added.items() if added_commands.load_command(point, _command)]
+
+
+def _command(name: str, app: Any) -> Any:
+    """Return the command of a function or of a group of commands."""
+    if not isinstance(app, typer.Typer):
+        function, app = app, typer.Typer(add_completion=False)
+        app.command(name)(function)
+    command = get_command(app)
+    command.name = name
+    _finish(command)
+    return command
 
 
 def _finish(command: Any) -> None:
@@ -118,6 +152,12 @@ class Verbs(TyperGroup):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.commands = Commands(VERBS)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; name the package of proofs where one of its commands is meant and it is not there."""
+        if args[0] in added_commands.PROOFS and args[0] not in self.commands:
+            raise added_commands.without_proofs(args[0])
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; show a traceback only with --debug."""

@@ -46,7 +46,7 @@ def models_info(
     has.
     """
     from diptych.backbones.sources.load import load
-    from diptych.core.errors import MissingHook
+    from diptych.core import MissingHook
 
     backbone = load(name)
     hooks = {}

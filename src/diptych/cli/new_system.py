@@ -30,7 +30,8 @@ def new_system(
     if json:
         show_json({part: str(path) for part, path in vars(written).items() if path is not None})
         return
-    show(f"{written.system}   the system and its card: replace what says TODO")
+    show(f"{written.system}   the system: replace what says TODO")
+    show(f"{written.card}   its card: paper, claim, needs and differences")
     show(f"{written.test}   its test")
     if written.project is not None:
         show(f"{written.project}   the entry point by which diptych finds it")
@@ -38,7 +39,4 @@ def new_system(
         return
     show(f"{written.proof}   the entry of its proof")
     stem = written.system.stem
-    show(
-        f"Next: python -m diptych.catalog --write && python -m pytest {written.test} tests/contract -k '{stem} or "
-        f"{slug}'"
-    )
+    show(f"Next: python -m pytest {written.test} tests/contract -k '{stem} or {slug}'")

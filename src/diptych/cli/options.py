@@ -16,14 +16,14 @@ import typer
 from typer.core import TyperGroup
 
 from diptych.cli.unread import refuse_idle, typed_on
-from diptych.core.errors import UsageError, need_extra
+from diptych.core import UsageError
+from diptych.core.errors import need_extra
 from diptych.tasks import runs
 from diptych.tasks.runs import ENGINES, KEYS, cache_folder, device_named, make_run, precision_named
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
-    from diptych.core.backbone import Backbone
-    from diptych.core.run import Run
+    from diptych.core import Backbone, Run
     from diptych.data.keys import FileKeys
     from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode.cluster import Crew
@@ -217,7 +217,7 @@ class Opened:
     def light(self) -> Run:
         """A run for what needs no encoder; loads no torch."""
         from diptych.cli.console import Display
-        from diptych.core.run import Run
+        from diptych.core import Run
 
         return Run(seed=self.seed, workers=self.options.workers, progress=Display().bar)
 

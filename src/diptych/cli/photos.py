@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from diptych.cli.console import one_line, short_names, show, show_table
-from diptych.core.wording import number_of
+from diptych.verbs.answer import counted as counted
+from diptych.verbs.answer import speed as speed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from diptych.cli.options import Opened
-    from diptych.core.data import Samples, Table
-    from diptych.core.run import Run
+    from diptych.core import Samples
     from diptych.data.keys import FileKeys
-    from diptych.data.labelled import NamedTable
     from diptych.tasks.classified import Classified, Prediction
     from diptych.tasks.regions import RegionSource
 
@@ -57,56 +56,11 @@ def open_regions(photos: list[str], boxes: Path, opened: Opened) -> tuple[Region
     return source, data.classes if len(data.classes) > 1 else ()
 
 
-def boxes_of(photos: list[str], boxes: Path, keys: FileKeys) -> Table[Any]:
-    """Return the photos that have boxes, with the columns "boxes" and "phrases"."""
-    from diptych.data.formats.region_table import with_regions
-    from diptych.data.load import open_data
-
-    table = with_regions(open_data(photos, keys, need="photos"), boxes).whole()
-    return table.take([i for i, own in enumerate(table.columns["boxes"].values) if len(own.corners)])
-
-
-def captioned_photos(path: str, keys: FileKeys) -> Table[Any]:
-    """Return photos with their captions: a table, or a folder with captions.csv; all splits of it."""
-    from diptych.data.load import open_data
-
-    return open_data(path, keys, need="captions").whole()
-
-
-def labelled_photos(name: str, keys: FileKeys, void: tuple[int, ...] = ()) -> NamedTable:
-    """Return the photos with label maps of a data set: its train split, or else the only one it has.
-
-    ``void`` are values of classes.csv that are no classes, besides those that it or the data set's record marks.
-
-    Raises:
-        UsageError, DataError: there is no such data set, or it has several splits and none is for training.
-    """
-    from diptych.evaluation.datasets import open_set
-
-    data = open_set(name, "masks", keys, void=void)
-    return data["train" if "train" in data.splits or len(data.splits) > 1 else next(iter(data.splits))]
-
-
 def demo_names() -> str:
     """Return the file with the class names of the photos that ship."""
     from diptych.data.named_sets import demo_folder
 
     return str(demo_folder("photos") / "names.txt")
-
-
-def speed(encoded: int, seconds: float, run: Run, backbone: str, things: str = "images") -> str:
-    """Return one line about how fast it went."""
-    how = f"{backbone} on {run.device}, {run.precision}"
-    if not encoded:
-        return f"{how}: all from the cache"
-    return f"{how}: {counted(encoded, seconds, things)}"
-
-
-def counted(encoded: int, seconds: float, things: str = "images") -> str:
-    """Return how many were encoded, in which time, and how many a second."""
-    rate = encoded / max(seconds, 1e-9)
-    one, pace = things.removesuffix("s"), f"{rate:{'.0f' if rate >= 1 else '.2g'}}"
-    return f"{number_of(encoded, one)} in {seconds:.1f} s, {pace} {one if pace == '1' else things}/s"
 
 
 def show_predictions(result: Classified) -> None:

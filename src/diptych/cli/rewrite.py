@@ -50,8 +50,7 @@ def rewrite(
     """Write longer prompts from short ones, several of each to choose from."""
     shared.free(out)
     from diptych import catalog
-    from diptych.core.kit import Kit
-    from diptych.core.train import Rewriter
+    from diptych.core import Kit, Rewriter
     from diptych.data.files import write_json
     from diptych.tasks.evidence import evidence_for
     from diptych.tasks.rewrite import check_choices, fitted_rewriter, read_prompts

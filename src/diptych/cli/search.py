@@ -14,7 +14,7 @@ from diptych.cli.index import REGIONS, STARS, like_index, promise, tower_of
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
-    from diptych.core.backbone import Backbone
+    from diptych.core import Backbone
     from diptych.search_index.rows import Modality
 
 _ONE = options.RunOptions(batch=1, workers=1)

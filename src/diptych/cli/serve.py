@@ -59,6 +59,9 @@ class Bounds:
         float, options.option("--max-megapixels", help="Largest picture, in millions of pixels.", min=0.01)
     ] = 50.0
     max_inputs: Annotated[int, options.option("--max-inputs", help="Texts and pictures of a request.", min=1)] = 128
+    allow_training: Annotated[
+        bool, options.option("--allow-training", help="Let requests use systems that learn from the photos they send.")
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def _settings(address: Address, bounds: Bounds, offered: Offered, shared: RunOpt
         largest_batch=bounds.largest_batch, longest_wait=bounds.wait_ms / 1000, capacity=bounds.capacity,
         timeout=bounds.timeout, max_bytes=int(bounds.max_mib * MEBIBYTE),
         max_pixels=int(bounds.max_megapixels * 1e6), max_inputs=bounds.max_inputs,
+        training=bounds.allow_training,
     )  # fmt: skip
 
 

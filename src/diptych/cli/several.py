@@ -9,7 +9,7 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, show, show_json, show_table
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.tasks.defaults import CLASSIFIER
 
 
@@ -28,8 +28,7 @@ def board_several_labels(
 ) -> None:
     """Choose a threshold for each class on half of the photos, and measure on the other half."""
     from diptych import catalog
-    from diptych.core.data import ClassNames, Evidence
-    from diptych.core.method import Classifier
+    from diptych.core import Classifier, ClassNames, Evidence
     from diptych.data.formats.typed import Typed, read_typed
     from diptych.evaluation.several import several_labels
 

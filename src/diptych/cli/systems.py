@@ -8,7 +8,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 WIDE = 110
 """From so many columns on the systems are a table; else each takes a line, and its claim the next ones."""
@@ -28,7 +28,7 @@ def systems(
     from diptych import catalog
 
     if slug is not None:
-        if slug in {c["verb"] for c in catalog.cards()}:
+        if catalog.of_verb(slug):
             raise UsageError(f"{slug} is a verb, not a system: run 'diptych systems --verb {slug}'.")
         card = catalog.card(slug)
         if json:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 Reads = Callable[[Any], bool]
 """Whether a system, or its class, reads an option."""

@@ -11,10 +11,11 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.bench_command import board_command
 from diptych.cli.curate.options import Metadata
-from diptych.cli.detect import Auxiliary, Thing
-from diptych.cli.segment import Masks, Proposer, Teacher
+from diptych.cli.declared import option_of
 from diptych.cli.training import finetune, pretrain
 from diptych.cli.training.options import LoopOptions
+from diptych.verbs.detect import Detect
+from diptych.verbs.segment import Segment
 
 if TYPE_CHECKING:
     from diptych.evaluation.arms import Arm
@@ -77,8 +78,8 @@ def board_detect(
     opened: options.Opened,
     seeds: tuple[int, ...],
     data: Annotated[str, typer.Argument(help="A folder of MVTec's layout: train/good, test/good, test/KIND ...")],
-    thing: Thing = None,
-    auxiliary: Auxiliary = None,
+    thing: Annotated[str | None, option_of(Detect, "thing")] = None,
+    auxiliary: Annotated[str | None, option_of(Detect, "auxiliary")] = None,
     rate: Annotated[float, options.option("--rate", help="Share of normal photos that a threshold may flag.")] = 0.1,
 ) -> AnomalyBench:
     """Run every detector on normal and anomalous photos; a third of the normal train photos hold the rate of false
@@ -181,7 +182,7 @@ def _tuned(
     kit: dict[str, Any] | None = None,
     length: LengthOptions = LengthOptions(),
 ) -> TuneBench:
-    from diptych.core.data import ClassNames
+    from diptych.core import ClassNames
     from diptych.data.formats.region_table import with_regions
     from diptych.data.words.templates import SINGLE
     from diptych.evaluation.boards.tune import BEFORE, TuneBench, equal_lengths
@@ -285,9 +286,9 @@ def board_segment(
             help="Photos for systems that learn from some (default: imagenet1k_sample).",
         ),
     ] = None,
-    teacher: Teacher = "lite",
-    proposer: Proposer = "merged-cells",
-    masks: Masks = None,
+    teacher: Annotated[str, option_of(Segment, "teacher")] = "lite",
+    proposer: Annotated[str, option_of(Segment, "proposer")] = "merged-cells",
+    masks: Annotated[str | None, option_of(Segment, "masks")] = None,
     counted: CountedOptions = CountedOptions(),
 ) -> MaskBench:
     """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over the one that trains

@@ -9,7 +9,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
-from diptych.core.errors import BoundBroken, UsageError
+from diptych.core import BoundBroken, UsageError
 
 _PUBLISHED = options.RunOptions(backbone="ViT-B-32/laion2b_s34b_b79k")
 

@@ -1,15 +1,22 @@
 """The card of a system: its paper, needs, differences and proof plan as typed data.
 
-The docs, the gallery, boards and ``diptych systems`` are built from cards and results.
+The docs, the gallery, boards and ``diptych systems`` are built from cards and results. A card is prose that people
+edit, so it is a TOML file beside the module of its system, with the fields below as keys.
 """
 
 from __future__ import annotations
 
+import difflib
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from diptych.core.data import ColumnKind
+from diptych.core.errors import DataError
+from diptych.core.ranges import Range, above, at_least, between
 
 Hook = Literal["image", "text", "tower:image", "tower:text", "dense", "rebuild"]
 EvidenceField = Literal["train", "val", "unlabelled", "texts", "other_classes", "auxiliary"]
@@ -31,6 +38,18 @@ Offer = Literal["reasons", "other classes"]
 ProofStage = Literal["mechanism", "reduced", "faithful"]
 
 
+def _like(words: str, pattern: str) -> Range:
+    return Range(words, lambda text: re.fullmatch(pattern, text) is not None)
+
+
+Words = Annotated[str, Range("a text that is not empty", bool)]
+Address = Annotated[str, _like("an address that begins with https://", r"https://\S+")]
+Slug = Annotated[str, _like("lower-case words joined by dashes", r"[a-z0-9]+(-[a-z0-9]+)*")]
+_FINITE = Range("a finite number", math.isfinite)
+_NOTHING = "None"
+"""How a setting of a row says None, since TOML has no null."""
+
+
 @dataclass(frozen=True)
 class Headline:
     """One published number.
@@ -42,21 +61,12 @@ class Headline:
         where: table, log or file with the number.
     """
 
-    dataset: str
-    backbone: str
-    metric: str
-    value: float
-    baseline: str
-    where: str
-
-
-Published: TypeAlias = tuple[str, str, str, float] | tuple[str, str, str, float, str]
-"""(dataset, backbone, metric, value), or these and the baseline; see ``Headline``."""
-
-
-def headlines(where: str, *rows: Published) -> tuple[Headline, ...]:
-    """Return the published numbers of one place."""
-    return tuple(Headline(*row[:4], "".join(row[4:]), where) for row in rows)
+    dataset: Words
+    backbone: Words
+    metric: Words
+    value: Annotated[float, _FINITE]
+    baseline: str = ""
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,9 +102,9 @@ class Reference:
         licence: as stated; "none found" where there is no licence file.
     """
 
-    url: str
-    commit: str
-    licence: str
+    url: Address
+    commit: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,13 +123,13 @@ class ProofPlan:
             result and no result itself.
     """
 
-    claim: str
-    control: str
+    claim: Words
+    control: Words
     datasets: tuple[str, ...]
-    seeds: int = 5
+    seeds: Annotated[int, at_least(3)] = 5
     stage: ProofStage = "reduced"
-    minutes: float = 1.0
-    backbone: str = "lite"
+    minutes: Annotated[float, _FINITE, above(0)] = 1.0
+    backbone: Words = "lite"
     not_shown: str = ""
 
 
@@ -146,15 +156,15 @@ class Card:
             form, "other classes" (``for_classes``).
     """
 
-    slug: str
-    name: str
-    title: str
-    url: str
-    year: int
+    slug: Slug
+    name: Words
+    title: Words
+    url: Address
+    year: Annotated[int, between(1950, 2100)]
     verb: Verb
-    claim: str
+    claim: Words
     needs: Needs
-    trains: str
+    trains: Words
     headlines: tuple[Headline, ...] = ()
     reference: Reference | None = None
     differs: tuple[str, ...] = ()
@@ -165,6 +175,69 @@ class Card:
     licence_note: str = ""
     offers: tuple[Offer, ...] = ()
 
+    @classmethod
+    def read(cls, path: Path) -> Card:
+        """Read a card: a TOML file whose keys are the fields of this class and of those inside it.
+
+        The lines of a text become one paragraph. In the settings of ``variants`` texts stay as they are, lists become
+        tuples, and "None" is None.
+
+        Raises:
+            DataError: the file is no TOML, or a field is unknown, missing, of another type or out of its range.
+            FileNotFoundError: there is no such file.
+        """
+        import tomllib
+
+        from diptych.core.plain import build
+
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is no TOML: {error}.") from None
+        card = build(cls, {"needs": {}, **data}, str(path))
+        return replace(card, variants={row: _settings(given) for row, given in card.variants.items()})
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for the built index."""
         return asdict(self)
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    def value(plain: Any) -> Any:
+        if isinstance(plain, list):
+            return tuple(map(value, plain))
+        return None if plain == _NOTHING else plain
+
+    return {name: value(plain) for name, plain in given.items()}
+
+
+class CardBeside:
+    """Attribute of a class: the card in a file beside its module, read when it is first asked for.
+
+    Args:
+        path: the TOML file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._card: Card | None = None
+
+    def __get__(self, instance: object, owner: type) -> Card:
+        """Return the card.
+
+        Raises:
+            DataError: as for ``Card.read``, or a row sets what is no parameter of the class.
+        """
+        if self._card is None:
+            card = Card.read(self._path)
+            known = [f.name for f in fields(owner)] if is_dataclass(owner) else []
+            for row, given in card.variants.items():
+                for name in given:
+                    if known and name not in known:
+                        (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+                        raise DataError(
+                            f"{self._path}: variants.{row or repr(row)} sets {name}, which is no parameter of "
+                            f"{owner.__name__}; the nearest is {near}."
+                        )
+            self._card = card
+        return self._card

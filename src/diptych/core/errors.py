@@ -17,14 +17,35 @@ The command line prints ``str(error)`` and exits with ``error.exit_code``; it sh
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import ClassVar
 
+ARGUMENT = re.compile(r"\{([a-z][a-z_]+)\}")
+"""An argument in the text of an error: its name in braces."""
+
 
 class DiptychError(Exception):
-    """Base of all errors that a user is meant to read."""
+    """Base of all errors that a user is meant to read. The text names arguments of a verb in braces, ``{normal}``, and
+    each face spells them: ``--normal``, ``normal=``, ``"normal"``.
+
+    Example:
+        >>> error = UsageError("Give {normal}, or leave out {rate}.")
+        >>> print(error)
+        Give normal, or leave out rate.
+        >>> error.spelled(lambda name: f"--{name}")
+        'Give --normal, or leave out --rate.'
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def spelled(self, spell: Callable[[str], str]) -> str:
+        """Return the sentence with each argument as ``spell`` writes it."""
+        return ARGUMENT.sub(lambda match: spell(match[1]), super().__str__())
+
+    def __str__(self) -> str:
+        return self.spelled(str)
 
 
 class UsageError(DiptychError):

@@ -5,13 +5,15 @@ A method is a frozen dataclass of parameters, and ``fit`` returns another frozen
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core.backbone import Space
-from diptych.core.card import Card
+from diptych.core.card import Card, CardBeside
 from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import MissingHook, need_extra
 from diptych.core.kit import Kit
@@ -67,10 +69,19 @@ class Reason:
 
 
 class Method(ABC):
-    """Any system: frozen parameters and a card."""
+    """Any system: frozen parameters and a card.
+
+    The card is the TOML file beside the module of a class, with the module's name, or stands in the class body.
+    """
 
     card: ClassVar[Card]
     verb: ClassVar[str] = ""  # the verb of a role's systems; "" where they belong to several verbs
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        module = getattr(sys.modules.get(cls.__module__), "__file__", None)  # a notebook's module has no file
+        if module is not None and "card" not in vars(cls) and (path := Path(module).with_suffix(".toml")).is_file():
+            cls.card = CardBeside(path)  # type: ignore[assignment]
 
     def check_extras(self, *, learns: bool = True) -> None:
         """Raise where an optional dependency of this system is not installed.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode, urlsplit
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.files import address_of, drafted
 
 BUFFER = 4 * 2**20

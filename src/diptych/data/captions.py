@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import Evidence, Table, Text, TextPool
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core import DataError, Evidence, MissingEvidence, Table, Text, TextPool, UsageError
 from diptych.data.formats.captioned import captions_table
 from diptych.data.named_sets import located
 from diptych.data.rows import columns_of, read_columns

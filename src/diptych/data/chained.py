@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diptych.core.data import Stream
+from diptych.core import Stream
 
 SOURCE = 2**52
 """A position is the number of the source times this, plus the position in the source."""

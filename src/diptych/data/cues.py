@@ -10,8 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError
+from diptych.core import Column, DataError, Table
 from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES
 from diptych.data.keys import FileKeys

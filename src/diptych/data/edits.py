@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Column, Samples, Table
-from diptych.core.errors import DataError
+from diptych.core import Column, DataError, Samples, Table
 from diptych.data.folders import ImageFiles
 from diptych.data.keys import FileKeys
 from diptych.data.rows import filled, inside, read_columns, text_of
@@ -40,7 +39,7 @@ def edit_table(
         DataError: the numbers differ, or a target or a list is empty.
 
     Example:
-        >>> from diptych.core.data import Texts
+        >>> from diptych.core import Texts
         >>> table = edit_table(Texts(("a",)), Texts(("b",)), ["a red cup"], [["a cup", "blue"]], [["a cup", "red"]])
         >>> table.images("source")[0], attributes(table, TARGET_ATTRIBUTES)
         ('a', (('a cup', 'red'),))

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence
+from diptych.core import ClassNames, DataError, Evidence, MissingEvidence, Table
 
 
 def shots(evidence: Evidence[Any], classes: ClassNames) -> tuple[Table[Any], NDArray[np.int64]]:

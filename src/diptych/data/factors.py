@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from diptych.core.data import Samples
-from diptych.core.errors import UsageError
+from diptych.core import Samples, UsageError
 
 VERSION = 1
 """Part of the content keys: another number where a factor changes."""

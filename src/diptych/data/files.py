@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 Content: TypeAlias = bytes | str | Callable[[Path], object]
 """Of a file: bytes, text, or what writes it to the path that it is given."""

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from diptych.core.data import Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Table, UsageError
 from diptych.data.format import Format, Request
 from diptych.data.images import MAX_PIXELS, SUFFIXES, open_image
 from diptych.data.keys import FileKeys

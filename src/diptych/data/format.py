@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.keys import FileKeys
 from diptych.data.named_sets import absent
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin
 
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core import DataError, UnreadableItem
 
 MAX_PIXELS = 178_956_970
 """Largest number of pixels of a picture, checked before it is decoded; Pillow's own bound."""

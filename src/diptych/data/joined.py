@@ -6,7 +6,7 @@ import bisect
 from dataclasses import dataclass
 from typing import Any
 
-from diptych.core.data import Samples
+from diptych.core import Samples
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.data.files import drafted, move
 
 _LOG = logging.getLogger(__name__)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, DataError, Table, UsageError
 from diptych.core.wording import lacks
 from diptych.data.joined import Joined
 

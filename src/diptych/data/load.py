@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Samples, Stream, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Samples, Stream, Table, UsageError
 from diptych.data.addresses import files_at
 from diptych.data.files import address_of
 from diptych.data.folders import FOLDER, PICTURE, ImageFiles

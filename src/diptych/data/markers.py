@@ -9,8 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Samples, UsageError
 
 VERSION = 1
 """Part of the content keys: another number where the square changes."""

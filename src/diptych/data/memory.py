@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.errors import DataError, DiptychError, UnreadableItem
+from diptych.core import DataError, DiptychError, UnreadableItem
 from diptych.data.images import open_image, upright_rgb
 from diptych.data.keys import FileKeys
 

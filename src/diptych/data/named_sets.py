@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
-from diptych.core.errors import DiptychError, NotAvailable, UsageError
+from diptych.core import DiptychError, NotAvailable, UsageError
 from diptych.data.addresses import fetched
 from diptych.data.files import address_of
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.spec import PixelRecipe
+from diptych.core import PixelRecipe
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from diptych.core.data import Samples
+from diptych.core import Samples
 
 VERSION = "1"
 """Version of the functions below, a part of the content keys."""

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.data import Samples, Table
-from diptych.core.errors import UnreadableItem
+from diptych.core import Samples, Table, UnreadableItem
 from diptych.data.formats.regions import Boxes
 from diptych.data.joined import Joined
 

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
 PATH_COLUMNS = ("path", "filepath", "image", "image_path", "file_name")

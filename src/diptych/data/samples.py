@@ -13,8 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from diptych.core.data import Column, Samples, Subset, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import Column, DataError, Samples, Subset, Table, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES, decode_image
 from diptych.data.joined import Joined

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError
+from diptych.core import DataError, Samples
 from diptych.data.formats.arrays import array_key
 
 Camera: TypeAlias = tuple[float, float]

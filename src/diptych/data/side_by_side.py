@@ -9,8 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError
+from diptych.core import DataError, Samples
 
 VERSION = 1
 """Part of the content keys: another number where the canvas changes."""

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.errors import UnreadableItem, UsageError, need_extra
+from diptych.core import UnreadableItem, UsageError
+from diptych.core.errors import need_extra
 from diptych.data.keys import hash_file
 from diptych.data.tissue import tissue
 

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, DiptychError
+from diptych.core import DataError, DiptychError
 from diptych.data.files import write_whole
 
 BYTES = 16 * 2**20

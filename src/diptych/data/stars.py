@@ -17,8 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError
+from diptych.core import DataError, Samples
 from diptych.data.formats.arrays import array_key
 from diptych.data.formats.lightcurves import LightCurve
 

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, DataError, Table, UsageError
 from diptych.data.folders import ImageFiles, has_class_folders
 from diptych.data.format import Format, Request
 from diptych.data.keys import FileKeys

@@ -1,1 +1,1 @@
-"""Measuring: boards of every verb, the few-shot protocol, proofs, ablations and their pages."""
+"""Measuring: boards of every verb, the few-shot protocol and their pages."""

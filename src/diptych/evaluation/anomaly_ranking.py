@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from diptych.core.data import Table
-from diptych.core.method import FittedDetector
-from diptych.core.run import Run
+from diptych.core import FittedDetector, Run, Table
 from diptych.data.images import need_size
 from diptych.metrics.detection import auroc, average_precision, per_region_overlap
 from diptych.metrics.presentation import equal_error_rate

@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.errors import UnreadableItem
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, UnreadableItem
 from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
 from diptych.metrics.ratio import ratio, ratio_gain, ratio_lower, ratio_p
 

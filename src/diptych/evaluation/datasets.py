@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import Column, Samples, Table
-from diptych.core.errors import DataError
+from diptych.core import Column, DataError, Samples, Table
 from diptych.data.format import Need
 from diptych.data.formats.anomaly import CLASSES
 from diptych.data.joined import Joined

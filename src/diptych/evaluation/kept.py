@@ -17,10 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Table
-from diptych.core.errors import DamagedStore, DataError, UnreadableItem
-from diptych.core.run import Run
+from diptych.core import Backbone, DamagedStore, DataError, Run, Table, UnreadableItem
 from diptych.data.files import write_whole
 
 R = TypeVar("R")

@@ -10,11 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Table
-from diptych.core.errors import DataError
-from diptych.core.method import FittedClassifier
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, FittedClassifier, Run, Table
 from diptych.evaluation.outcome import Outcome, intervals, mean_metrics
 from diptych.metrics.selective import risk_at
 from diptych.tasks.calibrate import Calibration

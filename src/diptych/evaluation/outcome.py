@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DamagedStore
-from diptych.core.method import Scores
+from diptych.core import Backbone, DamagedStore, Scores
 from diptych.evaluation.kept import write_arrays
 from diptych.features.heads import logits_of
 from diptych.metrics.calibration import confidence_bins, weighted_calibration_error

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from diptych.core.errors import DiptychError, MissingEvidence, MissingExtra, MissingHook, MissingPart, UsageError
-from diptych.core.run import Run
+from diptych.core import DiptychError, MissingEvidence, MissingExtra, MissingHook, MissingPart, Run, UsageError
 from diptych.evaluation.deadline import OutOfTime, deadline
 
 J = TypeVar("J")

@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier
-from diptych.core.run import Run
+from diptych.core import Backbone, Classifier, ClassNames, DataError, Evidence, FittedClassifier, Kit, Run, Table
 from diptych.data.files import plain
 from diptych.evaluation.few_shot.episodes import readable
 from diptych.features.heads import logits_of

@@ -26,9 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.backbones.mask_models.sam import SamMasks
-from diptych.core.data import Column, Samples, Table
-from diptych.core.masks import PromptableMasks, Prompts
-from diptych.core.run import Run
+from diptych.core import Column, PromptableMasks, Prompts, Run, Samples, Table
 from diptych.metrics.segmentation import IGNORE
 from diptych.nn.dense.mask_losses import dice_loss
 from diptych.nn.dense.two_heads import prompted

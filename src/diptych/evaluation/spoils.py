@@ -13,8 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from diptych.core.data import ClassNames, Evidence, Text, TextPool
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Run, Text, TextPool
 from diptych.data.words.pools import VERSUS
 
 _OLD, _NEW = "\0", "\1"

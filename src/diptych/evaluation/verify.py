@@ -17,9 +17,7 @@ import numpy as np
 from torch.nn.functional import normalize
 
 from diptych.backbones.names import parse
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Run, UsageError
 from diptych.data.files import plain
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.episodes import measured

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from diptych.core.backbone import Encoder
-from diptych.core.data import Samples, Subset
-from diptych.core.run import Run
+from diptych.core import Encoder, Run, Samples, Subset
 from diptych.features.embed import embed_arrays
 from diptych.features.pipeline import cores
 

@@ -18,8 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diptych.core.backbone import Backbone, Encoder, Inputs
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, Encoder, Inputs, MissingHook
 from diptych.data.formats.clips import Clip, middles
 from diptych.features.derived_space import DerivedSpace
 

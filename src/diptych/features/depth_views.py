@@ -22,9 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Encoder, Inputs
-from diptych.core.data import Samples
-from diptych.core.run import Run
+from diptych.core import Backbone, Encoder, Inputs, Run, Samples
 from diptych.data.formats.points import unit_sphere
 from diptych.data.shapes import Camera, points_of
 from diptych.features.clips import each_frame, image_head

@@ -9,11 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from diptych.core.backbone import Around, Backbone, Encoder, Tower
-from diptych.core.data import Samples
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
-from diptych.core.spec import Spec
+from diptych.core import Around, Backbone, Encoder, MissingHook, Run, Samples, Spec, Tower
 
 
 class DerivedSpace(Around):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, MissingHook
 
 
 def early(backbone: Backbone, pictures: Tensor) -> Tensor:

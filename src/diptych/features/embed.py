@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Encoder
-from diptych.core.data import Samples, Subset, Table
-from diptych.core.errors import DamagedStore, DataError, UnreadableItem, UsageError
-from diptych.core.run import Run, Runner, silent
+from diptych.core import (
+    DamagedStore,
+    DataError,
+    Encoder,
+    Run,
+    Runner,
+    Samples,
+    Subset,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
+from diptych.core.run import silent
 from diptych.features.pipeline import Source, StageTimes, cores, encode
 from diptych.store.layers import Vectors, open_vectors
 

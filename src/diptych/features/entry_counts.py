@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.curate import Plan
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Plan, UsageError
 from diptych.data.files import write_whole
 
 Counts = NDArray[np.uint64]

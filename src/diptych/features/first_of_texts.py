@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.curate import Plan
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Plan, UsageError
 from diptych.data.sorted_runs import Keys, Layout, SortedRuns, facts_of, read_runs
 
 LAYOUT = Layout({"hash": ("u8", 0), "id": ("u8", 0)}, ("hash", "id"))

@@ -4,7 +4,7 @@
 
 trunk: the backbone up to its pooled vector, without gradient;  head: the trained projection
 
-``Headed`` has the heads of the backbone; ``features.fresh`` makes new heads over the same trunks. The items of both are
+``Headed`` has the heads of the backbone; a ``HeadSpace`` may have others over the same trunks. The items of both are
 precomputed trunk vectors (``on_trunks``), or pictures and texts.
 """
 
@@ -18,11 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Tower
-from diptych.core.data import Samples, Table, Texts
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
-from diptych.core.spec import Spec
+from diptych.core import Backbone, Dense, Encoder, Inputs, MissingHook, Run, Samples, Spec, Table, Texts, Tower
 from diptych.features.embed import embed
 from diptych.features.reach import reached
 from diptych.features.vectors import Vectors

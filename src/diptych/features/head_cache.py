@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Encoder
-from diptych.core.run import Run
+from diptych.core import Encoder, Run
 from diptych.features.embed import space_facts
 from diptych.store.layers import open_vectors
 

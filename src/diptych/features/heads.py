@@ -9,11 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones import lite_sharpness
-from diptych.core.backbone import Backbone
-from diptych.core.data import Texts
-from diptych.core.errors import UsageError
-from diptych.core.method import Scores
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Scores, Texts, UsageError
 from diptych.features.embed import embed
 from diptych.features.head_cache import read_head, write_head
 

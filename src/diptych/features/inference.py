@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 
 
 @contextmanager

@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Stream, Texts
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Stream, Texts, UnreadableItem, UsageError
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed, embed_readable
 from diptych.features.pool_chunks import chunks, name_of

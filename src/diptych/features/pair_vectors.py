@@ -26,10 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from diptych.core.backbone import Encoder
-from diptych.core.curate import NAMED, Plan
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Encoder, Plan, Run, UsageError
+from diptych.core.curate import NAMED
 from diptych.data.draws import random_state_kept, uniform
 from diptych.data.memory import InMemory, key_of
 from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs

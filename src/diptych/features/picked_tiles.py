@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.curate import NAMED, Plan
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Plan, UsageError
+from diptych.core.curate import NAMED
 from diptych.data.files import write_whole
 
 ATTRIBUTE, FINDING, CLUSTER = "attribute", "finding", "cluster"

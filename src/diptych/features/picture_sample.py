@@ -20,10 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.backbone import Encoder
-from diptych.core.curate import NAMED, Clustered
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import Clustered, DataError, Encoder, Run, UnreadableItem, UsageError
+from diptych.core.curate import NAMED
 from diptych.data.files import write_whole
 from diptych.data.memory import InMemory, key_of
 from diptych.features.embed import embed_arrays

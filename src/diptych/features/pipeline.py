@@ -19,10 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Encoder
-from diptych.core.data import Samples
-from diptych.core.errors import UnreadableItem
-from diptych.core.run import Run, Runner
+from diptych.core import Encoder, Run, Runner, Samples, UnreadableItem
 from diptych.data.images import drafts
 from diptych.store.layers import Vectors
 from diptych.store.plans import Batch

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from diptych.core.data import Stream
-from diptych.core.errors import UsageError
+from diptych.core import Stream, UsageError
 
 CHUNK = 256
 """Pairs in memory at the same time."""

@@ -26,10 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diptych.core.backbone import Space
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.masks import MaskProposer, PromptableMasks
+from diptych.core import DataError, Kit, MaskProposer, PromptableMasks, Space, UsageError
 from diptych.data.files import drafted
 
 SCHEMA = 1

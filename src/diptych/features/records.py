@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Samples
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Run, Samples
 from diptych.data.records.parts import RecordPart
 from diptych.features.embed import embed
 

@@ -24,12 +24,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torchvision.ops import box_iou, masks_to_boxes, nms
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Table
-from diptych.core.language import Ask, Writer
-from diptych.core.masks import MaskProposer, Proposals
+from diptych.core import Ask, Backbone, Column, MaskProposer, Proposals, Run, Table, Writer
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
 from diptych.data.formats.regions import Boxes, boxes
 from diptych.data.words.noun_phrases import noun_phrases
 

@@ -10,12 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.audit import Subject
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Samples
-from diptych.core.errors import DataError
-from diptych.core.method import FittedClassifier, Scores
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, DataError, FittedClassifier, Run, Samples, Scores, Subject
 from diptych.features.embed import embed
 from diptych.features.heads import logits_of, text_head
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from diptych.core.backbone import Backbone
+from diptych.core import Backbone
 
 
 def twin_of(backbone: Backbone) -> Backbone:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych.core.data import Samples, Subset
+from diptych.core import Samples, Subset
 from diptych.data.joined import Joined
 
 

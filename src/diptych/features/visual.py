@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone, Inputs
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, Inputs, MissingHook
 
 
 class SameInputs:

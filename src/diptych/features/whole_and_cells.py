@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.towers.edits import patch_count
-from diptych.core.backbone import Inputs, Space
-from diptych.core.errors import MissingHook
+from diptych.core import Inputs, MissingHook, Space
 
 
 def whole_and_cells(space: Space, x: Inputs) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

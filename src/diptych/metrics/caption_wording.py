@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.caption import Floats, tokens
 
 

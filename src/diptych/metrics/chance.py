@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 
 def above_chance(hits: int, items: int, chance: float) -> bool:

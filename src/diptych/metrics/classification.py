@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.interval import group_sums
 
 Array = NDArray[np.floating[Any]]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.metrics.interval import Floats, Interval, checked_level
 
 

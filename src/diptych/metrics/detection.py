@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.metrics.interval import Interval, by_count, lower_bound, per_seed, resample, two_sided, within
 
 Scores = NDArray[np.floating[Any]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 
 
 def frechet_distance(first: ArrayLike, second: ArrayLike) -> float:

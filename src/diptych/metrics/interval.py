@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 Array = NDArray[np.floating[Any] | np.bool_]
 Floats = NDArray[np.float64]

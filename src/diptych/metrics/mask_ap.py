@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Least IoU of a match."""

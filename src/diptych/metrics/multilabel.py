@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 
 LEAST = 5
 """Positives that a class needs for its own threshold; with fewer it takes the common one (our choice)."""

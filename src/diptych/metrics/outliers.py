@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 Floats = NDArray[np.float64]
 Scores = NDArray[np.floating[Any]]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 
 VOID = 255
 """Class of pixels without a label or a prediction."""

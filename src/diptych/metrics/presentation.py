@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.detection import Marks, Scores, roc_curve
 
 

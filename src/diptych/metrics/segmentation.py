@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.metrics.interval import Interval, lower_bound, per_seed, resample, two_sided
 
 IGNORE = 255

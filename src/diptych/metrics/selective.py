@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 
 def risk_at(confidence: NDArray[np.floating[Any]], correct: NDArray[Any], coverage: float) -> float:

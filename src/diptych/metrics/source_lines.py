@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.metrics.interval import Interval
 from diptych.metrics.trend import Line, fit_line, transform
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import MissingExtra
+from diptych.core import MissingExtra
 
 
 def levenshtein(left: list[str], right: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:

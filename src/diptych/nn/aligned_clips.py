@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Inputs, Stage, State
-from diptych.core.data import Samples, Texts
-from diptych.core.run import Run
+from diptych.core import Backbone, Inputs, Run, Samples, Stage, State, Texts
 from diptych.features.clips import ClipEncoder, OfClips
 from diptych.features.derived_space import ConditionedSpace
 from diptych.features.embed import embed

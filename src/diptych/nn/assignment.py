@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 
 def assign(similarities: Tensor, capacity: int = 1) -> Tensor:

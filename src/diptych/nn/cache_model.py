@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import FittedClassifier, Scores
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Evidence, FittedClassifier, Kit, Run, Samples, Scores
 from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
-from diptych.core.train import Embedded, Ring
+from diptych.core import Embedded, Ring
 
 _NO_ROW = -100
 """Target of rows that do not count, for ``cross_entropy``."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, leaky_relu, linear, mse_loss, normalize
 
-from diptych.core.train import Row
+from diptych.core import Row
 
 Norm = Literal["reference", "channels"]
 """Over which axis a style is normalised; see ``pixel_norm``."""

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor
 
-from diptych.core.backbone import Encoder
-from diptych.core.train import Row
+from diptych.core import Encoder, Row
 from diptych.data.views import ViewRecipe
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from diptych.backbones.towers.edits import insert, patch_count, remove
-from diptych.core.backbone import Backbone, Stage, State, Tower
+from diptych.core import Backbone, Stage, State, Tower
 from diptych.data.pixels import normalise
 
 TAPS, PROMPTED, OF = (1, 4, 8), (1, 8), 12

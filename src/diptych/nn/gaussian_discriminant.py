@@ -21,7 +21,7 @@ import math
 import torch
 from torch import Tensor
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.nn.ridge import ridge_inverse
 
 NEAREST = 64

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.train import Embedded
+from diptych.core import Embedded
 from diptych.nn.contrastive import cosines, wide
 
 TEACHER_SCALE = 100.0

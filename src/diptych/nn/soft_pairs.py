@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.functional import normalize
 
-from diptych.core.train import Embedded
+from diptych.core import Embedded
 from diptych.nn.assignment import matched
 from diptych.nn.contrastive import cosines, wide
 

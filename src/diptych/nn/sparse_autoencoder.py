@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from diptych.core import Run
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
 
 SUBSET = 819_200
 """Images, at most, among which dead units look for those that the dictionary explains worst."""

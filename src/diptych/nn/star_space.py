@@ -12,10 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diptych.core.backbone import Encoder, Inputs, Space
-from diptych.core.errors import DataError, MissingHook
-from diptych.core.spec import PixelRecipe, Spec
-from diptych.core.train import Row
+from diptych.core import DataError, Encoder, Inputs, MissingHook, PixelRecipe, Row, Space, Spec
 from diptych.data.stars import Star, curve_channels, spectrum_channels
 from diptych.nn.star_towers import StarModule, pair_name
 

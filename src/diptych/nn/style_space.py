@@ -11,10 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate, normalize
 
-from diptych.core.backbone import Encoder
-from diptych.core.data import Samples
-from diptych.core.edit import StyleGenerator, Styles
-from diptych.core.run import Run
+from diptych.core import Encoder, Run, Samples, StyleGenerator, Styles
 
 
 def drawn(generator: StyleGenerator, styles: Styles, run: Run) -> Tensor:

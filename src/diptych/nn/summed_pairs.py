@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from diptych.core.train import Clock, Embedded, Objective
+from diptych.core import Clock, Embedded, Objective
 from diptych.nn.contrastive import contrastive
 
 

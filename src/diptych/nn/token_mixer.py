@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 
 def additive(clip: Tensor, other: Tensor, weight: float = 0.5) -> Tensor:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Inputs, Space
-from diptych.core.errors import MissingHook
+from diptych.core import Inputs, MissingHook, Space
 
 _PROBES = ("a", "a red bicycle", "two dogs on the grass", "123")
 """Texts by whose ids two tokenizers are compared, with the first ones of the material."""

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones.towers.edits import insert
-from diptych.core.backbone import Backbone, Inputs
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, Inputs, MissingHook
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of
 from diptych.features.visual import SameInputs
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Stage, State
+    from diptych.core import Stage, State
 
 PATCH = 16
 """Side of a patch in the formula of the prompts' start; the authors' constant (VPT's), whatever the tower's own side.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core.backbone import Encoder, Inputs
+from diptych.core import Encoder, Inputs
 from diptych.features.clips import each_frame
 from diptych.features.depth_views import CloudEncoder
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.functional import normalize
 
-from diptych.core.train import Embedded
+from diptych.core import Embedded
 from diptych.nn.contrastive import supervised_contrastive, wide
 from diptych.nn.projector import projector
 

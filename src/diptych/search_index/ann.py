@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DamagedStore, DataError, MissingExtra
-from diptych.core.run import Run
+from diptych.core import DamagedStore, DataError, MissingExtra, Run
 from diptych.data.files import write_whole
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import Modality

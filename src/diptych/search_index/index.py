@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DamagedStore, DataError, UsageError
+from diptych.core import DamagedStore, DataError, UsageError
 from diptych.data.files import address_of, append, write_json
 from diptych.search_index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound, dumped
 

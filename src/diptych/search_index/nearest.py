@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DamagedStore, UsageError
+from diptych.core import DamagedStore, UsageError
 from diptych.search_index import ann
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import MODALITIES, Found, Modality

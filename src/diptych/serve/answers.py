@@ -156,11 +156,20 @@ class Regions:
 
 @dataclass(frozen=True)
 class SegmentAnswer:
-    """Regions of all pictures."""
+    """Regions of all pictures, and what was asked."""
 
     photos: list[Regions]
     classnames: list[str]
     method: str
+    backbone: str
+    templates: list[str]
+    background: list[str]
+    threshold: float | None
+    unknown: float | None
+    things: list[str]
+    images_per_second: float
+    skipped: list[Skipped]
+    remarks: list[str]
 
 
 @dataclass(frozen=True)
@@ -179,6 +188,16 @@ class DetectAnswer:
 
     photos: list[AnomalyScore]
     threshold: float | None
+    backbone: str
+    method: str
+    object: str | None
+    false_alarm_rate: float | None
+    seed: int
+    normal: dict[str, Any]
+    map_span: list[float]
+    skipped: list[Skipped]
+    remarks: list[str]
+    labelled: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

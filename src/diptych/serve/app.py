@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from diptych import __version__
-from diptych.core.errors import DiptychError
+from diptych.core import DiptychError
 from diptych.serve.guard import LOG, Guard
 from diptych.serve.refusals import REFUSED, UNKNOWN_FIELD, Refusal, body, of_error
 from diptych.serve.service import Service

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diptych.serve.answers import DetectAnswer, SegmentAnswer
 from diptych.serve.app import application
+from diptych.serve.declared import Declared
 from diptych.serve.model import ServedModel
 from diptych.serve.pages.routes import Page
 from diptych.serve.protocols import cohere, health, huggingface, immich, openai, predict, weaviate
@@ -16,9 +18,12 @@ from diptych.serve.service import Service
 from diptych.serve.settings import Settings
 from diptych.serve.verbs.caption import Caption
 from diptych.serve.verbs.classify import Classify
-from diptych.serve.verbs.regions import Regions, ServedDetector
+from diptych.serve.verbs.regions import Regions
 from diptych.serve.verbs.search import Search, ServedIndex
+from diptych.tasks.detect import Ready
 from diptych.tasks.model import Predictor
+from diptych.verbs.detect import Detect
+from diptych.verbs.segment import Segment
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Content:
     models: Sequence[ServedModel]
     indexes: Mapping[str, ServedIndex] = field(default_factory=dict)
     classifiers: Mapping[str, Predictor] = field(default_factory=dict)
-    detectors: Mapping[str, ServedDetector] = field(default_factory=dict)
+    detectors: Mapping[str, Ready] = field(default_factory=dict)
     sentences: Sequence[str] = ()
     reports: Mapping[str, Path] = field(default_factory=dict)
 
@@ -50,7 +55,7 @@ def server(settings: Settings, content: Content) -> Any:
     """
     service = Service(settings, content.models)
     classify = Classify(service, content.classifiers)
-    regions = Regions(service, content.detectors)
+    regions = Regions(service)
     label_studio = LabelStudio(service, classify, regions)
     search = Search(service, content.indexes)
     routes = (
@@ -59,7 +64,8 @@ def server(settings: Settings, content: Content) -> Any:
         cohere.router(service),
         classify.router(),
         search.router(),
-        regions.router(),
+        Declared(service, Segment, SegmentAnswer).router(),
+        Declared(service, Detect, DetectAnswer, {"detector": content.detectors}).router(),
         Caption(service, content.sentences).router(),
         label_studio.router(),
         immich.router(service),

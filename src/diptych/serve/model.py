@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.api.model import Model
-from diptych.core.backbone import Encoder
-from diptych.core.run import Run
+from diptych.core import Encoder, Run
 from diptych.features.pipeline import encoded_rows, joined
 from diptych.serve.batcher import Lane
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from diptych.core.data import ClassNames
+from diptych.core import ClassNames
 from diptych.data.words.templates import ENSEMBLE
 from diptych.features.heads import text_head
 from diptych.serve.model import ServedModel

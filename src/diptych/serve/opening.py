@@ -7,28 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from diptych import catalog
 from diptych.api.model import Model
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Detector, Run, Samples, UsageError
 from diptych.data.captions import read_sentences
 from diptych.data.load import open_data
 from diptych.data.samples import openable
 from diptych.search_index.index import Index
 from diptych.serve.model import ServedModel
-from diptych.serve.verbs.regions import ServedDetector
 from diptych.serve.verbs.search import ServedIndex
-from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DETECTOR
-from diptych.tasks.detect import detector, held_threshold, kept_aside
+from diptych.tasks.detect import Ready, fit
 from diptych.tasks.model import Predictor, read_about
 from diptych.tasks.model import load as load_predictor
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.stretches import stretches
 
 RATE = 0.05
 """Share of normal photos that a detector flags, at most, where its normal photos are enough to hold it."""
@@ -100,20 +92,13 @@ def open_normal(line: str) -> tuple[str, Samples[Any]]:
     return name, good
 
 
-def open_detector(name: str, good: Samples[Any], model: ServedModel) -> ServedDetector:
+def open_detector(name: str, good: Samples[Any], model: ServedModel) -> Ready:
     """Return a detector of normal photos that flags at most a share ``RATE`` of them, where they are enough."""
-    method = detector(DETECTOR, "", name)
-    with with_store(model.calls) as run:
-        try:
-            frames = stretches(good)
-            train, aside = kept_aside(good, RATE, run, frames)
-        except DataError:
-            fitted = method.fit(Kit.of(model.model), Evidence(train=Table(good)), run)
-            return ServedDetector(fitted, None, None, model)
-        fitted = method.fit(Kit.of(model.model), Evidence(train=Table(train)), run)
-        clean = np.array([a.score for a in fitted.detect(aside, run)])
-    threshold, _, held = held_threshold(clean, aside, frames, RATE)
-    return ServedDetector(fitted, threshold if held else None, clean if frames is None else None, model)
+    method = catalog.find(DETECTOR, Detector)()
+    try:
+        return fit(method, model.model, model.calls, good, rate=RATE)
+    except DataError:
+        return fit(method, model.model, model.calls, good)
 
 
 def open_captions(path: Path) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
-from diptych.core.errors import (
+from diptych.core import (
     DataError,
     DiptychError,
     MissingEvidence,

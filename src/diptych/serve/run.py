@@ -11,7 +11,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.serve.settings import Settings
 
 GRACE = 30

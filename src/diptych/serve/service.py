@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from PIL import Image
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.features.unit_rows import unit_rows
 from diptych.serve.batcher import Batcher
 from diptych.serve.metrics import Metrics

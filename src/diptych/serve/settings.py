@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 MEBIBYTE = 2**20
 
@@ -30,6 +30,7 @@ class Settings:
         max_inputs: texts and pictures of one request.
         aliases: further names of models: name -> the name under which it was loaded.
         fetch_from: origins such as "http://label-studio:8080" from which pictures are fetched; (): none.
+        training: let requests use systems that learn from the photos that they send.
         hosts: names under which the server is reached, beside ``host`` and those of loopback.
 
     Raises:
@@ -56,6 +57,7 @@ class Settings:
     aliases: Mapping[str, str] = field(default_factory=dict)
     fetch_from: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    training: bool = False
 
     def __post_init__(self) -> None:
         for name in ("largest_batch", "capacity", "timeout", "max_bytes", "max_pixels", "max_inputs"):

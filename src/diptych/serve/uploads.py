@@ -8,7 +8,7 @@ import re
 
 from PIL import Image
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.data.images import decode_image
 from diptych.serve.refusals import Refusal
 

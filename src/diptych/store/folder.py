@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diptych.core.errors import DiptychError, UsageError
+from diptych.core import DiptychError, UsageError
 from diptych.data.files import locked, write_whole
 from diptych.store.sealed import Damage
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.files import drafted, locked
 from diptych.store.folder import read_facts, settle, using
 from diptych.store.sealed import BrokenFileError

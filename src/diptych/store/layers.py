@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.store.folder import space_id
 from diptych.store.plans import Batch
 from diptych.store.store import Store

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.files import write_whole
 from diptych.store.folder import read_facts, settle, space_id, using
 from diptych.store.index import Index

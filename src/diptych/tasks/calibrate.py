@@ -14,9 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError
-from diptych.core.method import Scores
+from diptych.core import Backbone, DataError, Scores
 from diptych.features.heads import logits_of
 from diptych.metrics.calibration import expected_calibration_error, fit_temperature
 from diptych.metrics.conformal import class_thresholds, set_threshold, sets, unknown_threshold

@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.data import Evidence, Samples, Subset, Text, Texts
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    Captioner,
+    DataError,
+    Evidence,
+    FittedCaptioner,
+    Kit,
+    Run,
+    Samples,
+    Subset,
+    Text,
+    Texts,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.captions import PROMPT
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.caption import bleu, cider_d, clip_score, ref_clip_score, rouge_l

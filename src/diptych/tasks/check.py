@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.core.errors import DataError, DiptychError, UnreadableItem
-from diptych.core.run import Run
+from diptych.core import DataError, DiptychError, Run, UnreadableItem
 from diptych.core.wording import number_of
 from diptych.data.formats.anomaly import CLASSES as ANOMALIES
 from diptych.data.images import SMALL

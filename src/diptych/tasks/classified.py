@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import ClassNames, Samples
-from diptych.core.errors import UnreadableItem
+from diptych.core import ClassNames, Samples, UnreadableItem
 from diptych.core.wording import lacks
 
 

@@ -11,12 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    DataError,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Run,
+    Samples,
+    UsageError,
+)
 from diptych.features.embed import embed_readable
 from diptych.features.heads import logits_of
 from diptych.tasks.classified import Classified, probabilities, ranked

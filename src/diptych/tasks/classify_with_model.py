@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, Samples, UsageError
 from diptych.features.embed import embed_readable
 from diptych.tasks.classified import Classified, ranked
 from diptych.tasks.classify import check_reasons, reasons_of, with_store

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Column, Table
+from diptych.core import Column, Table
 from diptych.data.folders import ImageFiles
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data

@@ -11,11 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Samples
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Kit, Run, Samples, Space, UsageError
 from diptych.features.clips import ClipSpace
 from diptych.features.embed import embed_readable
 from diptych.features.portable import load

@@ -12,11 +12,19 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from diptych.backbones.spec import state_hash
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Evidence, Samples, Texts
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    DataError,
+    Evidence,
+    Kit,
+    Run,
+    Samples,
+    Space,
+    Texts,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.labelled import LabelledData
 from diptych.features.depth_views import CloudEncoder, EachView
 from diptych.features.derived_space import DerivedSpace

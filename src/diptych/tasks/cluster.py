@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from diptych import __version__
-from diptych.core.errors import DiptychError, MissingExtra, UsageError
+from diptych.core import DiptychError, MissingExtra, UsageError
 from diptych.features.pipeline import cores
 
 T = TypeVar("T")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,21 @@ from PIL import Image
 from torch import Tensor
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Samples, Subset, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Detector, FittedDetector
-from diptych.core.run import Run
-from diptych.data.files import refuse, write_json, write_whole
+from diptych.core import (
+    Backbone,
+    DataError,
+    Detector,
+    Evidence,
+    FittedDetector,
+    Kit,
+    Run,
+    Samples,
+    Subset,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
+from diptych.data.files import write_whole
 from diptych.data.samples import openable
 from diptych.metrics.conformal import false_alarm_shares, raised
 from diptych.metrics.detection import false_alarm_threshold, grouped_false_alarm_threshold
@@ -76,65 +83,116 @@ class Detected:
 
 
 @dataclass(frozen=True)
-class Detections:
-    """What was found on all photos of a run.
+class Ready:
+    """A fitted detector with the threshold that holds a rate of false alarms.
 
     Args:
-        found: one a readable photo, in order.
-        failed: photos, normal ones too, that cannot be read.
-        threshold: a score above it is flagged; None: none was asked for.
+        fitted: the detector.
+        threshold: a score above it is flagged; None: no rate was asked for.
+        clean: scores of normal photos that were kept aside; None: none were.
+        groups: the stretch of each of these, where they are neighbouring frames.
         normal: numbers of normal photos that were learnt from, and kept aside for the threshold.
         near: names of normal photos and of near-duplicates that follow them; (): normal photos are no neighbouring
             frames, or no rate was asked for.
         stretches: number of stretches of neighbouring frames that were kept aside; None: photos were, one by one.
         held: whether the photos or stretches kept aside were enough for the rate.
+        failed: normal photos that cannot be read.
+        rate: of false alarms, as it was asked for.
+    """
+
+    fitted: FittedDetector
+    threshold: float | None = None
+    clean: NDArray[np.float64] | None = None
+    groups: NDArray[np.int64] | None = None
+    normal: tuple[int, int] = (0, 0)
+    near: tuple[tuple[str, str], ...] = ()
+    stretches: int | None = None
+    held: bool = True
+    failed: tuple[UnreadableItem, ...] = ()
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector says of all photos of a run.
+
+    Args:
+        found: one a readable photo, in order.
+        failed: photos, normal ones too, that cannot be read.
+        by: the detector with its threshold.
         raised: p-value of the claim that at most a fifth of the photos are anomalous and the others are like those that
             were kept aside, see ``metrics.conformal.raised``; None: none were.
     """
 
     found: tuple[Detected, ...]
     failed: tuple[UnreadableItem, ...]
-    threshold: float | None
-    normal: tuple[int, int]
+    by: Ready
     raised: float | None = None
-    near: tuple[tuple[str, str], ...] = ()
-    stretches: int | None = None
-    held: bool = True
+
+    @property
+    def threshold(self) -> float | None:
+        """A score above it is flagged; None: no rate was asked for."""
+        return self.by.threshold
+
+    @property
+    def normal(self) -> tuple[int, int]:
+        """Numbers of normal photos that were learnt from, and kept aside."""
+        return self.by.normal
+
+    def ranked(self) -> list[Detected]:
+        """Return the most anomalous photo first."""
+        return sorted(self.found, key=lambda d: -d.score)
 
     def span(self) -> tuple[float, float]:
         """Return the least and the largest value of all maps, the ends of the colours."""
         maps = [d.map for d in self.found if d.map is not None]
         return (min(float(m.min()) for m in maps), max(float(m.max()) for m in maps)) if maps else (0.0, 1.0)
 
-    def ranked(self) -> list[Detected]:
-        """Return what was found, most anomalous first."""
-        return sorted(self.found, key=lambda d: -d.score)
-
-    def write(
-        self, folder: Path, marks: Sequence[str], about: dict[str, Any], *, overwrite: bool = False
-    ) -> dict[str, Any]:
-        """Write a heat map a photo and then detect.json, which is returned; ``marks`` are file stems. Without
-        detect.json the heat maps that lie there are those of a run that was killed.
-
-        Raises:
-            UsageError: detect.json exists and ``overwrite`` is False.
-        """
-        refuse(folder / "detect.json", overwrite)
-        span = self.span()
-        paths = [d.write(folder, mark, span) for d, mark in zip(self.found, marks, strict=True)]
-        photos = [
-            {**d.as_dict(), "heat_map": None if p is None else str(p)} for d, p in zip(self.found, paths, strict=True)
-        ]
-        skipped = [e.as_dict() for e in self.failed]
+    def facts(self) -> dict[str, Any]:
+        """Return plain data of the threshold and of the normal photos."""
         learnt, aside = self.normal
         normal = {
-            "learnt": learnt, "aside": aside, "raised_p": self.raised, "stretches_aside": self.stretches,
-            "rate_held": self.held, "near_duplicates": [list(pair) for pair in self.near],
+            "learnt": learnt, "aside": aside, "raised_p": self.raised, "stretches_aside": self.by.stretches,
+            "rate_held": self.by.held, "near_duplicates": [list(pair) for pair in self.by.near],
         }  # fmt: skip
-        data = {**about, "threshold": self.threshold, "normal": normal, "map_span": span}
-        data |= {"photos": photos, "skipped": skipped}
-        write_json(folder / "detect.json", data, overwrite=overwrite)
-        return data
+        return {"threshold": self.threshold, "normal": normal, "map_span": self.span()}
+
+    def remarks(self) -> list[str]:
+        """Return what a user should know beside the scores: what the rate promises, and when it does not hold."""
+        by, remarks = self.by, []
+        if by.threshold is not None:
+            flagged, aside = sum(bool(d.flagged) for d in self.found), by.normal[1]
+            promise = f"at most {by.rate:g} false alarms per normal photo, from" if by.held else "the highest score of"
+            remarks.append(
+                f"{flagged} of {len(self.found)} flagged above {by.threshold:.4g}: {promise} {aside} kept aside; p: "
+                f"how often a normal photo scores as high"
+            )
+            if not flagged and self.found:
+                least = min(d.normal_share or 1.0 for d in self.found)
+                remarks.append(
+                    f"Nothing stands out: normal photos score as high as the highest of these in {100 * least:.0f} "
+                    f"of 100 cases. A rate from {least:.2g} on flags it; photos that are more alike, or more of them, "
+                    f"tell more."
+                )
+        if by.stretches is not None:
+            held = (
+                "and kept aside by whole stretches"
+                if by.held
+                else f"and {by.stretches} stretches kept aside are too few for the rate: the threshold is their "
+                f"highest score, and photos of more days are needed to promise more"
+            )
+            pair = " and ".join(Path(name).name for name in by.near[0])
+            remarks.append(
+                f"{len(by.near)} normal photos are near-duplicates of the next, such as {pair}: they count as frames "
+                f"of stretches, {held}."
+            )
+        if self.raised is not None and self.raised < 0.05:
+            remarks.append(
+                f"The photos as a whole score higher than the normal ones kept aside (p {self.raised:.3f}): more than "
+                f"a fifth of them are anomalous, or light, camera or time have changed. Then the rate does not hold: "
+                f"look at those with the lowest scores, and take normal photos of the same days."
+            )
+        return remarks
 
 
 def detect(
@@ -147,13 +205,26 @@ def detect(
     auxiliary: Table[Any] | None = None,
     rate: float | None = None,
 ) -> Detections:
-    """Score photos.
+    """Fit a detector, see ``fit``, and score photos, see ``detections``."""
+    given = run or Run()
+    _some(photos)
+    return detections(fit(method, backbone, given, normal, auxiliary, rate), photos, given)
+
+
+def fit(
+    method: Detector,
+    backbone: Backbone,
+    run: Run,
+    normal: Samples[Any] | None = None,
+    auxiliary: Table[Any] | None = None,
+    rate: float | None = None,
+) -> Ready:
+    """Fit a detector, and set its threshold where a rate is asked for.
 
     Args:
-        photos: N images.
-        backbone: of the detector.
-        run: device, cache, seed and progress; None: a plain CPU run.
         method: any detector.
+        backbone: of the detector.
+        run: device, cache, seed and progress.
         normal: photos without anomalies, of the same kind.
         auxiliary: labelled anomalies of other things, for detectors that learn from them.
         rate: false alarms a normal photo, in (0, 1): the threshold is set to it on normal photos that are kept aside, a
@@ -162,43 +233,54 @@ def detect(
 
     Raises:
         UsageError: a rate without normal photos, or outside (0, 1).
-        DataError: there is no photo, no normal photo can be read, or they are too few for the rate.
+        DataError: no normal photo can be read, or they are too few for the rate.
         MissingEvidence: the detector needs normal or auxiliary photos that were not given.
     """
-    given = run or Run()
-    if len(photos) == 0:
-        raise DataError("No photos: give a folder, a table or files that hold some.")
     if rate is not None and normal is None:
-        raise UsageError(
-            "A false-alarm rate is held on normal photos, and none were given: give --normal, or leave the rate out."
-        )
-    good, failed = openable(photos)
+        raise UsageError("A false-alarm rate is held on normal photos: give {normal}, or leave out {rate}.")
     train: Samples[Any] | None = None
     aside: Subset[Any] | None = None
     frames: Stretches | None = None
+    failed: list[UnreadableItem] = []
     if normal is not None:
-        whole, broken = openable(normal)
-        failed += broken
-        if len(whole) == 0:
+        train, failed = openable(normal)
+        if len(train) == 0:
             raise DataError("None of the normal photos can be read: give a folder that holds some.")
-        train, aside = whole, None
         if rate is not None:
             learns = "train" in (*method.card.needs.evidence, *method.card.needs.optional)
-            frames, every = stretches(whole), Subset(whole, tuple(range(len(whole))))
-            train, aside = kept_aside(whole, rate, given, frames) if learns else (whole, every)
-    with with_store(given) as stored:
+            frames, every = stretches(train), Subset(train, tuple(range(len(train))))
+            near = () if frames is None else tuple((train.name(a), train.name(b)) for a, b in frames.near)
+            train, aside = kept_aside(train, rate, run, frames) if learns else (train, every)
+    with with_store(run) as stored:
         evidence = Evidence(train=None if train is None else Table(train), auxiliary=auxiliary)
         fitted = method.fit(Kit.of(backbone), evidence, stored)
-        threshold, clean, groups, count, held = None, None, None, None, True
-        if aside is not None and rate is not None:
-            clean = np.array([a.score for a in fitted.detect(aside, stored)])
-            threshold, count, held = held_threshold(clean, aside, frames, rate)
-            groups = None if frames is None else frames.groups[list(aside.indices)]
-        found = scored(fitted, good, stored, threshold, clean, groups)
-    counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
-    higher = None if clean is None or not found else raised(np.array([d.score for d in found]), clean)
-    near = () if frames is None else tuple((whole.name(a), whole.name(b)) for a, b in frames.near)
-    return Detections(found, tuple(failed), threshold, counts, higher, near, count, held)
+        counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
+        if aside is None or rate is None:
+            return Ready(fitted, normal=counts, failed=tuple(failed))
+        clean = np.array([a.score for a in fitted.detect(aside, stored)])
+    threshold, count, held = held_threshold(clean, aside, frames, rate)
+    groups = None if frames is None else frames.groups[list(aside.indices)]
+    return Ready(fitted, threshold, clean, groups, counts, near, count, held, tuple(failed), rate)
+
+
+def detections(ready: Ready, photos: Samples[Any], run: Run) -> Detections:
+    """Score photos by a fitted detector.
+
+    Raises:
+        DataError: there is no photo.
+    """
+    _some(photos)
+    good, failed = openable(photos)
+    with with_store(run) as stored:
+        scores = scored(ready, good, stored)
+    clean = ready.clean
+    higher = None if clean is None or not scores else raised(np.array([d.score for d in scores]), clean)
+    return Detections(scores, (*failed, *ready.failed), ready, higher)
+
+
+def _some(photos: Samples[Any]) -> None:
+    if len(photos) == 0:
+        raise DataError("No photos: give a folder, a table or files that hold some.")
 
 
 def held_threshold(
@@ -228,32 +310,21 @@ def held_threshold(
         return float(clean.max()), count, False
 
 
-def scored(
-    fitted: FittedDetector,
-    photos: Samples[Any],
-    run: Run,
-    threshold: float | None = None,
-    clean: NDArray[np.float64] | None = None,
-    groups: NDArray[np.int64] | None = None,
-) -> tuple[Detected, ...]:
-    """Return what a fitted detector finds on photos that can be read; a score above the threshold is flagged.
-
-    Args:
-        fitted: the detector.
-        photos: N photos.
-        run: device and cache.
-        threshold: a score above it is flagged; None: nothing is.
-        clean: scores of normal photos, for ``Detected.normal_share``; None: there are none.
-        groups: the stretch of each of these, where they are neighbouring frames.
-    """
-    found = []
+def scored(ready: Ready, photos: Samples[Any], run: Run) -> tuple[Detected, ...]:
+    """Return what a fitted detector says of photos that can be read; a score above the threshold is flagged."""
+    rows = []
     with run.track("detect", len(photos)) as bar:
-        for i, anomaly in enumerate(fitted.detect(photos, run)):
-            flagged = None if threshold is None else anomaly.score > threshold
-            share = None if clean is None else float(false_alarm_shares(np.array([anomaly.score]), clean, groups)[0])
-            found.append(Detected(photos.name(i), Subset(photos, (i,)), anomaly.score, flagged, anomaly.map, share))
+        for i, anomaly in enumerate(ready.fitted.detect(photos, run)):
+            score = anomaly.score
+            flagged = None if ready.threshold is None else score > ready.threshold
+            share = (
+                None
+                if ready.clean is None
+                else float(false_alarm_shares(np.array([score]), ready.clean, ready.groups)[0])
+            )
+            rows.append(Detected(photos.name(i), Subset(photos, (i,)), score, flagged, anomaly.map, share))
             bar.advance()
-    return tuple(found)
+    return tuple(rows)
 
 
 def kept_aside(

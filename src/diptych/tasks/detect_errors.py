@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.data import Table
+from diptych.core import Table
 from diptych.metrics.detection import alarm_rates, auroc, average_precision
 from diptych.metrics.presentation import equal_error_rate, error_rates
 from diptych.tasks.detect import Detections

@@ -182,7 +182,7 @@ def _runtime(name: str, folder: Path) -> str:
     """Say what runs the image encoder of an embedded model on this CPU, from what was measured here."""
     from diptych.backbones.engines.cached_backbone import recall
     from diptych.backbones.engines.engine import Engines
-    from diptych.core.run import Run
+    from diptych.core import Run
 
     known, said = recall(name, folder), list[str]()
     engines, run = Engines(folder, "auto", said.append), Run()

@@ -9,17 +9,27 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych.core.data import Evidence
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator
-from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    DataError,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Inverter,
+    Kit,
+    MissingPart,
+    Run,
+    StyleGenerator,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.files import write_json, write_whole
 from diptych.data.samples import openable
 from diptych.features import portable
 from diptych.tasks.pages.sheets import picture_of, rows_sheet
 from diptych.tasks.provenance import CHANGED, MADE, marked
-from diptych.tasks.segment import stems
+from diptych.tasks.segmented import stems
 
 MOVED = 1e-6
 

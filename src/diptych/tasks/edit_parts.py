@@ -8,12 +8,7 @@ from typing import Any
 
 from diptych import catalog
 from diptych.backbones.generators.load import load_generator, load_maps
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card
-from diptych.core.edit import Editor, Start
-from diptych.core.errors import MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Segmenter
+from diptych.core import Backbone, Card, Editor, Kit, MissingPart, Segmenter, Start, UsageError
 from diptych.nn.dense.label_maps import Windows
 from diptych.tasks.defaults import EDITOR, SEGMENTER
 

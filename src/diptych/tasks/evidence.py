@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diptych.core.card import Card
-from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.errors import UsageError
+from diptych.core import Card, Evidence, Text, TextPool, UsageError
 from diptych.data.captions import read_sentences
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data

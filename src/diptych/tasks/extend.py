@@ -11,12 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.backbones.sources.save import save
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, Evidence, Extender, Kit, Run, Table, UnreadableItem, UsageError
 from diptych.data.labelled import LabelledData
 from diptych.features.clips import ClipSpace
 from diptych.features.derived_space import ConditionedSpace, DerivedSpace

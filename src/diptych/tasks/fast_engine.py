@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.lite_sharpness import scales
-from diptych.core.data import ClassNames, Samples
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import ClassNames, DataError, Run, Samples
 from diptych.features.embed import embed_arrays
 from diptych.features.head_cache import read_head
 from diptych.features.unit_rows import unit_rows

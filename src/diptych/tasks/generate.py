@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from diptych.core.diffusion import TextDiffusion
-from diptych.core.edit import EditAsk, Edited
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import EditAsk, Edited, Run, TextDiffusion, UsageError
 from diptych.nn.diffusion.ddim import levels, noise, sample
 from diptych.tasks.edit import Edits, pairs_of
 

@@ -12,12 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Retriever
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, DataError, Evidence, Kit, Retriever, Run, Table, UnreadableItem, UsageError
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, joined
 from diptych.features.embed import embed_readable

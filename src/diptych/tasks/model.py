@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import FittedClassifier, Reason, Scores
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, DataError, FittedClassifier, Kit, Reason, Run, Scores, UsageError
 from diptych.core.wording import lacks
 from diptych.data.files import drafted, read_json, write_json
 from diptych.data.samples import as_samples, as_table

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from diptych import catalog
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.files import write_whole
 
 TEMPLATES = Path(__file__).parent.parent / "assets" / "new_system"
@@ -23,12 +23,14 @@ class Written:
     """What was written.
 
     Args:
-        system: the file with maths, card and method.
+        system: the file with maths and method.
+        card: its card, the TOML file beside it.
         proof: the table of proofs, which got an entry; None in a package of its own.
         project: pyproject.toml of a package of its own, with the entry point; None in a checkout.
     """
 
     system: Path
+    card: Path
     test: Path
     proof: Path | None = None
     project: Path | None = None
@@ -72,9 +74,10 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
     system, test, proof = (
         root / "src" / "diptych" / "methods" / verb / f"{stem}.py",
         root / "tests" / "methods" / verb / f"test_{stem}.py",
-        root / "src" / "diptych" / "evaluation" / "proofs" / f"{verb}.py",
+        root / "proofs" / f"{verb}.py",
     )
-    for path in (system, test):
+    card = system.with_suffix(".toml")
+    for path in (system, card, test):
         if not path.parent.is_dir():
             raise UsageError(
                 f"{root} is no checkout of diptych, it lacks {path.parent.relative_to(root)}: run this in one, or "
@@ -88,10 +91,10 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
             f"{proof} is not the table of proofs that this command knows: write system and test after a neighbour."
         )
 
-    for path, part in ((system, "system.py"), (test, "test.py")):
+    for path, part in ((system, "system.py"), (card, "card.toml"), (test, "test.py")):
         _write(path, verb, part, words)
     write_whole(proof, table.replace(_END, _filled(verb, "proof.py", words) + _END), overwrite=True)
-    return Written(system, test, proof)
+    return Written(system, card, test, proof)
 
 
 def _package(verb: str, words: dict[str, str]) -> Written:
@@ -100,13 +103,12 @@ def _package(verb: str, words: dict[str, str]) -> Written:
     if folder.exists():
         raise UsageError(f"{folder} exists: choose another slug, or delete it.")
     folder.mkdir()
-    written = Written(
-        folder / f"{words['stem']}.py", folder / f"test_{words['stem']}.py", project=folder / "pyproject.toml"
-    )
-    parts = ((written.system, "system.py"), (written.test, "package_test.py"), (written.project, "package.toml"))
-    for path, part in parts:
-        if path is not None:
-            _write(path, verb, part, words)
+    stem, project = words["stem"], folder / "pyproject.toml"
+    written = Written(folder / f"{stem}.py", folder / f"{stem}.toml", folder / f"test_{stem}.py", project=project)
+    _write(written.system, verb, "system.py", words)
+    _write(written.card, verb, "card.toml", words)
+    _write(written.test, verb, "package_test.py", words)
+    _write(project, verb, "package.toml", words)
     return written
 
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import ClassNames
-from diptych.core.errors import UsageError
-from diptych.core.method import Regions, Segmenter
+from diptych.core import ClassNames, Regions, Segmenter, UsageError
 from diptych.data.words.templates import ENSEMBLE
 from diptych.nn.dense.label_maps import labelled
 from diptych.nn.dense.segments import Panoptic, Rule, panoptic

@@ -13,13 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.files import plain, write_whole
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone
-    from diptych.core.run import Run, Runner
-    from diptych.core.spec import Spec
+    from diptych.core import Backbone, Run, Runner, Spec
 
 PACKAGES = (
     "diptych",

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from diptych.backbones.names import parse
 from diptych.backbones.sources.save import load_parts
-from diptych.core.backbone import Backbone
-from diptych.core.errors import UsageError
+from diptych.core import Backbone, UsageError
 from diptych.data.formats.region_table import with_regions
 from diptych.data.labelled import LabelledData
 from diptych.data.region_items import Regions

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Evidence, Text
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
-from diptych.core.run import Run
-from diptych.core.train import Rewriter
+from diptych.core import Ask, DataError, Evidence, Kit, Rewriter, Run, Text, UsageError, Writer
 from diptych.data.words.textfiles import read_text
 from diptych.features import portable
 from diptych.metrics.caption_wording import distinct

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Progress, Run, silent
+from diptych.core import Progress, Run, UsageError
+from diptych.core.run import silent
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone
+    from diptych.core import Backbone
 
 Precision = Literal["exact", "fast", "int8", "fp32", "bf16"]
 EngineKind = Literal["auto", "torch", "onnx", "openvino"]

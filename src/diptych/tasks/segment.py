@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,22 @@ from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.promptable import load_promptable
 from diptych.backbones.sources.proposers import MERGED, load_proposer
 from diptych.backbones.sources.vision import load_vision, sam_space
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.masks import PromptableMasks
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    DataError,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    PromptableMasks,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.images import need_size
 from diptych.data.memory import InMemory
 from diptych.metrics.mask_ap import Matched, matched
@@ -113,20 +121,6 @@ def segmented(
                     asked.panoptic(regions) if any(asked.classes.things) else None,
                 )
             bar.advance()
-
-
-def stems(names: Sequence[str]) -> list[str]:
-    """Return the file stem of each photo; a stem that occurs again gets a number: a, b, a-2."""
-    taken: set[str] = set()
-    found = []
-    for name in names:
-        stem = base = Path(name).stem or "photo"
-        number = 2
-        while stem in taken:
-            stem, number = f"{base}-{number}", number + 1
-        taken.add(stem)
-        found.append(stem)
-    return found
 
 
 def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question | None = None) -> NDArray[np.int64]:
@@ -252,7 +246,7 @@ def teach(
         parts["proposer"] = load_proposer(proposer)
     if "PromptableMasks" in needs.parts and masks is None:
         raise UsageError(
-            f"{system.card.slug} draws masks with SAM: name one by --masks, hf:facebook/sam-vit-base or a folder."
+            f"{system.card.slug} draws masks with SAM: give {{masks}}, such as hf:facebook/sam-vit-base, or a folder."
         )
     if "PromptableMasks" in needs.parts + needs.optional_parts and masks is not None:
         parts["masks"] = drawer = load_promptable(masks) if isinstance(masks, str) else masks

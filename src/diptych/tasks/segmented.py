@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,20 @@ def endings(*, confidence: bool = False, things: bool = False) -> tuple[str, ...
     """Return the endings of the files of one photo."""
     more = (".panoptic.png", ".instances.png") if things else ()
     return (".overlay.png", ".labels.png", ".json", *((".confidence.png",) if confidence else ()), *more)
+
+
+def stems(names: Sequence[str]) -> list[str]:
+    """Return the file stem of each photo; a stem that occurs again gets a number: a, b, a-2."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        stem = base = Path(name).stem or "photo"
+        number = 2
+        while stem in taken:
+            stem, number = f"{base}-{number}", number + 1
+        taken.add(stem)
+        found.append(stem)
+    return found
 
 
 COCO = ("panoptic.json", "instances.json")

@@ -16,10 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, DataError, Evidence, Kit, Run, Samples, Table, UnreadableItem, UsageError
 from diptych.data.curve_halves import halves
 from diptych.data.formats.lightcurves import LightCurve
 from diptych.data.labelled import LabelledData

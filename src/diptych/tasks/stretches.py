@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.data import Samples
+from diptych.core import Samples
 
 SIDE = 16
 """Side of the grey pictures that are compared."""

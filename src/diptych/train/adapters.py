@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from diptych.core.errors import MissingExtra, MissingHook
-from diptych.core.run import Run
-from diptych.core.train import Learns, everything
+from diptych.core import Learns, MissingExtra, MissingHook, Run
+from diptych.core.train import everything
 
 
 def adapter_targets(module: nn.Module, learns: Learns = everything) -> list[str]:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from diptych.core.errors import MissingHook
-from diptych.core.run import World
+from diptych.core import MissingHook, World
 
 BUCKET = 25 * 2**20
 """Bytes of gradients that are sent together, as in torch's DistributedDataParallel."""

@@ -17,10 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from diptych.core.data import Stream, Table
-from diptych.core.errors import DataError, DiptychError, UsageError
-from diptych.core.run import Run, World
-from diptych.core.train import Row, Sampler, Trainee
+from diptych.core import DataError, DiptychError, Row, Run, Sampler, Stream, Table, Trainee, UsageError, World
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed, StreamSource
 

@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core.backbone import Space, State, Tower
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.run import Run
-from diptych.core.train import Embedded, Learns, Objective, everything
+from diptych.core import Embedded, Learns, MissingHook, Objective, Run, Space, State, Tower, UsageError
+from diptych.core.train import everything
 from diptych.features.frozen import HeadSpace
 from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.files import drafted, move
 
 SCHEMA = 1

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core import MissingHook, UsageError
 from diptych.train.layers import is_block
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Run, World
+from diptych.core import Run, UsageError, World
 
 
 def join(run: Run) -> Run:

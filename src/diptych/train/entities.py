@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.run import Run
+from diptych.core import Run
 
 ROWS = 1024
 """Entities that are compared with all others at a time."""

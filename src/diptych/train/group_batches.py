@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import DataError, Run
 
 Groups: TypeAlias = NDArray[np.int64]
 """(M,) group of each of M rows."""

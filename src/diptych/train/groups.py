@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from diptych.core.errors import UsageError
-from diptych.core.train import ParamGroup
+from diptych.core import ParamGroup, UsageError
 from diptych.train.layers import depths
 from diptych.train.schedule import Fit
 

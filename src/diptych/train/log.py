@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import UsageError, need_extra
+from diptych.core import UsageError
+from diptych.core.errors import need_extra
 from diptych.data.files import write_whole
 
 Record = dict[str, Any]

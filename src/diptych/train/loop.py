@@ -15,10 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core.data import Stream, Table
-from diptych.core.errors import DataError, DiptychError, UsageError
-from diptych.core.run import Progress, Run
-from diptych.core.train import Clock, Trainee
+from diptych.core import Clock, DataError, DiptychError, Progress, Run, Stream, Table, Trainee, UsageError
 from diptych.train import checkpoint, distributed
 from diptych.train.batches import Batch, Source, open_source, validation_source
 from diptych.train.compiled import compiled
@@ -75,7 +72,7 @@ def train(
         A scalar w is trained towards 3:
 
         >>> from torch import nn
-        >>> from diptych.core.data import Texts
+        >>> from diptych.core import Texts
         >>> from diptych.features.vectors import Vectors
         >>> from diptych.train.step import Step
         >>> module = nn.ParameterDict({"w": nn.Parameter(torch.zeros(()))})

@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core import Backbone, MissingHook, Space, UsageError
 
 
 def drop_patches(space: Space, share: float) -> Space:

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Run, Table, UsageError
 from diptych.data.joined import Joined
 
 SOURCE = "source"

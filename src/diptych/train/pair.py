@@ -12,11 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from diptych.core.backbone import Inputs, Space
-from diptych.core.errors import DataError, MissingHook
+from diptych.core import (
+    Clock,
+    DataError,
+    Embedded,
+    Inputs,
+    Learns,
+    MissingHook,
+    Objective,
+    ParamGroup,
+    Row,
+    Run,
+    Space,
+    Trainee,
+)
 from diptych.core.ranges import between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, Objective, ParamGroup, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.train.distributed import gather
 from diptych.train.ring import ring
 

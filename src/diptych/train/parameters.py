@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core.data import Table
-from diptych.core.run import Run
-from diptych.core.train import Trainee
+from diptych.core import Run, Table, Trainee
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 
 
 def of_encoders(run: Run) -> Run:

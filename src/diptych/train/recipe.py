@@ -7,13 +7,25 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from diptych.core.backbone import Space
-from diptych.core.data import ClassNames, Evidence, Stream, Table
-from diptych.core.errors import MissingEvidence, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.language import LanguageModel
-from diptych.core.run import Run
-from diptych.core.train import Learns, Objective, Recipe, Stage, Trained, Trainee, everything
+from diptych.core import (
+    ClassNames,
+    Evidence,
+    Kit,
+    LanguageModel,
+    Learns,
+    MissingEvidence,
+    MissingHook,
+    Objective,
+    Recipe,
+    Run,
+    Space,
+    Stream,
+    Table,
+    Trained,
+    Trainee,
+    UsageError,
+)
+from diptych.core.train import Stage, everything
 from diptych.features.frozen import HeadSpace
 from diptych.train.captioning import CaptionTrainee, CoCaTrainee, WordIds, has_decoder
 from diptych.train.log import Record

@@ -8,12 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Space
-from diptych.core.data import Table
-from diptych.core.errors import DataError
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe
-from diptych.core.train import Embedded, Learns, Row, everything
+from diptych.core import DataError, Embedded, Learns, PixelRecipe, Row, Run, Space, Table
+from diptych.core.train import everything
 from diptych.data.formats.regions import framed
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.train.distributed import gather

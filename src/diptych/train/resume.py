@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych.core.errors import UsageError
-from diptych.core.train import ParamGroup
+from diptych.core import ParamGroup, UsageError
 from diptych.train import checkpoint
 from diptych.train.schedule import Fit
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 
-from diptych.core.run import World
-from diptych.core.train import Block, Ring
+from diptych.core import Block, Ring, World
 
 
 def ring(world: World) -> Ring | None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from diptych.core.errors import DataError
-from diptych.core.train import Row
+from diptych.core import DataError, Row
 
 
 @dataclass(frozen=True)

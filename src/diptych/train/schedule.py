@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.core.ranges import above, at_least, between, check
 
 

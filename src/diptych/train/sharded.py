@@ -14,9 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
-from diptych.core.train import Trainee
+from diptych.core import Run, Trainee, UsageError
 from diptych.train.pair import PairTrainee
 
 _BETWEEN = "|"

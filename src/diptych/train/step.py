@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Generator, Tensor, nn
 
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core import Clock, ParamGroup, Row, Trainee
 
 View = Callable[[Row, Generator], Mapping[str, Any]]
 """From a row and a generator to one item of a batch."""
@@ -28,8 +28,8 @@ class Step(Trainee):
 
     Example:
         >>> import torch
-        >>> from diptych.core.data import Column, Table, Texts
-        >>> from diptych.core.run import Run
+        >>> from diptych.core import Column, Table, Texts
+        >>> from diptych.core import Run
         >>> from diptych.features.vectors import Vectors
         >>> from diptych.train.parameters import train_parameters
         >>> from diptych.train.schedule import Fit

@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core.errors import Diverged
-from diptych.core.run import Run
-from diptych.core.train import Clock, Trainee
+from diptych.core import Clock, Diverged, Run, Trainee
 from diptych.train import distributed
 from diptych.train.averaging import Averaging
 from diptych.train.batches import Batch

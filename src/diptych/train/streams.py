@@ -16,10 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
-from diptych.core.data import Stream
-from diptych.core.errors import DiptychError, UnreadableItem, UsageError
-from diptych.core.run import Run
-from diptych.core.train import Row, Trainee
+from diptych.core import DiptychError, Row, Run, Stream, Trainee, UnreadableItem, UsageError
 
 LANES = 8
 """Shards that a process reads at once, at most, and so the largest number of workers that share them."""

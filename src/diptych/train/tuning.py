@@ -10,11 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Space
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, Row, everything
+from diptych.core import ClassNames, Clock, DataError, Embedded, Learns, Row, Run, Space
+from diptych.core.train import everything
 from diptych.train.pair import PairTrainee, drawn_caption, item
 
 

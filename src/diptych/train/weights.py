@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup, Trainee
+from diptych.core import ParamGroup, Run, Trainee
 from diptych.train import checkpoint, distributed
 from diptych.train.groups import by_phase, make_optimizer, train_mode
 from diptych.train.precision import Precision

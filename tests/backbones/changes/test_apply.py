@@ -8,8 +8,7 @@ import torch
 from diptych.backbones.changes.apply import apply, changed
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import load_parts, save
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.spec import Change
+from diptych.core import Change, DataError, MissingHook, UsageError
 
 LONG = "a long text of many words " * 20
 

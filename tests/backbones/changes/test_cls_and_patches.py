@@ -10,7 +10,7 @@ import torch
 from diptych.backbones.changes.apply import changed
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 from tests.support.small_clip import small_clip
 from tests.support.visual_backbone import VisualBackbone
 from tests.train.test_pair import Squares, small

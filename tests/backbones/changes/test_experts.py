@@ -14,7 +14,7 @@ from diptych.backbones.changes.apply import changed
 from diptych.backbones.changes.experts import MixtureOfExperts, merged, mixtures, mlp_names, routed
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core import MissingHook, UsageError
 from tests.support.colours import ColourBackbone
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import Squares

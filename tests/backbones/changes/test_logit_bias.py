@@ -10,8 +10,7 @@ import torch
 
 from diptych.backbones.changes.apply import apply, changed
 from diptych.backbones.sources.load import load
-from diptych.core.errors import MissingHook
-from diptych.core.spec import Change
+from diptych.core import Change, MissingHook
 
 
 def test_a_bias_is_added_once_to_open_clip_models() -> None:

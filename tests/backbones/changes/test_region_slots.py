@@ -11,7 +11,7 @@ from diptych.backbones.changes.apply import changed
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
 from diptych.backbones.towers.region_slots import RegionSlots
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core import MissingHook, UsageError
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import Squares, small
 

@@ -9,7 +9,7 @@ import torch
 from diptych.backbones.changes.apply import changed
 from diptych.backbones.changes.text_positions import stretched
 from diptych.backbones.sources.load import load
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from tests.backbones.changes.test_apply import LONG, texts
 
 

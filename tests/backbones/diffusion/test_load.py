@@ -7,8 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from diptych.backbones.diffusion.load import SMALL_BANK, SMALL_SCENES, load_diffusion, load_small
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core import Backbone, DataError, NotAvailable, UsageError
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
 

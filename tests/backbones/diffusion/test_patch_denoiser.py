@@ -14,7 +14,7 @@ from diptych.backbones.diffusion.patch_denoiser import (
     step_waves,
     wanted,
 )
-from diptych.core.diffusion import Site
+from diptych.core import Site
 
 LAYOUT = DenoiserLayout(size=8, patch=2, width=16, depth=2, heads=2, text=12, mlp=2)
 

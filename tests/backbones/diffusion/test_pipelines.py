@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.diffusion.pipelines import PipelineDiffusion, load_pipeline, sites_of
-from diptych.core.diffusion import Site, TextDiffusion
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Site, TextDiffusion, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -152,8 +151,7 @@ def test_what_is_no_pipeline_is_named(folder: Path, tmp_path: Path) -> None:
 
 
 def test_it_teaches_an_image_tower_as_the_small_denoiser_does(pipeline: PipelineDiffusion) -> None:
-    from diptych.core.data import Evidence
-    from diptych.core.kit import Kit
+    from diptych.core import Evidence, Kit
     from diptych.methods.pretrain.diva import DIVA
     from diptych.train.recipe import train_space
     from tests.train.test_pair import FIT, RUN, Squares, small

@@ -8,9 +8,7 @@ import torch
 
 from diptych.backbones.diffusion.patch_denoiser import found
 from diptych.backbones.diffusion.small import SmallDiffusion, TextTokens, alphas_cumprod
-from diptych.core.backbone import Backbone
-from diptych.core.diffusion import Condition, TextDiffusion
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, Condition, MissingHook, TextDiffusion
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
 

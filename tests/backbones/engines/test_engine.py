@@ -25,8 +25,7 @@ from diptych.backbones.engines.runtimes import onnx, openvino, report
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
 from diptych.backbones.engines.runtimes.report import read_report
-from diptych.core.errors import DiptychError, MissingExtra, UsageError
-from diptych.core.run import Run
+from diptych.core import DiptychError, MissingExtra, Run, UsageError
 from diptych.features.embed import embed
 from tests.support.encoders import Photos
 

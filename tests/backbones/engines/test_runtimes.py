@@ -24,8 +24,7 @@ from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
 from diptych.backbones.engines.runtimes.report import IR, RuntimeReport, hash_graph
 from diptych.backbones.sources.load import load
-from diptych.core.errors import MissingExtra, UsageError
-from diptych.core.run import Run
+from diptych.core import MissingExtra, Run, UsageError
 from diptych.features.embed import embed
 from tests.backbones.engines.test_engine import Mixed, Small
 from tests.support.checkpoints import SENTENCES

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.core.edit import StyleGenerator, Styles
+from diptych.core import StyleGenerator, Styles
 from diptych.data.scenes.sprites import COLOURS, SHAPES, shape_mask
 from tests.support.refused import refused
 

@@ -5,7 +5,7 @@ import torch
 
 from diptych.backbones.generators.load import load_generator, load_maps
 from diptych.backbones.generators.maps import ThreeMapInverter, fresh_maps
-from diptych.core.latents import LatentGenerator, MapInverter
+from diptych.core import LatentGenerator, MapInverter
 
 GENERATOR, _ = load_generator("small")
 

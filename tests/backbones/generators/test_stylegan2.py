@@ -15,8 +15,7 @@ from diptych.backbones.generators import stylegan2
 from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
 from diptych.backbones.generators.load import load_generator, load_stylegan2
 from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
-from diptych.core.edit import Inverter, StyleGenerator, Styles
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Inverter, StyleGenerator, Styles, UsageError
 
 WIDTHS = {4: 6, 8: 5, 16: 4}
 Array = NDArray[np.float64]

@@ -8,7 +8,7 @@ import transformers as hf
 from torch import Tensor
 
 from diptych.backbones.mask_models.clipseg import ClipSegProposals
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from tests.support.mask_models import quarters
 
 

@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import linkage
 from torch import Tensor
 
 from diptych.backbones.mask_models.merged_cells import MergedCells, cell_vectors
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from tests.support.backbone import SmallBackbone
 from tests.support.mask_models import quarters
 

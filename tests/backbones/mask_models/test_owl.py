@@ -10,7 +10,7 @@ import transformers as hf
 from torch import Tensor
 
 from diptych.backbones.mask_models.owl import OwlProposals
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from tests.support.mask_models import quarters
 
 SIZES = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.mask_models.point_grid import PointGrid
-from diptych.core.masks import Prompted, Prompts, Seen
+from diptych.core import Prompted, Prompts, Seen
 
 
 class Squares:

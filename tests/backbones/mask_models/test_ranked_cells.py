@@ -10,8 +10,7 @@ from PIL import Image
 from diptych.backbones.mask_models.ranked_cells import RankedCells, RegionScorer, apart, candidates, load_scorer
 from diptych.backbones.sources.proposers import load_proposer
 from diptych.backbones.sources.vision import load_vision
-from diptych.core.errors import NotAvailable, UsageError
-from diptych.core.masks import MaskProposer
+from diptych.core import MaskProposer, NotAvailable, UsageError
 from tests.support.mask_models import quarters
 
 

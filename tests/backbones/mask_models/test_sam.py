@@ -9,8 +9,7 @@ from torch import nn
 
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.vision import sam_space
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.masks import PromptableMasks, Prompts
+from diptych.core import MissingHook, PromptableMasks, Prompts, UsageError
 from tests.support.pictures import picture
 from tests.support.sam import small_sam
 from tests.support.towers import randomised

@@ -10,7 +10,7 @@ import transformers as hf
 from torch import Tensor
 
 from diptych.backbones.mask_models.word_inputs import word_inputs
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from tests.support.mask_models import quarters
 
 

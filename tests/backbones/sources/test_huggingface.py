@@ -19,8 +19,7 @@ from diptych.backbones.sources.huggingface_sources import recipe_of
 from diptych.backbones.sources.load import load
 from diptych.backbones.spec import Stated
 from diptych.backbones.tokens import HubTokens
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.spec import PixelRecipe
+from diptych.core import DataError, NotAvailable, PixelRecipe, UsageError
 from tests.support.checkpoints import (
     CLIP_END,
     SENTENCES,

@@ -12,7 +12,7 @@ from diptych.backbones.language_text import LanguageText
 from diptych.backbones.sources.language import ADAPTOR
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import load_parts, save
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from tests.backbones.test_language_space import space
 from tests.backbones.test_language_text import words
 from tests.support.checkpoints import SENTENCES

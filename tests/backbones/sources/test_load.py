@@ -22,8 +22,7 @@ from diptych.backbones.sources import load as load_module
 from diptych.backbones.sources.load import load
 from diptych.backbones.spec import Stated
 from diptych.backbones.weights import layout, read_state
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.spec import PixelRecipe
+from diptych.core import DataError, NotAvailable, PixelRecipe, UsageError
 from diptych.data.scenes.compose import SceneRecipe, scene
 from diptych.data.scenes.sprites import SpriteBank
 from tests.support.checkpoints import FAMILIES, gap, into_hub_cache, openclip_model, vit

@@ -9,7 +9,7 @@ import pytest
 
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.load_options import LoadOptions, split_name
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 
 def test_a_name_alone_asks_for_nothing() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.openclip import trimmable
 from diptych.backbones.sources.openclip_sources import from_model
-from diptych.core.errors import MissingHook, NotAvailable, UsageError
+from diptych.core import MissingHook, NotAvailable, UsageError
 from tests.support.checkpoints import FAMILIES, SENTENCES, gap, openclip_model
 
 Folder = Callable[..., Path]

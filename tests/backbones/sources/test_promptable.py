@@ -7,8 +7,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.sources.promptable import load_promptable
-from diptych.core.errors import DataError, UsageError
-from diptych.core.masks import Prompts
+from diptych.core import DataError, Prompts, UsageError
 from tests.support.sam import small_sam
 
 

@@ -7,8 +7,7 @@ import transformers as hf
 
 from diptych.backbones.sources.promptable import load_promptable
 from diptych.backbones.sources.proposers import load_proposer
-from diptych.core.errors import NotAvailable, UsageError
-from diptych.core.masks import MaskProposer
+from diptych.core import MaskProposer, NotAvailable, UsageError
 from tests.support.mask_models import mask2former, quarters
 from tests.support.sam import small_sam
 

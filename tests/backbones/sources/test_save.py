@@ -17,9 +17,7 @@ from diptych.backbones.sources.load import load
 from diptych.backbones.sources.openclip_sources import from_model
 from diptych.backbones.sources.save import save
 from diptych.backbones.spec import Stated
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, UsageError
-from diptych.core.spec import Spec
+from diptych.core import Backbone, DataError, Spec, UsageError
 from tests.support.backbone import SmallBackbone
 from tests.support.checkpoints import FAMILIES, SENTENCES, gap, openclip_model, transformers_folder
 

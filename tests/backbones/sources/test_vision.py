@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.sources.vision import load_vision
-from diptych.core.errors import MissingHook, NotAvailable, UsageError
+from diptych.core import MissingHook, NotAvailable, UsageError
 from tests.support.sam import small_sam
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))

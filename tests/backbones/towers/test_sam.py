@@ -7,8 +7,7 @@ import torch
 
 from diptych.backbones.towers.kernels import recording_attention
 from diptych.backbones.towers.sam import SamTower
-from diptych.core.backbone import Tower
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core import MissingHook, Tower, UsageError
 from tests.support.sam import small_sam
 from tests.support.towers import close
 

@@ -11,9 +11,7 @@ from PIL import Image
 
 from diptych.backbones import causal
 from diptych.backbones.writers.causal_lm import CausalLM
-from diptych.core.errors import DataError, MissingExtra, NotAvailable, UsageError
-from diptych.core.language import Ask, LanguageModel, Writer
-from diptych.core.run import Run
+from diptych.core import Ask, DataError, LanguageModel, MissingExtra, NotAvailable, Run, UsageError, Writer
 from tests.support.checkpoints import small_tokenizer
 from tests.support.language import tiny_gpt2
 

@@ -14,8 +14,7 @@ from PIL import Image
 
 from diptych.backbones.writers.openai_compatible import OpenAICompatible
 from diptych.backbones.writers.pool import Recorded
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.language import Ask, Writer
+from diptych.core import Ask, DataError, NotAvailable, UsageError, Writer
 
 SERVER = Path(__file__).parents[2] / "support" / "chat_server.py"
 

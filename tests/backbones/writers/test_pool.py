@@ -10,9 +10,7 @@ from PIL import Image
 
 from diptych.backbones.writers import pool
 from diptych.backbones.writers.pool import Recorded, StoredPool, save_pool, write_about
-from diptych.core.data import ClassNames, Text, TextPool
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.language import Ask, Writer
+from diptych.core import Ask, ClassNames, DataError, NotAvailable, Text, TextPool, UsageError, Writer
 
 POOL = {
     "writer": "gpt-3",

@@ -3,9 +3,7 @@ from __future__ import annotations
 import pytest
 
 from diptych.backbones.writers.wordnet import WordNetWriter
-from diptych.core.data import Text
-from diptych.core.errors import UsageError
-from diptych.core.language import Ask, Writer
+from diptych.core import Ask, Text, UsageError, Writer
 from diptych.data.words.wordnet import WordNet
 
 

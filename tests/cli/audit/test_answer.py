@@ -9,7 +9,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.audit.answer import listed, tell
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 
 BROKEN = UnreadableItem("a.png", "empty file")
 

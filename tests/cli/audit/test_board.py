@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.core.errors import NotAvailable
+from diptych.core import NotAvailable
 from tests.support.colours import COLOURS, ColourBackbone, coloured
 
 Cli = Callable[..., Any]

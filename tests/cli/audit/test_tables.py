@@ -8,8 +8,7 @@ import pytest
 
 from diptych.cli.audit.tables import MoreTables
 from diptych.cli.options import RunOptions
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from tests.support.colours import ColourBackbone, colour_folder
 
 Cli = Callable[..., Any]

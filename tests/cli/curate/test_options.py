@@ -6,8 +6,7 @@ import pytest
 
 from diptych import catalog
 from diptych.cli.curate.options import KeepOptions, PlanOptions, PoolOptions
-from diptych.core.curate import Curator
-from diptych.core.errors import UsageError
+from diptych.core import Curator, UsageError
 
 CURATORS: list[Any] = [catalog.find(card["slug"], Curator) for card in catalog.cards() if card["verb"] == "curate"]
 

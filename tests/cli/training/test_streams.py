@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diptych.cli.training.streams import StreamOptions
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.formats.pairs import PairStream
 from tests.support.image_files import photo
 

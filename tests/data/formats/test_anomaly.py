@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.data import Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Table, UsageError
 from diptych.data.formats.anomaly import read_anomaly_parts, read_mvtec
 from diptych.data.load import open_data
 from tests.support.image_files import photo

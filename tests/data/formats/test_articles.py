@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.data.formats.articles import (
     MAX_DEPTH,
     MAX_XML,

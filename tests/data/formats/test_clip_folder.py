@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.formats.clip_folder import ClipFiles, holds_clips, is_clip
 from diptych.data.load import open_data
 from tests.support.image_files import photo

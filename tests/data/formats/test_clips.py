@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, MissingExtra, UnreadableItem, UsageError
+from diptych.core import DataError, MissingExtra, Samples, UnreadableItem, UsageError
 from diptych.data.formats import clips
 from diptych.data.formats.clips import FrameFolders, Videos, frame_folders, middles, read_video, videos
 from diptych.data.formats.typed import Typed, read_typed

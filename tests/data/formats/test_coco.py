@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.formats import coco
 from diptych.data.formats.coco import read_coco
 from diptych.data.formats.regions import Masks, boxes

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.formats.coop import convert_coop_shots, read_coop_shots, read_coop_split, read_shots_pickle
 from diptych.data.load import open_data
 from tests.support.image_files import photo

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.formats import arrays
 from diptych.data.formats.arrays import ArrayRows, open_npy, open_npz
 from diptych.data.formats.embeddings import (

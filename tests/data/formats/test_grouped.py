@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.load import open_data
 from tests.support.image_files import photo
 

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, Samples, UnreadableItem, UsageError
 from diptych.data.folders import class_folder
 from diptych.data.formats.huggingface import read_metadata_folder, read_parquet_folder
 from diptych.data.load import open_data, open_records, open_stream

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.formats.imagenet_x import FACTORS, is_imagenet_x
 from diptych.data.load import open_data
 from tests.support.image_files import photo

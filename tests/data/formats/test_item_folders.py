@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.data import Texts
-from diptych.core.errors import DataError
+from diptych.core import DataError, Texts
 from diptych.data.formats.item_folders import ItemKind, by_folders
 
 KIND = ItemKind("note", "a folder of notes")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.data.formats.jats import ArticleStream, open_articles
 from diptych.data.load import open_stream
 

@@ -7,8 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core import DataError, Samples, UnreadableItem
 from diptych.data.formats.lightcurves import LightCurves, read_light_curves
 from diptych.data.formats.typed import Typed, read_typed
 

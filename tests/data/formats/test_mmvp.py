@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.formats.mmvp import IMAGES, PATTERNS, QUESTIONED, is_mmvp, is_mmvp_vlm, read_mmvp, read_mmvp_vlm
 from tests.support.pictures import picture
 

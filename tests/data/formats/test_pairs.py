@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.format import Request
 from diptych.data.formats.pairs import PAIRS, open_pairs
 from tests.support.image_files import photo

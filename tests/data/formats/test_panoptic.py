@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.formats.panoptic import ids_of, read_panoptic, rgb_of
 
 IDS = np.array([[0, 7, 7], [70_000, 70_000, 300]])

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.formats.parquet_pairs import ParquetPair, ParquetStream, open_parquet_pairs
 from diptych.data.load import open_stream
 from diptych.tasks.curate.shards import cut

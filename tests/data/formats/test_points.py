@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.data import Samples
-from diptych.core.errors import MissingExtra, UnreadableItem, UsageError
+from diptych.core import MissingExtra, Samples, UnreadableItem, UsageError
 from diptych.data.formats import points
 from diptych.data.formats.points import Clouds, clouds, read_cloud, unit_sphere
 from diptych.data.formats.typed import read_typed

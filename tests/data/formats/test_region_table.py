@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.data import Table
-from diptych.core.errors import DataError
-from diptych.core.spec import PixelRecipe
+from diptych.core import DataError, PixelRecipe, Table
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.region_table import with_regions
 from diptych.data.formats.regions import framed

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as oracle
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.formats.rle import from_polygons, from_runs, run_lengths, segmentation_mask, to_runs
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.data.formats.slides import SlideStream, open_slides
 from diptych.data.load import open_stream
 from diptych.data.slides import Grid

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.formats.star_table import holds_curves
 from diptych.data.load import open_data
 

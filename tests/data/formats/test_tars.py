@@ -11,7 +11,7 @@ import braceexpand
 import pytest
 import webdataset
 
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.data.formats import tars
 from diptych.data.formats.tars import TarItem, TarStream, expand_braces, open_tars, shard_items
 from tests.support.image_files import gradient

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.formats.typed import Typed, read_boxes, read_typed
 from diptych.data.images import open_mask
 from tests.support.image_files import photo

@@ -8,7 +8,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.folders import class_folder
 from diptych.data.formats.webdataset import TarImages, read_tar_folder
 from diptych.data.load import open_data

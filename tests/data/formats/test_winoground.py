@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.formats.winoground import is_winoground, read_winoground
 from tests.support.pictures import picture
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_records
 from diptych.features.clips import ClipSpace
 from diptych.tasks.search.ask import Term, search

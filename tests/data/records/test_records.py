@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.load import open_records
 from diptych.data.records.records import Records, joined, stamp
 from diptych.data.records.roots import root

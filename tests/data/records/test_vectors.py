@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.formats.embeddings import write_embedding_parquet
 from diptych.data.load import open_records
 from diptych.data.records.vectors import StoredVectors

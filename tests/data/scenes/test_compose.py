@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core import DataError, NotAvailable, Samples, UsageError
 from diptych.data.scenes.captions import plural
 from diptych.data.scenes.compose import (
     RELATIONS,

@@ -7,8 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, DataError, Table, UsageError
 from diptych.data.scenes.composed import IGNORE, Mosaics, Pasted, largest_square, mosaic_data, pasted_data
 from tests.support.pictures import Pictures
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError, UsageError
+from diptych.core import ClassNames, DataError, UsageError
 from diptych.data.words import textfiles
 from diptych.data.words.classnames import read_names, tidy, with_words
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.words.metaclip_entries import entries, frequent, tidied
 from diptych.data.words.textlines import MAX_LINE, open_lines
 from diptych.data.words.wordnet import WordNet

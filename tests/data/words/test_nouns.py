@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import MissingExtra, NotAvailable
+from diptych.core import MissingExtra, NotAvailable
 from diptych.data.words import nouns as module
 from diptych.data.words.nouns import is_thing, nouns, singular
 from diptych.data.words.wordnet import WordNet

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.data import ClassNames, Evidence, Text, TextPool
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core import ClassNames, DataError, Evidence, MissingEvidence, Text, TextPool, UsageError
 from diptych.data.named_sets import demo_folder
 from diptych.data.words import textfiles
 from diptych.data.words.classnames import tidy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.words.styled_objects import parsed
 
 

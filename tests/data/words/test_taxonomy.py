@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.words.taxonomy import FREE, majority, read_taxonomy, read_votes
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError, UsageError
+from diptych.core import ClassNames, DataError, UsageError
 from diptych.data.words.templates import ENSEMBLE, SINGLE, read_templates
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.words.wordnet import WordNet
 
 

@@ -5,10 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.audit import AuditData, Probe
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import AuditData, ClassNames, Column, Probe, Run, Table, UsageError
 from diptych.data.samples import as_samples
 from diptych.evaluation.boards.audit import AuditBench, audit_board, difference
 from diptych.metrics.closed_intervals import apart

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.core.data import Texts
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, Texts, UsageError
 from diptych.evaluation.boards.caption_pool import CaptionPool, Captions, PhotoPair
 from tests.evaluation.boards.test_curate import zipf
 

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.data import Texts
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, Texts, UnreadableItem, UsageError
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.caption_pool import CaptionPool, caption_pool
 from diptych.evaluation.boards.curate import CurateBench, threshold

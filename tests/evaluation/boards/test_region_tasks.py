@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 import diptych
-from diptych.core.data import Column, Texts
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe
+from diptych.core import Column, PixelRecipe, Run, Texts
 from diptych.data.formats.regions import boxes
 from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.tables import scene_data

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.evaluation.arms import Arm, Measured
 from diptych.evaluation.boards.rows import Rows, expect
 from diptych.evaluation.boards.verb import verb_board

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from diptych.backbones.mask_models.sam import SamMasks
-from diptych.core.data import ClassNames, Column, Samples
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, Run, Samples, UsageError
 from diptych.data.formats.semantic import read_semantic
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.arms import Arm

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 import diptych
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
-from diptych.core.train import Trained
+from diptych.core import Run, Trained, UsageError
 from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.tables import scene_classes, scene_data
 from diptych.evaluation.arms import Arm

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.data import ClassNames, Column, Table, Texts
+from diptych.core import ClassNames, Column, Table, Texts
 from diptych.evaluation.boards.tune_parts import KS, RANK, TASK, chance, recalls
 
 PHOTOS, OWNER = 12, np.repeat(np.arange(12), 2)

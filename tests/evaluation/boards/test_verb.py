@@ -16,8 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from diptych.cli.main import app
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, MissingEvidence, Run, UsageError
 from diptych.evaluation.arms import MEANS, Arm, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.boards.verb import arms_of, verb_board
 from diptych.metrics.interval import Interval

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import ClassNames, Text, TextPool
+from diptych.core import ClassNames, Text, TextPool
 from diptych.data.load import open_data
 from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot import again

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.data import Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, Table, UsageError
 from diptych.data.load import open_data
 from diptych.data.splits import draw
 from diptych.evaluation.few_shot.episodes import episode, measured

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.run import Run
+from diptych.core import ClassNames, DataError, Evidence, MissingHook, Run, UsageError
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.words.pools import VERSUS, Pool, read_pool
@@ -85,7 +83,7 @@ class Carries(FittedZeroShot):
 
 
 def carries(backbone: Any, classes: ClassNames) -> Carries:
-    from diptych.core.kit import Kit
+    from diptych.core import Kit
 
     return Carries(**vars(ZeroShot().fit(Kit({"main": backbone}), classes, Evidence(), Run())))
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from diptych.core.data import ClassNames
+from diptych.core import ClassNames
 from diptych.data.folders import ImageFiles
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.pages import plots

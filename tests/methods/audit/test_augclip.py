@@ -8,10 +8,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from diptych.core.data import Evidence, Table, Text, TextPool
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Evidence, Kit, MissingEvidence, Run, Table, Text, TextPool, UsageError
 from diptych.data.edits import edit_table
 from diptych.features import portable
 from diptych.methods.audit.augclip import AugCLIP, ideal, plane

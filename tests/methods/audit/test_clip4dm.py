@@ -7,10 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Evidence, Kit, MissingHook, Run, Table, UsageError
 from diptych.methods.audit.clip4dm import CLIP4DM, attributions, chosen, f_clipscore
 from diptych.nn.text.word_spans import token_spans, words
 from tests.support.backbone import SmallBackbone

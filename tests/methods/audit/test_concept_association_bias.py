@@ -10,12 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diptych.core.audit import AuditData, Subject
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, MissingPart, UsageError
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    AuditData,
+    ClassNames,
+    Column,
+    DataError,
+    Finding,
+    Kit,
+    MissingPart,
+    Run,
+    Subject,
+    Table,
+    UsageError,
+)
 from diptych.methods.audit.concept_association_bias import (
     ConceptAssociationBias,
     cab_values,

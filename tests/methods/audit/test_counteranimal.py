@@ -5,11 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.audit import AuditData, Probe, Subject
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    AuditData,
+    ClassNames,
+    Column,
+    DataError,
+    Kit,
+    MissingPart,
+    Probe,
+    Run,
+    Subject,
+    Table,
+    UsageError,
+)
 from diptych.methods.audit import counteranimal as c
 from diptych.methods.audit.counteranimal import CounterAnimal
 from diptych.metrics.group_drop import (
@@ -130,7 +138,7 @@ def test_findings_name_their_subject_and_control() -> None:
 
 
 def test_a_fitted_classifier_may_be_the_subject() -> None:
-    from diptych.core.data import Evidence
+    from diptych.core import Evidence
     from diptych.methods.classify.zero_shot import ZeroShot
 
     names, table = grouped()

@@ -8,12 +8,22 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from diptych.core.audit import AuditData, ModelRecord, Probe, Subject
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, MissingPart, UsageError
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    AuditData,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    Finding,
+    Kit,
+    MissingPart,
+    ModelRecord,
+    Probe,
+    Run,
+    Subject,
+    Table,
+    UsageError,
+)
 from diptych.data.factors import Altered
 from diptych.methods.audit.holistic_robustness import HolisticRobustness, textures_of
 from diptych.methods.classify.linear_probe import LinearProbe

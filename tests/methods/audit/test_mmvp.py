@@ -6,12 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.audit import AuditData, Probe, Subject
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, MissingPart, UsageError
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import AuditData, Column, DataError, Finding, Kit, MissingPart, Probe, Run, Subject, Table, UsageError
 from diptych.data.formats.mmvp import read_mmvp_vlm
 from diptych.methods.audit.mmvp import MMVP, pair_scores, pairs_of, statements
 from tests.data.formats.test_mmvp import mmvp_folder

@@ -9,13 +9,25 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.audit import AuditData, ModelRecord, Probe, Subject
-from diptych.core.data import ClassNames, Column, Samples, Table, Texts
-from diptych.core.errors import DataError, MissingPart, UsageError
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.method import FittedClassifier, Scores
-from diptych.core.run import Run
+from diptych.core import (
+    AuditData,
+    ClassNames,
+    Column,
+    DataError,
+    Finding,
+    FittedClassifier,
+    Kit,
+    MissingPart,
+    ModelRecord,
+    Probe,
+    Run,
+    Samples,
+    Scores,
+    Subject,
+    Table,
+    Texts,
+    UsageError,
+)
 from diptych.methods.audit.quality_not_quantity import QualityNotQuantity
 
 N = 200

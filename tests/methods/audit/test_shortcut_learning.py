@@ -5,12 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diptych.core.audit import AuditData, Probe, Subject
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, MissingPart, UsageError
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    AuditData,
+    ClassNames,
+    Column,
+    DataError,
+    Finding,
+    Kit,
+    MissingPart,
+    Probe,
+    Run,
+    Subject,
+    Table,
+    UsageError,
+)
 from diptych.methods.audit.shortcut_learning import ShortcutLearning, two_classes
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import NAMES, table

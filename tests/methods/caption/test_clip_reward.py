@@ -9,10 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Evidence, Kit, MissingEvidence, MissingHook, MissingPart, Run, Table
 from diptych.features import portable
 from diptych.methods.caption import clip_reward as m
 from diptych.methods.caption.clip_reward import ClipReward

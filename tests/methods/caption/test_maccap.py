@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.errors import MissingEvidence, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Evidence, Kit, MissingEvidence, MissingHook, Run, Text, TextPool, UsageError
 from diptych.features import portable
 from diptych.methods.caption import maccap as m
 from diptych.methods.caption.maccap import MacCap

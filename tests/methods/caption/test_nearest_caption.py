@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.errors import MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Evidence, Kit, MissingEvidence, Run, Text, TextPool
 from diptych.methods.caption.nearest_caption import NearestCaption
 from tests.support.dense_colours import DenseColours
 from tests.support.pictures import Pictures, picture

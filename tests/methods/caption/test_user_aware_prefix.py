@@ -6,10 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import MissingEvidence, MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Column, Evidence, Kit, MissingEvidence, MissingPart, Run, Table, UsageError
 from diptych.features import portable
 from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
 from tests.support.pictures import Pictures, picture

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Kit, Run
 from tests.support.backbone import SmallBackbone
 
 

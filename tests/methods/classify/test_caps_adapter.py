@@ -10,10 +10,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.tokens import padded
-from diptych.core.data import Column, Subset, Table, Text
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Column, Kit, Run, Subset, Table, Text, UsageError
 from diptych.data.captions import captions, colour_phrase
 from diptych.methods.classify.caps_adapter import ALPHAS, ASK, BETAS, DELTAS, GAMMAS, CapSAdapter, prompts
 from diptych.methods.classify.zero_shot import ZeroShot
@@ -201,7 +198,7 @@ def test_a_prompt_beyond_the_context_is_an_error_and_words_cut_it(run: Run) -> N
 
 
 def test_the_control_swaps_captions_between_classes(run: Run) -> None:
-    from diptych.evaluation.proofs.classify import OTHER_CAPTIONS
+    from proofs.classify import OTHER_CAPTIONS
 
     names, evidence, _ = task(3)
     assert OTHER_CAPTIONS.spoil is not None

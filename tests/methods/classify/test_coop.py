@@ -6,10 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.data import ClassNames
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Kit, MissingHook, Run, UsageError
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import logits

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import ClassNames, Evidence, Text, TextPool
-from diptych.core.errors import MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Kit, MissingEvidence, MissingHook, Run, Text, TextPool
 from diptych.data.words.sentences import joined
 from diptych.data.words.templates import SINGLE
 from diptych.methods.classify.description import Description, FittedDescription, aggregated

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import Text, TextPool
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, MissingEvidence, Run, Text, TextPool, UsageError
 from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.methods.classify.discriminative_descriptions import (

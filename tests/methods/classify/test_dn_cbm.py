@@ -7,9 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Kit, MissingEvidence, Run, UsageError
 from diptych.data.words.wordnet import WordNet
 from diptych.methods.classify.dn_cbm import ACTIVE, DNCBM, TRIED
 from tests.support.backbone import SmallBackbone

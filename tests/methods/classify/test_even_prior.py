@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Column, Evidence, Kit, MissingEvidence, Run, Table
 from diptych.methods.classify.even_prior import EvenPrior, even_offsets
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone

@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.errors import MissingEvidence, MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.language import Ask
-from diptych.core.run import Run
+from diptych.core import Ask, Evidence, Kit, MissingEvidence, MissingPart, Run, Text, TextPool, UsageError
 from diptych.data.words.templates import SINGLE
 from diptych.methods.classify.fudd import FittedFuDD, FuDD, follow_ups
 from diptych.methods.classify.zero_shot import ZeroShot

@@ -9,10 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.data import ClassNames, Subset
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, DataError, Kit, MissingEvidence, MissingHook, Run, Subset, UsageError
 from diptych.data.views import TIP_VIEWS
 from diptych.features import portable
 from diptych.features.embed import embed

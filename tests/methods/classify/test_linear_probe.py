@@ -8,9 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, MissingEvidence, Run
 from diptych.methods.classify.linear_probe import GRID, LinearProbe, logistic_path
 from tests.support.pictures import table, task
 from tests.support.refused import refused

@@ -8,10 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Kit, MissingHook, Run, UsageError
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import text_head

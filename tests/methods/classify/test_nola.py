@@ -7,11 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, Evidence, Kit, MissingEvidence, MissingHook, Run, Table
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
@@ -206,7 +202,7 @@ class Blind(SameInputs):
 
 
 def test_the_control_permutes_its_own_labels_and_the_twin_has_no_second_encoder(run: Run) -> None:
-    from diptych.evaluation.proofs.classify import OwnFeatures, PermutedLabels
+    from proofs.classify import OwnFeatures, PermutedLabels
 
     _, evidence, _ = task(3)
     assert evidence.unlabelled is not None

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, DataError, Evidence, Kit, Run, UsageError
 from diptych.data.words.contexts import Contexts, read_contexts
 from diptych.methods.classify.perceptionclip import PerceptionCLIP, context_posterior, joint
 from diptych.methods.classify.zero_shot import ZeroShot
@@ -126,7 +123,7 @@ def test_contexts_are_probabilities(kit: Kit, run: Run) -> None:
 
 
 def test_random_letters_change_the_scores(kit: Kit, run: Run) -> None:
-    from diptych.evaluation.proofs.classify import RANDOM_LETTERS
+    from proofs.classify import RANDOM_LETTERS
 
     names, evidence, test = task(3)
     spoiled = RANDOM_LETTERS.change(BOTH, run)

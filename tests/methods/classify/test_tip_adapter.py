@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Kit, MissingEvidence, Run, Table
 from diptych.data.views import TIP_VIEWS
 from diptych.methods.classify.tip_adapter import PUBLISHED_SEARCH, TipAdapter
 from diptych.methods.classify.zero_shot import ZeroShot

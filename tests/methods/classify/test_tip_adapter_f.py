@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, MissingEvidence, Run
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.methods.classify.tip_adapter import TipAdapter

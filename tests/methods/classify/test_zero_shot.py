@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Kit, MissingPart, Run, UsageError
 from diptych.data.words.templates import SINGLE
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
 from tests.support.backbone import SmallBackbone

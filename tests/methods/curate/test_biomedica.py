@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, MissingPart, Run, UnreadableItem, UsageError
 from diptych.data.words.textlines import open_lines
 from diptych.features.entry_counts import EntryCounts
 from diptych.methods.curate.biomedica import BIOMEDICA, keep_probability

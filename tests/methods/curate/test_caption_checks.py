@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, Run, UsageError
 from diptych.evaluation.boards.caption_pool import Captions
 from diptych.features.score_counts import ScoreCounts
 from diptych.methods.curate.caption_checks import CaptionChecks

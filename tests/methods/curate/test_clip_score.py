@@ -11,10 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Kit, Run, UnreadableItem, UsageError
 from diptych.features.pool_chunks import chunks
 from diptych.features.score_counts import BINS, ScoreCounts
 from diptych.methods.curate.clip_score import CLIPScoreFilter

@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, Run, UsageError
 from diptych.features.entry_counts import EntryCounts
 from diptych.methods.curate import metaclip as m
 from diptych.methods.curate.metaclip import MetaCLIP

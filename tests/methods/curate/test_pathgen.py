@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.data import Text
-from diptych.core.errors import MissingPart, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.language import Ask
-from diptych.core.run import Run
+from diptych.core import Ask, Kit, MissingPart, Run, Text, UnreadableItem, UsageError
 from diptych.features.entry_counts import EntryCounts
 from diptych.methods.curate.pathgen import PathGen
 from tests.support.colours import COLOURS, ColourBackbone

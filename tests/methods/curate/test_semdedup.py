@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, Run, UnreadableItem, UsageError
 from diptych.features.pair_vectors import Rule
 from diptych.features.score_counts import ScoreCounts
 from diptych.methods.curate.semdedup import SemDeDup

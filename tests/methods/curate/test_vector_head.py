@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, Run, UnreadableItem, UsageError
 from diptych.methods.curate.vector_head import VectorHeadFilter, head_threshold
 from diptych.nn.vector_head import VectorHead
 from diptych.tasks.curate.heads import head_report

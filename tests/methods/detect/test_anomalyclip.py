@@ -10,11 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, State
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    MissingHook,
+    Run,
+    State,
+    Table,
+    UsageError,
+)
 from diptych.methods.detect import anomalyclip
 from diptych.methods.detect.anomalyclip import NAMES, AnomalyCLIP, FittedAnomalyCLIP
 from diptych.nn.dense.anomaly_states import local_maps, state_head, state_losses
@@ -102,8 +110,8 @@ def test_the_loss_equals_its_equation(vit: Backbone) -> None:
 
 
 def test_learnt_prompts_tell_scratches_apart_and_swapped_labels_turn_them_round(vit: Backbone) -> None:
-    from diptych.evaluation.proofs.detect import swapped_labels
     from diptych.metrics.detection import auroc
+    from proofs.detect import swapped_labels
 
     # The image loss alone: on a random tower of four patches the pixel losses drown it.
     method, test = AnomalyCLIP(epochs=30, rate=1e-2, local_weight=0.0), scratched(8, 8, seed=9)

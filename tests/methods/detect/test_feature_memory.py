@@ -5,10 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Evidence, Kit, MissingHook, Run, Table
 from diptych.methods.detect.feature_memory import FeatureMemory, FittedFeatureMemory, cell_features, nearest_distance
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import DenseColours

@@ -7,10 +7,7 @@ from PIL import Image
 from sklearn.covariance import LedoitWolf
 from torch.nn.functional import normalize
 
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Evidence, Kit, Run, Table
 from diptych.features.embed import embed
 from diptych.methods.detect.gaussian import Gaussian
 from tests.support.backbone import SmallBackbone

@@ -8,11 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Clock
+from diptych.core import Clock, DataError, Evidence, Kit, Run, Table
 from diptych.methods.detect.hyp_oc import FittedHypOC, HypOC, HypOCTrainee
 from diptych.nn.hyperbolic import HypOCHead, distance, exponential
 from tests.support.backbone import SmallBackbone
@@ -106,9 +102,9 @@ def test_pairs_are_pulled_by_artanh_and_the_slip_of_the_code_is_weaker_far_apart
 
 
 def test_scratches_rank_above_even_surfaces_and_the_control_learns_nothing() -> None:
-    from diptych.evaluation.proofs.detect import ResampledNegatives
     from diptych.evaluation.spoils import as_subclass
     from diptych.metrics.detection import auroc
+    from proofs.detect import ResampledNegatives
 
     test = scratched(8, 8, seed=4)
 

@@ -6,10 +6,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Kit, MissingHook, Run, Table, UsageError
 from diptych.methods.detect.patch_memory import FittedPatchMemory, PatchMemory, cosine_distance, tail_mean
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import ColourDense, DenseColours
@@ -49,7 +46,7 @@ def test_scratches_are_found_where_they_are() -> None:
 
 
 def test_the_memory_of_the_control_is_another_thing() -> None:
-    from diptych.evaluation.proofs.detect import TRIALS, another_thing, open_bench
+    from proofs.detect import TRIALS, another_thing, open_bench
 
     classes, normal, other = ClassNames(("plate",)), scratched(6, 0, seed=1), scratched(4, 3, seed=2)
     _, spoiled = another_thing(classes, Evidence(train=normal, auxiliary=other), Run())

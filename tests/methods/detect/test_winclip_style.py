@@ -6,11 +6,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Evidence, Kit, MissingHook, Run
 from diptych.methods.detect.winclip_style import STATES, TEMPLATES, WinCLIPStyle, state_prompts
 from diptych.nn.dense.label_maps import squashed
 from tests.support.dense_colours import DenseColours

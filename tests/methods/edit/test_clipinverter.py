@@ -10,13 +10,20 @@ import torch
 
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.load import load_generator, load_maps
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.edit import EditAsk
-from diptych.core.errors import DataError, MissingEvidence, MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Clock
+from diptych.core import (
+    Backbone,
+    Clock,
+    Column,
+    DataError,
+    EditAsk,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingPart,
+    Run,
+    Table,
+    UsageError,
+)
 from diptych.features import portable
 from diptych.features.early import early, unlike
 from diptych.methods.edit.clipinverter import CLIPInverter, FittedCLIPInverter, _Training, added, inverted

@@ -9,12 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.data import Evidence
-from diptych.core.diffusion import Site
-from diptych.core.edit import EditAsk
-from diptych.core.errors import MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import EditAsk, Evidence, Kit, MissingPart, Run, Site, UsageError
 from diptych.methods.edit.cut_and_paste import CutAndPaste, FittedCutAndPaste
 from diptych.nn.diffusion.attention import replaced_columns
 from diptych.nn.diffusion.ddim import levels, moved, repeated

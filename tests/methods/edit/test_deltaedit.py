@@ -10,12 +10,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.core.data import Evidence
-from diptych.core.edit import EditAsk, Styles
-from diptych.core.errors import MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Row
+from diptych.core import EditAsk, Evidence, Kit, MissingPart, Row, Run, Styles, UsageError
 from diptych.methods.edit import deltaedit as m
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit
 from diptych.nn.delta_mapper import DeltaMapper, another, direction, terms

@@ -7,12 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core.data import Evidence, Table
-from diptych.core.edit import EditAsk
-from diptych.core.errors import MissingEvidence, MissingHook, MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Row
+from diptych.core import EditAsk, Evidence, Kit, MissingEvidence, MissingHook, MissingPart, Row, Run, Table, UsageError
 from diptych.features import portable
 from diptych.methods.edit.galip import GALIP, _Adversaries
 from diptych.nn.bridge_gan import hinge

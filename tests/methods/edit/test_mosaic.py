@@ -10,13 +10,21 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.edit import EditAsk
-from diptych.core.errors import MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Scores, Segmenter
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    EditAsk,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MissingPart,
+    Regions,
+    Run,
+    Samples,
+    Scores,
+    Segmenter,
+    UsageError,
+)
 from diptych.features import portable
 from diptych.methods.edit.mosaic import BACKGROUND, FittedMosaic, Mosaic
 from diptych.methods.segment.maskclip import MaskCLIP

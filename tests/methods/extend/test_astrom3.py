@@ -10,11 +10,19 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.data import Evidence, Subset, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Row
+from diptych.core import (
+    Clock,
+    DataError,
+    Embedded,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingHook,
+    Row,
+    Run,
+    Subset,
+    Table,
+)
 from diptych.data.stars import Star, Stars, paired_anew
 from diptych.features.embed import embed
 from diptych.methods.extend.astrom3 import MODALITIES, PAIRS, AstroM3

@@ -10,11 +10,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Texts
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Evidence, Kit, Run, Texts
 from diptych.data.shapes import Shapes
 from diptych.features.depth_views import CloudEncoder
 from diptych.features.derived_space import DerivedSpace

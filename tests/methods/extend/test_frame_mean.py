@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingHook, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Evidence, Kit, MissingHook, MissingPart, Run
 from diptych.features.clips import ClipSpace
 from diptych.features.embed import embed
 from diptych.methods.extend.frame_mean import FrameMean

@@ -6,10 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.data import Column, Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Evidence, Kit, MissingEvidence, MissingHook, Run, Table, Texts, UsageError
 from diptych.features.embed import embed
 from diptych.methods.extend.ila import ILA, shift_of
 from diptych.nn.aligned_clips import ILASpace, cosines

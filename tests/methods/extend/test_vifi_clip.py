@@ -9,11 +9,19 @@ import torch
 
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, NotAvailable, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingHook,
+    NotAvailable,
+    Run,
+    Table,
+    UsageError,
+)
 from diptych.features.clips import ClipSpace
 from diptych.features.embed import embed
 from diptych.methods.extend.frame_mean import FrameMean

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from diptych.core.train import Clock, Embedded
+from diptych.core import Clock, Embedded
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup, geodesic, m2_rows, soft_rows
 from tests.support.refused import refused
 

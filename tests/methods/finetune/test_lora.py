@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 from diptych.methods.finetune.lora import LoRA
 from tests.support.tuning_work import SHORT, run, state
 from tests.train.test_pair import accuracy, small

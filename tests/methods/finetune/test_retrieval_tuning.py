@@ -11,15 +11,11 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Clock, Row
-from diptych.features.fresh import fresh_heads
+from diptych.core import Clock, Column, DataError, Evidence, Kit, MissingEvidence, Row, Run, Table, UsageError
 from diptych.features.frozen import Headed, on_trunks, side_names
 from diptych.methods.finetune.retrieval_tuning import RetrievalTuning
 from diptych.train.recipe import train_space
+from proofs.benches.training.fresh import fresh_heads
 from tests.support.refused import refused
 from tests.support.small_clip import small_clip
 from tests.support.tuning_work import CLASSES, SHORT, labelled, run, state

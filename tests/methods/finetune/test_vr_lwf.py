@@ -7,11 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.train import Clock, Row
+from diptych.core import Backbone, Clock, Evidence, Kit, MissingEvidence, Row
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF, distilled
 from tests.support.refused import refused

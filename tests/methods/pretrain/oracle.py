@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import State
-from diptych.core.train import Clock, Embedded
+from diptych.core import Clock, Embedded, State
 
 CLOCK = Clock(0, 10, 0, torch.Generator())
 WORDS = torch.tensor([[3, 1, 0, 0], [2, 2, 1, 4], [1, 0, 0, 0], [5, 5, 2, 1], [6, 1, 2, 0]])

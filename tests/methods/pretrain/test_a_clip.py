@@ -11,10 +11,7 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych.backbones.towers.edits import keep_patches
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.train import Clock
+from diptych.core import Clock, Evidence, Kit, MissingHook, UsageError
 from diptych.methods.pretrain.a_clip import ACLIP, AttentiveTrainee
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.nn.dense.attention_maps import carried, cls_attention, kept

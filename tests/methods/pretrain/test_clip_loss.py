@@ -8,7 +8,7 @@ from open_clip.loss import ClipLoss as Theirs
 from torch import nn
 from torch.nn.functional import normalize
 
-from diptych.core.train import Embedded
+from diptych.core import Embedded
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from tests.methods.pretrain.oracle import CLOCK, assert_same, embedded, leaves
 

@@ -9,10 +9,7 @@ import pytest
 import torch
 
 from diptych.backbones.changes.experts import merged, mixtures
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Evidence, Kit, MissingEvidence, MissingHook, Run, Table
 from diptych.features.frozen import Headed
 from diptych.methods.pretrain.clip_moe import CLIPMoE, RouterTrainee, balance
 from diptych.train.loop import train

@@ -10,11 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych.backbones.sources.save import load_parts, save
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Row
+from diptych.core import Evidence, Kit, MissingEvidence, MissingPart, Row, Run, Table
 from diptych.features.whole_and_cells import whole_and_cells
 from diptych.methods.pretrain.cloc import CLOC, PART
 from diptych.nn.contrastive import contrastive

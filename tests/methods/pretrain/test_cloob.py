@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from diptych.core.errors import UsageError
-from diptych.core.train import Embedded
+from diptych.core import Embedded, UsageError
 from diptych.methods.pretrain.cloob import CLOOB, info_loob, retrieve
 from tests.methods.pretrain.oracle import CLOCK
 from tests.support.refused import refused

@@ -10,10 +10,8 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych.backbones.sources.load import load
-from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.train import Row, Stage
+from diptych.core import DataError, Evidence, Kit, MissingEvidence, MissingHook, MissingPart, Row, Text, TextPool
+from diptych.core.train import Stage
 from diptych.features.frozen import Headed
 from diptych.methods.pretrain.dc_clip import DCCLIP, material, smooth_l1
 from diptych.nn.tower_features import text_features

@@ -12,12 +12,8 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.changes.apply import changed
-from diptych.core.backbone import Space
-from diptych.core.data import Evidence
-from diptych.core.diffusion import Condition
-from diptych.core.errors import MissingEvidence, MissingHook, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.train import Clock, Learns, everything
+from diptych.core import Clock, Condition, Evidence, Kit, Learns, MissingEvidence, MissingHook, MissingPart, Space
+from diptych.core.train import everything
 from diptych.methods.pretrain.diva import DIFFUSION, DIVA, FeedbackTrainee
 from diptych.train.recipe import train_space
 from tests.support.backbone import SmallBackbone

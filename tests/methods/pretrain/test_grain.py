@@ -11,10 +11,7 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.train import Row
+from diptych.core import DataError, Evidence, Kit, MissingEvidence, Row, Table
 from diptych.methods.pretrain.grain import GRAIN, either_caption
 from diptych.nn.contrastive import contrastive
 from diptych.nn.dense.region_losses import box_loss, matched

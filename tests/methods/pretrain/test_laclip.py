@@ -8,12 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diptych.core.data import Column, Evidence, Table, Text
-from diptych.core.errors import DataError, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.language import Ask
-from diptych.core.run import Run
-from diptych.core.train import Row
+from diptych.core import Ask, Column, DataError, Evidence, Kit, MissingPart, Row, Run, Table, Text
 from diptych.methods.pretrain.laclip import LaCLIP, first_line, prompt
 from diptych.train.pair import PairTrainee
 from diptych.train.recipe import train_space

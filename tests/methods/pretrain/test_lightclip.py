@@ -9,10 +9,7 @@ import pytest
 import torch
 
 from diptych.backbones.sources.load import load
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.train import Clock, Embedded
+from diptych.core import Clock, Embedded, Evidence, Kit, MissingHook
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.lightclip import LightCLIP, LightTrainee
 from diptych.nn.soft_pairs import instance_loss

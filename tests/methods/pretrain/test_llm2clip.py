@@ -9,10 +9,8 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych.backbones.language_space import LanguageSpace
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.train import Row, Stage
+from diptych.core import Column, DataError, Evidence, Kit, MissingEvidence, MissingPart, Row, Table
+from diptych.core.train import Stage
 from diptych.features.frozen import Headed, on_trunks
 from diptych.methods.pretrain.llm2clip import LANGUAGE, LLM2CLIP
 from diptych.train.loop import train

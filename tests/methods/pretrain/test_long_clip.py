@@ -10,9 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
+from diptych.core import Column, Evidence, Kit, MissingHook, Table
 from diptych.features.frozen import Headed
 from diptych.methods.pretrain.long_clip import LongCLIP, first_sentence, principal
 from diptych.train.recipe import train_space

@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import Column, Evidence, Table, Text
-from diptych.core.errors import DataError, MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Clock, Row
+from diptych.core import Clock, Column, DataError, Evidence, Kit, MissingEvidence, MissingPart, Row, Run, Table, Text
 from diptych.features.frozen import Headed, on_trunks
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.quality_captions import QualityCaptions, best_rows, scored

@@ -6,10 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.train import Clock, Row, everything
+from diptych.core import Clock, Evidence, Kit, MissingHook, Row
+from diptych.core.train import everything
 from diptych.methods.pretrain.rs_m_clip import RSMCLIP, _pooled, _SelfDistilled
 from diptych.nn.prototypes import self_distillation
 from diptych.train.loop import train

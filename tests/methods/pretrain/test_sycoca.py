@@ -10,10 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych.backbones.sources.load import load
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingHook, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.train import Clock
+from diptych.core import Clock, Evidence, Kit, MissingHook, MissingPart
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.sycoca import SyCoCa, SymmetricTrainee, largest, relevance
 from diptych.nn.text.small_lm import SmallLM

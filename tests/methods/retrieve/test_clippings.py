@@ -8,10 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import DataError, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Evidence, Kit, MissingHook, Run, Table
 from diptych.features.embed import embed
 from diptych.features.records import pooled
 from diptych.methods.retrieve.clippings import CLIPPINGS

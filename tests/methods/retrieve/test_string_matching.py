@@ -5,10 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diptych.core.data import Evidence
-from diptych.core.errors import MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Evidence, Kit, MissingEvidence, Run
 from diptych.methods.retrieve.string_matching import StringMatching, tidy
 from tests.support.record_work import records, table
 from tests.support.refused import refused

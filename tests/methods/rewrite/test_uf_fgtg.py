@@ -8,12 +8,21 @@ import pytest
 import torch
 
 from diptych.backbones.diffusion.small import TextTokens
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, MissingPart, UsageError
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
-from diptych.core.run import Run
+from diptych.core import (
+    Ask,
+    Backbone,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingHook,
+    MissingPart,
+    Run,
+    Table,
+    UsageError,
+    Writer,
+)
 from diptych.features import portable
 from diptych.methods.rewrite.uf_fgtg import UFFGTG, FittedUFFGTG, check_reads, own_tower, short_and_long
 from diptych.nn.diffusion.noise_error import noise_error

@@ -11,12 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.evaluation.proofs.segment import OtherTargets, _Shuffled
+from diptych.core import Backbone, ClassNames, DataError, Evidence, Kit, MissingEvidence, MissingPart, Run
 from diptych.evaluation.spoils import as_subclass
 from diptych.features import portable
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser, cropped
@@ -25,6 +20,7 @@ from diptych.nn.dense.label_maps import Windows, dense_map, label_map
 from diptych.nn.dense.patch_teacher import objects, teacher_patches, together
 from diptych.nn.dense.patches import embed_patches, tapped_patches
 from diptych.nn.dense.refined_patches import affinity, objectness
+from proofs.segment import OtherTargets, _Shuffled
 from tests.support.dense_colours import DenseColours
 from tests.support.pictures import Pictures
 from tests.support.refused import refused

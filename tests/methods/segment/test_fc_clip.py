@@ -8,10 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, DataError, Evidence, Kit, MissingEvidence, MissingHook, Run, Table
 from diptych.data.labelled import NamedTable
 from diptych.methods.segment.fc_clip import FCCLIP, FittedFCCLIP, Masked
 from diptych.nn.dense.label_maps import label_map

@@ -8,11 +8,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingHook,
+    Run,
+    Table,
+)
 from diptych.data.labelled import NamedTable
 from diptych.data.pixels import normalise
 from diptych.methods.segment.maft_plus import FittedMAFTPlus, MAFTPlus

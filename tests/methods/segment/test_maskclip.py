@@ -10,11 +10,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from diptych.backbones.dense import dense_of
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Evidence, Kit, MissingHook, Run
 from diptych.features.heads import text_head
 from diptych.methods.segment.maskclip import MaskCLIP, denoised
 from diptych.nn.dense.label_maps import Windows, dense_map, label_map

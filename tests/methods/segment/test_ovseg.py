@@ -10,12 +10,20 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.method import Regions
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingHook,
+    MissingPart,
+    Regions,
+    Run,
+    Table,
+)
 from diptych.features import portable
 from diptych.methods.segment.ovseg import FittedOVSeg, OVSeg
 from diptych.nn.dense.label_maps import dense_map, label_map

@@ -11,12 +11,19 @@ from PIL import Image
 from torch.nn import functional as F
 
 from diptych.backbones.mask_models.sam import SamMasks
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.masks import Prompted, Prompts, Seen
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingPart,
+    Prompted,
+    Prompts,
+    Run,
+    Seen,
+    Table,
+)
 from diptych.features import portable
 from diptych.features.heads import text_head
 from diptych.methods.segment.sam_clip import SAMCLIP, FittedSAMCLIP, drawn, questions, recipe

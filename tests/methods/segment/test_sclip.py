@@ -10,10 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import PLAIN, Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Evidence, Kit, Run
+from diptych.core.backbone import PLAIN
 from diptych.features.heads import text_head
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.methods.segment.sclip import SCLIP, FittedSCLIP, correlative_attention

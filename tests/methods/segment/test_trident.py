@@ -12,12 +12,7 @@ from torch.nn import functional as F
 from diptych.backbones.mask_models.merged_cells import MergedCells
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.vision import sam_space
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingPart
-from diptych.core.kit import Kit
-from diptych.core.masks import Proposals
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Evidence, Kit, MissingPart, Proposals, Run
 from diptych.features.heads import text_head
 from diptych.methods.segment.trident import FittedTrident, Trident
 from diptych.nn.dense.label_maps import Windows, dense_map, label_map, resized

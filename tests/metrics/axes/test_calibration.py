@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.metrics.axes.calibration import calibrated, cross_fitted, drawn, log_likelihood, permuted
 from diptych.metrics.axes.common import half_of
 

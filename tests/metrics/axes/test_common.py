@@ -3,9 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from diptych.core.data import ClassNames
-from diptych.core.method import Scores
-from diptych.core.run import Run
+from diptych.core import ClassNames, Run, Scores
 from diptych.features.subjects import Answers
 from diptych.metrics.axes.common import half_of, mistakes, points, too_few
 from tests.support.pictures import Pictures, picture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.metrics.axes.cues import cues, shape_bias
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.metrics.axes.factors import error_ratio, factor_drop, shuffled_factors, worst_beyond_mean, worst_factor
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.metrics.axes.recall import both_directions
 from diptych.metrics.closed_intervals import wilson
 

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from diptych.core.audit import ModelRecord, Subject
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
+from diptych.core import Finding, Kit, ModelRecord, Subject
 from diptych.metrics.axes.trends import effective_robustness, slopes
 
 BASE = {f"b{i}": Subject(Kit(), ModelRecord("supervised")) for i in range(4)}

@@ -5,8 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from diptych.core.method import Scores
-from diptych.core.run import Run
+from diptych.core import Run, Scores
 from diptych.metrics.axes.unknown import outlier_scores, told_apart
 
 

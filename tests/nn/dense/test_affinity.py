@@ -8,7 +8,7 @@ import torch
 
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.vision import sam_space
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, region_means, spliced
 from tests.support.sam import small_sam
 from tests.support.towers import close

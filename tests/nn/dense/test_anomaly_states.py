@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
+from diptych.core import Backbone
 from diptych.nn.dense.anomaly_states import patch_streams
 from tests.support.small_clip import small_clip
 

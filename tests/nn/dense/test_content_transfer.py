@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.nn.dense.content_transfer import ContentTransfer, sine_positions
 
 

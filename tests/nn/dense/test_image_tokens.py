@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.nn.dense.image_regions import tokens_and_attention
 from diptych.nn.dense.image_tokens import image_tokens
 from tests.support.pictures import Pictures, picture

@@ -8,9 +8,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from diptych.core.errors import UsageError
-from diptych.core.method import Regions, Scores
-from diptych.core.spec import PixelRecipe
+from diptych.core import PixelRecipe, Regions, Scores, UsageError
 from diptych.nn.dense import label_maps as dense
 from diptych.nn.dense.label_maps import (
     Windows,

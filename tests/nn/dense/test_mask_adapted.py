@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, MissingHook
 from diptych.nn.dense.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder
 from diptych.nn.dense.masked_crops import MaskedCrop
 from tests.support.small_clip import small_clip

@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.dense import weighted_mean
-from diptych.core.data import ClassNames
-from diptych.core.run import Run
+from diptych.core import ClassNames, Run
 from diptych.nn.dense.label_maps import dense_map
 from diptych.nn.dense.mask_classes import (
     crop_embeddings,

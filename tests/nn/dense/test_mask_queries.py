@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.nn.dense.mask_queries import (
     STRIDES,
     WEIGHTS,

@@ -5,9 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.train import Row
+from diptych.core import ClassNames, Column, DataError, Evidence, MissingEvidence, Row, Table
 from diptych.data.labelled import LabelledData, NamedTable
 from diptych.nn.dense.mask_training import check_labels, crop_view, labels_of, seen_classes, trained_on
 from tests.support.pictures import Pictures

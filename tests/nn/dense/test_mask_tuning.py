@@ -6,10 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from diptych.backbones.dense import ConvDense
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, MissingHook, Run
 from diptych.nn.dense.mask_classes import inside_cells, pooled_embeddings
 from diptych.nn.dense.mask_queries import MaskLayout
 from diptych.nn.dense.mask_training import words_of

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from diptych.backbones.spec import OPENAI_MEAN, OPENAI_STD
-from diptych.core.spec import PixelRecipe
+from diptych.core import PixelRecipe
 from diptych.nn.dense.masked_crops import (
     CroppedRegions,
     MaskedCrop,

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Run, Table
 from diptych.nn.dense.masked_crops import CroppedRegions
 from diptych.nn.dense.mined_pairs import mined, named, pair_loss
 from tests.support.dense_colours import halves

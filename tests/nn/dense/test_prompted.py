@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.errors import UsageError
-from diptych.core.masks import Prompted, Prompts, Seen
+from diptych.core import Prompted, Prompts, Seen, UsageError
 from diptych.nn.dense.prompted import Refinement, parts, prompts_of, refined
 
 RULE = Refinement(coarse=0.4, least=3)

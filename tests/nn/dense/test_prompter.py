@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.nn.dense.prompter import Prompter, cell_centres, point_code
 
 G = torch.Generator().manual_seed(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.nn.dense.region_losses import box_loss, matched, region_contrast
 from diptych.train.distributed import gather_ragged
 

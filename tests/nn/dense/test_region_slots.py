@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diptych.backbones.changes.apply import changed
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 from diptych.nn.dense.region_slots import read_slots
 from tests.backbones.changes.test_region_slots import SMALL
 from tests.train.test_pair import Squares, small

@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diptych.core.errors import UsageError
-from diptych.core.method import Regions, Scores
+from diptych.core import Regions, Scores, UsageError
 from diptych.nn.dense.label_maps import cells, labelled
 from diptych.nn.dense.segments import Rule, instances, panoptic
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.backbone import Backbone
+from diptych.core import Backbone
 from diptych.nn.dense.windows import harmonic_map, tower_windows, window_cells, windows_of
 from tests.support.dense_colours import DenseColours
 from tests.support.small_clip import small_clip

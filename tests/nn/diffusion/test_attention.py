@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.diffusion import Site
-from diptych.core.errors import UsageError
+from diptych.core import Site, UsageError
 from diptych.nn.diffusion.attention import Record, cut, difference, fused, outside, replaced_columns, word_map
 
 CROSS, SELF = Site("cross", "mid", 0), Site("self", "mid", 0)

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.diffusion.small import SmallDiffusion
-from diptych.core.diffusion import Condition, Site
-from diptych.core.errors import UsageError
+from diptych.core import Condition, Site, UsageError
 from diptych.nn.diffusion.ddim import guided, invert, joined, levels, moved, noise, repeated, sample
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip

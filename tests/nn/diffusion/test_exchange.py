@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from diptych.backbones.diffusion.small import SmallDiffusion
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.nn.diffusion.exchange import exchanged, places_of
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diptych.core.diffusion import Condition
+from diptych.core import Condition
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import UsageError
+from diptych.core import Backbone, UsageError
 from diptych.nn.prompts.masked import fresh_prompts, mask_prompts
 from tests.support.small_clip import small_clip
 

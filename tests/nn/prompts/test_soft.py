@@ -7,8 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.errors import MissingHook, NotAvailable, UsageError
+from diptych.core import Backbone, MissingHook, NotAvailable, UsageError
 from diptych.nn.prompts.soft import Position, encode_prompts, frozen, slots, word_vectors
 from tests.support.backbone import SmallBackbone
 from tests.support.checkpoints import transformers_folder

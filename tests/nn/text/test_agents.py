@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from PIL import Image
 
-from diptych.core.data import Text
-from diptych.core.errors import DataError, MissingPart
-from diptych.core.language import Ask
+from diptych.core import Ask, DataError, MissingPart, Text
 from diptych.nn.text.agents import Requests, write_chain
 
 REQUESTS = Requests("what is it", "correct: {text}", "is it so: {text}", "in {words} words: {text}", 7)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.causal import HuggingFaceLM
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.nn.text.beams import beam
 from diptych.nn.text.decode import Decoded, Prefix, greedy, inverse_cdf, log_likelihood, sample
 from diptych.nn.text.small_lm import SmallLM

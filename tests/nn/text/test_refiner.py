@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diptych.core.diffusion import Condition
-from diptych.core.errors import UsageError
+from diptych.core import Condition, UsageError
 from diptych.nn.text.refiner import PromptRefiner
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.run import Run
-from diptych.core.train import Clock, Row
+from diptych.core import Clock, Row, Run
 from diptych.metrics.caption import clip_score
 from diptych.nn.text.grammar import GrammarHead
 from diptych.nn.text.rewarded import Reward, RewardTrainee, clip_s, judged_texts, policy_loss

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from diptych.core.errors import UsageError
-from diptych.core.language import LanguageModel
+from diptych.core import LanguageModel, UsageError
 from diptych.nn.text.decode import Prefix, greedy
 from diptych.nn.text.small_lm import SmallLM
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diptych import load
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.serve.model import ServedModel
 from diptych.serve.pages.looking import entry_picture, jpeg, looked_at
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.data.load import open_records
 from diptych.serve.assembly import Content, server
 from diptych.serve.model import ServedModel

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.data.memory import InMemory
 from diptych.tasks.classify import classify
 from tests.support.colours import COLOURS, ColourBackbone

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.tasks.search.ask import Term, search
 from tests.support.colours import ColourBackbone
 from tests.support.serving import colour_uri

@@ -17,11 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core.curate import Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, Plan, Run, Stream, Verdict
 from diptych.features.entry_counts import EntryCounts
 from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.tasks.cluster import Cluster

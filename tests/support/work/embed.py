@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.core.data import Texts
-from diptych.core.run import Run
+from diptych.core import Run, Texts
 from diptych.features.embed import embed
 from diptych.store.store import Store
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Kit, Run
 from diptych.data.addresses import fetched, published
 from diptych.data.load import open_stream
 from diptych.methods.curate.metaclip import MetaCLIP

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError
+from diptych.core import ClassNames, Column, DataError, Table
 from diptych.tasks.audit.association import audit_association
 from tests.methods.audit.test_concept_association_bias import OBJECTS, Bag, fruit
 

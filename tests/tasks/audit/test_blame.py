@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from diptych.core.audit import AuditData, Probe, Subject
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.run import Run
+from diptych.core import AuditData, ClassNames, Column, Probe, Run, Subject, Table
 from diptych.features.subjects import embeddings
 from diptych.tasks.audit.blame import blame, nearest_rows, suspected, vote
 from tests.support.backbone import SmallBackbone

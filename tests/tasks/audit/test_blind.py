@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.data import Table
-from diptych.core.errors import DataError
+from diptych.core import DataError, Table
 from diptych.data.formats.mmvp import IMAGES, PATTERNS, read_mmvp_vlm
 from diptych.tasks.audit.blind import audit_blind
 from tests.data.formats.test_mmvp import mmvp_folder

@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UnreadableItem
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Run, Table, UnreadableItem
 from diptych.data.labelled import LabelledData
 from diptych.tasks.audit.data import gathered
 from tests.support.backbone import SmallBackbone

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.edits import read_edits
 from diptych.tasks.audit.edits import audit_edits, edit_auditor
 from tests.support.backbone import SmallBackbone

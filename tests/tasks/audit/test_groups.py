@@ -8,12 +8,20 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from diptych.core.audit import FittedPairScorer, PairScorer, PairScores
-from diptych.core.card import Card, Needs
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    Card,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    FittedPairScorer,
+    Kit,
+    Needs,
+    PairScorer,
+    PairScores,
+    Run,
+    Table,
+)
 from diptych.data.edits import edit_table
 from diptych.tasks.audit.groups import audit_groups, audit_pairs
 from tests.support.backbone import SmallBackbone

@@ -4,10 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.audit import AuditData, Probe, Subject
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import AuditData, ClassNames, DataError, Probe, Run, Subject, UsageError
 from diptych.methods.audit.holistic_robustness import HolisticRobustness
 from diptych.tasks.audit.measured import with_measured
 from tests.support.backbone import SmallBackbone
@@ -37,7 +34,7 @@ def test_results_from_elsewhere_stand_beside_the_own_ones_and_get_a_slope(tmp_pa
 
 
 def test_lines_go_through_the_models_of_one_record(tmp_path: Path) -> None:
-    from diptych.core.audit import ModelRecord
+    from diptych.core import ModelRecord
 
     rows = [f"{name},choices,{0.3 + i / 10}" for i, name in enumerate(SUBJECTS)]
     known = with_measured(SUBJECTS, written(tmp_path, *rows, head="model,measure,value"))

@@ -5,11 +5,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.audit import AuditData, Probe, Subject
-from diptych.core.data import ClassNames, Table
-from diptych.core.errors import UsageError
-from diptych.core.findings import Control, Finding
-from diptych.core.run import Run
+from diptych.core import AuditData, ClassNames, Control, Finding, Probe, Run, Subject, Table, UsageError
 from diptych.data.factors import Altered
 from diptych.tasks.audit import report as audit_report
 from diptych.tasks.audit.report import Bound, by_severity, is_failure, judged, report

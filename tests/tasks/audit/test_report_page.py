@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.audit import AuditData, Probe, Subject
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.findings import Control, Example, Finding
+from diptych.core import AuditData, ClassNames, Column, Control, Example, Finding, Probe, Subject, Table
 from diptych.tasks.audit.blame import Blame, Blamed, Confusion
 from diptych.tasks.audit.report import Bound, Report, Verdict
 from diptych.tasks.audit.report_page import html

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import ClassNames, Column, DataError, Run, Table, UsageError
 from diptych.tasks.audit.sources import DRAWS, Sources, audit_sources, drawn, head, ladder
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture

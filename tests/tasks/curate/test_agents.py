@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.tasks.curate.agents import agents_of
 
 

@@ -9,9 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Run, Table, UsageError
 from diptych.data.labelled import LabelledData
 from diptych.nn.vector_head import load_head
 from diptych.tasks.curate.heads import HELD_OUT, fit_labelled

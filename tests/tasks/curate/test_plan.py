@@ -14,11 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diptych.core.curate import Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import DataError, Kit, Plan, Run, Stream, UnreadableItem, UsageError, Verdict
 from diptych.data.load import open_stream
 from diptych.methods.curate.biomedica import BIOMEDICA
 from diptych.methods.curate.metaclip import MetaCLIP

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.data.formats.region_table import with_regions
 from diptych.data.load import open_data
 from diptych.tasks.curate.regions import FoundRegions, find_regions, quality

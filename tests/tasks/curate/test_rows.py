@@ -10,9 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from diptych.core.curate import Verdict
-from diptych.core.data import Text
-from diptych.core.errors import UsageError
+from diptych.core import Text, UsageError, Verdict
 from diptych.features.entry_counts import EntryCounts
 from diptych.tasks.curate.rows import row_of, write_looks, write_part
 

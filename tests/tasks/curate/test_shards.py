@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.data import Stream
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Kit, Run, Stream, UsageError
 from diptych.data.load import open_stream
 from diptych.features.entry_counts import EntryCounts
 from diptych.methods.curate.caption_checks import CaptionChecks

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from diptych.core import UnreadableItem, UsageError
 from diptych.core.curate import NAMED
-from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.load import open_stream
 from diptych.tasks.curate.stream import Once, Readable, Skipped, readable
 

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_arrays
 from diptych.tasks.encode.batch_embedder import BatchEmbedder

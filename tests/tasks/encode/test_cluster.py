@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.data import Texts
-from diptych.core.run import Run
+from diptych.core import Run, Texts
 from diptych.features import embed
 from diptych.features.embed import Arrays, embed_slices
 from diptych.store.layers import open_vectors

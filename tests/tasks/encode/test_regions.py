@@ -12,9 +12,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from diptych.backbones.sources.save import save
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Column, DataError, Run, Table, UsageError
 from diptych.data.formats.regions import boxes
 from diptych.data.load import open_data
 from diptych.data.region_items import Regions

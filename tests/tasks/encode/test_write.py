@@ -8,9 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.data import Texts
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, Texts, UsageError
 from diptych.data.files import read_json
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data

@@ -11,11 +11,20 @@ import pytest
 import torch
 
 from diptych.backbones.engines import export as exporter
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, DiptychError, MissingExtra, UsageError
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    DiptychError,
+    Encoder,
+    MissingExtra,
+    PixelRecipe,
+    Run,
+    Spec,
+    Table,
+    UsageError,
+)
 from diptych.tasks.export.gate import Gate, Parity
 from diptych.tasks.export.tower import Exported, export
 from tests.backbones.engines.test_engine import Mixed, Small, Sorted

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.tasks.pages.overlay import label_png, overlay, palette, png
 
 LABELS = np.repeat(np.arange(3), 10).reshape(3, 10)

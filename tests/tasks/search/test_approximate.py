@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.search_index import ann
 from diptych.search_index.index import Index
 from diptych.search_index.rows import Entry

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, MissingHook, Run, UsageError
 from diptych.data.load import open_data
 from diptych.features.embed import embed
 from diptych.tasks.search.ask import Term

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_records
 from diptych.tasks.search.ask import Term, search
 from diptych.tasks.search.cut import mark

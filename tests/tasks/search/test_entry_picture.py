@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.tasks.search.entry_picture import picture
 
 

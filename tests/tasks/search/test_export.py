@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.formats.embeddings import read_embedding_parquet
 from diptych.search_index.index import Index
 from diptych.search_index.rows import Entry

@@ -15,8 +15,7 @@ import pytest
 from PIL import Image
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone, CachedEncoder
-from diptych.core.errors import UsageError
-from diptych.core.run import Run
+from diptych.core import Run, UsageError
 from diptych.data.load import open_records
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, joined, stamp
@@ -35,8 +34,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from diptych.backbones.engines.cached_backbone import CachedBackbone, CachedEncoder
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Run
+from diptych.core import PixelRecipe, Spec
 from diptych.data.load import open_records
 from diptych.tasks.search.index import unchanged
 photos, out, image, text = sys.argv[1:]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import DamagedStore, DataError
+from diptych.core import DamagedStore, DataError
 from diptych.search_index.index import Index
 from diptych.search_index.rows import Entry
 from diptych.tasks.search.marks import (

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import Collapsed, Diverged
-from diptych.core.run import Run
+from diptych.core import ClassNames, Collapsed, Column, Diverged, Run, Table
 from diptych.data.labelled import LabelledData
 from diptych.tasks.training import measures as training_measures
 from diptych.tasks.training.measures import Measuring, watcher

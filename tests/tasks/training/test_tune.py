@@ -21,10 +21,7 @@ from typer.testing import CliRunner
 
 from diptych.backbones.sources.load import load
 from diptych.cli.main import app
-from diptych.core.data import Column, Table
-from diptych.core.errors import Collapsed, DataError, MissingHook, UsageError
-from diptych.core.run import Run
-from diptych.core.train import Recipe
+from diptych.core import Collapsed, Column, DataError, MissingHook, Recipe, Run, Table, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data

@@ -10,9 +10,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from diptych.core.backbone import Space
-from diptych.core.errors import DataError, UsageError
-from diptych.core.spec import Change, Spec
+from diptych.core import Change, DataError, Space, Spec, UsageError
 
 CHANGES = {
     "cls-and-patches": "diptych.backbones.changes.cls_and_patches:pooled",

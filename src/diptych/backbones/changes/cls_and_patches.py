@@ -7,8 +7,7 @@ from typing import Any
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from diptych.core.errors import MissingHook
-from diptych.core.spec import Spec
+from diptych.core import MissingHook, Spec
 
 KIND = "tok+avg"
 """What open_clip's attribute ``pool_type`` says of it."""

@@ -13,10 +13,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.changes.apply import changed
 from diptych.backbones.towers.of import tower_of
-from diptych.core.backbone import Backbone
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.run import Run
-from diptych.core.spec import Spec
+from diptych.core import Backbone, MissingHook, Run, Spec, UsageError
 
 Last: TypeAlias = Mapping[str, int | None]
 """Modality -> number of last blocks; None: all."""

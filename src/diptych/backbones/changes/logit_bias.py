@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from diptych.core.errors import MissingHook
-from diptych.core.spec import Spec
+from diptych.core import MissingHook, Spec
 
 
 def added(module: nn.Module, spec: Spec, *, scale: float, bias: float) -> Spec:

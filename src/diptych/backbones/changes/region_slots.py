@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from diptych.backbones.towers.region_slots import RegionSlots
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.spec import Spec
+from diptych.core import MissingHook, Spec, UsageError
 
 
 def decoded(

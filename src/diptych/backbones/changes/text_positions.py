@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.spec import Spec
+from diptych.core import MissingHook, Spec, UsageError
 
 
 def longer(module: nn.Module, spec: Spec, *, kept: int, ratio: int) -> Spec:

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser
 from diptych.backbones.diffusion.small import SmallDiffusion
-from diptych.core.backbone import Backbone
-from diptych.core.diffusion import TextDiffusion
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core import Backbone, DataError, NotAvailable, TextDiffusion, UsageError
 from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.sprites import SpriteBank
 

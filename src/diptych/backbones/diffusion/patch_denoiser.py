@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention, silu
 
-from diptych.core.diffusion import AttentionHook, Site
+from diptych.core import AttentionHook, Site
 
 
 @dataclass(frozen=True)

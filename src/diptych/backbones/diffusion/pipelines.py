@@ -15,8 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from diptych.core.diffusion import AttentionHook, Condition, Site
-from diptych.core.errors import DataError, MissingExtra, UsageError
+from diptych.core import AttentionHook, Condition, DataError, MissingExtra, Site, UsageError
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser, noise_in
-from diptych.core.backbone import Backbone
-from diptych.core.diffusion import AttentionHook, Condition
-from diptych.core.errors import MissingHook
+from diptych.core import AttentionHook, Backbone, Condition, MissingHook
 
 STEPS, FIRST, LAST = 1000, 1e-4, 2e-2
 """Steps of the training, and the variance that the first and the last of them add (Ho et al. 2020)."""

@@ -26,10 +26,7 @@ from diptych.backbones import lite_files
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.engines.runtimes.report import torch_version
 from diptych.backbones.names import parse
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DiptychError
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Backbone, DiptychError, PixelRecipe, Run, Spec
 from diptych.data.files import write_json
 from diptych.data.pixels import prepare
 

@@ -28,12 +28,10 @@ from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
 from diptych.backbones.engines.runtimes.openvino import openvino_version
 from diptych.backbones.engines.runtimes.report import RuntimeReport, read_report, torch_version
 from diptych.backbones.engines.runtimes.torch_weights import TorchRunner
-from diptych.core.backbone import Encoder
-from diptych.core.errors import MissingExtra, UsageError
-from diptych.core.run import Runner
+from diptych.core import Encoder, MissingExtra, Runner, UsageError
 
 if TYPE_CHECKING:
-    from diptych.core.run import Run
+    from diptych.core import Run
 
 __all__ = ["Engines", "Kind", "kind_of"]
 

@@ -31,8 +31,7 @@ from diptych.backbones.engines.runtimes.report import (
     stamp_of,
     torch_version,
 )
-from diptych.core.backbone import Encoder
-from diptych.core.errors import DiptychError, MissingExtra
+from diptych.core import DiptychError, Encoder, MissingExtra
 from diptych.data.files import drafted, write_json
 
 OPSET = 17

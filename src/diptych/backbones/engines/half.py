@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diptych.backbones.engines.parity import rows
-from diptych.core.backbone import Encoder, Inputs
+from diptych.core import Encoder, Inputs
 
 
 def module_of(encoder: Encoder[Any]) -> tuple[str, nn.Module]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.backbones.sources.selftest import SENTENCE, picture
-from diptych.core.backbone import Encoder, Inputs
+from diptych.core import Encoder, Inputs
 
 LEAST, MOST, LONG = 3, 9, 12.0
 """Timed turns of all forwards, and the seconds after which no further one starts."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from diptych.backbones.engines.half import module_of
-from diptych.core.backbone import Encoder
+from diptych.core import Encoder
 
 E = TypeVar("E", bound=Encoder[Any])
 

@@ -17,8 +17,7 @@ from PIL import Image
 
 from diptych.backbones.engines.runtimes.openvino import openvino, without
 from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
-from diptych.core.backbone import Encoder
-from diptych.core.errors import MissingExtra
+from diptych.core import Encoder, MissingExtra
 from diptych.data.folders import class_folder
 from diptych.data.named_sets import demo_folder
 

@@ -8,8 +8,7 @@ from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
 from diptych.backbones.engines.runtimes.report import RuntimeReport, torch_version
 from diptych.backbones.engines.runtimes.torch_weights import Bf16Runner
-from diptych.core.backbone import Encoder
-from diptych.core.run import Runner
+from diptych.core import Encoder, Runner
 
 EXACT, FAST, INT8 = 0.99999, 0.9999, 0.98
 """Least cosines to torch's float32 vectors, of float32 runtimes and of bfloat16; least mean cosine of int8, below which

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from diptych.core.edit import Styles
+from diptych.core import Styles
 from diptych.core.ranges import at_least, check, one_of, wrong
 from diptych.data.scenes.sprites import COLOURS, SHAPES, shape_mask
 from diptych.data.words.sentences import article

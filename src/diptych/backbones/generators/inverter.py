@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, leaky_relu, linear
 
 from diptych.backbones.generators.stylegan2 import StyleGAN2
-from diptych.core.edit import Styles
+from diptych.core import Styles
 
 WIDTHS = (32, 64, 64, 128)
 

@@ -15,9 +15,7 @@ from diptych.backbones.generators.inverter import ConvInverter
 from diptych.backbones.generators.maps import ThreeMapInverter
 from diptych.backbones.generators.stylegan2 import StyleGAN2
 from diptych.backbones.weights import read_state
-from diptych.core.edit import Inverter, StyleGenerator
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.latents import MapInverter
+from diptych.core import DataError, Inverter, MapInverter, NotAvailable, StyleGenerator, UsageError
 
 SMALL = Path(__file__).parents[2] / "assets" / "generator" / "small.safetensors"
 SMALL_MAPS = SMALL.with_name("small_maps.safetensors")

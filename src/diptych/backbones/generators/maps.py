@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, leaky_relu, linear
 
 from diptych.backbones.generators.stylegan2 import StyleGAN2
-from diptych.core.edit import Styles
+from diptych.core import Styles
 
 STEM = (32, 32, 64, 64)
 """Channels of the convolutions; all but the first have stride 2 and give the maps."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
 
-from diptych.core.edit import Styles
+from diptych.core import Styles
 
 EPS = 1e-8
 LR_MULTIPLIER = 0.01

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from diptych.backbones.spec import state_hash
-from diptych.core.masks import Proposals
+from diptych.core import Proposals
 from diptych.data.images import upright_rgb
 
 

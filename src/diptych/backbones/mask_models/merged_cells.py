@@ -16,9 +16,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from diptych.backbones.mask_models.merge_tree import MergeTree
-from diptych.core.backbone import Space
-from diptych.core.errors import UsageError
-from diptych.core.masks import Proposals
+from diptych.core import Proposals, Space, UsageError
 from diptych.core.ranges import above, at_least, between, check
 from diptych.data.images import upright_rgb
 from diptych.data.pixels import normalise

@@ -11,7 +11,7 @@ from torch import nn
 
 from diptych.backbones.mask_models.word_inputs import word_inputs
 from diptych.backbones.spec import state_hash
-from diptych.core.masks import Proposals
+from diptych.core import Proposals
 
 SIDE = 64
 """Cells of the longer side of a mask."""

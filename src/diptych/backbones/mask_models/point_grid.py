@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core.masks import PromptableMasks, Prompted, Prompts, Proposals
+from diptych.core import PromptableMasks, Prompted, Prompts, Proposals
 from diptych.core.ranges import at_least, check
 
 

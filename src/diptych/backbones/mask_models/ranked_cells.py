@@ -31,9 +31,7 @@ from diptych.backbones.mask_models.merge_tree import MergeTree
 from diptych.backbones.mask_models.merged_cells import cell_vectors
 from diptych.backbones.mask_models.region_facts import SHAPE, region_facts
 from diptych.backbones.spec import state_hash
-from diptych.core.backbone import Space
-from diptych.core.errors import NotAvailable
-from diptych.core.masks import Proposals
+from diptych.core import NotAvailable, Proposals, Space
 from diptych.core.ranges import at_least, between, check
 from diptych.data.images import upright_rgb
 from diptych.data.pixels import normalise

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from diptych.backbones.spec import state_hash
 from diptych.backbones.towers.of import class_names
-from diptych.core.errors import UsageError
-from diptych.core.masks import Prompted, Prompts, Seen
+from diptych.core import Prompted, Prompts, Seen, UsageError
 from diptych.data.images import upright_rgb
 
 TOGETHER = 16
@@ -35,7 +34,7 @@ class SamMasks:
     Example:
         >>> import torch, transformers
         >>> from PIL import Image
-        >>> from diptych.core.masks import Prompts
+        >>> from diptych.core import Prompts
         >>> sizes = {"image_size": 64, "patch_size": 16}
         >>> model = transformers.SamModel(transformers.SamConfig(
         ...     vision_config={**sizes, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.images import upright_rgb
 
 

@@ -12,8 +12,7 @@ from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, Modul
 from diptych.backbones.pixels import image_batch
 from diptych.backbones.spec import state_hash
 from diptych.backbones.tokens import Tokens, padded
-from diptych.core.backbone import Inputs
-from diptych.core.spec import Spec
+from diptych.core import Inputs, Spec
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from torch import nn
 from diptych.backbones.sources.huggingface import FAMILIES, Family, HuggingFace
 from diptych.backbones.spec import NOTHING_STATED, Stated, agree, file_hash, triple
 from diptych.backbones.tokens import TOKENIZER_FILES, HubTokens, load_tokenizer
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import DataError, NotAvailable, PixelRecipe, Spec, UsageError
 from diptych.data.files import read_json
 
 CONFIG = "config.json"

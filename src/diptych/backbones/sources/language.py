@@ -15,8 +15,7 @@ from diptych.backbones.causal import load_causal, quiet
 from diptych.backbones.language_space import Adaptor, LanguageSpace
 from diptych.backbones.language_text import LanguageText
 from diptych.backbones.weights import read_state
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Backbone, DataError, UsageError
 
 IMAGE, LANGUAGE, ADAPTOR = "image", "language", "adaptor.safetensors"
 

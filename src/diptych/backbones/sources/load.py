@@ -8,8 +8,7 @@ from diptych.backbones.hub import is_offline, repository
 from diptych.backbones.names import Name, nearest, parse, published
 from diptych.backbones.sources.load_options import LoadOptions, Weights, split_name
 from diptych.backbones.spec import NOTHING_STATED, Stated
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core import Backbone, DataError, NotAvailable, UsageError
 
 
 def load(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from diptych.backbones.spec import NOTHING_STATED, Stated, recipe_from
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.files import read_json
 
 Weights = Literal["required", "random"]

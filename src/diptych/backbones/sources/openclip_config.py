@@ -15,8 +15,7 @@ from torch import nn
 from diptych.backbones import hub
 from diptych.backbones.spec import triple
 from diptych.backbones.tokens import Tokens
-from diptych.core.errors import DataError
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import DataError, PixelRecipe, Spec
 
 
 def build(config: Mapping[str, Any], seed: int) -> nn.Module:

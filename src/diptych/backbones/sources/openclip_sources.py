@@ -23,8 +23,7 @@ from diptych.backbones.spec import (
 )
 from diptych.backbones.tokens import TOKENIZER_FILES, ClipBpe, Tokens, openclip_tokens
 from diptych.backbones.weights import find_weights, layout, load_openclip, read_state
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.spec import Spec
+from diptych.core import DataError, NotAvailable, Spec, UsageError
 from diptych.data.files import read_json
 
 CONFIG = "open_clip_config.json"

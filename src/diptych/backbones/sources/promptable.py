@@ -7,8 +7,7 @@ from typing import Any
 
 from diptych.backbones.hub import is_offline, repository
 from diptych.backbones.names import parse
-from diptych.core.errors import DataError, UsageError
-from diptych.core.masks import PromptableMasks
+from diptych.core import DataError, PromptableMasks, UsageError
 from diptych.data.files import read_json
 
 _FILES = ("config.json", "*processor_config.json", "*.safetensors", "tokenizer*", "vocab*", "merges*", "special*")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from diptych.backbones.sources.promptable import PROMPTABLE, folder_of, kind_of, model_in, processor_in, sam_in
-from diptych.core.errors import UsageError
-from diptych.core.masks import MaskProposer
+from diptych.core import MaskProposer, UsageError
 
 MERGED = "merged-cells"
 """The proposer without weights."""

@@ -18,8 +18,7 @@ from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.spec import spec_from
 from diptych.backbones.tokens import HubTokens
 from diptych.backbones.weights import OPENCLIP_FILES, read_state
-from diptych.core.backbone import Backbone, Space
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Backbone, DataError, Space, UsageError
 from diptych.data.files import drafted, read_json, write_json
 
 SPACE = "space.json"

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError
+from diptych.core import Backbone, DataError
 
 FILE = "diptych_selftest.json"
 SENTENCE = "a photo of two cats, 1 dog & a red barn."

@@ -18,9 +18,7 @@ from diptych.backbones.sources.load_options import split_name
 from diptych.backbones.spec import state_hash, triple
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.of import image_tower_of
-from diptych.core.backbone import Dense, Encoder, Inputs, Space, Tower
-from diptych.core.errors import MissingHook, NotAvailable, UsageError
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core import Dense, Encoder, Inputs, MissingHook, NotAvailable, PixelRecipe, Space, Spec, Tower, UsageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -10,12 +10,12 @@ from torch import nn
 
 from diptych.backbones.towers.cut import Look, Mix, merge_heads, split_heads
 from diptych.backbones.towers.text import TextTower
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import State
+    from diptych.core import State
 
 
 @dataclass(frozen=True)

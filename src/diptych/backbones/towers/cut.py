@@ -15,13 +15,13 @@ import torch
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import fused_attention
-from diptych.core.backbone import ANTIALIASED, Resampling, State
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core import MissingHook, Resampling, State, UsageError
+from diptych.core.backbone import ANTIALIASED
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import Edit, Inputs, Kernel, Tap
+    from diptych.core import Edit, Inputs, Kernel, Tap
 
 Mix: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
 Look: TypeAlias = "Callable[[Tensor], None]"

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from diptych.backbones.towers.cut import attention_bias
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import State
+    from diptych.core import State
 
 
 def patch_count(s: State) -> int:

@@ -11,12 +11,12 @@ from diptych.backbones.towers.cut import Look, Mix, merge_heads, split_heads
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.pools import ProbePool
 from diptych.backbones.towers.text import TextPooling, TextTower
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import State
+    from diptych.core import State
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import torch
 
 from diptych.backbones.towers.cut import Block, CutTower, Map, resize_positions
 from diptych.backbones.towers.edits import insert, patch_count
-from diptych.core.backbone import ANTIALIASED, Resampling, State
-from diptych.core.errors import UsageError
+from diptych.core import Resampling, State, UsageError
+from diptych.core.backbone import ANTIALIASED
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from diptych.backbones.towers.pools import AttentionPool
-    from diptych.core.backbone import Edit, Inputs
+    from diptych.core import Edit, Inputs
 
 ImagePooling = Literal["cls", "mean", "mean_all", "cls_and_mean", "attention", "attention_all"]
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import Kernel
+    from diptych.core import Kernel
 
 
 def probabilities(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:

@@ -12,11 +12,10 @@ from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.residual import OpenClipImageTower, OpenClipTextTower
 from diptych.backbones.towers.sam import SamTower
 from diptych.backbones.towers.timm_vit import TimmTower
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core import MissingHook, UsageError
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Tower
-    from diptych.core.spec import Spec
+    from diptych.core import Spec, Tower
 _VISION = {"CLIPModel", "MetaClip2Model", "SiglipModel", "ChineseCLIPModel", "AltCLIPModel"}
 _TEXT = {"CLIPModel", "MetaClip2Model", "SiglipModel", "Siglip2Model"}
 _BERT_TEXT = {"ChineseCLIPModel", "AlignModel"}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 
 
 class SlotLayer(nn.Module):

@@ -15,8 +15,7 @@ from diptych.backbones.towers.image import ImagePooling, ImageTower
 from diptych.backbones.towers.pools import AttentionPool, ContrastiveQuery
 from diptych.backbones.towers.region_slots import RegionSlots, SlotPool
 from diptych.backbones.towers.text import TextTower
-from diptych.core.backbone import State
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook, State
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,13 +10,12 @@ from diptych.backbones.towers.cut import Mix, merge_heads, split_heads
 from diptych.backbones.towers.hf_clip import EncoderLayer
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.kernels import fused_attention
-from diptych.core.backbone import State
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core import MissingHook, State, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import Kernel
+    from diptych.core import Kernel
 
 
 class SamBlock(EncoderLayer):

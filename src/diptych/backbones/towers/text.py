@@ -11,13 +11,13 @@ import torch
 from torch.nn import functional as F
 
 from diptych.backbones.towers.cut import Block, CutTower, Map, attention_bias
-from diptych.core.backbone import ANTIALIASED, Resampling, State
-from diptych.core.errors import UsageError
+from diptych.core import Resampling, State, UsageError
+from diptych.core.backbone import ANTIALIASED
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import Edit, Inputs
+    from diptych.core import Edit, Inputs
 
 TextPooling = Literal["argmax", "eos", "first", "last", "mean"]
 _FIELDS = {"ids", "embeds", "mask"}

@@ -16,12 +16,12 @@ from diptych.backbones.towers.cut import Look, Mix, merge_heads, split_heads
 from diptych.backbones.towers.edits import patch_count
 from diptych.backbones.towers.image import ImagePooling, ImageTower
 from diptych.backbones.towers.pools import LatentPool
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import State
+    from diptych.core import State
 
 _PRE, _POST = {"Block", "EvaBlock"}, {"ResPostBlock", "EvaBlockPostNorm"}
 _ATTENTION = {"Attention", "AttentionRope", "EvaAttention"}

@@ -11,10 +11,7 @@ import torch
 from torch import nn
 
 from diptych.backbones.causal import SMOLLM2, load_causal
-from diptych.core.data import Text
-from diptych.core.errors import UsageError
-from diptych.core.language import Ask
-from diptych.core.run import Run
+from diptych.core import Ask, Run, Text, UsageError
 
 
 class CausalLM:

@@ -18,9 +18,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from diptych.core.data import Text
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.language import Ask
+from diptych.core import Ask, DataError, NotAvailable, Text, UsageError
 
 MAX_REPLY = 4 * 2**20
 MAX_WAIT = 60.0

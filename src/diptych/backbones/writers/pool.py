@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import ClassNames, Text, TextPool
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.language import Ask, Writer
+from diptych.core import Ask, ClassNames, DataError, NotAvailable, Text, TextPool, UsageError, Writer
 from diptych.data.files import append, write_json
 from diptych.data.words.pools import LONGEST, read_pool
 

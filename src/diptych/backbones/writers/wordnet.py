@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from diptych.core.data import Text
-from diptych.core.language import Ask
+from diptych.core import Ask, Text
 from diptych.data.words.wordnet import Synset, WordNet
 
 WRITER, DATE = "wordnet-3.0", "2006"

@@ -10,7 +10,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, show_json
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 
 Grouped = Annotated[str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.")]
 Label = Annotated[str, options.option("--label", help="Column with the classes (default: class_name, class or label).")]

@@ -29,7 +29,7 @@ def audit_association(
     flag_values.one_suffix(out, ".json")
     shared.free(out)
 
-    from diptych.core.data import ClassNames
+    from diptych.core import ClassNames
     from diptych.data.load import open_data
     from diptych.tasks.audit.association import audit_association as audit
 

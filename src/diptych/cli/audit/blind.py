@@ -15,8 +15,7 @@ from diptych.cli.console import short_names, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diptych.core.backbone import Encoder
-    from diptych.core.findings import Finding
+    from diptych.core import Encoder, Finding
 
 
 @options.offers("overwrite", *options.MODEL)

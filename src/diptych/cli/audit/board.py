@@ -12,7 +12,7 @@ from diptych.cli.audit.tables import MoreTables
 from diptych.cli.bench_command import end_board
 from diptych.cli.board import command_line
 from diptych.cli.console import say, short_names, show_table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 if TYPE_CHECKING:
     from diptych.evaluation.boards.audit import AuditBoard, Audited, Key

@@ -17,12 +17,10 @@ from diptych.cli.audit.edits import audit_edits
 from diptych.cli.audit.report import audit_report
 from diptych.cli.audit.sources import audit_sources
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
-    from diptych.core.audit import Part
-    from diptych.core.data import Table
-    from diptych.core.findings import Control, Finding
+    from diptych.core import Control, Finding, Part, Table
     from diptych.tasks.audit.groups import AuditedPairs
 
 app = typer.Typer(
@@ -73,7 +71,7 @@ def audit_groups(
     flag_values.one_of("--selection", selection, "half", "all")
     shared.free(out)
 
-    from diptych.core.data import ClassNames
+    from diptych.core import ClassNames
     from diptych.data.load import open_data
     from diptych.tasks.audit.groups import audit_groups as audit
     from diptych.tasks.audit.groups import group_auditor, group_prompt

@@ -11,7 +11,7 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.audit.tables import MoreTables
 from diptych.cli.console import finish, say, show, show_json, show_table
-from diptych.core.errors import DataError
+from diptych.core import DataError
 
 if TYPE_CHECKING:
     from diptych.tasks.audit.report import Report
@@ -64,8 +64,7 @@ def audit_report(
     shared.free(out)
 
     from diptych.backbones.provenance import record_of
-    from diptych.core.audit import Subject
-    from diptych.core.kit import Kit
+    from diptych.core import Kit, Subject
     from diptych.data.files import write_json, write_whole
     from diptych.tasks.audit.measured import with_measured
     from diptych.tasks.audit.report import Bound, report

@@ -10,7 +10,7 @@ from diptych.cli.audit.answer import Grouped, JsonFile, Label, listed, tell
 from diptych.cli.console import say, show_table
 
 if TYPE_CHECKING:
-    from diptych.core.findings import Finding
+    from diptych.core import Finding
 
 
 @options.offers("overwrite", *options.MODEL)
@@ -32,7 +32,7 @@ def audit_sources(
     flag_values.one_suffix(out, ".json")
     shared.free(out)
 
-    from diptych.core.data import ClassNames
+    from diptych.core import ClassNames
     from diptych.data.load import open_data
     from diptych.tasks.audit.sources import audit_sources as audit
 

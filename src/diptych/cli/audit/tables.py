@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from diptych.cli import flag_values, options
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
-    from diptych.core.audit import AuditData
-    from diptych.core.backbone import Backbone
-    from diptych.core.errors import UnreadableItem
-    from diptych.core.run import Run
+    from diptych.core import AuditData, Backbone, Run, UnreadableItem
     from diptych.data.format import Need
     from diptych.data.labelled import LabelledData
 

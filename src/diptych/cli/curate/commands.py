@@ -15,12 +15,11 @@ from diptych.cli.console import say, show_json, show_table
 from diptych.cli.curate.options import POOL, KeepOptions, PlanOptions, PoolOptions
 from diptych.cli.curate.regions import curate_regions
 from diptych.cli.unread import Readers, has, looks, needs, refuse_idle, refuse_unread
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.tasks.defaults import CURATOR, HEAD_CURATOR, LABEL_CURATOR, SCORE_CURATOR
 
 if TYPE_CHECKING:
-    from diptych.core.kit import Kit
-    from diptych.core.run import Run
+    from diptych.core import Kit, Run
     from diptych.tasks.curate.plan import Curation
     from diptych.tasks.curate.stream import Skipped
 
@@ -273,7 +272,7 @@ def _kit(
     curation: Curation, opened: options.Opened, parts: Mapping[str, Any] | None = None
 ) -> tuple[Callable[[], Kit], Run]:
     """Return what loads the kit, and the run; where no backbone is needed, no torch is loaded."""
-    from diptych.core.kit import Kit
+    from diptych.core import Kit
 
     if not curation.loads:
         return Kit, opened.light

@@ -9,7 +9,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, show_json, show_table
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
     from diptych.metrics.interval import Interval

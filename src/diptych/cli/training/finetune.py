@@ -18,7 +18,7 @@ from diptych.cli.unread import Readers, has, refuse_unread
 from diptych.tasks.defaults import FINETUNING
 
 if TYPE_CHECKING:
-    from diptych.core.train import Objective, Recipe
+    from diptych.core import Objective, Recipe
     from diptych.tasks.training.tune import Tuned
 
 Data = Annotated[str, typer.Argument(help="Class folders with train and test, or a table with labels or captions.")]
@@ -171,7 +171,7 @@ def find(verb: str, slug: str, variant: str) -> Objective | Recipe:
         MissingExtra: what it needs is not installed.
     """
     from diptych import catalog
-    from diptych.core.train import Objective, Recipe
+    from diptych.core import Objective, Recipe
 
     system = catalog.row(catalog.find(slug, verb=verb), variant)
     assert isinstance(system, (Objective, Recipe))
@@ -181,7 +181,7 @@ def find(verb: str, slug: str, variant: str) -> Objective | Recipe:
 
 def pairs_alone(system: Objective | Recipe) -> bool:
     """Return whether a system is a loss of embeddings alone, so that a batch may be embedded in parts."""
-    from diptych.core.train import Objective
+    from diptych.core import Objective
 
     return isinstance(system, Objective) and not system.tokens and "LanguageModel" not in system.card.needs.parts
 

@@ -12,7 +12,8 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.unread import refuse_idle
-from diptych.core.errors import UsageError, need_extra
+from diptych.core import UsageError
+from diptych.core.errors import need_extra
 
 if TYPE_CHECKING:
     from diptych.train.schedule import Fit

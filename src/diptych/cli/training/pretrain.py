@@ -13,8 +13,7 @@ from diptych.cli.training import finetune
 from diptych.cli.training.options import LoopOptions, recipe_text
 from diptych.cli.training.streams import SEVERAL, StreamOptions, tars
 from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread
-from diptych.core.card import Card
-from diptych.core.errors import UsageError
+from diptych.core import Card, UsageError
 from diptych.tasks.defaults import PRETRAINING
 
 

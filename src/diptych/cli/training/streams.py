@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from diptych.cli import flag_values, options
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
     from diptych.data.labelled import LabelledData

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 MAX_BYTES = 8 * 2**30
 """Largest unpacked array of an .npz, in bytes."""

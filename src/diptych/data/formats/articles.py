@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 
 MAX_XML = 64 * 2**20
 """Largest article in bytes."""

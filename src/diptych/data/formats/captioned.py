@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError
+from diptych.core import DataError, Samples
 from diptych.data.folders import ImageFiles
 from diptych.data.format import Format, Request
 from diptych.data.formats.typed import Typed, read_typed

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diptych.core.data import Table
+from diptych.core import Table
 from diptych.data.format import FRAMES, Format
 from diptych.data.formats.clips import Clip, FrameFolders, Videos
 from diptych.data.formats.item_folders import ItemKind, by_folders, visible

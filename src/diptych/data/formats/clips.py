@@ -12,8 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, MissingExtra, UnreadableItem, UsageError
+from diptych.core import DataError, MissingExtra, Samples, UnreadableItem, UsageError
 from diptych.data.folders import image_paths
 from diptych.data.images import MAX_PIXELS, open_image
 from diptych.data.keys import FileKeys

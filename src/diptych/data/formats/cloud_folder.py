@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from diptych.core.data import Table
+from diptych.core import Table
 from diptych.data.format import Format
 from diptych.data.formats.item_folders import ItemKind, by_folders
 from diptych.data.formats.points import SUFFIXES, Clouds

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, DataError, Table, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.regions import Boxes, Masks, boxes
 from diptych.data.formats.rle import segmentation_mask

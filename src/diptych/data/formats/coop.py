@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, Table, UsageError
 from diptych.data.files import write_whole
 from diptych.data.folders import ImageFiles
 from diptych.data.format import Format

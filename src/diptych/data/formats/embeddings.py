@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, DataError, Table, UsageError
 from diptych.data.files import drafted, escaped, write_whole
 from diptych.data.formats.arrays import array_key, open_npy, open_npz
 from diptych.data.named_sets import located

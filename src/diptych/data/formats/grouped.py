@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, DataError, Table, UsageError
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.format import Format, Request
 from diptych.data.formats.imagenet_x import is_imagenet_x, read_imagenet_x

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.data import Column, Samples, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, DataError, Samples, Table, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.format import Format, Request
 from diptych.data.formats.parquet import class_names, holds_images, image_column, parquet_images, schema_of

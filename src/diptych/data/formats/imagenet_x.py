@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError
+from diptych.core import Column, DataError, Table
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Samples, Table
-from diptych.core.errors import DataError
+from diptych.core import DataError, Samples, Table
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
 
 

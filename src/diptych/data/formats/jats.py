@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.data.format import Format, Request, files_below
 from diptych.data.formats.articles import MAX_XML, article_facts, contexts, graphics, parse, plain_text
 from diptych.data.formats.outcomes import ShardStream

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core import DataError, UnreadableItem
 from diptych.data.formats.arrays import array_key
 from diptych.data.rows import read_columns, refuse
 

@@ -12,8 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError
+from diptych.core import Column, DataError, Table
 from diptych.data.folders import ImageFiles
 from diptych.data.keys import FileKeys
 from diptych.data.named_sets import located

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Generic, Self, TypeVar
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 
 T = TypeVar("T")
 SHARD = 2**32

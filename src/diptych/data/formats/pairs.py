@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import open_image

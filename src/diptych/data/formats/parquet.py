@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core import DataError, UnreadableItem
 from diptych.data.formats.encoded import EncodedImages
 from diptych.data.rows import PATH_COLUMNS, reading_parquet
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.addresses import files_at, opened_at
 from diptych.data.files import address_of
 from diptych.data.format import Format, Request

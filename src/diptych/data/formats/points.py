@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, MissingExtra, UnreadableItem, UsageError
+from diptych.core import DataError, MissingExtra, Samples, UnreadableItem, UsageError
 from diptych.data.formats.arrays import open_npy
 from diptych.data.keys import FileKeys
 from diptych.data.rows import all_inside

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core import Column, DataError, Table, UnreadableItem
 from diptych.data.formats.regions import Boxes, BoxForm, boxes
 from diptych.data.images import image_size
 from diptych.data.labelled import LabelledData

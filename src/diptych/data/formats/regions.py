@@ -10,9 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import Column
-from diptych.core.errors import DataError, UsageError
-from diptych.core.spec import PixelRecipe
+from diptych.core import Column, DataError, PixelRecipe, UsageError
 from diptych.data.images import image_size, open_mask
 
 BoxForm = Literal["xywh", "xyxy"]

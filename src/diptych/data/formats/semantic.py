@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import Column
-from diptych.core.errors import DataError
+from diptych.core import Column, DataError
 from diptych.data.format import Format, Request
 from diptych.data.formats.regions import Masks
 from diptych.data.formats.typed import Typed, read_typed

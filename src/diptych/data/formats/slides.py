@@ -7,7 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.data.format import Format, Request, files_below
 from diptych.data.formats.outcomes import ShardStream
 from diptych.data.slides import PATHGEN, Grid, Slide, SlideTiles, Tile

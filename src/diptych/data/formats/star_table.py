@@ -6,8 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from diptych.core.data import Subset, Table
-from diptych.core.errors import DataError
+from diptych.core import DataError, Subset, Table
 from diptych.data.format import Format
 from diptych.data.formats.lightcurves import LightCurves, read_light_curves
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Self
 
 from PIL import Image
 
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.data.addresses import files_at, is_file_at, opened_at
 from diptych.data.files import address_of
 from diptych.data.format import Format, Request

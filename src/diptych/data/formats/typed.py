@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.data import Column, ColumnKind, Samples, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, ColumnKind, DataError, Samples, Table, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.regions import Boxes, BoxForm, boxes, class_masks
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column

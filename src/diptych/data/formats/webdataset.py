@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core import Column, DataError, Table, UnreadableItem, UsageError
 from diptych.data.format import Format
 from diptych.data.formats.encoded import EncodedImages
 from diptych.data.formats.tars import (

@@ -6,8 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from diptych.core.data import Samples
-from diptych.core.errors import UsageError
+from diptych.core import Samples, UsageError
 from diptych.data.records.records import Records
 
 

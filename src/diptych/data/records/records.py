@@ -14,8 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core import DataError, Samples, UnreadableItem
 from diptych.data.folders import ImageFiles, image_files
 from diptych.data.format import Format, Request
 from diptych.data.formats.huggingface import metadata_files

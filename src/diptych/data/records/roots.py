@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.named_sets import located
 from diptych.data.records.records import pictures_column
 from diptych.data.rows import PATH_COLUMNS, SUFFIXES, columns_of, header

@@ -10,7 +10,8 @@ from typing import Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError, need_extra
+from diptych.core import DataError
+from diptych.core.errors import need_extra
 from diptych.data.files import read_json
 from diptych.data.format import Format, Request
 from diptych.data.formats.embeddings import (

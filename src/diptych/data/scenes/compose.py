@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.data.scenes.captions import long_caption, short_caption, translated_caption
 from diptych.data.scenes.paint import BACKGROUNDS, Background, SceneObject, canvas_of, paint
 from diptych.data.scenes.sprites import SpriteBank

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych.core.data import Column, Samples, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core import Column, DataError, Samples, Table, UsageError
 from diptych.data.formats.regions import Masks
 from diptych.data.labelled import LabelledData
 from diptych.data.scenes.compose import generator_of

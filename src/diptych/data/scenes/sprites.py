@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from diptych.core.errors import DataError, NotAvailable
+from diptych.core import DataError, NotAvailable
 from diptych.data.rows import reading_parquet
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {

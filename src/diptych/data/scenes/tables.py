@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import Column, Samples, Table
+from diptych.core import Column, Samples, Table
 from diptych.data.formats.regions import boxes as boxed
 from diptych.data.labelled import LabelledData
 from diptych.data.scenes.captions import phrase

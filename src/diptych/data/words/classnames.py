@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError, UsageError
+from diptych.core import ClassNames, DataError, UsageError
 from diptych.data.words.textfiles import read_json, read_text
 
 _INDEX = re.compile(r"^\d{2,}\.(?=[^\W\d])")

@@ -13,7 +13,7 @@ from importlib.resources import files
 from itertools import product
 from pathlib import Path
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 from diptych.data.words.textfiles import read_json
 
 LONGEST = 200

@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import log2
 from pathlib import Path
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.words.textfiles import read_json, read_text
 from diptych.data.words.wordnet import WordNet
 

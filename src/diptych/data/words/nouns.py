@@ -18,7 +18,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal
 
-from diptych.core.errors import MissingExtra, NotAvailable
+from diptych.core import MissingExtra, NotAvailable
 from diptych.data.words.foils import NOT_NOUNS
 from diptych.data.words.wordnet import WordNet
 

@@ -23,8 +23,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import ClassNames, Evidence, Text, TextPool
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core import ClassNames, DataError, Evidence, MissingEvidence, Text, TextPool, UsageError
 from diptych.data.words.textfiles import read_json
 
 VERSUS = " | "

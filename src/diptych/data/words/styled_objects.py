@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 _CLAUSES = (
     re.compile(r"(?P<object>[^:]+?)\s*:\s*(?P<style>.+)", re.I),

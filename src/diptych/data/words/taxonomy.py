@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.rows import read_columns
 from diptych.data.words.textfiles import read_json
 

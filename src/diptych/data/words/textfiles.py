@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core import DataError, UsageError
 
 MAX_BYTES = 16 * 2**20
 

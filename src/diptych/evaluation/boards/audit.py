@@ -23,12 +23,19 @@ from numpy.typing import NDArray
 from diptych.backbones.names import parse
 from diptych.backbones.provenance import record_of
 from diptych.backbones.sources.load_options import split_name
-from diptych.core.audit import AuditData, Auditor, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DamagedStore, DiptychError, UnreadableItem, UsageError
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    DamagedStore,
+    DiptychError,
+    Finding,
+    Kit,
+    Run,
+    Subject,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.files import plain, read_json, write_json, write_whole
 from diptych.evaluation.few_shot.inputs import code_of
 from diptych.evaluation.kept import Unwritten, described, digest, kept, write_arrays

@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner
-from diptych.core.data import Evidence, Samples, Table, Text, TextPool
-from diptych.core.errors import DataError, UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    Captioner,
+    DataError,
+    Evidence,
+    Kit,
+    Run,
+    Samples,
+    Table,
+    Text,
+    TextPool,
+    UnreadableItem,
+)
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.samples import openable

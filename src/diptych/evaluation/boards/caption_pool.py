@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import Samples
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import DataError, Run, Samples, UnreadableItem, UsageError
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.named_sets import located

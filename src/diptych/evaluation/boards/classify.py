@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier
-from diptych.core.run import Run
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, Kit, Run, UnreadableItem
 from diptych.data.labelled import LabelledData
 from diptych.data.splits import ValRule
 from diptych.data.words.pools import Pool

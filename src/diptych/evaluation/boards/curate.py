@@ -11,11 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.curate import Curator, Plan
-from diptych.core.errors import DataError, MissingPart, UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Curator, DataError, Kit, MissingPart, Plan, Run, UnreadableItem
 from diptych.data.words.metaclip_entries import WORDNET, entries
 from diptych.evaluation.arms import CHANCE, RATIOS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Captions, Numbers, Pairs, PhotoPair

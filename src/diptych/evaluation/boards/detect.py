@@ -10,12 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
-from diptych.core.errors import DataError, UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.method import Detector
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Detector,
+    Evidence,
+    Kit,
+    Run,
+    Samples,
+    Subset,
+    Table,
+    UnreadableItem,
+)
 from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.evaluation.anomaly_ranking import Ranking, rank

@@ -13,12 +13,20 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence, UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    DataError,
+    Evidence,
+    Extender,
+    Kit,
+    MissingEvidence,
+    Run,
+    Samples,
+    Table,
+    Texts,
+    UnreadableItem,
+)
 from diptych.data.labelled import LabelledData
 from diptych.data.load import refuse_one_class
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds

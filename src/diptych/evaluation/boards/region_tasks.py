@@ -23,11 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torchvision.ops import box_iou
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Table, Texts
-from diptych.core.errors import MissingHook
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe
+from diptych.core import Backbone, MissingHook, PixelRecipe, Run, Table, Texts
 from diptych.data.formats.regions import framed
 from diptych.data.region_items import Regions
 from diptych.evaluation.arms import Floats

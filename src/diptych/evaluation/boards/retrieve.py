@@ -15,12 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence
-from diptych.core.errors import DataError, UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.method import Retriever
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Evidence, Kit, Retriever, Run, UnreadableItem
 from diptych.data.records.parts import RecordPart
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic
 from diptych.evaluation.datasets import LinkageData

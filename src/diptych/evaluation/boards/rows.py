@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from diptych import catalog
-from diptych.core.errors import DamagedStore, DataError, UsageError
+from diptych.core import DamagedStore, DataError, UsageError
 from diptych.data.files import read_json, refuse, write_json
 from diptych.evaluation.arms import Arm, Bench, Measured, of_part
 from diptych.evaluation.few_shot.inputs import code_of

@@ -15,13 +15,19 @@ from numpy.typing import NDArray
 from diptych import catalog
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.proposers import MERGED
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.masks import PromptableMasks
-from diptych.core.method import FittedSegmenter, Segmenter
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    DataError,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    PromptableMasks,
+    Run,
+    Samples,
+    Segmenter,
+    UsageError,
+)
 from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.data.words.classnames import tidy

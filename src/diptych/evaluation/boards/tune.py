@@ -9,12 +9,21 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Learns, Objective, Recipe, Trained, everything
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    Objective,
+    Recipe,
+    Run,
+    Table,
+    Trained,
+    UsageError,
+)
+from diptych.core.train import everything
 from diptych.data.labelled import LabelledData
 from diptych.data.load import refuse_one_class
 from diptych.data.words.classnames import tidy

@@ -9,10 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Table, Texts
-from diptych.core.errors import DataError
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, DataError, Run, Table, Texts
 from diptych.evaluation.arms import Floats
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace

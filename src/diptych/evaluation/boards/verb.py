@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from diptych import catalog
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core import UnreadableItem, UsageError
 from diptych.data.files import plain, write_json, write_whole
 from diptych.evaluation.arms import Arm, Bench, Measured, Statistic, of_part
 from diptych.evaluation.boards.rows import Rows

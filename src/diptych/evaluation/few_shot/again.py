@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import diptych
-from diptych.core.data import ClassNames
-from diptych.core.errors import DataError
+from diptych.core import ClassNames, DataError
 from diptych.data.files import plain, read_json, write_whole
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool, pool_of

@@ -14,10 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, DataError, Run, Table, UsageError
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool

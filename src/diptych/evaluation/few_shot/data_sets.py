@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import ClassNames, Evidence, Table, TextPool
-from diptych.core.errors import MissingEvidence, MissingHook
-from diptych.core.method import FittedClassifier
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, FittedClassifier, MissingEvidence, MissingHook, Run, Table, TextPool
 from diptych.data.words.pools import VERSUS, Pool
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.few_shot.rows import Desk

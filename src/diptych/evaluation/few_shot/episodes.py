@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Subset, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Run, Subset, Table, UnreadableItem, UsageError
 from diptych.data.labelled import LabelledData
 from diptych.data.splits import ValRule, few_shot
 from diptych.evaluation.few_shot.unlabelled import key_of

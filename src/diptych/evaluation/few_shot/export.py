@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from diptych import catalog
-from diptych.core.errors import DataError
-from diptych.core.method import Classifier
+from diptych.core import Classifier, DataError
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.few_shot.held import apart
 from diptych.evaluation.few_shot.plan import Job

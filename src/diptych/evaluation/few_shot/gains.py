@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.run import Run
+from diptych.core import Run
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.outcome import Outcome, hits, intervals, mean_metrics
 from diptych.metrics.interval import Interval, paired_bootstrap, paired_p

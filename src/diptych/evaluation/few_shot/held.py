@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError
-from diptych.core.method import Classifier
-from diptych.core.run import Run
+from diptych.core import Backbone, Classifier, DataError, Evidence, Run, Samples, Table
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.episodes import Episode, chosen_on, held_out
 from diptych.evaluation.few_shot.unlabelled import key_of

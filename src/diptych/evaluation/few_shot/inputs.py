@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
-import re
+import json
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import Method, UnreadableItem
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.unlabelled import key_of
 
-_IMPORT = re.compile(r"^ *from (diptych\.[\w.]+) import (\([^)]+|.+)", re.MULTILINE)
 SHARED = tuple(f"diptych.{room}." for room in ("backbones.towers", "data", "features", "metrics", "nn", "train"))
 """Rooms that systems take code from: losses, heads and loops, the edits and kernels that they put into towers, and the
 views, templates and pools that they read. The fingerprint in the row covers the other code of backbones; core holds
-interfaces, whose docstrings change more often than what they do.
+interfaces.
 """
 
 
 def code_of(system: type) -> str:
-    """Return the hash of the source of a system, of what its module imports from ``SHARED``, at its top or inside a
-    function, of what that imports from there, and so on.
+    """Return the hash of the statements of a system, of what its module imports from ``SHARED``, at its top or inside a
+    function, of what that imports from there, and so on, and of the settings of the rows of its card.
+
+    Comments, docstrings and the rest of the card change no number, so they do not count.
     """
-    todo, sources = [system.__module__], dict[str, str]()
+    todo, statements = [system.__module__], dict[str, str]()
     while todo:
         name = todo.pop()
-        if name not in sources:
-            sources[name], taken = _read(name)
+        if name not in statements:
+            statements[name], taken = _read(name)
             todo += taken
-    return hashlib.sha256("".join(sources[name] for name in sorted(sources)).encode()).hexdigest()
+    rows = dict(system.card.variants) if issubclass(system, Method) else {}
+    code = [*(statements[name] for name in sorted(statements)), json.dumps(rows, sort_keys=True, default=repr)]
+    return hashlib.sha256("".join(code).encode()).hexdigest()
 
 
 def trains_by_steps(system: type) -> bool:
@@ -42,14 +46,33 @@ def trains_by_steps(system: type) -> bool:
 
 @cache
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return the source of a module, and the modules of ``SHARED`` that it imports."""
-    source, taken = inspect.getsource(import_module(name)), list[str]()
-    for module, names in _IMPORT.findall(source):
-        if f"{module}.".startswith(SHARED):
-            inside = [f"{module}.{word}" for word in re.findall(r"\w+", names)]  # of a package: modules
-            package = find_spec(module).submodule_search_locations is not None  # type: ignore[union-attr]
-            taken += [name for name in inside if find_spec(name)] if package else [module]
-    return source, tuple(taken)
+    """Return the hash of a module's statements, and the modules of ``SHARED`` that it imports."""
+    tree, taken = _Statements().visit(ast.parse(inspect.getsource(import_module(name)))), list[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(SHARED):
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]  # of a package: modules
+            package = find_spec(str(node.module)).submodule_search_locations is not None  # type: ignore[union-attr]
+            taken += [name for name in inside if find_spec(name)] if package else [str(node.module)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(taken)
+
+
+class _Statements(ast.NodeTransformer):
+    """Leaves out what does nothing: docstrings, also those of attributes, and the card in a class body."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        node.body = [line for line in node.body if "card" not in _assigned(line)]
+        self.generic_visit(node)
+        return node
+
+
+def _assigned(line: ast.stmt) -> list[str]:
+    """Return the plain names that a statement assigns."""
+    targets = [line.target] if isinstance(line, ast.AnnAssign) else line.targets if isinstance(line, ast.Assign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def readable_hash(data: LabelledData) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diptych.core.errors import UsageError
-from diptych.core.method import Classifier
+from diptych.core import Classifier, UsageError
 from diptych.data.splits import ValRule
 from diptych.evaluation.schedule import Limits
 

@@ -19,10 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, DataError, Run, Table, UsageError
 from diptych.data.files import plain, write_json
 from diptych.data.labelled import LabelledData
 from diptych.data.splits import base_and_new, of_classes

@@ -12,12 +12,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Subset, Table
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import FittedClassifier
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Run,
+    Samples,
+    Subset,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.files import read_json, write_json
 from diptych.data.labelled import LabelledData
 from diptych.data.views import TIP_VIEWS

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from diptych.core.data import Samples, Subset
-from diptych.core.errors import UnreadableItem
+from diptych.core import Samples, Subset, UnreadableItem
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 

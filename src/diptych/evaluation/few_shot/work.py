@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diptych import catalog
-from diptych.core.method import Classifier
+from diptych.core import Classifier
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.gains import BASE
 from diptych.evaluation.few_shot.inputs import trains_by_steps

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych import __version__
-from diptych.core.data import Samples
+from diptych.core import Samples
 from diptych.data.files import write_whole
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row

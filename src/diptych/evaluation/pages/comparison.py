@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.data.files import plain, read_json, refuse, write_json, write_whole
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row

@@ -24,14 +24,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from diptych.core.audit import FittedPairScorer, PairScorer, PairScores
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    DataError,
+    Evidence,
+    FittedPairScorer,
+    Kit,
+    MissingEvidence,
+    PairScorer,
+    PairScores,
+    Run,
+    Table,
+    Texts,
+)
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
 from diptych.data.draws import random_state_kept
 from diptych.data.edits import SOURCE, SOURCE_ATTRIBUTES, TARGET, TARGET_ATTRIBUTES, attributes
 from diptych.features.embed import embed
@@ -111,43 +117,6 @@ class AugCLIP(PairScorer):
     centred: bool = False
 
     reads: ClassVar = "edits"
-    card: ClassVar[Card] = Card(
-        slug="augclip",
-        name="AugCLIP",
-        title="Preserve or Modify? Context-Aware Evaluation for Balancing Preservation and Modification in Text-Guided "
-        "Image Editing",
-        url="https://arxiv.org/abs/2410.11374",
-        year=2025,
-        verb="audit",
-        claim="The cosine of an edited image to an ideal edit rewards edits that do what was asked and keep the rest. "
-        "The ideal edit is the source's embedding, moved to the plane that separates the attributes of source "
-        "and target.",
-        needs=Needs(hooks=("image", "text"), optional=("unlabelled", "texts")),
-        trains="a linear separator for each source and target",
-        reference=Reference("https://github.com/augclip/augclip_eval", "", "none found"),
-        differs=(
-            "The proof is of a margin of 1, which is ours and was chosen on other scenes after a margin of 0, the "
-            "paper's plane, had failed on two of the proof's seeds; the result reports both.",
-            "The separator is not stated: a linear support vector machine with C = 1 and weighted classes is ours.",
-            "Attributes are columns of the table (data.edits); the paper asks a multimodal language model for them.",
-            "A source that is on the target's side already stays as it is, and the column value_of_source says so.",
-            "The ideal edit reaches the target's margin (delta = 1), chosen on scenes apart from the proof's. The "
-            "paper's lies on the plane, where with tiny the scene without an edit beats the right edit nearly always.",
-            "Centring (centred) is ours, against the distance between images and texts.",
-            "Directional similarity takes the means of the attributes; it is usually written with two captions.",
-            "Segment consistency, LPIPS and DINO similarity, which the paper compares with, are left out.",
-        ),
-        proof=ProofPlan(
-            claim="Between two edits of a scene it prefers the right one, to the scene without an edit and to another "
-            "scene that shows the target alone, each more often than a coin; to the former more often than cos(x, y), "
-            "and to the latter more often than CLIPScore.",
-            control="With attributes of source and target mixed at random it does not prefer the right edit to none.",
-            datasets=("scenes",),
-            minutes=2.0,
-            backbone="tiny",
-        ),
-        variants={"": {}, "on the plane": {"margin": 0.0}},
-    )
 
     def __post_init__(self) -> None:
         check(self, above(0), "c")

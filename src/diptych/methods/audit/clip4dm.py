@@ -18,21 +18,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from diptych.backbones.towers.kernels import recording_attention
-from diptych.core.audit import FittedPairScorer, PairScorer, PairScores, Part
-from diptych.core.backbone import Backbone, Inputs, State, Tower
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    DataError,
+    Evidence,
+    FittedPairScorer,
+    Inputs,
+    Kit,
+    MissingHook,
+    PairScorer,
+    PairScores,
+    Part,
+    Run,
+    State,
+    Table,
+    Tower,
+    UsageError,
+)
 from diptych.core.ranges import at_least, check, one_of
-from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.nn.text.word_spans import PUNCTUATION, token_spans, words
 
@@ -131,42 +141,6 @@ class CLIP4DM(PairScorer):
     threshold: float = -5e-5
     layers: int = 3
     template: str = "A photo depicts "
-
-    card: ClassVar[Card] = Card(
-        slug="clip4dm",
-        name="CLIP4DM",
-        title="Extract Free Dense Misalignment from CLIP",
-        url="https://arxiv.org/abs/2412.18404",
-        year=2025,
-        verb="audit",
-        claim="Words with negative attributions in a frozen CLIP are those of a caption that do not fit the image. "
-        "F-CLIPScore, which the paper reports above CLIPScore, is below it on both sets of the proof with lite.",
-        needs=Needs(hooks=("image", "text", "tower:text")),
-        trains="nothing",
-        reference=Reference("https://github.com/naver-ai/clip4dm", "", "Apache-2.0"),
-        differs=(
-            "The rows of R are weighted by the tower's pooling, so towers that pool by the mean (MiniLM) work too.",
-            "Words are located among the tokens of the whole sentence; the authors tokenise each word alone, which can "
-            "shift all later words.",
-            "A caption that is too long is an error; the authors cut it silently.",
-            "fp32 throughout: attributions of 1e-5 come near the smallest numbers of the authors' fp16.",
-            "The default choice is the threshold; the authors take the most negative word on FOIL alone.",
-            "Neighbouring wrong words are not merged to phrases.",
-            "The paper's scores by true positives, false positives and false negatives of words are left out.",
-            "The proof's claims were chosen on seeds 1 to 5, where they showed on both sets; the written result is of "
-            "seeds 21 to 25. There they show on flickr8k_small alone: on coco_mini a swappable word at random is right "
-            "in 89 %, since most captions have one such word.",
-        ),
-        proof=ProofPlan(
-            claim="Among words that could have been swapped, the most negative one is the one that was swapped, more "
-            "often than one of them at random, and than with the photo of another caption.",
-            control="With the photo of another caption it is found no more often than a swappable word at random.",
-            datasets=("flickr8k_small", "coco_mini"),
-            minutes=5.0,
-            not_shown="protocol: near the ceiling on coco_mini",
-        ),
-        variants={"": {}, "most negative": {"choice": "most-negative"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, one_of("most-negative", "threshold"), "choice")

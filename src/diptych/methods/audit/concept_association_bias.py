@@ -22,20 +22,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.audit import AuditData, Auditor, Probe, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Samples, Texts
-from diptych.core.errors import UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    Control,
+    Example,
+    Finding,
+    Probe,
+    Run,
+    Samples,
+    Subject,
+    Texts,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.factors import Altered
 from diptych.data.joined import Joined
 from diptych.data.side_by_side import EMPTY, SideBySide
@@ -103,38 +110,6 @@ class ConceptAssociationBias(Auditor):
 
     template: str = "In this picture, the color of the {object} is {value}."
     most: int = 300
-
-    card: ClassVar[Card] = Card(
-        slug="concept-association-bias",
-        name="Concept association bias",
-        title="When are Lemons Purple? The Concept Association Bias of CLIP",
-        url="https://arxiv.org/abs/2212.12043",
-        year=2022,
-        verb="audit",
-        claim="Asked for the colour of one of two objects, a CLIP tends to name the colour of the other.",
-        needs=Needs(hooks=("image", "text")),
-        trains="nothing",
-        differs=(
-            "The prompt and the formula of the score are not verified against the paper; the shares behind the score "
-            "are always reported.",
-            "Single pictures stand beside an empty half, so that objects have one size; how the paper shows them is "
-            "not known here.",
-            "The control turns the hues of the other picture, so that its attribute is not there.",
-            "Association weights of ConceptNet, parts of objects, and the transformer trained on questions are left "
-            "out.",
-            "The proof trains tiny further on scenes in the place of two encoders from random weights, and asks in the "
-            'words of its captions ("a red circle").',
-        ),
-        proof=ProofPlan(
-            claim="Of two encoders that tiny becomes by training on scenes, the one whose colours went with shapes "
-            "names the colour of the other object more often than the one whose colours went with none.",
-            control="The second encoder names the other object's colour no more often than the object's own.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=15,
-            backbone="tiny",
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(20), "most")

@@ -19,17 +19,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from diptych.core.audit import AuditData, Auditor, Subject
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Samples, Table
-from diptych.core.errors import DataError, UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    ClassNames,
+    Control,
+    DataError,
+    Example,
+    Finding,
+    Run,
+    Samples,
+    Subject,
+    Table,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check, one_of
-from diptych.core.run import Run
 from diptych.data.evidence import grouped_labels
 from diptych.features.subjects import class_scores
 from diptych.metrics.group_drop import (
@@ -89,41 +98,6 @@ class CounterAnimal(Auditor):
     gap: float = 0.05
     selection: Literal["half", "all"] = "half"
     least: int = 5
-
-    card: ClassVar[Card] = Card(
-        slug="counteranimal",
-        name="CounterAnimal",
-        title="A Sober Look at the Robustness of CLIPs to Spurious Features",
-        url="https://arxiv.org/abs/2403.11497",
-        year=2024,
-        verb="audit",
-        claim="On animals before unusual backgrounds CLIPs lose more accuracy than ImageNet classifiers of similar "
-        "level.",
-        needs=Needs(hooks=("image", "text")),
-        trains="nothing",
-        headlines=headlines(
-            "paper",
-            ("CounterAnimal, 1 vs 1000", "CLIP ViT-B/32 LAION-400M", "drop", 30.18, "common 67.13, counter 36.95"),
-            ("CounterAnimal, 1 vs 1000", "CLIP ViT-B/32 OpenAI", "drop", 23.51, "common 69.13, counter 45.62"),
-            ("CounterAnimal, 1 vs 1000", "CLIP ViT-L/14 DataComp-1B", "drop", 9.39, "common 89.29, counter 79.90"),
-            ("CounterAnimal, 1 vs 1000", "ImageNet-1K ViT-B/16", "drop", 9.99, "common 84.97, counter 74.98"),
-        ),
-        reference=Reference("https://github.com/counteranimal/counteranimal.github.io", "", "none found"),
-        differs=(
-            "The paper selects and measures on the same photos; here each half selects for the other, so chance alone "
-            "gives no drop.",
-            "Any class and any group column, over the label space of the data at hand; the paper has 45 animals and "
-            "1,000 names.",
-            "A class needs a stated number of items in each group; the paper cleans its photos by hand.",
-            "The paper's analysis of why CLIPs learn spurious features is left out.",
-            "The protocol whose label space is 20 easily confused names (1 vs 20) is left out.",
-        ),
-        proof=ProofPlan(
-            claim="Between the groups that one half selects, accuracy on the other half drops.",
-            control="With groups drawn at random among the items of each class, the drop is 0.",
-            datasets=("pacs_small",),
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, between(0, 1, "[)"), "gap")

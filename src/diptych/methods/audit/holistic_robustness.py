@@ -16,21 +16,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.audit import AuditData, Auditor, Probe, Subject
-from diptych.core.backbone import Backbone, Dense
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Column, Subset, Texts
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    Column,
+    Control,
+    DataError,
+    Dense,
+    Example,
+    Finding,
+    MissingHook,
+    Probe,
+    Run,
+    Subject,
+    Subset,
+    Texts,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
 from diptych.data.cues import COLUMN as TEXTURE
 from diptych.data.factors import FACTORS, WORDS, Altered
 from diptych.features.embed import embed
@@ -91,44 +102,6 @@ class HolisticRobustness(Auditor):
     neighbours: int = 10
     recall: float = 0.95
     baseline: str = "supervised"
-
-    card: ClassVar[Card] = Card(
-        slug="holistic-robustness",
-        name="Holistic robustness",
-        title="Toward a Holistic Evaluation of Robustness in CLIP Models",
-        url="https://arxiv.org/abs/2410.01534",
-        year=2024,
-        verb="audit",
-        claim="Accuracy hides where a CLIP fails: visual factors, distribution shifts, texture bias, calibration and "
-        "unknown classes are separate axes. One temperature, fitted in distribution, also improves calibration "
-        "under shifts. With lite it does so under visual factors on both sets of the proof, and in distribution "
-        "on one of the two.",
-        needs=Needs(hooks=("image", "text")),
-        trains="nothing",
-        differs=(
-            "Factors are applied to the pictures at hand (data.factors); the paper uses ImageNet-X's annotations, "
-            "which compare different pictures.",
-            "The robust regression is Theil and Sen's on the logit scale; the paper's estimator is not stated.",
-            "Every axis has an interval and a negative control; the paper reports neither.",
-            "Answers to cue conflicts are the best of the shape classes' own names; the paper averages the "
-            "probabilities of 1,000 ImageNet classes over 16 coarse ones.",
-            "Of the 3D axis only the matching of cells is measured, between a picture and its mirrored copy. Results "
-            "under 3D corruptions, and those of language models over CLIP (ImageNet-D), are read where they were "
-            "measured elsewhere, and get their slopes over accuracy.",
-            "Of retrieval R@1 alone is reported; the paper has R@5 and R@10 too.",
-        ),
-        proof=ProofPlan(
-            claim="The worst factor is worse than factors are on average; a temperature fitted in distribution helps "
-            "there, more than one of permuted labels, and under factors; MCM ranks classes that have no name below the "
-            "others; conflicting cues are answered by shape or texture.",
-            control="Factors drawn at random for each picture have no worst one; a temperature gains nothing where "
-            "labels are drawn from the model's own probabilities; halves of the same classes are not told apart; cues "
-            "of other pictures are not answered.",
-            datasets=("cifar10_small", "caltech40", "cue_conflict16"),
-            minutes=12.0,
-            not_shown="protocol: too few photos of caltech40",
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(20), "most")

@@ -14,20 +14,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.audit import AuditData, Auditor, Probe, Subject
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Samples, Subset, Table, Texts
-from diptych.core.errors import DataError, UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    Control,
+    DataError,
+    Encoder,
+    Example,
+    Finding,
+    Probe,
+    Run,
+    Samples,
+    Subject,
+    Subset,
+    Table,
+    Texts,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.features.subjects import embeddings
 from diptych.metrics.blind_pairs import blind_pairs, right_pairs, thresholds
@@ -73,40 +84,6 @@ class MMVP(Auditor):
     neighbours: int = 20
     most: int = 5000
     template: str = "a photo of {}"
-
-    card: ClassVar[Card] = Card(
-        slug="mmvp",
-        name="MMVP",
-        title="Eyes Wide Shut? Exploring the Visual Shortcomings of Multimodal LLMs",
-        url="https://arxiv.org/abs/2401.06209",
-        year=2024,
-        verb="audit",
-        claim="Pairs of images that are almost equal for CLIP, though an encoder trained without text separates them, "
-        "are those that CLIP cannot tell apart by statements.",
-        needs=Needs(hooks=("image", "text"), optional_parts=("vision",)),
-        trains="nothing",
-        reference=Reference("https://github.com/tsb0601/MMVP", "", "MIT (README), Apache-2.0 (part)"),
-        differs=(
-            "Thresholds are quantiles of the pairs at hand; the paper's cosines, 0.95 and 0.6, belong to CLIP ViT-L/14 "
-            "and DINOv2 ViT-L/14, and can be given.",
-            "The pattern of a pair is that of its row; the authors' script takes it from the position in the file and "
-            "divides by a ninth of the pairs, which is wrong for a part of the data.",
-            "Language models are not asked. The questions of MMVP are read with their right answers as statements.",
-            "Mixtures of features are functions (nn.token_mixer) without a language model behind them; the proof "
-            "measures a head on pooled features of both encoders.",
-            "The proof's pairs are scenes. 40 pairs a kind and seeds 1 to 5 gave a gain of 5.5 points, at least 0.0; "
-            "the result has 120 pairs and seeds 11 to 15, which chose nothing.",
-        ),
-        proof=ProofPlan(
-            claim="tiny is right about fewer of the scene pairs that it finds alike and Lite0 different than of pairs "
-            "drawn at random.",
-            control="Pairs with the two encoders in each other's role are no harder than random ones. Beside it: pairs "
-            "that are alike for tiny whatever Lite0 finds, and heads on mixtures of both encoders' features.",
-            datasets=("scenes",),
-            minutes=7.0,
-            backbone="tiny",
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, between(0, 1, "()"), "top", "bottom")

@@ -24,16 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from diptych.core.audit import AuditData, Auditor, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.findings import Control, Finding
+from diptych.core import AuditData, Auditor, Backbone, Control, Finding, Run, Subject
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.cues import COLUMN as TEXTURE
 from diptych.features.subjects import Answers, answers
 from diptych.metrics.interval import Interval
@@ -67,57 +62,6 @@ class QualityNotQuantity(Auditor):
     """
 
     models: int = 3
-
-    card: ClassVar[Card] = Card(
-        slug="quality-not-quantity",
-        name="Quality not quantity",
-        title="Quality Not Quantity: On the Interaction between Dataset Design and Robustness of CLIP",
-        url="https://arxiv.org/abs/2208.05516",
-        year=2022,
-        verb="audit",
-        claim="Models of one data source lie on one line of accuracy under a shift over reference accuracy, whatever "
-        "their size. The line of a mixture of two sources lies between theirs, below that of the better one. "
-        "Both hold for small CLIPs trained on scenes, at equal reference accuracy; after equal steps the mixture is "
-        "the best under the shift. Heads on lite say the same of cartoons and sketches; for photographs in other "
-        "colours the sources differ by 3 points, and it is not shown that the mixture lies above the first.",
-        needs=Needs(hooks=("image",)),
-        trains="nothing; its proof trains small CLIPs on scenes, and its command linear heads on frozen features",
-        reference=Reference("https://github.com/mlfoundations/clip_quality_not_quantity", "", "none found"),
-        differs=(
-            "The paper trains CLIPs from scratch on 1 to 15 million captioned pictures of six sources. The proof "
-            "trains CLIPs of 3 million weights on 2,000 generated scenes of one thing (4,000 for the control), for 200 "
-            "steps, and takes 13 checkpoints of each training in the place of models of several sizes.",
-            "'diptych audit sources' trains linear heads on frozen features of a backbone, with 2 to 32 labelled "
-            "pictures a class of two sources: the features have seen other data, and there are no captions. Such heads "
-            "carried an earlier proof, which was not shown on cifar10_small; they are measured beside this one.",
-            "Sources are recipes of scenes (light backgrounds; varied backgrounds and stripes), domains of a data set, "
-            "or photographs and altered copies of others; the paper takes web data. The shift is towards the second.",
-            "Trainings of the proof are compared at reference accuracies that all of them reach; of other models, only "
-            "those in the range of the reference accuracies behind a line are compared with it.",
-            "A source from which a CLIP learns slowly needs more steps for a reference accuracy than one from which it "
-            "learns fast, and steps are not made equal there. So a control trains on the first source at a fiftieth of "
-            "the learning rate; it was added after the claims had been measured.",
-            "Recipes, architecture and steps of the trainings were chosen in pilots on other seeds, mostly one "
-            "training a source: in earlier recipes the second source stayed below most accuracies of the first.",
-            "The domains, the altered copies and the statistic of heads were chosen after a first run with other ones "
-            "(photos and sketches, stripes), of which the second comparison did not show on the first; some of their "
-            "test pictures had been seen in that choice. Slopes on pacs_small do not come in the paper's order.",
-            "Dilution is a number with an interval over models and a control; the paper shows figures.",
-            "Where the lines of two sources do not differ, dilution is not testable.",
-            "The closed form of two Gaussian classes is ours; the paper's Theorems 1 to 3 were not read. For trainings "
-            "it takes the weights of both sources to have one norm, and lines to go through chance.",
-            "Filtering a noisy source by CLIP score (LAION's recipe) is left out.",
-        ),
-        proof=ProofPlan(
-            claim="At equal reference accuracy, models of a mixture of two sources are better under a shift towards "
-            "the second than models of as many items of the first, and worse than models of the second.",
-            control="Models of more items of the first source, of a slow training on it, or of halves of it, are "
-            "neither better nor worse under the shift than its own at equal reference accuracy.",
-            datasets=("gaussians", "scenes", "cifar10_small", "pacs_small"),
-            stage="mechanism",
-            minutes=12,
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(3), "models")

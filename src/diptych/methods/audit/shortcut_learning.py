@@ -1,6 +1,6 @@
 """Shortcut learning: which of two features a head follows depends on predictivity and on availability.
 
-    z | y ~ N(y mu, S)                              two latents, of predictivity rho_s <= rho_c (``data.latents``)
+    z | y ~ N(y mu, S)                              two latents, of predictivity rho_s <= rho_c
     x     = f_s(a_s w_s z_s) + f_c(a_c w_c z_c)     a_s / a_c: availability of the shortcut
     R     = |mean y'_i sign(z_s,i)| - |mean y'_i sign(z_c,i)|        over a grid of probes
     B     = R(head) - R(best)                                        shortcut bias (``metrics.reliance``)
@@ -21,18 +21,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.audit import AuditData, Auditor, Probe, Subject
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Samples, Subset
-from diptych.core.errors import DataError, UsageError
-from diptych.core.findings import EXAMPLES, Control, Example, Finding
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Control,
+    DataError,
+    Example,
+    Finding,
+    Probe,
+    Run,
+    Samples,
+    Subject,
+    Subset,
+    UsageError,
+)
+from diptych.core.findings import EXAMPLES
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
 from diptych.data.markers import Marked
 from diptych.features.subjects import embeddings
 from diptych.metrics.chance import at_chance
@@ -107,41 +115,6 @@ class ShortcutLearning(Auditor):
     heads: tuple[tuple[str, Head], ...] = (
         ("linear head", Head(c=0.01)),
         ("network", Head(depth=1, width=32, epochs=60)),
-    )
-
-    card: ClassVar[Card] = Card(
-        slug="shortcut-learning",
-        name="Shortcut learning",
-        title="On the Foundations of Shortcut Learning",
-        url="https://arxiv.org/abs/2310.16228",
-        year=2024,
-        verb="audit",
-        claim="Which of two predictive features a network relies on depends on their availability, not only on how "
-        "well they predict: nonlinear networks rely on the more available one, converged linear ones do not.",
-        needs=Needs(hooks=("image",)),
-        trains="small heads on frozen features",
-        differs=(
-            "Layers of the nesting network, sizes of directions and the optimiser are not published: orthogonal layers "
-            "with tanh, unit directions, width 128 and 30 epochs of Adam at 1e-3 are ours.",
-            "Reliance takes the mean over probes; the printed formula is said to carry a factor 2 / n.",
-            "Pictures carry a coloured square whose opacity is its availability, in the place of the paper's pixel "
-            "footprints, Waterbirds and CelebA; heads are trained on frozen features, where the paper trains networks.",
-            "On pictures the reference is the same head on squares that say nothing, not the best classifier, which is "
-            "not known there; reliance is signed, without absolute values.",
-            "The theory of two-layer networks (the neural tangent kernel) is left out.",
-            "The trial of the proof was changed after first runs on seeds 1 to 5, which were not shown: Student's t "
-            "over the trainings in the place of a bootstrap, shortcut over core as a claim, and 12 trainings a seed "
-            "where there were 4. Seeds 11 to 15 chose nothing.",
-        ),
-        proof=ProofPlan(
-            claim="The shortcut bias of a network with three hidden layers rises from the core 16 times as available, "
-            "over both alike, to the shortcut 16 times as available; a network on features follows a square more where "
-            "it is seen better.",
-            control="A linear head, converged without penalty, has the same bias at each availability; squares that "
-            "say nothing are not followed.",
-            datasets=("latents", "cifar10_small"),
-            minutes=12.0,
-        ),
     )
 
     def __post_init__(self) -> None:

@@ -22,21 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence, Samples, Table, Text, Texts
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Captioner, Evidence, FittedCaptioner, Kit, Row, Run, Samples, Table, Text, Texts
 from diptych.core.ranges import above, at_least, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.evidence import captioned_images
 from diptych.data.words.corrupted import corrupted
 from diptych.features.embed import embed
@@ -115,51 +109,6 @@ class ClipReward(Captioner):
     weight: float = 2.0
     grammar: float = 1.0
     beams: int = 1
-
-    card: ClassVar[Card] = Card(
-        slug="clip-reward",
-        name="CLIP reward",
-        title="Fine-grained Image Captioning with CLIP Reward",
-        url="https://arxiv.org/abs/2205.13115",
-        year=2022,
-        verb="caption",
-        claim="A captioner trained with CLIP's similarity to the image as its reward, instead of the similarity to "
-        "reference captions, writes more distinctive captions; a reward for grammar keeps it from repeating "
-        "words.",
-        needs=Needs(hooks=("image", "text"), evidence=("train",)),
-        trains="a small captioner and a grammar head",
-        reference=Reference("https://github.com/j-min/CLIP-Caption-Reward", "", "CC BY-NC-SA 4.0"),
-        differs=(
-            "The captioner is a small decoder of our own with cross-attention to the image tokens of the backbone "
-            "itself, without dropout; the authors' has six encoder and six decoder blocks on the grid of a CLIP RN50.",
-            "The text encoder stays frozen, and the grammar head reads its projected embedding; the authors fine-tune "
-            "the text tower, and their head reads the feature before the projection.",
-            "The head learns from captions with the prompt before them, as the reward gives them; theirs learns from "
-            "captions without.",
-            "A corruption that changes nothing, or leaves no word, is drawn again, and runs of words are cut to the "
-            "length of the caption; the authors' raises on short captions.",
-            "The rewards with CIDEr and with RefCLIPScore are left out; RefCLIPScore is a metric.",
-            "All words of the captions are known, and 16 words are written at most; the authors know words that occur "
-            "more than five times, and write 20.",
-            "Fewer and larger steps, and rates of our own, as our captioner is much smaller.",
-            "The last weights are kept; the authors' checkpoint is the best by CIDEr.",
-        ),
-        proof=ProofPlan(
-            claim="After the reward, captions of composed scenes state more of the true shapes and colours (F1) and "
-            "find their scene among others more often than after likelihood alone; with the reward for grammar they "
-            "repeat fewer pairs of words than without.",
-            control="With the reward of another scene's picture the captions state no more of the truth.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=6.0,
-            backbone="tiny",
-        ),
-        variants={
-            "": {},
-            "small": {"tokens": "pooled", "lm_width": 96, "rewarded": 150},
-            "likelihood": {"tokens": "pooled", "lm_width": 96, "rewarded": 0},
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "layers", "limit", "epochs", "batch", "reward_batch", "samples", "beams")

@@ -32,20 +32,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Column, Evidence, Samples, Table, Text, Texts
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    Captioner,
+    Column,
+    Evidence,
+    FittedCaptioner,
+    Kit,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Text,
+    Texts,
+)
 from diptych.core.ranges import above, at_least, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.captions import sentences
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
@@ -138,47 +145,6 @@ class MacCap(Captioner):
     lm_rate: float = 1e-3
     beams: int = 4
     tries: int = 4
-
-    card: ClassVar[Card] = Card(
-        slug="maccap",
-        name="MacCap",
-        title="Mining Fine-Grained Image-Text Alignment for Zero-Shot Captioning via Text-Only Training",
-        url="https://arxiv.org/abs/2401.02347",
-        year=2024,
-        verb="caption",
-        claim="A captioner trained on noisy text embeddings alone captions images, when it is given several regions of "
-        "each.",
-        needs=Needs(hooks=("image", "text", "dense"), evidence=("texts",)),
-        trains="a small language model and a prefix",
-        reference=Reference("https://github.com/Artanic30/MacCap", "", "none found"),
-        differs=(
-            "The language model is a small one of our own, trained on the same sentences and then frozen; the authors "
-            "take OPT.",
-            "The noise is given as s2 D = 8.2, so that it is equally strong in spaces of any width; theirs is 0.016 at "
-            "512.",
-            "Embeddings wider than the aligner pass a linear map first.",
-            "Without an image tower (lite) the regions are those of the dense map, chosen by cosine instead of "
-            "attention.",
-            "The mean correction of the gap between images and texts is left out, as are answers to questions.",
-            "The loss leaves padding out; the authors' model also learns to write it.",
-            "Whole captions are ranked; the authors cut them at 80 characters first.",
-            "The limit of 25 counts words, the authors' limit their model's tokens; sentences that it cuts are counted "
-            "and reported.",
-            "The rate falls along a cosine in every step, after 200 steps of warm-up or a tenth of a shorter "
-            "training; theirs falls once an epoch, after 200 steps.",
-        ),
-        proof=ProofPlan(
-            claim="Noise in training makes captions of images better than the same without noise (CIDEr-D).",
-            control="With the images permuted the captions are no better than those of an image that is pure noise.",
-            datasets=("flickr8k_small",),
-            minutes=30.0,
-        ),
-        variants={
-            "": {},
-            "small": {"queries": 8, "width": 128, "layers": 2, "epochs": 6, "batch": 64, "rate": 1e-3},
-            "one copy": {"copies": 1, "region": 0.0},
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "copies", "queries", "layers", "limit", "epochs", "batch", "beams", "tries")

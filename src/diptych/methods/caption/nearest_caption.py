@@ -8,17 +8,12 @@ t: one of the M sentences of the pool
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Evidence, Samples, Text, Texts
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Captioner, Evidence, FittedCaptioner, Kit, Run, Samples, Text, Texts
 from diptych.data.captions import sentences
 from diptych.features.embed import embed
 
@@ -39,29 +34,6 @@ class NearestCaption(Captioner):
         >>> texts[int((vectors @ image).argmax())]
         'a photo of a bridge'
     """
-
-    card: ClassVar[Card] = Card(
-        slug="nearest-caption",
-        name="Nearest caption",
-        title="Exploring Nearest Neighbor Approaches for Image Captioning",
-        url="https://arxiv.org/abs/1505.04467",
-        year=2015,
-        verb="caption",
-        claim="A sentence that somebody wrote about a similar image describes this one too.",
-        needs=Needs(hooks=("image", "text"), evidence=("texts",)),
-        trains="nothing",
-        differs=(
-            "The sentence nearest to the image itself, in a joint space; the paper takes a consensus of those of near "
-            "images.",
-        ),
-        proof=ProofPlan(
-            claim="The nearest of other photos' sentences describes a photo better than one of them at random "
-            "(CIDEr-D).",
-            control="With the photos permuted it is no better.",
-            datasets=("flickr8k_small",),
-        ),
-        baseline=True,
-    )
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedNearestCaption:
         """Embed the sentences of the pool.

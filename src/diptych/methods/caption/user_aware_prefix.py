@@ -24,15 +24,23 @@ from typing import Any, ClassVar, get_args
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Column, Evidence, Samples, Table, Text, Texts
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    Captioner,
+    Column,
+    Evidence,
+    FittedCaptioner,
+    Kit,
+    MissingEvidence,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Text,
+    Texts,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.evidence import captioned_images
 from diptych.features.user_words import UserWords
 from diptych.features.vectors import Vectors
@@ -135,55 +143,6 @@ class UserAwarePrefix(Captioner):
     beams: int = 5
 
     personal: ClassVar[bool] = True
-    card: ClassVar[Card] = Card(
-        slug="user-aware-prefix",
-        name="UAPT",
-        title="User-Aware Prefix-Tuning is a Good Learner for Personalized Image Captioning",
-        url="https://arxiv.org/abs/2312.04793",
-        year=2023,
-        verb="caption",
-        claim="A prefix that encodes an image and the words of a user, before a frozen language model, gives "
-        "personalised captions.",
-        needs=Needs(hooks=("image",), evidence=("train",)),
-        trains="a small language model, and the mapping and fusion of its prefix",
-        differs=(
-            "The language model is a small one of our own, trained on the same captions without images and then "
-            "frozen; the authors take GPT-2.",
-            "The context of a training caption is of the user's posts before it, that of a new caption of all the "
-            "user's posts in the table. The protocol of the field takes words of test users from their test posts, "
-            "which hold the answer.",
-            "Words outside the vocabulary of the captions are no context.",
-            "A share of rows hides the user, so that captions for nobody can be asked for.",
-            "The authors' sizes and rates were not found: they are ClipCap's or ours.",
-        ),
-        proof=ProofPlan(
-            claim="With the user's words in the prefix, captions of photos are taken for the user's by a classifier of "
-            "writers, and are nearer to how that user would say it (CIDEr-D), than without users. The writers are "
-            "constructed: each has an opening, an ending and words of choice.",
-            control="With the words of another user in the prefix, captions are neither.",
-            datasets=("flickr8k_small",),
-            stage="mechanism",
-            minutes=10.0,
-        ),
-        variants={
-            "": {},
-            "small": {
-                "tokens": "pooled",
-                "words": 24,
-                "queries": 4,
-                "mapping": 2,
-                "fusion": 2,
-                "lm_width": 96,
-                "layers": 2,
-                "least": 3,
-                "lm_epochs": 8,
-                "epochs": 8,
-                "batch": 64,
-                "rate": 2e-3,
-                "beams": 3,
-            },
-        },
-    )
 
     def __post_init__(self) -> None:
         positive = ("queries", "mapping", "fusion", "layers", "limit", "least", "lm_epochs", "epochs", "batch", "beams")

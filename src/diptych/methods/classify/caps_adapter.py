@@ -25,20 +25,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import (
+    Ask,
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Run,
+    Samples,
+    Scores,
+    Table,
+    Texts,
+    Writer,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
 from diptych.data.captions import captions
 from diptych.data.evidence import held_out, shots
 from diptych.features.embed import embed
@@ -114,46 +122,6 @@ class CapSAdapter(Classifier):
     temperature: float = 0.5
     prefix: str = "A photo of {}. "
     words: int | None = None
-
-    card: ClassVar[Card] = Card(
-        slug="caps-adapter",
-        name="M-Adapter (CapS-Adapter)",
-        title="CapS-Adapter: Caption-based MultiModal Adapter in Zero-Shot Classification",
-        url="https://arxiv.org/abs/2405.16591",
-        year=2024,
-        verb="classify",
-        claim="A few-shot classifier that compares the test image with support images and with their captions beats "
-        "one whose cache holds images alone.",
-        needs=Needs(evidence=("train", "val")),
-        trains="nothing",
-        headlines=(
-            Headline("mean of 19 data sets", "CLIP, average not specified", "gain in top-1", 2.19, "SuS-X", "abstract"),
-        ),
-        reference=Reference("https://github.com/WLuLi/CapS-Adapter", "bb2182a", "none found"),
-        differs=(
-            "The divergence compares class distributions, as the text and SuS-X say; the released code compares "
-            "embedding coordinates.",
-            "The range of the rescaling is that of val, stored; the released code takes that of the block being "
-            "predicted.",
-            "Every test image has its divergences; the released code leaves zeros for the last N mod 10.",
-            "The search tries 6 x 10 x 6 x 10 values over the authors' ranges, where they try 2.2 million.",
-            "Support images are the given shots with their own captions; generating images from captions is left to "
-            "other tools.",
-            "The class texts are the templates alone; the authors add descriptions of a language model. The scale is "
-            "the backbone's own.",
-            "A prompt that is longer than the text tower reads is an error; the authors cut it. words, or a backbone "
-            "that cuts, help.",
-        ),
-        proof=ProofPlan(
-            claim="At 16 shots, captions that name the class and its colours beat the same search without captions "
-            "(TIP-X), and zero-shot.",
-            control="With the captions of other classes they do not beat TIP-X; shuffled labels are measured beside "
-            "it.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="protocol: captions tell colours alone",
-        ),
-        variants={"": {}, "without KL": {"gamma": 0.0}, "TIP-X": {"delta": 0.0}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "alpha", "beta", "gamma")

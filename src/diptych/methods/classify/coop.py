@@ -16,20 +16,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Column,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    MissingHook,
+    Run,
+    Samples,
+    Scores,
+    Table,
+    UsageError,
+)
 from diptych.core.ranges import at_least, check, one_of
-from diptych.core.run import Run
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
@@ -92,62 +100,6 @@ class CoOp(Classifier):
     decay: float = 5e-4
     batch: int = 32
     views: int = 10
-
-    card: ClassVar[Card] = Card(
-        slug="coop",
-        name="CoOp",
-        title="Learning to Prompt for Vision-Language Models",
-        url="https://arxiv.org/abs/2109.01134",
-        year=2022,
-        verb="classify",
-        claim="Learnt context vectors in place of hand-written prompt words beat hand-crafted prompts from one or two "
-        "shots on.",
-        needs=Needs(hooks=("image", "text", "tower:text"), evidence=("train",)),
-        trains="context vectors",
-        offers=("other classes",),
-        headlines=(
-            *headlines(
-                "MaPLe repository",
-                ("base classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 82.69, "zero-shot 69.34"),
-                ("new classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 63.22, "zero-shot 74.22"),
-            ),
-            *headlines("authors' repository, 3 seeds", ("Caltech101, 16 shots, M = 16", "CLIP RN50", "top-1", 92.00)),
-        ),
-        reference=Reference("https://github.com/KaiyangZhou/CoOp", "ff61507", "MIT"),
-        differs=(
-            "Views of the shots are embedded once and drawn from; the authors augment anew in every epoch.",
-            "The first epoch warms up linearly to the rate, and the cosine falls with every step; the authors hold "
-            "1e-5 for an epoch, and their rate falls once an epoch.",
-            "Fewer shots than a batch are one batch; the authors' loader drops them, which trained nothing on tiny "
-            "sets.",
-            "fp32 everywhere, where the authors train in fp16.",
-            "A context for each class may start from words; the released code then learns one for all classes.",
-            "Crops show 0.5 to 1 of a picture's area; CoOp's show 0.08 to 1.",
-            "The proof shows the gain over an even prior on demo:clothes alone (23.0 points). On cifar10_small most of "
-            "the 7.9 points over zero-shot are also those of an even prior (6.5), which reads no label.",
-        ),
-        proof=ProofPlan(
-            claim="The learnt context beats zero-shot, plain and with an even prior, at 16 shots.",
-            control="With shuffled train labels it is no better than zero-shot with an even prior.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="backbone: lite's uneven class prior",
-        ),
-        variants={
-            "": {},
-            "csc": {"specific": True},
-            "cocoop": {"conditional": True, "words": "a photo of a", "batch": 1},
-        },
-        row_proofs={
-            "cocoop": ProofPlan(
-                claim="Fitted on half of the classes at 16 shots, CoCoOp names photos of the other half rightly more "
-                "often than CoOp, and than the same training without the network.",
-                control="With shuffled train labels it does not, against the same training without the network.",
-                datasets=("new:cifar10_small",),
-                minutes=5.0,
-                not_shown="protocol: CoOp forgets no new class",
-            )
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "length", "batch", "views")

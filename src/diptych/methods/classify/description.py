@@ -18,19 +18,26 @@ a longer w_c and counts more.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence, Samples, Texts
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Reason,
+    Run,
+    Samples,
+    Scores,
+    Texts,
+)
 from diptych.core.ranges import check, one_of
-from diptych.core.run import Run
 from diptych.data.words.pools import class_texts
 from diptych.data.words.sentences import sentence
 from diptych.features.embed import embed
@@ -81,51 +88,6 @@ class Description(Classifier):
     before: str = ""
     after: str = ""
     aggregate: Aggregate = "mean"
-
-    card: ClassVar[Card] = Card(
-        slug="description",
-        name="classification by description",
-        title="Visual Classification via Description from Large Language Models",
-        url="https://arxiv.org/abs/2210.07183",
-        year=2023,
-        verb="classify",
-        claim="Scoring an image against written features of a class, instead of its name, raises accuracy and gives "
-        "readable reasons.",
-        needs=Needs(evidence=("texts",)),
-        trains="nothing",
-        offers=("reasons",),
-        headlines=headlines(
-            "re-run by WaffleCLIP's authors, result CSVs",
-            ("ImageNet", "CLIP ViT-B/32", "top-1", 63.12, '"A photo of a" 62.00'),
-            ("ImageNetV2", "CLIP ViT-B/32", "top-1", 55.77, '"A photo of a" 54.74'),
-            ("CUB", "CLIP ViT-B/32", "top-1", 52.47, '"A photo of a" 51.28'),
-            ("EuroSAT", "CLIP ViT-B/32", "top-1", 43.30, '"A photo of a" 40.76'),
-            ("Places365", "CLIP ViT-B/32", "top-1", 40.45, '"A photo of a" 39.12'),
-            ("Food101", "CLIP ViT-B/32", "top-1", 82.79, '"A photo of a" 82.59'),
-            ("Pets", "CLIP ViT-B/32", "top-1", 86.54, '"A photo of a" 85.06'),
-            ("DTD", "CLIP ViT-B/32", "top-1", 43.99, '"A photo of a" 43.14'),
-            ("ImageNet", "CLIP ViT-L/14", "top-1", 75.26, '"A photo of a" 73.37'),
-            ("EuroSAT", "CLIP ViT-L/14", "top-1", 58.72, '"A photo of a" 56.03'),
-            ("DTD", "CLIP ViT-L/14", "top-1", 56.60, '"A photo of a" 52.87'),
-        ),
-        reference=Reference("https://github.com/sachit-menon/classify_by_description_release", "", "none found"),
-        differs=(
-            'Joining looks at whole words; the released code at first letters, so that "antennae" gives "which is '
-            'antennae".',
-            "A class without features is scored by its bare sentence; the released code appends an empty clause.",
-            "Lists are found by class name; the released code goes by their order in the file.",
-            "The paper compares with the bare name; the proof compares with the same prefix on both sides, where the "
-            "gain is smaller.",
-        ),
-        proof=ProofPlan(
-            claim='Written features beat the class name alone, both after "a photo of a".',
-            control="With the lists swapped between classes they do not; random words are measured beside them, and "
-            "keep much of a gain.",
-            datasets=("demo:clothes", "cifar10_small", "caltech40"),
-            not_shown="protocol: too few photos of cifar10_small",
-        ),
-        variants={"": {}, "a photo of a": {"before": "a photo of a ", "after": "."}},
-    )
 
     def __post_init__(self) -> None:
         check(self, one_of("mean", "max", "sum"), "aggregate")

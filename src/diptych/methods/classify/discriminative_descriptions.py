@@ -20,20 +20,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Reason,
+    Run,
+    Samples,
+    Scores,
+    Table,
+    Texts,
+    UsageError,
+)
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.words.pools import class_texts
 from diptych.data.words.templates import SINGLE
@@ -104,54 +112,6 @@ class DiscriminativeDescriptions(Classifier):
     candidates: int = 3
     texts: int = 5
     weight: float | None = None
-
-    card: ClassVar[Card] = Card(
-        slug="discriminative-descriptions",
-        name="DisCLIP",
-        title="Does VLM Classification Benefit from LLM Description Semantics?",
-        url="https://arxiv.org/abs/2412.11917",
-        year=2025,
-        verb="classify",
-        claim="Most of the gain of class descriptions comes from repeating the name; descriptions that separate an "
-        "image's likely classes bring a real gain.",
-        needs=Needs(evidence=("train", "val", "texts")),
-        trains="nothing",
-        offers=("reasons",),
-        headlines=headlines(
-            "tables of the repository, best w_cls",
-            ("ImageNet", "CLIP ViT-B/32", "top-1", 62.57, "same pool, unselected 61.99"),
-            ("ImageNetV2", "CLIP ViT-B/32", "top-1", 55.48, "same pool, unselected 55.09"),
-            ("CUB", "CLIP ViT-B/32", "top-1", 53.80, "same pool, unselected 51.79"),
-            ("EuroSAT", "CLIP ViT-B/32", "top-1", 49.89, "same pool, unselected 43.31"),
-            ("Places365", "CLIP ViT-B/32", "top-1", 42.64, "same pool, unselected 39.91"),
-            ("DTD", "CLIP ViT-B/32", "top-1", 47.23, "same pool, unselected 43.09"),
-            ("Flowers", "CLIP ViT-B/32", "top-1", 66.37, "same pool, unselected 62.97"),
-        ),
-        reference=Reference("https://github.com/CompVis/DisCLIP", "", "none found"),
-        differs=(
-            "The weight of the caption is chosen on val; the released code sweeps it on the test set and quotes the "
-            "best.",
-            "Class means are index sums in float64: reference labels need be neither sorted nor of equal count; no "
-            "half precision.",
-            "All reference images count; the authors take as many of each class as the smallest has, and at most "
-            "1,000.",
-            "Scores are divided by w + 1, so that they stay cosines; ranks are the same.",
-            "A class without any text of its own, and none admissible, is scored by its caption alone.",
-            "A class without an admissible text takes the first of its own as its list has them; the released code "
-            "takes the first in the order of the alphabet.",
-            "The proof is not shown: zero-shot with an even prior, which reads no label, is above the selected "
-            "descriptions, by 4.5 points on cifar10_small, and by 1.4, not beyond doubt, on the clothes.",
-            "Only the classname-free score: the one with names inside the texts and the global baselines are not here.",
-        ),
-        proof=ProofPlan(
-            claim="Selected descriptions beside the class name beat the class name alone, and zero-shot with an even "
-            "prior, given 16 labelled images a class.",
-            control="With shuffled reference labels they do not beat zero-shot with an even prior; random words in "
-            "place of the pool are measured beside them.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="backbone: lite's uneven class prior",
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "candidates", "texts")

@@ -18,20 +18,28 @@ local, global: what concept k adds to the decision for one image, and for a clas
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples, Texts
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    MissingEvidence,
+    Reason,
+    Run,
+    Samples,
+    Scores,
+    Texts,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, check, wrong
-from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
@@ -69,7 +77,7 @@ class DNCBM(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.core.run import Run
+        >>> from diptych.core import Run
         >>> from diptych.nn.sparse_autoencoder import count_for, nearest_words, probe
         >>> decoder = torch.eye(3)  # three concepts in three dimensions
         >>> words = torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
@@ -90,56 +98,6 @@ class DNCBM(Classifier):
     probe: tuple[float, float] | None = None
     probe_epochs: int = 200
     vocabulary: tuple[str, ...] = ()
-
-    card: ClassVar[Card] = Card(
-        slug="dn-cbm",
-        name="DN-CBM",
-        title="Discover-then-Name: Task-Agnostic Concept Bottlenecks via Automated Concept Discovery",
-        url="https://arxiv.org/abs/2407.14499",
-        year=2024,
-        verb="classify",
-        claim="Concepts found in the embeddings themselves, then named with words, classify nearly as well as a linear "
-        "probe.",
-        needs=Needs(evidence=("train", "val", "unlabelled")),
-        trains="a sparse autoencoder, a sparse linear layer",
-        offers=("reasons",),
-        reference=Reference("https://github.com/neuroexplicit-saar/discover-then-name", "", "MIT"),
-        differs=(
-            "Names come from WordNet's common nouns, not from a list of 20,000 web words.",
-            "The sparsity is chosen by the number of concepts an image shows, as it depends on width and length of the "
-            "embeddings.",
-            "The row of the board has a tenth of a unit a dimension and 40 epochs, for thousands of images on a small "
-            "machine.",
-            "Few images are cut into 16 steps an epoch; the authors have three million images and batches of 4,096.",
-            "Rows of the encoder start by their own fan-in; a spare axis makes the released start much smaller.",
-            "Resampling draws from as many images as there are; the released code needs 819,200, and its last restart "
-            "is one period earlier.",
-            "The linear layer starts at 0, and its rate and lambda are chosen on val among the authors' pairs.",
-            "On both sets of the proof the trained dictionary is 1 to 2 points above an untrained one of its size, not "
-            "beyond doubt: what is shown is a gain of the bottleneck over zero-shot, none of the discovery, whose "
-            "names have a proof of their own. Over an even prior, which reads no label, the bottleneck gains 27.5 "
-            "points on demo:clothes and loses 1.6 on cifar10_small.",
-            "Whether a concept means the same on other data sets is not measured, nor what people think of its name.",
-        ),
-        proof=ProofPlan(
-            claim="A small bottleneck of concepts beats zero-shot, plain and with an even prior, at 16 shots, "
-            "with images of the train split as its unlabelled pool.",
-            control="With shuffled train labels it is no better than zero-shot with an even prior; an untrained "
-            "dictionary is measured beside it.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="backbone: lite's uneven class prior",
-        ),
-        variants={"small": {"expansion": 0.1, "epochs": 40}},
-        row_proofs={
-            "small": ProofPlan(
-                claim="Photos that show a concept most are of the class that it is named after more often than with "
-                "the names permuted among the concepts, by more than with an untrained dictionary.",
-                control="With a dictionary of embeddings whose dimensions are permuted over photos they are not.",
-                datasets=("demo:clothes", "cifar10_small"),
-                minutes=40.0,
-            )
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, above(0), "expansion", "rate")

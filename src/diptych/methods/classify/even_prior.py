@@ -11,19 +11,24 @@ shuffled labels are still balanced: what a few-shot system learns beyond them is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
-from diptych.core.run import Run
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    MissingEvidence,
+    Run,
+    Samples,
+    Scores,
+)
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 
@@ -67,32 +72,6 @@ class EvenPrior(Classifier):
         >>> even_offsets(torch.zeros(3, 2)).tolist()
         [0.0, 0.0]
     """
-
-    card: ClassVar[Card] = Card(
-        slug="even-prior",
-        name="zero-shot, even prior",
-        title="Calibrate Before Use: Improving Few-Shot Performance of Language Models",
-        url="https://arxiv.org/abs/2102.09690",
-        year=2021,
-        verb="classify",
-        claim="A model that predicts some classes too often gains from class offsets that make its predictions "
-        "uniform, without any label.",
-        needs=Needs(evidence=("train",)),
-        trains="one number a class (convex)",
-        differs=(
-            "The paper makes a language model's answer about a text without content even; here the answers of a CLIP "
-            "about the shots are made even on average, by offsets of the logits.",
-            "The shots are drawn equally often from each class by their labels, so evenness is true of them. It need "
-            "not be true of other pictures.",
-        ),
-        proof=ProofPlan(
-            claim="Offsets that make the answers about the shots even beat zero-shot at 16 shots.",
-            control="Fitted to shots whose pixels change places, they do not.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="protocol: too few clothes",
-        ),
-        baseline=True,
-    )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedEvenPrior:
         """Fit the offsets to the pictures of train; their labels are not read.

@@ -20,20 +20,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import (
+    Ask,
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Reason,
+    Run,
+    Samples,
+    Scores,
+    Table,
+    Texts,
+    Writer,
+)
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.words.pools import VERSUS, pair_texts
 from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
@@ -113,70 +122,6 @@ class FuDD(Classifier):
 
     candidates: int | None = 10
     template: str = SINGLE[0]
-
-    card: ClassVar[Card] = Card(
-        slug="fudd",
-        name="FuDD",
-        title="Follow-Up Differential Descriptions: Language Models Resolve Ambiguities for Image Classification",
-        url="https://arxiv.org/abs/2311.07593",
-        year=2024,
-        verb="classify",
-        claim="Descriptions that compare pairs of confusable classes, used to re-rank the top classes of an image, "
-        "beat template ensembles.",
-        needs=Needs(evidence=("texts",), optional=("unlabelled",)),
-        trains="nothing",
-        offers=("reasons",),
-        headlines=(
-            *headlines(
-                "paper, as quoted by a third-party re-run",
-                ("CUB", "CLIP ViT-L/14@336", "top-1", 65.90, "single template 63.48"),
-            ),
-            *headlines(
-                "discriminative-descriptions paper, comparison table",
-                ("ImageNet", "CLIP ViT-B/32", "top-1", 64.19, '"A photo of a" 61.87'),
-            ),
-            *headlines(
-                "discriminative-descriptions paper, comparison",
-                ("ImageNetV2", "CLIP ViT-B/32", "top-1", 56.75, '"A photo of a" 54.74'),
-            ),
-            *headlines(
-                "discriminative-descriptions paper, comparison table",
-                ("CUB", "CLIP ViT-B/32", "top-1", 54.30, '"A photo of a" 51.69'),
-            ),
-            *headlines(
-                "discriminative-descriptions paper, comparison",
-                ("EuroSAT", "CLIP ViT-B/32", "top-1", 45.18, '"A photo of a" 40.92'),
-                ("Places365", "CLIP ViT-B/32", "top-1", 42.17, '"A photo of a" 39.01'),
-            ),
-            *headlines(
-                "discriminative-descriptions paper, comparison table",
-                ("DTD", "CLIP ViT-B/32", "top-1", 44.84, '"A photo of a" 43.09'),
-            ),
-            *headlines(
-                "discriminative-descriptions paper, comparison",
-                ("Flowers", "CLIP ViT-B/32", "top-1", 67.62, '"A photo of a" 62.81'),
-            ),
-        ),
-        reference=Reference("https://github.com/BatsResearch/fudd", "3226423", "none found"),
-        differs=(
-            "Texts are encoded as written; the released code lower-cases all but the first letter, which only cased "
-            "tokenizers notice.",
-            "One candidate means no follow-up; the released code then returns the texts of the first class, whatever "
-            "the candidate.",
-            "A pair file names whose text it is by the class, not by a place in a list.",
-            "A writer answers each side of a pair by itself; the authors' prompt, which asks for both at once, is not "
-            "published.",
-            "The voting variants of the paper's analysis are not here.",
-        ),
-        proof=ProofPlan(
-            claim="A follow-up on the top 3 classes beats the single template.",
-            control="With the descriptions of the two sides of every pair exchanged, and the names kept, it does not. "
-            "Whole texts of the other side and texts meant for other rivals are measured beside it.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="backbone: lite reads names, hardly differences",
-        ),
-        variants={"": {}, "top 3": {"candidates": 3}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "candidates")

@@ -32,20 +32,25 @@ C_j: (D, D) spread of the 64 nearest views about the text vector, not about mu_j
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Run,
+    Samples,
+    Scores,
+    UsageError,
+)
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
@@ -98,69 +103,6 @@ class GDA(Classifier):
     alpha: float | None = None
     views: int = 10
     base_to_new: bool = False
-
-    card: ClassVar[Card] = Card(
-        slug="gda",
-        name="GDA",
-        title="A Hard-to-Beat Baseline for Training-free CLIP-based Adaptation",
-        url="https://arxiv.org/abs/2402.04087",
-        year=2024,
-        verb="classify",
-        claim="A Gaussian classifier with one shared covariance on frozen features, added to zero-shot, matches or "
-        "beats trained few-shot methods.",
-        needs=Needs(evidence=("train", "val")),
-        trains="nothing",
-        offers=("other classes",),
-        headlines=(
-            *headlines(
-                "authors' logs, our average",
-                ("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 62.19, "Tip-Adapter 62.33"),
-                ("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 69.77, "Tip-Adapter 66.54"),
-                ("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 76.05, "Tip-Adapter 70.32"),
-                ("mean of 11 data sets, 16 shots", "CLIP RN101", "top-1", 78.06),
-                ("mean of 11 data sets, 16 shots", "CLIP ViT-B/32", "top-1", 78.06),
-                ("mean of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 81.85),
-            ),
-            *headlines(
-                "authors' logs",
-                ("ImageNet, 16 shots", "CLIP RN50", "top-1", 63.82),
-                ("EuroSAT, 16 shots", "CLIP RN50", "top-1", 86.12),
-                ("DTD, 16 shots", "CLIP RN50", "top-1", 66.51),
-                ("FGVCAircraft, 16 shots", "CLIP RN50", "top-1", 40.61),
-                ("Flowers102, 16 shots", "CLIP RN50", "top-1", 95.72),
-            ),
-            *headlines(
-                "authors' logs, our average",
-                ("base classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 83.96),
-                ("new classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 74.53),
-            ),
-            *headlines(
-                "of our two averages; the paper's may differ",
-                ("base to new, 16 shots", "CLIP ViT-B/16", "harmonic mean", 78.97),
-            ),
-        ),
-        reference=Reference("https://github.com/mrflogs/ICLR24", "560fe21", "none found"),
-        differs=(
-            "alpha is chosen on val only; the authors' code uses the test set as val for ImageNet.",
-            "The zero-shot scale is the backbone's own, where the authors write 100.",
-            "Means and covariance are float64, the inverse a Cholesky solve; the authors pseudo-invert the same "
-            "matrix in fp32.",
-            "Base to new is a variant (base_to_new): it has another covariance, and keeps all views, which the "
-            "default does not.",
-            "There D is the backbone's, not 512; fewer than 64 views are all nearest; float64 keeps the cut of an "
-            "fp32 pseudo-inverse.",
-            "Imbalanced and unsupervised learning of the paper are not here: no code of them was released.",
-            "The proof is not shown: with lite on cifar10_small most of the gain over zero-shot is that of an even "
-            "prior, which needs no label. Over it GDA gains 1.3 points at 16 shots, not beyond doubt, and loses 1.5 "
-            "at 4; on the clothes it gains 33 and 17.",
-        ),
-        proof=ProofPlan(
-            claim="GDA beats Tip-Adapter at 16 shots, and zero-shot, plain and with an even prior, at 4 and 16.",
-            control="With shuffled train labels it is no better than zero-shot with an even prior.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="backbone: lite's uneven class prior",
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "alpha")

@@ -21,20 +21,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Column,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    ParamGroup,
+    Run,
+    Samples,
+    Scores,
+    Table,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
@@ -87,48 +94,6 @@ class GLSim(Classifier):
     rate: float = 0.01
     batch: int = 8
     smoothing: float = 0.0
-
-    card: ClassVar[Card] = Card(
-        slug="glsim",
-        name="GLSim",
-        title="Global-Local Similarity for Efficient Fine-Grained Image Recognition with Vision Transformers",
-        url="https://arxiv.org/abs/2407.12891",
-        year=2024,
-        verb="classify",
-        claim="Patches whose tokens resemble the class token locate the object; a second pass over their box helps "
-        "with fine-grained classes.",
-        needs=Needs(hooks=("image", "tower:image", "rebuild"), evidence=("train",)),
-        trains="the image tower, an aggregator, a head",
-        headlines=(
-            Headline("CUB", "ViT-B/16, ImageNet-21k", "top-1", 90.93, "ViT 90.11", "paper's table, 3 seeds"),
-            Headline("Stanford Dogs", "ViT-B/16, ImageNet-21k", "top-1", 92.01, "ViT 91.36", "paper's table, 3 seeds"),
-            Headline("iNat17", "ViT-B/16, ImageNet-21k", "top-1", 73.50, "ViT 69.38", "paper's table, 3 seeds"),
-            Headline("Pets", "ViT-B/16, ImageNet-21k", "top-1", 95.01, "ViT 94.10", "paper's table, 3 seeds"),
-            Headline(
-                "mean of 10 data sets", "ViT-B/16, ImageNet-21k", "top-1", 91.92, "ViT 90.84", "paper's table, 3 seeds"
-            ),
-        ),
-        reference=Reference("https://github.com/arkel23/GLSim", "", "Apache (setup.py), no licence file"),
-        differs=(
-            "The tower is the backbone's image tower with its own pixels and size; the authors start from ViT-B/16 of "
-            "ImageNet-21k.",
-            "Tokens are those before the projection, after the last norm.",
-            "The last epoch counts; by default the released code keeps the epoch that is best on test.",
-            "Training views are the ten stored crops of Tip-Adapter; theirs are crops of a 1.34 times larger square.",
-            "Warm-up takes a tenth of the steps, at most 500; dropout is 0; one learning rate for all data.",
-            "Linear layers of the aggregator start as torch's do; theirs by Xavier.",
-            "o is 8 everywhere; a model built from the released class alone takes 2.",
-        ),
-        proof=ProofPlan(
-            claim="With a frozen ViT, such as that of tiny, the second look beats a linear probe at 16 shots, and a "
-            "second look at the box of the least similar patches.",
-            control="With the box of the least similar patches it does not beat the probe.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="protocol: 138 clothes, 4,500 needed",
-            backbone="tiny",
-        ),
-        variants={"": {}, "frozen": {"freeze": True}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "top", "batch")

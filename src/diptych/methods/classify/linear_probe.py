@@ -14,19 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, FittedClassifier, Kit, Run, Samples, Scores
 from diptych.core.ranges import above, check
-from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.features.embed import embed
 from diptych.nn.mixing import first_best
@@ -100,34 +95,6 @@ class LinearProbe(Classifier):
     """
 
     c: float | None = None
-
-    card: ClassVar[Card] = Card(
-        slug="linear-probe",
-        name="linear probe",
-        title="Learning Transferable Visual Models From Natural Language Supervision",
-        url="https://arxiv.org/abs/2103.00020",
-        year=2021,
-        verb="classify",
-        claim="A linear classifier on frozen image features, fitted to labelled images, shows how much the features "
-        "hold; it uses no text.",
-        needs=Needs(hooks=("image",), evidence=("train", "val")),
-        trains="a linear classifier (convex)",
-        reference=Reference("https://github.com/openai/CLIP", "", "MIT"),
-        differs=(
-            "The penalty is chosen among 11 powers of ten; the paper sweeps a finer grid.",
-            "Features are unit vectors, and W starts at 0, not at the text head: a stronger start is another method.",
-            "CLIP_benchmark's probe is another: AdamW, lr 0.1, 10 epochs, weight decay among 97 values, retrained on "
-            "train + val.",
-        ),
-        proof=ProofPlan(
-            claim="With 16 shots the probe beats zero-shot.",
-            control="With the labels of train and val shuffled the probe stays at chance. Shuffled in train alone, "
-            "where the choice of C by"
-            " true labels picks the luckiest of 11 fits, it is measured beside.",
-            datasets=("demo:clothes",),
-        ),
-        baseline=True,
-    )
 
     def __post_init__(self) -> None:
         check(self, above(0), "c")

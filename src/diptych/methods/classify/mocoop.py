@@ -25,20 +25,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Column,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    ParamGroup,
+    Reason,
+    Run,
+    Samples,
+    Scores,
+    Table,
+)
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
@@ -115,51 +123,6 @@ class MoCoOp(Classifier):
     epochs: int = 50
     rate: float = 0.032
     batch: int = 32
-
-    card: ClassVar[Card] = Card(
-        slug="mocoop",
-        name="MoCoOp",
-        title="Mixture of Prompt Learning for Vision Language Models",
-        url="https://arxiv.org/abs/2409.12011",
-        year=2024,
-        verb="classify",
-        claim="Several soft prompts, each regularised towards a group of hand-written templates and chosen by a "
-        "router, beat a single one.",
-        needs=Needs(
-            hooks=("image", "text", "tower:text", "tower:image", "rebuild"),
-            evidence=("train",),
-            optional=("other_classes",),
-        ),
-        trains="soft prompts, a router, norms of the image tower",
-        offers=("reasons", "other classes"),
-        reference=Reference("https://github.com/dyabel/mocoop", "04b5d2a", "none found"),
-        differs=(
-            "One set of template groups for all data; the authors write one for each data set.",
-            "Soft prompts stand before the name; the authors' may also follow it. A full stop ends them all; the "
-            "released code has none at the end of those that classify.",
-            "The gate's target takes no gradient, and its prototypes no noise; the released noise has no effect, and "
-            "drifts.",
-            "The shift w has the joint width D; the released code takes the width of the text tower, which fits some "
-            "models only.",
-            "The first tenth of the epochs warms up linearly, and the cosine falls with every step; the authors hold "
-            "the rate at 1e-5, and it falls once an epoch.",
-            "Views of the shots are ten stored crops, drawn anew each epoch.",
-            "fp32 everywhere, where the authors train in mixed precision.",
-            "Crops show 0.5 to 1 of a picture's area; CoOp's show 0.08 to 1.",
-            "The row with a frozen image encoder, which the proof measures, has the authors' shorter schedule of 25 "
-            "epochs.",
-            "The proof shows the gain over an even prior on demo:clothes alone. On cifar10_small most of the 7.9 "
-            "points over zero-shot are also those of an even prior (6.5), which reads no label.",
-        ),
-        proof=ProofPlan(
-            claim="Routed soft prompts, with a frozen image encoder, beat zero-shot, plain and with an even prior, at "
-            "16 shots.",
-            control="With shuffled train labels they are no better than zero-shot with an even prior.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="backbone: lite's uneven class prior",
-        ),
-        variants={"": {}, "frozen image": {"norms": False, "epochs": 25}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "text", "gating", "epochs")

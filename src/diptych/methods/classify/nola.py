@@ -22,21 +22,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Column,
+    Encoder,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    MissingEvidence,
+    MissingHook,
+    ParamGroup,
+    Run,
+    Samples,
+    Scores,
+    Table,
+)
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.words.pools import class_texts
 from diptych.data.words.sentences import sentence
@@ -124,7 +133,7 @@ class NoLA(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.core.run import Run
+        >>> from diptych.core import Run
         >>> from diptych.methods.classify.nola import labeller
         >>> from diptych.nn.candidates import sure_images
         >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
@@ -142,50 +151,6 @@ class NoLA(Classifier):
     rate: float = 4e-3
     batch: int = 512
     views: int = 10
-
-    card: ClassVar[Card] = Card(
-        slug="nola",
-        name="NoLA",
-        title="CLIP meets DINO for Tuning Zero-Shot Classifier using Unlabeled Image Collections",
-        url="https://arxiv.org/abs/2411.19346",
-        year=2025,
-        verb="classify",
-        claim="Images that CLIP labels confidently from class descriptions train a classifier on a second vision "
-        "encoder; the pseudo-labels of that classifier tune CLIP, without any label.",
-        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("unlabelled",), optional=("texts",)),
-        trains="visual prompts, norms of the image tower, the head",
-        headlines=(Headline("mean of 11 data sets", "CLIP ViT-B/32", "gain in top-1", 3.6, "LaFTer", "abstract"),),
-        reference=Reference("https://github.com/fazliimam/NoLA", "ffd99ac", "none found"),
-        differs=(
-            "The last epoch counts; the released code chooses epoch and end on a labelled validation list.",
-            "Each encoder has its own pixel recipe; the released code gives DINO the pixels of CLIP.",
-            "Without a second encoder the backbone's own unprojected features teach.",
-            "The last layer of the labelling head starts at 0, so that the order of the classes decides nothing; "
-            "theirs is random.",
-            "A class that is the first guess of no image takes none that another class has taken; in the released code "
-            "it takes those of the classes behind it, all of them in a small pool.",
-            "Norms do not decay; the released code spares what is called LayerNorm, as CLIP's norms are not, so it "
-            "spares biases alone.",
-            "Strong views are drawn from ten of each image, which also lets a frozen tower embed them once.",
-            "Descriptions are written features joined to the name, of whoever wrote the pool; theirs come from "
-            "GPT-3.5.",
-            "Widths are the backbone's; the released code fixes those of ViT-B.",
-            "That the second encoder matters is not shown: labels by the backbone's own features do as well (44.1 and "
-            "49.3 % on clothes, 72.6 and 70.6 % on caltech40).",
-        ),
-        proof=ProofPlan(
-            claim="The head alone, taught without labels through a second encoder (that of tiny), beats zero-shot, the "
-            "described classes, and zero-shot with an even prior, where zero-shot is 3 x chance.",
-            control="Taught its own labels, permuted among the images, it does not beat the described classes.",
-            datasets=("demo:clothes", "caltech40"),
-            not_shown="protocol: too few photos of clothes",
-        ),
-        variants={
-            "": {},
-            "head": {"prompts": 0, "norms": False},
-            "texts alone": {"prompts": 0, "norms": False, "epochs": 0},
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "prompts", "epochs")

@@ -20,19 +20,14 @@ tau: temperature of the contexts; the classes within a context have none
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, FittedClassifier, Kit, Reason, Run, Samples, Scores
 from diptych.core.ranges import above, check, one_of, wrong
-from diptych.core.run import Run
 from diptych.data.words.contexts import Composite, Contexts, read_contexts
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
@@ -110,48 +105,6 @@ class PerceptionCLIP(Classifier):
     temperature: float = 1.0
     main: str = "a photo of a {}"
     generic: str = "object"
-
-    card: ClassVar[Card] = Card(
-        slug="perceptionclip",
-        name="PerceptionCLIP",
-        title="More Context, Less Distraction: Visual Classification by Inferring and Conditioning on Contextual "
-        "Attributes",
-        url="https://arxiv.org/abs/2308.01313",
-        year=2024,
-        verb="classify",
-        claim="Inferring the setting of a photo first, such as its background, and classifying it given that setting "
-        "raises accuracy, most for under-represented groups.",
-        needs=Needs(),
-        trains="nothing",
-        offers=("reasons",),
-        headlines=(
-            Headline("Waterbirds", "CLIP ViT-L/14", "gain in worst-group accuracy", 16.5, "zero-shot", "abstract"),
-            Headline("CelebA", "CLIP ViT-L/14", "gain in worst-group accuracy", 3.5, "zero-shot", "abstract"),
-        ),
-        reference=Reference("https://github.com/umd-huang-lab/perceptionCLIP", "", "MIT"),
-        differs=(
-            "Names of factors and most values follow the paper; the phrasings are ours, in a file with their "
-            "provenance.",
-            "An unknown factor is an error; the released code drops it and runs the plain prompt.",
-            "Sums are taken in the logarithm; the released code exponentiates raw logits.",
-            "A main sentence with a full stop is refused; the released CelebA script puts the context behind one.",
-            "ImageNet's eleven factors and Waterbirds' two ship; the tables for CelebA, CUB, EuroSAT, flowers, food, "
-            "pets and places are left out.",
-            "An earlier proof took quality and condition on plain photos of demo:clothes, cifar10_small and caltech40, "
-            "where two-step inference did not beat the single template.",
-            "The pixel recipe is the backbone's own; the released group scripts normalise otherwise, and report the "
-            "training split.",
-        ),
-        proof=ProofPlan(
-            claim="Where half of the photos are transformed, or things are pasted before other backgrounds, inferring "
-            "what differs raises the accuracy of the worst group over the single template, and over uniform weights "
-            "of the same contexts.",
-            control="With random letters of equal length in place of the phrasings it does not, over the template.",
-            datasets=("halves:cifar10_small", "backgrounds:msrc_small"),
-            not_shown="backbone: lite hardly reads contexts",
-        ),
-        variants={"": {}, "without class": {"infer": "without class"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, above(0), "temperature")

@@ -19,14 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier
+from diptych.core import Classifier, ClassNames, Evidence, Kit, Run
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.nn.cache_model import FittedCache, fit_cache
 
 PUBLISHED_SEARCH: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -77,48 +73,6 @@ class TipAdapter(Classifier):
     beta: float | None = None
     search: tuple[float, float] = (7.0, 3.0)
     views: int = 10
-
-    card: ClassVar[Card] = Card(
-        slug="tip-adapter",
-        name="Tip-Adapter",
-        title="Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification",
-        url="https://arxiv.org/abs/2207.09519",
-        year=2022,
-        verb="classify",
-        claim="A cache of the few labelled images, whose similarity-weighted vote is added to CLIP's logits, beats "
-        "zero-shot without training.",
-        needs=Needs(evidence=("train", "val")),
-        trains="nothing",
-        headlines=(
-            *headlines(
-                "authors' log, our average",
-                ("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 62.33),
-                ("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 66.54),
-                ("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 70.32, "CLIP-Adapter 74.44"),
-            ),
-            *headlines(
-                "authors' log",
-                ("ImageNet, 16 shots", "CLIP RN50", "top-1", 62.01, "zero-shot 60.32"),
-                ("EuroSAT, 16 shots", "CLIP RN50", "top-1", 70.54, "zero-shot 37.52"),
-                ("DTD, 16 shots", "CLIP RN50", "top-1", 60.93, "zero-shot 42.20"),
-            ),
-        ),
-        reference=Reference("https://github.com/gaopengcuhk/Tip-Adapter", "d0e2d6f", "none found"),
-        differs=(
-            "alpha and beta are chosen on val only; the authors' code searches on the test set for ImageNet.",
-            "The zero-shot scale is the backbone's own, where the authors write 100.",
-            "One search range for all data; the authors set one per data set (PUBLISHED_SEARCH).",
-            "Keys and votes are fp32, where the authors' are fp16.",
-            "The proof compares with plain zero-shot: on cifar10_small an even prior, which reads no label, gains more "
-            "(6.5 points) than 16 shots in the cache (4.0).",
-        ),
-        proof=ProofPlan(
-            claim="Tip-Adapter beats zero-shot at 1, 4 and 16 shots.",
-            control="With shuffled cache labels the gain over zero-shot is gone.",
-            datasets=("demo:clothes",),
-        ),
-        baseline=True,
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "views")

@@ -15,19 +15,14 @@ alpha, beta: weight and sharpness of the vote
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, Kit, Run
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.features.heads import logits
 from diptych.nn.cache_model import FittedCache, affinity, cache_keys, fit_cache
 
@@ -72,49 +67,6 @@ class TipAdapterF(Classifier):
     epochs: int = 20
     rate: float = 1e-3
     batch: int = 256
-
-    card: ClassVar[Card] = Card(
-        slug="tip-adapter-f",
-        name="Tip-Adapter-F",
-        title="Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification",
-        url="https://arxiv.org/abs/2207.09519",
-        year=2022,
-        verb="classify",
-        claim="Training only the keys of Tip-Adapter's cache for 20 epochs reaches the level of adapters that train "
-        "much longer.",
-        needs=Needs(evidence=("train", "val")),
-        trains="cache keys",
-        headlines=(
-            *headlines(
-                "authors' log, our average",
-                ("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 64.60, "Tip-Adapter 62.33"),
-                ("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 69.67, "Tip-Adapter 66.54"),
-                ("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 75.83, "Tip-Adapter 70.32"),
-            ),
-            *headlines(
-                "authors' log",
-                ("ImageNet, 16 shots", "CLIP RN50", "top-1", 65.51, "Tip-Adapter 62.01"),
-                ("EuroSAT, 16 shots", "CLIP RN50", "top-1", 84.54, "Tip-Adapter 70.54"),
-                ("DTD, 16 shots", "CLIP RN50", "top-1", 66.55, "Tip-Adapter 60.93"),
-            ),
-        ),
-        reference=Reference("https://github.com/gaopengcuhk/Tip-Adapter", "d0e2d6f", "none found"),
-        differs=(
-            "The last epoch is kept and alpha, beta are chosen on val; the authors' code keeps the epoch that is best "
-            "on test.",
-            "Epochs take turns through the stored views; the authors draw fresh ones every epoch.",
-            "The zero-shot scale is the backbone's own, where the authors write 100; keys are fp32, where theirs are "
-            "fp16.",
-            "One start and one search range for all data; the authors set them per data set.",
-        ),
-        proof=ProofPlan(
-            claim="Trained keys beat Tip-Adapter's, and zero-shot with an even prior, at 16 shots.",
-            control="With shuffled train labels it does not gain over zero-shot with an even prior.",
-            datasets=("demo:clothes", "cifar10_small"),
-            not_shown="protocol: too few test photos",
-        ),
-        baseline=True,
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "views", "batch")

@@ -12,18 +12,12 @@ s, b: scale and bias of the backbone's logits; b = 0 for softmax backbones
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
-from diptych.core.run import Run
-from diptych.data.words.templates import SINGLE
+from diptych.core import Backbone, Classifier, ClassNames, Evidence, FittedClassifier, Kit, Run, Samples, Scores
 from diptych.features.embed import embed
 from diptych.features.heads import logits, sharpness, text_head
 
@@ -39,7 +33,7 @@ class ZeroShot(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.core.data import ClassNames
+        >>> from diptych.core import ClassNames
         >>> ClassNames(("cat", "dog"), ("a photo of a {}.", "a drawing of a {}.")).prompts()[0]
         ['a photo of a cat.', 'a drawing of a cat.']
         >>> head, z = torch.eye(2), torch.tensor([[0.8, 0.6]])  # two classes, one image
@@ -48,36 +42,6 @@ class ZeroShot(Classifier):
     """
 
     templates: tuple[str, ...] | None = None
-
-    card: ClassVar[Card] = Card(
-        slug="zero-shot",
-        name="zero-shot CLIP",
-        title="Learning Transferable Visual Models From Natural Language Supervision",
-        url="https://arxiv.org/abs/2103.00020",
-        year=2021,
-        verb="classify",
-        claim="A model trained to match images with their captions classifies images from the names of the classes "
-        "alone.",
-        needs=Needs(),
-        trains="nothing",
-        headlines=(
-            Headline("ImageNet", "CLIP RN50", "top-1", 60.32, "", "log of Tip-Adapter's authors, 7 templates"),
-            Headline("EuroSAT", "CLIP RN50", "top-1", 37.52, "", "log of Tip-Adapter's authors"),
-            Headline("DTD", "CLIP RN50", "top-1", 42.20, "", "log of Tip-Adapter's authors"),
-        ),
-        reference=Reference("https://github.com/openai/CLIP", "", "MIT"),
-        differs=(
-            "Scale and bias are the backbone's own; CLIP_benchmark multiplies by 100 whatever the model: same ranks, "
-            "other probabilities.",
-        ),
-        proof=ProofPlan(
-            claim="Class names alone beat chance on photos that the backbone was not fitted to.",
-            control="The same head with its class names shuffled stays at chance.",
-            datasets=("demo:clothes",),
-        ),
-        baseline=True,
-        variants={"single": {"templates": SINGLE}, "ensemble": {}},
-    )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedZeroShot:
         """Embed the class names; the evidence is not read.

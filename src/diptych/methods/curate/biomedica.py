@@ -21,16 +21,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.draws import uniform
 from diptych.data.words.taxonomy import majority, read_taxonomy, read_votes
 from diptych.features.picture_sample import PictureSample, embed_sized, read_sample, sampled
@@ -83,47 +77,6 @@ class BIOMEDICA(Curator):
     components: int = 25
     sample: int = 100_000
     least_side: int = 20
-
-    card: ClassVar[Card] = Card(
-        slug="biomedica",
-        name="BIOMEDICA",
-        title="BIOMEDICA: An Open Biomedical Image-Caption Archive, Dataset, and Vision-Language Models Derived from "
-        "Scientific Literature",
-        url="https://arxiv.org/abs/2501.07171",
-        year=2025,
-        verb="curate",
-        claim="Articles in XML become labelled image-text pairs: experts label clusters of images, each image takes "
-        "the labels of its cluster, and models continue training on streams that are filtered or balanced by "
-        "label.",
-        needs=Needs(hooks=("image",)),
-        trains="nothing",
-        reference=Reference("https://github.com/minwoosun/biomedica-etl", "", "MIT"),
-        differs=(
-            "The pictures are embedded by the user's own image tower; the paper's clusters are of DINOv2 ViT-L/14.",
-            "Components and means are those of unit embeddings of a sample by hash, so that plans merge and shards "
-            "agree; the authors' are those of all pictures, of any length.",
-            "Votes are on pictures, not on numbers of clusters, so they outlast a new clustering. A label needs more "
-            "than half of the votes of its cluster, and a narrower label brings the wider one.",
-            "Panel types are labels as any other; nothing splits a figure into its panels.",
-            "Paragraphs outside captions that cite a figure are given once; the released code takes whatever element "
-            "holds the reference, and repeats the text behind it.",
-            "A graphic without caption has an empty text; the released code writes 'No caption found'. A graphic takes "
-            "the caption of the nearest element around it that has one; the released code looks at its parent alone.",
-            "The proof is of the labels, on a pool of five data sets as kinds; whether a model learns more from "
-            "filtered or balanced pairs is not measured.",
-            "Fetching from PubMed Central is left out: articles and pictures are files.",
-            "Training is diptych finetune --method wise-ft on the kept pairs, which averages the weights with those "
-            "before; --most balances the pairs.",
-        ),
-        proof=ProofPlan(
-            claim="After five looks a cluster, the kind of every picture of a mixed pool is named better than by the "
-            "backbone's own words.",
-            control="With the labels of the clusters permuted it is not named better than by chance.",
-            datasets=("kinds:five",),
-            stage="reduced",
-        ),
-        licence_note="Articles and figures keep their own licences, which stand in the column licence.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "clusters", "components", "sample")

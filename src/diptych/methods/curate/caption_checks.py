@@ -18,19 +18,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from posixpath import basename, splitext
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.images import SUFFIXES
 from diptych.data.sorted_runs import RunWriter
 from diptych.data.words.near_texts import Hashes, band_hashes, exact_hash, words_of
@@ -77,39 +71,6 @@ class CaptionChecks(Curator):
     phrases: str = ""
     long: bool = True
     near: bool = True
-
-    card: ClassVar[Card] = Card(
-        slug="caption-checks",
-        name="Caption checks",
-        title="Deduplicating Training Data Makes Language Models Better",
-        url="https://arxiv.org/abs/2107.06499",
-        year=2022,
-        verb="curate",
-        claim="Training texts hold many near duplicates, and models trained without them repeat less and need fewer "
-        "steps.",
-        needs=Needs(hooks=("text",)),
-        trains="nothing",
-        differs=(
-            "Of a group of near duplicates the candidates of min-hashes decide; the paper then compares the texts "
-            "themselves and takes connected components.",
-            "8 bands of 8 rows over pairs of neighbouring words are ours.",
-            "Rules on length, echoes and repeated sentences are ours.",
-            "The proof is of the verdicts, on faults planted in captions; no model is trained on what is kept. Its "
-            "control leaves out marks: among words in random order they made sentences of one word, some of them "
-            "twice, and a first run gained 0.2 points by that.",
-            "lite reads 256 tokens, so the captions that the proof makes too long for other text towers are not too "
-            "long for it, and count as missed.",
-        ),
-        proof=ProofPlan(
-            claim="Of captions, half of which have a planted fault, more verdicts are right than where identical texts "
-            "are dropped, than where as many of the shortest are kept, than by the same verdicts permuted among "
-            "captions of like length, and than where duplicates are called at random.",
-            control="With the words of each text in random order they are not, against any of the four.",
-            datasets=("flickr8k_small",),
-        ),
-        baseline=True,
-        variants={"": {}, "exact": {"near": False}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "least_words")

@@ -11,16 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import between, check
-from diptych.core.run import Run
 from diptych.features.pair_cosines import pair_cosines
 from diptych.features.score_counts import ScoreCounts, read_counts
 
@@ -51,31 +45,6 @@ class CLIPScoreFilter(Curator):
 
     share: float = 0.3
     threshold: float | None = None
-
-    card: ClassVar[Card] = Card(
-        slug="clip-score",
-        name="CLIP-score filter",
-        title="LAION-400M: Open Dataset of CLIP-Filtered 400 Million Image-Text Pairs",
-        url="https://arxiv.org/abs/2111.02114",
-        year=2021,
-        verb="curate",
-        claim="Pairs whose image and text have a high cosine in a trained CLIP are better training data than "
-        "unfiltered pairs of the web.",
-        needs=Needs(hooks=("image", "text")),
-        trains="nothing",
-        differs=(
-            "The share is met on a histogram of 0.001 in the cosine, so that plans of parts can be merged.",
-            "The default is a share, DataComp's; the paper's is a threshold of 0.3. The row 0.28 is LAION-5B's.",
-        ),
-        proof=ProofPlan(
-            claim="Of captions, half of which stand beside another photo, the better half by score are right more "
-            "often than half.",
-            control="With the photos permuted among the pairs they are right no more often than half.",
-            datasets=("flickr8k_small", "coco_mini"),
-        ),
-        baseline=True,
-        variants={"": {}, "0.28": {"threshold": 0.28}},
-    )
 
     def __post_init__(self) -> None:
         check(self, between(0, 1, "(]"), "share")

@@ -20,18 +20,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
+from diptych.core import Curator, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.draws import uniform
 from diptych.data.words.metaclip_entries import WORDNET, entries
 from diptych.features.entry_counts import Counts, EntryCounts, read_entry_counts
@@ -94,45 +89,6 @@ class MetaCLIP(Curator):
 
     metadata: str = WORDNET
     t: float = 20_000
-
-    card: ClassVar[Card] = Card(
-        slug="metaclip",
-        name="MetaCLIP",
-        title="Demystifying CLIP Data",
-        url="https://arxiv.org/abs/2309.16671",
-        year=2024,
-        verb="curate",
-        claim="CLIP's advantage is its data recipe: match texts against metadata entries, and cap the number of texts "
-        "of each; training is unchanged.",
-        needs=Needs(hooks=()),
-        trains="nothing",
-        headlines=headlines(
-            "paper",
-            ("ImageNet zero-shot, 400M pairs", "ViT-B/32", "top-1", 65.5),
-            ("ImageNet zero-shot, 400M pairs", "ViT-B/16", "top-1", 70.8, "OpenAI's data 68.3"),
-            ("ImageNet zero-shot, 400M pairs", "ViT-L/14", "top-1", 76.2, "OpenAI's data 75.5, LAION-400M 72.77"),
-        ),
-        reference=Reference("https://github.com/facebookresearch/MetaCLIP", "", "CC BY-NC 4.0"),
-        differs=(
-            "One draw a text with 1 - prod (1 - p_e); the paper draws once for each entry and keeps the text if one "
-            "draw keeps it, which has the same probability.",
-            "Draws are fixed by seed and position, so shards, resumed runs and machines agree.",
-            "The metadata of diptych are 67,993 entries, the first names of WordNet's nouns and 0 to 99, each once; "
-            "the paper has 500,000 entries, most from Wikipedia, which can be given as a file. Case counts, and names "
-            "keep their capitals; those that the authors take from WordNet are in lower case.",
-            "Fetching pages, filters by language, address and duplicates, and thresholds for other languages are left "
-            "out.",
-        ),
-        proof=ProofPlan(
-            claim="At equal size, balanced captions name the rare entries more often than captions drawn at random "
-            "among those that match.",
-            control="With the probabilities permuted among the entries they do not.",
-            datasets=("flickr8k_small", "coco_mini"),
-            stage="mechanism",
-        ),
-        variants={"": {}, "matched": {"t": math.inf}},
-        licence_note="Written from the paper alone: the authors' code is CC BY-NC 4.0 and was not read.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "t")

@@ -26,15 +26,9 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.curate import NAMED, Curator, Plan, Verdict
-from diptych.core.data import Stream, Texts
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.language import Writer
+from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, Texts, UnreadableItem, UsageError, Verdict, Writer
+from diptych.core.curate import NAMED
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.data.words.textfiles import read_text
 from diptych.features.embed import embed, embed_readable
@@ -104,39 +98,6 @@ class PathGen(Curator):
     shorten: str = SHORTEN
 
     creates: ClassVar[bool] = True
-    card: ClassVar[Card] = Card(
-        slug="pathgen",
-        name="PathGen",
-        title="PathGen-1.6M: 1.6 Million Pathology Image-text Pairs Generation through Multi-agent Collaboration",
-        url="https://arxiv.org/abs/2407.00203",
-        year=2025,
-        verb="curate",
-        claim="Pairs for pathology can be made: pick telling and ordinary tiles of slides with a CLIP, and let a chain "
-        "of models describe, correct and shorten.",
-        needs=Needs(parts=("Writer",), extras=("slides",)),
-        trains="nothing",
-        reference=Reference("https://github.com/PathFoundation/PathGen-1.6M", "", "none found"),
-        differs=(
-            "The agents are any writers, such as models behind an OpenAI-compatible address; the paper trains its own. "
-            "The revising agent writes the corrected text, the paper's writes edits.",
-            "A judge who sees the picture may refuse a text; the paper has none.",
-            "k counts tiles; the released script counts batches of 128 tiles, which cluster_batch repeats.",
-            "A tile too near to one picked before is left out always; the paper leaves out at random.",
-            "Findings are of the slide alone; in the released script they pile up over the slides of a cohort.",
-            "The proof is of the selection; what agents write is shown by tests alone, since no model that sees is at "
-            "hand offline. Tiles at random cover a wall a little better than picked ones, which the result says.",
-            "Training PathGen-CLIP, the models of whole slides and PathGen-LLaVA are left out; diptych pretrain takes "
-            "the pairs.",
-        ),
-        proof=ProofPlan(
-            claim="On walls of photographs, the tiles picked by words and clusters hold the rare things that the words "
-            "name more often than as many at random, and cover the wall better than as many by words alone.",
-            control="With the embeddings permuted among the tiles the rare things are not found more often.",
-            datasets=("wall:caltech40",),
-            stage="reduced",
-        ),
-        licence_note="Written from the paper: the authors' code has no licence and none of it is used.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "top", "sampled")

@@ -18,18 +18,12 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import at_least, between, check, one_of
-from diptych.core.run import Run
 from diptych.features.pair_vectors import Keep, PairVectors, Rule, identity, pair_vectors, read_vectors
 from diptych.features.pool_chunks import chunks, name_of, picture_chunks
 
@@ -78,42 +72,6 @@ class SemDeDup(Curator):
     rule: Rule = "vector"
     bits: int = 10
     mirror: bool = False
-
-    card: ClassVar[Card] = Card(
-        slug="semdedup",
-        name="SemDeDup",
-        title="SemDeDup: Data-efficient learning at web-scale through semantic deduplication",
-        url="https://arxiv.org/abs/2303.09540",
-        year=2023,
-        verb="curate",
-        claim="Half of a web-scale pool can be dropped as semantic duplicates, found by the cosine within k-means "
-        "clusters, with little loss for training.",
-        needs=Needs(hooks=("image",)),
-        trains="nothing",
-        differs=(
-            "Means of cells are those of at most 256 pairs a cell and 100,000 in all, by hash, with scikit-learn, so "
-            "that plans merge and shards agree.",
-            "The default is one cell for each 1,000 pairs and eps = 0.05. The paper's are chosen by how much is kept.",
-            "Vectors are kept in 16 bits, which moves a cosine by less than 0.001.",
-            "Mirror images and the difference hash are ours and off by default.",
-            "The proof is of the groups, on copies planted in photos, by either rule with mirror images, in four "
-            "cells; whether a model learns as well from what is kept is not measured.",
-            "On lite the hash does most of that, and the paper's rule alone finds few copies. Against hashes in the "
-            "whole pool the gain is not shown: cells of some 70 pairs part more copies than the vectors find; over "
-            "hashes in the same cells there is one.",
-        ),
-        proof=ProofPlan(
-            claim="Of photos among whose pairs changed copies were planted, exactly one of each group is kept more "
-            "often, by vectors or hashes inside cells, than by hashes alone in the whole pool, than where identical "
-            "files are dropped, and than where as many pairs are dropped at random.",
-            control="In one cell, with the vectors of other pictures it is not, against hashes alone; nor with the "
-            "hashes of other pictures, against vectors alone.",
-            datasets=("flickr8k_small",),
-            not_shown="protocol: cells part few photos",
-        ),
-        baseline=True,
-        variants={"": {}, "either": {"rule": "either", "mirror": True}},
-    )
 
     def __post_init__(self) -> None:
         check(self, between(0, 2, "[)"), "eps")

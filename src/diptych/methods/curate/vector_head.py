@@ -17,16 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
+from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import between, check
-from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_arrays
 from diptych.features.pool_chunks import name_of, picture_chunks
@@ -86,34 +80,6 @@ class VectorHeadFilter(Curator):
     threshold: float | None = None
     precision: float | None = None
     below: bool = False
-
-    card: ClassVar[Card] = Card(
-        slug="vector-head",
-        name="Vector-head filter",
-        title="LAION-5B: An open large-scale dataset for training next generation image-text models",
-        url="https://arxiv.org/abs/2210.08402",
-        year=2022,
-        verb="curate",
-        claim="Small classifiers on stored CLIP embeddings filter a pool by aesthetics or by harmful content without "
-        "encoding anything again.",
-        needs=Needs(hooks=("image",)),
-        trains="nothing",
-        differs=(
-            "One head for any backbone, fitted by logistic regression on labelled pictures of the user; no aesthetic "
-            "or NSFW head ships.",
-            "A head of others is read from safetensors with linear layers alone; no published file was at hand to try.",
-            "The proof has 200 labelled photos and 200 others; with 70 of each, tried first, the gain over the "
-            "variance of the Laplacian was not beyond doubt.",
-            "A promised precision holds for pools with the same share of positives as the labelled pictures.",
-        ),
-        proof=ProofPlan(
-            claim="Of photos, half of which were degraded, a head fitted on 200 others tells which, better than the "
-            "backbone's own words and than the variance of the Laplacian.",
-            control="Fitted on permuted labels it tells no better than chance.",
-            datasets=("flickr8k_small",),
-        ),
-        baseline=True,
-    )
 
     def __post_init__(self) -> None:
         check(self, between(0, 1, "(]"), "share")

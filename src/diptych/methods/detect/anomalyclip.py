@@ -22,22 +22,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Tower
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core import (
+    Anomaly,
+    Backbone,
+    Column,
+    DataError,
+    Detector,
+    Evidence,
+    FittedDetector,
+    Kit,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Tower,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
 from diptych.features.inference import inference
@@ -126,51 +133,6 @@ class AnomalyCLIP(Detector):
     rate: float = 1e-3
     batch: int = 8
     epochs: int = 15
-
-    card: ClassVar[Card] = Card(
-        slug="anomalyclip",
-        name="AnomalyCLIP",
-        title="AnomalyCLIP: Object-agnostic Prompt Learning for Zero-shot Anomaly Detection",
-        url="https://arxiv.org/abs/2310.18961",
-        year=2024,
-        verb="detect",
-        claim="Two prompts that never name the object, learnt once on labelled anomalies of one kind of object, detect "
-        "and locate anomalies of other kinds.",
-        needs=Needs(hooks=("image", "text", "tower:image", "tower:text", "dense"), evidence=("auxiliary",)),
-        trains="two soft prompts and deep text tokens",
-        headlines=(
-            Headline("MVTec AD, trained on VisA", "CLIP ViT-L/14@336, 518 px", "pixel AUROC", 91.1, "", "authors' log"),
-            Headline("MVTec AD, trained on VisA", "CLIP ViT-L/14@336, 518 px", "PRO", 81.4, "", "authors' log"),
-            Headline("MVTec AD, trained on VisA", "CLIP ViT-L/14@336, 518 px", "image AUROC", 91.6, "", "authors' log"),
-            Headline("VisA, trained on MVTec AD", "CLIP ViT-L/14@336, 518 px", "pixel AUROC", 95.5, "", "authors' log"),
-            Headline("VisA, trained on MVTec AD", "CLIP ViT-L/14@336, 518 px", "image AUROC", 82.0, "", "authors' log"),
-        ),
-        reference=Reference("https://github.com/zqhang/AnomalyCLIP", "45ed4dd", "MIT"),
-        differs=(
-            "The class token goes through the last norm like every pooled token; the code skips it.",
-            "The last 19 of 24 blocks become the same share of another depth; text towers of fewer than 9 blocks have "
-            "fewer deep tokens.",
-            "Embeddings of the auxiliary photos are computed once; the code runs the image tower in every epoch.",
-            "Auxiliary photos without masks train the image loss alone.",
-            "Patches are compared after the last block, as the released scripts do; the variant takes four depths.",
-            "The square has the backbone's own side unless `side` is given; the authors' has 518 pixels, their "
-            "tower's own is 336.",
-            "Positions are resized bilinearly where the square is not the tower's own, whatever library the tower is "
-            "from.",
-            "Multi-depth patches are kept apart: the code added in place until April 2025, so that all depths were "
-            "one.",
-        ),
-        proof=ProofPlan(
-            claim="Prompts learnt on anomalies of another thing beat the fixed prompts of a normal and a damaged thing "
-            "(image AUROC).",
-            control="Learnt on swapped labels, or on random labels without masks, they are no better than chance.",
-            datasets=("magnetic_tile", "textile_sim"),
-            minutes=10.0,
-            backbone="tiny",
-            not_shown="backbone: tiny hardly sees tile defects",
-        ),
-        variants={"": {}, "4 depths": {"layers": (0.25, 0.5, 0.75, 1.0)}, "query-key": {"stream": "query-key"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "length", "depth", "batch", "epochs", "side")

@@ -15,19 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Dense
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core import Anomaly, Backbone, Dense, Detector, Evidence, FittedDetector, Kit, Run, Samples
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.data.evidence import normal_photos
 from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import squashed
@@ -84,30 +79,6 @@ class FeatureMemory(Detector):
     cells: int = 20_000
     strides: tuple[int, ...] = (8, 16)
     side: int | None = None
-
-    card: ClassVar[Card] = Card(
-        slug="feature-memory",
-        name="Feature memory",
-        title="Towards Total Recall in Industrial Anomaly Detection",
-        url="https://arxiv.org/abs/2106.08265",
-        year=2022,
-        verb="detect",
-        claim="Distance to the nearest remembered patch of a few normal photos finds anomalies and where they are.",
-        needs=Needs(hooks=("dense",), evidence=("train",)),
-        trains="nothing",
-        differs=(
-            "Cells are drawn at random where the paper builds a coreset, and the image score is the plain maximum.",
-            "Cosine distance between unit features, where the paper takes Euclidean distance.",
-        ),
-        proof=ProofPlan(
-            claim="Cells unlike those of normal photos rank damaged things above chance (image AUROC).",
-            control="Two random halves of the normal photos are ranked no better than chance.",
-            datasets=("magnetic_tile", "textile_sim"),
-            minutes=5.0,
-            not_shown="protocol: too few photos of textile_sim",
-        ),
-        baseline=True,
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "cells", "strides", "side")

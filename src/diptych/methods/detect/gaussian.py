@@ -14,19 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Evidence, Samples
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
-from diptych.core.run import Run
+from diptych.core import Anomaly, Backbone, DataError, Detector, Evidence, FittedDetector, Kit, Run, Samples
 from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
 
@@ -61,25 +55,6 @@ class Gaussian(Detector):
         >>> mahalanobis(z, torch.zeros(2), directions, variances, rest=0.25)
         tensor([1., 4.])
     """
-
-    card: ClassVar[Card] = Card(
-        slug="gaussian",
-        name="Gaussian",
-        title="Modeling the Distribution of Normal Data in Pre-Trained Deep Features for Anomaly Detection",
-        url="https://arxiv.org/abs/2005.14140",
-        year=2020,
-        verb="detect",
-        claim="One Gaussian over the frozen features of normal photos is a strong detector of anomalies.",
-        needs=Needs(hooks=("image",), evidence=("train",)),
-        trains="nothing",
-        differs=("One Gaussian over the final embedding, where the paper adds the distances of several depths.",),
-        proof=ProofPlan(
-            claim="Distance from normal embeddings ranks damaged things above chance (image AUROC).",
-            control="Two random halves of the normal photos are ranked no better than chance.",
-            datasets=("magnetic_tile", "textile_sim"),
-        ),
-        baseline=True,
-    )
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedGaussian:
         """Estimate mean and covariance from the normal photos of train, in float64.

@@ -22,21 +22,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core import (
+    Anomaly,
+    Backbone,
+    Clock,
+    DataError,
+    Detector,
+    Evidence,
+    FittedDetector,
+    Kit,
+    ParamGroup,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
@@ -145,46 +153,6 @@ class HypOC(Detector):
     batch: int = 8
     epochs: int = 60
     clip: float = 3.0
-
-    card: ClassVar[Card] = Card(
-        slug="hyp-oc",
-        name="Hyp-OC",
-        title="Hyperbolic One-Class Classification for Face Anti-Spoofing",
-        url="https://arxiv.org/abs/2404.14406",
-        year=2024,
-        verb="detect",
-        claim="Real photos alone, with noise around their mean as negatives in hyperbolic space, suffice to train a "
-        "detector of what is not real.",
-        needs=Needs(hooks=("image",), evidence=("train",)),
-        trains="a network of three layers, a base point and two planes",
-        reference=Reference("https://github.com/Kartik-3004/hyp-oc", "f3345b2", "MIT"),
-        differs=(
-            "The embedding is frozen; the paper also trains the last convolutions of VGG-Face.",
-            "Features are centred and scaled so that sigma = 1 is their own spread; the paper takes VGG's fc6 as it "
-            "is.",
-            "Three layers where the paper's four (8192, 1000, 512, 128) fit its 4096 features, and a rate of 1e-4 "
-            "where it"
-            " fine-tunes at 1e-6.",
-            "The running mean begins with that of the first batch and is carried on, as the paper writes it; the code "
-            "forgets it after a batch, and begins every epoch at 0.",
-            "Pairs are pulled by the true distance, artanh; the code's atan is the variant.",
-            "The last epoch counts, since one class has no attacks to validate on; the code keeps the epoch that is "
-            "best on the test list.",
-            "The gradient of all parts is clipped; the paper clips that of the planes.",
-            "Denominators of Moebius sums are kept above 1e-5; the released helper adds 1e-5 to them, which moves "
-            "logits by about 2e-5 of their size.",
-            "The result of the proof is older than the map of the learnt base point from its tangent vector.",
-        ),
-        proof=ProofPlan(
-            claim="A head trained on normal photos alone ranks anomalous ones above chance (image AUROC).",
-            control="With real features in place of pseudo-negatives, and on two halves of normal photos, it is no "
-            "better than chance.",
-            datasets=("magnetic_tile", "textile_sim", "clothing_small:recaptured"),
-            minutes=10.0,
-            not_shown="protocol: too few photos of textile_sim",
-        ),
-        variants={"": {}, "euclidean": {"geometry": "euclidean"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, above(0), "sigma", "curvature", "radius", "rate", "clip")

@@ -14,19 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Space
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core import Anomaly, Detector, Evidence, FittedDetector, Kit, Run, Samples, Space
 from diptych.core.ranges import at_least, between, check, wrong
-from diptych.core.run import Run
 from diptych.data.evidence import normal_photos
 from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import squashed
@@ -87,37 +82,6 @@ class PatchMemory(Detector):
     turns: int = 4
     tail: float = 0.01
     side: int | None = None
-
-    card: ClassVar[Card] = Card(
-        slug="patch-memory",
-        name="Patch memory",
-        title="AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2",
-        url="https://arxiv.org/abs/2405.14529",
-        year=2024,
-        verb="detect",
-        claim="A few normal photos, with rotated copies, suffice to detect anomalies by the distance to the nearest "
-        "stored patch.",
-        needs=Needs(hooks=("dense",), evidence=("train",)),
-        trains="nothing",
-        differs=(
-            "Quarter turns, which lose no pixel, where the paper turns by smaller angles too.",
-            "The background is not masked by a principal component, and the map is not smoothed.",
-            "Any encoder with dense maps: the paper's figures are DINOv2's.",
-            "In the proof, normal photos of another thing rank damage above chance as well: AUROC 0.62 against 0.80 "
-            "with the thing's own on magnetic_tile, 0.65 against 0.60 on textile_sim. A part of what is found is far "
-            "from any photo, whatever is remembered. The memory of whole pictures is no worse on either set.",
-        ),
-        proof=ProofPlan(
-            claim="Sixteen normal photos rank damaged things above chance (image AUROC).",
-            control="By sixteen normal photos of another thing they are ranked no better than chance, nor are two "
-            "random halves of the normal photos.",
-            datasets=("magnetic_tile", "textile_sim"),
-            minutes=5.0,
-            not_shown="backbone: any photos rank damage",
-        ),
-        baseline=True,
-        variants={"": {}, "upright": {"turns": 1}, "one": {"shots": 1}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "shots", "side")

@@ -17,19 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core import Anomaly, Backbone, Detector, Evidence, FittedDetector, Kit, Run, Samples
 from diptych.core.ranges import at_least, check, one_of, wrong
-from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import squashed
@@ -100,34 +95,6 @@ class WinCLIPStyle(Detector):
     words: Words = "ensemble"
     scales: tuple[int, ...] = (2, 3)
     side: int | None = None
-
-    card: ClassVar[Card] = Card(
-        slug="winclip-style",
-        name="WinCLIP-style",
-        title="WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation",
-        url="https://arxiv.org/abs/2303.14814",
-        year=2023,
-        verb="detect",
-        claim="Without training, prompts for normal and damaged states detect anomalies, and sliding windows locate "
-        "them.",
-        needs=Needs(hooks=("image", "text", "dense")),
-        trains="nothing",
-        differs=(
-            "States and templates are our own, in the paper's scheme; the paper's lists were not read.",
-            "Towers see the patches of a window only, as the paper has it; backbones without a tower pool the window "
-            "from their last map.",
-            "Few normal photos are not used here: feature-memory is the baseline that does.",
-        ),
-        proof=ProofPlan(
-            claim="Words for damage rank photos of damaged things above chance (image AUROC).",
-            control="With the words of both states drawn from one bag, and on two halves of normal photos, it is no "
-            "better than chance.",
-            datasets=("magnetic_tile", "textile_sim"),
-            not_shown="paper: its words miss global defects",
-        ),
-        baseline=True,
-        variants={"": {}, "pair": {"words": "pair"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "side", *(("scales",) if self.scales else ()))

@@ -31,15 +31,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence, Texts
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Styles, Takes
-from diptych.core.kit import Kit
-from diptych.core.latents import LatentGenerator, MapInverter
+from diptych.core import (
+    Backbone,
+    Clock,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Kit,
+    LatentGenerator,
+    MapInverter,
+    ParamGroup,
+    Row,
+    Run,
+    Styles,
+    Takes,
+    Texts,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, wrong
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import captioned_images
 from diptych.features.early import early, unlike
 from diptych.features.embed import embed
@@ -104,49 +115,6 @@ class CLIPInverter(Editor):
     width: int = 512
 
     takes: ClassVar[Takes] = Takes(("pictures",), source=False)
-    card: ClassVar[Card] = Card(
-        slug="clipinverter",
-        name="CLIPInverter",
-        title="CLIP-Guided StyleGAN Inversion for Text-Driven Real Image Editing",
-        url="https://arxiv.org/abs/2307.08397",
-        year=2023,
-        verb="edit",
-        claim="Adapters conditioned on a text, inside a frozen encoder for GAN inversion, edit an image in one pass; a "
-        "refinement by the text inside the generator brings the edit nearer to the text.",
-        needs=Needs(parts=("StyleGenerator", "MapInverter"), evidence=("train",)),
-        trains="adapters of three feature maps, and a refinement of the latents",
-        reference=Reference("https://github.com/johnberg1/CLIPInverter", "", "none found"),
-        differs=(
-            "Identity is the cosine of an early layer of the image encoder, averaged over its tokens; the authors use "
-            "ArcFace on faces and MoCo elsewhere.",
-            "The perceptual distance is that of unit vectors in the same layer, without LPIPS's learnt weights.",
-            "RAdam is torch's, without LookAhead.",
-            "The gain's exponent is at most 8, so that it cannot overflow.",
-            "Pictures enter the image tower by its own pixel recipe; the authors' are enlarged by 7, pooled by 8 and "
-            "not normalised.",
-            "Losses and the way back see pictures that are clipped to their range; the authors' may leave it. The way "
-            "back has no gradient of the first half, as in their code; the term of w in the second training is left "
-            "out, which it computes and never adds.",
-            "A request may have a strength, which multiplies scale and pull; 0 is the inversion.",
-            "A reference picture in the place of the text is left out.",
-        ),
-        proof=ProofPlan(
-            claim="Edits by words give the named thing and keep the other more often than an optimisation of each "
-            "picture's latents by the same losses.",
-            control="Adapters told the words of other pictures do what was asked no more often than what was not; "
-            "untrained adapters do no better than the inversion alone.",
-            datasets=("small",),
-            stage="mechanism",
-            minutes=11.0,
-            backbone="tiny",
-            not_shown="protocol: 80 pictures, 330 needed",
-        ),
-        variants={
-            "": {},
-            "small": {"steps": 130, "refine": 30, "batch": 16, "rate": 3e-3, "refine_rate": 3e-3, "groups": 8}
-            | {"width": 128, "scale": 0.5},
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "steps", "groups", "width")

@@ -26,15 +26,23 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence
-from diptych.core.diffusion import AttentionHook, Condition, Site, TextDiffusion
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Takes
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    AttentionHook,
+    Backbone,
+    Condition,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Kit,
+    Run,
+    Site,
+    Takes,
+    TextDiffusion,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check, wrong
-from diptych.core.run import Run
 from diptych.nn.diffusion.attention import Record, cut, fused, outside, replaced_columns, word_map
 from diptych.nn.diffusion.ddim import Inverted, invert, repeated, sample
 from diptych.nn.diffusion.exchange import Exchange, exchanged
@@ -91,56 +99,6 @@ class CutAndPaste(Editor):
     subject_batch: int = 8
 
     takes: ClassVar[Takes] = Takes(("clips",), reference="may", threshold=True)
-    card: ClassVar[Card] = Card(
-        slug="cut-and-paste",
-        name="Cut-and-Paste",
-        title="Cut-and-Paste: Subject-Driven Video Editing with Attention Control",
-        url="https://arxiv.org/abs/2311.11697",
-        year=2023,
-        verb="edit",
-        claim="Cross-attention maps, fused over neighbouring frames, mark the region of a video in which the subject "
-        "of a reference image replaces an object, so that background and motion stay.",
-        needs=Needs(parts=("TextDiffusion",)),
-        trains="tokens for each reference picture",
-        reference=Reference("https://github.com/ChenyangQiQi/FateZero", "", "MIT"),
-        differs=(
-            "The paper's code was not found and only its abstract could be read: the rest is a reconstruction from it "
-            "and from FateZero, whose repository is the one named here.",
-            "The subject is a stretch of tokens, found by textual inversion after the text encoder; the paper's way "
-            "was not found.",
-            "Frames do not attend to each other, and no layer is tuned on the clip: they share the inversion's "
-            "attention and the fused maps alone.",
-            "Maps are of all layers of 16 x 16 cells and fewer; FateZero's are of those of 16 x 16 alone.",
-            "All outside the map is the inversion's to the last step, so that the background is exact; FateZero stops "
-            "at 80 % of the steps.",
-            "Attention of a cell sums to 1 again after that of unchanged words is put back; FateZero leaves it.",
-            "Maps are not warped by optical flow.",
-            "By default there is no absolute floor (ours): a word that is absent from a frame still marks a part of it "
-            "for change. The rate of the subject's tokens, the pictures a step and the weights of the fusion are ours.",
-            "The settings of the row small were chosen on six clips of another seed, on which fused maps already found "
-            "the object no better than those of single frames.",
-            "The proof is not shown: fused maps find the object no better, so that their control says nothing, and of "
-            "the subject the colour is taken and not the shape. The subject of another clip gains half as much, too.",
-            "Frames are the middle squares of the clip's, at the size of the denoiser.",
-        ),
-        proof=ProofPlan(
-            claim="Maps that are fused with neighbouring frames find the object better than those of single frames; "
-            "keeping all outside them keeps the background; and the object takes the subject's colour and shape.",
-            control="Maps fused in a random order of the frames find it no better, and with the subject of another "
-            "clip the object takes its own subject's look no more often than without one.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=4.0,
-            backbone="tiny",
-            not_shown="protocol: frames differ by motion alone",
-        ),
-        variants={
-            "": {},
-            "small": {"steps": 20, "guidance": 3.0, "kept_steps": 0.5, "threshold": 0.6, "wider": 0}
-            | {"subject_steps": 60, "subject_rate": 0.2},
-        },
-        licence_note="FateZero, whose equations are used, is MIT.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "steps", "cells", "subject_batch")

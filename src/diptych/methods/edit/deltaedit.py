@@ -32,14 +32,24 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence, Table, Texts
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator, Styles, Takes
-from diptych.core.errors import MissingPart
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Inverter,
+    Kit,
+    MissingPart,
+    Run,
+    StyleGenerator,
+    Styles,
+    Table,
+    Takes,
+    Texts,
+)
 from diptych.core.ranges import above, at_least, check, wrong
-from diptych.core.run import Run
 from diptych.features.heads import text_head
 from diptych.features.vectors import Vectors
 from diptych.nn.delta_mapper import FLOOR, DeltaMapper, Norm, another, direction, kept, terms
@@ -102,44 +112,6 @@ class DeltaEdit(Editor):
     frames: tuple[str, ...] = FRAMES
 
     takes: ClassVar[Takes] = Takes(threshold=True)
-    card: ClassVar[Card] = Card(
-        slug="deltaedit",
-        name="DeltaEdit",
-        title="DeltaSpace: A Semantic-aligned Feature Space for Flexible Text-guided Image Editing",
-        url="https://arxiv.org/abs/2310.08785",
-        year=2023,
-        verb="edit",
-        claim="The difference of two image embeddings is close to the difference of their captions' embeddings, so an "
-        "editor trained on images alone can be controlled by text.",
-        needs=Needs(parts=("StyleGenerator",), optional=("unlabelled",)),
-        trains="a mapper of style changes",
-        reference=Reference("https://github.com/Yueming6568/DeltaEdit", "", "none found"),
-        differs=(
-            "Levels follow from the generator's own layers; the authors' sizes (6048, 512) are written into their "
-            "code.",
-            "Pictures enter the image tower by its own pixel recipe; the authors' are pooled by 32 and not normalised.",
-            "Source and target are phrases in four prompts of ours; the authors' 79 ImageNet templates take single "
-            "words.",
-            "Relevance is the plain mean of unit changes between both sides of a step; the authors do not state how "
-            "they measured theirs.",
-            "Any number of pictures is edited at once; theirs takes one, and its threshold flag cannot be given.",
-            "A source and a target with equal text vectors change nothing, whatever the threshold.",
-            "A request may have a strength, which multiplies the change; theirs is 1.",
-            "The diffusion version is left out: its sizes were not found.",
-            "In the proof the global direction of the same relevance, which trains no mapper, edits cleanly more "
-            "often: 72 % of the asks with a strength chosen on val, where the mapper has 62 %, and 69 % with one.",
-        ),
-        proof=ProofPlan(
-            claim="Edits by words change what they name and nothing else more often than with absolute vectors, and "
-            "than without the mask.",
-            control="Edits by the words of another picture do what was asked no more often than what was not.",
-            datasets=("factors",),
-            stage="mechanism",
-            minutes=8.0,
-            backbone="tiny",
-        ),
-        variants={"": {}, "small": {"beta": 0.2, "bank": 2048, "passes": 30, "width": 128, "probes": 16, "rate": 0.2}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(2), "bank")

@@ -24,15 +24,26 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from diptych.core.backbone import Backbone, Tower
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence, Texts
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Takes
-from diptych.core.errors import MissingEvidence, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    Clock,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Kit,
+    MissingEvidence,
+    ParamGroup,
+    Row,
+    Run,
+    Takes,
+    Texts,
+    Tower,
+    Trainee,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.features.embed import embed
 from diptych.features.twin import twin_of
 from diptych.nn.bridge_gan import BridgeGenerator, GanLayout, MapDiscriminator, hinge, matching_penalty
@@ -168,61 +179,6 @@ class GALIP(Editor):
     steps: int = 100_000
 
     takes: ClassVar[Takes] = Takes(("nothing",), source=False, targets=None, strength=False)
-    card: ClassVar[Card] = Card(
-        slug="galip",
-        name="GALIP",
-        title="GALIP: Generative Adversarial CLIPs for Text-to-Image Synthesis",
-        url="https://arxiv.org/abs/2301.12959",
-        year=2023,
-        verb="edit",
-        claim="A generator and a discriminator that use the feature maps of a frozen CLIP make images from text in one "
-        "pass, from little data, and much faster than diffusion models.",
-        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",)),
-        trains="a generator and a discriminator; CLIP is frozen",
-        headlines=(Headline("COCO 256", "CLIP ViT-B/32", "FID", 5.85, "", "paper"),),
-        reference=Reference("https://github.com/tobran/GALIP", "", "MIT file, CC BY-NC-SA in its README"),
-        differs=(
-            "The released code scales pictures into CLIP's range twice, so that black is grey to it; here they are "
-            "scaled once, and resized bilinearly instead of by the nearest pixel. Its weights would need the former.",
-            "Blocks and prompts are those of the same share of the depth in towers that are not 12 blocks deep, and "
-            "the grid may be other than 7 x 7: scores of a larger one are averaged.",
-            "The width between the two convolutions of the discriminator's blocks can be chosen. The authors' 28.71 M "
-            "weights of it hold two shortcuts that are never used, which ours leaves out.",
-            "Each network has noise of its own in a step; the authors' judge and draw the same pictures.",
-            "Photos are fitted to a square; the authors resize, crop at random and mirror.",
-            "Both claims of the proof show: the colour asked for is read from 70 % of the pictures, by chance from "
-            "12.5, and after the same training on towers of random weights from 16. Its control does not fail: with "
-            "captions of other scenes it is read from 75 %. So it is the frozen CLIP's cosine to the text in the "
-            "generator's loss that teaches colours in 200 steps, and not which caption belongs to which scene.",
-        ),
-        proof=ProofPlan(
-            claim="After a short training on scenes of one object, the colour that is asked for is read from pictures "
-            "more often than at random, and more often than after the same training on towers of random weights.",
-            control="With the captions of other scenes it is not.",
-            datasets=("scenes",),
-            seeds=3,
-            stage="mechanism",
-            minutes=27,
-            backbone="tiny",
-            not_shown="protocol: CLIP's cosine alone teaches colours",
-        ),
-        variants={
-            "": {},
-            "small": {
-                "size": 32,
-                "width": 64,
-                "least": 32,
-                "bridge": 16,
-                "inner": 32,
-                "judge": 64,
-                "rate": 1e-3,
-                "ratio": 1.0,
-                "batch": 16,
-                "steps": 200,
-            },
-        },
-        licence_note="The authors' code is MIT by its file and non-commercial by its README; nothing of it is copied.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "noise", "width", "least", "bridge", "inner", "steps")

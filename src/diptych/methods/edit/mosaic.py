@@ -34,15 +34,23 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, mse_loss
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples, Subset
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Takes
-from diptych.core.errors import UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    EditAsk,
+    Edited,
+    Editor,
+    Evidence,
+    FittedEditor,
+    Kit,
+    Run,
+    Samples,
+    Segmenter,
+    Subset,
+    Takes,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check, wrong
-from diptych.core.run import Run
 from diptych.data.words.styled_objects import parsed
 from diptych.features.early import early
 from diptych.features.heads import text_head
@@ -108,51 +116,6 @@ class Mosaic(Editor):
     frames: tuple[str, ...] = FRAMES
 
     takes: ClassVar[Takes] = Takes(("pictures",), source=False, targets=None, masks="may")
-    card: ClassVar[Card] = Card(
-        slug="mosaic",
-        name="MOSAIC",
-        title="MOSAIC: Multi-Object Segmented Arbitrary Stylization Using CLIP",
-        url="https://arxiv.org/abs/2309.13716",
-        year=2023,
-        verb="edit",
-        claim="One text prompt gives each object of an image its own style: the object is segmented by its name, and "
-        "the style stays inside it.",
-        needs=Needs(hooks=("image", "text", "dense"), parts=("Segmenter",)),
-        trains="a small network for each object of a picture",
-        reference=Reference("https://github.com/cyclomon/CLIPstyler", "", "MIT"),
-        differs=(
-            "The settings of the row small, and the metric of the proof, were set on two scenes of another seed after "
-            "two scenes of the proof had been seen; the proof has six scenes, and their masks are given.",
-            "The paper's code was not found and only its abstract could be read: all below the idea is a "
-            "reconstruction from it and from CLIPstyler, whose repository is the one named here.",
-            "Any segmenter finds the objects; the paper's is a vision transformer of its own.",
-            "The network of a style is trained for each picture, as in CLIPstyler; that of the paper's feed-forward "
-            "mode was not found.",
-            "The network adds to the picture's logits and begins as the identity; CLIPstyler's begins at random.",
-            "Content is an early layer of the image encoder; CLIPstyler takes two of VGG-19.",
-            "Directions of crops start at the same crop of the source; CLIPstyler's start at the whole source.",
-            "A viewpoint stretches a part of a crop to its size; CLIPstyler's shrinks the crop before black.",
-            "Unit text vectors are averaged over four prompts; CLIPstyler averages 79, not normalised.",
-            "The contrast of the result is not multiplied by 1.5.",
-            "Pasted styles, the cheapest explanation, are a base of the proof since its first result, which beat the "
-            "whole picture alone.",
-        ),
-        proof=ProofPlan(
-            claim="Each object takes its own style more than the other's, more so than where the whole picture is "
-            "stylised by both, and than where the whole picture is stylised by each, and pasted into its mask.",
-            control="With the masks of other pictures the objects do no better than under the whole picture's style.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=17.0,
-            backbone="tiny",
-            not_shown="protocol: six scenes are too few",
-        ),
-        variants={
-            "": {},
-            "small": {"steps": 30, "rate": 5e-3, "side": 64, "crops": 4, "crop": 0.4, "distortion": 0.3, "least": 0.3},
-        },
-        licence_note="CLIPstyler, whose equations are used, is MIT.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "steps", "crops", "width")

@@ -18,21 +18,15 @@ A pair of modalities has a loss of 2 ln B where the towers tell no star from ano
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import DataError, Evidence, Extender, Kit, MissingEvidence, Row, Run, Samples, Table
 from diptych.core.ranges import at_least, check, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.stars import Star
 from diptych.nn.star_space import LabelNet, StarInputs, StarSpace, windowed
 from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule
@@ -102,50 +96,6 @@ class AstroM3(Extender):
     batch: int = 512
 
     samples = "stars"
-    card: ClassVar[Card] = Card(
-        slug="astrom3",
-        name="AstroM3",
-        title="AstroM3: A self-supervised multimodal model for astronomy",
-        url="https://arxiv.org/abs/2411.08842",
-        year=2024,
-        verb="extend",
-        claim="Contrastive pre-training that aligns encoders of light curves, spectra and metadata improves the "
-        "classification of stars, most of all with few labels.",
-        needs=Needs(hooks=(), evidence=("unlabelled",), optional=("val",)),
-        trains="three towers, their projections and scales",
-        headlines=(
-            Headline(
-                "ASAS-SN x LAMOST x Gaia, 10 classes", "Informer", "accuracy", 91.5, "from scratch 84.6", "arXiv v1"
-            ),
-        ),
-        reference=Reference("https://github.com/MeriDK/AstroM3", "", "none found"),
-        differs=(
-            "Full attention over measurements; the authors' ProbSparse attention draws keys at random in tests too, "
-            "and mixes up heads.",
-            "Padding is hidden from attention; in the authors' code it takes part and is zeroed afterwards.",
-            "The rate falls along a cosine, and the weights with the best val loss are used; the authors lower it on "
-            "plateaus and choose by hits on the diagonal.",
-            "Light curves contain no constants of the metadata (amplitude, period, two scores), so that the modalities "
-            "share no input.",
-            "Metadata are numbers as they are given, standardised; the authors' 34, such as absolute magnitudes and "
-            "colours, are computed beforehand.",
-            "Vectors and scalars have no weight decay, and the tower of light curves no dropout behind its last norm; "
-            "in the authors' code they have.",
-            "In the proof the gain shows on ASAS's variables (15.3 points) and not on 54 RR Lyrae stars of two classes "
-            "(3.0 points, which may be chance).",
-            "Classifiers use one tower; the authors' classifier of all three, with averaged or joined embeddings, is "
-            "left out.",
-        ),
-        proof=ProofPlan(
-            claim="With few labels a photometry tower that was aligned without labels classifies better than one from "
-            "scratch.",
-            control="Aligned with spectra and metadata of other stars it does not.",
-            datasets=("asas_variables", "rrlyrae_snia", "sn_photometry_spectra"),
-            minutes=15,
-            not_shown="protocol: too few RR Lyrae stars",
-        ),
-        licence_note="The authors' repository has no licence file; no code was taken from it.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "length", "width", "layers", "heads", "hidden", "facts", "dim", "epochs", "batch")

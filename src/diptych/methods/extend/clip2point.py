@@ -25,21 +25,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import Column, Evidence, Samples, Table, Texts
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import Backbone, Column, DataError, Evidence, Extender, Kit, Row, Run, Samples, Table, Texts
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Row
 from diptych.data.evidence import texts_of
 from diptych.data.shapes import Camera, Shape, ShapePictures, WithoutPictures
 from diptych.features.clips import each_frame, image_head
@@ -117,47 +110,6 @@ class CLIP2Point(Extender):
     dropout: float = 0.075
 
     samples = "clouds"
-    card: ClassVar[Card] = Card(
-        slug="clip2point",
-        name="CLIP2Point",
-        title="CLIP2Point: Transfer CLIP to Point Cloud Classification with Image-Depth Pre-training",
-        url="https://arxiv.org/abs/2210.01055",
-        year=2023,
-        verb="extend",
-        claim="A CLIP image encoder trained on pairs of images and depth maps classifies point clouds far better than "
-        "CLIP applied to depth maps without training.",
-        needs=Needs(optional=("unlabelled", "train")),
-        trains="a copy of the image tower, or its head, and two adapters",
-        headlines=(
-            Headline("ModelNet40, zero-shot", "CLIP ViT-B/32", "accuracy", 49.38, "PointCLIP 20.2", "authors' issue 3"),
-        ),
-        reference=Reference("https://github.com/tyhuang0428/CLIP2Point", "", "none found"),
-        differs=(
-            "Depth images are drawn by our own z-buffer instead of pytorch3d's; points are discs of the same radius.",
-            "AdamW with a cosine instead of LAMB with warm restarts; the weights of the last epoch are used, and the "
-            "authors pick the best epoch on test data.",
-            "The picture of an object may be taken from any one known camera; the authors render ten pictures of a "
-            "mesh and draw one.",
-            "Clouds have y up and their front at positive z; the authors turn the clouds of ModelNet instead.",
-            "Clouds keep all their points, where the authors keep 1024; of a mesh 1024 are drawn, as theirs. Texts are "
-            "whole prompts; theirs are 'image of a' and the class.",
-            "Six cameras for zero-shot and few shots alike; the authors take ten for few shots.",
-            "Training heads alone is ours, for towers that take too long; their rate was kept at a check on a third of "
-            "the pairs of the proof, by the ranks of names and icons.",
-            "The proof has narrower adapters and fewer epochs, for lite's features are 2,664 wide; a first run with "
-            "larger ones was stopped before its result.",
-            "With adapters neither pre-training nor the second path gained on the 55 objects of the proof.",
-        ),
-        proof=ProofPlan(
-            claim="Heads tuned on pairs of icons and depth images name unseen objects better than CLIP on the depth "
-            "images; adapters on up to 16 clouds a class better still.",
-            control="With icons of other objects, and with shuffled labels, they do not.",
-            datasets=("furniture3d",),
-            minutes=5,
-        ),
-        variants={"": {}, "heads": {"tunes": "heads"}},
-        licence_note="The authors' repository has no licence file; no code was taken from it.",
-    )
 
     def __post_init__(self) -> None:
         check(self, one_of(*RATES), "tunes")

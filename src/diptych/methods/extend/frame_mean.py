@@ -10,15 +10,10 @@ v: (D,) unit embedding of the clip
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import Evidence
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import Backbone, Evidence, Extender, Kit, Run
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.features.clips import ClipSpace
 
 
@@ -48,25 +43,6 @@ class FrameMean(Extender):
     """
 
     frames: int = 8
-
-    card: ClassVar[Card] = Card(
-        slug="frame-mean",
-        name="Frame mean",
-        title="Fine-tuned CLIP Models are Efficient Video Learners",
-        url="https://arxiv.org/abs/2212.03640",
-        year=2023,
-        verb="extend",
-        claim="The mean of a clip's frame embeddings by a photo model is a strong baseline, without any training on "
-        "video.",
-        needs=Needs(),
-        trains="nothing",
-        proof=ProofPlan(
-            claim="On clips of moving cut-outs the mean of the frames names the thing better than chance.",
-            control="With the class names shuffled it does not.",
-            datasets=("tuxpaint_stamps",),
-        ),
-        baseline=True,
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "frames")

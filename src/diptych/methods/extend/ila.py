@@ -17,21 +17,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from diptych.core.backbone import Backbone, State
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import Column, Evidence, Samples, Table, Texts
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import (
+    Backbone,
+    Clock,
+    Column,
+    Evidence,
+    Extender,
+    Kit,
+    ParamGroup,
+    Row,
+    Run,
+    Samples,
+    State,
+    Table,
+    Texts,
+    Trainee,
+)
 from diptych.core.ranges import at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, drawn
 from diptych.features.embed import embed
@@ -152,53 +161,6 @@ class ILA(Extender):
     batch: int = 256
     smoothing: float = 0.1
     mix: bool = True
-
-    card: ClassVar[Card] = Card(
-        slug="ila",
-        name="ILA",
-        title="Implicit Temporal Modeling with Learnable Alignment for Video Recognition",
-        url="https://arxiv.org/abs/2304.10465",
-        year=2023,
-        verb="extend",
-        claim="Aligning neighbouring frames at one predicted point each is enough for a CLIP to model time; no "
-        "temporal attention is needed.",
-        needs=Needs(hooks=("image", "text", "tower:image"), evidence=("train",)),
-        trains="alignment before the blocks, integration over frames, prompts of the texts",
-        headlines=(
-            Headline("Kinetics-400, 8 frames", "CLIP ViT-B/16", "top-1", 84.0, "", "arXiv 2304.10465"),
-            Headline("Something-Something v2, 8 frames", "CLIP ViT-B/16", "top-1", 65.0, "", "arXiv 2304.10465"),
-        ),
-        reference=Reference("https://github.com/Francis-Rings/ILA", "", "none found"),
-        differs=(
-            "As in the authors' code, the aligned maps are added to the tokens; the paper pools them to one more token "
-            "of the attention.",
-            "As in the authors' code, the tower is frozen; the paper speaks of tuning it.",
-            "The prompts of the texts are trained; in the authors' code they are in no group of the optimiser, and "
-            "keep their random start.",
-            "BatchNorm has its running statistics at test; the authors' code switches to those of the batch after the "
-            "first one, where texts are cached.",
-            "Two rates, of alignment and of what follows the tower, instead of three; texts are whole prompts.",
-            "Head and interactive block of Something-Something v2, which has no texts, are left out.",
-            "A clip has one view at test, the middles of its segments; the authors sum 4 x 3 views.",
-            "The proof has plain backgrounds and texts that stand for directions, since tiny does not tell the words "
-            "left and right apart. These, the rate and the number of aligned blocks were chosen after pilot runs on "
-            "train clips that were not kept.",
-            "An earlier control, shuffled frames among four directions, gained over chance: frames in any order "
-            "show whether a thing moves sideways or up and down. So the control is asked which way, between a "
-            "direction and its opposite, which the order alone shows; this was changed after seeds 1 to 5, so a result "
-            "of this proof counts with other seeds alone.",
-        ),
-        proof=ProofPlan(
-            claim="Alignment tells in which of four directions a photographed thing moves, better than chance, than "
-            "integration over the frames alone and than a linear head on frames without order, and a direction from "
-            "its opposite better than the first two.",
-            control="Learnt on clips whose frames are shuffled it tells no direction from its opposite.",
-            datasets=("tuxpaint_stamps",),
-            minutes=6,
-            backbone="tiny",
-        ),
-        licence_note="The authors' repository has no licence file; no code was taken from it.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(2), "frames", "batch")

@@ -26,21 +26,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core import Backbone, Clock, Column, Evidence, Extender, Kit, ParamGroup, Row, Run, Table, Trainee
 from diptych.core.ranges import at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, each_frame, image_head
 from diptych.features.embed import embed
@@ -168,44 +162,6 @@ class ViFiCLIP(Extender):
     batch: int = 64
     smoothing: float = 0.1
     mix: bool = True
-
-    card: ClassVar[Card] = Card(
-        slug="vifi-clip",
-        name="ViFi-CLIP",
-        title="Fine-tuned CLIP Models are Efficient Video Learners",
-        url="https://arxiv.org/abs/2212.03640",
-        year=2023,
-        verb="extend",
-        claim="Fine-tuning all of CLIP on videos, with only a mean over the frames added, is at least as good as "
-        "systems with temporal modules.",
-        needs=Needs(evidence=("train",), optional=("auxiliary",)),
-        trains="both towers, prompts in both, or the heads",
-        headlines=headlines(
-            "authors' README",
-            ("HMDB-51, zero-shot after Kinetics-400", "CLIP ViT-B/16", "top-1", 51.3, "X-CLIP 44.6"),
-            ("UCF-101, zero-shot after Kinetics-400", "CLIP ViT-B/16", "top-1", 76.8, "X-CLIP 72.0"),
-            ("HMDB-51, base to novel, harmonic mean", "CLIP ViT-B/16", "top-1", 61.9, "bridge and prompt 64.1"),
-            ("Kinetics-400, fully supervised", "CLIP ViT-B/16", "top-1", 83.9, "image tower only 82.8"),
-        ),
-        reference=Reference("https://github.com/muzairkhattak/ViFi-CLIP", "", "none found"),
-        differs=(
-            "Classes are the different texts of the clips, as whole prompts; learnt text tokens are put before the "
-            "whole text.",
-            "A clip has one view at test, the middles of its segments; the authors sum 4 x 3 views with random frames.",
-            "The weights of the last epoch are used; the authors' code picks the best epoch on the test list.",
-            "The trained scale is kept in [1, 100], as where CLIP is trained.",
-            "Prompts are fp32; the authors' code casts them to fp16 in an fp32 model too.",
-            "Training heads instead of towers is ours, for backbones whose towers take too long to train.",
-        ),
-        proof=ProofPlan(
-            claim="Heads tuned on 16 clips a class beat the untrained frame mean on clips of unseen things and places.",
-            control="With shuffled texts they do not; and no tuning tells clips from the same clips played backwards.",
-            datasets=("tuxpaint_stamps", "short_videos", "exercise_pairs"),
-            minutes=12,
-        ),
-        variants={"": {}, "prompts": {"tunes": "prompts"}, "heads": {"tunes": "heads"}},
-        licence_note="The authors' repository has no licence file; no code was taken from it.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "frames", "length", "depth", "epochs", "batch")

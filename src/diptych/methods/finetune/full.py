@@ -14,14 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Learns, Recipe, Trainee, everything
+from diptych.core import Backbone, ClassNames, Evidence, Kit, Learns, Recipe, Run, Trainee
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive
 from diptych.train.tuning import TuningTrainee
 
@@ -49,29 +45,6 @@ class Full(Recipe):
     """
 
     smoothing: float = 0.0
-
-    card: ClassVar[Card] = Card(
-        slug="full",
-        name="full fine-tuning",
-        title="Learning Transferable Visual Models From Natural Language Supervision",
-        url="https://arxiv.org/abs/2103.00020",
-        year=2021,
-        verb="finetune",
-        claim="Training all parameters on a task fits it best, and lowers the accuracy on other tasks.",
-        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
-        trains="both towers, or the parts that the user names; not the scale",
-        differs=(
-            "Fine-tuning usually trains the image tower with a linear head; here class prompts are the head, so other "
-            "class names still work.",
-        ),
-        proof=ProofPlan(
-            claim="The heads of lite, trained on a task, classify its unseen photos above zero-shot.",
-            control="Trained on permuted labels they do not.",
-            datasets=("clothing_small",),
-            minutes=2,
-        ),
-        baseline=True,
-    )
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

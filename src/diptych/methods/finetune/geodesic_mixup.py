@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -34,9 +33,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.functional import normalize
 
-from diptych.core.card import Card, Needs, ProofPlan, Reference
+from diptych.core import Clock, Embedded, Objective
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.train import Clock, Embedded, Objective
 from diptych.nn.contrastive import cosines, wide
 
 _EDGE = 1e-6
@@ -135,37 +133,6 @@ class GeodesicMixup(Objective):
     mixed_temperature: float = 0.07
     share: float | None = None
     pair: tuple[str, str] = ("image", "text")
-
-    card: ClassVar[Card] = Card(
-        slug="geodesic-mixup",
-        name="Geodesic Multi-Modal Mixup",
-        title="Geodesic Multi-Modal Mixup for Robust Fine-Tuning",
-        url="https://arxiv.org/abs/2203.03897",
-        year=2023,
-        verb="finetune",
-        claim="Contrasting pairs with points on the geodesics between other images and captions closes the modality "
-        "gap and improves retrieval.",
-        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
-        trains="both towers, or heads on frozen ones; temperatures are fixed",
-        reference=Reference("https://github.com/changdaeoh/multimodal-mixup", "f8e05fc", "none found"),
-        differs=(
-            "The example for OpenCLIP in the authors' README multiplies by the temperature of the mixtures; we "
-            "divide, as the paper does.",
-            "With an odd batch the middle item is mixed with itself, and the released arccos gives NaN; near vectors "
-            "are mixed linearly.",
-            "The model is in training mode, as in all trainings here; the released code keeps it in eval mode.",
-        ),
-        proof=ProofPlan(
-            claim="The heads of lite, fine-tuned on captioned photos with mixtures as negatives, retrieve above the "
-            "same training without.",
-            control="With all mixtures at the text (l = 0) nothing is gained.",
-            datasets=("flickr8k_small",),
-            minutes=6,
-            not_shown="protocol: mixtures hardly change the heads",
-        ),
-        variants={"": {}, "m3": {"single": 0.05, "joint": 0.1, "beta": 0.2}},
-        licence_note="The authors' repository has no licence: this file was written from the paper's equations alone.",
-    )
 
     def __post_init__(self) -> None:
         check(self, above(0), "temperature", "mixed_temperature", "beta")

@@ -14,14 +14,10 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Learns, ParamGroup, Recipe, Trainee, everything
+from diptych.core import Backbone, ClassNames, Evidence, Kit, Learns, ParamGroup, Recipe, Run, Space, Trainee
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive
 from diptych.train.adapters import Adapters, adapter_targets
 from diptych.train.tuning import TuningTrainee
@@ -80,30 +76,6 @@ class LoRA(Recipe):
     rank: int = 8
     alpha: float = 16.0
     smoothing: float = 0.0
-
-    card: ClassVar[Card] = Card(
-        slug="lora",
-        name="LoRA",
-        title="LoRA: Low-Rank Adaptation of Large Language Models",
-        url="https://arxiv.org/abs/2106.09685",
-        year=2022,
-        verb="finetune",
-        claim="A low-rank change of each weight fits a task nearly as well as a full one, with a hundredth of the "
-        "parameters.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("lora",), evidence=("train",), optional=("val",)),
-        trains="two thin matrices for every linear layer that may be trained",
-        differs=(
-            "The paper adapts attention alone; here all linear layers are adapted, as is usual now.",
-            "The learning rate of fine-tuning is multiplied by 10 for the adapters.",
-        ),
-        proof=ProofPlan(
-            claim="Adapters on the heads of lite, trained on a task, classify its unseen photos above zero-shot.",
-            control="Trained on permuted labels they do not.",
-            datasets=("clothing_small",),
-            minutes=2,
-        ),
-        baseline=True,
-    )
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

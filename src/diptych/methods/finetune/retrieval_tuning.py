@@ -25,21 +25,32 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    MissingEvidence,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    Trainee,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.features.frozen import side_names
 from diptych.nn.angular_margin import arc_loss, caption_loss
 from diptych.nn.contrastive import softmax_pairs
@@ -170,50 +181,6 @@ class RetrievalTuning(Recipe):
     scale: float = 30.0
     margin: float = 0.5
     class_lr: float = 100.0
-
-    card: ClassVar[Card] = Card(
-        slug="retrieval-tuning",
-        name="MCIP / 2SFT",
-        title="Optimizing CLIP Models for Image Retrieval with Maintained Joint-Embedding Alignment",
-        url="https://arxiv.org/abs/2409.01936",
-        year=2024,
-        verb="finetune",
-        claim="Tuning the image encoder for search by image misaligns it with the texts; captions in the loss, or a "
-        "second stage that tunes the text encoder, keep them aligned, so that one vector an image serves both "
-        "searches.",
-        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val", "auxiliary")),
-        trains="the image tower and a class matrix that is not returned; where realigned, then the text tower",
-        headlines=(
-            Headline("GPR1200", "ViT-L/14-336", "mAP", 87.0, "CLIP 76.0", "table in the readme of the authors, MCIP"),
-            Headline("COCO", "ViT-L/14-336", "text-to-image R@5", 65.6, "CLIP 61.7", "the same table, MCIP"),
-            Headline("COCO", "ViT-L/14-336", "text-to-image R@5", 64.6, "classes alone 57.2", "the same table, 2SFT"),
-        ),
-        reference=Reference("https://github.com/Visual-Computing/MCIP", "", "Apache-2.0"),
-        differs=(
-            "The authors published weights and no training code. The exact form of L_mc, lambda, s, m, rates and "
-            "lengths were not found: L_mc is a margin softmax with several positives, and the values are ours.",
-            "Captions of images of the same class are never negatives.",
-            "Rows without captions take class prompts; the paper's captions were written by a captioner.",
-            "In the realignment equal captions of a batch are no negatives of each other.",
-            "The scale of the space is not trained. Parameters that both towers share are trained in no stage.",
-        ),
-        proof=ProofPlan(
-            claim="On classes that were not trained, the tuned heads find photos of a class by a photo better than "
-            "before (mAP), and captions find photos better (R@5) than after tuning with the classes alone, in both "
-            "ways.",
-            control="With permuted labels photos do not find their class better than before; with permuted captions, "
-            "in the loss or in the second stage, captions do not find photos better than without them.",
-            datasets=("caltech40",),
-            minutes=4,
-            not_shown="protocol: too few searched photos",
-        ),
-        variants={
-            "": {},
-            "realigned": {"realign": True},
-            "2sft": {"weight": 0.0, "realign": True},
-            "classes": {"weight": 0.0},
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "weight")

@@ -20,20 +20,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Inputs
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingEvidence
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Evidence,
+    Inputs,
+    Kit,
+    Learns,
+    MissingEvidence,
+    Recipe,
+    Run,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Trainee, everything
+from diptych.core.train import everything
 from diptych.features.frozen import Headed
 from diptych.nn.contrastive import contrastive, cosines, wide
 from diptych.nn.text.random_sentences import random_sentences
@@ -129,40 +136,6 @@ class VRLwF(Recipe):
     weight: float = 1.0
     over_texts: bool = True
     smoothing: float = 0.2
-
-    card: ClassVar[Card] = Card(
-        slug="vr-lwf",
-        name="VR-LwF",
-        title="Don't Stop Learning: Towards Continual Learning for the CLIP Model",
-        url="https://arxiv.org/abs/2207.09248",
-        year=2022,
-        verb="finetune",
-        claim="Keeping the similarities of images to random sentences while a CLIP learns new classes preserves its "
-        "zero-shot accuracy.",
-        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
-        trains="both towers, or the parts that the user names; not the scale",
-        differs=(
-            "The paper's vocabulary, temperature and weights were not found: the values are those of ZSCL's "
-            "re-implementation.",
-            "Start, end and padding are not drawn: uniform token ids can hit the end token, at which CLIP pools.",
-            "Distillation is a KL divergence instead of a cross-entropy: the gradient is the same, and the least value "
-            "is 0.",
-            "ZSCL distils on a second loader over the same images; here the batch itself is used.",
-            "One task is learnt; Transfer, Avg and Last over several tasks, which ZSCL reports, are not measured.",
-            "The sentences are those of the text tower before fine-tuning; whether the paper reads them anew with the "
-            "tower in training was not found.",
-        ),
-        proof=ProofPlan(
-            claim="After the heads of lite have learnt a task, photos of other classes are classified above plain "
-            "fine-tuning.",
-            control="A vocabulary of one sentence without the text term binds nothing; a teacher with random heads "
-            "does not help either.",
-            datasets=("clothing_small",),
-            minutes=5,
-            not_shown="protocol: heads hardly forget",
-        ),
-        variants={"": {}, "lwf": {"vocabulary": "classes"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "size", "length")

@@ -13,18 +13,14 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.kit import Kit
+from diptych.core import Backbone, ClassNames, Evidence, Kit, Learns, Recipe, Run, Space, Trainee
 from diptych.core.ranges import between, check
-from diptych.core.run import Run
-from diptych.core.train import Learns, Recipe, Trainee, everything
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive
 from diptych.train.tuning import TuningTrainee
 
@@ -73,34 +69,6 @@ class WiSEFT(Recipe):
 
     alpha: float = 0.5
     smoothing: float = 0.0
-
-    card: ClassVar[Card] = Card(
-        slug="wise-ft",
-        name="WiSE-FT",
-        title="Robust fine-tuning of zero-shot models",
-        url="https://arxiv.org/abs/2109.01903",
-        year=2022,
-        verb="finetune",
-        claim="Averaging the weights before and after fine-tuning keeps most of the gain on the task and most of the "
-        "accuracy before.",
-        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
-        trains="as full fine-tuning; then all weights are interpolated",
-        differs=(
-            "The paper averages the image tower and a classifier made from prompts; here both towers are averaged, "
-            "since prompts are the head.",
-        ),
-        proof=ProofPlan(
-            claim="After all weights of tiny have learnt photos of clothes, the average names composed scenes above "
-            "the tuned weights,"
-            " and clothes above those before.",
-            control="Averaged at alpha = 1 they are the fine-tuned ones and gain nothing.",
-            datasets=("towers:clothing_small",),
-            minutes=20,
-            backbone="tiny",
-            not_shown="backbone: tiny learns few clothes",
-        ),
-        baseline=True,
-    )
 
     def __post_init__(self) -> None:
         check(self, between(0, 1), "alpha")

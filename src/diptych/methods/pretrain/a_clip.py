@@ -33,14 +33,27 @@ from torch import Tensor, nn
 
 from diptych.backbones.towers.edits import keep_patches
 from diptych.backbones.towers.image import ImageTower
-from diptych.core.backbone import Backbone, Space, Stage, State
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook, UsageError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Embedded,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    Stage,
+    State,
+    Trainee,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, ParamGroup, Recipe, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.data.pixels import normalise
 from diptych.nn.contrastive import contrastive
 from diptych.nn.crop_views import CoveredCrops, recolour
@@ -220,48 +233,6 @@ class ACLIP(Recipe):
     result: Literal["slow", "online"] = "slow"
 
     trainee: ClassVar[type[AttentiveTrainee]] = AttentiveTrainee
-    card: ClassVar[Card] = Card(
-        slug="a-clip",
-        name="A-CLIP",
-        title="Attentive Mask CLIP",
-        url="https://arxiv.org/abs/2212.08653",
-        year=2022,
-        verb="pretrain",
-        claim="Training on the half of an image's patches that a momentum encoder attends to, in two views with "
-        "self-supervised losses, beats CLIP at about its cost; dropping a random half is worse.",
-        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",), optional=("val",)),
-        trains="both towers but the patch embedding, the scale, and heads that are not returned",
-        headlines=(
-            Headline("ImageNet", "ViT-B/16", "zero-shot top-1", 43.9, "CLIP 37.6", "README of the authors' code"),
-            Headline(
-                "YFCC-15M", "ViT-B/16", "time of a training, CLIP = 1", 1.16, "SLIP 2.67", "README of the authors' code"
-            ),
-        ),
-        reference=Reference("https://github.com/microsoft/A-CLIP", "", "MIT"),
-        differs=(
-            "The released code gives SimCLR one view twice, drops no patch in its published command, and has a third "
-            "crop that may miss the second; here it is as the paper says, and the third crop just covers both.",
-            "The momentum is (1 + t) / (10 + t) after t steps until that reaches m, after 2,240 steps, so that the "
-            "slow copy of a short training is not that of its start; from then on it is the authors'.",
-            "The SimCLR head has no biases in its linear layers.",
-            "The slow copy moves after a step, the authors' before the next, which leaves the last step out. Token and "
-            "position embeddings and the last norm of its text tower are copied, as the authors share them.",
-            "The efficient form, whose code was not released, gives the slow copy half the resolution.",
-            "The proof trains new projections on frozen towers by the masked views alone, without the self-supervised "
-            "losses, in 32 steps; its settings were chosen after pilot runs that were not kept. There the system is "
-            "below CLIP's loss on whole pictures; a gain over CLIP in long trainings was not measured.",
-        ),
-        proof=ProofPlan(
-            claim="Halves of scenes that attention keeps are found by their captions (R@1) above random halves, and "
-            "projections that learn from the former find whole scenes above those that learn from the latter.",
-            control="The halves that are attended to least gain nothing over random ones in either way.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=8,
-            backbone="tiny",
-        ),
-        variants={"": {}, "efficient": {"slow_side": 0.5}},
-    )
 
     def __post_init__(self) -> None:
         check(self, between(0, 1, "[)"), "drop")

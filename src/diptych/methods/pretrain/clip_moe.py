@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,14 +33,24 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from diptych.backbones.changes.experts import Last, MixtureOfExperts, merged, mlp_names, mlps, routed
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingHook
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    ParamGroup,
+    Recipe,
+    Run,
+    Table,
+    Texts,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Trainee, everything
+from diptych.core.train import everything
 from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace
@@ -163,56 +173,6 @@ class CLIPMoE(Recipe):
     balance: float = 0.01
     router_rate: float = 0.1
     router_decay: float = 0.05
-
-    card: ClassVar[Card] = Card(
-        slug="clip-moe",
-        name="CLIP-MoE",
-        title="CLIP-MoE: Towards Building Mixture of Experts for CLIP with Diversified Multiplet Upcycling",
-        url="https://arxiv.org/abs/2409.19291",
-        year=2024,
-        verb="pretrain",
-        claim="Several fine-tuned copies of CLIP's MLPs, which capture different features, become the experts of a "
-        "sparse mixture; training its routers alone beats the dense model and a mixture of equal experts at "
-        "little extra compute.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "tower:text", "rebuild"), evidence=("train",), optional=("val",)
-        ),
-        trains="the MLPs of both towers, one copy a stage, then the routers",
-        reference=Reference("https://github.com/OpenSparseLLMs/CLIP-MoE", "", "none found"),
-        differs=(
-            "Experts have no dropout while the routers are trained; the released code drops a tenth.",
-            "The text context stays as it is: the paper first stretches it as Long-CLIP does, which a backbone that "
-            "long-clip trained brings along. The loss on short captions, off by default in the released code, is left "
-            "out; R_text keeps the half of its weight that this code gives to the long ones.",
-            "The scale is the base model's, which stays; the released code sets it to 100.",
-            "R is the mean over the processes; the released code divides it once more by their number.",
-            "Rows are clustered by image and first caption, all of them; the released code takes at most a million. "
-            "scikit-learn's MiniBatchKMeans has batches of 4,096 rows, the best of three draws of the start and its "
-            "own limits (100 passes, no tolerance); the released code has batches of a million, 500 passes and 1e-5.",
-            "The proof has three experts, two clusters, two blocks a tower and fast routers. Its scenes show small "
-            "things on noise, and its rate is lower, after a first setting in which the mixture of tiny fell below "
-            "tiny on ordinary scenes; both were chosen on other scenes and another seed. That clusters are compared "
-            "over ten starts of k-means came after a seed in which the second claim failed.",
-            "In the proof the mixture finds more than tiny, but dense training of as many steps finds more still (by "
-            "4.0 points), the best single expert no less, and experts of clusters see no other features than those of"
-            " any batches.",
-            "The order in which groups take turns is drawn anew in every epoch, and is the same in all processes.",
-        ),
-        proof=ProofPlan(
-            claim="A mixture of tiny and two experts that were trained within clusters of scenes finds unseen scenes "
-            "better (R@1) than tiny, and the first expert sees other features than tiny (clusters agree less) than "
-            "one that was trained on batches of any scenes.",
-            control="A mixture of equal experts does not find more, however its routers are trained; nor does an "
-            "expert of permuted groups see other features.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=5,
-            backbone="tiny",
-            not_shown="protocol: random batches move experts further",
-        ),
-        variants={"": {}, "two-experts": {"experts": 2}},
-        licence_note="The authors' code has no licence; it was read for facts alone.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(2), "experts")

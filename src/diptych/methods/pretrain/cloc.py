@@ -20,22 +20,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import MissingPart
-from diptych.core.kit import Kit
-from diptych.core.language import Writer
-from diptych.core.masks import MaskProposer
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Evidence,
+    Kit,
+    Learns,
+    MaskProposer,
+    MissingPart,
+    Recipe,
+    Run,
+    Space,
+    Table,
+    Trainee,
+    Writer,
+)
 from diptych.core.ranges import at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
 from diptych.features.region_labels import RegionLabels
 from diptych.features.whole_and_cells import whole_and_cells
@@ -119,60 +127,6 @@ class CLOC(Recipe):
     same: float = 0.9
     grounding: float = 1.0
     pool: Pool = "prompt"
-
-    card: ClassVar[Card] = Card(
-        slug="cloc",
-        name="CLOC",
-        title="Contrastive Localized Language-Image Pre-Training",
-        url="https://arxiv.org/abs/2410.02746",
-        year=2024,
-        verb="pretrain",
-        claim="A loss on regions, computed by one layer that is prompted with a box or a phrase, gives a CLIP that "
-        "names and locates regions and is as good on whole images.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "rebuild"),
-            evidence=("train",),
-            optional=("val",),
-            optional_parts=("MaskProposer", "Writer"),
-            columns=("boxes",),
-        ),
-        trains="both towers, the scale, and the prompter with its head for boxes, which are written beside the model",
-        differs=(
-            "No code of the authors was found. The paper does not say how a box becomes tokens, which tokens its "
-            "average pool covers and how wide the head for boxes is: here a box is one token, its output alone is the "
-            "region, and the head has the width of the joint space. pool='all' takes the mean of all tokens, at the "
-            "cost of a whole layer a region.",
-            "The code of a cell's centre is added to its token, so that a prompter on frozen towers knows where the "
-            "tokens are.",
-            "The weight of the region terms is images over images with regions; the paper's fraction could not be "
-            "read.",
-            "Places are found by a proposer of masks and named by the backbone's own similarity to noun phrases, which "
-            "WordNet's nouns end; the paper has an open-vocabulary detector and a tagger.",
-            "The scale is that of the pairs.",
-            "The proof trains the prompter on frozen towers; the paper trains all from scratch on two billion images, "
-            "and its result that images are still classified as well is not measured here.",
-            "A first try on a seed that the proof does not use showed RoI-align with the same loss as good as the "
-            "prompter, with exact and with jittered boxes, and boxes that are drawn for phrases near chance, with up "
-            "to 400 steps and 100 times the weight. So neither is claimed, and both stand beside the claims.",
-            "On real photos the proof measures the pseudo-labels against people's boxes, and trains nothing.",
-            "An earlier proof compared with a prompter that is told the whole picture, over which permuted boxes "
-            "gained: it names one thing a picture, and a prompter that is told a box may name several. So the same "
-            "prompter is now told another box, and pictures are resampled; this was changed after seeds 1 to 5 and "
-            "one look at seed 20, so a result of this proof counts with other seeds alone.",
-        ),
-        proof=ProofPlan(
-            claim="On frozen towers the prompter that is told a box names that region of unseen scenes better than "
-            "when it is told another box of the picture, than anything could that knows the picture's names and no "
-            "places, and than the frozen towers name the crops.",
-            control="Learnt from boxes that are permuted within each picture it names regions no better than when it "
-            "is told another box of the picture.",
-            datasets=("scenes", "coco_mini"),
-            stage="mechanism",
-            minutes=8,
-            backbone="tiny",
-        ),
-        variants={"": {}, "all-tokens": {"pool": "all"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "weight", "grounding")

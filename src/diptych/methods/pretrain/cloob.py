@@ -22,16 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.errors import UsageError
+from diptych.core import Clock, Embedded, Objective, UsageError
 from diptych.core.ranges import above, at_least, check
-from diptych.core.train import Clock, Embedded, Objective
 
 
 def retrieve(queries: Tensor, memory: Tensor, beta: float) -> Tensor:
@@ -95,41 +92,6 @@ class CLOOB(Objective):
     inverse_temperature: float = 30.0
     beta: float | None = 8.0
     pair: tuple[str, str] = ("image", "text")
-
-    card: ClassVar[Card] = Card(
-        slug="cloob",
-        name="CLOOB",
-        title="CLOOB: Modern Hopfield Networks with InfoLOOB Outperform CLIP",
-        url="https://arxiv.org/abs/2110.11316",
-        year=2022,
-        verb="pretrain",
-        claim="Retrieval from the batch by a modern Hopfield network enriches the covariance of the embeddings, and a "
-        "loss that leaves the positive pair out of its sum (InfoLOOB) keeps gradients from vanishing.",
-        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
-        trains="both towers; tau is fixed",
-        headlines=headlines(
-            "readme of crowsonkb/cloob-training",
-            ("ImageNet", "ViT-B/16, LAION-400M, 16 epochs", "zero-shot top-1", 61.24),
-        ),
-        reference=Reference("https://github.com/ml-jku/cloob", "", "MIT"),
-        differs=(
-            "Gradients pass through the gather over processes; in the released code they do not, which divides them by "
-            "the number of processes.",
-            "The positive is masked with minus infinity; the released -1000 fails for inverse temperatures above 100.",
-            "tau is fixed; where the released code learns it, a wrong parameter name applies weight decay to it.",
-        ),
-        proof=ProofPlan(
-            claim="On held-out photos and captions the embeddings have a higher effective rank than those of clip-loss "
-            "at equal steps;"
-            " recall is reported as it falls.",
-            control="With beta = 0 nothing learns: recall stays at chance, and the effective rank is no higher than "
-            "that of clip-loss.",
-            datasets=("flickr8k_small",),
-            minutes=5,
-            not_shown="protocol: untrained heads rank high too",
-        ),
-        variants={"": {}, "loob": {"beta": None}},
-    )
 
     def __post_init__(self) -> None:
         check(self, above(0), "inverse_temperature")

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.train import Clock, Embedded, Objective
+from diptych.core import Clock, Embedded, Objective
 from diptych.nn.contrastive import contrastive, next_token
 
 
@@ -60,35 +58,6 @@ class CoCaLoss(Objective):
     caption_weight: float = 2.0
     pad: int = 0
     chunk: int | None = None
-
-    card: ClassVar[Card] = Card(
-        slug="coca-loss",
-        name="CoCa",
-        title="CoCa: Contrastive Captioners are Image-Text Foundation Models",
-        url="https://arxiv.org/abs/2205.01917",
-        year=2022,
-        verb="pretrain",
-        claim="A captioning loss beside the contrastive one gives a single model that retrieves, classifies and "
-        "captions.",
-        needs=Needs(
-            hooks=("image", "text", "rebuild"), parts=("LanguageModel",), evidence=("train",), optional=("val",)
-        ),
-        trains="both towers, the decoder and the scale",
-        reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
-        differs=(
-            "The mean is over the words of all processes. open_clip averages the means of the processes, which weighs "
-            "words of short captions more and depends on how the batch is split.",
-            "The padding of any tokenizer is left out; open_clip leaves out id 0, which is CLIP's alone.",
-        ),
-        proof=ProofPlan(
-            claim="A small decoder beside the heads finds captions of unseen photos likelier given their own photo "
-            "than given another.",
-            control="Trained on captions permuted against photos, it gains nothing from the right photo.",
-            datasets=("flickr8k_small",),
-            minutes=8,
-        ),
-        baseline=True,
-    )
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
         """Return the weighted terms "contrastive" and "caption"."""

@@ -24,21 +24,34 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Inputs, Space
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.errors import DataError, MissingHook
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    DataError,
+    Evidence,
+    Inputs,
+    Kit,
+    Learns,
+    MissingHook,
+    ParamGroup,
+    Recipe,
+    Run,
+    Samples,
+    Space,
+    Table,
+    Texts,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
 from diptych.data.joined import Joined
 from diptych.features.frozen import HeadSpace, side_names
@@ -197,50 +210,6 @@ class DCCLIP(Recipe):
     steps: int | None = None
     decay: float = 0.05
     sample: int = 256
-
-    card: ClassVar[Card] = Card(
-        slug="dc-clip",
-        name="DC-CLIP",
-        title="A Progressive Framework of Vision-language Knowledge Distillation and Alignment for Multilingual Scene",
-        url="https://arxiv.org/abs/2404.11249",
-        year=2024,
-        verb="pretrain",
-        claim="Distilling the features of a large bilingual CLIP into small encoders, then a short contrastive "
-        "training on bilingual pairs, gives a small CLIP of two languages.",
-        needs=Needs(
-            hooks=("image", "text", "tower:text", "dense", "rebuild"),
-            parts=("Backbone",),
-            evidence=("train",),
-            optional=("val", "unlabelled", "texts"),
-        ),
-        trains="both towers and the scale; linear adapters that are dropped",
-        differs=(
-            "The full paper and code of the authors were not found: stages, teacher and loss are those of the abstract "
-            "and of digests, everything else is ours, such as rates, lengths, standardised targets, the embedding "
-            "beside the maps, and adapters that are dropped. The text tower keeps the adapter of the embeddings that "
-            "was trained with the image tower: with two of them nothing would align the towers after stage 1.",
-            "A student's map is resized bilinearly to the teacher's grid; tokens are distilled only where both "
-            "tokenizers give the same ids.",
-            "The proof has German in place of Chinese, a teacher that reads it through a word list in place of "
-            "AltCLIP, and distils embeddings alone; its length and scenes were chosen on other scenes and another "
-            "seed, after 64 pairs of emoji and a teacher trained on them had shown no gain. The first trial on scenes "
-            "drew from the stream of the proof; that the text tower reuses the image tower's adapter came then too.",
-            "The proof takes English and German names together; for English names alone its gain is not shown.",
-            "Its steps are counted for each tower: 120 on features and 30 on pairs, against 150 on pairs. As the "
-            "halves of stage 1 train one tower each, these are 270 steps of the optimiser against 150.",
-            "The scale starts at the student's own; open_clip's random models start at CLIP's 1 / 0.07.",
-        ),
-        proof=ProofPlan(
-            claim="A small student that first learns the embeddings of tiny on unpaired scenes and names finds unseen "
-            "scenes by English and German names (R@1) better than one that learns from as many steps of pairs alone.",
-            control="Taught the embeddings of other items, it does not.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=6,
-            backbone="tiny",
-        ),
-        variants={"": {}, "embeddings": {"features": "embeddings"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, one_of("maps", "embeddings"), "features")

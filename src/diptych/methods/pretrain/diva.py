@@ -28,15 +28,25 @@ from torch import Tensor, nn
 
 from diptych.backbones.changes.apply import changed
 from diptych.backbones.towers.image import ImageTower
-from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.diffusion import Condition, TextDiffusion
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Condition,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    TextDiffusion,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything, of_image
+from diptych.core.train import everything, of_image
 from diptych.data.pixels import normalise
 from diptych.nn.crop_views import cut, random_box
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
@@ -147,7 +157,7 @@ class DIVA(Recipe):
     Example:
         >>> from diptych.backbones.diffusion.load import load_small
         >>> from diptych.backbones.sources.load import load
-        >>> from diptych.core.data import Table
+        >>> from diptych.core import Table
         >>> from diptych.data.load import open_data
         >>> from diptych.train.recipe import train_space
         >>> from diptych.train.schedule import Fit
@@ -169,67 +179,6 @@ class DIVA(Recipe):
     pooling: Literal["cls-and-patches", "own"] = "cls-and-patches"
 
     trainee: ClassVar[type[FeedbackTrainee]] = FeedbackTrainee
-    card: ClassVar[Card] = Card(
-        slug="diva",
-        name="DIVA",
-        title="Diffusion Feedback Helps CLIP See Better",
-        url="https://arxiv.org/abs/2407.20171",
-        year=2024,
-        verb="pretrain",
-        claim="A frozen text-to-image diffusion model, conditioned on CLIP's visual tokens, teaches CLIP details from "
-        "images alone: it then tells pairs of similar images apart and keeps its zero-shot accuracy.",
-        needs=Needs(
-            hooks=("image", "tower:image", "rebuild"),
-            parts=("TextDiffusion",),
-            evidence=("unlabelled",),
-            optional=("val",),
-        ),
-        trains="the image tower, and a linear layer that is not returned",
-        headlines=headlines(
-            "README of the authors' code",
-            ("MMVP-VLM", "ViT-L/14", "average pair accuracy", 25.9, "OpenAI's CLIP 19.3, this less the stated gain"),
-            (
-                "MMVP-VLM",
-                "MetaCLIP ViT-H/14",
-                "average pair accuracy",
-                31.9,
-                "MetaCLIP 25.2, this less the stated gain",
-            ),
-        ),
-        reference=Reference("https://github.com/baaivision/DIVA", "", "MIT"),
-        differs=(
-            "The gain is contested: two users (issues 11 and 12 of the authors' code) end below the start with the "
-            "released code and four seeds, without an answer that we saw.",
-            "The denoiser gets the picture as it is. The released code undoes OpenAI's normalisation by ImageNet's "
-            "numbers before the autoencoder, which compresses the contrast.",
-            "Both draws have one weight. In the released code the first one's gradient is taken apart and is not "
-            "divided by the number of accumulated batches.",
-            "Both inputs are cut from the same box of the photo, each in its own size; the authors resize the "
-            "denoiser's 512 pixels to those of the tower.",
-            "Patches that are drawn are drawn once a picture, the authors' for each of the two draws.",
-            "The vector is CLS plus the mean of all patches. For OpenAI's towers the authors draw the patches again "
-            "in each of two passes, so that their scores are noisy, those before the training too.",
-            "Optimiser, rate and length are settings of the loop; the authors' are SGD with momentum 0.9 at 1e-4 for "
-            "4,600 steps of 640 pictures of CC3M. The small denoiser that ships draws scenes of 32 pixels; the "
-            "authors' is Stable Diffusion 2.1, which --denoiser takes as a folder.",
-            "Left out: means over windows of tokens (SigLIP; its pooled vector and all patches are told), a random "
-            "half of the patches (DFN, 378 pixels), a softmax over texts whose value is constant.",
-            "The proof starts from a tiny that a few steps made blind to textures, since tiny itself tells nearly all "
-            "such pairs apart, and W learns at 10 times the tower's rate. Both were chosen in pilots of one seed, "
-            "whose pairs were seen.",
-        ),
-        proof=ProofPlan(
-            claim="tiny, which a few steps on captions without textures made blind to them, tells more pairs of unseen "
-            "scenes that differ in texture alone apart after the feedback, by CLS and by CLS and patches.",
-            control="Tokens of other pictures as conditions, and a denoiser whose weights are permuted, gain nothing.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=8,
-            backbone="tiny",
-            not_shown="backbone: a small denoiser alone tried",
-        ),
-        variants={"": {}, "drawn": {"patches": 76}, "own-pooling": {"pooling": "own"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "patches", "draws")

@@ -19,21 +19,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones.changes.apply import changed
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    DataError,
+    Embedded,
+    Evidence,
+    Kit,
+    Learns,
+    Recipe,
+    Row,
+    Run,
+    Trainee,
+)
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, Recipe, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.data.evidence import training_rows
 from diptych.nn.contrastive import contrastive, softmax_pairs, wide
 from diptych.nn.dense.region_losses import box_loss, matched
@@ -129,63 +137,6 @@ class GRAIN(Recipe):
     heads: int = 8
     hidden: int = 2048
     dropout: float = 0.1
-
-    card: ClassVar[Card] = Card(
-        slug="grain",
-        name="GRAIN",
-        title="Grounding Descriptions in Images informs Zero-Shot Visual Recognition",
-        url="https://arxiv.org/abs/2412.04429",
-        year=2024,
-        verb="pretrain",
-        claim="A dual encoder that also learns to locate described regions classifies images zero-shot better than one "
-        "trained on the same images and captions without it.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "rebuild"),
-            evidence=("train",),
-            optional=("val",),
-            columns=("boxes",),
-        ),
-        trains="both towers, the scale, and the decoder of slots, which is a part of the model",
-        reference=Reference("https://github.com/shaunak27/grain-clip", "", "MIT"),
-        differs=(
-            "The paper's body could not be read: losses and sizes are those of the authors' code, whose data set for "
-            "CC3M transforms an image that it never opens, and whose annotations are not published.",
-            "The image tower is the backbone's own, and so is the part of a picture that it sees; the authors' has a "
-            "LayerNorm on queries and keys, and sees the whole, squeezed into a square.",
-            "Boxes without an area are left out together with their descriptions; in the released code they shift the "
-            "labels of those after them.",
-            "A batch without boxes has no loss of regions; in the released code it divides by zero.",
-            "The IoU has no 1e-4 in its union, so a perfect box has no loss.",
-            "The weights of the decoder start as torch's layers do, the authors' by Xavier's rule.",
-            "Zero-shot classification reads the image slot and the unit mean of a class's prompts. The authors do not "
-            "normalise that mean, and can add how well the region slots fit a class's descriptions, which is off by "
-            "default.",
-            "The class head, which the authors never use, and the losses of earlier layers, whose weights they never "
-            "set, are left out.",
-            "Descriptions and boxes are given; the authors' come from a language model with images and a detector.",
-            "The proof trains the decoder on the frozen towers of tiny, with the row small; the authors train all "
-            "from scratch. Its rate and its 300 steps were set on a seed that it does not use. Fixed "
-            "boxes took the place of a twin trained on boxes of other scenes, to save time, before any result of it.",
-            "In the proof the matched slots name 28 % of the regions: guesses among the names of the picture, which no "
-            "slot knows, would name 40 %.",
-            "An earlier proof compared with an image slot, which names one thing a scene whatever it knows, and "
-            "resampled regions instead of scenes; this was changed after seeds 1 to 5 and one look at seed "
-            "20, so a result of this proof counts with other seeds alone.",
-        ),
-        proof=ProofPlan(
-            claim="On frozen towers, slots that are matched with regions of unseen scenes name them better than the "
-            "slots of other regions of the scene, and than slots that learnt from permuted descriptions, and draw "
-            "better boxes than the centres of all seen boxes.",
-            control="Learnt from descriptions that are permuted against the boxes of each picture, the matched slots "
-            "name their regions no better than the slots of other regions of the scene.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=8,
-            backbone="tiny",
-        ),
-        variants={"": {}, "small": {"width": 128, "depth": 2, "heads": 4, "hidden": 256, "dropout": 0.0}},
-        licence_note="The authors' code is MIT.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "regions", "width", "depth", "heads", "hidden")

@@ -13,19 +13,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
-from diptych.core.backbone import Space
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Table, Text
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
+from diptych.core import (
+    Ask,
+    ClassNames,
+    Clock,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    Recipe,
+    Rewriter,
+    Row,
+    Run,
+    Space,
+    Table,
+    Text,
+    Trainee,
+    Writer,
+)
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Rewriter, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.data.evidence import training_rows
 from diptych.nn.contrastive import contrastive
 from diptych.train.pair import PairTrainee, item
@@ -140,46 +151,6 @@ class LaCLIP(Recipe, Rewriter):
     words: int = 2
     examples: tuple[tuple[str, str], ...] = EXAMPLES
     shown: int = 3
-
-    card: ClassVar[Card] = Card(
-        slug="laclip",
-        name="LaCLIP",
-        title="Improving CLIP Training with Language Rewrites",
-        url="https://arxiv.org/abs/2305.20088",
-        year=2023,
-        verb="pretrain",
-        claim="Captions drawn at random among rewrites by a language model train a better CLIP than the original "
-        "captions alone.",
-        needs=Needs(hooks=("image", "text", "rebuild"), parts=("Writer",), evidence=("train",), optional=("val",)),
-        trains="both towers and the scale",
-        headlines=(
-            Headline("ImageNet", "ViT-B/16, CC3M", "zero-shot top-1", 21.5, "CLIP 15.8", "readme of the authors"),
-            Headline("ImageNet", "ViT-B/16, CC12M", "zero-shot top-1", 48.4, "CLIP 40.2", "readme of the authors"),
-            Headline("ImageNet", "ViT-B/32, LAION-400M", "zero-shot top-1", 64.4, "CLIP 62.0", "readme of the authors"),
-        ),
-        reference=Reference("https://github.com/LijieFan/LaCLIP", "", "BSD-2-Clause"),
-        differs=(
-            "Rewrites are looked up by the text of the caption; the released loader matches lines to rows, and starts "
-            "again where a file is shorter.",
-            "Draws are fixed by (seed, epoch, row); the released code draws with Python's unseeded generator.",
-            "There is one pool of example pairs, ours, in this file; the authors have four (two chat models, people, "
-            "COCO), and one rewrite by examples of each. Here the examples are drawn once a caption, for all its "
-            "rewrites, whose sampling is the writer's.",
-            "Of a row with several captions the first is the original, and the others are not read. Validation rows "
-            "keep theirs: rewrites are of the training captions alone.",
-            "A rewrite equal to the original is left out, since it would only raise the weight of the original.",
-            "Images are seen whole, and the towers are the backbone's; the authors crop half of an image or more at "
-            "random, and their attention has a LayerNorm on queries and keys.",
-        ),
-        proof=ProofPlan(
-            claim="Heads that draw among a caption and other people's wordings find unseen photos by further wordings "
-            "better than"
-            " heads that see one caption.",
-            control="With the rewrites permuted against photos they do not.",
-            datasets=("flickr8k_small",),
-            minutes=4,
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "rewrites")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,14 +31,23 @@ from torch.nn.functional import normalize
 from diptych.backbones.towers.edits import bidirectional
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.text import TextTower
-from diptych.core.backbone import Backbone, Stage, State
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Embedded,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    Recipe,
+    Run,
+    Stage,
+    State,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, Recipe, Trainee, everything
+from diptych.core.train import everything
 from diptych.nn.soft_pairs import instance_loss, token_loss
 from diptych.nn.text.masked_words import Masked, WordModel, mask_words, thirds, words_in
 from diptych.train.pair import PairTrainee, token_ids
@@ -168,44 +177,6 @@ class LightCLIP(Recipe):
     compared: int = 15
     word_weight: float = 0.5
     masked: float = 0.15
-
-    card: ClassVar[Card] = Card(
-        slug="lightclip",
-        name="LightCLIP",
-        title="LightCLIP: Learning Multi-Level Interaction for Lightweight Vision-Language Models",
-        url="https://arxiv.org/abs/2312.00674",
-        year=2023,
-        verb="pretrain",
-        claim="Softened targets, matching of words and patches, and masked language modelling with the image as input "
-        "improve a small CLIP at the same cost of inference.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "tower:text", "rebuild"), evidence=("train",), optional=("val",)
-        ),
-        trains="both towers, the scale, and a model of words that is not returned",
-        differs=(
-            "The paper published no code, and its settings were not found: all numbers, the linear growth of a, the "
-            "number of words that a patch may take, the places and gates of the fusion, and the tied head are ours.",
-            "L_tok compares each image with a few captions of the batch of its process; the others would cost one "
-            "matching each.",
-            "Words of the first pass see those before them alone, as in CLIP; the masked pass sees both sides.",
-            "The paper also shortens the text tower; here the towers are those of the backbone.",
-            "After the 32 steps of the proof, with a frozen image tower, pictures and captions find each other less "
-            "often than after CLIP's loss and than before (72 % to 56 %); a gain of retrieval in long trainings was "
-            "not measured.",
-        ),
-        proof=ProofPlan(
-            claim="After a few steps of tiny's text tower, masked words of unseen scenes are likelier given their own "
-            "picture than given another, and matched words and patches tell a caption's own picture from others better "
-            "than after CLIP's loss.",
-            control="Trained on captions permuted against pictures, neither shows.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=8,
-            backbone="tiny",
-        ),
-        variants={"": {}, "equal": {"negatives": "equal"}, "exact": {"capacity": 1}},
-        licence_note="The authors published no code.",
-    )
 
     def __post_init__(self) -> None:
         check(self, between(0, 1), "soften")

@@ -22,7 +22,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +30,24 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.language_space import Adaptor, LanguageSpace
 from diptych.backbones.language_text import LanguageText
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Table,
+    Texts,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import side_names
@@ -153,46 +163,6 @@ class LLM2CLIP(Recipe):
     scale: float = 50.0
     blocks: int = 4
     instruction: str = INSTRUCTION
-
-    card: ClassVar[Card] = Card(
-        slug="llm2clip",
-        name="LLM2CLIP",
-        title="LLM2CLIP: Powerful Language Model Unlock Richer Visual Representation",
-        url="https://arxiv.org/abs/2411.04997",
-        year=2024,
-        verb="pretrain",
-        claim="A language model tuned to tell captions apart, then frozen, is a better text encoder for CLIP than "
-        "CLIP's own, above all for long captions and other languages.",
-        needs=Needs(
-            hooks=("image", "rebuild"), parts=("TokenStates",), extras=("lora",), evidence=("train",), optional=("val",)
-        ),
-        trains="low-rank adapters of the language model on texts; then the image tower, the scale and an adaptor",
-        reference=Reference("https://github.com/microsoft/LLM2CLIP", "", "MIT"),
-        differs=(
-            "The first warm-up by masked words is left out; the authors found little effect.",
-            "Stage 1 sees the captions of the rows alone, not further sets of text pairs, and any two captions of an "
-            "image stand for the short and the long one. The instruction is ours, and no chat template is applied.",
-            "The image tower keeps its own projection, and the adaptor maps to its width; the released code makes a "
-            "new one of 1280.",
-            "A caption of more than 512 tokens is refused, where the released code cuts it.",
-            "The vectors are always normalised before the adaptor; the released code forgets it in one of its paths.",
-            "The scale starts at the backbone's own, and images are seen whole; in the released code the scale starts "
-            "at 1 / 0.07, and at least nine tenths of an image are cropped at random.",
-            "The proof has a small language model of ours, trained on the training captions, in place of one with "
-            "billions of weights; long captions and other languages are not shown at this size.",
-            "The proof tunes for 160 steps, chosen on training photos, and on seeds that chose nothing: 80 steps and "
-            "seeds 1 to 5 showed no gain (R@5 9.2 % against 10.4 % without). One seed of 160 steps was seen before.",
-        ),
-        proof=ProofPlan(
-            claim="Heads on lite's image tower and an adaptor behind a small language model of ours find unseen photos "
-            "by their captions better (R@5) where the language model was first tuned on captions.",
-            control="Tuned on captions that are permuted among the photos, it does not help.",
-            datasets=("flickr8k_small",),
-            stage="mechanism",
-            minutes=5,
-        ),
-        variants={"": {}, "untuned": {"tune": False}},
-    )
 
     def __post_init__(self) -> None:
         check(self, above(0), "rate", "alpha", "scale")

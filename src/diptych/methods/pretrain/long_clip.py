@@ -22,21 +22,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones.changes.apply import changed
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
+from diptych.core import Backbone, ClassNames, Clock, Evidence, Kit, Learns, MissingHook, Recipe, Row, Run, Trainee
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive, softmax_pairs, wide
 from diptych.train.pair import PairTrainee, View, drawn_caption, item
 
@@ -160,45 +155,6 @@ class LongCLIP(Recipe):
     components: int = 32
     weight: float = 1.0
     smoothing: float = 0.1
-
-    card: ClassVar[Card] = Card(
-        slug="long-clip",
-        name="Long-CLIP",
-        title="Long-CLIP: Unlocking the Long-Text Capability of CLIP",
-        url="https://arxiv.org/abs/2403.15378",
-        year=2024,
-        verb="pretrain",
-        claim="Stretching the text position embeddings, with a loss of short captions on the principal components of "
-        "the images, gives a CLIP that reads long captions and keeps its accuracy on short ones.",
-        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
-        trains="both towers and the scale, the first text positions apart",
-        reference=Reference("https://github.com/beichenzbc/Long-CLIP", "", "Apache-2.0"),
-        differs=(
-            "The rule of the released code: the paper's printed formula is discontinuous at the first stretched row.",
-            "One table whose kept rows are put back after each step, where the released code has two tables; so other "
-            "loaders read the saved model.",
-            "The short caption is the first sentence of the drawn caption, also where rows have several captions. It "
-            "keeps its full stop, which the released code leaves to captions of one sentence alone.",
-            "Components are found by the products of the rows in place of an SVD, whose gradient is no number where "
-            "rows or singular values are equal.",
-            "The scale starts at the backbone's; a text that is too long raises an error unless the backbone was "
-            "loaded with ?truncate, where the released code truncates silently.",
-            "An earlier control, towers that learn from permuted late words, gained 8.7 points over truncated ones, "
-            "since stretched positions read some late words without any training. So the control spoils the test "
-            "captions instead; this was changed after seeds 1 to 5, and the result is of other seeds. Short captions "
-            "are found less often than by tiny before the training (60 against 72 %).",
-        ),
-        proof=ProofPlan(
-            claim="Captions of scenes whose distinguishing words come after the context of tiny are found, where "
-            "truncated ones are not, and short captions stay better than without the short term.",
-            control="With the last sentences of the test captions given to other scenes, the same towers find no more "
-            "than truncated ones.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=22,
-            backbone="tiny",
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "kept", "components", "weight")

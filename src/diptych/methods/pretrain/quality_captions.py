@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,15 +32,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.errors import DataError, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.language import Ask, Writer
+from diptych.core import (
+    Ask,
+    Backbone,
+    ClassNames,
+    Clock,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    Learns,
+    MissingPart,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    Table,
+    Texts,
+    Trainee,
+    Writer,
+)
 from diptych.core.ranges import between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, Recipe, Row, Stage, Trainee, everything
+from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace
@@ -143,51 +156,6 @@ class QualityCaptions(Recipe):
     keep: float = 1.0
     least: float = 0.0
     distil: float = 0.0
-
-    card: ClassVar[Card] = Card(
-        slug="quality-captions",
-        name="CLIP with Quality Captions",
-        title="CLIP with Quality Captions: A Strong Pretraining for Vision Tasks",
-        url="https://arxiv.org/abs/2405.08911",
-        year=2024,
-        verb="pretrain",
-        claim="Better captions alone make CLIP's image encoder a better initialisation for segmentation, detection and "
-        "depth than other kinds of pre-training.",
-        needs=Needs(
-            hooks=("image", "text", "rebuild"),
-            evidence=("train",),
-            optional=("val",),
-            optional_parts=("Writer", "Backbone"),
-        ),
-        trains="both towers and the scale",
-        differs=(
-            "The paper compares data sets and publishes no training code. The modes are those of the released "
-            "MobileCLIP training, which also distils from two teachers and augments strongly; here distillation is off "
-            "by default and has one teacher, and images are not augmented.",
-            "Scores are CLIPScore; the paper's sets were filtered and captioned before.",
-            "Fine-tuning of towers with UPerNet, and depth, are left out. The dense transfer that is measured is a "
-            "linear classifier of the cells of the last map, which a trained head projects, with 1, 10 and 100 % of "
-            "the labelled images.",
-            "MAE and supervised pretraining are not compared with.",
-            "In the proof the share of the rows that is kept by score, 70 %, is that of the right captions, which is "
-            "not known elsewhere.",
-        ),
-        proof=ProofPlan(
-            claim="Where three in ten original captions belong to other photos, heads that learn from original and "
-            "further captions find unseen photos better (R@1) than from the originals alone, and so do heads that "
-            "learn from the best-scored originals; the former also classify cells of photos better.",
-            control="With the further captions permuted against photos they do not.",
-            datasets=("flickr8k_small",),
-            minutes=4,
-            not_shown="protocol: heads hardly change frozen cells",
-        ),
-        variants={
-            "": {},
-            "mix": {"mode": "mix"},
-            "synthetic": {"mode": "synthetic"},
-            "scored": {"mode": "original", "keep": 0.7},
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, one_of("original", "synthetic", "mix", "both"), "mode")

@@ -29,20 +29,29 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    ParamGroup,
+    Recipe,
+    Row,
+    Run,
+    Space,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything
+from diptych.core.train import everything
 from diptych.data.pixels import normalise
 from diptych.nn.contrastive import contrastive
 from diptych.nn.prototypes import Prototypes, collapse_of, entropy, self_distillation
@@ -236,43 +245,6 @@ class RSMCLIP(Recipe):
     teacher_temperature: float = 0.04
     student_temperature: float = 0.1
     momentum: float = 0.996
-
-    card: ClassVar[Card] = Card(
-        slug="rs-m-clip",
-        name="RS-M-CLIP",
-        title="Multilingual Vision-Language Pre-training for the Remote Sensing Domain",
-        url="https://arxiv.org/abs/2410.23370",
-        year=2024,
-        verb="pretrain",
-        claim="Translated captions and self-distillation of crops adapt a multilingual CLIP to a domain that has "
-        "little text.",
-        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), evidence=("train",), optional=("val",)),
-        trains="both towers, the scale and a head of prototypes that is not returned",
-        reference=Reference("https://github.com/DannielSilva/RS-M-CLIP", "", "none found"),
-        differs=(
-            "The authors published weights and no code; hyper-parameters that were not found are DINO's, or ours where "
-            "so marked.",
-            "Prototypes are unit vectors, which is DINO's weight normalisation with its gain fixed at one.",
-            "Training returns the student; whether the paper's weights are of the student or the teacher was not "
-            "found.",
-            "Pixels of crops are normalised by the backbone's mean and deviation; DINO uses ImageNet's.",
-            "All crops are changed as DINO's small ones; it blurs one large crop always, and the other seldom, which "
-            "it may also solarise. Left out: the steps in which DINO's teacher warms up or its prototypes are frozen, "
-            "and its initial weights of the head, which are torch's here.",
-            "In the proof more is found by English names after training on these alone (42 % against 28 %), and about "
-            "as much in all languages without crops (20 % against 21 %): no gain of the self-distillation is shown.",
-        ),
-        proof=ProofPlan(
-            claim="Names in several languages find pictures of another style in all of them (R@1), where English alone "
-            "does not.",
-            control="Translations permuted across pictures leave the other languages at chance.",
-            datasets=("emoji",),
-            stage="mechanism",
-            minutes=20,
-            backbone="tiny",
-        ),
-        licence_note="The authors published no code.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "crops", "weight")

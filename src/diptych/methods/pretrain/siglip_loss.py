@@ -15,15 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from diptych.backbones.changes.apply import changed
-from diptych.core.backbone import Space
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.train import Clock, Embedded, Objective
+from diptych.core import Clock, Embedded, Objective, Space
 from diptych.nn.contrastive import sigmoid_pairs, sigmoid_ring, wide
 
 
@@ -54,35 +51,6 @@ class SigLIPLoss(Objective):
     pair: tuple[str, str] = ("image", "text")
     chunk: int | None = None
     start: tuple[float, float] = (10.0, -10.0)
-
-    card: ClassVar[Card] = Card(
-        slug="siglip-loss",
-        name="SigLIP",
-        title="Sigmoid Loss for Language Image Pre-Training",
-        url="https://arxiv.org/abs/2303.15343",
-        year=2023,
-        verb="pretrain",
-        claim="An independent binary decision about every pair of a batch (a sigmoid loss) trains as well as a "
-        "softmax, and better with small batches.",
-        needs=Needs(hooks=("image", "text", "rebuild"), evidence=("train",), optional=("val",)),
-        trains="both towers, the scale and the bias",
-        reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
-        differs=(
-            "Captions go round the processes once more in the backward pass, in which open_clip keeps those of all. "
-            "Loss and gradients are equal, and chunk bounds the logits.",
-        ),
-        proof=ProofPlan(
-            claim="Heads on frozen towers learn to match unseen photos and captions, and from batches of 128 to "
-            "batches of 16 recall falls"
-            " less than with clip-loss.",
-            control="With permuted captions recall stays at chance, and with the bias held at 0 it is no better than "
-            "with a learnt bias.",
-            datasets=("flickr8k_small",),
-            minutes=6,
-            not_shown="protocol: 200 small batches too few",
-        ),
-        baseline=True,
-    )
 
     def prepared(self, space: Space) -> Space:
         """Return the space, with a bias at its start where it has none.

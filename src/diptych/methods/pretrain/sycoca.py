@@ -29,15 +29,24 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.towers.edits import fill
 from diptych.backbones.towers.image import ImageTower
-from diptych.core.backbone import Backbone, Stage, State
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.language import LanguageModel
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Embedded,
+    Evidence,
+    Kit,
+    LanguageModel,
+    Learns,
+    MissingHook,
+    Recipe,
+    Run,
+    Stage,
+    State,
+    Trainee,
+)
 from diptych.core.ranges import at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Learns, Recipe, Trainee, everything
+from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive, next_token
 from diptych.nn.pixel_decoder import PixelDecoder, painting_error
 from diptych.train.captioning import PAD, WordIds, has_decoder, next_logits
@@ -199,45 +208,6 @@ class SyCoCa(Recipe):
     paint_depth: int = 4
 
     trainee: ClassVar[type[SymmetricTrainee]] = SymmetricTrainee
-    card: ClassVar[Card] = Card(
-        slug="sycoca",
-        name="SyCoCa",
-        title="SyCoCa: Symmetrizing Contrastive Captioners with Attentive Masking for Multimodal Alignment",
-        url="https://arxiv.org/abs/2401.02137",
-        year=2024,
-        verb="pretrain",
-        claim="Reconstructing masked patches from the caption, and hiding patches that the caption does not name from "
-        "the captioner, make a contrastive captioner retrieve and caption better; random masks do not.",
-        needs=Needs(
-            hooks=("image", "text", "tower:image", "tower:text", "rebuild"),
-            parts=("LanguageModel",),
-            evidence=("train",),
-            optional=("val",),
-        ),
-        trains="both towers, the scale, the captioner, and a painter that is not returned",
-        differs=(
-            "The authors published no code. The painter's size, its normalised targets and squared error (MAE's), "
-            "where patches are hidden (before the first block) and the steps before masks are used are ours.",
-            "The captioner is a small decoder beside the space, whose memory is the tokens before the patches and the "
-            "relevant patches; the decoder of a CoCa, whose image tokens are pooled queries, is not trained.",
-            "Each tower's projection takes single tokens to the joint space, in which relevance is measured; words "
-            "include the start and the end token.",
-            "The proof has scenes of one object, a quarter of the patches and a frozen image tower, in 60 steps: "
-            "settings that were chosen after pilot runs on other scenes that were not kept. Gains of retrieval and "
-            "captioning were not measured.",
-        ),
-        proof=ProofPlan(
-            claim="In unseen scenes of one object, the quarter of the patches that relevance hides holds more of what "
-            "the caption names than a random quarter. After a few steps what it names is painted better from its own "
-            "caption than from another, and more so than after training with random masks.",
-            control="Trained on captions permuted against pictures, the own caption helps no more than another.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=8,
-            backbone="tiny",
-        ),
-        licence_note="The authors published no code.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "caption_weight", "paint_weight")

@@ -19,22 +19,30 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.errors import DataError
-from diptych.core.kit import Kit
-from diptych.core.method import FittedRetriever, Retriever
+from diptych.core import (
+    Backbone,
+    Clock,
+    Column,
+    DataError,
+    Evidence,
+    FittedRetriever,
+    Kit,
+    ParamGroup,
+    Retriever,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Trainee,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.features.pipeline import joined
 from diptych.features.records import EmbeddedRecords, modality_embeddings, pooled
 from diptych.features.twin import twin_of
@@ -224,63 +232,6 @@ class CLIPPINGS(Retriever):
     each: int = 3
     hard: int = 0
     rank: int = 64
-
-    card: ClassVar[Card] = Card(
-        slug="clippings",
-        name="CLIPPINGS",
-        title="Linking Representations with Multimodal Contrastive Learning",
-        url="https://arxiv.org/abs/2304.03464",
-        year=2023,
-        verb="retrieve",
-        claim="Nearest neighbours of pooled image and text embeddings link records better than string matching or "
-        "either modality alone.",
-        needs=Needs(hooks=("image", "text", "rebuild"), optional=("train", "val")),
-        trains="both towers",
-        headlines=headlines(
-            "paper",
-            ("Japanese firms, noisy OCR", "japanese-clip ViT-B/16", "accuracy", 93.7, "Levenshtein 63.0, visual 92.4"),
-            ("Japanese firms, clean OCR", "japanese-clip ViT-B/16", "accuracy", 94.5, "Levenshtein 73.1, visual 92.4"),
-            (
-                "Japanese firms, noisy OCR, no labels",
-                "japanese-clip ViT-B/16",
-                "accuracy",
-                84.5,
-                "visual 76.9, text 74.0",
-            ),
-            ("US newspaper photo captions", "CLIP ViT-B/32", "ARI x 100", 61.5, "Jaccard 40.3, visual 59.7, text 38.9"),
-        ),
-        reference=Reference("https://github.com/dell-research-harvard/clippings", "", "none found"),
-        differs=(
-            "Stage A, CLIP's loss on the records' pairs without labels, is clip-loss; fit begins with the labelled "
-            "stage C.",
-            "The threshold is chosen on val alone; the authors' code chooses it on train and val together, which "
-            "contain the scored records.",
-            "Hard negatives are off by default. With them each entity is drawn once an epoch, with those that are "
-            "nearest by the mean of its records before training; the authors embed one record, and repeat entities.",
-            "The learning rate is constant; the authors restart a cosine, with a step for each batch.",
-            "Pictures are cropped by the backbone's recipe, for a CLIP to their middle; the authors pad pictures of "
-            "text to a white square.",
-            "Records are linked to their nearest; the authors' clusters by a distance threshold are left out.",
-            "The proof trains maps on frozen towers, in seconds, instead of both towers.",
-        ),
-        proof=ProofPlan(
-            claim="Trained on labelled matches, pooled records find their partner among unseen entities more often "
-            "than the untrained mean,"
-            " than either modality, and than matched strings.",
-            control="Trained on shuffled matches, they find it no more often than the untrained mean.",
-            datasets=("grocery_packages", "archiscribe_lines"),
-            minutes=10.0,
-            not_shown="protocol: too few lines",
-        ),
-        variants={
-            "": {},
-            "maps": {"learns": "maps"},
-            "hard": {"learns": "maps", "hard": 2},
-            "mean": {"learns": "nothing"},
-            "image": {"learns": "nothing", "weight": 1.0},
-            "text": {"learns": "nothing", "weight": 0.0},
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, one_of(*get_args(Learns)), "learns")

@@ -15,19 +15,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.core.card import Card, Headline, Needs, ProofPlan
-from diptych.core.data import Evidence, Samples
-from diptych.core.errors import MissingEvidence, need_extra
-from diptych.core.kit import Kit
-from diptych.core.method import FittedRetriever, Retriever
+from diptych.core import Evidence, FittedRetriever, Kit, MissingEvidence, Retriever, Run, Samples
+from diptych.core.errors import need_extra
 from diptych.core.ranges import at_least, check, one_of
-from diptych.core.run import Run
 from diptych.data.records.records import Records
 from diptych.metrics.retrieval import chosen_threshold
 from diptych.metrics.string_similarity import jaccard, levenshtein
@@ -66,30 +62,6 @@ class StringMatching(Retriever):
 
     measure: Measure = "levenshtein"
     n: int = 3
-
-    card: ClassVar[Card] = Card(
-        slug="string-matching",
-        name="String matching",
-        title="Linking Representations with Multimodal Contrastive Learning",
-        url="https://arxiv.org/abs/2304.03464",
-        year=2023,
-        verb="retrieve",
-        claim="Edit distance and n-gram overlap of the texts: what record linkage uses where nothing is learnt.",
-        needs=Needs(hooks=(), extras=("index",), optional=("val",)),
-        trains="nothing",
-        headlines=(
-            Headline("Japanese firms, noisy OCR", "Levenshtein", "accuracy", 63.0, "", "CLIPPINGS' paper"),
-            Headline("US newspaper photo captions", "Jaccard", "ARI x 100", 40.3, "", "CLIPPINGS' paper"),
-        ),
-        differs=("The authors' stroke n-grams of Japanese characters are left out.",),
-        proof=ProofPlan(
-            claim="Matched strings find the partner of a record more often than chance.",
-            control="With texts shuffled among the records they do not.",
-            datasets=("archiscribe_lines",),
-        ),
-        baseline=True,
-        variants={"": {}, "jaccard": {"measure": "jaccard"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, one_of("levenshtein", "jaccard"), "measure")

@@ -19,22 +19,30 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from diptych.backbones.diffusion.small import TextTokens
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.data import Evidence, Table, Text
-from diptych.core.diffusion import Condition, TextDiffusion
-from diptych.core.errors import DataError, MissingHook, UsageError
-from diptych.core.kit import Kit
-from diptych.core.language import Ask
+from diptych.core import (
+    Ask,
+    Backbone,
+    Condition,
+    DataError,
+    Evidence,
+    Kit,
+    MissingHook,
+    ParamGroup,
+    Rewriter,
+    Row,
+    Run,
+    Table,
+    Text,
+    TextDiffusion,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, check
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup, Rewriter, Row
 from diptych.data.evidence import captioned_images
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of
@@ -110,49 +118,6 @@ class UFFGTG(Rewriter):
     read: int = 77
     width: int = 128
     layers: int = 2
-
-    card: ClassVar[Card] = Card(
-        slug="uf-fgtg",
-        name="UF-FGTG",
-        title="A User-Friendly Framework for Generating Model-Preferred Prompts in Text-to-Image Synthesis",
-        url="https://arxiv.org/abs/2402.12760",
-        year=2024,
-        verb="rewrite",
-        claim="A rewriter of short prompts that learns from the denoising loss of images, besides the words of long "
-        "prompts, writes prompts that a text-to-image model prefers, and several different ones.",
-        needs=Needs(hooks=("tower:text", "rebuild"), evidence=("train",), optional_parts=("TextDiffusion",)),
-        trains="the text encoder, an adapter and a small language model",
-        reference=Reference("https://github.com/Naylenv/UF-FGTG", "", "none found"),
-        differs=(
-            "The authors released no code: numbers come from public scripts that carry their paths.",
-            "The long prompt is written by a small decoder of our own that attends to the adapted tokens, over the "
-            "words of the long prompts; theirs is T5-base.",
-            "Their module of adaptive feature extraction was not found; the adapter is two layers with a norm at its "
-            "end, and tokens after a prompt's end are zero.",
-            "Short prompts are captions of the data; theirs are summaries of three lengths by BART.",
-            "A rewrite takes the place of the prompt; appending it is left out. Long prompts are learnt up to 32 words "
-            "(limit), which is also the longest rewrite.",
-            "The settings of the row small were tried on one training of another seed before the proof.",
-            "Gradients are not clipped, and the batch is not gathered over several steps.",
-        ),
-        proof=ProofPlan(
-            claim="Rewrites name the colour and the shape of the short prompt, and five groups of beams differ more "
-            "than five beams without groups.",
-            control="Learnt from long prompts of other pictures, rewrites name what was asked no more often than what "
-            "another prompt asks.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=4.0,
-            backbone="tiny",
-        ),
-        variants={
-            "": {},
-            "small": {"epochs": 6, "batch": 32, "rate": 2e-3, "warmup": 20, "tower_rate": 0.05, "read": 32}
-            | {"width": 96},
-            "text": {"image": 0.0, "epochs": 6, "batch": 32, "rate": 2e-3, "warmup": 20, "tower_rate": 0.05}
-            | {"read": 32, "width": 96},
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "epochs", "batch", "choices", "limit", "layers")

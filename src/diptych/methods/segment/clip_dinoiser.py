@@ -25,7 +25,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,15 +33,25 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MissingEvidence,
+    ParamGroup,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+    Space,
+    Subset,
+    Table,
+)
 from diptych.core.ranges import above, at_least, between, check
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
@@ -98,55 +108,6 @@ class CLIPDINOiser(Segmenter):
     batch: int = 4
     rate: float = 1e-3
     background_rate: float = 1e-2
-
-    card: ClassVar[Card] = Card(
-        slug="clip-dinoiser",
-        name="CLIP-DINOiser",
-        title="CLIP-DINOiser: Teaching CLIP a few DINO tricks",
-        url="https://arxiv.org/abs/2312.12359",
-        year=2024,
-        verb="segment",
-        claim="CLIP segments far better, in one pass, when its patch features are averaged over patches that belong "
-        "together; one convolution on CLIP learns from DINO which do.",
-        needs=Needs(hooks=("text", "dense"), parts=("Space",), evidence=("unlabelled",)),
-        trains="two convolutions",
-        headlines=headlines(
-            "Trident's README",
-            ("PASCAL VOC, 20 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 80.9),
-            ("PASCAL Context, 59 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 35.9),
-            ("COCO-Stuff, 171 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 24.6),
-            ("mean of 8 data sets", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 40.3, "MaskCLIP on other weights 30.3"),
-        ),
-        reference=Reference("https://github.com/wysoczanska/clip_dinoiser", "", "Apache-2.0"),
-        differs=(
-            "The teacher is any image encoder: of a ViT the values of the last attention, as in the paper; of a "
-            "convolutional one the cells"
-            " of its last map, less their mean over all crops. Without DINO's weights at hand, the proof is taught by "
-            "Lite0, which was"
-            " trained on ImageNet's labels.",
-            "Objects are FOUND's coarse rule on the teacher's own patches (heads count alike), where the paper takes "
-            "FOUND's trained head.",
-            "Without an image tower, the map before the last is tapped, and the last one's cells are brought to its "
-            "finer grid.",
-            "The scale of the checkpoint stands before the softmax; the authors write 100, which is CLIP's own.",
-            "Positions are resized by plain bicubic interpolation, without antialias, on towers of any library; "
-            "a teacher's by its own library's rule.",
-            "Crops are drawn once and seen again in every epoch, and no step lowers the rate; the paper crops anew "
-            "and divides it by 10"
-            " at step 5000. Photos are drawn without replacement.",
-            "By default 48 crops, 120 steps of 4 and a rate of 1e-3, for one core; the paper has 1000, 6300 of 16 and "
-            "5e-5.",
-            "Class names stand in the seven templates of the ensemble unless others are given; the authors take "
-            "ImageNet's 80.",
-        ),
-        proof=ProofPlan(
-            claim="Pooling by the learnt affinity beats MaskCLIP (mIoU), whose patches it pools.",
-            control="With each affinity dealt to other patches it does not beat MaskCLIP.",
-            datasets=("msrc_small", "mosaic:caltech40", "paste:coco_mini"),
-            minutes=50.0,
-            not_shown="protocol: affinities join tiles of mosaics",
-        ),
-    )
 
     def __post_init__(self) -> None:
         check(self, between(-1, 1), "gamma")

@@ -24,13 +24,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import Backbone, ClassNames, Evidence, FittedSegmenter, Kit, Regions, Run, Samples, Segmenter
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
 from diptych.data.pixels import normalise
 from diptych.features.inference import inference
 from diptych.nn.dense.mask_classes import (
@@ -92,58 +87,6 @@ class FCCLIP(Segmenter):
     classify: Literal["pooled", "crops"] = "pooled"
 
     merges: ClassVar[Literal["before", "after"]] = "before"
-    card: ClassVar[Card] = Card(
-        slug="fc-clip",
-        name="FC-CLIP",
-        title="Convolutions Die Hard: Open-Vocabulary Segmentation with Single Frozen Convolutional CLIP",
-        url="https://arxiv.org/abs/2308.02487",
-        year=2023,
-        verb="segment",
-        claim="One frozen convolutional CLIP is both the backbone of the mask generator and the classifier of the "
-        "masks, in one pass.",
-        needs=Needs(hooks=("text", "dense"), evidence=("train",)),
-        trains="pixel decoder, query decoder, their class head and a vector of void",
-        headlines=(
-            Headline("ADE20K, 150 classes", "ConvNeXt-L, LAION-2B", "PQ", 26.8, "ODISE 22.6", "authors' repository"),
-            Headline("ADE20K, 150 classes", "ConvNeXt-L, LAION-2B", "mIoU", 34.1, "ODISE 29.9", "authors' repository"),
-            Headline("Cityscapes", "ConvNeXt-L, LAION-2B", "mIoU", 56.2, "", "authors' repository"),
-            Headline("PASCAL VOC, 20 classes", "ConvNeXt-L, LAION-2B", "mIoU", 95.4, "", "authors' repository"),
-        ),
-        reference=Reference("https://github.com/bytedance/fc-clip", "", "Apache-2.0"),
-        differs=(
-            "Any backbone with dense maps fits, and maps that it lacks are resized from the nearest; the paper has "
-            "ConvNeXt and ResNet, with strides 4 to 32. A ViT's one map gives all four, and its masks pool its last "
-            "patches.",
-            "Networks, matcher and losses are transformers' Mask2Former: width 64, 16 queries, 1 and 2 layers, where "
-            "the authors have 256, 250, 6 and 9.",
-            "By default 300 steps of 4 crops of 128 pixels at a rate of 1e-3 with a cosine, for minutes on a core; "
-            "the authors take 368,750 steps of 16 crops of 1024 at 1e-4. Crops zoom in and never out.",
-            "An image keeps its ratio up to whole cells of the last map; the authors pad.",
-            "Crops without a labelled pixel do not count; in the authors' code all their queries learn void.",
-            "Masks are turned to probabilities at stride 4 and then resized; the authors resize the logits.",
-            "A mask without a cell on the last map, or without a pixel where masks are cut out, is classified by the "
-            "trained head alone, on every backbone; the authors do so for ResNet.",
-            "In a ResNet's attention pool the mean of a mask's cells is the query and one of the keys, so that equal "
-            "weights give CLIP's own pooling; the authors' query is the mean of the whole map, which is no key.",
-            "The learnt scale starts at the backbone's own; the authors' at 1 / 0.07.",
-            "Class names stand in the seven templates of the ensemble unless others are given; the authors take 14.",
-            "In the proof, half of the classes are void in the label maps of the training; the paper trains on COCO "
-            "and tests on other data sets. It trains 150 steps. These, the sizes of the networks and the start of the "
-            "scale were chosen on a part of the train split of msrc_small, with another draw of classes.",
-            "The proof shows the gain over the trained classifier alone, and none over the frozen one or one weight "
-            "for all classes: after 150 steps on at most 140 photos the trained one has an mIoU of 9 % on its own "
-            "classes. That is the protocol, not the paper's.",
-        ),
-        proof=ProofPlan(
-            claim="The two classifiers together beat the trained one alone, the frozen one alone, and a mixture with "
-            "one weight for all classes, on photos that show classes of the training and others (mIoU).",
-            control="With other classes marked as trained the mixture does not beat the one weight.",
-            datasets=("msrc_small",),
-            minutes=8.0,
-            not_shown="protocol: 150 steps, 140 photos",
-        ),
-        variants={"": {}, "trained head alone": {"alpha": 0.0, "beta": 0.0}, "two stages": {"classify": "crops"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, between(0, 1), "alpha", "beta")

@@ -28,14 +28,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples, Table
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    ParamGroup,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+    Table,
+)
 from diptych.core.ranges import above, at_least, check, wrong
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
 from diptych.features.inference import inference
 from diptych.nn.dense.mask_classes import mask_regions, whole_cells
@@ -93,58 +99,6 @@ class MAFTPlus(Segmenter):
     tower_rate: float = 0.1
 
     merges: ClassVar[Literal["before", "after"]] = "before"
-    card: ClassVar[Card] = Card(
-        slug="maft-plus",
-        name="MAFT+",
-        title="Collaborative Vision-Text Representation Optimizing for Open-Vocabulary Segmentation",
-        url="https://arxiv.org/abs/2408.00744",
-        year=2024,
-        verb="segment",
-        claim="Tuning CLIP's image encoder so that the class probability of a mask follows its IoU, with class "
-        "embeddings that attend to the image, classifies masks better than frozen CLIP, also of unseen classes.",
-        needs=Needs(hooks=("text", "dense", "rebuild"), evidence=("train",)),
-        trains="CLIP's image tower before its projection, an attention of class embeddings, and the networks of masks",
-        headlines=(
-            Headline("ADE20K, 150 classes", "ConvNeXt-L, LAION-2B", "mIoU", 36.1, "FC-CLIP 34.1", "authors' README"),
-            Headline(
-                "PASCAL Context, 59 classes", "ConvNeXt-L, LAION-2B", "mIoU", 59.4, "FC-CLIP 58.4", "authors' README"
-            ),
-            Headline("PASCAL VOC, 20", "ConvNeXt-L, LAION-2B", "mIoU", 96.5, "FC-CLIP 95.4", "authors' README"),
-        ),
-        reference=Reference("https://github.com/jiaosiyu1999/MAFT-Plus", "", "MIT"),
-        differs=(
-            "Any backbone with dense maps that can be rebuilt fits, see FC-CLIP's card; the paper has ConvNeXt.",
-            "Cells go through the projection with their channels last; the released code reshapes them without moving "
-            "the channels, and its weights expect that.",
-            "Class embeddings are T + LN(W A), a form ascribed to the authors' panoptic model; their semantic one is "
-            "LN(T + W A). That the norm has a gain of zero at the start, so that training begins as CLIP, is ours.",
-            "The attention is 64 wide, and cells are scaled to mean 0 and variance 1, since widths and lengths of "
-            "embeddings differ between backbones; the authors' is as wide as the embedding and takes cells unscaled.",
-            "The grids of the compensation follow the squared side; the released code's follow the width alone, so "
-            "that a high and a wide map differ.",
-            "Masks without a cell on the last map, which small crops have, are left out of the mask-aware loss.",
-            "The tuned tower stays in eval mode, so that no BatchNorm takes statistics of small batches; ConvNeXt has "
-            "none.",
-            "Networks of masks are those of our FC-CLIP, and masks are turned to probabilities at stride 4.",
-            "Masks are trained alone first, since the mask-aware loss has nothing to compare while all are empty; the "
-            "authors train all together from the start.",
-            "By default 300 steps of masks and 100 of all, of 4 crops of 128 pixels at 1e-3, for minutes on a core; "
-            "the authors take 55,000 of 8 at 1e-4. The rate falls with a cosine; the authors' with (1 - t / T)^0.9.",
-            "The proof trains 150 steps of masks and 20 of all, and measures 24 photos; it does not ask what the "
-            "compensation or the attention adds alone.",
-            "It does not show the gain: 20 steps of tuning on at most 140 photos give 0.7 points more than frozen CLIP "
-            "on the same masks, not beyond doubt. Two faults, in the start of W and in the mask-aware loss, were found "
-            "by reading after earlier proofs, so this is a third look at the same photos.",
-        ),
-        proof=ProofPlan(
-            claim="On the same masks, the tuned tower and class embeddings beat frozen CLIP (mIoU).",
-            control="Tuned with each mask's IoU dealt to another mask of the image, they do not.",
-            datasets=("msrc_small",),
-            minutes=10.0,
-            not_shown="protocol: 20 steps learn little",
-        ),
-        variants={"": {}, "without compensation": {"compensate": 0.0}},
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "side", "crop", "zoom", "heads", "steps", "tuning", "batch")

@@ -15,18 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import Backbone, ClassNames, Evidence, FittedSegmenter, Kit, Regions, Run, Samples, Segmenter
 from diptych.core.ranges import between, check, one_of
-from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, resized, slide
@@ -76,53 +71,6 @@ class MaskCLIP(Segmenter):
     block: Block = "value"
     windows: Windows = WINDOWS
     denoise: float = 0.0
-
-    card: ClassVar[Card] = Card(
-        slug="maskclip",
-        name="MaskCLIP",
-        title="Extract Free Dense Labels from CLIP",
-        url="https://arxiv.org/abs/2112.01071",
-        year=2022,
-        verb="segment",
-        claim="CLIP is a usable zero-shot segmenter without training, when its last attention layer passes the values "
-        "on without queries and keys.",
-        needs=Needs(hooks=("text", "dense")),
-        trains="nothing",
-        headlines=(
-            *headlines(
-                "authors' README",
-                ("PASCAL VOC, 20 classes", "CLIP ViT-B/16", "mIoU", 49.5),
-                ("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 21.7),
-                ("COCO-Stuff, 171 classes", "CLIP ViT-B/16", "mIoU", 12.5),
-            ),
-            *headlines(
-                "Trident's README, a re-implementation",
-                ("mean of 8 data sets", "CLIP ViT-B/16", "mIoU", 30.3, "plain patch tokens 11.7"),
-            ),
-        ),
-        reference=Reference("https://github.com/chongzhou96/MaskCLIP", "", "Apache-2.0"),
-        differs=(
-            "Pixel recipe, activation and norms are the checkpoint's own; the authors' code takes ImageNet's mean and "
-            "another GELU.",
-            "Positions are resized by plain bicubic interpolation, without antialias, on towers of any library; "
-            "open_clip and timm load checkpoints at other sizes with antialias.",
-            "Windows of 448 pixels, as CLIP-DINOiser runs it; the authors run the whole image at 512.",
-            "Without an image tower, the cells of the last map are embedded alone; the authors leave positions out of "
-            "CLIP's ResNets.",
-            "Prompt denoising never drops the most probable class of an image; the authors' drops all below the "
-            "threshold.",
-            "Key smoothing and the trained MaskCLIP+ are not here.",
-            "Class names stand in the seven templates of the ensemble unless others are given; the authors take "
-            "ImageNet's 80.",
-        ),
-        proof=ProofPlan(
-            claim="Class names alone label the pixels of photos better than chance, which draws a class for each.",
-            control="With shuffled class names it is no better than chance.",
-            datasets=("msrc_small",),
-        ),
-        baseline=True,
-        variants={"": {}, "tokens": {"block": "tokens"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, one_of("value", "value-only", "tokens"), "block")

@@ -20,23 +20,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook
-from diptych.core.kit import Kit
-from diptych.core.masks import MaskProposer
-from diptych.core.method import FittedSegmenter, Regions, Scores, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MaskProposer,
+    MissingEvidence,
+    MissingHook,
+    ParamGroup,
+    Regions,
+    Run,
+    Samples,
+    Scores,
+    Segmenter,
+    Table,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of
-from diptych.core.run import Run
-from diptych.core.train import ParamGroup
 from diptych.data.memory import InMemory
 from diptych.data.pixels import normalise
 from diptych.data.words.nouns import Tagger
@@ -130,70 +140,6 @@ class OVSeg(Segmenter):
     map_rate: float = 1e-3
     epochs: int = 5
     batch: int = 32
-
-    card: ClassVar[Card] = Card(
-        slug="ovseg",
-        name="OVSeg",
-        title="Open-Vocabulary Semantic Segmentation with Mask-adapted CLIP",
-        url="https://arxiv.org/abs/2210.04150",
-        year=2023,
-        verb="segment",
-        claim="Segmenters that propose masks and then classify them with CLIP are limited by CLIP, which fails on "
-        "masked crops. Tuned on pairs of a crop and a noun mined from captions, with learnt prompts for masked "
-        "patches, it does not.",
-        needs=Needs(hooks=("image", "text", "dense"), parts=("MaskProposer",), evidence=("auxiliary",)),
-        trains="the image tower and mask prompts; without a tower, a map of its embeddings",
-        headlines=(
-            *headlines(
-                "paper, ablation",
-                ("ADE20K, 150 classes", "CLIP ViT-L/14, MaskFormer Swin-B", "mIoU", 29.6, "original CLIP 21.8"),
-                ("ADE20K, 847 classes", "CLIP ViT-L/14, MaskFormer Swin-B", "mIoU", 9.0, "original CLIP 7.3"),
-                ("PASCAL Context, 59 classes", "CLIP ViT-L/14, MaskFormer Swin-B", "mIoU", 55.7, "original CLIP 51.4"),
-            ),
-            *headlines("paper", ("PASCAL VOC, 20 classes", "CLIP ViT-L/14, MaskFormer Swin-B", "mIoU", 94.5)),
-        ),
-        reference=Reference("https://github.com/facebookresearch/ov-seg", "", "CC BY-NC 4.0"),
-        licence_note="The authors' code and weights are CC BY-NC 4.0; nothing of them is here.",
-        differs=(
-            "Proposals are of any mask proposer, and none of ours has classes; the paper's MaskFormer is trained with "
-            "those of COCO-Stuff. In the place of its class probabilities stand those of CLIP's patches in the mask, "
-            "and how sure the proposer is weighs a mask whole; in the paper it is part of these probabilities, and has "
-            "their exponent.",
-            "Without an image tower there is nothing to put prompts in: a map of rank 64 of the embeddings of crops "
-            "learns instead (ours). With one, tower and prompts learn as in the paper.",
-            "Nouns are words that WordNet has as physical things, less a list of what captions mostly mean otherwise; "
-            "the paper has nltk's tagger, which needs data that no package brings (tagger='nltk' takes it). The "
-            "authors released no code of the mining.",
-            "The same noun elsewhere in a batch is no negative, since small batches repeat nouns; the scale of CLIP is "
-            "not trained.",
-            "The mask goes beside the crop, and outside it is the tower's mean colour, in tuning too; the released "
-            "tuning fills ImageNet's mean and finds the mask again by its colour. Parts of crops that a step sees are "
-            "square.",
-            "Crops are resized with antialiasing, the released code's without.",
-            "Photos smaller than 640 pixels are not enlarged before they are cropped. What no proposal covers is one "
-            "more region, or the whole photo where there is no proposal; the paper always has 100.",
-            "The result of the proof is older than that region, which 1 of its 24 photos of msrc_small has.",
-            "The rate warms up for 2 steps, since a tuning here has a few dozen; the authors' for 100. Class names "
-            "stand in the seven templates of the ensemble unless others are given; the paper takes 14.",
-            "By default 32 regions a photo, 100 captioned photos and 32 pairs a step, for one core. The rate of the "
-            "map was chosen, of four, on train photos of msrc_small, before the proof.",
-            "The proof does not fine-tune the tower: its photos are seen by lite, which is convolutional, and tiny, "
-            "which has a tower, knows scenes alone. On scenes, with true regions and nouns, mask prompts raise the "
-            "mIoU threefold. On photos the map shows no gain over no tuning, though it did on the train photos on "
-            "which its rate was chosen. There nouns dealt anew gained too, which is why they are a base, and "
-            "consistently wrong nouns the control.",
-        ),
-        proof=ProofPlan(
-            claim="Tuned on mined pairs it beats itself untuned, and tuned on the same pairs with their nouns dealt "
-            "anew (mIoU): on photos by the map of lite's embeddings, on scenes with true regions by mask prompts of "
-            "tiny.",
-            control="With each noun replaced by another, always the same, it does not beat nouns that are dealt anew.",
-            datasets=("msrc_small", "scenes"),
-            minutes=10.0,
-            not_shown="backbone: lite has no ViT",
-        ),
-        variants={"": {}, "plain": {"tune": "none"}, "full": {"tune": "full"}, "prompts": {"tune": "prompts"}},
-    )
 
     def __post_init__(self) -> None:
         check(self, one_of("auto", "both", "full", "prompts", "map", "none"), "tune")

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,17 +26,32 @@ from torch.nn import functional as F
 
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.vision import IMAGENET_MEAN, IMAGENET_STD
-from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
-from diptych.core.errors import MissingEvidence, MissingPart
-from diptych.core.kit import Kit
-from diptych.core.masks import PromptableMasks, Prompts
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
-from diptych.core.ranges import Range, above, at_least, check, one_of
-from diptych.core.run import Run
-from diptych.core.spec import PixelRecipe
-from diptych.core.train import Clock, ParamGroup, Row, Sampler, Trainee
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Column,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MissingEvidence,
+    MissingPart,
+    ParamGroup,
+    PixelRecipe,
+    PromptableMasks,
+    Prompts,
+    Range,
+    Regions,
+    Row,
+    Run,
+    Sampler,
+    Samples,
+    Segmenter,
+    Subset,
+    Table,
+    Trainee,
+)
+from diptych.core.ranges import above, at_least, check, one_of
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
@@ -197,65 +212,6 @@ class SAMCLIP(Segmenter):
     epochs: int = 16
     batch: int = 32
     photos: int = 400
-
-    card: ClassVar[Card] = Card(
-        slug="sam-clip",
-        name="SAM-CLIP",
-        title="SAM-CLIP: Merging Vision Foundation Models towards Semantic and Spatial Understanding",
-        url="https://arxiv.org/abs/2310.15308",
-        year=2024,
-        verb="segment",
-        claim="Distilling CLIP into SAM's encoder, while SAM's masks are replayed, gives one encoder with the "
-        "abilities of both, which segments from class names better than either.",
-        needs=Needs(
-            hooks=("image", "text"),
-            parts=("PromptableMasks",),
-            evidence=("unlabelled",),
-            optional=("auxiliary",),
-        ),
-        trains="SAM's encoder and decoder, and a head of CLIP",
-        differs=(
-            "CLIP is any backbone, OpenCLIP's ViT-L/14 on DataComp in the paper; its text encoder stays. SAM is one of "
-            "the first version; the student is a copy of it.",
-            "The head of CLIP is three copies of SAM's last block, the largest value of each channel, a norm and two "
-            "hidden layers, four times as wide as the tokens; the paper does not state their width, nor the decay "
-            "(0.1 here) and the schedule (a cosine here).",
-            "Prompts are random points of a photo, and the boxes of the masks that SAM draws there; the paper has "
-            "those of SA-1B. They and SAM's soft masks are fixed before the training.",
-            "The paper does not say how it adapts SAM's losses to soft masks. Here FD is 20 focal (alpha 1/4, gamma 2) "
-            "with the distance to the teacher's probability in the place of the one to 0 or 1, and Dice with squares "
-            "in its denominator, so that it is least where the student draws as the teacher. That 20 to 1 are SAM's "
-            "weights is unverified: nobody read them in its paper or code. Before the first proof was read again, FD "
-            "was SAM's losses as they are, which are lower for masks that are surer than the teacher's.",
-            "The student sees photos squashed to squares, and its teacher by its own pixel recipe, which may cut "
-            "borders away.",
-            "Photos of CLIP have one size; the paper mixes 224 and 448, and ends with a third stage at 224 to 1024 "
-            "that lets one pass at 1024 serve both heads. Here each head has its own pass, at its own resolution.",
-            "With both heads, the rough mask is the log-odds of a class, and a class takes part if its probability "
-            "exceeds 1/2 somewhere, as do its points; the paper says the logit. Classes that take no part lie below.",
-            "By default 400 photos of each source, 24 of CLIP and 8 of SAM in a step, for one core; the paper has 40.8 "
-            "million, 2048 and 32. Without the rows of SAM a step has as many of CLIP.",
-            "Whether the head of SAM is kept is measured by the correlation of mask logits: the overlap of masks, used "
-            "first, went against the replay on development scenes.",
-            "The proof has no weights of SAM: a small one is trained on scenes first, whose masks in boxes have an IoU "
-            "of 0.70. Both heads together are not proved; detection by boxes, retrieval and linear probes are left "
-            "out.",
-            "In the proof little is forgotten: masks of the head of SAM correlate with SAM's own at 0.9999 after a "
-            "training with replay and at 0.998 without. Weights halfway to SAM keep 0.9995 and name as many pixels. A "
-            "first proof had a SAM that drew the same mask for any prompt, and was not shown.",
-        ),
-        proof=ProofPlan(
-            claim="The student names the pixels of things on unseen scenes far above chance, and better than with "
-            "SAM's encoder frozen; with replay the head of SAM draws more like SAM than without.",
-            control="Taught with CLIP's vectors of other photos, it names them no better than chance.",
-            datasets=("scenes",),
-            stage="mechanism",
-            minutes=8.0,
-            backbone="tiny",
-        ),
-        variants={"": {}, "two heads": {"heads": "both"}, "no replay": {"weight": 0.0}, "probe": {"joint": False}},
-        licence_note="The authors published no code.",
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "weight")

@@ -20,20 +20,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones.towers.kernels import probabilities
-from diptych.core.backbone import PLAIN, Backbone
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MissingHook,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+)
+from diptych.core.backbone import PLAIN
 from diptych.core.ranges import at_least, check
-from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
 from diptych.nn.dense.label_maps import Windows, cells, resized, slide
@@ -81,52 +87,6 @@ class SCLIP(Segmenter):
 
     windows: Windows = WINDOWS
     sharpness: float = 5.0
-
-    card: ClassVar[Card] = Card(
-        slug="sclip",
-        name="SCLIP",
-        title="SCLIP: Rethinking Self-Attention for Dense Vision-Language Inference",
-        url="https://arxiv.org/abs/2312.01597",
-        year=2023,
-        verb="segment",
-        claim="CLIP segments far better without training when patches of the last block attend to those whose queries "
-        "or keys are like their own.",
-        needs=Needs(hooks=("text", "dense")),
-        trains="nothing",
-        headlines=headlines(
-            "authors' README",
-            ("PASCAL VOC, 21 classes", "CLIP ViT-B/16", "mIoU", 59.63),
-            ("PASCAL VOC, 20 classes", "CLIP ViT-B/16", "mIoU", 81.54),
-            ("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 34.46),
-            ("COCO-Stuff, 171 classes", "CLIP ViT-B/16", "mIoU", 22.77),
-        )
-        + headlines(
-            "abstract", ("mean of 8 data sets", "CLIP ViT-B/16", "mIoU", 38.2, "best before 33.9, plain CLIP 14.1")
-        ),
-        reference=Reference("https://github.com/wangf3014/SCLIP", "961a11a", "none found"),
-        differs=(
-            "Without an image tower, the cells of the last map attend to each other by their cosines and are the "
-            "values, without residual and MLP; the paper has ViTs alone. Their sharpness was chosen on 16 photos of "
-            "the train split of msrc_small; results measure its val split.",
-            "Positions are resized by plain bicubic interpolation, without antialias, on towers of any library.",
-            "Logits keep the backbone's own scale; the authors' is 40, and 65 for PASCAL VOC, which matters for "
-            "thresholds and for several words a class.",
-            "The authors' thresholds on the area of a class and on probabilities, and PAMR, which they leave off, are "
-            "not here; --threshold is the latter for any segmenter.",
-            "Class names stand in the seven templates of the ensemble unless others are given; the authors take "
-            "ImageNet's 80.",
-        ),
-        proof=ProofPlan(
-            claim="Patches that attend to those like them are named better than patches alone, which are MaskCLIP at "
-            "the same windows (mIoU).",
-            control="Neither attention to all patches alike, nor to a patch and its eight neighbours alike, nor, on a "
-            "ViT, to the patch itself, with rows that sum to 2 as well, beats MaskCLIP.",
-            datasets=("msrc_small", "coco_mini", "scenes"),
-            minutes=15.0,
-            not_shown="backbone: no ViT that knows photos",
-        ),
-        baseline=True,
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "sharpness")

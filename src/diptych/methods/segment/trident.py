@@ -19,21 +19,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.card import Card, Needs, ProofPlan, Reference, headlines
-from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import MissingHook
-from diptych.core.kit import Kit
-from diptych.core.masks import MaskProposer, PromptableMasks
-from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Evidence,
+    FittedSegmenter,
+    Kit,
+    MaskProposer,
+    MissingHook,
+    PromptableMasks,
+    Regions,
+    Run,
+    Samples,
+    Segmenter,
+    Space,
+)
 from diptych.core.ranges import above, at_least, check, one_of
-from diptych.core.run import Run
 from diptych.data.pixels import normalise
 from diptych.features.heads import text_head
 from diptych.features.inference import inference
@@ -101,54 +108,6 @@ class Trident(Segmenter):
     columns: int = 1
     refinement: Refinement | None = field(default_factory=Refinement)
     splice: Literal["features", "scores"] = "features"
-
-    card: ClassVar[Card] = Card(
-        slug="trident",
-        name="Trident",
-        title="Harnessing Vision Foundation Models for High-Performance, Training-Free Open Vocabulary Segmentation",
-        url="https://arxiv.org/abs/2411.09219",
-        year=2024,
-        verb="segment",
-        claim="Splicing CLIP's window features first, aggregating them over the whole image by SAM and classifying "
-        "last segments far better than classifying window by window, without training.",
-        needs=Needs(hooks=("text", "dense"), parts=("Space", "MaskProposer"), optional_parts=("PromptableMasks",)),
-        trains="nothing",
-        headlines=headlines(
-            "authors' README",
-            ("PASCAL VOC, 21 classes", "CLIP ViT-B/16", "mIoU", 67.1),
-            ("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 42.2),
-            ("Cityscapes", "CLIP ViT-B/16", "mIoU", 42.9),
-            ("mean of 8 data sets", "CLIP ViT-B/16", "mIoU", 45.8, "ProxyCLIP 42.3, SCLIP 38.2, MaskCLIP 30.3"),
-        ),
-        reference=Reference("https://github.com/YuHengsss/Trident", "", "Apache-2.0"),
-        differs=(
-            "The guide is any image encoder, DINO ViT-B/16 in the paper: of a ViT the patches after its last norm, of "
-            "a convolutional one the cells of its last map.",
-            "Without SAM's weights, M is the co-membership of proposed regions; the kit's proposer needs no weights.",
-            "Without an image tower, the cells of the last map stand for the values; the paper has ViTs alone.",
-            "Windows are whole numbers of patches and their sides need no multiple of 56; the authors pad with zeros.",
-            "A cell always attends to itself; in the authors' formula a row of the guide may be empty.",
-            "Positions are resized by plain bicubic interpolation, without antialias, on towers of any library.",
-            "The refinement works on one part a class word, before words of a class are merged, and takes 100 parts at "
-            "most. Points are the middles of pixels, boxes end behind the last one, and the rough mask is cut before "
-            "it is resized; the authors take the upper left corners, and resize first.",
-            "PAMR, which the authors leave off, is not here. Class names stand in the seven templates of the ensemble "
-            "unless others are given; the authors take ImageNet's 80.",
-        ),
-        proof=ProofPlan(
-            claim="Features that are spliced and aggregated by regions beat windows that are classified one by one, "
-            "and spliced features without aggregation (mIoU).",
-            control="With the rows of M in another order it does not beat the features without aggregation.",
-            datasets=("msrc_small", "camvid_small", "mosaic:caltech40"),
-            minutes=15.0,
-            not_shown="protocol: regions join tiles of mosaics",
-        ),
-        variants={
-            "": {},
-            "no aggregation": {"aggregate": "none", "refinement": None},
-            "scores": {"splice": "scores", "refinement": None},
-        },
-    )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "beta", "cosine_factor")

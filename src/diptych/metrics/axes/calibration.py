@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-from diptych.core.findings import Control, Finding
-from diptych.core.run import Run
+from diptych.core import Control, Finding, Run
 from diptych.metrics.calibration import fit_temperature, weighted_calibration_error
 from diptych.metrics.classification import weighted_mean
 from diptych.metrics.interval import bootstrap_mean, two_sided

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.data import ClassNames, Samples
-from diptych.core.findings import EXAMPLES, Example
-from diptych.core.run import Run
+from diptych.core import ClassNames, Example, Run, Samples
+from diptych.core.findings import EXAMPLES
 from diptych.features.subjects import Answers
 from diptych.metrics.outliers import maximum_probability
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.findings import Control, Finding
-from diptych.core.run import Run
+from diptych.core import Control, Finding, Run
 from diptych.metrics.axes.common import too_few
 from diptych.metrics.chance import at_chance
 from diptych.metrics.closed_intervals import wilson

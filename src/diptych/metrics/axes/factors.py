@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.findings import Control, Example, Finding
-from diptych.core.run import Run
+from diptych.core import Control, Example, Finding, Run
 from diptych.data.factors import WORDS
 from diptych.metrics.axes.common import half_of, points
 from diptych.metrics.interval import bootstrap_mean

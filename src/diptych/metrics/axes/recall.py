@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.findings import Control, Finding
-from diptych.core.run import Run
+from diptych.core import Control, Finding, Run
 from diptych.metrics.ratio import clustered_wilson, counted, share
 from diptych.metrics.retrieval import first_ranks
 

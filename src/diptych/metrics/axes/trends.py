@@ -7,9 +7,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from diptych.core.audit import ModelRecord, Subject
-from diptych.core.errors import DataError
-from diptych.core.findings import Finding
+from diptych.core import DataError, Finding, ModelRecord, Subject
 from diptych.metrics.trend import correlations, expected_interval, fit_line, slope_interval
 
 CAUSES = tuple(f.name for f in fields(ModelRecord))

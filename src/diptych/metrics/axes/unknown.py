@@ -7,9 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.findings import Control, Example, Finding
-from diptych.core.method import Scores
-from diptych.core.run import Run
+from diptych.core import Control, Example, Finding, Run, Scores
 from diptych.metrics.axes.common import half_of
 from diptych.metrics.closed_intervals import wilson
 from diptych.metrics.detection import auroc_bootstrap, average_precision

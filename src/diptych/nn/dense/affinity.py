@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import probabilities
-from diptych.core.backbone import PLAIN, Space, Tower
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook, Space, Tower
+from diptych.core.backbone import PLAIN
 
 _HIGHEST = 0.9  # of tau
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import fused_attention, value_attention
-from diptych.core.backbone import BILINEAR, Tower
+from diptych.core import Tower
+from diptych.core.backbone import BILINEAR
 from diptych.nn.contrastive import cosines
 from diptych.nn.dense.mask_losses import dice_loss, focal_loss
 from diptych.nn.prompts.deep import refreshed

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.backbones.towers.kernels import recording_attention
-from diptych.core.backbone import Backbone
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, MissingHook
 
 Weighting = Literal["reference", "raw", "renormalise"]
 """How a row of attention becomes the weights of a region; see ``region_weights``."""

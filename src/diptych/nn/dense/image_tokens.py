@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Samples
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Samples
 from diptych.features.embed import embed
 from diptych.nn.dense.image_regions import tokens_and_attention
 

@@ -21,15 +21,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.errors import UsageError
-from diptych.core.method import Regions, ScoreKind, Scores
+from diptych.core import Regions, ScoreKind, Scores, UsageError
 from diptych.core.ranges import at_least, check
 from diptych.data.pixels import normalise, prepare
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from diptych.core.spec import PixelRecipe
+    from diptych.core import PixelRecipe
 
 LONG = 2048
 """Longest side after a resize, in pixels."""

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Inputs
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, Inputs, MissingHook
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of
 from diptych.nn.dense.masked_crops import MaskedCrop, kept_patches, masked_inputs

@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Dense
-from diptych.core.method import Regions, Scores
+from diptych.core import Backbone, Dense, Regions, Scores
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits
 from diptych.nn.dense.label_maps import resized
@@ -31,7 +30,7 @@ from diptych.nn.dense.mask_training import ClassWords
 if TYPE_CHECKING:
     from PIL import Image
 
-    from diptych.core.spec import PixelRecipe
+    from diptych.core import PixelRecipe
 
 LEAST = 1e-30
 """Least probability before a logarithm, so that 0 x ln 0 is 0."""

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone, Dense
+from diptych.core import Backbone, Dense
 from diptych.core.ranges import at_least, check, wrong
 
 STRIDES = (4, 8, 16, 32)

@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence
-from diptych.core.run import Run
-from diptych.core.train import Row
+from diptych.core import Backbone, ClassNames, DataError, Evidence, MissingEvidence, Row, Run, Table
 from diptych.data.images import need_size
 from diptych.data.labelled import NamedTable
 from diptych.data.words.classnames import tidy

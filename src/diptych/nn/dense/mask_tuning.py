@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.backbone import Backbone
+from diptych.core import Backbone
 from diptych.features.heads import logits
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of

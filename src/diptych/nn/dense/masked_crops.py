@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.data import Samples
-from diptych.core.spec import PixelRecipe
+from diptych.core import PixelRecipe, Samples
 from diptych.data.pixels import normalise
 from diptych.nn.dense.label_maps import resized
 

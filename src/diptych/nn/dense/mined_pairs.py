@@ -15,11 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Samples, Table
-from diptych.core.errors import DataError
-from diptych.core.masks import MaskProposer
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Column, DataError, MaskProposer, Run, Samples, Table
 from diptych.data.words.nouns import Tagger, nouns
 from diptych.data.words.templates import SINGLE
 from diptych.data.words.wordnet import WordNet

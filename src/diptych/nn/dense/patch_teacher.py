@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import probabilities
-from diptych.core.backbone import Space
-from diptych.core.errors import MissingHook
+from diptych.core import MissingHook, Space
 
 
 def teacher_patches(space: Space, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from diptych.backbones.dense import ConvDense
 from diptych.backbones.towers.kernels import identity_attention
-from diptych.core.backbone import PLAIN, Backbone, Dense, State, Tap, Tower
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, Dense, MissingHook, State, Tap, Tower
+from diptych.core.backbone import PLAIN
 
 BLOCK = 2**20
 """Numbers of the masks that pool single cells at a time (4 MiB of float32)."""

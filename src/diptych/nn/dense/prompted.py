@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.core.masks import PromptableMasks, Prompts
+from diptych.core import PromptableMasks, Prompts
 from diptych.core.ranges import at_least, between, check
 
 

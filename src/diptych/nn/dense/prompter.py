@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 
 Pool = Literal["prompt", "all"]
 LONGEST, SHORTEST = 4.0, 1 / 16

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.spec import state_hash
-from diptych.core.backbone import Backbone, Inputs
+from diptych.core import Backbone, Inputs
 from diptych.data.formats.regions import framed
 from diptych.data.region_items import Region
 from diptych.features.derived_space import DerivedSpace

@@ -9,8 +9,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from diptych.backbones.towers.region_slots import RegionSlots
-from diptych.core.backbone import Inputs, Space
-from diptych.core.errors import MissingHook
+from diptych.core import Inputs, MissingHook, Space
 
 
 @dataclass(frozen=True)

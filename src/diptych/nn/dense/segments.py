@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.errors import UsageError
-from diptych.core.method import Regions
+from diptych.core import Regions, UsageError
 from diptych.core.ranges import at_least, between, check
 from diptych.nn.dense.label_maps import labelled
 
@@ -124,7 +123,7 @@ def panoptic(
 
     Example:
         >>> import torch
-        >>> from diptych.core.method import Regions, Scores
+        >>> from diptych.core import Regions, Scores
         >>> cats = torch.tensor([[[1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0]]])  # two masks of three cells in a row
         >>> regions = Regions(Scores(torch.tensor([[0.9], [0.8]]).log(), "log_prob"), (1, 3), (1, 3), cats)
         >>> panoptic(regions, things=(True,)).ids.tolist()

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.edits import keep_patches
-from diptych.core.backbone import Backbone, Dense, Stage, State, Tower
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, Dense, MissingHook, Stage, State, Tower
 
 _WINDOWS = 64  # windows in one pass of a tower
 

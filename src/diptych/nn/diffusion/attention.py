@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from diptych.core.diffusion import AttentionHook, Site
-from diptych.core.errors import UsageError
+from diptych.core import AttentionHook, Site, UsageError
 
 
 @dataclass

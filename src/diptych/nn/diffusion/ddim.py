@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from diptych.core.diffusion import AttentionHook, Condition, TextDiffusion
-from diptych.core.errors import UsageError
+from diptych.core import AttentionHook, Condition, TextDiffusion, UsageError
 
 Hooks = Callable[[int], AttentionHook | None]
 """From the number of a sampling step, from 0, to the hook of that step; None: none."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from diptych.core.diffusion import TextDiffusion
-from diptych.core.errors import UsageError
+from diptych.core import TextDiffusion, UsageError
 from diptych.nn.diffusion.attention import difference
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diptych.core.diffusion import Condition, TextDiffusion
+from diptych.core import Condition, TextDiffusion
 
 
 def noise_error(diffusion: TextDiffusion, z: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diptych.core.diffusion import Condition, TextDiffusion
+from diptych.core import Condition, TextDiffusion
 from diptych.nn.diffusion.ddim import repeated
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Inputs
-from diptych.core.errors import UsageError
+from diptych.core import Backbone, Inputs, UsageError
 from diptych.features.visual import SameInputs
 from diptych.nn.prompts.deep import appended, refreshed
 from diptych.nn.prompts.soft import Slots, encode_prompts, slots, word_vectors

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from diptych.core.backbone import Backbone
+from diptych.core import Backbone
 from diptych.features.heads import logits
 from diptych.nn.prompts.soft import Slots, encode_prompts
 

@@ -9,7 +9,7 @@ from diptych.backbones.towers.edits import insert, overwrite
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import Edit, Stage, State
+    from diptych.core import Edit, Stage, State
 
 
 def appended(prompts: Tensor) -> Edit:

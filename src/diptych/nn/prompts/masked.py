@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.edits import fill, patch_count
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Edit, Stage, State
+    from diptych.core import Edit, Stage, State
 
 
 def mask_prompts(prompts: Tensor, kept: Tensor) -> Edit:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import UsageError
+from diptych.core import Backbone, UsageError
 from diptych.nn.prompts.soft import Slots, encode_prompts
 from diptych.nn.tuned_image import TunedImage
 

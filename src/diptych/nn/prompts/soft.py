@@ -16,8 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Edit, Tower
-from diptych.core.errors import UsageError
+from diptych.core import Backbone, Edit, Tower, UsageError
 
 Position = Literal["end", "middle", "front"]
 """Where the class name stands in the context."""

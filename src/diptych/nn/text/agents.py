@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from diptych.core.data import Text
-from diptych.core.errors import DataError, MissingPart
-from diptych.core.language import Ask, Writer
+from diptych.core import Ask, DataError, MissingPart, Text, Writer
 
 AGENTS = ("describe", "revise", "judge", "shorten")
 """Names of the writers in the order in which they are asked; the first is needed."""

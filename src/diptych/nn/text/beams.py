@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, one_hot
 
-from diptych.core.errors import UsageError
-from diptych.core.language import LanguageModel
+from diptych.core import LanguageModel, UsageError
 from diptych.nn.text.decode import Decoded, Prefix, Reader, check_limit
 
 

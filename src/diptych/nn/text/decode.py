@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, pad, softmax
 
-from diptych.core.errors import UsageError
-from diptych.core.language import LanguageModel
+from diptych.core import LanguageModel, UsageError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from diptych.core.language import LanguageModel
+from diptych.core import LanguageModel
 from diptych.nn.text.vocabulary import PAD, Vocabulary
 
 

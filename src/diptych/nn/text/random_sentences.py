@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones.towers.text import TextTower
-from diptych.core.backbone import Backbone, Inputs
-from diptych.core.errors import MissingHook
+from diptych.core import Backbone, Inputs, MissingHook
 
 
 def random_sentences(space: Backbone, number: int, length: int, g: torch.Generator) -> Inputs:

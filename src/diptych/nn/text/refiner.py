@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from diptych.core.diffusion import Condition
-from diptych.core.errors import UsageError
+from diptych.core import Condition, UsageError
 from diptych.nn.text.small_lm import SmallLM
 
 

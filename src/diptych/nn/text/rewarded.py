@@ -10,10 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Texts
-from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core import Backbone, Clock, ParamGroup, Row, Run, Texts, Trainee
 from diptych.data.captions import PROMPT
 from diptych.features.embed import embed
 from diptych.nn.text.decode import Decoded, Prefix, greedy, log_likelihood, sample

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from diptych.core.errors import UsageError
-from diptych.core.language import Cache
+from diptych.core import Cache, UsageError
 
 
 class SmallLM(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from diptych.core.language import LanguageModel
+from diptych.core import LanguageModel
 from diptych.nn.text.likelihood import word_loss
 from diptych.nn.text.vocabulary import PAD, Vocabulary
 

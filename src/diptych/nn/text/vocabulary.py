@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 PAD = 0
 """Id that fills up short sequences."""

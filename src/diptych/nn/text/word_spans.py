@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych.core.backbone import Encoder, Inputs
-from diptych.core.errors import MissingHook
+from diptych.core import Encoder, Inputs, MissingHook
 
 _WORD = re.compile(r"[.,]|[^\s.,]+")
 PUNCTUATION = frozenset('.,!"?;:')

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.serve.pages.finding import Found
 from diptych.tasks.search.entry_picture import picture
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DataError
+from diptych.core import DataError
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import Modality
 from diptych.serve.pages.facets import Facet, facets

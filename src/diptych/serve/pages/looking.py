@@ -8,11 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from diptych import catalog
-from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.method import Segmenter
-from diptych.core.run import Run
+from diptych.core import ClassNames, Evidence, Kit, Run, Segmenter, UnreadableItem
 from diptych.data.memory import InMemory
 from diptych.nn.dense.label_maps import upsampled
 from diptych.search_index.index import Index

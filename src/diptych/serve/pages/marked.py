@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from diptych.core.data import ClassNames
+from diptych.core import ClassNames
 from diptych.methods.classify.linear_probe import FittedLinearProbe
 from diptych.search_index.index import Index, Vectors
 from diptych.serve.model import ServedModel

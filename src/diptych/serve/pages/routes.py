@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from jinja2 import DictLoader, Environment
 
 from diptych import __version__
-from diptych.core.errors import DataError, DiptychError, UnreadableItem
+from diptych.core import DataError, DiptychError, UnreadableItem
 from diptych.serve.names import Recent
 from diptych.serve.pages.exports import as_coco, as_csv, zipped
 from diptych.serve.pages.finding import Finding, Found, text_of

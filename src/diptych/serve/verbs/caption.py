@@ -9,9 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from diptych import catalog
-from diptych.core.caption import Captioner, FittedCaptioner
-from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.kit import Kit
+from diptych.core import Captioner, Evidence, FittedCaptioner, Kit, Text, TextPool
 from diptych.data.memory import InMemory
 from diptych.serve.answers import CaptionAnswer
 from diptych.serve.model import ServedModel

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from PIL import Image
 from torch.nn.functional import normalize
 
-from diptych.core.data import ClassNames
+from diptych.core import ClassNames
 from diptych.data.memory import InMemory
 from diptych.features.heads import logits, sharpness
 from diptych.serve.answers import ClassifyAnswer

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import Modality
 from diptych.serve.answers import SearchAnswer

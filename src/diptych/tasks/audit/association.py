@@ -6,13 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diptych.backbones.provenance import record_of
-from diptych.core.audit import AuditData, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import UnreadableItem
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import AuditData, Backbone, ClassNames, Column, Finding, Kit, Run, Subject, Table, UnreadableItem
 from diptych.features.embed import embed_readable
 from diptych.tasks.classify import with_store
 

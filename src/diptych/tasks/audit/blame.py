@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.audit import AuditData, Subject
-from diptych.core.run import Run
+from diptych.core import AuditData, Run, Subject
 from diptych.features.subjects import embeddings
 
 NEAREST = 5

@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diptych.backbones.provenance import record_of
-from diptych.core.audit import AuditData, Probe, Subject
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import Table
-from diptych.core.errors import UnreadableItem
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import AuditData, Backbone, Encoder, Finding, Kit, Probe, Run, Subject, Table, UnreadableItem
 from diptych.data.formats.mmvp import is_mmvp, is_mmvp_vlm, read_mmvp, read_mmvp_vlm
 from diptych.data.formats.winoground import is_winoground, read_winoground
 from diptych.data.keys import FileKeys

@@ -7,11 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.audit import AuditData, Probe, Role
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, UnreadableItem
-from diptych.core.run import Run
+from diptych.core import AuditData, Backbone, ClassNames, Column, DataError, Probe, Role, Run, Table, UnreadableItem
 from diptych.data.cues import COLUMN
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy

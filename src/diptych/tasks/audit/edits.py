@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.audit import PairScorer
-from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Table
-from diptych.core.errors import UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Backbone, Evidence, Kit, PairScorer, Run, Table, UnreadableItem
 from diptych.data.edits import SOURCE, TARGET, attributes
 from diptych.features.embed import embed_readable
 from diptych.tasks.classify import with_store

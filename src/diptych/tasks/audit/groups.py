@@ -12,13 +12,24 @@ from numpy.typing import NDArray
 from torch.nn.functional import cosine_similarity
 
 from diptych.backbones.provenance import record_of
-from diptych.core.audit import AuditData, Auditor, PairScorer, Part, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    ClassNames,
+    DataError,
+    Evidence,
+    Finding,
+    Kit,
+    PairScorer,
+    Part,
+    Run,
+    Subject,
+    Table,
+    Texts,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.keys import FileKeys
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.conformal import false_alarm_shares

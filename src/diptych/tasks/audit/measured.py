@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core.audit import Subject
-from diptych.core.errors import DataError, UsageError
-from diptych.core.findings import Finding
+from diptych.core import DataError, Finding, Subject, UsageError
 from diptych.data.rows import filled, read_columns
 
 NEEDED, OPTIONAL = ("model", "measure", "value"), ("about", "low", "high", "count")

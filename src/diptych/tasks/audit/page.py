@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from diptych.core.data import Samples
+from diptych.core import Samples
 from diptych.tasks.audit.groups import AuditedPair, AuditedPairs
 from diptych.tasks.pages.photo_page import thumbnail
 

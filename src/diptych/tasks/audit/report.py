@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from diptych import catalog
-from diptych.core.audit import AuditData, Auditor, Subject
-from diptych.core.errors import DiptychError, UnreadableItem, UsageError
-from diptych.core.findings import Finding
-from diptych.core.run import Run
+from diptych.core import AuditData, Auditor, DiptychError, Finding, Run, Subject, UnreadableItem, UsageError
 from diptych.data.files import plain
 from diptych.tasks.audit.blame import Blame, blame
 

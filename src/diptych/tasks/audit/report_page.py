@@ -14,8 +14,7 @@ from importlib.resources import files
 from types import MappingProxyType
 
 from diptych import __version__
-from diptych.core.audit import AuditData
-from diptych.core.findings import Control, Example, Finding
+from diptych.core import AuditData, Control, Example, Finding
 from diptych.data.factors import WORDS
 from diptych.tasks.audit.blame import Blame, Blamed
 from diptych.tasks.audit.report import Report, by_severity, is_failure

@@ -16,13 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.audit import AuditData, ModelRecord, Probe, Subject
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.findings import Finding
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import (
+    AuditData,
+    Backbone,
+    ClassNames,
+    DataError,
+    Finding,
+    Kit,
+    ModelRecord,
+    Probe,
+    Run,
+    Subject,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.features.embed import embed, embed_readable
 from diptych.tasks.classify import with_store
 

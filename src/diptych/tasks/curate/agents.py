@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from diptych.backbones.writers.openai_compatible import OpenAICompatible
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 from diptych.nn.text.agents import AGENTS
 
 FORM = "[describe=|revise=|judge=|shorten=]MODEL@http://host/v1"

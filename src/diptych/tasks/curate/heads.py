@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Run, Table, UnreadableItem, UsageError
 from diptych.data.draws import uniform
 from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed_arrays

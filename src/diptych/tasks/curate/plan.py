@@ -20,11 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych import catalog
-from diptych.core.curate import Curator, Plan, Verdict
-from diptych.core.data import Stream
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
+from diptych.core import Curator, DataError, Kit, Plan, Run, Stream, UnreadableItem, UsageError, Verdict
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.slides import SlideStream
 from diptych.tasks.curate.rows import row_of, write_part

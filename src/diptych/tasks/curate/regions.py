@@ -11,12 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Table
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.language import Writer
-from diptych.core.masks import MaskProposer
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, MaskProposer, Run, Table, UnreadableItem, UsageError, Writer
 from diptych.data.files import escaped, write_whole
 from diptych.data.formats.regions import Boxes, boxes
 from diptych.features.region_labels import RegionLabels, agreement, listed

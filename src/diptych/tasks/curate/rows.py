@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.core.curate import Clustered, Plan, Verdict
-from diptych.core.errors import UsageError
+from diptych.core import Clustered, Plan, UsageError, Verdict
 from diptych.data.files import drafted, escaped, write_whole
 
 QUALITY = 95

@@ -22,12 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from diptych.backbones.engines.engine import Engines
-from diptych.core.backbone import Backbone
-from diptych.core.curate import Curator, Plan
-from diptych.core.data import Stream
-from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run, silent
+from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError
+from diptych.core.run import silent
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.words.textlines import TextLines
 from diptych.tasks.cluster import Home, Pool, Shared, each

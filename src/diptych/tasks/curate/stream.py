@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
+from diptych.core import DataError, Stream, UnreadableItem, UsageError
 from diptych.core.curate import NAMED
-from diptych.core.data import Stream
-from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.words.textlines import TextLines
 
 

@@ -24,10 +24,7 @@ import numpy as np
 from PIL import Image
 
 from diptych.backbones.sources.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import Texts
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Texts, UnreadableItem, UsageError
 from diptych.data.images import decode_image
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_arrays

@@ -19,10 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from diptych.backbones.engines.engine import Engines, kind_of
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import Samples, Subset
-from diptych.core.errors import DiptychError, UnreadableItem, UsageError
-from diptych.core.run import Run, Runner, silent
+from diptych.core import Backbone, DiptychError, Encoder, Run, Runner, Samples, Subset, UnreadableItem, UsageError
+from diptych.core.run import silent
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.encoded import EncodedImages
 from diptych.data.joined import Joined

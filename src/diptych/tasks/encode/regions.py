@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Run, UsageError
 from diptych.data.files import write_json, write_whole
 from diptych.data.region_items import Regions, pictures_of
 from diptych.features.embed import embed_readable

@@ -18,10 +18,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import Samples, Texts
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UnreadableItem, UsageError
 from diptych.data.files import drafted, escaped, named, write_json
 from diptych.data.formats.embeddings import read_clip_retrieval, write_embedding_parquet
 from diptych.data.joined import Joined

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.backbones.engines.parity import compared, rows
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import ClassNames, Samples, Table
-from diptych.core.errors import UnreadableItem, UsageError
-from diptych.core.run import Run, Runner, silent
+from diptych.core import Backbone, ClassNames, Encoder, Run, Runner, Samples, Table, UnreadableItem, UsageError
+from diptych.core.run import silent
 from diptych.features.heads import text_head
 
 BATCH = 16

@@ -24,10 +24,20 @@ from diptych.backbones.engines.runners import EXACT, INT8
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner, openvino, openvino_version
 from diptych.backbones.engines.runtimes.report import GRAPH, IR, RuntimeReport
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import ClassNames, Samples, Table
-from diptych.core.errors import DiptychError, MissingExtra, UnreadableItem, UsageError, need_onnx
-from diptych.core.run import Run, Runner
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    DiptychError,
+    Encoder,
+    MissingExtra,
+    Run,
+    Runner,
+    Samples,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
+from diptych.core.errors import need_onnx
 from diptych.data.files import drafted, write_json
 from diptych.tasks.export.gate import Gate, Parity, Pictures, gate, parity, readable
 from diptych.tasks.record import now, versions

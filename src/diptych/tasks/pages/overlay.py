@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from diptych.core.errors import UsageError
+from diptych.core import UsageError
 
 Colour = tuple[int, int, int]
 MOST = 255

@@ -10,8 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.core.data import Samples
-from diptych.core.errors import UnreadableItem
+from diptych.core import Samples, UnreadableItem
 from diptych.tasks.classified import Classified, Prediction
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from diptych import __version__
-from diptych.core.errors import DiptychError
+from diptych.core import DiptychError
 from diptych.data.memory import InMemory
 from diptych.tasks.pages.photo_page import thumbnail
 from diptych.tasks.search.ask import Answer

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Texts
-from diptych.core.run import Run
+from diptych.core import Backbone, Run, Texts
 from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
 from diptych.features.unit_rows import unit_rows

@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
-from diptych.core.backbone import Backbone, Encoder
-from diptych.core.data import Samples, Texts
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UsageError
 from diptych.data.images import SUFFIXES
 from diptych.features.embed import embed_arrays
 from diptych.search_index import ann

@@ -11,11 +11,19 @@ from typing import Any, Literal, NoReturn
 
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Encoder, Inputs
-from diptych.core.data import Subset, Table
-from diptych.core.errors import DataError, MissingHook, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.spec import Spec
+from diptych.core import (
+    Backbone,
+    DataError,
+    Encoder,
+    Inputs,
+    Kit,
+    MissingHook,
+    Spec,
+    Subset,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.formats.star_table import holds_curves
 from diptych.data.load import open_data
 from diptych.data.records.records import Fact, Records

@@ -10,10 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Texts
-from diptych.core.errors import DataError, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Run, Texts, UsageError
 from diptych.data.words.classnames import tidy
 from diptych.features.embed import embed_arrays
 from diptych.features.unit_rows import unit_rows

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diptych.core.errors import DiptychError, UnreadableItem
+from diptych.core import DiptychError, UnreadableItem
 from diptych.data.files import address_of
 from diptych.data.images import SUFFIXES, open_image
 from diptych.data.region_items import Region

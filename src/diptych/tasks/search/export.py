@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import UsageError, need_extra
+from diptych.core import UsageError
+from diptych.core.errors import need_extra
 from diptych.data.files import drafted, escaped
 from diptych.search_index.index import Index
 from diptych.search_index.rows import MODALITIES, Modality, dumped

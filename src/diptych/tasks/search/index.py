@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
-from diptych.core.backbone import Backbone
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core import Backbone, DataError, Run, UnreadableItem, UsageError
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, stamp
 from diptych.data.records.roots import root

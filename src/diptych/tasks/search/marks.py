@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DamagedStore, DataError
+from diptych.core import DamagedStore, DataError
 from diptych.data.files import append, escaped, locked, write_whole
 from diptych.metrics.cut import Cut, Marks, standard_scores
 from diptych.search_index.index import Index, Vectors

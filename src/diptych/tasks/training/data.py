@@ -10,11 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Samples, Stream, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.core.method import Method
-from diptych.core.run import Run
+from diptych.core import Backbone, Column, DataError, Method, Run, Samples, Stream, Table, UnreadableItem, UsageError
 from diptych.core.wording import number_of
 from diptych.data.labelled import LabelledData
 from diptych.data.memory import InMemory

@@ -11,10 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Space
-from diptych.core.data import ClassNames, Table, Texts
-from diptych.core.errors import Collapsed, Diverged
-from diptych.core.run import Run
+from diptych.core import Backbone, ClassNames, Collapsed, Diverged, Run, Space, Table, Texts
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy
 from diptych.features.embed import embed

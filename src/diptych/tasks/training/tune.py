@@ -11,12 +11,22 @@ from typing import Any
 
 from diptych.backbones.language_space import LanguageSpace
 from diptych.backbones.sources.save import save
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import MissingHook, UnreadableItem, UsageError
-from diptych.core.kit import Kit
-from diptych.core.run import Run
-from diptych.core.train import Learns, Objective, Recipe, everything
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    Evidence,
+    Kit,
+    Learns,
+    MissingHook,
+    Objective,
+    Recipe,
+    Run,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
+from diptych.core.train import everything
 from diptych.data.files import write_json, write_whole
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.backbones.engines.runtimes.report import RuntimeReport
-from diptych.core.backbone import Inputs
+from diptych.core import Inputs
 
 
 class OnnxRunner:

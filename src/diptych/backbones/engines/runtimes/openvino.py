@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from diptych.backbones.engines.runtimes.onnx import arrays, threads_asked
 from diptych.backbones.engines.runtimes.report import RuntimeReport
 from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
-from diptych.core.errors import MissingExtra
+from diptych.core import MissingExtra
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
 """Precision -> OpenVINO's type; for int8, the type of the operations that are not quantised."""

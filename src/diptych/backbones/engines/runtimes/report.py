@@ -13,7 +13,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from diptych.core.errors import UnreadableItem
+from diptych.core import UnreadableItem
 from diptych.data.keys import hash_file
 
 FACTS, GRAPH, IR = "facts.json", "model.onnx", "model.xml"

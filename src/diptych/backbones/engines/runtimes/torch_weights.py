@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.backbone import Encoder
+from diptych.core import Encoder
 
 
 class Bf16Runner:

@@ -1,0 +1,8 @@
+"""``python -m proofs SLUG`` is ``diptych prove SLUG``."""
+
+import sys
+
+from diptych.cli.main import main
+
+sys.argv[1:1] = ["prove"]
+main()

@@ -1,0 +1,1 @@
+"""The commands of proofs: ``diptych prove``, ``ablate`` and ``rerun``."""

@@ -1,0 +1,1 @@
+"""Scenes that proofs alone draw."""

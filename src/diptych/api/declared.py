@@ -1,0 +1,128 @@
+"""The Python function of a verb, derived from its declaration; ``tools/verbs_stub.py`` writes its stub."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Hashable
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from diptych.api.model import Model, model_of
+from diptych.api.results import Results
+from diptych.core import DiptychError, UsageError
+from diptych.data.keys import FileKeys
+from diptych.tasks.runs import KEYS
+from diptych.verbs.declare import Verb
+
+if TYPE_CHECKING:
+    from diptych.core import Run
+    from diptych.verbs.answer import Answer
+
+T = TypeVar("T")
+
+
+class CallContext:
+    """Where a call of a function runs a verb; nothing is written."""
+
+    out: Path | None = None
+
+    def __init__(self, given: Any, verb: Verb, keys: FileKeys | None) -> None:
+        self._given, self._verb, self.keys = given, verb, keys
+        self._model: Model | None = None
+
+    def free(self, *names: str) -> None:
+        """Do nothing: a function writes no files."""
+
+    def model(self) -> Model:
+        """Return the model that was given, loaded where it is a name."""
+        if self._model is None:
+            self._model = model_of(self._given)
+        return self._model
+
+    def run(self) -> Run:
+        """Return the run of the model, with the seed of the verb."""
+        return replace(self.model().run, seed=getattr(self._verb, "seed", 0), **self._verb.run_options)
+
+    def fitted(self, key: Hashable, fit: Callable[[], T]) -> T:
+        """Fit: a call answers once."""
+        return fit()
+
+    def named(self, kind: str, name: str) -> Any:
+        """Refuse: only a server is started with things that have names."""
+        raise UsageError(f"There is no {kind} {name!r} here: only a server has some.")
+
+
+def spell(name: str) -> str:
+    """Return how Python spells an argument."""
+    return f"{name}="
+
+
+def function(verb: type[Verb]) -> Callable[..., Results[Any]]:
+    """Return the function of a verb: its arguments, and the model."""
+    signature = signature_of(verb)
+
+    def run(*args: Any, **kwargs: Any) -> Results[Any]:
+        given = signature.bind(*args, **kwargs).arguments
+        model = given.pop("model", None)
+        try:
+            asked = verb.made("python", **given).checked(given)
+            own = model if isinstance(model, Model) else None
+            cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
+            with FileKeys(cache) as keys:
+                return gathered(asked.run(CallContext(model, asked, keys)))
+        except DiptychError as error:
+            error.args = (error.spelled(spell), *error.args[1:])
+            raise
+
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    run.verb = verb  # type: ignore[attr-defined]
+    run.__name__ = run.__qualname__ = verb.name
+    run.__module__, run.__doc__ = "diptych", documentation(verb)
+    return run
+
+
+def signature_of(verb: type[Verb]) -> inspect.Signature:
+    """Return the signature: arguments by position, the model, and the others by name."""
+    defaults = {f.name: f.default for f in fields(verb)}
+    texts = {name: text for base in reversed(verb.__mro__) for name, text in inspect.get_annotations(base).items()}
+    by_position: list[inspect.Parameter] = []
+    by_name: list[inspect.Parameter] = []
+    for name, a in verb.arguments("python").items():
+        default = inspect.Parameter.empty if defaults[name] is MISSING else defaults[name]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if a.positional else inspect.Parameter.KEYWORD_ONLY
+        (by_position if a.positional else by_name).append(
+            inspect.Parameter(name, kind, default=default, annotation=texts[name])
+        )
+    model = inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")
+    return inspect.Signature([*by_position, model, *by_name], return_annotation=f"Results[{verb.item}]")
+
+
+def documentation(verb: type[Verb]) -> str:
+    """Return the docstring: what the verb does, its arguments with their ranges, and what it raises."""
+    lines = [(verb.__doc__ or "").strip(), "", "Args:"]
+    for name, a in verb.arguments("python").items():
+        allowed = "" if a.range is None else f" Must be {a.range.words}."
+        lines.append(f"    {name}: {a.help[0].lower()}{a.help[1:]}{allowed}")
+        if name == [n for n, b in verb.arguments("python").items() if b.positional][-1]:
+            lines.append("    model: a name, a loaded model, or None for ``lite``.")
+    lines += [
+        "",
+        "Raises:",
+        "    UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.",
+    ]
+    return "\n".join(lines)
+
+
+def gathered(answer: Answer[Any]) -> Results[Any]:
+    """Return all items of an answer; its remarks are warnings too."""
+    items = tuple(answer)
+    remarks = tuple(UsageError(line).spelled(spell) for line in answer.remarks(items))
+    for line in remarks:
+        warnings.warn(line, UserWarning, stacklevel=4)
+    return Results(
+        answer.title(items), items, tuple(map(answer.name, items)), tuple(map(answer.label, items)),
+        tuple(map(answer.line, items)), answer.columns(items), answer.data([answer.row(i) for i in items], remarks),
+        tuple(answer.failed), lambda i: answer.picture(items[i]), remarks=remarks,
+    )  # fmt: skip

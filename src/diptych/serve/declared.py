@@ -1,0 +1,186 @@
+"""``POST /v1/VERB``, derived from the declaration of a verb: its body, its route and how its errors name fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from diptych.core import DiptychError, UsageError
+from diptych.data.memory import InMemory
+from diptych.serve.names import MOST_NAMES, Recent
+from diptych.serve.refusals import Refusal
+from diptych.serve.service import Input, Service, check_text
+from diptych.serve.uploads import picture_bytes
+from diptych.verbs.declare import Verb
+from diptych.verbs.kinds import MANY_PHOTOS, PHOTOS
+
+if TYPE_CHECKING:
+    from diptych.core import Backbone, Run
+    from diptych.serve.model import ServedModel
+
+T = TypeVar("T")
+FITTED = 8
+"""Fitted systems that are kept for the next request of the same names."""
+
+
+class RequestContext:
+    """Where a request runs a verb, in the batcher's thread; nothing is written, and fitted systems are kept."""
+
+    keys = None
+    out: Path | None = None
+
+    def __init__(self, model: ServedModel, recent: Recent[Any], named: Mapping[str, Mapping[str, Any]]) -> None:
+        self._model, self._recent, self._named = model, recent, named
+
+    def free(self, *names: str) -> None:
+        """Do nothing: a request writes no files."""
+
+    def model(self) -> Backbone:
+        """Return the served model."""
+        return self._model.model
+
+    def run(self) -> Run:
+        """Return the run of requests, which caches nothing."""
+        return self._model.calls
+
+    def fitted(self, key: Hashable, fit: Callable[[], T]) -> T:
+        """Return what an earlier request of the same key fitted; None as the key fits anew."""
+        if key is None:
+            return fit()
+        value: T = self._recent.made((self._model.name, key), fit)
+        return value
+
+    def named(self, kind: str, name: str) -> Any:
+        """Return what the server was started with.
+
+        Raises:
+            Refusal: there is nothing of this name.
+        """
+        known = self._named.get(kind, {})
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise Refusal(404, f"The {kind} {name[:80]!r} is not served: there is {there}.", f"{kind}_not_found")
+        return known[name]
+
+
+def images_of(images: list[str], what: str = "images") -> list[Input]:
+    """Return the pictures of a request.
+
+    Raises:
+        Refusal: one is a URL, or no base64.
+    """
+    return [Input("image", picture_bytes(data, f"{what} {i}"), f"{what} {i}") for i, data in enumerate(images)]
+
+
+def body_of(verb: type[Verb]) -> type[BaseModel]:
+    """Return the body of a request: one field for each argument, unknown ones refused."""
+    values = {f.name: f.default for f in fields(verb)}
+    body: dict[str, Any] = {}
+    for name, a in verb.arguments("http").items():
+        default = ... if values[name] is MISSING else [] if values[name] == () else values[name]
+        kind = Literal[a.shipped] if a.shipped else a.kind.http or verb.type_of(name)
+        if default is None and a.kind.http is not None:
+            kind = kind | None
+        body[a.json or name] = (kind, Field(default, description=a.help))
+    body["model"] = (str, Field("", description="Name or alias of a served model; the first one where none is named."))
+    name = f"{verb.__name__}Request"
+    made: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=verb.__doc__, **body)
+    return made
+
+
+class Declared:
+    """The route of a verb.
+
+    Args:
+        service: models and queue.
+        verb: what is answered.
+        answer: form of the answer, for ``/openapi.json``.
+        named: kind -> name -> what the server was started with.
+    """
+
+    def __init__(
+        self, service: Service, verb: type[Verb], answer: Any, named: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        self.service, self.verb, self.form, self._named = service, verb, answer, named or {}
+        self.body = body_of(verb)
+        self._recent: Recent[Any] = Recent(FITTED)
+
+    async def answer(self, request: Any, given: BaseModel) -> dict[str, Any]:
+        """Answer a request.
+
+        Raises:
+            Refusal, DiptychError: it cannot be answered; the sentence names fields of the body.
+        """
+        arguments = self.verb.arguments("http")
+        names = {a.json or name: name for name, a in arguments.items()}
+        sent = {names[key]: getattr(given, key) for key in given.model_fields_set if key in names}
+        try:
+            for name, a in arguments.items():
+                if sent.get(name) is not None and a.kind in (PHOTOS, MANY_PHOTOS):
+                    label = a.json or name
+                    pictures = await self.service.pictures(images_of(sent[name], label))
+                    sent[name] = InMemory(pictures, [f"{label} {i}" for i in range(len(pictures))])
+                if isinstance(sent.get(name), (str, list)):
+                    self._check(name, sent[name])
+            self._allow(sent)
+            asked = self.verb.made("http", **sent).checked(sent)
+            model = self.service.model(getattr(given, "model", ""))
+            context = RequestContext(model, self._recent, self._named)
+            key = f"{self.verb.name}/{getattr(asked, 'method', None) or ''}"
+            return await self.service.call(request, key, lambda: self._plain(asked, context))
+        except DiptychError as error:
+            error.args = (error.spelled(self.spell), *error.args[1:])
+            raise
+
+    def _check(self, name: str, value: str | list[Any]) -> None:
+        if isinstance(value, list) and len(value) > MOST_NAMES:
+            raise Refusal(400, f"{self.spell(name)} has at most {MOST_NAMES} entries, not {len(value)}: send fewer.")
+        check_text(value if isinstance(value, str) else " ".join(map(str, value)))
+
+    def _allow(self, sent: Mapping[str, Any]) -> None:
+        """Refuse what would let a client train here, or read a file or a hub through a setting."""
+        if not hasattr(self.verb, "method"):
+            return
+        settings = self.service.settings
+        asked = self.verb.made("http", **{k: v for k, v in sent.items() if k != "settings"})
+        method = asked.system()
+        if method.card.needs.evidence and not settings.training and not asked.is_fitted():
+            raise Refusal(
+                400,
+                f"{method.card.slug} needs more than names: it learns from photos, and this server trains nothing (it "
+                f"does where it was started with --allow-training).",
+            )
+        if text := next((k for k, v in (sent.get("settings") or {}).items() if isinstance(v, str)), ""):
+            raise Refusal(400, f"The setting {text!r} is a text, and requests set numbers, true and false alone.")
+
+    def _plain(self, asked: Verb, context: RequestContext) -> dict[str, Any]:
+        answer = asked.run(context)
+        items = list(answer)
+        if answer.failed:
+            raise answer.failed[0]
+        remarks = [UsageError(line).spelled(self.spell) for line in answer.remarks(items)]
+        return answer.data([{**answer.row(item), **answer.inline(item)} for item in items], remarks)
+
+    def spell(self, name: str) -> str:
+        """Return how the body spells an argument."""
+        known = self.verb.arguments("http").get(name)
+        return f'"{(known.json if known else "") or name}"'
+
+    def router(self) -> APIRouter:
+        """Return the route."""
+
+        async def post(request: Request, given: Any) -> dict[str, Any]:
+            return await self.answer(request, given)
+
+        post.__annotations__["given"] = self.body
+        post.__doc__ = self.verb.__doc__
+        routes = APIRouter(tags=["diptych"])
+        routes.add_api_route(
+            f"/v1/{self.verb.name}", post, methods=["POST"], responses={200: {"model": self.form}}, name=self.verb.name
+        )
+        return routes

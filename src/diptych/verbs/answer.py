@@ -1,0 +1,129 @@
+"""What a verb answers: one item a photo, and what a user should know beside them, the same on every face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from diptych.core import UnreadableItem
+from diptych.core.wording import number_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from diptych.core import Run, Samples
+
+T = TypeVar("T")
+
+
+class Answer(Generic[T]):
+    """The items of an answer, made while they are read; each is shown as a line, as plain data and as a picture.
+
+    The command prints ``line`` and writes files, the Python function gathers all in a ``Results``, and HTTP sends
+    ``data``. A subclass says how; ``remarks`` are sentences that no face leaves out.
+    """
+
+    rows_key = "photos"
+    """Name of the list of rows in plain data."""
+    done = ""
+    """What was done with the items, for the title: "segmented"."""
+    ranked = False
+    """Whether the command prints the items in another order than they come in, see ``order``."""
+
+    def __init__(self, items: Iterator[T | UnreadableItem], samples: Samples[Any] | None = None) -> None:
+        self._items, self.samples = items, samples
+        self.failed: list[UnreadableItem] = []
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield the items that could be read; the others are gathered in ``failed``."""
+        for item in self._items:
+            if isinstance(item, UnreadableItem):
+                self.failed.append(item)
+            else:
+                yield item
+
+    def title(self, items: Sequence[T]) -> str:
+        """Return what was done, in a few words."""
+        return f"{number_of(len(items), self.rows_key.removesuffix('s'))} {self.done}"
+
+    def name(self, item: T) -> str:
+        """Return what the user calls the item."""
+        return str(item.name)  # type: ignore[attr-defined]
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all items, known before the first one is made, so that lines can be aligned."""
+        samples = self.samples
+        return () if samples is None else [samples.name(i) for i in range(len(samples))]
+
+    def line(self, item: T) -> str:
+        """Return what the command prints behind the name."""
+        raise NotImplementedError
+
+    def label(self, item: T) -> str:
+        """Return the answer in one word or sentence."""
+        return self.line(item)
+
+    def row(self, item: T) -> dict[str, Any]:
+        """Return plain data of one item."""
+        facts: dict[str, Any] = item.as_dict()  # type: ignore[attr-defined]
+        return facts
+
+    def columns(self, items: Sequence[T]) -> Mapping[str, Sequence[Any]]:
+        """Return name -> a value of each item, for a table: what a row holds in one number or word, and the label."""
+        rows = [self.row(item) for item in items]
+        plain = [
+            k
+            for k in (rows[0] if rows else ())
+            if k != "path" and not any(isinstance(r.get(k), (list, dict)) for r in rows)
+        ]
+        return {**{k: [r.get(k) for r in rows] for k in plain}, "label": [self.label(item) for item in items]}
+
+    def picture(self, item: T) -> Image.Image | None:
+        """Return the item as a picture; None where there is none."""
+        shown = getattr(item, "shown", None)
+        return None if shown is None else shown()
+
+    def order(self, items: Sequence[T]) -> Sequence[T]:
+        """Return the items in the order in which the command prints them."""
+        return items
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain data of the whole answer, beside the rows; called when all items were read."""
+        return {}
+
+    def remarks(self, items: Sequence[T]) -> list[str]:
+        """Return what a user should know, one sentence each; called when all items were read."""
+        return []
+
+    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+        """Return the plain data of all rows, as ``--json`` prints them and HTTP sends them."""
+        skipped = [e.as_dict() for e in self.failed]
+        return {self.rows_key: list(rows), "skipped": skipped, **self.facts(), "remarks": list(remarks)}
+
+    def write(self, item: T, folder: Path, *, overwrite: bool) -> dict[str, Any]:
+        """Write the files of an item, and return what they add to its row."""
+        return {}
+
+    def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
+        """Write the files of the whole answer; return sentences on what lies where."""
+        return []
+
+    def inline(self, item: T) -> dict[str, Any]:
+        """Return what HTTP adds to the row of an item in place of files."""
+        return {}
+
+
+def speed(encoded: int, seconds: float, run: Run, backbone: str, things: str = "images") -> str:
+    """Return one line about how fast it went."""
+    how = f"{backbone} on {run.device}, {run.precision}"
+    if not encoded:
+        return f"{how}: all from the cache"
+    return f"{how}: {counted(encoded, seconds, things)}"
+
+
+def counted(encoded: int, seconds: float, things: str = "images") -> str:
+    """Return how many were encoded, in which time, and how many a second."""
+    rate = encoded / max(seconds, 1e-9)
+    one, pace = things.removesuffix("s"), f"{rate:{'.0f' if rate >= 1 else '.2g'}}"
+    return f"{number_of(encoded, one)} in {seconds:.1f} s, {pace} {one if pace == '1' else things}/s"

@@ -1,0 +1,237 @@
+"""How a verb is declared: a frozen dataclass of its arguments, each with its help, kind and range.
+
+The command, the Python function with its stub, and the HTTP body are derived from these fields (``cli.declared``,
+``api.declared``, ``serve.declared``), so that an argument stands once. Loads no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from diptych.core import MissingEvidence, Range, UsageError
+from diptych.verbs import kinds
+from diptych.verbs.kinds import Kind
+from diptych.verbs.reads import Reads, refuse_unread
+from diptych.verbs.settings import with_settings
+
+if TYPE_CHECKING:
+    from diptych.core import Method
+    from diptych.verbs.answer import Answer
+    from diptych.verbs.context import Context
+
+Face = Literal["command", "python", "http"]
+FACES: tuple[Face, ...] = ("command", "python", "http")
+
+
+RUN = ("overwrite", "json", "backbone", "device", "precision", "engine", "cache", "verify")
+"""Options of a run that most commands offer, see ``cli.options.RunOptions``."""
+
+
+PLAIN_TYPES: dict[str, Any] = {
+    **{kind.__name__: kind for kind in (str, int, float, bool)},
+    **{f"{kind.__name__} | None": kind | None for kind in (str, int, float, bool)},
+}
+"""Types of arguments of the kind ``kinds.PLAIN``, by their text."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What is known of an argument beside its name, type and default.
+
+    Args:
+        help: one sentence, the same on every face.
+        kind: how its values are written.
+        flag: of the command; "": from the name.
+        short: a second flag of one letter.
+        json: name in the HTTP body; "": its own.
+        range: values that are allowed.
+        faces: where it exists.
+        panel: heading under which the help of the command lists it.
+        reads: which systems read it; None: the verb reads it, whatever the system.
+        evidence: field of the evidence that it gives, for systems that must have it.
+        positional: whether the Python function takes it by position.
+        shipped: values that a request over HTTP may have; () allows all. A request loads nothing from elsewhere.
+    """
+
+    help: str
+    kind: Kind = kinds.PLAIN
+    flag: str = ""
+    short: str = ""
+    json: str = ""
+    range: Range | None = None
+    faces: tuple[Face, ...] = FACES
+    panel: str = ""
+    reads: Reads | None = None
+    evidence: str = ""
+    positional: bool = False
+    shipped: tuple[str, ...] = ()
+
+
+def argument(help: str, kind: Kind = kinds.PLAIN, default: Any = MISSING, **more: Any) -> Any:
+    """Return the field of an argument; see ``Argument``."""
+    if default is MISSING:
+        return field(metadata={"argument": Argument(help, kind, **more)})
+    return field(default=default, metadata={"argument": Argument(help, kind, **more)})
+
+
+def method(default: str | None, help: str, flag: str = "--method") -> Any:
+    """Return the field of the system that does the work."""
+    return argument(help, kinds.SYSTEM, default, flag=flag, short="-m")
+
+
+def settings() -> Any:
+    """Return the field of the system's own settings."""
+    return argument(
+        "Settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.",
+        kinds.SETTINGS, None, flag="--set",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One thing that a user asks for. A subclass is a frozen dataclass of its arguments.
+
+    Its docstring is the help of the command and of the function, and its name in lower case that of all faces. ``role``
+    is the base class of its systems as "module:Class", ``item`` the type of one result, ``out`` the folder that the
+    command writes by default ("": none), ``examples`` are command lines for its help, and ``run_options`` the defaults
+    of the run that differ from those of other verbs.
+    """
+
+    name: ClassVar[str] = ""
+    item: ClassVar[str] = "Any"
+    role: ClassVar[str] = "diptych.core.method:Method"
+    out: ClassVar[str] = ""
+    out_help: ClassVar[str] = ""
+    examples: ClassVar[tuple[str, ...]] = ()
+    run_options: ClassVar[Mapping[str, Any]] = {}
+    offers: ClassVar[tuple[str, ...]] = (*RUN, "batch", "workers")
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__dict__.get("name") or cls.__name__.lower()
+
+    @classmethod
+    def arguments(cls, face: Face | None = None) -> dict[str, Argument]:
+        """Return name -> argument, of one face or of all."""
+        every = {f.name: f.metadata["argument"] for f in dataclasses.fields(cls)}
+        return {name: a for name, a in every.items() if face is None or face in a.faces}
+
+    @classmethod
+    def type_of(cls, name: str) -> Any:
+        """Return the type of a plain argument; names in the annotations of other kinds need not be loaded."""
+        text = next(texts[name] for base in cls.__mro__ if name in (texts := inspect.get_annotations(base)))
+        return PLAIN_TYPES[text] if text in PLAIN_TYPES else str | None
+
+    @classmethod
+    def made(cls, face: Face, **values: Any) -> Self:
+        """Return the verb of what a face was given; each value is read by its kind.
+
+        Raises:
+            UsageError: a value that cannot be read; it names the argument.
+        """
+        arguments, read = cls.arguments(), {}
+        for name, value in values.items():
+            try:
+                kind = arguments[name].kind
+                read[name] = kind.read(kind.typed(value) if face == "command" else value)
+            except UsageError as error:
+                raise UsageError(error.args[0] if "{" in error.args[0] else f"{{{name}}}: {error.args[0]}") from None
+        return cls(**read)
+
+    def check(self) -> None:
+        """Refuse what cannot mean anything, before anything is loaded."""
+
+    def defaults(self) -> Mapping[str, Any]:
+        """Return settings of the system that arguments of the verb give."""
+        return {}
+
+    def system(self) -> Any:
+        """Return the system with its settings.
+
+        Raises:
+            UsageError: it is unknown, of another verb, or has no such setting.
+        """
+        from diptych import catalog
+
+        chosen: Any = getattr(self, "method", None) or self.slug()
+        base = (
+            catalog.row(catalog.find(chosen, self.kind_of_system()), getattr(self, "variant", ""))
+            if isinstance(chosen, str)
+            else _plain(chosen)
+        )
+        return with_settings(with_settings(base, self.defaults()), getattr(self, "settings", None) or {})
+
+    def slug(self) -> str:
+        """Return the system that does the work where none is named."""
+        raise NotImplementedError
+
+    @classmethod
+    def kind_of_system(cls) -> type[Method]:
+        """Return the base class of the systems of this verb."""
+        module, _, name = cls.role.partition(":")
+        kind: type[Method] = getattr(import_module(module), name)
+        return kind
+
+    def checked(self, given: Iterable[str]) -> Self:
+        """Refuse what cannot be done with what was given, before a model is loaded.
+
+        Args:
+            given: names of the arguments that the user wrote; the others have their defaults.
+
+        Raises:
+            UsageError: a value outside its range, one that the system does not read, or evidence that is missing.
+            MissingExtra: the system needs an extra.
+        """
+        for name, a in self.arguments().items():
+            value = getattr(self, name)
+            if a.range is not None and value is not None and not a.range.holds(value):
+                raise UsageError(f"{{{name}}} must be {a.range.words}, got {value!r}.")
+        self.check()
+        if hasattr(self, "method") and not self.is_fitted():
+            self._check_system(frozenset(given))
+        return self
+
+    def _check_system(self, given: frozenset[str]) -> None:
+        system = self.system()
+        arguments = self.arguments()
+        refuse_unread(system, {n: a.reads for n, a in arguments.items() if a.reads is not None}, given)
+        for name, a in arguments.items():
+            if a.evidence and a.evidence in system.card.needs.evidence and getattr(self, name) is None:
+                what = a.help[0].lower() + a.help[1:].rstrip(".")
+                raise MissingEvidence(f"{system.card.slug} needs {what}: give {{{name}}}.")
+        self.check_with(system)
+        system.check_extras()
+
+    def is_fitted(self) -> bool:
+        """Return whether what does the work was fitted before, so that no system is chosen."""
+        return False
+
+    def check_with(self, system: Any) -> None:
+        """Refuse what the chosen system cannot do with what was given."""
+
+    def run(self, context: Context) -> Answer[Any]:
+        """Do the work.
+
+        Raises:
+            DiptychError: what was given cannot be used.
+        """
+        raise NotImplementedError
+
+
+def _plain(method: Any) -> Any:
+    """Return the method of a system; raises UsageError for what is fitted already, or is no system."""
+    from diptych.core import Method
+
+    system = getattr(method, "method", method)
+    if isinstance(system, type):
+        raise UsageError(f"{system.__name__} is a class, not a system: write {system.__name__}().")
+    if not isinstance(system, Method):
+        raise UsageError(
+            f"A method is a slug such as 'zero-shot' or a system, not {type(system).__name__}: what is fitted answers "
+            f"by itself, with .predict(photos)."
+        )
+    return system

@@ -1,0 +1,222 @@
+"""``detect``: which of these photos are not as they should be, and where?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core import DataError, UsageError
+from diptych.core.ranges import between
+from diptych.core.wording import number_of
+from diptych.tasks.defaults import DETECTOR, WORD_DETECTOR
+from diptych.verbs import kinds
+from diptych.verbs.answer import Answer
+from diptych.verbs.declare import Verb, argument, method, settings
+from diptych.verbs.photos import open_photos, open_samples, open_table
+from diptych.verbs.reads import has, needs, uses
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from diptych.core import Detector, Samples, Table
+    from diptych.tasks.detect import Detected, Detections
+    from diptych.verbs.context import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detect(Verb):
+    """Say which photos are anomalous and where, from normal photos or from words alone."""
+
+    item: ClassVar[str] = "Detected"
+    role: ClassVar[str] = "diptych.core.method:Detector"
+    out: ClassVar[str] = "anomalies"
+    out_help: ClassVar[str] = "Folder for heat maps and detect.json."
+    examples: ClassVar[tuple[str, ...]] = (
+        "detect line/ --normal good/ --rate 0.05",
+        'detect nuts/ --object "hazelnut"',
+    )
+
+    photos: object = argument("Photos, a folder or a table.", kinds.MANY_PHOTOS, json="images", positional=True)
+    normal: object = argument("Photos without anomalies, of the same kind.", kinds.PHOTOS, None, evidence="train")
+    thing: str | None = argument(
+        'What the photos show, such as "hazelnut", for detectors that read it.', default=None, flag="--object",
+        reads=has("thing"),
+    )  # fmt: skip
+    auxiliary: object = argument(
+        "Labelled anomalies of another thing, a folder as MVTec's, for detectors that learn from them.",
+        kinds.TABLE, None,
+        reads=needs("auxiliary"), evidence="auxiliary",
+    )  # fmt: skip
+    method: str | Detector | None = method(
+        None, f"A detector (default: {WORD_DETECTOR} for words, else {DETECTOR})."
+    )  # fmt: skip
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+    rate: float | None = argument(
+        "Flag photos at this rate of false alarms, such as 0.05; needs normal photos.", default=None,
+        range=between(0, 1, "()"),
+    )  # fmt: skip
+    detector: str = argument(
+        "Name of a set of normal photos that the server was started with, in place of normal photos.", default="",
+        faces=("http",),
+    )  # fmt: skip
+    seed: int = argument("Seed of draws and trainings.", default=0, faces=("command", "python"))
+
+    def slug(self) -> str:
+        """Return the detector for words where the thing is named, else that for normal photos."""
+        return WORD_DETECTOR if self.thing else DETECTOR
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the setting that the thing gives, for a detector that has it."""
+        kind: Any = self.method
+        from diptych import catalog
+
+        chosen = kind or self.slug()
+        base = catalog.find(chosen, self.kind_of_system()) if isinstance(chosen, str) else getattr(kind, "method", kind)
+        return (
+            {"thing": self.thing or "object"} if has("thing")(base) and (self.thing or isinstance(chosen, str)) else {}
+        )
+
+    def check(self) -> None:
+        """Refuse a question without a normal, and a rate without photos to hold it on."""
+        if self.normal is None and self.thing is None and self.auxiliary is None and not self.detector:
+            raise UsageError(
+                'Say what is normal: give {normal}, photos without anomalies, or {thing}, such as "hazelnut", for '
+                "words alone."
+            )
+        if self.detector and (self.normal is not None or self.thing or self.rate is not None):
+            raise UsageError("{detector} is fitted already: leave out {normal}, {thing} and {rate}, or {detector}.")
+        if self.rate is not None and self.normal is None:
+            raise UsageError("A false-alarm rate is held on normal photos: give {normal}, or leave out {rate}.")
+
+    def is_fitted(self) -> bool:
+        """Return whether the server was started with the detector."""
+        return bool(self.detector)
+
+    def check_with(self, system: Any) -> None:
+        """Refuse normal photos that nothing uses."""
+        if self.normal is not None and self.rate is None and not uses("train")(system):
+            raise UsageError(
+                f"{system.card.slug} learns nothing from normal photos, and no {{rate}} is given, so {{normal}} has no "
+                f"effect: leave it out."
+            )
+
+    def run(self, context: Context) -> Anomalies:
+        """Score the photos."""
+        from diptych.tasks.detect import detections, fit
+
+        table, classes = open_photos(self.photos, context.keys)
+        good = None if self.normal is None else _normal(self.normal, context)
+        labelled = (
+            None if self.auxiliary is None else open_table(self.auxiliary, "anomalies", context.keys, split="test")
+        )
+        context.free("detect.json")
+        if len(table) == 0:
+            raise DataError("No photos: give a folder, a table or files that hold some.")
+        model, run = context.model(), context.run()
+        if self.detector:
+            ready = context.named("detector", self.detector)
+        else:
+            system = self.system()
+            key = None if good is not None or labelled is not None else repr(system)
+            ready = context.fitted(key, lambda: fit(system, model, run, good, labelled, self.rate))
+        facts = {"backbone": model.spec.name, "method": self.detector or system.card.slug}
+        return Anomalies(self, detections(ready, table.items, run), facts, table, classes, good)
+
+
+class Anomalies(Answer["Detected"]):
+    """Scores of photos, with a heat map each where the detector has maps."""
+
+    ranked = True
+    done = "scored, higher is more anomalous"
+
+    def __init__(
+        self, asked: Detect, result: Detections, about: dict[str, Any], photos: Table[Any], classes: Sequence[str],
+        normal: Samples[Any] | None,
+    ) -> None:  # fmt: skip
+        from diptych.tasks.detect_errors import labelled_errors
+        from diptych.tasks.segmented import stems
+
+        super().__init__(iter(result.found), photos.items)
+        self.asked, self.result, self.about, self.slug = asked, result, about, about["method"]
+        self.failed += result.failed
+        self.span = result.span()
+        names = [d.name for d in result.found]
+        self.stems = dict(zip(names, stems(names), strict=True))
+        kinds = () if normal is None else {Path(normal.name(i)).parent.name for i in range(len(normal))}
+        self.errors = labelled_errors(result, photos, classes, kinds)
+
+    def order(self, items: Sequence[Detected]) -> Sequence[Detected]:
+        """Return the most anomalous photo first."""
+        return self.result.ranked()
+
+    def label(self, item: Detected) -> str:
+        """Return "anomalous" or "normal"; "" where there is no threshold."""
+        return {None: "", True: "anomalous", False: "normal"}[item.flagged]
+
+    def line(self, item: Detected) -> str:
+        """Return the score, how often a normal photo has it, and the label."""
+        share = "" if item.normal_share is None else f"  p {item.normal_share:.3f}"
+        return f"{item.score:10.4g}{share}  {self.label(item)}".rstrip()
+
+    def picture(self, item: Detected) -> Image.Image:
+        """Return the photo under its heat map."""
+        return item.shown(self.span)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was asked, the threshold, the normal photos, and the errors where labels are known."""
+        asked = {
+            **self.about, "object": self.asked.thing, "false_alarm_rate": self.result.by.rate, "seed": self.asked.seed,
+        }  # fmt: skip
+        labelled = {} if self.errors is None else {"labelled": self.errors}
+        return {**asked, **labelled, **self.result.facts()}
+
+    def remarks(self, items: Sequence[Detected]) -> list[str]:
+        """Return what the labels say, what the rate is worth, and when it does not hold."""
+        words = self.slug == WORD_DETECTOR and self.asked.thing is None
+        return [
+            *([] if self.errors is None else [_labelled(self.errors)]),
+            *self.result.remarks(),
+            *(
+                [f"{self.slug} looks for damage of an 'object': say what the photos show with {{thing}}."]
+                if words
+                else []
+            ),
+        ]
+
+    def write(self, item: Detected, folder: Path, *, overwrite: bool) -> dict[str, Any]:
+        """Write the heat map, over that of a run that was killed before it wrote detect.json."""
+        path = item.write(folder, self.stems[item.name], self.span)
+        return {"heat_map": None if path is None else str(path)}
+
+    def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
+        """Write detect.json."""
+        from diptych.data.files import write_json
+
+        write_json(folder / "detect.json", data, overwrite=overwrite)
+        maps = sum(d.map is not None for d in self.result.found)
+        if maps:
+            return [f"{number_of(maps, 'heat map')} and detect.json in {folder}"]
+        return [f"detect.json in {folder}; {self.slug} judges whole photos and has no maps"]
+
+
+def _normal(value: object, context: Context) -> Samples[Any]:
+    """Return normal photos; those of a folder are all below it."""
+    if not isinstance(value, str):
+        return open_samples(value, context.keys)
+    from diptych.data.folders import ImageFiles, image_paths
+    from diptych.data.named_sets import located
+
+    if not (paths := image_paths(located(value))):
+        raise DataError(f"No normal photos below {value}: give a folder that holds some.")
+    return ImageFiles(paths, context.keys)
+
+
+def _labelled(errors: dict[str, Any]) -> str:
+    """Return the error rates of photos of known kinds."""
+    ranking = f"AUROC {100 * errors['image_auroc']:.1f} %, EER {100 * errors['eer']:.1f} %"
+    rates = (("false_alarms", "false alarms"), ("detected", "detected"), ("hter", "HTER"), ("acer", "ACER"))
+    at = ", ".join(f"{name} {100 * errors[key]:.1f} %" for key, name in rates if key in errors)
+    counts = f"By their folders {errors['anomalous']} of {errors['items']} photos are anomalous: {ranking}"
+    return f"{counts}; at the threshold {at}." if at else f"{counts}."

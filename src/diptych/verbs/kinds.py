@@ -1,0 +1,74 @@
+"""Kinds of arguments: how each face writes their values, and what a verb gets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diptych.core import UsageError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the values of an argument are written. Every face hands over what it was given, and ``read`` makes one value
+    of it, so that ``"a, b"``, ``["a", "b"]`` and a JSON list mean the same.
+
+    Args:
+        command: type of the flag for typer; None: that of the field.
+        http: type in the JSON body; None: that of the field.
+        read: makes the value of the verb.
+        typed: comes before it on the command line alone, where a word may name a file.
+    """
+
+    command: Any = None
+    http: Any = None
+    read: Callable[[Any], Any] = lambda value: value
+    typed: Callable[[Any], Any] = lambda value: value
+
+
+def words(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the parts of "a, b, c", or of a sequence of texts, trimmed; None is ()."""
+    parts = value.split(",") if isinstance(value, str) else (value or ())
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def numbers(value: str | Sequence[int] | None) -> tuple[int, ...]:
+    """Return the whole numbers of "0, 5, 255", or of a sequence.
+
+    Raises:
+        UsageError: a part is no whole number.
+    """
+    parts = words(value) if isinstance(value, str) else tuple(map(str, value or ()))
+    if strange := [p for p in parts if not p.isdecimal()]:
+        raise UsageError(f"Whole numbers with commas between are needed, such as 0, 255, not {strange[0]!r}.")
+    return tuple(map(int, parts))
+
+
+def _settings(value: Mapping[str, Any] | Iterable[str] | None) -> Mapping[str, Any]:
+    if value is None or isinstance(value, Mapping):
+        return value or {}
+    pairs = [text.partition("=") for text in value]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise UsageError(f"{{settings}} takes NAME=VALUE, such as epochs=100, not {wrong[0]!r}.")
+    return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+def _one_file(value: Any) -> Any:
+    """Return the name of a file of templates where a list holds nothing else."""
+    return value[0] if isinstance(value, list) and len(value) == 1 and "{" not in str(value[0]) else value
+
+
+PLAIN = Kind()
+WORDS = Kind(str | None, list[str], words)
+NUMBERS = Kind(str | None, list[int], numbers)
+NAMES = Kind(str | None, list[str] | None)
+TEMPLATES = Kind(list[str] | None, list[str] | None, lambda value: value or None, _one_file)
+PHOTOS = Kind(str | None, list[str])
+"""Photos: a path or a folder; in Python whatever ``data.samples.as_samples`` takes; over HTTP data URIs or base64."""
+MANY_PHOTOS = Kind(list[str], list[str])
+"""The photos that a verb is about: on the command line one path or several."""
+TABLE = Kind(str | None, None)
+"""A data set with labels, captions or masks; not over HTTP."""
+SYSTEM = Kind(str, str)
+SETTINGS = Kind(list[str] | None, dict[str, Any] | None, _settings)

@@ -1,0 +1,264 @@
+"""``segment``: what lies where on these photos?"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core import Run, UnreadableItem, UsageError
+from diptych.core.ranges import between
+from diptych.core.wording import number_of
+from diptych.tasks.defaults import SEGMENTER
+from diptych.verbs import kinds
+from diptych.verbs.answer import Answer, speed
+from diptych.verbs.declare import RUN, Verb, argument, method, settings
+from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
+from diptych.verbs.reads import needs
+
+if TYPE_CHECKING:
+    from diptych.core import ClassNames, Segmenter
+    from diptych.tasks.question import Question
+    from diptych.tasks.segmented import Coco, Segmented
+    from diptych.verbs.context import Context
+    from diptych.verbs.names import NamesLike, TemplatesLike
+
+SHIPPED = ("lite", "tiny", "merged-cells", "ranked-cells")
+"""Parts that ship, which a request may name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment(Verb):
+    """Say what lies where on each photo, from class names alone."""
+
+    item: ClassVar[str] = "Segmented"
+    role: ClassVar[str] = "diptych.core.method:Segmenter"
+    out: ClassVar[str] = "segments"
+    out_help: ClassVar[str] = "Folder for overlays, label maps and areas."
+    examples: ClassVar[tuple[str, ...]] = (
+        'segment street/ --names "road, car, tree, sky"',
+        'segment street/ --names "car, person" --background "road, tree, sky" --things all',
+    )
+    run_options: ClassVar[dict[str, Any]] = {"batch": 1, "workers": 1}
+    offers: ClassVar[tuple[str, ...]] = RUN
+
+    photos: object = argument(
+        "Photos, a folder, a table, or demo:photos.", kinds.MANY_PHOTOS, json="images", positional=True
+    )
+    names: NamesLike = argument(
+        'Class names: "cat, dog, ...", or a file with one name a line (default: folder names).', kinds.NAMES, None,
+        json="labels", positional=True,
+    )  # fmt: skip
+    templates: TemplatesLike = argument(
+        "Prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).",
+        kinds.TEMPLATES, None,
+    )  # fmt: skip
+    method: str | Segmenter = method(SEGMENTER, "A segmenter; 'diptych systems --verb segment' lists them.")
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+    background: str | Sequence[str] = argument('Words for all else, such as "sky, wall, floor".', kinds.WORDS, ())
+    threshold: float | None = argument(
+        "Pixels below this probability are background.", default=None, range=between(0, 1)
+    )
+    unknown: float | None = argument(
+        "Pixels below this probability are of no class.", default=None, range=between(0, 1)
+    )
+    things: str | Sequence[str] = argument(
+        'Names whose objects are counted, "cat, dog" or all: instance and panoptic maps.', kinds.WORDS, ()
+    )
+    void: str | Sequence[int] = argument(
+        'Values of label maps that are no class, beside those marked: "0".',
+        kinds.NUMBERS,
+        (),
+        faces=("command", "python"),
+    )
+    confidence: bool = argument("Give the probability of each pixel too.", default=False)
+    regions: object = argument(
+        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.TABLE, None
+    )
+    unlabelled: object = argument(
+        "Photos without labels, a hundred rather than ten, for a method that learns from some.", kinds.PHOTOS, None,
+        reads=needs("unlabelled"), evidence="unlabelled",
+    )  # fmt: skip
+    captioned: object = argument(
+        "Photos with captions, a hundred at least, for a method that learns from some: a table.", kinds.TABLE, None,
+        reads=needs("auxiliary"), evidence="auxiliary",
+    )  # fmt: skip
+    train: object = argument(
+        "Photos with label maps, a hundred rather than ten, for a method that learns masks.", kinds.TABLE, None,
+        reads=needs("train"), evidence="train",
+    )  # fmt: skip
+    teacher: str = argument(
+        "Backbone whose image encoder teaches, for a method that asks for one.", default="lite", panel="Model",
+        reads=needs("Space"), shipped=SHIPPED[:2],
+    )  # fmt: skip
+    proposer: str = argument(
+        "Mask proposer, for a method that asks for one: merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 "
+        "or SAM as hf:NAME or a folder.", default="merged-cells", panel="Model", reads=needs("MaskProposer"),
+        shipped=SHIPPED[2:],
+    )  # fmt: skip
+    masks: Any = argument(
+        "SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.",
+        default=None, panel="Model", reads=needs("PromptableMasks"), faces=("command", "python"),
+    )  # fmt: skip
+    inline: bool = argument(
+        "Whether to send the label maps, as PNG in base64.", default=True, json="masks", faces=("http",)
+    )
+
+    def check(self) -> None:
+        """Refuse boxes with counted things."""
+        if self.regions is not None and self.things:
+            raise UsageError("Each box is one object: leave out {things}, or {regions}.")
+
+    def check_with(self, system: Any) -> None:
+        """Refuse a method whose SAM is not named."""
+        if self.masks is None and "PromptableMasks" in system.card.needs.parts:
+            raise UsageError(
+                f"{system.card.slug} draws masks with SAM: give {{masks}}, such as hf:facebook/sam-vit-base, or a "
+                f"folder."
+            )
+
+    def run(self, context: Context) -> LabelMaps:
+        """Begin to segment: the photos are read one by one while the answer is."""
+        from diptych.core import DataError
+        from diptych.data.formats.region_table import with_regions
+        from diptych.data.load import open_data
+        from diptych.data.words.classnames import with_words
+        from diptych.tasks.question import question
+        from diptych.tasks.segment import segmented, teach
+        from diptych.tasks.segmented import COCO, endings, stems
+        from diptych.verbs.names import names_of
+
+        system, keys = self.system(), context.keys
+        table, classes = open_photos(self.photos, keys, void=self.void)
+        if self.regions is not None:
+            if (paths := paths_of(self.photos)) is None:
+                raise UsageError("{regions} names boxes on files: give {photos} as paths.")
+            table = with_regions(open_data(paths, keys, need="photos"), Path(str(self.regions))).whole()
+            table = table.take([i for i, b in enumerate(table.columns["boxes"].values) if len(b.corners)])
+        if len(table) == 0:
+            raise DataError("No photos: give a folder, a table or files that hold some.")
+        named = with_words(names_of(self.names, () if self.names is not None else classes, self.templates))
+        things = named.names if tuple(self.things) == ("all",) else self.things
+        asked = question(
+            named, system, background=self.background, threshold=self.threshold, unknown=self.unknown, things=things
+        )
+        answer = LabelMaps(self, system.card.slug, named, asked, table)
+        ends = endings(confidence=self.confidence, things=answer.counted)
+        marks = stems([table.items.name(i) for i in range(len(table))])
+        context.free(*(f"{stem}{end}" for stem in marks for end in ends), *(COCO if answer.counted else ()))
+        model, run = context.model(), context.run()
+
+        def fit() -> Any:
+            kit, evidence = teach(
+                type(system), model, lambda: open_samples(self.unlabelled, keys), self.teacher, self.proposer,
+                self.masks,
+                labelled=lambda: open_table(self.train, "masks", keys, void=self.void),
+                captioned=lambda: open_table(self.captioned, "captions", keys),
+            )  # fmt: skip
+            return system.fit(kit, asked.asked, evidence, run)
+
+        learns = not {"train", "unlabelled", "auxiliary"}.isdisjoint(system.card.needs.evidence)
+        words = (asked.asked.names, asked.asked.templates, asked.asked.words)
+        fitted = context.fitted(None if learns else (repr(system), *words, self.teacher, self.proposer), fit)
+        answer.backbone, answer.processor = model.spec.name, run
+        answer.start(segmented(fitted, table.items, asked, run, confidence=self.confidence))
+        return answer
+
+
+class LabelMaps(Answer["Segmented"]):
+    """The label map of each photo, made one by one."""
+
+    done = "segmented"
+
+    def __init__(self, asked: Segment, slug: str, named: ClassNames, question: Question, table: Any) -> None:
+        super().__init__(iter(()), table.items)
+        self.asked, self.slug, self.named, self.question, self.table = asked, slug, named, question, table
+        self.boxes = table.columns.get("boxes") if asked.regions is not None else None
+        self.counted = any(question.classes.things) or self.boxes is not None
+        self.backbone, self.seconds, self.count = "", 0.0, 0
+        self.processor = Run()
+        self._coco: Coco | None = None
+
+    def start(self, items: Iterator[Segmented | UnreadableItem]) -> None:
+        """Take the label maps, which are made while they are read."""
+        self._items = self._timed(items)
+
+    def _timed(self, items: Iterator[Segmented | UnreadableItem]) -> Iterator[Segmented | UnreadableItem]:
+        from diptych.tasks.segmented_boxes import in_boxes
+
+        begin = time.monotonic()
+        for i, item in enumerate(items):
+            if not isinstance(item, UnreadableItem):
+                self.count += 1
+                if self.boxes is not None:
+                    phrases = self.table.columns["phrases"].values[i]
+                    item = in_boxes(item, self.boxes.values[i].corners, phrases)
+            yield item
+            self.seconds = time.monotonic() - begin
+
+    def label(self, item: Segmented) -> str:
+        """Return the class that covers most of the photo."""
+        return next((item.classes[k] for k in item.areas()), "")
+
+    def line(self, item: Segmented) -> str:
+        """Return the areas, largest first, the unknown rest and the number of things."""
+        from diptych.tasks.segmented import percent
+
+        areas = [f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items()]
+        unknown = [f"unknown {percent(item.unknown())}"] if item.unknown() else []
+        things = [number_of(sum(s["thing"] for s in item.segments()), "thing")] if self.counted else []
+        return "  ".join((*areas, *unknown, *things))
+
+    def columns(self, items: Sequence[Segmented]) -> dict[str, list[Any]]:
+        """Return the share of each class."""
+        areas = [{s.classes[k]: share for k, share in s.areas().items()} for s in items]
+        return {c: [a.get(c, 0.0) for a in areas] for c in self.question.classes.names}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was asked, and the speed."""
+        return {
+            "backbone": self.backbone, "method": self.slug,
+            "images_per_second": self.count / max(self.seconds, 1e-9), "background": self.asked.background,
+            "threshold": self.asked.threshold, "unknown": self.asked.unknown,
+            "things": [n for n, t in zip(self.question.classes.names, self.question.classes.things, strict=False) if t],
+            "classnames": self.named.names, "templates": self.named.templates,
+        }  # fmt: skip
+
+    def remarks(self, items: Sequence[Segmented]) -> list[str]:
+        """Return that one name leaves no choice."""
+        from diptych.data.words.classnames import numbers_for_names
+
+        numbers = numbers_for_names(self.named.names)
+        if len(self.question.classes) > 1:
+            return [numbers] if numbers else []
+        return ["With one name nothing else can be chosen: add names, or {background} with what else may be there."]
+
+    def write(self, item: Segmented, folder: Path, *, overwrite: bool) -> dict[str, Any]:
+        """Write overlay, label map and areas, and the maps of counted things."""
+        from diptych.tasks.segmented import Coco, stems
+
+        if self._coco is None:
+            classes = self.question.classes
+            self._coco = Coco(classes.names, (True,) * len(classes) if self.boxes is not None else classes.things)
+            self._stems = dict(zip(self.names(), stems(self.names()), strict=True))
+        stem = self._stems[item.name]
+        paths = item.write(folder, stem, overwrite=overwrite)
+        if self.counted:
+            self._coco.add(stem, item)
+        return {"overlay": str(paths[0]), "label_map": str(paths[1])}
+
+    def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
+        """Write COCO's files of the run."""
+        if self._coco is not None and self.counted:
+            self._coco.write(folder, overwrite=overwrite)
+        fast = [speed(self.count, self.seconds, self.processor, self.backbone)] if self.count else []
+        return [*fast, f"{number_of(self.count, 'overlay')}, label maps and areas in {folder}"]
+
+    def inline(self, item: Segmented) -> dict[str, Any]:
+        """Return the label map as PNG in base64."""
+        from diptych.tasks.pages.overlay import label_png
+
+        return {"mask": base64.b64encode(label_png(item.labels, item.colours())).decode()} if self.asked.inline else {}

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from diptych.backbones.generators.load import SMALL_DRAWS
+from diptych.backbones.sources.load import load
+from diptych.core import NotAvailable, Run
+from proofs import edit as proof
+from proofs.benches.edits.inversion import Known, captioned, open_inversions, said, weighed
+from proofs.prove import prove
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    return Known.draw(40, torch.Generator().manual_seed(0))
+
+
+def test_pictures_are_read_and_only_what_was_asked_is_clean(known: Known) -> None:
+    start = known.asked.start
+    assert torch.equal(known.shows(known.x), start)
+    assert known.clean(known.right()).all()
+    assert not known.clean(known.x).any()
+    facts = known.beside(known.right())
+    assert (facts["on_target_colour"], facts["on_target_shape"], facts["other_kept"]) == (1.0, 1.0, 1.0)
+    assert facts["background_psnr_db"] > 30
+    assert known.beside((known.right() + 0.2).clamp(0, 1))["background_psnr_db"] < 20
+
+
+def test_augclip_prefers_what_was_asked_to_no_edit_and_to_another_picture(known: Known) -> None:
+    tiny, run = load("tiny"), Run()
+    right, none, other = (weighed(known, y, tiny, run) for y in (known.right(), known.x, known.right().flip(0)))
+    assert right["augclip"] > max(none["augclip"], other["augclip"]) + 0.2
+    assert none["source_similarity"] == pytest.approx(1, abs=1e-4)
+    assert right["source_similarity"] < 0.9
+
+
+def test_captions_name_what_is_drawn(known: Known) -> None:
+    table = captioned(5, torch.Generator().manual_seed(0))
+    first = said(Known.draw(5, torch.Generator().manual_seed(0)).asked.start)
+    assert [own[0] for own in table.columns["captions"].values] == first
+    assert table.items[0].size == (SMALL_DRAWS.size, SMALL_DRAWS.size)
+
+
+def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = partial(open_inversions, items=6, train=8, steps=1, refine=1, batch=2, optimise=1)
+    monkeypatch.setattr(proof, "TRIALS", {"clipinverter": replace(proof.TRIALS["clipinverter"], bench=short)})
+    found = prove("clipinverter", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
+    (data,) = found["datasets"]
+    assert found["metric"] == "clean_edits"
+    assert [c["over"] for c in data["claims"]] == ["optimisation", "inversion"]
+    assert [c["name"] for c in data["controls"]] == ["words of others", "untrained adapters"]
+    assert {c["name"] for c in data["beside"]} == {"no refinement", "own caption"}
+    assert set(data["seconds_a_picture"]) == {"own", "optimisation"}
+    assert {"background_psnr_db", "augclip", "source_similarity"} <= data["claims"][0]["method"].keys()
+    json.dumps(found)
+    with pytest.raises(NotAvailable, match="takes small"):
+        open_inversions("factors", load("tiny"), Run(), (1, 2, 3))

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+from functools import partialmethod
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diptych.core import DataError, NotAvailable, Run, UsageError
+from diptych.evaluation.datasets import open_set
+from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
+from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.methods.segment.trident import Trident
+from diptych.nn.dense.label_maps import Windows
+from proofs.prove import prove
+from proofs.segment import open_few
+from tests.support.colours import COLOURS
+from tests.support.dense_colours import DenseColours, masked_folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Photos at their own size: the default would enlarge them to 672 x 448, 12,544 cells a window."""
+    monkeypatch.setattr(MaskCLIP, "__init__", partialmethod(MaskCLIP.__init__, windows=Windows(40, 40, 20)))
+    return masked_folder(tmp_path)
+
+
+def test_names_that_fit_beat_chance_and_shuffled_ones_do_not(folder: Path) -> None:
+    proof = prove("maskclip", DenseColours(), Run(), datasets=(str(folder),))
+    (found,) = proof.as_dict()["datasets"]
+    assert proof.shown
+    assert proof.facts["metric"] == "miou"
+    assert (found["items"], found["classes"], found["split"]) == (6, 4, "val")
+    (claim,), (control,) = found["claims"], found["controls"]
+    assert claim["method"]["miou"] > 0.6 > 0.3 > claim["baseline"]["miou"]
+    assert claim["method"]["ci95"][0] <= claim["method"]["miou"] <= claim["method"]["ci95"][1]
+    assert claim["gain"] == pytest.approx(claim["method"]["miou"] - claim["baseline"]["miou"])
+    assert control["failed"]
+    assert control["control"]["miou"] < 0.1
+    json.dumps(proof.as_dict())
+
+
+def test_the_hash_follows_the_masks(folder: Path) -> None:
+    def digest() -> str:
+        return prove("maskclip", DenseColours(), Run(), datasets=(str(folder),), seeds=(1, 2, 3)).datasets[0][
+            "data_hash"
+        ]
+
+    before = digest()
+    mask = np.asarray(Image.open(folder / "0-mask.png")).copy()
+    mask[0, 0] = 3
+    Image.fromarray(mask).save(folder / "0-mask.png")
+    assert digest() != before
+
+
+def test_absent_masks_are_named(tmp_path: Path) -> None:
+    for name in ("no_such_set", "mosaic:no_such_set", "paste:no_such_set"):
+        with pytest.raises(UsageError, match="There is no file or folder no_such_set"):
+            open_set(name, "masks")
+    with pytest.raises(DataError, match="not a folder with label maps"):
+        open_set(f"paste:{tmp_path}", "masks")
+
+
+def test_composed_sets_are_opened_by_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "val"):
+        for name in ("red", "blue"):
+            (tmp_path / "classes" / split / name).mkdir(parents=True)
+            for i in range(8):
+                Image.new("RGB", (30, 20), COLOURS[name] if split == "val" else (0, 0, 0)).save(
+                    tmp_path / "classes" / split / name / f"{split}-{name}-{i}.png"
+                )
+    monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
+    mosaic = open_set("mosaic:classes", "masks")
+    table = mosaic.split("test")
+    assert mosaic.classes == ("blue", "red")
+    assert len(table) == 64
+    pixels, mask = np.asarray(table.items[0]), table.columns["mask"].values[0]
+    assert np.array_equal(
+        pixels, np.array([COLOURS["blue"], COLOURS["red"]], dtype=np.uint8)[mask]
+    )  # val alone is shown
+    (folder / "labels.csv").rename(folder / "captions.csv")
+    (folder / "classes.csv").write_text("value,name\n1,red\n2,background\n3,blue\n4,yellow")
+    assert open_set(f"paste:{folder}", "masks").classes == ("background", "red", "blue")
+
+
+def test_a_system_that_learns_is_compared_with_its_twin_taught_by_others(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise on two colours: pooling over patches of one colour helps, dealt affinities do not; each gain has its own
+    verdict.
+    """
+    monkeypatch.setattr("diptych.tasks.segment.load_vision", lambda name: DenseColours(name=name))
+    monkeypatch.setattr(
+        CLIPDINOiser, "__init__", partialmethod(CLIPDINOiser.__init__, windows=Windows(40, 40, 20), photos=6, steps=20)
+    )
+    monkeypatch.delenv("DIPTYCH_DATA", raising=False)
+    with pytest.raises(NotAvailable, match="imagenet1k_sample"):
+        prove("clip-dinoiser", DenseColours(), Run(), datasets=(str(folder),), seeds=(1, 2, 3))
+    (tmp_path / "imagenet1k_sample").mkdir()
+    for i in range(6):
+        (tmp_path / "imagenet1k_sample" / f"{i}.png").write_bytes((folder / f"{i}.png").read_bytes())
+    monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
+    (found,) = prove("clip-dinoiser", DenseColours(), Run(), datasets=(str(folder),), seeds=(1, 2, 3)).as_dict()[
+        "datasets"
+    ]
+    (claim,), (control,) = found["claims"], found["controls"]
+    assert (claim["over"], control["over"]) == ("maskclip", "maskclip")
+    assert claim["gain"] == pytest.approx(claim["method"]["miou"] - claim["baseline"]["miou"])
+    assert claim["gain"] > control["gain"]
+    assert control["failed"] == (control["gain_lower95"] <= 0)
+    (twin,) = found["beside"]
+    assert twin["gain"] == pytest.approx(claim["method"]["miou"] - twin["twin"]["miou"])
+    assert control["gain_lower95"] != twin["gain_lower95"]
+
+
+def test_features_that_regions_hold_together_beat_shuffled_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise on two colours: the mean of a region has less of it, that of another cell's regions says nothing."""
+    windows = partialmethod(Trident.__init__, windows=Windows(40, 24, 16))
+    monkeypatch.setattr(Trident, "__init__", windows)
+    monkeypatch.setattr("diptych.tasks.segment.load_vision", lambda name: DenseColours(name=name))
+    proof = prove("trident", DenseColours(), Run(), datasets=(str(folder),), seeds=(1, 2, 3))
+    (found,) = proof.as_dict()["datasets"]
+    assert [c["variant"] for c in found["claims"]] == ["scores", "no aggregation"]
+    (control,) = found["controls"]
+    assert control["failed"]
+    assert control["control"]["miou"] < found["claims"][0]["method"]["miou"]
+    assert [t["name"] for t in found["beside"]] == ["maskclip"]
+
+
+def test_few_photos_are_always_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proofs.segment.FEW", 3)
+    opened = [open_few(str(folder), DenseColours(), Run(), (1,)) for _ in range(2)]
+    names = [[b.table.items.name(i) for i in range(len(b.table))] for b in opened]
+    assert names[0] == names[1]
+    assert len(names[0]) == 3

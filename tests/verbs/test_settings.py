@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+
+from diptych.core import UsageError
+from diptych.methods.classify.tip_adapter_f import TipAdapterF
+from diptych.verbs.settings import with_settings
+
+
+@dataclass(frozen=True)
+class Layout:
+    queries: int = 100
+
+
+@dataclass(frozen=True)
+class System:
+    epochs: int = 20
+    rate: float | None = None
+    form: Literal["a", "b"] = "a"
+    sizes: tuple[int, ...] = (1, 2)
+    flag: bool = False
+    layout: Layout = field(default_factory=Layout)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        ({"epochs": "100"}, "epochs", 100),
+        ({"epochs": 100.0}, "epochs", 100),
+        ({"rate": "1e-3"}, "rate", 1e-3),
+        ({"rate": "none"}, "rate", None),
+        ({"form": "b"}, "form", "b"),
+        ({"sizes": "3, 4,5"}, "sizes", (3, 4, 5)),
+        ({"sizes": [3, 4]}, "sizes", (3, 4)),
+        ({"flag": "true"}, "flag", True),
+        ({"layout.queries": "7"}, "layout", Layout(7)),
+    ],
+)
+def test_texts_and_values_become_what_the_annotation_asks_for(
+    settings: dict[str, Any], name: str, value: object
+) -> None:
+    assert getattr(with_settings(System(), settings), name) == value
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"epoch": "1"}, "did you mean 'epochs'"),
+        ({"epochs": "many"}, "epochs is of the type int, not 'many'"),
+        ({"epochs": 1.5}, "of the type int, not 1.5"),
+        ({"epochs": True}, "of the type int, not True"),
+        ({"form": "c"}, "form is one of 'a', 'b', not 'c'"),
+        ({"flag": "maybe"}, "of the type bool"),
+        ({"epochs.x": 1}, "epochs has no parts"),
+        ({"layout.querys": 1}, "Layout has no setting 'querys'"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        with_settings(System(), settings)
+
+
+def test_a_system_checks_its_own_ranges() -> None:
+    assert with_settings(TipAdapterF(), {"epochs": "100"}).epochs == 100
+    with pytest.raises(UsageError, match="epochs must be"):
+        with_settings(TipAdapterF(), {"epochs": "-1"})
