@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score
-from torchmetrics.functional.retrieval import retrieval_hit_rate
 
 from diptych.core import DataError, UsageError
 from diptych.metrics.retrieval import (
@@ -29,6 +28,8 @@ def drawn(n: int = 40, m: int = 30) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_without_ties_all_agree_with_torchmetrics_and_scikit_learn() -> None:
+    from torchmetrics.functional.retrieval import retrieval_hit_rate
+
     scores, relevant = drawn()
     ap, ranks = average_precision(scores, relevant), first_ranks(scores, relevant)
     for s, r, found, rank in zip(scores, relevant, ap, ranks, strict=True):

@@ -24,7 +24,7 @@ from diptych.nn.projector import GatheredNorm
 from diptych.train import distributed
 from diptych.train.averaging import Averaging
 from diptych.train.loop import train
-from tests.train.processes import free_port
+from tests.train.processes import free_port, quick_start
 from tests.train.toy import FIT, Toy, fit_here, table
 
 CLOCK = Clock(0, 1, 0, torch.Generator())
@@ -139,7 +139,7 @@ def ending(trouble: str, run: Run) -> str:
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory) -> dict:
-    context = multiprocessing.get_context("spawn")
+    context = quick_start()
     queue, port = context.SimpleQueue(), free_port()
     out = tmp_path_factory.mktemp("two")
     kinds = ("clip", "clip-chunked", "siglip", "coca", "norm", "theirs", "wrong")

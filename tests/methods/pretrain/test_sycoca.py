@@ -116,8 +116,10 @@ def test_the_vector_of_hidden_patches_is_that_of_the_module() -> None:
     t.module().register_parameter("blank", torch.nn.Parameter(torch.ones(t.tower.width)))
     after = t.tokens_around(pixels, hidden)
     assert not torch.allclose(before, after)
-    (gradient,) = torch.autograd.grad(after.sum(), t.module().get_parameter("blank"))
-    assert gradient.abs().max() > 0
+    # along a random direction: the last step is a layer norm, and a sum over its output is constant
+    direction = torch.randn(after.shape, generator=torch.Generator().manual_seed(0))
+    (gradient,) = torch.autograd.grad((after * direction).sum(), t.module().get_parameter("blank"))
+    assert gradient.abs().max() > 1e-3
 
 
 def test_the_painter_does_not_see_what_is_hidden_and_is_judged_there_alone() -> None:
