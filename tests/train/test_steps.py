@@ -88,6 +88,33 @@ def test_dropout_follows_the_step_and_not_what_was_drawn_before() -> None:
     assert ends[0] == ends[1]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_under_a_finite_loss_changes_nothing(value: float) -> None:
+    toy = Toy(RUN)
+    before = [p.tolist() for p in toy.net.parameters()]
+    toy.net["a"][0].weight.register_hook(lambda grad: grad * value)  # type: ignore[index]
+    with opened(toy, SGD) as (steps, _), pytest.raises(Diverged, match="The gradients are not finite in step 5"):
+        steps.take([batch(0)], clock(), 0.5)
+    assert [p.tolist() for p in toy.net.parameters()] == before
+
+
+def test_an_overflow_in_fp16_is_left_to_the_scaler_until_its_scale_is_below_one() -> None:
+    for scale, diverges in ((1024.0, False), (0.5, True)):
+        toy, precision = Toy(RUN), Precision(RUN)
+        precision.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        weights = Weights(toy, SGD, RUN, precision)
+        before = [p.tolist() for p in toy.net.parameters()]
+        toy.net["a"][0].weight.register_hook(lambda grad: grad * float("inf"))  # type: ignore[index]
+        with (
+            training(weights.module, set(weights.names)),
+            contextlib.closing(Steps(toy, weights, SGD, RUN, precision)) as steps,
+            pytest.raises(Diverged, match="gradients") if diverges else contextlib.nullcontext(),
+        ):
+            steps.take([batch(0)], clock(), 0.5)
+        assert [p.tolist() for p in toy.net.parameters()] == before
+        assert precision.scaler.get_scale() == (0.5 if diverges else scale / 2)
+
+
 def test_a_loss_that_is_not_finite_changes_nothing() -> None:
     toy = Toy(RUN)
     before = [p.tolist() for p in toy.net.parameters()]

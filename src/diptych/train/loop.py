@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import islice
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core import Clock, DataError, DiptychError, Progress, Run, Stream, Table, Trainee, UsageError
+from diptych.core import Clock, DataError, DiptychError, Diverged, Progress, Run, Stream, Table, Trainee, UsageError
 from diptych.train import checkpoint, distributed
 from diptych.train.batches import Batch, Source, open_source, validation_source
 from diptych.train.compiled import compiled
@@ -46,8 +47,9 @@ def train(
     and, up to rounding and with a table, of processes. A training that is killed and resumed ends with the same bits
     in fp32 with the same number of threads.
 
-    Processes stop together: at a signal to one of them, at losses that are not finite, and at a batch that one cannot
-    read.
+    Processes stop together: at a signal to one of them, at losses or gradients that are not finite, and at a batch that
+    one cannot read. What is not finite is neither stepped by nor written to a checkpoint; ``fit.skip_bad_steps`` lets
+    the training go on from its latest checkpoint.
 
     Args:
         trainee: what is trained.
@@ -66,7 +68,7 @@ def train(
     Raises:
         UsageError: groups, fit, run and data contradict each other, or ``run.out`` has another training.
         DataError: the data do not fill one step, or a checkpoint is damaged.
-        Diverged: a loss is not finite.
+        Diverged: a loss, a gradient or a weight is not finite, once more than ``fit.skip_bad_steps`` allows.
 
     Example:
         A scalar w is trained towards 3:
@@ -100,6 +102,11 @@ class _Loop:
         distributed.check(run.world)
         if fit.patience is not None and val is None:
             raise UsageError(f"patience={fit.patience} needs validation rows: give val, or patience=None.")
+        if fit.skip_bad_steps and run.out is None:
+            raise UsageError(
+                f"skip_bad_steps={fit.skip_bad_steps} goes back to a checkpoint, and none is written: give the run a "
+                f"folder, or skip_bad_steps=0."
+            )
         self.trainee, self.fit, self.run, self.watch = trainee, fit, run, watch
         self.precision = Precision(run)
         self.device = torch.device(run.device)
@@ -117,6 +124,8 @@ class _Loop:
     def run_from(self, resume: bool) -> History:
         out = self.run.out if self.run.world.rank == 0 else None
         self._restore(resume)
+        if self.fit.skip_bad_steps and self.position.step == 0:
+            self._save()
         sent = self.fit.as_dict() if self.fit.log and self.run.world.rank == 0 else None
         log = Log(out, self.position.step, sent)
         self.since = (self.position.step, time.perf_counter())
@@ -147,7 +156,7 @@ class _Loop:
     def _epoch(self, steps: Steps, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
         read, start = self._read(), self.length.now()
         while (step := self._next(read, stop)) is not None:
-            self._step(steps, *step, log)
+            taken = self._step(steps, *step, log)
             spent = self.length.now() - start
             if self.fit.seconds is not None:  # all processes end at the same step
                 spent = distributed.mean(spent, self.run.world)
@@ -156,11 +165,13 @@ class _Loop:
             bar.advance()
             if self._over():
                 break
-            if self.fit.save_every and self.position.step % self.fit.save_every == 0:
+            if taken and self.fit.save_every and self.position.step % self.fit.save_every == 0:
+                taken = self._need_finite(log)
                 self._save()
-            if self.fit.watch_every and self.position.step % self.fit.watch_every == 0:
+            if taken and self.fit.watch_every and self.position.step % self.fit.watch_every == 0:
                 self._watch(log)
             start = self.length.now()
+        self._need_finite(log)
         if self.stopping:
             return
         if self.position.last is None:
@@ -203,13 +214,19 @@ class _Loop:
         while len(some := list(islice(batches, self.fit.accumulate))) == self.fit.accumulate:
             yield some[-1][0], [_move(batch, self.device) for _, batch in some]
 
-    def _step(self, steps: Steps, last: Any, batches: list[Batch], log: Log) -> None:
+    def _step(self, steps: Steps, last: Any, batches: list[Batch], log: Log) -> bool:
+        """Take a step; return False where it was bad and the training has gone back."""
         fit, position = self.fit, self.position
         lr = fit.lr * self.length.schedule(position.step, self.steps).factor(position.step, self.steps)
-        values = steps.take(batches, self._clock("step"), lr)
+        try:
+            values = steps.take(batches, self._clock("step"), lr)
+        except Diverged as error:
+            self._go_back(error, last, log)
+            return False
         self.position = replace(position, step=position.step + 1, last=last)
         if self.position.step % fit.log_every == 0:
             log.write(self.position.step, {"epoch": position.epoch, "lr": lr, **values, **self._facts()})
+        return True
 
     def _facts(self) -> dict[str, float]:
         """Return what the log has beside losses: facts of the trainee, and samples a second since the last record."""
@@ -217,8 +234,44 @@ class _Loop:
         now, (step, then) = time.perf_counter(), self.since
         rate = (self.position.step - step) * self.fit.batch * self.fit.accumulate / max(now - then, 1e-9)
         self.since = (self.position.step, now)
-        skipped = {"skipped": self.source.skipped} if self.source.skipped else {}
-        return {**{name: float(v) for name, v in facts.items()}, **skipped, "samples_per_second": round(rate, 1)}
+        counts = {"skipped": self.source.skipped, "bad_steps": self.position.bad_steps}
+        some = {name: count for name, count in counts.items() if count}
+        return {**{name: float(v) for name, v in facts.items()}, **some, "samples_per_second": round(rate, 1)}
+
+    def _need_finite(self, log: Log) -> bool:
+        """Go back where the weights are not finite, as finite gradients may make them; return False then.
+
+        They are looked at before they are written or returned.
+        """
+        if self.weights.finite():
+            return True
+        error = Diverged(
+            f"The weights are not finite after {self.position.step} steps: lower the learning rate of "
+            f"{self.fit.lr:g}, clip, or use fp32."
+        )
+        self._go_back(error, self.position.last, log)
+        return False
+
+    def _go_back(self, error: Diverged, last: Any, log: Log) -> None:
+        """Load the latest checkpoint, and go on after the batches of a bad step, all processes alike.
+
+        The batches between the two are not read again: by the same weights they would lead to the same step.
+
+        Args:
+            error: raised where the fit allows no further bad step.
+            last: place of the last batch of the bad step.
+            log: whose later records go.
+        """
+        if self.position.bad_steps >= self.fit.skip_bad_steps:
+            raise error
+        found = reopened(self.run.out, True, self._settings(), self.weights.parameters)
+        assert found is not None  # there is one before the first step
+        bad, before = self.position, Position(**found[1]["place"])
+        self.weights.load(*found)
+        self.position = replace(before, epoch=bad.epoch, last=last, seconds=bad.seconds, bad_steps=bad.bad_steps + 1)
+        self.since = (self.position.step, time.perf_counter())
+        log.rewind(self.position.step)
+        warnings.warn(f"{error} The training goes back to step {self.position.step}.", stacklevel=2)
 
     @torch.no_grad()
     def _end_epoch(self, log: Log) -> None:

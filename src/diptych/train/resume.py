@@ -14,7 +14,7 @@ from diptych.core import ParamGroup, UsageError
 from diptych.train import checkpoint
 from diptych.train.schedule import Fit
 
-CHANGES_NOTHING = ("save_every", "keep", "log_every", "watch_every", "log", "shard", "compile")
+CHANGES_NOTHING = ("save_every", "keep", "skip_bad_steps", "log_every", "watch_every", "log", "shard", "compile")
 """Settings of a fit that a training may be continued without."""
 ROUNDING = 1e-6
 """How far the sum of a frozen weight may be off."""

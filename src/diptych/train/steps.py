@@ -17,6 +17,11 @@ from diptych.train.precision import Precision
 from diptych.train.schedule import Fit
 from diptych.train.weights import Weights
 
+NORM = "gradient_norm/"
+"""What the names of gradient norms begin with among the values of a step."""
+LEAST_SCALE = 1.0
+"""Scale of fp16 below which a gradient that is not finite is no overflow: the scaler halves it at each (ours)."""
+
 
 class Steps:
     """Takes the steps of one training.
@@ -39,7 +44,7 @@ class Steps:
             lr: learning rate where the factor of a group is 1.
 
         Raises:
-            Diverged: a loss of any process is not finite.
+            Diverged: a loss or a gradient of any process is not finite; no optimiser of that phase has moved.
         """
         seed_all = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
         seed_all(self.run.integer(f"dropout/{clock.step}/{self.run.world.rank}"))
@@ -78,7 +83,7 @@ class Steps:
         if averaging is not None:
             averaging.finish()
             self.precision.scaler.unscale_(self.weights.optimizers[phase])
-            seen[f"gradient_norm/{phase}"] = self._clip(phase)
+            seen[f"{NORM}{phase}"] = self._clip(phase)
         return seen
 
     def _losses(
@@ -112,12 +117,15 @@ class Steps:
         """Return the means of a phase's losses, and its gradient norm, over the processes: the one read of a phase.
 
         Raises:
-            Diverged: a loss of any process is not finite.
+            Diverged: a loss of any process is not finite, or a gradient, which the scaler of fp16 does not pass over.
         """
         means = dict(zip(seen, distributed.means(list(seen.values()), self.run.world), strict=True))
-        if not all(math.isfinite(v) for name, v in means.items() if not name.startswith("gradient_norm/")):
+        bad = {name for name, value in means.items() if not math.isfinite(value)}
+        losses = {name for name in bad if not name.startswith(NORM)}
+        scaler = self.precision.scaler
+        if bad and (losses or not scaler.is_enabled() or scaler.get_scale() < LEAST_SCALE):
             raise Diverged(
-                f"The losses are not finite in step {clock.step} ({means}): lower the learning rate of "
-                f"{self.fit.lr:g}, clip, or use fp32."
+                f"The {'losses' if losses else 'gradients'} are not finite in step {clock.step} ({means}): lower the "
+                f"learning rate of {self.fit.lr:g}, clip, or use fp32."
             )
         return means

@@ -101,6 +101,17 @@ class Weights:
         self._set(self.ema)
         self.module.load_state_dict(self.best, strict=False)
 
+    @torch.no_grad()
+    def finite(self) -> bool:
+        """Return whether the trained weights and their average are finite, and no buffer has a NaN, in all processes.
+
+        Buffers may have infinities, as the masks of texts have.
+        """
+        trained = [self._local(self.parameters[n]) for n in self.names] + [self._local(t) for t in self.ema.values()]
+        bad = [~t.isfinite().all() for t in trained]
+        bad += [b.isnan().any() for b in self.module.buffers() if b.is_floating_point()]
+        return not distributed.most([int(torch.stack(bad).any())], self.run.world)[0]
+
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write a checkpoint: the first process all of it, or each its part of divided weights.
 
@@ -141,6 +152,7 @@ class Weights:
             average.copy_(tensors["ema"][name])
         names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}
         for phase, optimizer in self.optimizers.items():
+            optimizer.state.clear()  # of a training that goes back
             checkpoint.load_optimizer(optimizer, names, tensors[f"optimizer-{phase}"])
         if state["scaler"]:
             self.precision.scaler.load_state_dict(state["scaler"])

@@ -98,6 +98,15 @@ class LoopOptions:
         ),
     ] = None
     save_every: Annotated[int, _loop("--save-every", help="Steps between checkpoints.", min=1)] = 50
+    skip_bad_steps: Annotated[
+        int,
+        _loop(
+            "--skip-bad-steps",
+            help="Steps that are not finite after which the training goes on from its latest checkpoint; 0: the first "
+            "one ends it.",
+            min=0,
+        ),
+    ] = 0
     log_every: Annotated[int, _loop("--log-every", help="Steps between lines of the log.", min=1)] = 1
     log: Annotated[str, _loop("--log", help="Where the log goes beside log.jsonl and TensorBoard: wandb.")] = ""
 
@@ -150,6 +159,7 @@ class LoopOptions:
             ema=self.ema,
             patience=self.patience,
             save_every=self.save_every,
+            skip_bad_steps=self.skip_bad_steps,
             log_every=self.log_every,
             watch_every=every,
             log="wandb" if self.log else "",
