@@ -265,7 +265,8 @@ def test_ctrl_c_writes_a_checkpoint_and_then_interrupts(tmp_path) -> None:
 
 
 @pytest.mark.usefixtures("heard")
-def test_a_second_ctrl_c_does_not_wait(tmp_path) -> None:
+def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("diptych.train.checkpoint.TOGETHER", 0.0)
     toy = Toy(RUN)
     toy.losses = lambda batch, phase, clock: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):

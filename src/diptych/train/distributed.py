@@ -38,16 +38,24 @@ def join(run: Run) -> Run:
     return replace(run, device=device, world=World(dist.get_rank(), dist.get_world_size()))
 
 
-def check(world: World) -> None:
+def check(run: Run) -> None:
     """Check that a run's number of processes is that of the process group.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not, or several processes were started and would each write a training to one folder.
     """
-    real = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if world.size != real:
+    joined = dist.is_available() and dist.is_initialized()
+    real = dist.get_world_size() if joined else 1
+    if run.world.size != real:
         raise UsageError(
-            f"The run has {world.size} processes, but {real} are joined: use the run of train.distributed.join(run)."
+            f"The run has {run.world.size} processes, but {real} are joined: use the run of "
+            f"train.distributed.join(run)."
+        )
+    started = os.environ.get("WORLD_SIZE", "1")
+    if not joined and started != "1" and run.out is not None:
+        raise UsageError(
+            f"WORLD_SIZE is {started}, and the processes are not joined, so each would train alone in {run.out}: use "
+            f"the run of train.distributed.join(run)."
         )
 
 

@@ -22,6 +22,7 @@ from diptych.train.batches import Batch, Source, open_source, validation_source
 from diptych.train.compiled import compiled
 from diptych.train.groups import training
 from diptych.train.length import Length
+from diptych.train.lock import sole
 from diptych.train.log import History, Log, Position
 from diptych.train.precision import Precision
 from diptych.train.resume import reopened, settings
@@ -66,7 +67,8 @@ def train(
         The last position, and the log.
 
     Raises:
-        UsageError: groups, fit, run and data contradict each other, or ``run.out`` has another training.
+        UsageError: groups, fit, run and data contradict each other, or ``run.out`` has another training, or another
+            process trains there.
         DataError: the data do not fill one step, or a checkpoint is damaged.
         Diverged: a loss, a gradient or a weight is not finite, once more than ``fit.skip_bad_steps`` allows.
 
@@ -84,7 +86,9 @@ def train(
         >>> history.position.step, history.position.epoch, round(module["w"].item())
         (40, 20, 3)
     """
-    return _Loop(trainee, data, fit, run, val, watch).run_from(resume)
+    distributed.check(run)
+    with sole(run):
+        return _Loop(trainee, data, fit, run, val, watch).run_from(resume)
 
 
 class _Loop:
@@ -99,7 +103,6 @@ class _Loop:
         val: Table[Any] | None,
         watch: Callable[[int], Mapping[str, float]] | None,
     ) -> None:
-        distributed.check(run.world)
         if fit.patience is not None and val is None:
             raise UsageError(f"patience={fit.patience} needs validation rows: give val, or patience=None.")
         if fit.skip_bad_steps and run.out is None:
@@ -130,19 +133,21 @@ class _Loop:
         log = Log(out, self.position.step, sent)
         self.since = (self.position.step, time.perf_counter())
         with (
+            checkpoint.Stop() as stop,  # whose signal may end the process, so all else is closed before
             contextlib.closing(log),
             self.run.seeded("train"),
             self.run.track("train", None if self.fit.seconds else self.steps) as bar,
             compiled(self.weights.module if self.fit.compile else None),
             training(self.weights.module, set(self.weights.names)),
             contextlib.closing(Steps(self.trainee, self.weights, self.fit, self.run, self.precision)) as steps,
-            checkpoint.Stop() as stop,
         ):
             bar.advance(self.position.step)
             while not self._over() and not self.position.stopped and not self.stopping:
                 self._epoch(steps, log, bar, stop)
                 self._save()
-            if not self.stopping:
+            if self.stopping:
+                distributed.most([0], self.run.world)  # the first process may still write
+            else:
                 self.weights.end()
         self.weights.close()
         return History(self.position, tuple(log.records))
