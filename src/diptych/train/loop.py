@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diptych.core import Clock, DataError, DiptychError, Diverged, Progress, Run, Stream, Table, Trainee, UsageError
 from diptych.train import checkpoint, distributed
+from diptych.train.batch_norm import synchronised
 from diptych.train.batches import Batch, Source, open_source, validation_source
 from diptych.train.compiled import compiled
 from diptych.train.groups import training
@@ -139,6 +140,7 @@ class _Loop:
             self.run.track("train", None if self.fit.seconds else self.steps) as bar,
             compiled(self.weights.module if self.fit.compile else None),
             training(self.weights.module, set(self.weights.names)),
+            synchronised(self.weights.module, self.run.world),
             contextlib.closing(Steps(self.trainee, self.weights, self.fit, self.run, self.precision)) as steps,
         ):
             bar.advance(self.position.step)
