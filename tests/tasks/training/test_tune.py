@@ -169,6 +169,22 @@ def test_a_collapse_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(Collapsed, match=r"The image embeddings collapsed: .* Train with a lower learning rate"):
         tune(method, clip, open_data(place / "data"), FIT, Run(workers=1), tmp_path, templates=TEMPLATES)
     assert not (tmp_path / "model").exists()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["folder"] == str(tmp_path / "doubted")
+    assert report["doubt"].startswith("The image embeddings collapsed")
+    assert load(f"local:{tmp_path / 'doubted'}").spec.dim == clip.spec.dim
+
+
+def test_random_weights_are_no_reference_for_a_collapse(place: Path, tmp_path: Path, monkeypatch) -> None:
+    """The towers of a training from scratch contract, and know less than by luck before."""
+    monkeypatch.setattr("diptych.tasks.training.measures.COLLAPSE", 10.0)  # whatever is learnt is less than that
+    clip, data = load(f"local:{place / 'clip'}"), open_data(place / "data")
+    with pytest.raises(Collapsed, match=r"written apart, to .*doubted"):
+        tune(Full(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path / "a", templates=TEMPLATES)
+    found = tune(
+        Full(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path / "b", templates=TEMPLATES, scratch=True
+    )
+    assert found.folder == tmp_path / "b" / "model"
 
 
 def test_parts_name_towers(place: Path) -> None:

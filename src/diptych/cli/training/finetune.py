@@ -133,6 +133,7 @@ class Training:
                 templates=flag_values.template_set(how.templates) if how.templates else SINGLE,
                 elsewhere=others,
                 kit=self.kit,
+                scratch=self.scratch,
                 resume=self.folder.resume,
                 repeat=self.recipe,
                 say=say,
