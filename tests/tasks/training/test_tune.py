@@ -504,3 +504,12 @@ def test_a_collapse_is_said_while_the_training_runs(place: Path, tmp_path: Path)
     with pytest.raises(Collapsed):
         tune(Collapsing(), clip, open_data(place / "data"), replace(FIT, steps=9), Run(), tmp_path, say=said.append)
     assert len([s for s in said if "collapsed at step 4" in s]) == 1
+
+
+def test_one_class_has_nothing_to_be_told_from(place: Path, tmp_path: Path) -> None:
+    name = next(iter(COLOURS))
+    for split in ("train", "test"):
+        shutil.copytree(place / "data" / split / name, tmp_path / "data" / split / name)
+    with pytest.raises(DataError, match=f"data has one class, {name}, and nothing to tell it from: add a folder"):
+        tune(Full(), load("tiny"), open_data(tmp_path / "data"), FIT, Run(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

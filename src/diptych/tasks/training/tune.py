@@ -37,6 +37,7 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.training.data import (
     by_labels,
     check_captions,
+    check_classes,
     check_told,
     measured_split,
     only_readable,
@@ -168,6 +169,7 @@ def tune(
         _check_stream(method, parts, backbone)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
     check_told(method, data)
+    check_classes(data)
     start = time.perf_counter()
     small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))
     writes = [WordIds((), WORDS_READ).ids] if small else []
