@@ -429,10 +429,10 @@ def test_weights_that_finite_gradients_made_infinite_are_not_saved_or_returned(t
         toy.losses = lambda b, p, c: {"pair": inner(b, p, c)["pair"].nan_to_num(0.0)}  # type: ignore[method-assign]
         return toy
 
-    with pytest.raises(Diverged, match="The weights are not finite after 6 steps"):
+    with pytest.raises(Diverged, match="The weights or a step are not finite after 6 steps"):
         train(explodes(5), table(), BAD, replace(RUN, out=tmp_path))
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000003-epoch-0000"]
-    with pytest.raises(Diverged, match="The weights are not finite after 10 steps"):
+    with pytest.raises(Diverged, match="The weights or a step are not finite after 10 steps"):
         train(explodes(9), table(), BAD, RUN)
 
 
@@ -464,6 +464,18 @@ def test_after_a_bad_step_the_latest_checkpoint_goes_on_with_the_next_batches(tm
     reference.sampler = lambda rows, run: Without(Shuffle(52, RUN.seed), 4)  # type: ignore[method-assign]
     train(reference, table(), BAD, RUN)
     assert same(weights(toy), weights(reference))
+
+
+def test_steps_that_are_not_read_go_back_at_the_next_one_that_is(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("diptych.train.steps.Steps.reads_all", False)
+    fit = replace(BAD, skip_bad_steps=1, log_every=5, save_every=4)
+    toy = with_bad_batches(RUN, (0, 1))
+    with pytest.warns(UserWarning, match="The weights or a step are not finite after 4 steps.*goes back to step 0"):
+        history = train(toy, table(), fit, replace(RUN, out=tmp_path))
+    assert [r["step"] for r in history.records] == [5, 10]
+    assert (history.position.step, history.position.bad_steps) == (10, 1)
+    with pytest.raises(Diverged, match="in a step before 4"):
+        train(with_bad_batches(RUN, (0, 1)), table(), replace(BAD, log_every=5, save_every=None), RUN)
 
 
 def test_more_bad_steps_than_the_fit_allows_are_an_error(tmp_path) -> None:

@@ -173,12 +173,12 @@ class _Loop:
             if self._over():
                 break
             if taken and self.fit.save_every and self.position.step % self.fit.save_every == 0:
-                taken = self._need_finite(log)
+                taken = self._need_finite(steps, log)
                 self._save()
             if taken and self.fit.watch_every and self.position.step % self.fit.watch_every == 0:
                 self._watch(log)
             start = self.length.now()
-        self._need_finite(log)
+        self._need_finite(steps, log)
         if self.stopping:
             return
         if self.position.last is None:
@@ -226,12 +226,13 @@ class _Loop:
         fit, position = self.fit, self.position
         lr = fit.lr * self.length.schedule(position.step, self.steps).factor(position.step, self.steps)
         try:
-            values = steps.take(batches, self._clock("step"), lr)
+            logged = (position.step + 1) % fit.log_every == 0
+            values = steps.take(batches, self._clock("step"), lr, read=logged)
         except Diverged as error:
-            self._go_back(error, last, log)
+            self._go_back(error, steps, last, log)
             return False
         self.position = replace(position, step=position.step + 1, last=last)
-        if self.position.step % fit.log_every == 0:
+        if logged:
             log.write(self.position.step, {"epoch": position.epoch, "lr": lr, **values, **self._facts()})
         return True
 
@@ -245,27 +246,28 @@ class _Loop:
         some = {name: count for name, count in counts.items() if count}
         return {**{name: float(v) for name, v in facts.items()}, **some, "samples_per_second": round(rate, 1)}
 
-    def _need_finite(self, log: Log) -> bool:
+    def _need_finite(self, steps: Steps, log: Log) -> bool:
         """Go back where the weights are not finite, as finite gradients may make them; return False then.
 
         They are looked at before they are written or returned.
         """
-        if self.weights.finite():
+        if steps.sound() and self.weights.finite():
             return True
         error = Diverged(
-            f"The weights are not finite after {self.position.step} steps: lower the learning rate of "
+            f"The weights or a step are not finite after {self.position.step} steps: lower the learning rate of "
             f"{self.fit.lr:g}, clip, or use fp32."
         )
-        self._go_back(error, self.position.last, log)
+        self._go_back(error, steps, self.position.last, log)
         return False
 
-    def _go_back(self, error: Diverged, last: Any, log: Log) -> None:
+    def _go_back(self, error: Diverged, steps: Steps, last: Any, log: Log) -> None:
         """Load the latest checkpoint, and go on after the batches of a bad step, all processes alike.
 
         The batches between the two are not read again: by the same weights they would lead to the same step.
 
         Args:
             error: raised where the fit allows no further bad step.
+            steps: which begin anew.
             last: place of the last batch of the bad step.
             log: whose later records go.
         """
@@ -275,6 +277,7 @@ class _Loop:
         assert found is not None  # there is one before the first step
         bad, before = self.position, Position(**found[1]["place"])
         self.weights.load(*found)
+        steps.forget()
         self.position = replace(before, epoch=bad.epoch, last=last, seconds=bad.seconds, bad_steps=bad.bad_steps + 1)
         self.since = (self.position.step, time.perf_counter())
         log.rewind(self.position.step)

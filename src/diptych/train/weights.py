@@ -71,13 +71,13 @@ class Weights:
 
     def averaged_over(self, phase: str) -> list[nn.Parameter]:
         """Return those of them whose gradients are averaged over the processes; those of divided ones are already."""
-        return [p for p in self.of_phase(phase) if self._local(p) is p]
+        return [p for p in self.of_phase(phase) if self.local(p) is p]
 
     @torch.no_grad()
     def follow(self) -> None:
         """Move the average towards the present weights."""
         for name, average in self.ema.items():
-            self._local(average).lerp_(self._local(self.followed[name].detach()), 1 - (self.fit.ema or 0.0))
+            self.local(average).lerp_(self.local(self.followed[name].detach()), 1 - (self.fit.ema or 0.0))
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -110,7 +110,7 @@ class Weights:
 
         Buffers may have infinities, as the masks of texts have.
         """
-        trained = [self._local(self.parameters[n]) for n in self.names] + [self._local(t) for t in self.ema.values()]
+        trained = [self.local(self.parameters[n]) for n in self.names] + [self.local(t) for t in self.ema.values()]
         bad = [~t.isfinite().all() for t in trained]
         bad += [b.isnan().any() for b in self.module.buffers() if b.is_floating_point()]
         return not distributed.most([int(torch.stack(bad).any())], self.run.world)[0]
@@ -162,13 +162,14 @@ class Weights:
             self.precision.scaler.load_state_dict(state["scaler"])
         self.best = tensors.get("best", {})
 
-    def _local(self, x: Tensor) -> Tensor:
+    def local(self, x: Tensor) -> Tensor:
+        """Return this process's part of a divided tensor, in the same memory; others as they are."""
         return x if self.sharded is None else self.sharded.local(x)
 
     @torch.no_grad()
     def _set(self, values: Mapping[str, Tensor]) -> None:
         for name, value in values.items():
-            self._local(self.followed[name]).copy_(self._local(value))
+            self.local(self.followed[name]).copy_(self.local(value))
 
 
 def _divided(trainee: Trainee, names: Sequence[str], run: Run) -> Sharded:
