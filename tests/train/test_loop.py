@@ -336,6 +336,22 @@ def test_another_training_in_the_folder_is_refused(tmp_path) -> None:
         trained(replace(run, seed=9), resume=True)
 
 
+def test_a_finished_training_is_lengthened_to_the_bits_of_a_long_one(tmp_path) -> None:
+    constant = replace(SHORT, schedule=Schedule("constant", warmup=3))
+    run = replace(RUN, out=tmp_path / "short")
+    trained(run, constant)
+    again, history = trained(run, replace(constant, steps=15), resume=True)
+    whole, _ = trained(RUN, replace(constant, steps=15))
+    assert same(weights(again), weights(whole))
+    assert [r["step"] for r in history.records] == list(range(1, 16))
+    with pytest.raises(UsageError, match="another fit, seed or groups"):
+        trained(run, constant, resume=True)
+    other = replace(RUN, out=tmp_path / "cosine")
+    trained(other)
+    with pytest.warns(UserWarning, match="its learning rate goes on as if it had been so from the start"):
+        trained(other, replace(SHORT, steps=12), resume=True)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path) -> None:
     run = replace(RUN, out=tmp_path)
     trained(run)

@@ -60,7 +60,8 @@ def train(
         run: seed, device, precision ("bf16" is mixed), workers, and the folder ``out`` of checkpoints and log (None:
             nothing is written).
         val: rows for ``Trainee.validate`` after every epoch.
-        resume: continue from the newest checkpoint in ``run.out``; start from the beginning if there is none.
+        resume: continue from the newest checkpoint in ``run.out``; start from the beginning if there is none. A fit
+            that is longer than that of the checkpoint lengthens the training, also a finished one.
         watch: step -> measures of the present weights (the averaged ones, where there is an average) for the log. It
             is called every ``fit.watch_every`` steps, and may raise to end the training.
 

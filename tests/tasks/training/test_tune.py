@@ -513,3 +513,22 @@ def test_one_class_has_nothing_to_be_told_from(place: Path, tmp_path: Path) -> N
     with pytest.raises(DataError, match=f"data has one class, {name}, and nothing to tell it from: add a folder"):
         tune(Full(), load("tiny"), open_data(tmp_path / "data"), FIT, Run(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_training_is_lengthened_on_request_alone(place: Path, tmp_path: Path) -> None:
+    data, fit = open_data(place / "data"), replace(FIT, steps=3, schedule=Schedule("constant"))
+
+    def tuned(fit: Fit, out: Path, resume: bool = False) -> Any:
+        return tune(Full(), load("tiny"), data, fit, Run(workers=0), out, parts="heads", resume=resume)
+
+    tuned(fit, tmp_path / "a")
+    with pytest.raises(UsageError, match="is finished"):
+        tuned(fit, tmp_path / "a", resume=True)
+    with pytest.raises(UsageError, match="exists"):
+        tuned(replace(fit, steps=5), tmp_path / "a")
+    longer, whole = (
+        tuned(replace(fit, steps=5), tmp_path / "a", resume=True),
+        tuned(replace(fit, steps=5), tmp_path / "b"),
+    )
+    assert longer.facts["steps"] == 5
+    assert longer.facts["fingerprint"] == whole.facts["fingerprint"]

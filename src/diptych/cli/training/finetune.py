@@ -12,7 +12,7 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json, show_table
-from diptych.cli.training.options import LoopOptions, RecipeFile, recipe_text
+from diptych.cli.training.options import LoopOptions, RecipeFile, TrainRunOptions, recipe_text
 from diptych.cli.training.streams import StreamOptions
 from diptych.cli.unread import Readers, has, refuse_unread
 from diptych.tasks.defaults import FINETUNING
@@ -143,7 +143,7 @@ class Training:
 
 
 READERS: Readers = {"chunk": has("chunk")}
-_TORCH = options.RunOptions(engine="torch")
+_TORCH = TrainRunOptions(engine="torch")
 
 
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
@@ -156,7 +156,7 @@ def finetune(
     how: TrainOptions,
     loop: LoopOptions,
     folder: FolderOptions,
-    shared: options.RunOptions = _TORCH,
+    shared: TrainRunOptions = _TORCH,
 ) -> None:
     """Fine-tune a backbone and write one that every verb takes as --backbone local:OUT/model."""
     system = find("finetune", method, variant)

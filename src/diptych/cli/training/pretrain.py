@@ -10,7 +10,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.training import finetune
-from diptych.cli.training.options import LoopOptions, recipe_text
+from diptych.cli.training.options import LoopOptions, TrainRunOptions, recipe_text
 from diptych.cli.training.streams import SEVERAL, StreamOptions, tars
 from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread
 from diptych.core import Card, UsageError
@@ -142,7 +142,7 @@ READERS: Readers = {
     "denoiser": needs("TextDiffusion"),
     "regions": lambda system: "boxes" in system.card.needs.columns,
 }
-_TORCH = options.RunOptions(engine="torch")
+_TORCH = TrainRunOptions(engine="torch")
 
 
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
@@ -174,7 +174,7 @@ def pretrain(
     loop: LoopOptions,
     streams: StreamOptions,
     folder: FolderOptions,
-    shared: options.RunOptions = _TORCH,
+    shared: TrainRunOptions = _TORCH,
 ) -> None:
     """Train on captioned photos and write a backbone that every verb takes as --backbone local:OUT/model."""
     system = finetune.find("pretrain", objective, variant)

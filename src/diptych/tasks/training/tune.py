@@ -28,7 +28,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.core.train import everything
-from diptych.data.files import write_json, write_whole
+from diptych.data.files import read_json, write_json, write_whole
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy
 from diptych.features.frozen import Headed, head_names, on_trunks
@@ -52,6 +52,7 @@ from diptych.train.lock import sole
 from diptych.train.memory import Saving
 from diptych.train.precision import Precision, of_encoders
 from diptych.train.recipe import DECODER, WORDS, train_space
+from diptych.train.resume import LENGTHS
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
 
@@ -136,7 +137,7 @@ def tune(
         elsewhere: labelled data of other tasks, measured before and after.
         kit: other parts, such as a writer.
         scratch: whether the backbone has random weights, which are no reference for a collapse.
-        resume: go on with a training that was stopped.
+        resume: go on with a training that was stopped, or with a finished one where ``fit`` is longer than its own.
         repeat: the recipe file that repeats it; "": none is written.
         say: takes remarks.
 
@@ -153,6 +154,8 @@ def tune(
     run = join(run)
     Precision(run)  # refuses one that cannot be trained in here, before anything is measured
     again = resume and newest(out / "checkpoints") is not None
+    if again and _lengthens(fit, out / "report.json"):
+        (out / "report.json").unlink()  # of the shorter training, whose model is replaced
     taken = ("report.json", *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",)))
     for path in (out / name for name in taken):
         if path.exists():
@@ -222,8 +225,9 @@ def tune(
             doubt = error
         folder = out / (DOUBTED if doubt else "model")
         first = run.world.rank == 0
-        if first and folder.exists():
-            shutil.rmtree(folder)
+        for earlier in (out / "model", out / DOUBTED) if first else ():
+            if earlier.exists():
+                shutil.rmtree(earlier)
         if first:
             save(trained, folder, made.parts)
         names = [n for n, _ in backbone.module().named_parameters() if learnt(n)]
@@ -253,6 +257,17 @@ def tune(
         if doubt:
             raise Collapsed(f"{doubt} The model is written apart, to {folder}: load it to see what it still knows.")
         return tuned
+
+
+def _lengthens(fit: Fit, report: Path) -> bool:
+    """Return whether a fit is longer than that of a finished training, in the same unit."""
+    if not report.exists():
+        return False
+    before = read_json(report).get("fit")
+    if not isinstance(before, dict):
+        return False
+    now = fit.as_dict()
+    return any(before.get(name) and now[name] and now[name] > before[name] for name in LENGTHS)
 
 
 def learns(backbone: Backbone, parts: str, unlock: int = 0) -> Learns:
