@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Encoder as Encoder
     from diptych.core.backbone import Inputs as Inputs
     from diptych.core.backbone import Kernel as Kernel
+    from diptych.core.backbone import Parts as Parts
     from diptych.core.backbone import Resampling as Resampling
     from diptych.core.backbone import S_contra as S_contra
     from diptych.core.backbone import Space as Space
@@ -169,6 +170,7 @@ _MODULES = {
         "Encoder",
         "Inputs",
         "Kernel",
+        "Parts",
         "Resampling",
         "S_contra",
         "Space",

@@ -16,7 +16,7 @@ from diptych.data.samples import openable
 from diptych.search_index.index import Index
 from diptych.serve.model import ServedModel
 from diptych.serve.verbs.search import ServedIndex
-from diptych.tasks.defaults import DETECTOR
+from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.detect import Ready, fit
 from diptych.tasks.model import Predictor, read_about
 from diptych.tasks.model import load as load_predictor
@@ -94,7 +94,7 @@ def open_normal(line: str) -> tuple[str, Samples[Any]]:
 
 def open_detector(name: str, good: Samples[Any], model: ServedModel) -> Ready:
     """Return a detector of normal photos that flags at most a share ``RATE`` of them, where they are enough."""
-    method = catalog.find(DETECTOR, Detector)()
+    method = catalog.find(DEFAULTS["detect"], Detector)()
     try:
         return fit(method, model.model, model.calls, good, rate=RATE)
     except DataError:

@@ -120,9 +120,15 @@ def make_run(
 
 
 def open_backbone(name: str, run: Run) -> Backbone:
-    """Load a backbone on the run's device."""
+    """Load a backbone on the run's device, or a fitted space in its place: "space:FOLDER" of ``diptych extend``."""
     from diptych.backbones.sources.load import load
 
+    if name.startswith("space:") or Path(name, "fitted.json").is_file():
+        from diptych.tasks.space_classifier import open_space, space_folder
+
+        folder = space_folder(name)
+        if folder is not None:
+            return open_space(folder, lambda base: load(base, device=run.device))
     return served(load(name, device=run.device), run)
 
 

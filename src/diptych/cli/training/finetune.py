@@ -15,7 +15,7 @@ from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.training.options import LoopOptions, RecipeFile, TrainRunOptions, recipe_text
 from diptych.cli.training.streams import StreamOptions
 from diptych.cli.unread import Readers, has, refuse_unread
-from diptych.tasks.defaults import FINETUNING
+from diptych.tasks.defaults import DEFAULTS
 
 if TYPE_CHECKING:
     from diptych.core import Objective, Recipe
@@ -150,7 +150,9 @@ _TORCH = TrainRunOptions(engine="torch")
 def finetune(
     context: typer.Context,
     data: Data,
-    method: Annotated[str, options.option("--method", "-m", help="See diptych systems --verb finetune.")] = FINETUNING,
+    method: Annotated[str, options.option("--method", "-m", help="See diptych systems --verb finetune.")] = DEFAULTS[
+        "finetune"
+    ],
     variant: Annotated[str, options.option("--variant", help="Variant of the method, such as m3 or lwf.")] = "",
     *,
     how: TrainOptions,

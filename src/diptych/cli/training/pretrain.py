@@ -14,7 +14,7 @@ from diptych.cli.training.options import LoopOptions, TrainRunOptions, recipe_te
 from diptych.cli.training.streams import SEVERAL, StreamOptions, tars
 from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread
 from diptych.core import Card, UsageError
-from diptych.tasks.defaults import PRETRAINING
+from diptych.tasks.defaults import DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def pretrain(
     ],
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
-    ] = PRETRAINING,
+    ] = DEFAULTS["pretrain"],
     variant: Annotated[
         str, options.option("--variant", help="Variant of the objective, such as loob; see diptych systems NAME.")
     ] = "",

@@ -23,7 +23,7 @@ from diptych.serve.uploads import picture_bytes
 from diptych.tasks.classified import Classified, Prediction, probabilities
 from diptych.tasks.classify import classify, unlabelled
 from diptych.tasks.classify_with_model import answer
-from diptych.tasks.defaults import CLASSIFIER
+from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.model import Predictor
 
 
@@ -51,7 +51,7 @@ class ClassifyRequest(Strict):
     classifier: str = ""
     model: str = ""
     templates: list[str] | None = None
-    method: str = CLASSIFIER
+    method: str = DEFAULTS["classify"]
     top: int = 5
     threshold: float | None = None
     reasons: int = 0
@@ -98,7 +98,9 @@ class Classify:
             )
             for item, row, best in zip(inputs, rows, order, strict=True)
         )
-        return Classified(predictions, (), classes, model.model.spec.name, CLASSIFIER, model.model.score, threshold)
+        return Classified(
+            predictions, (), classes, model.model.spec.name, DEFAULTS["classify"], model.model.score, threshold
+        )
 
     async def by_system(
         self, request: Any, model: ServedModel, pictures: Sequence[Image.Image], given: ClassifyRequest
@@ -157,7 +159,7 @@ class Classify:
                 "sets, per_class and unknown_rate need a calibrated classifier: start the server with --classifier.",
             )
         model = self.service.model(given.model)
-        if given.method == CLASSIFIER and not given.reasons:
+        if given.method == DEFAULTS["classify"] and not given.reasons:
             classes = class_names(given.labels or [], given.templates)
             return await self.zero_shot(request, model, inputs, classes, given.top, given.threshold)
         return await self.by_system(request, model, await self.service.pictures(inputs), given)

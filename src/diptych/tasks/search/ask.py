@@ -36,11 +36,13 @@ class Term:
         value: words, or the path of a picture.
         weight: how much it counts; below 0 away from it.
         photo: the picture, where it is no file, see ``data.samples.as_samples``; ``value`` then only names it.
+        sample: a sample of the index's modality, as samples of one; ``value`` then only names it.
     """
 
     value: str
     weight: float = 1.0
     photo: object = field(default=None, repr=False)
+    sample: Samples[Any] | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, text: str, sign: float = 1.0) -> Term:
@@ -63,11 +65,15 @@ class Term:
     @property
     def is_picture(self) -> bool:
         """Whether it is a picture, or names a file that is there."""
-        return self.photo is not None or (Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file())
+        if self.photo is not None or self.sample is not None:
+            return True
+        return Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file()
 
     @property
     def photos(self) -> Samples[Any]:
-        """The picture, as samples of one."""
+        """The picture, or the sample in its place, as samples of one."""
+        if self.sample is not None:
+            return self.sample
         from diptych.data.samples import as_samples  # of pictures alone: it brings every format of data
 
         return as_samples([self.value if self.photo is None else self.photo])
@@ -141,19 +147,25 @@ def query_vector(terms: Sequence[Term], backbone: Backbone | CachedBackbone, run
     if not terms:
         raise UsageError('Nothing to look for: give words, a picture, or both, such as "a red car" photo.jpg.')
     image: Encoder[Any] = backbone.image
-    if image.modality == "clip":  # among clips, a picture is one frame
-        from diptych.features.clips import ClipEncoder
-
-        assert isinstance(image, ClipEncoder)
-        image = image.image
     values = []
     for term in terms:
-        items = term.photos if term.is_picture else Texts((term.value,))
-        result = embed_arrays(image if term.is_picture else backbone.text, items, run)
+        items: Samples[Any] = term.photos if term.is_picture else Texts((term.value,))
+        encoder = image if term.is_picture else backbone.text
+        if image.modality == "clip" and term.is_picture and term.sample is None:  # among clips, a picture is one frame
+            encoder, items = _of_frame(image, items)
+        result = embed_arrays(encoder, items, run)
         if result.failed:
             raise result.failed[0]
         values.append(result.values[0, 0])
     return combined(np.stack(values), [term.weight for term in terms])
+
+
+def _of_frame(clips: Encoder[Any], photos: Samples[Any]) -> tuple[Encoder[Any], Samples[Any]]:
+    """Return how a photo is embedded among clips: by the encoder of frames where the clip is their mean."""
+    from diptych.data.formats.clips import OneFrame
+    from diptych.features.clips import ClipEncoder
+
+    return (clips.image, photos) if isinstance(clips, ClipEncoder) else (clips, OneFrame(photos))
 
 
 def combined(values: Vectors, weights: Sequence[float]) -> Vectors:
