@@ -138,8 +138,11 @@ def restored(build: Callable[[], M], parts: Parts) -> M:
         DataError: a tensor is missing, unknown, or of another shape or type.
     """
     tensors = _of("own/", parts)
-    with torch.device("meta"):
-        check_tensors(build(), tensors)
+    try:
+        with torch.device("meta"):
+            check_tensors(build(), tensors)
+    except RuntimeError as error:  # sizes that no tensor has
+        raise DataError(f"The settings of this space are no sizes of tensors ({error}): fit it again.") from error
     with Run().seeded("restored"):  # the start of weights that are replaced
         module = build()
     load_tensors(module, tensors)

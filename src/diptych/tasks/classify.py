@@ -26,7 +26,7 @@ from diptych.core import (
 from diptych.features.embed import embed_readable
 from diptych.features.heads import logits_of
 from diptych.tasks.classified import Classified, probabilities, ranked
-from diptych.tasks.defaults import DEFAULTS
+from diptych.tasks.defaults import default
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ def classify(
     classes = ClassNames.of(names, ENSEMBLE)
     if templates is not None:
         classes = replace(classes, templates=tuple(templates))
-    system = method or catalog.find(DEFAULTS["classify"], Classifier)()
+    system = method or default("classify", Classifier)
     with with_store(run or Run()) as stored:
         if stored.engine:
             stored.engine.runner(backbone.image, stored)  # prepared before the clock starts

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from diptych.core import Method
+
+M = TypeVar("M", bound="Method")
 
 DEFAULTS: Mapping[str, str] = MappingProxyType(
     {
@@ -28,6 +34,13 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "extend stars": "astrom3",
         "untrained clips": "frame-mean",
         "untrained clouds": "clip2point",
+        "head": "linear-probe",
+        "audit association": "concept-association-bias",
+        "audit blind": "mmvp",
+        "audit edits": "augclip",
+        "audit groups": "counteranimal",
+        "audit pairs": "clip4dm",
+        "audit sources": "quality-not-quantity",
         "finetune": "wise-ft",
         "pretrain": "clip-loss",
     }
@@ -39,9 +52,11 @@ A second word is the case of a verb with several defaults:
 - "detect words": there are words for what the photos show.
 - "link labelled": there are labelled pairs.
 - "curate ...": what is scored: scores of pairs, labels of clusters, slides, duplicates, a head on vectors, or texts.
+- "head": a linear head on vectors, whose weights were fitted by a task.
+- "audit ...": one audit of those that ``diptych audit`` has.
 - "extend ...", "untrained ...": what learns from labelled samples of a modality, and what takes class names alone.
 """
-DEMO = (DEFAULTS["classify"], "linear-probe", "tip-adapter", "tip-adapter-f", "gda")
+DEMO = (DEFAULTS["classify"], DEFAULTS["head"], "tip-adapter", "tip-adapter-f", "gda")
 """What the demo compares: systems that need nothing but photos and names, and end in minutes."""
 
 
@@ -54,3 +69,22 @@ def slug_and_row(verb: str) -> tuple[str, str]:
     """
     slug, _, row = DEFAULTS[verb].partition(":")
     return slug, row
+
+
+def default(verb: str, role: type[M], **settings: Any) -> M:
+    """Return the default system of a verb: its row of the card, with some settings. Imports the system.
+
+    Args:
+        verb: key of ``DEFAULTS``.
+        role: what the system must be, such as ``core.method.Classifier``.
+        settings: of the system, in the place of the row's.
+
+    Raises:
+        KeyError: the verb has no default.
+        UsageError: a setting is out of its range.
+    """
+    from diptych import catalog
+
+    slug, row = slug_and_row(verb)
+    system = catalog.find(slug, role)
+    return system(**{**system.card.variants[row], **settings})
