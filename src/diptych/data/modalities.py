@@ -7,13 +7,15 @@ an entry point in the group ``diptych.modalities``, whose value is ``package.mod
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from diptych.core import Table, UsageError
+from diptych.core import DiptychError, Table, UnreadableItem, UsageError
 from diptych.data.format import Request
 from diptych.data.labelled import LabelledData
 
@@ -36,6 +38,8 @@ class Modality:
         rows: whether a path is a table of many samples; their names are then no paths, and it is opened alone.
         named: whether classes can be named by words; False where they are those of the data alone.
         layout: of labelled data, for the remedy of an error.
+        suffix: from the bytes of a file that is sent to a server to the suffix of such a file, such as ".ply"; "" where
+            they hold no such sample. None: samples are not sent.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Modality:
     rows: bool = False
     named: bool = True
     layout: str = "give folders train/CLASS and test/CLASS"
+    suffix: Callable[[bytes], str] | None = None
 
     def open(self, paths: Sequence[str], request: Request | None = None) -> LabelledData:
         """Open labelled samples.
@@ -62,6 +67,27 @@ class Modality:
         if self.rows and len(paths) > 1:
             raise UsageError(f"Give one table of {self.title}, or one folder: join your tables first.")
         return self.opened(paths, request or Request())
+
+    def of_bytes(self, data: bytes) -> Any:
+        """Return the one sample of a file's bytes, which may come from anybody.
+
+        Raises:
+            UnreadableItem: they hold none, or several, or are damaged.
+        """
+        suffix = self.suffix(data) if self.suffix is not None else ""
+        if not suffix:
+            raise UnreadableItem(f"the {self.one}", f"is no file of {self.title} that is taken here")
+        with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
+            path = Path(folder, f"sample{suffix}")
+            path.write_bytes(data)
+            try:
+                items = self.open([str(path)]).whole().items
+                if len(items) != 1:
+                    raise UnreadableItem(f"the {self.one}", f"holds {len(items)} {self.name}, and one is taken")
+                return items[0]
+            except (DiptychError, OSError) as error:  # whose words name a path of this machine
+                reason = error.reason if isinstance(error, UnreadableItem) else f"cannot be read as a {self.one}"
+                raise UnreadableItem(f"the {self.one}", reason) from error
 
 
 def modalities() -> Mapping[str, Modality]:
@@ -143,15 +169,28 @@ def _stars(paths: Sequence[str], request: Request) -> LabelledData:
     return replace(data, splits=tables)
 
 
+def _cloud_suffix(data: bytes) -> str:
+    return ".ply" if data.startswith(b"ply") else ".npy" if data.startswith(b"\x93NUMPY") else ".xyz"
+
+
+def _clip_suffix(data: bytes) -> str:
+    if data[4:8] == b"ftyp":
+        return ".mp4"
+    if data.startswith(b"\x1aE\xdf\xa3"):
+        return ".webm"
+    return ".avi" if data.startswith(b"RIFF") and data[8:11] == b"AVI" else ""
+
+
 CLIPS = Modality(
     "clips", "clip", "clips", "clip", _holds_clips, _clips,
     layout="give a folder train/CLASS/CLIP and test/CLASS/CLIP, each clip a video or a folder of its frames, or light "
-    "curves",
+    "curves", suffix=_clip_suffix,
 )  # fmt: skip
 CLOUDS = Modality(
-    "clouds", "cloud", "point clouds", "cloud", _holds_clouds, _clouds, layout="give train/CLASS/CLOUD"
+    "clouds", "cloud", "point clouds", "cloud", _holds_clouds, _clouds, layout="give train/CLASS/CLOUD",
+    suffix=_cloud_suffix,
 )  # fmt: skip
 STARS = Modality(
     "stars", "star", "light curves", "photometry", _holds_curves, _stars, rows=True, named=False,
-    layout="give light_curves.csv, and stars.csv with the classes",
+    layout="give light_curves.csv, and stars.csv with the classes", suffix=lambda data: ".csv",
 )  # fmt: skip

@@ -113,7 +113,7 @@ def base_of(parts: Parts) -> tuple[Backbone, Backbone]:
     Raises:
         DataError: there is no backbone, or the tensors do not fit it.
     """
-    origin = parts.base
+    origin = None if parts.base is None else parts.base.unwrapped
     if not isinstance(origin, Backbone):
         raise DataError("This space names no backbone that it was fitted round: fit it again.")
     changed = _of("base/", parts)

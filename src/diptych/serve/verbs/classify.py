@@ -25,6 +25,7 @@ from diptych.tasks.classify import classify, unlabelled
 from diptych.tasks.classify_with_model import answer
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.model import Predictor
+from diptych.tasks.space_classifier import SpaceClassifier
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,9 @@ class Classify:
         )  # fmt: skip
 
     async def by_classifier(
-        self, request: Any, pictures: Sequence[Image.Image], given: ClassifyRequest, name: str
+        self, request: Any, inputs: Sequence[Input], given: ClassifyRequest, name: str
     ) -> Classified:
-        """Return the calibrated predictions of an exported classifier.
+        """Return the predictions of an exported classifier, or of a fitted space with its classes.
 
         Raises:
             Refusal: the server has no classifier of this name.
@@ -129,7 +130,8 @@ class Classify:
         if predictor is None:
             known = ", ".join(self.classifiers) or "none"
             raise Refusal(404, f"The classifier {name[:80]!r} is not served: there is {known}.", "classifier_not_found")
-        samples = InMemory(pictures, [f"images {i}" for i in range(len(pictures))])
+        kind = predictor.fitted.modality if isinstance(predictor.fitted, SpaceClassifier) else None
+        samples = await self.service.samples(inputs, kind)
         return await self.service.call(
             request, f"classify/{name}",
             lambda: answer(
@@ -152,7 +154,7 @@ class Classify:
         if bool(given.labels) == bool(given.classifier):
             raise Refusal(400, "Give either labels or the name of a classifier.")
         if given.classifier:
-            return await self.by_classifier(request, await self.service.pictures(inputs), given, given.classifier)
+            return await self.by_classifier(request, inputs, given, given.classifier)
         if given.sets is not None or given.unknown_rate is not None or given.per_class:
             raise Refusal(
                 400,
