@@ -174,8 +174,9 @@ def classify(
         system = None if exported.model else _system(method, 0, None, contexts)
         with replace(shared, engine="torch", draft=False).open() as opened:
             samples, result, things = _by_space(
-                photos, lambda own: flag_values.named_classes(names, () if names else own, templates), system, frames,
-                exported.model, wanted, opened,
+                photos,
+                lambda own: flag_values.named_classes(names, () if names else tuple(own), templates),
+                system, frames, exported.model, wanted, opened,
             )  # fmt: skip
         _tell(result, out, shared, samples, _speed(result, opened, things))
     elif exported.model is not None:

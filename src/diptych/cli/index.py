@@ -186,8 +186,8 @@ def _add(
     if source is not None and source.modality is not None:
         parts += [source.records(p, opened.keys) for p in photos]
     elif told is None:
-        columns = {"image": how.image or "", "text": how.caption or ""}
-        parts += [open_records(p, opened.keys, **columns, vectors=True) for p in photos]
+        image, text = how.image or "", how.caption or ""
+        parts += [open_records(p, opened.keys, image=image, text=text, vectors=True) for p in photos]
     samples = None if source is None else source.modality
     if samples is not None and samples.rows and (len(photos) > 1 or prune):
         raise UsageError(

@@ -66,7 +66,7 @@ class SpaceClassifier(FittedClassifier):
             texts = [text for row in self.classes.prompts() for text in row]
             counts = [len(row) for row in self.classes.prompts()]
             cosines = self.space.cosines(items, texts, run)
-            return Scores(torch.stack([part.mean(1) for part in cosines.split(counts, 1)], 1), "cosine")
+            return Scores(torch.stack([part.mean(1) for part in torch.split(cosines, counts, 1)], 1), "cosine")
         z = normalize(embed(backbone.image, items, run), dim=-1)
         return Scores(logits(backbone, z, text_head(backbone, self.classes.prompts(), run)), "logit")
 
