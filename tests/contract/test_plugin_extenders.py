@@ -117,7 +117,10 @@ def test_plug_ins_are_served(diptych: Cli, clips: Path, tmp_path: Path) -> None:
     name = f"space:{folders['tone-map']}"
     assert diptych("index", data / "test", "--backbone", name, "--out", tmp_path / "idx").code == 0
     check_folders([], folders.values())
-    models = [open_model("photos", Model(backbone, run), run), open_model("tones", open_backbone(name, run), run)]
+    models = [
+        open_model("photos", Model(backbone, run), run),
+        open_model("tones", open_backbone(name, run, spaces=True), run),
+    ]
     classifiers = {slug: open_classifier(folder, models) for slug, folder in folders.items()}
     content = Content(models, {"idx": open_index(tmp_path / "idx", models)}, classifiers)
     tone = (data / "test/high/0.tone").read_bytes()

@@ -94,9 +94,10 @@ def extend(
         show_json(result.as_dict())
     else:
         learnt = ", ".join(f"{count} {what}" for what, count in result.counts.items())
-        show(f"{learnt} of {len(classes)} classes, {learner.card.trains} trained in {result.seconds:.0f} s")
+        show(f"{learnt} of {len(classes)} classes, {learner.card.name} fitted in {result.seconds:.0f} s")
+        width = max(map(len, result.right), default=0)
         for name, right in result.right.items():
-            show(f"{name:<12}  {right} of {result.tested} {result.held} {kind.name} right")
+            show(f"{name:<{width}}  {right} of {result.tested} {result.held} {kind.name} right")
         show(f"Name others with: diptych classify {kind.name.upper()} --model {out}")
     finish(result.failed)
 

@@ -124,7 +124,7 @@ def _marked(out: Path, what: str, shared: options.RunOptions) -> dict[str, Any]:
     with Index(out) as index:
         facts = dict(index.facts)
     with like_index(shared, facts).open() as opened:
-        return mark(out, what, opened.backbone(), opened.run)
+        return mark(out, what, opened.backbone(spaces=True), opened.run)
 
 
 def like_index(shared: options.RunOptions, facts: Mapping[str, Any], backbone: str | None = None) -> options.RunOptions:
@@ -205,7 +205,7 @@ def _add(
     result = unchanged(records, *known, out, prune=gone) if records and known else None
     built: Mapping[Modality, Approximate] = {}
     if result is None:
-        tower, run = opened.backbone(), opened.run
+        tower, run = opened.backbone(spaces=True), opened.run
         if told is not None:
             tower = told.space(tower)
         elif source is not None and samples is not None:
