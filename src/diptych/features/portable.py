@@ -52,6 +52,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "DenoiserLayout": "diptych.backbones.diffusion.patch_denoiser",
         "SmallDiffusion": "diptych.backbones.diffusion.small",
         "FittedCache": "diptych.nn.cache_model",
+        "HeadedSpace": "diptych.nn.headed_space",
         "ILASpace": "diptych.nn.aligned_clips",
         "PromptedClips": "diptych.nn.prompts.prompted_clips",
         "SparseAutoencoder": "diptych.nn.sparse_autoencoder",

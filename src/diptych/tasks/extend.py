@@ -37,6 +37,8 @@ from diptych.data.modalities import Modality, modality
 from diptych.data.samples import openable
 from diptych.features import portable
 from diptych.features.derived_space import DerivedSpace, LabelledSpace
+from diptych.features.modality_space import encoder_key
+from diptych.nn.headed_space import HeadedSpace
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.space_classifier import SpaceClassifier
@@ -133,7 +135,7 @@ def extend(
             refuse_shared(unlabelled, test.items, kind)
         evidence = _evidence(method, data, labelled, unlabelled, classes, held)
         start = time.perf_counter()
-        space = _with_classes(method, method.fit(kit, evidence, stored), labelled, classes, stored)
+        space = with_classes(method, method.fit(kit, evidence, stored), labelled, len(classes), stored)
         seconds = time.perf_counter() - start
         frames = int(getattr(method, "frames", 0))
         keep = partial(SpaceClassifier, samples=kind.name, frames=frames, classes=classes)
@@ -256,6 +258,31 @@ def readable(table: Table[Any], kind: Modality) -> tuple[Table[Any], tuple[Unrea
     return (table.take(good.indices) if failed else table), tuple(failed)
 
 
+def with_classes(method: Extender, space: Space, labelled: Table[Any] | None, classes: int, run: Run) -> Space:
+    """Return a space that names classes: by texts as it is, or by a head on labels.
+
+    Args:
+        method: that fitted the space.
+        space: that it fitted.
+        labelled: samples with a column "label"; None: there are none.
+        classes: K.
+        run: seed, device and cache.
+
+    Raises:
+        DataError: there are no two classes, or one has no sample to learn from.
+    """
+    if "text" in space.encoders or isinstance(space, LabelledSpace):
+        return space
+    kind = modality(method.samples)
+    if labelled is None or classes < 2 or len(np.unique(labelled.labels())) < classes:
+        raise DataError(
+            f"{method.card.name} needs {kind.title} of two or more classes, each of them in train: name a column of "
+            f"classes as the label."
+        )
+    own = method.with_labels(space, labelled, classes, run)
+    return HeadedSpace.fit(space, encoder_key(space, kind), labelled, classes, run) if own is None else own
+
+
 def classes_of(data: LabelledData, kind: Modality) -> ClassNames:
     """Return the classes of data whose samples are named by no words, with a prompt that is the name.
 
@@ -351,22 +378,6 @@ def _evidence(
     return Evidence(train=train, val=val, unlabelled=unlabelled)
 
 
-def _with_classes(method: Extender, space: Space, labelled: Table[Any] | None, classes: ClassNames, run: Run) -> Space:
-    """Return a space that names classes: by texts as it is, or by a head on labels.
-
-    Raises:
-        DataError: there are no two classes, or one has no sample to learn from.
-    """
-    if "text" in space.encoders or isinstance(space, LabelledSpace):
-        return space
-    if labelled is None or len(classes) < 2 or len(np.unique(labelled.labels())) < len(classes):
-        raise DataError(
-            f"{method.card.name} needs {modality(method.samples).title} of two or more classes, each of them in train: "
-            f"name a column of classes as the label."
-        )
-    return method.with_labels(space, labelled, len(classes), run)
-
-
 def _others(
     method: Extender,
     kit: Kit,
@@ -379,7 +390,7 @@ def _others(
     """Return what a system is compared with, by name: its space before training, or the untrained one of all."""
     before = method.untrained(kit, evidence, run)
     if before is not None:
-        return {SCRATCH: _with_classes(method, before, labelled, classes, run)}
+        return {SCRATCH: with_classes(method, before, labelled, len(classes), run)}
     name, backbone = DEFAULTS.get(f"untrained {method.samples}", ""), kit.parts.get("main")
     if not name or not isinstance(backbone, Backbone) or method.card.trains == "nothing":
         return {}

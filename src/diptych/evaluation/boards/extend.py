@@ -42,7 +42,7 @@ from diptych.features.derived_space import ConditionedSpace, LabelledSpace
 from diptych.features.embed import embed
 from diptych.features.modality_space import ModalitySpace
 from diptych.tasks.defaults import DEFAULTS
-from diptych.tasks.extend import readable, with_texts
+from diptych.tasks.extend import readable, with_classes, with_texts
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,11 @@ class ExtendBench:
             rest = self.data.unlabelled
             unlabelled = Joined((train.items,) if rest is None else (train.items, rest))
         space = method.fit(Kit({"main": self.backbone}), Evidence(train=train, unlabelled=unlabelled), run)
-        if "text" in space.encoders or isinstance(space, LabelledSpace):
+        if "text" in space.encoders:
             return space
         texts = self.data.tests[""][0].texts
         labels = np.array([texts.index(text) for text in train.columns["captions"].values], dtype=np.int64)
-        return method.with_labels(space, Table(train.items, {"label": Column("label", labels)}), len(texts), run)
+        return with_classes(method, space, Table(train.items, {"label": Column("label", labels)}), len(texts), run)
 
     def _method(self, arm: Arm) -> Extender:
         """Return the system; rows of the catalog look at as many frames a clip as all others."""
