@@ -87,4 +87,4 @@ def default(verb: str, role: type[M], **settings: Any) -> M:
 
     slug, row = slug_and_row(verb)
     system = catalog.find(slug, role)
-    return system(**{**system.card.variants[row], **settings})
+    return system(**{**(system.card.variants[row] if row else {}), **settings})
