@@ -107,6 +107,6 @@ def search(
             f"{answer.entries:,}"
         )
     if not answer.found:
-        say("Nothing meets the conditions." if answer.cut is None else "No answer lies above the cut.")
+        say(answer.nothing)
     if html is not None:
         say(f"The page is {html}")

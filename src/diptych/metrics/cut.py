@@ -119,10 +119,9 @@ def allowed_of(words: int, level: float) -> int:
         >>> [allowed_of(words, 0.9) for words in (28, 29, 400)]
         [-1, 0, 29]
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
-    most = int(binom.ppf(DOUBT, words, 1 - level))
-    return most if binom.cdf(most, words, 1 - level) <= DOUBT else most - 1
+    return int((bdtr(np.arange(words + 1), words, 1 - level) <= DOUBT).sum()) - 1
 
 
 class Marks:
