@@ -209,8 +209,8 @@ def shown(rows: dict[str, Any]) -> None:
                 continue
             low, high = r["interval"]
             print(
-                f"    {level:>4} first {depth:>3}: {r['cuts']:2} cuts, stated {r['stated']:.2f} ({low:.2f} to {high:.2f}),"
-                f" realised {r['realised']:.2f}, kept {r['right_kept']:.2f}, any {r['any']:.2f}"
+                f"    {level:>4} first {depth:>3}: {r['cuts']:2} cuts, stated {r['stated']:.2f} ({low:.2f} to "
+                f"{high:.2f}), realised {r['realised']:.2f}, kept {r['right_kept']:.2f}, any {r['any']:.2f}"
                 f"{'' if row['holds'] else '  MISSED'}"
             )
 

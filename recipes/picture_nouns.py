@@ -10,6 +10,7 @@ those that CLIP's byte-pair vocabulary, which was counted on texts of the web, h
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from open_clip import SimpleTokenizer
@@ -21,7 +22,7 @@ ROOTS = {"animal": "animate being", "instrumentality": "instrumentation", "struc
 """First word of a root -> another word of the same synset, which tells its sense."""
 PEOPLE = 2472293
 """WordNet's number of "homo": people are animals there, and nearly every set of photos shows some."""
-LEFT_OUT = frozenset("bitch mankind thong".split())
+LEFT_OUT = frozenset(["bitch", "mankind", "thong"])
 SHORTEST = 3
 
 
@@ -51,7 +52,7 @@ def main() -> None:
     tokens = {token.removesuffix("</w>") for token in SimpleTokenizer().encoder if token.endswith("</w>")}
     words = picture_nouns(WordNet.load(), tokens)
     options.out.write_text("\n".join(words) + "\n", encoding="utf-8")
-    print(f"{options.out}: {len(words)} nouns")
+    sys.stdout.write(f"{options.out}: {len(words)} nouns\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """What the pictures of the development sets show, and words for things that they do not: the truth of a search.
 
 Queries of a set are class names, categories, nouns of captions, or WordNet nouns above the classes; the pictures of a
-class, with an instance, with the noun in a caption, or of a class below are right. ``WORDS`` were written by hand, once,
-before any cut was fitted; for each set those are struck that its captions and labels name, and those of ``SHOWN``, by
-its pictures. They are kept aside: no calibration sees them.
+class, with an instance, with the noun in a caption, or of a class below are right. ``WORDS`` were written by hand,
+once, before any cut was fitted; for each set those are struck that its captions and labels name, and those of
+``SHOWN``, by its pictures. They are kept aside: no calibration sees them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LEAST_PHOTOS = 4
 MOST_CLASSES = 150
 """Classes below a WordNet noun, above which it is no query of imagenet1k_sample."""
 LOOKS = {"sketch": "a sketch of", "cartoon": "a cartoon of", "photo": "a photo of", "art_painting": "a painting of"}
-WORDS = """accordion, ambulance, astronaut, baby, bagpipes, ballerina, banknote, barcode, beaver, bookshelf, bow and arrow,
-bride, bridge, bulldozer, cable car, cactus, camel, cannon, canoe, carousel, cash register, castle, cave, chainsaw,
+WORDS = """accordion, ambulance, astronaut, baby, bagpipes, ballerina, banknote, barcode, beaver, bookshelf,
+bow and arrow, bride, bridge, bulldozer, cable car, cactus, camel, cannon, canoe, carousel, cash register, castle, cave, chainsaw,
 chameleon, chess board, chimpanzee, Christmas tree, clown, cockroach, coconut, coffin, compass, coral reef, corn,
 courtroom, crane, crocodile, crossword puzzle, dice, dinosaur, donkey, dragon, drum kit, eagle, eclipse, face,
 ferris wheel, fire engine, fire hydrant, firefighter, forklift, fox, galaxy, garlic, ghost, giraffe, glacier, globe,
@@ -45,8 +45,8 @@ SHOWN = {
     "caltech40": "clown dragon globe hot_dog moon bridge rainbow skull spaceship swimming_pool face",
     "clothing_large": "mannequin face compass",
     "pacs_large": "face baby clown bride castle swimming_pool goat ballerina fox wolf",
-    "imagenet1k_sample": "hot_air_balloon drum_kit steam_train bookshelf sword bride baby cave cable_car power_line face "
-    "waterfall",
+    "imagenet1k_sample": "hot_air_balloon drum_kit steam_train bookshelf sword bride baby cave cable_car power_line "
+    "waterfall face",
     "flickr8k_small": "hot_air_balloon drum_kit rainbow face",
     "coco_mini": "power_line bookshelf newspaper face",
 }

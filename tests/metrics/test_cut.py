@@ -114,7 +114,7 @@ def test_absent_words_raise_the_cut_until_few_of_them_have_an_answer() -> None:
         assert cut.share > free.share
     low = AbsentScores((1,), best[:, None] - 100)
     assert Marks(*drawn(0), absent=low).cut(0.7).threshold == marks.cut(0.7).threshold
-    with pytest.raises(DataError, match="10 nouns are absent from the index, and a cut at 0.9 needs 29"):
+    with pytest.raises(DataError, match=r"10 nouns are absent from the index, and a cut at 0\.9 needs 29"):
         Marks(*drawn(0), absent=AbsentScores((1,), best[:10, None])).cut(0.9)
 
 

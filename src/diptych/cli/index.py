@@ -113,6 +113,8 @@ def index(
         show(f"{marked['marks']} answers of {marked['queries']} queries marked by {marked['source']}")
         for level, said in marked["cuts"].items():
             show(f"  --at-least {level}: {said if isinstance(said, str) else promise(said['share'], said['interval'])}")
+        if "to_mark" in marked:
+            show(f"{marked['asked']} answers tell most: fill in 'right' of {marked['to_mark']}, and give it to --cut")
     finish(result.failed if result else ())
 
 

@@ -9,7 +9,8 @@ something that is not there has an answer.
 s_i: cosine of a marked answer;  right_i: 1 where people, a caption or a label say that the answer is right, else 0
 b_j: cosine of the best answer to the j-th of m words for things that are absent;  a: wanted share of right answers
 t(a): the cut. At most 1 - a of absent words like the m have an answer above it, with a confidence of 95 % (t2 is a
-one-sided tolerance limit, Wilks 1941), and a share a of the answers to queries like the marked ones is right, on average
+one-sided tolerance limit, Wilks 1941), and a share a of the answers to queries like the marked ones is right, on
+average.
 
 Marks thin out below the first answers: a marked answer of rank r counts for all answers of its query in the same of
 ``STRATA``, over the number of marked ones. Nothing is stated below the depth that is marked. The wrong answer at the
@@ -134,6 +135,9 @@ class Marks:
         rank: (n,) rank of each among the answers to its query, from 1; None: all are among the first.
         absent: scores of absent words; None: none were drawn.
         entries: of the index, where it has fewer than the deepest rank.
+        stands_for: (n,) number of answers of its query that a mark stands for, which was drawn from those at or above
+            the floor; nan: ranks tell.
+        floor: score below which such marks tell nothing, so that no cut lies below it.
 
     Raises:
         DataError: they are too few; the message says what is lacking.
@@ -147,8 +151,10 @@ class Marks:
         rank: NDArray[np.int64] | None = None,
         absent: AbsentScores | None = None,
         entries: int = STRATA[-1],
+        stands_for: Floats | None = None,
+        floor: float = -np.inf,
     ) -> None:
-        self.absent = absent
+        self.absent, self.floor = absent, floor
         self.score, self.right = np.asarray(score, dtype=np.float64), np.asarray(right, dtype=bool)
         self.query = np.unique(query, return_inverse=True)[1].astype(np.int64)
         self.rank = np.ones(len(self.score), dtype=np.int64) if rank is None else np.asarray(rank, dtype=np.int64)
@@ -163,12 +169,16 @@ class Marks:
             if count < least:
                 raise DataError(f"{count} {what} are marked, and a cut needs {least}: mark more.")
         deepest = np.zeros(self.queries, dtype=np.int64)
-        np.maximum.at(deepest, self.query, np.minimum(self.rank, STRATA[-1]))
+        drawn = np.zeros(len(self.score), dtype=bool) if stands_for is None else np.isfinite(stands_for)
+        np.maximum.at(deepest, self.query, np.where(drawn, STRATA[-1], np.minimum(self.rank, STRATA[-1])))
         reach = int(np.sort(deepest)[::-1][LEAST_QUERIES - 1])
         self.depth = STRATA[0] if rank is None else min(reach, entries)
         self.weight = self._weights(np.array([min(end, self.depth) for end in STRATA]))
         if rank is None:
             self.weight = np.ones(len(self.score))
+        if stands_for is not None:
+            self.weight[drawn] = stands_for[drawn]
+            self._strata[self.query[drawn]] = True
 
     def _weights(self, ends: NDArray[np.int64]) -> Floats:
         """Return (n,) the number of answers that each mark stands for; 0 below the depth."""
@@ -231,7 +241,7 @@ class Marks:
                 f"No cut reaches {level:g} here: the surest marked answers are right in a share of {best:.2f}. Ask for "
                 f"less, or mark more answers."
             )
-        floor = -np.inf if self.absent is None else self.absent.lowest(level)
+        floor = self.floor if self.absent is None else max(self.floor, self.absent.lowest(level))
         threshold = max(threshold, floor)
         above = first & (self.score >= threshold)
         least, queries = math.ceil(round(2 / (1 - level), 9)), len(np.unique(self.query[above]))

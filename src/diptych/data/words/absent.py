@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Set
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _phrases(texts: Iterable[str]) -> set[str]:
     for text in texts:
         words = _WORD.findall(tidy(text).lower())
         phrases.update(words)
-        phrases.update(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))
+        phrases.update(f"{a} {b}" for a, b in pairwise(words))
     return phrases
 
 

@@ -1,6 +1,6 @@
 """How well an index answers words for things that it does not show: the scores that a cut must lie above.
 
-folder/absent.json      {"schema": 1, "entries": of the index then, "words": [...], "ranks": [...], "scores": [[...], ...]}
+folder/absent.json      {"schema": 1, "entries": of the index then, "words": [...], "ranks": [...], "scores": [[...]]}
 
 The words are nouns that no caption, label, folder or file name of the index holds, see ``data.words.absent``.
 """
@@ -30,7 +30,7 @@ WORDS = 400
 RANKS = (1, 2, 5, 10, *STRATA[:2], 100, STRATA[-1])
 """Ranks of the answers whose scores are kept."""
 GROWN = 2
-"""Times that an index may grow before its absent words are to be drawn anew: the best of more pictures scores higher."""
+"""Times that an index may grow before its absent words are drawn anew: the best of more pictures scores higher."""
 _DIGITS = re.compile(r"\d+")
 
 

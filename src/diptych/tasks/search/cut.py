@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Entry, Modality
 from diptych.tasks.search.absent import draw_absent, encoded
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.search.marks import PEOPLE, Mark, calibration, read_marks, replace_marks, weights_key
+from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, calibration, read_marks, replace_marks, weights_key
+from diptych.tasks.search.telling import telling, write_telling
 
 QUERIES = 200
 """Most queries that are drawn from captions or a column."""
@@ -36,14 +38,15 @@ def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any
     Args:
         folder: the index.
         what: "captions": the picture of a caption is right, every other one wrong; a column of the metadata: its values
-            are queries, and entries with the value are right; a .csv file with query, path and right (1 or 0); or
+            are queries, and entries with the value are right; a .csv file with query, path and right (1 or 0), where
+            queries without path and right ask for the answers that tell most, see ``tasks.search.telling``; or
             "people": what people marked on the page stays, and words are drawn.
         backbone: of the index.
         run: device, cache and seed.
 
     Returns:
-        "source", "marks", "queries", "right", "absent_words", "depth", and "cuts": level -> share and interval, or why
-        there is none.
+        "source", "marks", "queries", "right", and "cuts": level -> share, interval and absent words with an answer, or
+        why there is none; where a table asks, "to_mark": a table to be filled in, and "asked": its rows.
 
     Raises:
         UsageError: another backbone, no such file or column, or a table of another form.
@@ -51,8 +54,9 @@ def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any
     """
     with Index(folder) as index:
         index.expect(fingerprint(backbone, run), backbone.spec.name)
-        if Path(what).suffix.lower() == ".csv":
-            source, marks = PEOPLE, _of_table(index, Path(what), backbone, run)
+        if table := Path(what).suffix.lower() == ".csv":
+            rows = _rows(Path(what))
+            source, marks = PEOPLE, _of_table(index, Path(what), [r for r in rows if r["right"]], backbone, run)
         elif what == "captions":
             source, marks = what, _of_captions(index, backbone, run)
         elif what == PEOPLE:
@@ -61,8 +65,14 @@ def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any
             source, marks = what, _of_column(index, what, backbone, run)
         present = {m.query for m in (*marks, *read_marks(folder)) if m.right}
         draw_absent(index, backbone, run, sorted(present))
-    replace_marks(folder, source, marks)
-    return {"source": source, **report(folder)}
+        if table and (not marks or any(m.stands_for is not None for m in marks)):
+            add_marks(folder, marks)
+        else:
+            replace_marks(folder, source, marks)
+        left = [r["query"] for r in rows if not r["right"]] if table else []
+        ahead = telling(index, left, backbone, run) if left else []
+    facts = {"source": source, **report(folder)}
+    return facts | ({"to_mark": str(write_telling(folder, ahead)), "asked": len(ahead)} if left else {})
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -116,24 +126,34 @@ def _of_column(index: Index, column: str, backbone: Backbone, run: Run) -> list[
     return marked_answers(index, chosen, [{v} for v in chosen], value, column, backbone, run)
 
 
-def _of_table(index: Index, path: Path, backbone: Backbone, run: Run) -> list[Mark]:
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of marks, without spaces around their cells."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            rows = [{k: (v or "").strip() for k, v in r.items() if isinstance(k, str)} for r in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read ({error}): give a table with query, path and right.") from None
-    wrong = next((r for r in rows if not {"query", "path", "right"} <= r.keys()), None)
-    bad = next((r for r in rows if not wrong and str(r["right"]).strip().lower() not in (*TRUE, *FALSE)), None)
+    wrong = next((r for r in rows if not {"query", "path", "right"} <= r.keys() or not r["query"]), None)
+    bad = next((r for r in rows if not wrong and r["right"].lower() not in (*TRUE, *FALSE, "")), None)
     if wrong is not None or bad is not None or not rows:
-        raise UsageError(f"{path} is no table of marks: it needs columns query, path and right, the last 1 or 0.")
+        raise UsageError(
+            f"{path} is no table of marks: it needs columns query, path and right, the last 1 or 0, or empty where an "
+            f"answer is to be asked for."
+        )
+    return rows
+
+
+def _of_table(index: Index, path: Path, rows: list[dict[str, str]], backbone: Backbone, run: Run) -> list[Mark]:
+    if not rows:
+        return []
     by_name = {e.name: (i, e) for i, e in _by_id(index).items()}
     lost = next((r["path"] for r in rows if _known(r["path"], by_name) is None), None)
     if lost is not None:
         raise UsageError(f"{lost} of {path} is no entry of {index.folder}: give paths as 'diptych search' prints them.")
-    queries = list(dict.fromkeys(str(r["query"]).strip() for r in rows))
+    queries = list(dict.fromkeys(r["query"] for r in rows))
     vectors, marks = encoded(queries, backbone, run), list[Mark]()
     for query, vector in zip(queries, vectors, strict=True):
-        own = [r for r in rows if str(r["query"]).strip() == query]
+        own = [r for r in rows if r["query"] == query]
         names = [str(_known(r["path"], by_name)) for r in own]
         slots = index.slots([by_name[name][0] for name in names])
         if lacking := next((n for n, slot in zip(names, slots, strict=True) if slot < 0), None):
@@ -141,10 +161,24 @@ def _of_table(index: Index, path: Path, backbone: Backbone, run: Run) -> list[Ma
         scores = (index.vectors("image")[slots] @ vector).tolist()
         ranks = _ranks(index, vector, scores)
         marks += [
-            Mark(query, "text", weights_key(PICTURES), n, v, str(r["right"]).strip().lower() in TRUE, rank=rank)
+            Mark(
+                query, "text", weights_key(PICTURES), n, v, r["right"].lower() in TRUE, rank=rank,
+                stands_for=_number(path, r, "stands_for", 1), floor=_number(path, r, "floor", -1),
+            )
             for n, v, r, rank in zip(names, scores, own, ranks, strict=True)
-        ]
+        ]  # fmt: skip
     return marks
+
+
+def _number(path: Path, row: Mapping[str, str], column: str, least: float) -> float | None:
+    """Return a number of a table; None where it has none."""
+    try:
+        value = float(row[column]) if row.get(column) else None
+    except ValueError:
+        value = math.nan
+    if value is not None and not least <= value < math.inf:
+        raise UsageError(f"{path} has {column} {row[column]!r}, which is no number of at least {least:g}: take it out.")
+    return value
 
 
 def _renewed(index: Index, backbone: Backbone, run: Run) -> list[Mark]:

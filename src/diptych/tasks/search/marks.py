@@ -39,6 +39,9 @@ class Mark:
         right: whether it is right; None takes a mark back.
         source: who said so: ``PEOPLE``, "captions", or a column.
         rank: of the entry among the answers to the query, from 1.
+        stands_for: answers of the query, all at or above ``floor``, from which this one was drawn; None: its rank
+            tells, see ``metrics.cut``.
+        floor: score below which it tells nothing; None: there is none.
     """
 
     query: str
@@ -49,6 +52,8 @@ class Mark:
     right: bool | None
     source: str = PEOPLE
     rank: int = 1
+    stands_for: float | None = None
+    floor: float | None = None
 
     @classmethod
     def read(cls, line: str) -> Mark:
@@ -218,6 +223,8 @@ def calibrated(
                 np.array([queries[m.query] for m in own], dtype=np.int64), np.array([m.rank for m in own]),
                 absent=None if absent is None else absent.scores,
                 entries=STRATA[-1] if absent is None else absent.entries,
+                stands_for=np.array([np.nan if m.stands_for is None else m.stands_for for m in own]),
+                floor=max((m.floor for m in own if m.floor is not None), default=-np.inf),
             )  # fmt: skip
         except DataError as error:
             failure = failure if own == [] and failure else error
