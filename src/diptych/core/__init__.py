@@ -123,6 +123,7 @@ if TYPE_CHECKING:
     from diptych.core.method import ScoreKind as ScoreKind
     from diptych.core.method import Scores as Scores
     from diptych.core.method import Segmenter as Segmenter
+    from diptych.core.plugins import PluginWarning as PluginWarning
     from diptych.core.ranges import Range as Range
     from diptych.core.run import Engine as Engine
     from diptych.core.run import Progress as Progress
@@ -293,6 +294,7 @@ _MODULES = {
         "Scores",
         "Segmenter",
     ),
+    "plugins": ("PluginWarning",),
     "ranges": ("Range",),
     "run": (
         "Engine",

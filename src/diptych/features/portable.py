@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
-import importlib.metadata
 import json
 import math
 import re
@@ -26,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diptych.core import Around, DataError, Kit, MaskProposer, Parts, PromptableMasks, Space, UsageError
+from diptych.core import Around, DataError, Kit, MaskProposer, Parts, PromptableMasks, Space, UsageError, plugins
 from diptych.data.files import drafted
 
 SCHEMA = 1
@@ -334,10 +333,10 @@ def _class(name: str, folder: Path) -> type[Any]:
 
 def _systems() -> Iterator[tuple[str, str]]:
     """Yield (slug, module) of every system: the slug is the name of its file, or of its package's entry point."""
-    for path in sorted(_METHODS.glob("*/[a-z]*.py")):
-        yield path.stem.replace("_", "-"), f"diptych.methods.{path.parent.name}.{path.stem}"
-    for point in importlib.metadata.entry_points(group="diptych.methods"):
-        yield point.name, point.module
+    ours = {path.stem.replace("_", "-"): path for path in sorted(_METHODS.glob("*/[a-z]*.py"))}
+    yield from ((slug, f"diptych.methods.{path.parent.name}.{path.stem}") for slug, path in ours.items())
+    for slug, point in plugins.points(ours).items():
+        yield slug, point.value.partition(":")[0].strip()
 
 
 def _read(path: Path) -> dict[str, Any]:
