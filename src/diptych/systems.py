@@ -1,7 +1,7 @@
 """The systems of the catalog by class name, taking plain values: ``diptych.systems.GDA(alpha=1.0).fit(model, train)``.
 
-``dir(diptych.systems)`` lists them; editors read ``systems.pyi``, which ``tools/systems_stub.py`` writes. Where the class
-of another package has the name of one of ours, the name is ours, and the other is found by its slug
+``dir(diptych.systems)`` lists them; editors read ``systems.pyi``, which ``tools/systems_stub.py`` writes. Where the
+class of another package has the name of one of ours, the name is ours, and the other is found by its slug
 (``diptych.catalog.find``).
 """
 

@@ -136,6 +136,14 @@ def test_stream_with_workers_keeps_its_order() -> None:
     assert same(weights(alone), weights(helped))
 
 
+def test_a_training_learns_whatever_the_gradient_mode_around_it() -> None:
+    plain, _ = trained()
+    with torch.no_grad():
+        inside, _ = trained()
+        assert not torch.is_grad_enabled()
+    assert same(weights(inside), weights(plain))
+
+
 def test_randomness_comes_from_the_seed_and_leaves_no_trace() -> None:
     before = torch.random.get_rng_state()
     one, _ = trained()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any, get_args
 
@@ -19,6 +20,7 @@ from diptych.core.method import Method
 GROUP = "diptych.methods"
 _LONGEST = 300  # characters of an error that a warning repeats
 _warned: set[tuple[str, str]] = set()
+_given: dict[str, EntryPoint] = {}
 
 
 class PluginWarning(UserWarning):
@@ -36,8 +38,10 @@ def points(taken: Collection[str] = ()) -> dict[str, EntryPoint]:
         >>> isinstance(points(), dict)
         True
     """
-    found: dict[str, EntryPoint] = {}
+    found = {slug: point for slug, point in _given.items() if slug not in taken}
     for point in _declared():
+        if point.name in _given:
+            continue
         if point.name in taken:
             warn_once(point, "its slug is that of a system of diptych")
         elif point.name in found:
@@ -61,6 +65,18 @@ def load(point: EntryPoint) -> type[Method]:
     if fault := _fault(system, point.name):
         raise UsageError(_sentence(point, fault))
     return system  # type: ignore[no-any-return]
+
+
+@contextmanager
+def installed(system: type[Method]) -> Iterator[None]:
+    """Let a system be known by the slug of its card inside, as if its package had an entry point."""
+    slug, before = system.card.slug, dict(_given)
+    _given[slug] = EntryPoint(slug, f"{system.__module__}:{system.__qualname__}", GROUP)
+    try:
+        yield
+    finally:
+        _given.clear()
+        _given.update(before)
 
 
 def warn_once(point: EntryPoint, reason: str | BaseException) -> None:
