@@ -71,7 +71,7 @@ def test_a_system_of_another_role_or_verb_is_refused_in_one_sentence() -> None:
     for slug, command in (("cloob", "pretrain --objective cloob"), ("clippings", "link --method clippings")):
         with pytest.raises(UsageError, match=f"run 'diptych {command}', or see 'diptych systems --verb classify'"):
             catalog.find(slug, Classifier)
-    with pytest.raises(UsageError, match="run 'diptych audit', or see"):
+    with pytest.raises(UsageError, match="run 'diptych audit pairs', or see"):
         catalog.find("clip4dm", Classifier)
     with pytest.raises(UsageError, match=r"^clip4dm is no auditor: see"):
         catalog.find("clip4dm", Auditor)

@@ -32,12 +32,22 @@ INDEX = Path(__file__).with_name("catalog.json")
 M = TypeVar("M", bound=Method)
 T = TypeVar("T")
 COMMANDS = {
-    "audit": "audit",
     "curate": "curate plan --method",
     "pretrain": "pretrain --objective",
     "retrieve": "link --method",
 }
 """Verb of a card -> the command that runs its systems, where it is not "VERB --method"."""
+AUDITS = {
+    "augclip": "edits",
+    "clip4dm": "pairs",
+    "concept-association-bias": "association",
+    "counteranimal": "groups",
+    "holistic-robustness": "robustness",
+    "mmvp": "blind",
+    "quality-not-quantity": "sources",
+    "shortcut-learning": "shortcuts",
+}
+"""Slug of an audit -> the command of "audit" that runs it; those of outsiders run in "audit report"."""
 RESULTS = Path(__file__).parents[2] / "results"
 """What ``diptych prove`` wrote in a checkout."""
 ROLES = (
@@ -202,8 +212,9 @@ def _listing(verb: str) -> str:
 
 def _command(card: Card) -> str:
     """Return the command that runs a system."""
-    command = COMMANDS.get(card.verb, f"{card.verb} --method")
-    return command if command == "audit" else f"{command} {card.slug}"
+    if card.verb == "audit":
+        return f"audit {AUDITS.get(card.slug, f'report --only {card.slug}')}"
+    return f"{COMMANDS.get(card.verb, f'{card.verb} --method')} {card.slug}"
 
 
 def _places() -> dict[str, Path | EntryPoint]:

@@ -45,9 +45,9 @@ def train(
 ) -> History:
     """Train the trainee's module. Modified in place.
 
-    The result depends on the trainee, the data, ``fit`` and ``run.seed``. It does not depend on the number of workers
-    and, up to rounding and with a table, of processes, nor on the gradient mode around the call. A training that is killed
-    and resumed ends with the same bits in fp32 with the same number of threads.
+    The result depends on the trainee, the data, ``fit`` and ``run.seed``. It does not depend on the number of workers,
+    on the gradient mode around the call and, up to rounding and with a table, on the number of processes. A training
+    that is killed and resumed ends with the same bits in fp32 with the same number of threads.
 
     Processes stop together: at a signal to one of them, at losses or gradients that are not finite, and at a batch that
     one cannot read. What is not finite is neither stepped by nor written to a checkpoint; ``fit.skip_bad_steps`` lets
