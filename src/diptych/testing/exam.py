@@ -75,7 +75,7 @@ class Exam(ABC):
 
     Args:
         system: the class.
-        variant: row of the card; the first one is asked for every promise.
+        variant: row of the card; None: the first one, which is asked for every promise.
         settings: arguments in place of those of the row, such as a short training.
         parts: parts of the kit in place of the small ones, by name.
         device: of backbone and run.
@@ -91,12 +91,13 @@ class Exam(ABC):
     def __init__(
         self,
         system: type[Method],
-        variant: str = "",
+        variant: str | None = None,
         settings: Mapping[str, Any] | None = None,
         parts: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
-        self.system, self.variant, self.device = system, variant, device
+        self.system, self.device = system, device
+        self.variant = next(iter(system.card.variants)) if variant is None else variant
         self.settings, self.parts = dict(settings or {}), dict(parts or {})
 
     @property
