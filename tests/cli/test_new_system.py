@@ -163,7 +163,7 @@ def test_outside_a_checkout_packages_of_their_own_are_written_whose_tests_pass(d
         (["fine", "--name", 'a"; import os; "'], "is no name"),
         (["fine", "--name", "a\nb"], "is no name"),
         (["fine", "--name", "\\"], "is no name"),
-        (["fine", "--verb", "cook"], "no skeleton for the verb 'cook': choose one of classify"),
+        (["fine", "--verb", "cook"], "no skeleton for the verb 'cook': choose one of audit, caption, classify"),
         (["fine", "--verb", "../classify"], "no skeleton for the verb"),
         (["fine", "--root", "/"], "is no checkout of diptych"),
         (["taken"], r"exists: choose another slug"),
