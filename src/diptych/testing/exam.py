@@ -212,6 +212,18 @@ class Exam(ABC):
             "two fits with one seed differ: draw from run.generator(...), run.integer(...) or within run.seeded(...)",
         )
 
+    def another_seed_changes_nothing_where_the_card_says_so(self) -> None:
+        """Where the card says that no seed decides anything, another seed answers with the same bits."""
+        if self.card.seeded:
+            return
+        run = self.run(SEED + 1)
+        answer = self.answer(self.fit(self.kit(), self.evidence, run), run)
+        require(
+            same(self.first.answer, answer),
+            "another seed gives another answer: say in the card what it decides, as draws, since boards would else fit "
+            "once for all seeds",
+        )
+
     def gradient_mode_does_not_matter(self) -> None:
         """The answer is the same with gradients on and off around the call."""
         require(
@@ -385,6 +397,7 @@ class Exam(ABC):
             self.parameters_are_frozen_and_documented,
             self.answers_as_its_role_says,
             self.same_seed_same_bits,
+            self.another_seed_changes_nothing_where_the_card_says_so,
             self.gradient_mode_does_not_matter,
             self.global_state_is_untouched,
             self.inputs_are_not_written,
