@@ -72,3 +72,4 @@ def shortcut_auditor(
         opacities=tuple(opacities) or plain.opacities,
         draws=plain.draws if draws is None else draws,
     )
+    return made
