@@ -86,7 +86,7 @@ class StarEncoder:
 
     def features(self, x: Tensor) -> Tensor:
         """Return the (B, C) output of the tower, which is the input of a classifier of labels."""
-        out: Tensor = self.module.towers[self.modality](x)
+        out: Tensor = self.module.towers[self.modality](x.to(next(self.module.parameters()).device))
         return out
 
     def encode(self, x: Inputs, /) -> Tensor:
@@ -288,8 +288,8 @@ class TunedStars(LabelledSpace):
     def class_logits(self, vectors: Tensor) -> Tensor:
         """Return the (N, K) logits for (N, D) outputs of the tower."""
         with torch.no_grad():
-            logits: Tensor = self.net.head(vectors)
-        return logits
+            logits: Tensor = self.net.head(vectors.to(self.net.head.weight.device))
+        return logits.cpu()
 
     def parts(self) -> Parts:
         """Return the number of classes, and the tensors of tower and head."""

@@ -172,7 +172,7 @@ def extender(name: str, **settings: Any) -> Extender:
     passes = settings.pop("passes", None)
     given = {**settings, **({system.passes: passes} if system.passes else {})}
     given = {key: value for key, value in given.items() if value is not None and key in known}
-    start = catalog.row(system, row)
+    start = catalog.row(system, row) if row else system()
     method = replace(start, **{**({} if row else system.quick), **given})  # type: ignore[type-var]
     method.check_extras()
     return method
