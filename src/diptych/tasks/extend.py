@@ -122,8 +122,8 @@ def extend(
             learnt from without its label and measured.
     """
     kind = modality(method.samples)
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not empty: name another folder, nothing is overwritten.")
+    if out is not None:
+        refuse_full(out)
     _check_evidence(method, kind, classes)
     kit = Kit() if backbone is None else Kit({"main": backbone})
     with with_store(run) as stored:
@@ -152,6 +152,12 @@ def extend(
         counts = {"aligned": len(unlabelled), "labelled": 0 if labelled is None else len(labelled)}
     tested = 0 if test is None else len(test)
     return Extended(fitted, counts, held, right, tested, (*failed, *more, *broken), seconds, out)
+
+
+def refuse_full(out: Path) -> None:
+    """Raise UsageError where something stands in the place of a new folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists and is not empty: name another folder, nothing is overwritten.")
 
 
 def extender(name: str, **settings: Any) -> Extender:
