@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
-from functools import partial
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,7 @@ def place(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(
         deltaedit.DeltaEdit.card.variants, "small", {"bank": 8, "passes": 1, "batch": 4, "width": 8, "probes": 1}
     )  # type: ignore[arg-type]
-    monkeypatch.setattr(clip4dm, "CLIP4DM", partial(clip4dm.CLIP4DM, layers=2))
+    monkeypatch.setattr(clip4dm.CLIP4DM, "__init__", partialmethod(clip4dm.CLIP4DM.__init__, layers=2))
     monkeypatch.setitem(maskclip.MaskCLIP.card.variants, "", {"windows": Windows(32, 32, 32)})  # type: ignore[arg-type]
     monkeypatch.setattr(export_tower, "parity", lambda *given: Parity(1, 1.0, 1.0, 1.0, 1.0))
     monkeypatch.setattr(

@@ -211,7 +211,16 @@ def test_whole_training_in_two_processes_equals_one(answers, tmp_path) -> None:
 
 def test_a_run_that_does_not_know_its_place_is_refused() -> None:
     with pytest.raises(UsageError, match=r"distributed\.join"):
-        distributed.check(World(0, 2))
+        distributed.check(Run(world=World(0, 2)))
+
+
+def test_a_launch_that_is_not_joined_is_refused(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run = Run(out=tmp_path, workers=0)
+    with pytest.raises(UsageError, match=r"WORLD_SIZE is 2, and the processes are not joined.*distributed\.join"):
+        train(Toy(run), table(), FIT, run)
+    assert list(tmp_path.iterdir()) == []
+    distributed.check(Run())  # writes nothing
 
 
 def test_alone_everything_is_the_identity() -> None:

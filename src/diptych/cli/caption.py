@@ -15,7 +15,7 @@ from diptych.cli.photos import open_photos
 from diptych.cli.unread import Readers, needs, refuse_unread, uses
 from diptych.core import UsageError
 from diptych.core.wording import number_of
-from diptych.tasks.defaults import CAPTIONER
+from diptych.tasks.defaults import DEFAULTS
 
 if TYPE_CHECKING:
     from diptych.tasks.caption import Fit
@@ -54,8 +54,8 @@ READERS: Readers = {
     "texts": needs("texts"),
     "like": uses("train", "texts", "unlabelled"),
     "user": lambda system: system.personal,
-    "clean": lambda system: system.card.slug == CAPTIONER,
-    "rate": lambda system: system.card.slug == CAPTIONER,
+    "clean": lambda system: system.card.slug == DEFAULTS["caption"],
+    "rate": lambda system: system.card.slug == DEFAULTS["caption"],
 }
 
 
@@ -71,7 +71,7 @@ def caption(
     ] = None,
     method: Annotated[
         str, options.option("--method", "-m", help="A captioner; see diptych systems --verb caption.")
-    ] = CAPTIONER,
+    ] = DEFAULTS["caption"],
     variant: Annotated[
         str, options.option("--variant", help="Variant of the method, such as small; see diptych systems METHOD.")
     ] = "",
@@ -105,7 +105,7 @@ def caption(
 
     system = catalog.row(catalog.find(method, Captioner), variant)
     refuse_unread(system, READERS)
-    told = rate if method == CAPTIONER else None
+    told = rate if method == DEFAULTS["caption"] else None
     if told is not None:
         check_rate(told)
     system.check_extras()

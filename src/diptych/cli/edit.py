@@ -14,7 +14,7 @@ from diptych.cli.photos import clip_frames, open_photos
 from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread, uses
 from diptych.core import UsageError
 from diptych.core.wording import number_of
-from diptych.tasks.defaults import EDITOR, EDITOR_ROW
+from diptych.tasks.defaults import slug_and_row
 
 if TYPE_CHECKING:
     from diptych.core import Start
@@ -196,7 +196,8 @@ def edit(
 def _row(slug: str, variant: str | None) -> str:
     if variant is not None:
         return variant
-    return EDITOR_ROW if slug == EDITOR else ""
+    default, row = slug_and_row("edit")
+    return row if slug == default else ""
 
 
 def _check_start(name: str, able: tuple[str, ...], start: str) -> None:

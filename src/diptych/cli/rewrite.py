@@ -11,7 +11,7 @@ from diptych.cli import options
 from diptych.cli.console import one_line, say, show, show_json
 from diptych.cli.unread import Readers, refuse_unread, uses
 from diptych.core.wording import number_of
-from diptych.tasks.defaults import REWRITER, REWRITER_ROW
+from diptych.tasks.defaults import slug_and_row
 
 _TINY = options.RunOptions(backbone="tiny", engine="torch", workers=1)
 
@@ -30,10 +30,10 @@ def rewrite(
     ] = None,
     method: Annotated[
         str, options.option("--method", "-m", help="A rewriter; see diptych systems --verb rewrite.")
-    ] = REWRITER,
+    ] = slug_and_row("rewrite")[0],
     variant: Annotated[
         str, options.option("--variant", help='Variant of the method: small, text (no denoiser), or "", the paper\'s.')
-    ] = REWRITER_ROW,
+    ] = slug_and_row("rewrite")[1],
     choices: Annotated[int, options.option("--choices", "-n", help="Rewrites of each prompt.", min=1)] = 5,
     denoiser: Annotated[
         str, options.option("--denoiser", help="small, or local:FOLDER with a pipeline of diffusers.")

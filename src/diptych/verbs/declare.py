@@ -158,11 +158,11 @@ class Verb:
         from diptych import catalog
 
         chosen: Any = getattr(self, "method", None) or self.slug()
-        base = (
-            catalog.row(catalog.find(chosen, self.kind_of_system()), getattr(self, "variant", ""))
-            if isinstance(chosen, str)
-            else _plain(chosen)
-        )
+        if not isinstance(chosen, str):
+            base = _plain(chosen)
+        else:
+            kind, variant = catalog.find(chosen, self.kind_of_system()), getattr(self, "variant", "")
+            base = catalog.row(kind, variant) if variant else kind()
         return with_settings(with_settings(base, self.defaults()), getattr(self, "settings", None) or {})
 
     def slug(self) -> str:

@@ -19,7 +19,7 @@ from diptych.serve.service import Service
 from diptych.serve.verbs.classify import images_of
 from diptych.tasks.caption import captioned
 from diptych.tasks.classify import with_store
-from diptych.tasks.defaults import CAPTIONER
+from diptych.tasks.defaults import DEFAULTS
 
 MOST = 10_000
 """Sentences of one request."""
@@ -86,4 +86,4 @@ class Caption:
 
 def _fitted(model: ServedModel, texts: tuple[str, ...]) -> FittedCaptioner:
     evidence = Evidence[Any](texts=TextPool({"": tuple(Text(t) for t in texts)}))
-    return catalog.find(CAPTIONER, Captioner)().fit(Kit.of(model.model), evidence, model.calls)
+    return catalog.find(DEFAULTS["caption"], Captioner)().fit(Kit.of(model.model), evidence, model.calls)
