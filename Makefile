@@ -73,7 +73,7 @@ rules: $(VENV)/.dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	rm -rf out/skeletons && mkdir -p out/skeletons
-	cd out/skeletons && for verb in classify segment; do $(abspath $(BIN))/diptych new-system my-$$verb --verb $$verb; done
+	cd out/skeletons && for verb in $(notdir $(patsubst %/,%,$(wildcard src/diptych/assets/new_system/*/))); do $(abspath $(BIN))/diptych new-system my-$$verb --verb $$verb; done
 	MYPYPATH=src $(BIN)/mypy out/skeletons/*/my_*.py
 	$(BIN)/lint-imports
 	$(BIN)/typos

@@ -75,7 +75,7 @@ class Exam(ABC):
 
     Args:
         system: the class.
-        variant: row of the card; the first one is asked for every promise.
+        variant: row of the card; None: the first one, which is asked for every promise.
         settings: arguments in place of those of the row, such as a short training.
         parts: parts of the kit in place of the small ones, by name.
         device: of backbone and run.
@@ -91,12 +91,13 @@ class Exam(ABC):
     def __init__(
         self,
         system: type[Method],
-        variant: str = "",
+        variant: str | None = None,
         settings: Mapping[str, Any] | None = None,
         parts: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
-        self.system, self.variant, self.device = system, variant, device
+        self.system, self.device = system, device
+        self.variant = next(iter(system.card.variants)) if variant is None else variant
         self.settings, self.parts = dict(settings or {}), dict(parts or {})
 
     @property
@@ -209,6 +210,18 @@ class Exam(ABC):
         require(
             self._differs_by != "draws",
             "two fits with one seed differ: draw from run.generator(...), run.integer(...) or within run.seeded(...)",
+        )
+
+    def another_seed_changes_nothing_where_the_card_says_so(self) -> None:
+        """Where the card says that no seed decides anything, another seed answers with the same bits."""
+        if self.card.seeded:
+            return
+        run = self.run(SEED + 1)
+        answer = self.answer(self.fit(self.kit(), self.evidence, run), run)
+        require(
+            same(self.first.answer, answer),
+            "another seed gives another answer: say in the card what it decides, as draws, since boards would else fit "
+            "once for all seeds",
         )
 
     def gradient_mode_does_not_matter(self) -> None:
@@ -384,6 +397,7 @@ class Exam(ABC):
             self.parameters_are_frozen_and_documented,
             self.answers_as_its_role_says,
             self.same_seed_same_bits,
+            self.another_seed_changes_nothing_where_the_card_says_so,
             self.gradient_mode_does_not_matter,
             self.global_state_is_untouched,
             self.inputs_are_not_written,
