@@ -11,7 +11,7 @@ from diptych import catalog
 from diptych.core import Column, Detector, Evidence, Kit, Run, Table
 from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.patch_memory import PatchMemory
-from diptych.testing.backbones import DeepBackbone
+from diptych.testing.backbones import small_clip
 from tests.support.fitted_state import state_of
 from tests.support.scratches import scratched
 
@@ -20,7 +20,7 @@ from tests.support.scratches import scratched
 def test_memories_are_drawn_by_the_seed(method: Detector) -> None:
     taught = scratched(0, 24, seed=1).items  # scratched, so that the cells of a photo differ
     many: Evidence[Any] = Evidence(Table(taught, {"label": Column("label", np.zeros(24, dtype=np.int64))}))
-    states = [state_of(method.fit(Kit({"main": DeepBackbone()}), many, Run(seed=seed))) for seed in (5, 6)]
+    states = [state_of(method.fit(Kit({"main": small_clip()}), many, Run(seed=seed))) for seed in (5, 6)]
     assert method.card.seeded
     assert states[0] != states[1]
 

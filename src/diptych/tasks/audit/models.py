@@ -46,7 +46,8 @@ def robustness_auditor(factors: Sequence[str] = ()) -> Auditor:
 
     Raises:
         UsageError: a factor is unknown.
-    """    system: Any = catalog.find(DEFAULTS["audit robustness"], Auditor)
+    """
+    system: Any = catalog.find(DEFAULTS["audit robustness"], Auditor)
     auditor: Auditor = system(factors=tuple(factors)) if factors else system()
     return auditor
 
@@ -71,3 +72,4 @@ def shortcut_auditor(
         opacities=tuple(opacities) or plain.opacities,
         draws=plain.draws if draws is None else draws,
     )
+    return made
