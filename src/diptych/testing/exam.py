@@ -9,7 +9,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -51,6 +51,12 @@ def require(holds: bool, promise: str) -> None:
     """
     if not holds:
         raise ContractBroken(promise)
+
+
+def frozen(kind: type[Any]) -> bool:
+    """Return whether a class is a frozen dataclass."""
+    parameters = getattr(kind, "__dataclass_params__", None)
+    return parameters is not None and bool(parameters.frozen)
 
 
 @dataclass(frozen=True)
@@ -268,7 +274,7 @@ class Exam(ABC):
         """What is fitted is a frozen dataclass that gives the same answer after saving and loading."""
         fitted = self.first.fitted
         require(
-            dataclasses.is_dataclass(fitted) and bool(fitted.__dataclass_params__.frozen),  # type: ignore[attr-defined]
+            frozen(type(fitted)),
             f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)",
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -289,7 +295,8 @@ class Exam(ABC):
         whole = dict(self.kit().parts)
         for name in [n for n in whole if n == "main" or n in self.needed()]:
             rest = Kit({n: part for n, part in whole.items() if n != name})
-            error = self.refuses(lambda kit=rest: self.fitted_on(kit, self.evidence), MissingPart, f"the part {name!r}")
+            call = partial(self.fitted_on, rest, self.evidence)
+            error = self.refuses(call, MissingPart, f"the part {name!r}")
             require(repr(name) in str(error), f"the error of the missing part {name!r} does not name it: {error}")
 
     def needed(self) -> tuple[str, ...]:
@@ -303,10 +310,9 @@ class Exam(ABC):
     def missing_evidence_is_named(self) -> None:
         """Evidence without a field that the card names is refused by an error that names it."""
         for field in self.card.needs.evidence:
-            less = dataclasses.replace(self.evidence, **{field: None})
-            error = self.refuses(
-                lambda evidence=less: self.fitted_on(self.kit(), evidence), MissingEvidence, f"evidence.{field}"
-            )
+            less: Evidence[Any] = dataclasses.replace(self.evidence, **{field: None})
+            call = partial(self.fitted_on, self.kit(), less)
+            error = self.refuses(call, MissingEvidence, f"evidence.{field}")
             require(
                 not self.names_evidence or field in str(error),
                 f"the error of missing {field} does not name it, it says: {error}",
@@ -377,7 +383,7 @@ class Exam(ABC):
         """The class is a frozen dataclass; its docstring has the source and every parameter, each with a default."""
         system, text = self.system, inspect.getdoc(self.system) or ""
         require(
-            dataclasses.is_dataclass(system) and bool(system.__dataclass_params__.frozen),  # type: ignore[attr-defined]
+            frozen(system),
             f"{system.__name__} is no frozen dataclass: write @dataclass(frozen=True)",
         )
         require("Source:" in text, 'the docstring has no line "Source: ..." with section and equation of the paper')
