@@ -247,7 +247,8 @@ class Exam(ABC):
 
     def inputs_are_not_written(self) -> None:
         """The weights and flags of the spaces, and the evidence, are as before."""
-        if written := dict.fromkeys((*self.first.written, *self.second.written)):
+        again = () if self.further else self.second.written  # of a further row one fit is enough
+        if written := dict.fromkeys((*self.first.written, *again)):
             raise ContractBroken(f"the call writes into {', '.join(written)}: work on a copy")
 
     def asked_twice_it_answers_the_same(self) -> None:
