@@ -163,9 +163,17 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
         ((*WORDS, "--mask", "m.png"), 2, "but mosaic does"),
         ((*WORDS, "-m", "gda"), 2, "gda is no editor"),
         ((*WORDS, "--variant", "huge"), 2, "no variant 'huge'"),
+        (("not.jpg", *WORDS, "-m", "galip"), 2, "use generate, with galip as --method"),
+        (("not.jpg", "--target", "a cup", "-m", "clipinverter", "-n", "2"), 2, "so --count has no effect"),
+        (("not.jpg", "--target", "cup: blue", "-m", "mosaic", "--out", "/proc/nothing"), 2, "cannot be written"),
+        (
+            ("not.jpg", "--target", "cup: blue", "-m", "mosaic", "--variant", "small"),
+            1,
+            "No photo can be read (not.jpg",
+        ),
     ],
 )
-def test_errors_name_the_remedy(diptych: Cli, words: tuple[str, ...], code: int, said: str) -> None:
+def test_errors_name_the_remedy(diptych: Cli, tmp_path: Path, words: tuple[str, ...], code: int, said: str) -> None:
+    (tmp_path / "not.jpg").write_text("these are no pixels")
     got = diptych("edit", *words)
-    assert got.code == code
-    assert said in got.err
+    assert (got.code, said in got.err) == (code, True), got.err
