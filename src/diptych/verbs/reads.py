@@ -54,7 +54,7 @@ def refuse_unread(system: Any, readers: Mapping[str, Reads], given: Collection[s
             continue
         able = [other.card.slug for other in _systems(system.card.verb) if reads(other)]
         if slug in able:
-            raise UsageError(f"This row of {slug} does not read {{{name}}}: leave it out, or give another variant.")
+            raise UsageError(f"This row of {slug} does not read {{{name}}}: leave it out, or give another {{variant}}.")
         if not able:
             raise UsageError(f"{slug} does not read {{{name}}}: leave it out.")
         *some, last = able
