@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 CODE := src proofs tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
+.PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, classify the photos that ship, run the few-shot board, write out/demo/report.html"
-	@echo "make test    set up and run the suite"
+	@echo "make test    set up and run the suite, without tests of proofs and tools that no change concerns"
+	@echo "make test-all      the whole suite"
 	@echo "make rules   format, lint, types, floors, spelling, derived files"
-	@echo "make check   the rules, the examples in docstrings, the suite"
+	@echo "make check   the rules, the examples in docstrings, the whole suite"
 	@echo "make format  format, and mend what the linter can mend"
 	@echo "make index   write the derived files again: table of systems, lowest versions, tables of pages"
 	@echo "make pages   these, and the pages of towers and checkpoints (minutes)"
@@ -20,6 +21,7 @@ help:
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
 	@echo "make bench   speed against peers, out/bench.json"
 	@echo "make results run committed results again and compare; ONLY=\"gda coop\" runs some, OVER=1 writes over them"
+	@echo "make test-avx2     the tests of methods, nn and train as on a processor without AVX-512"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 	@echo "make changelog     move the fragments of changelog.d into CHANGELOG.md, under the version"
 	@echo "make release       build sdist and wheel into dist/, check both, use the wheel in a new environment"
@@ -40,13 +42,29 @@ demo: $(VENV)/.run
 # A file's tests run in one worker, so that what they share is made once: with pytest 9.2, xdist's groups do nothing.
 # One thread a worker, and none begun anew after a crash: xdist then waits for ever for the tests of the dead one.
 # glibc keeps freed buffers: giving each back to the kernel costs more than the tests themselves on small machines.
-test: export OMP_NUM_THREADS ?= 1
-test: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
-test: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
+# Bytecode is written although an image may forbid it: else each run rewrites the asserts of all tests in each worker.
+SUITE := test test-all test-avx2 test-lowest
+$(SUITE): export OMP_NUM_THREADS ?= 1
+$(SUITE): export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+$(SUITE): export MALLOC_MMAP_THRESHOLD_ ?= 33554432
+$(SUITE): export PYTHONDONTWRITEBYTECODE =
+PYTEST := python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
-check: rules doctest test
+# Without the tests of proofs and tools that no change concerns; test-all runs them too.
+test: $(VENV)/.dev
+	$(BIN)/$(PYTEST) $$($(BIN)/python tools/changed.py)
+
+test-all: $(VENV)/.dev
+	$(BIN)/$(PYTEST)
+
+# Kernels of other processors round differently: no test may depend on how.
+test-avx2: export ATEN_CPU_CAPABILITY = avx2
+test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
+test-avx2: export MKL_ENABLE_INSTRUCTIONS = AVX2
+test-avx2: $(VENV)/.dev
+	$(BIN)/$(PYTEST) tests/methods tests/nn tests/train
+
+check: rules doctest test-all
 
 # Derived files that take no tower are compared here; docs/towers.md and docs/checkpoints.md by tests of the suite.
 # What diptych new-system writes has strict types too: mypy knows the rest by then.
@@ -55,11 +73,12 @@ rules: $(VENV)/.dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	rm -rf out/skeletons && mkdir -p out/skeletons
-	cd out/skeletons && for verb in classify segment; do $(abspath $(BIN))/diptych new-system my-$$verb --verb $$verb; done
+	cd out/skeletons && for verb in $(notdir $(patsubst %/,%,$(wildcard src/diptych/assets/new_system/*/))); do $(abspath $(BIN))/diptych new-system my-$$verb --verb $$verb; done
 	MYPYPATH=src $(BIN)/mypy out/skeletons/*/my_*.py
 	$(BIN)/lint-imports
 	$(BIN)/typos
 	$(BIN)/python tools/systems_stub.py --check
+	$(BIN)/python tools/verbs_stub.py --check
 	$(BIN)/python tools/lowest.py --check
 	$(BIN)/python tools/systems_table.py --check
 	$(BIN)/python tools/benchmarks_table.py --check
@@ -80,11 +99,8 @@ LOWEST ?= tests
 	.venv-lowest/bin/python -m pip install --quiet --constraint tools/lowest.txt --editable ".[train,lora]" --group test
 	@touch $@
 
-test-lowest: export OMP_NUM_THREADS ?= 1
-test-lowest: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
-test-lowest: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test-lowest: .venv-lowest/.dev
-	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 $(LOWEST)
+	.venv-lowest/bin/$(PYTEST) $(LOWEST)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format $(CODE)
@@ -112,6 +128,7 @@ results: $(VENV)/.dev
 
 index: $(VENV)/.dev
 	$(BIN)/python tools/systems_stub.py
+	$(BIN)/python tools/verbs_stub.py
 	$(BIN)/python tools/lowest.py --write
 	$(BIN)/python tools/systems_table.py
 	$(BIN)/python tools/benchmarks_table.py

@@ -11,7 +11,7 @@ import pytest
 
 import diptych.methods
 from diptych import catalog
-from diptych.core import Auditor, Card, Classifier, Method, Needs, Retriever, Segmenter, UsageError
+from diptych.core import Auditor, Card, Classifier, Method, Needs, Retriever, Segmenter, UsageError, plugins
 from diptych.methods.classify.gda import GDA
 
 
@@ -25,8 +25,9 @@ class NoSystem:
 
 
 def outside(monkeypatch: pytest.MonkeyPatch, name: str, value: str = f"{__name__}:Outsider") -> None:
+    monkeypatch.setattr(plugins, "_warned", set())
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, sys.modules[Outsider.__module__]))
-    monkeypatch.setattr(catalog, "entry_points", lambda group: [EntryPoint(name, value, group)])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint(name, value, group)])
 
 
 def test_slugs_are_sorted_and_found() -> None:
@@ -70,7 +71,7 @@ def test_a_system_of_another_role_or_verb_is_refused_in_one_sentence() -> None:
     for slug, command in (("cloob", "pretrain --objective cloob"), ("clippings", "link --method clippings")):
         with pytest.raises(UsageError, match=f"run 'diptych {command}', or see 'diptych systems --verb classify'"):
             catalog.find(slug, Classifier)
-    with pytest.raises(UsageError, match="run 'diptych audit', or see"):
+    with pytest.raises(UsageError, match="run 'diptych audit pairs', or see"):
         catalog.find("clip4dm", Classifier)
     with pytest.raises(UsageError, match=r"^clip4dm is no auditor: see"):
         catalog.find("clip4dm", Auditor)
@@ -101,18 +102,36 @@ def test_an_outsider_joins_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> No
     assert next(c for c in catalog.cards() if c["slug"] == "outsider")["class"] == "Outsider"
 
 
-def test_an_outsider_with_our_slug_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outsider_with_our_slug_warns_once_and_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     outside(monkeypatch, "gda")
-    for call in (catalog.slugs, catalog.cards, lambda: catalog.find("zero-shot")):
-        with pytest.raises(UsageError, match="Two systems are called 'gda'"):
-            call()
+    with pytest.warns(plugins.PluginWarning, match="its slug is that of a system of diptych") as caught:
+        listed = [catalog.slugs() for _ in range(2)]
+    assert len(caught) == 1
+    assert listed[1].count("gda") == 1
+    assert catalog.card("gda")["class"] == "GDA"
+    assert catalog.find("gda") is GDA
 
 
-@pytest.mark.parametrize(("name", "value"), [("other", f"{__name__}:Outsider"), ("outsider", f"{__name__}:NoSystem")])
-def test_an_entry_point_that_is_no_system_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("other", f"{__name__}:Outsider", "'other' of .* its card says 'outsider'"),
+        ("outsider", f"{__name__}:NoSystem", "'outsider' of .* not a class of a role"),
+        ("outsider", "no_such_module:Outsider", "ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_a_broken_entry_point_warns_once_and_is_named_where_it_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
     outside(monkeypatch, name, value)
-    with pytest.raises(UsageError, match="is not a system with that slug"):
-        catalog.find(name)
+    with pytest.warns(plugins.PluginWarning, match=message) as caught:
+        listed = [[card["slug"] for card in catalog.cards()] for _ in range(2)]
+    assert len(caught) == 1
+    assert name not in listed[0]
+    assert "gda" in listed[0]
+    for call in (catalog.find, catalog.card):
+        with pytest.raises(UsageError, match=message):
+            call(name)
 
 
 SYSTEM = """

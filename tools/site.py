@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from diptych import catalog
-from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, EDITOR, REWRITER, SEGMENTER
+from diptych.tasks.defaults import DEFAULTS, slug_and_row
 from tools.systems_table import acting, verdict
 
 if TYPE_CHECKING:
@@ -119,12 +119,12 @@ COMMANDS = {
 }
 """Slug or verb -> the command that runs it."""
 UNNAMED = {
-    "classify": CLASSIFIER,
-    "segment": SEGMENTER,
-    "detect": DETECTOR,
-    "caption": CAPTIONER,
-    "edit": EDITOR,
-    "rewrite": REWRITER,
+    "classify": DEFAULTS["classify"],
+    "segment": DEFAULTS["segment"],
+    "detect": DEFAULTS["detect"],
+    "caption": DEFAULTS["caption"],
+    "edit": slug_and_row("edit")[0],
+    "rewrite": slug_and_row("rewrite")[0],
 }
 """Verb -> the system that a command of the gallery runs where it names none."""
 METRICS = {

@@ -5,7 +5,8 @@ Listing systems reads the cards and loads no torch. A checkout has no index of t
 ``catalog.json``, which is quicker to read and says what the written proofs reached, since results are not packaged.
 
 Systems outside this package join by an entry point in the group ``diptych.methods``, its name the slug, its value
-``package.module:Class``; they are imported only when their card or class is asked for.
+``package.module:Class``; they are imported only when their card or class is asked for. A broken one warns once and is
+left out (``core.plugins``).
 """
 
 from __future__ import annotations
@@ -17,26 +18,36 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias, TypeVar, overload
 
 import diptych.methods
-from diptych.core import Card, Method, Offer, ProofPlan, UsageError
+from diptych.core import Card, Method, Offer, ProofPlan, UsageError, plugins
+from diptych.core.settings import parted, varied, with_settings
 
 INDEX = Path(__file__).with_name("catalog.json")
 """The cards of all systems of this package, where it was built: hatch_build.py writes it into the wheel."""
-GROUP = "diptych.methods"
 M = TypeVar("M", bound=Method)
 T = TypeVar("T")
 COMMANDS = {
-    "audit": "audit",
     "curate": "curate plan --method",
     "pretrain": "pretrain --objective",
     "retrieve": "link --method",
 }
 """Verb of a card -> the command that runs its systems, where it is not "VERB --method"."""
+AUDITS = {
+    "augclip": "edits",
+    "clip4dm": "pairs",
+    "concept-association-bias": "association",
+    "counteranimal": "groups",
+    "holistic-robustness": "robustness",
+    "mmvp": "blind",
+    "quality-not-quantity": "sources",
+    "shortcut-learning": "shortcuts",
+}
+"""Slug of an audit -> the command of "audit" that runs it; those of outsiders run in "audit report"."""
 RESULTS = Path(__file__).parents[2] / "results"
 """What ``diptych prove`` wrote in a checkout."""
 ROLES = (
@@ -53,8 +64,7 @@ SEEDS = 5
 def slugs() -> tuple[str, ...]:
     """Return the slugs of all systems, ours and outsiders', sorted.
 
-    Raises:
-        UsageError: two systems have the same slug.
+    Nothing is imported: an outsider's that cannot be loaded is among them.
     """
     return tuple(sorted(_places()))
 
@@ -76,20 +86,16 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
         verb: what it must do, for a verb whose systems have several roles.
 
     Raises:
-        UsageError: there is no such slug (the three nearest are named, of the verb where one is wanted), two systems
-            share it, it has another role or verb (whose command is named), or an outsider's entry point is no system.
+        UsageError: there is no such slug (the three nearest are named, of the verb where one is wanted), it has
+            another role or verb (whose command is named), or an outsider's entry point cannot be loaded or is no
+            system.
     """
     places = _places()
     wanted = verb or role.verb
     if slug not in places:
         raise _unknown(slug, of_verb(wanted) or places, wanted)
     place = places[slug]
-    found = place.load() if isinstance(place, EntryPoint) else _system(import_module(_module(place)))
-    if not (inspect.isclass(found) and issubclass(found, Method) and hasattr(found, "card")) or found.card.slug != slug:
-        raise UsageError(
-            f"The entry point {slug!r} of {GROUP} is not a system with that slug: mend or uninstall the package that "
-            f"brings it."
-        )
+    found: Any = plugins.load(place) if isinstance(place, EntryPoint) else _system(import_module(_module(place)))
     if not issubclass(found, role) or verb not in ("", found.card.verb):
         said = f"{slug} is no {f'system of {verb}' if verb else role.__name__.lower()}"
         if found.card.verb != wanted:
@@ -101,16 +107,28 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
 
 
 def row(system: type[M], variant: str = "") -> M:
-    """Return a row of a system's card.
+    """Return a row of a system's card, with other settings where the variant names some: "small[epochs=100]".
 
     Raises:
-        UsageError: the card has no such row.
+        UsageError: the card has no such row, or the system no such setting.
     """
     card = system.card
-    if variant not in card.variants:
-        held = ", ".join(v or "(default)" for v in card.variants)
-        raise UsageError(f"{card.slug} has no variant {variant!r}, only {held}.")
-    return system(**card.variants[variant])
+    name, settings = parted(variant)
+    if name not in card.variants:
+        rows = ", ".join(v or "(default)" for v in card.variants)
+        raise UsageError(f"{card.slug} has no variant {name!r}, only {rows}.")
+    return with_settings(system(**card.variants[name]), settings)
+
+
+def set_rows(settings: Mapping[str, Mapping[str, Any]], slug: str, variant: str) -> str:
+    """Return the variant of a row with the settings that were given for its system; see ``core.settings.by_system``.
+
+    Raises:
+        UsageError: there is no such system.
+    """
+    if unknown := [name for name in settings if name not in _places()]:
+        raise _unknown(unknown[0], _places())
+    return varied(variant, settings.get(slug, {}))
 
 
 def cards() -> list[dict[str, Any]]:
@@ -121,13 +139,14 @@ def cards() -> list[dict[str, Any]]:
     "result" is None where no proof was written, as with outsiders; else "shown", "stage" (what was reached; None where
     it is not shown), "of_this_proof" (False where its claim or control reads otherwise than the card's: it is the
     result of another proof, and says nothing of this one), "seeds" (their number), "datasets", "backbone" and "date".
-    The stage that a proof is meant to reach is "planned_stage" of "proof".
-
-    Raises:
-        UsageError: as for ``find``.
+    The stage that a proof is meant to reach is "planned_stage" of "proof". An outsider's system that cannot be loaded
+    is left out, with one warning.
     """
     places, ours = _places(), {entry["slug"]: entry for entry in json.loads(_index())}
-    return [_outsider(slug) if isinstance(place, EntryPoint) else ours[slug] for slug, place in sorted(places.items())]
+    entries = [
+        _outsider(place) if isinstance(place, EntryPoint) else ours[slug] for slug, place in sorted(places.items())
+    ]
+    return [entry for entry in entries if entry is not None]
 
 
 def card(slug: str) -> dict[str, Any]:
@@ -141,7 +160,10 @@ def card(slug: str) -> dict[str, Any]:
         raise _unknown(slug, places)
     place = places[slug]
     if isinstance(place, EntryPoint):
-        return _outsider(slug)
+        entry = _outsider(place)
+        if entry is None:
+            find(slug)  # raises what keeps an outsider's system from being loaded
+        return entry or {}
     if INDEX.is_file():
         return next(entry for entry in json.loads(_index()) if entry["slug"] == slug)
     return _ours(place)
@@ -149,11 +171,14 @@ def card(slug: str) -> dict[str, Any]:
 
 def of_verb(verb: str) -> list[str]:
     """Return the slugs of the systems of a verb, sorted; none where there is no such verb."""
-    return [
-        slug
-        for slug, place in sorted(_places().items())
-        if (find(slug).card.verb if isinstance(place, EntryPoint) else place.parent.name) == verb
-    ]
+    return [slug for slug, place in sorted(_places().items()) if _verb(place) == verb]
+
+
+def _verb(place: Path | EntryPoint) -> str:
+    """Return the verb of a system; "" for an outsider's that cannot be loaded."""
+    if isinstance(place, EntryPoint):
+        return str((_outsider(place) or {"verb": ""})["verb"])
+    return place.parent.name
 
 
 def offering(offer: Offer) -> tuple[str, ...]:
@@ -187,20 +212,15 @@ def _listing(verb: str) -> str:
 
 def _command(card: Card) -> str:
     """Return the command that runs a system."""
-    command = COMMANDS.get(card.verb, f"{card.verb} --method")
-    return command if command == "audit" else f"{command} {card.slug}"
+    if card.verb == "audit":
+        return f"audit {AUDITS.get(card.slug, f'report --only {card.slug}')}"
+    return f"{COMMANDS.get(card.verb, f'{card.verb} --method')} {card.slug}"
 
 
 def _places() -> dict[str, Path | EntryPoint]:
     """Return slug -> the file of a system of ours, or the entry point of an outsider."""
-    places: dict[str, Path | EntryPoint] = dict(_files())
-    for point in entry_points(group=GROUP):
-        if point.name in places:
-            raise UsageError(
-                f"Two systems are called {point.name!r}, one of them {point.value}: uninstall or rename one."
-            )
-        places[point.name] = point
-    return places
+    files = _files()
+    return {**files, **plugins.points(files)}
 
 
 def _files() -> dict[str, Path]:
@@ -236,9 +256,14 @@ def _only(module: str, systems: list[T]) -> T:
     return systems[0]
 
 
-def _outsider(slug: str) -> dict[str, Any]:
-    kind = find(slug)
-    return _entry(kind.card, kind.__module__, kind.__name__, lambda slug, plan: None)
+def _outsider(place: EntryPoint) -> dict[str, Any] | None:
+    """Return the card of an outsider's system as plain data; None where it cannot be loaded, with one warning."""
+    try:
+        kind = plugins.load(place)
+        return _entry(kind.card, kind.__module__, kind.__name__, lambda slug, plan: None)
+    except Exception as error:  # a stranger's class or card may fail in any way
+        plugins.warn_once(place, error)
+        return None
 
 
 def _ours(path: Path) -> dict[str, Any]:

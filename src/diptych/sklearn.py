@@ -16,8 +16,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch.nn.functional import normalize
 
-from diptych.methods.classify.linear_probe import logistic_path
 from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
+from diptych.nn.logistic import logistic_path
 
 METHODS = ("gda", "linear-probe")
 

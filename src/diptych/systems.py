@@ -1,6 +1,8 @@
 """The systems of the catalog by class name, taking plain values: ``diptych.systems.GDA(alpha=1.0).fit(model, train)``.
 
-``dir(diptych.systems)`` lists them; editors read ``systems.pyi``, which ``tools/systems_stub.py`` writes.
+``dir(diptych.systems)`` lists them; editors read ``systems.pyi``, which ``tools/systems_stub.py`` writes. Where the
+class of another package has the name of one of ours, the name is ours, and the other is found by its slug
+(``diptych.catalog.find``).
 """
 
 from __future__ import annotations
@@ -33,4 +35,5 @@ def __dir__() -> list[str]:
 
 
 def _slugs() -> dict[str, str]:
-    return {card["class"]: card["slug"] for card in catalog.cards()}
+    ours_last = sorted(catalog.cards(), key=lambda card: card["module"].startswith("diptych.methods."))
+    return {card["class"]: card["slug"] for card in ours_last}

@@ -122,6 +122,7 @@ def test_what_counts_as_a_model(model: Model) -> None:
     assert model_of(model) is model
     assert model_of(None).spec.name == "lite"
     assert model_of("tiny").spec.name == "tiny"
+    assert model_of("tiny") is model_of("tiny"), "the last model stays loaded"
     with pytest.raises(UsageError, match="cannot be a int"):
         model_of(3)  # type: ignore[arg-type]
 

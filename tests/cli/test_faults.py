@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
-from functools import partial
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from diptych.nn.dense.label_maps import Windows
 from diptych.store.store import Store
 from diptych.tasks.export import tower as export_tower
 from diptych.tasks.export.gate import Parity
+from diptych.train import batches
 from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
 from tests.support.deep_backbone import DeepBackbone
 from tests.support.dense_colours import DenseColours, masked_folder
@@ -188,7 +189,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from diptych.backbones.sources import load
 
-    real = load.load
+    real, loader = load.load, batches._loader
 
     def fake(name: str = "lite", **more: Any) -> Any:
         if name == "deep":
@@ -196,10 +197,14 @@ def place(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return real(name, **more) if name.startswith("local:") else DenseColours(name=name)
 
     monkeypatch.setattr(load, "load", fake)
+    # rows are read in this process: to start others in each of several hundred trainings takes longer than to train
+    monkeypatch.setattr(
+        batches, "_loader", lambda views, run, workers, order, **more: loader(views, run, 0, order, **more)
+    )
     monkeypatch.setitem(
         deltaedit.DeltaEdit.card.variants, "small", {"bank": 8, "passes": 1, "batch": 4, "width": 8, "probes": 1}
     )  # type: ignore[arg-type]
-    monkeypatch.setattr(clip4dm, "CLIP4DM", partial(clip4dm.CLIP4DM, layers=2))
+    monkeypatch.setattr(clip4dm.CLIP4DM, "__init__", partialmethod(clip4dm.CLIP4DM.__init__, layers=2))
     monkeypatch.setitem(maskclip.MaskCLIP.card.variants, "", {"windows": Windows(32, 32, 32)})  # type: ignore[arg-type]
     monkeypatch.setattr(export_tower, "parity", lambda *given: Parity(1, 1.0, 1.0, 1.0, 1.0))
     monkeypatch.setattr(

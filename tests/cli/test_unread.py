@@ -14,6 +14,7 @@ from diptych.cli import unread
 from diptych.cli.main import VERBS, Commands
 from diptych.core import UsageError
 from diptych.methods.caption.nearest_caption import NearestCaption
+from diptych.verbs import reads
 
 Cli = Callable[..., Any]
 COMMANDS = Commands(VERBS)
@@ -87,10 +88,15 @@ def test_the_environment_is_a_default_for_many_commands(diptych: Cli, monkeypatc
 
 def commands() -> Iterator[tuple[str, Any, Any]]:
     for verb, place in VERBS.items():
-        module = import_module(f"diptych.cli.{place.partition(':')[0]}")
+        place, _, attribute = place.partition(":")
+        declared = place.startswith("verbs.")
+        module = import_module(f"diptych.{place}" if declared else f"diptych.cli.{place}")
+        readers = getattr(module, "READERS", {})
+        if declared:
+            readers = {n: a.reads for n, a in getattr(module, attribute).arguments("command").items() if a.reads}
         command = COMMANDS[verb]
         for name, inner in (getattr(command, "commands", None) or {"": command}).items():
-            yield f"{verb} {name}".strip(), inner, getattr(module, "READERS", {})
+            yield f"{verb} {name}".strip(), inner, readers
 
 
 def test_tables_name_parameters_and_cover_what_the_help_restricts() -> None:
@@ -108,14 +114,12 @@ def test_tables_name_parameters_and_cover_what_the_help_restricts() -> None:
 
 def test_those_that_read_an_option_are_named_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
     systems = [SimpleNamespace(card=SimpleNamespace(slug=slug, verb="edit"), reads=slug != "a") for slug in "abc"]
-    monkeypatch.setattr(unread, "_systems", lambda verb: systems)
+    monkeypatch.setattr(reads, "_systems", lambda verb: systems)
     readers = {"mask": lambda system: system.reads}
     token = unread.typed.set({"mask": "--mask"})
     try:
         unread.refuse_unread(systems[1], readers)
-        with pytest.raises(
-            UsageError, match=r"^a does not read --mask, but b and c do: leave it out, or choose one of"
-        ):
+        with pytest.raises(UsageError, match=r"^a does not read mask, but b and c do: leave it out, or choose one of"):
             unread.refuse_unread(systems[0], readers)
         systems.pop()
         with pytest.raises(UsageError, match=r"but b does: leave it out, or choose b with --objective\.$"):

@@ -5,10 +5,9 @@ GPU.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,65 +24,31 @@ from diptych.methods.edit.clipinverter import CLIPInverter
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.rewrite.uf_fgtg import UFFGTG
 from diptych.nn.diffusion.ddim import noise, sample
+from diptych.testing.exam import Exam
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
-from tests.contract import (
-    test_detectors,
-    test_editors,
-    test_extenders,
-    test_methods,
-    test_other_roles,
-    test_retrievers,
-    test_segmenters,
-    test_trainings,
-)
 from tests.methods.edit import test_clipinverter, test_galip
 from tests.methods.rewrite import test_uf_fgtg
+from tests.support.contract import exams_of, on
 from tests.support.diffusion import random_diffusion
 from tests.support.pretended_gpu import PretendedGPU
-from tests.support.scratches import scratched
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import FIT, small, squares
 
 pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true")
-ROLES = (
-    test_detectors,
-    test_editors,
-    test_extenders,
-    test_methods,
-    test_other_roles,
-    test_retrievers,
-    test_segmenters,
-    test_trainings,
-)
-MAKERS = ((test_methods, "backbone_for"), (test_trainings, "small"), (test_extenders, "VisualBackbone"))
-"""Contracts, and what makes their backbones."""
-
-
-def first(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return one row of each system."""
-    return list(dict(reversed(rows)).items())
-
-
-@pytest.fixture(autouse=True)
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the contracts run there."""
-    for module in ROLES:
-        monkeypatch.setattr(module, "Run", lambda **how: Run(**{"device": "cuda", **how}))
-    for module, name in MAKERS:
-        monkeypatch.setattr(module, name, moving(module, name))
-    with PretendedGPU():
-        yield
-
-
-def moving(module: ModuleType, name: str) -> Any:
-    make = getattr(module, name)
-    return lambda *given, **how: moved(make(*given, **how))
+VERBS = ("classify", "segment", "detect", "extend", "retrieve", "edit", "audit", "curate", "caption", "rewrite")
 
 
 def moved(backbone: Any) -> Any:
     backbone.module().to("cuda")
     return backbone
+
+
+@pytest.fixture(autouse=True)
+def gpu() -> Iterator[None]:
+    """Have it all run there."""
+    with PretendedGPU():
+        yield
 
 
 @pytest.fixture
@@ -115,9 +80,14 @@ def test_the_pretended_gpu_refuses_what_cuda_refuses() -> None:
     assert not on.cpu().is_cuda
 
 
-@pytest.mark.parametrize(("slug", "variant"), test_trainings.ROWS)
-def test_trainings_run(slug: str, variant: str) -> None:
-    test_trainings.test_every_row_trains_and_gives_a_space_of_the_same_shape(slug, variant)
+@pytest.mark.parametrize("exam", on("cuda", *VERBS, rows=("extend",)))
+def test_systems_answer_on_the_cpu(exam: Exam) -> None:
+    exam.answers_as_its_role_says()
+
+
+@pytest.mark.parametrize("exam", on("cuda", "pretrain", "finetune", rows=("pretrain", "finetune")))
+def test_trainings_run(exam: Exam) -> None:
+    exam.answers_as_its_role_says()
 
 
 def test_a_training_in_bf16_of_several_batches_with_an_average_is_resumed(tmp_path: Path) -> None:
@@ -145,46 +115,10 @@ def test_noise_drawn_on_the_cpu_becomes_pictures() -> None:
     assert sample(diffusion, diffusion.encode_text(["a red circle"]), start, steps=2).is_cuda
 
 
-@pytest.mark.parametrize(("slug", "label"), first(test_methods.ROWS))
-def test_classifiers_answer_on_the_cpu(slug: str, label: str) -> None:
-    fitted, test = test_methods.fit(test_methods.make(slug, label))
-    scores = test_methods.scored(fitted, test.items)
-    assert scores.values.numpy().shape == logits_of(scores, test_methods.backbone_for(slug)).numpy().shape
-
-
-@pytest.mark.parametrize(("slug", "label"), first(test_detectors.ROWS))
-def test_detectors_answer_on_the_cpu(slug: str, label: str, vit: Backbone) -> None:
-    for found in test_detectors.found(test_detectors.make(slug, label), vit, scratched(2, 2, seed=3).items):
-        assert found.map is None or np.isfinite(found.map.numpy()).all()
-
-
-@pytest.mark.parametrize(("slug", "label"), first(test_editors.ROWS))
-def test_editors_answer_on_the_cpu(slug: str, label: str, vit: Backbone) -> None:
-    made = test_editors.edited(test_editors.make(slug, label), vit)
-    assert all(np.isfinite(pictures.numpy()).all() for pictures in (*made.before, *made.after))
-
-
-@pytest.mark.parametrize(("slug", "label"), first(test_segmenters.ROWS))
-def test_segmenters_answer_on_the_cpu(slug: str, label: str, vit: Backbone) -> None:
-    for regions in test_segmenters.regions(test_segmenters.make(slug, label), vit, test_segmenters.UNLABELLED):
-        assert np.isfinite(regions.scores.values.numpy()).all()
-        assert test_segmenters.label_map(regions).numpy().shape == regions.size
-
-
-@pytest.mark.parametrize(("slug", "label"), test_extenders.ROWS)
-def test_extenders_run(slug: str, label: str) -> None:
-    test_extenders.test_every_row_encodes_its_samples(slug, label)
-
-
-@pytest.mark.parametrize(("slug", "label"), first(test_retrievers.ROWS))
-def test_retrievers_run(slug: str, label: str, vit: Backbone) -> None:
-    fitted = test_retrievers.fit(slug, label, vit)
-    assert fitted.against(test_retrievers.FOUND, Run(device="cuda"))(test_retrievers.FOUND).shape == (12, 12)
-
-
-@pytest.mark.parametrize(("slug", "label"), first(test_other_roles.ROWS))
-def test_other_roles_run(slug: str, label: str, vit: Backbone) -> None:
-    assert test_other_roles.answer(test_other_roles.make(slug, label), Kit({"main": vit}))
+def test_logits_of_scores_are_on_the_cpu() -> None:
+    (exam,) = (exam for slug, exam in exams_of("cuda", "classify") if slug == "zero-shot")
+    scores = exam.first.answer
+    assert scores.values.numpy().shape == logits_of(scores, exam.backbone).numpy().shape
 
 
 def test_parts_of_pictures_and_prompts_run(vit: Backbone) -> None:

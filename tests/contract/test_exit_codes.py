@@ -51,6 +51,8 @@ FOLDERS = {
     "audit edits": "audit edits {}",
     "audit blind": "audit blind {}",
     "audit association": "audit association {} --attribute colour",
+    "audit robustness": "audit robustness {}",
+    "audit shortcuts": "audit shortcuts {}",
     "curate plan": "curate plan {} --method clip-score --out made",
     "curate regions": "curate regions {} --out made",
     "ablate": "ablate {}",

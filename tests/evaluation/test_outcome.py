@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import log_loss, recall_score, top_k_accuracy_score
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from diptych.core import DamagedStore, Scores
 from diptych.evaluation.outcome import Outcome, hits, intervals, mean_metrics
@@ -26,6 +25,8 @@ def outcome(n: int = 60, k: int = 7, seed: int = 0, kind: str = "logit") -> tupl
 
 
 def test_metrics_are_those_of_scikit_learn_and_of_torchmetrics() -> None:
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     found, values, labels = outcome()
     p = values.double().softmax(dim=1).numpy()
     got = found.metrics()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from diptych.core import DataError, UsageError
 from diptych.metrics.calibration import expected_calibration_error, fit_temperature
@@ -18,6 +17,8 @@ def sample(n: int = 500, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
 def test_equals_torchmetrics(bins: int) -> None:
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     p, labels = sample()
     expected = multiclass_calibration_error(
         torch.from_numpy(p), torch.from_numpy(labels), num_classes=6, n_bins=bins, norm="l1"

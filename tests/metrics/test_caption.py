@@ -4,11 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nltk.translate.bleu_score import corpus_bleu
-from pycocoevalcap.bleu.bleu_scorer import BleuScorer
-from pycocoevalcap.cider.cider_scorer import CiderScorer
-from pycocoevalcap.rouge.rouge import Rouge
-from rouge_score import rouge_scorer
 
 from diptych.core import DataError
 from diptych.metrics.caption import bleu, cider_d, clip_score, ref_clip_score, rouge_l, tokens
@@ -23,6 +18,9 @@ REFERENCES = [
 
 
 def test_bleu_against_nltk_and_coco_caption() -> None:
+    from nltk.translate.bleu_score import corpus_bleu
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+
     split = [[r.split() for r in own] for own in REFERENCES]
     for n in (1, 2, 3):  # nltk counts a 4-gram for "a red car", which has none
         assert bleu(CANDIDATES, REFERENCES, n) == pytest.approx(
@@ -40,6 +38,9 @@ def test_bleu_against_nltk_and_coco_caption() -> None:
 
 
 def test_rouge_against_coco_caption_and_rouge_score() -> None:
+    from pycocoevalcap.rouge.rouge import Rouge
+    from rouge_score import rouge_scorer
+
     coco = Rouge()
     expected = [coco.calc_score([c], own) for c, own in zip(CANDIDATES, REFERENCES, strict=True)]
     assert rouge_l(CANDIDATES, REFERENCES) == pytest.approx(expected)
@@ -51,6 +52,8 @@ def test_rouge_against_coco_caption_and_rouge_score() -> None:
 
 
 def cider_of_coco(candidates: list[str], references: list[list[str]]) -> list[float]:
+    from pycocoevalcap.cider.cider_scorer import CiderScorer
+
     scorer = CiderScorer(n=4, sigma=6.0)
     for c, own in zip(candidates, references, strict=True):
         scorer += (c, own)

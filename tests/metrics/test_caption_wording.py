@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nltk.util import ngrams
 
 from diptych.core import DataError
 from diptych.metrics.caption_wording import distinct, repetition
@@ -11,6 +10,8 @@ SAID = ["A dog, a dog and a dog.", "a red car", "", "the the the"]
 
 
 def test_against_ngrams_of_nltk() -> None:
+    from nltk.util import ngrams
+
     split = [["a", "dog", "a", "dog", "and", "a", "dog"], ["a", "red", "car"], [], ["the"] * 3]
     for n in (1, 2, 4):
         grams = [list(ngrams(words, n)) for words in split]

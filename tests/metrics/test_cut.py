@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diptych.core import DataError, UsageError
-from diptych.metrics.cut import Marks, standard_scores
+from diptych.metrics.cut import STRATA, AbsentScores, Marks, allowed_of
 
 
 def drawn(seed: int, queries: int = 40, answers: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,7 +90,82 @@ def test_the_same_marks_give_the_same_interval_and_row_order_does_not_matter() -
     assert Marks(x[order], right[order], query[order]).cut(0.7) == Marks(x, right, query).cut(0.7)
 
 
-def test_standard_scores_are_deviations_from_the_background() -> None:
-    background = np.array([0.0, 2.0, 4.0])
-    assert standard_scores(np.array([2.0, 4.0]), background) == pytest.approx([0.0, 2 / np.std(background)])
-    assert np.isfinite(standard_scores(np.array([1.0]), np.ones(5))).all()
+def test_as_many_absent_words_may_have_an_answer_as_the_binomial_tail_allows() -> None:
+    """Oracle: the exact upper end of Clopper and Pearson, from the beta distribution."""
+    from scipy.stats import beta
+
+    for words, level in ((29, 0.9), (100, 0.7), (400, 0.5), (400, 0.9)):
+        most = allowed_of(words, level)
+        upper = [beta.ppf(0.95, k + 1, words - k) for k in (most, most + 1)]
+        assert upper[0] <= 1 - level < upper[1]
+    assert allowed_of(28, 0.9) == -1
+
+
+def test_absent_words_raise_the_cut_until_few_of_them_have_an_answer() -> None:
+    marks = Marks(*drawn(0))
+    best = np.random.default_rng(5).normal(3, 1, size=400)
+    absent = AbsentScores((1,), best[:, None])
+    for level in (0.5, 0.7, 0.8):
+        cut, free = Marks(*drawn(0), absent=absent).cut(level), marks.cut(level)
+        assert cut.threshold > free.threshold
+        assert (best >= cut.threshold).sum() == allowed_of(400, level)
+        assert cut.absent == pytest.approx((best >= cut.threshold).mean())
+        assert (cut.words, free.words, free.absent) == (400, 0, None)
+        assert cut.share > free.share
+    low = AbsentScores((1,), best[:, None] - 100)
+    assert Marks(*drawn(0), absent=low).cut(0.7).threshold == marks.cut(0.7).threshold
+    with pytest.raises(DataError, match=r"10 nouns are absent from the index, and a cut at 0\.9 needs 29"):
+        Marks(*drawn(0), absent=AbsentScores((1,), best[:10, None])).cut(0.9)
+
+
+def test_the_promise_for_absent_words_holds_on_others_of_the_same_kind() -> None:
+    rng, kept = np.random.default_rng(1), []
+    for seed in range(30):
+        absent = AbsentScores((1,), rng.normal(1, 1, size=(100, 1)))
+        cut = Marks(*drawn(seed), absent=absent).cut(0.7)
+        kept.append((rng.normal(1, 1, size=2000) >= cut.threshold).mean() <= 0.3)
+    assert np.mean(kept) >= 0.85
+
+
+def test_absent_words_lower_what_an_answer_is_likely_to_be_worth() -> None:
+    ranks = (1, 2, 5, 10, 20)
+    false = -np.sort(-np.random.default_rng(2).normal(2, 1, size=(300, 5)), axis=1)
+    plain, wary = Marks(*drawn(0)), Marks(*drawn(0), absent=AbsentScores(ranks, false))
+    at = np.linspace(-2, 4, 13)
+    assert (wary.probabilities(at) <= plain.probabilities(at) + 1e-9).all()
+    assert wary.probabilities(np.array([2.0]))[0] < 0.8 * plain.probabilities(np.array([2.0]))[0]
+    assert len(wary.probabilities(np.zeros(0))) == 0
+
+
+def ranked(seed: int, queries: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of 200 answers of each query, descending, and whether they are right: ever fewer, at one score too."""
+    rng = np.random.default_rng(seed)
+    score = -np.sort(-rng.normal(size=(queries, 200)) - rng.normal(size=(queries, 1)), axis=1)
+    right = rng.random(score.shape) < 1 / (1 + np.exp(3 - 2.5 * score)) * np.where(np.arange(200) < 20, 1, 0.4)
+    return score, right
+
+
+def test_marks_of_a_sample_stand_for_all_answers_down_to_the_depth() -> None:
+    score, right = ranked(0)
+    rng, rows = np.random.default_rng(0), []
+    for q in range(len(score)):
+        ranks = [
+            *range(1, 21),
+            *(1 + rng.choice(np.arange(20, 50), 6, False)),
+            *(1 + rng.choice(np.arange(50, 200), 10, False)),
+        ]
+        rows += [(score[q, r - 1], right[q, r - 1], q, r) for r in ranks]
+    s, y, q, r = (np.array(column) for column in zip(*rows, strict=True))
+    marks = Marks(s, y.astype(bool), q, r)
+    assert marks.depth > 150
+    assert marks.weight.sum() == pytest.approx(len(score) * marks.depth)
+    other, truth = ranked(1, queries=600)
+    for depth in STRATA:
+        cut = marks.cut(0.5, depth=depth)
+        assert cut.depth == min(depth, marks.depth)
+        above = other[:, : cut.depth] >= cut.threshold
+        assert cut.low <= truth[:, : cut.depth][above].mean() <= cut.high
+    first = Marks(s[r <= 20], y[r <= 20].astype(bool), q[r <= 20], r[r <= 20])
+    assert first.cut(0.5, depth=200).depth == first.depth == 20
+    above = other >= first.cut(0.5).threshold
+    assert truth[above].mean() < first.cut(0.5).low  # what was promised at any depth before

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torchmetrics.detection import MeanAveragePrecision
 
 from diptych.core import DataError
 from diptych.metrics.mask_ap import THRESHOLDS, class_ap, mask_ap, matched
@@ -36,6 +35,8 @@ def image(seed: int, crowds: bool) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("crowds", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_it_is_that_of_pycocotools(seed: int, crowds: bool) -> None:
+    from torchmetrics.detection import MeanAveragePrecision
+
     images = [image(10 * seed + i, crowds) for i in range(4)]
     oracle = MeanAveragePrecision(
         iou_type="segm",

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torchmetrics.detection import PanopticQuality
 
 from diptych.core import DataError
 from diptych.metrics.panoptic import mean_pq, panoptic_counts, panoptic_quality
@@ -34,6 +33,8 @@ def disturbed(y: np.ndarray, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.filterwarnings("ignore")
 def test_it_is_torchmetrics_panoptic_quality(seed: int) -> None:
+    from torchmetrics.detection import PanopticQuality
+
     truth = maps(seed)
     predicted = [disturbed(y, seed + 10 * i) for i, y in enumerate(truth)]
     oracle = PanopticQuality(things=set(THINGS), stuffs={2, 3}, return_sq_and_rq=True, return_per_class=True)

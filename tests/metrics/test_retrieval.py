@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score
-from torchmetrics.functional.retrieval import retrieval_hit_rate
 
 from diptych.core import DataError, UsageError
 from diptych.metrics.retrieval import (
@@ -16,6 +17,7 @@ from diptych.metrics.retrieval import (
     class_precision,
     f1_threshold,
     first_ranks,
+    group_ranks,
     match_threshold,
     recall_at,
 )
@@ -29,6 +31,8 @@ def drawn(n: int = 40, m: int = 30) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_without_ties_all_agree_with_torchmetrics_and_scikit_learn() -> None:
+    from torchmetrics.functional.retrieval import retrieval_hit_rate
+
     scores, relevant = drawn()
     ap, ranks = average_precision(scores, relevant), first_ranks(scores, relevant)
     for s, r, found, rank in zip(scores, relevant, ap, ranks, strict=True):
@@ -129,3 +133,34 @@ def test_b_cubed_is_a_mean_over_items(items: list[tuple[int, int]]) -> None:
 def test_b_cubed_needs_items() -> None:
     with pytest.raises(DataError, match=r"must be \(items,\)"):
         b_cubed(np.zeros(0, int), np.zeros(0, int))
+
+
+@pytest.mark.parametrize("cells", [1, 50, 1000, 10**6])
+def test_ranks_in_blocks_are_those_of_the_whole_matrix(cells: int) -> None:
+    rng = np.random.default_rng(4)
+    photos = rng.normal(size=(40, 8)).astype(np.float32)
+    photos[7] = photos[3]  # equal photos, and captions, tie
+    owner = np.repeat(np.arange(40), rng.integers(1, 5, 40))
+    texts = (photos[owner] + rng.normal(size=(len(owner), 8))).astype(np.float32)
+    texts[9] = texts[30]
+    photos, texts = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (photos, texts))
+    scores = (photos.astype(np.float64) @ texts.astype(np.float64).T).astype(np.float32)
+    relevant = owner[None] == np.arange(40)[:, None]
+    of_photos = group_ranks(photos, texts, np.arange(40), owner, cells)
+    of_texts = group_ranks(texts, photos, owner, np.arange(40), cells)
+    assert of_photos.tolist() == first_ranks(scores, relevant).tolist()
+    assert of_texts.tolist() == first_ranks(scores.T, relevant.T).tolist()
+
+
+def test_ranks_of_many_captions_need_memory_for_a_block_alone() -> None:
+    """20,000 x 20,000 scores would take 3 GB in float64."""
+    n = 20_000
+    vectors = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    tracemalloc.start()
+    try:
+        group_ranks(vectors[:2000], vectors, np.arange(2000), np.arange(n), 2**20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 2**20

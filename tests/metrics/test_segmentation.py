@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from diptych.core import DataError
 from diptych.metrics.segmentation import (
@@ -30,6 +29,8 @@ def total(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int = 4) -> np.nd
 
 
 def test_equals_torchmetrics_over_the_data_set() -> None:
+    from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
     pairs, counts = images(), total(images())
     jaccard = MulticlassJaccardIndex(4, average="none", ignore_index=IGNORE)
     accuracy = MulticlassAccuracy(4, average="micro", ignore_index=IGNORE)

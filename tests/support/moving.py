@@ -1,65 +1,16 @@
-"""Seeded clips of K classes, in memory: a colour a class, a bright square that moves."""
+"""The seeded clips of ``diptych.testing``, and videos on disk."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from PIL import Image
 
-from diptych.core import Column, Evidence, Table
-from tests.support.pictures import NAMES, picture
+from diptych.testing.samples import Clips, clip, clip_task, moving
 
-Clip = tuple[Image.Image, ...]
-
-
-@dataclass(frozen=True)
-class Clips:
-    clips: tuple[Clip, ...]
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> Clip:
-        return self.clips[index]
-
-    def key(self, index: int) -> str:
-        return hashlib.sha256(b"".join(f.tobytes() for f in self.clips[index])).hexdigest()
-
-    def name(self, index: int) -> str:
-        return f"clip {index}"
-
-
-def clip(label: int, seed: int, frames: int = 4) -> Clip:
-    base = np.asarray(picture(label, seed))
-    made = []
-    for t in range(frames):
-        frame = base.copy()
-        frame[4:8, 2 * t : 2 * t + 3] = 255
-        made.append(Image.fromarray(frame))
-    return tuple(made)
-
-
-def moving(labels: Sequence[int], seed: int, frames: int = 4) -> Table[Any]:
-    clips = Clips(tuple(clip(k, 1000 * seed + i, frames) for i, k in enumerate(labels)))
-    values = np.asarray(labels, dtype=np.int64)
-    return Table(
-        clips,
-        {
-            "label": Column("label", values),
-            "captions": Column("captions", [f"a photo of a {NAMES[k]}." for k in labels]),
-        },
-    )
-
-
-def clip_task(classes: int = 3, shots: int = 4) -> tuple[Evidence[Any], Table[Any]]:
-    train, bridge, test = (moving(list(range(classes)) * shots, seed) for seed in (1, 2, 3))
-    return Evidence(train=train, auxiliary=bridge), test
+__all__ = ["Clips", "clip", "clip_task", "moving", "video"]
 
 
 def video(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.towers.of import tower_of
 from diptych.core import PixelRecipe, Spec, State
+from diptych.testing.backbones import randomised
 
 SIDE, PATCH, LENGTH, WORDS = 32, 8, 12, 60
 END, PAD = 59, 0
@@ -47,18 +48,6 @@ class Case:
 def spec(name: str, pooling: str = "") -> Spec:
     pixels = PixelRecipe(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     return Spec(name, "test", name, "random:0", "gelu", "none", LENGTH, PAD, pooling, 16, pixels)
-
-
-def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Shake every parameter, so that zero biases, unit norms and tiny scales cannot hide a mistake."""
-    g = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.add_(torch.randn(p.shape, generator=g) * (0.1 if p.dim() == 1 else 0.05))
-        for name, b in module.named_buffers():
-            if name.endswith(("running_mean", "running_var")):
-                b.copy_(torch.rand(b.shape, generator=g) * 0.3 + (0.5 if name.endswith("var") else 0.0))
-    return module.eval()
 
 
 def pixels(side: int = SIDE, count: int = 3) -> Tensor:

@@ -5,37 +5,30 @@ from __future__ import annotations
 import pytest
 
 from diptych import catalog
-from diptych.core import Classifier
+from diptych.core import Classifier, Editor
 from diptych.tasks import defaults
+from diptych.tasks.defaults import default
+
+VERBS = {"head": "classify", "link": "retrieve", "untrained": "extend"}
+"""First word of a key -> verb of the card, where they differ."""
 
 
-@pytest.mark.parametrize(
-    ("slug", "verb"),
-    [
-        *((slug, "classify") for slug in (defaults.CLASSIFIER, *defaults.DEMO)),
-        (defaults.SEGMENTER, "segment"),
-        (defaults.DETECTOR, "detect"),
-        (defaults.WORD_DETECTOR, "detect"),
-        (defaults.CAPTIONER, "caption"),
-        (defaults.EDITOR, "edit"),
-        (defaults.REWRITER, "rewrite"),
-        (defaults.RETRIEVER, "retrieve"),
-        (defaults.CURATOR, "curate"),
-        (defaults.SCORE_CURATOR, "curate"),
-        (defaults.FINETUNING, "finetune"),
-        (defaults.PRETRAINING, "pretrain"),
-    ],
-)
-def test_a_default_is_a_system_of_its_verb(slug: str, verb: str) -> None:
-    assert catalog.card(slug)["verb"] == verb
+@pytest.mark.parametrize("key", [*defaults.DEFAULTS, *(f"demo {slug}" for slug in defaults.DEMO)])
+def test_a_default_is_a_row_of_a_system_of_its_verb(key: str) -> None:
+    verb, _, case = key.partition(" ")
+    slug, row = (case, "") if verb == "demo" else defaults.slug_and_row(key)
+    card = catalog.card(slug)
+    assert card["verb"] == ("classify" if verb == "demo" else VERBS.get(verb, verb))
+    assert not row or row in card["variants"]
 
 
-def test_default_rows_stand_on_the_cards() -> None:
-    for row in defaults.RETRIEVER_ROWS.values():
-        catalog.row(catalog.find(defaults.RETRIEVER), row)
-    catalog.row(catalog.find(defaults.EDITOR), defaults.EDITOR_ROW)
-    catalog.row(catalog.find(defaults.REWRITER), defaults.REWRITER_ROW)
+def test_a_default_is_made_with_settings() -> None:
+    assert default("classify", Classifier) == catalog.find("zero-shot")()
+    assert default("head", Classifier, c=2.0).c == 2.0  # type: ignore[attr-defined]
+    assert default("edit", Editor) == catalog.row(catalog.find("deltaedit"), "small")
+    with pytest.raises(KeyError):
+        default("fly", Classifier)
 
 
 def test_the_default_classifier_needs_names_alone() -> None:
-    assert not catalog.find(defaults.CLASSIFIER, Classifier).card.needs.evidence
+    assert not catalog.find(defaults.DEFAULTS["classify"], Classifier).card.needs.evidence

@@ -22,9 +22,19 @@ def free_port() -> str:
         return str(s.getsockname()[1])
 
 
+def quick_start() -> Any:
+    """Return a way to start processes in which torch and the training are already imported, once for all of them.
+
+    A process of it sees the environment of the first call.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["open_clip", "torch.distributed.fsdp", "diptych.train.loop", "diptych.train.pair"])
+    return context
+
+
 def together(count: int, function: Callable[..., Any], *given: Any) -> list[Any]:
     """Return function(run, *given) of each of ``count`` processes, in rank order; results must be plain data."""
-    context = multiprocessing.get_context("spawn")
+    context = quick_start()
     queue, port = context.SimpleQueue(), free_port()
     workers = [context.Process(target=_process, args=(r, count, port, queue, function, given)) for r in range(count)]
     for w in workers:

@@ -15,7 +15,7 @@ from diptych.features.frozen import Headed
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import CaptionTrainee, CoCaTrainee, WordIds, has_decoder, next_logits
-from diptych.train.recipe import train_space
+from diptych.train.recipe import DECODER, WORDS, train_space
 from tests.support.checkpoints import COCA
 from tests.train.test_pair import FIT, RUN, SPEC, rows, small, squares
 
@@ -79,3 +79,16 @@ def test_a_small_decoder_sees_tokens_where_there_is_a_tower(heads) -> None:
     pooled = next_logits(decoder, batch["ids"], e.vectors["image"])
     assert pooled.shape == e.tokens["caption"].h.shape
     assert not torch.allclose(pooled, e.tokens["caption"].h)
+
+
+def test_a_decoder_beside_a_coca_sees_its_pooled_queries() -> None:
+    space, words = coca(), WordIds.of([c for own in squares().columns["captions"].values for c in own], least=1)
+    with Run().seeded("decoder"):
+        decoder = SmallLM(len(words), width=8, depth=1, heads=2, memory=space.spec.dim)
+    kit = Kit({"main": space, DECODER: decoder, WORDS: words})
+    trainee = CaptionTrainee(space, CoCaLoss(), RUN, decoder, words)
+    batch = batch_of(trainee)
+    memory = trainee.space.module().visual(batch["image"])[1]
+    torch.testing.assert_close(trainee.embed(batch).tokens["caption"].h, next_logits(decoder, batch["ids"], memory))
+    made = train_space(CoCaLoss(), kit, Evidence(train=squares()), replace(FIT, steps=3), RUN)
+    assert set(made.parts) == {"decoder"}

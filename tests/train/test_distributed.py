@@ -24,7 +24,7 @@ from diptych.nn.projector import GatheredNorm
 from diptych.train import distributed
 from diptych.train.averaging import Averaging
 from diptych.train.loop import train
-from tests.train.processes import free_port
+from tests.train.processes import free_port, quick_start
 from tests.train.toy import FIT, Toy, fit_here, table
 
 CLOCK = Clock(0, 1, 0, torch.Generator())
@@ -139,7 +139,7 @@ def ending(trouble: str, run: Run) -> str:
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory) -> dict:
-    context = multiprocessing.get_context("spawn")
+    context = quick_start()
     queue, port = context.SimpleQueue(), free_port()
     out = tmp_path_factory.mktemp("two")
     kinds = ("clip", "clip-chunked", "siglip", "coca", "norm", "theirs", "wrong")
@@ -211,7 +211,16 @@ def test_whole_training_in_two_processes_equals_one(answers, tmp_path) -> None:
 
 def test_a_run_that_does_not_know_its_place_is_refused() -> None:
     with pytest.raises(UsageError, match=r"distributed\.join"):
-        distributed.check(World(0, 2))
+        distributed.check(Run(world=World(0, 2)))
+
+
+def test_a_launch_that_is_not_joined_is_refused(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run = Run(out=tmp_path, workers=0)
+    with pytest.raises(UsageError, match=r"WORLD_SIZE is 2, and the processes are not joined.*distributed\.join"):
+        train(Toy(run), table(), FIT, run)
+    assert list(tmp_path.iterdir()) == []
+    distributed.check(Run())  # writes nothing
 
 
 def test_alone_everything_is_the_identity() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from diptych.core import DataError, Diverged, ParamGroup, Run, UnreadableItem, UsageError
+from diptych.train.batches import Shuffle
 from diptych.train.groups import training
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
@@ -133,6 +134,14 @@ def test_stream_with_workers_keeps_its_order() -> None:
     alone, _ = trained(data=Lines(52))
     helped, _ = trained(replace(RUN, workers=2), data=Lines(52))
     assert same(weights(alone), weights(helped))
+
+
+def test_a_training_learns_whatever_the_gradient_mode_around_it() -> None:
+    plain, _ = trained()
+    with torch.no_grad():
+        inside, _ = trained()
+        assert not torch.is_grad_enabled()
+    assert same(weights(inside), weights(plain))
 
 
 def test_randomness_comes_from_the_seed_and_leaves_no_trace() -> None:
@@ -264,7 +273,8 @@ def test_ctrl_c_writes_a_checkpoint_and_then_interrupts(tmp_path) -> None:
 
 
 @pytest.mark.usefixtures("heard")
-def test_a_second_ctrl_c_does_not_wait(tmp_path) -> None:
+def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("diptych.train.checkpoint.TOGETHER", 0.0)
     toy = Toy(RUN)
     toy.losses = lambda batch, phase, clock: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
@@ -334,6 +344,22 @@ def test_another_training_in_the_folder_is_refused(tmp_path) -> None:
         trained(replace(run, seed=9), resume=True)
 
 
+def test_a_finished_training_is_lengthened_to_the_bits_of_a_long_one(tmp_path) -> None:
+    constant = replace(SHORT, schedule=Schedule("constant", warmup=3))
+    run = replace(RUN, out=tmp_path / "short")
+    trained(run, constant)
+    again, history = trained(run, replace(constant, steps=15), resume=True)
+    whole, _ = trained(RUN, replace(constant, steps=15))
+    assert same(weights(again), weights(whole))
+    assert [r["step"] for r in history.records] == list(range(1, 16))
+    with pytest.raises(UsageError, match="another fit, seed or groups"):
+        trained(run, constant, resume=True)
+    other = replace(RUN, out=tmp_path / "cosine")
+    trained(other)
+    with pytest.warns(UserWarning, match="its learning rate goes on as if it had been so from the start"):
+        trained(other, replace(SHORT, steps=12), resume=True)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path) -> None:
     run = replace(RUN, out=tmp_path)
     trained(run)
@@ -382,6 +408,133 @@ def test_divergence_stops_before_it_is_saved(tmp_path) -> None:
     with pytest.raises(Diverged, match=r"step 4 .*lower the learning rate of 0\.02"):
         train(toy, table(), SHORT, replace(RUN, out=tmp_path))
     assert all(torch.isfinite(p).all() for p in toy.net.parameters())
+
+
+BAD = replace(SHORT, accumulate=1, save_every=3)
+
+
+def with_bad_batches(run: Run, *bad: tuple[int, int]) -> Toy:
+    """A toy whose gradients are NaN, under finite losses, in batches given as (epoch, number)."""
+    toy, order = Toy(run), Shuffle(52, RUN.seed)
+    rows = {(epoch, *order.batches(epoch, BAD.batch)[number]) for epoch, number in bad}
+    inner, now = toy.losses, [False]
+
+    def losses(batch, phase, clock):
+        now[0] = (clock.epoch, *batch["index"].tolist()) in rows
+        return inner(batch, phase, clock)
+
+    toy.losses = losses  # type: ignore[method-assign]
+    toy.net["b"][3].bias.register_hook(lambda grad: grad * (float("nan") if now[0] else 1.0))  # type: ignore[index]
+    return toy
+
+
+@pytest.mark.parametrize(("batch", "step"), [((0, 4), 4), ((1, 3), 9)])  # in the middle, and in the last step
+def test_a_bad_gradient_is_neither_stepped_nor_saved(tmp_path, batch, step) -> None:
+    run = replace(RUN, out=tmp_path)
+    toy = with_bad_batches(run, batch)
+    with pytest.raises(Diverged, match=f"The gradients are not finite in step {step} "):
+        train(toy, table(), BAD, run)
+    assert all(torch.isfinite(p).all() for p in toy.net.parameters())
+    saved = [load_file(file) for file in (tmp_path / "checkpoints").rglob("*.safetensors")]
+    assert all(torch.isfinite(t).all() for tensors in saved for t in tensors.values())
+
+
+def test_weights_that_finite_gradients_made_infinite_are_not_saved_or_returned(tmp_path) -> None:
+    def explodes(at: int) -> Toy:
+        toy = Toy(RUN)
+        after, inner = toy.after, toy.losses
+
+        def infinite(what, clock):
+            if (what, clock.step) == ("step", at):
+                toy.net.log_scale.fill_(float("inf"))  # type: ignore[operator, union-attr]
+            after(what, clock)
+
+        toy.after = infinite  # type: ignore[method-assign]
+        toy.losses = lambda b, p, c: {"pair": inner(b, p, c)["pair"].nan_to_num(0.0)}  # type: ignore[method-assign]
+        return toy
+
+    with pytest.raises(Diverged, match="The weights or a step are not finite after 6 steps"):
+        train(explodes(5), table(), BAD, replace(RUN, out=tmp_path))
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000003-epoch-0000"]
+    with pytest.raises(Diverged, match="The weights or a step are not finite after 10 steps"):
+        train(explodes(9), table(), BAD, RUN)
+
+
+@dataclass(frozen=True)
+class Without:
+    """The order of an epoch without a batch of the first one."""
+
+    inner: Shuffle
+    number: int
+
+    def batches(self, epoch: int, size: int):
+        every = self.inner.batches(epoch, size)
+        return [batch for i, batch in enumerate(every) if (epoch, i) not in self.numbers]
+
+    @property
+    def numbers(self) -> list[tuple[int, int]]:
+        return [(0, 3), (0, self.number)]  # the batch between the checkpoint and the bad step is not read again
+
+
+def test_after_a_bad_step_the_latest_checkpoint_goes_on_with_the_next_batches(tmp_path) -> None:
+    run, fit = replace(RUN, out=tmp_path), replace(BAD, skip_bad_steps=1)
+    toy = with_bad_batches(run, (0, 4))
+    with pytest.warns(UserWarning, match=r"not finite in step 4 .*The training goes back to step 3\."):
+        history = train(toy, table(), fit, run)
+    assert [r["step"] for r in history.records] == list(range(1, 11))
+    assert [r.get("bad_steps", 0) for r in history.records] == [0] * 3 + [1] * 7
+    assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == list(history.records)
+    reference = Toy(RUN)
+    reference.sampler = lambda rows, run: Without(Shuffle(52, RUN.seed), 4)  # type: ignore[method-assign]
+    train(reference, table(), BAD, RUN)
+    assert same(weights(toy), weights(reference))
+
+
+def test_steps_that_are_not_read_go_back_at_the_next_one_that_is(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("diptych.train.steps.Steps.reads_all", False)
+    fit = replace(BAD, skip_bad_steps=1, log_every=5, save_every=4)
+    toy = with_bad_batches(RUN, (0, 1))
+    with pytest.warns(UserWarning, match="The weights or a step are not finite after 4 steps.*goes back to step 0"):
+        history = train(toy, table(), fit, replace(RUN, out=tmp_path))
+    assert [r["step"] for r in history.records] == [5, 10]
+    assert (history.position.step, history.position.bad_steps) == (10, 1)
+    with pytest.raises(Diverged, match="in a step before 4"):
+        train(with_bad_batches(RUN, (0, 1)), table(), replace(BAD, log_every=5, save_every=None), RUN)
+
+
+def test_more_bad_steps_than_the_fit_allows_are_an_error(tmp_path) -> None:
+    fit = replace(BAD, skip_bad_steps=1)
+    toy = with_bad_batches(RUN, (0, 0), (0, 5))
+    with pytest.warns(UserWarning, match="goes back to step 0"), pytest.raises(Diverged, match="not finite in step 4"):
+        train(toy, table(), fit, replace(RUN, out=tmp_path))
+    with pytest.raises(UsageError, match="skip_bad_steps=1 goes back to a checkpoint, and none is written"):
+        train(toy, table(), fit, RUN)
+
+
+@pytest.mark.filterwarnings("ignore:The gradients are not finite:UserWarning")
+@pytest.mark.parametrize("until", [2, 4, 5, 7, 11])
+def test_a_training_that_went_back_resumes_with_the_same_bits(tmp_path, until) -> None:
+    fit, bad = replace(BAD, skip_bad_steps=2), ((0, 4), (1, 2))
+    whole = with_bad_batches(RUN, *bad)
+    train(whole, table(), fit, replace(RUN, out=tmp_path / "whole"))
+    run = replace(RUN, out=tmp_path / "cut")
+    cut = with_bad_batches(run, *bad)
+    inner, taken = cut.losses, []
+
+    def dies(batch, phase, clock):
+        taken.append(clock.step)
+        if len(taken) > until:
+            raise RuntimeError("killed")
+        return inner(batch, phase, clock)
+
+    cut.losses = dies  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="killed"):
+        train(cut, table(), fit, run)
+    again = with_bad_batches(run, *bad)
+    history = train(again, table(), fit, run, resume=True)
+    assert same(weights(whole), weights(again))
+    assert history.position.bad_steps == 2
+    assert [r["step"] for r in history.records] == list(range(1, 11))
 
 
 def test_frozen_parts_keep_their_statistics_and_drop_nothing() -> None:

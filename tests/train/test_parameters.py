@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.core import ParamGroup, Run, Table, Texts
+from diptych.core import ParamGroup, Run, Table, Texts, UsageError
 from diptych.features.vectors import Vectors
 from diptych.train.loop import train
-from diptych.train.parameters import copies, train_parameters
+from diptych.train.parameters import checkpointed, copies, train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
@@ -82,3 +82,44 @@ def test_a_step_trains_all_or_what_its_groups_name() -> None:
     learnt = train_parameters(step(module, [ParamGroup(("bias",))]), DATA, FIT, Run())
     assert float(learnt["weight"]) == 0
     assert float(learnt["bias"]) > 1
+
+
+def two_trainings(stop: int | None = None) -> list[float]:
+    """A fit of two trainings, the second of which begins where the first ended; ``stop`` ends it in a step."""
+    taken = [0]
+    module = line()
+
+    def loss(b):
+        taken[0] += 1
+        if taken[0] == stop:
+            raise RuntimeError("killed")
+        return {"square": (module(b["x"]) - 3).square().mean()}
+
+    trainee = Step(module, lambda row, g: {"x": row.item}, loss)
+    adam = replace(FIT, optimizer="adam", betas=(0.9, 0.98), steps=6)
+    for seed in (1, 2):
+        learnt = train_parameters(trainee, DATA, adam, Run(seed=seed))
+    return [float(learnt["weight"]), float(learnt["bias"]), taken[0]]
+
+
+@pytest.mark.parametrize("stop", [1, 4, 6, 7, 9, 12])
+def test_a_stopped_fit_goes_on_to_the_same_bits(tmp_path: Path, stop: int) -> None:
+    *whole, steps = two_trainings()
+    assert steps == 12
+    with pytest.raises(RuntimeError, match="killed"), checkpointed(tmp_path, save_every=2):
+        two_trainings(stop)
+    with checkpointed(tmp_path, resume=True, save_every=2):
+        *again, taken = two_trainings()
+    assert again == whole
+    assert taken == 12 - (stop - 1) // 2 * 2, "steps before the latest checkpoint are not taken again"
+    with checkpointed(tmp_path, resume=True):
+        assert two_trainings() == [*whole, 0]
+    with pytest.raises(UsageError, match="has a training already"), checkpointed(tmp_path):
+        two_trainings()
+    assert two_trainings() == [*whole, 12], "outside of the block nothing is written or read"
+
+
+def test_a_place_that_means_nothing_is_refused(tmp_path: Path) -> None:
+    for how in ({"save_every": 0}, {"workers": -1}):
+        with pytest.raises(UsageError), checkpointed(tmp_path, **how):
+            raise AssertionError

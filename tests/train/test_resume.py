@@ -8,7 +8,7 @@ import torch
 
 from diptych.core import ParamGroup, UsageError
 from diptych.train import checkpoint
-from diptych.train.resume import reopened, settings
+from diptych.train.resume import longer, reopened, settings
 from diptych.train.schedule import Fit
 
 FIT = Fit(0.1, 4, steps=3)
@@ -46,3 +46,14 @@ def test_a_training_is_continued_by_the_same_settings_and_frozen_weights(tmp_pat
         reopened(tmp_path, True, {**own, "seed": 2}, WEIGHTS)
     with pytest.raises(UsageError, match="other frozen weights"):
         reopened(tmp_path, True, own, {**WEIGHTS, "still": torch.full((3,), 2.0)})
+
+
+def test_a_longer_fit_in_the_same_unit_continues_a_shorter_one() -> None:
+    def of(fit: Fit) -> dict[str, object]:
+        return settings(fit, fit.steps or 8, 1, GROUPS)
+
+    assert longer(of(FIT), of(replace(FIT, steps=4)))
+    assert not longer(of(FIT), of(FIT))
+    assert not longer(of(replace(FIT, steps=4)), of(FIT))
+    assert not longer(of(FIT), of(replace(FIT, steps=4, lr=0.2)))
+    assert not longer(of(FIT), of(replace(FIT, steps=None, epochs=9)))

@@ -1,5 +1,5 @@
 """A small trainee with everything that makes resuming hard, and a program that trains it and waits to be killed at a
-step: python -m tests.train.toy OUT HOLD DTYPE.
+step: python -m tests.train.toy OUT HOLD DTYPE [WORKERS SECONDS_A_BATCH].
 """
 
 from __future__ import annotations
@@ -47,9 +47,15 @@ class Toy(Trainee):
     """Two noisy views of a vector, two small towers, CLIP's loss; dropout, buffers and a running count besides."""
 
     def __init__(
-        self, run: Run, *, dtype: torch.dtype = torch.float32, dropout: float = 0.2, hold: int | None = None
+        self,
+        run: Run,
+        *,
+        dtype: torch.dtype = torch.float32,
+        dropout: float = 0.2,
+        hold: int | None = None,
+        pace: float = 0.0,
     ) -> None:
-        self.run, self.hold, self.dtype = run, hold, dtype
+        self.run, self.hold, self.dtype, self.pace = run, hold, dtype, pace
         with run.seeded("toy"):
             towers = [
                 nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 4)) for _ in range(2)
@@ -78,6 +84,7 @@ class Toy(Trainee):
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         if clock.step == self.hold:
             time.sleep(600)
+        time.sleep(self.pace)
         noise = torch.rand((), generator=clock.generator)
         self.seen.append((clock.step, float(noise)))
         vectors = {v: self.net[v](batch[v]) for v in ("a", "b")}  # type: ignore[index]
@@ -90,11 +97,11 @@ class Toy(Trainee):
             self.net.epochs.add_(1)  # type: ignore[operator]
 
 
-def fit_here(out: Path, dtype: str, hold: int | None = None) -> None:
+def fit_here(out: Path, dtype: str, hold: int | None = None, workers: int = 0, pace: float = 0.0) -> None:
     """Train, or go on training, with everything that is written in ``out``; leave the weights in final.pt."""
     out.mkdir(parents=True, exist_ok=True)
-    run = join(Run(seed=3, out=out, workers=0))
-    toy = Toy(run, dtype=getattr(torch, dtype), dropout=0.2 if dtype == "float32" else 0.0, hold=hold)
+    run = join(Run(seed=3, out=out, workers=workers))
+    toy = Toy(run, dtype=getattr(torch, dtype), dropout=0.2 if dtype == "float32" else 0.0, hold=hold, pace=pace)
     train(toy, table(), FIT, run, resume=True)
     if run.world.rank == 0:
         torch.save(toy.net.state_dict(), out / "final.pt")
@@ -102,4 +109,5 @@ def fit_here(out: Path, dtype: str, hold: int | None = None) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fit_here(Path(sys.argv[1]), sys.argv[3], int(sys.argv[2]))
+    more = (int(sys.argv[4]), float(sys.argv[5])) if len(sys.argv) > 4 else ()
+    fit_here(Path(sys.argv[1]), sys.argv[3], int(sys.argv[2]), *more)

@@ -280,10 +280,28 @@ def load_classifier(folder: str | Path, model: ModelLike = None, *, device: str 
     return made if own is None else replace(made, run=own.run)
 
 
+_LAST: dict[tuple[str, str, Any], Model] = {}
+"""The model that was loaded last by its name."""
+
+
 def model_of(model: object) -> Model:
-    """Return a model: by its name, a backbone with the run that ``load`` gives it, or ``lite``."""
+    """Return a model: by its name, a backbone with the run that ``load`` gives it, or ``lite``.
+
+    The model that was loaded last by a published name stays loaded, so that calls by name load it once. Files that a
+    name such as ``local:PATH`` leads to may change, and are read again.
+    """
     if model is None or isinstance(model, str):
-        return load(model or "lite")
+        from diptych.backbones.sources import load as source
+
+        name = model or "lite"
+        if name.startswith("local") or "/" in name or "\\" in name:
+            return load(name)
+        key = (name, str(cache_folder()), source.load)
+        if key not in _LAST:
+            loaded = load(name)
+            _LAST.clear()
+            _LAST[key] = loaded
+        return _LAST[key]
     if isinstance(model, Model):
         return model
     if not isinstance(model, Backbone):

@@ -39,12 +39,13 @@ from diptych.search_index.rows import Found, Modality
 from diptych.tasks import classify as classify_task
 from diptych.tasks.audit import groups as audits
 from diptych.tasks.classified import Prediction
-from diptych.tasks.defaults import CLASSIFIER
+from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.encode import write as encode_task
-from diptych.tasks.extend import with_clips
+from diptych.tasks.extend import untrained_space
 from diptych.tasks.runs import KEYS, Precision
 from diptych.tasks.search import ask as search_task
 from diptych.tasks.search import index as index_task
+from diptych.tasks.search.spaces import untrained_name
 from diptych.verbs.names import NamesLike, TextsLike, names_of, texts_of
 
 M = TypeVar("M", bound=Method)
@@ -80,7 +81,7 @@ def classify(
     model: ModelLike = None,
     *,
     templates: str | Sequence[str] | None = None,
-    method: str | Classifier | System[Classifier] = CLASSIFIER,
+    method: str | Classifier | System[Classifier] = DEFAULTS["classify"],
     texts: TextsLike = None,
     top: int = 5,
     threshold: float | None = None,
@@ -227,13 +228,13 @@ def search(
     folder = Path(folder)
     with Index(folder) as opened:
         facts = dict(opened.facts)
-    name, _, clips = str(facts.get("backbone", "lite")).partition("+frames")
+    name, samples, frames = untrained_name(str(facts.get("backbone", "lite")))
     own = load(name, precision=cast(Precision, facts.get("precision", "fp32"))) if model is None else model_of(model)
     run = replace(own.run, decode="draft" if facts.get("decode") == "draft" else "exact")
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     answer = search_task.search(
         folder, [*_terms(query, 1.0), *_terms(minus, -1.0)],
-        with_clips(own, int(clips) if clips.isdecimal() else None, run), run, k=top,
+        untrained_space(samples, own, run, frames=frames or None) if samples else own, run, k=top,
         weights={m: w for m, w in parts.items() if w} or None,
         where=[where] if isinstance(where, str) else where, exact=exact or None, at_least=at_least,
     )  # fmt: skip

@@ -68,6 +68,7 @@ class BoardOptions:
             help="Systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).",
         ),
     ] = None
+    settings: options.RowSettings = None
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws and trainings.")] = "1,2,3"
     budget: Annotated[
         float | None,
@@ -97,13 +98,15 @@ def board_command(
 
         @functools.wraps(function)
         def command(*, requested: BoardOptions, shared: options.RunOptions, **given: Any) -> None:
+            from diptych.core.settings import by_system
             from diptych.evaluation.boards.rows import expect
             from diptych.evaluation.boards.verb import arms_of, in_lengths, verb_board
 
             if not shared.overwrite:
                 expect(requested.out, verb)
             methods = flag_values.words(requested.methods) if requested.methods else None
-            arms = arms_of(verb, methods, every=every, without=without())
+            settings = by_system(requested.settings or ())
+            arms = arms_of(verb, methods, every=every, without=without(), settings=settings)
             with shared.open() as opened:
                 bench = function(opened, flag_values.integers(requested.seeds, "seeds"), **given)
                 if not shared.overwrite:

@@ -32,6 +32,7 @@ class Draws:
             "--methods", help="Names of systems, with commas, as diptych systems lists them (default: all)."
         ),
     ] = None
+    settings: options.RowSettings = None
     shots: Annotated[str, options.option("--shots", help="Training photos of each class.")] = "1,4,16"
     seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3"
     val: Annotated[
@@ -45,7 +46,7 @@ class Draws:
 
         slugs = flag_values.words(self.methods) if self.methods else None
         shots, seeds = flag_values.integers(self.shots, "shots"), flag_values.integers(self.seeds, "seeds")
-        return Plan(slugs, shots, seeds, cast(ValRule, self.val), budget, timeout)
+        return Plan(slugs, shots, seeds, cast(ValRule, self.val), budget, timeout, tuple(self.settings or ()))
 
 
 @options.offers("overwrite", *options.MODEL)

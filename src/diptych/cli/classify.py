@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ from diptych.cli.console import finish, say, show_json
 from diptych.cli.photos import clip_frames, demo_names, open_photos, open_regions, show_predictions, speed
 from diptych.cli.unread import Readers, has, refuse_idle, refuse_unread
 from diptych.core import UsageError
-from diptych.tasks.defaults import CLASSIFIER
+from diptych.tasks.defaults import DEFAULTS
 
 if TYPE_CHECKING:
     from diptych.core import Backbone, Classifier, ClassNames, Samples
@@ -126,7 +126,7 @@ def classify(
     templates: options.Templates = None,
     method: Annotated[
         str, options.option("--method", help="A system that learns from no labels: see 'diptych systems'.")
-    ] = CLASSIFIER,
+    ] = DEFAULTS["classify"],
     texts: options.TextPool = None,
     *,
     contexts: ContextOptions,
@@ -146,15 +146,15 @@ def classify(
             "--export best'."
         )
     if exported.model is not None:
-        if names or templates or texts or method != CLASSIFIER:
+        if names or templates or texts or method != DEFAULTS["classify"]:
             raise UsageError(
                 "A model has its own names, templates, texts and system: leave these options out, or --model."
             )
         refuse_idle("A model has its own contexts", *READERS)
 
-    from diptych.data.formats.cloud_folder import holds_clouds
-    from diptych.data.formats.star_table import holds_curves
+    from diptych.data.modalities import CLIPS, modality_of
 
+    kind, fitted_space = modality_of(photos[0]), _holds_space(exported.model)
     if regions is not None:
         if exported.model is not None or frames:
             raise UsageError("Boxes are classified by class names: leave out --model and --frames, or --regions.")
@@ -164,32 +164,21 @@ def classify(
             system, pool = _system(method, reasons, texts, contexts), flag_values.text_pool(texts)
             result = _fitted(source.regions, named, wanted, opened, system, pool, space=source.space)
         _tell(result, out, shared, source.crops, _speed(result, opened, "regions"))
-    elif holds_clouds(photos[0]):
-        if exported.promises or reasons or frames or texts or (out is not None and out.suffix == ".html"):
+    elif fitted_space or kind not in (None, CLIPS):
+        page = out is not None and out.suffix == ".html" and kind not in (None, CLIPS)
+        if exported.promises or reasons or texts or page:
             raise UsageError(
-                "For point clouds there are no --sets, --unknown-rate, --reasons, --texts, --frames and no page: leave "
-                "them out."
+                "For clips with a model, point clouds and light curves there are no --sets, --unknown-rate, --reasons "
+                "and --texts, and of the latter two no page: leave them out."
             )
+        system = None if exported.model else _system(method, 0, None, contexts)
         with replace(shared, engine="torch", draft=False).open() as opened:
-            system = None if exported.model else _system(method, 0, None, contexts)
-            result = _clouds(photos, names, templates, system, exported.model, wanted, opened)
-        _tell(result, out, shared, pace=_speed(result, opened, "clouds"))
-    elif holds_curves(photos[0]):
-        if exported.sets or exported.unknown_rate or reasons or frames or (out is not None and out.suffix == ".html"):
-            raise UsageError(
-                "For light curves there are no --sets, --unknown-rate, --reasons, --frames and no page: leave them out."
-            )
-        refuse_idle("A classifier of light curves infers no contexts", *READERS)
-        _tell(_curves(photos, exported.model, wanted, shared), out, shared)
-    elif exported.model is not None and (sees := _clip_frames(exported.model)) is not None:
-        if exported.promises or reasons or frames not in (None, sees):
-            raise UsageError(
-                f"This model looks at {sees} frames a clip, and gives no sets and reasons: leave these options out."
-            )
-        with replace(shared, engine="torch").open() as opened:
-            samples, _ = open_photos(photos, opened.keys, sees)
-            result = _clips(samples, exported.model, wanted, opened)
-        _tell(result, out, shared, samples, _speed(result, opened, "clips"))
+            samples, result, things = _by_space(
+                photos,
+                lambda own: flag_values.named_classes(names, () if names else tuple(own), templates),
+                system, frames, exported.model, wanted, opened,
+            )  # fmt: skip
+        _tell(result, out, shared, samples, _speed(result, opened, things))
     elif exported.model is not None:
         if frames is not None:
             raise UsageError("A model was fitted on photos: leave out --frames, or --model.")
@@ -212,53 +201,37 @@ def classify(
         _tell(result, out, shared, samples, _speed(result, opened, "clips" if clips else "images"))
 
 
-def _curves(photos: list[str], model: Path | None, wanted: Wanted, shared: options.RunOptions) -> Classified:
-    """Say of which class each star is, by an exported tower."""
-    from diptych.tasks.stars import classify_curves
+def _holds_space(model: Path | None) -> bool:
+    """Return whether a folder is one of ``diptych extend``."""
+    if model is None or not (model / "fitted.json").is_file() or (model / "model.json").is_file():
+        return False
+    from diptych.tasks.space_classifier import stated
 
-    with replace(shared, engine="torch", workers=1, draft=False).open() as opened:
-        return classify_curves(photos, model, opened.run, top=wanted.top, threshold=wanted.threshold)
+    return stated(model) is not None
 
 
-def _clouds(
-    clouds: list[str],
-    names: str | None,
-    templates: list[str] | None,
+def _by_space(
+    paths: list[str],
+    classes: Callable[[Sequence[str]], ClassNames],
     system: Classifier | None,
+    frames: int | None,
     model: Path | None,
     wanted: Wanted,
     opened: options.Opened,
-) -> Classified:
-    """Say what each point cloud is, by class names alone or by adapters."""
-    from diptych.data.load import open_data
-    from diptych.tasks.classify import classify as classify_samples
-    from diptych.tasks.clouds import classify_clouds, with_clouds
+) -> tuple[Samples[Any], Classified, str]:
+    """Return samples of a modality, what they are, and what such samples are called."""
+    from diptych.tasks.classify_samples import classify_paths
 
-    data = open_data(clouds, opened.keys, need="clouds")
-    tower, samples = opened.backbone(), data.whole().items
-    if model is not None:
-        return classify_clouds(samples, model, tower, opened.run, top=wanted.top, threshold=wanted.threshold)
-    named = flag_values.named_classes(names, () if names else data.classes, templates)
-    return classify_samples(
-        samples, named, with_clouds(tower, opened.run), opened.run, top=wanted.top, threshold=wanted.threshold,
-        method=system,
+    chosen = opened.options.backbone
+
+    def load(name: str) -> Backbone:
+        return opened.backbone(name if chosen == options.RunOptions.backbone else chosen)
+
+    samples, result, kind = classify_paths(
+        paths, load, opened.run, classes=classes, model=model, frames=frames, method=system, keys=opened.keys,
+        top=wanted.top, threshold=wanted.threshold,
     )  # fmt: skip
-
-
-def _clip_frames(model: Path) -> int | None:
-    """Return the frames a clip that a model of clips looks at; None where it is none."""
-    if not (model / "fitted.json").is_file():
-        return None
-    from diptych.tasks.clip_model import clip_model
-
-    return clip_model(model)
-
-
-def _clips(clips: Samples[Any], model: Path, wanted: Wanted, opened: options.Opened) -> Classified:
-    """Say what each clip shows, by a model of clips."""
-    from diptych.tasks.clip_model import classify_clips
-
-    return classify_clips(clips, model, opened.backbone(), opened.run, top=wanted.top, threshold=wanted.threshold)
+    return samples, result, kind.title
 
 
 def _exported(samples: Samples[Any], exported: ModelOptions, wanted: Wanted, opened: options.Opened) -> Classified:
@@ -303,9 +276,9 @@ def _fitted(
     tower = opened.backbone()
     sees = space(tower)
     if clips:
-        from diptych.tasks.extend import with_clips
+        from diptych.tasks.extend import untrained_space
 
-        sees = with_clips(tower, clips, opened.run)
+        sees = untrained_space("clips", tower, opened.run, frames=clips)
     result = classify_photos(
         samples, named, sees, opened.run, top=wanted.top, threshold=wanted.threshold, method=system,
         evidence=Evidence(texts=pool.texts if pool else None), reasons=wanted.reasons,
@@ -317,7 +290,7 @@ def _fitted(
 
 def _system(method: str, reasons: int, texts: str | None, contexts: ContextOptions) -> Classifier | None:
     """Return the requested system; None for the default one, which needs no torch where all embeddings are stored."""
-    if method == CLASSIFIER and not reasons and not texts and not contexts.given:
+    if method == DEFAULTS["classify"] and not reasons and not texts and not contexts.given:
         return None
     from diptych.tasks.classify import unlabelled
 
@@ -333,8 +306,8 @@ def _tell(
     result: Classified,
     out: Path | None,
     shared: options.RunOptions,
-    samples: Samples[Any] | None = None,
-    pace: str = "",
+    samples: Samples[Any] | None,
+    pace: str,
 ) -> None:
     """Write the requested file, print the predictions, and leave with the exit code of what was skipped."""
     from diptych.data.files import write_json, write_whole
@@ -352,7 +325,7 @@ def _tell(
         show_json(result.as_dict())
     else:
         show_predictions(result)
-    say(pace or f"{result.backbone}: {result.encoded} light curves in {result.seconds['encode']:.1f} s")
+    say(pace)
     if len(result.classes.names) == 1 and result.score == "softmax":
         say("With one name every photo gets it, at 100 %: add names of what else may be there.")
     if small := specks(p.name for p in result.predictions):

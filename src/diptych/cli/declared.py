@@ -13,7 +13,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.unread import typed
-from diptych.core import DiptychError, UsageError
+from diptych.core import UsageError
 from diptych.data.files import write_json
 from diptych.verbs.declare import Argument, Verb
 from diptych.verbs.kinds import MANY_PHOTOS
@@ -74,15 +74,11 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     names = verb.arguments("command")
 
     def run(*, shared: options.RunOptions, out: Path | None = None, **values: Any) -> None:
-        try:
-            asked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
-            shared.free(out if verb.report else None)
-            shared.writable(out if verb.out else out and out.parent)
-            with shared.open(seed=getattr(asked, "seed", 0)) as opened:
-                code = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
-        except DiptychError as error:
-            error.args = (error.spelled(lambda name: flag_of(verb, name)), *error.args[1:])
-            raise
+        asked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
+        shared.free(out if verb.report else None)
+        shared.writable(out if verb.out else out and out.parent)
+        with shared.open(seed=getattr(asked, "seed", 0)) as opened:
+            code = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
         finish(*code)
 
     parameters = [

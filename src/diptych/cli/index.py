@@ -13,7 +13,7 @@ from diptych.cli import options
 from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.photos import clip_frames, open_regions
 from diptych.cli.unread import refuse_idle, typed
-from diptych.core import DataError, UsageError
+from diptych.core import UsageError
 from diptych.core.errors import install, need_extra
 from diptych.core.wording import number_of
 
@@ -21,11 +21,8 @@ if TYPE_CHECKING:
     from diptych.core import Backbone
     from diptych.search_index.ann import Approximate
     from diptych.search_index.rows import Modality
-    from diptych.tasks.search.curves import CurveSpace
     from diptych.tasks.search.index import Indexed
 
-STARS = "stars:"
-"""Begins the name of the backbone of an index of light curves, see ``tasks.search.curves``."""
 REGIONS = "+regions"
 """Ends the name of the backbone of an index of boxes that a prompter read, see ``nn.dense.region_encoder``."""
 
@@ -116,6 +113,8 @@ def index(
         show(f"{marked['marks']} answers of {marked['queries']} queries marked by {marked['source']}")
         for level, said in marked["cuts"].items():
             show(f"  --at-least {level}: {said if isinstance(said, str) else promise(said['share'], said['interval'])}")
+        if "to_mark" in marked:
+            show(f"{marked['asked']} answers tell most: fill in 'right' of {marked['to_mark']}, and give it to --cut")
     finish(result.failed if result else ())
 
 
@@ -127,12 +126,14 @@ def _marked(out: Path, what: str, shared: options.RunOptions) -> dict[str, Any]:
     with Index(out) as index:
         facts = dict(index.facts)
     with like_index(shared, facts).open() as opened:
-        return mark(out, what, opened.backbone(), opened.run)
+        return mark(out, what, opened.backbone(spaces=True), opened.run)
 
 
 def like_index(shared: options.RunOptions, facts: Mapping[str, Any], backbone: str | None = None) -> options.RunOptions:
     """Return options with the backbone, precision and decode of an index."""
-    name = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")[0].removesuffix(REGIONS)
+    from diptych.tasks.search.spaces import untrained_name
+
+    name = untrained_name((backbone or str(facts.get("backbone", "lite"))).removesuffix(REGIONS))[0]
     precision, draft = str(facts.get("precision", "fp32")), facts.get("decode") == "draft"
     return replace(shared, backbone=name, precision=precision, draft=draft)
 
@@ -145,7 +146,6 @@ def _as_made(shared: options.AutoOptions, out: Path) -> options.AutoOptions:
         return shared
     with Index(out) as index:
         like = like_index(shared, index.facts)
-    like = replace(like, backbone=like.backbone.removeprefix(STARS))
     free = {"backbone", "precision", "draft"}.difference(typed.get())
     return replace(shared, **{name: getattr(like, name) for name in free})
 
@@ -169,7 +169,6 @@ def _add(
     photos: list[str], out: Path, how: Table, opened: options.Opened, *, prune: bool, ann: bool
 ) -> tuple[Indexed | None, Mapping[Modality, Approximate]]:
     """Take records in, build the approximate index where it is due, and say how good it is."""
-    from diptych.data.formats.star_table import holds_curves
     from diptych.data.load import open_records
     from diptych.data.records.records import Records, joined
     from diptych.data.records.regions import region_records
@@ -179,26 +178,23 @@ def _add(
     from diptych.tasks.search.approximate import approximate as build
     from diptych.tasks.search.index import index as take_in
     from diptych.tasks.search.index import unchanged
+    from diptych.tasks.search.spaces import Source, has_words
 
     parts: list[Records] = []
     told = open_regions(photos, how.regions, opened)[0] if how.regions is not None and photos else None
     if told is not None:
         parts.append(region_records(told.regions))
-    stars: CurveSpace | None = None
-    for p in photos if told is None else ():
-        try:
-            columns = {"image": how.image or "", "text": how.caption or ""}
-            parts.append(open_records(p, opened.keys, **columns, frames=how.clips, vectors=True))
-        except (DataError, UsageError):
-            _refuse_clouds(p)
-            if not holds_curves(p):
-                raise
-            from diptych.tasks.search.curves import curve_records, curve_space
-
-            stars = stars or curve_space(opened.options.backbone)
-            parts.append(curve_records(p, stars))
-    if stars is not None and (len(photos) > 1 or prune):
-        raise UsageError("Light curves are indexed a table at a time, without --prune and photos: leave these out.")
+    source = Source.of(photos, opened.options.backbone, how.clips) if photos and told is None else None
+    if source is not None and source.modality is not None:
+        parts += [source.records(p, opened.keys) for p in photos]
+    elif told is None:
+        image, text = how.image or "", how.caption or ""
+        parts += [open_records(p, opened.keys, image=image, text=text, vectors=True) for p in photos]
+    samples = None if source is None else source.modality
+    if samples is not None and samples.rows and (len(photos) > 1 or prune):
+        raise UsageError(
+            f"{samples.title.capitalize()} are indexed a table at a time, without --prune and photos: leave these out."
+        )
     stored = [part.images for part in parts if isinstance(part.images, StoredVectors)]
     if stored and (len(photos) > 1 or prune):
         raise UsageError("Stored vectors are indexed a source at a time, without --prune and photos: leave these out.")
@@ -206,26 +202,22 @@ def _add(
         say(f"Nothing says which backbone made these vectors: words are compared by {opened.options.backbone}.")
     records = joined(parts) if photos else None
     gone = [root(p, how.image) for p in photos] if prune else ()
-    weightless = stars is None and (told is None or told.prompter is None)
+    weightless = samples is None and (told is None or told.prompter is None)
     known = opened.recalled if records is not None and not ann and weightless else None
     result = unchanged(records, *known, out, prune=gone) if records and known else None
     built: Mapping[Modality, Approximate] = {}
     if result is None:
-        tower, run = (opened.backbone(), opened.run) if stars is None else (stars, replace(opened.run, engine=None))
+        tower, run = opened.backbone(spaces=True), opened.run
         if told is not None:
             tower = told.space(tower)
-        elif how.clips is None and stars is None:
-            opened.remember(tower)
-        elif how.clips is None:
-            pass
+        elif source is not None and samples is not None:
+            tower, run = source.space(tower, run), replace(run, engine=None)
         else:
-            from diptych.tasks.extend import with_clips
-
-            tower = with_clips(tower, how.clips, run)
+            opened.remember(tower)
         if records is not None:
             result = take_in(records, tower, run, out, prune=gone)
         if ann or approximate.installed():
-            built = build(out, tower, run, always=ann, words=stars is None)
+            built = build(out, tower, run, always=ann, words=has_words(tower))
         for modality, built_index in built.items():
             recall = ", ".join(
                 f"{value:.3f} on {built_index.queries[name]} {name}" for name, value in built_index.recall.items()
@@ -236,27 +228,16 @@ def _add(
     return result, built
 
 
-def _refuse_clouds(source: str) -> None:
-    """Raise UsageError where what cannot be read as photos or clips are point clouds."""
-    from diptych.data.formats.cloud_folder import holds_clouds
+def tower_of(opened: options.Opened, name: str) -> Backbone:
+    """Load the space of an index, and remember the backbone of photos for the next search."""
+    from diptych.tasks.search.spaces import space_named
 
-    if holds_clouds(source):
-        raise UsageError(
-            f"{source} holds point clouds, which no index takes: name them with 'diptych classify CLOUDS'."
-        ) from None
-
-
-def tower_of(opened: options.Opened, clips: int | None, regions: bool = False) -> Backbone:
-    """Load the backbone of an index, and remember it for the next search."""
-    tower = opened.backbone()
-    if regions:
+    if name.endswith(REGIONS):
         from diptych.nn.dense.region_encoder import region_space
         from diptych.tasks.regions import prompter_of
 
-        return region_space(tower, prompter_of(opened.options.backbone))
-    if clips is None:
+        return region_space(opened.backbone(), prompter_of(opened.options.backbone))
+    tower = space_named(name, opened.backbone, opened.run)
+    if tower.spec.name == opened.options.backbone:
         opened.remember(tower)
-        return tower
-    from diptych.tasks.extend import with_clips
-
-    return with_clips(tower, clips, opened.run)
+    return tower

@@ -12,7 +12,7 @@ from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json
 from diptych.cli.unread import Readers, looks, refuse_unread
 from diptych.core import DataError, UsageError
-from diptych.tasks.defaults import RETRIEVER, RETRIEVER_ROWS
+from diptych.tasks.defaults import slug_and_row
 
 READERS: Readers = {"backbone": looks}
 
@@ -44,12 +44,14 @@ def link(
     ] = None,
     method: Annotated[
         str, options.option("--method", "-m", help="A retriever; see diptych systems --verb retrieve.")
-    ] = RETRIEVER,
+    ] = slug_and_row("link")[0],
     variant: Annotated[
         str | None,
         options.option(
             "--variant",
-            help=f"Its variant ({RETRIEVER}: {RETRIEVER_ROWS[True]} with pairs, else {RETRIEVER_ROWS[False]}).",
+            help="Its variant ({}: {} with pairs, else {}).".format(
+                *slug_and_row("link labelled"), slug_and_row("link")[1]
+            ),
         ),
     ] = None,
     threshold: Annotated[
@@ -77,7 +79,8 @@ def link(
     from diptych.data.load import open_records
     from diptych.tasks.link import link as link_records
 
-    row = RETRIEVER_ROWS[pairs is not None] if variant is None and method == RETRIEVER else variant or ""
+    slug, row = slug_and_row("link" if pairs is None else "link labelled")
+    row = row if variant is None and method == slug else variant or ""
     system = catalog.row(catalog.find(method, Retriever), row)
     refuse_unread(system, READERS)
     system.check_extras(learns=pairs is not None)

@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import sys
+import warnings
 from collections import UserDict
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
@@ -20,7 +21,7 @@ from diptych import __version__
 from diptych.cli import added_commands, options
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
-from diptych.core import DataError, DiptychError, UnreadableItem, UsageError
+from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, "
@@ -146,6 +147,14 @@ def _lines(flag: Any, ctx: Any) -> list[str] | None:
     return None if value is None else [line.strip() for line in value.splitlines() if line.strip()]
 
 
+def _show_warning(others: Callable[..., None], message: Any, category: type[Warning], *where: Any) -> None:
+    """Show a broken system of another package as one sentence, and other warnings as they come."""
+    if issubclass(category, PluginWarning):
+        say(str(message))
+    else:
+        others(message, category, *where)
+
+
 class Verbs(TyperGroup):
     """The root command: errors become one sentence on stderr and an exit code."""
 
@@ -226,4 +235,5 @@ def _root(
 def main() -> None:
     """Run the command line."""
     keep_buffers()
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     app()

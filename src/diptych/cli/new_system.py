@@ -14,7 +14,8 @@ from diptych.cli.console import show, show_json
 def new_system(
     slug: Annotated[str, typer.Argument(help="Lower-case words joined by dashes, such as my-system.")],
     verb: Annotated[
-        str, options.option("--verb", help="What the user wants to do: the folder of the system.")
+        str,
+        options.option("--verb", help="What the user wants to do, such as detect or audit: the folder of the system."),
     ] = "classify",
     name: Annotated[str | None, options.option("--name", help="The paper's spelling of it.")] = None,
     root: Annotated[
@@ -37,6 +38,9 @@ def new_system(
         show(f"{written.project}   the entry point by which diptych finds it")
         show(f"Next: pip install -e {written.project.parent} && python -m pytest {written.test}")
         return
-    show(f"{written.proof}   the entry of its proof")
+    if written.proof is not None:
+        show(f"{written.proof}   the entry of its proof")
+    else:
+        show(f"Its card plans a proof: write it after a neighbour among the proofs of {verb}.")
     stem = written.system.stem
     show(f"Next: python -m pytest {written.test} tests/contract -k '{stem} or {slug}'")

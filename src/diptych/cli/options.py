@@ -97,18 +97,22 @@ Regions = Annotated[
     Path | None,
     option("--regions", help="A table with a box a row, in pixels: these are looked at instead of whole photos."),
 ]
+RowSettings = Annotated[
+    list[str] | None,
+    option("--set", help="A setting of a system, such as tip-adapter-f.epochs=100; repeat for several."),
+]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
 
-def open_backbone(name: str, run: Run) -> Backbone:
-    """Load a backbone on the run's device, and say what its answers cannot be trusted for."""
+def open_backbone(name: str, run: Run, *, spaces: bool = False) -> Backbone:
+    """Load a backbone on the run's device, and say what its answers cannot be trusted for; see ``runs``."""
     from diptych.backbones.names import activation_remark
     from diptych.backbones.sources.load_options import split_name
     from diptych.cli.console import say
 
     if remark := activation_remark(split_name(name)[0]):
         say(remark)
-    backbone = runs.open_backbone(name, run)
+    backbone = runs.open_backbone(name, run, spaces=spaces)
     if remark := runs.random_remark(backbone):
         say(remark)
     return backbone
@@ -269,9 +273,9 @@ class Opened:
             report=self._once,
         )  # fmt: skip
 
-    def backbone(self, name: str = "") -> Backbone:
-        """Load a backbone on the run's device; "": that of the options."""
-        return open_backbone(name or self.options.backbone, self.run)
+    def backbone(self, name: str = "", *, spaces: bool = False) -> Backbone:
+        """Load a backbone on the run's device, "" that of the options; ``spaces`` takes a fitted space in its place."""
+        return open_backbone(name or self.options.backbone, self.run, spaces=spaces)
 
     def remember(self, backbone: Backbone) -> None:
         """Remember the backbone for the next process, where "auto" means the CPU."""

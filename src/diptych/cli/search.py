@@ -10,7 +10,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import one_line, say, show, show_json
-from diptych.cli.index import REGIONS, STARS, like_index, promise, tower_of
+from diptych.cli.index import like_index, promise, tower_of
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
@@ -63,25 +63,23 @@ def search(
     from diptych.data.files import write_whole
     from diptych.tasks.search.ask import Term, torchless
     from diptych.tasks.search.ask import search as ask
+    from diptych.tasks.search.spaces import modality_named, sample_term
 
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
     made_with = backbone or str(facts.get("backbone", "lite"))
-    clips, regions, stars = made_with.partition("+frames")[2], made_with.endswith(REGIONS), made_with.startswith(STARS)
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None
     with like_index(shared, facts, backbone).open() as opened:
-        known = None if clips or regions or stars else opened.recalled
+        samples = modality_named(made_with)
+        known = opened.recalled if samples is None and opened.options.backbone == made_with else None
         tower: Backbone | CachedBackbone
-        if stars:
-            from diptych.tasks.search.curves import curve_space, star_term
-
-            space = curve_space(made_with.removeprefix(STARS))
-            terms = [star_term(term, space) for term in terms]
-            tower, run = space, replace(opened.run, engine=None)
+        if samples is not None:
+            terms = [sample_term(term, samples[0], opened.keys, samples[1]) for term in terms]
+            tower, run = tower_of(opened, made_with), replace(opened.run, engine=None)
         elif known is not None and torchless(terms, *known):
             tower, run = known
         else:
-            tower, run = tower_of(opened, int(clips) if clips.isdecimal() else None, regions), opened.run
+            tower, run = tower_of(opened, made_with), opened.run
         answer = ask(
             folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None,
             at_least=at_least,
@@ -109,6 +107,6 @@ def search(
             f"{answer.entries:,}"
         )
     if not answer.found:
-        say("Nothing meets the conditions." if answer.cut is None else "No answer lies above the cut.")
+        say(answer.nothing)
     if html is not None:
         say(f"The page is {html}")

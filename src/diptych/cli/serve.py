@@ -150,7 +150,7 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
     models: dict[str, ServedModel] = {}
     for name in names:
         with replace(shared, backbone=name).open() as opened:
-            models[name] = open_model(name, opened.backbone(), opened.run)
+            models[name] = open_model(name, opened.backbone(spaces=True), opened.run)
     for name, model in models.items():
         said = [f"{modality} requests {SHARING[sharing]}" for modality, sharing in model.sharing.items()]
         say(f"{name}: {model.dim} dimensions; {', '.join(said)}.")

@@ -10,7 +10,7 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, show, show_json, show_table
 from diptych.core import UsageError
-from diptych.tasks.defaults import CLASSIFIER
+from diptych.tasks.defaults import DEFAULTS
 
 
 @options.offers("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
@@ -19,7 +19,7 @@ def board_several_labels(
     labels: Annotated[str, options.option("--labels", help="Column of the labels.")] = "labels",
     separator: Annotated[str, options.option("--separator", help="Separator of labels.")] = ";",
     path: Annotated[str, options.option("--path", help="Column of the picture files.")] = "path",
-    method: Annotated[str, options.option("--method", help="A system that sees no labels.")] = CLASSIFIER,
+    method: Annotated[str, options.option("--method", help="A system that sees no labels.")] = DEFAULTS["classify"],
     templates: options.Templates = None,
     texts: options.TextPool = None,
     seed: Annotated[int, options.option("--seed", help="Seed of the two halves.")] = 0,
@@ -34,7 +34,9 @@ def board_several_labels(
 
     system = catalog.find(method, Classifier)
     if {"train", "unlabelled"} & set(system.card.needs.evidence):
-        raise UsageError(f"{method} learns from photos: give a classifier that sees none, such as {CLASSIFIER}.")
+        raise UsageError(
+            f"{method} learns from photos: give a classifier that sees none, such as {DEFAULTS['classify']}."
+        )
     if not separator:
         raise UsageError("An empty --separator divides no labels: give what stands between two of them, such as ';'.")
     data = read_typed(table, {"labels": Typed("multilabel", labels, separator)}, items=path)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
 from diptych.core import UsageError
+
+if TYPE_CHECKING:
+    from diptych.core.settings import Setting
 
 WIDE = 110
 """From so many columns on the systems are a table; else each takes a line, and its claim the next ones."""
@@ -31,10 +35,12 @@ def systems(
         if catalog.of_verb(slug):
             raise UsageError(f"{slug} is a verb, not a system: run 'diptych systems --verb {slug}'.")
         card = catalog.card(slug)
+        settings = _settings(card)
         if json:
-            show_json(card)
+            show_json({**card, "settings": [asdict(setting) for setting in settings]})
         else:
             _card(card, catalog.reached(card, reason=True))
+            _show_settings(settings)
         return
     cards = catalog.cards()
     verbs = sorted({c["verb"] for c in cards})
@@ -54,6 +60,27 @@ def systems(
     needed = {c["slug"]: fill(_needs(c["needs"]), NEEDS) for c in chosen}
     rows = [(c["slug"], c["verb"], catalog.reached(c), needed[c["slug"]], c["claim"]) for c in chosen]
     show_table(["system", "verb", "proof", "needs", "claim"], rows)
+
+
+def _settings(card: dict[str, Any]) -> list[Setting]:
+    """Return the settings of a system from the source of its module, which is not imported."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from diptych.core.settings import settings_of
+
+    spec = find_spec(card["module"])
+    if spec is None or spec.origin is None:
+        return []
+    return settings_of(Path(spec.origin).read_text(encoding="utf-8"), card["class"])
+
+
+def _show_settings(settings: list[Setting]) -> None:
+    if settings:
+        show("Settings, each by --set NAME=VALUE:")
+    for setting in settings:
+        default = f" = {setting.default}" if setting.default else ""
+        show(f"- {setting.name}: {setting.type}{default}" + (f"  {setting.meaning}" if setting.meaning else ""))
 
 
 def _needs(needs: dict[str, Any]) -> str:

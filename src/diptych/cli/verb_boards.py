@@ -14,6 +14,7 @@ from diptych.cli.curate.options import Metadata
 from diptych.cli.declared import option_of
 from diptych.cli.training import finetune, pretrain
 from diptych.cli.training.options import LoopOptions
+from diptych.core import UsageError
 from diptych.verbs.detect import Detect
 from diptych.verbs.segment import Segment
 
@@ -100,18 +101,28 @@ def board_detect(
 def board_extend(
     opened: options.Opened,
     seeds: tuple[int, ...],
-    clips: Annotated[str, typer.Argument(help="A folder with train and test (or val): CLASS/CLIP.")],
+    clips: Annotated[
+        str,
+        typer.Argument(
+            help="A folder with train and test (or val): CLASS/CLIP. Or point clouds, or light curves with classes."
+        ),
+    ],
     names: options.Names = None,
     template: Annotated[str, options.option("--template", help="One prompt with {}.")] = "a photo of a {}.",
     frames: Annotated[int, options.option("--frames", help="Frames sampled from each clip.", min=1)] = 8,
 ) -> ExtendBench:
     """Fit every extender on labelled clips and name the held ones; gains over the mean of the frames."""
-    from diptych.data.load import open_data
+    from diptych.data.format import Request
+    from diptych.data.modalities import CLIPS, modality_of
     from diptych.evaluation.boards.extend import ExtendBench
+    from diptych.tasks.extend import classes_of
 
-    data = open_data(clips, opened.keys, need="clips", frames=frames)
-    classes = flag_values.named_classes(names, data.classes, [template])
-    return ExtendBench.open(data, classes, opened.backbone(), opened.run, seeds, frames)
+    kind = modality_of(clips) or CLIPS
+    data = kind.open([clips], Request(keys=opened.keys, frames=frames))
+    if not kind.named and names:
+        raise UsageError("Classes of light curves are those of their table: leave out --names.")
+    classes = flag_values.named_classes(names, data.classes, [template]) if kind.named else classes_of(data, kind)
+    return ExtendBench.open(data, classes, opened.backbone(), opened.run, seeds, frames, kind)
 
 
 _TUNING = finetune.TrainOptions(parts="heads", epochs=10)

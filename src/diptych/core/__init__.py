@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Encoder as Encoder
     from diptych.core.backbone import Inputs as Inputs
     from diptych.core.backbone import Kernel as Kernel
+    from diptych.core.backbone import Parts as Parts
     from diptych.core.backbone import Resampling as Resampling
     from diptych.core.backbone import S_contra as S_contra
     from diptych.core.backbone import Space as Space
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     from diptych.core.method import ScoreKind as ScoreKind
     from diptych.core.method import Scores as Scores
     from diptych.core.method import Segmenter as Segmenter
+    from diptych.core.plugins import PluginWarning as PluginWarning
     from diptych.core.ranges import Range as Range
     from diptych.core.run import Engine as Engine
     from diptych.core.run import Progress as Progress
@@ -169,6 +171,7 @@ _MODULES = {
         "Encoder",
         "Inputs",
         "Kernel",
+        "Parts",
         "Resampling",
         "S_contra",
         "Space",
@@ -291,6 +294,7 @@ _MODULES = {
         "Scores",
         "Segmenter",
     ),
+    "plugins": ("PluginWarning",),
     "ranges": ("Range",),
     "run": (
         "Engine",

@@ -50,8 +50,26 @@ class Encoder(Protocol[S_contra]):
         """Return (B, D) float32 embeddings, not normalised. The gradient mode stays as it is."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a fitted space consists of, so that it can be written to a folder and put together again.
+
+    Args:
+        base: the space that it was fitted round, which whoever reads the folder brings; None: there is none.
+        settings: plain values: numbers, texts, None, and lists, tuples or dictionaries of them.
+        tensors: name -> trained tensor.
+    """
+
+    base: Space | None
+    settings: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
 class Space(ABC):
-    """n encoders that share one space, with the scale and bias of each pair."""
+    """n encoders that share one space, with the scale and bias of each pair.
+
+    A space that a system fits has ``parts`` and ``of_parts``, so that ``features.spaces`` can save and load it.
+    """
 
     @property
     @abstractmethod
@@ -117,6 +135,20 @@ class Space(ABC):
             MissingHook: this space cannot be rebuilt.
         """
         raise MissingHook(f"{self.spec.name} cannot be rebuilt round new weights: use an openclip or tiny backbone.")
+
+    def parts(self) -> Parts | None:
+        """Return what this space consists of; None for a backbone, which is known by its name and fingerprint."""
+        return None
+
+    @classmethod
+    def of_parts(cls, parts: Parts) -> Space:
+        """Return the space of which ``parts`` are the parts; they may come from an untrusted folder.
+
+        Raises:
+            DataError: the tensors do not fit the settings.
+            MissingHook: spaces of this class have no parts.
+        """
+        raise MissingHook(f"A {cls.__name__} is not put together from parts: load it by its name.")
 
 
 class Backbone(Space):

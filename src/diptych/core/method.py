@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core.backbone import Space
 from diptych.core.card import Card, CardBeside
-from diptych.core.data import ClassNames, Evidence, Samples
+from diptych.core.data import ClassNames, Evidence, Samples, Table
 from diptych.core.errors import MissingHook, need_extra
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -309,14 +310,19 @@ class Extender(Method):
     """Role of ``extend``: from samples of a new modality to a space with an encoder for it.
 
     Classifiers and indexes use that space as any other. The result is a space and not one encoder, since fitting may
-    change the text encoder too.
+    change the text encoder too. A space that is to be saved has ``parts`` and ``of_parts``.
 
     Attributes:
-        samples: what the system takes; boards of clips name the systems of other samples, and leave them out.
+        samples: name of the modality that the system takes, see ``data.modalities``.
+        quick: settings with which ``diptych extend`` fits the system in minutes on two cores, where they are not its
+            defaults.
+        passes: name of the setting for the number of passes over labelled samples; "" where it has none.
     """
 
     verb = "extend"
-    samples: ClassVar[Literal["clips", "clouds", "stars"]] = "clips"
+    samples: ClassVar[str] = "clips"
+    quick: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    passes: ClassVar[str] = "epochs"
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Space:
@@ -327,3 +333,27 @@ class Extender(Method):
             MissingHook: the backbone lacks a tower or a head that the system needs.
             MissingEvidence: a needed field of the evidence is missing.
         """
+
+    def untrained(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Space | None:
+        """Return the space before training, with which the fitted one is compared; None where there is none.
+
+        Args:
+            kit: as for ``fit``.
+            evidence: what ``fit`` would learn from; only sizes and scales of the samples may be taken from it.
+            run: seed and device.
+        """
+        return None
+
+    def with_labels(self, space: Space, labelled: Table[Any], classes: int, run: Run) -> Space | None:
+        """Return a space that also names classes, trained on labels, for a space that has no encoder of texts.
+
+        Args:
+            space: that this system fitted; it stays as it is.
+            labelled: samples with a column "label", numbers from 0 to ``classes`` - 1.
+            classes: K.
+            run: seed and device.
+
+        Returns:
+            A ``features.derived_space.LabelledSpace``; None: a linear head on the vectors of the space is enough.
+        """
+        return None

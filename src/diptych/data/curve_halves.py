@@ -5,12 +5,22 @@ The spectrum is the periodogram of the odd measurements.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.core import Samples, UnreadableItem
 from diptych.data.formats.lightcurves import LightCurve
-from diptych.data.stars import Star
+from diptych.data.stars import Star, one_band
 
+LEAST = 16
+"""Measurements of a curve: half of them are the curve, the others spectrum and metadata."""
+LONGEST = 20_000.0
+"""Days that a curve may span: its periodogram holds a cell for each 0.02 of them."""
+GRID = (-3.0, 1.0, 256)
+"""First, last and number of the bins of log10 of cycles a day in which ``CurveStars`` have their periodogram."""
 BIN = 0.02
 """Bin of times for the Fourier transform, in days; frequencies up to 10 a day lose little."""
 
@@ -55,3 +65,40 @@ def halves(curve: LightCurve, grid: NDArray[np.float64]) -> Star:
     )
     spectrum = power(odd, grid)
     return Star(even, spectrum, moments(odd, spectrum))
+
+
+@dataclass(frozen=True)
+class CurveStars:
+    """Stars of light curves as samples, see ``halves``: of each curve the band with most measurements.
+
+    Args:
+        curves: N light curves, with times in days.
+    """
+
+    curves: Samples[LightCurve]
+    _read: dict[int, Star] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+    def __getitem__(self, index: int, /) -> Star:
+        if index not in self._read:
+            curve = _usable(one_band(self.curves[index]), self.name(index))
+            self._read[index] = halves(curve, np.linspace(*GRID))
+        return self._read[index]
+
+    def key(self, index: int, /) -> str:
+        """Return the hash of the light curve's key."""
+        return hashlib.sha256(f"{self.curves.key(index)}/halves {GRID}".encode()).hexdigest()
+
+    def name(self, index: int, /) -> str:
+        """Return the object's name."""
+        return self.curves.name(index)
+
+
+def _usable(curve: LightCurve, name: str) -> LightCurve:
+    if len(curve.time) < LEAST:
+        raise UnreadableItem(name, f"has {len(curve.time)} measurements in one band, and {LEAST} are needed")
+    if curve.time[-1] - curve.time[0] > LONGEST:
+        raise UnreadableItem(name, f"spans more than {LONGEST:,.0f} days: give times in days")
+    return curve

@@ -49,7 +49,8 @@ class Arm:
     @property
     def label(self) -> str:
         """Return "slug" or "slug:variant", as ``--methods`` takes it, and the length where there are several."""
-        return ", ".join(filter(None, (":".join(filter(None, (self.system, self.variant))), self.length)))
+        row = f"{self.system}{'' if self.variant.startswith('[') or not self.variant else ':'}{self.variant}"
+        return ", ".join(filter(None, (row, self.length)))
 
 
 @dataclass(frozen=True)

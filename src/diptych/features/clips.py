@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diptych.core import Backbone, Encoder, Inputs, MissingHook
+from diptych.core import Backbone, Encoder, Inputs, MissingHook, Parts
 from diptych.data.formats.clips import Clip, middles
-from diptych.features.derived_space import DerivedSpace
+from diptych.features.derived_space import DerivedSpace, base_of, parts_of
 
 SCALES = (1.0, 0.875, 0.75, 0.66)
 """Sides of a training crop, as shares of the frame's shorter side, from temporal segment networks."""
@@ -79,20 +79,22 @@ class ClipSpace(DerivedSpace):
     Args:
         base: the space of photos and texts.
         frames: T, number of frames.
-        image: encoder of frames; None: the base's.
-        text: encoder of texts; None: the base's.
+        origin: the backbone from which the base was trained; None: the base.
     """
 
-    def __init__(
-        self,
-        base: Backbone,
-        frames: int,
-        image: Encoder[Any] | None = None,
-        text: Encoder[Any] | None = None,
-        name: str = "frames",
-    ) -> None:
-        super().__init__(base, ClipEncoder(image or base.image, frames), text, f"{name}{frames}")
+    def __init__(self, base: Backbone, frames: int, origin: Backbone | None = None) -> None:
+        super().__init__(base, ClipEncoder(base.image, frames), suffix=f"frames{frames}", origin=origin)
         self.frames = frames
+
+    def parts(self) -> Parts:
+        """Return the number of frames, and the tensors of the base where it was trained."""
+        return parts_of(self, {"frames": self.frames})
+
+    @classmethod
+    def of_parts(cls, parts: Parts) -> ClipSpace:
+        """Return the space of these parts."""
+        base, origin = base_of(parts)
+        return cls(base, int(parts.settings["frames"]), origin)
 
 
 class OfClips:

@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core import Backbone, Encoder, Inputs, Run, Samples
+from diptych.core import Backbone, Encoder, Inputs, Parts, Run, Samples
 from diptych.data.formats.points import unit_sphere
 from diptych.data.shapes import Camera, points_of
 from diptych.features.clips import each_frame, image_head
+from diptych.features.derived_space import DerivedSpace, base_of, parts_of
 from diptych.features.embed import embed
 
 SIX: tuple[Camera, ...] = ((0, 0), (0, 90), (0, 180), (0, 270), (90, 0), (-90, 180))
@@ -223,3 +224,31 @@ def pooled_views(
         width = pool(torch.zeros(1, 3, side, side, device=next(backbone.module().parameters()).device)).shape[1]
     views = EachView(CloudEncoder(backbone.image, cameras, radius), pool, width, "pooled")
     return embed(views, items, run).reshape(-1, len(cameras), width)
+
+
+class CloudSpace(DerivedSpace):
+    """A backbone for point clouds: its "image" encoder is a ``CloudEncoder``.
+
+    Args:
+        base: the space of photos and texts.
+        cameras: V views of a cloud.
+        radius: of a point's disc.
+        origin: the backbone from which the base was trained; None: the base.
+    """
+
+    def __init__(
+        self, base: Backbone, cameras: Sequence[Camera], radius: float, origin: Backbone | None = None
+    ) -> None:
+        clouds = CloudEncoder(base.image, tuple(cameras), radius)
+        super().__init__(base, clouds, suffix=f"clouds{len(cameras)}", origin=origin)
+        self.clouds = clouds
+
+    def parts(self) -> Parts:
+        """Return cameras and radius, and the tensors of the base where it was trained."""
+        return parts_of(self, {"cameras": self.clouds.cameras, "radius": self.clouds.radius})
+
+    @classmethod
+    def of_parts(cls, parts: Parts) -> CloudSpace:
+        """Return the space of these parts."""
+        base, origin = base_of(parts)
+        return cls(base, parts.settings["cameras"], float(parts.settings["radius"]), origin)

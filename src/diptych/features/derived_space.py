@@ -1,15 +1,22 @@
-"""A backbone whose image encoder is replaced, so that every classifier and index works on other samples."""
+"""Spaces that systems fit for other samples than photos: round a backbone, or with classes of their own.
+
+Most are a backbone whose image encoder is replaced, so that every classifier and index works on the samples.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
-from diptych.core import Around, Backbone, Encoder, MissingHook, Run, Samples, Spec, Tower
+from diptych.core import Around, Backbone, DataError, Encoder, MissingHook, Parts, Run, Samples, Space, Spec, Tower
+from diptych.features.twin import twin_of
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class DerivedSpace(Around):
@@ -19,6 +26,7 @@ class DerivedSpace(Around):
         base: the space of photos and texts.
         text: encoder of texts; None: the base's.
         module: the trained parts, in eval mode; None: the base's module.
+        origin: the backbone from which the base was trained; None: the base, which is as it was.
     """
 
     def __init__(
@@ -28,9 +36,10 @@ class DerivedSpace(Around):
         text: Encoder[Any] | None = None,
         suffix: str = "derived",
         module: nn.Module | None = None,
+        origin: Backbone | None = None,
     ) -> None:
         super().__init__(base, {"image": image, "text": text or base.text})
-        self._suffix, self._module = suffix, module
+        self._suffix, self._module, self.origin = suffix, module, origin or base
 
     @property
     def spec(self) -> Spec:
@@ -64,3 +73,109 @@ class ConditionedSpace(DerivedSpace):
     @abstractmethod
     def cosines(self, items: Samples[Any], texts: Sequence[str], run: Run) -> Tensor:
         """Return the (N, K) cosines of samples with texts, each conditioned on the sample."""
+
+
+class LabelledSpace(Space):
+    """A space without texts that names classes by a head, which was trained on labels.
+
+    Attributes:
+        labelled: key in ``encoders`` of the encoder whose vectors the head takes.
+    """
+
+    labelled: str
+
+    @abstractmethod
+    def class_logits(self, vectors: Tensor) -> Tensor:
+        """Return the (N, K) logits of the classes for (N, D) vectors of the encoder, not normalised."""
+
+
+def parts_of(space: DerivedSpace, settings: Mapping[str, Any], module: nn.Module | None = None) -> Parts:
+    """Return the parts of a space round a backbone.
+
+    Args:
+        space: whose base may have been trained; of its tensors those are written that differ from the origin's.
+        settings: what ``of_parts`` of its class reads.
+        module: trained beside the base; None: nothing was.
+    """
+    tensors: dict[str, Tensor] = {}
+    if space.base is not space.origin:
+        before = space.origin.module().state_dict()
+        after = space.base.module().state_dict()
+        tensors = {f"base/{n}": t for n, t in after.items() if not torch.equal(t.cpu(), before[n].cpu())}
+    if module is not None:
+        tensors |= {f"own/{name}": tensor for name, tensor in module.state_dict().items()}
+    return Parts(space.origin, settings, tensors)
+
+
+def base_of(parts: Parts) -> tuple[Backbone, Backbone]:
+    """Return the base of a derived space and the backbone from which it was trained, which may be the same.
+
+    Raises:
+        DataError: there is no backbone, or the tensors do not fit it.
+    """
+    origin = None if parts.base is None else parts.base.unwrapped
+    if not isinstance(origin, Backbone):
+        raise DataError("This space names no backbone that it was fitted round: fit it again.")
+    changed = _of("base/", parts)
+    if not changed:
+        return origin, origin
+    twin = twin_of(origin)
+    load_tensors(twin.module(), {**twin.module().state_dict(), **changed})
+    rebuilt = origin.rebuild(twin.module(), origin.spec)
+    assert isinstance(rebuilt, Backbone)  # rebuild keeps the kind
+    return rebuilt, origin
+
+
+def restored(build: Callable[[], M], parts: Parts) -> M:
+    """Return a module with the tensors that ``parts_of`` took from it: in eval mode, frozen, on the base's device.
+
+    Args:
+        build: makes the module from the settings. It is called on torch's meta device first, so that settings of an
+            untrusted folder take no more memory than its tensors.
+        parts: the module's tensors have the prefix "own/".
+
+    Raises:
+        DataError: a tensor is missing, unknown, or of another shape or type.
+    """
+    tensors = _of("own/", parts)
+    try:
+        with torch.device("meta"):
+            check_tensors(build(), tensors)
+    except RuntimeError as error:  # sizes that no tensor has
+        raise DataError(f"The settings of this space are no sizes of tensors ({error}): fit it again.") from error
+    with Run().seeded("restored"):  # the start of weights that are replaced
+        module = build()
+    load_tensors(module, tensors)
+    device = next(parts.base.module().parameters()).device if isinstance(parts.base, Backbone) else "cpu"
+    return module.eval().requires_grad_(False).to(device)
+
+
+def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Raise DataError where a tensor of a module is missing, unknown, or of another shape or type."""
+    state = module.state_dict()
+    wrong = sorted(state.keys() ^ tensors.keys())
+    wrong += sorted(
+        name
+        for name in state.keys() & tensors.keys()
+        if (state[name].shape, state[name].dtype) != (tensors[name].shape, tensors[name].dtype)
+    )
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise DataError(
+            f"The tensors do not fit this version of the space ({', '.join(wrong[:3])}{more} are missing, unknown or "
+            f"of another shape): fit it again, or use the version that wrote them."
+        )
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load all tensors of a module.
+
+    Raises:
+        DataError: a tensor is missing, unknown, or of another shape or type.
+    """
+    check_tensors(module, tensors)
+    module.load_state_dict(dict(tensors))
+
+
+def _of(prefix: str, parts: Parts) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in parts.tensors.items() if name.startswith(prefix)}

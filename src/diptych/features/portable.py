@@ -1,8 +1,8 @@
 """Fitted objects as folders: tensors in safetensors, the rest in JSON, the backbone by fingerprint. Never pickle.
 
 A fitted object is a frozen dataclass whose fields are tensors, plain JSON values, ``ClassNames`` or other frozen
-dataclasses of such, and spaces (the backbone), mask proposers and promptable masks, which are not written but named:
-whoever loads brings the same one.
+dataclasses of such; spaces that were fitted, which are written by their parts; and backbones, mask proposers and
+promptable masks, which are not written but named: whoever loads brings the same one.
 
 A class is written by a short name that outlives a move of its module: "gda:FittedGDA" is the class FittedGDA of the
 file of the system "gda", ours or an outsider's, and "ClassNames" stands in ``SHARED``.
@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
-import importlib.metadata
 import json
 import math
 import re
@@ -26,21 +25,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diptych.core import DataError, Kit, MaskProposer, PromptableMasks, Space, UsageError
+from diptych.core import Around, DataError, Kit, MaskProposer, Parts, PromptableMasks, Space, UsageError, plugins
 from diptych.data.files import drafted
 
 SCHEMA = 1
-_JSON, _TENSORS = "fitted.json", "tensors.safetensors"
-_LARGEST = 64 * 2**20  # bytes of JSON that load is willing to read
+DESCRIPTION, _TENSORS = "fitted.json", "tensors.safetensors"
+"""Names of the two files of a folder."""
+_PARTS = tuple(f.name for f in dataclasses.fields(Parts))
+LARGEST = 64 * 2**20
+"""Bytes of a description that ``load`` is willing to read."""
 _NAME = re.compile(r"(?:([^:]+):)?([A-Za-z_]\w*)", re.ASCII)  # slug of a system, class
 _METHODS = Path(__file__).parents[1] / "methods"
 
 SHARED: Mapping[str, str] = MappingProxyType(
     {
+        "AdaptedClouds": "diptych.nn.view_adapters",
         "Calibrated": "diptych.tasks.model",
         "Calibration": "diptych.tasks.calibrate",
-        "ClipClassifier": "diptych.tasks.clip_model",
-        "CloudClassifier": "diptych.tasks.clouds",
+        "ClipSpace": "diptych.features.clips",
+        "CloudSpace": "diptych.features.depth_views",
         "ConvInverter": "diptych.backbones.generators.inverter",
         "ClassNames": "diptych.core.data",
         "ClassWords": "diptych.nn.dense.mask_training",
@@ -48,11 +51,17 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "DenoiserLayout": "diptych.backbones.diffusion.patch_denoiser",
         "SmallDiffusion": "diptych.backbones.diffusion.small",
         "FittedCache": "diptych.nn.cache_model",
+        "HeadedSpace": "diptych.nn.headed_space",
+        "ILASpace": "diptych.nn.aligned_clips",
+        "PromptedClips": "diptych.nn.prompts.prompted_clips",
         "SparseAutoencoder": "diptych.nn.sparse_autoencoder",
-        "StarClassifier": "diptych.tasks.stars",
+        "SpaceClassifier": "diptych.tasks.space_classifier",
+        "StarSpace": "diptych.nn.star_space",
+        "StoredSpace": "diptych.features.spaces",
         "StyleGAN2": "diptych.backbones.generators.stylegan2",
         "MaskLayout": "diptych.nn.dense.mask_queries",
         "ThreeMapInverter": "diptych.backbones.generators.maps",
+        "TunedStars": "diptych.nn.star_space",
         "Refinement": "diptych.nn.dense.prompted",
         "Windows": "diptych.nn.dense.label_maps",
     }
@@ -60,6 +69,14 @@ SHARED: Mapping[str, str] = MappingProxyType(
 """Classes that fitted objects hold and that are in no system's file -> their modules. A name stays for good; a module
 may move.
 """
+RETIRED: Mapping[str, str] = MappingProxyType(
+    {
+        "ClipClassifier": "run 'diptych extend' with ila on its clips again",
+        "CloudClassifier": "run 'diptych extend' on its point clouds again",
+        "StarClassifier": "run 'diptych extend' on its light curves again",
+    }
+)
+"""Classes of earlier versions, which are no longer read -> how to write what they held anew."""
 ADDED: Mapping[str, frozenset[str]] = MappingProxyType({"ClassNames": frozenset({"words", "things"})})
 """Class -> fields that folders of earlier versions lack; they take their defaults."""
 
@@ -71,24 +88,46 @@ def save(fitted: Any, folder: Path) -> None:
         UsageError: the folder exists, or a field holds something that cannot be written.
     """
     folder = Path(folder)
-    tensors: dict[str, Tensor] = {}
-    spaces: dict[str, Any] = {}
-    content = _pack(fitted, type(fitted).__name__, tensors, spaces)
+    packed = _packed(fitted)
     if not _is_frozen(type(fitted)):
         raise UsageError(f"{type(fitted).__name__} is no frozen dataclass: only fitted objects can be saved.")
     if folder.exists():
         raise UsageError(f"{folder} exists: name another folder, or remove it first.")
     with drafted(folder) as draft:
         draft.mkdir()
-        save_file(tensors, draft / _TENSORS)
-        facts = {
-            "schema": SCHEMA,
-            "tensors": {name: {"shape": list(t.shape), "dtype": str(t.dtype)} for name, t in tensors.items()},
-            "sha256": hashlib.sha256((draft / _TENSORS).read_bytes()).hexdigest(),
-            "spaces": spaces,
-            "fitted": content,
-        }
-        (draft / _JSON).write_text(json.dumps(facts, indent=1, allow_nan=False), encoding="utf-8")
+        _write(packed, draft)
+
+
+def write(fitted: Any, folder: Path) -> None:
+    """Write a fitted object into a folder that is there, which ``save`` does whole or not at all.
+
+    Raises:
+        UsageError: a field holds something that cannot be written.
+    """
+    _write(_packed(fitted), folder)
+
+
+Packed = tuple[Any, dict[str, Tensor], dict[str, Any]]
+"""The description of an object, its tensors by name, and the spaces that it only names."""
+
+
+def _packed(fitted: Any) -> Packed:
+    tensors: dict[str, Tensor] = {}
+    spaces: dict[str, Any] = {}
+    return _pack(fitted, type(fitted).__name__, tensors, spaces), tensors, spaces
+
+
+def _write(packed: Packed, folder: Path) -> None:
+    content, tensors, spaces = packed
+    save_file(tensors, folder / _TENSORS)
+    facts = {
+        "schema": SCHEMA,
+        "tensors": {name: {"shape": list(t.shape), "dtype": str(t.dtype)} for name, t in tensors.items()},
+        "sha256": hashlib.sha256((folder / _TENSORS).read_bytes()).hexdigest(),
+        "spaces": spaces,
+        "fitted": content,
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(facts, indent=1, allow_nan=False), encoding="utf-8")
 
 
 def kept(folder: Path | None, kit: Kit, method: object, fit: Callable[[], Any], what: str) -> Any:
@@ -127,7 +166,7 @@ def load(folder: Path, kit: Kit) -> Any:
         DataError: the folder does not hold what it says: missing files, changed tensors, unknown fields or classes.
     """
     folder = Path(folder)
-    facts = _read(folder / _JSON)
+    facts = _read(folder / DESCRIPTION)
     if facts.get("schema") != SCHEMA:
         raise UsageError(
             f"{folder} has schema {facts.get('schema')}, and this version reads {SCHEMA}: fit again, or use the "
@@ -138,7 +177,7 @@ def load(folder: Path, kit: Kit) -> Any:
         return _unpack(facts["fitted"], _read_tensors(folder, facts), spaces, folder)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise DataError(
-            f"{folder / _JSON} is not the description of a fitted object: fit again and save anew."
+            f"{folder / DESCRIPTION} is not the description of a fitted object: fit again and save anew."
         ) from error
 
 
@@ -149,9 +188,9 @@ def checksum(folder: Path) -> str:
         DataError: the folder holds no fitted object.
     """
     try:
-        return hashlib.sha256((Path(folder) / _JSON).read_bytes()).hexdigest()
+        return hashlib.sha256((Path(folder) / DESCRIPTION).read_bytes()).hexdigest()
     except OSError as error:
-        raise DataError(f"{Path(folder) / _JSON} cannot be read: name a folder that diptych saved.") from error
+        raise DataError(f"{Path(folder) / DESCRIPTION} cannot be read: name a folder that diptych saved.") from error
 
 
 def _is_frozen(kind: type) -> bool:
@@ -167,6 +206,12 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
     if isinstance(value, Tensor):
         tensors[where] = value.detach().cpu().contiguous().clone()
         return {"tensor": where}
+    if isinstance(value, Space) and (own := value.unwrapped.parts()) is not None:
+        kind = type(value.unwrapped)
+        if not _is_built(kind):
+            raise UsageError(f"{kind.__name__} has parts and no of_parts, so it could not be loaded: give it one.")
+        parts = {name: _pack(getattr(own, name), f"{where}.{name}", tensors, spaces) for name in _PARTS}
+        return {"built": {"class": _name(kind), "fingerprint": value.fingerprint, "parts": parts}}
     if isinstance(value, Space):
         spaces[where] = {"fingerprint": value.fingerprint, "spec": value.spec.as_dict()}
         return {"space": where}
@@ -195,6 +240,8 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Any
         return packed
     if "class" in packed:
         kind = _class(packed["class"], folder)
+        if not _is_frozen(kind):
+            raise DataError(f"{folder} describes {packed['class']!r} by fields, which it has not: fit again.")
         wanted, given = {f.name for f in dataclasses.fields(kind) if f.init}, set(packed["fields"])
         if wanted - ADDED.get(kind.__name__, frozenset()) != given - ADDED.get(kind.__name__, frozenset()):
             raise DataError(
@@ -210,6 +257,8 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Any
             return tensors[held]
         case "space":
             return spaces[held]
+        case "built":
+            return _build(held, tensors, spaces, folder)
         case "list":
             return [_unpack(v, tensors, spaces, folder) for v in held]
         case "tuple":
@@ -219,8 +268,35 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Any
     raise DataError(f"{folder} holds an unknown kind of value, {sort!r}: use the version that wrote it.")
 
 
+def _build(held: Mapping[str, Any], tensors: Mapping[str, Tensor], spaces: Mapping[str, Any], folder: Path) -> Space:
+    """Return a space that was written by its parts.
+
+    Raises:
+        DataError: it is another one than was written, its class is no such space, or its tensors do not fit.
+    """
+    kind = _class(held["class"], folder)
+    if not _is_built(kind):
+        raise DataError(f"{folder} describes {held['class']!r} as a space, which it is not: fit again and save anew.")
+    parts = Parts(**{name: _unpack(held["parts"][name], tensors, spaces, folder) for name in _PARTS})
+    try:
+        space: Space = kind.of_parts(parts)
+    except DataError as error:
+        raise DataError(f"{folder} cannot be read: {error}") from error
+    if space.fingerprint != held["fingerprint"]:
+        raise DataError(
+            f"{folder} gives another space than was saved ({space.fingerprint}, not {held['fingerprint']}): fit again, "
+            f"or use the version that wrote it."
+        )
+    return space
+
+
+def _is_built(kind: type[Any]) -> bool:
+    """Return whether a class is a space that is put together from its parts."""
+    return issubclass(kind, Space) and kind.of_parts.__func__ is not Space.of_parts.__func__  # type: ignore[attr-defined]
+
+
 def _name(kind: type[Any]) -> str:
-    """Return the short name of a frozen dataclass.
+    """Return the short name of a frozen dataclass, or of a space that has parts.
 
     Raises:
         UsageError: it has none.
@@ -237,7 +313,9 @@ def _name(kind: type[Any]) -> str:
 
 
 def _class(name: str, folder: Path) -> type[Any]:
-    """Return the frozen dataclass of a short name."""
+    """Return the frozen dataclass, or the space that has parts, of a short name."""
+    if name in RETIRED:
+        raise UsageError(f"{folder} was written by an earlier version, and is no longer read: {RETIRED[name]}.")
     match = _NAME.fullmatch(name)
     if match is not None:
         slug, attribute = match.groups()
@@ -246,7 +324,7 @@ def _class(name: str, folder: Path) -> type[Any]:
             kind = module and getattr(importlib.import_module(module), attribute, None)
         except ImportError:
             kind = None
-        if isinstance(kind, type) and kind.__module__ == module and _is_frozen(kind):
+        if isinstance(kind, type) and kind.__module__ == module and (_is_frozen(kind) or _is_built(kind)):
             return kind
     raise DataError(
         f"{folder} names the class {name!r}, which is no fitted class of diptych or of an installed method: install "
@@ -256,18 +334,16 @@ def _class(name: str, folder: Path) -> type[Any]:
 
 def _systems() -> Iterator[tuple[str, str]]:
     """Yield (slug, module) of every system: the slug is the name of its file, or of its package's entry point."""
-    for path in sorted(_METHODS.glob("*/[a-z]*.py")):
-        yield path.stem.replace("_", "-"), f"diptych.methods.{path.parent.name}.{path.stem}"
-    for point in importlib.metadata.entry_points(group="diptych.methods"):
-        yield point.name, point.module
+    ours = {path.stem.replace("_", "-"): path for path in sorted(_METHODS.glob("*/[a-z]*.py"))}
+    yield from ((slug, f"diptych.methods.{path.parent.name}.{path.stem}") for slug, path in ours.items())
+    for slug, point in plugins.points(ours).items():
+        yield slug, point.value.partition(":")[0].strip()
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(
-                f"{path} is larger than {_LARGEST // 2**20} MB, so it is no description of a fitted object."
-            )
+        if path.stat().st_size > LARGEST:
+            raise DataError(f"{path} is larger than {LARGEST // 2**20} MB, so it is no description of a fitted object.")
         facts = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: name a folder that diptych saved.") from error
@@ -291,13 +367,16 @@ def _read_tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
     held = {name: {"shape": list(t.shape), "dtype": str(t.dtype)} for name, t in tensors.items()}
     if held != facts["tensors"]:
         wrong = sorted(n for n in held.keys() | facts["tensors"].keys() if held.get(n) != facts["tensors"].get(n))
-        raise DataError(f"{path} holds other tensors than {_JSON} states: {', '.join(wrong)}; fit again and save anew.")
+        raise DataError(
+            f"{path} holds other tensors than {DESCRIPTION} states: {', '.join(wrong)}; fit again and save anew."
+        )
     # in torch's own memory, whose alignment a product's last bits may depend on
     return {name: t.clone() for name, t in tensors.items()}
 
 
 def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Any:
     held = [part for part in kit.parts.values() if isinstance(part, (Space, MaskProposer, PromptableMasks))]
+    held += [part.base for part in held if isinstance(part, Around)]  # a space round a backbone brings it along
     for space in held:
         if space.fingerprint == stated["fingerprint"]:
             return space

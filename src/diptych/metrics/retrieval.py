@@ -15,6 +15,8 @@ from diptych.core import DataError, UsageError
 
 Scores = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
+CELLS = 2**23
+"""Scores in memory at a time, 64 MiB in float64, where ranks are computed in blocks."""
 
 
 def first_ranks(scores: Scores, relevant: Mask) -> NDArray[np.int64]:
@@ -32,6 +34,42 @@ def first_ranks(scores: Scores, relevant: Mask) -> NDArray[np.int64]:
     _check(scores, relevant)
     best = np.where(relevant, scores, -np.inf).max(1, keepdims=True)
     return np.asarray(1 + ((scores >= best) & ~relevant).sum(1), dtype=np.int64)
+
+
+def group_ranks(
+    queries: NDArray[np.floating[Any]],
+    gallery: NDArray[np.floating[Any]],
+    own: NDArray[np.integer[Any]],
+    groups: NDArray[np.integer[Any]],
+    cells: int = CELLS,
+) -> NDArray[np.int64]:
+    """Return ``first_ranks`` of N queries by cosine among M items, a block of queries at a time.
+
+    Those of a query's group are relevant, as the captions of a photo are. Scores are rounded to float32 from float64,
+    so that the size of a block changes no rank, and equal items tie.
+
+    Args:
+        queries: (N, D) unit vectors.
+        gallery: (M, D) unit vectors.
+        own: (N,) group of each query.
+        groups: (M,) group of each item.
+        cells: scores in memory at a time, at least those of one query.
+
+    Raises:
+        DataError: as ``first_ranks``.
+
+    Example:
+        >>> photos, captions = np.eye(2), np.array([[0.8, 0.6], [0.6, 0.8], [1.0, 0.0]])
+        >>> group_ranks(photos, captions, np.arange(2), np.array([0, 0, 1])).tolist()
+        [2, 3]
+    """
+    out = np.empty(len(queries), dtype=np.int64)
+    wide, block = gallery.astype(np.float64).T, max(1, cells // max(1, len(gallery)))
+    for start in range(0, len(queries), block):
+        rows = slice(start, start + block)
+        scores = (queries[rows].astype(np.float64) @ wide).astype(np.float32)
+        out[rows] = first_ranks(scores, own[rows, None] == groups[None])
+    return out
 
 
 def recall_at(ranks: NDArray[np.integer[Any]], k: int) -> float:

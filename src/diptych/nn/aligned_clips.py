@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core import Backbone, Inputs, Run, Samples, Stage, State, Texts
+from diptych.core import Backbone, Inputs, Parts, Run, Samples, Stage, State, Texts
 from diptych.features.clips import ClipEncoder, OfClips
-from diptych.features.derived_space import ConditionedSpace
+from diptych.features.derived_space import ConditionedSpace, base_of, parts_of, restored
 from diptych.features.embed import embed
 from diptych.nn.aligned_frames import AlignedFrames, ClipPrompts, Integration
 
@@ -50,7 +50,7 @@ class ILANet(nn.Module):
 
     def __init__(self, backbone: Backbone, frames: int, blocks: int | None, hidden: int) -> None:
         super().__init__()
-        self.tower, self.frames = backbone.tower("image"), frames
+        self.tower, self.frames, self.blocks, self.hidden = backbone.tower("image"), frames, blocks, hidden
         width, dim = self.tower.width, backbone.image.dim
         self.first = max(0, self.tower.depth - (blocks or self.tower.depth))
         self.align = nn.ModuleList(AlignedFrames(width, hidden) for _ in range(self.first, self.tower.depth))
@@ -155,6 +155,18 @@ class ILASpace(ConditionedSpace):
         self.encoder = ILAEncoder(ClipEncoder(base.image, frames), net, digest)
         parts = nn.ModuleDict({"base": base.module(), "ila": net}).eval()
         super().__init__(base, self.encoder, suffix=f"ila-{digest[:6]}-frames{frames}", module=parts)
+
+    def parts(self) -> Parts:
+        """Return the sizes and the tensors of the net."""
+        net = self.encoder.net
+        return parts_of(self, {"frames": net.frames, "blocks": net.blocks, "hidden": net.hidden}, net)
+
+    @classmethod
+    def of_parts(cls, parts: Parts) -> ILASpace:
+        """Return the space of these parts."""
+        base, _ = base_of(parts)
+        frames, blocks, hidden = (parts.settings[name] for name in ("frames", "blocks", "hidden"))
+        return cls(base, restored(lambda: ILANet(base, frames, blocks, hidden), parts), frames)
 
     def cosines(self, items: Samples[Any], texts: Sequence[str], run: Run) -> Tensor:
         """Return the (N, K) cosines of clips with texts, conditioned on the clips."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diptych.core import DataError, Encoder, Inputs, MissingHook, PixelRecipe, Row, Space, Spec
+from diptych.core import DataError, Encoder, Inputs, MissingHook, Parts, PixelRecipe, Row, Space, Spec
 from diptych.data.stars import Star, curve_channels, spectrum_channels
-from diptych.nn.star_towers import StarModule, pair_name
+from diptych.features.derived_space import LabelledSpace, restored
+from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule, pair_name
 
 Array = NDArray[np.float64]
 
@@ -140,6 +142,32 @@ class StarSpace(Space):
         """Return towers, projections and scales."""
         return self._module
 
+    def parts(self) -> Parts:
+        """Return the sizes and the tensors of the towers, projections and scales."""
+        towers: dict[str, Any] = dict(self._module.towers)
+        settings = {
+            "dim": self.dim,
+            "length": self.inputs.length,
+            "grid": list(self.inputs.grid),
+            "pairs": [list(pair) for pair in self._module.pairs],
+            "towers": {name: list(tower.sizes) for name, tower in towers.items()},
+        }
+        return Parts(None, settings, {f"own/{name}": t for name, t in self._module.state_dict().items()})
+
+    @classmethod
+    def of_parts(cls, parts: Parts) -> StarSpace:
+        """Return the space of these parts."""
+        settings = parts.settings
+        low, high, count = settings["grid"]
+        inputs = StarInputs(int(settings["length"]), (float(low), float(high), int(count)))
+        dim, pairs = int(settings["dim"]), tuple((str(a), str(b)) for a, b in settings["pairs"])
+
+        def build() -> StarModule:
+            towers = {str(name): _tower(str(name), sizes) for name, sizes in settings["towers"].items()}
+            return StarModule(towers, dim, pairs)
+
+        return cls(restored(build, parts), dim, inputs)
+
     def rebuild(self, module: nn.Module, spec: Spec) -> StarSpace:
         """Return a space with other weights of the same sizes.
 
@@ -157,6 +185,16 @@ def windowed(row: Row, g: torch.Generator) -> Star:
     """Return a training view of a star, with a random window of its light curve."""
     star: Star = row.item
     return replace(star, window=float(torch.rand((), generator=g)))
+
+
+def _tower(name: str, sizes: Sequence[Any]) -> nn.Module:
+    """Return a tower of a modality from its ``sizes``."""
+    if name == "photometry":
+        return CurveTower(*sizes)
+    if name == "spectra":
+        return SpectrumTower(*sizes)
+    count, hidden, dropout = sizes
+    return FactsTower(torch.zeros(count), torch.ones(count), hidden, dropout)
 
 
 class LabelNet(nn.Module):
@@ -177,3 +215,98 @@ class LabelNet(nn.Module):
         """Return (B, K) logits of the encoder's inputs."""
         out: Tensor = self.head(self.tower(x))
         return out
+
+
+@dataclass(frozen=True, eq=False)
+class TunedEncoder:
+    """Embeds stars by the tower of a net that was tuned on labels, before its head.
+
+    Args:
+        net: in eval mode.
+        fingerprint: of its weights and input settings.
+    """
+
+    net: LabelNet
+    fingerprint: str
+    size: int | None = None
+
+    @property
+    def modality(self) -> str:
+        """That of the tower."""
+        return self.net.encoder.modality
+
+    @property
+    def dim(self) -> int:
+        """Width D of the tower's output."""
+        return self.net.head.in_features
+
+    def inputs(self, items: Sequence[Star], size: int | None = None) -> Inputs:
+        """Return the tower's inputs of B stars."""
+        return self.net.encoder.inputs(items)
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return the (B, D) outputs of the tower, not normalised."""
+        assert isinstance(x, Tensor)
+        return self.net.encoder.features(x)
+
+
+class TunedStars(LabelledSpace):
+    """Stars by a tower of a space, tuned on labels, and the head of their classes.
+
+    Args:
+        base: the space as it was before.
+        net: tower and head, in eval mode; its tower is a copy.
+    """
+
+    score: Literal["softmax", "sigmoid"] = "softmax"
+
+    def __init__(self, base: StarSpace, net: LabelNet) -> None:
+        self.base, self.net, self.labelled = base, net, net.encoder.modality
+        weights = hash_of((base.inputs.length, base.inputs.grid, self.labelled), net.state_dict())
+        encoder = TunedEncoder(net, f"curves-{weights[:16]}")
+        self._spec = replace(base.spec, name=f"{base.spec.name}+labels", weights=weights, dim=encoder.dim)
+        self._encoders: Mapping[str, Encoder[Any]] = {self.labelled: encoder}
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """The encoder of the tuned tower."""
+        return self._encoders
+
+    @property
+    def spec(self) -> Spec:
+        """Name, sizes and hash of the weights."""
+        return self._spec
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return 1 and 0: the head gives logits, and no modality is compared with another."""
+        return torch.ones(()), torch.zeros(())
+
+    def module(self) -> LabelNet:
+        """Return tower and head."""
+        return self.net
+
+    def class_logits(self, vectors: Tensor) -> Tensor:
+        """Return the (N, K) logits for (N, D) outputs of the tower."""
+        with torch.no_grad():
+            logits: Tensor = self.net.head(vectors)
+        return logits
+
+    def parts(self) -> Parts:
+        """Return the number of classes, and the tensors of tower and head."""
+        settings = {"modality": self.labelled, "classes": self.net.head.out_features}
+        return Parts(self.base, settings, {f"own/{name}": t for name, t in self.net.state_dict().items()})
+
+    @classmethod
+    def of_parts(cls, parts: Parts) -> TunedStars:
+        """Return the space of these parts."""
+        if not isinstance(parts.base, StarSpace):
+            raise DataError("These stars were tuned in a space that is missing: fit them again.")
+        base, modality, classes = parts.base, str(parts.settings["modality"]), int(parts.settings["classes"])
+        return cls(base, restored(lambda: label_net(base, modality, classes), parts))
+
+
+def label_net(space: StarSpace, modality: str, classes: int) -> LabelNet:
+    """Return a copy of the tower of one modality with a new head, drawn from torch's global generator."""
+    encoder = space.rebuild(copy.deepcopy(space.module()), space.spec).encoders[modality]
+    assert isinstance(encoder, StarEncoder)
+    return LabelNet(encoder, classes).requires_grad_(True)

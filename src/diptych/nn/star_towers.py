@@ -23,6 +23,7 @@ class CurveTower(nn.Module):
 
     def __init__(self, length: int, width: int, layers: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
+        self.sizes = length, width, layers, heads, hidden, dropout
         self.embed = nn.Conv1d(CURVE_CHANNELS, width, 3, padding=1, padding_mode="circular", bias=False)
         self.drop = nn.Dropout(0.1)
         self.layers = nn.ModuleList(
@@ -57,6 +58,7 @@ class SpectrumTower(nn.Module):
 
     def __init__(self, length: int, dropout: float) -> None:
         super().__init__()
+        self.sizes = length, dropout
         sizes = (SPECTRUM_CHANNELS, 64, 64, 32, 32)
         parts: list[nn.Module] = []
         for i, (a, b) in enumerate(pairwise(sizes)):
@@ -82,6 +84,7 @@ class FactsTower(nn.Module):
 
     def __init__(self, mean: Tensor, std: Tensor, hidden: int, dropout: float) -> None:
         super().__init__()
+        self.sizes = len(mean), hidden, dropout
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", mean)
@@ -107,7 +110,7 @@ class StarModule(nn.Module):
 
     def __init__(self, towers: dict[str, nn.Module], dim: int, pairs: tuple[tuple[str, str], ...]) -> None:
         super().__init__()
-        self.towers = nn.ModuleDict(towers)
+        self.pairs, self.towers = pairs, nn.ModuleDict(towers)
         self.projections = nn.ModuleDict({name: nn.Linear(int(tower.out), dim) for name, tower in towers.items()})  # type: ignore[arg-type]
         self.scales = nn.ModuleDict({pair_name(*pair): Scale() for pair in pairs})
 

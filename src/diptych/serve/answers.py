@@ -90,7 +90,9 @@ class QueryPart:
 
 @dataclass(frozen=True)
 class CutAnswer:
-    """The cut: the wanted share of right answers, the expected one with its 95 % interval, and the marks behind it."""
+    """The cut: the wanted share of right answers, the expected one with its 95 % interval, the marks behind it, the
+    depth below which nothing is stated, and the share of absent words that have an answer.
+    """
 
     level: float
     threshold: float
@@ -98,13 +100,16 @@ class CutAnswer:
     above: int
     marks: int
     queries: int
+    depth: int
+    absent: float | None
+    words: int
     interval: list[float]
     source: str
 
 
 @dataclass(frozen=True)
 class SearchAnswer:
-    """Entries, the nearest first."""
+    """Entries, the nearest first; where they were cut, whether nothing in the index looks like the query."""
 
     results: list[Entry]
     query: list[QueryPart]
@@ -116,6 +121,7 @@ class SearchAnswer:
     exact: bool
     recall_at_10: Annotated[dict[str, float] | None, Field(alias="recall@10")]
     cut: CutAnswer | None = None
+    nothing_here: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,8 @@ class Declared:
                 if isinstance(sent.get(name), (str, list)):
                     self._check(name, sent[name], a.most)
             sent |= {name: value for name, value in self._defaults.items() if not sent.get(name)}
-            self._allow(sent)
             asked = self.verb.made("http", **sent).checked(sent)
+            self._allow(asked)
             model = self.service.model(getattr(given, "model", ""))
             context = RequestContext(model, self._recent, self._named)
             key = f"{self.verb.name}/{getattr(asked, 'method', None) or ''}"
@@ -149,23 +149,20 @@ class Declared:
         if not most:
             check_text(value if isinstance(value, str) else " ".join(map(str, value)))
 
-    def _allow(self, sent: Mapping[str, Any]) -> None:
+    def _allow(self, asked: Any) -> None:
         """Refuse what would let a client train here, or read a file or a hub through a setting."""
-        if not hasattr(self.verb, "method"):
+        if not hasattr(asked, "method") or asked.is_fitted():
             return
-        settings = self.service.settings
-        asked = self.verb.made("http", **{k: v for k, v in sent.items() if k != "settings"})
-        method = asked.system()
-        card = method.card
+        card = asked.system().card
         learns = card.trains != "nothing" or not {*card.needs.evidence} <= {"texts"}
-        if card.needs.evidence and learns and not settings.training and not asked.is_fitted():
+        if card.needs.evidence and learns and not self.service.settings.training:
             what = "sentences: it is trained" if "texts" in card.needs.evidence else "names: it learns from photos"
             raise Refusal(
                 400,
                 f"{card.slug} needs more than {what}, and this server trains nothing (it does where it was started "
                 f"with --allow-training).",
             )
-        if text := next((k for k, v in (sent.get("settings") or {}).items() if isinstance(v, str)), ""):
+        if text := next((k for k, v in (getattr(asked, "settings", None) or {}).items() if isinstance(v, str)), ""):
             raise Refusal(400, f"The setting {text!r} is a text, and requests set numbers, true and false alone.")
 
     def _plain(self, asked: Verb, context: RequestContext) -> dict[str, Any]:

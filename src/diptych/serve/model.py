@@ -19,6 +19,8 @@ from PIL import Image
 
 from diptych.api.model import Model
 from diptych.core import Encoder, Run
+from diptych.data.modalities import Modality
+from diptych.features.modality_space import ModalitySpace, NoTexts
 from diptych.features.pipeline import encoded_rows, joined
 from diptych.serve.batcher import Lane
 
@@ -27,6 +29,8 @@ Sharing = Literal["all", "equal_lengths", "none"]
 """Which inputs of several requests share batches."""
 SIZES = (2, 3, 5, 8, 16, 32)
 """Batches that are compared with single inputs."""
+PROBED = ("image", "text")
+"""Modalities of which inputs are drawn and compared; others share batches where the precision allows it."""
 WORDS = (3, 9, 20)
 """Words of the texts whose batches of equal length are compared; longer texts share none."""
 SENTENCE = "a red car on the road at night with many people around it while a dog looks into the camera"
@@ -62,7 +66,7 @@ class ServedModel:
         self.sharing: dict[str, Sharing] = {}
         self.lanes = {m: self._lane(model.encoders[m]) for m in ("image", "text")}
         self._by_length: dict[int, Lane] = {}
-        self._longest = self.text(SENTENCE).length
+        self._longest = 0 if isinstance(self.model.text, NoTexts) else self.text(SENTENCE).length
 
     @property
     def dim(self) -> int:
@@ -74,9 +78,16 @@ class ServedModel:
         """The run of work that is no plain encoding: one thread, since the batcher's thread runs it."""
         return replace(self.run, workers=1)
 
-    def image(self, picture: Image.Image, key: str) -> Prepared:
-        """Return an upright RGB picture as pixels of the tower's size, in a request's thread; ``key``: file's hash."""
-        return Prepared(key, self.model.image.inputs([picture]))
+    @property
+    def modality(self) -> Modality | None:
+        """What a fitted space takes in the place of pictures; None for a model of photos."""
+        space = self.model.unwrapped
+        return space.modality if isinstance(space, ModalitySpace) else None
+
+    def image(self, picture: Any, key: str) -> Prepared:
+        """Return an upright RGB picture, or a sample in its place, as the tower's input; ``key``: the file's hash."""
+        encoder = self.model.image
+        return Prepared(key, picture if encoder.size is None else encoder.inputs([picture]))
 
     def text(self, text: str) -> Prepared:
         """Return a text as an input.
@@ -113,11 +124,13 @@ class ServedModel:
             return [raw[item.key] for item in items]
 
         shared: Sharing = "none"
-        if self.run.precision != "fp32" or merges(rows, _probes(encoder)):
+        if encoder.modality not in PROBED or isinstance(encoder, NoTexts):  # nothing is known that could be compared
+            shared = "all" if self.run.precision != "fp32" else "none"
+        elif self.run.precision != "fp32" or merges(rows, _probes(encoder)):
             shared = "all"
-        elif encoder.size is None and all(merges(rows, _equal_texts(encoder, count)) for count in WORDS):
+        elif encoder.modality == "text" and all(merges(rows, _equal_texts(encoder, count)) for count in WORDS):
             shared = "equal_lengths"
-        self.sharing[encoder.modality] = shared
+        self.sharing["text" if encoder.modality == "text" else "image"] = shared
         return Lane(f"{self.name}/{encoder.modality}", run, shared == "all")
 
 

@@ -16,11 +16,13 @@ from diptych.data.samples import openable
 from diptych.search_index.index import Index
 from diptych.serve.model import ServedModel
 from diptych.serve.verbs.search import ServedIndex
-from diptych.tasks.defaults import DETECTOR
+from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.detect import Ready, fit
 from diptych.tasks.model import Predictor, read_about
 from diptych.tasks.model import load as load_predictor
 from diptych.tasks.search.index import fingerprint
+from diptych.tasks.space_classifier import load_classifier as load_space
+from diptych.tasks.space_classifier import stated as fitted_space
 
 RATE = 0.05
 """Share of normal photos that a detector flags, at most, where its normal photos are enough to hold it."""
@@ -55,12 +57,24 @@ def open_classifier(folder: Path, models: Sequence[ServedModel]) -> Predictor:
         UsageError: it was fitted on another model.
         DataError: the folder holds no classifier.
     """
+    if (space := fitted_space(folder)) is not None:
+        return _open_space(folder, space.backbone, models)
     about = read_about(folder)
     for model in models:
         if model.model.fingerprint == about.get("fingerprint"):
             return replace(load_predictor(folder, model.model), run=model.calls)
     name = about["spec"]["name"]
     raise UsageError(f"{folder} was fitted on {name}, which is not served: add --backbone {name} or --also {name}.")
+
+
+def _open_space(folder: Path, name: str, models: Sequence[ServedModel]) -> Predictor:
+    """Return the classifier of a fitted space on the model that it was fitted round, where it was round one."""
+    fits = [m for m in models if not name or m.model.spec.name == name]
+    if not fits:
+        raise UsageError(f"{folder} was fitted on {name}, which is not served: add --backbone {name} or --also {name}.")
+    model = load_space(folder, fits[0].model if name else None)
+    about = {"method": model.method, "spec": model.space.spec.as_dict()}
+    return Predictor(model, None, model.backbone, about, fits[0].calls)
 
 
 def check_folders(indexes: Iterable[Path], classifiers: Iterable[Path]) -> None:
@@ -73,7 +87,8 @@ def check_folders(indexes: Iterable[Path], classifiers: Iterable[Path]) -> None:
         with Index(folder):
             pass
     for folder in classifiers:
-        read_about(folder)
+        if fitted_space(folder) is None:
+            read_about(folder)
 
 
 def open_normal(line: str) -> tuple[str, Samples[Any]]:
@@ -94,7 +109,7 @@ def open_normal(line: str) -> tuple[str, Samples[Any]]:
 
 def open_detector(name: str, good: Samples[Any], model: ServedModel) -> Ready:
     """Return a detector of normal photos that flags at most a share ``RATE`` of them, where they are enough."""
-    method = catalog.find(DETECTOR, Detector)()
+    method = catalog.find(DEFAULTS["detect"], Detector)()
     try:
         return fit(method, model.model, model.calls, good, rate=RATE)
     except DataError:

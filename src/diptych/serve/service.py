@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from PIL import Image
 
-from diptych.core import UsageError
+from diptych.core import Samples, UnreadableItem, UsageError
+from diptych.data.modalities import CLIPS, Modality
 from diptych.features.unit_rows import unit_rows
 from diptych.serve.batcher import Batcher
 from diptych.serve.metrics import Metrics
@@ -78,6 +79,35 @@ class Embedded:
     def vectors(self) -> Vectors:
         """The same as rows of length 1."""
         return unit_rows(self.values)
+
+
+@dataclass(frozen=True)
+class Received:
+    """Decoded inputs of a request as samples.
+
+    Args:
+        items: N pictures, or what a fitted space takes.
+        names: for errors and answers.
+        keys: hashes of their files.
+    """
+
+    items: Sequence[Any] = field(repr=False)
+    names: Sequence[str]
+    keys: Sequence[str] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int, /) -> Any:
+        return self.items[index]
+
+    def key(self, index: int, /) -> str:
+        """Return the hash of the file."""
+        return self.keys[index]
+
+    def name(self, index: int, /) -> str:
+        """Return the name."""
+        return self.names[index]
 
 
 class Service:
@@ -232,9 +262,35 @@ class Service:
             return await self.thread(model.text, item.value), None
         return await self.thread(self._prepared, model, item)
 
-    def _prepared(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int]]:
-        picture = self.open(item)
-        return model.image(picture, sha256(item.value).hexdigest()), picture.size
+    async def samples(self, inputs: Sequence[Input], modality: Modality | None) -> Samples[Any]:
+        """Return the decoded pictures of a request, or what a fitted space takes in their place, as samples.
+
+        Raises:
+            Refusal: too many, or one cannot be read.
+        """
+        self.check_count(len(inputs))
+        items = await asyncio.gather(*(self.thread(self.sample, item, modality) for item in inputs))
+        return Received(items, [item.name for item in inputs], [sha256(item.value).hexdigest() for item in inputs])
+
+    def sample(self, item: Input, modality: Modality | None) -> Any:
+        """Return a decoded picture; of another modality its sample, where a picture is a clip of one frame.
+
+        Raises:
+            Refusal: it cannot be read.
+        """
+        if modality is None:
+            return self.open(item)
+        if modality is CLIPS and not CLIPS.suffix(item.value):  # type: ignore[misc]
+            return (self.open(item),)
+        try:
+            return modality.of_bytes(item.value)
+        except UnreadableItem as error:
+            raise Refusal(422, f"{item.name} cannot be read: {error.reason}.", "unreadable_sample") from None
+
+    def _prepared(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int] | None]:
+        sample = self.sample(item, model.modality)
+        size = sample.size if model.modality is None else None
+        return model.image(sample, sha256(item.value).hexdigest()), size
 
     def close(self) -> None:
         """Answer what was accepted, and stop."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core import (
@@ -33,9 +34,23 @@ from diptych.metrics.caption_wording import distinct, repetition
 from diptych.metrics.detection import false_alarm_threshold
 from diptych.tasks.classify import with_store
 from diptych.tasks.clean import shares_a_word, shipped
+from diptych.tasks.defaults import DEFAULTS, default
 
-if TYPE_CHECKING:
-    from diptych.methods.caption.nearest_caption import FittedNearestCaption
+
+class Chooses(Protocol):
+    """A fitted captioner that chooses among sentences."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """What embeds photos and sentences."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """M sentences."""
+
+    @property
+    def vectors(self) -> Tensor:
+        """(M, D) unit embeddings of the sentences."""
 
 
 @dataclass(frozen=True)
@@ -164,14 +179,12 @@ def caption(
         MissingHook, MissingEvidence, UsageError: as the method says; a rate outside (0, 1), or with another captioner;
             a user for a captioner that writes for nobody in particular.
     """
-    from diptych.methods.caption.nearest_caption import FittedNearestCaption, NearestCaption
-
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     need_readable(photos)
     if rate is not None:
         check_rate(rate)
-    chosen, kit = method or NearestCaption(), Kit.of(parts)
+    chosen, kit = method or default("caption", Captioner), Kit.of(parts)
     backbone = kit.need(Backbone)
     if user is not None:
         check_personal(chosen)
@@ -184,14 +197,15 @@ def caption(
         cut = stored.tally["cut"] - before
         if rate is None:
             return replace(captioned(fitted, photos, backbone, stored, n), cut=cut)
-        if not isinstance(fitted, FittedNearestCaption):
+        if chosen.card.slug != DEFAULTS["caption"]:
             raise UsageError("Whether captions fit is said of the nearest caption alone: leave the rate out.")
+        nearest = cast(Chooses, fitted)
         result = captioned(fitted, photos, backbone, stored, n)
         cosines: tuple[float, ...] = ()
         if result.positions:
             z = normalize(embed(backbone.image, Subset(photos, result.positions), stored), dim=-1)
-            cosines = tuple((z @ fitted.vectors.T).amax(dim=1).tolist())
-        return replace(result, cut=cut, cosines=cosines, fit=fit_of(fitted, rate, stored, clean, source))
+            cosines = tuple((z @ nearest.vectors.T).amax(dim=1).tolist())
+        return replace(result, cut=cut, cosines=cosines, fit=fit_of(nearest, rate, stored, clean, source))
 
 
 def check_rate(rate: float) -> None:
@@ -235,9 +249,7 @@ def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone,
     return Captioned(kept, tuple(photos.name(i) for i in kept), tuple(map(tuple, written)), embedded.failed)
 
 
-def fit_of(
-    fitted: FittedNearestCaption, rate: float, run: Run, clean: Samples[Any] | None = None, source: str = ""
-) -> Fit | None:
+def fit_of(fitted: Chooses, rate: float, run: Run, clean: Samples[Any] | None = None, source: str = "") -> Fit | None:
     """Return when a sentence fits, from photos that no sentence describes.
 
         c_j = max over sentences t of cos(text(t), image(j))

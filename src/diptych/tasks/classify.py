@@ -26,6 +26,7 @@ from diptych.core import (
 from diptych.features.embed import embed_readable
 from diptych.features.heads import logits_of
 from diptych.tasks.classified import Classified, probabilities, ranked
+from diptych.tasks.defaults import default
 
 
 @contextlib.contextmanager
@@ -73,45 +74,89 @@ def classify(
         DataError: there is no photo, or none can be read.
     """
     from diptych.data.words.templates import ENSEMBLE
-    from diptych.methods.classify.zero_shot import ZeroShot
 
-    if top < 1:
-        raise UsageError(f"top must be at least 1, got {top}.")
     if reasons < 0:
         raise UsageError(f"reasons must be 0, which asks for none, or more, got {reasons}.")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise UsageError(f"threshold must be in [0, 1], got {threshold:g}: it is a probability.")
+    _check_shown(top, threshold)
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     classes = ClassNames.of(names, ENSEMBLE)
     if templates is not None:
         classes = replace(classes, templates=tuple(templates))
-    system = method or ZeroShot()
+    system = method or default("classify", Classifier)
     with with_store(run or Run()) as stored:
         if stored.engine:
             stored.engine.runner(backbone.image, stored)  # prepared before the clock starts
         start = time.perf_counter()
         fitted = system.fit(Kit.of(backbone), classes, evidence or Evidence(), stored)
-        seconds = {"fit": time.perf_counter() - start}
-        check_reasons(fitted, reasons, system.card.slug)
-        before, start = stored.tally["encoded"], time.perf_counter()
-        readable = embed_readable(backbone.image, photos, stored).some("photos")
-        seconds["encode"] = time.perf_counter() - start
-        encoded = stored.tally["encoded"] - before
-        kept, start = readable.of(photos), time.perf_counter()
-        scores = fitted.scores(kept, stored)
-        seconds["predict"] = time.perf_counter() - start
-        why = reasons_of(fitted, kept, stored, reasons)
+        return answered(
+            fitted, photos, backbone, stored, method=system.card.slug, top=top, threshold=threshold, reasons=reasons,
+            start=start, classes=classes,
+        )  # fmt: skip
+
+
+def answered(
+    fitted: FittedClassifier,
+    photos: Samples[Any],
+    backbone: Backbone,
+    run: Run,
+    *,
+    method: str,
+    top: int = 5,
+    threshold: float | None = None,
+    reasons: int = 0,
+    what: str = "photos",
+    start: float,
+    classes: ClassNames | None = None,
+) -> Classified:
+    """Return what a fitted classifier says of the photos, or of the samples that stand in their place.
+
+    Args:
+        fitted: the classifier.
+        photos: N samples of the backbone's "image" encoder.
+        backbone: of the classifier.
+        run: with a cache folder, see ``with_store``.
+        method: slug, for the result.
+        top: as for ``classify``.
+        threshold: as for ``classify``.
+        reasons: as for ``classify``.
+        what: the samples, in an error.
+        start: ``time.perf_counter()`` when fitting or loading began.
+        classes: as they were given; None: those of the classifier.
+
+    Raises:
+        UsageError: see ``classify``.
+        DataError: no sample can be read.
+    """
+    _check_shown(top, threshold)
+    seconds = {"fit": time.perf_counter() - start}
+    check_reasons(fitted, reasons, method)
+    before, start = run.tally["encoded"], time.perf_counter()
+    readable = embed_readable(backbone.image, photos, run).some(what)
+    seconds["encode"] = time.perf_counter() - start
+    encoded = run.tally["encoded"] - before
+    kept, start = readable.of(photos), time.perf_counter()
+    scores = fitted.scores(kept, run)
+    seconds["predict"] = time.perf_counter() - start
+    why = reasons_of(fitted, kept, run, reasons)
     score = "softmax" if scores.kind == "log_prob" else backbone.score
     factors = None if scores.sharpness is None else scores.sharpness.numpy()
     shown = probabilities(logits_of(scores, backbone).numpy(), score, factors)
     order = scores.ranked().argsort(dim=1, descending=True, stable=True)[:, :top].numpy()
-    said = ranked(kept, classes.names, shown, order, threshold)
-    predictions = tuple(replace(p, reasons=r) for p, r in zip(said, why, strict=True))
+    named = classes or fitted.classes
+    listed = ranked(kept, named.names, shown, order, threshold)
+    predictions = tuple(replace(p, reasons=r) for p, r in zip(listed, why, strict=True))
     return Classified(
-        predictions, tuple(readable.failed), classes, backbone.spec.name, system.card.slug,
-        score, threshold, seconds, encoded,
+        predictions, tuple(readable.failed), named, backbone.spec.name, method, score, threshold, seconds,
+        encoded,
     )  # fmt: skip
+
+
+def _check_shown(top: int, threshold: float | None) -> None:
+    if top < 1:
+        raise UsageError(f"top must be at least 1, got {top}.")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"threshold must be in [0, 1], got {threshold:g}: it is a probability.")
 
 
 def unlabelled(slug: str, *, texts: bool = False) -> Classifier:

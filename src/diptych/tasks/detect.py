@@ -27,6 +27,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.settings import with_settings
 from diptych.data.files import write_whole
 from diptych.data.samples import openable
 from diptych.metrics.conformal import false_alarm_shares, raised
@@ -379,7 +380,7 @@ def detector(slug: str, variant: str, thing: str) -> Detector:
     """
     system = catalog.find(slug, Detector)
     told = {"thing": thing} if takes_thing(system) else {}
-    return system(**{**system.card.variants[variant], **told})
+    return with_settings(catalog.row(system, variant), told)
 
 
 def takes_thing(system: type[Detector]) -> bool:

@@ -26,6 +26,7 @@ from diptych.core import (
 from diptych.data.files import write_whole
 from diptych.data.samples import need_readable, openable
 from diptych.features import portable
+from diptych.tasks.defaults import default
 from diptych.tasks.pages.sheets import picture_of, rows_sheet
 from diptych.tasks.provenance import CHANGED, MADE, marked
 from diptych.tasks.segmented import stems
@@ -154,9 +155,7 @@ def fitted_editor(
         UsageError: the folder holds an editor of another method, or of other parts.
         DataError: the folder holds no fitted editor.
     """
-    from diptych.methods.edit.deltaedit import DeltaEdit
-
-    chosen = method or DeltaEdit(**DeltaEdit.card.variants["small"])
+    chosen = method or default("edit", Editor)
     known: FittedEditor = portable.kept(
         folder, kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run), "editor"
     )

@@ -10,7 +10,7 @@ from diptych import catalog
 from diptych.backbones.generators.load import load_generator, load_maps
 from diptych.core import Backbone, Card, Editor, Kit, MissingPart, Segmenter, Start, UsageError
 from diptych.nn.dense.label_maps import Windows
-from diptych.tasks.defaults import EDITOR, SEGMENTER
+from diptych.tasks.defaults import DEFAULTS, slug_and_row
 
 GENERATOR, PHOTO_GENERATOR = "factors", "small"
 """What draws the pictures that are edited, and what photos are found again in."""
@@ -28,7 +28,7 @@ def chosen_editor(slug: str | None, start: Start) -> type[Editor]:
     """
     if slug is not None:
         return catalog.find(slug, Editor)
-    slugs = [EDITOR, *(card["slug"] for card in catalog.cards() if card["verb"] == "edit")]
+    slugs = [slug_and_row("edit")[0], *(card["slug"] for card in catalog.cards() if card["verb"] == "edit")]
     for kind in (catalog.find(s) for s in slugs):
         if issubclass(kind, Editor) and start in kind.takes.start:
             return kind
@@ -93,7 +93,7 @@ def _diffusion(name: str | None, backbone: Backbone) -> dict[str, Any]:
 
 def _segmenter(slug: str | None, backbone: Backbone) -> dict[str, Any]:
     """Return a segmenter, with windows at most twice as large as what the image encoder was trained on."""
-    found = catalog.find(slug or SEGMENTER, Segmenter)()
+    found = catalog.find(slug or DEFAULTS["segment"], Segmenter)()
     windows, size = getattr(found, "windows", None), backbone.image.size
     if isinstance(windows, Windows) and size is not None and windows.window > 2 * size:
         found = replace(found, windows=Windows(2 * size, 2 * size, size))  # type: ignore[type-var]

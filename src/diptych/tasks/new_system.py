@@ -25,7 +25,8 @@ class Written:
     Args:
         system: the file with maths and method.
         card: its card, the TOML file beside it.
-        proof: the table of proofs, which got an entry; None in a package of its own.
+        proof: the table of proofs, which got an entry; None in a package of its own, and for a verb whose proofs differ
+            too much for an entry that works from the first minute.
         project: pyproject.toml of a package of its own, with the entry point; None in a checkout.
     """
 
@@ -68,6 +69,7 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
     if slug in catalog.slugs():
         raise UsageError(f"There is a system {slug!r} already: choose another slug, or see 'diptych systems {slug}'.")
     words = {"slug": slug, "stem": stem, "name": spelled, "type": _type(slug), "year": str(datetime.now(UTC).year)}
+    words["module"] = f"diptych.methods.{verb}.{stem}"
     if root is None and not (Path("src") / "diptych" / "methods" / verb).is_dir():
         return _package(verb, words)
     root = root or Path()
@@ -85,13 +87,17 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
             )
         if path.exists():
             raise UsageError(f"{path} exists: choose another slug, or delete it.")
+    files = ((system, "system.py"), (card, "card.toml"), (test, "test.py"))
+    if not _has(verb, "proof.py"):
+        for path, part in files:
+            _write(path, verb, part, words)
+        return Written(system, card, test)
     table = proof.read_text(encoding="utf-8") if proof.is_file() else ""
     if table.count(_END) != 1 or f'"{slug}"' in table:
         raise DataError(
             f"{proof} is not the table of proofs that this command knows: write system and test after a neighbour."
         )
-
-    for path, part in ((system, "system.py"), (card, "card.toml"), (test, "test.py")):
+    for path, part in files:
         _write(path, verb, part, words)
     write_whole(proof, table.replace(_END, _filled(verb, "proof.py", words) + _END), overwrite=True)
     return Written(system, card, test, proof)
@@ -103,13 +109,20 @@ def _package(verb: str, words: dict[str, str]) -> Written:
     if folder.exists():
         raise UsageError(f"{folder} exists: choose another slug, or delete it.")
     folder.mkdir()
+    words = {**words, "module": words["stem"]}
     stem, project = words["stem"], folder / "pyproject.toml"
     written = Written(folder / f"{stem}.py", folder / f"{stem}.toml", folder / f"test_{stem}.py", project=project)
+    test = "package_test.py" if _has(verb, "package_test.py") else "test.py"
     _write(written.system, verb, "system.py", words)
     _write(written.card, verb, "card.toml", words)
-    _write(written.test, verb, "package_test.py", words)
+    _write(written.test, verb, test, words)
     _write(project, verb, "package.toml", words)
     return written
+
+
+def _has(verb: str, part: str) -> bool:
+    """Return whether a verb has a part of a skeleton of its own."""
+    return (TEMPLATES / verb / f"{part}.txt").is_file()
 
 
 def _write(path: Path, verb: str, part: str, words: dict[str, str]) -> None:

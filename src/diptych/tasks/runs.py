@@ -119,10 +119,31 @@ def make_run(
     )
 
 
-def open_backbone(name: str, run: Run) -> Backbone:
-    """Load a backbone on the run's device."""
+def open_backbone(name: str, run: Run, *, spaces: bool = False) -> Backbone:
+    """Load a backbone on the run's device.
+
+    Args:
+        name: of the backbone.
+        run: device and engine.
+        spaces: whether a fitted space may stand in its place: "space:FOLDER", or FOLDER, of ``diptych extend``. It
+            takes samples of its modality and no photos.
+
+    Raises:
+        UsageError: the name is that of a fitted space, and none is taken.
+    """
     from diptych.backbones.sources.load import load
 
+    if name.startswith("space:") or Path(name, "fitted.json").is_file():
+        from diptych.tasks.space_classifier import facts_of, open_space, space_folder
+
+        folder = space_folder(name)
+        if folder is not None and spaces:
+            return open_space(folder, lambda base: load(base, device=run.device))
+        if folder is not None:
+            raise UsageError(
+                f"{name} is a fitted space of {facts_of(folder).samples} and no backbone of photos: it is taken by "
+                f"'diptych index', 'search' and 'serve', and as the model of 'classify'."
+            )
     return served(load(name, device=run.device), run)
 
 

@@ -34,6 +34,7 @@ from diptych.metrics.mask_ap import Matched, matched
 from diptych.metrics.panoptic import VOID, panoptic_counts
 from diptych.metrics.segmentation import confusion
 from diptych.nn.dense.segments import instances
+from diptych.tasks.defaults import default
 from diptych.tasks.question import Question, question
 from diptych.tasks.segmented import Segmented
 
@@ -78,9 +79,7 @@ def segment(
         UsageError: see ``question``.
         DataError: there is no photo.
     """
-    from diptych.methods.segment.maskclip import MaskCLIP
-
-    chosen = method or MaskCLIP()
+    chosen = method or default("segment", Segmenter)
     asked = question(
         names, chosen, templates=templates, background=background, threshold=threshold, unknown=unknown, things=things
     )

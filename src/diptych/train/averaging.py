@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from diptych.core import MissingHook, World
+from diptych.train.distributed import home
 
 BUCKET = 25 * 2**20
 """Bytes of gradients that are sent together, as in torch's DistributedDataParallel."""
@@ -54,12 +55,20 @@ class Averaging:
             self._send()
         for _, work in self._sent:
             work.wait()
-        counts = [flat[-len(bucket) :].float() for bucket, (flat, _) in zip(self._buckets, self._sent, strict=True)]
-        present = iter(torch.cat(counts).tolist() if counts else ())  # one read from the device
+        present = iter(self._present())
         for bucket, (flat, _) in zip(self._buckets, self._sent, strict=True):
-            for p, total in zip(bucket, torch.split(flat, [*(p.numel() for p in bucket), len(bucket)]), strict=False):
+            for p, total in zip(bucket, torch.split(flat, [p.numel() for p in bucket]), strict=True):
                 p.grad = total.div_(self._world.size).view_as(p) if next(present) else None
         self._missing, self._sent = None, []
+
+    def _present(self) -> list[int]:
+        """Return in how many processes each parameter has a gradient, which the hosts know without the device."""
+        if not self._buckets:
+            return []
+        own = [p.grad is not None for bucket in self._buckets for p in bucket]
+        counts = torch.tensor(own, dtype=torch.int64, device=home())
+        dist.all_reduce(counts, group=self._group)
+        return list(counts.tolist())
 
     def close(self) -> None:
         """Remove the hooks from the parameters."""
@@ -83,8 +92,7 @@ class Averaging:
     def _send(self) -> None:
         bucket = self._buckets[len(self._sent)]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
-        present = bucket[0].new_tensor([float(p.grad is not None) for p in bucket])
-        flat = torch.cat([*(g.reshape(-1) for g in grads), present])
+        flat = torch.cat([g.reshape(-1) for g in grads])
         self._sent.append((flat, dist.all_reduce(flat, group=self._group, async_op=True)))
 
 

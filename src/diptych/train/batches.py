@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from diptych.core import DataError, DiptychError, Row, Run, Sampler, Stream, Table, Trainee, UsageError, World
+from diptych.train.checkpoint import signals_blocked
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed, StreamSource
 
@@ -257,7 +259,7 @@ def _loader(views: Any, run: Run, workers: int, order: Any, *, persistent: bool 
         num_workers=workers,
         collate_fn=_unchanged,
         generator=run.generator("loader"),  # without one, the loader draws from torch's global generator
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=_shield,
         pin_memory=run.device.startswith("cuda"),
         persistent_workers=persistent and workers > 0,
     )
@@ -265,7 +267,9 @@ def _loader(views: Any, run: Run, workers: int, order: Any, *, persistent: bool 
 
 def _raised(loader: DataLoader[Any]) -> Iterator[Any]:
     """Yield the batches of the workers in order, and raise their errors, whose type the loader itself would lose."""
-    for batch in loader:
+    with signals_blocked():
+        batches = iter(loader)  # starts the workers
+    for batch in batches:
         if isinstance(batch, DiptychError):
             raise batch
         yield batch
@@ -275,6 +279,19 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ignore Ctrl-C in a worker: the training process handles it, and needs its batch to finish the step."""
+def _shield(worker: int) -> None:
+    """Keep Ctrl-C and SIGTERM from a worker: the training process handles them, and needs its batch for the step.
+
+    A terminal, GNU timeout or a scheduler sends them to the whole process group. SIGTERM of the training process itself
+    ends the worker: so it is ended where it is left over.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+        threading.Thread(target=_heed, args=(os.getppid(),), daemon=True).start()
+
+
+def _heed(parent: int) -> None:
+    while signal.sigwaitinfo((signal.SIGTERM,)).si_pid != parent:
+        pass
+    os._exit(0)

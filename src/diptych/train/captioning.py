@@ -124,6 +124,7 @@ class CaptionTrainee(PairTrainee):
     """Trains pairs, and a decoder beside a space that has none, which predicts captions from image tokens.
 
     Where heads alone are trained, or the image tower cannot be cut in blocks, the decoder sees the one image embedding.
+    With a CoCa it sees the pooled queries that the CoCa's own decoder sees, which is not trained then.
 
     Args:
         space: as for ``PairTrainee``.
@@ -165,6 +166,10 @@ class CaptionTrainee(PairTrainee):
 
     def _tokens(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) to (B, T, D)."""
+        if has_decoder(self.space):
+            coca: Any = self.space.module()
+            tokens: Tensor = coca.visual(pixels)[1]
+            return tokens
         assert self.tower is not None
         return self.tower.project(self.tower.norm(self.tower.blocks(self.tower.start(pixels)).h))
 

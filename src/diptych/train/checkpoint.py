@@ -8,7 +8,8 @@ import math
 import shutil
 import signal
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,6 +24,8 @@ from diptych.core import DataError
 from diptych.data.files import drafted, move
 
 SCHEMA = 1
+TOGETHER = 1.0
+"""Seconds in which several signals count as one."""
 PARTS = "parts"
 """Folder of a checkpoint with the tensors of several processes, see ``train.sharded``."""
 
@@ -147,12 +150,16 @@ def load_optimizer(optimizer: Optimizer, names: Mapping[Tensor, str], tensors: M
 class Stop(contextlib.AbstractContextManager["Stop"]):
     """Delays Ctrl-C and SIGTERM until the loop has finished a step; the signal is raised again at the end.
 
+    A second Ctrl-C acts at once, unless it comes with the first: GNU timeout and torchrun send a signal to a process
+    and to its group. A second SIGTERM is the first one again: who wants the end at once sends SIGKILL.
+
     A signal that the process ignores, as jobs in the background of a script ignore Ctrl-C, stays ignored: raised again
     it would do nothing, and what was stopped would count as finished.
     """
 
     def __init__(self) -> None:
         self._signal: int | None = None
+        self._since = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
@@ -170,8 +177,12 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
         self._signal = number
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._signal = number
-        self._restore()  # a second Ctrl-C acts at once
+        now = time.monotonic()
+        if self._signal is None:
+            self._signal, self._since = number, now
+        elif number == signal.SIGINT and now - self._since >= TOGETHER:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
@@ -182,6 +193,22 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
         self._restore()
         if self._signal is not None and exc[0] is None:
             signal.raise_signal(self._signal)
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Start processes that never receive Ctrl-C or SIGTERM, which the training process handles for them.
+
+    They have the mask of the thread that starts them from their first moment on, unlike handlers of their own.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _steps(folder: Path) -> list[Path]:

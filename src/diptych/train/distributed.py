@@ -34,20 +34,29 @@ def join(run: Run) -> Run:
     if on_gpu:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if on_gpu else "gloo")
+        # Numbers of the host meet by gloo beside NCCL, so that nothing waits for the GPU that need not.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     return replace(run, device=device, world=World(dist.get_rank(), dist.get_world_size()))
 
 
-def check(world: World) -> None:
+def check(run: Run) -> None:
     """Check that a run's number of processes is that of the process group.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not, or several processes were started and would each write a training to one folder.
     """
-    real = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if world.size != real:
+    joined = dist.is_available() and dist.is_initialized()
+    real = dist.get_world_size() if joined else 1
+    if run.world.size != real:
         raise UsageError(
-            f"The run has {world.size} processes, but {real} are joined: use the run of train.distributed.join(run)."
+            f"The run has {run.world.size} processes, but {real} are joined: use the run of "
+            f"train.distributed.join(run)."
+        )
+    started = os.environ.get("WORLD_SIZE", "1")
+    if not joined and started != "1" and run.out is not None:
+        raise UsageError(
+            f"WORLD_SIZE is {started}, and the processes are not joined, so each would train alone in {run.out}: use "
+            f"the run of train.distributed.join(run)."
         )
 
 
@@ -126,21 +135,25 @@ def most(values: Sequence[float], world: World) -> list[int]:
     """Return the largest of each whole number over the processes."""
     if world.size == 1:
         return [int(v) for v in values]
-    largest = torch.tensor([int(v) for v in values], device=_home())
+    largest = torch.tensor([int(v) for v in values], device=home())
     dist.all_reduce(largest, op=dist.ReduceOp.MAX)
     return [int(v) for v in largest.tolist()]
 
 
 def means(values: Sequence[Tensor], world: World) -> list[float]:
     """Return the mean of each scalar over the processes, by one read from the device."""
-    if not values:
-        return []
+    return [float(v) for v in reduced(values, world).tolist()] if values else []
+
+
+def reduced(values: Sequence[Tensor], world: World) -> Tensor:
+    """Return the mean of each of n >= 1 scalars over the processes, (n,), without a read from the device."""
     kind = torch.float32 if values[0].device.type == "mps" else torch.float64
     together = torch.stack([v.detach().to(kind) for v in values])
     if world.size > 1:
-        together = together.to(_home())
+        if together.device.type != "cuda" or "nccl" not in dist.get_backend_config():
+            together = together.to(home())
         dist.all_reduce(together)
-    return [float(v) / world.size for v in together.tolist()]
+    return together / world.size
 
 
 def mean(value: float, world: World) -> float:
@@ -148,9 +161,9 @@ def mean(value: float, world: World) -> float:
     return means([torch.tensor(value, dtype=torch.float64)], world)[0]
 
 
-def _home() -> str:
-    """Return the device of tensors that the process group exchanges."""
-    return "cuda" if dist.get_backend() == "nccl" else "cpu"
+def home() -> str:
+    """Return the device of numbers of the host that the process group exchanges: the CPU, unless it has NCCL alone."""
+    return "cpu" if "gloo" in dist.get_backend_config() else "cuda"
 
 
 def equalise(module: nn.Module, world: World, *, buffers_only: bool = False) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from diptych.core import UsageError
 from diptych.core.errors import need_extra
@@ -30,6 +30,7 @@ class Position:
         waited: epochs since then.
         stopped: whether ``patience`` ended the training.
         seconds: that its steps took, as ``Fit.seconds`` counts them.
+        bad_steps: steps that were not finite, after each of which the training went back to a checkpoint.
     """
 
     step: int = 0
@@ -39,6 +40,7 @@ class Position:
     waited: int = 0
     stopped: bool = False
     seconds: float = 0.0
+    bad_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,13 @@ class Log:
 
     def __init__(self, folder: Path | None, since: int = 0, sent: Mapping[str, Any] | None = None) -> None:
         self.records: list[Record] = []
-        self._file, self._board, self._started = None, None, time.perf_counter()
+        self._file: TextIO | None = None
+        self._path, self._board, self._started = folder and folder / "log.jsonl", None, time.perf_counter()
         self._sent: Any = None if sent is None else _weights_and_biases(folder, sent)
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "log.jsonl"
-        if path.exists():
-            self.records = [r for r in _whole_lines(path) if r["step"] <= since]
-        write_whole(path, "".join(json.dumps(r) + "\n" for r in self.records), overwrite=True)
-        self._file = path.open("a")
+        self.rewind(since)
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
@@ -97,6 +96,18 @@ class Log:
                 self._board.add_scalar(name, value, step)
         if self._sent:
             self._sent.log(record)
+
+    def rewind(self, step: int) -> None:
+        """Remove the records of later steps, in memory and in the file."""
+        if self._path is not None and self._path.exists():
+            self.records = _whole_lines(self._path)
+        self.records = [r for r in self.records if r["step"] <= step]
+        if self._path is None:
+            return
+        if self._file:
+            self._file.close()
+        write_whole(self._path, "".join(json.dumps(r) + "\n" for r in self.records), overwrite=True)
+        self._file = self._path.open("a")
 
     def close(self) -> None:
         """Close the files."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import islice
@@ -15,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core import Clock, DataError, DiptychError, Progress, Run, Stream, Table, Trainee, UsageError
+from diptych.core import Clock, DataError, DiptychError, Diverged, Progress, Run, Stream, Table, Trainee, UsageError
 from diptych.train import checkpoint, distributed
+from diptych.train.batch_norm import synchronised
 from diptych.train.batches import Batch, Source, open_source, validation_source
 from diptych.train.compiled import compiled
 from diptych.train.groups import training
 from diptych.train.length import Length
+from diptych.train.lock import sole
 from diptych.train.log import History, Log, Position
 from diptych.train.precision import Precision
 from diptych.train.resume import reopened, settings
@@ -42,12 +45,13 @@ def train(
 ) -> History:
     """Train the trainee's module. Modified in place.
 
-    The result depends on the trainee, the data, ``fit`` and ``run.seed``. It does not depend on the number of workers
-    and, up to rounding and with a table, of processes. A training that is killed and resumed ends with the same bits
-    in fp32 with the same number of threads.
+    The result depends on the trainee, the data, ``fit`` and ``run.seed``. It does not depend on the number of workers,
+    on the gradient mode around the call and, up to rounding and with a table, on the number of processes. A training
+    that is killed and resumed ends with the same bits in fp32 with the same number of threads.
 
-    Processes stop together: at a signal to one of them, at losses that are not finite, and at a batch that one cannot
-    read.
+    Processes stop together: at a signal to one of them, at losses or gradients that are not finite, and at a batch that
+    one cannot read. What is not finite is neither stepped by nor written to a checkpoint; ``fit.skip_bad_steps`` lets
+    the training go on from its latest checkpoint.
 
     Args:
         trainee: what is trained.
@@ -56,7 +60,8 @@ def train(
         run: seed, device, precision ("bf16" is mixed), workers, and the folder ``out`` of checkpoints and log (None:
             nothing is written).
         val: rows for ``Trainee.validate`` after every epoch.
-        resume: continue from the newest checkpoint in ``run.out``; start from the beginning if there is none.
+        resume: continue from the newest checkpoint in ``run.out``; start from the beginning if there is none. A fit
+            that is longer than that of the checkpoint lengthens the training, also a finished one.
         watch: step -> measures of the present weights (the averaged ones, where there is an average) for the log. It
             is called every ``fit.watch_every`` steps, and may raise to end the training.
 
@@ -64,9 +69,10 @@ def train(
         The last position, and the log.
 
     Raises:
-        UsageError: groups, fit, run and data contradict each other, or ``run.out`` has another training.
+        UsageError: groups, fit, run and data contradict each other, or ``run.out`` has another training, or another
+            process trains there.
         DataError: the data do not fill one step, or a checkpoint is damaged.
-        Diverged: a loss is not finite.
+        Diverged: a loss, a gradient or a weight is not finite, once more than ``fit.skip_bad_steps`` allows.
 
     Example:
         A scalar w is trained towards 3:
@@ -82,7 +88,9 @@ def train(
         >>> history.position.step, history.position.epoch, round(module["w"].item())
         (40, 20, 3)
     """
-    return _Loop(trainee, data, fit, run, val, watch).run_from(resume)
+    distributed.check(run)
+    with sole(run), torch.enable_grad():  # the caller may be in torch.no_grad()
+        return _Loop(trainee, data, fit, run, val, watch).run_from(resume)
 
 
 class _Loop:
@@ -97,9 +105,13 @@ class _Loop:
         val: Table[Any] | None,
         watch: Callable[[int], Mapping[str, float]] | None,
     ) -> None:
-        distributed.check(run.world)
         if fit.patience is not None and val is None:
             raise UsageError(f"patience={fit.patience} needs validation rows: give val, or patience=None.")
+        if fit.skip_bad_steps and run.out is None:
+            raise UsageError(
+                f"skip_bad_steps={fit.skip_bad_steps} goes back to a checkpoint, and none is written: give the run a "
+                f"folder, or skip_bad_steps=0."
+            )
         self.trainee, self.fit, self.run, self.watch = trainee, fit, run, watch
         self.precision = Precision(run)
         self.device = torch.device(run.device)
@@ -117,23 +129,28 @@ class _Loop:
     def run_from(self, resume: bool) -> History:
         out = self.run.out if self.run.world.rank == 0 else None
         self._restore(resume)
+        if self.fit.skip_bad_steps and self.position.step == 0:
+            self._save()
         sent = self.fit.as_dict() if self.fit.log and self.run.world.rank == 0 else None
         log = Log(out, self.position.step, sent)
         self.since = (self.position.step, time.perf_counter())
         with (
+            checkpoint.Stop() as stop,  # whose signal may end the process, so all else is closed before
             contextlib.closing(log),
             self.run.seeded("train"),
             self.run.track("train", None if self.fit.seconds else self.steps) as bar,
             compiled(self.weights.module if self.fit.compile else None),
             training(self.weights.module, set(self.weights.names)),
+            synchronised(self.weights.module, self.run.world),
             contextlib.closing(Steps(self.trainee, self.weights, self.fit, self.run, self.precision)) as steps,
-            checkpoint.Stop() as stop,
         ):
             bar.advance(self.position.step)
             while not self._over() and not self.position.stopped and not self.stopping:
                 self._epoch(steps, log, bar, stop)
                 self._save()
-            if not self.stopping:
+            if self.stopping:
+                distributed.most([0], self.run.world)  # the first process may still write
+            else:
                 self.weights.end()
         self.weights.close()
         return History(self.position, tuple(log.records))
@@ -147,7 +164,7 @@ class _Loop:
     def _epoch(self, steps: Steps, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
         read, start = self._read(), self.length.now()
         while (step := self._next(read, stop)) is not None:
-            self._step(steps, *step, log)
+            taken = self._step(steps, *step, log)
             spent = self.length.now() - start
             if self.fit.seconds is not None:  # all processes end at the same step
                 spent = distributed.mean(spent, self.run.world)
@@ -156,11 +173,13 @@ class _Loop:
             bar.advance()
             if self._over():
                 break
-            if self.fit.save_every and self.position.step % self.fit.save_every == 0:
+            if taken and self.fit.save_every and self.position.step % self.fit.save_every == 0:
+                taken = self._need_finite(steps, log)
                 self._save()
-            if self.fit.watch_every and self.position.step % self.fit.watch_every == 0:
+            if taken and self.fit.watch_every and self.position.step % self.fit.watch_every == 0:
                 self._watch(log)
             start = self.length.now()
+        self._need_finite(steps, log)
         if self.stopping:
             return
         if self.position.last is None:
@@ -203,13 +222,20 @@ class _Loop:
         while len(some := list(islice(batches, self.fit.accumulate))) == self.fit.accumulate:
             yield some[-1][0], [_move(batch, self.device) for _, batch in some]
 
-    def _step(self, steps: Steps, last: Any, batches: list[Batch], log: Log) -> None:
+    def _step(self, steps: Steps, last: Any, batches: list[Batch], log: Log) -> bool:
+        """Take a step; return False where it was bad and the training has gone back."""
         fit, position = self.fit, self.position
         lr = fit.lr * self.length.schedule(position.step, self.steps).factor(position.step, self.steps)
-        values = steps.take(batches, self._clock("step"), lr)
+        try:
+            logged = (position.step + 1) % fit.log_every == 0
+            values = steps.take(batches, self._clock("step"), lr, read=logged)
+        except Diverged as error:
+            self._go_back(error, steps, last, log)
+            return False
         self.position = replace(position, step=position.step + 1, last=last)
-        if self.position.step % fit.log_every == 0:
+        if logged:
             log.write(self.position.step, {"epoch": position.epoch, "lr": lr, **values, **self._facts()})
+        return True
 
     def _facts(self) -> dict[str, float]:
         """Return what the log has beside losses: facts of the trainee, and samples a second since the last record."""
@@ -217,8 +243,46 @@ class _Loop:
         now, (step, then) = time.perf_counter(), self.since
         rate = (self.position.step - step) * self.fit.batch * self.fit.accumulate / max(now - then, 1e-9)
         self.since = (self.position.step, now)
-        skipped = {"skipped": self.source.skipped} if self.source.skipped else {}
-        return {**{name: float(v) for name, v in facts.items()}, **skipped, "samples_per_second": round(rate, 1)}
+        counts = {"skipped": self.source.skipped, "bad_steps": self.position.bad_steps}
+        some = {name: count for name, count in counts.items() if count}
+        return {**{name: float(v) for name, v in facts.items()}, **some, "samples_per_second": round(rate, 1)}
+
+    def _need_finite(self, steps: Steps, log: Log) -> bool:
+        """Go back where the weights are not finite, as finite gradients may make them; return False then.
+
+        They are looked at before they are written or returned.
+        """
+        if steps.sound() and self.weights.finite():
+            return True
+        error = Diverged(
+            f"The weights or a step are not finite after {self.position.step} steps: lower the learning rate of "
+            f"{self.fit.lr:g}, clip, or use fp32."
+        )
+        self._go_back(error, steps, self.position.last, log)
+        return False
+
+    def _go_back(self, error: Diverged, steps: Steps, last: Any, log: Log) -> None:
+        """Load the latest checkpoint, and go on after the batches of a bad step, all processes alike.
+
+        The batches between the two are not read again: by the same weights they would lead to the same step.
+
+        Args:
+            error: raised where the fit allows no further bad step.
+            steps: which begin anew.
+            last: place of the last batch of the bad step.
+            log: whose later records go.
+        """
+        if self.position.bad_steps >= self.fit.skip_bad_steps:
+            raise error
+        found = reopened(self.run.out, True, self._settings(), self.weights.parameters)
+        assert found is not None  # there is one before the first step
+        bad, before = self.position, Position(**found[1]["place"])
+        self.weights.load(*found)
+        steps.forget()
+        self.position = replace(before, epoch=bad.epoch, last=last, seconds=bad.seconds, bad_steps=bad.bad_steps + 1)
+        self.since = (self.position.step, time.perf_counter())
+        log.rewind(self.position.step)
+        warnings.warn(f"{error} The training goes back to step {self.position.step}.", stacklevel=2)
 
     @torch.no_grad()
     def _end_epoch(self, log: Log) -> None:

@@ -1,17 +1,84 @@
-"""Training inside a method's ``fit``: without checkpoints, and with plain tensors as the result."""
+"""Training inside a method's ``fit``, with plain tensors as the result; with checkpoints where a caller wants them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from diptych.core import Run, Table, Trainee
+from diptych.core.ranges import at_least, check
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
+
+
+@dataclass
+class _Place:
+    """Where the trainings of a fit write, in their order."""
+
+    folder: Path
+    resume: bool
+    save_every: int
+    workers: int
+    begun: int = 0
+
+    def __post_init__(self) -> None:
+        check(self, at_least(1), "save_every")
+        check(self, at_least(0), "workers")
+
+    def next(self, fit: Fit, run: Run) -> tuple[Fit, Run]:
+        """Return the settings and the run of the next training."""
+        self.begun += 1
+        out = self.folder / f"training-{self.begun}"
+        return replace(fit, save_every=fit.save_every or self.save_every), replace(run, out=out, workers=self.workers)
+
+
+_place: ContextVar[_Place | None] = ContextVar("place", default=None)
+
+
+@contextmanager
+def checkpointed(folder: Path, *, resume: bool = False, save_every: int = 500, workers: int = 0) -> Iterator[None]:
+    """Let the trainings inside a method's ``fit`` write log and checkpoints, so that a fit that was stopped goes on.
+
+    The n-th training of the block writes to ``folder / "training-n"``. Ctrl-C and SIGTERM end it after a step with a
+    checkpoint, as in ``train``. A block that resumes must do what the stopped one did: trainings that were finished are
+    loaded, the stopped one goes on to the same bits, and later ones begin. What a fit computes beside its trainings is
+    computed again.
+
+    Args:
+        folder: of this fit.
+        resume: go on with a fit that was stopped; start from the beginning if there is none.
+        save_every: steps between checkpoints, >= 1, where a method's settings say nothing.
+        workers: processes that make views, >= 0. The method's views must not use a GPU then.
+
+    Raises:
+        UsageError: a number is out of its range, or, in the block, a training in the folder that is not resumed or has
+            other settings.
+
+    Example:
+        >>> import tempfile
+        >>> from diptych.core import Texts
+        >>> from diptych.features.vectors import Vectors
+        >>> from diptych.train.step import Step
+        >>> line, x = nn.Linear(1, 1), Vectors(torch.tensor([[0.0], [1.0]]), Texts(("a", "b")))
+        >>> step = Step(line, lambda row, g: {"x": row.item}, lambda b: {"square": (line(b["x"]) - 3).square().mean()})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with checkpointed(Path(folder)):
+        ...         learnt = train_parameters(step, Table(x), Fit(0.1, 2, 4), Run())
+        ...     (Path(folder) / "training-1" / "log.jsonl").exists()
+        True
+    """
+    token = _place.set(_Place(Path(folder), resume, save_every, workers))
+    try:
+        yield
+    finally:
+        _place.reset(token)
 
 
 def train_parameters(
@@ -23,15 +90,16 @@ def train_parameters(
     *,
     val: Table[Any] | None = None,
 ) -> dict[str, Tensor]:
-    """Train the trainee's module without checkpoints or log, and return its tensors. Modified in place.
+    """Train the trainee's module and return its tensors. Modified in place.
 
-    Gradients are switched on for the training, even inside ``torch.no_grad``.
+    There are neither checkpoints nor a log, unless a block of ``checkpointed`` asks for them. Gradients are switched on
+    for the training, even inside ``torch.no_grad``.
 
     Args:
         trainee: what is trained.
         data: rows.
         fit: the settings.
-        run: seed, device and precision; no workers are used.
+        run: seed, device and precision; workers and folder are those of ``checkpointed``, and there are none without.
         parameters: names of the tensors that are returned; () returns none, None returns all.
         val: rows for early stopping.
 
@@ -41,8 +109,10 @@ def train_parameters(
     Raises:
         MissingExtra, UsageError, DataError, Diverged: as ``train``.
     """
+    place = _place.get()
+    fit, run = (fit, replace(run, out=None, workers=0)) if place is None else place.next(fit, run)
     with torch.enable_grad():
-        train(trainee, data, fit, replace(run, out=None, workers=0), val=val)
+        train(trainee, data, fit, run, val=val, resume=place is not None and place.resume)
     return copies(trainee.module(), parameters)
 
 

@@ -103,6 +103,9 @@ class Fit:
             stopping.
         save_every: steps between checkpoints; None: a checkpoint after every epoch alone.
         keep: number of checkpoints that are not removed, the latest.
+        skip_bad_steps: steps with losses, gradients or weights that are not finite which the training may have, >= 0.
+            After one it goes back to its latest checkpoint, and on with the batches after that step. 0 (default): the
+            first one is an error.
         log_every: steps between log records.
         shard: divide the trained weights, their optimiser states and checkpoints over the processes (FSDP2); see
             ``train.sharded``.
@@ -133,6 +136,7 @@ class Fit:
     patience: int | None = None
     save_every: int | None = None
     keep: int = 2
+    skip_bad_steps: int = 0
     log_every: int = 1
     watch_every: int | None = None
     log: Literal["", "wandb"] = ""
@@ -149,7 +153,7 @@ class Fit:
             self.schedule.check_length(self.steps)
         counts = ("epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every")
         check(self, at_least(1), *counts)
-        check(self, at_least(0), "watch_every")
+        check(self, at_least(0), "watch_every", "skip_bad_steps")
         check(self, between(0, 1, "[)"), "ema")
         check(self, above(0), "seconds")
         check(self, between(0, 1, "(]"), "layer_decay")

@@ -17,6 +17,11 @@ from diptych.train.precision import Precision
 from diptych.train.schedule import Fit
 from diptych.train.weights import Weights
 
+NORM = "gradient_norm/"
+"""What the names of gradient norms begin with among the values of a step."""
+LEAST_SCALE = 1.0
+"""Scale of fp16 below which a gradient that is not finite is no overflow: the scaler halves it at each (ours)."""
+
 
 class Steps:
     """Takes the steps of one training.
@@ -28,19 +33,25 @@ class Steps:
     def __init__(self, trainee: Trainee, weights: Weights, fit: Fit, run: Run, precision: Precision) -> None:
         self.trainee, self.weights, self.fit, self.run, self.precision = trainee, weights, fit, run, precision
         self.device = torch.device(run.device)
+        self.bad = torch.zeros((), dtype=torch.bool, device=self.device)  # no step after a bad one moves by a gradient
         self.averaging = {phase: Averaging(weights.averaged_over(phase), run.world) for phase in weights.optimizers}
 
-    def take(self, batches: Sequence[Batch], clock: Clock, lr: float) -> dict[str, float]:
+    def take(self, batches: Sequence[Batch], clock: Clock, lr: float, *, read: bool = True) -> dict[str, float]:
         """Take a step, and return the means of its losses and gradient norms over the processes.
 
         Args:
             batches: those of the step, on the device.
             clock: of the step.
             lr: learning rate where the factor of a group is 1.
+            read: whether the host reads them, and so waits for the device. Otherwise {} is returned, and gradients that
+                are not finite become 0 on the device, in this step and in those after it, until ``sound`` is asked or a
+                step is read. On a CPU, and with the scaler of fp16, all steps are read.
 
         Raises:
-            Diverged: a loss of any process is not finite.
+            Diverged: a loss or a gradient of any process is not finite, in this step, before an optimiser of that phase
+                has moved, or in one before that was not read.
         """
+        read = read or self.reads_all
         seed_all = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
         seed_all(self.run.integer(f"dropout/{clock.step}/{self.run.world.rank}"))
         for optimizer in self.weights.optimizers.values():
@@ -50,7 +61,8 @@ class Steps:
         values: dict[str, float] = {}
         for phase in self.trainee.phases:
             self.weights.open(phase)
-            values |= self._finite(self._backward(batches, phase, clock), clock)
+            seen = self._backward(batches, phase, clock)
+            values |= self._finite(seen, clock) if read else self._guarded(seen, phase)
             if phase in self.weights.optimizers:
                 self.precision.scaler.step(self.weights.optimizers[phase])
         self.precision.scaler.update()
@@ -58,6 +70,19 @@ class Steps:
             self.trainee.after("step", clock)
         self.weights.follow()
         return values
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the host reads the losses of all steps: where they are in its memory, or the scaler reads anyway."""
+        return self.device.type == "cpu" or self.precision.scaler.is_enabled()
+
+    def sound(self) -> bool:
+        """Return whether all steps since ``forget`` were finite, by a read from the device."""
+        return not bool(self.bad)
+
+    def forget(self) -> None:
+        """Begin anew, with the weights of a checkpoint."""
+        self.bad.fill_(False)
 
     def close(self) -> None:
         """Leave the parameters as they were given."""
@@ -78,7 +103,7 @@ class Steps:
         if averaging is not None:
             averaging.finish()
             self.precision.scaler.unscale_(self.weights.optimizers[phase])
-            seen[f"gradient_norm/{phase}"] = self._clip(phase)
+            seen[f"{NORM}{phase}"] = self._clip(phase)
         return seen
 
     def _losses(
@@ -112,12 +137,27 @@ class Steps:
         """Return the means of a phase's losses, and its gradient norm, over the processes: the one read of a phase.
 
         Raises:
-            Diverged: a loss of any process is not finite.
+            Diverged: a loss of any process is not finite, or a gradient, which the scaler of fp16 does not pass over.
         """
-        means = dict(zip(seen, distributed.means(list(seen.values()), self.run.world), strict=True))
-        if not all(math.isfinite(v) for name, v in means.items() if not name.startswith("gradient_norm/")):
-            raise Diverged(
-                f"The losses are not finite in step {clock.step} ({means}): lower the learning rate of "
-                f"{self.fit.lr:g}, clip, or use fp32."
-            )
+        *numbers, before = distributed.means([*seen.values(), self.bad], self.run.world)
+        means = dict(zip(seen, numbers, strict=True))
+        if before:
+            raise Diverged(self._advice(f"in a step before {clock.step}, the first since the losses were read"))
+        bad = {name for name, value in means.items() if not math.isfinite(value)}
+        losses = {name for name in bad if not name.startswith(NORM)}
+        scaler = self.precision.scaler
+        if bad and (losses or not scaler.is_enabled() or scaler.get_scale() < LEAST_SCALE):
+            raise Diverged(self._advice(f"in step {clock.step} ({means})", "losses" if losses else "gradients"))
         return means
+
+    def _guarded(self, seen: Mapping[str, Tensor], phase: str) -> dict[str, float]:
+        """Let the device set the gradients of a phase to 0 where it, or a step before, is not finite."""
+        means = distributed.reduced(list(seen.values()), self.run.world)
+        self.bad.logical_or_(~means.isfinite().all())
+        for p in self.weights.of_phase(phase) if phase in self.weights.optimizers else ():
+            if p.grad is not None:
+                self.weights.local(p.grad).masked_fill_(self.bad, 0.0)
+        return {}
+
+    def _advice(self, where: str, what: str = "losses or gradients") -> str:
+        return f"The {what} are not finite {where}: lower the learning rate of {self.fit.lr:g}, clip, or use fp32."

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from diptych.core import ParamGroup, Run, Trainee
 from diptych.train import checkpoint, distributed
+from diptych.train.batch_norm import statistics
 from diptych.train.groups import by_phase, make_optimizer, train_mode
 from diptych.train.precision import Precision
 from diptych.train.schedule import Fit
@@ -30,7 +31,8 @@ class Weights:
         optimizers: phase -> the optimiser of these groups.
         names: of all trained parameters.
         sharded: divides them over the processes; None: they are whole.
-        ema: name -> moving average of a trained parameter; {} where the fit has none.
+        ema: name -> moving average of a trained parameter, or of a running statistic of BatchNorm, which belongs to the
+            weights; {} where the fit has none.
         best: name -> tensor of the module at the lowest validation value; {} without patience.
 
     Args:
@@ -49,7 +51,8 @@ class Weights:
         self.trained = {self.parameters[n] for n in self.names}
         still = {n: p for n, p in self.parameters.items() if p not in self.trained}
         self.still = {} if run.out is None else checkpoint.sums(still)
-        self.ema = {n: self.parameters[n].detach().clone() for n in self.names} if fit.ema is not None else {}
+        self.followed: dict[str, Tensor] = {n: self.parameters[n] for n in self.names} | statistics(self.module)
+        self.ema = {n: t.detach().clone() for n, t in self.followed.items()} if fit.ema is not None else {}
         self.best: dict[str, Tensor] = {}
 
     def all_groups(self) -> list[ParamGroup]:
@@ -68,18 +71,18 @@ class Weights:
 
     def averaged_over(self, phase: str) -> list[nn.Parameter]:
         """Return those of them whose gradients are averaged over the processes; those of divided ones are already."""
-        return [p for p in self.of_phase(phase) if self._local(p) is p]
+        return [p for p in self.of_phase(phase) if self.local(p) is p]
 
     @torch.no_grad()
     def follow(self) -> None:
         """Move the average towards the present weights."""
         for name, average in self.ema.items():
-            self._local(average).lerp_(self._local(self.parameters[name].detach()), 1 - (self.fit.ema or 0.0))
+            self.local(average).lerp_(self.local(self.followed[name].detach()), 1 - (self.fit.ema or 0.0))
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """Have the averaged weights, where there are some, in eval mode."""
-        current = {n: self.parameters[n].detach().clone() for n in self.ema}
+        current = {n: self.followed[n].detach().clone() for n in self.ema}
         self._set(self.ema)
         self.module.eval()
         try:
@@ -100,6 +103,17 @@ class Weights:
         """Load the result of the training: the average, or the best weights where there is patience."""
         self._set(self.ema)
         self.module.load_state_dict(self.best, strict=False)
+
+    @torch.no_grad()
+    def finite(self) -> bool:
+        """Return whether the trained weights and their average are finite, and no buffer has a NaN, in all processes.
+
+        Buffers may have infinities, as the masks of texts have.
+        """
+        trained = [self.local(self.parameters[n]) for n in self.names] + [self.local(t) for t in self.ema.values()]
+        bad = [~t.isfinite().all() for t in trained]
+        bad += [b.isnan().any() for b in self.module.buffers() if b.is_floating_point()]
+        return not distributed.most([int(torch.stack(bad).any())], self.run.world)[0]
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write a checkpoint: the first process all of it, or each its part of divided weights.
@@ -138,21 +152,24 @@ class Weights:
         tensors = tensors if self.sharded is None else self.sharded.divided(tensors)
         self.module.load_state_dict(tensors["module"], strict=False)  # what is frozen is not in it
         for name, average in self.ema.items():
-            average.copy_(tensors["ema"][name])
+            if name in tensors["ema"]:  # checkpoints of earlier versions have no statistics
+                average.copy_(tensors["ema"][name])
         names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}
         for phase, optimizer in self.optimizers.items():
+            optimizer.state.clear()  # of a training that goes back
             checkpoint.load_optimizer(optimizer, names, tensors[f"optimizer-{phase}"])
         if state["scaler"]:
             self.precision.scaler.load_state_dict(state["scaler"])
         self.best = tensors.get("best", {})
 
-    def _local(self, x: Tensor) -> Tensor:
+    def local(self, x: Tensor) -> Tensor:
+        """Return this process's part of a divided tensor, in the same memory; others as they are."""
         return x if self.sharded is None else self.sharded.local(x)
 
     @torch.no_grad()
     def _set(self, values: Mapping[str, Tensor]) -> None:
         for name, value in values.items():
-            self._local(self.parameters[name]).copy_(self._local(value))
+            self.local(self.followed[name]).copy_(self.local(value))
 
 
 def _divided(trainee: Trainee, names: Sequence[str], run: Run) -> Sharded:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.core.wording import number_of, one_line
-from diptych.tasks.defaults import CAPTIONER
+from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import Verb, argument, method, settings
@@ -31,7 +31,7 @@ LOCAL = ("command", "python")
 
 
 def _is_nearest(system: Any) -> bool:
-    return bool(system.card.slug == CAPTIONER)
+    return bool(system.card.slug == DEFAULTS["caption"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Caption(Verb):
     judge: str | Backbone | None = argument(
         "Another backbone, which gives CLIPScore.", default=None, panel="Model", faces=LOCAL
     )
-    method: str | Captioner = method(CAPTIONER, "A captioner; 'diptych systems --verb caption' lists them.")
+    method: str | Captioner = method(DEFAULTS["caption"], "A captioner; 'diptych systems --verb caption' lists them.")
     variant: str = argument("Variant of the method, such as small; 'diptych systems METHOD' lists them.", default="")
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     n: int = argument("Captions of each photo.", default=1, flag="--captions", short="-n", range=at_least(1))

@@ -14,10 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from diptych.core import MissingEvidence, Range, UsageError
+from diptych.core.settings import with_settings
 from diptych.verbs import kinds
 from diptych.verbs.kinds import Kind
 from diptych.verbs.reads import Reads, refuse_unread
-from diptych.verbs.settings import with_settings
 
 if TYPE_CHECKING:
     from diptych.core import Method
@@ -129,7 +129,7 @@ class Verb:
     def arguments(cls, face: Face | None = None) -> dict[str, Argument]:
         """Return name -> argument, of one face or of all."""
         every = {f.name: f.metadata["argument"] for f in dataclasses.fields(cls)}
-        return {name: a for name, a in every.items() if face is None or face in a.faces}
+        return {name: a for name, a in every.items() if face is None or (face in a.faces and a.kind.on(face))}
 
     @classmethod
     def type_of(cls, name: str) -> Any:
@@ -169,11 +169,11 @@ class Verb:
         from diptych import catalog
 
         chosen: Any = getattr(self, "method", None) or self.slug()
-        base = (
-            catalog.row(catalog.find(chosen, self.kind_of_system()), getattr(self, "variant", ""))
-            if isinstance(chosen, str)
-            else _plain(chosen)
-        )
+        if not isinstance(chosen, str):
+            base = _plain(chosen)
+        else:
+            kind, variant = catalog.find(chosen, self.kind_of_system()), getattr(self, "variant", "")
+            base = catalog.row(kind, variant) if variant else kind()
         return with_settings(with_settings(base, self.defaults()), getattr(self, "settings", None) or {})
 
     def slug(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import DataError, UsageError
 from diptych.core.ranges import between
 from diptych.core.wording import number_of
-from diptych.tasks.defaults import DETECTOR, WORD_DETECTOR
+from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import Verb, argument, method, settings
@@ -50,7 +50,7 @@ class Detect(Verb):
         reads=needs("auxiliary"), evidence="auxiliary",
     )  # fmt: skip
     method: str | Detector | None = method(
-        None, f"A detector (default: {WORD_DETECTOR} for words, else {DETECTOR})."
+        None, f"A detector (default: {DEFAULTS['detect words']} for words, else {DEFAULTS['detect']})."
     )  # fmt: skip
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     rate: float | None = argument(
@@ -65,7 +65,7 @@ class Detect(Verb):
 
     def slug(self) -> str:
         """Return the detector for words where the thing is named, else that for normal photos."""
-        return WORD_DETECTOR if self.thing else DETECTOR
+        return DEFAULTS["detect words"] if self.thing else DEFAULTS["detect"]
 
     def defaults(self) -> dict[str, Any]:
         """Return the setting that the thing gives, for a detector that has it."""
@@ -174,7 +174,7 @@ class Anomalies(Answer["Detected"]):
 
     def remarks(self, items: Sequence[Detected]) -> list[str]:
         """Return what the labels say, what the rate is worth, and when it does not hold."""
-        words = self.slug == WORD_DETECTOR and self.asked.thing is None
+        words = self.slug == DEFAULTS["detect words"] and self.asked.thing is None
         return [
             *([] if self.errors is None else [_labelled(self.errors)]),
             *self.result.remarks(),

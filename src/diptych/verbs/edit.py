@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
-from diptych.tasks.defaults import EDITOR, EDITOR_ROW
+from diptych.tasks.defaults import DEFAULTS, slug_and_row
 from diptych.verbs import kinds
 from diptych.verbs.declare import LIGHT, SLOW_RUN, Face, Verb, argument, method, settings
 from diptych.verbs.photos import clip_frames, open_photos
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from diptych.verbs.context import Context
 
 LISTING = "edit.json"
+SLUG, ROW = slug_and_row("edit")
 SHOWN, DRAWN = 4, 4
 """Channels in a line, and pictures that are drawn where no number is given."""
 STARTS = {"drawn": "pictures that a generator draws", "nothing": "words alone"}
@@ -110,7 +111,7 @@ class Edit(Verb):
         """Return the editor with its settings; the usual one is small where no variant is named."""
         if self.variant is not None:
             return super().system()
-        return replace(self, variant=EDITOR_ROW if (self.method or self.slug()) == EDITOR else "").system()
+        return replace(self, variant=ROW if (self.method or self.slug()) == SLUG else "").system()
 
     @property
     def start(self) -> Start:
@@ -184,7 +185,7 @@ class Edit(Verb):
         editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder)
         result = edit(editor, ask, run, channels=getattr(draws, "channels", ()))
         generator = self.generator or (GENERATOR if given is None else PHOTO_GENERATOR)
-        variant = self.variant if self.variant is not None else EDITOR_ROW if system.card.slug == EDITOR else ""
+        variant = self.variant if self.variant is not None else ROW if system.card.slug == SLUG else ""
         about = {
             "generator": generator if draws is not None else None, **_named(self, kit), "method": system.card.slug,
             "variant": variant, "settings": dict(self.settings or {}), "threshold": self.threshold,
@@ -203,14 +204,12 @@ class Edit(Verb):
 
 def _named(asked: Edit, kit: Kit) -> dict[str, Any]:
     """Return by name what took part beside the generator."""
-    from diptych.tasks.defaults import SEGMENTER
-
     subject = asked.subject
     if subject is not None and not isinstance(subject, (str, os.PathLike)):
         subject = "a picture"
     return {
         "denoiser": (asked.denoiser or "small") if "diffusion" in kit.parts else None,
-        "segmenter": (asked.segmenter or SEGMENTER) if "segmenter" in kit.parts else None,
+        "segmenter": (asked.segmenter or DEFAULTS["segment"]) if "segmenter" in kit.parts else None,
         "subject": None if subject is None else str(subject),
     }
 

@@ -18,7 +18,7 @@ class Kind:
 
     Args:
         command: type of the flag for typer; None: that of the field.
-        http: type in the JSON body; None: that of the field.
+        http: type in the JSON body; None: that of the field, of a plain argument, and otherwise requests have none.
         read: makes the value of the verb.
         typed: comes before it on the command line alone, where a word may name a file.
     """
@@ -27,6 +27,10 @@ class Kind:
     http: Any = None
     read: Callable[[Any], Any] = lambda value: value
     typed: Callable[[Any], Any] = lambda value: value
+
+    def on(self, face: str) -> bool:
+        """Return whether arguments of this kind can stand on a face: a request names no file of the server."""
+        return face != "http" or self.http is not None or self is PLAIN
 
 
 def words(value: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of, one_line
-from diptych.tasks.defaults import REWRITER, REWRITER_ROW
+from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, method, settings
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from diptych.core import Rewriter
     from diptych.tasks.rewrite import Rewrites, Rewritten
     from diptych.verbs.context import Context
+
+
+SLUG, ROW = slug_and_row("rewrite")
 
 
 def _learns_from_pictures(system: Any) -> bool:
@@ -43,10 +46,8 @@ class Rewrite(Verb):
         "Photos with a short and a long caption each to learn from: a table or folder.", kinds.TABLE, None,
         reads=uses("train", "texts", "unlabelled"),
     )  # fmt: skip
-    method: str | Rewriter = method(REWRITER, "A rewriter; 'diptych systems --verb rewrite' lists them.")
-    variant: str = argument(
-        'Variant of the method: small, text (no denoiser), or "", the paper\'s.', default=REWRITER_ROW
-    )
+    method: str | Rewriter = method(SLUG, "A rewriter; 'diptych systems --verb rewrite' lists them.")
+    variant: str = argument('Variant of the method: small, text (no denoiser), or "", the paper\'s.', default=ROW)
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     choices: int = argument("Rewrites of each prompt.", default=5, short="-n", range=at_least(1))
     denoiser: str = argument(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import Run, UnreadableItem, UsageError
 from diptych.core.ranges import between
 from diptych.core.wording import number_of
-from diptych.tasks.defaults import SEGMENTER
+from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, speed
 from diptych.verbs.declare import RUN, Verb, argument, method, settings
@@ -56,7 +56,7 @@ class Segment(Verb):
         "Prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).",
         kinds.TEMPLATES, None,
     )  # fmt: skip
-    method: str | Segmenter = method(SEGMENTER, "A segmenter; 'diptych systems --verb segment' lists them.")
+    method: str | Segmenter = method(DEFAULTS["segment"], "A segmenter; 'diptych systems --verb segment' lists them.")
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     background: str | Sequence[str] = argument('Words for all else, such as "sky, wall, floor".', kinds.WORDS, ())
     threshold: float | None = argument(

@@ -12,17 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from diptych.backbones.diffusion.pipelines import PipelineDiffusion, load_pipeline, sites_of
 from diptych.core import DataError, Site, TextDiffusion, UsageError
 
-diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-from diptych.backbones.diffusion.pipelines import PipelineDiffusion, load_pipeline, sites_of  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stable Diffusion's layout with random weights, a few hundred thousand of them."""
+    diffusers = pytest.importorskip("diffusers")
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     place = tmp_path_factory.mktemp("pipeline")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, CLIPImageProcessorPil
 
+from diptych.backbones.changes.apply import changed
+from diptych.backbones.changes.text_positions import stretched
 from diptych.backbones.sources import load as load_module
 from diptych.backbones.sources.load import load
-from diptych.backbones.sources.openclip_sources import from_model
+from diptych.backbones.sources.openclip_sources import from_file, from_model
 from diptych.backbones.sources.save import save
 from diptych.backbones.spec import Stated
-from diptych.core import Backbone, DataError, Spec, UsageError
+from diptych.core import Backbone, DataError, PixelRecipe, Spec, UsageError
 from tests.support.backbone import SmallBackbone
 from tests.support.checkpoints import FAMILIES, SENTENCES, gap, openclip_model, transformers_folder
 
@@ -172,3 +175,34 @@ def test_half_precision_passes_the_self_test(openclip_folder: Folder, tmp_path: 
     path = folder / "open_clip_model.safetensors"
     save_file({k: v.half() for k, v in load_file(path).items()}, path)
     load(f"local:{folder}")
+
+
+@pytest.mark.parametrize("family", ["vit-quickgelu", "vit-custom-text"])
+def test_a_lengthened_model_is_a_plain_open_clip_folder(family: str, openclip_folder: Folder, tmp_path: Path) -> None:
+    source = load(f"local:{openclip_folder(family)}", offline=True)
+    longer = changed(source, "text-positions", kept=20, ratio=4)
+    save(longer, tmp_path / "long")
+    facts = json.loads((tmp_path / "long" / "open_clip_config.json").read_text())
+    assert facts["model_cfg"]["text_cfg"]["context_length"] == 248
+    again = load(f"local:{tmp_path / 'long'}", offline=True)
+    assert (again.spec.context, again.spec.changes) == (248, ())
+    text = "a red square on a green field, " * 15
+    with torch.no_grad():
+        ours = longer.encoders["text"].encode(longer.encoders["text"].inputs([text]))
+        torch.testing.assert_close(again.text.encode(again.text.inputs([text])), ours)
+        model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'long'}")
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'long'}")
+        torch.testing.assert_close(model.eval().encode_text(tokenizer([text])), ours, rtol=1e-4, atol=1e-5)
+    save(changed(again, "text-positions", kept=20, ratio=2), tmp_path / "twice")
+    assert load(f"local:{tmp_path / 'twice'}", offline=True).spec.context == 476
+
+
+def test_weights_with_a_lengthened_table_load_by_the_name_of_their_architecture(tmp_path: Path) -> None:
+    model = open_clip.create_model("ViT-S-32-alt")
+    model.positional_embedding = nn.Parameter(stretched(model.positional_embedding.detach(), 20, 4))
+    save_file(model.state_dict(), tmp_path / "long.safetensors")
+    recipe = PixelRecipe(224, (0.5,) * 3, (0.5,) * 3, interpolation="bicubic", resize="shortest")
+    stated = Stated(architecture="ViT-S-32-alt", activation="gelu", pixels=recipe)
+    found = from_file(tmp_path / "long.safetensors", offline=True, stated=stated)
+    assert found.spec.context == 248
+    assert found.text.inputs(["many words " * 80]).shape == (1, 162)

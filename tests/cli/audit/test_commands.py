@@ -58,7 +58,8 @@ def test_pairs_in_terminal_json_and_page(diptych: Cli, pairs: Path, monkeypatch:
 
     from diptych.methods.audit import clip4dm
 
-    monkeypatch.setattr(clip4dm, "CLIP4DM", functools.partial(clip4dm.CLIP4DM, layers=2))
+    shallow = functools.partialmethod(clip4dm.CLIP4DM.__init__, layers=2)
+    monkeypatch.setattr(clip4dm.CLIP4DM, "__init__", shallow)
     got = diptych("audit", "pairs", pairs, "--choice", "most-negative", "--out", "p.html")
     assert got.code == 0
     assert got.out.count("[") == 2

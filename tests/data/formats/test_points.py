@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import trimesh
 
 from diptych.core import MissingExtra, Samples, UnreadableItem, UsageError
 from diptych.data.formats import points
@@ -16,6 +15,8 @@ CLOUD = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 
 
 def test_every_file_holds_the_same_cloud(tmp_path: Path) -> None:
+    import trimesh
+
     np.save(tmp_path / "a.npy", np.hstack([CLOUD, CLOUD]))
     np.savetxt(tmp_path / "a.xyz", CLOUD)
     np.savetxt(tmp_path / "a.txt", np.hstack([CLOUD, CLOUD]), delimiter=",", header="x y z")
@@ -29,6 +30,8 @@ def test_every_file_holds_the_same_cloud(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["off", "obj", "stl", "ply"])
 def test_points_on_a_mesh(tmp_path: Path, ending: str) -> None:
+    import trimesh
+
     box = trimesh.creation.box((1, 2, 4))
     box.export(tmp_path / f"a.{ending}")
     cloud = read_cloud(tmp_path / f"a.{ending}", points=8000, seed=3)
@@ -42,6 +45,8 @@ def test_points_on_a_mesh(tmp_path: Path, ending: str) -> None:
 
 
 def test_samples(tmp_path: Path) -> None:
+    import trimesh
+
     trimesh.creation.box().export(tmp_path / "a.off")
     (tmp_path / "b.off").write_bytes((tmp_path / "a.off").read_bytes())
     items = Clouds([tmp_path / "a.off", tmp_path / "b.off"], points=20)

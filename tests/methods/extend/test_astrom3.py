@@ -29,6 +29,7 @@ from diptych.methods.extend.astrom3 import MODALITIES, PAIRS, AstroM3
 from diptych.nn.star_space import StarSpace, windowed
 from diptych.nn.star_towers import CurveTower
 from diptych.nn.summed_pairs import SummedPairs
+from diptych.train.pair import PairTrainee
 from tests.support.refused import refused
 from tests.support.stars import GRID, star, stars
 
@@ -167,11 +168,25 @@ def test_two_passes_agree_and_padding_does_not_count() -> None:
     assert not features(x)[:, 16 * 10 :].any()
 
 
-def test_val_stops_early_and_the_metadata_are_standardised_by_training_stars_alone() -> None:
+def test_val_stops_early_and_the_metadata_are_standardised_by_training_stars_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     data, val = stars(16), stars(8, 200)
-    hasty = dataclasses.replace(SMALL, epochs=40, rate=0.3)  # its loss on val soon gets worse
-    stopped = fit(hasty, data, val=Table(val))
-    assert stopped.fingerprint != fit(hasty, data).fingerprint
+    curve = iter([3.0, 2.0, 1.0, *[1.5] * 37])  # the loss on val after each of 40 epochs; the third is the best
+    states: list[dict[str, torch.Tensor]] = []
+
+    def validate(trainee: PairTrainee, batches: Any, clock: Clock) -> float:
+        assert sum(len(b["photometry"]) for b in batches) == len(val)
+        states.append({n: t.clone() for n, t in trainee.module().state_dict().items()})
+        return next(curve)
+
+    monkeypatch.setattr(PairTrainee, "validate", validate)
+    stopped = fit(dataclasses.replace(SMALL, epochs=40), data, val=Table(val))
+    assert len(states) == 3 + 6
+    best, last = states[2], states[-1]
+    assert any((best[n] - last[n]).abs().max() > 1e-3 for n in best if best[n].is_floating_point())
+    for n, t in stopped.module().state_dict().items():
+        assert torch.equal(t, best["space." + n]), n
     facts = np.stack([s.metadata for s in data.stars if s.metadata is not None])
     tower: Any = stopped.module().towers["metadata"]
     np.testing.assert_allclose(tower.mean[:3].numpy(), facts[:, :3].mean(0), rtol=1e-5)

@@ -19,9 +19,13 @@ from tests.backbones.test_language_space import reader
 from tests.support.refused import refused
 from tests.train.test_pair import FIT, RUN, small, squares
 
-pytest.importorskip("peft")
 METHOD = LLM2CLIP(rank=2, dropout=0.0, blocks=1, rate=1e-2)
 ROWS = Evidence(train=squares())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def peft() -> None:
+    pytest.importorskip("peft")
 
 
 def kit(space=None) -> Kit:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from diptych.core import Run
 from diptych.metrics.axes.calibration import calibrated, cross_fitted, drawn, log_likelihood, permuted
@@ -19,6 +18,8 @@ def sharpened(scale: float, seed: int = 0, n: int = 400) -> tuple[np.ndarray, np
 
 
 def test_error_against_torchmetrics_and_likelihood_against_torch() -> None:
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     logits, labels = sharpened(4.0)
     error, gain = calibrated("a", "own", logits, labels, 4.0, 1.0, Run())
     p = torch.from_numpy(logits).softmax(1)
@@ -36,6 +37,8 @@ def test_error_against_torchmetrics_and_likelihood_against_torch() -> None:
 @pytest.mark.parametrize(("scale", "true"), [(1.0, 0.0), (2.0, None)])
 def test_the_interval_of_the_error_holds_it_and_honest_models_do_no_harm(scale: float, true: float | None) -> None:
     """An interval of resamples never held an error of 0, and half of the honest models were said to do harm."""
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     if true is None:
         logits, labels = sharpened(scale, 999, 20_000)
         true = float(multiclass_calibration_error(torch.from_numpy(logits).softmax(1), torch.from_numpy(labels), 5, 15))

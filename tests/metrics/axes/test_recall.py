@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.retrieval import RetrievalHitRate
 
 from diptych.core import Run
 from diptych.metrics.axes.recall import both_directions
@@ -11,6 +10,8 @@ from diptych.metrics.closed_intervals import wilson
 
 
 def test_recall_against_torchmetrics_and_permuted_captions_are_at_chance() -> None:
+    from torchmetrics.retrieval import RetrievalHitRate
+
     rng = np.random.default_rng(0)
     images = rng.normal(size=(30, 8))
     owner = np.repeat(np.arange(30), 2)

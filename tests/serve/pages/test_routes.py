@@ -163,21 +163,6 @@ def test_marks_are_kept_in_the_index_and_rank_the_answers(page: tuple[TestClient
     assert evil.status_code == 403
 
 
-def test_an_index_that_is_too_small_for_marks_says_so_on_its_page(
-    page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client, folder = page
-    monkeypatch.setattr("diptych.tasks.search.marks.LEAST_ENTRIES", 91)
-    entry = Seen(client.get("/?q=red").text).all("figure")[0]["id"][1:]
-    answer = client.post("/marks", data={"state": "q=red", "entry": entry, "right": "1"})
-    assert answer.status_code == 422
-    assert answer.headers["content-type"].startswith("text/html")
-    assert 'role="alert"' in answer.text
-    assert "has 90 entries, and a cut needs 91: index more" in answer.text
-    assert Seen(answer.text).all("figure")
-    assert not (folder / "marks.jsonl").exists()
-
-
 @pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 507), (errno.EACCES, 500)])
 def test_a_full_disk_is_said_and_searches_go_on(
     page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch, number: int, status: int
@@ -217,6 +202,11 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
     api = client.post("/v1/search", json={"query": "red", "top": 60, "at_least": 0.8}).json()
     assert len(api["results"]) == text.count("<figure")
     assert api["cut"]["level"] == 0.8
+    nothing = client.get("/?q=a+lighthouse&at_least=0.8")
+    assert (nothing.status_code, nothing.text.count("<figure")) == (200, 0)
+    assert "Nothing here looks like that" in nothing.text
+    assert client.post("/v1/search", json={"query": "a lighthouse", "at_least": 0.8}).json()["nothing_here"] is True
+    assert '<a href="/?q=a+lighthouse">Show the nearest all the same</a>' in nothing.text
 
 
 @pytest.mark.parametrize(

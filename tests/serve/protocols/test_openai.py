@@ -10,11 +10,14 @@ import pytest
 from diptych.serve.model import ServedModel
 from tests.support.serving import colour_bytes, colour_uri
 
-openai = pytest.importorskip("openai", reason="the test of OpenAI's protocol uses its client")
+
+@pytest.fixture(scope="module")
+def openai() -> Any:
+    return pytest.importorskip("openai", reason="the test of OpenAI's protocol uses its client")
 
 
 @pytest.fixture
-def official(address: str) -> Any:
+def official(address: str, openai: Any) -> Any:
     with openai.OpenAI(api_key="none", base_url=f"{address}/v1", max_retries=0) as client:
         yield client
 
@@ -38,13 +41,13 @@ def test_the_official_client_sends_pictures_as_data_addresses(official: Any, mod
     assert vectors[0] @ vectors[1] > 0.9
 
 
-def test_token_ids_get_an_error_that_names_the_flag(official: Any) -> None:
+def test_token_ids_get_an_error_that_names_the_flag(official: Any, openai: Any) -> None:
     for tokens in ([1, 2, 3], [[1, 2], [3]]):
         with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
             official.embeddings.create(model="colours", input=tokens)
 
 
-def test_models_are_listed_and_none_is_loaded_by_a_request(official: Any) -> None:
+def test_models_are_listed_and_none_is_loaded_by_a_request(official: Any, openai: Any) -> None:
     assert [m.id for m in official.models.list()] == ["colours", "embed-v4.0"]
     assert official.models.retrieve("colours").dimensions == 4
     with pytest.raises(openai.NotFoundError, match="is not served: use colours"):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +20,12 @@ from tests.support.colours import COLOURS, ColourBackbone
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of 100 coloured pictures with a caption and a class each; the colours of some are blurred to grey."""
+    """An index of 100 coloured pictures with a caption and a class each; some of them pale."""
     base = tmp_path_factory.mktemp("cut")
     rng, lines = np.random.default_rng(0), ["path,caption,kind"]
     for i in range(100):
         name = list(COLOURS)[i % 5]
-        share = rng.uniform(0, 1) ** 2
+        share = 0.8 * rng.uniform(0, 1) ** 2
         rgb = (1 - share) * np.array(COLOURS[name]) + share * 128 + rng.normal(size=3)
         Image.fromarray(np.full((8, 8, 3), rgb.clip(0, 255).astype(np.uint8))).save(base / f"{i}.png")
         lines.append(f"{i}.png,number {i}: something {name},{name}")
@@ -76,6 +79,9 @@ def test_marks_of_people_in_a_table_allow_a_cut(folder: Path, tmp_path: Path) ->
     assert low - 0.1 <= realised <= high + 0.1
     assert 0 < len(shown["results"]) < 60
     assert all(0 <= r["right"] <= 1 for r in shown["results"])
+    assert shown["nothing_here"] is False
+    assert shown["cut"]["words"] == 400
+    assert shown["cut"]["absent"] <= 0.1
     assert shown["cut"]["source"] == PEOPLE
     with pytest.raises(DataError, match="only those of text"):
         asked(folder, 0.9, Term("picture", photo=Image.new("RGB", (8, 8), "red")))
@@ -87,7 +93,11 @@ def test_captions_mark_their_own_pictures(folder: Path) -> None:
     report = mark(folder, "captions", ColourBackbone(), Run())
     assert report["queries"] >= 24
     own = [m for m in read_marks(folder) if m.source == "captions"]
-    assert len(own) == 100 * 20
+    assert len(own) == 100 * 36
+    assert [m.rank for m in own[:20]] == list(range(1, 21))
+    assert max(m.rank for m in own) > 90
+    scores = [m.score for m in own[:36]]
+    assert scores == sorted(scores, reverse=True)  # type: ignore[type-var]
     assert 0 < sum(bool(m.right) for m in own) <= 100
 
 
@@ -106,3 +116,41 @@ def test_other_tables_are_refused(folder: Path, tmp_path: Path, text: str, words
         mark(folder, str(tmp_path / "bad.csv"), ColourBackbone(), Run())
     with pytest.raises(UsageError, match="No entry of"):
         mark(folder, "no_such_column", ColourBackbone(), Run())
+
+
+def test_what_is_not_there_has_no_answer_and_that_is_a_result(folder: Path, tmp_path: Path) -> None:
+    """Words that are no colours are grey: as near to pale pictures as to bright ones, and far from both."""
+    plain = asked(folder, None, Term("a lighthouse"))
+    assert len(plain.found) == 60  # type: ignore[attr-defined]
+    answer = asked(folder, 0.9, Term("a lighthouse"))
+    assert answer.found == ()  # type: ignore[attr-defined]
+    shown = answer.as_dict()  # type: ignore[attr-defined]
+    assert (shown["results"], shown["nothing_here"]) == ([], True)
+    assert answer.nothing == "Nothing here looks like that: no answer lies above the cut at 0.9."  # type: ignore[attr-defined]
+    other = search(folder, [Term("red")], ColourBackbone(), Run(), where=["kind=mauve"], at_least=0.9)
+    assert (other.nothing, other.as_dict()["nothing_here"]) == ("Nothing meets the conditions.", False)
+
+
+def test_answers_below_the_depth_that_is_marked_are_left_out(folder: Path) -> None:
+    answer = search(folder, [Term("red")], ColourBackbone(), Run(), k=60, at_least=0.9)
+    assert answer.cut is not None
+    assert len(answer.found) <= answer.cut.cut.depth == 30  # of 30 marked answers to each query
+
+
+def test_marks_of_an_earlier_version_are_taken_again_with_their_scores(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    marks = [m for m in read_marks(copy) if m.source == PEOPLE]
+    rows = [{**asdict(m), "x": 1.0} for m in marks]
+    lines = [json.dumps({k: v for k, v in row.items() if k not in ("score", "rank")}) for row in rows]
+    (copy / "marks.jsonl").write_text("\n".join(lines) + "\n")
+    (copy / "absent.json").unlink()
+    with pytest.raises(DataError, match="by an earlier version"):
+        asked(copy, 0.9)
+    report = mark(copy, "people", ColourBackbone(), Run())
+    assert (report["marks"], report["queries"]) == (720, 24)
+    again = {(m.query, m.path): (m.score, m.rank) for m in read_marks(copy)}
+    for m in marks:
+        score, rank = again[m.query, m.path]
+        assert score == pytest.approx(m.score, abs=1e-6)
+        assert abs(rank - m.rank) <= 1

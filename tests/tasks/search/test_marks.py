@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,43 +10,18 @@ import pytest
 from diptych.core import DamagedStore, DataError
 from diptych.search_index.index import Index
 from diptych.search_index.rows import Entry
+from diptych.tasks.search.absent import FILE as ABSENT
 from diptych.tasks.search.marks import (
     FILE,
     PEOPLE,
     Mark,
     add_marks,
     calibrated,
+    calibration,
     read_marks,
     replace_marks,
-    standard,
     weights_key,
 )
-
-
-def filled(folder: Path, count: int) -> Index:
-    index = Index.create(folder, {"dim": 3, "fingerprint": "x"})
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(count, 3)).astype(np.float32)
-    half = np.arange(0, count, 2)
-    index.add(
-        [Entry(str(i)) for i in range(count)], {"image": (np.arange(count), vectors), "text": (half, vectors[half])}
-    )
-    return index
-
-
-def test_scores_are_measured_against_the_whole_index(tmp_path: Path) -> None:
-    query = np.array([0.6, 0.8, 0.0], np.float32)
-    with filled(tmp_path / "index", 80) as index:
-        image, text = index.vectors("image") @ query, np.zeros(80)
-        text[::2] = index.vectors("text") @ query
-        assert standard(index, query, {"image": 1.0}, [0.9]) == pytest.approx(
-            [(0.9 - image.mean()) / image.std()], rel=1e-5
-        )
-        both = 0.7 * image + 0.3 * text
-        found = standard(index, query, {"image": 0.7, "text": 0.3}, [0.9])
-        assert found == pytest.approx([(0.9 - both.mean()) / both.std()], rel=1e-5)
-    with filled(tmp_path / "small", 20) as index, pytest.raises(DataError, match="20 entries, and a cut needs 50"):
-        standard(index, query, {"image": 1.0}, [0.9])
 
 
 def test_marks_of_people_count_before_others_where_they_are_enough() -> None:
@@ -91,3 +68,49 @@ def test_half_a_line_goes_with_the_next_mark(tmp_path: Path) -> None:
         file.write('{"query": "re')
     add_marks(tmp_path, marks[1:])
     assert read_marks(tmp_path) == marks
+
+
+def indexed(folder: Path, entries: int = 60) -> Index:
+    index = Index.create(folder, {"dim": 3, "fingerprint": "x", "backbone": "other"})
+    vectors = np.random.default_rng(0).normal(size=(entries, 3)).astype(np.float32)
+    index.add([Entry(str(i)) for i in range(entries)], {"image": (np.arange(entries), vectors)})
+    return index
+
+
+def marked(queries: int = 24) -> list[Mark]:
+    rows = [(q, i) for q in range(queries) for i in range(10)]
+    return [Mark(f"q{q}", "text", "image 1", str(i), 0.1 * i, i > 4, PEOPLE, 1 + i) for q, i in rows]
+
+
+def test_marks_of_an_earlier_version_open_and_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    """They kept how far a score stood out, and not the score: nothing tells from it whether a thing is there."""
+    old = [{**asdict(m), "x": m.score} for m in marked()]
+    lines = [json.dumps({k: v for k, v in row.items() if k not in ("score", "rank")}) + "\n" for row in old]
+    with indexed(tmp_path / "index") as index:
+        (index.folder / FILE).write_text("".join(lines))
+        assert [m.score for m in read_marks(index.folder)] == [None] * 240
+        with pytest.raises(DataError, match=r"by an earlier version, which did not keep .* --cut people"):
+            calibration(index, "text", {"image": 1.0})
+
+
+def test_without_words_for_absent_things_nothing_is_promised(tmp_path: Path) -> None:
+    words = {"schema": 1, "entries": 60, "words": ["ant"] * 100, "ranks": [1, 2], "scores": [[0.1, None]] * 100}
+    with indexed(tmp_path / "index") as index:
+        add_marks(index.folder, marked())
+        with pytest.raises(DataError, match="not known yet: draw some with 'diptych index --cut people"):
+            calibration(index, "text", {"image": 1.0})
+        (index.folder / ABSENT).write_text(json.dumps(words))
+        assert calibration(index, "text", {"image": 1.0}).source == PEOPLE
+        (index.folder / ABSENT).write_text(json.dumps({**words, "entries": 20}))
+        with pytest.raises(DataError, match="has grown from 20 to 60 entries since"):
+            calibration(index, "text", {"image": 1.0})
+        for damaged in ({**words, "ranks": []}, {**words, "scores": [[1, 2, 3]]}, {**words, "schema": 2}, [1]):
+            (index.folder / ABSENT).write_text(json.dumps(damaged))
+            with pytest.raises(DamagedStore, match=r"absent\.json is damaged: remove it, and mark answers again"):
+                calibration(index, "text", {"image": 1.0})
+
+
+def test_marks_of_pictures_need_no_words(tmp_path: Path) -> None:
+    with indexed(tmp_path / "index") as index:
+        add_marks(index.folder, [replace(m, kind="image") for m in marked()])
+        assert calibration(index, "image", {"image": 1.0}).marks.cut(0.8).absent is None

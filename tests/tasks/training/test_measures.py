@@ -10,6 +10,7 @@ import torch
 
 from diptych.core import ClassNames, Collapsed, Column, Diverged, Run, Table
 from diptych.data.labelled import LabelledData
+from diptych.metrics.retrieval import first_ranks, recall_at
 from diptych.tasks.training import measures as training_measures
 from diptych.tasks.training.measures import Measuring, watcher
 from tests.train.test_pair import COLOURS, Squares, small, squares
@@ -74,3 +75,44 @@ def test_few_rows_are_measured_while_it_runs(monkeypatch: pytest.MonkeyPatch) ->
     ten = replace(MEASURING, data=replace(DATA, splits={"test": TABLE.take(np.linspace(0, 19, 10).astype(int))}))
     assert measures == {f"squares/{name}": value for name, value in ten(space)["squares"].items()}
     assert said == []
+
+
+def test_captions_are_retrieved_among_a_number_of_rows_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    space, table = small(), squares(20)
+    measuring = replace(MEASURING, data=replace(DATA, splits={"test": table}), classes=None)
+    every = measuring(space)["squares"]
+    monkeypatch.setattr(training_measures, "RANKED", 5)
+    five = replace(DATA, splits={"test": table.take(np.linspace(0, 19, 5).astype(int).tolist())})
+    capped = measuring(space)["squares"]
+    assert capped == replace(measuring, data=five)(space)["squares"]
+    assert capped != every
+    assert [rows for _, _, _, rows in measuring._chances()] == [5, 5]
+
+
+def test_recalls_are_those_of_the_whole_matrix() -> None:
+    space, table = small(), squares(20)
+    found = replace(MEASURING, data=replace(DATA, splits={"test": table}), classes=None)(space)["squares"]
+    texts = [text for own in table.columns["captions"].values for text in own]
+    owner = np.repeat(np.arange(20), [len(own) for own in table.columns["captions"].values])
+    with torch.no_grad():
+        x, y = (
+            torch.nn.functional.normalize(space.encoders[m].encode(space.encoders[m].inputs(items)), dim=-1)
+            for m, items in (("image", [table.items[i] for i in range(20)]), ("text", texts))
+        )
+    scores = (x.double() @ y.double().T).float().numpy()
+    relevant = owner[None] == np.arange(20)[:, None]
+    for k in (1, 5):
+        assert found[f"text_retrieval_recall@{k}"] == recall_at(first_ranks(scores, relevant), k)
+        assert found[f"image_retrieval_recall@{k}"] == recall_at(first_ranks(scores.T, relevant.T), k)
+
+
+def test_from_random_weights_only_equal_embeddings_are_refused() -> None:
+    scratch = replace(MEASURING, scratch=True)
+    before = {"squares": {"acc1": 0.9, **SPREADS}}
+    small_spread = {"squares": {"acc1": 0.2, "image_spread": 0.01, "text_spread": 0.02}}
+    with pytest.raises(Collapsed):
+        MEASURING.refuse_collapse(before, small_spread)
+    scratch.refuse_collapse(before, small_spread)
+    equal = {"squares": {"acc1": 0.2, "image_spread": 0.01, "text_spread": 1e-7}}
+    with pytest.raises(Collapsed, match="The text embeddings collapsed at step 3: all are equal"):
+        scratch.refuse_collapse(before, equal, " at step 3")

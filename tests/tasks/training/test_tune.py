@@ -169,6 +169,22 @@ def test_a_collapse_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(Collapsed, match=r"The image embeddings collapsed: .* Train with a lower learning rate"):
         tune(method, clip, open_data(place / "data"), FIT, Run(workers=1), tmp_path, templates=TEMPLATES)
     assert not (tmp_path / "model").exists()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["folder"] == str(tmp_path / "doubted")
+    assert report["doubt"].startswith("The image embeddings collapsed")
+    assert load(f"local:{tmp_path / 'doubted'}").spec.dim == clip.spec.dim
+
+
+def test_random_weights_are_no_reference_for_a_collapse(place: Path, tmp_path: Path, monkeypatch) -> None:
+    """The towers of a training from scratch contract, and know less than by luck before."""
+    monkeypatch.setattr("diptych.tasks.training.measures.COLLAPSE", 10.0)  # whatever is learnt is less than that
+    clip, data = load(f"local:{place / 'clip'}"), open_data(place / "data")
+    with pytest.raises(Collapsed, match=r"written apart, to .*doubted"):
+        tune(Full(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path / "a", templates=TEMPLATES)
+    found = tune(
+        Full(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path / "b", templates=TEMPLATES, scratch=True
+    )
+    assert found.folder == tmp_path / "b" / "model"
 
 
 def test_parts_name_towers(place: Path) -> None:
@@ -488,3 +504,31 @@ def test_a_collapse_is_said_while_the_training_runs(place: Path, tmp_path: Path)
     with pytest.raises(Collapsed):
         tune(Collapsing(), clip, open_data(place / "data"), replace(FIT, steps=9), Run(), tmp_path, say=said.append)
     assert len([s for s in said if "collapsed at step 4" in s]) == 1
+
+
+def test_one_class_has_nothing_to_be_told_from(place: Path, tmp_path: Path) -> None:
+    name = next(iter(COLOURS))
+    for split in ("train", "test"):
+        shutil.copytree(place / "data" / split / name, tmp_path / "data" / split / name)
+    with pytest.raises(DataError, match=f"data has one class, {name}, and nothing to tell it from: add a folder"):
+        tune(Full(), load("tiny"), open_data(tmp_path / "data"), FIT, Run(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_training_is_lengthened_on_request_alone(place: Path, tmp_path: Path) -> None:
+    data, fit = open_data(place / "data"), replace(FIT, steps=3, schedule=Schedule("constant"))
+
+    def tuned(fit: Fit, out: Path, resume: bool = False) -> Any:
+        return tune(Full(), load("tiny"), data, fit, Run(workers=0), out, parts="heads", resume=resume)
+
+    tuned(fit, tmp_path / "a")
+    with pytest.raises(UsageError, match="is finished"):
+        tuned(fit, tmp_path / "a", resume=True)
+    with pytest.raises(UsageError, match="exists"):
+        tuned(replace(fit, steps=5), tmp_path / "a")
+    longer, whole = (
+        tuned(replace(fit, steps=5), tmp_path / "a", resume=True),
+        tuned(replace(fit, steps=5), tmp_path / "b"),
+    )
+    assert longer.facts["steps"] == 5
+    assert longer.facts["fingerprint"] == whole.facts["fingerprint"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, ModuleText, on_device, scale_and_bias
 from diptych.backbones.pixels import image_batch
+from diptych.backbones.sources.openclip_config import architecture
 from diptych.backbones.spec import state_hash
 from diptych.backbones.tokens import Tokens, padded
 from diptych.core import Inputs, Spec
@@ -120,6 +121,11 @@ class OpenClip(ModuleBackbone):
         """Return (exp of the learnt log scale, logit bias or 0), two scalars."""
         model: Any = self._model
         return scale_and_bias(model.logit_scale.exp(), getattr(model, "logit_bias", None))
+
+    def as_config(self, config: Mapping[str, Any]) -> OpenClip:
+        """Return the same weights as an unchanged model of another ``model_cfg``, which builds such a module."""
+        spec = replace(self.spec, architecture=architecture(config), changes=())
+        return OpenClip(self._model, spec, self.tokens, config=config, truncate=self._truncate)
 
     def rebuild(self, module: nn.Module, spec: Spec) -> OpenClip:
         """Return a backbone with another module of the same architecture, and its own fingerprint."""

@@ -80,6 +80,17 @@ def architecture(config: Mapping[str, Any]) -> str:
     return "custom-" + hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def with_context_of(state: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose context is that of the table of text positions of some weights, where that is longer
+    than the named architecture's, as Long-CLIP's is.
+    """
+    table = next((state[n] for n in ("positional_embedding", "text.positional_embedding") if n in state), None)
+    text = config["text_cfg"]
+    if table is None or "multimodal_cfg" in config or len(table) <= int(text.get("context_length", 77)):
+        return dict(config)
+    return {**config, "text_cfg": {**text, "context_length": len(table)}}
+
+
 def text_config_on_disk(config: Mapping[str, Any], folder: Path | None, offline: bool) -> dict[str, Any]:
     """Set the folder of a transformers text tower, for which open_clip would otherwise request the hub."""
     facts = copy.deepcopy(dict(config))

@@ -225,7 +225,7 @@ def from_file(
         raise DataError(
             f"{path} holds transformers weights: load the folder with its config.json by local:{path.parent}."
         )
-    config = openclip_config.text_config_on_disk(config, None, offline)
+    config = openclip_config.with_context_of(state, openclip_config.text_config_on_disk(config, None, offline))
     tokens = openclip_tokens(config, None, offline=offline)
     model = openclip_config.build(config, 0)
     load_openclip(model, state, path)

@@ -33,7 +33,7 @@ def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = Non
     """Write a space to a new or empty folder so that ``load("local:FOLDER")`` gives the same vectors; ``load_parts``
     reads the tensors of other trained ``parts``.
 
-    - open_clip models become a folder for open_clip's ``local-dir:FOLDER``.
+    - open_clip models become a folder for open_clip's ``local-dir:FOLDER``, also with a longer table of text positions.
     - transformers models become a folder for ``from_pretrained``.
     - A model whose architecture was changed becomes space.json with its tensors and changes, and the configuration of
       what it was before, where that is open_clip's.
@@ -47,7 +47,7 @@ def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = Non
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
-    space = space.unwrapped
+    space = _plain(space.unwrapped)
     if isinstance(space, LanguageSpace):
         _save_language(space, folder, parts)
         return
@@ -74,6 +74,18 @@ def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = Non
         else:
             _tensors(space.module(), draft / MODEL)
             write_json(draft / SPACE, {"schema": SCHEMA, "base": _base(space.spec.name), "spec": space.spec.as_dict()})
+
+
+def _plain(space: Space) -> Space:
+    """Return a lengthened open_clip model as the plain model of a longer ``context_length`` that it is; other spaces as
+    they are.
+    """
+    if not isinstance(space, OpenClip) or space.config is None or not space.spec.changes:
+        return space
+    if any(change.kind != "text-positions" for change in space.spec.changes):
+        return space
+    config = {**space.config, "text_cfg": {**space.config["text_cfg"], "context_length": space.spec.context}}
+    return space.as_config(config)
 
 
 def _base(name: str) -> str:

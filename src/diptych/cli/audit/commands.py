@@ -14,6 +14,7 @@ from diptych.cli.audit.answer import Grouped, JsonFile, Label, listed, tell
 from diptych.cli.audit.association import audit_association
 from diptych.cli.audit.blind import audit_blind
 from diptych.cli.audit.edits import audit_edits
+from diptych.cli.audit.models import audit_robustness, audit_shortcuts
 from diptych.cli.audit.report import audit_report
 from diptych.cli.audit.sources import audit_sources
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
@@ -217,6 +218,8 @@ app.command("edits")(audit_edits)
 app.command("blind")(audit_blind)
 app.command("sources")(audit_sources)
 app.command("association")(audit_association)
+app.command("robustness")(audit_robustness)
+app.command("shortcuts")(audit_shortcuts)
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:

@@ -12,11 +12,19 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import say, show_json, show_table
-from diptych.cli.curate.options import POOL, KeepOptions, PlanOptions, PoolOptions
+from diptych.cli.curate.options import (
+    CURATOR,
+    HEAD_CURATOR,
+    LABEL_CURATOR,
+    POOL,
+    SCORE_CURATOR,
+    KeepOptions,
+    PlanOptions,
+    PoolOptions,
+)
 from diptych.cli.curate.regions import curate_regions
 from diptych.cli.unread import Readers, has, looks, needs, refuse_idle, refuse_unread
 from diptych.core import UnreadableItem, UsageError
-from diptych.tasks.defaults import CURATOR, HEAD_CURATOR, LABEL_CURATOR, SCORE_CURATOR
 
 if TYPE_CHECKING:
     from diptych.core import Kit, Run

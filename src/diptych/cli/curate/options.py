@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from diptych.cli import flag_values, options
-from diptych.tasks.defaults import (
-    CURATOR,
-    DUPLICATE_CURATOR,
-    HEAD_CURATOR,
-    LABEL_CURATOR,
-    SCORE_CURATOR,
-    SLIDE_CURATOR,
-    TEXT_CURATOR,
-)
+from diptych.tasks.defaults import DEFAULTS
 
+CURATOR, SCORE_CURATOR, LABEL_CURATOR, SLIDE_CURATOR, DUPLICATE_CURATOR, HEAD_CURATOR, TEXT_CURATOR = (
+    DEFAULTS[f"curate{case}"] for case in ("", " scores", " labels", " slides", " duplicates", " head", " texts")
+)
+"""What scores pairs, clusters, slides, duplicates, vectors and texts, by the defaults."""
 Metadata = Annotated[
     str, options.option("--metadata", help=f"wordnet, a JSON list, or a file with one entry a line; for {CURATOR}.")
 ]

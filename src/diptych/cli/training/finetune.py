@@ -12,10 +12,10 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json, show_table
-from diptych.cli.training.options import LoopOptions, RecipeFile, recipe_text
+from diptych.cli.training.options import LoopOptions, RecipeFile, TrainRunOptions, recipe_text
 from diptych.cli.training.streams import StreamOptions
 from diptych.cli.unread import Readers, has, refuse_unread
-from diptych.tasks.defaults import FINETUNING
+from diptych.tasks.defaults import DEFAULTS
 
 if TYPE_CHECKING:
     from diptych.core import Objective, Recipe
@@ -133,6 +133,7 @@ class Training:
                 templates=flag_values.template_set(how.templates) if how.templates else SINGLE,
                 elsewhere=others,
                 kit=self.kit,
+                scratch=self.scratch,
                 resume=self.folder.resume,
                 repeat=self.recipe,
                 say=say,
@@ -142,20 +143,22 @@ class Training:
 
 
 READERS: Readers = {"chunk": has("chunk")}
-_TORCH = options.RunOptions(engine="torch")
+_TORCH = TrainRunOptions(engine="torch")
 
 
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
 def finetune(
     context: typer.Context,
     data: Data,
-    method: Annotated[str, options.option("--method", "-m", help="See diptych systems --verb finetune.")] = FINETUNING,
+    method: Annotated[str, options.option("--method", "-m", help="See diptych systems --verb finetune.")] = DEFAULTS[
+        "finetune"
+    ],
     variant: Annotated[str, options.option("--variant", help="Variant of the method, such as m3 or lwf.")] = "",
     *,
     how: TrainOptions,
     loop: LoopOptions,
     folder: FolderOptions,
-    shared: options.RunOptions = _TORCH,
+    shared: TrainRunOptions = _TORCH,
 ) -> None:
     """Fine-tune a backbone and write one that every verb takes as --backbone local:OUT/model."""
     system = find("finetune", method, variant)

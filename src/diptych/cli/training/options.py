@@ -29,6 +29,16 @@ def _loop(*names: str, help: str, **more: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class TrainRunOptions(options.RunOptions):
+    """What the verbs share, with as few workers as none."""
+
+    workers: Annotated[
+        int,
+        options.option("--workers", help="Processes that make views; 0: none, the training reads for itself.", min=0),
+    ] = 2
+
+
+@dataclass(frozen=True)
 class LoopOptions:
     """How the loop of a training runs."""
 
@@ -98,6 +108,16 @@ class LoopOptions:
         ),
     ] = None
     save_every: Annotated[int, _loop("--save-every", help="Steps between checkpoints.", min=1)] = 50
+    keep: Annotated[int, _loop("--keep", help="Checkpoints that stay, the latest.", min=1)] = 2
+    skip_bad_steps: Annotated[
+        int,
+        _loop(
+            "--skip-bad-steps",
+            help="Steps that are not finite after which the training goes on from its latest checkpoint; 0: the first "
+            "one ends it.",
+            min=0,
+        ),
+    ] = 0
     log_every: Annotated[int, _loop("--log-every", help="Steps between lines of the log.", min=1)] = 1
     log: Annotated[str, _loop("--log", help="Where the log goes beside log.jsonl and TensorBoard: wandb.")] = ""
 
@@ -150,6 +170,8 @@ class LoopOptions:
             ema=self.ema,
             patience=self.patience,
             save_every=self.save_every,
+            keep=self.keep,
+            skip_bad_steps=self.skip_bad_steps,
             log_every=self.log_every,
             watch_every=every,
             log="wandb" if self.log else "",

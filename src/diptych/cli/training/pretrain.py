@@ -10,11 +10,11 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.training import finetune
-from diptych.cli.training.options import LoopOptions, recipe_text
+from diptych.cli.training.options import LoopOptions, TrainRunOptions, recipe_text
 from diptych.cli.training.streams import SEVERAL, StreamOptions, tars
 from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread
 from diptych.core import Card, UsageError
-from diptych.tasks.defaults import PRETRAINING
+from diptych.tasks.defaults import DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ READERS: Readers = {
     "denoiser": needs("TextDiffusion"),
     "regions": lambda system: "boxes" in system.card.needs.columns,
 }
-_TORCH = options.RunOptions(engine="torch")
+_TORCH = TrainRunOptions(engine="torch")
 
 
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
@@ -157,7 +157,7 @@ def pretrain(
     ],
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
-    ] = PRETRAINING,
+    ] = DEFAULTS["pretrain"],
     variant: Annotated[
         str, options.option("--variant", help="Variant of the objective, such as loob; see diptych systems NAME.")
     ] = "",
@@ -174,7 +174,7 @@ def pretrain(
     loop: LoopOptions,
     streams: StreamOptions,
     folder: FolderOptions,
-    shared: options.RunOptions = _TORCH,
+    shared: TrainRunOptions = _TORCH,
 ) -> None:
     """Train on captioned photos and write a backbone that every verb takes as --backbone local:OUT/model."""
     system = finetune.find("pretrain", objective, variant)

@@ -44,6 +44,31 @@ def middles(count: int, frames: int) -> list[int]:
 
 
 @dataclass(frozen=True)
+class OneFrame:
+    """Pictures as clips of one frame.
+
+    Args:
+        pictures: N pictures.
+    """
+
+    pictures: Samples[Image.Image]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int, /) -> Clip:
+        return (self.pictures[index],)
+
+    def key(self, index: int, /) -> str:
+        """Return the hash of the picture's key."""
+        return hashlib.sha256(f"{self.pictures.key(index)}/one frame".encode()).hexdigest()
+
+    def name(self, index: int, /) -> str:
+        """Return the name of the picture."""
+        return self.pictures.name(index)
+
+
+@dataclass(frozen=True)
 class FrameFolders:
     """Folders of pictures as clips.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from diptych import catalog
 from diptych.core import Backbone, Curator, DataError, Kit, MissingPart, Plan, Run, UnreadableItem
+from diptych.core.settings import parted, with_settings
 from diptych.data.words.metaclip_entries import WORDNET, entries
 from diptych.evaluation.arms import CHANCE, RATIOS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Captions, Numbers, Pairs, PhotoPair
@@ -187,7 +188,8 @@ class CurateBench:
             }
         elif issubclass(system, CLIPScoreFilter):
             given = {"share": self.pool.keep}
-        return system(**{**given, **self.settings, **system.card.variants[variant]})
+        row, settings = parted(variant)
+        return with_settings(system(**{**given, **self.settings, **system.card.variants[row]}), settings)
 
 
 def kept(bench: CurateBench, system: Curator, pairs: Pairs, run: Run) -> Bools:

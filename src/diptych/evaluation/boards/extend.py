@@ -1,4 +1,6 @@
-"""Extenders on clips with one text each: how many held-out clips are named rightly, beside the untrained frame mean."""
+"""Extenders on samples with one text each, such as clips: how many held-out ones are named rightly, beside a space that
+is not trained.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from diptych import catalog
 from diptych.core import (
     Backbone,
     ClassNames,
+    Column,
     DataError,
     Evidence,
     Extender,
@@ -23,17 +26,23 @@ from diptych.core import (
     MissingEvidence,
     Run,
     Samples,
+    Space,
     Table,
     Texts,
     UnreadableItem,
 )
+from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.data.load import refuse_one_class
+from diptych.data.modalities import CLIPS, Modality, modality
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
-from diptych.features.clips import ClipEncoder, PooledFrames, image_head
-from diptych.features.derived_space import ConditionedSpace
+from diptych.evaluation.few_shot.inputs import readable_hash
+from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, image_head
+from diptych.features.derived_space import ConditionedSpace, LabelledSpace
 from diptych.features.embed import embed
-from diptych.tasks.extend import readable, told
+from diptych.features.modality_space import ModalitySpace
+from diptych.tasks.defaults import DEFAULTS
+from diptych.tasks.extend import readable, with_classes, with_texts
 
 
 @dataclass(frozen=True)
@@ -63,14 +72,16 @@ class ClipData:
     """Clips to learn from, and clips to test on.
 
     Args:
-        train: clips with a column "captions", one text each.
+        train: clips, or samples of another modality, with a column "captions", one text each.
         tests: part of a measuring -> clips; those of a part that choose among different texts stand apart. "" is the
             metric.
+        unlabelled: what systems that need no labels learn from beside the train clips.
     """
 
     train: Table[Any]
     tests: Mapping[str, Sequence[ClipTest]]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    unlabelled: Samples[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,7 @@ class ExtendBench:
         data: clips, all readable.
         frames: T looked at in each clip, by rows of the catalog.
         failed: clips that cannot be read, and are not among the data.
+        samples: name of the modality.
     """
 
     data: ClipData
@@ -91,14 +103,22 @@ class ExtendBench:
     failed: tuple[UnreadableItem, ...] = ()
     metric: str = "acc1"
     statistic: Statistic = MEANS
-    always: tuple[Arm, ...] = (Arm("frame-mean"),)
+    always: tuple[Arm, ...] = (Arm(DEFAULTS["untrained clips"]),)
+    samples: str = CLIPS.name
     pooled: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(
-        cls, data: LabelledData, classes: ClassNames, backbone: Backbone, run: Run, seeds: tuple[int, ...], frames: int
+        cls,
+        data: LabelledData,
+        classes: ClassNames,
+        backbone: Backbone,
+        run: Run,
+        seeds: tuple[int, ...],
+        frames: int,
+        kind: Modality = CLIPS,
     ) -> ExtendBench:
-        """Leave out clips that cannot be read; test, or else val, is measured.
+        """Leave out samples that cannot be read; test, or else val, is measured.
 
         Raises:
             DataError: there is no test and no val, all clips are of one class, or none of a split can be read.
@@ -106,21 +126,18 @@ class ExtendBench:
         refuse_one_class(data, data.name)
         split = next((name for name in ("test", "val") if name in data.splits), "")
         if not split:
-            raise DataError(f"{data.name} has no test and no val clips: give folders test/CLASS/CLIP.")
-        (train, broken), (test, more) = (readable(data.split(s), backbone, frames, run) for s in ("train", split))
-        facts = {"dataset": data.name, "data_hash": data.hash, "split": split, "frames": frames}
-        facts |= {"items": len(test), "clips": len(train)}
-        texts = tuple(prompts[0] for prompts in classes.prompts())
-        learnt = told(train, classes).train
-        assert learnt is not None
+            raise DataError(f"{data.name} has no test and no val {kind.name}: give folders test/CLASS.")
+        (train, broken), (test, more) = (readable(data.split(s), kind) for s in ("train", split))
+        facts = {"dataset": data.name, "data_hash": readable_hash(data), "split": split, "frames": frames}
+        facts |= {"items": len(test), kind.name: len(train)}
+        texts, rest = tuple(prompts[0] for prompts in classes.prompts()), data.splits.get("unlabelled")
+        unlabelled = None if rest is None else readable(rest, kind)[0].items
+        tests = {"": (ClipTest(test.items, texts, test.labels()),)}
+        base = Arm(DEFAULTS.get(f"untrained {kind.name}", CHANCE))
         return cls(
-            ClipData(learnt, {"": (ClipTest(test.items, texts, test.labels()),)}, facts),
-            backbone,
-            run,
-            seeds,
-            frames,
-            broken + more,
-        )
+            ClipData(with_texts(train, classes), tests, facts, unlabelled), backbone, run, seeds, frames, broken + more,
+            always=(base,), samples=kind.name,
+        )  # fmt: skip
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -133,8 +150,8 @@ class ExtendBench:
         What spoils an arm changes the clips that are learnt from, or those that are tested on where nothing is learnt.
         """
         method = None if arm.system == CHANCE else self._method(arm)
-        if method is not None and method.samples != "clips":
-            raise MissingEvidence(f"{method.card.name} takes {method.samples}, and these are clips.")
+        if method is not None and method.samples != self.samples:
+            raise MissingEvidence(f"{method.card.name} takes {method.samples}, and these are {self.samples}.")
         trains = method is not None and method.card.trains != "nothing"
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
@@ -145,14 +162,27 @@ class ExtendBench:
                     train = arm.spoil(train, run)
                 elif arm.spoil:
                     tests = {part: [arm.spoil(test, run) for test in own] for part, own in tests.items()}
-                space = method.fit(Kit({"main": self.backbone}), Evidence(train=train), run)
-            heads = getattr(method, "tunes", "") == "heads"
+                space = self._fitted(method, train, run)
+            heads = isinstance(space, ClipSpace) and getattr(method, "tunes", "") == "heads"
             hits = {
                 part: np.concatenate([self._hits(space, a, run, heads) for a in own]) for part, own in tests.items()
             }
             return hits[""], {}, {part: values for part, values in hits.items() if part}
 
         return over_seeds(once, self.run, self.seeds, draws=trains or bool(arm.spoil))
+
+    def _fitted(self, method: Extender, train: Table[Any], run: Run) -> Space:
+        """Fit a system; one whose space has no texts learns classes from labels, in the order of the texts."""
+        unlabelled: Samples[Any] | None = None
+        if "unlabelled" in method.card.needs.evidence:
+            rest = self.data.unlabelled
+            unlabelled = Joined((train.items,) if rest is None else (train.items, rest))
+        space = method.fit(Kit({"main": self.backbone}), Evidence(train=train, unlabelled=unlabelled), run)
+        if "text" in space.encoders:
+            return space
+        texts = self.data.tests[""][0].texts
+        labels = np.array([texts.index(text) for text in train.columns["captions"].values], dtype=np.int64)
+        return with_classes(method, space, Table(train.items, {"label": Column("label", labels)}), len(texts), run)
 
     def _method(self, arm: Arm) -> Extender:
         """Return the system; rows of the catalog look at as many frames a clip as all others."""
@@ -170,6 +200,11 @@ class ExtendBench:
         if isinstance(space, ConditionedSpace):
             nearest = space.cosines(test.items, test.texts, run).argmax(1).numpy()
             return np.asarray(nearest == test.answers, dtype=np.float64)
+        if isinstance(space, LabelledSpace):
+            encoder = space.encoders[space.labelled]
+            chosen = space.class_logits(embed(encoder, test.items, run)).argmax(1).numpy()
+            return np.asarray(chosen == test.answers, dtype=np.float64)
+        space = ModalitySpace(space, modality(self.samples)) if not isinstance(space, Backbone) else space
         v = self._reprojected(space, test.items, run) if heads else embed(space.image, test.items, run)
         w = normalize(embed(space.text, Texts(test.texts), run), dim=-1)
         return np.asarray((normalize(v, dim=-1) @ w.T).argmax(1).numpy() == test.answers, dtype=np.float64)

@@ -66,11 +66,8 @@ class Rows:
             settings = repr(catalog.row(kind, arm.variant))
         code = [code_of(type(self.bench)), code_of(kind) if kind else ""]
         inputs = digest([self._inputs, arm.label, settings, code])
-        return (
-            self.out
-            / "rows"
-            / f"{'-'.join(filter(None, (arm.system, arm.variant, arm.length.replace(' ', '-'))))}-{inputs[:12]}.json"
-        )
+        name = "-".join(filter(None, (arm.system, arm.variant, arm.length.replace(" ", "-"))))
+        return self.out / "rows" / f"{name.replace('/', '_')[:100]}-{inputs[:12]}.json"
 
     @cached_property
     def _inputs(self) -> object:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -187,7 +188,14 @@ def in_lengths(arms: Sequence[Arm], lengths: Collection[str]) -> list[Arm]:
     return [replace(arm, length=length) for length in lengths for arm in arms] if lengths else list(arms)
 
 
-def arms_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, without: Sequence[Arm] = ()) -> list[Arm]:
+def arms_of(
+    verb: str,
+    methods: Sequence[str] | None,
+    *,
+    every: bool = False,
+    without: Sequence[Arm] = (),
+    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> list[Arm]:
     """Return what is to be run.
 
     Args:
@@ -195,20 +203,32 @@ def arms_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, wi
         methods: "slug" for its default row, or "slug:variant"; None: all systems of the verb.
         every: whether all systems come with every row of their cards, not only with the default one.
         without: rows that run only where they are asked for.
+        settings: slug -> name -> value, for all rows of a system.
 
     Raises:
-        UsageError: there is no such system, it is of another verb, or has no such row.
+        UsageError: there is no such system, it is of another verb, or has no such row or setting.
     """
     if methods is None:
         slugs = [card["slug"] for card in catalog.cards() if card["verb"] == verb]
         arms = [Arm(slug, row) for slug in slugs for row in (catalog.find(slug).card.variants if every else ("",))]
-        return [arm for arm in arms if arm not in without]
+        return [_set(arm, settings) for arm in arms if arm not in without]
     arms = []
     for name in methods:
         slug, _, variant = name.partition(":")
+        if not variant and "[" in slug:  # settings of the default row
+            slug, _, rest = slug.partition("[")
+            variant = f"[{rest}"
         catalog.row(catalog.find(slug, verb=verb), variant)
-        arms.append(Arm(slug, variant))
+        arms.append(_set(Arm(slug, variant), settings))
     return arms
+
+
+def _set(arm: Arm, settings: Mapping[str, Mapping[str, Any]]) -> Arm:
+    """Return an arm with settings of its system, which must have them."""
+    changed = replace(arm, variant=catalog.set_rows(settings, arm.system, arm.variant))
+    if changed != arm:
+        catalog.row(catalog.find(arm.system), changed.variant)
+    return changed
 
 
 def verb_board(

@@ -25,6 +25,7 @@ class Plan:
         budget: seconds for the whole board, encoding included: then no run begins and the running one is stopped. None:
             no end. The zero-shot rows, which all others are measured against, are always run.
         timeout: seconds that all runs of one system with one set of parameters may take together; None: no end.
+        settings: of systems, one line each: "tip-adapter-f.epochs=100".
     """
 
     methods: tuple[str, ...] | None = None
@@ -33,6 +34,7 @@ class Plan:
     val: ValRule = "coop"
     budget: float | None = None
     timeout: float | None = None
+    settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.val not in ("coop", "full"):

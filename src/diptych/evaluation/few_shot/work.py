@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from diptych import catalog
 from diptych.core import Classifier
+from diptych.core.settings import by_system
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.gains import BASE
 from diptych.evaluation.few_shot.inputs import trains_by_steps
@@ -22,11 +23,13 @@ def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
         UsageError: an unknown method, or no classifier.
     """
     slugs = plan.methods or tuple(card["slug"] for card in catalog.cards() if card["verb"] == "classify")
+    settings = by_system(plan.settings)
     jobs: list[Job] = []
     missing: dict[str, str] = {}
     for slug in slugs:
         system = catalog.find(slug, Classifier)
-        for variant in system.card.variants:
+        for row in system.card.variants:
+            variant = catalog.set_rows(settings, slug, row)
             method = catalog.row(system, variant)
             learns = "train" in system.card.needs.evidence
             if learns and "train" not in data.splits:

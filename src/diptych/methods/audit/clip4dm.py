@@ -27,7 +27,6 @@ from torch.nn.functional import cosine_similarity, normalize
 from diptych.backbones.towers.kernels import recording_attention
 from diptych.core import (
     Backbone,
-    DataError,
     Evidence,
     FittedPairScorer,
     Inputs,
@@ -44,7 +43,7 @@ from diptych.core import (
 )
 from diptych.core.ranges import at_least, check, one_of
 from diptych.features.embed import embed
-from diptych.nn.text.word_spans import PUNCTUATION, token_spans, words
+from diptych.nn.text.word_spans import PUNCTUATION, first_captions, token_spans, words
 
 Choice = Literal["most-negative", "threshold"]
 
@@ -189,7 +188,7 @@ class FittedCLIP4DM(FittedPairScorer):
             UsageError: a caption is longer than the text tower's context.
             DataError: there is no "captions" column, or an item has no caption.
         """
-        texts = captions(pairs)
+        texts = first_captions(pairs)
         z = normalize(embed(self.backbone.image, pairs.items, run), dim=-1)
         encoder, tower = self.backbone.text, self.backbone.tower("text")
         cosines, parts = [z.new_zeros(0)], list[tuple[Part, ...]]()
@@ -218,19 +217,3 @@ class FittedCLIP4DM(FittedPairScorer):
         return tuple(
             Part(text[a:b], a, b, w, i in wrong) for i, ((a, b), w) in enumerate(zip(stretches, scores, strict=True))
         )
-
-
-def captions(pairs: Table[Any]) -> list[str]:
-    """Return the first caption of each of N items.
-
-    Raises:
-        DataError: the table has no captions, or a caption has no word.
-    """
-    column = pairs.columns.get("captions")
-    if column is None or column.kind != "captions":
-        raise DataError("This table has no captions: give pictures with a column of texts.")
-    texts = [str(next(iter((value,) if isinstance(value, str) else value), "")) for value in column.values]
-    for i, text in enumerate(texts):
-        if not words(text):
-            raise DataError(f"{pairs.items.name(i)} has no caption: fill it, or remove the row.")
-    return texts

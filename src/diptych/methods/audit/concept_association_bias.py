@@ -111,6 +111,8 @@ class ConceptAssociationBias(Auditor):
     template: str = "In this picture, the color of the {object} is {value}."
     most: int = 300
 
+    column = COLUMN
+
     def __post_init__(self) -> None:
         check(self, at_least(20), "most")
         if any(self.template.count(place) != 1 for place in ("{object}", "{value}")):

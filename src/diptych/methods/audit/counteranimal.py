@@ -99,6 +99,8 @@ class CounterAnimal(Auditor):
     selection: Literal["half", "all"] = "half"
     least: int = 5
 
+    prompt = PROMPT
+
     def __post_init__(self) -> None:
         check(self, between(0, 1, "[)"), "gap")
         check(self, at_least(1), "least")

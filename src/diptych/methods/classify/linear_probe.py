@@ -12,62 +12,22 @@ The problem is convex, so the result depends on the data alone, not on a seed or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from diptych.core import Backbone, Classifier, ClassNames, Evidence, FittedClassifier, Kit, Run, Samples, Scores
 from diptych.core.ranges import above, check
 from diptych.data.evidence import held_out, shots
 from diptych.features.embed import embed
+from diptych.nn.logistic import logistic_path
 from diptych.nn.mixing import first_best
 
 GRID = tuple(10.0**e for e in range(-4, 7))
 """Values of C that are tried on val: 1e-4, 1e-3 .. 1e6."""
-
-
-def logistic_path(
-    z: Tensor, y: Tensor, classes: int, grid: Sequence[float], steps: int = 1000
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the minimiser for each C in turn; each search starts from the last minimiser, the first from 0.
-
-    Args:
-        z: (N, D) embeddings.
-        y: (N,) int64 class positions.
-        classes: K.
-        grid: values of C (scikit-learn's), > 0, ascending so that each start is near.
-        steps: most L-BFGS iterations a value.
-
-    Yields:
-        W (K, D) and b (K,), float64. b is not penalised.
-    """
-    z = z.double()
-    theta = torch.zeros(classes, z.shape[1] + 1, dtype=torch.float64, device=z.device)
-    for c in grid:
-        theta = _minimise(theta, z, y, 1.0 / (c * len(y)), steps)
-        yield theta[:, :-1].clone(), theta[:, -1].clone()
-
-
-def _minimise(start: Tensor, z: Tensor, y: Tensor, decay: float, steps: int) -> Tensor:
-    theta = start.clone().requires_grad_()
-    # Not the one loop: L-BFGS minimises a convex function of all rows at once, and draws no batch.
-    solver = torch.optim.LBFGS(
-        [theta], max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> Tensor:
-        solver.zero_grad()
-        value = cross_entropy(z @ theta[:, :-1].T + theta[:, -1], y) + 0.5 * decay * theta[:, :-1].square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    with torch.enable_grad():
-        solver.step(loss)  # type: ignore[no-untyped-call]
-    return theta.detach()
 
 
 @dataclass(frozen=True)
@@ -84,7 +44,7 @@ class LinearProbe(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.methods.classify.linear_probe import logistic_path
+        >>> from diptych.nn.logistic import logistic_path
         >>> y = torch.arange(60) % 3
         >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
         >>> z = torch.nn.functional.normalize(2 * torch.eye(8)[y] + noise, dim=1)  # three classes round three axes
@@ -121,6 +81,12 @@ class LinearProbe(Classifier):
             (best,) = first_best(torch.stack([((z_val @ w.T + b).argmax(dim=1) == y_val).sum() for w, b in minimisers]))
         weight, bias = minimisers[best]
         return FittedLinearProbe(classes, backbone, weight, bias, grid[best])
+
+    def with_weights(
+        self, classes: ClassNames, backbone: Backbone, weight: Tensor, bias: Tensor, c: float
+    ) -> FittedLinearProbe:
+        """Return the probe of weights that were fitted elsewhere: (K, D), (K,), and their C."""
+        return FittedLinearProbe(classes, backbone, weight, bias, c)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ A pair of modalities has a loss of 2 ln B where the towers tell no star from ano
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,21 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from diptych.core import DataError, Evidence, Extender, Kit, MissingEvidence, Row, Run, Samples, Table
+from diptych.core import (
+    DataError,
+    Evidence,
+    Extender,
+    Kit,
+    MissingEvidence,
+    Row,
+    Run,
+    Samples,
+    Space,
+    Table,
+)
 from diptych.core.ranges import at_least, check, wrong
 from diptych.data.stars import Star
-from diptych.nn.star_space import LabelNet, StarInputs, StarSpace, windowed
+from diptych.nn.star_space import LabelNet, StarInputs, StarSpace, TunedStars, label_net, windowed
 from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule
 from diptych.nn.summed_pairs import SummedPairs
 from diptych.train.pair import PairTrainee
@@ -96,6 +108,22 @@ class AstroM3(Extender):
     batch: int = 512
 
     samples = "stars"
+    quick = MappingProxyType(
+        {
+            "dropouts": (0.1, 0.1, 0.1),
+            "length": 96,
+            "grid": (-3.0, 1.0, 256),
+            "width": 32,
+            "layers": 2,
+            "heads": 4,
+            "hidden": 64,
+            "facts": 64,
+            "dim": 64,
+            "epochs": 40,
+            "batch": 64,
+            "rate": 1e-3,
+        }
+    )
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "length", "width", "layers", "heads", "hidden", "facts", "dim", "epochs", "batch")
@@ -139,6 +167,19 @@ class AstroM3(Extender):
         """What the towers read."""
         return StarInputs(self.length, self.grid)
 
+    def untrained(self, kit: Kit, evidence: Evidence[Any], run: Run) -> StarSpace | None:
+        """Return a space of untrained towers."""
+        return None if evidence.unlabelled is None else self.fresh(evidence.unlabelled, run)
+
+    def with_labels(self, space: Space, labelled: Table[Any], classes: int, run: Run) -> TunedStars:
+        """Return the stars of the tower of light curves, which is tuned together with a new head."""
+        assert isinstance(space, StarSpace)
+        with run.seeded("head"):
+            net = label_net(space, MODALITIES[0], classes)
+        settings = Fit(1e-3, min(64, len(labelled)), 50, optimizer="adam", betas=(0.9, 0.999), decay=0.0, clip=5.0)
+        train_parameters(label_step(net), labelled, settings, run)
+        return TunedStars(space, net.eval())
+
     def fresh(self, stars: Samples[Star], run: Run) -> StarSpace:
         """Return a space of untrained towers; the stars give the mean and the deviation of the metadata."""
         facts = np.stack([self.inputs.metadata(stars[i]) for i in range(len(stars))])
@@ -163,20 +204,7 @@ def _complete(stars: Samples[Star] | None) -> None:
             raise DataError(f"{stars.name(i)} has no {missing[0]}: leave the star out.")  # type: ignore[union-attr]
 
 
-SMALL = AstroM3(
-    dropouts=(0.1, 0.1, 0.1),
-    length=96,
-    grid=(-3.0, 1.0, 256),
-    width=32,
-    layers=2,
-    heads=4,
-    hidden=64,
-    facts=64,
-    dim=64,
-    epochs=40,
-    batch=64,
-    rate=1e-3,
-)
+SMALL = AstroM3(**AstroM3.quick)
 """A quarter of the paper's width and layers, for two cores; chosen by the loss on generated stars alone."""
 
 

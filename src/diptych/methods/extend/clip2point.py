@@ -22,7 +22,6 @@ A: ``ViewAdapter``;  t_k: unit embedding of text k
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,14 +35,14 @@ from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.data.evidence import texts_of
 from diptych.data.shapes import Camera, Shape, ShapePictures, WithoutPictures
 from diptych.features.clips import each_frame, image_head
-from diptych.features.depth_views import RADIUS, SIX, CloudEncoder, EachView, pooled_views
+from diptych.features.depth_views import RADIUS, SIX, CloudEncoder, CloudSpace, EachView, pooled_views
 from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
 from diptych.nn.prompts.soft import frozen
-from diptych.nn.view_adapters import DualPathEncoder, ViewAdapter, dual_path
+from diptych.nn.view_adapters import AdaptedClouds, ViewAdapter, dual_path
 from diptych.nn.view_losses import nt_xent, weighed
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
@@ -110,6 +109,7 @@ class CLIP2Point(Extender):
     dropout: float = 0.075
 
     samples = "clouds"
+    passes = "adapter_epochs"
 
     def __post_init__(self) -> None:
         check(self, one_of(*RATES), "tunes")
@@ -133,7 +133,7 @@ class CLIP2Point(Extender):
         space = backbone if evidence.unlabelled is None else self._pretrained(backbone, evidence.unlabelled, run)
         clouds = CloudEncoder(space.image, self.cameras, self.radius)
         if evidence.train is None:
-            return DerivedSpace(space, clouds, suffix=f"clouds{len(self.cameras)}")
+            return CloudSpace(space, self.cameras, self.radius, backbone)
         return self._adapted(backbone, space, clouds, evidence.train, run)
 
     def _pretrained(self, backbone: Backbone, shapes: Samples[Shape], run: Run) -> Backbone:
@@ -194,7 +194,6 @@ class CLIP2Point(Extender):
         _several(len(table), "clouds with a text")
         w = normalize(embed(space.text, Texts(texts), run), dim=-1)
         views, dim = len(self.cameras), clouds.dim
-        plain = CloudEncoder(backbone.image, self.cameras, self.radius)
         outputs = self._views(backbone, (space, backbone), table.items, run)
         names = ("depth", "image") if self.paths == "both" else (self.paths,)
         with run.seeded("clip2point"):
@@ -212,11 +211,7 @@ class CLIP2Point(Extender):
         data = Table(Vectors(outputs, table.items), {"label": Column("label", labels)})
         train_parameters(step, data, settings, run, ())
         adapters.eval().requires_grad_(False)
-        learnt = b"".join(t.detach().cpu().numpy().tobytes() for t in adapters.state_dict().values())
-        digest = hashlib.sha256(f"{clouds.fingerprint}/{plain.fingerprint}/{names}".encode() + learnt).hexdigest()
-        encoder = DualPathEncoder(clouds, backbone.image, adapters, digest[:16])
-        parts = nn.ModuleDict({"base": space.module(), "adapters": adapters}).eval()
-        return DerivedSpace(space, encoder, suffix=f"adapters-{digest[:6]}-clouds{views}", module=parts)
+        return AdaptedClouds(space, backbone, self.cameras, self.radius, adapters, self.hidden)
 
     def _views(self, backbone: Backbone, spaces: Sequence[Backbone], items: Samples[Any], run: Run) -> Tensor:
         """Return the (N, S, V, D) outputs of S image encoders; heads share what stands before them."""

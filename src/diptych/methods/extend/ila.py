@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -161,6 +162,8 @@ class ILA(Extender):
     batch: int = 256
     smoothing: float = 0.1
     mix: bool = True
+
+    quick = MappingProxyType({"sampling": "middle", "batch": 32})
 
     def __post_init__(self) -> None:
         check(self, at_least(2), "frames", "batch")

@@ -21,11 +21,11 @@ u, c: n learnt tokens for the image and for the text
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -37,12 +37,14 @@ from diptych.core import Backbone, Clock, Column, Evidence, Extender, Kit, Param
 from diptych.core.ranges import at_least, between, check, one_of
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, each_frame, image_head
+from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
 from diptych.nn.mixed_clips import mixed, soft_targets
 from diptych.nn.prompts.both_towers import PromptedImage, PromptedText, Prompts
+from diptych.nn.prompts.prompted_clips import PromptedClips
 from diptych.nn.prompts.soft import frozen
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
@@ -163,6 +165,8 @@ class ViFiCLIP(Extender):
     smoothing: float = 0.1
     mix: bool = True
 
+    quick = MappingProxyType({"tunes": "heads"})
+
     def __post_init__(self) -> None:
         check(self, at_least(1), "frames", "length", "depth", "epochs", "batch")
         check(self, at_least(0), "rate")
@@ -170,7 +174,7 @@ class ViFiCLIP(Extender):
         check(self, one_of(*RATES), "tunes")
         check(self, one_of("both", "image", "text"), "towers")
 
-    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ClipSpace:
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> DerivedSpace:
         """Train on ``evidence.train``; the kit's backbone is not changed.
 
         Raises:
@@ -185,13 +189,13 @@ class ViFiCLIP(Extender):
             if evidence.auxiliary is not None:
                 bridge = replace(self, tunes="full", rate=None).fit(kit, Evidence(train=evidence.auxiliary), run)
                 backbone = bridge.base
-            return self._prompted(backbone, data, texts, run)
+            return self._prompted(backbone, kit.need(Backbone), data, texts, run)
         twin = twin_of(backbone)
         tune = self._tune_heads if self.tunes == "heads" else self._tune_towers
         tune(twin, data, texts, run)
         tuned = twin.rebuild(twin.module(), backbone.spec)  # the fingerprint follows the new weights
         assert isinstance(tuned, Backbone)
-        return ClipSpace(tuned, self.frames)
+        return ClipSpace(tuned, self.frames, kit.need(Backbone))
 
     def _tune_towers(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
         frames = partial(each_frame, twin.image.encode)
@@ -221,7 +225,9 @@ class ViFiCLIP(Extender):
         data = Table(vectors, data.columns)
         self._train(twin, twin.module(), names, data, lambda x, g: x, frames, read, run)
 
-    def _prompted(self, backbone: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> ClipSpace:
+    def _prompted(
+        self, backbone: Backbone, origin: Backbone, data: Table[Any], texts: Sequence[str], run: Run
+    ) -> PromptedClips:
         with run.seeded("vifi-clip"):
             prompts = Prompts(backbone, self.length, self.depth, self.words)
         prompts.to(next(backbone.module().parameters()).device)
@@ -230,10 +236,7 @@ class ViFiCLIP(Extender):
         names = {n for n, _ in prompts.named_parameters() if self.towers in ("both", n.split("_")[0])}
         self._train(backbone, prompts, names, data, self._view(backbone), frames, read, run)
         prompts.requires_grad_(False)
-        learnt = b"".join(p.detach().cpu().numpy().tobytes() for p in prompts.parameters())
-        digest = hashlib.sha256(learnt).hexdigest()[:16]
-        tuned = replace(image, digest=digest), replace(text, digest=digest)
-        return ClipSpace(backbone, self.frames, *tuned, f"prompts-{digest[:6]}-frames")
+        return PromptedClips(backbone, self.frames, prompts, origin)
 
     def _learning(self, twin: Backbone, image: Texts, text: Texts) -> set[str]:
         """Return the names of the parameters of the chosen towers, and of the scale where both are chosen."""

@@ -44,13 +44,14 @@ from diptych.core import (
     Stage,
     State,
     Trainee,
+    UsageError,
 )
 from diptych.core.ranges import at_least, between, check
 from diptych.core.train import everything
 from diptych.nn.contrastive import contrastive, next_token
 from diptych.nn.pixel_decoder import PixelDecoder, painting_error
 from diptych.train.captioning import PAD, WordIds, has_decoder, next_logits
-from diptych.train.pair import PairTrainee
+from diptych.train.pair import PairTrainee, token_ids
 from diptych.train.recipe import DECODER, WORDS
 
 
@@ -105,11 +106,8 @@ class SymmetricTrainee(PairTrainee):
         r, e = self.recipe, self.embed(batch)
         masks = clock.step >= r.start * clock.steps
         scores = self.scores(e, clock) if masks else None
-        memory = self.project("image", e.tokens["image"].h)
-        if scores is not None and r.unseen:
-            memory = self.visible(memory, scores, e.tokens["image"].prefix)
-        logits = next_logits(self._module["decoder"], batch["ids"], memory)
-        total, words = next_token(logits, nn.Identity(), batch["ids"][:, 1:], PAD)
+        logits, ids = self.captioned(batch, e.tokens["image"], scores if r.unseen else None)
+        total, words = next_token(logits, nn.Identity(), ids, PAD)
         everywhere = e.gather(words[None])  # so that the mean over processes is the mean over all words
         out = {
             "contrastive": contrastive(e, ("image", "text")),
@@ -125,14 +123,32 @@ class SymmetricTrainee(PairTrainee):
         """Return the mean loss with masks, in the first steps too, so that epochs can be compared."""
         return super().validate(batches, replace(clock, step=clock.steps))
 
+    def captioned(self, batch: Mapping[str, Any], image: State, scores: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the captioner's logits, (B, L, V), and the (B, L) ids that they predict, with padding ``PAD``.
+
+        Args:
+            batch: of ``collate``.
+            image: normed tokens after the last block.
+            scores: (B, P) relevance of the patches, the least of which are not seen; None: all are.
+        """
+        memory = self.project("image", image.h)
+        seen = memory if scores is None else self.visible(memory, scores, image.prefix)
+        return next_logits(self._module["decoder"], batch["ids"], seen), batch["ids"][:, 1:]
+
     def scores(self, e: Embedded, clock: Clock) -> Tensor:
         """Return r, (B, P), without gradient."""
-        image, text = e.tokens["image"], e.tokens["text"]
+        text, ids = e.tokens["text"], e.targets["ids/text"]
         assert text.valid is not None  # a text tower that was given ids says which are real
+        length = ids.shape[1]  # a CoCa has a CLS token behind the words
         with torch.no_grad():
-            units = [normalize(self.project(m, e.tokens[m].h).float(), dim=-1) for m in ("image", "text")]
-            real = text.valid & (e.targets["ids/text"] != self.space.spec.pad)  # SigLIP's padding is read too
-            return relevance(units[0][:, image.prefix :], units[1], real)
+            patches = normalize(self.patch_vectors(e.tokens["image"]).float(), dim=-1)
+            words = normalize(self.project("text", text.h[:, :length]).float(), dim=-1)
+            real = text.valid[:, :length] & (ids != self.space.spec.pad)  # SigLIP's padding is read too
+            return relevance(patches, words, real)
+
+    def patch_vectors(self, image: State) -> Tensor:
+        """Return v, (B, P, D), of normed tokens."""
+        return self.project("image", image.h[:, image.prefix :])
 
     def visible(self, memory: Tensor, scores: Tensor, prefix: int) -> Tensor:
         """Return the tokens that the captioner sees: those before the patches, and all but a share of the patches."""
@@ -172,12 +188,50 @@ class SymmetricTrainee(PairTrainee):
         return {"decoder": copy.deepcopy(self._module["decoder"])}
 
 
+class SymmetricCoCaTrainee(SymmetricTrainee):
+    """Trains a CoCa: its own decoder writes the captions, from queries that pool the visible patches alone.
+
+    Args:
+        recipe, space, run, learns: as for ``SymmetricTrainee``; the space is an open_clip CoCa.
+    """
+
+    def __init__(self, recipe: SyCoCa, space: Backbone, run: Run, learns: Learns) -> None:
+        super().__init__(recipe, space, run, nn.Identity(), WordIds(()), learns)
+
+    def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return the inputs of both encoders."""
+        return PairTrainee.collate(self, views)
+
+    def captioned(self, batch: Mapping[str, Any], image: State, scores: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the logits of the CoCa's decoder and what they predict; see ``SymmetricTrainee``."""
+        coca: Any = self.space.module()
+        seen = image.h if scores is None else self.visible(image.h, scores, image.prefix)
+        queries = coca.visual.ln_post(coca.visual.attn_pool(seen))
+        ids = token_ids(batch["text"])
+        _, words = coca.text(ids)
+        logits: Tensor = coca.text_decoder(queries[:, 1:], words[:, :-1])  # the first query is the image's embedding
+        return logits, ids[:, 1:].masked_fill(ids[:, 1:] == self.space.spec.pad, PAD)
+
+    def patch_vectors(self, image: State) -> Tensor:
+        """Return v, (B, P, D): each patch pooled alone by the query of the image's embedding."""
+        assert self.tower.pool is not None
+        count = image.h.shape[1]
+        alone = torch.eye(count, device=image.h.device, dtype=image.h.dtype)[image.prefix :]
+        pooled = self.tower.pool(image.h, alone.expand(len(image.h), -1, -1))
+        return self.tower.project(self.tower.pooled_norm(pooled))
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """Return nothing: the decoder is the space's own."""
+        return {}
+
+
 @dataclass(frozen=True)
 class SyCoCa(Recipe):
     """Train pairs, a captioner that sees the relevant patches alone, and a painter that rebuilds them from the caption.
 
-    Use it for models that retrieve and write captions, with a ViT and a text tower that reads ids. The captioner is the
-    kit's small decoder, as for ``coca-loss``, and is returned.
+    Use it for models that retrieve and write captions, with a ViT and a text tower that reads ids. A CoCa, the base of
+    the paper, trains its own decoder; beside another CLIP the captioner is the kit's small decoder, as for
+    ``coca-loss``, and is returned.
 
     Args:
         caption_weight: w_cap, >= 0; 2.0 (from notes on the paper).
@@ -222,14 +276,15 @@ class SyCoCa(Recipe):
         """Yield the one trainee; see ``Recipe.stages``.
 
         Raises:
-            MissingHook: a tower cannot be cut in blocks, or the space is a CoCa.
-            MissingPart: the kit has no decoder.
+            MissingHook: a tower cannot be cut in blocks.
+            MissingPart: the kit has no decoder, and the space is no CoCa.
+            UsageError: the kit has one, and the space is a CoCa.
         """
         space = kit.need(Backbone)
+        if has_decoder(space) and DECODER in kit.parts:
+            raise UsageError(f"{space.spec.name} writes captions by its own decoder: leave the other one out.")
         if has_decoder(space):
-            raise MissingHook(
-                f"SyCoCa trains a decoder beside a CLIP, and {space.spec.name} has one of its own: use a ViT CLIP, or "
-                f"coca-loss."
-            )
+            yield SymmetricCoCaTrainee(self, space, run, learns)
+            return
         decoder: Any = kit.need(LanguageModel, DECODER)
         yield self.trainee(self, space, run, decoder, kit.need(WordIds, WORDS), learns)

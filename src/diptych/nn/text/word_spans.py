@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych.core import Encoder, Inputs, MissingHook
+from diptych.core import DataError, Encoder, Inputs, MissingHook, Table
 
 _WORD = re.compile(r"[.,]|[^\s.,]+")
 PUNCTUATION = frozenset('.,!"?;:')
@@ -66,3 +66,19 @@ def _agree(a: Tensor, b: Tensor) -> int:
     n = min(len(a), len(b))
     differ = (a[:n] != b[:n]).nonzero()
     return int(differ[0]) if len(differ) else n
+
+
+def first_captions(pairs: Table[Any]) -> list[str]:
+    """Return the first caption of each of N items.
+
+    Raises:
+        DataError: the table has no captions, or a caption has no word.
+    """
+    column = pairs.columns.get("captions")
+    if column is None or column.kind != "captions":
+        raise DataError("This table has no captions: give pictures with a column of texts.")
+    texts = [str(next(iter((value,) if isinstance(value, str) else value), "")) for value in column.values]
+    for i, text in enumerate(texts):
+        if not words(text):
+            raise DataError(f"{pairs.items.name(i)} has no caption: fill it, or remove the row.")
+    return texts

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError
+from diptych.metrics.cut import STRATA
 from diptych.search_index.index import Index, Vectors
+from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Modality
 from diptych.serve.pages.facets import Facet, facets
 from diptych.serve.pages.marked import as_model, marked_head
@@ -20,7 +22,7 @@ from diptych.serve.refusals import Refusal
 from diptych.serve.service import Input
 from diptych.serve.verbs.search import Search, ServedIndex, weights_of
 from diptych.tasks.search.ask import Answer, Term, ask, combined, kind_of
-from diptych.tasks.search.marks import PEOPLE, Mark, calibrated, read_marks, standard, weights_key
+from diptych.tasks.search.marks import PEOPLE, Mark, calibration, read_marks, weights_key
 
 BOTH = "Mark a right and a wrong answer first: the head learns from both."
 
@@ -151,7 +153,6 @@ class Finding:
 
         Raises:
             Refusal: no such entry.
-            DataError: the index is too small for marks to mean anything.
         """
         from diptych.tasks.search.marks import add_marks
 
@@ -210,9 +211,9 @@ def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
         slots = opened.slots([numbers[name] for name in names])
         shares: Sequence[float | None] = [None] * len(names)
         try:
-            known = calibrated(marks, kind_of(asked.terms), weights)
-            x = standard(opened, query, weights, [f.score for f in answer.found])
-            shares = known.marks.probabilities(x).tolist()
+            known = calibration(opened, kind_of(asked.terms), weights).marks
+            right = known.probabilities(np.array([f.score for f in answer.found]))
+            shares = [share if rank < known.depth else None for rank, share in enumerate(right.tolist())]
         except DataError as error:
             remark = remark or (f"How many answers are right is not known yet. {error}" if not state.head else "")
         promise = "" if answer.cut is None else _promise(answer)
@@ -247,6 +248,7 @@ def _promise(answer: Answer) -> str:
     return (
         f"Above this cut {100 * cut.share:.0f} % of the answers are expected to be right ({100 * cut.low:.0f} to "
         f"{100 * cut.high:.0f} %), by {cut.marks} marks of {cut.queries} queries ({answer.cut.source})."
+        + ("" if cut.absent is None else f" Of {cut.words} words for absent things {100 * cut.absent:.0f} % have any.")
     )
 
 
@@ -280,5 +282,7 @@ def _mark(index: ServedIndex, asked: Asked, state: State, number: int, right: bo
         score = weights.get("image", 0.0) * float(opened.vectors("image")[slot] @ asked.query)
         if text >= 0 and weights.get("text"):
             score += weights["text"] * float(opened.vectors("text")[text] @ asked.query)
-        x = float(standard(opened, asked.query, weights, [score])[0])
-        return Mark(asked.text, kind_of(asked.terms), weights_key(weights), entries[number].name, x, right)
+        name, key = entries[number].name, weights_key(weights)
+        first = nearest(opened, asked.query, STRATA[-1], weights)
+        rank = next((i for i, f in enumerate(first, 1) if f.entry.name == name), STRATA[-1] + 1)
+        return Mark(asked.text, kind_of(asked.terms), key, name, score, right, rank=rank)

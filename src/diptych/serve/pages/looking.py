@@ -13,7 +13,7 @@ from diptych.data.memory import InMemory
 from diptych.nn.dense.label_maps import upsampled
 from diptych.search_index.index import Index
 from diptych.serve.model import ServedModel
-from diptych.tasks.defaults import SEGMENTER
+from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.pages.heatmap import heat
 from diptych.tasks.search.entry_picture import picture
 
@@ -52,7 +52,9 @@ def looked_at(photo: Image.Image, words: str, model: ServedModel, run: Run) -> I
     Raises:
         MissingHook: the backbone has no dense maps.
     """
-    fitted = catalog.find(SEGMENTER, Segmenter)().fit(Kit.of(model.model), ClassNames((words,)), Evidence(), run)
+    fitted = catalog.find(DEFAULTS["segment"], Segmenter)().fit(
+        Kit.of(model.model), ClassNames((words,)), Evidence(), run
+    )
     (regions,) = fitted.regions(InMemory((photo,)), run)
     maps = regions.scores.values.float().T.reshape(1, *regions.grid)
     values = upsampled(maps, photo.height, photo.width, 0, photo.height)[0].numpy()

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 
-from diptych.core import ClassNames
-from diptych.methods.classify.linear_probe import FittedLinearProbe
+from diptych.core import Classifier, ClassNames
 from diptych.search_index.index import Index, Vectors
 from diptych.serve.model import ServedModel
+from diptych.tasks.defaults import DEFAULTS, default
 from diptych.tasks.model import Predictor
 
 INVERSE_PENALTY = 10.0
@@ -72,11 +73,12 @@ def as_model(head: MarkedHead, query: str, model: ServedModel, index: Index) -> 
     """
     weight = torch.zeros(2, model.dim)
     weight[0] = torch.from_numpy(head.weight)
-    fitted = FittedLinearProbe(
+    system: Any = default("head", Classifier)
+    fitted = system.with_weights(
         ClassNames((query, f"not {query}")), model.model, weight, torch.tensor([head.bias, 0.0]), INVERSE_PENALTY
     )
     about = {
-        "method": "linear-probe", "source": f"marks of the index {index.folder.resolve().name}", "query": query,
+        "method": DEFAULTS["head"], "source": f"marks of the index {index.folder.resolve().name}", "query": query,
         "marks": {"right": head.right, "wrong": head.wrong},
     }  # fmt: skip
     with TemporaryDirectory() as folder:

@@ -98,7 +98,7 @@ class LabelStudio:
         name = next((n for n, p in self.classify.classifiers.items() if p.classes.names == control.words), "")
         if name:
             given = ClassifyRequest([], classifier=name, top=1, unknown_rate=UNKNOWN_RATE)
-            found = await self.classify.by_classifier(request, await self.service.pictures(inputs), given, name)
+            found = await self.classify.by_classifier(request, inputs, given, name)
             return [
                 [] if p.unknown else [_choice(control, [control.words.index(p.top[0][0])], p.top[0][1])]
                 for p in found.predictions

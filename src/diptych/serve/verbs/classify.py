@@ -23,8 +23,9 @@ from diptych.serve.uploads import picture_bytes
 from diptych.tasks.classified import Classified, Prediction, probabilities
 from diptych.tasks.classify import classify, unlabelled
 from diptych.tasks.classify_with_model import answer
-from diptych.tasks.defaults import CLASSIFIER
+from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.model import Predictor
+from diptych.tasks.space_classifier import SpaceClassifier
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ClassifyRequest(Strict):
     classifier: str = ""
     model: str = ""
     templates: list[str] | None = None
-    method: str = CLASSIFIER
+    method: str = DEFAULTS["classify"]
     top: int = 5
     threshold: float | None = None
     reasons: int = 0
@@ -98,7 +99,9 @@ class Classify:
             )
             for item, row, best in zip(inputs, rows, order, strict=True)
         )
-        return Classified(predictions, (), classes, model.model.spec.name, CLASSIFIER, model.model.score, threshold)
+        return Classified(
+            predictions, (), classes, model.model.spec.name, DEFAULTS["classify"], model.model.score, threshold
+        )
 
     async def by_system(
         self, request: Any, model: ServedModel, pictures: Sequence[Image.Image], given: ClassifyRequest
@@ -116,9 +119,9 @@ class Classify:
         )  # fmt: skip
 
     async def by_classifier(
-        self, request: Any, pictures: Sequence[Image.Image], given: ClassifyRequest, name: str
+        self, request: Any, inputs: Sequence[Input], given: ClassifyRequest, name: str
     ) -> Classified:
-        """Return the calibrated predictions of an exported classifier.
+        """Return the predictions of an exported classifier, or of a fitted space with its classes.
 
         Raises:
             Refusal: the server has no classifier of this name.
@@ -127,7 +130,8 @@ class Classify:
         if predictor is None:
             known = ", ".join(self.classifiers) or "none"
             raise Refusal(404, f"The classifier {name[:80]!r} is not served: there is {known}.", "classifier_not_found")
-        samples = InMemory(pictures, [f"images {i}" for i in range(len(pictures))])
+        kind = predictor.fitted.modality if isinstance(predictor.fitted, SpaceClassifier) else None
+        samples = await self.service.samples(inputs, kind)
         return await self.service.call(
             request, f"classify/{name}",
             lambda: answer(
@@ -150,14 +154,14 @@ class Classify:
         if bool(given.labels) == bool(given.classifier):
             raise Refusal(400, "Give either labels or the name of a classifier.")
         if given.classifier:
-            return await self.by_classifier(request, await self.service.pictures(inputs), given, given.classifier)
+            return await self.by_classifier(request, inputs, given, given.classifier)
         if given.sets is not None or given.unknown_rate is not None or given.per_class:
             raise Refusal(
                 400,
                 "sets, per_class and unknown_rate need a calibrated classifier: start the server with --classifier.",
             )
         model = self.service.model(given.model)
-        if given.method == CLASSIFIER and not given.reasons:
+        if given.method == DEFAULTS["classify"] and not given.reasons:
             classes = class_names(given.labels or [], given.templates)
             return await self.zero_shot(request, model, inputs, classes, given.top, given.threshold)
         return await self.by_system(request, model, await self.service.pictures(inputs), given)

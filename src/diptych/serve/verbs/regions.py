@@ -14,7 +14,7 @@ from diptych.serve.declared import FITTED
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Recent, class_names
 from diptych.serve.service import Service
-from diptych.tasks.defaults import SEGMENTER
+from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.question import Question, question
 from diptych.tasks.segment import segmented
 from diptych.tasks.segmented import Segmented
@@ -31,10 +31,10 @@ class Regions:
         self, request: Any, model: ServedModel, labels: Sequence[str], pictures: list[Image.Image]
     ) -> list[Segmented]:
         """Return the label map of each picture by the plain segmenter, from names alone."""
-        method = catalog.find(SEGMENTER, Segmenter)()
+        method = catalog.find(DEFAULTS["segment"], Segmenter)()
         asked = question(class_names(labels, None), method)
         return await self.service.call(
-            request, f"segment/{SEGMENTER}", lambda: self._segmented(model, method, asked, pictures)
+            request, f"segment/{DEFAULTS['segment']}", lambda: self._segmented(model, method, asked, pictures)
         )
 
     def _segmented(

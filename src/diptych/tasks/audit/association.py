@@ -6,9 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from diptych.backbones.provenance import record_of
-from diptych.core import AuditData, Backbone, ClassNames, Column, Finding, Kit, Run, Subject, Table, UnreadableItem
+from diptych.core import (
+    AuditData,
+    Auditor,
+    Backbone,
+    ClassNames,
+    Column,
+    Finding,
+    Kit,
+    Run,
+    Subject,
+    Table,
+    UnreadableItem,
+)
 from diptych.features.embed import embed_readable
 from diptych.tasks.classify import with_store
+from diptych.tasks.defaults import default
 
 
 def audit_association(
@@ -37,13 +50,12 @@ def audit_association(
         DataError: the table has no such column, or no labels.
         UsageError: the template lacks a place.
     """
-    from diptych.methods.audit.concept_association_bias import COLUMN, ConceptAssociationBias
-
-    method = ConceptAssociationBias(template) if template else ConceptAssociationBias()
+    method: Any = default("audit association", Auditor, **({"template": template} if template else {}))
     with with_store(run or Run()) as stored:
         kept, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
         own = dict(kept.columns)
         if column in own:
-            own[COLUMN] = Column("group", tuple(str(v) for v in own[column].values))
+            own[method.column] = Column("group", tuple(str(v) for v in own[column].values))
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
-        return method.audit(subjects, AuditData.single(Table(kept.items, own), classes), stored), failed
+        findings: list[Finding] = method.audit(subjects, AuditData.single(Table(kept.items, own), classes), stored)
+        return findings, failed

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from diptych.backbones.provenance import record_of
-from diptych.core import AuditData, Backbone, Encoder, Finding, Kit, Probe, Run, Subject, Table, UnreadableItem
+from diptych.core import AuditData, Auditor, Backbone, Encoder, Finding, Kit, Probe, Run, Subject, Table, UnreadableItem
 from diptych.data.formats.mmvp import is_mmvp, is_mmvp_vlm, read_mmvp, read_mmvp_vlm
 from diptych.data.formats.winoground import is_winoground, read_winoground
 from diptych.data.keys import FileKeys
 from diptych.features.embed import embed_readable
 from diptych.tasks.classify import with_store
+from diptych.tasks.defaults import default
 
 STATED = (
     (is_mmvp_vlm, read_mmvp_vlm, "a photo of {}"),
@@ -54,9 +55,7 @@ def audit_blind(
     Raises:
         DataError: there are neither statements nor a second encoder, or fewer than two pictures.
     """
-    from diptych.methods.audit.mmvp import MMVP
-
-    method = MMVP(top=top, bottom=bottom, template=template)
+    method = default("audit blind", Auditor, top=top, bottom=bottom, template=template)
     with with_store(run or Run()) as stored:
         found = embed_readable(backbone.image, table.items, stored)
         rows = [int(i) for i in found.kept]

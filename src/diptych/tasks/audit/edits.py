@@ -11,6 +11,7 @@ from diptych.core import Backbone, Evidence, Kit, PairScorer, Run, Table, Unread
 from diptych.data.edits import SOURCE, TARGET, attributes
 from diptych.features.embed import embed_readable
 from diptych.tasks.classify import with_store
+from diptych.tasks.defaults import default
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ def audit_edits(
     Raises:
         DataError: a column is missing, or as the method says.
     """
-    from diptych.methods.audit.augclip import AugCLIP
-
     with with_store(run or Run()) as stored:
         after, before = (embed_readable(backbone.image, v, stored) for v in (edits.items, edits.images(SOURCE)))
         kept = edits.take(np.intersect1d(after.kept, before.kept).tolist())
-        scored = (method or AugCLIP()).fit(Kit.of(backbone), Evidence(), stored).score(kept, stored)
+        scored = (
+            (method or default("audit edits", PairScorer)).fit(Kit.of(backbone), Evidence(), stored).score(kept, stored)
+        )
     sources, targets = kept.images(SOURCE), [own[0] for own in attributes(kept, TARGET)]
     groups: dict[tuple[str, str], list[int]] = {}
     for i, target in enumerate(targets):
@@ -95,6 +96,4 @@ def edit_auditor(margin: float) -> PairScorer:
     Args:
         margin: how far beyond the plane between the attributes the ideal edit is.
     """
-    from diptych.methods.audit.augclip import AugCLIP
-
-    return AugCLIP(margin=margin)
+    return default("audit edits", PairScorer, margin=margin)

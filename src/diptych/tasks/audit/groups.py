@@ -33,9 +33,10 @@ from diptych.core import (
 from diptych.data.keys import FileKeys
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.conformal import false_alarm_shares
-from diptych.nn.text.word_spans import PUNCTUATION
+from diptych.nn.text.word_spans import PUNCTUATION, first_captions
 from diptych.tasks.classify import with_store
 from diptych.tasks.clean import shipped
+from diptych.tasks.defaults import default
 
 NEVER_WRONG = PUNCTUATION | {"a", "an", "the", "of", "and", "in", "on", "at", "by", "to", "with", "is", "are"}
 """Parts of a caption that say little about a photo."""
@@ -64,14 +65,12 @@ def audit_groups(
     Raises:
         DataError: fewer than two readable items, nothing is testable, or as the method says.
     """
-    from diptych.methods.audit.counteranimal import CounterAnimal
-
     with with_store(run or Run()) as stored:
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
         kept, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
         if len(kept) < 2:
             raise DataError("Fewer than two photos can be read: an audit needs several in each class and group.")
-        findings = (method or CounterAnimal()).audit(subjects, AuditData.single(kept, classes), stored)
+        findings = (method or default("audit groups", Auditor)).audit(subjects, AuditData.single(kept, classes), stored)
     if not any(f.testable for f in findings):
         raise DataError(findings[0].reason)
     return findings, failed
@@ -81,16 +80,13 @@ def group_auditor(gap: float, least: int, selection: str) -> Auditor:
     """Return what finds the groups between which accuracy drops by more than ``gap``, with ``least`` items a class in
     each half; the selection is "half" or "all".
     """
-    from diptych.methods.audit.counteranimal import CounterAnimal
-
-    return CounterAnimal(gap=gap, least=least, selection="half" if selection == "half" else "all")
+    return default("audit groups", Auditor, gap=gap, least=least, selection="half" if selection == "half" else "all")
 
 
 def group_prompt() -> str:
     """Return the prompt of the audit of groups."""
-    from diptych.methods.audit.counteranimal import PROMPT
-
-    return PROMPT
+    system: Any = default("audit groups", Auditor)
+    return str(system.prompt)
 
 
 def pair_auditor(choice: str, threshold: float | None = None) -> PairScorer:
@@ -100,10 +96,8 @@ def pair_auditor(choice: str, threshold: float | None = None) -> PairScorer:
         choice: "threshold" or "most-negative".
         threshold: words below this attribution are wrong; None: the paper's, for CLIP ViT-B/32.
     """
-    from diptych.methods.audit.clip4dm import CLIP4DM
-
-    own = CLIP4DM(choice="threshold" if choice == "threshold" else "most-negative")
-    return own if threshold is None else replace(own, threshold=threshold)
+    given = {} if threshold is None else {"threshold": threshold}
+    return default("audit pairs", PairScorer, choice="threshold" if choice == "threshold" else "most-negative", **given)
 
 
 @dataclass(frozen=True)
@@ -155,15 +149,14 @@ def right_captions(
         UsageError: a rate outside (0, 1).
         DataError: the pairs are too few for the rate.
     """
-    from diptych.methods.audit.clip4dm import CLIP4DM, captions
-
     if not 0 < rate < 1:
         raise UsageError(f"The share of right captions that may stand out must be in (0, 1), got {rate}: give 0.05.")
     table = shipped(keys) if clean is None else clean
     with with_store(run) as stored:
         found = embed_readable(backbone.image, table.items, stored)
         kept, _ = found.rows(table)
-        texts = Texts(tuple(CLIP4DM.template + text for text in captions(kept)))
+        scorer: Any = default("audit pairs", PairScorer)
+        texts = Texts(tuple(scorer.template + text for text in first_captions(kept)))
         cosines = cosine_similarity(found.values, embed(backbone.text, texts, stored)).double().numpy()
     if len(cosines) < (need := math.ceil(round(1 / rate - 1, 9))):
         raise DataError(
@@ -260,9 +253,7 @@ def audit_pairs(
     Raises:
         MissingHook, UsageError, DataError: as the method says.
     """
-    from diptych.methods.audit.clip4dm import CLIP4DM
-
-    scorer = method or CLIP4DM()
+    scorer = method or default("audit pairs", PairScorer)
     with with_store(run or Run()) as stored:
         found = embed_readable(backbone.image, pairs.items, stored)
         kept, _ = found.rows(pairs)

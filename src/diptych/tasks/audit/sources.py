@@ -18,7 +18,9 @@ from torch.nn.functional import normalize
 
 from diptych.core import (
     AuditData,
+    Auditor,
     Backbone,
+    Classifier,
     ClassNames,
     DataError,
     Finding,
@@ -32,7 +34,9 @@ from diptych.core import (
     UsageError,
 )
 from diptych.features.embed import embed, embed_readable
+from diptych.nn.logistic import logistic_path
 from diptych.tasks.classify import with_store
+from diptych.tasks.defaults import default
 
 Ints = NDArray[np.int64]
 
@@ -78,8 +82,6 @@ def head(z: Tensor, y: Ints, classes: int) -> tuple[Tensor, Tensor]:
         y: (N,) class positions.
         classes: K.
     """
-    from diptych.methods.classify.linear_probe import logistic_path
-
     ((weight, bias),) = logistic_path(z, torch.from_numpy(y), classes, (C,), steps=100)
     return weight.float(), bias.float()
 
@@ -148,8 +150,7 @@ class Sources:
         return dict(self._heads(backbone, run))
 
     def _heads(self, backbone: Backbone, run: Run) -> Iterator[tuple[str, Subject]]:
-        from diptych.methods.classify.linear_probe import FittedLinearProbe
-
+        system: Any = default("head", Classifier)
         z, labels = normalize(embed(backbone.image, self.table.items, run), dim=-1), self.table.labels()
         first, *others = self.train
         mixed = {f"{first}+{other}": (first, other) for other in others}
@@ -162,7 +163,7 @@ class Sources:
                     rows = drawn(labels, pools, size, rng)
                     fitted = head(z[rows], labels[rows], len(self.classes))
                     record = ModelRecord("supervised", source, len(rows), backbone.spec.name)
-                    probe = FittedLinearProbe(self.classes, backbone, *fitted, C)
+                    probe = system.with_weights(self.classes, backbone, *fitted, C)
                     yield f"{source}, {size} a class, {draw + 1}", Subject(Kit({"classifier": probe}), record)
 
 
@@ -185,9 +186,8 @@ def audit_sources(
         UsageError: fewer than two sources, or an unknown one.
         DataError: a class of a source has too few items.
     """
-    from diptych.methods.audit.quality_not_quantity import QualityNotQuantity
-
     with with_store(run or Run()) as stored:
         kept, failed = embed_readable(backbone.image, table.items, stored).rows(table)
         own = Sources.of(kept, classes, sources, stored)
-        return QualityNotQuantity().audit(own.subjects(backbone, stored), own.probes(), stored), failed
+        method = default("audit sources", Auditor)
+        return method.audit(own.subjects(backbone, stored), own.probes(), stored), failed

@@ -11,8 +11,8 @@ from diptych.core import Backbone, DataError, Run, Table, UnreadableItem, UsageE
 from diptych.data.draws import uniform
 from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed_arrays
-from diptych.methods.curate.vector_head import head_threshold
 from diptych.metrics.detection import auroc_bootstrap
+from diptych.metrics.selective import precision_threshold
 from diptych.nn.vector_head import VectorHead, fit_head
 
 HELD_OUT = 0.3
@@ -77,7 +77,7 @@ def head_report(head: VectorHead) -> dict[str, Any]:
     cuts: dict[str, float | None] = {}
     for precision in PRECISIONS:
         try:
-            cuts[f"{precision:g}"] = head_threshold(head, precision)
+            cuts[f"{precision:g}"] = precision_threshold(head.val, head.right, precision)
         except DataError:
             cuts[f"{precision:g}"] = None
     return {

@@ -46,7 +46,7 @@ def html(answer: Answer) -> str:
     if answer.where:
         parts.append(f'<p class="note">Only entries with {escape(" and ".join(answer.where))}.</p>')
     if not answer.found:
-        parts.append('<p class="warn">Nothing meets the conditions.</p>')
+        parts.append('<p class="warn">' + escape(answer.nothing) + "</p>")
     parts.append('<section><div class="photos">')
     for f in answer.found:
         picture = _thumbnail(f.entry.name)

@@ -23,7 +23,7 @@ from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Found, Modality
 from diptych.search_index.where import Condition
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.search.marks import CutAnswers, Kind, calibrated, read_marks, standard
+from diptych.tasks.search.marks import CutAnswers, Kind, calibration
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.*)", re.DOTALL)
 
@@ -36,11 +36,13 @@ class Term:
         value: words, or the path of a picture.
         weight: how much it counts; below 0 away from it.
         photo: the picture, where it is no file, see ``data.samples.as_samples``; ``value`` then only names it.
+        sample: a sample of the index's modality, as samples of one; ``value`` then only names it.
     """
 
     value: str
     weight: float = 1.0
     photo: object = field(default=None, repr=False)
+    sample: Samples[Any] | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, text: str, sign: float = 1.0) -> Term:
@@ -63,11 +65,15 @@ class Term:
     @property
     def is_picture(self) -> bool:
         """Whether it is a picture, or names a file that is there."""
-        return self.photo is not None or (Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file())
+        if self.photo is not None or self.sample is not None:
+            return True
+        return Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file()
 
     @property
     def photos(self) -> Samples[Any]:
-        """The picture, as samples of one."""
+        """The picture, or the sample in its place, as samples of one."""
+        if self.sample is not None:
+            return self.sample
         from diptych.data.samples import as_samples  # of pictures alone: it brings every format of data
 
         return as_samples([self.value if self.photo is None else self.photo])
@@ -122,8 +128,17 @@ class Answer:
             "backbone": self.backbone,
             "exact": self.recall is None,
             "recall@10": None if self.recall is None else dict(self.recall),
-            **({} if self.cut is None else {"cut": self.cut.as_dict()}),
+            **({} if self.cut is None else {"cut": self.cut.as_dict(), "nothing_here": self.cut.nothing}),
         }
+
+    @property
+    def nothing(self) -> str:
+        """Why there are no answers, in a sentence; "" where there are some."""
+        if self.found:
+            return ""
+        if self.cut is None or not self.cut.nothing:
+            return "Nothing meets the conditions."
+        return f"Nothing here looks like that: no answer lies above the cut at {self.cut.cut.level:g}."
 
 
 def torchless(terms: Sequence[Term], backbone: CachedBackbone, run: Run) -> bool:
@@ -141,19 +156,25 @@ def query_vector(terms: Sequence[Term], backbone: Backbone | CachedBackbone, run
     if not terms:
         raise UsageError('Nothing to look for: give words, a picture, or both, such as "a red car" photo.jpg.')
     image: Encoder[Any] = backbone.image
-    if image.modality == "clip":  # among clips, a picture is one frame
-        from diptych.features.clips import ClipEncoder
-
-        assert isinstance(image, ClipEncoder)
-        image = image.image
     values = []
     for term in terms:
-        items = term.photos if term.is_picture else Texts((term.value,))
-        result = embed_arrays(image if term.is_picture else backbone.text, items, run)
+        items: Samples[Any] = term.photos if term.is_picture else Texts((term.value,))
+        encoder = image if term.is_picture else backbone.text
+        if image.modality == "clip" and term.is_picture and term.sample is None:  # among clips, a picture is one frame
+            encoder, items = _of_frame(image, items)
+        result = embed_arrays(encoder, items, run)
         if result.failed:
             raise result.failed[0]
         values.append(result.values[0, 0])
     return combined(np.stack(values), [term.weight for term in terms])
+
+
+def _of_frame(clips: Encoder[Any], photos: Samples[Any]) -> tuple[Encoder[Any], Samples[Any]]:
+    """Return how a photo is embedded among clips: by the encoder of frames where the clip is their mean."""
+    from diptych.data.formats.clips import OneFrame
+    from diptych.features.clips import ClipEncoder
+
+    return (clips.image, photos) if isinstance(clips, ClipEncoder) else (clips, OneFrame(photos))
 
 
 def combined(values: Vectors, weights: Sequence[float]) -> Vectors:
@@ -194,7 +215,8 @@ def search(
         weights: what counts how much, pictures and captions; None: pictures, or captions in an index without pictures.
         where: conditions such as "year>=1990", all of which must hold.
         exact: True looks at all entries, however many; None as ``index.nearest``.
-        at_least: leave out answers below the cut above which this share of them is right, see ``metrics.cut``.
+        at_least: leave out answers below the cut above which this share of them is right, and at most the rest of
+            queries for absent things have any, see ``metrics.cut``; answers below the marked depth are left out too.
 
     Raises:
         UsageError: no such index, another backbone, a condition or query that cannot mean anything.
@@ -271,15 +293,15 @@ def ask(
     """
     conditions, count = [Condition.parse(w) for w in where], filled(index)
     chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
-    fitted = None if at_least is None else calibrated(read_marks(index.folder), kind_of(terms), chosen)
-    cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least)  # refused before anything is read
+    fitted = None if at_least is None else calibration(index, kind_of(terms), chosen)
+    cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least, depth=k)
     found = nearest(index, query, k, chosen, where=conditions, exact=exact)
     answers = None
     if fitted is not None and cut is not None:
-        x = standard(index, query, chosen, [f.score for f in found])
-        found = [f for f, value in zip(found, x, strict=True) if value >= cut.threshold]
-        shares = fitted.marks.probabilities(x[: len(found)])
-        answers = CutAnswers(cut, fitted.source, tuple(shares.tolist()))
+        above = [f for f in found[: cut.depth] if f.score >= cut.threshold]
+        shares = fitted.marks.probabilities(np.array([f.score for f in above]))
+        answers = CutAnswers(cut, fitted.source, tuple(shares.tolist()), nothing=bool(found) and not above)
+        found = above
     recall = None
     if exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
         known = [a for m in chosen if (a := ann.about(index, m))]

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Backbone, DataError, Run, Texts, UsageError
+from diptych.core import Backbone, DataError, Run, UsageError
 from diptych.data.words.classnames import tidy
-from diptych.features.embed import embed_arrays
-from diptych.features.unit_rows import unit_rows
+from diptych.metrics.cut import STRATA
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Entry, Modality
+from diptych.tasks.search.absent import draw_absent, encoded
 from diptych.tasks.search.index import fingerprint
-from diptych.tasks.search.marks import PEOPLE, Mark, calibrated, read_marks, replace_marks, standard, weights_key
+from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, calibration, read_marks, replace_marks, weights_key
+from diptych.tasks.search.telling import telling, write_telling
 
-QUERIES, ANSWERS = 200, 20
-"""Most queries that are drawn from captions or a column, and the first answers of each that are marked."""
+QUERIES = 200
+"""Most queries that are drawn from captions or a column."""
+SAMPLED = (STRATA[0], 6, 10)
+"""Answers of a query that are marked in each of ``STRATA``: all of the first ones, some below."""
+LEVELS = (0.5, 0.7, 0.8, 0.9)
 PICTURES: Mapping[Modality, float] = {"image": 1.0}
 TRUE, FALSE = ("1", "yes", "true", "right"), ("0", "no", "false", "wrong")
 
 
 def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any]:
-    """Mark answers of an index, so that ``search --at-least`` can cut them.
+    """Mark answers of an index, and draw words for things that it does not show, so that a search can cut its answers.
 
     Args:
         folder: the index.
         what: "captions": the picture of a caption is right, every other one wrong; a column of the metadata: its values
-            are queries, and entries with the value are right; or a .csv file with query, path and right (1 or 0).
+            are queries, and entries with the value are right; a .csv file with query, path and right (1 or 0), where
+            queries without path and right ask for the answers that tell most, see ``tasks.search.telling``; or
+            "people": what people marked on the page stays, and words are drawn.
         backbone: of the index.
         run: device, cache and seed.
 
     Returns:
-        "source", "marks", "queries", "right", and "cuts": level -> share and interval, or why there is none.
+        "source", "marks", "queries", "right", and "cuts": level -> share, interval and absent words with an answer, or
+        why there is none; where a table asks, "to_mark": a table to be filled in, and "asked": its rows.
 
     Raises:
         UsageError: another backbone, no such file or column, or a table of another form.
@@ -45,14 +54,25 @@ def mark(folder: Path, what: str, backbone: Backbone, run: Run) -> dict[str, Any
     """
     with Index(folder) as index:
         index.expect(fingerprint(backbone, run), backbone.spec.name)
-        if Path(what).suffix.lower() == ".csv":
-            source, marks = PEOPLE, _of_table(index, Path(what), backbone, run)
+        if table := Path(what).suffix.lower() == ".csv":
+            rows = _rows(Path(what))
+            source, marks = PEOPLE, _of_table(index, Path(what), [r for r in rows if r["right"]], backbone, run)
         elif what == "captions":
             source, marks = what, _of_captions(index, backbone, run)
+        elif what == PEOPLE:
+            source, marks = what, _renewed(index, backbone, run)
         else:
             source, marks = what, _of_column(index, what, backbone, run)
-    replace_marks(folder, source, marks)
-    return {"source": source, **report(folder)}
+        present = {m.query for m in (*marks, *read_marks(folder)) if m.right}
+        draw_absent(index, backbone, run, sorted(present))
+        if table and (not marks or any(m.stands_for is not None for m in marks)):
+            add_marks(folder, marks)
+        else:
+            replace_marks(folder, source, marks)
+        left = [r["query"] for r in rows if not r["right"]] if table else []
+        ahead = telling(index, left, backbone, run) if left else []
+    facts = {"source": source, **report(folder)}
+    return facts | ({"to_mark": str(write_telling(folder, ahead)), "asked": len(ahead)} if left else {})
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -61,16 +81,22 @@ def report(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: there are none, or too few.
     """
-    fitted = calibrated(read_marks(folder), "text", PICTURES)
+    with Index(folder) as index:
+        fitted = calibration(index, "text", PICTURES)
+    marks = [m for m in read_marks(folder) if m.source == fitted.source and m.score is not None]
     cuts: dict[str, Any] = {}
-    for level in (0.5, 0.7, 0.8, 0.9):
+    for level in LEVELS:
         try:
             cut = fitted.marks.cut(level)
-            cuts[f"{level:g}"] = {"share": cut.share, "interval": [cut.low, cut.high], "above": cut.above}
         except DataError as error:
             cuts[f"{level:g}"] = str(error)
-    right = int(fitted.marks.right.sum())
-    return {"marks": len(fitted.marks.x), "queries": fitted.marks.queries, "right": right, "cuts": cuts}
+            continue
+        cuts[f"{level:g}"] = {
+            "share": cut.share, "interval": [cut.low, cut.high], "above": cut.above, "absent": cut.absent,
+            "absent_words": cut.words, "depth": cut.depth,
+        }  # fmt: skip
+    right, queries = sum(bool(m.right) for m in marks), len({m.query for m in marks})
+    return {"marks": len(marks), "queries": queries, "right": right, "cuts": cuts}
 
 
 def _of_captions(index: Index, backbone: Backbone, run: Run) -> list[Mark]:
@@ -79,7 +105,7 @@ def _of_captions(index: Index, backbone: Backbone, run: Run) -> list[Mark]:
         raise UsageError(f"No picture of {index.folder} has a caption: mark answers with a .csv file.")
     first = {e.caption: e for e in entries}
     chosen = _drawn(sorted(first), run)
-    return _answers(index, chosen, [{first[c].key} for c in chosen], lambda e: e.key, "captions", backbone, run)
+    return marked_answers(index, chosen, [{first[c].key} for c in chosen], lambda e: e.key, "captions", backbone, run)
 
 
 def _of_column(index: Index, column: str, backbone: Backbone, run: Run) -> list[Mark]:
@@ -97,58 +123,127 @@ def _of_column(index: Index, column: str, backbone: Backbone, run: Run) -> list[
             f"kind of photo, name a column with several values, or give a .csv file with query, path and right."
         )
     chosen = _drawn(values, run)
-    return _answers(index, chosen, [{v} for v in chosen], value, column, backbone, run)
+    return marked_answers(index, chosen, [{v} for v in chosen], value, column, backbone, run)
 
 
-def _of_table(index: Index, path: Path, backbone: Backbone, run: Run) -> list[Mark]:
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of marks, without spaces around their cells."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            rows = [{k: (v or "").strip() for k, v in r.items() if isinstance(k, str)} for r in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read ({error}): give a table with query, path and right.") from None
-    wrong = next((r for r in rows if not {"query", "path", "right"} <= r.keys()), None)
-    bad = next((r for r in rows if not wrong and str(r["right"]).strip().lower() not in (*TRUE, *FALSE)), None)
+    wrong = next((r for r in rows if not {"query", "path", "right"} <= r.keys() or not r["query"]), None)
+    bad = next((r for r in rows if not wrong and r["right"].lower() not in (*TRUE, *FALSE, "")), None)
     if wrong is not None or bad is not None or not rows:
-        raise UsageError(f"{path} is no table of marks: it needs columns query, path and right, the last 1 or 0.")
+        raise UsageError(
+            f"{path} is no table of marks: it needs columns query, path and right, the last 1 or 0, or empty where an "
+            f"answer is to be asked for."
+        )
+    return rows
+
+
+def _of_table(index: Index, path: Path, rows: list[dict[str, str]], backbone: Backbone, run: Run) -> list[Mark]:
+    if not rows:
+        return []
     by_name = {e.name: (i, e) for i, e in _by_id(index).items()}
     lost = next((r["path"] for r in rows if _known(r["path"], by_name) is None), None)
     if lost is not None:
         raise UsageError(f"{lost} of {path} is no entry of {index.folder}: give paths as 'diptych search' prints them.")
-    queries = list(dict.fromkeys(str(r["query"]).strip() for r in rows))
-    vectors, marks = _encoded(queries, backbone, run), list[Mark]()
+    queries = list(dict.fromkeys(r["query"] for r in rows))
+    vectors, marks = encoded(queries, backbone, run), list[Mark]()
     for query, vector in zip(queries, vectors, strict=True):
-        own = [r for r in rows if str(r["query"]).strip() == query]
+        own = [r for r in rows if r["query"] == query]
         names = [str(_known(r["path"], by_name)) for r in own]
         slots = index.slots([by_name[name][0] for name in names])
         if lacking := next((n for n, slot in zip(names, slots, strict=True) if slot < 0), None):
             raise UsageError(f"{lacking} of {path} has no picture, and marks are of pictures: leave it out.")
-        x = standard(index, vector, PICTURES, (index.vectors("image")[slots] @ vector).tolist())
+        scores = (index.vectors("image")[slots] @ vector).tolist()
+        ranks = _ranks(index, vector, scores)
         marks += [
-            Mark(query, "text", weights_key(PICTURES), n, float(v), str(r["right"]).strip().lower() in TRUE)
-            for n, v, r in zip(names, x, own, strict=True)
-        ]
+            Mark(
+                query, "text", weights_key(PICTURES), n, v, r["right"].lower() in TRUE, rank=rank,
+                stands_for=_number(path, r, "stands_for", 1), floor=_number(path, r, "floor", -1),
+            )
+            for n, v, r, rank in zip(names, scores, own, ranks, strict=True)
+        ]  # fmt: skip
     return marks
 
 
-def _answers(
+def _number(path: Path, row: Mapping[str, str], column: str, least: float) -> float | None:
+    """Return a number of a table; None where it has none."""
+    try:
+        value = float(row[column]) if row.get(column) else None
+    except ValueError:
+        value = math.nan
+    if value is not None and not least <= value < math.inf:
+        raise UsageError(f"{path} has {column} {row[column]!r}, which is no number of at least {least:g}: take it out.")
+    return value
+
+
+def _renewed(index: Index, backbone: Backbone, run: Run) -> list[Mark]:
+    """Return the marks of people with their scores, which earlier versions did not keep; of entries that are gone, and
+    of queries with pictures without a score, there are none.
+    """
+    held = [m for m in read_marks(index.folder) if m.source == PEOPLE]
+    old = [m for m in held if m.score is None and m.kind == "text" and m.weights == weights_key(PICTURES)]
+    numbers, marks = index.numbers([m.path for m in old]), [m for m in held if m.score is not None]
+    queries = list(dict.fromkeys(m.query for m in old))
+    for query, vector in zip(queries, encoded(queries, backbone, run) if queries else (), strict=True):
+        own = [m for m in old if m.query == query and m.path in numbers]
+        slots = index.slots([numbers[m.path] for m in own])
+        own = [m for m, slot in zip(own, slots, strict=True) if slot >= 0]
+        scores = (index.vectors("image")[slots[slots >= 0]] @ vector).tolist()
+        ranks = _ranks(index, vector, scores)
+        marks += [replace(m, score=v, rank=r) for m, v, r in zip(own, scores, ranks, strict=True)]
+    return marks
+
+
+def _ranks(index: Index, vector: Vectors, scores: Sequence[float]) -> list[int]:
+    """Return the ranks of entries with these scores among all pictures, from 1."""
+    higher = np.zeros(len(scores), dtype=np.int64)
+    stored = index.vectors("image")
+    for part in index.places("image", size=index.chunk):
+        block = np.sort(np.asarray(stored[part[:, 1]]) @ vector)
+        higher += len(block) - np.searchsorted(block, np.asarray(scores, dtype=np.float32), side="right")
+    ranks: list[int] = (1 + higher).tolist()
+    return ranks
+
+
+def marked_answers(
     index: Index, words: Sequence[str], right: Sequence[set[str]], value: Any, source: str, backbone: Backbone, run: Run
 ) -> list[Mark]:
-    """Return marks of the first answers of each query, right where the value of an entry is one of the query's."""
-    asked = [tidy(w) if source != "captions" else w for w in words]
-    marks = []
-    for text, good, vector in zip(asked, right, _encoded(asked, backbone, run), strict=True):
-        found = nearest(index, vector, ANSWERS, PICTURES, exact=True)
-        x = standard(index, vector, PICTURES, [f.score for f in found])
+    """Return marks of answers to each query, right where the value of an entry is one of the query's: all of the first
+    ones, and a sample of those below.
+    """
+    texts = [tidy(w) if source != "captions" else w for w in words]
+    rng, marks = np.random.default_rng(run.integer("answers of a cut")), []
+    for text, good, vector in zip(texts, right, encoded(texts, backbone, run), strict=True):
+        found = nearest(index, vector, STRATA[-1], PICTURES, exact=True)
         marks += [
-            Mark(text, "text", weights_key(PICTURES), f.entry.name, float(v), value(f.entry) in good, source)
-            for f, v in zip(found, x, strict=True)
-        ]
+            Mark(
+                text, "text", weights_key(PICTURES), found[rank - 1].entry.name, found[rank - 1].score,
+                value(found[rank - 1].entry) in good, source, rank,
+            )
+            for rank in sampled_ranks(len(found), rng)
+        ]  # fmt: skip
     return marks
 
 
-def _encoded(texts: Sequence[str], backbone: Backbone, run: Run) -> Vectors:
-    values = embed_arrays(backbone.text, Texts(tuple(texts)), run).values[:, 0].astype(np.float64)
-    return unit_rows(values).astype(np.float32)
+def sampled_ranks(answers: int, rng: np.random.Generator) -> list[int]:
+    """Return ascending ranks of answers to mark: all of the first ones, and some of each stratum below.
+
+    Example:
+        >>> ranks = sampled_ranks(200, np.random.default_rng(0))
+        >>> len(ranks), ranks[:20] == list(range(1, 21)), sum(20 < r <= 50 for r in ranks), max(ranks) <= 200
+        (36, True, 6, True)
+    """
+    ranks, before = list[int](), 0
+    for last, count in zip(STRATA, SAMPLED, strict=True):
+        inside = np.arange(before + 1, min(last, answers) + 1)
+        ranks += sorted(rng.choice(inside, min(count, len(inside)), replace=False).tolist())
+        before = last
+    return ranks
 
 
 def _drawn(values: Sequence[str], run: Run) -> list[str]:

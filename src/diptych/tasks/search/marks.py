@@ -9,24 +9,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diptych.core import DamagedStore, DataError
 from diptych.data.files import append, escaped, locked, write_whole
-from diptych.metrics.cut import Cut, Marks, standard_scores
-from diptych.search_index.index import Index, Vectors
+from diptych.metrics.cut import STRATA, Cut, Floats, Marks
+from diptych.search_index.index import Index
 from diptych.search_index.rows import MODALITIES, Modality
+from diptych.tasks.search.absent import GROWN, AbsentWords, read_absent
+from diptych.tasks.search.default_cut import default_cut
 
 Kind = Literal["text", "image", "both"]
 FILE = "marks.jsonl"
 PEOPLE = "people"
-SAMPLE = 2000
-"""Entries that stand for the whole index where it is asked how far a score stands out."""
-LEAST_ENTRIES = 50
-"""Entries below which nothing can stand out (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +35,62 @@ class Mark:
         kind: what the query was made of: words, pictures, or both.
         weights: what counted how much, see ``weights_key``.
         path: name of the entry.
+        score: of the entry for this query; None: it was marked by a version that did not keep it.
         right: whether it is right; None takes a mark back.
         source: who said so: ``PEOPLE``, "captions", or a column.
+        rank: of the entry among the answers to the query, from 1.
+        stands_for: answers of the query, all at or above ``floor``, from which this one was drawn; None: its rank
+            tells, see ``metrics.cut``.
+        floor: score below which it tells nothing; None: there is none.
     """
 
     query: str
     kind: Kind
     weights: str
     path: str
-    x: float
+    score: float | None
     right: bool | None
     source: str = PEOPLE
+    rank: int = 1
+    stands_for: float | None = None
+    floor: float | None = None
+
+    @classmethod
+    def read(cls, line: str) -> Mark:
+        """Return the mark of a line of the file.
+
+        Raises:
+            ValueError, TypeError: it is none.
+        """
+        facts = json.loads(line)
+        if "x" in facts:  # of an earlier version: how far the score stood out, not the score
+            del facts["x"]
+            facts["score"] = None
+        return cls(**facts)
+
+
+class Calibration(Protocol):
+    """What turns scores into shares of right answers."""
+
+    @property
+    def depth(self) -> int:
+        """Rank down to which answers were marked."""
+        ...
+
+    def cut(self, level: float, *, depth: int | None = None) -> Cut:
+        """Return the cut of a level, for the first answers of each query."""
+        ...
+
+    def probabilities(self, score: Floats) -> Floats:
+        """Return (k,) probabilities that answers with these scores are right."""
+        ...
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The marks that fit a query."""
+    """The calibration that fits a query, and who marked the answers behind it."""
 
-    marks: Marks
+    marks: Calibration
     source: str
 
 
@@ -66,11 +101,13 @@ class CutAnswers:
     Args:
         source: who marked the answers that it was fitted on.
         shares: probability that each answer above the cut is right.
+        nothing: whether there were answers, and none lies above the cut.
     """
 
     cut: Cut
     source: str
     shares: tuple[float, ...]
+    nothing: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -97,7 +134,7 @@ def read_marks(folder: Path) -> list[Mark]:
     marks: dict[tuple[str, str, str, str], Mark] = {}
     for number, line in enumerate(lines, 1):
         try:
-            mark = Mark(**json.loads(line))
+            mark = Mark.read(line)
         except (ValueError, TypeError):
             if number == len(lines):
                 break  # a writer was killed
@@ -124,8 +161,38 @@ def replace_marks(folder: Path, source: str, marks: Sequence[Mark]) -> None:
         write_whole(folder / FILE, _lines([*kept, *marks]), overwrite=True)
 
 
-def calibrated(marks: Iterable[Mark], kind: Kind, weights: Mapping[Modality, float]) -> Calibrated:
+def calibration(index: Index, kind: Kind, weights: Mapping[Modality, float]) -> Calibrated:
+    """Return the calibration of an index that fits a query: that of its marks, where they are enough, else the one that
+    ships with its backbone.
+
+    Raises:
+        DataError: there is none, the marks are too few, or they need to be taken again.
+    """
+    words = key = None
+    if kind == "text" and weights_key(weights) == weights_key({"image": 1.0}):
+        words, key = read_absent(index.folder), default_cut(index.facts)
+    try:
+        fitted = calibrated(read_marks(index.folder), kind, weights, words)
+    except DataError:
+        if key is None:
+            raise
+        key.check(len(index))
+        return Calibrated(key, f"default of {key.name}")
+    if kind == "text":
+        _check(index, words)
+    return fitted
+
+
+def calibrated(
+    marks: Iterable[Mark], kind: Kind, weights: Mapping[Modality, float], absent: AbsentWords | None = None
+) -> Calibrated:
     """Return the marks that fit a query: those of people where they are enough, else those of captions or a column.
+
+    Args:
+        marks: of the index.
+        kind: of the query.
+        weights: what counts how much.
+        absent: words for things that the index does not show; None: none were drawn.
 
     Raises:
         DataError: there are none, or too few; the message says which queries were marked.
@@ -139,15 +206,25 @@ def calibrated(marks: Iterable[Mark], kind: Kind, weights: Mapping[Modality, flo
             f"No answers of {kind} queries are marked{there}: mark some on the page of 'diptych serve', or "
             f"with 'diptych index --cut FILE.csv'."
         )
-    sources = dict.fromkeys((PEOPLE, *sorted({m.source for m in fitting})))
+    scored = [m for m in fitting if m.score is not None]
+    if not scored:
+        raise DataError(
+            f"{len(fitting)} answers were marked by an earlier version, which did not keep their scores: take them "
+            f"again with 'diptych index --cut {fitting[0].source}'."
+        )
+    sources = dict.fromkeys((PEOPLE, *sorted({m.source for m in scored})))
     failure: DataError | None = None
     for source in sources:
-        own = [m for m in fitting if m.source == source]
+        own = [m for m in scored if m.source == source]
         queries = {q: i for i, q in enumerate(dict.fromkeys(m.query for m in own))}
         try:
             made = Marks(
-                np.array([m.x for m in own]), np.array([bool(m.right) for m in own]),
-                np.array([queries[m.query] for m in own], dtype=np.int64),
+                np.array([m.score for m in own], dtype=np.float64), np.array([bool(m.right) for m in own]),
+                np.array([queries[m.query] for m in own], dtype=np.int64), np.array([m.rank for m in own]),
+                absent=None if absent is None else absent.scores,
+                entries=STRATA[-1] if absent is None else absent.entries,
+                stands_for=np.array([np.nan if m.stands_for is None else m.stands_for for m in own]),
+                floor=max((m.floor for m in own if m.floor is not None), default=-np.inf),
             )  # fmt: skip
         except DataError as error:
             failure = failure if own == [] and failure else error
@@ -157,25 +234,19 @@ def calibrated(marks: Iterable[Mark], kind: Kind, weights: Mapping[Modality, flo
     raise failure
 
 
-def standard(
-    index: Index, query: Vectors, weights: Mapping[Modality, float], scores: Sequence[float]
-) -> NDArray[np.float64]:
-    """Return the standard scores of answers of an index to a (D,) unit vector.
-
-    Raises:
-        DataError: the index has too few entries for anything to stand out.
-    """
-    modality = next(m for m in MODALITIES if weights.get(m))
-    slots = len(index.vectors(modality))
-    rows = index.located(modality, np.unique(np.linspace(0, slots - 1, min(slots, SAMPLE)).astype(np.int64)).tolist())
-    if len(rows) < LEAST_ENTRIES:
-        raise DataError(f"{index.folder} has {len(rows)} entries, and a cut needs {LEAST_ENTRIES}: index more.")
-    total = np.zeros(len(rows), dtype=np.float64)
-    for m in MODALITIES:
-        places = rows[:, 1 + MODALITIES.index(m)]
-        if weights.get(m):
-            total[places >= 0] += weights[m] * (index.vectors(m)[places[places >= 0]] @ query)
-    return standard_scores(np.asarray(scores, dtype=np.float64), total)
+def _check(index: Index, words: AbsentWords | None) -> None:
+    """Raise DataError where it is not known how an index of this size answers words for absent things."""
+    if words is None:
+        raise DataError(
+            f"How {index.folder} answers words for things that are not there is not known yet: draw some with 'diptych "
+            f"index --cut people --out {index.folder}'."
+        )
+    entries = len(index)
+    if entries > GROWN * words.entries:
+        raise DataError(
+            f"{index.folder} has grown from {words.entries} to {entries} entries since its answers were marked, and "
+            f"the best of more answers score higher: mark again with 'diptych index --cut'."
+        )
 
 
 def _lines(marks: Sequence[Mark]) -> str:

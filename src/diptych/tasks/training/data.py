@@ -148,6 +148,19 @@ def check_told(method: Method, data: LabelledData) -> None:
         )
 
 
+def check_classes(data: LabelledData) -> None:
+    """Check that labels tell something apart, where there are no captions.
+
+    Raises:
+        DataError: there is one class.
+    """
+    if len(data.classes) == 1 and not any("captions" in table.columns for table in data.splits.values()):
+        raise DataError(
+            f"{data.name} has one class, {data.classes[0]}, and nothing to tell it from: add a folder or rows of "
+            f"another class, or captions."
+        )
+
+
 def check_captions(data: LabelledData, splits: Iterable[str], *readers: Callable[[Sequence[str]], Any]) -> None:
     """Check that every row has captions and that they are read whole: a training would meet the others in its middle.
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from diptych.core import Backbone, ClassNames, Collapsed, Diverged, Run, Space, Table, Texts
@@ -18,7 +17,7 @@ from diptych.features.embed import embed
 from diptych.features.frozen import Headed, on_trunks
 from diptych.features.heads import text_head
 from diptych.features.vectors import Vectors
-from diptych.metrics.retrieval import class_precision, first_ranks, recall_at
+from diptych.metrics.retrieval import class_precision, group_ranks, recall_at
 from diptych.metrics.spread import modality_gap, spread
 from diptych.tasks.training.data import measured_split
 
@@ -32,6 +31,8 @@ SAMPLE = 512
 """Items on which the spread is measured."""
 SEARCHED = 4096
 """Photos that search each other, at most."""
+RANKED = 16_384
+"""Rows with captions that search each other, at most: pairs are as many as their square."""
 WATCHED = 1024
 """Rows of a data set that are measured during a training, at most."""
 
@@ -48,6 +49,7 @@ class Measuring:
         classes: its classes with their prompts; None: captions are retrieved.
         elsewhere: labelled data of other tasks.
         templates: prompts of their classes.
+        scratch: whether the training begins with random weights, whose spread and accuracy are no reference.
     """
 
     data: LabelledData
@@ -55,9 +57,10 @@ class Measuring:
     elsewhere: Sequence[LabelledData]
     templates: Sequence[str]
     run: Run
+    scratch: bool = False
 
     def __call__(self, backbone: Backbone) -> dict[str, dict[str, float]]:
-        """Return data set -> metrics.
+        """Return data set -> metrics; of captioned rows at most ``RANKED``, spread evenly, are measured.
 
         They are acc1 where there are labels, recall where there are captions, and the data's own mAP of photos that
         search photos of their class, spread and gap; of images alone there is the spread of the images.
@@ -86,13 +89,21 @@ class Measuring:
         for the message.
 
         Measures that were not ``SURE`` standard errors above chance before tell nothing, nor does the spread of one row
-        or of equal ones.
+        or of equal ones. From scratch only embeddings that are all equal are refused.
 
         Raises:
             Collapsed: less than a tenth of the spread of images or texts is left, or of what accuracy or recall at 1
                 lay above chance by.
         """
         own = self.data.name
+        if self.scratch:
+            for kind in (k for k in ("image_spread", "text_spread") if k in before[own]):
+                if after[own][kind] <= ROUNDING < before[own][kind]:
+                    raise Collapsed(
+                        f"The {kind.split('_')[0]} embeddings collapsed{when}: all are equal. Train with a lower "
+                        f"learning rate or larger batches."
+                    )
+            return
         for kind in (k for k in ("image_spread", "text_spread") if k in before[own]):
             if before[own][kind] > ROUNDING and after[own][kind] < COLLAPSE * before[own][kind]:
                 raise Collapsed(
@@ -115,7 +126,7 @@ class Measuring:
         every = [(self.data, self.classes), *((other, self._names(other)) for other in self.elsewhere)]
         found = []
         for data, classes in every:
-            table = data.split(measured_split(data))
+            table = _ranked(data.split(measured_split(data)))
             rows = max(1, len(table))
             if "captions" in table.columns:
                 metrics = ("image_retrieval_recall@1", "text_retrieval_recall@1")
@@ -162,6 +173,13 @@ def _few(data: LabelledData, space: Backbone, run: Run) -> LabelledData:
     return replace(data, splits={"test": on_trunks(space, few, run) if isinstance(space, Headed) else few})
 
 
+def _ranked(table: Table[Any]) -> Table[Any]:
+    """Return at most ``RANKED`` rows where captions are retrieved, spread evenly over the table."""
+    if "captions" not in table.columns or len(table) <= RANKED:
+        return table
+    return table.take(np.linspace(0, len(table) - 1, RANKED).astype(int).tolist())
+
+
 def _finite(vectors: torch.Tensor, modality: str) -> torch.Tensor:
     """Return unit vectors (N, D) as they are.
 
@@ -182,6 +200,7 @@ def _metrics(
 ) -> dict[str, float]:
     if isinstance(backbone, Headed) and not isinstance(table.items, Vectors):
         table = on_trunks(backbone, table, run)  # so the towers see a photo once, before and after
+    table = _ranked(table)
     x = _finite(normalize(embed(backbone.image, table.items, run), dim=-1), "image")
     out: dict[str, float] = {}
     texts: torch.Tensor | None = None
@@ -189,12 +208,13 @@ def _metrics(
         captions = [tuple(c) for c in table.columns["captions"].values]
         flat = Texts(tuple(t for own in captions for t in own))
         texts = _finite(normalize(embed(backbone.text, flat, run), dim=-1), "text")
-        scores: NDArray[Any] = (x @ texts.T).double().numpy()
-        owner = np.repeat(np.arange(len(captions)), [len(c) for c in captions])
-        relevant = owner[None] == np.arange(len(captions))[:, None]
+        photos = np.arange(len(captions))
+        owner = np.repeat(photos, [len(c) for c in captions])
+        of_texts = group_ranks(texts.numpy(), x.numpy(), owner, photos)
+        of_photos = group_ranks(x.numpy(), texts.numpy(), photos, owner)
         for k in (1, 5):
-            out[f"image_retrieval_recall@{k}"] = recall_at(first_ranks(scores.T, relevant.T), k)
-            out[f"text_retrieval_recall@{k}"] = recall_at(first_ranks(scores, relevant), k)
+            out[f"image_retrieval_recall@{k}"] = recall_at(of_texts, k)
+            out[f"text_retrieval_recall@{k}"] = recall_at(of_photos, k)
     elif classes is not None:
         texts = _finite(text_head(backbone, classes.prompts(), run), "text")
         out["acc1"] = float(((x @ texts.T).argmax(1).numpy() == table.labels()).mean())

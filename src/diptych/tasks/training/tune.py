@@ -14,6 +14,7 @@ from diptych.backbones.sources.save import save
 from diptych.core import (
     Backbone,
     ClassNames,
+    Collapsed,
     Column,
     Evidence,
     Kit,
@@ -27,7 +28,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.core.train import everything
-from diptych.data.files import write_json, write_whole
+from diptych.data.files import read_json, write_json, write_whole
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy
 from diptych.features.frozen import Headed, head_names, on_trunks
@@ -36,6 +37,7 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.training.data import (
     by_labels,
     check_captions,
+    check_classes,
     check_told,
     measured_split,
     only_readable,
@@ -46,12 +48,16 @@ from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.distributed import join
 from diptych.train.layers import last_layers, tower_of
+from diptych.train.lock import sole
 from diptych.train.memory import Saving
 from diptych.train.precision import Precision, of_encoders
 from diptych.train.recipe import DECODER, WORDS, train_space
+from diptych.train.resume import LENGTHS
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
 
+DOUBTED = "doubted"
+"""Folder of a model that counts as collapsed."""
 WORDS_READ = 256
 """Longest caption of the small decoder, in words and marks, start and end included."""
 
@@ -105,6 +111,7 @@ def tune(
     templates: Sequence[str] = ("a photo of a {}.",),
     elsewhere: Sequence[LabelledData] = (),
     kit: Mapping[str, Any] | None = None,
+    scratch: bool = False,
     resume: bool = False,
     repeat: str = "",
     say: Callable[[str], None] = lambda text: None,
@@ -129,23 +136,27 @@ def tune(
         templates: prompts of labelled classes.
         elsewhere: labelled data of other tasks, measured before and after.
         kit: other parts, such as a writer.
-        resume: go on with a training that was stopped.
+        scratch: whether the backbone has random weights, which are no reference for a collapse.
+        resume: go on with a training that was stopped, or with a finished one where ``fit`` is longer than its own.
         repeat: the recipe file that repeats it; "": none is written.
         say: takes remarks.
 
     Raises:
         UsageError: ``out`` holds a report, or (unless resumed) a model or a log already, an unknown part, a caption
-            that is too long, or fp16 without a GPU.
+            that is too long, or fp16 without a GPU, or another training runs in ``out``.
         MissingHook: see ``need_towers``.
-        DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no
-            caption.
+        DataError: the data have neither captions nor labels, or one class alone, or no rows to train on that can be
+            read, or a row has no caption.
         Collapsed: less than a tenth of the spread of images or texts is left, or of what accuracy or recall lay above
-            chance by; checkpoints and log stay, no model is written. During the training this is said alone.
+            chance by; the model is then in ``out / "doubted"``, and the report says so. During the training this is
+            said alone.
     """
     run = join(run)
     Precision(run)  # refuses one that cannot be trained in here, before anything is measured
     again = resume and newest(out / "checkpoints") is not None
-    taken = ("report.json", *(() if again else ("model",)), *(() if resume else ("log.jsonl",)))
+    if again and _lengthens(fit, out / "report.json"):
+        (out / "report.json").unlink()  # of the shorter training, whose model is replaced
+    taken = ("report.json", *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",)))
     for path in (out / name for name in taken):
         if path.exists():
             if path.name == "report.json" and resume:
@@ -161,11 +172,12 @@ def tune(
         _check_stream(method, parts, backbone)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
     check_told(method, data)
+    check_classes(data)
     start = time.perf_counter()
     small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))
     writes = [WordIds((), WORDS_READ).ids] if small else []
     check_captions(data, data.splits, backbone.text.inputs, *writes)
-    with with_store(of_encoders(run)) as stored:
+    with sole(replace(run, out=out)), with_store(of_encoders(run)) as stored:
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
         saving = saving or Saving()
         taught = saving.of(space)
@@ -177,7 +189,7 @@ def tune(
         )
         if failed:
             say(f"{len(failed)} photos cannot be read and are left out; the first: {failed[0]}.")
-        measuring = Measuring(data, classes, elsewhere, templates, stored)
+        measuring = Measuring(data, classes, elsewhere, templates, stored, scratch)
         before = measuring(space)
         tables = {n: paired(t, classes, method) for n, t in data.splits.items() if n in ("train", "val")}
         if isinstance(space, Headed):
@@ -205,37 +217,57 @@ def tune(
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
         saving.undo(made.space)
         after = measuring(made.space)
-    trained = made.space.whole if isinstance(made.space, (Headed, LanguageSpace)) else made.space
-    measuring.refuse_collapse(before, after)
-    first = run.world.rank == 0
-    if first and (out / "model").exists():
-        shutil.rmtree(out / "model")
-    if first:
-        save(trained, out / "model", made.parts)
-    names = [n for n, _ in backbone.module().named_parameters() if learnt(n)]
-    count = sum(p.numel() for n, p in backbone.module().named_parameters() if n in set(names))
-    facts = {
-        "method": method.card.slug,
-        "backbone": backbone.spec.name,
-        "fingerprint_before": backbone.fingerprint,
-        "fingerprint": trained.fingerprint,
-        "data": data.name,
-        "parts": parts,
-        "may_learn": count,
-        "fit": fit.as_dict(),
-        "seed": run.seed,
-        "steps": made.log[-1]["step"] if made.log else 0,
-        "during": [record for record in made.log if any(f"{data.name}/" in name for name in record)],
-        "templates": list(templates) if classes else None,
-        "seconds": round(time.perf_counter() - start, 2),
-        "beside": sorted(made.parts),
-    }
-    tuned = Tuned(trained, before, after, facts, out / "model", failed)
-    if first:
-        if repeat:
-            write_whole(out / "recipe.toml", repeat, overwrite=True)
-        write_json(out / "report.json", tuned.as_dict())  # last: a model without it is made again by ``resume``
-    return tuned
+        trained = made.space.whole if isinstance(made.space, (Headed, LanguageSpace)) else made.space
+        doubt: Collapsed | None = None
+        try:
+            measuring.refuse_collapse(before, after)
+        except Collapsed as error:
+            doubt = error
+        folder = out / (DOUBTED if doubt else "model")
+        first = run.world.rank == 0
+        for earlier in (out / "model", out / DOUBTED) if first else ():
+            if earlier.exists():
+                shutil.rmtree(earlier)
+        if first:
+            save(trained, folder, made.parts)
+        names = [n for n, _ in backbone.module().named_parameters() if learnt(n)]
+        count = sum(p.numel() for n, p in backbone.module().named_parameters() if n in set(names))
+        facts = {
+            "method": method.card.slug,
+            "backbone": backbone.spec.name,
+            "fingerprint_before": backbone.fingerprint,
+            "fingerprint": trained.fingerprint,
+            "data": data.name,
+            "parts": parts,
+            "may_learn": count,
+            "fit": fit.as_dict(),
+            "seed": run.seed,
+            "steps": made.log[-1]["step"] if made.log else 0,
+            "during": [record for record in made.log if any(f"{data.name}/" in name for name in record)],
+            "templates": list(templates) if classes else None,
+            "seconds": round(time.perf_counter() - start, 2),
+            "beside": sorted(made.parts),
+            **({"doubt": str(doubt)} if doubt else {}),
+        }
+        tuned = Tuned(trained, before, after, facts, folder, failed)
+        if first:
+            if repeat:
+                write_whole(out / "recipe.toml", repeat, overwrite=True)
+            write_json(out / "report.json", tuned.as_dict())  # last: a model without it is made again by ``resume``
+        if doubt:
+            raise Collapsed(f"{doubt} The model is written apart, to {folder}: load it to see what it still knows.")
+        return tuned
+
+
+def _lengthens(fit: Fit, report: Path) -> bool:
+    """Return whether a fit is longer than that of a finished training, in the same unit."""
+    if not report.exists():
+        return False
+    before = read_json(report).get("fit")
+    if not isinstance(before, dict):
+        return False
+    now = fit.as_dict()
+    return any(before.get(name) and now[name] and now[name] > before[name] for name in LENGTHS)
 
 
 def learns(backbone: Backbone, parts: str, unlock: int = 0) -> Learns:

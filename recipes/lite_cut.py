@@ -1,0 +1,175 @@
+"""The cut of an index that nobody marked, for ``lite`` and ``lite:views``: thresholds measured on the development sets.
+
+python -m recipes.lite_cut fit --data DATA --out src/diptych/assets/lite/cut.json
+python -m recipes.lite_cut judge --data DATA --out results/lite-cut.json
+
+    t(a) = max( the lowest t with  mean over sets of share(t)  >=  a,   max over sets of t2(a) )
+
+share(t): share of right answers of a set at or above t, among the first ``DEPTH`` of each query, with one more that is
+wrong;  t2(a): the cut above which at most 1 - a of the nouns that are absent from the set have an answer, see
+``metrics.cut``. Each set counts alike, and the mean share is made to rise with t (isotonic regression).
+
+What ships is figures alone. *Judge* leaves each set out once: thresholds from the five others, shares on it, and how
+many words of ``recipes.search_truth`` for absent things have an answer above them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
+
+import diptych
+from benchmarks.cut import Searched, searched
+from diptych.core import DataError
+from diptych.metrics.cut import Floats
+from recipes.search_truth import SETS
+
+BACKBONES, LEVELS, DEPTH = ("lite", "lite:views"), (0.5, 0.6, 0.7, 0.8, 0.9), 50
+GRID = 400
+"""Thresholds that are tried."""
+FACTOR = 4
+"""How many times as large as the largest set an index may be (our choice)."""
+COMMAND = "python -m recipes.lite_cut judge --data DATA --out results/lite-cut.json"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of right answers above thresholds.
+
+    Args:
+        grid: (g,) ascending thresholds.
+        share: (s, g) of each set, with one more answer that is wrong; nan where nothing lies above.
+        above: (s, g) answers of each set at or above them.
+    """
+
+    grid: Floats
+    share: Floats
+    above: NDArray[np.int64]
+
+
+def shares(sets: Sequence[Searched]) -> Shares:
+    """Return the shares of sets."""
+    scores = [s.present.score[:, :DEPTH] for s in sets]
+    grid = np.linspace(0, max(float(s.max()) for s in scores), GRID)
+    above = np.array([[(score >= t).sum() for t in grid] for score in scores])
+    true = [s.present.right[:, :DEPTH] for s in sets]
+    right = np.array([[(y & (score >= t)).sum() for t in grid] for y, score in zip(true, scores, strict=True)])
+    return Shares(grid, np.where(above > 0, right / (above + 1), np.nan), above)
+
+
+def threshold(sets: Sequence[Searched], level: float) -> float:
+    """Return the default cut of a level.
+
+    Raises:
+        DataError: the sets do not reach it.
+    """
+    known = shares(sets)
+    reached = np.isfinite(known.share).sum(axis=0) > len(sets) / 2  # where most sets have an answer
+    mean = np.nanmean(known.share[:, reached], axis=0)
+    rising = IsotonicRegression().fit_transform(known.grid[reached], mean)
+    good = np.flatnonzero(rising >= level)
+    if not len(good):
+        raise DataError(f"The sets reach {rising.max():.2f} on average, not {level:g}.")
+    return max(float(known.grid[reached][good[0]]), *(s.drawn.lowest(level) for s in sets))
+
+
+def right_above(own: Searched, cut: float) -> tuple[int, int]:
+    """Return the number of answers of a set above a cut, and of right ones among them."""
+    above = own.present.score[:, :DEPTH] >= cut
+    return int(above.sum()), int((own.present.right[:, :DEPTH] & above).sum())
+
+
+def curve(sets: Sequence[Searched]) -> dict[str, list[float]]:
+    """Return the probability that an answer is right by its score, as if half of the queries were for absent things."""
+    score, right, weight = list[Floats](), list[Floats](), list[Floats]()
+    for own in sets:
+        present = own.present.score[:, :DEPTH]
+        ranks = np.array([r for r in own.drawn.ranks if r <= DEPTH])
+        false = own.drawn.scores[:, : len(ranks)]
+        score += [present.ravel(), false.ravel()]
+        right += [own.present.right[:, :DEPTH].ravel().astype(float), np.zeros(false.size)]
+        counts = np.broadcast_to(np.diff(ranks, prepend=0), false.shape).ravel()
+        weight += [np.full(present.size, 1 / present.size), counts / counts.sum()]
+    x, y, w = (np.concatenate(part) for part in (score, right, weight))
+    keep = np.isfinite(x)
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(x[keep], y[keep], sample_weight=w[keep])
+    grid = np.linspace(float(np.quantile(x[keep], 0.5)), float(x[keep].max()), 60)
+    return {"score": grid.round(4).tolist(), "right": fitted.predict(grid).round(4).tolist()}
+
+
+def fitted(sets: Mapping[str, Searched], weights: str) -> dict[str, Any]:
+    """Return what ships of a backbone."""
+    every = list(sets.values())
+    levels: dict[str, Any] = {}
+    for level in LEVELS:
+        try:
+            cut = threshold(every, level)
+        except DataError as error:
+            sys.stderr.write(f"  {level:g}: {error}\n")
+            continue
+        counts = [right_above(own, cut) for own in every]
+        known = [right / (above + 1) for above, right in counts if above]
+        absent = [float((own.drawn.scores[:, 0] >= cut).mean()) for own in every]
+        levels[f"{level:g}"] = {
+            "threshold": round(cut, 5), "share": float(np.mean(known)), "interval": [min(known), max(known)],
+            "above": sum(above for above, _ in counts), "absent": max(absent),
+        }  # fmt: skip
+    return {
+        "weights": weights, "depth": DEPTH, "most_entries": FACTOR * max(own.entries for own in every),
+        "sets": list(sets), "marks": sum(own.present.score[:, :DEPTH].size for own in every),
+        "queries": sum(len(own.present.score) for own in every),
+        "words": sum(len(own.drawn.scores) for own in every), "levels": levels, "curve": curve(every),
+    }  # fmt: skip
+
+
+def judged(sets: Mapping[str, Searched]) -> dict[str, Any]:
+    """Return level -> set -> shares with thresholds from the other sets."""
+    result: dict[str, Any] = {}
+    for level in LEVELS:
+        rows: dict[str, Any] = {}
+        for name, own in sets.items():
+            try:
+                cut = threshold([other for n, other in sets.items() if n != name], level)
+            except DataError as error:
+                rows[name] = {"refused": str(error)}
+                continue
+            above, right = right_above(own, cut)
+            rows[name] = {
+                "threshold": cut, "above": above, "right": right / above if above else None,
+                "right_kept": right / max(int(own.present.right[:, :DEPTH].sum()), 1),
+                "any": float((own.aside.score[:, 0] >= cut).mean()), "words": len(own.words),
+            }  # fmt: skip
+        result[f"{level:g}"] = rows
+    return result
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Fit or judge, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("fit", "judge"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(given)
+    rows: dict[str, Any] = {}
+    for backbone in BACKBONES:
+        model = diptych.load(backbone, cache=options.cache or True)
+        sets = {name: searched(name, options.data, model) for name in SETS}
+        rows[backbone] = fitted(sets, model.spec.weights) if options.what == "fit" else judged(sets)
+        sys.stdout.write(f"{backbone}: {json.dumps(rows[backbone].get('levels', rows[backbone]), indent=1)}\n")
+    facts = {"schema": 1} if options.what == "fit" else {"command": COMMAND, "depth": DEPTH}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({**facts, "backbones": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Logistic regression on embeddings by L-BFGS, along a grid of penalties.
+
+minimise over W, b:  1/N sum over i of CE(W z_i + b, y_i) + 1 / (2 C N) |W|^2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+def logistic_path(
+    z: Tensor, y: Tensor, classes: int, grid: Sequence[float], steps: int = 1000
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the minimiser for each C in turn; each search starts from the last minimiser, the first from 0.
+
+    Args:
+        z: (N, D) embeddings.
+        y: (N,) int64 class positions.
+        classes: K.
+        grid: values of C (scikit-learn's), > 0, ascending so that each start is near.
+        steps: most L-BFGS iterations a value.
+
+    Yields:
+        W (K, D) and b (K,), float64. b is not penalised.
+    """
+    z = z.double()
+    theta = torch.zeros(classes, z.shape[1] + 1, dtype=torch.float64, device=z.device)
+    for c in grid:
+        theta = _minimise(theta, z, y, 1.0 / (c * len(y)), steps)
+        yield theta[:, :-1].clone(), theta[:, -1].clone()
+
+
+def _minimise(start: Tensor, z: Tensor, y: Tensor, decay: float, steps: int) -> Tensor:
+    theta = start.clone().requires_grad_()
+    # Not the one loop: L-BFGS minimises a convex function of all rows at once, and draws no batch.
+    solver = torch.optim.LBFGS(
+        [theta], max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        value = cross_entropy(z @ theta[:, :-1].T + theta[:, -1], y) + 0.5 * decay * theta[:, :-1].square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    with torch.enable_grad():
+        solver.step(loss)  # type: ignore[no-untyped-call]
+    return theta.detach()

@@ -1,0 +1,126 @@
+"""How well an index answers words for things that it does not show: the scores that a cut must lie above.
+
+folder/absent.json      {"schema": 1, "entries": of the index then, "words": [...], "ranks": [...], "scores": [[...]]}
+
+The words are nouns that no caption, label, folder or file name of the index holds, see ``data.words.absent``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diptych.core import Backbone, DamagedStore, DataError, Run, Texts
+from diptych.data.files import write_whole
+from diptych.data.words.absent import absent_nouns
+from diptych.data.words.wordnet import WordNet
+from diptych.features.embed import embed_arrays
+from diptych.features.unit_rows import unit_rows
+from diptych.metrics.cut import STRATA, AbsentScores, Floats
+from diptych.search_index.index import Index, Vectors
+
+FILE = "absent.json"
+WORDS = 400
+"""Most words that are drawn: at a level of 0.9, 29 of them may have an answer."""
+RANKS = (1, 2, 5, 10, *STRATA[:2], 100, STRATA[-1])
+"""Ranks of the answers whose scores are kept."""
+GROWN = 2
+"""Times that an index may grow before its absent words are drawn anew: the best of more pictures scores higher."""
+_DIGITS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class AbsentWords:
+    """The words that were drawn for an index.
+
+    Args:
+        entries: pictures of the index at that time.
+        words: m nouns.
+        scores: of their answers.
+    """
+
+    entries: int
+    words: tuple[str, ...]
+    scores: AbsentScores
+
+
+def draw_absent(index: Index, backbone: Backbone, run: Run, present: Iterable[str] = ()) -> AbsentWords:
+    """Draw words for an index, and keep their scores in its folder.
+
+    Args:
+        index: the index.
+        backbone: of the index.
+        run: device, cache and seed.
+        present: words that its captions, labels and file names do not hold, and its pictures show.
+
+    Raises:
+        DataError: the index has no pictures.
+    """
+    texts = [*_texts(index), *present]
+    words = absent_nouns(texts, WordNet.load(), WORDS, run.integer("absent words"))
+    vectors = encoded(words, backbone, run) if words else np.zeros((0, index.dim), np.float32)
+    scores, entries = top_scores(index, vectors, STRATA[-1])
+    if not entries:
+        raise DataError(f"{index.folder} holds no pictures, and a cut is made for searches of pictures.")
+    places = np.array(RANKS) - 1
+    whole = np.full((len(words), STRATA[-1]), -np.inf)
+    whole[:, : scores.shape[1]] = scores
+    drawn = AbsentWords(entries, tuple(words), AbsentScores(RANKS, whole[:, places]))
+    rows = [[round(float(v), 6) if np.isfinite(v) else None for v in row] for row in drawn.scores.scores]
+    content = {"schema": 1, "entries": entries, "ranks": RANKS, "words": words, "scores": rows}
+    write_whole(index.folder / FILE, json.dumps(content, ensure_ascii=False), overwrite=True)
+    return drawn
+
+
+def read_absent(folder: Path) -> AbsentWords | None:
+    """Return the words that were drawn for an index; None: none were.
+
+    Raises:
+        DamagedStore: the file is damaged.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        rows = [[-np.inf if v is None else float(v) for v in row] for row in content["scores"]]
+        ranks = tuple(int(r) for r in content["ranks"])
+        scores = np.array(rows, dtype=np.float64).reshape(-1, len(ranks))
+        if content["schema"] != 1 or ranks[0] != 1 or len(scores) != len(content["words"]):
+            raise ValueError
+        return AbsentWords(int(content["entries"]), tuple(content["words"]), AbsentScores(ranks, scores))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        raise DamagedStore(
+            f"{folder / FILE} is damaged: remove it, and mark answers again with 'diptych index --cut'."
+        ) from None
+
+
+def encoded(texts: list[str], backbone: Backbone, run: Run) -> Vectors:
+    """Return the (n, D) unit vectors of texts."""
+    values = embed_arrays(backbone.text, Texts(tuple(texts)), run).values[:, 0].astype(np.float64)
+    return unit_rows(values).astype(np.float32)
+
+
+def top_scores(index: Index, queries: Vectors, depth: int) -> tuple[Floats, int]:
+    """Return the (m, depth or fewer) highest scores of pictures for m queries, descending, and the number of pictures;
+    a block of pictures is in memory at once.
+    """
+    best, count = np.zeros((len(queries), 0)), 0
+    stored = index.vectors("image")
+    for part in index.places("image", size=index.chunk):
+        count += len(part)
+        found = np.hstack([best, queries @ np.asarray(stored[part[:, 1]]).T])
+        best = -np.sort(-found, axis=1)[:, :depth]
+    return best, count
+
+
+def _texts(index: Index) -> Iterator[str]:
+    for part in index.places("image", size=index.chunk):
+        for entry in index.entries(part[:, 0].tolist()).values():
+            yield entry.caption
+            yield from (value for value in entry.facts.values() if isinstance(value, str))
+            yield _DIGITS.sub(" ", Path(entry.name.rpartition("!")[2]).stem)

@@ -1,0 +1,97 @@
+"""The cut of an index that nobody marked: thresholds that were measured on other sets, for the backbones that ship.
+
+assets/lite/cut.json    backbone -> {"weights", "depth", "most_entries", "levels": {"0.8": {...}}, "curve": {...}}
+
+The file holds figures alone: thresholds, shares and a curve, written by ``recipes.lite_cut``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from diptych.core import DataError, UsageError
+from diptych.metrics.cut import Cut, Floats
+
+
+@dataclass(frozen=True, eq=False)
+class DefaultCut:
+    """A calibration that was measured on other sets.
+
+    Args:
+        name: of the backbone.
+        facts: of the file.
+    """
+
+    name: str
+    facts: Mapping[str, Any]
+
+    @property
+    def depth(self) -> int:
+        """Rank down to which answers were marked."""
+        return int(self.facts["depth"])
+
+    def check(self, entries: int) -> None:
+        """Check the size of an index.
+
+        Raises:
+            DataError: it is larger than what was measured.
+        """
+        most = int(self.facts["most_entries"])
+        if entries > most:
+            raise DataError(
+                f"The default cut of {self.name} was measured on indexes of up to {most:,} entries, and this one has "
+                f"{entries:,}: mark answers with 'diptych index --cut'."
+            )
+
+    def cut(self, level: float, *, depth: int | None = None) -> Cut:
+        """Return the cut of the lowest measured level that is not below the wanted one.
+
+        Raises:
+            UsageError: a level outside (0, 1).
+            DataError: no measured level is as high.
+        """
+        if not 0 < level < 1:
+            raise UsageError(f"A share of right answers lies in (0, 1), such as 0.8, not at {level:g}.")
+        levels = {float(name): row for name, row in self.facts["levels"].items()}
+        reached = [name for name in sorted(levels) if name >= level - 1e-9]
+        if not reached:
+            raise DataError(
+                f"The default cut of {self.name} was measured at levels up to {max(levels):g}, not {level:g}: ask for "
+                f"less, or mark answers with 'diptych index --cut'."
+            )
+        row = levels[reached[0]]
+        return Cut(
+            reached[0], row["threshold"], row["share"], *row["interval"], row["above"], self.facts["marks"],
+            self.facts["queries"], self.depth if depth is None else min(depth, self.depth), row["absent"],
+            self.facts["words"],
+        )  # fmt: skip
+
+    def probabilities(self, score: Floats) -> Floats:
+        """Return (k,) probabilities that answers with these scores are right."""
+        curve = self.facts["curve"]
+        return np.asarray(np.interp(score, curve["score"], curve["right"]), dtype=np.float64)
+
+
+def default_cut(index: Mapping[str, Any]) -> DefaultCut | None:
+    """Return the calibration that ships for the backbone of an index, by the hash of its weights; None: there is none.
+
+    Args:
+        index: facts of the index.
+    """
+    name, weights = str(index.get("backbone", "")), dict(index.get("spec") or {}).get("weights")
+    facts = _shipped().get(name)
+    return DefaultCut(name, facts) if facts is not None and weights == facts["weights"] else None
+
+
+@cache
+def _shipped() -> Mapping[str, Any]:
+    path = files("diptych") / "assets" / "lite" / "cut.json"
+    content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))["backbones"]
+    return content

@@ -1,0 +1,1 @@
+"""What each role is asked, one module a role."""

@@ -1,0 +1,145 @@
+"""What a curator promises: a plan that can be written, and verdicts that depend on plan, seed and item alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from diptych.core import Curator, Evidence, Kit, Plan, Run, Verdict
+from diptych.testing.backbones import small_clip
+from diptych.testing.compare import same
+from diptych.testing.exam import Exam, Fitting, faults, require
+from diptych.testing.parts import Echo
+from diptych.testing.samples import PHOTOS, Pairs
+
+
+@dataclass(frozen=True)
+class Slide:
+    """What tiles are cut from.
+
+    Args:
+        path: its name.
+    """
+
+    path: str = "slide"
+
+    def findings(self) -> tuple[str, ...]:
+        """Return what is known about it."""
+        return ("something red",)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture without a text.
+
+    Args:
+        number: its number.
+        slide: what it was cut from.
+    """
+
+    number: int
+    slide: Slide = field(default_factory=Slide)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return f"{self.slide.path}@{self.number}"
+
+    @property
+    def cut(self) -> dict[str, int]:
+        """Where it was cut."""
+        return {"x": self.number, "y": 0}
+
+    def image(self) -> Image.Image:
+        """Return the picture."""
+        return PHOTOS[self.number]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A stream of 24 tiles.
+
+    Args:
+        start: number of the first one.
+    """
+
+    start: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Tile]]:
+        return ((i, Tile(i)) for i in range(self.start, len(PHOTOS)))
+
+    def seek(self, position: int) -> Tiles:
+        """Return the stream from a position on."""
+        return replace(self, start=position)
+
+
+class CuratorExam(Exam):
+    """A stream of 24 pictures with texts, or without where it creates them, and a small CLIP."""
+
+    role = Curator
+    saves = False  # a plan writes itself
+    hookless = False
+    part_names: Mapping[str, str] = {"Writer": "writer"}
+
+    @cached_property
+    def backbone(self) -> Any:
+        """The small CLIP, which has every hook."""
+        return self.placed(small_clip())
+
+    def small_parts(self, backbone: Any) -> Mapping[str, Any]:
+        """Return a writer."""
+        return {"writer": Echo()}
+
+    @property
+    def stream(self) -> Any:
+        """The stream."""
+        return Tiles() if self.system.creates else Pairs()  # type: ignore[attr-defined]
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Plan:
+        """Return the plan."""
+        plan: Plan = self.make().plan(kit, self.stream, run)
+        return plan
+
+    def fitted_on(self, kit: Kit, evidence: Evidence[Any]) -> Any:
+        """Plan and apply with a kit."""
+        plan = self.fit(kit, evidence, self.run())
+        return list(self.make().apply(kit, plan, self.stream, self.run()))
+
+    def answer(self, fitted: Plan, run: Run) -> list[Verdict]:
+        """Return the verdicts."""
+        return list(self.make().apply(self.kit(), fitted, self.stream, run))
+
+    def check_answer(self, fitting: Fitting) -> None:
+        """Raise where there is not one verdict an item, in order."""
+        verdicts: list[Verdict] = fitting.answer
+        faults(
+            (all(isinstance(v, Verdict) for v in verdicts), "what apply yields are no verdicts"),
+            ([v.position for v in verdicts] == list(range(len(PHOTOS))), "there is not one verdict an item, in order"),
+            (isinstance(fitting.fitted.report(), dict), "the report of the plan is no plain data"),
+        )
+
+    def verdicts_do_not_depend_on_the_start(self) -> None:
+        """A stream that is resumed at an item gets the verdicts of the whole one."""
+        rest = list(self.make().apply(self.kit(), self.first.fitted, self.stream.seek(7), self.run()))
+        require(same(rest, self.first.answer[7:]), "a stream that begins at item 7 gets other verdicts")
+
+    def a_plan_can_be_written_and_read(self) -> None:
+        """Verdicts are the same with a plan that was written and read."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.first.fitted.write(Path(folder) / "plan")
+            plan = self.make().read_plan(Path(folder) / "plan")
+            require(same(self.answer(plan, self.run()), self.first.answer), "a plan that was read gives other verdicts")
+
+    def own_promises(self) -> list[Callable[[], None]]:
+        """Return the promises of curators."""
+        return [self.verdicts_do_not_depend_on_the_start, self.a_plan_can_be_written_and_read]
+
+    def row_promises(self) -> list[Callable[[], None]]:
+        """Return what each further row is asked."""
+        return [self.same_seed_same_bits, self.global_state_is_untouched, self.inputs_are_not_written]

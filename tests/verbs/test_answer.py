@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from diptych.core import Run, UnreadableItem
+from diptych.verbs.answer import Answer, counted, speed
+
+
+@dataclass(frozen=True)
+class Item:
+    name: str
+    score: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"path": self.name, "score": self.score, "parts": [1]}
+
+
+class Scores(Answer[Item]):
+    done = "scored"
+
+    def line(self, item: Item) -> str:
+        return f"{item.score:g}"
+
+
+def test_items_that_cannot_be_read_are_gathered_apart() -> None:
+    answer = Scores(iter([Item("a", 1.0), UnreadableItem("b", "cut off"), Item("c", 2.0)]))
+    items = list(answer)
+    assert [i.name for i in items] == ["a", "c"]
+    assert answer.title(items) == "2 photos scored"
+    data = answer.data([answer.row(i) for i in items], ["Look twice."])
+    assert data["skipped"] == [{"path": "b", "reason": "cut off"}]
+    assert data["remarks"] == ["Look twice."]
+    assert answer.columns(items) == {"score": [1.0, 2.0], "label": ["1", "2"]}
+    assert answer.picture(items[0]) is None
+
+
+def test_speed_is_said_in_words() -> None:
+    assert speed(0, 1.0, Run(), "lite") == "lite on cpu, fp32: all from the cache"
+    assert counted(1, 2.0) == "1 image in 2.0 s, 0.5 images/s"

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import diptych
+from diptych.api.model import Model
+from diptych.core import DiptychError, Run
+from tests.support.dense_colours import DenseColours, halves
+
+MODEL = Model(DenseColours(), Run())
+
+
+def test_python_segments_with_background_and_settings() -> None:
+    photo = halves("red", "blue", 60, 40)
+    result = diptych.segment([photo], ["red", "green"], MODEL, background="blue, yellow")
+    assert result.labels[0] in ("background", "red")
+    assert {a["label"] for a in result.as_dict()["photos"][0]["areas"]} == {"background", "red"}
+    assert result.as_dict()["background"] == ("blue", "yellow")
+    assert result.picture is not None
+    assert result.picture(0).size[0] >= 60  # type: ignore[union-attr]
+    with pytest.raises(DiptychError, match="has no setting 'windowss', did you mean 'windows'"):
+        diptych.segment([photo], ["red", "green"], MODEL, settings={"windowss": 3})
+
+
+def test_one_name_leaves_no_choice_and_says_so() -> None:
+    with pytest.warns(UserWarning, match="add names, or background= with"):
+        assert np.unique(diptych.segment([halves("red", "blue", 60, 40)], ["red"], MODEL)[0].labels).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"method": "sam-clip", "unlabelled": "x"}, "give masks=, such as"),
+        ({"method": "fc-clip"}, "give train="),
+        ({"unlabelled": "x"}, "maskclip does not read unlabelled="),
+        ({"threshold": 2.0, "background": "sky"}, r"threshold= must be in \[0, 1\]"),
+        ({"regions": "boxes.csv", "things": "red"}, "leave out things=, or regions="),
+    ],
+)
+def test_errors_name_the_arguments_of_python_before_anything_is_loaded(given: dict[str, object], says: str) -> None:
+    with pytest.raises(DiptychError, match=says):
+        diptych.segment(Path("nowhere"), ["red"], "no-such-model", **given)  # type: ignore[arg-type]
