@@ -11,7 +11,7 @@ from diptych.methods.rewrite.uf_fgtg import UFFGTG
 from tests.support.colours import coloured
 from tests.support.small_clip import small_clip
 
-QUICK = {"epochs": 1, "batch": 2, "width": 8, "layers": 1, "read": 16, "limit": 6, "warmup": 0, "image": False}
+QUICK = {"epochs": 1, "batch": 2, "width": 8, "layers": 1, "read": 16, "limit": 6, "warmup": 0}
 
 
 @pytest.fixture

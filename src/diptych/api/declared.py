@@ -143,7 +143,9 @@ def documentation(verb: type[Verb]) -> str:
 def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = False) -> Results[Any]:
     """Return all items of an answer, and write its files where a folder is named; its remarks are warnings too."""
     items = tuple(answer)
-    files = [{} if out is None else answer.write(item, out, overwrite=overwrite) for item in items]
+    files: list[dict[str, Any]] = [
+        {} if out is None else answer.write(item, out, overwrite=overwrite) for item in items
+    ]
     remarks = tuple(UsageError(line).spelled(spell) for line in answer.remarks(items))
     for line in remarks:
         warnings.warn(line, UserWarning, stacklevel=4)

@@ -132,7 +132,7 @@ class Captioned:
     def of_photos(self) -> tuple[Captions, ...]:
         """Return the captions of each photo."""
         rows = zip(self.captions, self.names, self.positions, self.fits, strict=True)
-        return tuple(Captions((t.value for t in texts), *known) for texts, *known in rows)
+        return tuple(Captions((t.value for t in texts), name, at, fits) for texts, name, at, fits in rows)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -165,7 +165,7 @@ class Edit(Verb):
         reference = None if self.subject is None else _opened(self.subject)
         masks = None if self.mask is None else [_mask(self.mask)]
         model, run = context.model(), context.run()
-        parts = {"generator": self.generator, "denoiser": self.denoiser, "segmenter": self.segmenter}
+        parts: dict[str, Any] = {"generator": self.generator, "denoiser": self.denoiser, "segmenter": self.segmenter}
         kit = kit_for(system.card, model, **parts, photos=given is not None)
         draws = kit.parts.get("generator")
         if given is not None and draws is not None:
