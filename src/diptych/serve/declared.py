@@ -143,7 +143,7 @@ class Declared:
 
     def _check(self, name: str, value: str | list[Any], most: int) -> None:
         if isinstance(value, list) and len(value) > (limit := most or MOST_NAMES):
-            raise Refusal(400, f"{self.spell(name)} has at most {limit:,} entries, not {len(value):,}: send fewer.")
+            raise Refusal(400, f"{self.spell(name)} has at most {limit} entries, not {len(value)}: send fewer.")
         for text in value if most and isinstance(value, list) else ():
             check_text(str(text))
         if not most:

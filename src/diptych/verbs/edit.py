@@ -153,6 +153,7 @@ class Edit(Verb):
 
     def run(self, context: Context) -> Changed:
         """Learn to edit, or read what was trained, and edit the pictures."""
+        from diptych.data.samples import need_readable
         from diptych.tasks.edit import alone, drawn_ask, edit, files, fitted_editor, need_inverter
         from diptych.tasks.edit_parts import GENERATOR, PHOTO_GENERATOR, kit_for
         from diptych.tasks.evidence import evidence_for
@@ -161,6 +162,8 @@ class Edit(Verb):
         given = self._given(context)
         count = DRAWN if self.count is None else self.count
         names = [f"seed{self.seed}-{i + 1}" for i in range(count)] if given is None else _names(given)
+        if given is not None:
+            need_readable(given)
         context.free(*(str(f(path)) for path in files(Path(), names) for f in (Path, alone)), LISTING)
         reference = None if self.subject is None else _opened(self.subject)
         masks = None if self.mask is None else [_mask(self.mask)]
@@ -261,7 +264,8 @@ class Changed(Pictures):
 
     def remarks(self, items: Sequence[Pair]) -> list[str]:
         """Return that nothing was relevant enough to change."""
-        if self.result.channels and items and not any(self.row(item)["moved"] for item in items):
+        pairs = self.result.pairs
+        if self.result.channels and pairs and not any(self.row(pair)["moved"] for pair in pairs):
             return ["No channel is relevant enough to be moved: give a lower {threshold}, down to 0."]
         return []
 

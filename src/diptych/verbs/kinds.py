@@ -86,8 +86,8 @@ MANY_TEXTS = Kind(list[str], list[str], _texts)
 """The texts that a verb is about: on the command line one or several."""
 PHOTOS = Kind(str | None, list[str])
 """Photos: a path or a folder; in Python whatever ``data.samples.as_samples`` takes; over HTTP data URIs or base64."""
-MANY_PHOTOS = Kind(list[str], list[str])
-"""The photos that a verb is about: on the command line one path or several."""
+MANY_PHOTOS = Kind(list[str], list[str], typed=lambda value: value or None)
+"""The photos that a verb is about: on the command line one path or several, or none where a verb needs none."""
 TABLE = Kind(str | None, None)
 """A data set with labels, captions or masks; not over HTTP."""
 PICTURE = Kind(str | None, None)
