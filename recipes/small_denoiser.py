@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from diptych.backbones.diffusion.load import SMALL, SMALL_SCENES, load_small
+from diptych.backbones.diffusion.load import SMALL, SMALL_SCENES, load_small, taught_texts
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser, wanted
 from diptych.backbones.diffusion.small import TextTokens, alphas_cumprod
 from diptych.backbones.sources.load import load
@@ -84,8 +84,7 @@ class SmallDenoiserTrainee(Trainee):
         """Draw a scene with its text, a step and noise."""
         told, t = (float(v) for v in torch.rand(2, generator=g))
         shown = self.drawn(row.index)
-        short = shown.captions["short"]
-        texts = (short, f"{short} on a {shown.background} background", shown.captions["long"])
+        texts = taught_texts(shown.captions, shown.background)
         x = torch.from_numpy(shown.image.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)
         return {
             "x": x.contiguous(),

@@ -12,13 +12,14 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from diptych.api import derived
-from diptych.api.declared import documentation
+from diptych.api.declared import documentation, written
 from diptych.verbs.declare import Verb
 
 STUB = Path(derived.__file__).with_suffix(".pyi")
 HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 {imports}
@@ -38,6 +39,7 @@ def signature(verb: type[Verb]) -> str:
     arguments = verb.arguments("python")
     given = [line(n) for n, a in arguments.items() if a.positional]
     given += ["model: ModelLike = None", "*", *(line(n) for n, a in arguments.items() if not a.positional)]
+    given += [f"{name}: {annotation} = {default!r}" for name, default, annotation in written(verb)]
     return f"def {verb.name}(\n    {', '.join(given)},\n) -> Results[{verb.item}]:"
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych import systems as systems
-    from diptych.api.derived import detect, segment
+    from diptych.api.derived import caption, detect, edit, generate, rewrite, segment
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
-    from diptych.api.verbs import audit, board, caption, classify, encode, index, open_data, search
+    from diptych.api.verbs import audit, board, classify, encode, index, open_data, search
     from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
 
@@ -33,11 +33,14 @@ __all__ = [
     "caption",
     "classify",
     "detect",
+    "edit",
     "encode",
+    "generate",
     "index",
     "load",
     "load_classifier",
     "open_data",
+    "rewrite",
     "search",
     "segment",
     "systems",
@@ -50,15 +53,19 @@ _PLACES = {
     "Predictor": "tasks.model",
     "Results": "api.results",
     "Run": "core.run",
+    "caption": "api.derived",
     "detect": "api.derived",
+    "edit": "api.derived",
+    "generate": "api.derived",
+    "rewrite": "api.derived",
     "segment": "api.derived",
     "load": "api.model",
     "load_classifier": "api.model",
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (
-    "ablate", "cache", "check", "curate", "demo", "doctor", "edit", "export", "extend", "finetune", "generate", "link",
-    "models", "new_system", "pretrain", "prove", "rerun", "rewrite", "serve", "verify",
+    "ablate", "cache", "check", "curate", "demo", "doctor", "export", "extend", "finetune", "link",
+    "models", "new_system", "pretrain", "prove", "rerun", "serve", "verify",
 )  # fmt: skip
 """Verbs of the command line that are no function here."""
 _ELSEWHERE = {

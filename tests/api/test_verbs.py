@@ -95,11 +95,11 @@ def test_one_sentence_is_no_file(model: Model) -> None:
 
 
 def test_caption_takes_sentences(model: Model) -> None:
-    found = diptych.caption([coloured("red"), coloured("blue")], ["a red wall", "a blue wall"], model)
+    found = diptych.caption([coloured("red"), coloured("blue")], ["a red wall", "a blue wall"], model, rate=None)
     assert found.labels == ("a red wall", "a blue wall")
     assert found[0] == ("a red wall",)
     Path("s.txt").write_text("a red wall\na blue wall\n")
-    assert diptych.caption(coloured("blue"), "s.txt", model).labels == ("a blue wall",)
+    assert diptych.caption(coloured("blue"), "s.txt", model, rate=None).labels == ("a blue wall",)
 
 
 def test_segment_and_detect_name_what_is_missing(model: Model) -> None:

@@ -119,12 +119,15 @@ def test_sentences_that_are_cut_are_counted(
         (["photos", "--texts", "said.txt", "--variant", "huge"], 2, "no variant"),
         (["photos", "--texts", "said.txt", "--judge", "lite"], 2, "name another judge"),
         (["photos.csv", "--texts", "said.txt", "--references", "caption_1"], 1, "has no caption"),
+        (["not.jpg", "--texts", "said.txt"], 1, "No photo can be read (not.jpg"),
+        (["photos", "--texts", "said.txt", "--out", "/proc/nothing/c.json"], 2, "/proc/nothing cannot be written"),
     ],
 )
 def test_errors_are_one_sentence(
     diptych: Cli, photos: Path, tmp_path: Path, words: list[str], code: int, says: str
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "not.jpg").write_text("these are no pixels")
     (tmp_path / "other.csv").write_text("path,title\na,b\n")
     got = diptych("caption", *words)
     assert got.code == code

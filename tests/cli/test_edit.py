@@ -114,7 +114,10 @@ def test_photos_are_edited_by_an_editor_that_learns_from_captions(
     assert (tmp_path / "edits" / "red.png").is_file()
     still = diptych(*words, "--fitted", "kept", "--strength", "0", "--out", "still", "--json")
     assert still.data["pictures"][0]["moved"] == []
-    for more, said in (((), "learns from photos with captions"), (("-g", "factors"), "no encoder through")):
+    for more, said in (
+        ((), "learns from photos with captions"),
+        (("--like", "captions.csv", "-g", "factors"), "no encoder through"),
+    ):
         got = diptych(*words, *more, "--out", "bad")
         assert (got.code > 0, said in got.err) == (True, True), got.err
 
@@ -163,9 +166,17 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
         ((*WORDS, "--mask", "m.png"), 2, "but mosaic does"),
         ((*WORDS, "-m", "gda"), 2, "gda is no editor"),
         ((*WORDS, "--variant", "huge"), 2, "no variant 'huge'"),
+        (("not.jpg", "--target", "a cup", "-m", "galip"), 2, "use generate, with galip as --method"),
+        (("not.jpg", "--target", "a cup", "-m", "clipinverter", "-n", "2"), 2, "so --count has no effect"),
+        (("not.jpg", "--target", "cup: blue", "-m", "mosaic", "--out", "/proc/nothing"), 2, "cannot be written"),
+        (
+            ("not.jpg", "--target", "cup: blue", "-m", "mosaic", "--variant", "small"),
+            1,
+            "No photo can be read (not.jpg",
+        ),
     ],
 )
-def test_errors_name_the_remedy(diptych: Cli, words: tuple[str, ...], code: int, said: str) -> None:
+def test_errors_name_the_remedy(diptych: Cli, tmp_path: Path, words: tuple[str, ...], code: int, said: str) -> None:
+    (tmp_path / "not.jpg").write_text("these are no pixels")
     got = diptych("edit", *words)
-    assert got.code == code
-    assert said in got.err
+    assert (got.code, said in got.err) == (code, True), got.err

@@ -26,9 +26,10 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
 
 
 def test_pictures_and_their_listing(diptych: Cli, tmp_path: Path) -> None:
-    words = ("generate", "a red circle", "a dog", "-n", "2", "--steps", "2", "--seed", "1")
+    words = ("generate", "a red circle", "a dog", "-n", "2", "--steps", "2", "--seed", "1", "--anyway")
     got = diptych(*words)
     assert got.code == 0
+    assert "never learnt dog: " in got.err
     assert got.out.split() == ["a-red-circle-1.png", "a-red-circle-2.png", "a-dog-1.png", "a-dog-2.png"]
     again = diptych(*words, "--out", "other", "--json")
     assert (again.data["target"], again.data["steps"]) == (["a red circle", "a dog"], 2)
@@ -43,10 +44,14 @@ def test_pictures_and_their_listing(diptych: Cli, tmp_path: Path) -> None:
     ("words", "code", "said"),
     [
         ((" ",), 2, "nothing to make a picture of"),
+        (("a dog on the beach",), 2, "never learnt dog and beach: it draws one of 6 shapes"),
+        (("a dog",), 2, "or go on all the same with --anyway"),
+        (("a red circle", "--out", "/proc/nothing"), 2, "/proc/nothing cannot be written (No such file or directory)"),
+        (("a dog", "-m", "galip", "--steps", "3"), 2, "galip does not read --steps: leave it out"),
         (("a dog", "--like", "photos.csv"), 2, "give --method"),
         (("a dog", "-m", "deltaedit"), 2, "not with words alone"),
         (("a dog", "-m", "gda"), 2, "gda is no editor"),
-        (("a dog", "--steps", "1000"), 2, "got 1000"),
+        (("a red star", "--steps", "1000"), 2, "got 1000"),
     ],
 )
 def test_errors_name_the_remedy(diptych: Cli, words: tuple[str, ...], code: int, said: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -60,3 +61,17 @@ def test_a_server_that_may_train_learns_from_the_pictures_of_a_request(tiny: Ser
         answer = client.post("/v1/detect", json=given)
         assert answer.status_code == 200, answer.text
         assert answer.json()["normal"]["learnt"] == 3
+
+
+def test_the_nearest_sentences_are_captions(serve: Callable[..., Any]) -> None:
+    colours = serve()
+    own = {"images": [colour_uri("red"), colour_uri("blue")], "texts": ["a blue thing", "a red thing"], "n": 2}
+    photos = colours.post("/v1/caption", json=own).json()["photos"]
+    assert [p["captions"] for p in photos] == [["a red thing", "a blue thing"], ["a blue thing", "a red thing"]]
+    served = colours.post("/v1/caption", json={"images": [colour_uri("green")]}).json()
+    assert served["photos"][0]["captions"] == ["something green"]
+    assert (served["fit"], served["photos"][0]["fits"], served["remarks"]) == (None, None, [])
+    none = colours.post("/v1/caption", json={"images": [colour_uri("red")], "n": 0})
+    assert (none.status_code, none.json()["message"]) == (400, '"n" must be at least 1, got 0.')
+    trained = colours.post("/v1/caption", json={"images": [colour_uri("red")], "method": "maccap"})
+    assert (trained.status_code, "this server trains nothing" in trained.json()["message"]) == (400, True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.methods.edit.deltaedit import DeltaEdit
-from diptych.tasks.edit import alone, drawn_ask, edit, files, fitted_editor, names_of, need_inverter, strengths
+from diptych.tasks.edit import Edits, alone, drawn_ask, edit, files, fitted_editor, names_of, need_inverter, strengths
 from diptych.tasks.provenance import CHANGED, MADE, origin
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
@@ -45,6 +44,14 @@ def drawn(source: str, target: str, count: int = 4, threshold: float | None = No
 CHANNELS = GENERATOR.channels
 
 
+def written(edits: Edits, folder: Path) -> list[Path]:
+    """Write all pictures; return where they lie."""
+    paths = files(folder, [pair.name for pair in edits.pairs])
+    for pair, path in zip(edits.pairs, paths, strict=True):
+        edits.write(pair, path, "x")
+    return paths
+
+
 class Broken(Pictures):
     def __getitem__(self, index: int) -> Image.Image:
         if index == 1:
@@ -55,22 +62,17 @@ class Broken(Pictures):
 def test_pictures_before_and_after_with_strengths_of_channels(tmp_path: Path) -> None:
     fitted = fitted_editor(kit(), RUN, method=METHOD)
     found = edit(fitted, drawn("a red circle", "a blue circle", 2), RUN, channels=CHANNELS)
-    paths = found.write(tmp_path / "out", {"seed": 4})
+    paths = written(found, tmp_path / "out")
     assert [p.name for p in paths] == ["seed4-1.png", "seed4-2.png"]
-    data = json.loads((tmp_path / "out" / "edit.json").read_text())
-    assert (data["source"], data["target"], data["seed"], data["channels"]) == (
-        "a red circle",
-        "a blue circle",
-        4,
-        [3, 2, 2, 3],
-    )
+    data = found.facts()
+    assert (data["source"], data["target"], data["channels"]) == ("a red circle", "a blue circle", [3, 2, 2, 3])
     sheet = np.asarray(Image.open(paths[0]))
     assert sheet.shape == (256, 2 * 256 + 16, 3)
     before = np.rint(255 * found.pairs[0].before.permute(1, 2, 0).numpy())
     after = np.rint(255 * found.pairs[0].after.permute(1, 2, 0).numpy())
     assert (sheet[8::16, 8:256:16] == before).all()
     assert (sheet[8::16, 256 + 16 + 8 :: 16] == after).all()
-    moved = data["pictures"][0]["moved"]
+    moved = found.row(found.pairs[0])["moved"]
     change = torch.zeros(10)
     for row in moved:
         change[sum(GENERATOR.channels[: row["layer"]]) + row["channel"]] = row["strength"]
@@ -78,7 +80,7 @@ def test_pictures_before_and_after_with_strengths_of_channels(tmp_path: Path) ->
     torch.testing.assert_close(change, found.pairs[0].change, rtol=0, atol=2e-6)
     assert [abs(r["strength"]) for r in moved] == sorted((abs(r["strength"]) for r in moved), reverse=True)
     with pytest.raises(UsageError, match="exists"):
-        found.write(tmp_path / "out", {})
+        written(found, tmp_path / "out")
     still = edit(fitted, drawn("a red circle", "a blue circle", 2, 9.0), RUN, channels=CHANNELS)
     assert strengths(still.pairs[0].change, GENERATOR.channels) == strengths(None, ()) == []
     again = edit(fitted, drawn("a red circle", "a blue circle", 2), RUN, channels=CHANNELS)
@@ -110,13 +112,13 @@ def test_photos_pass_through_the_inverter_and_broken_ones_are_named(tmp_path: Pa
     photos = Broken(tuple(picture(k, k) for k in range(3)))
     found = edit(fitted, EditAsk("red", "blue", images=photos), RUN)
     assert [p.name for p in found.pairs] == [photos.name(0), photos.name(2)]
-    assert found.as_dict()["skipped"] == [{"path": "one.png", "reason": "truncated PNG file"}]
+    assert [e.as_dict() for e in found.failed] == [{"path": "one.png", "reason": "truncated PNG file"}]
     with pytest.raises(DataError, match="No photo can be read"):
         edit(fitted, EditAsk("red", "blue", images=Pictures(())), RUN)
     known = fitted_editor(parts, RUN, method=METHOD, folder=tmp_path / "kept")
     again = edit(known, EditAsk("red", "blue", images=photos), RUN)
     assert torch.equal(again.pairs[1].after, found.pairs[1].after)
-    with Image.open(found.write(tmp_path / "out", {})[0]) as sheet:
+    with Image.open(written(found, tmp_path / "out")[0]) as sheet:
         assert origin(sheet) == CHANGED
 
 
@@ -126,7 +128,7 @@ def test_bad_words_and_missing_inverters_are_named() -> None:
         edit(fitted, drawn("a red  circle", "a red circle"), RUN)
     with pytest.raises(UsageError, match="needs words"):
         edit(fitted, drawn(" ", "a red circle"), RUN)
-    with pytest.raises(MissingPart, match="use small"):
+    with pytest.raises(MissingPart, match="give small as generator"):
         need_inverter(None, "factors")
 
 
@@ -150,8 +152,9 @@ class Clipped(FittedEditor):
 def test_results_may_have_sizes_of_their_own_and_be_clips(tmp_path: Path) -> None:
     made = edit(Clipped(), EditAsk("", "A red cat!", count=2), RUN)
     assert names_of(made.ask, RUN) == ["A-red-cat-1", "A-red-cat-2"]
-    assert [p["n"] for p in made.as_dict()["pictures"]] == [0, 1]
-    paths = made.write(tmp_path / "out", {"method": "x"})
+    assert [made.row(p)["n"] for p in made.pairs] == [0, 1]
+    assert [p.text for p in made.pairs] == ["A red cat!"] * 2
+    paths = written(made, tmp_path / "out")
     assert not alone(paths[0]).exists()  # there is no other
     for path, size in zip(paths, ((256, 128), (256, 256)), strict=True):
         with Image.open(path) as sheet:
@@ -163,6 +166,6 @@ def test_results_may_have_sizes_of_their_own_and_be_clips(tmp_path: Path) -> Non
 
     clip = edit(Clipped(), EditAsk("", "a cat", clips=Clips((picture(0, 0),))), RUN)  # type: ignore[arg-type]
     assert clip.pairs[0].image().size == (3 * 256 + 2 * 16, 2 * 256 + 16)
-    (path,) = clip.write(tmp_path / "clip", {"method": "x"})
+    (path,) = written(clip, tmp_path / "clip")
     with Image.open(alone(path)) as found:
         assert (found.size, origin(found)) == ((8, 8), CHANGED)

@@ -54,11 +54,11 @@ def test_photos_without_captions_for_what_reads_none(table: Path) -> None:
 def test_what_is_missing_or_unread_is_named(table: Path, tmp_path: Path) -> None:
     (tmp_path / "said.txt").write_text("a wall\n")
     for card, given, said in (
-        (CARD, {}, "give --texts"),
-        (PAIRED, {}, "learns from photos with captions: give --like"),
+        (CARD, {}, "give texts"),
+        (PAIRED, {}, "learns from photos with captions: give like"),
         (PAIRED, {"texts": str(tmp_path / "said.txt")}, "learns from photos with captions"),
         (replace(CARD, needs=Needs(evidence=("train",))), {"texts": "said.txt"}, "no sentences alone"),
-        (replace(CARD, needs=Needs()), {"like": str(table)}, "leave --like"),
+        (replace(CARD, needs=Needs()), {"like": str(table)}, "leave like"),
     ):
         with pytest.raises(UsageError, match=said):
             evidence_for(card, **given)  # type: ignore[arg-type]

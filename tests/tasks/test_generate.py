@@ -9,7 +9,7 @@ from PIL import Image
 from diptych.backbones.diffusion.small import SmallDiffusion
 from diptych.core import Run, UsageError
 from diptych.nn.diffusion.ddim import noise, sample
-from diptych.tasks.generate import generate
+from diptych.tasks.generate import check_learnt, generate, unlearnt
 from diptych.tasks.provenance import MADE, origin
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
@@ -31,9 +31,20 @@ def test_a_picture_depends_on_its_text_number_and_seed_alone(diffusion: SmallDif
     assert torch.equal(torch.stack([p.after for p in alone.pairs]), diffusion.from_latent(z))
     other = generate(["a dog"], diffusion, Run(seed=4), count=2, steps=3)
     assert not torch.equal(other.pairs[0].after, alone.pairs[0].after)
-    with Image.open(found.write(tmp_path / "out", {}, listing="generate.json")[0]) as picture:
+    assert [found.row(p)["text"] for p in found.pairs] == ["a red circle"] * 2 + ["a dog"] * 2
+    found.write(found.pairs[0], tmp_path / "one.png", "")
+    with Image.open(tmp_path / "one.png") as picture:
         assert origin(picture) == MADE
-    assert (tmp_path / "out" / "generate.json").is_file()
+        assert "target: a red circle; " in str(picture.info)  # one prompt, not all of them
+
+
+def test_words_that_were_never_learnt_are_known() -> None:
+    assert unlearnt(["A red circle", "a yellow striped star on a dark background"]) == ()
+    assert unlearnt(["a dog on the beach", "a purple dog"]) == ("dog", "beach")
+    assert unlearnt(["a small heart", "a brown ring", "a dotted cross"]) == ("small", "brown", "ring", "dotted")
+    check_learnt(["a pink heart"])
+    with pytest.raises(UsageError, match=r"never learnt dog and beach: it draws one of 6 shapes .* one of 8 colours"):
+        check_learnt(["a dog on the beach"])
 
 
 def test_bad_requests_are_named(diffusion: SmallDiffusion) -> None:

@@ -30,8 +30,8 @@ def test_prompts_are_lines_of_files_or_texts(tmp_path: Path) -> None:
 
 def test_rewrites_stand_under_their_prompts() -> None:
     found = rewrite(Longer(), ("a dog", "a cat"), choices=2)
-    data = found.as_dict()
-    assert data["prompts"][1] == {"prompt": "a cat", "rewrites": ["a cat number 0", "a cat number 1"]}
-    assert data["distinct_2"] == pytest.approx(6 / 12)  # a dog, dog number, a cat, cat number, number 0, number 1
+    assert found.of_prompts()[1] == ("a cat number 0", "a cat number 1")
+    assert found.of_prompts()[1].as_dict() == {"prompt": "a cat", "rewrites": ["a cat number 0", "a cat number 1"]}
+    assert found.distinct == pytest.approx(6 / 12)  # a dog, dog number, a cat, cat number, number 0, number 1
     with pytest.raises(UsageError, match="no prompt"):
         rewrite(Longer(), ())

@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from diptych.api.model import Model, model_of
+from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
 from diptych.core import DiptychError, UsageError
 from diptych.data.keys import FileKeys
@@ -24,26 +24,36 @@ T = TypeVar("T")
 
 
 class CallContext:
-    """Where a call of a function runs a verb; nothing is written."""
+    """Where a call of a function runs a verb; nothing is written but to the folder that it names."""
 
-    out: Path | None = None
-
-    def __init__(self, given: Any, verb: Verb, keys: FileKeys | None) -> None:
-        self._given, self._verb, self.keys = given, verb, keys
+    def __init__(
+        self, given: Any, verb: Verb, keys: FileKeys | None, out: Path | None = None, overwrite: bool = False
+    ) -> None:
+        self._given, self._verb, self.keys, self.out, self._overwrite = given, verb, keys, out, overwrite
         self._model: Model | None = None
 
     def free(self, *names: str) -> None:
-        """Do nothing: a function writes no files."""
+        """Refuse files of an earlier call, unless they may be replaced."""
+        for path in () if self.out is None else [self.out / name for name in names]:
+            if path.exists() and not self._overwrite:
+                raise UsageError(f"{path} exists: give another {{out}}, or overwrite=True.")
 
-    def model(self) -> Model:
-        """Return the model that was given, loaded where it is a name."""
+    def model(self, other: Any = None) -> Model:
+        """Return the model that was given, loaded where it is a name, or another one."""
+        if other is not None:
+            return model_of(other)
         if self._model is None:
-            self._model = model_of(self._given)
+            options = self._verb.run_options
+            unnamed = self._given is None and "backbone" in options
+            self._model = (
+                load(options["backbone"], engine=options.get("engine", "auto")) if unnamed else model_of(self._given)
+            )
         return self._model
 
     def run(self) -> Run:
         """Return the run of the model, with the seed of the verb."""
-        return replace(self.model().run, seed=getattr(self._verb, "seed", 0), **self._verb.run_options)
+        options = {name: value for name, value in self._verb.run_options.items() if name in ("batch", "workers")}
+        return replace(self.model().run, seed=getattr(self._verb, "seed", 0), **options)
 
     def fitted(self, key: Hashable, fit: Callable[[], T]) -> T:
         """Fit: a call answers once."""
@@ -65,13 +75,15 @@ def function(verb: type[Verb]) -> Callable[..., Results[Any]]:
 
     def run(*args: Any, **kwargs: Any) -> Results[Any]:
         given = signature.bind(*args, **kwargs).arguments
-        model = given.pop("model", None)
+        model, out, overwrite = (given.pop(name, None) for name in ("model", "out", "overwrite"))
         try:
             asked = verb.made("python", **given).checked(given)
             own = model if isinstance(model, Model) else None
             cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
             with FileKeys(cache) as keys:
-                return gathered(asked.run(CallContext(model, asked, keys)))
+                folder = None if out is None else Path(out)
+                context = CallContext(model, asked, keys, folder, bool(overwrite))
+                return gathered(asked.run(context), folder, overwrite=bool(overwrite))
         except DiptychError as error:
             error.args = (error.spelled(spell), *error.args[1:])
             raise
@@ -96,7 +108,16 @@ def signature_of(verb: type[Verb]) -> inspect.Signature:
             inspect.Parameter(name, kind, default=default, annotation=texts[name])
         )
     model = inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")
+    by_name += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, default, annotation in written(verb)
+    ]
     return inspect.Signature([*by_position, model, *by_name], return_annotation=f"Results[{verb.item}]")
+
+
+def written(verb: type[Verb]) -> tuple[tuple[str, Any, str], ...]:
+    """Return name, default and annotation of the arguments that let a function write files; () where it writes none."""
+    return (("out", None, "str | Path | None"), ("overwrite", False, "bool")) if "python" in verb.out_faces else ()
 
 
 def documentation(verb: type[Verb]) -> str:
@@ -106,7 +127,11 @@ def documentation(verb: type[Verb]) -> str:
         allowed = "" if a.range is None else f" Must be {a.range.words}."
         lines.append(f"    {name}: {a.help[0].lower()}{a.help[1:]}{allowed}")
         if name == [n for n, b in verb.arguments("python").items() if b.positional][-1]:
-            lines.append("    model: a name, a loaded model, or None for ``lite``.")
+            unnamed = verb.run_options.get("backbone", "lite")
+            lines.append(f"    model: a name, a loaded model, or None for ``{unnamed}``.")
+    if written(verb):
+        lines.append(f"    out: {verb.out_help[0].lower()}{verb.out_help[1:].rstrip('.')}; None writes nothing.")
+        lines.append("    overwrite: replace files of an earlier call.")
     lines += [
         "",
         "Raises:",
@@ -115,14 +140,20 @@ def documentation(verb: type[Verb]) -> str:
     return "\n".join(lines)
 
 
-def gathered(answer: Answer[Any]) -> Results[Any]:
-    """Return all items of an answer; its remarks are warnings too."""
+def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = False) -> Results[Any]:
+    """Return all items of an answer, and write its files where a folder is named; its remarks are warnings too."""
     items = tuple(answer)
+    files: list[dict[str, Any]] = [
+        {} if out is None else answer.write(item, out, overwrite=overwrite) for item in items
+    ]
     remarks = tuple(UsageError(line).spelled(spell) for line in answer.remarks(items))
     for line in remarks:
         warnings.warn(line, UserWarning, stacklevel=4)
+    data = answer.data([{**answer.row(i), **more} for i, more in zip(items, files, strict=True)], remarks)
+    if out is not None:
+        answer.close(out, data, overwrite=overwrite)
     return Results(
         answer.title(items), items, tuple(map(answer.name, items)), tuple(map(answer.label, items)),
-        tuple(map(answer.line, items)), answer.columns(items), answer.data([answer.row(i) for i in items], remarks),
+        tuple(map(answer.line, items)), answer.columns(items), data,
         tuple(answer.failed), lambda i: answer.picture(items[i]), remarks=remarks,
     )  # fmt: skip

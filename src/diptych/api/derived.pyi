@@ -1,15 +1,58 @@
 """Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from diptych.api.fitting import System
 from diptych.api.model import ModelLike
 from diptych.api.results import Results
-from diptych.core import Detector, Segmenter
+from diptych.core import Backbone, Captioner, Detector, Editor, Rewriter, Segmenter
+from diptych.tasks.caption import Captions
 from diptych.tasks.detect import Detected
+from diptych.tasks.edit import Pair
+from diptych.tasks.rewrite import Rewrites
 from diptych.tasks.segmented import Segmented
-from diptych.verbs.names import NamesLike, TemplatesLike
+from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
+
+def caption(
+    photos: object,
+    texts: TextsLike = None,
+    model: ModelLike = None,
+    *,
+    like: object = None,
+    user: str | None = None,
+    clean: object = None,
+    references: str | None = None,
+    judge: str | Backbone | None = None,
+    method: str | Captioner | System[Captioner] = "nearest-caption",
+    variant: str = "",
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    n: int = 1,
+    rate: float | None = 0.05,
+    seed: int = 0,
+) -> Results[Captions]:
+    """Write a caption of each photo, learnt from sentences, or from photos with captions.
+
+    Args:
+        photos: photos, a folder, a table, or demo:photos.
+        texts: sentences to learn from: a list, a .txt with one a line, or a table with caption columns.
+        model: a name, a loaded model, or None for ``lite``.
+        like: photos with captions to learn from: a table, perhaps with a column user, or a folder.
+        user: write as this user of the captions to learn from does, for a method that has users.
+        clean: nearest captions: photos of your kind that no sentence describes, on which the rate is held (default: some that ship).
+        references: columns of the photos' table to measure against, such as "caption_*".
+        judge: another backbone, which gives CLIPScore.
+        method: a captioner; 'diptych systems --verb caption' lists them.
+        variant: variant of the method, such as small; 'diptych systems METHOD' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        n: captions of each photo. Must be at least 1.
+        rate: nearest captions: share of photos that no sentence describes and that get one all the same. Must be in (0, 1).
+        seed: seed of trainings and draws.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
 
 def detect(
     photos: object,
@@ -35,6 +78,131 @@ def detect(
         settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
         rate: flag photos at this rate of false alarms, such as 0.05; needs normal photos. Must be in (0, 1).
         seed: seed of draws and trainings.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def edit(
+    photos: object = None,
+    model: ModelLike = None,
+    *,
+    source: str = "",
+    target: str | Sequence[str] = (),
+    subject: object = None,
+    mask: object = None,
+    strength: float = 1.0,
+    threshold: float | None = None,
+    generator: str | None = None,
+    denoiser: str | None = None,
+    segmenter: str | None = None,
+    like: object = None,
+    frames: int | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    method: str | Editor | System[Editor] | None = None,
+    variant: str | None = None,
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    fitted: str | Path | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> Results[Pair]:
+    """Change pictures and clips by words: what is there, and what shall be.
+
+    Args:
+        photos: photos, a folder, a table or clips; none: pictures that the generator draws.
+        model: a name, a loaded model, or None for ``tiny``.
+        source: what the pictures show: "a red circle".
+        target: what they shall show: "a blue circle"; some methods take several.
+        subject: a picture of what shall appear, for a method that takes one.
+        mask: a PNG of a photo's size, white where it may change, for a method that takes it.
+        strength: factor on the change; 0 gives the input back. Must be at least 0.
+        threshold: least relevance of what may change, for a method that has one. Must be at least 0.
+        generator: factors, small, or local:FILE with StyleGAN2 weights in safetensors (default: factors; for photos small).
+        denoiser: small, or local:FOLDER with a pipeline of diffusers (default: small).
+        segmenter: a segmenter, for a method that takes one.
+        like: photos to learn from, for a method that learns from some.
+        frames: frames sampled from each clip (default: 8). Must be at least 1.
+        count: pictures drawn from the generator (default: 4). Must be at least 1.
+        seed: seed of the pictures drawn, and of the training.
+        method: an editor; 'diptych systems --verb edit' lists them (default: by the input).
+        variant: variant of the method, such as small; "" is the paper's.
+        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        fitted: folder of the trained editor: read if it is there, else written.
+        out: folder for pictures before and after, and edit.json; None writes nothing.
+        overwrite: replace files of an earlier call.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def generate(
+    texts: str | Sequence[str],
+    model: ModelLike = None,
+    *,
+    denoiser: str = "small",
+    anyway: bool = False,
+    count: int = 4,
+    steps: int = 25,
+    guidance: float = 3.0,
+    seed: int = 0,
+    method: str | Editor | System[Editor] | None = None,
+    variant: str = "",
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    like: object = None,
+    fitted: str | Path | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> Results[Pair]:
+    """Make pictures from words.
+
+    Args:
+        texts: what the pictures shall show: "a red circle".
+        model: a name, a loaded model, or None for ``tiny``.
+        denoiser: small, or local:FOLDER with a pipeline of diffusers.
+        anyway: go on with words that the small denoiser never learnt: the pictures show something else.
+        count: pictures made of each text. Must be at least 1.
+        steps: steps of sampling. Must be at least 1.
+        guidance: how strongly the text is followed; 1 is not at all more. Must be at least 0.
+        seed: seed of the noise, and of a training.
+        method: a system that makes pictures from words, in the place of the denoiser.
+        variant: variant of the method; 'diptych systems METHOD' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        like: photos with captions to learn from, for a method that learns.
+        fitted: folder of the trained method: read if it is there, else written.
+        out: folder for the pictures and generate.json; None writes nothing.
+        overwrite: replace files of an earlier call.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def rewrite(
+    prompts: str | Sequence[str],
+    model: ModelLike = None,
+    *,
+    like: object = None,
+    method: str | Rewriter | System[Rewriter] = "uf-fgtg",
+    variant: str = "small",
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    choices: int = 5,
+    denoiser: str = "small",
+    fitted: str | Path | None = None,
+    seed: int = 0,
+) -> Results[Rewrites]:
+    """Write longer prompts from short ones, several of each to choose from.
+
+    Args:
+        prompts: a .txt file with a prompt a line, or prompts.
+        model: a name, a loaded model, or None for ``tiny``.
+        like: photos with a short and a long caption each to learn from: a table or folder.
+        method: a rewriter; 'diptych systems --verb rewrite' lists them.
+        variant: variant of the method: small, text (no denoiser), or "", the paper's.
+        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        choices: rewrites of each prompt. Must be at least 1.
+        denoiser: small, or local:FOLDER with a pipeline of diffusers.
+        fitted: folder of the trained rewriter: read if it is there, else written.
+        seed: seed of the training.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

@@ -16,10 +16,9 @@ from diptych.api.results import (
     of_answer,
     of_audited,
     of_board,
-    of_captioned,
     of_classified,
 )
-from diptych.core import Captioner, Classifier, ClassNames, Column, Evidence, Method, Samples, Table, Texts, UsageError
+from diptych.core import Classifier, ClassNames, Column, Evidence, Method, Samples, Table, Texts, UsageError
 from diptych.data.format import Need
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
@@ -37,7 +36,6 @@ from diptych.evaluation.few_shot.plan import Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.search_index.index import Index
 from diptych.search_index.rows import Found, Modality
-from diptych.tasks import caption as captions_task
 from diptych.tasks import classify as classify_task
 from diptych.tasks.audit import groups as audits
 from diptych.tasks.classified import Prediction
@@ -48,7 +46,7 @@ from diptych.tasks.runs import KEYS, Precision
 from diptych.tasks.search import ask as search_task
 from diptych.tasks.search import index as index_task
 from diptych.tasks.search.spaces import untrained_name
-from diptych.verbs.names import NamesLike, TextsLike, captions_of, names_of, texts_of
+from diptych.verbs.names import NamesLike, TextsLike, names_of, texts_of
 
 M = TypeVar("M", bound=Method)
 PathLike = str | os.PathLike[str]
@@ -121,45 +119,6 @@ def classify(
             top=top, evidence=Evidence(texts=texts_of(texts)), threshold=threshold, reasons=reasons,
         )  # fmt: skip
     return of_classified(found, samples)
-
-
-def caption(
-    photos: object,
-    texts: TextsLike = None,
-    model: ModelLike = None,
-    *,
-    like: object = None,
-    user: str | None = None,
-    method: str | Captioner | System[Captioner] = DEFAULTS["caption"],
-    variant: str = "",
-    n: int = 1,
-    seed: int = 0,
-) -> Results[tuple[str, ...]]:
-    """Write captions of each photo, learnt from sentences, or from photos with captions.
-
-    Args:
-        photos: see ``classify``.
-        texts: sentences: a list, or a file with one a line or a table with caption columns.
-        like: photos with captions: a table with a column "captions" and perhaps "user", or the path of one.
-        user: whose way of writing the captions follow, for a captioner with users.
-        model: a name, a model, or None for ``lite``.
-        method: a captioner.
-        variant: row of its card, such as "small".
-        n: captions a photo.
-        seed: of trainings and draws.
-
-    Raises:
-        UsageError, DataError, MissingEvidence: what was given cannot be used.
-    """
-    own = model_of(model)
-    system = catalog.row(catalog.find(method, Captioner), variant) if isinstance(method, str) else _plain(method)
-    system.check_extras()
-    with _keys(own) as keys:
-        samples = as_samples(photos, keys)
-        evidence = captions_of(texts, like, keys)
-        run = replace(own.run, seed=seed)
-        found = captions_task.caption(samples, evidence, own, run, method=system, n=n, user=user)
-    return of_captioned(found, samples)
 
 
 def encode(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from diptych.core import UnreadableItem
+from diptych.core.wording import one_line as one_line
 from diptych.data.files import escaped
 
 if TYPE_CHECKING:
@@ -33,16 +34,6 @@ def say(text: str) -> None:
 def show(text: str) -> None:
     """Print a result on stdout."""
     sys.stdout.write(escaped(text) + "\n")
-
-
-def one_line(text: str) -> str:
-    r"""Return a text whose line breaks and other signs that steer a terminal are escaped.
-
-    Example:
-        >>> print(one_line("two\nlines"))
-        two\nlines
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def short_names(names: Sequence[str]) -> list[str]:

@@ -14,7 +14,9 @@ from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.unread import typed
 from diptych.core import UsageError
+from diptych.data.files import write_json
 from diptych.verbs.declare import Argument, Verb
+from diptych.verbs.kinds import MANY_PHOTOS
 
 if TYPE_CHECKING:
     from diptych.core import Backbone, Run
@@ -42,9 +44,9 @@ class CommandContext:
         if self.out is not None:
             self.opened.options.free(*(self.out / name for name in names))
 
-    def model(self) -> Backbone:
-        """Return the backbone of the options."""
-        return self.opened.backbone()
+    def model(self, other: Any = None) -> Backbone:
+        """Return the backbone of the options, or another one, by its name."""
+        return self.opened.backbone(other or "")
 
     def run(self) -> Run:
         """Return the run of the options."""
@@ -62,7 +64,7 @@ class CommandContext:
 def flag_of(verb: type[Verb], name: str) -> str:
     """Return how the command spells an argument, also one that only other commands have."""
     known = verb.arguments("command").get(name)
-    if known is not None and next(f for f in fields(verb) if f.name == name).default is MISSING:
+    if known is not None and _is_positional(verb, name):
         return name.upper()
     return (known.flag if known else "") or "--" + name.replace("_", "-")
 
@@ -73,8 +75,10 @@ def command(verb: type[Verb]) -> Callable[..., None]:
 
     def run(*, shared: options.RunOptions, out: Path | None = None, **values: Any) -> None:
         asked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
+        shared.free(out if verb.report else None)
+        shared.writable(out if verb.out else out and out.parent)
         with shared.open(seed=getattr(asked, "seed", 0)) as opened:
-            code = _answer(asked, CommandContext(opened, out), shared)
+            code = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
         finish(*code)
 
     parameters = [
@@ -85,6 +89,9 @@ def command(verb: type[Verb]) -> Callable[..., None]:
         parameters.append(
             inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=Path(verb.out), annotation=kind)
         )
+    if verb.report:
+        report = Annotated[Path | None, options.option("--out", "-o", help=verb.report)]
+        parameters.append(inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=report))
     defaults = options.RunOptions(**verb.run_options)
     parameters.append(
         inspect.Parameter("shared", inspect.Parameter.KEYWORD_ONLY, default=defaults, annotation=options.RunOptions)
@@ -111,12 +118,22 @@ def _flag(verb: type[Verb], name: str, a: Argument) -> dict[str, Any]:
     if field.default is MISSING:
         return {"annotation": Annotated[kind, typer.Argument(help=a.help)]}
     default = None if field.default == () else field.default
+    if _is_positional(verb, name):
+        return {"annotation": Annotated[kind | None, typer.Argument(help=a.help)], "default": default}
     if kind in (str, int, float) and default is None:
         kind = kind | None
     return {"annotation": Annotated[kind, option_of(verb, name)], "default": default}
 
 
-def _answer(asked: Verb, context: CommandContext, shared: options.RunOptions) -> tuple[list[Any]]:
+def _is_positional(verb: type[Verb], name: str) -> bool:
+    """Return whether the command takes an argument without a flag: what a verb must have, and photos."""
+    must = next(f for f in fields(verb) if f.name == name).default is MISSING
+    return must or verb.arguments("command")[name].kind is MANY_PHOTOS
+
+
+def _answer(
+    asked: Verb, context: CommandContext, shared: options.RunOptions, report: Path | None = None
+) -> tuple[list[Any]]:
     """Run a verb, print and write its answer, and return what was left out."""
     answer: Answer[Any] = asked.run(context)
     every = list(answer.names())
@@ -134,7 +151,11 @@ def _answer(asked: Verb, context: CommandContext, shared: options.RunOptions) ->
             _line(answer, item, shown, width)
     remarks = [_spelled(line, type(asked)) for line in answer.remarks(items)]
     data = answer.data(rows, remarks)
-    ends = [] if context.out is None else answer.close(context.out, data, overwrite=shared.overwrite)
+    ends = answer.ends()
+    if context.out is not None:
+        ends += answer.close(context.out, data, overwrite=shared.overwrite)
+    elif report is not None:
+        write_json(report, data, overwrite=shared.overwrite)
     if shared.json:
         show_json(data)
     for item in answer.order(items) if answer.ranked and not shared.json else ():
@@ -146,7 +167,7 @@ def _answer(asked: Verb, context: CommandContext, shared: options.RunOptions) ->
 
 def _line(answer: Answer[Any], item: Any, shown: Mapping[str, str], width: int) -> None:
     name = answer.name(item)
-    show(f"{shown.get(name, name):<{width}}  {answer.line(item)}".rstrip())
+    show(answer.printed(item, shown.get(name, name), width))
 
 
 def _spelled(line: str, verb: type[Verb]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, partial
@@ -166,8 +166,24 @@ class RunOptions:
         for path in paths:
             if path is not None and not self.overwrite and exists_at(path):
                 raise UsageError(f"{named(path)} exists: give another {flag} or --overwrite.")
-            if path is not None and (file := next((p for p in path.parents if p.is_file()), None)):
-                raise UsageError(f"{file} is a file, and {flag} would be a folder there: give another {flag}.")
+            self._refuse_file(() if path is None else path.parents, flag)
+
+    @staticmethod
+    def _refuse_file(folders: Iterable[Path], flag: str) -> None:
+        if file := next((p for p in folders if p.is_file()), None):
+            raise UsageError(f"{file} is a file, and {flag} would be a folder there: give another {flag}.")
+
+    def writable(self, folder: Path | None, flag: str = "--out") -> None:
+        """Refuse a folder in which nothing can be written, before any work; nothing stays behind.
+
+        Raises:
+            UsageError: the system refuses.
+        """
+        from diptych.data.files import try_to_write
+
+        self._refuse_file(() if folder is None else (folder, *folder.parents), flag)
+        if folder is not None and (reason := try_to_write(folder)):
+            raise UsageError(f"{folder} cannot be written ({reason}): give another {flag}.")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from diptych.cli.console import one_line, short_names, show, show_table
 from diptych.verbs.answer import counted as counted
 from diptych.verbs.answer import speed as speed
+from diptych.verbs.photos import clip_frames as clip_frames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,16 +17,6 @@ if TYPE_CHECKING:
     from diptych.data.keys import FileKeys
     from diptych.tasks.classified import Classified, Prediction
     from diptych.tasks.regions import RegionSource
-
-
-def clip_frames(photos: list[str], frames: int | None) -> int | None:
-    """Return how many frames of each clip are looked at: as asked, 8 for videos, None for photos."""
-    if frames is not None or photos[0].startswith("demo:"):
-        return frames
-    from diptych.data.format import FRAMES
-    from diptych.data.formats.clip_folder import holds_clips
-
-    return FRAMES if holds_clips(photos[0]) else None
 
 
 def open_photos(

@@ -22,8 +22,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import ClassVar
 
-ARGUMENT = re.compile(r"\{([a-z][a-z_]+)\}")
-"""An argument in the text of an error: its name in braces."""
+ARGUMENT = re.compile(r"(?<!')\{([a-z][a-z_]*)\}(?!')")
+"""An argument in the text of an error: its name in braces; in quotes it is a placeholder of a template."""
 
 
 class DiptychError(Exception):

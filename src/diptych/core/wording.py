@@ -22,6 +22,16 @@ def number_of(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
+def one_line(text: str) -> str:
+    r"""Return a text whose line breaks and other signs that steer a terminal are escaped.
+
+    Example:
+        >>> print(one_line("two\nlines"))
+        two\nlines
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyType({})) -> AttributeError:
     """Return the error of an attribute that is not there: what to use, or else the public names that are there. Where a
     property is there, and an AttributeError inside it led here, that error is raised again.

@@ -72,7 +72,7 @@ def sentences(evidence: Evidence[Any]) -> tuple[str, ...]:
     pools = evidence.texts.texts.values() if evidence.texts is not None else ()
     result = tuple(dict.fromkeys(t.value.strip() for texts in pools for t in texts if t.value.strip()))
     if not result:
-        raise MissingEvidence("This captioner learns from sentences, and there are none: give texts.")
+        raise MissingEvidence("This captioner learns from sentences, and there are none: give {texts}.")
     return result
 
 

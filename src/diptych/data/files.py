@@ -13,9 +13,10 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -81,6 +82,25 @@ def refuse(path: Path, overwrite: bool) -> None:
     """
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists: give another --out or --overwrite (in Python overwrite=True).")
+
+
+def try_to_write(folder: Path) -> str:
+    """Return why no file can be written in a folder, in the system's words; "" where one can, or for an address. What
+    the trial makes is removed.
+    """
+    if address_of(folder) is not None:
+        return ""
+    absent = [p for p in (folder, *folder.parents) if not p.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        for path in absent:
+            with suppress(OSError):  # it was never made, or another process writes there already
+                path.rmdir()
 
 
 @contextmanager

@@ -167,6 +167,24 @@ def openable(samples: Samples[Any]) -> tuple[Subset[Any], list[UnreadableItem]]:
     return Subset(samples, tuple(kept)), failed
 
 
+def need_readable(samples: Samples[Any]) -> None:
+    """Refuse samples of which none can be opened; items are opened until one can be.
+
+    Raises:
+        DataError: there is none.
+    """
+    first: UnreadableItem | None = None
+    for i in range(len(samples)):
+        try:
+            samples[i]
+        except UnreadableItem as error:
+            first = first or error
+        else:
+            return
+    reason = f" ({first})" if first else ""
+    raise DataError(f"No photo can be read{reason}: give files or a folder that hold some.")
+
+
 def classes_of(x: object) -> tuple[str, ...]:
     """Return the class names that photos bring: those of a table, or of a dataset of Hugging Face or torchvision."""
     if _is_dataset(x) and (column := _label_column(x)) is not None:

@@ -145,7 +145,8 @@ def kept(folder: Path | None, kit: Kit, method: object, fit: Callable[[], Any], 
     known = load(folder, kit)
     if getattr(known, "method", None) != method:
         raise UsageError(
-            f"{folder} holds no {what} fitted as asked: give the same --method and --variant, or another --fitted."
+            f"{folder} holds no {what} fitted as asked: give the same {{method}}, {{variant}} and {{settings}}, or "
+            f"another {{fitted}}."
         )
     return known
 

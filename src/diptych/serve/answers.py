@@ -221,5 +221,14 @@ class CaptionAnswer:
 
     fit: dict[str, Any] | None
     photos: list[Captions]
+    metrics: dict[str, float]
+    judge: str | None
+    method: str
+    variant: str
+    settings: dict[str, Any]
+    user: str | None
+    backbone: str
+    seed: int
+    remarks: list[str]
     skipped: list[Skipped] = field(default_factory=list)
     cut_sentences: int = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diptych.serve.answers import DetectAnswer, SegmentAnswer
+from diptych.serve.answers import CaptionAnswer, DetectAnswer, SegmentAnswer
 from diptych.serve.app import application
 from diptych.serve.declared import Declared
 from diptych.serve.model import ServedModel
@@ -16,12 +16,12 @@ from diptych.serve.protocols import cohere, health, huggingface, immich, openai,
 from diptych.serve.protocols.label_studio import LabelStudio
 from diptych.serve.service import Service
 from diptych.serve.settings import Settings
-from diptych.serve.verbs.caption import Caption
 from diptych.serve.verbs.classify import Classify
 from diptych.serve.verbs.regions import Regions
 from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.detect import Ready
 from diptych.tasks.model import Predictor
+from diptych.verbs.caption import Caption
 from diptych.verbs.detect import Detect
 from diptych.verbs.segment import Segment
 
@@ -66,7 +66,7 @@ def server(settings: Settings, content: Content) -> Any:
         search.router(),
         Declared(service, Segment, SegmentAnswer).router(),
         Declared(service, Detect, DetectAnswer, {"detector": content.detectors}).router(),
-        Caption(service, content.sentences).router(),
+        Declared(service, Caption, CaptionAnswer, defaults={"texts": content.sentences, "rate": None}).router(),
         label_studio.router(),
         immich.router(service),
         predict.router(service, label_studio),

@@ -40,8 +40,8 @@ class RequestContext:
     def free(self, *names: str) -> None:
         """Do nothing: a request writes no files."""
 
-    def model(self) -> Backbone:
-        """Return the served model."""
+    def model(self, other: Any = None) -> Backbone:
+        """Return the served model; a request names no other one beside it."""
         return self._model.model
 
     def run(self) -> Run:
@@ -101,12 +101,15 @@ class Declared:
         verb: what is answered.
         answer: form of the answer, for ``/openapi.json``.
         named: kind -> name -> what the server was started with.
+        defaults: argument -> value where a request sends none, or an empty one.
     """
 
     def __init__(
-        self, service: Service, verb: type[Verb], answer: Any, named: Mapping[str, Mapping[str, Any]] | None = None
-    ) -> None:
+        self, service: Service, verb: type[Verb], answer: Any, named: Mapping[str, Mapping[str, Any]] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.service, self.verb, self.form, self._named = service, verb, answer, named or {}
+        self._defaults = defaults or {}
         self.body = body_of(verb)
         self._recent: Recent[Any] = Recent(FITTED)
 
@@ -126,7 +129,8 @@ class Declared:
                     pictures = await self.service.pictures(images_of(sent[name], label))
                     sent[name] = InMemory(pictures, [f"{label} {i}" for i in range(len(pictures))])
                 if isinstance(sent.get(name), (str, list)):
-                    self._check(name, sent[name])
+                    self._check(name, sent[name], a.most)
+            sent |= {name: value for name, value in self._defaults.items() if not sent.get(name)}
             asked = self.verb.made("http", **sent).checked(sent)
             self._allow(asked)
             model = self.service.model(getattr(given, "model", ""))
@@ -137,21 +141,26 @@ class Declared:
             error.args = (error.spelled(self.spell), *error.args[1:])
             raise
 
-    def _check(self, name: str, value: str | list[Any]) -> None:
-        if isinstance(value, list) and len(value) > MOST_NAMES:
-            raise Refusal(400, f"{self.spell(name)} has at most {MOST_NAMES} entries, not {len(value)}: send fewer.")
-        check_text(value if isinstance(value, str) else " ".join(map(str, value)))
+    def _check(self, name: str, value: str | list[Any], most: int) -> None:
+        if isinstance(value, list) and len(value) > (limit := most or MOST_NAMES):
+            raise Refusal(400, f"{self.spell(name)} has at most {limit} entries, not {len(value)}: send fewer.")
+        for text in value if most and isinstance(value, list) else ():
+            check_text(str(text))
+        if not most:
+            check_text(value if isinstance(value, str) else " ".join(map(str, value)))
 
     def _allow(self, asked: Any) -> None:
         """Refuse what would let a client train here, or read a file or a hub through a setting."""
         if not hasattr(asked, "method") or asked.is_fitted():
             return
         card = asked.system().card
-        if card.needs.evidence and not self.service.settings.training:
+        learns = card.trains != "nothing" or not {*card.needs.evidence} <= {"texts"}
+        if card.needs.evidence and learns and not self.service.settings.training:
+            what = "sentences: it is trained" if "texts" in card.needs.evidence else "names: it learns from photos"
             raise Refusal(
                 400,
-                f"{card.slug} needs more than names: it learns from photos, and this server trains nothing (it does "
-                f"where it was started with --allow-training).",
+                f"{card.slug} needs more than {what}, and this server trains nothing (it does where it was started "
+                f"with --allow-training).",
             )
         if text := next((k for k, v in (getattr(asked, "settings", None) or {}).items() if isinstance(v, str)), ""):
             raise Refusal(400, f"The setting {text!r} is a text, and requests set numbers, true and false alone.")

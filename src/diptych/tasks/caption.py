@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -27,6 +27,7 @@ from diptych.core import (
     UsageError,
 )
 from diptych.data.captions import PROMPT
+from diptych.data.samples import need_readable
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.caption import bleu, cider_d, clip_score, ref_clip_score, rouge_l
 from diptych.metrics.caption_wording import distinct, repetition
@@ -72,6 +73,33 @@ class Fit:
     source: str = ""
 
 
+class Captions(tuple[str, ...]):
+    """The captions of a photo, the best first.
+
+    Args:
+        captions: the texts.
+        name: what the user calls the photo.
+        position: of the photo among those that were given.
+        fits: whether the best one fits better than unrelated ones; None where nothing was calibrated.
+    """
+
+    name: str
+    position: int
+    fits: bool | None
+
+    def __new__(
+        cls, captions: Iterable[str] = (), name: str = "", position: int = 0, fits: bool | None = None
+    ) -> Captions:
+        """Return the texts, with what is known of them."""
+        texts = super().__new__(cls, captions)
+        texts.name, texts.position, texts.fits = name, position, fits
+        return texts
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"path": self.name, "captions": list(self), "fits": self.fits}
+
+
 @dataclass(frozen=True)
 class Captioned:
     """Captions of photos.
@@ -101,15 +129,16 @@ class Captioned:
             return (None,) * len(self.names)
         return tuple(c > self.fit.threshold for c in self.cosines)
 
+    def of_photos(self) -> tuple[Captions, ...]:
+        """Return the captions of each photo."""
+        rows = zip(self.captions, self.names, self.positions, self.fits, strict=True)
+        return tuple(Captions((t.value for t in texts), name, at, fits) for texts, name, at, fits in rows)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        rows = [
-            {"path": n, "captions": [t.value for t in own], "fits": fits}
-            for n, own, fits in zip(self.names, self.captions, self.fits, strict=True)
-        ]
         return {
             "fit": asdict(self.fit) if self.fit else None,
-            "photos": rows,
+            "photos": [texts.as_dict() for texts in self.of_photos()],
             "skipped": [e.as_dict() for e in self.failed],
             "cut_sentences": self.cut,
         }
@@ -127,6 +156,7 @@ def caption(
     clean: Samples[Any] | None = None,
     source: str = "",
     user: str | None = None,
+    remember: Callable[[Callable[[], FittedCaptioner]], FittedCaptioner] = lambda fit: fit(),
 ) -> Captioned:
     """Write captions of photos.
 
@@ -142,6 +172,7 @@ def caption(
         clean: photos on which the rate is held, see ``fit_of``.
         source: what the user calls them.
         user: whose way of writing the captions follow, by a captioner whose evidence held that user's history.
+        remember: takes what fits the method, and calls it or returns what an earlier call fitted.
 
     Raises:
         DataError: there is no photo.
@@ -150,6 +181,7 @@ def caption(
     """
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
+    need_readable(photos)
     if rate is not None:
         check_rate(rate)
     chosen, kit = method or default("caption", Captioner), Kit.of(parts)
@@ -159,7 +191,7 @@ def caption(
         check_user(user, evidence)
     with with_store(run or Run()) as stored:
         before = stored.tally["cut"]
-        fitted = chosen.fit(kit, evidence, stored)
+        fitted = remember(lambda: chosen.fit(kit, evidence, stored))
         if user is not None:
             fitted = fitted.for_user(user)
         cut = stored.tally["cut"] - before
@@ -183,7 +215,7 @@ def check_rate(rate: float) -> None:
         UsageError: it is outside (0, 1).
     """
     if not 0 < rate < 1:
-        raise UsageError(f"rate must be in (0, 1), got {rate:g}: it is a share of photos, such as 0.05.")
+        raise UsageError(f"{{rate}} must be in (0, 1), got {rate:g}: it is a share of photos, such as 0.05.")
 
 
 def check_personal(method: Captioner) -> None:
@@ -193,7 +225,7 @@ def check_personal(method: Captioner) -> None:
         UsageError: the captioner has no users.
     """
     if not method.personal:
-        raise UsageError(f"{method.card.name} writes for nobody in particular: leave --user out.")
+        raise UsageError(f"{method.card.name} writes for nobody in particular: leave {{user}} out.")
 
 
 def check_user(user: str, evidence: Evidence[Any]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from diptych.core import (
-    DataError,
     EditAsk,
     Edited,
     Editor,
@@ -24,8 +23,8 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.data.files import write_json, write_whole
-from diptych.data.samples import openable
+from diptych.data.files import write_whole
+from diptych.data.samples import need_readable, openable
 from diptych.features import portable
 from diptych.tasks.defaults import default
 from diptych.tasks.pages.sheets import picture_of, rows_sheet
@@ -44,6 +43,8 @@ class Pair:
         before: (3, H, W) or (T, 3, H, W) in [0, 1]; None where it was made from words.
         after: the same, perhaps of another size.
         change: (S,) what was added to its style channels; None where the editor has none.
+        facts: what the editor says of it.
+        text: what it was made from; "" where it was not made from words alone.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Pair:
     after: Tensor
     change: Tensor | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
 
     def image(self) -> Any:
         """Return both side by side; of clips, the frames before above those after."""
@@ -79,41 +81,35 @@ class Edits:
     channels: tuple[int, ...] = ()
     failed: tuple[UnreadableItem, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON: of each picture what the editor says, and the channels that moved, as layer,
-        channel and strength, the strongest first.
+    def row(self, pair: Pair) -> dict[str, Any]:
+        """Return plain data of a picture: what the editor says, and the channels that moved, as layer, channel and
+        strength, the strongest first.
         """
-        pictures = []
-        for p in self.pairs:
-            moved = {"moved": strengths(p.change, self.channels)} if self.channels else {}
-            pictures.append({"name": p.name, **moved, **p.facts})
+        text = {"text": pair.text} if pair.text else {}
+        moved = {"moved": strengths(pair.change, self.channels)} if self.channels else {}
+        return {"name": pair.name, **text, **moved, **pair.facts}
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain data of the request."""
         targets = self.ask.targets
         return {
             "source": self.ask.source,
             "target": targets[0] if len(targets) == 1 else list(targets),
             "strength": self.ask.strength,
             "channels": list(self.channels),
-            "pictures": pictures,
-            "skipped": [e.as_dict() for e in self.failed],
         }
 
-    def write(
-        self, out: Path, about: Mapping[str, Any], *, listing: str = "edit.json", overwrite: bool = False
-    ) -> list[Path]:
-        """Write NAME.png of each picture, and the JSON file ``listing``; return the pictures' paths.
+    def write(self, pair: Pair, path: Path, method: str, *, overwrite: bool = False) -> None:
+        """Write a picture as PNG; what had a picture before also alone, to ``edited/NAME.png``: a clip as animated PNG.
 
-        What had a picture before is also written alone, to ``edited/NAME.png``: a clip as animated PNG. Every file says
-        in its metadata that a program made or changed it.
+        Every file says in its metadata that a program made or changed it, and from which words.
         """
-        paths = files(out, [p.name for p in self.pairs])
         kind = CHANGED if self.ask.start in ("pictures", "clips") else MADE
-        words = f"source: {self.ask.source}; target: {', '.join(self.ask.targets)}; method: {about.get('method', '')}"
-        for path, pair in zip(paths, self.pairs, strict=True):
-            write_whole(path, marked([pair.image()], kind, words), overwrite=overwrite)
-            if pair.before is not None:
-                write_whole(alone(path), marked(pair.result(), kind, words), overwrite=overwrite)
-        write_json(out / listing, {**self.as_dict(), **about}, overwrite=overwrite)
-        return paths
+        target = pair.text or ", ".join(self.ask.targets)
+        words = f"source: {self.ask.source}; target: {target}; method: {method}"
+        write_whole(path, marked([pair.image()], kind, words), overwrite=overwrite)
+        if pair.before is not None:
+            write_whole(alone(path), marked(pair.result(), kind, words), overwrite=overwrite)
 
 
 def files(out: Path, names: Sequence[str]) -> list[Path]:
@@ -166,7 +162,7 @@ def fitted_editor(
     for name, part in kit.parts.items():
         own = getattr(getattr(known, name, None), "fingerprint", None)
         if own is not None and own != getattr(part, "fingerprint", own):
-            raise UsageError(f"{folder} holds an editor of another {name}: give that one, or another --fitted.")
+            raise UsageError(f"{folder} holds an editor of another {name}: give that one, or another {{fitted}}.")
     return known
 
 
@@ -189,9 +185,7 @@ def edit(fitted: FittedEditor, ask: EditAsk, run: Run, *, channels: tuple[int, .
         return Edits(ask, pairs_of(ask, fitted.edit(ask, run), run), channels)
     kept, failed = openable(given)
     if not len(kept):
-        raise DataError(
-            f"No photo can be read{f' ({failed[0]})' if failed else ''}: give files or a folder that hold some."
-        )
+        need_readable(given)
     some: dict[str, Any] = {"images" if ask.images is not None else "clips": kept}
     if ask.masks is not None:
         some["masks"] = [ask.masks[i] for i in kept.indices]
@@ -215,9 +209,9 @@ def check_words(source: str, targets: Sequence[str], *, told: bool = False) -> N
         UsageError: there is no target, a source is missing, or source and target are the same words.
     """
     if not targets or not all(t.strip() for t in targets) or (told and not source.strip()):
-        needed = '--source "a red circle" --target "a blue circle"' if told else '--target "a blue circle"'
+        there, source_too = ("what is there and for ", '{source}, such as "a red circle", and ') if told else ("", "")
         raise UsageError(
-            f"An edit needs words for {'what is there and for ' if told else ''}what shall be: give {needed}."
+            f'An edit needs words for {there}what shall be: give {source_too}{{target}}, such as "a blue circle".'
         )
     for target in targets:
         if source.strip() and source.split() == target.split():
@@ -232,19 +226,21 @@ def need_inverter(inverter: Inverter | None, name: str) -> None:
     """
     if inverter is None:
         raise MissingPart(
-            f"The generator {name} cannot find photos in its style space, having no inverter: use small, or leave "
-            f"the photos out."
+            f"The generator {name} cannot find photos in its style space, having no inverter: give small as "
+            f"{{generator}}, or leave {{photos}} out."
         )
 
 
 def pairs_of(ask: EditAsk, found: Edited, run: Run) -> tuple[Pair, ...]:
     """Return what was made of a request that has no pictures of the user's own, under names of ours."""
-    return _pairs(names_of(ask, run), found)
+    texts = [] if ask.styles is not None else [text for text in ask.targets for _ in range(ask.count)]
+    return _pairs(names_of(ask, run), found, texts)
 
 
-def _pairs(names: Sequence[str], found: Edited) -> tuple[Pair, ...]:
+def _pairs(names: Sequence[str], found: Edited, texts: Sequence[str] = ()) -> tuple[Pair, ...]:
     count = len(found.after)
     changes: Sequence[Tensor | None] = [None] * count if found.change is None else list(found.change)
     before: Sequence[Tensor | None] = list(found.before) or [None] * count
     facts = found.facts or ({},) * count
-    return tuple(Pair(*row) for row in zip(names, before, found.after, changes, facts, strict=True))
+    rows = zip(names, before, found.after, changes, facts, texts or [""] * count, strict=True)
+    return tuple(Pair(*row) for row in rows)

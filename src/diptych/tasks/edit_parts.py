@@ -32,7 +32,7 @@ def chosen_editor(slug: str | None, start: Start) -> type[Editor]:
     for kind in (catalog.find(s) for s in slugs):
         if issubclass(kind, Editor) and start in kind.takes.start:
             return kind
-    raise UsageError(f"No editor here begins with {start}: see diptych systems --verb edit.")
+    raise UsageError(f"No editor here begins with {start}: 'diptych systems' lists them.")
 
 
 def kit_for(

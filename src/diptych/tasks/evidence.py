@@ -2,59 +2,85 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from diptych.core import Card, Evidence, Text, TextPool, UsageError
+from diptych.core import Card, Evidence, Table, Text, TextPool, UsageError
 from diptych.data.captions import read_sentences
+from diptych.data.format import Need
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
+from diptych.data.samples import as_table
 
 FIELDS = ("train", "texts", "unlabelled")
 """Fields of Evidence that photos with captions, or sentences, can fill."""
 
 
+def check_evidence(card: Card, *, like: object = None, texts: object = None) -> None:
+    """Refuse what a captioner, an editor or a rewriter cannot learn from, before anything is read.
+
+    Raises:
+        UsageError: the system reads none of what was given, or needs what was not.
+    """
+    reads, given = _reads(card), [v is not None for v in (like, texts)]
+    if any(given) and not reads:
+        raise UsageError(f"{card.name} learns from nothing that was given: leave {{like}} and {{texts}} out.")
+    if texts is not None and "texts" not in reads:
+        raise UsageError(f"{card.name} learns from no sentences alone: give {{like}}, photos with captions.")
+    there = {"texts"} if texts is not None else set()
+    missing = [f for f in card.needs.evidence if f in FIELDS and f not in (reads if like is not None else there)]
+    if missing == ["texts"]:
+        raise UsageError(
+            "A captioner learns from sentences: give {texts}, one a line or a table with caption columns, or {like}, "
+            "photos with captions."
+        )
+    if missing:
+        kind = " with captions" if "train" in missing else ""
+        raise UsageError(f"{card.name} learns from photos{kind}: give {{like}}, a table or folder of them.")
+
+
 def evidence_for(
-    card: Card, *, like: str | None = None, texts: str | None = None, keys: FileKeys | None = None
+    card: Card, *, like: object = None, texts: TextPool | str | None = None, keys: FileKeys | None = None
 ) -> Evidence[Any]:
-    """Return the evidence of a captioner or an editor.
+    """Return the evidence of a captioner, an editor or a rewriter.
 
     Args:
         card: says what the system reads.
         like: photos to learn from: a table with captions (and perhaps a column "user"), or photos without, for a system
-            that reads no captions.
-        texts: sentences: a .txt with one a line, or a table with caption columns.
+            that reads no captions; or the path of them.
+        texts: sentences, or the path of a .txt with one a line, or of a table with caption columns.
         keys: cache of content keys.
 
     Raises:
         UsageError: the system reads none of what was given, or needs what was not.
         DataError: a file is damaged, or a photo has no caption.
     """
-    needs = card.needs
-    reads = {f for f in (*needs.evidence, *needs.optional) if f in FIELDS}
-    if (like or texts) and not reads:
-        raise UsageError(f"{card.name} learns from nothing that was given: leave --like and --texts out.")
-    if texts and "texts" not in reads:
-        raise UsageError(f"{card.name} learns from no sentences alone: give --like, photos with captions.")
-    found: dict[str, Any] = {}
-    if like:
-        told = bool(reads & {"train", "texts"})
-        table = open_data(like, keys, need="captions" if told else "photos").whole()
+    check_evidence(card, like=like, texts=texts)
+    reads = _reads(card)
+    filled: dict[str, Any] = {}
+    if like is not None:
+        needed: Need = "captions" if reads & {"train", "texts"} else "photos"
+        table = _table(like, needed, keys)
         if "train" in reads:
-            found["train"] = table
+            filled["train"] = table
         if "unlabelled" in reads:
-            found["unlabelled"] = table.items
+            filled["unlabelled"] = table.items
         if "texts" in reads:
-            said = dict.fromkeys(str(t) for own in table.columns["captions"].values for t in own)
-            found["texts"] = TextPool({"": tuple(Text(t) for t in said)})
-    if texts:
-        found["texts"] = read_sentences(texts)
-    missing = [f for f in needs.evidence if f in FIELDS and f not in found]
-    if missing == ["texts"]:
-        raise UsageError(
-            "A captioner learns from sentences: give --texts, a .txt with one a line or a table with caption columns, "
-            "or --like, photos with captions."
-        )
-    if missing:
-        kind = " with captions" if "train" in missing else ""
-        raise UsageError(f"{card.name} learns from photos{kind}: give --like, a table or folder of them.")
-    return Evidence(**found)
+            sentences = dict.fromkeys(str(t) for of_photo in table.columns["captions"].values for t in of_photo)
+            filled["texts"] = TextPool({"": tuple(Text(t) for t in sentences)})
+    if texts is not None:
+        filled["texts"] = texts if isinstance(texts, TextPool) else read_sentences(texts)
+    return Evidence(**filled)
+
+
+def _reads(card: Card) -> set[str]:
+    return {f for f in (*card.needs.evidence, *card.needs.optional) if f in FIELDS}
+
+
+def _table(like: object, need: Need, keys: FileKeys | None) -> Table[Any]:
+    if isinstance(like, (str, os.PathLike)):
+        return open_data(os.fspath(like), keys, need=need).whole()
+    table = like if isinstance(like, Table) else as_table(like, keys)
+    if need == "captions" and "captions" not in table.columns:
+        raise UsageError('These photos have no captions: give a table with a column "captions".')
+    return table

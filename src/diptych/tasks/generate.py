@@ -53,6 +53,35 @@ def generate(
     return Edits(ask, pairs_of(ask, Edited((), torch.cat(pictures)), run))
 
 
+def check_learnt(texts: Sequence[str]) -> None:
+    """Refuse texts with words that the small denoiser never learnt, and say what it draws.
+
+    Raises:
+        UsageError: there is such a word.
+    """
+    from diptych.backbones.diffusion.load import SMALL_BANK, SMALL_SCENES
+
+    if words := unlearnt(texts):
+        bank, textures = SMALL_BANK, tuple(dict.fromkeys(SMALL_BANK.textures))
+        raise UsageError(
+            f"The small denoiser never learnt {_listed(words, 'and')}: it draws one of {len(bank.shapes)} shapes "
+            f"({_listed(bank.shapes, 'or')}) in one of {len(bank.colours)} colours ({_listed(bank.colours, 'or')}), "
+            f"{_listed(textures, 'or')}, on a {_listed(SMALL_SCENES.backgrounds, 'or')} background. Name such a thing, "
+            f"give a pipeline of yours as {{denoiser}}, or go on all the same with {{anyway}}."
+        )
+
+
+def unlearnt(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of texts that were in no text that the small denoiser was taught, each once."""
+    from diptych.backbones.diffusion.load import taught_words, words_of
+
+    return tuple(dict.fromkeys(w for text in texts for w in words_of(text) if w not in taught_words()))
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else words[0]
+
+
 def check_texts(texts: Sequence[str]) -> None:
     """Refuse texts from which nothing can be made.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,27 @@ from diptych.features import portable
 from diptych.metrics.caption_wording import distinct
 
 CHOICES = 5
+
+
+class Rewrites(tuple[str, ...]):
+    """The rewrites of a prompt, the likeliest first.
+
+    Args:
+        rewrites: the texts.
+        prompt: that they say more about.
+    """
+
+    prompt: str
+
+    def __new__(cls, rewrites: Iterable[str] = (), prompt: str = "") -> Rewrites:
+        """Return the texts, with their prompt."""
+        texts = super().__new__(cls, rewrites)
+        texts.prompt = prompt
+        return texts
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"prompt": self.prompt, "rewrites": list(self)}
 
 
 @dataclass(frozen=True)
@@ -26,13 +47,15 @@ class Rewritten:
     prompts: tuple[str, ...]
     rewrites: tuple[tuple[Text, ...], ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, with the share of different pairs of words among all rewrites."""
-        rows = [
-            {"prompt": prompt, "rewrites": [t.value for t in own]}
-            for prompt, own in zip(self.prompts, self.rewrites, strict=True)
-        ]
-        return {"prompts": rows, "distinct_2": distinct([t.value for own in self.rewrites for t in own], 2)}
+    def of_prompts(self) -> tuple[Rewrites, ...]:
+        """Return the rewrites of each prompt."""
+        pairs = zip(self.rewrites, self.prompts, strict=True)
+        return tuple(Rewrites((t.value for t in texts), prompt) for texts, prompt in pairs)
+
+    @property
+    def distinct(self) -> float:
+        """The share of different pairs of words among all rewrites."""
+        return distinct([t.value for texts in self.rewrites for t in texts], 2)
 
 
 def read_prompts(given: Sequence[str]) -> tuple[str, ...]:
@@ -61,7 +84,7 @@ def check_choices(method: Rewriter, choices: int) -> None:
     """
     most = getattr(method, "choices", None)
     if most is not None and choices > most:
-        raise UsageError(f"{choices} rewrites are wanted, and {method.card.name} has {most}: ask for fewer.")
+        raise UsageError(f"{choices} rewrites are wanted, and {method.card.name} has {most}: give a lower {{choices}}.")
 
 
 def fitted_rewriter(

@@ -105,6 +105,14 @@ class Answer(Generic[T]):
         """Write the files of an item, and return what they add to its row."""
         return {}
 
+    def printed(self, item: T, name: str, width: int) -> str:
+        """Return what the command prints of an item, whose name is shown shortened and padded to a width."""
+        return f"{name:<{width}}  {self.line(item)}".rstrip()
+
+    def ends(self) -> list[str]:
+        """Return sentences of the command alone, at the end: numbers of the whole run."""
+        return []
+
     def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write the files of the whole answer; return sentences on what lies where."""
         return []

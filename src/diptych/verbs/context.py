@@ -29,8 +29,8 @@ class Context(Protocol):
     def free(self, *names: str) -> None:
         """Refuse to go on where one of these files is in the folder that is written."""
 
-    def model(self) -> Backbone:
-        """Return the model, loaded on the first call."""
+    def model(self, other: Any = None) -> Backbone:
+        """Return the model, loaded on the first call; or another one, by its name."""
 
     def run(self) -> Run:
         """Return device, cache, seed and progress."""

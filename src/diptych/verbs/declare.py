@@ -32,6 +32,12 @@ RUN = ("overwrite", "json", "backbone", "device", "precision", "engine", "cache"
 """Options of a run that most commands offer, see ``cli.options.RunOptions``."""
 
 
+LIGHT: Mapping[str, Any] = {"backbone": "tiny", "engine": "torch", "workers": 1}
+"""The run of verbs whose small systems were trained with ``tiny``."""
+SLOW_RUN = ("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
+"""Options of a run of these verbs."""
+
+
 PLAIN_TYPES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (str, int, float, bool)},
     **{f"{kind.__name__} | None": kind | None for kind in (str, int, float, bool)},
@@ -56,6 +62,7 @@ class Argument:
         evidence: field of the evidence that it gives, for systems that must have it.
         positional: whether the Python function takes it by position.
         shipped: values that a request over HTTP may have; () allows all. A request loads nothing from elsewhere.
+        most: entries of a list that a request over HTTP may have, each a text of its own; 0: as many as class names.
     """
 
     help: str
@@ -70,6 +77,7 @@ class Argument:
     evidence: str = ""
     positional: bool = False
     shipped: tuple[str, ...] = ()
+    most: int = 0
 
 
 def argument(help: str, kind: Kind = kinds.PLAIN, default: Any = MISSING, **more: Any) -> Any:
@@ -98,8 +106,9 @@ class Verb:
 
     Its docstring is the help of the command and of the function, and its name in lower case that of all faces. ``role``
     is the base class of its systems as "module:Class", ``item`` the type of one result, ``out`` the folder that the
-    command writes by default ("": none), ``examples`` are command lines for its help, and ``run_options`` the defaults
-    of the run that differ from those of other verbs.
+    command writes by default ("": none), ``out_faces`` the faces that can write it, ``report`` the help of a JSON file
+    that the command writes where it is named ("": none), ``examples`` are command lines for its help, and
+    ``run_options`` the defaults of the run that differ from those of other verbs.
     """
 
     name: ClassVar[str] = ""
@@ -107,6 +116,8 @@ class Verb:
     role: ClassVar[str] = "diptych.core.method:Method"
     out: ClassVar[str] = ""
     out_help: ClassVar[str] = ""
+    out_faces: ClassVar[tuple[Face, ...]] = ("command",)
+    report: ClassVar[str] = ""
     examples: ClassVar[tuple[str, ...]] = ()
     run_options: ClassVar[Mapping[str, Any]] = {}
     offers: ClassVar[tuple[str, ...]] = (*RUN, "batch", "workers")
@@ -204,7 +215,13 @@ class Verb:
                 what = a.help[0].lower() + a.help[1:].rstrip(".")
                 raise MissingEvidence(f"{system.card.slug} needs {what}: give {{{name}}}.")
         self.check_with(system)
-        system.check_extras()
+        if not self.is_kept():
+            system.check_extras()
+
+    def is_kept(self) -> bool:
+        """Return whether the system was trained before and lies in a folder, so that it needs no extra to be fitted."""
+        folder = getattr(self, "fitted", None)
+        return folder is not None and folder.exists()
 
     def is_fitted(self) -> bool:
         """Return whether what does the work was fitted before, so that no system is chosen."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diptych.core import UsageError
@@ -63,16 +65,34 @@ def _one_file(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 and "{" not in str(value[0]) else value
 
 
+def _folder(value: str | os.PathLike[str] | None) -> Path | None:
+    return None if value is None else Path(value).expanduser()
+
+
+def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
 PLAIN = Kind()
 WORDS = Kind(str | None, list[str], words)
 NUMBERS = Kind(str | None, list[int], numbers)
 NAMES = Kind(str | None, list[str] | None)
 TEMPLATES = Kind(list[str] | None, list[str] | None, lambda value: value or None, _one_file)
+SENTENCES = Kind(str | None, list[str] | None, typed=_folder)
+"""Sentences: on the command line a file of them."""
+TEXTS = Kind(list[str] | None, list[str], _texts)
+"""Texts as they are: one, or several."""
+MANY_TEXTS = Kind(list[str], list[str], _texts)
+"""The texts that a verb is about: on the command line one or several."""
 PHOTOS = Kind(str | None, list[str])
 """Photos: a path or a folder; in Python whatever ``data.samples.as_samples`` takes; over HTTP data URIs or base64."""
-MANY_PHOTOS = Kind(list[str], list[str])
-"""The photos that a verb is about: on the command line one path or several."""
+MANY_PHOTOS = Kind(list[str], list[str], typed=lambda value: value or None)
+"""The photos that a verb is about: on the command line one path or several, or none where a verb needs none."""
 TABLE = Kind(str | None, None)
 """A data set with labels, captions or masks; not over HTTP."""
+PICTURE = Kind(str | None, None)
+"""One picture: a path; in Python also the picture itself."""
+FOLDER = Kind(Path | None, None, _folder)
+"""A folder that is read or written; not over HTTP."""
 SYSTEM = Kind(str, str)
 SETTINGS = Kind(list[str] | None, dict[str, Any] | None, _settings)

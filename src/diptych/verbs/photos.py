@@ -25,6 +25,17 @@ def paths_of(value: object) -> list[str] | None:
     return None
 
 
+def clip_frames(photos: object, frames: int | None) -> int | None:
+    """Return how many frames of each clip are looked at: as asked, 8 for the paths of videos, None for photos."""
+    paths = paths_of(photos)
+    if frames is not None or paths is None or paths[0].startswith("demo:"):
+        return frames
+    from diptych.data.format import FRAMES
+    from diptych.data.formats.clip_folder import holds_clips
+
+    return FRAMES if holds_clips(paths[0]) else None
+
+
 def open_photos(
     value: object, keys: FileKeys | None, *, frames: int | None = None, void: str | Sequence[int] = ()
 ) -> tuple[Table[Any], tuple[str, ...]]:

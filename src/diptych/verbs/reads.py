@@ -37,6 +37,11 @@ def has(name: str) -> Reads:
     return lambda system: name in getattr(system, "__dataclass_fields__", {})
 
 
+def never(system: Any) -> bool:
+    """Return False: what no system reads, since it belongs to what runs where none is named."""
+    return False
+
+
 def refuse_unread(system: Any, readers: Mapping[str, Reads], given: Collection[str]) -> None:
     """Refuse arguments that were given and that the system does not read.
 

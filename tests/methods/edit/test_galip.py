@@ -95,7 +95,7 @@ def test_what_is_missing_or_refused() -> None:
         made.edit(EditAsk("", "red", reference=squares(1).items[0]), RUN)
     with pytest.raises(UsageError, match="begins with words alone"):
         made.edit(EditAsk("", "red", images=squares(1).items), RUN)
-    with pytest.raises(MissingEvidence, match="--like"):
+    with pytest.raises(MissingEvidence, match="give like"):
         METHOD.fit(Kit({"main": small()}), Evidence(train=Table(squares(5).items)), RUN)
     with pytest.raises(MissingPart):
         METHOD.fit(Kit(), Evidence(train=squares(5)), RUN)

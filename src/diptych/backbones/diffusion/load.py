@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser
 from diptych.backbones.diffusion.small import SmallDiffusion
 from diptych.core import Backbone, DataError, NotAvailable, TextDiffusion, UsageError
+from diptych.data.scenes.captions import long_caption, short_caption
 from diptych.data.scenes.compose import SceneRecipe
+from diptych.data.scenes.paint import SceneObject
 from diptych.data.scenes.sprites import SpriteBank
 
 SMALL = Path(__file__).parents[2] / "assets" / "denoiser" / "small.safetensors"
@@ -19,6 +25,33 @@ SMALL_BANK = SpriteBank(
 """What the small denoiser can draw."""
 SMALL_SCENES = SceneRecipe(SMALL_BANK, size=32, sides=(0.45, 0.7), backgrounds=("light", "dark", "gradient"))
 """Scenes of one object; it was taught those of the middle, see ``recipes.small_denoiser``."""
+
+
+def taught_texts(captions: Mapping[str, str], background: str) -> tuple[str, str, str]:
+    """Return the texts by which a scene was called when the small denoiser was taught, see ``recipes.small_denoiser``.
+
+    Args:
+        captions: of the scene, "short" and "long".
+        background: its kind.
+    """
+    return captions["short"], f"{captions['short']} on a {background} background", captions["long"]
+
+
+@cache
+def taught_words() -> frozenset[str]:
+    """Return every word of every text that the small denoiser was taught, in lower case."""
+    words: set[str] = set()
+    for (colour, shape), texture in product(SMALL_BANK.combinations(), SMALL_BANK.textures):
+        for background, side in product(SMALL_SCENES.backgrounds, SMALL_SCENES.sides):
+            things = (SceneObject(shape, colour, texture, centre=(0.5, 0.5), side=side),)
+            captions = {"short": short_caption(things, None), "long": long_caption(things, None, background)}
+            words.update(word for text in taught_texts(captions, background) for word in words_of(text))
+    return frozenset(words)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, in lower case."""
+    return re.findall(r"\w+", text.casefold())
 
 
 def load_diffusion(name: str, backbone: Backbone) -> TextDiffusion:

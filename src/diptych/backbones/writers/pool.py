@@ -164,7 +164,7 @@ def write_about(writer: Writer, classes: ClassNames, prompt: str, n: int) -> Tex
 
 
 def save_pool(texts: TextPool, path: Path, prompt: str) -> None:
-    """Write a pool for ``data.words.pools.read_pool``, and so for ``--texts`` on the command line.
+    """Write a pool for ``data.words.pools.read_pool``, and so for the descriptions that a classifier reads.
 
     Args:
         texts: class name -> texts, all of one writer.

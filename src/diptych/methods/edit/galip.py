@@ -224,7 +224,7 @@ class GALIP(Editor):
         """
         backbone = kit.need(Backbone)
         if evidence.train is None or "captions" not in evidence.train.columns:
-            raise MissingEvidence("galip learns from pictures with captions, and there are none: give --like.")
+            raise MissingEvidence("galip learns from pictures with captions, and there are none: give {like}.")
         frozen = twin_of(backbone)
         frozen.module().requires_grad_(False)
         trainee = _Adversaries(self, frozen, self.layout(backbone), run)

@@ -1,0 +1,283 @@
+"""``edit``: change pictures and clips by words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
+from diptych.core.ranges import at_least
+from diptych.core.wording import number_of
+from diptych.tasks.defaults import DEFAULTS, slug_and_row
+from diptych.verbs import kinds
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Face, Verb, argument, method, settings
+from diptych.verbs.photos import clip_frames, open_photos
+from diptych.verbs.pictures import Pictures
+from diptych.verbs.reads import needs, uses
+
+if TYPE_CHECKING:
+    from diptych.core import Editor, Kit, Samples, Start
+    from diptych.tasks.edit import Pair
+    from diptych.verbs.context import Context
+
+LISTING = "edit.json"
+SLUG, ROW = slug_and_row("edit")
+SHOWN, DRAWN = 4, 4
+"""Channels in a line, and pictures that are drawn where no number is given."""
+STARTS = {"drawn": "pictures that a generator draws", "nothing": "words alone"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit(Verb):
+    """Change pictures and clips by words: what is there, and what shall be."""
+
+    item: ClassVar[str] = "Pair"
+    role: ClassVar[str] = "diptych.core.edit:Editor"
+    out: ClassVar[str] = "edits"
+    out_help: ClassVar[str] = "Folder for pictures before and after, and edit.json."
+    out_faces: ClassVar[tuple[Face, ...]] = ("command", "python")
+    examples: ClassVar[tuple[str, ...]] = (
+        'edit --source "a red circle" --target "a blue circle" --fitted editor',
+        'edit cat.jpg --target "cat: a pencil sketch" --method mosaic --variant small --backbone lite',
+    )
+    run_options: ClassVar[Mapping[str, Any]] = LIGHT
+    offers: ClassVar[tuple[str, ...]] = SLOW_RUN
+
+    photos: object = argument(
+        "Photos, a folder, a table or clips; none: pictures that the generator draws.", kinds.MANY_PHOTOS, None,
+        positional=True,
+    )  # fmt: skip
+    source: str = argument(
+        'What the pictures show: "a red circle".', default="", reads=lambda system: system.takes.source
+    )
+    target: str | Sequence[str] = argument(
+        'What they shall show: "a blue circle"; some methods take several.', kinds.TEXTS, ()
+    )
+    subject: object = argument(
+        "A picture of what shall appear, for a method that takes one.", kinds.PICTURE, None,
+        reads=lambda system: system.takes.reference != "no",
+    )  # fmt: skip
+    mask: object = argument(
+        "A PNG of a photo's size, white where it may change, for a method that takes it.", kinds.PICTURE, None,
+        reads=lambda system: system.takes.masks != "no",
+    )  # fmt: skip
+    strength: float = argument(
+        "Factor on the change; 0 gives the input back.", default=1.0, range=at_least(0),
+        reads=lambda system: system.takes.strength,
+    )  # fmt: skip
+    threshold: float | None = argument(
+        "Least relevance of what may change, for a method that has one.", default=None, range=at_least(0),
+        reads=lambda system: system.takes.threshold,
+    )  # fmt: skip
+    generator: str | None = argument(
+        "factors, small, or local:FILE with StyleGAN2 weights in safetensors (default: factors; for photos small).",
+        default=None, short="-g", reads=needs("StyleGenerator"),
+    )  # fmt: skip
+    denoiser: str | None = argument(
+        "small, or local:FOLDER with a pipeline of diffusers (default: small).", default=None,
+        reads=needs("TextDiffusion"),
+    )  # fmt: skip
+    segmenter: str | None = argument(
+        "A segmenter, for a method that takes one.", default=None, reads=needs("Segmenter")
+    )
+    like: object = argument(
+        "Photos to learn from, for a method that learns from some.", kinds.TABLE, None,
+        reads=uses("train", "texts", "unlabelled"),
+    )  # fmt: skip
+    frames: int | None = argument("Frames sampled from each clip (default: 8).", default=None, range=at_least(1))
+    count: int | None = argument(
+        "Pictures drawn from the generator (default: 4).", default=None, short="-n", range=at_least(1)
+    )
+    seed: int = argument("Seed of the pictures drawn, and of the training.", default=0)
+    method: str | Editor | None = method(
+        None, "An editor; 'diptych systems --verb edit' lists them (default: by the input)."
+    )  # fmt: skip
+    variant: str | None = argument('Variant of the method, such as small; "" is the paper\'s.', default=None)
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+    fitted: str | Path | None = argument(
+        "Folder of the trained editor: read if it is there, else written.", kinds.FOLDER, None
+    )
+
+    def slug(self) -> str:
+        """Return the editor that begins with what there is."""
+        from diptych.tasks.edit_parts import chosen_editor
+
+        return chosen_editor(None, self.start).card.slug
+
+    def system(self) -> Any:
+        """Return the editor with its settings; the usual one is small where no variant is named."""
+        if self.variant is not None:
+            return super().system()
+        return replace(self, variant=ROW if (self.method or self.slug()) == SLUG else "").system()
+
+    @property
+    def start(self) -> Start:
+        """What the edit begins with."""
+        if self.photos is None:
+            return "drawn"
+        return "pictures" if clip_frames(self.photos, self.frames) is None else "clips"
+
+    def check(self) -> None:
+        """Refuse a number of pictures to draw where none are drawn."""
+        if self.photos is not None and self.count is not None:
+            raise UsageError("Photos are given, and none are drawn, so {count} has no effect: leave it out.")
+
+    def check_with(self, system: Any) -> None:
+        """Refuse words that name no change, and what the editor does not begin with or cannot learn from."""
+        from diptych.tasks.edit import check_words
+        from diptych.tasks.evidence import check_evidence
+
+        name, able = system.card.name, system.takes.start
+        if able == ("nothing",):
+            raise UsageError(
+                f"{name} makes pictures from words alone, and changes none: use generate, with "
+                f"{system.card.slug} as {{method}}."
+            )
+        check_words(self.source, tuple(self.target), told=system.takes.source)
+        system.takes.check_words(self.source, tuple(self.target), name)
+        if self.start not in able:
+            if self.start == "drawn":
+                raise UsageError(
+                    f"{name} changes pictures of yours: give {{photos}}, of which it takes {_either(able)}."
+                )
+            raise UsageError(
+                f"{name} does not begin with {self.start}, only with {_either(able)}: choose another {{method}}."
+            )
+        if self.mask is not None and (self.photos is None or not _is_one(self.photos)):
+            raise UsageError("{mask} belongs to one photo: give that photo alone.")
+        if not self.is_kept():
+            check_evidence(system.card, like=self.like)
+
+    def run(self, context: Context) -> Changed:
+        """Learn to edit, or read what was trained, and edit the pictures."""
+        from diptych.data.samples import need_readable
+        from diptych.tasks.edit import alone, drawn_ask, edit, files, fitted_editor, need_inverter
+        from diptych.tasks.edit_parts import GENERATOR, PHOTO_GENERATOR, kit_for
+        from diptych.tasks.evidence import evidence_for
+
+        system, name = self.system(), self.system().card.name
+        given = self._given(context)
+        count = DRAWN if self.count is None else self.count
+        names = [f"seed{self.seed}-{i + 1}" for i in range(count)] if given is None else _names(given)
+        if given is not None:
+            need_readable(given)
+        context.free(*(str(f(path)) for path in files(Path(), names) for f in (Path, alone)), LISTING)
+        reference = None if self.subject is None else _opened(self.subject)
+        masks = None if self.mask is None else [_mask(self.mask)]
+        model, run = context.model(), context.run()
+        parts: dict[str, Any] = {"generator": self.generator, "denoiser": self.denoiser, "segmenter": self.segmenter}
+        kit = kit_for(system.card, model, **parts, photos=given is not None)
+        draws = kit.parts.get("generator")
+        if given is not None and draws is not None:
+            need_inverter(kit.parts.get("inverter"), self.generator or PHOTO_GENERATOR)
+        whole: dict[str, Any] = {} if given is None else {"images" if self.start == "pictures" else "clips": given}
+        ask = EditAsk(
+            self.source, tuple(self.target), reference=reference, masks=masks, strength=self.strength,
+            threshold=self.threshold, **whole,
+        )  # fmt: skip
+        if given is None:
+            if not isinstance(draws, StyleGenerator):
+                raise MissingPart(f"{name} draws no pictures of its own: give {{photos}}.")
+            ask = drawn_ask(ask, draws, count, run)
+        system.takes.check(ask, name)
+        evidence = None if self.is_kept() else evidence_for(system.card, like=self.like, keys=context.keys)
+        folder = None if self.fitted is None else Path(self.fitted)
+        editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder)
+        result = edit(editor, ask, run, channels=getattr(draws, "channels", ()))
+        generator = self.generator or (GENERATOR if given is None else PHOTO_GENERATOR)
+        variant = self.variant if self.variant is not None else ROW if system.card.slug == SLUG else ""
+        about = {
+            "generator": generator if draws is not None else None, **_named(self, kit), "method": system.card.slug,
+            "variant": variant, "settings": dict(self.settings or {}), "threshold": self.threshold,
+            "backbone": model.spec.name, "seed": self.seed,
+        }  # fmt: skip
+        return Changed(result, about)
+
+    def _given(self, context: Context) -> Samples[Any] | None:
+        """Return the photos or clips; None where pictures are drawn."""
+        if self.photos is None:
+            return None
+        frames = clip_frames(self.photos, self.frames)
+        photos: Samples[Any] = open_photos(self.photos, context.keys, frames=frames)[0].items
+        return photos
+
+
+def _named(asked: Edit, kit: Kit) -> dict[str, Any]:
+    """Return by name what took part beside the generator."""
+    subject = asked.subject
+    if subject is not None and not isinstance(subject, (str, os.PathLike)):
+        subject = "a picture"
+    return {
+        "denoiser": (asked.denoiser or "small") if "diffusion" in kit.parts else None,
+        "segmenter": (asked.segmenter or DEFAULTS["segment"]) if "segmenter" in kit.parts else None,
+        "subject": None if subject is None else str(subject),
+    }
+
+
+def _names(samples: Samples[Any]) -> list[str]:
+    return [samples.name(i) for i in range(len(samples))]
+
+
+def _either(starts: Sequence[str]) -> str:
+    return " or ".join(STARTS.get(start, start) for start in starts)
+
+
+def _is_one(photos: object) -> bool:
+    """Return whether one photo is given: one path, or one picture in Python."""
+    return len(photos) == 1 if isinstance(photos, (list, tuple)) else True
+
+
+def _opened(picture: Any) -> Any:
+    """Return a picture by its path, or as it is."""
+    from diptych.data.images import open_image
+
+    return open_image(os.fspath(picture)) if isinstance(picture, (str, os.PathLike)) else picture
+
+
+def _mask(picture: Any) -> Any:
+    """Return where a photo may change, from a picture that is white there."""
+    import numpy as np
+
+    shown = _opened(picture)
+    pixels = np.asarray(shown.convert("L") if hasattr(shown, "convert") else shown)
+    return pixels if pixels.dtype == bool else pixels > 127
+
+
+class Changed(Pictures):
+    """Pictures and clips before and after."""
+
+    done = "edited"
+    listing = LISTING
+
+    def line(self, item: Pair) -> str:
+        """Return how many channels moved and the strongest of them, or what the editor says."""
+        row = self.row(item)
+        if self.result.channels:
+            moved = row["moved"]
+            strongest = "  ".join(f"{m['layer']}.{m['channel']} {m['strength']:+.2f}" for m in moved[:SHOWN])
+            return f"{len(moved)} of {sum(self.result.channels)} channels moved  {strongest}".rstrip()
+        facts = {k: v for k, v in row.items() if k not in ("name", "moved")}
+        return "  ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in facts.items())
+
+    def remarks(self, items: Sequence[Pair]) -> list[str]:
+        """Return that nothing was relevant enough to change."""
+        pairs = self.result.pairs
+        if self.result.channels and pairs and not any(self.row(pair)["moved"] for pair in pairs):
+            return ["No channel is relevant enough to be moved: give a lower {threshold}, down to 0."]
+        return []
+
+    def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
+        """Write edit.json."""
+        super().close(folder, data, overwrite=overwrite)
+        return [f"{number_of(len(self.result.pairs), 'picture')} before and after, and edit.json, in {folder}"]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_short(v)}" for name, v in value.items())
+    return ", ".join(map(_short, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,153 @@
+"""``generate``: make pictures from words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core import EditAsk, Run, UsageError
+from diptych.core.ranges import at_least
+from diptych.core.wording import number_of
+from diptych.verbs import kinds
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Face, Verb, argument, method, settings
+from diptych.verbs.pictures import Pictures
+from diptych.verbs.reads import never, uses
+
+if TYPE_CHECKING:
+    from diptych.core import Editor
+    from diptych.tasks.edit import Pair
+    from diptych.verbs.context import Context
+
+LISTING = "generate.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate(Verb):
+    """Make pictures from words."""
+
+    item: ClassVar[str] = "Pair"
+    role: ClassVar[str] = "diptych.core.edit:Editor"
+    out: ClassVar[str] = "pictures"
+    out_help: ClassVar[str] = "Folder for the pictures and generate.json."
+    out_faces: ClassVar[tuple[Face, ...]] = ("command", "python")
+    examples: ClassVar[tuple[str, ...]] = ('generate "a red circle" "a yellow star on a dark background" --count 2',)
+    run_options: ClassVar[Mapping[str, Any]] = LIGHT
+    offers: ClassVar[tuple[str, ...]] = SLOW_RUN
+
+    texts: str | Sequence[str] = argument(
+        'What the pictures shall show: "a red circle".', kinds.MANY_TEXTS, positional=True
+    )
+    denoiser: str = argument("small, or local:FOLDER with a pipeline of diffusers.", default="small", reads=never)
+    anyway: bool = argument(
+        "Go on with words that the small denoiser never learnt: the pictures show something else.", default=False,
+        reads=never,
+    )  # fmt: skip
+    count: int = argument("Pictures made of each text.", default=4, short="-n", range=at_least(1))
+    steps: int = argument("Steps of sampling.", default=25, range=at_least(1), reads=never)
+    guidance: float = argument(
+        "How strongly the text is followed; 1 is not at all more.", default=3.0, range=at_least(0), reads=never
+    )
+    seed: int = argument("Seed of the noise, and of a training.", default=0)
+    method: str | Editor | None = method(
+        None, "A system that makes pictures from words, in the place of the denoiser."
+    )  # fmt: skip
+    variant: str = argument("Variant of the method; 'diptych systems METHOD' lists them.", default="")
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+    like: object = argument(
+        "Photos with captions to learn from, for a method that learns.", kinds.TABLE, None,
+        reads=uses("train", "texts", "unlabelled"),
+    )  # fmt: skip
+    fitted: str | Path | None = argument(
+        "Folder of the trained method: read if it is there, else written.", kinds.FOLDER, None
+    )
+
+    @property
+    def ask(self) -> EditAsk:
+        """The request of an editor that begins with words alone."""
+        return EditAsk("", tuple(self.texts), count=self.count)
+
+    def is_fitted(self) -> bool:
+        """Return whether the denoiser does the work, which learns nothing here."""
+        return self.method is None
+
+    def check(self) -> None:
+        """Refuse texts that are none, or hold words that the small denoiser never learnt."""
+        from diptych.tasks.generate import check_learnt, check_texts
+
+        check_texts(self.texts)
+        if self.method is not None:
+            return
+        if self.like is not None or self.fitted is not None or self.variant or self.settings:
+            raise UsageError(
+                "The denoiser learns nothing: give {method}, or leave {like}, {fitted}, {variant} and {settings} out."
+            )
+        if self.denoiser == "small" and not self.anyway:
+            check_learnt(self.texts)
+
+    def check_with(self, system: Any) -> None:
+        """Refuse a method that does not begin with words alone, or that lacks what it learns from."""
+        from diptych.tasks.evidence import check_evidence
+
+        system.takes.check(self.ask, system.card.name)
+        if not self.is_kept():
+            check_evidence(system.card, like=self.like)
+
+    def run(self, context: Context) -> Generated:
+        """Make the pictures."""
+        from diptych.backbones.diffusion.load import load_diffusion
+        from diptych.tasks.edit import edit, files, fitted_editor, names_of
+        from diptych.tasks.edit_parts import kit_for
+        from diptych.tasks.evidence import evidence_for
+        from diptych.tasks.generate import generate, unlearnt
+
+        context.free(*map(str, files(Path(), names_of(self.ask, Run()))), LISTING)
+        if self.method is None:
+            model, run = context.model(), context.run()
+            numbers: dict[str, Any] = {"count": self.count, "steps": self.steps, "guidance": self.guidance}
+            result = generate(self.texts, load_diffusion(self.denoiser, model), run, **numbers)
+            about: dict[str, Any] = {"denoiser": self.denoiser, "steps": self.steps, "guidance": self.guidance}
+            strange = unlearnt(self.texts) if self.denoiser == "small" else ()
+        else:
+            system, folder, strange = self.system(), None if self.fitted is None else Path(self.fitted), ()
+            evidence = None if self.is_kept() else evidence_for(system.card, like=self.like, keys=context.keys)
+            model, run = context.model(), context.run()
+            kit = kit_for(system.card, model)
+            result = edit(fitted_editor(kit, run, method=system, evidence=evidence, folder=folder), self.ask, run)
+            about = {
+                "method": system.card.slug, "variant": self.variant, "settings": dict(self.settings or {})
+            }  # fmt: skip
+        return Generated(result, {**about, "backbone": model.spec.name, "seed": self.seed}, strange)
+
+
+class Generated(Pictures):
+    """Pictures that were made from words."""
+
+    done = "made"
+    listing = LISTING
+
+    def __init__(self, result: Any, about: Mapping[str, Any], strange: tuple[str, ...]) -> None:
+        super().__init__(result, about)
+        self.strange = strange
+
+    def line(self, item: Pair) -> str:
+        """Return nothing: a picture of words is not described."""
+        return ""
+
+    def label(self, item: Pair) -> str:
+        """Return the text that the picture was made from."""
+        return item.text
+
+    def remarks(self, items: Sequence[Pair]) -> list[str]:
+        """Return words that were never learnt."""
+        if not self.strange:
+            return []
+        return [
+            f"The small denoiser never learnt {', '.join(self.strange)}: what the pictures show of it means nothing."
+        ]
+
+    def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
+        """Write generate.json."""
+        super().close(folder, data, overwrite=overwrite)
+        return [f"{number_of(len(self.result.pairs), 'picture')} and {LISTING} in {folder}"]

@@ -1,0 +1,140 @@
+"""``rewrite``: say more in prompts for a text-to-image model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core.ranges import at_least
+from diptych.core.wording import number_of, one_line
+from diptych.tasks.defaults import slug_and_row
+from diptych.verbs import kinds
+from diptych.verbs.answer import Answer
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, method, settings
+from diptych.verbs.reads import uses
+
+if TYPE_CHECKING:
+    from diptych.core import Rewriter
+    from diptych.tasks.rewrite import Rewrites, Rewritten
+    from diptych.verbs.context import Context
+
+
+SLUG, ROW = slug_and_row("rewrite")
+
+
+def _learns_from_pictures(system: Any) -> bool:
+    return bool(getattr(system, "image", False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewrite(Verb):
+    """Write longer prompts from short ones, several of each to choose from."""
+
+    item: ClassVar[str] = "Rewrites"
+    role: ClassVar[str] = "diptych.core.train:Rewriter"
+    report: ClassVar[str] = "Also write a .json file."
+    examples: ClassVar[tuple[str, ...]] = ('rewrite "a red circle" --like captions.csv --fitted writer',)
+    run_options: ClassVar[Mapping[str, Any]] = LIGHT
+    offers: ClassVar[tuple[str, ...]] = SLOW_RUN
+
+    prompts: str | Sequence[str] = argument(
+        "A .txt file with a prompt a line, or prompts.", kinds.MANY_TEXTS, positional=True
+    )
+    like: object = argument(
+        "Photos with a short and a long caption each to learn from: a table or folder.", kinds.TABLE, None,
+        reads=uses("train", "texts", "unlabelled"),
+    )  # fmt: skip
+    method: str | Rewriter = method(SLUG, "A rewriter; 'diptych systems --verb rewrite' lists them.")
+    variant: str = argument('Variant of the method: small, text (no denoiser), or "", the paper\'s.', default=ROW)
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+    choices: int = argument("Rewrites of each prompt.", default=5, short="-n", range=at_least(1))
+    denoiser: str = argument(
+        "small, or local:FOLDER with a pipeline of diffusers.", default="small", reads=_learns_from_pictures
+    )
+    fitted: str | Path | None = argument(
+        "Folder of the trained rewriter: read if it is there, else written.", kinds.FOLDER, None
+    )
+    seed: int = argument("Seed of the training.", default=0)
+
+    def check(self) -> None:
+        """Refuse prompts that are none."""
+        from diptych.tasks.rewrite import read_prompts
+
+        read_prompts(self.prompts)
+
+    def check_with(self, system: Any) -> None:
+        """Refuse more rewrites than the method has, and captions that are missing."""
+        from diptych.tasks.evidence import check_evidence
+        from diptych.tasks.rewrite import check_choices
+
+        check_choices(system, self.choices)
+        if not self.is_kept():
+            check_evidence(system.card, like=self.like)
+
+    def run(self, context: Context) -> Prompts:
+        """Learn to rewrite, or read what was trained, and rewrite the prompts."""
+        from diptych.core import Kit
+        from diptych.tasks.evidence import evidence_for
+        from diptych.tasks.rewrite import fitted_rewriter, read_prompts, rewrite
+
+        system, prompts, kept = self.system(), read_prompts(self.prompts), self.is_kept()
+        evidence = None if kept else evidence_for(system.card, like=self.like, keys=context.keys)
+        model, run = context.model(), context.run()
+        parts: dict[str, Any] = {"main": model}
+        if not kept and _learns_from_pictures(system):
+            from diptych.backbones.diffusion.load import load_diffusion
+
+            parts["diffusion"] = load_diffusion(self.denoiser, model)
+        folder = None if self.fitted is None else Path(self.fitted)
+        writer = fitted_rewriter(Kit(parts), run, system, evidence=evidence, folder=folder)
+        about = {
+            "method": system.card.slug, "variant": self.variant, "settings": dict(self.settings or {}),
+            "backbone": model.spec.name, "seed": self.seed,
+        }  # fmt: skip
+        return Prompts(rewrite(writer, prompts, choices=self.choices), about)
+
+
+class Prompts(Answer["Rewrites"]):
+    """Prompts with their rewrites."""
+
+    rows_key = "prompts"
+    done = "rewritten"
+
+    def __init__(self, result: Rewritten, about: Mapping[str, Any]) -> None:
+        super().__init__(iter(result.of_prompts()))
+        self.result, self.about = result, about
+
+    def name(self, item: Rewrites) -> str:
+        """Return the prompt."""
+        return item.prompt
+
+    def line(self, item: Rewrites) -> str:
+        """Return the rewrites, the likeliest first."""
+        return " | ".join(map(one_line, item))
+
+    def label(self, item: Rewrites) -> str:
+        """Return the likeliest rewrite."""
+        return item[0] if item else ""
+
+    def printed(self, item: Rewrites, name: str, width: int) -> str:
+        """Return the prompt and its rewrites, a line each."""
+        return "\n".join([one_line(item.prompt), *(f"  {one_line(text)}" for text in item)])
+
+    def columns(self, items: Sequence[Rewrites]) -> dict[str, list[str]]:
+        """Return the likeliest rewrites."""
+        return {"rewrite": [self.label(item) for item in items]}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was asked, and how varied the rewrites are."""
+        return {"distinct_2": self.result.distinct, **self.about}
+
+    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+        """Return the plain data; a prompt is never skipped."""
+        return {k: v for k, v in super().data(rows, remarks).items() if k != "skipped"}
+
+    def ends(self) -> list[str]:
+        """Return how varied the rewrites are."""
+        count = number_of(len(self.result.prompts), "prompt")
+        return [f"{count}; distinct-2 of all rewrites {self.result.distinct:.2f}"]
