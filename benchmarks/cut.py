@@ -252,7 +252,8 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/cut.json"))
     options = parser.parse_args(given)
     result: dict[str, Any] = {
-        "seeds": {rule: len(seeds) for rule, seeds in RULES.items()}, "command": COMMAND.format(" ".join(options.backbones)),
+        "seeds": {rule: len(seeds) for rule, seeds in RULES.items()},
+        "command": COMMAND.format(" ".join(options.backbones)),
         "rule": " ".join(__doc__.split("\n\n")[4].split()), "backbones": {},
     }  # fmt: skip
     for backbone in options.backbones:
