@@ -4,8 +4,9 @@
 
 An answer is a query and one of its first 50 pictures. Half of the weight is that of queries for what is there, half
 that of the nouns for absent things that the index drew, all of whose answers are wrong. A logistic regression on the
-facts, fitted in five folds by query, gives Brier scores (*brier*) and how well the best answer tells queries for what is there
-from words for what is not (*presence*, area under the ROC curve; words of ``recipes.search_truth``, kept aside).
+facts, fitted in five folds by query, gives Brier scores (*brier*) and how well the best answer tells queries for what
+is there from words for what is not (*presence*, area under the ROC curve; words of ``recipes.search_truth``, kept
+aside).
 
     cosine     s
     standard   (s - mean) / std over all pictures, for the query

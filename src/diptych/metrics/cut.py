@@ -198,7 +198,8 @@ class Marks:
         """
         reach = self.depth if depth is None else min(depth, self.depth)
         strata = 1 + int(np.searchsorted(np.array(STRATA), reach))
-        return (self.rank <= reach) & self._strata[:, :strata].all(axis=1)[self.query], reach
+        whole = np.asarray(self._strata[:, :strata].all(axis=1))
+        return (self.rank <= reach) & whole[self.query], reach
 
     def probabilities(self, score: Floats) -> Floats:
         """Return (k,) probabilities that answers with these scores are right, as if half of all queries were for
