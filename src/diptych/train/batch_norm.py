@@ -37,7 +37,7 @@ def synchronised(module: nn.Module, world: World) -> Iterator[None]:
         for name, m in module.named_modules() if world.size > 1 else ():
             if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm):
                 changed.append(m)
-                m.forward = partial(_forward, m, _after(name, m), gather(world))
+                changed[-1].forward = partial(_forward, m, _after(name, m), gather(world))
         yield
     finally:
         for m in changed:

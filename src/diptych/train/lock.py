@@ -24,11 +24,11 @@ def sole(run: Run) -> Iterator[None]:
     Raises:
         UsageError: another training holds it.
     """
-    from filelock import FileLock, Timeout  # as ``data.files.locked``
-
     with contextlib.ExitStack() as held:
         refused = False
         if run.out is not None and run.world.rank == 0:
+            from filelock import FileLock, Timeout  # as ``data.files.locked``
+
             run.out.mkdir(parents=True, exist_ok=True)
             lock = FileLock(run.out / "lock", is_singleton=True)
             try:

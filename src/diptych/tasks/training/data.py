@@ -148,13 +148,14 @@ def check_told(method: Method, data: LabelledData) -> None:
         )
 
 
-def check_classes(data: LabelledData) -> None:
-    """Check that labels tell something apart, where there are no captions.
+def check_classes(method: Method, data: LabelledData) -> None:
+    """Check that labels tell something apart, where there are no captions and the method reads more than images.
 
     Raises:
         DataError: there is one class.
     """
-    if len(data.classes) == 1 and not any("captions" in table.columns for table in data.splits.values()):
+    reads = "train" in method.card.needs.evidence
+    if reads and len(data.classes) == 1 and not any("captions" in table.columns for table in data.splits.values()):
         raise DataError(
             f"{data.name} has one class, {data.classes[0]}, and nothing to tell it from: add a folder or rows of "
             f"another class, or captions."

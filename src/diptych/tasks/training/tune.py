@@ -172,7 +172,7 @@ def tune(
         _check_stream(method, parts, backbone)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
     check_told(method, data)
-    check_classes(data)
+    check_classes(method, data)
     start = time.perf_counter()
     small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))
     writes = [WordIds((), WORDS_READ).ids] if small else []
