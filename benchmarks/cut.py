@@ -92,7 +92,7 @@ def answers(vectors: Floats, queries: Floats, right: NDArray[np.bool_] | None) -
     order = np.argsort(-scores, axis=1, kind="stable")[:, : STRATA[-1]]
     standard = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
     true = np.zeros(scores.shape, dtype=bool) if right is None else right
-    return Answers(*(np.take_along_axis(values, order, axis=1) for values in (scores, standard, true)))  # type: ignore[arg-type]
+    return Answers(*(np.take_along_axis(values, order, axis=1) for values in (scores, standard, true)))
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,7 @@ class SegmentAnswer:
     photos: list[Regions]
     classnames: list[str]
     method: str
+    settings: dict[str, Any]
     backbone: str
     templates: list[str]
     background: list[str]
@@ -199,6 +200,7 @@ class DetectAnswer:
     object: str | None
     false_alarm_rate: float | None
     seed: int
+    settings: dict[str, Any]
     normal: dict[str, Any]
     map_span: list[float]
     skipped: list[Skipped]

@@ -176,6 +176,11 @@ class Verb:
             base = catalog.row(kind, variant) if variant else kind()
         return with_settings(with_settings(base, self.defaults()), getattr(self, "settings", None) or {})
 
+    def given_settings(self) -> dict[str, Any]:
+        """Return the settings of the system by their names, as plain data for records."""
+        given: Any = getattr(self, "settings", None)
+        return dict(given or {})
+
     def slug(self) -> str:
         """Return the system that does the work where none is named."""
         raise NotImplementedError

@@ -191,7 +191,7 @@ class Edit(Verb):
         variant = self.variant if self.variant is not None else ROW if system.card.slug == SLUG else ""
         about = {
             "generator": generator if draws is not None else None, **_named(self, kit), "method": system.card.slug,
-            "variant": variant, "settings": dict(self.settings or {}), "threshold": self.threshold,
+            "variant": variant, "settings": self.given_settings(), "threshold": self.threshold,
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip
         return Changed(result, about)

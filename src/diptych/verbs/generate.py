@@ -116,7 +116,7 @@ class Generate(Verb):
             kit = kit_for(system.card, model)
             result = edit(fitted_editor(kit, run, method=system, evidence=evidence, folder=folder), self.ask, run)
             about = {
-                "method": system.card.slug, "variant": self.variant, "settings": dict(self.settings or {})
+                "method": system.card.slug, "variant": self.variant, "settings": self.given_settings()
             }  # fmt: skip
         return Generated(result, {**about, "backbone": model.spec.name, "seed": self.seed}, strange)
 

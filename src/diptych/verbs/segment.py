@@ -220,7 +220,7 @@ class LabelMaps(Answer["Segmented"]):
     def facts(self) -> dict[str, Any]:
         """Return what was asked, and the speed."""
         return {
-            "backbone": self.backbone, "method": self.slug,
+            "backbone": self.backbone, "method": self.slug, "settings": self.asked.given_settings(),
             "images_per_second": self.count / max(self.seconds, 1e-9), "background": self.asked.background,
             "threshold": self.asked.threshold, "unknown": self.asked.unknown,
             "things": [n for n, t in zip(self.question.classes.names, self.question.classes.things, strict=False) if t],
