@@ -35,13 +35,14 @@ from diptych.data.load import open_records
 from diptych.data.words.wordnet import WordNet
 from diptych.metrics.cut import STRATA, AbsentScores, Floats, Marks
 from diptych.search_index.index import Index
-from diptych.tasks.search.absent import draw_absent, encoded
+from diptych.tasks.search.absent import AbsentWords, draw_absent, encoded
 from diptych.tasks.search.cut import QUERIES, sampled_ranks
 from diptych.tasks.search.index import index
 from recipes.search_truth import SETS
 
-LEVELS, DEPTHS, SEEDS = (0.5, 0.7, 0.8, 0.9), STRATA, range(10)
-RULES = ("now", "before", "shuffled")
+LEVELS, DEPTHS = (0.5, 0.7, 0.8, 0.9), STRATA
+RULES = {"now": range(10), "before": range(10), "shuffled": range(3)}
+"""Rule -> seeds of the splits."""
 COMMAND = "python -m benchmarks.cut --data FOLDER --backbones {} --out results/cut.json"
 
 
@@ -94,8 +95,27 @@ def answers(vectors: Floats, queries: Floats, right: NDArray[np.bool_] | None) -
     return Answers(*(np.take_along_axis(values, order, axis=1) for values in (scores, standard, true)))  # type: ignore[arg-type]
 
 
-def searched(name: str, data: Path, model: diptych.Model) -> Searched:
-    """Index a set, ask its queries, and draw words for absent things."""
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of a set with a backbone.
+
+    Args:
+        entries: (n, D) of pictures.
+        queries: (q, D), and right: (q, n) whether a picture is right.
+        aside: (w, D) of the words that are kept aside, and words: these.
+        drawn: what the index drew.
+    """
+
+    entries: Floats
+    queries: Floats
+    right: NDArray[np.bool_]
+    aside: Floats
+    words: list[str]
+    drawn: AbsentWords
+
+
+def embedded(name: str, data: Path, model: diptych.Model) -> Embedded:
+    """Index a set, encode its queries, and draw words for absent things."""
     chosen, wordnet = SETS[name], WordNet.load()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "index"
@@ -105,16 +125,23 @@ def searched(name: str, data: Path, model: diptych.Model) -> Searched:
             entries = opened.entries(places[:, 0].tolist())
             names = [entries[int(i)].name for i in places[:, 0]]
             vectors = np.asarray(opened.vectors("image"))[places[:, 1]]
-            drawn = draw_absent(opened, model, model.run).scores
+            drawn = draw_absent(opened, model, model.run)
         truth, named = chosen.truth(data, names, wordnet)
         words = chosen.absent(name, named, wordnet)
         queries = sorted(truth)
         rng = np.random.default_rng(zlib.crc32(name.encode()))
         queries = [queries[i] for i in sorted(rng.permutation(len(queries))[: 2 * QUERIES])]
         right = np.array([[n in truth[query] for n in names] for query in queries])
-        present = answers(vectors, encoded(queries, model, model.run), right)
-        aside = answers(vectors, encoded(words, model, model.run), None)
-    return Searched(len(names), present, aside, drawn, words, int(right.sum()))
+        asked, aside = (encoded(texts, model, model.run) for texts in (queries, words))
+    return Embedded(vectors, asked, right, aside, words, drawn)
+
+
+def searched(name: str, data: Path, model: diptych.Model) -> Searched:
+    """Index a set, ask its queries, and draw words for absent things."""
+    own = embedded(name, data, model)
+    present = answers(own.entries, own.queries, own.right)
+    aside = answers(own.entries, own.aside, None)
+    return Searched(len(own.entries), present, aside, own.drawn.scores, own.words, int(own.right.sum()))
 
 
 def marks_of(part: Answers, rng: np.random.Generator, absent: AbsentScores | None, *, before: bool = False) -> Marks:
@@ -167,7 +194,7 @@ def one_split(own: Searched, seed: int, rule: str) -> dict[tuple[float, int], li
 
 def table(own: Searched, rule: str) -> dict[str, Any]:
     """Return level -> depth -> means over splits, and whether the level holds."""
-    every = [one_split(own, seed, rule) for seed in SEEDS]
+    every = [one_split(own, seed, rule) for seed in RULES[rule]]
     result: dict[str, Any] = {}
     for level in LEVELS:
         rows: dict[str, Any] = {}
@@ -182,7 +209,7 @@ def table(own: Searched, rule: str) -> dict[str, Any]:
                     "stated": stated, "interval": [low, high], "realised": realised, "right_kept": kept, "any": some,
                     "within": float(((cuts[:, 1] <= cuts[:, 3]) & (cuts[:, 3] <= cuts[:, 2])).mean()),
                 }  # fmt: skip
-        counted = [r for r in rows.values() if 2 * r["cuts"] >= len(SEEDS) and "realised" in r]
+        counted = [r for r in rows.values() if 2 * r["cuts"] >= len(every) and "realised" in r]
         precise = [r["interval"][0] <= r["realised"] <= r["interval"][1] for r in counted]
         quiet = [r["any"] <= 1 - level + 1e-9 for r in counted]
         result[f"{level:g}"] = {
@@ -225,7 +252,8 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/cut.json"))
     options = parser.parse_args(given)
     result: dict[str, Any] = {
-        "seeds": len(SEEDS), "command": COMMAND.format(" ".join(options.backbones)),
+        "seeds": {rule: len(seeds) for rule, seeds in RULES.items()},
+        "command": COMMAND.format(" ".join(options.backbones)),
         "rule": " ".join(__doc__.split("\n\n")[4].split()), "backbones": {},
     }  # fmt: skip
     for backbone in options.backbones:
@@ -233,7 +261,8 @@ def main(given: Sequence[str] | None = None) -> None:
         sets = result["backbones"][backbone] = {}
         for name in options.sets:
             sets[name] = measured(searched(name, options.data, model))
-            print(f"{backbone} {name}: {sets[name]['entries']} entries, {sets[name]['queries']} queries")
+            entries, queries = sets[name]["entries"], sets[name]["queries"]
+            print(f"{backbone} {name}: {entries} entries, {queries} queries", flush=True)
             for rule in RULES:
                 print(f"  {rule}")
                 shown(sets[name][rule])

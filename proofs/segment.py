@@ -4,29 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from math import isqrt
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from diptych.backbones.sources.load import load
 from diptych.core import Backbone, ClassNames, Column, Evidence, Kit, Run, Samples, Space, Table
-from diptych.evaluation.arms import CHANCE
+from diptych.data.scenes.compose import Scenes
+from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import few, open_set
 from diptych.evaluation.spoils import as_subclass, shuffled_names
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser
+from diptych.methods.segment.sclip import SCLIP, WINDOWS
 from diptych.methods.segment.trident import FittedTrident, Trident
-from proofs.benches.attentive_patches import SCLIP_TRIAL
+from diptych.nn.dense.label_maps import Windows
 from proofs.benches.masked_regions import OVSEG
 from proofs.benches.segment_unseen import FC_CLIP, MAFT_PLUS
 from proofs.benches.training.merged_models import SAMCLIP_TRIAL
+from proofs.scenes.label_maps import NAMES, SCENES, SHOWN, SIDE, labelled_scenes
 from proofs.trial import Claim, Trial
 
 
-def open_bench(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> MaskBench:
-    """Open photos with label maps by path or by name."""
-    return MaskBench(open_set(name, "masks"), backbone, run, seeds)
+def open_bench(
+    name: str,
+    backbone: Backbone,
+    run: Run,
+    seeds: tuple[int, ...],
+    *,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    most: int | None = None,
+) -> MaskBench:
+    """Open photos with label maps by path or by name, or "scenes", of which ``tiny`` knows the names.
+
+    Args:
+        name: path, name or "scenes".
+        backbone: for photos; scenes bring theirs.
+        run: device, cache and progress.
+        seeds: of draws, spoils and trainings.
+        settings: of every system that has them; a scene is one window, whatever they say.
+        most: photos or scenes that are measured; None: all.
+    """
+    if name != "scenes":
+        return MaskBench(open_set(name, "masks"), backbone, run, seeds, settings=settings, most=most)
+    scenes, whole = labelled_scenes(Scenes(SCENES, most or SHOWN, 0)), {"windows": Windows(SIDE, SIDE, SIDE)}
+    tiny = load("tiny")
+    return MaskBench(scenes, tiny, run, seeds, NAMES, settings={**settings, **whole}, about={"backbone": "tiny"})
 
 
 def open_few(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> MaskBench:
@@ -106,6 +134,43 @@ class OtherTargets(CLIPDINOiser):
         return Table(lesson.items, moved)
 
 
+@dataclass(frozen=True)
+class Uniform(SCLIP):
+    """Each patch attends to all alike, with rows that sum to 2: what the mean of a window explains."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return twice the mean of the values."""
+        return 2 * v.mean(2, keepdim=True).expand_as(v)
+
+
+@dataclass(frozen=True)
+class Neighbours(SCLIP):
+    """Each patch of a square window attends to itself and its eight neighbours alike: what a smooth map explains."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return twice the mean of the values round each patch; tokens before the patches keep their own."""
+        side = isqrt(v.shape[2])
+        prefix, patches = torch.split(v, [v.shape[2] - side**2, side**2], dim=2)
+        planes = torch.unflatten(patches.mT.flatten(0, 1), 2, (side, side))
+        smooth = F.avg_pool2d(planes, 3, stride=1, padding=1, count_include_pad=False)
+        return 2 * torch.cat([prefix, smooth.flatten(2).reshape(patches.mT.shape).mT], dim=2)
+
+
+@dataclass(frozen=True)
+class Itself(SCLIP):
+    """Each patch attends to itself, with rows that sum to 2: what a larger share of the attention explains.
+
+    Without a tower, and so without a residual, it is MaskCLIP.
+    """
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return twice the values."""
+        return 2 * v
+
+
+ITSELF = as_subclass(Itself, draws=False)
+_VIT = ("scenes",)
+"""A bench whose backbone is a ViT."""
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "trident": Trial(
@@ -117,7 +182,14 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_few,
         ),
         "maskclip": Trial((Claim(CHANCE),), shuffled_names),
-        "sclip": SCLIP_TRIAL,
+        "sclip": Trial(
+            (Claim("maskclip"),),
+            {"all alike": as_subclass(Uniform, draws=False), "neighbours": as_subclass(Neighbours, draws=False)},
+            "maskclip",
+            beside={"plain patch tokens": Claim("maskclip", variant="tokens", on=_VIT)},
+            controls=(Claim("maskclip", own=Arm("sclip", spoil=ITSELF), on=_VIT, name="itself"),),
+            bench=partial(open_bench, settings={"windows": WINDOWS}),
+        ),
         "ovseg": OVSEG,
         "sam-clip": SAMCLIP_TRIAL,
         "clip-dinoiser": Trial(

@@ -26,8 +26,9 @@ MOST_CLASSES = 150
 """Classes below a WordNet noun, above which it is no query of imagenet1k_sample."""
 LOOKS = {"sketch": "a sketch of", "cartoon": "a cartoon of", "photo": "a photo of", "art_painting": "a painting of"}
 WORDS = """accordion, ambulance, astronaut, baby, bagpipes, ballerina, banknote, barcode, beaver, bookshelf,
-bow and arrow, bride, bridge, bulldozer, cable car, cactus, camel, cannon, canoe, carousel, cash register, castle, cave, chainsaw,
-chameleon, chess board, chimpanzee, Christmas tree, clown, cockroach, coconut, coffin, compass, coral reef, corn,
+bow and arrow, bride, bridge, bulldozer, cable car, cactus, camel, cannon, canoe, carousel, cash register, castle,
+cave, chainsaw, chameleon, chess board, chimpanzee, Christmas tree, clown, cockroach, coconut, coffin,
+compass, coral reef, corn,
 courtroom, crane, crocodile, crossword puzzle, dice, dinosaur, donkey, dragon, drum kit, eagle, eclipse, face,
 ferris wheel, fire engine, fire hydrant, firefighter, forklift, fox, galaxy, garlic, ghost, giraffe, glacier, globe,
 goat, gondola, gorilla, gravestone, hair dryer, hamburger, hammer, hamster, hand grenade, harp, hedgehog, hippopotamus,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from diptych.core import Run
 from diptych.data.labelled import LabelledData
@@ -18,6 +19,10 @@ from diptych.data.words.pools import Pool, read_pool
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.plan import Plan
 from tests.support.colours import ColourBackbone, colour_folder, colour_pool
+
+# Hypothesis fails a test whose examples take more than 0.2 s, which says how busy the machine is.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import diptych
+from diptych import testing
 from diptych.cli.added_commands import PROOFS
 from diptych.cli.main import VERBS
 
@@ -30,6 +31,9 @@ def signatures() -> list[str]:
                 found.append(f"{name}.{part}{inspect.signature(member)}")
             elif isinstance(member, property) and part in vars(thing):
                 found.append(f"{name}.{part}")
+    for name in testing.__all__:
+        thing = getattr(testing, name)
+        found.append(f"testing.{name}" + ("" if inspect.isclass(thing) else str(inspect.signature(thing))))
     return [re.sub(r"<function (\w+) at 0x\w+>", r"\1", line) for line in found]
 
 

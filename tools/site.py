@@ -271,6 +271,7 @@ def _use(card: dict[str, Any]) -> list[str]:
     asks += [PARTS.get(part, f"a part `{part}`") for part in needs["parts"]]
     hooks = [f"`{hook}`" for hook in needs["hooks"] if hook not in ("image", "text")]
     trains = "nothing" if card["trains"] == "nothing" else card["trains"]
+    drawn = f"; the seed decides {card['draws']}" if card["draws"] else ""
     first = ": measure it beside the baselines first"
     advice = {
         "shown": "Its claim is shown on the data below",
@@ -282,7 +283,7 @@ def _use(card: dict[str, Any]) -> list[str]:
         "## When to use it",
         "",
         f"- You have {', '.join(asks)}." if asks else "- You have no data to learn from; it needs none.",
-        f"- It trains {trains}.",
+        f"- It trains {trains}{drawn}.",
         f"- The backbone must offer {', '.join(hooks)} ([towers and hooks](../towers.md))."
         if hooks
         else "- Any backbone works.",

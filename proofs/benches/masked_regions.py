@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,46 +19,20 @@ from torch import Tensor
 
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.proposers import load_proposer
-from diptych.core import Backbone, ClassNames, Column, Evidence, Kit, MaskProposer, Proposals, Run, Segmenter, Table
-from diptych.data.formats.regions import Masks
-from diptych.data.labelled import LabelledData
-from diptych.data.scenes.compose import SceneRecipe, Scenes
-from diptych.data.scenes.sprites import SHAPES
+from diptych.core import Backbone, ClassNames, Column, Evidence, Kit, MaskProposer, Proposals, Run, Table
+from diptych.data.scenes.compose import Scenes
 from diptych.data.scenes.tables import Pictures
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import CAPTIONED, captioned_photos, few, open_set
 from diptych.evaluation.spoils import Altered
 from diptych.methods.segment.ovseg import OVSeg
-from diptych.metrics.segmentation import IGNORE
 from diptych.nn.dense.mined_pairs import mined, named
+from proofs.scenes.label_maps import NAMES, SCENES, SHOWN, SIDE, labelled_scenes
 from proofs.trial import Claim, Trial
 
-PHOTOS, FEW, LESSONS, SHOWN = 60, 24, 80, 80
-"""Captioned photos that are mined, photos with masks that are measured, and scenes of both kinds."""
-SCENES = SceneRecipe(objects=(2, 3))
-SIDE = 64
-"""Of scenes and of the input of ``tiny``, in pixels."""
-
-
-@dataclass
-class RegionBench(MaskBench):
-    """Photos with label maps, a proposer, and pairs that were mined before."""
-
-    proposed: MaskProposer | None = None
-    pairs: Table[Any] | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """As of any photos with label maps, and what the pairs come from."""
-        assert self.pairs is not None
-        nouns = {own[0] for own in self.pairs.columns["captions"].values}
-        return {**super().facts, "pairs": len(self.pairs), "nouns": len(nouns), **self.more}
-
-    def given(self, system: type[Segmenter]) -> tuple[Kit, Evidence[Any]]:
-        """Return proposer and pairs, whatever the system."""
-        return Kit({"main": self.backbone, "proposer": self.proposed}), Evidence(auxiliary=self.pairs)
+PHOTOS, FEW, LESSONS = 60, 24, 80
+"""Captioned photos that are mined, photos with masks that are measured, and scenes whose pairs are mined."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +66,12 @@ def _hash(image: Image.Image) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def label_map(scenes: Scenes, index: int) -> np.ndarray[Any, Any]:
-    """Return (S, S) uint8 positions of the shapes; the ground does not count."""
-    scene = scenes[index]
-    out = np.full((SIDE, SIDE), IGNORE, dtype=np.uint8)
-    for mask, thing in zip(scene.masks, scene.objects, strict=True):
-        out[mask] = SHAPES.index(thing.noun)
-    return out
-
-
-def open_mined(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> RegionBench:
+def open_mined(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> MaskBench:
     """Open photos with label maps, or "scenes", and mine the pairs."""
     return scene_regions(run, seeds) if name == "scenes" else photo_regions(name, backbone, run, seeds)
 
 
-def photo_regions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> RegionBench:
+def photo_regions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> MaskBench:
     """Open ``FEW`` photos with label maps and the pairs of ``PHOTOS`` captioned ones, on any backbone."""
     data = open_set(name, "masks")
     table = data.split("test" if "test" in data.splits else "val")
@@ -115,21 +80,31 @@ def photo_regions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...
     photos = few(captioned, PHOTOS)
     pairs = mined(photos.items, named(photos), proposer, backbone, run)
     more = {"mined_from": CAPTIONED, "mined_photos": PHOTOS}
-    return RegionBench(some, backbone, run, seeds, proposed=proposer, pairs=pairs, more=more)
+    return MaskBench(some, backbone, run, seeds, **_learnt_from(pairs, proposer, backbone, more))
 
 
-def scene_regions(run: Run, seeds: tuple[int, ...]) -> RegionBench:
+def scene_regions(run: Run, seeds: tuple[int, ...]) -> MaskBench:
     """Open scenes with true regions; the backbone is ``tiny``."""
     backbone = load("tiny")
     lessons, shown = (Scenes(SCENES, n, 0, start) for n, start in ((LESSONS, 0), (SHOWN, LESSONS)))
     proposer = TrueRegions.of(lessons, shown)
     told = [tuple(dict.fromkeys(o.noun for o in lessons[i].objects)) for i in range(LESSONS)]
     pairs = mined(Pictures(lessons), told, proposer, backbone, run, side=SIDE)
-    masks = Column("mask", Masks(tuple(range(SHOWN)), lambda i: label_map(shown, i)))
-    data = LabelledData("scenes", SHAPES, {"test": Table(Pictures(shown), {"mask": masks})})
-    names = ClassNames(SHAPES, ("a photo of a {}.",))
     more = {"backbone": "tiny", "mined_from": "scenes", "mined_photos": LESSONS, "regions": "true"}
-    return RegionBench(data, backbone, run, seeds, names, proposed=proposer, pairs=pairs, more=more)
+    learnt = _learnt_from(pairs, proposer, backbone, more)
+    return MaskBench(labelled_scenes(shown), backbone, run, seeds, NAMES, **learnt)
+
+
+def _learnt_from(
+    pairs: Table[Any], proposer: MaskProposer, backbone: Backbone, more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return proposer and pairs for every system, and what the result says of the pairs."""
+    nouns = {own[0] for own in pairs.columns["captions"].values}
+    kit = Kit({"main": backbone, "proposer": proposer})
+    return {
+        "prepared": (kit, Evidence(auxiliary=pairs)),
+        "about": {"pairs": len(pairs), "nouns": len(nouns), **more},
+    }
 
 
 def _told(evidence: Evidence[Any], captions: list[Any]) -> Evidence[Any]:

@@ -200,14 +200,10 @@ def test_a_flag_that_may_be_repeated_takes_one_value_a_line_from_the_environment
     assert paths(got) == ["green.png"]
 
 
-def test_light_curves_without_their_model_and_point_clouds_are_refused(diptych: Any, tmp_path: Path) -> None:
+def test_light_curves_without_their_space_are_refused(diptych: Any, tmp_path: Path) -> None:
     (tmp_path / "sky.csv").write_text("star,time,mag\n" + "".join(f"a,{i},{i % 3}\n" for i in range(5)))
     got = diptych("index", tmp_path / "sky.csv")
-    assert (got.code, "is no model of them" in got.err) == (2, True)
-    (tmp_path / "shapes").mkdir()
-    (tmp_path / "shapes/a.xyz").write_text("0 0 0\n1 1 1\n")
-    got = diptych("index", tmp_path / "shapes")
-    assert (got.code, "holds point clouds" in got.err) == (2, True)
+    assert (got.code, "is no space of them" in got.err) == (2, True)
     (tmp_path / "notes.csv").write_text("number\n1\n")
     assert "neither a picture nor a text" in diptych("index", tmp_path / "notes.csv").err
 

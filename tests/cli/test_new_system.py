@@ -9,16 +9,20 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from diptych.core import Verb
 from diptych.tasks import new_system
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
 PLACES = ("src/diptych/methods/classify", "tests/methods/classify", "proofs")
 SLUGS = {"classify": "my-idea2", "segment": "my-other-idea2"}
+OTHERS = ("audit", "caption", "curate", "detect", "edit", "extend", "finetune", "pretrain", "retrieve", "rewrite")
+EVERY = {**SLUGS, **{verb: f"my-{verb}2" for verb in OTHERS}}
+"""Verb -> slug; the first two bring a proof."""
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for place in ("src", "tests", "proofs"):
         shutil.copytree(ROOT / place, root / place, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info"))
     shutil.copy(ROOT / "pyproject.toml", root)
-    for verb, slug in SLUGS.items():
+    for verb, slug in EVERY.items():
         new_system.new_system(slug, verb, root, name="MyIdea²")
     return root
 
@@ -62,7 +66,7 @@ def test_what_is_written_passes_what_every_system_must_pass(checkout: Path) -> N
     contracts = ("tests/contract/test_methods.py", "tests/contract/test_segmenters.py", "tests/test_copy.py")
     words = " or ".join((*SLUGS.values(), *(slug.replace("-", "_") for slug in SLUGS.values()), "test_copy"))
     output = within(checkout, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, *contracts, "-k", words)
-    assert int(output.split(" passed")[0].split()[-1]) >= 6 + 14 + 4 + 6 + 1
+    assert int(output.split(" passed")[0].split()[-1]) >= 6 + 16 + 4 + 15 + 1
 
 
 FACTS = f"""
@@ -83,10 +87,10 @@ def test_the_copy_holds_cards_and_proofs():
 def test_what_is_written_is_clean(checkout: Path) -> None:
     """Types are checked by ``make rules``, which knows those of the rest already."""
     pytest.importorskip("ruff")
-    stems = [slug.replace("-", "_") for slug in SLUGS.values()]
+    stems = [slug.replace("-", "_") for slug in EVERY.values()]
     files = [str(p) for stem in stems for p in (checkout / "src", checkout / "tests") for p in p.rglob(f"*{stem}.py")]
     proofs = [f"{PLACES[2]}/{verb}.py" for verb in SLUGS]
-    assert len(files) == 4
+    assert len(files) == 2 * len(EVERY)
     for words in (("check",), ("format", "--check")):
         within(checkout, "-m", "ruff", *words, *files, *proofs)
 
@@ -106,8 +110,18 @@ def test_it_tells_what_comes_next(diptych: Cli, bare: Path) -> None:
     assert written["card"] == f"{PLACES[0]}/third_idea.toml"
 
 
+def test_a_verb_without_an_entry_of_a_proof_says_where_it_goes(diptych: Cli, bare: Path) -> None:
+    for place in ("src/diptych/methods/audit", "tests/methods/audit"):
+        (bare / place).mkdir(parents=True)
+    got = diptych("new-system", "my-idea", "--verb", "audit")
+    assert got.code == 0
+    assert "write it after a neighbour among the proofs of audit" in got.out
+    assert "from diptych.methods.audit.my_idea import" in (bare / "tests/methods/audit/test_my_idea.py").read_text()
+
+
+@pytest.mark.slow
 def test_outside_a_checkout_packages_of_their_own_are_written_whose_tests_pass(diptych: Cli, tmp_path: Path) -> None:
-    for verb, slug in SLUGS.items():
+    for verb, slug in EVERY.items():
         got = diptych("new-system", slug, "--verb", verb, "--name", "MyIdea")
         assert got.code == 0
         assert f"pip install -e {slug}" in got.out
@@ -122,13 +136,13 @@ def test_outside_a_checkout_packages_of_their_own_are_written_whose_tests_pass(d
         about.mkdir()
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: diptych-{slug}\nVersion: 0.1.0\n")
         (about / "entry_points.txt").write_text(f"[diptych.methods]\n{slug} = {points[slug]}\n")
-    folders = [str(tmp_path / slug) for slug in SLUGS.values()]
+    folders = [str(tmp_path / slug) for slug in EVERY.values()]
     path = os.pathsep.join([*folders, str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."], cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "9 passed" in done.stdout, done.stdout + done.stderr
+    assert "40 passed" in done.stdout, done.stdout + done.stderr
     again = diptych("new-system", "my-idea2")
     assert again.code == 2
     assert "my-idea2 exists" in again.err
@@ -149,7 +163,7 @@ def test_outside_a_checkout_packages_of_their_own_are_written_whose_tests_pass(d
         (["fine", "--name", 'a"; import os; "'], "is no name"),
         (["fine", "--name", "a\nb"], "is no name"),
         (["fine", "--name", "\\"], "is no name"),
-        (["fine", "--verb", "cook"], "no skeleton for the verb 'cook': choose one of classify"),
+        (["fine", "--verb", "cook"], "no skeleton for the verb 'cook': choose one of audit, caption, classify"),
         (["fine", "--verb", "../classify"], "no skeleton for the verb"),
         (["fine", "--root", "/"], "is no checkout of diptych"),
         (["taken"], r"exists: choose another slug"),
@@ -181,8 +195,10 @@ def test_an_unknown_table_of_proofs_is_not_guessed_at(text: str | None, diptych:
     assert files(bare) == before
 
 
-def test_every_skeleton_is_whole() -> None:
-    assert {p.name for p in new_system.TEMPLATES.iterdir()} == {*SLUGS, "package.toml.txt"}
-    for verb in SLUGS:
+def test_there_is_a_skeleton_of_every_verb_and_each_is_whole() -> None:
+    assert set(EVERY) == set(get_args(Verb))
+    assert {p.name for p in new_system.TEMPLATES.iterdir()} == {*EVERY, "package.toml.txt"}
+    for verb in EVERY:
         parts = {p.name for p in (new_system.TEMPLATES / verb).iterdir()}
-        assert parts == {"system.py.txt", "card.toml.txt", "test.py.txt", "proof.py.txt", "package_test.py.txt"}
+        more = {"proof.py.txt", "package_test.py.txt"} if verb in SLUGS else set()
+        assert parts == {"system.py.txt", "card.toml.txt", "test.py.txt"} | more

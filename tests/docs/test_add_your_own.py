@@ -35,7 +35,7 @@ def test_no_block_goes_unread() -> None:
 
 
 def test_its_tests_pass(folder: Path) -> None:
-    assert "3 passed" in run(
+    assert "4 passed" in run(
         folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir=.", "test_class_mean.py"
     )
 

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from diptych.core import DataError, NotAvailable, Run, UsageError
+from diptych.evaluation.arms import Arm
 from diptych.evaluation.datasets import open_set
+from diptych.evaluation.spoils import as_subclass
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from proofs.prove import prove
-from proofs.segment import open_few
+from proofs.segment import Itself, Neighbours, Uniform, open_bench, open_few
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, masked_folder
 
@@ -135,3 +138,41 @@ def test_few_photos_are_always_the_same(folder: Path, monkeypatch: pytest.Monkey
     names = [[b.table.items.name(i) for i in range(len(b.table))] for b in opened]
     assert names[0] == names[1]
     assert len(names[0]) == 3
+
+
+def test_cells_that_smooth_or_are_all_alike_are_the_controls_of_sclip(tmp_path: Path) -> None:
+    folder = masked_folder(tmp_path / "maps")
+    proof = prove("sclip", DenseColours(), Run(), datasets=(str(folder),), seeds=(1, 2, 3))
+    (found,) = proof.as_dict()["datasets"]
+    (claim,) = found["claims"]
+    alike, near = found["controls"]
+    assert (claim["over"], alike["name"], near["name"]) == ("maskclip", "all alike", "neighbours")
+    assert alike["control"]["miou"] < claim["baseline"]["miou"]
+    assert alike["gain"] < claim["gain"]
+    assert near["failed"] == (near["gain_lower95"] <= 0)
+    assert found["beside"] == []
+    assert "backbone" not in found
+
+
+def test_scenes_are_named_by_tiny_at_their_own_size() -> None:
+    bench = open_bench("scenes", DenseColours(), Run(), (1, 2, 3), most=2)
+    assert bench.facts["backbone"] == "tiny"
+    assert bench.facts["items"] == 2
+    measured = bench.measure(Arm("sclip"))
+    assert measured.values.shape == (3, 2, 12, 12)
+    assert np.array_equal(measured.values[0], measured.values[2])
+    spoiled = bench.measure(Arm("sclip", spoil=as_subclass(Uniform, draws=False)))
+    assert measured.seeds == spoiled.seeds == (1,), "no seed changes either"
+    assert not np.array_equal(spoiled.values, measured.values)
+
+
+def test_controls_have_rows_that_sum_to_two_as_well() -> None:
+    q, v = torch.rand(1, 2, 4, 3), torch.ones(1, 2, 4, 3)
+    for kind in (Uniform, Neighbours, Itself):
+        assert torch.equal(kind().attend(q, q, v), 2 * v)
+
+
+def test_neighbours_are_those_on_the_grid() -> None:
+    v = torch.arange(10.0).reshape(1, 1, 10, 1).expand(2, 3, 10, 2)  # a token, and a window of 3 x 3 patches
+    got = Neighbours().attend(v, v, v)[1, 2, :, 1] / 2
+    assert got.tolist() == [0.0, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0]

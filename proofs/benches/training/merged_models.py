@@ -25,7 +25,7 @@ from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.tables import Pictures
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.small_sam import FIT, Objects, iou_in_boxes, small_sam
-from diptych.evaluation.spoils import applied, as_subclass
+from diptych.evaluation.spoils import applied, as_subclass, draws_by_seed
 from diptych.methods.segment.sam_clip import SAMCLIP, FittedSAMCLIP, sam_of
 from diptych.nn.dense.label_maps import label_map
 from proofs.trial import Claim, Trial
@@ -126,7 +126,7 @@ class MergeBench:
             alike = self._prompted(fitted.drawer())
             return right, {PROMPTED: float(alike.mean())}, {PROMPTED: alike}
 
-        return over_seeds(once, self.run, self.seeds, draws=issubclass(system, SAMCLIP))
+        return over_seeds(once, self.run, self.seeds, draws=draws_by_seed(arm.spoil, system.card))
 
     def _right(self, fitted: Any, run: Run) -> Floats:
         values = []

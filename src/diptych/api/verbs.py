@@ -216,8 +216,8 @@ def search(
         top: answers.
         captions: share of the captions in the score, 0 to 1.
         exact: look at every entry, however many.
-        at_least: leave out answers below the cut above which this share is expected to be right, such as 0.8; for an
-            index with marked answers, see ``diptych index --cut``.
+        at_least: leave out answers below the cut above which this share is expected to be right, such as 0.8, and most
+            queries for absent things have none; for an index of ``lite``, up to 0.7, or one with marked answers.
 
     Raises:
         UsageError: no such index, another model, or a query that cannot mean anything.

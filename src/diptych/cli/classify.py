@@ -171,6 +171,8 @@ def classify(
                 "For clips with a model, point clouds and light curves there are no --sets, --unknown-rate, --reasons "
                 "and --texts, and of the latter two no page: leave them out."
             )
+        if kind is not None and not kind.named:
+            refuse_idle(f"A classifier of {kind.title} infers no contexts", *READERS)
         system = None if exported.model else _system(method, 0, None, contexts)
         with replace(shared, engine="torch", draft=False).open() as opened:
             samples, result, things = _by_space(

@@ -63,7 +63,7 @@ def extend(
     from diptych.core import ClassNames
     from diptych.data.format import Request
     from diptych.data.modalities import CLIPS, modality, modality_of
-    from diptych.tasks.extend import classes_of, default_extender, extender, of_modality
+    from diptych.tasks.extend import classes_of, default_extender, extender, of_modality, refuse_full
     from diptych.tasks.extend import extend as fit
 
     kind = modality_of(clips)
@@ -81,6 +81,7 @@ def extend(
     refuse_idle(
         f"{system.card.name} has no such setting", *(n for n, reads in _READS.items() if not reads(kind, system))
     )
+    refuse_full(out)
     learner = extender(slug, frames=frames, tunes=tunes if "tunes" in typed.get() else None, passes=epochs)
     with (shared if kind is CLIPS else replace(shared, engine="torch")).open(seed=seed) as opened:
         data = kind.open([clips], Request(keys=opened.keys, frames=frames, label=label or ""))

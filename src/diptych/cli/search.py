@@ -99,7 +99,7 @@ def search(
         cut = answer.cut.cut
         say(
             f"Above this cut {promise(cut.share, (cut.low, cut.high))} ({cut.above} of {cut.marks} answers to "
-            f"{cut.queries} queries, marked by {answer.cut.source})."
+            f"{cut.queries} queries, marked by {answer.cut.source}). {answer.cut.absent}"
         )
     if answer.recall is not None:
         say(

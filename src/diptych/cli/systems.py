@@ -103,7 +103,8 @@ def _card(card: dict[str, Any], reached: str) -> None:
     show(f"{card['name']} ({card['slug']}), {card['verb']}, {card['year']}")
     show(f"{card['title']}\n{card['url']}\n")
     show(card["claim"])
-    show(f"\nNeeds: {_needs(card['needs'])}. Trains: {card['trains']}.")
+    drawn = f" The seed decides {card['draws']}." if card["draws"] else ""
+    show(f"\nNeeds: {_needs(card['needs'])}. Trains: {card['trains']}.{drawn}")
     if len(card["variants"]) > 1:
         show(f"Variants: {', '.join(repr(v) if ' ' in v else v or '(default)' for v in card['variants'])}.")
     if card["differs"]:

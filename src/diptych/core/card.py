@@ -152,6 +152,8 @@ class Card:
         variants: rows on the board: label suffix -> constructor arguments; {"": {}} is the default row.
         row_proofs: row -> its proof plan, where a row makes a claim of its own; "diptych prove SLUG:ROW" runs it.
         licence_note: note on licences for users; "" if none.
+        draws: what the seed decides, such as "which cells are remembered"; "" where no seed changes anything; None: the
+            first weights and batches of what it trains, if it trains something.
         offers: what a fitted classifier offers beside scores: "reasons" (``explain``), or, in its ``transferable``
             form, "other classes" (``for_classes``).
     """
@@ -174,6 +176,12 @@ class Card:
     row_proofs: Mapping[str, ProofPlan] = field(default_factory=dict)
     licence_note: str = ""
     offers: tuple[Offer, ...] = ()
+    draws: str | None = None
+
+    @property
+    def seeded(self) -> bool:
+        """Whether another seed gives another fit: then boards and proofs fit once a seed, else once."""
+        return self.trains != "nothing" if self.draws is None else bool(self.draws)
 
     @classmethod
     def read(cls, path: Path) -> Card:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from diptych.core import ClassNames, Evidence, Run, Text, TextPool
+from diptych.core import Card, ClassNames, Evidence, Run, Text, TextPool
 from diptych.data.words.pools import VERSUS
 
 _OLD, _NEW = "\0", "\1"
@@ -30,18 +30,39 @@ class Altered:
     Args:
         change: makes the spoiled system from the honest one.
         spoil: makes its names and evidence, where these change too.
+        draws: whether the seed decides what is changed.
     """
 
     change: Callable[[Any, Run], Any]
     spoil: SpoilEvidence | None = None
+    draws: bool = True
 
 
 Spoil: TypeAlias = SpoilEvidence | Altered
 
 
-def as_subclass(kind: type) -> Altered:
-    """Return what makes an instance of a subclass from a system, with the same settings."""
-    return Altered(lambda system, run: kind(**{f.name: getattr(system, f.name) for f in fields(system) if f.init}))
+def as_subclass(kind: type, *, draws: bool = True) -> Altered:
+    """Return what makes an instance of a subclass from a system, with the same settings.
+
+    Args:
+        kind: the subclass.
+        draws: whether the seed decides what it does, beside what it decides in the system.
+    """
+    return Altered(
+        lambda system, run: kind(**{f.name: getattr(system, f.name) for f in fields(system) if f.init}), draws=draws
+    )
+
+
+def draws_by_seed(spoil: Spoil | None, card: Card) -> bool:
+    """Return whether another seed gives another fit of a system, spoiled or not; where none does, one seed is enough.
+
+    Example:
+        >>> from diptych.methods.detect.gaussian import Gaussian
+        >>> draws_by_seed(None, Gaussian.card), draws_by_seed(shuffled_names, Gaussian.card)
+        (False, True)
+    """
+    spoiled = spoil.draws or spoil.spoil is not None if isinstance(spoil, Altered) else spoil is not None
+    return spoiled or card.seeded
 
 
 def applied(

@@ -135,8 +135,8 @@ class Marks:
         rank: (n,) rank of each among the answers to its query, from 1; None: all are among the first.
         absent: scores of absent words; None: none were drawn.
         entries: of the index, where it has fewer than the deepest rank.
-        stands_for: (n,) number of answers of its query that a mark stands for, which was drawn from those at or above
-            the floor; nan: ranks tell.
+        stands_for: (n,) number of answers of its query that a mark stands for, which was drawn from those of the first
+            stratum at or above the floor; nan: ranks tell.
         floor: score below which such marks tell nothing, so that no cut lies below it.
 
     Raises:
@@ -170,7 +170,7 @@ class Marks:
                 raise DataError(f"{count} {what} are marked, and a cut needs {least}: mark more.")
         deepest = np.zeros(self.queries, dtype=np.int64)
         drawn = np.zeros(len(self.score), dtype=bool) if stands_for is None else np.isfinite(stands_for)
-        np.maximum.at(deepest, self.query, np.where(drawn, STRATA[-1], np.minimum(self.rank, STRATA[-1])))
+        np.maximum.at(deepest, self.query, np.where(drawn, STRATA[0], np.minimum(self.rank, STRATA[-1])))
         reach = int(np.sort(deepest)[::-1][LEAST_QUERIES - 1])
         self.depth = STRATA[0] if rank is None else min(reach, entries)
         self.weight = self._weights(np.array([min(end, self.depth) for end in STRATA]))
@@ -178,7 +178,7 @@ class Marks:
             self.weight = np.ones(len(self.score))
         if stands_for is not None:
             self.weight[drawn] = stands_for[drawn]
-            self._strata[self.query[drawn]] = True
+            self._strata[self.query[drawn], 0] = True
 
     def _weights(self, ends: NDArray[np.int64]) -> Floats:
         """Return (n,) the number of answers that each mark stands for; 0 below the depth."""
@@ -198,7 +198,8 @@ class Marks:
         """
         reach = self.depth if depth is None else min(depth, self.depth)
         strata = 1 + int(np.searchsorted(np.array(STRATA), reach))
-        return (self.rank <= reach) & self._strata[:, :strata].all(axis=1)[self.query], reach
+        whole = np.asarray(self._strata[:, :strata].all(axis=1))
+        return (self.rank <= reach) & whole[self.query], reach
 
     def probabilities(self, score: Floats) -> Floats:
         """Return (k,) probabilities that answers with these scores are right, as if half of all queries were for
@@ -296,13 +297,19 @@ class Marks:
 
 def _lowest(score: Floats, right: NDArray[np.bool_], weight: Floats, level: float) -> tuple[float | None, float]:
     """Return the lowest score above which the fitted share reaches a level, and the largest share of all."""
+    from sklearn.isotonic import isotonic_regression
+
     order = np.argsort(-score, kind="stable")
-    down, weights = score[order], weight[order]
-    p = _isotonic(np.append(score, score.max()), np.append(right, False), np.append(weight, 1.0)).predict(down)
+    down = score[order]
+    starts = np.flatnonzero(np.append(True, down[1:] < down[:-1]))  # a cut takes all answers of one score
+    weights = np.add.reduceat(weight[order], starts)
+    good = np.add.reduceat((weight * right)[order], starts)
+    padded = weights.copy()
+    padded[0] += 1  # one more that is wrong, at the top
+    p = isotonic_regression(good / padded, sample_weight=padded, increasing=False)
     means = np.cumsum(weights * p) / np.cumsum(weights)
-    last = np.flatnonzero(np.append(down[1:] < down[:-1], True))  # a cut takes all answers of one score
-    reached = last[means[last] >= level]
-    return (float(down[reached[-1]]) if len(reached) else None), float(means[last].max())
+    reached = np.flatnonzero(means >= level)
+    return (float(down[starts[reached[-1]]]) if len(reached) else None), float(means.max())
 
 
 def _isotonic(x: Floats, y: NDArray[np.bool_], weight: Floats) -> Any:

@@ -86,7 +86,7 @@ class StarEncoder:
 
     def features(self, x: Tensor) -> Tensor:
         """Return the (B, C) output of the tower, which is the input of a classifier of labels."""
-        out: Tensor = self.module.towers[self.modality](x)
+        out: Tensor = self.module.towers[self.modality](x.to(next(self.module.parameters()).device))
         return out
 
     def encode(self, x: Inputs, /) -> Tensor:
@@ -94,6 +94,12 @@ class StarEncoder:
         assert isinstance(x, Tensor)
         out: Tensor = self.module.projections[self.modality](self.features(x))
         return out
+
+
+def _settings(inputs: StarInputs) -> tuple[int, tuple[float, float, int]]:
+    """Return what enters the hash as plain numbers, whose text is the same wherever they come from."""
+    low, high, count = inputs.grid
+    return int(inputs.length), (float(low), float(high), int(count))
 
 
 def hash_of(settings: object, state: Mapping[str, Tensor]) -> str:
@@ -115,7 +121,7 @@ class StarSpace(Space):
 
     def __init__(self, module: StarModule, dim: int, inputs: StarInputs) -> None:
         self._module, self.dim, self.inputs = module.eval(), dim, inputs
-        weights = hash_of((inputs.length, inputs.grid), module.state_dict())
+        weights = hash_of(_settings(inputs), module.state_dict())
         kind, pixels = "informer + galspecnet + mlp", PixelRecipe(1, (0, 0, 0), (1, 1, 1))
         self._spec = Spec("astrom3", "stars", kind, weights, "gelu+relu", "", 0, 0, "", dim, pixels)
         self._encoders = {m: StarEncoder(m, dim, module, inputs.of(m), f"{m}-{weights[:16]}") for m in module.towers}
@@ -262,7 +268,7 @@ class TunedStars(LabelledSpace):
 
     def __init__(self, base: StarSpace, net: LabelNet) -> None:
         self.base, self.net, self.labelled = base, net, net.encoder.modality
-        weights = hash_of((base.inputs.length, base.inputs.grid, self.labelled), net.state_dict())
+        weights = hash_of((*_settings(base.inputs), self.labelled), net.state_dict())
         encoder = TunedEncoder(net, f"curves-{weights[:16]}")
         self._spec = replace(base.spec, name=f"{base.spec.name}+labels", weights=weights, dim=encoder.dim)
         self._encoders: Mapping[str, Encoder[Any]] = {self.labelled: encoder}
@@ -288,8 +294,8 @@ class TunedStars(LabelledSpace):
     def class_logits(self, vectors: Tensor) -> Tensor:
         """Return the (N, K) logits for (N, D) outputs of the tower."""
         with torch.no_grad():
-            logits: Tensor = self.net.head(vectors)
-        return logits
+            logits: Tensor = self.net.head(vectors.to(self.net.head.weight.device))
+        return logits.cpu()
 
     def parts(self) -> Parts:
         """Return the number of classes, and the tensors of tower and head."""

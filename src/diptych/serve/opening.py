@@ -71,7 +71,7 @@ def _open_space(folder: Path, name: str, models: Sequence[ServedModel]) -> Predi
     """Return the classifier of a fitted space on the model that it was fitted round, where it was round one."""
     fits = [m for m in models if not name or m.model.spec.name == name]
     if not fits:
-        raise UsageError(f"{folder} was fitted on {name}, which is not served: add --backbone {name} or --also {name}.")
+        raise UsageError(f"{folder} was fitted on {name}, which is not served: serve {name} too.")
     model = load_space(folder, fits[0].model if name else None)
     about = {"method": model.method, "spec": model.space.spec.as_dict()}
     return Predictor(model, None, model.backbone, about, fits[0].calls)

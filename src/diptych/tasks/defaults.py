@@ -41,6 +41,8 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "audit groups": "counteranimal",
         "audit pairs": "clip4dm",
         "audit sources": "quality-not-quantity",
+        "audit robustness": "holistic-robustness",
+        "audit shortcuts": "shortcut-learning",
         "finetune": "wise-ft",
         "pretrain": "clip-loss",
     }

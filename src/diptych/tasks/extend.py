@@ -122,8 +122,8 @@ def extend(
             learnt from without its label and measured.
     """
     kind = modality(method.samples)
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not empty: name another folder, nothing is overwritten.")
+    if out is not None:
+        refuse_full(out)
     _check_evidence(method, kind, classes)
     kit = Kit() if backbone is None else Kit({"main": backbone})
     with with_store(run) as stored:
@@ -154,6 +154,12 @@ def extend(
     return Extended(fitted, counts, held, right, tested, (*failed, *more, *broken), seconds, out)
 
 
+def refuse_full(out: Path) -> None:
+    """Raise UsageError where something stands in the place of a new folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists and is not empty: name another folder, nothing is overwritten.")
+
+
 def extender(name: str, **settings: Any) -> Extender:
     """Return an extender of the catalog, with the settings that it has among these.
 
@@ -172,7 +178,7 @@ def extender(name: str, **settings: Any) -> Extender:
     passes = settings.pop("passes", None)
     given = {**settings, **({system.passes: passes} if system.passes else {})}
     given = {key: value for key, value in given.items() if value is not None and key in known}
-    start = catalog.row(system, row)
+    start = catalog.row(system, row) if row else system()
     method = replace(start, **{**({} if row else system.quick), **given})  # type: ignore[type-var]
     method.check_extras()
     return method

@@ -9,7 +9,7 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -271,7 +271,7 @@ class VisualBackbone(Backbone):
                 image = randomised(VisionTransformer(VIT_SIDE, PATCH, 24, 2, 2, 2.0, output_dim=DIM), seed)
                 text = _text_transformer(seed)
             module = nn.ModuleDict({"image": image, "text": text})
-        self._module: Any = module.eval()
+        self._module: Any = cast("Any", module.eval())
         self._score = score
         digest = hashlib.sha256(
             b"".join(t.detach().cpu().numpy().tobytes() for t in self._module.state_dict().values())

@@ -9,7 +9,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -51,6 +51,12 @@ def require(holds: bool, promise: str) -> None:
     """
     if not holds:
         raise ContractBroken(promise)
+
+
+def frozen(kind: type[Any]) -> bool:
+    """Return whether a class is a frozen dataclass."""
+    parameters = getattr(kind, "__dataclass_params__", None)
+    return parameters is not None and bool(parameters.frozen)
 
 
 @dataclass(frozen=True)
@@ -212,6 +218,18 @@ class Exam(ABC):
             "two fits with one seed differ: draw from run.generator(...), run.integer(...) or within run.seeded(...)",
         )
 
+    def another_seed_changes_nothing_where_the_card_says_so(self) -> None:
+        """Where the card says that no seed decides anything, another seed answers with the same bits."""
+        if self.card.seeded:
+            return
+        run = self.run(SEED + 1)
+        answer = self.answer(self.fit(self.kit(), self.evidence, run), run)
+        require(
+            same(self.first.answer, answer),
+            "another seed gives another answer: say in the card what it decides, as draws, since boards would else fit "
+            "once for all seeds",
+        )
+
     def gradient_mode_does_not_matter(self) -> None:
         """The answer is the same with gradients on and off around the call."""
         require(
@@ -229,7 +247,8 @@ class Exam(ABC):
 
     def inputs_are_not_written(self) -> None:
         """The weights and flags of the spaces, and the evidence, are as before."""
-        if written := dict.fromkeys((*self.first.written, *self.second.written)):
+        again = () if self.further else self.second.written  # of a further row one fit is enough
+        if written := dict.fromkeys((*self.first.written, *again)):
             raise ContractBroken(f"the call writes into {', '.join(written)}: work on a copy")
 
     def asked_twice_it_answers_the_same(self) -> None:
@@ -256,7 +275,7 @@ class Exam(ABC):
         """What is fitted is a frozen dataclass that gives the same answer after saving and loading."""
         fitted = self.first.fitted
         require(
-            dataclasses.is_dataclass(fitted) and bool(fitted.__dataclass_params__.frozen),  # type: ignore[attr-defined]
+            frozen(type(fitted)),
             f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)",
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -277,7 +296,8 @@ class Exam(ABC):
         whole = dict(self.kit().parts)
         for name in [n for n in whole if n == "main" or n in self.needed()]:
             rest = Kit({n: part for n, part in whole.items() if n != name})
-            error = self.refuses(lambda kit=rest: self.fitted_on(kit, self.evidence), MissingPart, f"the part {name!r}")
+            call = partial(self.fitted_on, rest, self.evidence)
+            error = self.refuses(call, MissingPart, f"the part {name!r}")
             require(repr(name) in str(error), f"the error of the missing part {name!r} does not name it: {error}")
 
     def needed(self) -> tuple[str, ...]:
@@ -291,10 +311,9 @@ class Exam(ABC):
     def missing_evidence_is_named(self) -> None:
         """Evidence without a field that the card names is refused by an error that names it."""
         for field in self.card.needs.evidence:
-            less = dataclasses.replace(self.evidence, **{field: None})
-            error = self.refuses(
-                lambda evidence=less: self.fitted_on(self.kit(), evidence), MissingEvidence, f"evidence.{field}"
-            )
+            less: Evidence[Any] = dataclasses.replace(self.evidence, **{field: None})
+            call = partial(self.fitted_on, self.kit(), less)
+            error = self.refuses(call, MissingEvidence, f"evidence.{field}")
             require(
                 not self.names_evidence or field in str(error),
                 f"the error of missing {field} does not name it, it says: {error}",
@@ -365,7 +384,7 @@ class Exam(ABC):
         """The class is a frozen dataclass; its docstring has the source and every parameter, each with a default."""
         system, text = self.system, inspect.getdoc(self.system) or ""
         require(
-            dataclasses.is_dataclass(system) and bool(system.__dataclass_params__.frozen),  # type: ignore[attr-defined]
+            frozen(system),
             f"{system.__name__} is no frozen dataclass: write @dataclass(frozen=True)",
         )
         require("Source:" in text, 'the docstring has no line "Source: ..." with section and equation of the paper')
@@ -385,6 +404,7 @@ class Exam(ABC):
             self.parameters_are_frozen_and_documented,
             self.answers_as_its_role_says,
             self.same_seed_same_bits,
+            self.another_seed_changes_nothing_where_the_card_says_so,
             self.gradient_mode_does_not_matter,
             self.global_state_is_untouched,
             self.inputs_are_not_written,

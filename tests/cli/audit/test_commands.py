@@ -78,10 +78,8 @@ def test_pairs_stand_out_among_right_ones(diptych: Cli, pairs: Path, monkeypatch
 
     from diptych.methods.audit import clip4dm
 
-    class Shallow(clip4dm.CLIP4DM):
-        __init__ = functools.partialmethod(clip4dm.CLIP4DM.__init__, layers=2)
-
-    monkeypatch.setattr(clip4dm, "CLIP4DM", Shallow)
+    shallow = functools.partialmethod(clip4dm.CLIP4DM.__init__, layers=2)
+    monkeypatch.setattr(clip4dm.CLIP4DM, "__init__", shallow)
     pairs.with_name("right.csv").write_text("image,title\n" + "red.png,a red wall\nblue.png,a blue sea\n" * 10)
     got = diptych("audit", "pairs", pairs, "--clean", "right.csv", "--rate", "0.1", "--json")
     assert got.data["right_captions"] == {"rate": 0.1, "captions": 20, "source": "right.csv", "clothes": 0}

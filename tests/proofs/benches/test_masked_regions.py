@@ -12,6 +12,7 @@ from diptych.data.scenes.tables import Pictures
 from diptych.methods.segment.ovseg import OVSeg
 from diptych.metrics.segmentation import IGNORE
 from proofs.benches import masked_regions as proof
+from proofs.scenes.label_maps import label_map
 
 NAMES = ClassNames(("cat",))
 
@@ -29,7 +30,7 @@ def told(evidence: Evidence[Any]) -> list[str]:
 def test_true_regions_cover_what_the_label_map_says() -> None:
     scenes = Scenes(proof.SCENES, 2, seed=5)
     found = proof.TrueRegions.of(scenes).propose(Pictures(scenes)[1])
-    labels = proof.label_map(scenes, 1)
+    labels = label_map(scenes, 1)
     assert ((labels != IGNORE) == found.masks.amax(0).bool().numpy()).all()
     nouns = [o.noun for o in scenes[1].objects]
     assert set(np.unique(labels[labels != IGNORE])) <= {SHAPES.index(n) for n in nouns}

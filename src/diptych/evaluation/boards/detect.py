@@ -15,7 +15,6 @@ from diptych.core import (
     ClassNames,
     Column,
     DataError,
-    Detector,
     Evidence,
     Kit,
     Run,
@@ -28,7 +27,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.evaluation.anomaly_ranking import Ranking, rank
 from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds, two_sided
-from diptych.evaluation.spoils import applied
+from diptych.evaluation.spoils import applied, draws_by_seed
 from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain
 from diptych.metrics.interval import Interval
 from diptych.metrics.presentation import error_rates
@@ -152,7 +151,7 @@ class AnomalyBench:
             others = {name: value for name, value in result.metrics.items() if name != self.metric}
             return _stacked(result), {**alarms, **others, **errors, **clocks}
 
-        draws = bool(arm.spoil) or _draws(method) or (self.rate is not None and needs)
+        draws = draws_by_seed(arm.spoil, method.card) or (self.rate is not None and needs)
         return self._with_halves(over_seeds(once, self.run, self.seeds, draws=draws))
 
     def _with_halves(self, result: Measured) -> Measured:
@@ -163,11 +162,6 @@ class AnomalyBench:
         image_ap = float(np.mean([row.metrics["image_ap"] for row in rows]))
         half = Measured(np.stack([_stacked(row) for row in rows]), {"image_ap": image_ap}, result.seeds)
         return replace(result, parts={HALVES: half})
-
-
-def _draws(method: Detector) -> bool:
-    """Whether the seed changes a fitted detector."""
-    return method.card.trains != "nothing" or method.card.slug == "feature-memory"
 
 
 def _stacked(ranking: Ranking) -> Floats:

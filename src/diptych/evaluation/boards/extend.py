@@ -169,7 +169,8 @@ class ExtendBench:
             }
             return hits[""], {}, {part: values for part, values in hits.items() if part}
 
-        return over_seeds(once, self.run, self.seeds, draws=trains or bool(arm.spoil))
+        draws = bool(arm.spoil) or (method is not None and method.card.seeded)
+        return over_seeds(once, self.run, self.seeds, draws=draws)
 
     def _fitted(self, method: Extender, train: Table[Any], run: Run) -> Space:
         """Fit a system; one whose space has no texts learns classes from labels, in the order of the texts."""

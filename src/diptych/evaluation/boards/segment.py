@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -35,7 +35,7 @@ from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import CHANCE, Arm, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.datasets import captioned_photos, unlabelled_photos
 from diptych.evaluation.small_sam import iou_in_boxes, objects_of, small_sam
-from diptych.evaluation.spoils import applied
+from diptych.evaluation.spoils import applied, draws_by_seed
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import IGNORE, chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy
@@ -64,6 +64,9 @@ class MaskBench:
         masks: SAM, where a system needs one; None: a small one learns from the train split, see ``small_sam``, and
             without that split such systems do not fit.
         most: photos that are measured, those whose content keys are the least, >= 1; None: all.
+        settings: of every system that has them, such as {"windows": Windows(64, 64, 64)}.
+        prepared: parts and evidence of all systems; None: what each asks for.
+        about: what the result says beside names, hash and sizes.
 
     Raises:
         UsageError: another number of names than classes, or words or a threshold for a background that is no class.
@@ -82,6 +85,9 @@ class MaskBench:
     proposer: str = MERGED
     masks: str | None = None
     most: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    prepared: tuple[Kit, Evidence[Any]] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "miou"
     statistic: Statistic = MIOU
     always: tuple[Arm, ...] = (Arm("maskclip"), Arm(CHANCE))
@@ -115,7 +121,8 @@ class MaskBench:
         about |= {} if self.most is None else {"least_keys_of": len(self.data.split(self.split)) - len(self.failed)}
         rules = {k: v for k, v in (("background", list(self.background)), ("threshold", self.threshold)) if v}
         words = {"words": [list(w) for w in self.names.words]} if self.names.words else {}
-        return {**about, "classes": list(self.names.names), "templates": list(self.names.templates), **words, **rules}
+        names = {"classes": list(self.names.names), "templates": list(self.names.templates)}
+        return {**about, **names, **words, **rules, **self.about}
 
     def measure(self, arm: Arm) -> Measured:
         """Fit, and count the pixels of every photo; chance draws one of the classes for each pixel."""
@@ -125,7 +132,8 @@ class MaskBench:
             return over_seeds(lambda run: (drawn, shares), self.run, self.seeds, draws=False)
         system = catalog.find(arm.system, Segmenter)
         kit, given = self.given(system)
-        method = catalog.row(system, arm.variant)
+        method: Any = catalog.row(system, arm.variant)
+        method = replace(method, **{n: value for n, value in self.settings.items() if hasattr(method, n)})
         own = self._drawn(kit) if self.masks is None and "masks" in kit.parts else {}
 
         def once(run: Run) -> tuple[Stacked, Mapping[str, float]]:
@@ -139,11 +147,11 @@ class MaskBench:
             shares = {"pixel_accuracy": float(pixel_accuracy(stacked.sum(0))), "fit_seconds": seconds}
             return stacked, {**shares, "images_a_second": rate, **own, **self._panoptic(fitted, asked, run)}
 
-        return over_seeds(once, self.run, self.seeds, draws=bool(arm.spoil) or system.card.trains != "nothing")
+        return over_seeds(once, self.run, self.seeds, draws=draws_by_seed(arm.spoil, system.card))
 
     def given(self, system: type[Segmenter]) -> tuple[Kit, Evidence[Any]]:
-        """Return the parts and the evidence that a system asks for."""
-        return teach(
+        """Return the parts and the evidence that a system asks for, or those that were prepared."""
+        return self.prepared or teach(
             system,
             self.backbone,
             lambda: self.photos or unlabelled_photos(),

@@ -248,7 +248,7 @@ def _promise(answer: Answer) -> str:
     return (
         f"Above this cut {100 * cut.share:.0f} % of the answers are expected to be right ({100 * cut.low:.0f} to "
         f"{100 * cut.high:.0f} %), by {cut.marks} marks of {cut.queries} queries ({answer.cut.source})."
-        + ("" if cut.absent is None else f" Of {cut.words} words for absent things {100 * cut.absent:.0f} % have any.")
+        f" {answer.cut.absent}"
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from diptych import catalog
 from diptych.backbones.provenance import record_of
 from diptych.core import AuditData, Auditor, Backbone, DataError, Finding, Kit, Run, Subject
 from diptych.tasks.classify import with_store
+from diptych.tasks.defaults import DEFAULTS
 
 
 def audit_models(
@@ -44,9 +47,9 @@ def robustness_auditor(factors: Sequence[str] = ()) -> Auditor:
     Raises:
         UsageError: a factor is unknown.
     """
-    from diptych.methods.audit.holistic_robustness import HolisticRobustness
-
-    return HolisticRobustness(factors=tuple(factors)) if factors else HolisticRobustness()
+    system: Any = catalog.find(DEFAULTS["audit robustness"], Auditor)
+    auditor: Auditor = system(factors=tuple(factors)) if factors else system()
+    return auditor
 
 
 def shortcut_auditor(
@@ -62,11 +65,11 @@ def shortcut_auditor(
     Raises:
         UsageError: a number is out of its range.
     """
-    from diptych.methods.audit.shortcut_learning import ShortcutLearning
-
-    plain = ShortcutLearning()
-    return ShortcutLearning(
+    system: Any = catalog.find(DEFAULTS["audit shortcuts"], Auditor)
+    plain = system()
+    made: Auditor = system(
         shortcut=plain.shortcut if shortcut is None else shortcut,
         opacities=tuple(opacities) or plain.opacities,
         draws=plain.draws if draws is None else draws,
     )
+    return made

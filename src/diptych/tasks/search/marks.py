@@ -109,6 +109,13 @@ class CutAnswers:
     shares: tuple[float, ...]
     nothing: bool = False
 
+    @property
+    def absent(self) -> str:
+        """How often words for absent things have an answer, in a sentence; "" where that is not known."""
+        if self.cut.absent is None:
+            return ""
+        return f"Of {self.cut.words} words for absent things {100 * self.cut.absent:.0f} % have an answer."
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         facts = {name: value for name, value in asdict(self.cut).items() if name not in ("low", "high")}

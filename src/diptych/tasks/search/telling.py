@@ -2,7 +2,7 @@
 
 A query without an answer above the cut says nothing about what lies above it, and a second answer of one query says
 less than the first of another. So one answer each of queries that nobody marked is asked for, drawn from those of its
-answers that lie at or above a floor: the lowest cut that is of interest. The mark stands for all of these.
+first answers that lie at or above a floor: the lowest cut that is of interest. The mark stands for all of these.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Telling:
 
     Args:
         path: of the entry.
-        stands_for: number of answers of the query at or above the floor.
+        stands_for: number of answers of the query, of the first 20, at or above the floor.
         floor: a score.
     """
 
@@ -61,11 +61,23 @@ def telling(index: Index, queries: Sequence[str], backbone: Backbone, run: Run, 
     for first in range(0, len(order), 4 * count):
         some = [left[i] for i in order[first : first + 4 * count]]
         for query, vector in zip(some, encoded(some, backbone, run), strict=True):
-            found = nearest(index, vector, STRATA[-1], PICTURES, exact=True)
-            above = [f for f in found if f.score >= floor]
+            found = nearest(index, vector, STRATA[0], PICTURES, exact=True)
+            place, above = drawn([f.score for f in found], floor, rng)
             if above and len(asked) < count:
-                asked.append(Telling(query, above[int(rng.integers(len(above)))].entry.name, len(above), floor))
+                asked.append(Telling(query, found[place].entry.name, above, floor))
     return asked
+
+
+def drawn(scores: Sequence[float], floor: float, rng: np.random.Generator) -> tuple[int, int]:
+    """Return the place of one of the answers at or above a floor, and the number of these.
+
+    Args:
+        scores: of the first answers to a query, descending.
+        floor: a score.
+        rng: draws.
+    """
+    above = int((np.asarray(scores) >= floor).sum())
+    return (int(rng.integers(above)) if above else -1), above
 
 
 def floor_of(index: Index) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from diptych.core import Captioner, Evidence, FittedCaptioner, Kit, Run, Subset, Text, TextPool
 from diptych.testing.backbones import small_clip
@@ -21,7 +21,7 @@ class CaptionerExam(Exam):
 
     role = Captioner
     hookless = False
-    part_names: Mapping[str, str] = {"Writer": "writer"}
+    part_names: ClassVar[Mapping[str, str]] = {"Writer": "writer"}
 
     @cached_property
     def backbone(self) -> Any:

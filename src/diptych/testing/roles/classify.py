@@ -32,7 +32,9 @@ class ClassifierExam(Exam):
         """Names, evidence and a test table."""
         return self._with_more(task())
 
-    def _with_more(self, given: tuple[ClassNames, Evidence[Any], Table[Any]]) -> Any:
+    def _with_more(
+        self, given: tuple[ClassNames, Evidence[Any], Table[Any]]
+    ) -> tuple[ClassNames, Evidence[Any], Table[Any]]:
         names, evidence, test = given
         if "other_classes" in self.card.needs.evidence:
             evidence = replace(evidence, other_classes=ClassNames(OTHERS))

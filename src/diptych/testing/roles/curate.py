@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 
@@ -85,7 +85,7 @@ class CuratorExam(Exam):
     role = Curator
     saves = False  # a plan writes itself
     hookless = False
-    part_names: Mapping[str, str] = {"Writer": "writer"}
+    part_names: ClassVar[Mapping[str, str]] = {"Writer": "writer"}
 
     @cached_property
     def backbone(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -58,7 +58,7 @@ class DetectorExam(Exam):
         require(len(anomalies) == len(self.items), f"{len(self.items)} photos get {len(anomalies)} answers")
         for a, photo in zip(anomalies, self.items.images, strict=True):
             faults(
-                (isinstance(a.score, float) and math.isfinite(a.score), f"the score {a.score!r} is no finite float"),
+                (type(a.score) is float and math.isfinite(a.score), f"the score {a.score!r} is no finite float"),
                 (a.map is None or a.size == (photo.height, photo.width), f"a map has the size {a.size} of no photo"),
                 (a.map is None or a.map.dim() == 2, "a map is not (h, w)"),
                 (a.map is None or a.map.dtype == torch.float32, "a map is not torch.float32"),
@@ -80,10 +80,9 @@ class DetectorExam(Exam):
     def photos_that_are_no_normal_ones_are_refused(self) -> None:
         """Evidence without a normal photo is refused by an error that says so."""
         for field in self.card.needs.evidence:
-            useless = replace(self.evidence, **{field: scratched(0, 3, seed=4)})
-            error = self.refuses(
-                lambda e=useless: self.fitted_on(self.kit(), e), DataError, f"normal photos in {field}"
-            )
+            only: dict[str, Any] = {field: scratched(0, 3, seed=4)}
+            call = partial(self.fitted_on, self.kit(), replace(self.evidence, **only))
+            error = self.refuses(call, DataError, f"normal photos in {field}")
             require("normal" in str(error), f"the error of missing normal photos does not say so: {error}")
 
     def own_promises(self) -> list[Callable[[], None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 
@@ -36,7 +36,7 @@ class EditorExam(Exam):
     role = Editor
     hookless = False
     alone = (1e-3, 1e-3)
-    part_names: Mapping[str, str] = {
+    part_names: ClassVar[Mapping[str, str]] = {
         "StyleGenerator": "generator",
         "TextDiffusion": "diffusion",
         "Segmenter": "segmenter",
@@ -76,12 +76,13 @@ class EditorExam(Exam):
 
     def ask(self, target: str = WORDS[1], **more: Any) -> EditAsk:
         """Return a request that the editor can answer; without a source, the words name an object."""
-        start: dict[str, Any] = {
+        starts: dict[str, dict[str, Any]] = {
             "drawn": {"styles": styles(COUNT)},
             "pictures": {"images": self.photos},
             "clips": {"clips": TwoFrames(self.photos.images)},
             "nothing": {"count": COUNT},
-        }[self.takes.start[0]]
+        }
+        start = starts[self.takes.start[0]]
         words = target if self.takes.source or "Segmenter" not in self.card.needs.parts else f"circle: {target}"
         needed = {"reference": picture(0, 0)} if self.takes.reference == "must" else {}
         return EditAsk(WORDS[0], words, **{**start, **needed, **more})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from diptych.core import Ask, Column, Evidence, Kit, Rewriter, Run, Table, Text, Writer
 from diptych.testing.backbones import small_clip
@@ -21,7 +21,7 @@ class RewriterExam(Exam):
 
     role = Rewriter
     hookless = False
-    part_names: Mapping[str, str] = {"Writer": "writer", "TextDiffusion": "diffusion"}
+    part_names: ClassVar[Mapping[str, str]] = {"Writer": "writer", "TextDiffusion": "diffusion"}
 
     @cached_property
     def backbone(self) -> Any:

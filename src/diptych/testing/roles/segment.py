@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -49,7 +49,11 @@ class SegmenterExam(Exam):
 
     role = Segmenter
     alone = (0.0, 0.0)
-    part_names: Mapping[str, str] = {"Space": "teacher", "MaskProposer": "proposer", "PromptableMasks": "masks"}
+    part_names: ClassVar[Mapping[str, str]] = {
+        "Space": "teacher",
+        "MaskProposer": "proposer",
+        "PromptableMasks": "masks",
+    }
 
     @cached_property
     def backbone(self) -> Any:

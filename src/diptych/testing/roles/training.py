@@ -149,7 +149,7 @@ class TrainingExam(Exam):
         trained: Trained = fitting.fitted
         inner = trained.space.base if isinstance(trained.space, LanguageSpace) else trained.space
         start: Any = self.backbone
-        for change in inner.spec.changes:  # type: ignore[attr-defined]
+        for change in inner.spec.changes:
             start = changed(start, change.kind, **change.settings)
         shapes, before = ({n: t.shape for n, t in s.module().state_dict().items()} for s in (inner, start))
         steps = [r["step"] for r in trained.log]
