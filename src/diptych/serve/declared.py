@@ -130,8 +130,8 @@ class Declared:
                     sent[name] = InMemory(pictures, [f"{label} {i}" for i in range(len(pictures))])
                 if isinstance(sent.get(name), (str, list)):
                     self._check(name, sent[name], a.most)
-            filled = {name: value for name, value in self._defaults.items() if not sent.get(name)}
-            asked = self.verb.made("http", **sent, **filled).checked(sent)
+            defaults = {name: value for name, value in self._defaults.items() if not sent.get(name)}
+            asked = self.verb.made("http", **{**sent, **defaults}).checked(sent)
             self._allow(asked)
             model = self.service.model(getattr(given, "model", ""))
             context = RequestContext(model, self._recent, self._named)
