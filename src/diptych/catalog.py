@@ -324,7 +324,9 @@ def _read_result(slug: str, plan: ProofPlan | None) -> dict[str, Any] | None:
             "date": found["date"][:10],
         }
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is no result of a proof: run 'diptych prove {slug} --overwrite'.") from None
+        raise UsageError(
+            f"{path} is no result of a proof: run 'diptych prove {slug}' again, with {{overwrite}}."
+        ) from None
 
 
 def build() -> list[dict[str, Any]]:
