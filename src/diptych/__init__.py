@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych import systems as systems
-    from diptych.api.derived import detect, segment
+    from diptych.api.derived import detect, encode, index, link, search, segment
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
-    from diptych.api.verbs import audit, board, caption, classify, encode, index, open_data, search
+    from diptych.api.verbs import audit, board, caption, classify, open_data
     from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
 
@@ -35,6 +35,7 @@ __all__ = [
     "detect",
     "encode",
     "index",
+    "link",
     "load",
     "load_classifier",
     "open_data",
@@ -51,13 +52,17 @@ _PLACES = {
     "Results": "api.results",
     "Run": "core.run",
     "detect": "api.derived",
+    "encode": "api.derived",
+    "index": "api.derived",
+    "link": "api.derived",
+    "search": "api.derived",
     "segment": "api.derived",
     "load": "api.model",
     "load_classifier": "api.model",
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (
-    "ablate", "cache", "check", "curate", "demo", "doctor", "edit", "export", "extend", "finetune", "generate", "link",
+    "ablate", "cache", "check", "curate", "demo", "doctor", "edit", "export", "extend", "finetune", "generate",
     "models", "new_system", "pretrain", "prove", "rerun", "rewrite", "serve", "verify",
 )  # fmt: skip
 """Verbs of the command line that are no function here."""

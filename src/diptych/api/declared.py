@@ -4,54 +4,92 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
-from diptych.api.model import Model, model_of
+from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
 from diptych.core import DiptychError, UsageError
 from diptych.data.keys import FileKeys
 from diptych.tasks.runs import KEYS
+from diptych.verbs.context import Once, refuse_below_file, refuse_taken
 from diptych.verbs.declare import Verb
 
 if TYPE_CHECKING:
     from diptych.core import Run
     from diptych.verbs.answer import Answer
 
-T = TypeVar("T")
+OUT = "str | PathLike[str] | None"
+"""Type of the argument ``out``."""
 
 
-class CallContext:
-    """Where a call of a function runs a verb; nothing is written."""
+class CallContext(Once):
+    """Where a call of a function runs a verb; files are written only where ``out`` names a place."""
 
-    out: Path | None = None
-
-    def __init__(self, given: Any, verb: Verb, keys: FileKeys | None) -> None:
-        self._given, self._verb, self.keys = given, verb, keys
+    def __init__(
+        self, given: Any, verb: Verb, keys: FileKeys | None, out: Path | None = None, *, overwrite: bool = False
+    ) -> None:
+        self._given, self._verb, self.keys, self.out, self.overwrite = given, verb, keys, out, overwrite
         self._model: Model | None = None
+        self._changes: dict[str, Any] = {}
+
+    @property
+    def given(self) -> Any:
+        """The model as it was given."""
+        return self._given
+
+    @property
+    def backbone(self) -> str:
+        """Name of the model."""
+        return self._given if isinstance(self._given, str) else "lite" if self._given is None else self._given.spec.name
 
     def free(self, *names: str) -> None:
-        """Do nothing: a function writes no files."""
+        """Refuse files of an earlier call, unless they may be replaced."""
+        for name in () if self.out is None else names:
+            self._refuse(self.out / name, "{out}")
 
-    def model(self) -> Model:
+    def free_file(self, path: Path, argument: str) -> None:
+        """Refuse a file that is there, unless it may be replaced."""
+        self._refuse(path, f"{{{argument}}}")
+
+    def _refuse(self, path: Path, argument: str) -> None:
+        if self.overwrite:
+            refuse_below_file(path, argument)
+        else:
+            refuse_taken(path, argument, "{overwrite}")
+
+    def model(self, name: str = "", *, spaces: bool = False) -> Model:
         """Return the model that was given, loaded where it is a name."""
         if self._model is None:
-            self._model = model_of(self._given)
+            self._model = model_of(self._given if self._given is not None or not name else name)
         return self._model
+
+    def encoders(self, *modalities: str) -> tuple[Model, Run]:
+        """Return the model and its run."""
+        return self.model(), self.run()
+
+    def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:
+        """Take the model of an index where none was given, and its decode."""
+        from diptych.tasks.space_classifier import facts_of, space_folder
+        from diptych.verbs.index import made_with
+
+        if facts:
+            name, precision, draft = made_with(facts)
+            if (folder := space_folder(name)) is not None:
+                name = facts_of(folder).backbone or "lite"
+            if self._given is None:
+                self._given = name if precision == "fp32" else load(name, precision=precision)  # type: ignore[arg-type]
+            self._changes["decode"] = "draft" if draft else "exact"
+        if engine:
+            self._changes["engine"] = None
+        return self
 
     def run(self) -> Run:
         """Return the run of the model, with the seed of the verb."""
-        return replace(self.model().run, seed=getattr(self._verb, "seed", 0), **self._verb.run_options)
-
-    def fitted(self, key: Hashable, fit: Callable[[], T]) -> T:
-        """Fit: a call answers once."""
-        return fit()
-
-    def named(self, kind: str, name: str) -> Any:
-        """Refuse: only a server is started with things that have names."""
-        raise UsageError(f"There is no {kind} {name!r} here: only a server has some.")
+        options = {key: value for key, value in self._verb.run_options.items() if key in ("batch", "workers")}
+        return replace(self.model().run, seed=getattr(self._verb, "seed", 0), **options, **self._changes)
 
 
 def spell(name: str) -> str:
@@ -59,19 +97,29 @@ def spell(name: str) -> str:
     return f"{name}="
 
 
-def function(verb: type[Verb]) -> Callable[..., Results[Any]]:
-    """Return the function of a verb: its arguments, and the model."""
+def function(
+    verb: type[Verb], result: Callable[[Any, Results[Any], CallContext], Any] | None = None
+) -> Callable[..., Any]:
+    """Return the function of a verb: its arguments, and the model.
+
+    Args:
+        verb: the declaration.
+        result: makes what is returned of the answer, its results and the context; None: the results are returned.
+    """
     signature = signature_of(verb)
 
-    def run(*args: Any, **kwargs: Any) -> Results[Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs).arguments
-        model = given.pop("model", None)
+        model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         try:
             asked = verb.made("python", **given).checked(given)
             own = model if isinstance(model, Model) else None
             cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
             with FileKeys(cache) as keys:
-                return gathered(asked.run(CallContext(model, asked, keys)))
+                context = CallContext(model, asked, keys, None if out is None else Path(out), overwrite=overwrite)
+                answer = asked.run(context)
+                results = gathered(answer, context.out, overwrite=overwrite)
+                return results if result is None else result(answer, results, context)
         except DiptychError as error:
             error.args = (error.spelled(spell), *error.args[1:])
             raise
@@ -95,18 +143,36 @@ def signature_of(verb: type[Verb]) -> inspect.Signature:
         (by_position if a.positional else by_name).append(
             inspect.Parameter(name, kind, default=default, annotation=texts[name])
         )
-    model = inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")
-    return inspect.Signature([*by_position, model, *by_name], return_annotation=f"Results[{verb.item}]")
+    ends = [inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")]
+    if verb.python_out:
+        out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=OUT)
+        if verb.python_out == "position":
+            ends.insert(0, out.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD))
+        else:
+            by_name.append(out)
+        by_name.append(inspect.Parameter("overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool"))
+    return inspect.Signature([*by_position, *ends, *by_name], return_annotation=result_of(verb))
+
+
+def result_of(verb: type[Verb]) -> str:
+    """Return the type of what the function returns."""
+    return verb.result or f"Results[{verb.item}]"
 
 
 def documentation(verb: type[Verb]) -> str:
     """Return the docstring: what the verb does, its arguments with their ranges, and what it raises."""
+    arguments = verb.arguments("python")
+    helps = {n: a.help if a.range is None else f"{a.help} Must be {a.range.words}." for n, a in arguments.items()}
+    helps |= {
+        "model": "A name, a loaded model, or None for ``lite``.",
+        "out": f"{verb.out_help} None: nothing is written.",
+        "overwrite": "Replace files of an earlier call.",
+    }
     lines = [(verb.__doc__ or "").strip(), "", "Args:"]
-    for name, a in verb.arguments("python").items():
-        allowed = "" if a.range is None else f" Must be {a.range.words}."
-        lines.append(f"    {name}: {a.help[0].lower()}{a.help[1:]}{allowed}")
-        if name == [n for n, b in verb.arguments("python").items() if b.positional][-1]:
-            lines.append("    model: a name, a loaded model, or None for ``lite``.")
+    for name in signature_of(verb).parameters:
+        text = helps[name]
+        begin = text[0] if text[1:2].isupper() else text[0].lower()  # "CSV to write" stays as it is
+        lines.append(f"    {name}: {begin}{text[1:]}")
     lines += [
         "",
         "Raises:",
@@ -115,14 +181,25 @@ def documentation(verb: type[Verb]) -> str:
     return "\n".join(lines)
 
 
-def gathered(answer: Answer[Any]) -> Results[Any]:
-    """Return all items of an answer; its remarks are warnings too."""
-    items = tuple(answer)
+def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = False) -> Results[Any]:
+    """Return all items of an answer, and write their files where there is a place for them; its remarks are warnings
+    too.
+    """
+    every, rows = [], []
+    for item in answer:
+        every.append(item)
+        rows.append(answer.row(item) | ({} if out is None else answer.write(item, out, overwrite=overwrite)))
+    items = tuple(every)
     remarks = tuple(UsageError(line).spelled(spell) for line in answer.remarks(items))
     for line in remarks:
         warnings.warn(line, UserWarning, stacklevel=4)
+    data = answer.data(rows, remarks)
+    if out is not None:
+        answer.close(out, data, overwrite=overwrite)
+    if (verdict := answer.verdict()) is not None:
+        raise verdict
     return Results(
         answer.title(items), items, tuple(map(answer.name, items)), tuple(map(answer.label, items)),
-        tuple(map(answer.line, items)), answer.columns(items), answer.data([answer.row(i) for i in items], remarks),
+        tuple(map(answer.line, items)), answer.columns(items), data,
         tuple(answer.failed), lambda i: answer.picture(items[i]), remarks=remarks,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diptych.core import UsageError
@@ -58,6 +59,10 @@ def _settings(value: Mapping[str, Any] | Iterable[str] | None) -> Mapping[str, A
     return {name.strip(): text.strip() for name, _, text in pairs}
 
 
+def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
 def _one_file(value: Any) -> Any:
     """Return the name of a file of templates where a list holds nothing else."""
     return value[0] if isinstance(value, list) and len(value) == 1 and "{" not in str(value[0]) else value
@@ -74,5 +79,9 @@ MANY_PHOTOS = Kind(list[str], list[str])
 """The photos that a verb is about: on the command line one path or several."""
 TABLE = Kind(str | None, None)
 """A data set with labels, captions or masks; not over HTTP."""
+TEXTS = Kind(list[str] | None, list[str], _texts)
+"""Texts with commas in them: on the command line a flag that may be repeated."""
+FILE = Kind(Path | None, None)
+"""A file, or the path of one to write; not over HTTP."""
 SYSTEM = Kind(str, str)
 SETTINGS = Kind(list[str] | None, dict[str, Any] | None, _settings)
