@@ -120,6 +120,7 @@ class SearchAnswer:
     backbone: str
     exact: bool
     recall_at_10: Annotated[dict[str, float] | None, Field(alias="recall@10")]
+    remarks: list[str]
     cut: CutAnswer | None = None
     nothing_here: bool | None = None
 

@@ -60,6 +60,10 @@ def _settings(value: Mapping[str, Any] | Iterable[str] | None) -> Mapping[str, A
     return {name.strip(): text.strip() for name, _, text in pairs}
 
 
+def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
 def _one_file(value: Any) -> Any:
     """Return the name of a file of templates where a list holds nothing else."""
     return value[0] if isinstance(value, list) and len(value) == 1 and "{" not in str(value[0]) else value
@@ -94,5 +98,7 @@ PICTURE = Kind(str | None, None)
 """One picture: a path; in Python also the picture itself."""
 FOLDER = Kind(Path | None, None, _folder)
 """A folder that is read or written; not over HTTP."""
+FILE = Kind(Path | None, None)
+"""A file, or the path of one to write; not over HTTP."""
 SYSTEM = Kind(str, str)
 SETTINGS = Kind(list[str] | None, dict[str, Any] | None, _settings)

@@ -118,7 +118,7 @@ class Prompts(Answer["Rewrites"]):
         """Return the likeliest rewrite."""
         return item[0] if item else ""
 
-    def printed(self, item: Rewrites, name: str, width: int) -> str:
+    def printed(self, item: Rewrites, name: str) -> str:
         """Return the prompt and its rewrites, a line each."""
         return "\n".join([one_line(item.prompt), *(f"  {one_line(text)}" for text in item)])
 
