@@ -71,7 +71,7 @@ class Search(Verb):
         folder, query = self._index()
         with Index(folder) as index:
             facts = dict(index.facts)
-        terms = [*terms_of(query, 1.0), *terms_of(self.minus, -1.0)]
+        terms = [*terms_of(query, 1.0), *terms_of(() if self.minus is None else self.minus, -1.0)]
         name = self.backbone or str(facts.get("backbone", "lite"))
         context = context.like({**facts, "backbone": name}, wholly=True)
         samples = modality_named(name)
