@@ -86,7 +86,9 @@ class Searched:
     right: int
 
 
-def answers(vectors: Floats, queries: Floats, right: NDArray[np.bool_] | None) -> Answers:
+def answers(
+    vectors: NDArray[np.floating[Any]], queries: NDArray[np.floating[Any]], right: NDArray[np.bool_] | None
+) -> Answers:
     """Return the first answers of (q, D) queries among (n, D) vectors."""
     scores = (queries @ vectors.T).astype(np.float64)
     order = np.argsort(-scores, axis=1, kind="stable")[:, : STRATA[-1]]
@@ -106,10 +108,10 @@ class Embedded:
         drawn: what the index drew.
     """
 
-    entries: Floats
-    queries: Floats
+    entries: NDArray[np.floating[Any]]
+    queries: NDArray[np.floating[Any]]
     right: NDArray[np.bool_]
-    aside: Floats
+    aside: NDArray[np.floating[Any]]
     words: list[str]
     drawn: AbsentWords
 

@@ -47,8 +47,9 @@ class CallContext(Once):
 
     def free(self, *names: str) -> None:
         """Refuse files of an earlier call, unless they may be replaced."""
-        for name in () if self.out is None else names:
-            self._refuse(self.out / name, "{out}")
+        if self.out is not None:
+            for name in names:
+                self._refuse(self.out / name, "{out}")
 
     def free_file(self, path: Path, argument: str) -> None:
         """Refuse a file that is there, unless it may be replaced."""

@@ -10,7 +10,7 @@ from diptych.api.fitting import System
 from diptych.api.model import ModelLike
 from diptych.api.photo_index import PhotoIndex
 from diptych.api.results import Results
-from diptych.core import Backbone, Captioner, Detector, Editor, Retriever, Rewriter, Segmenter, Texts
+from diptych.core import Backbone, Captioner, Detector, Editor, Retriever, Rewriter, Segmenter
 from diptych.search_index.rows import Found
 from diptych.tasks.caption import Captions
 from diptych.tasks.detect import Detected

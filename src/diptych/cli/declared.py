@@ -149,7 +149,7 @@ def _flag(verb: type[Verb], name: str, a: Argument) -> dict[str, Any]:
     """Return the annotation and the default of a flag."""
     (field,) = (f for f in fields(verb) if f.name == name)
     kind = a.kind.command or verb.type_of(name)
-    named = {"metavar": a.flag} if a.flag else {}
+    named: dict[str, Any] = {"metavar": a.flag} if a.flag else {}
     if field.default is MISSING:
         return {"annotation": Annotated[kind, typer.Argument(help=a.help, **named)]}
     default = None if field.default == () else field.default

@@ -97,7 +97,7 @@ class Encode(Verb):
         from diptych.data.words.textfiles import read_text
 
         if not isinstance(self.texts, Path):
-            given = (self.texts,) if isinstance(self.texts, str) else self.texts
+            given: Any = (self.texts,) if isinstance(self.texts, str) else self.texts
             if given is not None and (wrong := [t for t in given if not isinstance(t, str)]):
                 raise UsageError(f"A text is a str, not {type(wrong[0]).__name__}: give texts as they are.")
             return None if given is None else Texts(tuple(given))

@@ -73,10 +73,6 @@ def _folder(value: str | os.PathLike[str] | None) -> Path | None:
     return None if value is None else Path(value).expanduser()
 
 
-def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
-
-
 PLAIN = Kind()
 WORDS = Kind(str | None, list[str], words)
 NUMBERS = Kind(str | None, list[int], numbers)

@@ -76,6 +76,7 @@ class Search(Verb):
         context = context.like({**facts, "backbone": name}, wholly=True)
         samples = modality_named(name)
         known = context.recalled() if samples is None and context.backbone == name else None
+        space: Any
         if samples is None and known is not None and torchless(terms, *known):
             space, run = known
         else:
