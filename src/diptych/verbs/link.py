@@ -154,11 +154,11 @@ class Links(Answer["Link"]):
             return []
         shares = ", ".join(f"{name} {100 * labelled[name]:.0f} %" for name in ("precision", "recall"))
         cubed = " and ".join(f"{n} {100 * labelled.get(f'group_{n}', 0):.0f} %" for n in ("precision", "recall"))
+        nearest = f"{100 * labelled['nearest_right']:.0f} %"
         groups = f"; of the groups, B-cubed {cubed}" if "group_f1" in labelled else ""
         return [
-            f"Of {labelled['val']:.0f} labelled records, the nearest is right for "
-            f"{100 * labelled['nearest_right']:.0f} %; from the threshold {self.result.threshold:.4f} on, "
-            f"{shares}{groups}."
+            f"Of {labelled['val']:.0f} labelled records, the nearest is right for {nearest}; "
+            f"from the threshold {self.result.threshold:.4f} on, {shares}{groups}."
         ]
 
     def summary(self, out: Path | None) -> list[str]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 QUERY = kinds.Kind(list[str], list[str])
 """Words and pictures; over HTTP words, or parts with a text or an image and a weight."""
-FOLDER = kinds.Kind(Path, None)
+FOLDER = kinds.Kind(Path)
+AWAY = kinds.Kind(list[str] | None, None, lambda value: () if value is None else value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Search(Verb):
     folder: Any = argument("Folder of diptych index.", FOLDER, flag="INDEX", positional=True)
     query: Any = argument('Words and pictures, added up: "a red car" photo.jpg "2:at night".', QUERY, positional=True)
     minus: Any = argument(
-        'Words or pictures to move away from, such as "0.5:snow".', kinds.Kind(list[str] | None), (), short="-m",
+        'Words or pictures to move away from, such as "0.5:snow".', AWAY, (), short="-m",
         faces=("command", "python"),
     )  # fmt: skip
     where: str | Sequence[str] = argument(
