@@ -110,14 +110,14 @@ def segmented(
                 yield error
             else:
                 (regions,) = fitted.regions(photo, run)
-                labels, sure = asked.labels(regions, scored=confidence)
+                labels, sure, segments = asked.answer(regions, scored=confidence)
                 yield Segmented(
                     photo.name(0),
                     photo[0],
                     labels,
                     asked.classes.names,
                     sure if confidence else None,
-                    asked.panoptic(regions) if any(asked.classes.things) else None,
+                    segments,
                 )
             bar.advance()
 
