@@ -364,7 +364,7 @@ def segment(
     captioned: object = None,
     train: object = None,
     teacher: str = "lite",
-    proposer: str = "merged-cells",
+    proposer: str = "auto",
     masks: Any = None,
 ) -> Results[Segmented]:
     """Say what lies where on each photo, from class names alone.
@@ -387,7 +387,7 @@ def segment(
         captioned: photos with captions, a hundred at least, for a method that learns from some: a table.
         train: photos with label maps, a hundred rather than ten, for a method that learns masks.
         teacher: backbone whose image encoder teaches, for a method that asks for one.
-        proposer: mask proposer, for a method that asks for one: merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
+        proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
         masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
 
     Raises:

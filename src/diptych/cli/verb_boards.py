@@ -298,7 +298,7 @@ def board_segment(
         ),
     ] = None,
     teacher: Annotated[str, option_of(Segment, "teacher")] = "lite",
-    proposer: Annotated[str, option_of(Segment, "proposer")] = "merged-cells",
+    proposer: Annotated[str, option_of(Segment, "proposer")] = "auto",
     masks: Annotated[str | None, option_of(Segment, "masks")] = None,
     counted: CountedOptions = CountedOptions(),
 ) -> MaskBench:
