@@ -100,7 +100,7 @@ Regions = Annotated[
 ]
 RowSettings = Annotated[
     list[str] | None,
-    option("--set", help="A setting of a system, such as tip-adapter-f.epochs=100; repeat for several."),
+    option("--set", help="A setting of a system, such as SLUG.epochs=100; repeat for several."),
 ]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
