@@ -58,8 +58,6 @@ from diptych.train.step import Step
 
 CHUNK = 32
 """Images that are captioned at once; a caption does not depend on it."""
-HEADS = 8
-"""Heads of attention in mapping and fusion, as in ClipCap."""
 
 
 def posts(evidence: Evidence[Any]) -> Table[Any]:
@@ -103,9 +101,10 @@ class UserAwarePrefix(Captioner):
         words: M, most words of a user, >= 0; 100 (the protocol's). 0 leaves users out.
         nobody: share of training rows whose user is hidden, so that it also writes for nobody, in [0, 1); 0.1 (ours).
         queries: K, tokens of the prefix, >= 1; 10 (ours, after ClipCap).
-        mapping: layers of the mapping, >= 1; 8 (ours, after ClipCap). It and the fusion have 8 heads (ClipCap's).
+        mapping: layers of the mapping, >= 1; 8 (ours, after ClipCap). It and the fusion have
+            8 heads (ClipCap's), or 4 where 8 do not divide the width.
         fusion: layers of the fusion, >= 1; 4 (ours).
-        lm_width: C, width of the language model, a multiple of 8; 128 (ours; GPT-2 has 768).
+        lm_width: C, width of the language model, a multiple of 4; 128 (ours; GPT-2 has 768).
         layers: blocks of the language model, >= 1; 4 (ours).
         limit: most words of a caption, >= 1; 25 (ours).
         least: how often a word must occur in the captions to be known, >= 1; 1 (ours).
@@ -153,8 +152,8 @@ class UserAwarePrefix(Captioner):
         check(self, between(0, 1, "[)"), "nobody")
         check(self, above(0), "rate", "lm_rate")
         check(self, one_of(*get_args(Tokens)), "tokens")
-        if self.lm_width % HEADS or self.lm_width < HEADS:
-            raise wrong(self, "lm_width", f"a multiple of {HEADS}")
+        if self.lm_width % 4 or self.lm_width < 4:
+            raise wrong(self, "lm_width", "a multiple of 4")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedUserAwarePrefix:
         """Train the language model on the captions, then the prefix on images, users and captions.
@@ -201,7 +200,8 @@ class UserAwarePrefix(Captioner):
         lm = self.language_model(len(vocabulary), run)
         lm.load_state_dict(dict(speaker.weights))
         lm.to(run.device).eval().requires_grad_(False)
-        prefix = self.prefix(backbone, run, HEADS)
+        heads = 4 if self.lm_width % 8 else 8
+        prefix = self.prefix(backbone, run, heads)
 
         def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
             text = drawn_caption(row, g)
@@ -213,7 +213,7 @@ class UserAwarePrefix(Captioner):
         step = Step(prefix, view, lambda batch: prefix_loss(lm, prefix, batch))
         settings = self.settings(self.rate, len(table), self.epochs)
         weights = train_parameters(step, Table(rows, {"captions": Column("captions", captions)}), settings, run)
-        return FittedUserAwarePrefix(backbone, self, vocabulary.words, known, speaker.weights, weights, heads=HEADS)
+        return FittedUserAwarePrefix(backbone, self, vocabulary.words, known, speaker.weights, weights, heads=heads)
 
     def settings(self, rate: float, rows: int, epochs: int) -> Fit:
         """Return AdamW with a tenth of warm-up, then a cosine."""
