@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
+from diptych.core.wording import one_line
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import Verb, argument
@@ -134,7 +135,7 @@ class Answers(Answer["Found"]):
     def printed(self, item: Found, name: str) -> str:
         """Return the score, the probability that the answer is right, the name and the caption."""
         share = f"{self._shares[item.entry.name]:.2f} right  " if self._shares else ""
-        caption = f"  {' '.join(item.entry.caption[:60].split())}" if item.entry.caption else ""
+        caption = f"  {one_line(' '.join(item.entry.caption[:60].split()))}" if item.entry.caption else ""
         return f"{item.score:.3f}  {share}{name}{caption}"
 
     def row(self, item: Found) -> dict[str, Any]:
