@@ -60,8 +60,6 @@ class Encode(Verb):
         from diptych.data.addresses import published
         from diptych.data.files import address_of
         from diptych.tasks.encode import write
-        from diptych.tasks.encode.regions import embedded_regions, encode_regions
-        from diptych.tasks.regions import RegionSource
 
         if self.regions is not None and context.on_cluster:
             raise UsageError("Regions are encoded in one process: leave out {cluster}, or {regions}.")
@@ -71,6 +69,10 @@ class Encode(Verb):
         if out is not None and address_of(out):
             context.free("")
         if self.regions is not None:
+            # Here, for both load torch, which photos and texts with an exported encoder can do without.
+            from diptych.tasks.encode.regions import embedded_regions, encode_regions
+            from diptych.tasks.regions import RegionSource
+
             data = self._photos(context)
             run = context.run()
             source = RegionSource.open(data, self.regions, context.backbone, decode=run.decode)

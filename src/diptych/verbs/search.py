@@ -66,7 +66,6 @@ class Search(Verb):
         from diptych.data.files import write_whole
         from diptych.search_index.index import Index
         from diptych.tasks.search.ask import search, torchless
-        from diptych.tasks.search.spaces import modality_named, sample_term
 
         if self.html is not None:
             context.free_file(self.html, "html")
@@ -76,16 +75,18 @@ class Search(Verb):
         terms = [*terms_of(query, 1.0), *terms_of(() if self.minus is None else self.minus, -1.0)]
         name = self.backbone or str(facts.get("backbone", "lite"))
         context = context.like({**facts, "backbone": name}, wholly=True)
-        samples = modality_named(name)
-        known = context.recalled() if samples is None and context.backbone == name else None
+        known = context.recalled() if context.backbone == name else None
         space: Any
-        if samples is None and known is not None and torchless(terms, *known):
+        if known is not None and torchless(terms, *known):  # what is remembered is a backbone of photos, no space
             space, run = known
         else:
+            from diptych.tasks.search.spaces import modality_named, sample_term
+
+            samples = modality_named(name)
             space, run = space_of(context, name), context.run()
-        if samples is not None:
-            terms = [sample_term(term, samples[0], context.keys, samples[1]) for term in terms]
-            run = replace(run, engine=None)
+            if samples is not None:
+                terms = [sample_term(term, samples[0], context.keys, samples[1]) for term in terms]
+                run = replace(run, engine=None)
         answer = search(
             folder, terms, space, run, k=self.top, weights=weights_of(self.captions), where=self.where,
             exact=self.exact or None, at_least=self.at_least,
