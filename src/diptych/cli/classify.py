@@ -185,7 +185,7 @@ def classify(
         if frames is not None:
             raise UsageError("A model was fitted on photos: leave out --frames, or --model.")
         with shared.open() as opened:
-            samples, _ = open_photos(photos, opened.keys, clip_frames(photos, None))
+            samples = open_photos(photos, opened.keys, frames=clip_frames(photos, None))[0].items
             result = _exported(samples, exported, wanted, opened)
         _tell(result, out, shared, samples, _speed(result, opened))
     else:
@@ -193,7 +193,8 @@ def classify(
         pool = flag_values.text_pool(texts)
         clips = clip_frames(photos, frames)
         with (replace(shared, engine="torch") if clips else shared).open() as opened:
-            samples, classes = open_photos(photos, opened.keys, clips)
+            data, classes = open_photos(photos, opened.keys, frames=clips)
+            samples = data.items
             shipped = demo_names() if photos == ["demo:photos"] else None
             named = flag_values.named_classes(shipped if names is None else names, () if names else classes, templates)
             if clips or system is not None:
