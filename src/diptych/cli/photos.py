@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diptych.cli.console import one_line, short_names, show, show_table
 from diptych.verbs.answer import counted as counted

@@ -435,9 +435,9 @@ def test_held_out_rows_are_drawn_by_the_seed(place: Path) -> None:
 
 
 def test_what_works_inside_a_tower_is_not_given_heads_alone() -> None:
-    with pytest.raises(MissingHook, match=r"rs-m-clip works inside tower:image, .* give --parts all"):
+    with pytest.raises(MissingHook, match=r"rs-m-clip works inside tower:image, .* give parts all"):
         need_towers(RSMCLIP(), "heads")
-    with pytest.raises(MissingHook, match="diva trains the image tower alone: give --parts image"):
+    with pytest.raises(MissingHook, match="diva trains the image tower alone: give parts image"):
         need_towers(DIVA(), "text")
     for method, parts in ((RSMCLIP(), "all"), (RSMCLIP(), "text"), (DIVA(), "image"), (CLIPLoss(), "heads")):
         need_towers(method, parts)

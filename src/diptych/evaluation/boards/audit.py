@@ -270,7 +270,7 @@ def audit_board(
         KeyboardInterrupt: before any row was finished.
     """
     if not names:
-        raise UsageError("A board of audits compares at least two backbones: give another one with --against.")
+        raise UsageError("A board of audits compares at least two backbones: give another one in {against}.")
     base = bench.base.spec.name
     for name in names:  # before the first audit
         if name == base or (parse(split_name(name)[0]).canonical == base and "?" not in name):
