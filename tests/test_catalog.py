@@ -11,7 +11,7 @@ import pytest
 
 import diptych.methods
 from diptych import catalog
-from diptych.core import Auditor, Card, Classifier, Method, Needs, Retriever, Segmenter, UsageError, plugins
+from diptych.core import Auditor, Card, Classifier, Method, Needs, Retriever, Segmenter, UsageError, entry_points
 from diptych.methods.classify.gda import GDA
 
 
@@ -25,9 +25,9 @@ class NoSystem:
 
 
 def outside(monkeypatch: pytest.MonkeyPatch, name: str, value: str = f"{__name__}:Outsider") -> None:
-    monkeypatch.setattr(plugins, "_warned", set())
+    monkeypatch.setattr(entry_points, "_warned", set())
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, sys.modules[Outsider.__module__]))
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint(name, value, group)])
+    monkeypatch.setattr(entry_points, "entry_points", lambda group: [EntryPoint(name, value, group)])
 
 
 def test_slugs_are_sorted_and_found() -> None:
@@ -104,7 +104,7 @@ def test_an_outsider_joins_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_outsider_with_our_slug_warns_once_and_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     outside(monkeypatch, "gda")
-    with pytest.warns(plugins.PluginWarning, match="its slug is that of a system of diptych") as caught:
+    with pytest.warns(entry_points.PluginWarning, match="its slug is that of a system of diptych") as caught:
         listed = [catalog.slugs() for _ in range(2)]
     assert len(caught) == 1
     assert listed[1].count("gda") == 1
@@ -124,7 +124,7 @@ def test_a_broken_entry_point_warns_once_and_is_named_where_it_is_wanted(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     outside(monkeypatch, name, value)
-    with pytest.warns(plugins.PluginWarning, match=message) as caught:
+    with pytest.warns(entry_points.PluginWarning, match=message) as caught:
         listed = [[card["slug"] for card in catalog.cards()] for _ in range(2)]
     assert len(caught) == 1
     assert name not in listed[0]
