@@ -12,6 +12,7 @@ import pytest
 import diptych.methods
 from diptych import catalog
 from diptych.core import Auditor, Card, Classifier, Method, Needs, Retriever, Segmenter, UsageError, entry_points
+from diptych.core.settings import with_settings
 from diptych.methods.classify.gda import GDA
 
 
@@ -316,3 +317,20 @@ def test_no_card_claims_a_stage_that_was_not_shown() -> None:
     for slug, result in told.items():
         own = cards[slug]["result"]
         assert (own["shown"], own["stage"]) == (result["shown"], result["stage"])
+
+
+PUBLISHED = [slug for slug in catalog.slugs() if catalog.find(slug).card.published]
+
+
+@pytest.mark.parametrize("slug", PUBLISHED)
+def test_published_settings_are_settings_of_the_system(slug: str) -> None:
+    kind = catalog.find(slug)
+    published = kind.card.published
+    assert published is not None
+    assert published.settings
+    system = with_settings(catalog.row(kind, next(iter(kind.card.variants))), {"published": True})
+    for name, value in published.settings.items():
+        part: Any = system
+        for field in name.split("."):
+            part = getattr(part, field)
+        assert part == value, name
