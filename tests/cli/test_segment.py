@@ -167,6 +167,22 @@ def test_a_dry_run_takes_three_steps_and_writes_nothing(
     assert (idle.code, idle.err.count("leave --dry-run out")) == (2, 1), idle.err
 
 
+def test_calibration_photos_promise_a_share_of_wrong_pixels(diptych: Cli, photo: Path, tmp_path: Path) -> None:
+    words = ("segment", photo, "--names", "red, green, blue, yellow")
+    got = diptych(*words, "--calibration", masked_folder(tmp_path / "set"), "--risk", "0.2", "--json")
+    assert got.code == 0, got.err
+    promise = got.data["promise"]
+    assert (promise["photos"], promise["risk"], got.data["unknown"]) == (6, 0.2, promise["threshold"])
+    assert promise["wrong"] <= 0.2
+    assert any("at most 20 % of the pixels of a new photo" in remark for remark in got.data["remarks"])
+    few = diptych(*words, "--calibration", tmp_path / "set", "--out", "b")
+    assert (few.code, "6 calibration photos cannot promise a risk of 0.1: give 9 or more" in few.err) == (2, True)
+    alone = diptych(*words, "--risk", "0.2", "--out", "c")
+    assert (alone.code, alone.err) == (2, "A --risk is promised by photos with label maps: give --calibration.\n")
+    both = diptych(*words, "--calibration", tmp_path / "set", "--unknown", "0.2", "--out", "d")
+    assert (both.code, "leave out --unknown and --threshold" in both.err) == (2, True)
+
+
 def test_ovseg_learns_from_captions(diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = diptych("segment", photo, "--names", "red, blue", "--method", "ovseg")
     assert asked.code == 2

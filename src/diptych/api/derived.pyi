@@ -356,6 +356,8 @@ def segment(
     background: str | Sequence[str] = (),
     threshold: float | None = None,
     unknown: float | None = None,
+    risk: float | None = None,
+    calibration: object = None,
     things: str | Sequence[str] = (),
     void: str | Sequence[int] = (),
     confidence: bool = False,
@@ -379,6 +381,8 @@ def segment(
         background: words for all else, such as "sky, wall, floor".
         threshold: pixels below this probability are background. Must be in [0, 1].
         unknown: pixels below this probability are of no class. Must be in [0, 1].
+        risk: share of a photo's pixels that may be named wrongly; the calibration photos choose below which probability pixels are unknown (default with these: 0.1). Must be in (0, 1).
+        calibration: photos with label maps, ten for a risk of 0.1, that the method does not learn from: split val, or else train.
         things: names whose objects are counted, "cat, dog" or all: instance and panoptic maps.
         void: values of label maps that are no class, beside those marked: "0".
         confidence: give the probability of each pixel too.

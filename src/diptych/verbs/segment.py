@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 
 if TYPE_CHECKING:
-    from diptych.core import ClassNames, Segmenter
+    from diptych.core import ClassNames, Segmenter, Table
+    from diptych.data.keys import FileKeys
+    from diptych.tasks.pixel_risk import Promise
     from diptych.tasks.question import Question
     from diptych.tasks.segmented import Coco, Segmented
     from diptych.verbs.context import Context
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 SHIPPED = ("lite", "tiny", "auto", "merged-cells", "ranked-cells")
 """Parts that ship, which a request may name."""
+DEFAULT_RISK = 0.1
+"""Share of a photo's pixels that may be named wrongly, where calibration photos are given and no risk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +71,15 @@ class Segment(Verb):
     unknown: float | None = argument(
         "Pixels below this probability are of no class.", default=None, range=between(0, 1)
     )
+    risk: float | None = argument(
+        "Share of a photo's pixels that may be named wrongly; the calibration photos choose below which probability "
+        "pixels are unknown (default with these: 0.1).",
+        default=None, range=between(0, 1, "()"), faces=("command", "python"),
+    )  # fmt: skip
+    calibration: object = argument(
+        "Photos with label maps, ten for a risk of 0.1, that the method does not learn from: split val, or else train.",
+        kinds.TABLE, None,
+    )  # fmt: skip
     things: str | Sequence[str] = argument(
         'Names whose objects are counted, "cat, dog" or all: instance and panoptic maps.', kinds.WORDS, ()
     )
@@ -108,7 +123,11 @@ class Segment(Verb):
     )
 
     def check(self) -> None:
-        """Refuse boxes with counted things."""
+        """Refuse boxes with counted things, and a risk without label maps or beside a threshold."""
+        if self.risk is not None and self.calibration is None:
+            raise UsageError("A {risk} is promised by photos with label maps: give {calibration}.")
+        if self.calibration is not None and (self.unknown is not None or self.threshold is not None):
+            raise UsageError("{calibration} chooses the threshold: leave out {unknown} and {threshold}.")
         if self.regions is not None and self.things:
             raise UsageError("Each box is one object: leave out {things}, or {regions}.")
 
@@ -162,10 +181,29 @@ class Segment(Verb):
 
         learns = not {"train", "unlabelled", "auxiliary"}.isdisjoint(system.card.needs.evidence)
         words = (asked.asked.names, asked.asked.templates, asked.asked.words)
+        calibration = None if self.calibration is None else self._calibration(keys)
         fitted = context.fitted(None if learns else (repr(system), *words, self.teacher, self.proposer), fit)
         answer.backbone, answer.processor = model.spec.name, run
+        if calibration is not None:
+            from diptych.tasks.pixel_risk import promise
+
+            held, labels = calibration
+            asked, answer.promise = promise(fitted, held, labels, asked, run, self.risk or DEFAULT_RISK)
         answer.start(segmented(fitted, table.items, asked, run, confidence=self.confidence))
         return answer
+
+    def _calibration(self, keys: FileKeys | None) -> tuple[Table[Any], tuple[str, ...]]:
+        """Return photos with label maps, which the method must not learn from, and the classes of the maps."""
+        from diptych.evaluation.datasets import open_set
+
+        if not isinstance(self.calibration, (str, os.PathLike)):
+            raise UsageError("{calibration} is the path of a folder with photos and label maps.")
+        data = open_set(os.fspath(self.calibration), "masks", keys, void=kinds.numbers(self.void))
+        if "val" in data.splits:
+            return data.split("val"), data.classes
+        if isinstance(self.train, (str, os.PathLike)) and os.fspath(self.train) == os.fspath(self.calibration):
+            raise UsageError("{calibration} are photos that the method does not learn from: give others than {train}.")
+        return data.split("train" if "train" in data.splits else next(iter(data.splits))), data.classes
 
 
 class LabelMaps(Answer["Segmented"]):
@@ -181,6 +219,7 @@ class LabelMaps(Answer["Segmented"]):
         self.backbone, self.seconds, self.count = "", 0.0, 0
         self.processor = Run()
         self._coco: Coco | None = None
+        self.promise: Promise | None = None
 
     def start(self, items: Iterator[Segmented | UnreadableItem]) -> None:
         """Take the label maps, which are made while they are read."""
@@ -222,18 +261,21 @@ class LabelMaps(Answer["Segmented"]):
         return {
             "backbone": self.backbone, "method": self.slug, "settings": self.asked.given_settings(),
             "images_per_second": self.count / max(self.seconds, 1e-9), "background": self.asked.background,
-            "threshold": self.asked.threshold, "unknown": self.asked.unknown,
+            "threshold": self.asked.threshold,
+            "unknown": self.asked.unknown if self.promise is None else self.promise.threshold,
+            "promise": None if self.promise is None else dataclasses.asdict(self.promise),
             "things": [n for n, t in zip(self.question.classes.names, self.question.classes.things, strict=False) if t],
             "classnames": self.named.names, "templates": self.named.templates,
         }  # fmt: skip
 
     def remarks(self, items: Sequence[Segmented]) -> list[str]:
-        """Return that one name leaves no choice."""
+        """Return what is promised, and that one name leaves no choice."""
         from diptych.data.words.classnames import numbers_for_names
 
+        promised = [] if self.promise is None else [self.promise.sentence()]
         numbers = numbers_for_names(self.named.names)
         if len(self.question.classes) > 1:
-            return [numbers] if numbers else []
+            return [*promised, *([numbers] if numbers else [])]
         return ["With one name nothing else can be chosen: add names, or {background} with what else may be there."]
 
     def write(self, item: Segmented, folder: Path, *, overwrite: bool) -> dict[str, Any]:
