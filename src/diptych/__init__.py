@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych import systems as systems
-    from diptych.api.derived import caption, detect, edit, generate, rewrite, segment
+    from diptych.api.derived import caption, classify, detect, edit, generate, rewrite, segment
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
-    from diptych.api.verbs import audit, board, classify, encode, index, open_data, search
+    from diptych.api.verbs import audit, board, encode, index, open_data, search
     from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
 
@@ -54,6 +54,7 @@ _PLACES = {
     "Results": "api.results",
     "Run": "core.run",
     "caption": "api.derived",
+    "classify": "api.derived",
     "detect": "api.derived",
     "edit": "api.derived",
     "generate": "api.derived",

@@ -50,6 +50,15 @@ class CallContext:
             )
         return self._model
 
+    def chosen(self, name: str) -> Model:
+        """Return the model that was given, or that of this name."""
+        if self._given is None and self._model is None:
+            self._model = model_of(name)
+        return self.model()
+
+    def recalled(self) -> None:
+        """Return None: a process of Python has loaded torch."""
+
     def run(self) -> Run:
         """Return the run of the model, with the seed of the verb."""
         options = {name: value for name, value in self._verb.run_options.items() if name in ("batch", "workers")}
@@ -156,4 +165,5 @@ def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = 
         answer.title(items), items, tuple(map(answer.name, items)), tuple(map(answer.label, items)),
         tuple(map(answer.line, items)), answer.columns(items), data,
         tuple(answer.failed), lambda i: answer.picture(items[i]), remarks=remarks,
+        classes=answer.classes(), table=answer.table(),
     )  # fmt: skip

@@ -14,7 +14,6 @@ from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.unread import typed
 from diptych.core import UsageError
-from diptych.data.files import write_json
 from diptych.verbs.declare import Argument, Verb
 from diptych.verbs.kinds import MANY_PHOTOS
 
@@ -32,7 +31,7 @@ class CommandContext:
     """Where a command runs a verb: the options of the run, and the folder that it writes."""
 
     def __init__(self, opened: options.Opened, out: Path | None) -> None:
-        self.opened, self.out = opened, out
+        self.opened, self.out, self._remembers = opened, out, False
 
     @property
     def keys(self) -> FileKeys:
@@ -46,7 +45,20 @@ class CommandContext:
 
     def model(self, other: Any = None) -> Backbone:
         """Return the backbone of the options, or another one, by its name."""
-        return self.opened.backbone(other or "")
+        loaded = self.opened.backbone(other or "")
+        if self._remembers and other is None:
+            self.opened.remember(loaded)
+        return loaded
+
+    def chosen(self, name: str) -> Backbone:
+        """Return the backbone of the options, or that of this name where they have the default."""
+        named = self.opened.options.backbone
+        return self.opened.backbone(name if named == options.RunOptions.backbone else named)
+
+    def recalled(self) -> tuple[Any, Run] | None:
+        """Return the remembered backbone of the options, with its run."""
+        self._remembers = True
+        return self.opened.recalled
 
     def run(self) -> Run:
         """Return the run of the options."""
@@ -75,7 +87,9 @@ def command(verb: type[Verb]) -> Callable[..., None]:
 
     def run(*, shared: options.RunOptions, out: Path | None = None, **values: Any) -> None:
         asked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
-        shared.free(out if verb.report else None)
+        if verb.report and out is not None:
+            asked.check_report(out)
+            shared.free(out)
         shared.writable(out if verb.out else out and out.parent)
         with shared.open(seed=getattr(asked, "seed", 0)) as opened:
             code = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
@@ -155,7 +169,7 @@ def _answer(
     if context.out is not None:
         ends += answer.close(context.out, data, overwrite=shared.overwrite)
     elif report is not None:
-        write_json(report, data, overwrite=shared.overwrite)
+        answer.report(report, data, overwrite=shared.overwrite)
     if shared.json:
         show_json(data)
     for item in answer.order(items) if answer.ranked and not shared.json else ():

@@ -57,7 +57,7 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
         if not classes:
             raise UsageError('No class names: give --names "cat, dog, ..." or a file with one name a line.')
         if said := numbers_for_names(classes):
-            say(said)
+            say(UsageError(said).spelled(lambda name: f"--{name}"))
         return tuple(tidy(c) for c in classes)
     if names_file(given):
         return read_names(Path(given), classes)

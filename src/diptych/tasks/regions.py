@@ -60,7 +60,7 @@ class RegionSource:
             DataError: the table holds no box of these photos, or is not valid.
         """
         if decode != "exact":
-            raise UsageError("Boxes are in pixels of whole photos: leave out --draft-decode, or --regions.")
+            raise UsageError("Boxes are in pixels of whole photos: leave out {draft_decode}, or {regions}.")
         prompter = prompter_of(backbone)
         told = with_regions(data, table)
         return cls(Regions.of(list(told.splits.values()), cut=prompter is None), prompter)
@@ -69,6 +69,11 @@ class RegionSource:
     def crops(self) -> Regions:
         """The same regions as pictures, to be shown."""
         return replace(self.regions, cut=True)
+
+    @property
+    def shown(self) -> Regions:
+        """The regions as the space takes them."""
+        return replace(self.regions, cut=self.prompter is None)
 
     def space(self, backbone: Backbone) -> Backbone:
         """Return the space that takes the regions."""

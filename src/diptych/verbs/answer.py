@@ -117,6 +117,20 @@ class Answer(Generic[T]):
         """Write the files of the whole answer; return sentences on what lies where."""
         return []
 
+    def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> None:
+        """Write the one file that a command without a folder was asked for."""
+        from diptych.data.files import write_json
+
+        write_json(path, data, overwrite=overwrite)
+
+    def classes(self) -> tuple[str, ...]:
+        """Return names of K classes, where each item has a probability of each; else ()."""
+        return ()
+
+    def table(self) -> Any:
+        """Return these (N, K) probabilities; None where there are none."""
+        return None
+
     def inline(self, item: T) -> dict[str, Any]:
         """Return what HTTP adds to the row of an item in place of files."""
         return {}

@@ -32,6 +32,14 @@ class Context(Protocol):
     def model(self, other: Any = None) -> Backbone:
         """Return the model, loaded on the first call; or another one, by its name."""
 
+    def chosen(self, name: str) -> Backbone:
+        """Return the model that the user chose; where none was chosen, the one of this name."""
+
+    def recalled(self) -> tuple[Any, Run] | None:
+        """Return the model as an earlier process remembered it, with its run, where it answers without torch; else
+        None, and a model that is loaded after this call is remembered for the next process.
+        """
+
     def run(self) -> Run:
         """Return device, cache, seed and progress."""
 

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from diptych.core import MissingEvidence, Range, UsageError
@@ -202,7 +203,7 @@ class Verb:
             if a.range is not None and value is not None and not a.range.holds(value):
                 raise UsageError(f"{{{name}}} must be {a.range.words}, got {value!r}.")
         self.check()
-        if hasattr(self, "method") and not self.is_fitted():
+        if hasattr(self, "method") and not self.is_fitted() and not self.is_plain():
             self._check_system(frozenset(given))
         return self
 
@@ -226,6 +227,13 @@ class Verb:
     def is_fitted(self) -> bool:
         """Return whether what does the work was fitted before, so that no system is chosen."""
         return False
+
+    def is_plain(self) -> bool:
+        """Return whether the default system answers as it is: nothing of it is checked, and so nothing is imported."""
+        return False
+
+    def check_report(self, path: Path) -> None:
+        """Refuse a report that the command cannot write, before any work."""
 
     def check_with(self, system: Any) -> None:
         """Refuse what the chosen system cannot do with what was given."""
