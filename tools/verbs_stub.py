@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -60,7 +61,7 @@ def imports(verbs: list[type[Verb]]) -> str:
         source = Path(sys.modules[verb.__module__].__file__ or "").read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("diptych"):
-                used = [n.name for n in node.names if f" {n.name}" in text or f"[{n.name}]" in text]
+                used = [n.name for n in node.names if re.search(rf"\b{n.name}\b", text)]
                 lines |= {f"from {node.module} import {name}" for name in used if name[0].isupper() and name != "Verb"}
     return "\n".join(sorted(lines))
 

@@ -16,7 +16,6 @@ from diptych.tasks.edit import Pair
 from diptych.tasks.model import Predictor
 from diptych.tasks.rewrite import Rewrites
 from diptych.tasks.segmented import Segmented
-from diptych.verbs.context import Context
 from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
 
 def caption(

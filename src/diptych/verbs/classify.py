@@ -63,7 +63,7 @@ class Classify(Verb):
         evidence="texts", faces=LOCAL,
     )  # fmt: skip
     contexts: str | Contexts | None = argument(
-        "Contexts that photos may have: general, waterbirds or your own JSON file (general).", kinds.PICTURE, None,
+        "Contexts that photos may have: general, waterbirds or your own JSON file (general).", default=None,
         reads=has("contexts"), faces=LOCAL,
     )  # fmt: skip
     factors: str | Sequence[str] | None = argument(
@@ -75,7 +75,7 @@ class Classify(Verb):
         faces=LOCAL,
     )  # fmt: skip
     regions: str | Path | None = argument(
-        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.FOLDER, None
+        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.TABLE, None
     )
     top: int = argument("Classes shown for each photo.", default=5, short="-k", range=at_least(1))
     threshold: float | None = argument("Leave out classes below this probability.", default=None, range=between(0, 1))
