@@ -127,7 +127,7 @@ class Answer(Generic[T]):
         """Return names of K classes, where each item has a probability of each; else ()."""
         return ()
 
-    def table(self) -> Any:
+    def probabilities(self) -> Any:
         """Return these (N, K) probabilities; None where there are none."""
         return None
 

@@ -308,7 +308,7 @@ class Labels(Answer["Prediction"]):
         """Return the names of all classes."""
         return () if self.result.table is None else tuple(self.result.classes.names)
 
-    def table(self) -> Any:
+    def probabilities(self) -> Any:
         """Return the probabilities of all classes."""
         return self.result.table
 

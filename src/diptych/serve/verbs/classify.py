@@ -60,6 +60,16 @@ class Classify(Declared):
             predictions, (), classes, model.model.spec.name, DEFAULTS["classify"], model.model.score, threshold
         )
 
+    async def answer(self, request: Any, given: Any) -> dict[str, Any]:
+        """Answer a request.
+
+        Raises:
+            Refusal: labels with a classifier, or neither.
+        """
+        if bool(given.labels) == bool(given.classifier):
+            raise Refusal(400, "Give either labels or the name of a classifier.")
+        return await super().answer(request, given)
+
     async def samples(self, inputs: Sequence[Input], asked: Any) -> Samples[Any]:
         """Return the pictures, or what a fitted space takes in their place."""
         predictor = self.classifiers.get(asked.served)
@@ -80,13 +90,7 @@ class Classify(Declared):
     async def shared(
         self, request: Any, asked: Any, inputs: Sequence[Input], model: ServedModel
     ) -> dict[str, Any] | None:
-        """Answer from names by batches that several requests share; None for systems and classifiers.
-
-        Raises:
-            Refusal: labels with a classifier, or neither.
-        """
-        if bool(asked.names) == bool(asked.served):
-            raise Refusal(400, "Give either labels or the name of a classifier.")
+        """Answer from names by batches that several requests share; None for systems and classifiers."""
         if asked.served or not asked.is_plain():
             return None
         classes = class_names(asked.names, asked.templates)
