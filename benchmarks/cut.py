@@ -86,13 +86,15 @@ class Searched:
     right: int
 
 
-def answers(vectors: Floats, queries: Floats, right: NDArray[np.bool_] | None) -> Answers:
+def answers(
+    vectors: NDArray[np.floating[Any]], queries: NDArray[np.floating[Any]], right: NDArray[np.bool_] | None
+) -> Answers:
     """Return the first answers of (q, D) queries among (n, D) vectors."""
     scores = (queries @ vectors.T).astype(np.float64)
     order = np.argsort(-scores, axis=1, kind="stable")[:, : STRATA[-1]]
     standard = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
     true = np.zeros(scores.shape, dtype=bool) if right is None else right
-    return Answers(*(np.take_along_axis(values, order, axis=1) for values in (scores, standard, true)))  # type: ignore[arg-type]
+    return Answers(*(np.take_along_axis(values, order, axis=1) for values in (scores, standard, true)))
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,10 @@ class Embedded:
         drawn: what the index drew.
     """
 
-    entries: Floats
-    queries: Floats
+    entries: NDArray[np.floating[Any]]
+    queries: NDArray[np.floating[Any]]
     right: NDArray[np.bool_]
-    aside: Floats
+    aside: NDArray[np.floating[Any]]
     words: list[str]
     drawn: AbsentWords
 

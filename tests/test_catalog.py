@@ -295,7 +295,9 @@ def test_the_index_of_a_wheel_is_read_in_the_place_of_the_files(
 @pytest.mark.parametrize("text", ["{", "[]", '{"kind": "figure"}'])
 def test_a_file_that_is_no_result_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
     with_result(monkeypatch, tmp_path, text)
-    with pytest.raises(UsageError, match=r"own\.json is no result of a proof: run 'diptych prove own --overwrite'"):
+    with pytest.raises(
+        UsageError, match=r"own\.json is no result of a proof: run 'diptych prove own' again, with overwrite"
+    ):
         catalog.build()
 
 

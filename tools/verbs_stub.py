@@ -13,13 +13,16 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from diptych.api import derived
-from diptych.api.declared import documentation, written
+from diptych.api.declared import documentation, result_of, signature_of
 from diptych.verbs.declare import Verb
 
 STUB = Path(derived.__file__).with_suffix(".pyi")
+RESULTS = {"Embeddings": "embeddings", "PhotoIndex": "photo_index"}
+"""What functions return that is no ``Results``, and the module of ``diptych.api`` where it is."""
 HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +40,14 @@ def signature(verb: type[Verb]) -> str:
         default = "" if defaults[name] is MISSING else f" = {defaults[name]!r}"
         return f"{name}: {annotations[name].replace(f'str | {role}', f'str | {role} | System[{role}]')}{default}"
 
-    arguments = verb.arguments("python")
-    given = [line(n) for n, a in arguments.items() if a.positional]
-    given += ["model: ModelLike = None", "*", *(line(n) for n, a in arguments.items() if not a.positional)]
-    given += [f"{name}: {annotation} = {default!r}" for name, default, annotation in written(verb)]
-    return f"def {verb.name}(\n    {', '.join(given)},\n) -> Results[{verb.item}]:"
+    lines, star = [], False
+    for parameter in signature_of(verb).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not star:
+            lines.append("*")
+            star = True
+        text = line(parameter.name) if parameter.name in defaults else str(parameter).replace("'", "")
+        lines.append(text)
+    return f"def {verb.name}(\n    {', '.join(lines)},\n) -> {result_of(verb)}:"
 
 
 def function(verb: type[Verb]) -> str:
@@ -57,6 +63,7 @@ def imports(verbs: list[type[Verb]]) -> str:
         "from diptych.api.results import Results",
     }  # fmt: skip
     text = "\n".join(map(signature, verbs))
+    lines |= {f"from diptych.api.{module} import {name}" for name, module in RESULTS.items() if f"-> {name}:" in text}
     for verb in verbs:
         source = Path(sys.modules[verb.__module__].__file__ or "").read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):

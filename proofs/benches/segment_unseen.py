@@ -183,7 +183,7 @@ class FrozenNames(FittedMAFTPlus):
         """Return masks and void as they are, and the probabilities of the backbone's own map."""
         _, void, masks = super().classified(image, run)
         dense = self.backbone.dense()
-        x = whole_cells(image, self.method.side, dense.strides[-1]).to(run.device)
+        x = whole_cells(image, self.method.side, dense.strides[-1], self.method.longest).to(run.device)
         last = dense.maps(normalise(x, self.backbone.spec.pixels)[None])[-1]
         inside = inside_cells(masks[None].float(), (last.shape[2], last.shape[3]))
         return word_probabilities(self.backbone, pooled_embeddings(dense, last, inside)[0], self.words), void, masks

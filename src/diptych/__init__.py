@@ -11,10 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych import systems as systems
-    from diptych.api.derived import caption, classify, detect, edit, generate, rewrite, segment
+    from diptych.api.derived import (
+        caption,
+        classify,
+        detect,
+        edit,
+        encode,
+        generate,
+        index,
+        link,
+        rewrite,
+        search,
+        segment,
+    )
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
-    from diptych.api.verbs import audit, board, encode, index, open_data, search
+    from diptych.api.verbs import audit, board, open_data
     from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
 
@@ -37,6 +49,7 @@ __all__ = [
     "encode",
     "generate",
     "index",
+    "link",
     "load",
     "load_classifier",
     "open_data",
@@ -59,13 +72,17 @@ _PLACES = {
     "edit": "api.derived",
     "generate": "api.derived",
     "rewrite": "api.derived",
+    "encode": "api.derived",
+    "index": "api.derived",
+    "link": "api.derived",
+    "search": "api.derived",
     "segment": "api.derived",
     "load": "api.model",
     "load_classifier": "api.model",
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (
-    "ablate", "cache", "check", "curate", "demo", "doctor", "export", "extend", "finetune", "link",
+    "ablate", "cache", "check", "curate", "demo", "doctor", "export", "extend", "finetune",
     "models", "new_system", "pretrain", "prove", "rerun", "serve", "verify",
 )  # fmt: skip
 """Verbs of the command line that are no function here."""

@@ -95,7 +95,7 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
     if slug not in places:
         raise _unknown(slug, of_verb(wanted) or places, wanted)
     place = places[slug]
-    found: Any = plugins.load(place) if isinstance(place, EntryPoint) else _system(import_module(_module(place)))
+    found: type[Any] = plugins.load(place) if isinstance(place, EntryPoint) else _system(import_module(_module(place)))
     if not issubclass(found, role) or verb not in ("", found.card.verb):
         said = f"{slug} is no {f'system of {verb}' if verb else role.__name__.lower()}"
         if found.card.verb != wanted:
@@ -324,7 +324,9 @@ def _read_result(slug: str, plan: ProofPlan | None) -> dict[str, Any] | None:
             "date": found["date"][:10],
         }
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is no result of a proof: run 'diptych prove {slug} --overwrite'.") from None
+        raise UsageError(
+            f"{path} is no result of a proof: run 'diptych prove {slug}' again, with {{overwrite}}."
+        ) from None
 
 
 def build() -> list[dict[str, Any]]:

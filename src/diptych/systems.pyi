@@ -384,6 +384,7 @@ class FCCLIP(SegmenterSystem):
         alpha: float = 0.4,
         beta: float = 0.8,
         side: int = 224,
+        longest: int = 1333,
         crop: int = 128,
         zoom: float = 2.0,
         layout: MaskLayout = ...,
@@ -587,6 +588,7 @@ class MAFTPlus(SegmenterSystem):
     def __init__(
         self,
         side: int = 224,
+        longest: int = 1333,
         crop: int = 128,
         zoom: float = 2.0,
         layout: MaskLayout = ...,

@@ -86,7 +86,7 @@ def test_what_cannot_be_a_method_is_named(colours: Path, model: Model) -> None:
 
 
 def test_one_text_is_no_list_of_letters(model: Model) -> None:
-    assert diptych.encode(texts="red", out="t", model=model).items == 1
+    assert diptych.encode(texts="red", model=model).names == ("red",)
 
 
 def test_one_sentence_is_no_file(model: Model) -> None:
@@ -119,7 +119,7 @@ def test_index_and_search(colours: Path, model: Model) -> None:
     assert found.picture(0).size == (12, 12)  # type: ignore[misc]
     with pytest.raises(UsageError, match="not None"):
         diptych.search("idx", None, model)
-    with pytest.raises(UsageError, match="top must be at least 1, got 0"):
+    with pytest.raises(UsageError, match="top= must be at least 1, got 0"):
         diptych.search("idx", "red", model, top=0)
     with pytest.raises(UsageError, match=r"give the paths, df\['path'\]"):
         diptych.index(pd.DataFrame({"path": ["a.png"]}), "idx", model)  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def test_an_index_brings_its_own_model(colours: Path) -> None:
 def test_encode_writes_the_vectors_that_the_model_gives(colours: Path, model: Model) -> None:
     made = diptych.encode(colours, "e", model)
     written = np.load("e/img_emb/img_emb_0.npy")
-    assert written.shape == (made.items, 4)
+    assert written.shape == (len(made), 4)
     np.testing.assert_allclose(written, model.encode_image(colours), rtol=1e-6)
     diptych.encode(texts=["red", "blue"], out="t", model=model)
     np.testing.assert_allclose(np.load("t/text_emb/text_emb_0.npy"), model.encode_text(["red", "blue"]), rtol=1e-6)

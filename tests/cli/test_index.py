@@ -177,7 +177,7 @@ def test_a_tar_with_a_broken_item_is_indexed_without_it(diptych: Cli, photos: Pa
 def test_json_says_what_was_built_for_approximate_search(diptych: Cli, photos: Path, tmp_path: Path) -> None:
     assert diptych("index", photos, "--out", "idx").code == 0
     got = diptych("index", "--out", "idx", "--ann", "--json")
-    assert (got.code, got.data) == (0, {"index": "idx", "approximate": {}}), "too few for one"
+    assert (got.code, got.data) == (0, {"index": "idx", "approximate": {}, "remarks": []}), "too few for one"
     rng = np.random.default_rng(0)
     with Index(tmp_path / "idx") as index:
         names = [Entry(f"{i}", facts={}) for i in range(1100)]

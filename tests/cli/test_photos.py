@@ -13,6 +13,7 @@ from diptych.core import Run
 from diptych.data.format import FRAMES
 from diptych.data.keys import FileKeys
 from diptych.evaluation import datasets
+from diptych.verbs.photos import open_table
 from tests.support.colours import coloured
 from tests.support.dense_colours import masked_folder
 
@@ -36,12 +37,13 @@ def test_two_folders_name_classes_and_one_does_not(tmp_path: Path) -> None:
     for place in ("one/red", "two/red", "two/blue"):
         coloured(tmp_path / place / "a.png", place.rpartition("/")[2], 0)
     with FileKeys(tmp_path / "keys") as keys:
-        items, classes = photos.open_photos([str(tmp_path / "one")], keys)
-        assert (len(items), classes) == (1, ())
-        items, classes = photos.open_photos([str(tmp_path / "two")], keys)
-        assert (len(items), classes) == (2, ("blue", "red"))
+        data, classes = photos.open_photos([str(tmp_path / "one")], keys)
+        assert (len(data.items), classes) == (1, ())
+        data, classes = photos.open_photos([str(tmp_path / "two")], keys)
+        assert (len(data.items), classes) == (2, ("blue", "red"))
         several = [str(tmp_path / place / "a.png") for place in ("two/red", "two/blue")]
-        items, classes = photos.open_photos(several, keys)
+        data, classes = photos.open_photos(several, keys)
+        items = data.items
         assert ([items.name(i) for i in range(len(items))], classes) == (several, ())
 
 
@@ -63,10 +65,10 @@ def test_void_values_are_no_classes_of_photos_and_of_those_that_are_learnt_from(
     folder = str(masked_folder(tmp_path / "set"))
     with FileKeys(None) as keys:
         assert photos.open_photos([folder], keys, void=(1,))[1] == ("green", "blue", "yellow")
-        assert photos.labelled_photos(folder, keys, (1,)).classes == ("green", "blue", "yellow")
+        assert open_table(folder, "masks", keys, void=(1,)).classes == ("green", "blue", "yellow")
         record = replace(datasets.DATA_SETS["msrc_small"], void=(2,))
         monkeypatch.setattr(datasets, "DATA_SETS", {"set": record})
         assert photos.open_photos([folder], keys)[1] == ("red", "blue", "yellow")
-        learnt = photos.labelled_photos(folder, keys, (1,))
+        learnt = open_table(folder, "masks", keys, void=(1,))
     assert learnt.classes == ("blue", "yellow")
     assert {int(v) for mask in learnt.columns["mask"].values for v in np.unique(mask)} == {0, 255}

@@ -58,3 +58,12 @@ def test_tables_bring_captions_and_metadata_to_filter_by_and_a_page_shows_pictur
     assert "<script" not in page
     assert diptych("search", "idx", "red", "--html", "page.html").code == 2
     assert "Nothing meets" in diptych("search", "idx", "red", "--where", "year=7").err
+
+
+def test_a_search_takes_folder_and_words_in_either_order(diptych: Cli, photos: Path) -> None:
+    assert diptych("index", photos, "--out", "idx").code == 0
+    for words in (("idx", "red"), ("red", "idx")):
+        answer = diptych("search", *words, "--json", "-k", "1")
+        assert (answer.code, Path(answer.data["results"][0]["path"]).name) == (0, "red.png")
+    assert answer.data["remarks"] == []
+    assert "--top must be at least 1" in diptych("search", "idx", "red", "--top", "0").err

@@ -56,7 +56,7 @@ def test_texts_and_values_become_what_the_annotation_asks_for(
         ({"form": "c"}, "form is one of 'a', 'b', not 'c'"),
         ({"flag": "maybe"}, "of the type bool"),
         ({"epochs.x": 1}, "epochs has no parts"),
-        ({"layout.querys": 1}, "Layout has no setting 'querys'"),
+        ({"layout.qeries": 1}, "Layout has no setting 'qeries'"),
     ],
 )
 def test_wrong_settings_are_one_sentence(settings: dict[str, Any], says: str) -> None:

@@ -121,9 +121,7 @@ def test_a_failing_block_leaves_nothing(tmp_path: Path) -> None:
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     write_whole(tmp_path / "x", "a")
     for call in (lambda: write_whole(tmp_path / "x", "b"), lambda: write_json(tmp_path / "x", {})):
-        with pytest.raises(
-            UsageError, match=r"x exists: give another --out or --overwrite \(in Python overwrite=True\)\."
-        ):
+        with pytest.raises(UsageError, match=r"x exists: give another out or overwrite\."):
             call()
     assert (tmp_path / "x").read_text() == "a"
 

@@ -117,7 +117,7 @@ def test_damaged_file_is_moved_aside_and_rebuilt(
 
 def test_folder_that_cannot_hold_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"choose a cache folder .*--cache"):
+    with pytest.raises(UsageError, match=r"choose a cache folder .*cache"):
         FileKeys(tmp_path / "file" / "keys.sqlite")
 
 

@@ -22,6 +22,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # remarks of functions: a reader sees them on stderr
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_a_tutorial_prints_what_it_says(page: Path, tmp_path: Path, cache: Path) -> None:
     text = page.read_text(encoding="utf-8")

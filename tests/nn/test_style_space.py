@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.core import Run, Styles
@@ -56,6 +57,13 @@ def test_pictures_of_another_size_are_brought_to_the_encoder_s() -> None:
     vectors = seen(IMAGE, pictures, Run(batch=2)).detach()
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(seen(IMAGE, pictures[1:2], Run()).detach(), vectors[1:2], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (8, 5)])
+def test_a_picture_with_one_side_of_the_encoder_s_is_resized_too(shape: tuple[int, int]) -> None:
+    encoder, picture = SmallBackbone().image, torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0))
+    square = interpolate(picture, size=(8, 8), mode="bicubic", antialias=True).clamp(0, 1)
+    torch.testing.assert_close(seen(encoder, picture, Run()), seen(encoder, square, Run()))
 
 
 def test_photos_are_cut_to_their_middle_square() -> None:

@@ -128,7 +128,7 @@ def test_conditions_are_what_a_loop_finds(index: Index) -> None:
         with pytest.raises(UsageError, match=r"may ask for name, caption, label, year\."):
             met(unknown)
     for bad in ("label", "=cat", "label=", ""):
-        with pytest.raises(UsageError, match="--where"):
+        with pytest.raises(UsageError, match="where takes"):
             Condition.parse(bad)
 
 

@@ -56,6 +56,6 @@ def test_the_form_stands_in_the_description(client: Any) -> None:
 
 def test_a_cut_is_described_and_what_is_not_is_found() -> None:
     cut = {"level": 0.8, "threshold": 2.0, "share": 0.81, "above": 40, "marks": 200, "queries": 20}
-    cut |= {"interval": [0.7, 0.9], "source": "folder"}
+    cut |= {"depth": 10, "absent": 0.2, "words": 200, "interval": [0.7, 0.9], "source": "folder"}
     assert has_form(cut, answers.CutAnswer)
     assert not has_form({**cut, "more": 1}, answers.CutAnswer)

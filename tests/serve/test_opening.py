@@ -38,7 +38,7 @@ def test_a_classifier_is_served_on_the_model_it_was_fitted_on(
 ) -> None:
     predictor.save(tmp_path / "classifier")
     assert open_classifier(tmp_path / "classifier", [other, model]).classes == predictor.classes
-    with pytest.raises(UsageError, match="add --backbone colours"):
+    with pytest.raises(UsageError, match="give it as backbone"):
         open_classifier(tmp_path / "classifier", [other])
 
 

@@ -168,7 +168,7 @@ def test_curation_counts_and_judges_as_one_process(two: Cluster, tmp_path: Path)
     assert (many.seen, many.kept, many.broken) == (one.seen, one.kept, one.broken)
     assert _kept(tmp_path / "many") == _kept(tmp_path / "one")
     assert sorted(p.name for p in (tmp_path / "many").glob("*.json")) == ["curate.json"]
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(UsageError, match="resume"):
         apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100)
     assert (
         apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100, resume=True) == many

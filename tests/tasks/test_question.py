@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.core import ClassNames
+from diptych.core import ClassNames, Regions, Scores
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.nn.dense.label_maps import cells
 from diptych.tasks.question import question
@@ -42,3 +42,31 @@ def test_what_is_uncertain_in_the_label_map_is_void_in_the_panoptic_map(how: dic
     assert not found.ids[:, 9:].any()
     (red,) = found.segments
     assert (red.thing, red.area) == (True, int((labels == asked.classes.names.index("red")).sum()))
+
+
+def test_the_areas_of_classes_are_those_of_their_segments() -> None:
+    """Many weak masks name all of a photo "sheep", and the surest mask of its lower half names grass."""
+    asked = question(("sheep", "grass"), Before, things=("sheep",))
+    whole, lower = torch.ones(20, 20), torch.zeros(20, 20)
+    lower[10:] = 1.0
+    p = torch.tensor([[0.6, 0.01]] + [[0.3, 0.01]] * 4 + [[0.01, 0.7]])
+    regions = Regions(Scores(p.log(), "log_prob"), (20, 20), (20, 20), torch.stack([whole] * 5 + [lower]))
+    assert (asked.labels(regions)[0] == 0).all()
+    assert [(s.label, s.area) for s in asked.panoptic(regions).segments] == [
+        (1, 200)
+    ]  # too little of the sheep is left
+    labels, sure, segments = asked.answer(regions, scored=True)
+    assert segments is not None
+    for s in segments.segments:
+        assert (labels[segments.ids == s.id] == s.label).all()
+        assert int((labels == s.label).sum()) == s.area
+    assert sure[15, 5] == pytest.approx(0.7)
+    assert asked.answer(regions, scored=True)[1][5, 5] == sure[5, 5] < 0.7
+
+
+def test_without_things_there_are_no_segments() -> None:
+    asked = question(NAMES, MaskCLIP)
+    regions = cells(torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)), (16, 16))
+    labels, _, segments = asked.answer(regions)
+    assert segments is None
+    assert (labels == asked.labels(regions)[0]).all()

@@ -101,7 +101,7 @@ def test_nothing_is_overwritten_unasked_and_a_failed_write_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_json(tmp_path / "new" / "a.json", {"a": 1})
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="overwrite"):
         write_json(tmp_path / "new" / "a.json", {"a": 2})
     assert read_json(tmp_path / "new" / "a.json") == {"a": 1}
     write_json(tmp_path / "new" / "a.json", {"a": 2}, overwrite=True)

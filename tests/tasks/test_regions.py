@@ -31,5 +31,5 @@ def test_a_model_with_a_prompter_is_told_boxes_and_another_sees_crops(tmp_path: 
     plain = RegionSource.open(data, photos / "boxes.csv", "lite")
     assert plain.regions.cut is True
     assert plain.space(space) is space
-    with pytest.raises(UsageError, match="draft-decode"):
+    with pytest.raises(UsageError, match="leave out draft"):
         RegionSource.open(data, photos / "boxes.csv", "lite", decode="draft")

@@ -7,10 +7,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core import ClassNames, Column, DataError, Evidence, Kit, Needs, Run, Table, UnreadableItem, UsageError
+from diptych.core import (
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    Needs,
+    Run,
+    Segmenter,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.folders import ImageFiles
 from diptych.methods.segment.fc_clip import FCCLIP
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.methods.segment.ovseg import OVSeg
+from diptych.methods.segment.trident import Trident
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import mean_iou
@@ -173,6 +187,16 @@ def test_parts_that_are_named_reach_the_system(tmp_path: Path) -> None:
     assert sorted(kit.parts) == ["main", "masks", "proposer", "sam"]
     with pytest.raises(UsageError, match="give masks"):
         teach(Needy, DenseColours(), lambda: None)
+
+
+def test_a_system_has_its_own_proposer_unless_one_is_named() -> None:
+    def proposer(system: type[Segmenter], *named: str) -> str:
+        return type(teach(system, DenseColours(), lambda: None, "lite", *named)[0].parts["proposer"]).__name__
+
+    assert proposer(OVSeg) == "RankedCells"
+    assert proposer(OVSeg, "merged-cells") == "MergedCells"
+    assert proposer(Trident) == "MergedCells"
+    assert proposer(Trident, "ranked-cells") == "RankedCells"
 
 
 def test_label_maps_reach_the_systems_that_learn_from_them() -> None:

@@ -148,7 +148,7 @@ def answers(tmp_path_factory) -> dict:
         w.start()
     found = dict(queue.get() for _ in workers)
     for w in workers:
-        w.join(60)
+        w.join(300)
         assert w.exitcode == 0
     return found | {"out": out}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from diptych.core import MissingExtra, UsageError
-from diptych.train.log import Log
+from diptych.train.log import Log, Records
 
 
 def test_a_resumed_log_goes_on_from_its_step(tmp_path: Path) -> None:
@@ -58,3 +59,43 @@ def test_wandb_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtra, match=r"--log wandb needs wandb: run pip install 'diptych\[wandb\]'"):
         Log(None, sent={})
+
+
+def test_a_long_log_is_in_the_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.train.log.importlib.util.find_spec", lambda name: None)  # TensorBoard has a queue
+    log = Log(tmp_path)
+    log.write(0, {"loss": 0.0})  # imports what it needs
+    tracemalloc.start()
+    try:
+        for step in range(1, 2_001):
+            log.write(step, {"loss": 1.0 / step, "norm": 2.0 / step})
+        now, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        log.close()
+    assert now < 100_000, "2,000 records take some 600 kB"
+    assert len(log.records) == 2_001
+    assert (log.records[0]["step"], log.records[7]["step"], log.records[-2]["step"]) == (0, 7, 1_999)
+    assert [r["step"] for r in log.records[-3:]] == [1_998, 1_999, 2_000]
+    for index in (2_001, -2_002):
+        with pytest.raises(IndexError, match="of 2001"):
+            log.records[index]
+
+
+def test_other_processes_read_the_records_of_the_first_one_and_write_none(tmp_path: Path) -> None:
+    first, second = Log(tmp_path), Log(tmp_path, writes=False)
+    first.write(1, {"loss": 1.0})
+    second.write(1, {"loss": 9.0})
+    assert second.records == first.records
+    assert [r["loss"] for r in second.records] == [1.0]
+    assert Records(tmp_path / "absent") == []
+    first.close()
+    second.close()
+
+
+def test_a_log_in_memory_goes_back_too() -> None:
+    log = Log(None)
+    for step in (1, 2, 3):
+        log.write(step, {})
+    log.rewind(2)
+    assert [r["step"] for r in log.records + Records([{"step": 7}])] == [1, 2, 7]

@@ -345,7 +345,7 @@ def test_another_training_in_the_folder_is_refused(tmp_path) -> None:
 
 
 def test_a_finished_training_is_lengthened_to_the_bits_of_a_long_one(tmp_path) -> None:
-    constant = replace(SHORT, schedule=Schedule("constant", warmup=3))
+    constant = replace(SHORT, steps=9, schedule=Schedule("constant", warmup=3))  # three epochs
     run = replace(RUN, out=tmp_path / "short")
     trained(run, constant)
     again, history = trained(run, replace(constant, steps=15), resume=True)

@@ -25,7 +25,7 @@ def test_pictures_come_back_and_are_written_where_a_folder_is_named(tmp_path: Pa
     assert (listing["backbone"], listing["denoiser"], listing["steps"]) == ("tiny", "small", 2)
     assert listing["remarks"] == list(result.remarks)
     assert (tmp_path / "out" / "a-dog-1.png").is_file()
-    with pytest.raises(DiptychError, match="exists: give another out=, or overwrite=True"):
+    with pytest.raises(DiptychError, match="exists: give another out= or overwrite="):
         diptych.generate("a red circle", count=1, steps=2, out=tmp_path / "out")
 
 

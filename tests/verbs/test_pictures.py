@@ -22,7 +22,7 @@ def test_equal_names_get_files_of_their_own_and_the_listing_is_the_data(tmp_path
     pairs = (Pair("a/x.jpg", before, before, text="a cup"), Pair("b/x.jpg", None, before, text="a hat"))
     answer = Listed(Edits(EditAsk("", ("a cup", "a hat")), pairs), {"method": "m", "seed": 3})
     items = list(answer)
-    assert [answer.printed(item, "", 0) for item in items] == ["x.png  a cup", "x-2.png  a hat"]
+    assert [answer.printed(item, "") for item in items] == ["x.png  a cup", "x-2.png  a hat"]
     for item in items:
         answer.write(item, tmp_path, overwrite=False)
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.png")) == [

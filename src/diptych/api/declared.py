@@ -4,43 +4,66 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
 from diptych.core import DiptychError, UsageError
 from diptych.data.keys import FileKeys
 from diptych.tasks.runs import KEYS
+from diptych.verbs.context import Once, refuse_below_file, refuse_taken
 from diptych.verbs.declare import Verb
 
 if TYPE_CHECKING:
     from diptych.core import Run
     from diptych.verbs.answer import Answer
 
-T = TypeVar("T")
+OUT = "str | PathLike[str] | None"
+"""Type of the argument ``out``."""
 
 
-class CallContext:
-    """Where a call of a function runs a verb; nothing is written but to the folder that it names."""
+class CallContext(Once):
+    """Where a call of a function runs a verb; files are written only where ``out`` names a place."""
 
     def __init__(
-        self, given: Any, verb: Verb, keys: FileKeys | None, out: Path | None = None, overwrite: bool = False
+        self, given: Any, verb: Verb, keys: FileKeys | None, out: Path | None = None, *, overwrite: bool = False
     ) -> None:
-        self._given, self._verb, self.keys, self.out, self._overwrite = given, verb, keys, out, overwrite
+        self._given, self._verb, self.keys, self.out, self.overwrite = given, verb, keys, out, overwrite
         self._model: Model | None = None
+        self._changes: dict[str, Any] = {}
+
+    @property
+    def given(self) -> Any:
+        """The model as it was given."""
+        return self._given
+
+    @property
+    def backbone(self) -> str:
+        """Name of the model."""
+        return self._given if isinstance(self._given, str) else "lite" if self._given is None else self._given.spec.name
 
     def free(self, *names: str) -> None:
         """Refuse files of an earlier call, unless they may be replaced."""
-        for path in () if self.out is None else [self.out / name for name in names]:
-            if path.exists() and not self._overwrite:
-                raise UsageError(f"{path} exists: give another {{out}}, or overwrite=True.")
+        if self.out is not None:
+            for name in names:
+                self._refuse(self.out / name, "{out}")
 
-    def model(self, other: Any = None) -> Model:
+    def free_file(self, path: Path, argument: str) -> None:
+        """Refuse a file that is there, unless it may be replaced."""
+        self._refuse(path, f"{{{argument}}}")
+
+    def _refuse(self, path: Path, argument: str) -> None:
+        if self.overwrite:
+            refuse_below_file(path, argument)
+        else:
+            refuse_taken(path, argument, "{overwrite}")
+
+    def model(self, other: Any = None, *, spaces: bool = False) -> Model:
         """Return the model that was given, loaded where it is a name, or another one."""
-        if other is not None:
+        if other:
             return model_of(other)
         if self._model is None:
             options = self._verb.run_options
@@ -56,21 +79,30 @@ class CallContext:
             self._model = model_of(name)
         return self.model()
 
-    def recalled(self) -> None:
-        """Return None: a process of Python has loaded torch."""
+    def encoders(self, *modalities: str) -> tuple[Model, Run]:
+        """Return the model and its run."""
+        return self.model(), self.run()
+
+    def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:
+        """Take the model of an index where none was given, and its decode."""
+        from diptych.tasks.space_classifier import facts_of, space_folder
+        from diptych.verbs.index import made_with
+
+        if facts:
+            name, precision, draft = made_with(facts)
+            if (folder := space_folder(name)) is not None:
+                name = facts_of(folder).backbone or "lite"
+            if self._given is None:
+                self._given = name if precision == "fp32" else load(name, precision=precision)  # type: ignore[arg-type]
+            self._changes["decode"] = "draft" if draft else "exact"
+        if engine:
+            self._changes["engine"] = None
+        return self
 
     def run(self) -> Run:
         """Return the run of the model, with the seed of the verb."""
-        options = {name: value for name, value in self._verb.run_options.items() if name in ("batch", "workers")}
-        return replace(self.model().run, seed=getattr(self._verb, "seed", 0), **options)
-
-    def fitted(self, key: Hashable, fit: Callable[[], T]) -> T:
-        """Fit: a call answers once."""
-        return fit()
-
-    def named(self, kind: str, name: str) -> Any:
-        """Refuse: only a server is started with things that have names."""
-        raise UsageError(f"There is no {kind} {name!r} here: only a server has some.")
+        options = {key: value for key, value in self._verb.run_options.items() if key in ("batch", "workers")}
+        return replace(self.model().run, seed=getattr(self._verb, "seed", 0), **options, **self._changes)
 
 
 def spell(name: str) -> str:
@@ -78,21 +110,29 @@ def spell(name: str) -> str:
     return f"{name}="
 
 
-def function(verb: type[Verb]) -> Callable[..., Results[Any]]:
-    """Return the function of a verb: its arguments, and the model."""
+def function(
+    verb: type[Verb], result: Callable[[Any, Results[Any], CallContext], Any] | None = None
+) -> Callable[..., Any]:
+    """Return the function of a verb: its arguments, and the model.
+
+    Args:
+        verb: the declaration.
+        result: makes what is returned of the answer, its results and the context; None: the results are returned.
+    """
     signature = signature_of(verb)
 
-    def run(*args: Any, **kwargs: Any) -> Results[Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs).arguments
-        model, out, overwrite = (given.pop(name, None) for name in ("model", "out", "overwrite"))
+        model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         try:
             asked = verb.made("python", **given).checked(given)
             own = model if isinstance(model, Model) else None
             cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
             with FileKeys(cache) as keys:
-                folder = None if out is None else Path(out)
-                context = CallContext(model, asked, keys, folder, bool(overwrite))
-                return gathered(asked.run(context), folder, overwrite=bool(overwrite))
+                context = CallContext(model, asked, keys, None if out is None else Path(out), overwrite=overwrite)
+                answer = asked.run(context)
+                results = gathered(answer, context.out, overwrite=overwrite)
+                return results if result is None else result(answer, results, context)
         except DiptychError as error:
             error.args = (error.spelled(spell), *error.args[1:])
             raise
@@ -116,31 +156,36 @@ def signature_of(verb: type[Verb]) -> inspect.Signature:
         (by_position if a.positional else by_name).append(
             inspect.Parameter(name, kind, default=default, annotation=texts[name])
         )
-    model = inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")
-    by_name += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, default, annotation in written(verb)
-    ]
-    return inspect.Signature([*by_position, model, *by_name], return_annotation=f"Results[{verb.item}]")
+    ends = [inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")]
+    if verb.python_out:
+        out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=OUT)
+        if verb.python_out == "position":
+            ends.insert(0, out.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD))
+        else:
+            by_name.append(out)
+        by_name.append(inspect.Parameter("overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool"))
+    return inspect.Signature([*by_position, *ends, *by_name], return_annotation=result_of(verb))
 
 
-def written(verb: type[Verb]) -> tuple[tuple[str, Any, str], ...]:
-    """Return name, default and annotation of the arguments that let a function write files; () where it writes none."""
-    return (("out", None, "str | Path | None"), ("overwrite", False, "bool")) if "python" in verb.out_faces else ()
+def result_of(verb: type[Verb]) -> str:
+    """Return the type of what the function returns."""
+    return verb.result or f"Results[{verb.item}]"
 
 
 def documentation(verb: type[Verb]) -> str:
     """Return the docstring: what the verb does, its arguments with their ranges, and what it raises."""
+    arguments = verb.arguments("python")
+    helps = {n: a.help if a.range is None else f"{a.help} Must be {a.range.words}." for n, a in arguments.items()}
+    helps |= {
+        "model": f"A name, a loaded model, or None for ``{verb.run_options.get('backbone', 'lite')}``.",
+        "out": f"{verb.out_help} None: nothing is written.",
+        "overwrite": "Replace files of an earlier call.",
+    }
     lines = [(verb.__doc__ or "").strip(), "", "Args:"]
-    for name, a in verb.arguments("python").items():
-        allowed = "" if a.range is None else f" Must be {a.range.words}."
-        lines.append(f"    {name}: {a.help[0].lower()}{a.help[1:]}{allowed}")
-        if name == [n for n, b in verb.arguments("python").items() if b.positional][-1]:
-            unnamed = verb.run_options.get("backbone", "lite")
-            lines.append(f"    model: a name, a loaded model, or None for ``{unnamed}``.")
-    if written(verb):
-        lines.append(f"    out: {verb.out_help[0].lower()}{verb.out_help[1:].rstrip('.')}; None writes nothing.")
-        lines.append("    overwrite: replace files of an earlier call.")
+    for name in signature_of(verb).parameters:
+        text = helps[name]
+        begin = text[0] if text[1:2].isupper() else text[0].lower()  # "CSV to write" stays as it is
+        lines.append(f"    {name}: {begin}{text[1:]}")
     lines += [
         "",
         "Raises:",
@@ -150,17 +195,22 @@ def documentation(verb: type[Verb]) -> str:
 
 
 def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = False) -> Results[Any]:
-    """Return all items of an answer, and write its files where a folder is named; its remarks are warnings too."""
-    items = tuple(answer)
-    files: list[dict[str, Any]] = [
-        {} if out is None else answer.write(item, out, overwrite=overwrite) for item in items
-    ]
+    """Return all items of an answer, and write their files where there is a place for them; its remarks are warnings
+    too.
+    """
+    every, rows = [], []
+    for item in answer:
+        every.append(item)
+        rows.append(answer.row(item) | ({} if out is None else answer.write(item, out, overwrite=overwrite)))
+    items = tuple(every)
     remarks = tuple(UsageError(line).spelled(spell) for line in answer.remarks(items))
     for line in remarks:
         warnings.warn(line, UserWarning, stacklevel=4)
-    data = answer.data([{**answer.row(i), **more} for i, more in zip(items, files, strict=True)], remarks)
+    data = answer.data(rows, remarks)
     if out is not None:
         answer.close(out, data, overwrite=overwrite)
+    if (verdict := answer.verdict()) is not None:
+        raise verdict
     return Results(
         answer.title(items), items, tuple(map(answer.name, items)), tuple(map(answer.label, items)),
         tuple(map(answer.line, items)), answer.columns(items), data,

@@ -1,18 +1,23 @@
 """Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from diptych.api.embeddings import Embeddings
 from diptych.api.fitting import System
 from diptych.api.model import ModelLike
+from diptych.api.photo_index import PhotoIndex
 from diptych.api.results import Results
-from diptych.core import Backbone, Captioner, Classifier, Detector, Editor, Rewriter, Segmenter
+from diptych.core import Backbone, Captioner, Classifier, Detector, Editor, Retriever, Rewriter, Segmenter
 from diptych.data.words.contexts import Contexts
+from diptych.search_index.rows import Found
 from diptych.tasks.caption import Captions
 from diptych.tasks.classified import Prediction
 from diptych.tasks.detect import Detected
 from diptych.tasks.edit import Pair
+from diptych.tasks.link import Link
 from diptych.tasks.model import Predictor
 from diptych.tasks.rewrite import Rewrites
 from diptych.tasks.segmented import Segmented
@@ -154,7 +159,7 @@ def edit(
     variant: str | None = None,
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     fitted: str | Path | None = None,
-    out: str | Path | None = None,
+    out: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Results[Pair]:
     """Change pictures and clips by words: what is there, and what shall be.
@@ -179,7 +184,32 @@ def edit(
         variant: variant of the method, such as small; "" is the paper's.
         settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
         fitted: folder of the trained editor: read if it is there, else written.
-        out: folder for pictures before and after, and edit.json; None writes nothing.
+        out: folder for pictures before and after, and edit.json. None: nothing is written.
+        overwrite: replace files of an earlier call.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def encode(
+    photos: Any = None,
+    out: str | PathLike[str] | None = None,
+    model: ModelLike = None,
+    *,
+    texts: str | Sequence[str] | Path | None = None,
+    regions: Any = None,
+    parquet: bool = False,
+    overwrite: bool = False,
+) -> Embeddings:
+    """Make unit embeddings, in files as of clip-retrieval: img_emb/img_emb_0.npy and metadata/metadata_0.parquet.
+
+    Args:
+        photos: a folder, a table, tars, one photo, or demo:photos.
+        out: folder to write. None: nothing is written.
+        model: a name, a loaded model, or None for ``lite``.
+        texts: encode texts instead: a file with one text a line.
+        regions: a table with a box a row, in pixels: these are looked at instead of whole photos.
+        parquet: write Parquet of image_id and embedding beside them, in OUT/parquet.
         overwrite: replace files of an earlier call.
 
     Raises:
@@ -201,7 +231,7 @@ def generate(
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     like: object = None,
     fitted: str | Path | None = None,
-    out: str | Path | None = None,
+    out: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Results[Pair]:
     """Make pictures from words.
@@ -220,7 +250,85 @@ def generate(
         settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
         like: photos with captions to learn from, for a method that learns.
         fitted: folder of the trained method: read if it is there, else written.
-        out: folder for the pictures and generate.json; None writes nothing.
+        out: folder for the pictures and generate.json. None: nothing is written.
+        overwrite: replace files of an earlier call.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def index(
+    photos: Any = None,
+    out: str | PathLike[str] | None = None,
+    model: ModelLike = None,
+    *,
+    remove: str | Sequence[str] = (),
+    prune: bool = False,
+    ann: bool = False,
+    cut: str | None = None,
+    export: Any = None,
+    image: str | None = None,
+    caption: str | None = None,
+    frames: int | None = None,
+    regions: Any = None,
+    overwrite: bool = False,
+) -> PhotoIndex:
+    """Make a search index of photos and captions, or add to one; unchanged files are not read again.
+
+    Args:
+        photos: photos, folders, tables with captions, .tar files, vectors, or demo:photos; light curves.
+        out: folder of the index; made if absent, else added to, with its backbone. None: nothing is written.
+        model: a name, a loaded model, or None for ``lite``.
+        remove: delete entries: a path, or a pattern such as "*/holiday/*".
+        prune: delete entries below PHOTOS that are no longer there.
+        ann: build the approximate index now, whatever the size (extra: index).
+        cut: mark answers for the cut of a search: captions, a column, or a .csv file.
+        export: copy the index to NAME.lance (extra: lance) or NAME.parquet, for others.
+        image: column of a table with the picture's path.
+        caption: column of a table with the caption.
+        frames: these are clips: frames sampled from each (videos: 8). Must be at least 1.
+        regions: a table with a box a row, in pixels: these are looked at instead of whole photos.
+        overwrite: replace files of an earlier call.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def link(
+    left: Any,
+    right: Any,
+    model: ModelLike = None,
+    *,
+    pairs: Any = None,
+    ids: str | Sequence[str] = (),
+    method: str | Retriever | System[Retriever] = "clippings",
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    variant: str | None = None,
+    threshold: float | None = None,
+    one_to_one: bool = False,
+    groups: Any = None,
+    text_columns: str | Sequence[str] = (),
+    image_columns: str | Sequence[str] = (),
+    out: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Results[Link]:
+    """Link the records of two tables by pictures and texts, with a threshold that labelled pairs choose.
+
+    Args:
+        left: a table, folder or tar of records: pictures, texts or both.
+        right: the table in which to look for matches.
+        model: a name, a loaded model, or None for ``lite``.
+        pairs: labelled matches: a table with the columns left and right; in Python also (left, right) of each.
+        ids: columns that name records, in the labelled matches and in the links: LEFT,RIGHT (default: rows from 0).
+        method: a retriever; see diptych systems --verb retrieve.
+        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        variant: its variant (clippings: maps with pairs, else mean).
+        threshold: link from this score on (default: chosen on labelled matches).
+        one_to_one: link no record twice.
+        groups: CSV of all records and their groups: what is linked, also by way of others.
+        text_columns: columns with the texts: LEFT,RIGHT or one for both.
+        image_columns: columns with the pictures: LEFT,RIGHT or one for both.
+        out: CSV to write. None: nothing is written.
         overwrite: replace files of an earlier call.
 
     Raises:
@@ -258,6 +366,35 @@ def rewrite(
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
     """
 
+def search(
+    folder: Any,
+    query: Any,
+    model: ModelLike = None,
+    *,
+    minus: Any = (),
+    where: str | Sequence[str] = (),
+    top: int = 10,
+    captions: float | None = None,
+    exact: bool = False,
+    at_least: float | None = None,
+) -> Results[Found]:
+    """Find the entries nearest to words, pictures, or both.
+
+    Args:
+        folder: folder of diptych index.
+        query: words and pictures, added up: "a red car" photo.jpg "2:at night".
+        model: a name, a loaded model, or None for ``lite``.
+        minus: words or pictures to move away from, such as "0.5:snow".
+        where: condition on metadata: label=cat, "year>=1990", "name~*holiday*".
+        top: number of answers. Must be at least 1.
+        captions: share of the captions in the score (default 0). Must be in [0, 1].
+        exact: look at every entry, however many.
+        at_least: cut where this share of answers is expected to be right, such as 0.8, in an index with marked answers. Must be in [0, 1].
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
 def segment(
     photos: object,
     names: NamesLike = None,
@@ -277,7 +414,7 @@ def segment(
     captioned: object = None,
     train: object = None,
     teacher: str = "lite",
-    proposer: str = "merged-cells",
+    proposer: str = "auto",
     masks: Any = None,
 ) -> Results[Segmented]:
     """Say what lies where on each photo, from class names alone.
@@ -300,8 +437,8 @@ def segment(
         captioned: photos with captions, a hundred at least, for a method that learns from some: a table.
         train: photos with label maps, a hundred rather than ten, for a method that learns masks.
         teacher: backbone whose image encoder teaches, for a method that asks for one.
-        proposer: mask proposer, for a method that asks for one: merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
-        masks: sAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
+        proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
+        masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

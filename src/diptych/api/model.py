@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Backbone, DataError, Dense, Encoder, Run, Samples, Space, Spec, Texts, Tower, UsageError
+from diptych.core import Backbone, DataError, Dense, Encoder, Parts, Run, Samples, Space, Spec, Texts, Tower, UsageError
 from diptych.core.wording import lacks
 from diptych.data.samples import as_samples
 from diptych.features.embed import embed_arrays
@@ -136,6 +136,10 @@ class Model(Backbone):
     def dense(self) -> Dense:
         """Return the dense maps of the image encoder; raises MissingHook where there are none."""
         return self.loaded.dense()
+
+    def parts(self) -> Parts | None:
+        """Return what the space consists of; None for a backbone, which is known by its name and fingerprint."""
+        return self.loaded.parts()
 
     def rebuild(self, module: nn.Module, spec: Spec) -> Space:
         """Return a backbone of the same kind round other weights; raises MissingHook where it cannot be rebuilt."""

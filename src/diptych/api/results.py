@@ -14,7 +14,6 @@ from diptych.core.wording import lacks
 from diptych.data.files import plain, write_json
 from diptych.tasks.caption import Captioned
 from diptych.tasks.pages.photo_page import address
-from diptych.tasks.search.entry_picture import picture as entry_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
 
     from diptych.evaluation.few_shot.board import Board
     from diptych.evaluation.few_shot.gains import Row
-    from diptych.search_index.rows import Found
     from diptych.tasks.audit.groups import AuditedPair, AuditedPairs
-    from diptych.tasks.search.ask import Answer
 
 T = TypeVar("T")
 PRINTED, PICTURED = 20, 50
@@ -172,18 +169,6 @@ def of_captioned(found: Captioned, photos: Samples[Any]) -> Results[tuple[str, .
     return Results(
         f"{_count(items, 'photo')} captioned", items, found.names, best, lines, {"caption": best}, found.as_dict(),
         found.failed, _pictures(Subset(photos, found.positions), ()),
-    )  # fmt: skip
-
-
-def of_answer(answer: Answer, folder: Path) -> Results[Found]:
-    """Return the entries of an index that were found, nearest first."""
-    found, names = answer.found, tuple(f.entry.name for f in answer.found)
-    told = tuple(f.entry.caption for f in found)
-    return Results(
-        f"{len(found)} of {answer.entries:,} entries of {folder}", found, names, told,
-        tuple(f"{f.score:.3f}  {f.entry.caption[:60]}".rstrip() for f in found),
-        {"score": [f.score for f in found], "caption": told}, answer.as_dict(),
-        picture=lambda i: entry_picture(names[i]),
     )  # fmt: skip
 
 

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, short_names, show, show_json
-from diptych.cli.unread import typed
+from diptych.cli.console import finish, one_line, say, say_skipped, short_names, show, show_json
+from diptych.cli.unread import looks, refuse_unread, typed
 from diptych.core import UsageError
+from diptych.verbs.context import Once
 from diptych.verbs.declare import Argument, Verb
 from diptych.verbs.kinds import MANY_PHOTOS
 
 if TYPE_CHECKING:
+    from diptych.backbones.engines.cached_backbone import CachedBackbone
     from diptych.core import Backbone, Run
     from diptych.data.keys import FileKeys
+    from diptych.tasks.encode.cluster import Crew
     from diptych.verbs.answer import Answer
 
-T = TypeVar("T")
 WIDEST = 60
 """Longest name behind which lines are aligned."""
 
 
-class CommandContext:
+class CommandContext(Once):
     """Where a command runs a verb: the options of the run, and the folder that it writes."""
 
     def __init__(self, opened: options.Opened, out: Path | None) -> None:
-        self.opened, self.out, self._remembers = opened, out, False
+        self.opened, self.out = opened, out
+        self.overwrite, self.backbone = opened.options.overwrite, opened.options.backbone
+        self.on_cluster = opened.options.cluster is not None
 
     @property
     def keys(self) -> FileKeys:
@@ -43,41 +47,59 @@ class CommandContext:
         if self.out is not None:
             self.opened.options.free(*(self.out / name for name in names))
 
-    def model(self, other: Any = None) -> Backbone:
+    def free_file(self, path: Path, argument: str) -> None:
+        """Refuse a file that is there, unless it may be replaced."""
+        self.opened.options.free(path, flag=f"{{{argument}}}")
+
+    def model(self, other: Any = None, *, spaces: bool = False) -> Backbone:
         """Return the backbone of the options, or another one, by its name."""
-        loaded = self.opened.backbone(other or "")
-        if self._remembers and other is None:
-            self.opened.remember(loaded)
-        return loaded
+        return self.opened.backbone(other or "", spaces=spaces)
 
     def chosen(self, name: str) -> Backbone:
         """Return the backbone of the options, or that of this name where they have the default."""
-        named = self.opened.options.backbone
-        return self.opened.backbone(name if named == options.RunOptions.backbone else named)
+        return self.model(name if self.backbone == options.RunOptions.backbone else self.backbone)
 
-    def recalled(self) -> tuple[Any, Run] | None:
-        """Return the remembered backbone of the options, with its run."""
-        self._remembers = True
+    def light_run(self) -> Run:
+        """Return the run of the options."""
+        return self.opened.run
+
+    def recalled(self) -> tuple[CachedBackbone, Run] | None:
+        """Return the backbone as it is remembered."""
         return self.opened.recalled
+
+    def encoders(self, *modalities: str) -> tuple[Backbone | CachedBackbone, Run]:
+        """Return the remembered backbone where it is enough, else load it and remember it."""
+        return self.opened.encoders(*modalities)
+
+    def remember(self, backbone: Backbone) -> None:
+        """Remember the backbone for the next process."""
+        self.opened.remember(backbone)
+
+    def crew(self) -> Crew | None:
+        """Return the workers of the cluster that is asked for."""
+        return self.opened.crew()
+
+    def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> CommandContext:
+        """Return the context of options with the backbone, precision and decode of an index."""
+        from diptych.verbs.index import made_with
+
+        chosen: dict[str, Any] = {"engine": engine} if engine else {}
+        if facts:
+            name, precision, draft = made_with(facts)
+            values = {"backbone": name, "precision": precision, "draft": draft}
+            chosen |= {key: value for key, value in values.items() if wholly or key not in typed.get()}
+        return CommandContext(self.opened.also(replace(self.opened.options, **chosen)), self.out)
 
     def run(self) -> Run:
         """Return the run of the options."""
         return self.opened.run
 
-    def fitted(self, key: Hashable, fit: Callable[[], T]) -> T:
-        """Fit: a command answers once."""
-        return fit()
-
-    def named(self, kind: str, name: str) -> Any:
-        """Refuse: only a server is started with things that have names."""
-        raise UsageError(f"There is no {kind} {name!r} here: only a server has some.")
-
 
 def flag_of(verb: type[Verb], name: str) -> str:
     """Return how the command spells an argument, also one that only other commands have."""
     known = verb.arguments("command").get(name)
-    if known is not None and _is_positional(verb, name):
-        return name.upper()
+    if known is not None and (known.word or _is_positional(verb, name)):
+        return known.flag or name.upper()
     return (known.flag if known else "") or "--" + name.replace("_", "-")
 
 
@@ -91,6 +113,8 @@ def command(verb: type[Verb]) -> Callable[..., None]:
             asked.check_report(out)
             shared.free(out)
         shared.writable(out if verb.out else out and out.parent)
+        if hasattr(asked, "method") and not asked.is_fitted():
+            refuse_unread(asked.system(), {"backbone": looks})
         with shared.open(seed=getattr(asked, "seed", 0)) as opened:
             code = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
         finish(*code)
@@ -106,9 +130,10 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     if verb.report:
         report = Annotated[Path | None, options.option("--out", "-o", help=verb.report)]
         parameters.append(inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=report))
-    defaults = options.RunOptions(**verb.run_options)
+    shared_options = options.AutoOptions if verb.run_options.get("batch") == 0 else options.RunOptions
+    defaults = shared_options(**verb.run_options)
     parameters.append(
-        inspect.Parameter("shared", inspect.Parameter.KEYWORD_ONLY, default=defaults, annotation=options.RunOptions)
+        inspect.Parameter("shared", inspect.Parameter.KEYWORD_ONLY, default=defaults, annotation=shared_options)
     )
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     derived = options.offers(*verb.offers)(run)
@@ -129,13 +154,16 @@ def _flag(verb: type[Verb], name: str, a: Argument) -> dict[str, Any]:
     """Return the annotation and the default of a flag."""
     (field,) = (f for f in fields(verb) if f.name == name)
     kind = a.kind.command or verb.type_of(name)
+    named: dict[str, Any] = {"metavar": a.flag} if a.flag else {}
     if field.default is MISSING:
-        return {"annotation": Annotated[kind, typer.Argument(help=a.help)]}
+        return {"annotation": Annotated[kind, typer.Argument(help=a.help, **named)]}
     default = None if field.default == () else field.default
     if _is_positional(verb, name):
         return {"annotation": Annotated[kind | None, typer.Argument(help=a.help)], "default": default}
-    if kind in (str, int, float) and default is None:
+    if kind in (str, int, float, list[str]) and default is None:
         kind = kind | None
+    if a.word:
+        return {"annotation": Annotated[kind, typer.Argument(help=a.help, **named)], "default": default}
     return {"annotation": Annotated[kind, option_of(verb, name)], "default": default}
 
 
@@ -161,7 +189,7 @@ def _answer(
             row |= answer.write(item, context.out, overwrite=shared.overwrite)
         rows.append(row)
         items.append(item if answer.ranked else None)
-        if not shared.json and not answer.ranked:
+        if answer.listed and not shared.json and not answer.ranked:
             _line(answer, item, shown, width)
     remarks = [_spelled(line, type(asked)) for line in answer.remarks(items)]
     data = answer.data(rows, remarks)
@@ -174,14 +202,19 @@ def _answer(
         show_json(data)
     for item in answer.order(items) if answer.ranked and not shared.json else ():
         _line(answer, item, shown, width)
-    for line in (*remarks, *ends):
+    for line in [] if shared.json else answer.summary(context.out):
+        show(line)
+    for line in (*answer.notes(), *remarks, *ends):
         say(line)
+    if (verdict := answer.verdict()) is not None:
+        say_skipped(answer.failed)
+        raise verdict
     return (answer.failed,)
 
 
 def _line(answer: Answer[Any], item: Any, shown: Mapping[str, str], width: int) -> None:
     name = answer.name(item)
-    show(answer.printed(item, shown.get(name, name), width))
+    show(answer.printed(item, f"{shown.get(name) or one_line(name):<{width}}").rstrip())
 
 
 def _spelled(line: str, verb: type[Verb]) -> str:

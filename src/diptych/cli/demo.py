@@ -31,7 +31,7 @@ def demo(
 
     with shared.open(out=out) as opened:
         run, tower = opened.run, opened.backbone()
-        photos, _ = open_photos(["demo:photos"], opened.keys)
+        photos = open_photos(["demo:photos"], opened.keys)[0].items
         result = classify(photos, flag_values.named_classes(demo_names(), (), None), tower, run, top=3)
         if not shared.json:
             show_predictions(result)

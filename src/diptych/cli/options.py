@@ -20,6 +20,7 @@ from diptych.core import UsageError
 from diptych.core.errors import need_extra
 from diptych.tasks import runs
 from diptych.tasks.runs import ENGINES, KEYS, cache_folder, device_named, make_run, precision_named
+from diptych.verbs.context import refuse_below_file, refuse_taken
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
@@ -99,7 +100,7 @@ Regions = Annotated[
 ]
 RowSettings = Annotated[
     list[str] | None,
-    option("--set", help="A setting of a system, such as tip-adapter-f.epochs=100; repeat for several."),
+    option("--set", help="A setting of a system, such as SLUG.epochs=100; repeat for several."),
 ]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
@@ -160,13 +161,11 @@ class RunOptions:
         Raises:
             UsageError: one is there, or a file stands where a folder of theirs would be.
         """
-        from diptych.data.addresses import exists_at
-        from diptych.data.files import named
-
         for path in paths:
-            if path is not None and not self.overwrite and exists_at(path):
-                raise UsageError(f"{named(path)} exists: give another {flag} or --overwrite.")
-            self._refuse_file(() if path is None else path.parents, flag)
+            if path is not None and not self.overwrite:
+                refuse_taken(path, flag, "--overwrite")
+            elif path is not None:
+                refuse_below_file(path, flag)
 
     @staticmethod
     def _refuse_file(folders: Iterable[Path], flag: str) -> None:
@@ -206,6 +205,10 @@ class Opened:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    def also(self, options: RunOptions) -> Opened:
+        """Open a run of other options, which is closed with this one."""
+        return self._stack.enter_context(options.open(seed=self.seed, out=self.out))
 
     @cached_property
     def folder(self) -> Path:

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diptych.cli.console import one_line, short_names, show, show_table
 from diptych.verbs.answer import counted as counted
 from diptych.verbs.answer import speed as speed
 from diptych.verbs.photos import clip_frames as clip_frames
+from diptych.verbs.photos import open_photos as open_photos
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from diptych.cli.options import Opened
-    from diptych.core import Samples
-    from diptych.data.keys import FileKeys
     from diptych.tasks.classified import Classified, Prediction
     from diptych.tasks.regions import RegionSource
-
-
-def open_photos(
-    photos: list[str], keys: FileKeys, frames: int | None = None, void: tuple[int, ...] = ()
-) -> tuple[Samples[Any], tuple[str, ...]]:
-    """Return the photos, or the clips of so many frames, and the class names that two folders or more give.
-
-    Of a folder with label maps, ``void`` are values of classes.csv that are no classes, besides those that it or the
-    data set's record marks.
-    """
-    from diptych.data.format import FRAMES
-    from diptych.data.load import open_data
-    from diptych.evaluation.datasets import known_set
-
-    known = known_set(photos[0]) if len(photos) == 1 else None
-    void += () if known is None else known.void
-    data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES, void=void)
-    return data.whole().items, data.classes if len(data.classes) > 1 else ()
 
 
 def open_regions(photos: list[str], boxes: Path, opened: Opened) -> tuple[RegionSource, tuple[str, ...]]:

@@ -43,7 +43,8 @@ def typed_on(context: Any) -> Iterator[None]:
     sources = {p.name: context.get_parameter_source(p.name) for p in context.command.params}
     given = {p.name: p.opts[0] for p in context.command.params if getattr(sources[p.name], "name", "") == "COMMANDLINE"}
     flags = {
-        p.name: p.opts[0] if p.param_type_name == "option" else str(p.name).upper() for p in context.command.params
+        p.name: p.opts[0] if p.param_type_name == "option" else p.metavar or str(p.name).upper()
+        for p in context.command.params
     }
     token = typed.set(given)
     try:

@@ -298,7 +298,7 @@ def board_segment(
         ),
     ] = None,
     teacher: Annotated[str, option_of(Segment, "teacher")] = "lite",
-    proposer: Annotated[str, option_of(Segment, "proposer")] = "merged-cells",
+    proposer: Annotated[str, option_of(Segment, "proposer")] = "auto",
     masks: Annotated[str | None, option_of(Segment, "masks")] = None,
     counted: CountedOptions = CountedOptions(),
 ) -> MaskBench:
@@ -312,7 +312,7 @@ def board_segment(
 
     labelled = open_set(data, "masks", opened.keys, void=flag_values.whole_numbers("--void", counted.void))
     classes = with_words(flag_values.named_classes(names, labelled.classes, templates))
-    images = open_photos([photos], opened.keys)[0] if photos else None
+    images = open_photos([photos], opened.keys)[0].items if photos else None
     return MaskBench(
         labelled, opened.backbone(), opened.run, seeds, classes, images, teacher,
         flag_values.words(counted.background or ""), counted.threshold, proposer, masks, counted.items,

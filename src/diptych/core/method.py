@@ -204,10 +204,12 @@ class Segmenter(Method):
         merges: when the words of a class are merged. "after": ``fit`` gets one name a word, and whoever reads the
             regions takes the largest probability of a class's words. "before": ``fit`` gets the classes with their
             words, and takes the largest logit before its softmax.
+        default_proposer: name of the mask proposer for a kit whose user named none, where the system asks for one.
     """
 
     verb = "segment"
     merges: ClassVar[Literal["before", "after"]] = "after"
+    default_proposer: ClassVar[str] = "merged-cells"
 
     @abstractmethod
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedSegmenter:

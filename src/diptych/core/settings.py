@@ -186,7 +186,7 @@ def parted(variant: str) -> tuple[str, dict[str, str]]:
 
 
 def by_system(lines: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return slug -> setting -> text, of lines such as "tip-adapter-f.epochs=100".
+    """Return slug -> setting -> text, of lines such as "SLUG.epochs=100".
 
     Raises:
         UsageError: a line of another form.
@@ -196,8 +196,6 @@ def by_system(lines: Iterable[str]) -> dict[str, dict[str, str]]:
         place, equals, value = line.partition("=")
         slug, dot, name = place.strip().partition(".")
         if not (slug and dot and name and equals):
-            raise UsageError(
-                f"{{settings}} takes SYSTEM.NAME=VALUE here, such as tip-adapter-f.epochs=100, not {line!r}."
-            )
+            raise UsageError(f"{{settings}} takes SYSTEM.NAME=VALUE here, such as SLUG.epochs=100, not {line!r}.")
         given.setdefault(slug, {})[name] = value.strip()
     return given

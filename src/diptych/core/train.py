@@ -264,7 +264,7 @@ class Trained:
 
     space: Space
     parts: Mapping[str, nn.Module] = field(default_factory=dict)
-    log: tuple[Mapping[str, Any], ...] = ()
+    log: Sequence[Mapping[str, Any]] = ()
     steps: int = 0
     seconds: float = 0.0
     stages: int = 1

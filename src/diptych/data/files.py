@@ -81,7 +81,7 @@ def refuse(path: Path, overwrite: bool) -> None:
         UsageError: the path exists and ``overwrite`` is False.
     """
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists: give another --out or --overwrite (in Python overwrite=True).")
+        raise UsageError(f"{path} exists: give another {{out}} or {{overwrite}}.")
 
 
 def try_to_write(folder: Path) -> str:

@@ -184,8 +184,8 @@ class FileKeys:
                 return _connect(path)
         except (OSError, sqlite3.OperationalError) as error:
             raise UsageError(
-                f"Cannot use the file of keys {path} ({error}): choose a cache folder that can be written (--cache, or "
-                f"DIPTYCH_CACHE)."
+                f"Cannot use the file of keys {path} ({error}): choose a cache folder that can be written "
+                f"({{cache}}, or DIPTYCH_CACHE)."
             ) from None
 
 

@@ -241,7 +241,7 @@ def open_linkage(
             held = ", ".join(records.facts[lacking])
             raise DataError(
                 f"Record {lacking} of {name} has no {entity!r}, only {held}: name the column of what records are of by "
-                f"--entity."
+                f"{{entity}}."
             )
         return LinkageData(Path(name).stem, records, _numbers(records, entity))
     folder = located(name)

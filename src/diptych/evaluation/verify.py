@@ -90,7 +90,7 @@ def published(row: str, dataset: str) -> tuple[str, float]:
             else ""
         )
         raise UsageError(
-            f"There is no published row for {name.canonical}: give --row with one of {', '.join(known)}{own}."
+            f"There is no published row for {name.canonical}: give {{row}} with one of {', '.join(known)}{own}."
         )
     return key, known[key]
 

@@ -77,7 +77,9 @@ RETIRED: Mapping[str, str] = MappingProxyType(
     }
 )
 """Classes of earlier versions, which are no longer read -> how to write what they held anew."""
-ADDED: Mapping[str, frozenset[str]] = MappingProxyType({"ClassNames": frozenset({"words", "things"})})
+ADDED: Mapping[str, frozenset[str]] = MappingProxyType(
+    {"ClassNames": frozenset({"words", "things"}), "FittedUserAwarePrefix": frozenset({"heads"})}
+)
 """Class -> fields that folders of earlier versions lack; they take their defaults."""
 
 

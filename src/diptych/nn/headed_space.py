@@ -64,7 +64,7 @@ class HeadedSpace(LabelledSpace):
 
     def module(self) -> nn.Module:
         """Return the module of the space and the head."""
-        return nn.ModuleDict({"base": self.base.module(), "head": self.head})
+        return nn.ModuleDict({"base": self.base.module(), "head": self.head}).eval()
 
     def class_logits(self, vectors: Tensor) -> Tensor:
         """Return the (N, K) logits for (N, D) vectors of the encoder, not normalised."""

@@ -30,7 +30,7 @@ def seen(encoder: Encoder[Any], pictures: Tensor, run: Run) -> Tensor:
     out = [] if len(pictures) else [torch.zeros(0, encoder.dim)]
     for i in range(0, len(pictures), run.batch):
         some = pictures[i : i + run.batch]
-        if encoder.size not in (None, some.shape[-1]):
+        if encoder.size is not None and tuple(some.shape[-2:]) != (encoder.size, encoder.size):
             some = interpolate(some, size=(encoder.size, encoder.size), mode="bicubic", antialias=True).clamp(0, 1)
         x = encoder.inputs(list(some))
         x = x.to(run.device) if isinstance(x, Tensor) else {name: t.to(run.device) for name, t in x.items()}

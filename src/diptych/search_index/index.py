@@ -104,13 +104,13 @@ class Index(Rows):
             there = self.facts.get("backbone")
             if name == there:
                 raise UsageError(
-                    f"{self.folder} was indexed with other weights, --precision or decode of {there} (requested:"
+                    f"{self.folder} was indexed with other weights, {{precision}} or decode of {there} (requested:"
                     f" {self.facts.get('precision_asked', self.facts.get('precision'))}, {self.facts.get('decode')}): "
                     f"request the same, or index again in a new folder."
                 )
             raise UsageError(
-                f"{self.folder} was indexed with {there}, and this is {name or 'another backbone'}: give "
-                f"--backbone {there}, or index again in a new folder."
+                f"{self.folder} was indexed with {there}, and this is {name or 'another backbone'}: name "
+                f"{there} as the model, or index again in a new folder."
             )
 
     def close(self) -> None:

@@ -95,7 +95,8 @@ def _best(
     if any(a is None for a in descriptions.values()):
         if exact is False:
             raise UsageError(
-                f"{index.folder} has no approximate index of {' and '.join(weights)}: build one with --ann."
+                f"{index.folder} has no approximate index of {' and '.join(weights)}: build one with "
+                f"'diptych index --out {index.folder} --ann'."
             )
         return _exact(index, query, k, weights, where)
     fetch = 4 * max(k, ann.TOP)

@@ -42,7 +42,7 @@ class Condition:
         match = _FORM.fullmatch(text)
         if match is None or not match[3] or "\0" in text:
             raise UsageError(
-                f'--where takes conditions such as label=cat, "year>=1990" or "name~*holiday*", not {text!r}.'
+                f'{{where}} takes conditions such as label=cat, "year>=1990" or "name~*holiday*", not {text!r}.'
             )
         return cls(match[1], match[2], match[3])
 

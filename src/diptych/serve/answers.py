@@ -122,6 +122,7 @@ class SearchAnswer:
     backbone: str
     exact: bool
     recall_at_10: Annotated[dict[str, float] | None, Field(alias="recall@10")]
+    remarks: list[str]
     cut: CutAnswer | None = None
     nothing_here: bool | None = None
 
@@ -169,6 +170,7 @@ class SegmentAnswer:
     photos: list[Regions]
     classnames: list[str]
     method: str
+    settings: dict[str, Any]
     backbone: str
     templates: list[str]
     background: list[str]
@@ -201,6 +203,7 @@ class DetectAnswer:
     object: str | None
     false_alarm_rate: float | None
     seed: int
+    settings: dict[str, Any]
     normal: dict[str, Any]
     map_span: list[float]
     skipped: list[Skipped]

@@ -16,6 +16,7 @@ from diptych.serve.names import MOST_NAMES, Recent
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Input, Service, check_text
 from diptych.serve.uploads import picture_bytes
+from diptych.verbs.context import Once
 from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import MANY_PHOTOS, PHOTOS
 
@@ -29,7 +30,7 @@ FITTED = 8
 """Fitted systems that are kept for the next request of the same names."""
 
 
-class RequestContext:
+class RequestContext(Once):
     """Where a request runs a verb, in the batcher's thread; nothing is written, and fitted systems are kept."""
 
     keys = None
@@ -38,10 +39,12 @@ class RequestContext:
     def __init__(self, model: ServedModel, recent: Recent[Any], named: Mapping[str, Mapping[str, Any]]) -> None:
         self._model, self._recent, self._named = model, recent, named
 
-    def free(self, *names: str) -> None:
-        """Do nothing: a request writes no files."""
+    @property
+    def backbone(self) -> str:
+        """Name of the served model."""
+        return self._model.name
 
-    def model(self, other: Any = None) -> Backbone:
+    def model(self, other: Any = None, *, spaces: bool = False) -> Backbone:
         """Return the served model; a request names no other one beside it."""
         return self._model.model
 
@@ -49,8 +52,9 @@ class RequestContext:
         """Return the served model."""
         return self._model.model
 
-    def recalled(self) -> None:
-        """Return None: the served model is loaded."""
+    def encoders(self, *modalities: str) -> tuple[Backbone, Run]:
+        """Return the served model."""
+        return self.model(), self.run()
 
     def run(self) -> Run:
         """Return the run of requests, which caches nothing."""
@@ -85,17 +89,25 @@ def images_of(images: list[str], what: str = "images") -> list[Input]:
     return [Input("image", picture_bytes(data, f"{what} {i}"), f"{what} {i}") for i, data in enumerate(images)]
 
 
-def body_of(verb: type[Verb]) -> type[BaseModel]:
-    """Return the body of a request: one field for each argument, unknown ones refused."""
+def body_of(verb: type[Verb], types: Mapping[str, Any] | None = None, *, model: bool = True) -> type[BaseModel]:
+    """Return the body of a request: one field for each argument, unknown ones refused.
+
+    Args:
+        verb: the declaration.
+        types: argument -> its type in the body, where that of its kind is not enough.
+        model: whether a request may name a served model.
+    """
     values = {f.name: f.default for f in fields(verb)}
     body: dict[str, Any] = {}
     for name, a in verb.arguments("http").items():
         default = ... if values[name] is MISSING else [] if values[name] == () else values[name]
-        kind = Literal[a.shipped] if a.shipped else a.kind.http or verb.type_of(name)
+        kind = (types or {}).get(name) or (Literal[a.shipped] if a.shipped else a.kind.http or verb.type_of(name))
         if default is None and a.kind.http is not None:
             kind = kind | None
         body[a.json or name] = (kind, Field(default, description=a.help))
-    body["model"] = (str, Field("", description="Name or alias of a served model; the first one where none is named."))
+    if model:
+        text = "Name or alias of a served model; the first one where none is named."
+        body["model"] = (str, Field("", description=text))
     name = f"{verb.__name__}Request"
     made: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=verb.__doc__, **body)
     return made
@@ -137,8 +149,8 @@ class Declared:
                     sent[name] = inputs[name] = images_of(sent[name], a.json or name)
                 elif isinstance(sent.get(name), (str, list)):
                     self._check(name, sent[name], a.most)
-            sent |= {name: value for name, value in self._defaults.items() if not sent.get(name)}
-            asked = self.verb.made("http", **sent).checked(sent)
+            defaults = {name: value for name, value in self._defaults.items() if not sent.get(name)}
+            asked = self.verb.made("http", **{**sent, **defaults}).checked(sent)
             self._allow(asked)
             model = self.service.model(getattr(given, "model", ""))
             together = await self.shared(request, asked, inputs.get("photos", []), model)

@@ -95,7 +95,9 @@ class Guard:
         host = headers.get("host", "")
         if settings.loopback and _name(host) not in ("127.0.0.1", "localhost", "::1", settings.host, *settings.hosts):
             # A page elsewhere may let its name point to 127.0.0.1, and would then read what is served here.
-            raise Refusal(421, f"This server is not {host[:80]!r}: ask 127.0.0.1, or name it with --host-name.")
+            raise Refusal(
+                421, f"This server is not {host[:80]!r}: ask 127.0.0.1, or let whoever starts it add this name."
+            )
         origin = headers.get("origin", "")
         if scope["method"] not in SAFE and origin and origin.partition("://")[2] != host:
             raise Refusal(403, f"A page of {origin[:80]} may not change anything here: open the server's own page.")

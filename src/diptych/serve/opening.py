@@ -46,7 +46,7 @@ def open_index(folder: Path, models: Sequence[ServedModel]) -> ServedIndex:
             return ServedIndex(folder.resolve().name, folder, model)
     raise UsageError(
         f"{folder} was indexed with {facts.get('backbone')} at precision {facts.get('precision_asked')}, which is not "
-        f"served: add --backbone {facts.get('backbone')} or --also {facts.get('backbone')}, or index again."
+        f"served: give it as {{backbone}} or {{also}}, or index again."
     )
 
 
@@ -64,7 +64,7 @@ def open_classifier(folder: Path, models: Sequence[ServedModel]) -> Predictor:
         if model.model.fingerprint == about.get("fingerprint"):
             return replace(load_predictor(folder, model.model), run=model.calls)
     name = about["spec"]["name"]
-    raise UsageError(f"{folder} was fitted on {name}, which is not served: add --backbone {name} or --also {name}.")
+    raise UsageError(f"{folder} was fitted on {name}, which is not served: give it as {{backbone}} or {{also}}.")
 
 
 def _open_space(folder: Path, name: str, models: Sequence[ServedModel]) -> Predictor:
@@ -100,7 +100,7 @@ def open_normal(line: str) -> tuple[str, Samples[Any]]:
     """
     name, _, folder = line.partition("=")
     if not name or not folder:
-        raise UsageError(f"--normal is NAME=FOLDER of normal photos, not {line!r}.")
+        raise UsageError(f"{{normal}} is NAME=FOLDER of normal photos, not {line!r}.")
     good, failed = openable(open_data(folder, need="photos").whole().items)
     if failed:
         raise failed[0]

@@ -122,7 +122,7 @@ class Service:
 
     def __init__(self, settings: Settings, models: Sequence[ServedModel]) -> None:
         if not models:
-            raise UsageError("There is no model to serve: name one with --backbone.")
+            raise UsageError("There is no model to serve: name one in {backbone}.")
         self.settings = settings
         self.models: Mapping[str, ServedModel] = {model.name: model for model in models}
         self.batcher = Batcher(

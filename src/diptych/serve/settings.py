@@ -40,7 +40,7 @@ class Settings:
         >>> Settings(host="0.0.0.0")
         Traceback (most recent call last):
         ...
-        diptych.core.errors.UsageError: Other machines reach 0.0.0.0: name a file of keys with --keys, or ...
+        diptych.core.errors.UsageError: Other machines reach 0.0.0.0: give a file of keys in keys, or ...
     """
 
     host: str = "127.0.0.1"
@@ -70,7 +70,7 @@ class Settings:
         if short := next((key for key in self.keys if len(key) < 16), None):
             raise UsageError(f"A key has {len(short)} characters, and 16 are the least: write a longer one.")
         if not self.loopback and not self.keys and not self.insecure:
-            raise UsageError(f"Other machines reach {self.host}: name a file of keys with --keys, or say --insecure.")
+            raise UsageError(f"Other machines reach {self.host}: give a file of keys in {{keys}}, or say {{insecure}}.")
 
     @property
     def loopback(self) -> bool:

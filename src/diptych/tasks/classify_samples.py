@@ -56,7 +56,7 @@ class Source:
             UsageError: boxes of drafts are asked for, which have other sizes.
         """
         if self.boxes is not None and run.decode != "exact":
-            raise UsageError("Boxes are in pixels of whole photos: leave out {draft_decode}, or {regions}.")
+            raise UsageError("Boxes are in pixels of whole photos: leave out {draft}, or {regions}.")
         if self.kind is None:
             return run
         return replace(run, engine=None, decode=run.decode if self.kind is CLIPS else "exact")
@@ -146,7 +146,7 @@ def open_boxes(paths: Sequence[str], table: str | os.PathLike[str], keys: FileKe
 def by_names(
     source: Source,
     classes: ClassNames,
-    load: Callable[[], Backbone],
+    backbone: Backbone,
     run: Run,
     *,
     method: Classifier | None = None,
@@ -160,7 +160,7 @@ def by_names(
     Args:
         source: opened samples.
         classes: names with their templates.
-        load: loads the backbone.
+        backbone: of photos, or of frames.
         run: as ``source.run`` gives it.
         method: classifier on the names; None is the default one.
         evidence: what ``method`` may see.
@@ -170,7 +170,7 @@ def by_names(
     """
     from diptych.tasks.classify import classify
 
-    samples, space = source.placed(load(), run)
+    samples, space = source.placed(backbone, run)
     return classify(
         samples, classes, space, run, method=method, evidence=evidence, top=top, threshold=threshold, reasons=reasons
     )

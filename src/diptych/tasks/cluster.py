@@ -210,7 +210,7 @@ def _settle(future: Future[Any], done: Future[Any]) -> None:
         future.set_exception(
             DiptychError(
                 f"Workers died {RETRIES + 1} times of the same work ({type(error).__name__}): give each more memory, "
-                f"or a smaller --batch;"
+                f"or a smaller {{batch}};"
                 " what was finished is kept."
             )
         )

@@ -155,7 +155,7 @@ def link(
         raise UsageError(f"A labelled pair names a record that is not there: left has {len(left)}, right {len(right)}.")
     for records, column in zip((left, right), ids, strict=True):
         if column is not None and not any(column in facts for facts in records.facts):
-            raise DataError(f"There is no column {column!r} to name records by: see --ids.")
+            raise DataError(f"There is no column {column!r} to name records by: see {{ids}}.")
     if threshold is not None and not math.isfinite(threshold):
         raise UsageError(f"The threshold must be a finite score, got {threshold}.")
     if grouped and (one_to_one or (threshold is None and not pairs)):
@@ -168,7 +168,7 @@ def link(
             failed += broken + more
             pairs = [(lefts[i], rights[j]) for i, j in pairs if i in lefts and j in rights]
         if pairs and len(pairs) < 5:
-            raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or --threshold.")
+            raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or {{threshold}}.")
         made = _linked(left, right, method, backbone, stored, pairs, threshold, one_to_one, grouped)
     unread = tuple({e.name: e for e in failed}.values())  # a table may be linked to itself
     return replace(made, failed=unread, ids=ids)
@@ -273,7 +273,7 @@ def _held_out(entities: Sequence[int], rng: np.random.Generator) -> set[int]:
         raise DataError(
             "All labelled pairs hang together by records that they share, so none can choose the threshold of what "
             "the others taught: give"
-            " pairs of further records, or a --variant that learns nothing."
+            " pairs of further records, or a {variant} that learns nothing."
         )
     drawn = [list(groups.values())[g] for g in rng.permutation(len(groups))]
     share, held = max(1, len(entities) // 5), list[int]()

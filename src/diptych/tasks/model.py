@@ -232,7 +232,7 @@ def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = 
         backbone = load_backbone(str(about["spec"]["name"]), device=device)
     held = portable.load(folder, Kit.of(backbone))
     if not isinstance(held, Calibrated) or not isinstance(held.fitted, FittedClassifier):
-        raise DataError(f"{folder} holds no classifier: give a folder that 'diptych board classify --export' wrote.")
+        raise DataError(f"{folder} holds no classifier: give a folder that 'diptych board classify' exported.")
     if held.fitted.classes.names != tuple(about.get("classes", ())):
         raise DataError(f"{folder / ABOUT} names other classes than the fitted model: export it again.")
     return Predictor(held.fitted, held.calibration, backbone, about)
@@ -246,10 +246,10 @@ def read_about(folder: Path) -> dict[str, Any]:
         UsageError: there is no such folder, or the model has another schema.
     """
     if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}: name one that 'diptych board classify --export' wrote.")
+        raise UsageError(f"There is no folder {folder}: name one that 'diptych board classify' exported.")
     if not (folder / ABOUT).is_file():
         raise DataError(
-            f"{folder} holds no exported model: give a folder that 'diptych board classify --export' wrote; a backbone "
+            f"{folder} holds no exported model: give a folder that 'diptych board classify' exported; a backbone "
             f"goes to --backbone."
         )
     about = read_json(folder / ABOUT)

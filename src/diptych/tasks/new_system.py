@@ -83,7 +83,7 @@ def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | No
         if not path.parent.is_dir():
             raise UsageError(
                 f"{root} is no checkout of diptych, it lacks {path.parent.relative_to(root)}: run this in one, or "
-                f"give --root."
+                f"give {{root}}."
             )
         if path.exists():
             raise UsageError(f"{path} exists: choose another slug, or delete it.")

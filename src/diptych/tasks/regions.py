@@ -60,7 +60,7 @@ class RegionSource:
             DataError: the table holds no box of these photos, or is not valid.
         """
         if decode != "exact":
-            raise UsageError("Boxes are in pixels of whole photos: leave out {draft_decode}, or {regions}.")
+            raise UsageError("Boxes are in pixels of whole photos: leave out {draft}, or {regions}.")
         prompter = prompter_of(backbone)
         told = with_regions(data, table)
         return cls(Regions.of(list(told.splits.values()), cut=prompter is None), prompter)

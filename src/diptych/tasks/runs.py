@@ -101,8 +101,8 @@ def make_run(
     kept = precision_named(precision)
     if kept == "int8" and (device != "cpu" or engine not in ("auto", "openvino")):
         raise UsageError(
-            "int8 runs on the CPU in OpenVINO: use --device cpu and --engine auto where there is one, or "
-            "--precision fast."
+            "int8 runs on the CPU in OpenVINO: use {device} cpu and {engine} auto where there is one, or "
+            "{precision} fast."
         )
     return Run(
         seed=seed,

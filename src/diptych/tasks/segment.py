@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.promptable import load_promptable
-from diptych.backbones.sources.proposers import MERGED, load_proposer
+from diptych.backbones.sources.proposers import AUTO, load_proposer
 from diptych.backbones.sources.vision import load_vision, sam_space
 from diptych.core import (
     Backbone,
@@ -110,14 +110,14 @@ def segmented(
                 yield error
             else:
                 (regions,) = fitted.regions(photo, run)
-                labels, sure = asked.labels(regions, scored=confidence)
+                labels, sure, segments = asked.answer(regions, scored=confidence)
                 yield Segmented(
                     photo.name(0),
                     photo[0],
                     labels,
                     asked.classes.names,
                     sure if confidence else None,
-                    asked.panoptic(regions) if any(asked.classes.things) else None,
+                    segments,
                 )
             bar.advance()
 
@@ -211,7 +211,7 @@ def teach(
     backbone: Backbone,
     photos: Callable[[], Samples[Any] | None],
     teacher: str = TEACHER,
-    proposer: str = MERGED,
+    proposer: str = AUTO,
     masks: str | PromptableMasks | None = None,
     *,
     labelled: Callable[[], Table[Any] | None] = lambda: None,
@@ -228,7 +228,8 @@ def teach(
         photos: gives photos without labels; called only for a system that learns from some.
         teacher: name of a space with an image encoder that teaches, see ``sources.vision.load_vision``; the main part
             teaches itself, if that is its name.
-        proposer: name of a mask proposer, see ``sources.proposers.load_proposer``.
+        proposer: name of a mask proposer, see ``sources.proposers.load_proposer``; "auto" is the system's
+            ``default_proposer``.
         masks: a SAM, or the name of one; None: none, and a system that needs one is refused.
         labelled: gives photos with label maps; called only for a system that learns from some.
         captioned: gives photos with captions; called only for a system that learns from some.
@@ -242,7 +243,7 @@ def teach(
     if "Space" in needs.parts:
         parts["teacher"] = backbone if backbone.spec.name == teacher else load_vision(teacher)
     if "MaskProposer" in needs.parts + needs.optional_parts:
-        parts["proposer"] = load_proposer(proposer)
+        parts["proposer"] = load_proposer(system.default_proposer if proposer == AUTO else proposer)
     if "PromptableMasks" in needs.parts and masks is None:
         raise UsageError(
             f"{system.card.slug} draws masks with SAM: give {{masks}}, such as hf:facebook/sam-vit-base, or a folder."

@@ -33,7 +33,8 @@ class Segmented:
         labels: (H, W) uint8 positions in ``classes``; 255 where the segmenter is too unsure.
         classes: K names; the first is "background" where background was asked for.
         confidence: (H, W) float32, the best probability of each pixel (cosine, where the system gives cosines).
-        panoptic: each pixel's segment, where classes of things were named; None: none were.
+        panoptic: each pixel's segment, of the class that the pixel has in ``labels``, where classes of things were
+            named; None: none were.
     """
 
     name: str
@@ -90,8 +91,7 @@ class Segmented:
     def shown(self) -> Image.Image:
         """Return the photo with its label map over it, its borders in white, and the legend.
 
-        Segments that touch inside a class have a border too. Where the panoptic map has another class than the label
-        map, or none, it is not drawn: its borders would run beside those of the classes.
+        Segments that touch inside a class have a border too.
         """
         legend = {k: f"{self.classes[k]}  {percent(share)}" for k, share in self.areas().items()}
         colours = self.colours()
@@ -104,15 +104,8 @@ class Segmented:
             colours,
             legend,
             background=self.classes[0] == BACKGROUND,
-            parts=None if self.panoptic is None else self._agreed(self.panoptic),
+            parts=None if self.panoptic is None else self.panoptic.ids,
         )
-
-    def _agreed(self, panoptic: Panoptic) -> NDArray[np.int32]:
-        """Return (H, W) numbers of segments, 0 where the segment's class is not that of the label map."""
-        label_of = np.full(len(panoptic.segments) + 1, -1)
-        for s in panoptic.segments:
-            label_of[s.id] = s.label
-        return np.where(label_of[panoptic.ids] == self.labels, panoptic.ids, 0)
 
     def instance_map(self) -> NDArray[np.uint16]:
         """Return (H, W) uint16: 0 where there is no thing, else the number of the thing's segment."""

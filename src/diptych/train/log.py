@@ -6,10 +6,12 @@ import importlib.util
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, overload
 
 from diptych.core import UsageError
 from diptych.core.errors import need_extra
@@ -53,29 +55,82 @@ class History:
     """
 
     position: Position
-    records: tuple[Record, ...]
+    records: Sequence[Record]
+
+
+class Records(Sequence[Record]):
+    """Records in their order, those of files read anew each time, so that a long log takes no memory.
+
+    Args:
+        parts: files of a ``Log``, of which one that is absent has none, and lists.
+
+    Example:
+        >>> log = Records([{"step": 1}], [{"step": 1}, {"step": 2}])
+        >>> len(log), log[-1], log == [{"step": 1}, {"step": 1}, {"step": 2}]
+        (3, {'step': 2}, True)
+    """
+
+    def __init__(self, *parts: Path | list[Record]) -> None:
+        self.parts = parts
+
+    def __iter__(self) -> Iterator[Record]:
+        for part in self.parts:
+            yield from part if isinstance(part, list) else _lines(part)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        if isinstance(index, slice):
+            return list(self)[index]
+        if index >= 0:
+            some = list(islice(self, index, index + 1))
+        else:
+            last = deque(self, maxlen=-index)
+            some = [last[0]] if len(last) == -index else []
+        if not some:
+            raise IndexError(f"record {index} of {len(self)}")
+        return some[0]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # what a file holds changes
+
+    def __add__(self, other: Records) -> Records:
+        return Records(*self.parts, *other.parts)
 
 
 class Log:
     """The records of one training, in ``records``, ``folder/log.jsonl`` and ``folder/tensorboard``.
 
     Args:
-        folder: where to write; None keeps the records in memory alone.
+        folder: where to write; None keeps the records in memory, and otherwise they are in the file alone.
         since: step from which a resumed training continues; later records in the file are removed.
         sent: settings with which the records also go to Weights & Biases, by its own environment names
             (WANDB_PROJECT, WANDB_MODE, ...); None: they stay here.
+        writes: False in all but the first of several processes, which have the records of the first.
 
     Raises:
         MissingExtra: they are to be sent, and wandb is not installed.
         UsageError: the folder has another log.
     """
 
-    def __init__(self, folder: Path | None, since: int = 0, sent: Mapping[str, Any] | None = None) -> None:
-        self.records: list[Record] = []
+    def __init__(
+        self, folder: Path | None, since: int = 0, sent: Mapping[str, Any] | None = None, *, writes: bool = True
+    ) -> None:
+        self._path, self._own = folder and folder / "log.jsonl", list[Record]()
         self._file: TextIO | None = None
-        self._path, self._board, self._started = folder and folder / "log.jsonl", None, time.perf_counter()
+        self._board, self._started = None, time.perf_counter()
+        self.records = Records(self._own if self._path is None else self._path)
         self._sent: Any = None if sent is None else _weights_and_biases(folder, sent)
-        if folder is None:
+        if folder is None or not writes:
             return
         folder.mkdir(parents=True, exist_ok=True)
         self.rewind(since)
@@ -87,7 +142,8 @@ class Log:
     def write(self, step: int, values: Mapping[str, float | int]) -> None:
         """Add the record of a step, with the seconds since this log was opened."""
         record = {"step": step, **values, "seconds": round(time.perf_counter() - self._started, 3)}
-        self.records.append(record)
+        if self._path is None:
+            self._own.append(record)
         if self._file:
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
@@ -98,16 +154,20 @@ class Log:
             self._sent.log(record)
 
     def rewind(self, step: int) -> None:
-        """Remove the records of later steps, in memory and in the file."""
-        if self._path is not None and self._path.exists():
-            self.records = _whole_lines(self._path)
-        self.records = [r for r in self.records if r["step"] <= step]
+        """Remove the records of later steps, in memory or in the file."""
         if self._path is None:
+            self._own[:] = [r for r in self._own if r["step"] <= step]
             return
         if self._file:
             self._file.close()
-        write_whole(self._path, "".join(json.dumps(r) + "\n" for r in self.records), overwrite=True)
-        self._file = self._path.open("a")
+        whole = self._path
+
+        def earlier(draft: Path) -> None:
+            with draft.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(r) + "\n" for r in _lines(whole) if r["step"] <= step)
+
+        write_whole(whole, earlier, overwrite=True)
+        self._file = whole.open("a", encoding="utf-8")
 
     def close(self) -> None:
         """Close the files."""
@@ -133,16 +193,22 @@ def _weights_and_biases(folder: Path | None, settings: Mapping[str, Any]) -> Any
     return run
 
 
-def _whole_lines(path: Path) -> list[Record]:
-    """Return the records of a log; the last line is left out where a kill has cut it.
+def _lines(path: Path) -> Iterator[Record]:
+    """Yield the records of a log that is there; the last line is left out where a kill has cut it.
 
     Raises:
         UsageError: the file holds something else.
     """
-    try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-        if all(isinstance(r, dict) and "step" in r for r in records):
-            return records
-    except ValueError:
-        pass
-    raise UsageError(f"{path} is no log of a training: give another folder.")
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if not line.endswith("\n"):
+                return
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict) or "step" not in record:
+                raise UsageError(f"{path} is no log of a training: give another folder.")
+            yield record

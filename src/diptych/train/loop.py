@@ -61,7 +61,8 @@ def train(
             nothing is written).
         val: rows for ``Trainee.validate`` after every epoch.
         resume: continue from the newest checkpoint in ``run.out``; start from the beginning if there is none. A fit
-            that is longer than that of the checkpoint lengthens the training, also a finished one.
+            that is longer than that of the checkpoint lengthens the training, also a finished one, whose last epoch is
+            over even where it was cut short.
         watch: step -> measures of the present weights (the averaged ones, where there is an average) for the log. It
             is called every ``fit.watch_every`` steps, and may raise to end the training.
 
@@ -127,12 +128,12 @@ class _Loop:
         self.since = (0, 0.0)  # step and time of the last log record
 
     def run_from(self, resume: bool) -> History:
-        out = self.run.out if self.run.world.rank == 0 else None
+        first = self.run.world.rank == 0
         self._restore(resume)
         if self.fit.skip_bad_steps and self.position.step == 0:
             self._save()
-        sent = self.fit.as_dict() if self.fit.log and self.run.world.rank == 0 else None
-        log = Log(out, self.position.step, sent)
+        sent = self.fit.as_dict() if self.fit.log and first else None
+        log = Log(self.run.out, self.position.step, sent, writes=first)
         self.since = (self.position.step, time.perf_counter())
         with (
             checkpoint.Stop() as stop,  # whose signal may end the process, so all else is closed before
@@ -153,7 +154,7 @@ class _Loop:
             else:
                 self.weights.end()
         self.weights.close()
-        return History(self.position, tuple(log.records))
+        return History(self.position, log.records)
 
     def _planned(self) -> int:
         return self.length.steps(self.position.step, self.position.seconds, self.source.count)
@@ -281,7 +282,8 @@ class _Loop:
         steps.forget()
         self.position = replace(before, epoch=bad.epoch, last=last, seconds=bad.seconds, bad_steps=bad.bad_steps + 1)
         self.since = (self.position.step, time.perf_counter())
-        log.rewind(self.position.step)
+        if self.run.world.rank == 0:
+            log.rewind(self.position.step)
         warnings.warn(f"{error} The training goes back to step {self.position.step}.", stacklevel=2)
 
     @torch.no_grad()

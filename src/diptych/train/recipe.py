@@ -28,7 +28,7 @@ from diptych.core import (
 from diptych.core.train import Stage, everything
 from diptych.features.frozen import HeadSpace
 from diptych.train.captioning import CaptionTrainee, CoCaTrainee, WordIds, has_decoder
-from diptych.train.log import Record
+from diptych.train.log import Records
 from diptych.train.loop import train
 from diptych.train.pair import Cropped, PairTrainee, Read, View, drawn_caption
 from diptych.train.precision import of_encoders
@@ -93,7 +93,7 @@ def train_space(
     else:
         _whole_images(method, crop)
         stages = method.stages(kit, classes, evidence, of_encoders(run), learns)
-    log: list[Record] = []
+    log = Records()
     last: Trainee | None = None
     steps, seconds, number = 0, 0.0, 0
     for number, stage in enumerate(stages, 1):
@@ -104,11 +104,11 @@ def train_space(
         settings = _settings(fit, own.fit if val is not None else {**own.fit, "patience": None})
         seen = None if watch is None else partial(_watched, watch, own.trainee)
         history = train(own.trainee, data, settings, run_of_stage, val=val, resume=resume, watch=seen)
-        log += history.records
+        log += history.records if isinstance(history.records, Records) else Records(list(history.records))
         steps, seconds = steps + history.position.step, seconds + history.position.seconds
         last = own.trainee
     assert last is not None  # a recipe has at least one stage
-    return Trained(last.trained(), last.parts(), tuple(log), steps, seconds, number)
+    return Trained(last.trained(), last.parts(), log, steps, seconds, number)
 
 
 def _watched(watch: Callable[[Space, int], Mapping[str, float]], trainee: Trainee, step: int) -> Mapping[str, float]:

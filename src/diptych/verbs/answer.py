@@ -12,7 +12,7 @@ from diptych.core.wording import number_of
 if TYPE_CHECKING:
     from PIL import Image
 
-    from diptych.core import Run, Samples
+    from diptych.core import DiptychError, Run, Samples
 
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ class Answer(Generic[T]):
     """What was done with the items, for the title: "segmented"."""
     ranked = False
     """Whether the command prints the items in another order than they come in, see ``order``."""
+    listed = True
+    """Whether the command prints a line for each item."""
 
     def __init__(self, items: Iterator[T | UnreadableItem], samples: Samples[Any] | None = None) -> None:
         self._items, self.samples = items, samples
@@ -59,6 +61,10 @@ class Answer(Generic[T]):
     def line(self, item: T) -> str:
         """Return what the command prints behind the name."""
         raise NotImplementedError
+
+    def printed(self, item: T, name: str) -> str:
+        """Return the whole line of the command; ``name`` is short, and padded where lines are aligned."""
+        return f"{name}  {self.line(item)}"
 
     def label(self, item: T) -> str:
         """Return the answer in one word or sentence."""
@@ -105,10 +111,6 @@ class Answer(Generic[T]):
         """Write the files of an item, and return what they add to its row."""
         return {}
 
-    def printed(self, item: T, name: str, width: int) -> str:
-        """Return what the command prints of an item, whose name is shown shortened and padded to a width."""
-        return f"{name:<{width}}  {self.line(item)}".rstrip()
-
     def ends(self) -> list[str]:
         """Return sentences of the command alone, at the end: numbers of the whole run."""
         return []
@@ -129,6 +131,18 @@ class Answer(Generic[T]):
 
     def probabilities(self) -> Any:
         """Return these (N, K) probabilities; None where there are none."""
+        return None
+
+    def summary(self, out: Path | None) -> list[str]:
+        """Return lines that the command prints after those of the items, on stdout."""
+        return []
+
+    def notes(self) -> list[str]:
+        """Return technical lines of the command, such as the speed, beside those of ``close``."""
+        return []
+
+    def verdict(self) -> DiptychError | None:
+        """Return the error that ends the verb once all is shown and written; None where all is as it should be."""
         return None
 
     def inline(self, item: T) -> dict[str, Any]:

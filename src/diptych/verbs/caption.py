@@ -107,7 +107,7 @@ class Caption(Verb):
         if self.references is None:
             photos, human = open_samples(self.photos, keys), None
         else:
-            (path,) = paths_of(self.photos) or ()
+            path = (paths_of(self.photos) or [""])[0]
             table = open_data(path, keys, need="captions", text=self.references).whole()
             photos, human = table.items, [list(of_photo) for of_photo in table.columns["captions"].values]
         model, run = context.model(), context.run()
@@ -128,7 +128,7 @@ class Caption(Verb):
         metrics = _measured(result, photos, human, model, by, run)
         about = {
             "metrics": metrics, "judge": None if by is None else by.spec.name, "method": system.card.slug,
-            "variant": self.variant, "settings": dict(self.settings or {}), "user": self.user,
+            "variant": self.variant, "settings": self.given_settings(), "user": self.user,
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip
         return Sentences(result, about, photos, rate)

@@ -235,10 +235,13 @@ class Classify(Verb):
         from diptych.tasks.classify_samples import by_names
 
         run = source.run(context.run())
+        backbone = context.model()
         result = by_names(
-            source, named, context.model, run, method=self.system(), evidence=Evidence(texts=texts), top=self.top,
+            source, named, backbone, run, method=self.system(), evidence=Evidence(texts=texts), top=self.top,
             threshold=self.threshold, reasons=self.reasons,
         )  # fmt: skip
+        if source.kind is None:
+            context.remember(backbone)
         return result, run
 
     def _modality(self) -> Modality | None:

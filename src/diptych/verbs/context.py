@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+from diptych.core import UsageError
 
 if TYPE_CHECKING:
+    from diptych.backbones.engines.cached_backbone import CachedBackbone
     from diptych.core import Backbone, Run
     from diptych.data.keys import FileKeys
+    from diptych.tasks.encode.cluster import Crew
 
 T = TypeVar("T")
 
@@ -24,21 +28,60 @@ class Context(Protocol):
 
     @property
     def out(self) -> Path | None:
-        """The folder that is written; None where a face writes no files."""
+        """The folder or file that is written; None where a face writes none."""
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether files of an earlier run may be replaced."""
+
+    @property
+    def backbone(self) -> str:
+        """Name of the model."""
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether workers of a cluster encode."""
 
     def free(self, *names: str) -> None:
-        """Refuse to go on where one of these files is in the folder that is written."""
+        """Refuse to go on where one of these files is in the folder that is written; "" is what is written itself."""
 
-    def model(self, other: Any = None) -> Backbone:
-        """Return the model, loaded on the first call; or another one, by its name."""
+    def free_file(self, path: Path, argument: str) -> None:
+        """Refuse to go on where there is a file at a path that an argument of the verb names."""
+
+    def model(self, other: Any = None, *, spaces: bool = False) -> Backbone:
+        """Return the model, loaded on the first call; or another one, by its name.
+
+        Args:
+            other: name of another one; in Python also a loaded one.
+            spaces: whether it may be a fitted space.
+        """
+
+    def light_run(self) -> Run:
+        """Return the run of what needs no model, without loading one."""
+
+    def recalled(self) -> tuple[CachedBackbone, Run] | None:
+        """Return the model as it is remembered, where it encodes without torch; None where it must be loaded."""
+
+    def encoders(self, *modalities: str) -> tuple[Backbone | CachedBackbone, Run]:
+        """Return what encodes these modalities: the model as it is remembered where that is enough, else the model."""
+
+    def remember(self, backbone: Backbone) -> None:
+        """Remember a model for the next process."""
+
+    def crew(self) -> Crew | None:
+        """Return the workers of a cluster; None where this process encodes."""
+
+    def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Context:
+        """Return where the model of an index runs: its backbone, precision and decode.
+
+        Args:
+            facts: of the index; {} changes nothing.
+            wholly: whether they count also where the user chose others.
+            engine: "torch": no exported encoder is used.
+        """
 
     def chosen(self, name: str) -> Backbone:
         """Return the model that the user chose; where none was chosen, the one of this name."""
-
-    def recalled(self) -> tuple[Any, Run] | None:
-        """Return the model as an earlier process remembered it, with its run, where it answers without torch; else
-        None, and a model that is loaded after this call is remembered for the next process.
-        """
 
     def run(self) -> Run:
         """Return device, cache, seed and progress."""
@@ -48,3 +91,70 @@ class Context(Protocol):
 
     def named(self, kind: str, name: str) -> Any:
         """Return what a server was started with, by its name; a face without such things refuses."""
+
+
+class Once:
+    """What a face gives that answers once, remembers nothing, and has no cluster."""
+
+    overwrite = False
+    on_cluster = False
+
+    def free(self, *names: str) -> None:
+        """Do nothing: no files are written."""
+
+    def free_file(self, path: Path, argument: str) -> None:
+        """Do nothing: no files are written."""
+
+    def light_run(self) -> Run:
+        """Return a run on the CPU."""
+        from diptych.core import Run
+
+        return Run()
+
+    def recalled(self) -> tuple[CachedBackbone, Run] | None:
+        """Return None: the model is loaded."""
+        return None
+
+    def remember(self, backbone: Backbone) -> None:
+        """Do nothing."""
+
+    def crew(self) -> Crew | None:
+        """Return None: this process encodes."""
+        return None
+
+    def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:
+        """Return this: the model is that of the face."""
+        return self
+
+    def fitted(self, key: Hashable, fit: Callable[[], T]) -> T:
+        """Fit: this answers once."""
+        return fit()
+
+    def named(self, kind: str, name: str) -> Any:
+        """Refuse: only a server is started with things that have names."""
+        raise UsageError(f"There is no {kind} {name!r} here: only a server has some.")
+
+
+def refuse_taken(path: Path, flag: str, again: str) -> None:
+    """Refuse a path where a file or folder is, or whose folder would be a file.
+
+    Args:
+        path: to be written; it may be an address of object storage.
+        flag: how the error names the argument.
+        again: how it names the one that lets files be replaced.
+
+    Raises:
+        UsageError: there is one.
+    """
+    from diptych.data.addresses import exists_at
+    from diptych.data.files import named
+
+    if exists_at(path):
+        raise UsageError(f"{named(path)} exists: give another {flag} or {again}.")
+    refuse_below_file(path, flag)
+
+
+def refuse_below_file(path: Path, flag: str) -> None:
+    """Refuse a path whose folder would be a file; raises UsageError."""
+    if file := next((p for p in path.parents if p.is_file()), None):
+        raise UsageError(f"{file} is a file, and {flag} would be a folder there: give another {flag}.")

@@ -62,6 +62,8 @@ class Argument:
         reads: which systems read it; None: the verb reads it, whatever the system.
         evidence: field of the evidence that it gives, for systems that must have it.
         positional: whether the Python function takes it by position.
+        word: whether the command takes it without a flag though it has a default; ``flag`` is then its name in the
+            help, as it is of arguments without a default.
         shipped: values that a request over HTTP may have; () allows all. A request loads nothing from elsewhere.
         most: entries of a list that a request over HTTP may have, each a text of its own; 0: as many as class names.
     """
@@ -77,6 +79,7 @@ class Argument:
     reads: Reads | None = None
     evidence: str = ""
     positional: bool = False
+    word: bool = False
     shipped: tuple[str, ...] = ()
     most: int = 0
 
@@ -107,9 +110,11 @@ class Verb:
 
     Its docstring is the help of the command and of the function, and its name in lower case that of all faces. ``role``
     is the base class of its systems as "module:Class", ``item`` the type of one result, ``out`` the folder that the
-    command writes by default ("": none), ``out_faces`` the faces that can write it, ``report`` the help of a JSON file
-    that the command writes where it is named ("": none), ``examples`` are command lines for its help, and
-    ``run_options`` the defaults of the run that differ from those of other verbs.
+    command writes by default ("": none), ``report`` the help of a JSON file that the command writes where it is named
+    ("": none), ``examples`` are command lines for its help, and ``run_options`` the defaults of the run that differ
+    from those of other verbs. ``python_out`` says whether the Python function takes ``out=`` and ``overwrite=`` and
+    writes there, by name or before the model ("": it writes nothing), and ``result`` what it returns ("": ``Results``
+    of items).
     """
 
     name: ClassVar[str] = ""
@@ -117,8 +122,9 @@ class Verb:
     role: ClassVar[str] = "diptych.core.method:Method"
     out: ClassVar[str] = ""
     out_help: ClassVar[str] = ""
-    out_faces: ClassVar[tuple[Face, ...]] = ("command",)
     report: ClassVar[str] = ""
+    python_out: ClassVar[Literal["", "name", "position"]] = ""
+    result: ClassVar[str] = ""
     examples: ClassVar[tuple[str, ...]] = ()
     run_options: ClassVar[Mapping[str, Any]] = {}
     offers: ClassVar[tuple[str, ...]] = (*RUN, "batch", "workers")
@@ -157,6 +163,9 @@ class Verb:
     def check(self) -> None:
         """Refuse what cannot mean anything, before anything is loaded."""
 
+    def check_given(self, given: frozenset[str]) -> None:
+        """Refuse arguments that the user wrote and that have no effect."""
+
     def defaults(self) -> Mapping[str, Any]:
         """Return settings of the system that arguments of the verb give."""
         return {}
@@ -176,6 +185,11 @@ class Verb:
             kind, variant = catalog.find(chosen, self.kind_of_system()), getattr(self, "variant", "")
             base = catalog.row(kind, variant) if variant else kind()
         return with_settings(with_settings(base, self.defaults()), getattr(self, "settings", None) or {})
+
+    def given_settings(self) -> dict[str, Any]:
+        """Return the settings of the system by their names, as plain data for records."""
+        given: Any = getattr(self, "settings", None)
+        return dict(given or {})
 
     def slug(self) -> str:
         """Return the system that does the work where none is named."""
@@ -203,6 +217,7 @@ class Verb:
             if a.range is not None and value is not None and not a.range.holds(value):
                 raise UsageError(f"{{{name}}} must be {a.range.words}, got {value!r}.")
         self.check()
+        self.check_given(frozenset(given))
         if hasattr(self, "method") and not self.is_fitted() and not self.is_plain():
             self._check_system(frozenset(given))
         return self
@@ -217,12 +232,16 @@ class Verb:
                 raise MissingEvidence(f"{system.card.slug} needs {what}: give {{{name}}}.")
         self.check_with(system)
         if not self.is_kept():
-            system.check_extras()
+            system.check_extras(learns=self.learns())
 
     def is_kept(self) -> bool:
         """Return whether the system was trained before and lies in a folder, so that it needs no extra to be fitted."""
         folder = getattr(self, "fitted", None)
         return folder is not None and folder.exists()
+
+    def learns(self) -> bool:
+        """Return whether there is something to learn from, for systems that also work without."""
+        return True
 
     def is_fitted(self) -> bool:
         """Return whether what does the work was fitted before, so that no system is chosen."""

@@ -168,6 +168,7 @@ class Anomalies(Answer["Detected"]):
         """Return what was asked, the threshold, the normal photos, and the errors where labels are known."""
         asked = {
             **self.about, "object": self.asked.thing, "false_alarm_rate": self.result.by.rate, "seed": self.asked.seed,
+            "settings": self.asked.given_settings(),
         }  # fmt: skip
         labelled = {} if self.errors is None else {"labelled": self.errors}
         return {**asked, **labelled, **self.result.facts()}

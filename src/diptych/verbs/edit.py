@@ -6,14 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS, slug_and_row
 from diptych.verbs import kinds
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Face, Verb, argument, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, method, settings
 from diptych.verbs.photos import clip_frames, open_photos
 from diptych.verbs.pictures import Pictures
 from diptych.verbs.reads import needs, uses
@@ -38,7 +38,7 @@ class Edit(Verb):
     role: ClassVar[str] = "diptych.core.edit:Editor"
     out: ClassVar[str] = "edits"
     out_help: ClassVar[str] = "Folder for pictures before and after, and edit.json."
-    out_faces: ClassVar[tuple[Face, ...]] = ("command", "python")
+    python_out: ClassVar[Literal["", "name", "position"]] = "name"
     examples: ClassVar[tuple[str, ...]] = (
         'edit --source "a red circle" --target "a blue circle" --fitted editor',
         'edit cat.jpg --target "cat: a pencil sketch" --method mosaic --variant small --backbone lite',
@@ -191,7 +191,7 @@ class Edit(Verb):
         variant = self.variant if self.variant is not None else ROW if system.card.slug == SLUG else ""
         about = {
             "generator": generator if draws is not None else None, **_named(self, kit), "method": system.card.slug,
-            "variant": variant, "settings": dict(self.settings or {}), "threshold": self.threshold,
+            "variant": variant, "settings": self.given_settings(), "threshold": self.threshold,
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip
         return Changed(result, about)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core import EditAsk, Run, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
 from diptych.verbs import kinds
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Face, Verb, argument, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, method, settings
 from diptych.verbs.pictures import Pictures
 from diptych.verbs.reads import never, uses
 
@@ -31,7 +31,7 @@ class Generate(Verb):
     role: ClassVar[str] = "diptych.core.edit:Editor"
     out: ClassVar[str] = "pictures"
     out_help: ClassVar[str] = "Folder for the pictures and generate.json."
-    out_faces: ClassVar[tuple[Face, ...]] = ("command", "python")
+    python_out: ClassVar[Literal["", "name", "position"]] = "name"
     examples: ClassVar[tuple[str, ...]] = ('generate "a red circle" "a yellow star on a dark background" --count 2',)
     run_options: ClassVar[Mapping[str, Any]] = LIGHT
     offers: ClassVar[tuple[str, ...]] = SLOW_RUN
@@ -116,7 +116,7 @@ class Generate(Verb):
             kit = kit_for(system.card, model)
             result = edit(fitted_editor(kit, run, method=system, evidence=evidence, folder=folder), self.ask, run)
             about = {
-                "method": system.card.slug, "variant": self.variant, "settings": dict(self.settings or {})
+                "method": system.card.slug, "variant": self.variant, "settings": self.given_settings()
             }  # fmt: skip
         return Generated(result, {**about, "backbone": model.spec.name, "seed": self.seed}, strange)
 

@@ -60,6 +60,10 @@ def _settings(value: Mapping[str, Any] | Iterable[str] | None) -> Mapping[str, A
     return {name.strip(): text.strip() for name, _, text in pairs}
 
 
+def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
 def _one_file(value: Any) -> Any:
     """Return the name of a file of templates where a list holds nothing else."""
     return value[0] if isinstance(value, list) and len(value) == 1 and "{" not in str(value[0]) else value
@@ -67,10 +71,6 @@ def _one_file(value: Any) -> Any:
 
 def _folder(value: str | os.PathLike[str] | None) -> Path | None:
     return None if value is None else Path(value).expanduser()
-
-
-def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
 
 
 PLAIN = Kind()
@@ -100,5 +100,7 @@ FOLDER = Kind(Path | None, None, _folder)
 """A folder that is read or written; not over HTTP."""
 FITTED = Kind(Path | None, None)
 """A fitted classifier: its folder, or in Python what was fitted; not over HTTP."""
+FILE = Kind(Path | None, None)
+"""A file, or the path of one to write; not over HTTP."""
 SYSTEM = Kind(str, str)
 SETTINGS = Kind(list[str] | None, dict[str, Any] | None, _settings)

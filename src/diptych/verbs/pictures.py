@@ -44,7 +44,7 @@ class Pictures(Answer["Pair"]):
         shown: Image.Image = item.image()
         return shown
 
-    def printed(self, item: Pair, name: str, width: int) -> str:
+    def printed(self, item: Pair, name: str) -> str:
         """Return the name of the file, and what is known of the picture."""
         return f"{self._files[id(item)]}  {self.line(item)}".rstrip()
 

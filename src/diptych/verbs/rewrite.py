@@ -90,7 +90,7 @@ class Rewrite(Verb):
         folder = None if self.fitted is None else Path(self.fitted)
         writer = fitted_rewriter(Kit(parts), run, system, evidence=evidence, folder=folder)
         about = {
-            "method": system.card.slug, "variant": self.variant, "settings": dict(self.settings or {}),
+            "method": system.card.slug, "variant": self.variant, "settings": self.given_settings(),
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip
         return Prompts(rewrite(writer, prompts, choices=self.choices), about)
@@ -118,7 +118,7 @@ class Prompts(Answer["Rewrites"]):
         """Return the likeliest rewrite."""
         return item[0] if item else ""
 
-    def printed(self, item: Rewrites, name: str, width: int) -> str:
+    def printed(self, item: Rewrites, name: str) -> str:
         """Return the prompt and its rewrites, a line each."""
         return "\n".join([one_line(item.prompt), *(f"  {one_line(text)}" for text in item)])
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike
 
-SHIPPED = ("lite", "tiny", "merged-cells", "ranked-cells")
+SHIPPED = ("lite", "tiny", "auto", "merged-cells", "ranked-cells")
 """Parts that ship, which a request may name."""
 
 
@@ -95,9 +95,9 @@ class Segment(Verb):
         reads=needs("Space"), shipped=SHIPPED[:2],
     )  # fmt: skip
     proposer: str = argument(
-        "Mask proposer, for a method that asks for one: merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 "
-        "or SAM as hf:NAME or a folder.", default="merged-cells", panel="Model", reads=needs("MaskProposer"),
-        shipped=SHIPPED[2:],
+        "Mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), "
+        "merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.",
+        default="auto", panel="Model", reads=needs("MaskProposer"), shipped=SHIPPED[2:],
     )  # fmt: skip
     masks: Any = argument(
         "SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.",
@@ -220,7 +220,7 @@ class LabelMaps(Answer["Segmented"]):
     def facts(self) -> dict[str, Any]:
         """Return what was asked, and the speed."""
         return {
-            "backbone": self.backbone, "method": self.slug,
+            "backbone": self.backbone, "method": self.slug, "settings": self.asked.given_settings(),
             "images_per_second": self.count / max(self.seconds, 1e-9), "background": self.asked.background,
             "threshold": self.asked.threshold, "unknown": self.asked.unknown,
             "things": [n for n, t in zip(self.question.classes.names, self.question.classes.things, strict=False) if t],

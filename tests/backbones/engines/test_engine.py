@@ -231,7 +231,7 @@ def test_an_unsupported_export_says_so_and_runs_in_torch(tmp_path: Path) -> None
     assert "not onnxruntime fp32" in said[-1]
     assert said[-1].count("the export fails") == 1
     assert list((tmp_path / "engines").rglob("model.onnx")) == []
-    with pytest.raises(UsageError, match="cannot run with --engine onnx"):
+    with pytest.raises(UsageError, match="cannot run with engine onnx"):
         Engines(tmp_path / "engines", "onnx").runner(odd, Run())
 
 

@@ -75,5 +75,5 @@ def test_a_board_of_one_backbone_is_refused() -> None:
     bench = AuditBench("own", grouped(8), SmallBackbone(), Run())
     with pytest.raises(UsageError, match="two backbones"):
         audit_board(bench, (), lambda name: SmallBackbone())
-    with pytest.raises(UsageError, match="--against small is the backbone"):
+    with pytest.raises(UsageError, match="against small is the backbone"):
         audit_board(bench, ("small",), lambda name: SmallBackbone())

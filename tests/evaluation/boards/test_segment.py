@@ -101,5 +101,5 @@ def test_without_a_sam_a_small_one_learns_from_the_train_split(
     assert taught == [(6, [2] * 6)]  # the halves of each photo
     assert "masks" not in found.given(Trident)[0].parts  # which needs none
     assert len(taught) == 1
-    with pytest.raises(UsageError, match="--masks"):
+    with pytest.raises(UsageError, match="give masks"):
         bench(data).measure(Arm("sam-clip"))

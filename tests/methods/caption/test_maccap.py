@@ -12,12 +12,14 @@ from diptych.features import portable
 from diptych.methods.caption import maccap as m
 from diptych.methods.caption.maccap import MacCap
 from diptych.nn.dense import image_regions
-from diptych.nn.text.prefix import PrefixAligner, loss_of, noisy
+from diptych.nn.text.likelihood import padded_ids, word_loss
+from diptych.nn.text.prefix import PrefixAligner, noisy
 from diptych.nn.text.vocabulary import BEGIN, END, UNKNOWN, Vocabulary
 from diptych.train.loop import train
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
 from tests.support.refused import refused
+from tests.support.sentences import ENTROPY, sentences
 from tests.support.small_clip import small_clip
 
 TEXTS = ("a red patch of paint", "a green patch , warm", "a blue wall", "a yellow wall by the sea")
@@ -110,16 +112,29 @@ def test_vocabulary() -> None:
     assert v.decode(v.encode(TEXTS[1], 9)[1:]) == "A green patch, warm."
     assert v.decode([END, 4]) == ""
     with pytest.raises(UsageError, match="no word"):
-        Vocabulary.of(["?!"])
+        Vocabulary.of([" "])
 
 
 def test_training_learns_the_sentences(clip: Any) -> None:
     lm = m.SmallLM(len(Vocabulary.of(TEXTS)), 32, 1, context=20)
-    trainee = m.Step(lm, m.view_of(Vocabulary.of(TEXTS), 8, 1, 0.0), partial(loss_of, lm, None))
+    trainee = m.Step(lm, m.view_of(Vocabulary.of(TEXTS), 8, 1, 0.0), partial(MacCap(**SMALL).lm_losses, lm))
     data = m.Table(m.Vectors(torch.zeros(4, 3), m.Texts(TEXTS)), {"captions": m.Column("captions", TEXTS)})
     history = train(trainee, data, m.Fit(1e-2, 4, 60, decay=0.0), Run(workers=0))
     losses = [r.losses["words"] if hasattr(r, "losses") else None for r in (history.records[0], history.records[-1])]
     assert losses[0] is None or losses[1] < 0.5 * losses[0]
+
+
+def test_the_language_model_speaks_behind_a_prefix_as_well_as_without(clip: Any) -> None:
+    seen, held_out = sentences()
+    method = MacCap(**{**SMALL, "queries": 6, "lm_width": 32, "epochs": 12, "batch": 8, "limit": 9, "lm_rate": 1e-2})
+    pool = TextPool({"": tuple(map(Text, seen))})
+    fitted = method.fit(Kit({"main": clip}), Evidence(texts=pool), Run())
+    lm, _ = fitted.models(Run())
+    ids = torch.stack([padded_ids(Vocabulary(fitted.words), text, method.limit) for text in held_out])
+    with torch.no_grad():
+        without, behind = (float(word_loss(lm, ids, prefix)) for prefix in (None, torch.zeros(len(ids), 6, 32)))
+    assert behind < 1.05 * without
+    assert behind < 1.5 * ENTROPY
 
 
 def test_sentences_beyond_the_limit_are_counted(clip: Any) -> None:

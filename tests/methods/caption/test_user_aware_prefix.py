@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import torch
 from diptych.core import Column, Evidence, Kit, MissingEvidence, MissingPart, Run, Table, UsageError
 from diptych.features import portable
 from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
+from diptych.nn.text.likelihood import padded_ids, word_loss
+from diptych.nn.text.vocabulary import Vocabulary
 from tests.support.pictures import Pictures, picture
 from tests.support.refused import refused
+from tests.support.sentences import ENTROPY, sentences
 from tests.support.small_clip import small_clip
 
 SMALL: dict[str, Any] = {
@@ -51,6 +56,38 @@ def test_users_write_in_their_own_way_and_without_words_all_alike(clip: Any) -> 
     assert sum(c.endswith(" again.") and "ook" not in c for c in said["ben"]) >= 20
     nobody = UserAwarePrefix(**{**SMALL, "words": 0}).fit(Kit({"main": clip}), Evidence(train=posts()), Run())
     assert nobody.for_user("anna").caption(IMAGES, Run()) == nobody.caption(IMAGES, Run())
+
+
+def test_the_language_model_speaks_behind_a_prefix_as_well_as_without() -> None:
+    seen, held_out = sentences()
+    table = Table(
+        Pictures(IMAGES.images + IMAGES.images[:16]), {"captions": Column("captions", tuple((text,) for text in seen))}
+    )
+    method = UserAwarePrefix(**{**SMALL, "queries": 4, "limit": 9, "lm_epochs": 12, "lm_rate": 1e-2})
+    speaker = method.speaker(table, Run())
+    lm, vocabulary = method.language_model(len(speaker.words) + 4, Run()), Vocabulary(speaker.words)
+    lm.load_state_dict(dict(speaker.weights))
+    ids = torch.stack([padded_ids(vocabulary, text, method.limit) for text in held_out])
+    with torch.no_grad():
+        without, behind = (float(word_loss(lm.eval(), ids, prefix)) for prefix in (None, torch.zeros(len(ids), 4, 32)))
+    assert behind < 1.05 * without
+    assert behind < 1.5 * ENTROPY
+
+
+def test_folders_that_state_no_heads_have_four(clip: Any, tmp_path: Path) -> None:
+    kit = Kit({"main": clip})
+    fitted = UserAwarePrefix(**SMALL).fit(kit, Evidence(train=posts()), Run())
+    assert fitted.heads == 8
+    earlier = replace(fitted, heads=4)
+    portable.save(earlier, tmp_path / "fitted")
+    stated = tmp_path / "fitted" / "fitted.json"
+    facts = json.loads(stated.read_text())
+    del facts["fitted"]["fields"]["heads"]
+    stated.write_text(json.dumps(facts))
+    images = Pictures(IMAGES.images[:2])
+    loaded = portable.load(tmp_path / "fitted", kit)
+    assert loaded.heads == 4
+    assert loaded.caption(images, Run(), n=2) == earlier.caption(images, Run(), n=2)
 
 
 def test_captions_depend_on_the_image_and_the_seed_alone_and_are_saved(clip: Any, tmp_path: Path) -> None:

@@ -59,6 +59,47 @@ class FittedHalves(FittedSegmenter):
             yield Regions(Scores(maps.flatten(1).T.contiguous(), "logit"), (height, width), (2, 2))
 
 
+@dataclass(frozen=True)
+class Everywhere(Segmenter):
+    """Takes every pixel for the first name."""
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedSegmenter:
+        return FittedEverywhere(classes)
+
+
+@dataclass(frozen=True)
+class FittedEverywhere(FittedSegmenter):
+    classes: ClassNames
+
+    def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
+        for i in range(len(images)):
+            maps = torch.full((len(self.classes), 2, 2), -9.0)
+            maps[0] = 9.0
+            width, height = images[i].size
+            yield Regions(Scores(maps.flatten(1).T.contiguous(), "logit"), (height, width), (2, 2))
+
+
+@dataclass(frozen=True)
+class ByName(Segmenter):
+    """Finds each of three objects in a place of its own, whatever the order of the names."""
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedSegmenter:
+        return FittedByName(classes)
+
+
+@dataclass(frozen=True)
+class FittedByName(FittedSegmenter):
+    classes: ClassNames
+
+    def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
+        for i in range(len(images)):
+            maps = torch.full((len(self.classes), 2, 2), 0.3)
+            for c, (row, column) in {"cup": (0, 0), "dog": (0, 1), "fox": (1, 0)}.items():
+                maps[list(self.classes.names).index(c), row, column] = 3.0
+            width, height = images[i].size
+            yield Regions(Scores(maps.flatten(1).T.contiguous(), "logit"), (height, width), (2, 2))
+
+
 @pytest.fixture(scope="module")
 def vit(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     return small_clip(tmp_path_factory.mktemp("clip") / "vit")
@@ -114,6 +155,44 @@ def test_a_seed_fixes_a_picture_and_others_do_not_matter(fitted: FittedMosaic, p
     assert torch.equal(both[1], one[0])
     other = fitted.edit(EditAsk("", "cup: red", images=Pictures(photos.images[1:])), Run(seed=4)).after
     assert not torch.equal(other[0], one[0])
+
+
+def test_the_order_of_the_clauses_does_not_matter(vit: Backbone, photos: Pictures) -> None:
+    fitted = Mosaic(**SHORT).fit(Kit({"main": vit, "segmenter": ByName()}), Evidence(), Run())
+    one = Pictures(photos.images[:1])
+    prompts = "cup: red; dog: blue; fox: red", "fox: red; cup: red; dog: blue"
+    first, second = (fitted.edit(EditAsk("", prompt, images=one), Run()) for prompt in prompts)
+    assert torch.equal(first.after[0], second.after[0])
+    assert not torch.equal(first.after[0], first.before[0])
+    assert list(second.facts[0]["areas"]) == ["fox", "cup", "dog"]
+    assert first.facts[0]["areas"] == second.facts[0]["areas"]
+    masks = HALVES, HALVES[::-1]
+    first, second = (
+        fitted.edit(EditAsk("", prompt, images=one, masks=[mask]), Run())
+        for prompt, mask in zip(("cup: red; dog: blue", "dog: blue; cup: red"), masks, strict=True)
+    )
+    assert torch.equal(first.after[0], second.after[0])
+
+
+@pytest.mark.parametrize("size", [(32, 24), (24, 32)])
+def test_a_photo_with_one_side_of_the_tower_s_is_stylised(vit: Backbone, size: tuple[int, int]) -> None:
+    assert vit.image.size == 32
+    rng = np.random.default_rng(1)
+    photo = Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    fitted = Mosaic(**{**SHORT, "side": 32}).fit(Kit({"main": vit, "segmenter": Halves()}), Evidence(), Run())
+    found = fitted.edit(EditAsk("", "cup: red", images=Pictures((photo,))), Run())
+    assert found.after[0].shape == (3, *size[::-1])
+    assert not torch.equal(found.after[0], found.before[0])
+
+
+def test_an_object_that_is_found_everywhere_is_refused(vit: Backbone, photos: Pictures) -> None:
+    fitted = Mosaic(**SHORT).fit(Kit({"main": vit, "segmenter": Everywhere()}), Evidence(), Run())
+    one = Pictures(photos.images[:1])
+    with pytest.raises(UsageError, match=r"takes every pixel of .* for 'cup': name what else"):
+        fitted.edit(EditAsk("", "cup: red", images=one), Run())
+    part = np.zeros((20, 24), bool)
+    part[:, :12] = True
+    assert fitted.edit(EditAsk("", "cup: red", images=one, masks=[part]), Run()).facts[0]["areas"]["cup"] < 0.6
 
 
 def test_training_lowers_the_loss_it_names(vit: Backbone, photos: Pictures) -> None:

@@ -124,6 +124,18 @@ class LeftHalf(Halves):
     masks, scores = torch.tensor([[[1.0, 0.0]]]), torch.ones(1)
 
 
+class LargestFirst(Halves):
+    """The whole photo, of which it is unsure, before the halves."""
+
+    masks, scores = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]]), torch.tensor([0.1, 0.9, 0.8])
+
+
+def test_the_surest_regions_are_classified_whatever_their_order(vit: Backbone) -> None:
+    found = regions(fit(OVSeg(tune="none", side=32, regions=2), vit, LargestFirst()))
+    assert found.masks is not None
+    assert found.masks[:, 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
 def test_what_no_region_covers_is_one_more_and_not_the_first_class() -> None:
     given = Table(Pictures((halves("red", "blue"),)), {"captions": Column("captions", (("Two boats.",),))})
     kit = Kit({"main": Colours(), "proposer": LeftHalf()})

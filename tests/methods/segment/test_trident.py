@@ -14,7 +14,7 @@ from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.vision import sam_space
 from diptych.core import Backbone, ClassNames, Evidence, Kit, MissingPart, Proposals, Run
 from diptych.features.heads import text_head
-from diptych.methods.segment.trident import FittedTrident, Trident
+from diptych.methods.segment.trident import FittedTrident, Trident, canvas_size
 from diptych.nn.dense.label_maps import Windows, dense_map, label_map, resized
 from diptych.nn.dense.prompted import Refinement
 from tests.support.dense_colours import DenseColours, halves
@@ -61,7 +61,7 @@ def test_equals_the_weights_by_loops(vit: Backbone) -> None:
         return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * w[f"{name}.weight"] + w[f"{name}.bias"]
 
     x = resized(photo(), 48)
-    height, wide = (round(s / patch) * patch for s in x.shape[1:])
+    height, wide = canvas_size(*x.shape[1:], patch, 32)
     x = F.interpolate(x[None], (height, wide), mode="bilinear", align_corners=False)[0]
     mean, std = (np.array(c)[:, None, None] for c in (vit.spec.pixels.mean, vit.spec.pixels.std))
     windows = []
@@ -105,7 +105,7 @@ class OneCellRegions:
     fingerprint = "cells"
 
     def propose(self, image: Any, words: Any = (), /) -> Proposals:
-        return Proposals(torch.eye(12).reshape(12, 3, 4), torch.ones(12), (image.height, image.width))
+        return Proposals(torch.eye(20).reshape(20, 4, 5), torch.ones(20), (image.height, image.width))
 
 
 class OneRegion(OneCellRegions):
@@ -119,6 +119,52 @@ def test_identity_equals_no_aggregation_and_one_region_is_one_answer(vit: Backbo
     torch.testing.assert_close(maps(regions, vit, proposer=OneCellRegions()), maps(PLAIN, vit))
     whole = maps(regions, vit, proposer=OneRegion())
     torch.testing.assert_close(whole, whole[:, :1, :1].expand_as(whole), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "expected"),
+    [
+        ((448, 597), 16, (464, 608)),  # what the authors' function returns, as all of these
+        ((597, 448), 16, (608, 464)),
+        ((448, 600), 16, (464, 608)),
+        ((448, 608), 16, (448, 608)),
+        ((100, 640), 16, (336, 640)),
+    ],
+)
+def test_sizes_are_the_authors(size: tuple[int, int], patch: int, expected: tuple[int, int]) -> None:
+    assert canvas_size(*size, patch, 336) == expected
+
+
+class NestedRegions(OneCellRegions):
+    """The whole picture, and its halves inside it."""
+
+    def propose(self, image: Any, words: Any = (), /) -> Proposals:
+        masks = torch.zeros(3, 4, 8)
+        masks[0], masks[1, :, :4], masks[2, :, 4:] = 1, 1, 1
+        return Proposals(masks, torch.ones(3), (image.height, image.width))
+
+
+class Whole(NestedRegions):
+    """Many regions of nearly the whole picture, and its halves inside them, as a tree of merges has them."""
+
+    def propose(self, image: Any, words: Any = (), /) -> Proposals:
+        halves = super().propose(image).masks
+        return Proposals(torch.cat([halves[:1]] * 7 + [halves[1:]]), torch.ones(9), (image.height, image.width))
+
+
+def test_nested_regions_of_two_classes_keep_both() -> None:
+    backbone, names = DenseColours(), ClassNames(("red", "blue"), ("{}",))
+    method = Trident(windows=Windows(40, 32, 16), refinement=None, scale=None)
+    image = halves("red", "blue")
+    found = {}
+    for proposer in (NestedRegions(), Whole()):
+        kit = Kit({"main": backbone, "teacher": backbone, "proposer": proposer})
+        (regions,) = method.fit(kit, names, Evidence(), Run()).regions(Pictures((image,)), Run())
+        found[type(proposer)] = dense_map(regions)
+        labels = label_map(regions)
+        assert labels[:, 5].eq(0).all()
+        assert labels[:, -5].eq(1).all()
+    torch.testing.assert_close(found[Whole], found[NestedRegions])  # what lies around changes nothing
 
 
 def test_with_one_window_both_orders_are_one(vit: Backbone) -> None:

@@ -9,7 +9,14 @@ import torch
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.vision import sam_space
 from diptych.core import MissingHook
-from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, region_means, spliced
+from diptych.nn.dense.affinity import (
+    correlation,
+    guide_affinity,
+    last_attention,
+    region_means,
+    smallest_regions,
+    spliced,
+)
 from tests.support.sam import small_sam
 from tests.support.towers import close
 
@@ -77,6 +84,29 @@ def test_regions_weigh_small_ones_more_and_none_changes_nothing() -> None:
     torch.testing.assert_close(region_means(u, masks)[0, 0], torch.tensor([2.0, 2.0, 4.0, 4.0]))
     assert torch.equal(region_means(u, torch.zeros(2, 1, 4)), u)
     assert torch.equal(region_means(u, torch.eye(4).reshape(4, 1, 4)), u)
+
+
+def test_a_cell_is_in_its_smallest_region_by_loops() -> None:
+    masks = torch.rand(6, 4, 5, generator=torch.Generator().manual_seed(3)) * torch.linspace(0.6, 1, 6)[:, None, None]
+    expected = np.zeros(masks.shape, dtype=np.float32)
+    areas = [sum(float(v) >= 0.5 for v in m.flatten()) for m in masks]
+    for y, x in np.ndindex(4, 5):
+        over = [q for q in range(6) if float(masks[q, y, x]) >= 0.5]
+        if over:
+            expected[min(over, key=lambda q: areas[q]), y, x] = 1
+    flat = smallest_regions(masks)
+    assert np.array_equal(flat.numpy(), expected)
+    assert torch.equal(smallest_regions(flat), flat)
+    u = noise(2, 4, 5)
+    assert torch.equal(region_means(u, smallest_regions(masks[:0])), u)
+
+
+def test_nested_regions_do_not_melt() -> None:
+    """Seven regions of the whole, as a tree of merges gives them, leave the two halves apart."""
+    whole, left = torch.ones(7, 1, 4), torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
+    u = torch.tensor([[[0.0, 2.0, 6.0, 8.0]]])
+    flat = smallest_regions(torch.cat([whole, left]))
+    assert torch.equal(region_means(u, flat), torch.tensor([[[1.0, 1.0, 7.0, 7.0]]]))
 
 
 @torch.no_grad()

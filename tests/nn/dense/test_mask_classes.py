@@ -61,6 +61,12 @@ def test_images_become_whole_cells() -> None:
     assert whole_cells(Image.new("RGB", (64, 32)), 32, 32).shape == (3, 32, 64)
 
 
+def test_the_longer_side_is_bounded_as_published() -> None:
+    """A photo of 960 x 400 at a shorter side of 800 would be 1920 wide: it becomes 1333 x 555, in cells of 32."""
+    assert whole_cells(Image.new("RGB", (960, 400)), 800, 32).shape == (3, 544, 1344)
+    assert whole_cells(Image.new("RGB", (960, 400)), 800, 32, 2560).shape == (3, 800, 1920)
+
+
 class PixelEncoder(ColourEncoder):
     """Takes pixels where the other takes their means."""
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diptych.core import Column, DataError, Run, Table
+from diptych.core import Column, DataError, Proposals, Run, Table
 from diptych.nn.dense.masked_crops import CroppedRegions
-from diptych.nn.dense.mined_pairs import mined, named, pair_loss
+from diptych.nn.dense.mined_pairs import mined, named, pair_loss, surest
 from tests.support.dense_colours import halves
 from tests.support.pictures import Pictures
 from tests.support.regions import Colours, Halves
@@ -22,6 +22,26 @@ def test_pairs_are_the_best_regions_of_nouns() -> None:
     assert isinstance(pairs.items, CroppedRegions)
     cells = [(n, mask.tolist()) for n, mask in pairs.items.rows]
     assert cells == [(0, [[True, False]]), (0, [[False, True]]), (1, [[False, True]])]
+
+
+def test_the_surest_regions_come_first_and_equal_ones_in_their_order() -> None:
+    masks = torch.arange(4.0).reshape(4, 1, 1) / 4
+    found = Proposals(masks, torch.tensor([0.2, 0.9, 0.5, 0.9]), (4, 4))
+    assert surest(found, 3)[0].flatten().tolist() == [0.25, 0.75, 0.5]
+    assert surest(found, 3)[1].tolist() == pytest.approx([0.9, 0.9, 0.5])
+    assert torch.equal(surest(Proposals(masks, torch.ones(4), (4, 4)), 4)[0], masks)
+
+
+class LargestFirst(Halves):
+    """The whole photo, of which it is unsure, before the halves."""
+
+    masks, scores = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]]), torch.tensor([0.1, 0.9, 0.8])
+
+
+def test_a_proposer_that_lists_the_largest_first_is_asked_for_its_surest() -> None:
+    pairs = mined(Pictures((halves("red", "blue"),)), (("red",),), LargestFirst(), Colours(), Run(), side=32, regions=1)
+    assert isinstance(pairs.items, CroppedRegions)
+    assert [mask.tolist() for _, mask in pairs.items.rows] == [[[True, False]]]
 
 
 def captioned(*texts: str) -> Table[Any]:

@@ -5,7 +5,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from diptych.backbones.causal import HuggingFaceLM
-from diptych.nn.text.likelihood import padded_ids, word_loss
+from diptych.nn.text.likelihood import loss_behind_zeros, padded_ids, word_loss
 from diptych.nn.text.small_lm import SmallLM
 from diptych.nn.text.vocabulary import BEGIN, END, PAD, Vocabulary
 
@@ -37,3 +37,13 @@ def test_more_padding_changes_nothing_and_memory_is_read() -> None:
     padded = torch.nn.functional.pad(ids, (0, 4), value=PAD)
     torch.testing.assert_close(word_loss(lm, padded, memory=memory), loss)
     assert word_loss(lm, ids, memory=-memory).item() != pytest.approx(loss.item())
+
+
+def test_behind_zeros_words_stand_where_they_stand_behind_a_prefix() -> None:
+    torch.manual_seed(0)
+    lm = SmallLM(12, 8, 1, heads=2, context=12)
+    ids = torch.tensor([[1, 5, 6, 2, 0], [1, 7, 8, 9, 2]])
+    torch.testing.assert_close(loss_behind_zeros(lm, ids, 3), word_loss(lm, ids, torch.zeros(2, 3, 8)))
+    gradient = torch.autograd.grad(loss_behind_zeros(lm, ids, 3), lm.positions.weight)[0]
+    assert gradient[:7].norm(dim=1).all()  # three zeros and four words
+    assert not gradient[7:].any()

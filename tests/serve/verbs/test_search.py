@@ -17,7 +17,7 @@ def post(client: Any, query: Any, **given: Any) -> Any:
 
 def test_answers_are_those_of_the_command(client: Any, index_folder: Path) -> None:
     terms = [Term("red", 1.0), Term("blue", -0.3)]
-    told = search(index_folder, terms, ColourBackbone(), Run(), k=12).as_dict()
+    told = search(index_folder, terms, ColourBackbone(), Run(), k=12).as_dict() | {"remarks": []}
     parts = [{"text": "red"}, {"text": "blue", "weight": -0.3}]
     assert post(client, parts, top=12, index="photos").json() == told
     assert post(client, "red", top=3).json()["results"][0]["path"].endswith("png")

@@ -25,7 +25,7 @@ def test_words_name_models_and_addresses() -> None:
         (["judge=m@http://h/v1"], "Captions are written by agents"),
         (["m@http://h/v1", "n@http://h/v1"], "The agent of all is given twice"),
         (["m@h"], "'h' is no address"),
-        ([], "give --agent"),
+        ([], "give agent"),
     ],
 )
 def test_bad_words_are_named(words: list[str], said: str) -> None:

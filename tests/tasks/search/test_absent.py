@@ -35,7 +35,8 @@ def test_words_of_captions_labels_folders_and_names_are_not_drawn(tmp_path: Path
         again = read_absent(index.folder)
         assert again is not None
         assert (again.words, again.entries, again.scores.ranks) == (drawn.words, 60, RANKS)
-        np.testing.assert_allclose(again.scores.scores, drawn.scores.scores, atol=1e-6)
+        np.testing.assert_allclose(again.scores.scores, drawn.scores.scores, atol=1.1e-6)
+        assert (again.scores.scores >= drawn.scores.scores).all()
         query = encoded(list(drawn.words[:1]), ColourBackbone(), Run())[0]
         best = np.sort(index.vectors("image") @ query)[::-1]
         ranks = [r for r in RANKS if r <= 60]

@@ -121,7 +121,7 @@ def test_a_table_is_pruned_where_its_entries_bear_its_name(photos: Path, out: Pa
     table, words = photos / "t.csv", photos / "words.csv"
     table.write_text("path,caption\npink.png,a pink one\n")
     for pruned in (index, lambda records, backbone, *rest, **more: unchanged(records, KNOWN, *rest, **more)):
-        with pytest.raises(UsageError, match=r"t\.csv no longer names.*--remove"):
+        with pytest.raises(UsageError, match=r"t\.csv no longer names.*remove"):
             pruned(open_records(str(table)), BACKBONE, Run(), out, prune=[str(table)])
     words.write_text("caption\na red one\na green one\n")
     assert index(open_records(str(words)), BACKBONE, Run(), out).entries == 6
@@ -200,7 +200,7 @@ def test_an_index_names_the_precision_and_engine_that_ran(photos: Path, tmp_path
         assert made.facts["precision_asked"] == "bf16"
         assert made.facts["engine"] == "onnxruntime (image), torch (text)"
     assert unchanged(open_records(str(photos)), KNOWN, Run(precision="bf16"), tmp_path / "fallen") is not None
-    with pytest.raises(UsageError, match=r"other weights, --precision or decode of colours \(requested: bf16, exact\)"):
+    with pytest.raises(UsageError, match=r"other weights, precision or decode of colours \(requested: bf16, exact\)"):
         index(open_records(str(photos)), BACKBONE, Run(), tmp_path / "fallen")
 
 

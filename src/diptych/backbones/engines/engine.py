@@ -66,7 +66,7 @@ class Engines:
         if kind not in KINDS:
             raise UsageError(f"The engine {kind!r} is unknown: use {', '.join(KINDS)}.")
         if kind == "openvino" and not openvino_version():
-            raise MissingExtra("openvino", "openvino", "--engine openvino")
+            raise MissingExtra("openvino", "openvino", "The engine openvino")
         self.folder, self.kind, self._report = folder, kind, report
         self._chosen: dict[tuple[str, str], Runner | None] = {}
         self._served: set[str] | None = None
@@ -93,7 +93,7 @@ class Engines:
             return TorchRunner(encoder) if run.precision == "int8" else None
         if run.precision == "int8" and self.kind in ("onnx", "torch"):
             raise UsageError(
-                f"int8 runs in OpenVINO: use --engine auto or openvino, or --precision fast, instead of --engine "
+                f"int8 runs in OpenVINO: use {{engine}} auto or openvino, or {{precision}} fast, instead of {{engine}} "
                 f"{self.kind}."
             )
         if run.precision == "int8" and not openvino_version():
@@ -146,8 +146,8 @@ class Engines:
         insisted = self.kind in ("onnx", "openvino")
         if insisted and best is None:
             raise UsageError(
-                f"The {encoder.modality} encoder cannot run with --engine {self.kind} ({'; '.join(reasons)}): use "
-                f"--engine auto or torch."
+                f"The {encoder.modality} encoder cannot run with {{engine}} {self.kind} ({'; '.join(reasons)}): use "
+                f"{{engine}} auto or torch."
             )
         runner: Runner | None = TorchRunner(encoder) if requested != "fp32" else None
         description = "torch, fp32"

@@ -94,7 +94,7 @@ def _put(folder: Path, work: Callable[[Path], RuntimeReport]) -> RuntimeReport:
     written = read_report(folder)
     if written is None:
         raise DiptychError(
-            f"The engine folder {folder} does not hold what was written to it: check the disk, or use --engine torch."
+            f"The engine folder {folder} does not hold what was written to it: check the disk, or use {{engine}} torch."
         )
     return written
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from diptych.backbones.sources.promptable import PROMPTABLE, folder_of, kind_of, model_in, processor_in, sam_in
 from diptych.core import MaskProposer, UsageError
 
+AUTO = "auto"
+"""The system's own choice, in the place of a name; ``load_proposer`` does not know it."""
 MERGED = "merged-cells"
 """The proposer without weights."""
 _PROPOSERS = {

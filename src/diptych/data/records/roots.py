@@ -26,7 +26,7 @@ def root(spec: str, image: str | None = None) -> str:
     table = path.is_file() and kind in (*SUFFIXES, ".jsonl") and not holds
     if table and (image is not None or columns_of(header(path), PATH_COLUMNS)):
         raise UsageError(
-            f"--prune cannot tell which pictures {spec} no longer names, since entries of a table are called by "
-            f"their pictures: delete them with --remove, or index again in a new folder."
+            f"{{prune}} cannot tell which pictures {spec} no longer names, since entries of a table are called by "
+            f"their pictures: delete them with {{remove}}, or index again in a new folder."
         )
     return os.path.abspath(path)

@@ -270,11 +270,11 @@ def audit_board(
         KeyboardInterrupt: before any row was finished.
     """
     if not names:
-        raise UsageError("A board of audits compares at least two backbones: give another one with --against.")
+        raise UsageError("A board of audits compares at least two backbones: give another one in {against}.")
     base = bench.base.spec.name
     for name in names:  # before the first audit
         if name == base or (parse(split_name(name)[0]).canonical == base and "?" not in name):
-            raise UsageError(f"--against {name} is the backbone that the others are compared with: name another.")
+            raise UsageError(f"{{against}} {name} is the backbone that the others are compared with: name another.")
 
     def measure(name: str) -> Audited:
         backbone = bench.base if name == base else load(name)

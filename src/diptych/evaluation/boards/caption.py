@@ -68,7 +68,8 @@ def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: File
     split = next((s for s in ("test", "val") if s in data.splits), "" if texts is None else next(iter(data.splits)))
     if not split or (texts is None and "train" not in data.splits):
         raise DataError(
-            f"{path} has no train split to learn from and another to measure on: add a column 'split', or give --texts."
+            f"{path} has no train split to learn from and another to measure on: add a column 'split', or "
+            f"give {{texts}}."
         )
     train = data.split("train") if texts is None else None
     if texts is None:

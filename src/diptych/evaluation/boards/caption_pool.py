@@ -64,7 +64,7 @@ class CaptionPool:
         if len(self.texts) < least:
             held = f"{len(self.texts)} captions of readable photos in {self.name}"
             raise DataError(
-                f"{held} are too few for --wrong {self.wrong:g} and --keep {self.keep:g}: give at least {least}."
+                f"{held} are too few for {{wrong}} {self.wrong:g} and {{keep}} {self.keep:g}: give at least {least}."
             )
 
     @property

@@ -79,7 +79,8 @@ class CurateBench:
             self.rows, self.matches = Matcher(entries(self.metadata)).match(self.texts)
             if not len(self.matches):
                 raise DataError(
-                    f"The captions of {self.pool.name} name no entry of {self.metadata}: give --metadata that fit them."
+                    f"The captions of {self.pool.name} name no entry of {self.metadata}: give {{metadata}} that fit "
+                    f"them."
                 )
 
     @property
@@ -179,7 +180,9 @@ class CurateBench:
         given: dict[str, Any] = {}
         if issubclass(system, VectorHeadFilter):
             if not self.head:
-                raise MissingPart(f"{slug} needs a head on labelled pictures: fit one by curate head, and give --head.")
+                raise MissingPart(
+                    f"{slug} needs a head on labelled pictures: fit one by curate head, and give {{head}}."
+                )
             given = {"head": self.head, "share": self.pool.keep}
         elif issubclass(system, MetaCLIP):
             given = {

@@ -128,4 +128,4 @@ def expect(out: Path, verb: str, facts: Mapping[str, Any] | None = None) -> None
     if facts is not None and any(before.get(name) != facts.get(name) for name in ("dataset", "data_hash")):
         data, given = before.get("dataset"), facts.get("dataset")
         what = f"data named {data} that have changed since" if data == given else f"{data}, not {given}"
-        raise UsageError(f"{path} is a board of {what}: give another --out or --overwrite.")
+        raise UsageError(f"{path} is a board of {what}: give another {{out}} or {{overwrite}}.")

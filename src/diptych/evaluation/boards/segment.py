@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diptych import catalog
 from diptych.backbones.mask_models.sam import SamMasks
-from diptych.backbones.sources.proposers import MERGED
+from diptych.backbones.sources.proposers import AUTO
 from diptych.core import (
     Backbone,
     ClassNames,
@@ -60,7 +60,7 @@ class MaskBench:
         teacher: image encoder that teaches, where a system asks for one.
         background: words for the class "background", which the data set must have; (): its own name.
         threshold: pixels whose best probability lies below it are background, which must be a class; None: none are.
-        proposer: mask proposer, where a system asks for one.
+        proposer: mask proposer, where a system asks for one; "auto" is the system's own choice.
         masks: SAM, where a system needs one; None: a small one learns from the train split, see ``small_sam``, and
             without that split such systems do not fit.
         most: photos that are measured, those whose content keys are the least, >= 1; None: all.
@@ -82,7 +82,7 @@ class MaskBench:
     teacher: str = TEACHER
     background: tuple[str, ...] = ()
     threshold: float | None = None
-    proposer: str = MERGED
+    proposer: str = AUTO
     masks: str | None = None
     most: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)

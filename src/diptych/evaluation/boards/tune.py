@@ -196,7 +196,7 @@ class TuneBench:
         if fit in self.lengths.values() and made.stages > 1:
             raise UsageError(
                 f"{how.method.card.slug} trains in {made.stages} stages, each of the whole length, so it cannot be "
-                f"compared at equal lengths: leave out --steps and --seconds."
+                f"compared at equal lengths: leave out {{steps}} and {{seconds}}."
             )
         return made
 

@@ -262,7 +262,7 @@ def verb_board(
         KeyboardInterrupt: before any row was finished.
     """
     if not bench.seeds:
-        raise UsageError("A board takes at least one seed, got none: give --seeds 1,2,3.")
+        raise UsageError("A board takes at least one seed, got none: give {seeds}, such as 1,2,3.")
     base, every = bench.always[0], list(dict.fromkeys([*bench.always, *arms]))
     worked = work(
         every,

@@ -269,11 +269,13 @@ def expect(path: Path, data: LabelledData, source: str) -> None:
     except DataError:
         held = {}
     if held.get("kind") != "board":
-        raise UsageError(f"{path} is no board: give another --out or --overwrite.")
+        raise UsageError(f"{path} is no board: give another {{out}} or {{overwrite}}.")
     if held.get("verb") != "classify":
-        raise UsageError(f"{path} is a board of {held.get('verb')}: give another --out or --overwrite.")
+        raise UsageError(f"{path} is a board of {held.get('verb')}: give another {{out}} or {{overwrite}}.")
     if held.get("source") != (source or data.name) and held.get("data_hash") != readable_hash(data):
-        raise UsageError(f"{path} is a board of {held.get('source')}, not {source}: give another --out or --overwrite.")
+        raise UsageError(
+            f"{path} is a board of {held.get('source')}, not {source}: give another {{out}} or {{overwrite}}."
+        )
 
 
 def _check_export(export: str | None, jobs: Sequence[Job], data: LabelledData, split: str, run: Run) -> None:

@@ -60,7 +60,7 @@ from diptych.nn.dense.image_regions import Weighting, regions, tokens_and_attent
 from diptych.nn.dense.patches import check_patches
 from diptych.nn.text.beams import beam
 from diptych.nn.text.decode import Prefix
-from diptych.nn.text.likelihood import padded_ids
+from diptych.nn.text.likelihood import loss_behind_zeros, padded_ids
 from diptych.nn.text.prefix import PrefixAligner, loss_of, noisy
 from diptych.nn.text.small_lm import SmallLM
 from diptych.nn.text.vocabulary import BEGIN, END, Vocabulary, split
@@ -178,13 +178,17 @@ class MacCap(Captioner):
             self.lm_rate, batch, self.epochs, schedule=_warm(len(pool) // batch * self.epochs), betas=(0.9, 0.999),
             eps=1e-8, decay=0.01, clip=1.0,
         )  # fmt: skip
-        lm_step = Step(lm, view_of(vocabulary, self.limit, 1, 0.0), partial(loss_of, lm, None))
+        lm_step = Step(lm, view_of(vocabulary, self.limit, 1, 0.0), partial(self.lm_losses, lm))
         lm_weights = train_parameters(lm_step, data, settings, run)
         lm.to(run.device).eval().requires_grad_(False)
         view = view_of(vocabulary, self.limit, self.copies, noise)
         aligner_step = Step(aligner, view, partial(loss_of, lm, aligner))
         aligner_weights = train_parameters(aligner_step, data, replace(settings, lr=self.rate), run)
         return FittedMacCap(backbone, self, noise, vocabulary.words, lm_weights, aligner_weights)
+
+    def lm_losses(self, lm: SmallLM, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss of the language model, whose sentences stand where they will stand behind the prefix."""
+        return {"words": loss_behind_zeros(lm, batch["ids"], self.queries)}
 
 
 def _warm(steps: int) -> Schedule:

@@ -47,7 +47,7 @@ from diptych.features.vectors import Vectors
 from diptych.nn.dense.image_tokens import Tokens, image_tokens
 from diptych.nn.text.beams import beam
 from diptych.nn.text.decode import Prefix
-from diptych.nn.text.likelihood import padded_ids, word_loss
+from diptych.nn.text.likelihood import loss_behind_zeros, padded_ids
 from diptych.nn.text.small_lm import SmallLM
 from diptych.nn.text.user_prefix import UserPrefix, context_ids, prefix_loss
 from diptych.nn.text.vocabulary import BEGIN, END, PAD, Vocabulary, split
@@ -101,7 +101,8 @@ class UserAwarePrefix(Captioner):
         words: M, most words of a user, >= 0; 100 (the protocol's). 0 leaves users out.
         nobody: share of training rows whose user is hidden, so that it also writes for nobody, in [0, 1); 0.1 (ours).
         queries: K, tokens of the prefix, >= 1; 10 (ours, after ClipCap).
-        mapping: layers of the mapping, >= 1; 8 (ours, after ClipCap).
+        mapping: layers of the mapping, >= 1; 8 (ours, after ClipCap). It and the fusion have
+            8 heads (ClipCap's), or 4 where 8 do not divide the width.
         fusion: layers of the fusion, >= 1; 4 (ours).
         lm_width: C, width of the language model, a multiple of 4; 128 (ours; GPT-2 has 768).
         layers: blocks of the language model, >= 1; 4 (ours).
@@ -166,7 +167,10 @@ class UserAwarePrefix(Captioner):
         return self.prefixed(backbone, self.speaker(table, run), table, run)
 
     def speaker(self, table: Table[Any], run: Run) -> Speaker:
-        """Return a language model that is trained on the captions of a table, without its images."""
+        """Return a language model that is trained on the captions of a table, without its images.
+
+        The captions stand behind K zero embeddings, at the positions that they will have behind a prefix.
+        """
         pool = tuple(dict.fromkeys(str(text) for own in table.columns["captions"].values for text in own))
         run.tally["cut"] += sum(len(split(text)) > self.limit for text in pool)
         vocabulary = Vocabulary.of(pool, self.least)
@@ -175,7 +179,7 @@ class UserAwarePrefix(Captioner):
         def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
             return {"ids": padded_ids(vocabulary, row.item, self.limit)}
 
-        step = Step(lm, view, lambda batch: {"words": word_loss(lm, batch["ids"])})
+        step = Step(lm, view, lambda batch: {"words": loss_behind_zeros(lm, batch["ids"], self.queries)})
         settings = self.settings(self.lm_rate, len(pool), self.lm_epochs)
         return Speaker(vocabulary.words, train_parameters(step, Table(Texts(pool)), settings, run))
 
@@ -196,7 +200,8 @@ class UserAwarePrefix(Captioner):
         lm = self.language_model(len(vocabulary), run)
         lm.load_state_dict(dict(speaker.weights))
         lm.to(run.device).eval().requires_grad_(False)
-        prefix = self.prefix(backbone, run)
+        heads = 4 if self.lm_width % 8 else 8
+        prefix = self.prefix(backbone, run, heads)
 
         def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
             text = drawn_caption(row, g)
@@ -208,7 +213,7 @@ class UserAwarePrefix(Captioner):
         step = Step(prefix, view, lambda batch: prefix_loss(lm, prefix, batch))
         settings = self.settings(self.rate, len(table), self.epochs)
         weights = train_parameters(step, Table(rows, {"captions": Column("captions", captions)}), settings, run)
-        return FittedUserAwarePrefix(backbone, self, vocabulary.words, known, speaker.weights, weights)
+        return FittedUserAwarePrefix(backbone, self, vocabulary.words, known, speaker.weights, weights, heads=heads)
 
     def settings(self, rate: float, rows: int, epochs: int) -> Fit:
         """Return AdamW with a tenth of warm-up, then a cosine."""
@@ -223,10 +228,10 @@ class UserAwarePrefix(Captioner):
         with run.seeded("user-aware-prefix/lm"):
             return SmallLM(words, self.lm_width, self.layers, context=self.queries + self.limit + 2)
 
-    def prefix(self, backbone: Backbone, run: Run) -> UserPrefix:
-        """Return a new mapping and fusion."""
+    def prefix(self, backbone: Backbone, run: Run, heads: int) -> UserPrefix:
+        """Return a new mapping and fusion with a number of heads."""
         with run.seeded("user-aware-prefix"):
-            return UserPrefix(backbone.image.dim, self.lm_width, self.queries, self.mapping, self.fusion)
+            return UserPrefix(backbone.image.dim, self.lm_width, self.queries, self.mapping, self.fusion, heads)
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,7 @@ class FittedUserAwarePrefix(FittedCaptioner):
         lm: weights of the language model.
         prefix: weights of mapping and fusion.
         user: who is written for; "" is nobody.
+        heads: of mapping and fusion; 4 in folders of earlier versions, which do not state it.
     """
 
     backbone: Backbone
@@ -248,6 +254,7 @@ class FittedUserAwarePrefix(FittedCaptioner):
     lm: Mapping[str, Tensor]
     prefix: Mapping[str, Tensor]
     user: str = ""
+    heads: int = 4
 
     def for_user(self, user: str) -> FittedUserAwarePrefix:
         """Return the captioner that writes as a user does; see ``FittedCaptioner.for_user``."""
@@ -280,7 +287,10 @@ class FittedUserAwarePrefix(FittedCaptioner):
 
     def models(self, run: Run) -> tuple[SmallLM, UserPrefix]:
         """Return the language model and the prefix, with the weights of the fit."""
-        lm, prefix = self.method.language_model(len(self.words) + 4, run), self.method.prefix(self.backbone, run)
+        lm, prefix = (
+            self.method.language_model(len(self.words) + 4, run),
+            self.method.prefix(self.backbone, run, self.heads),
+        )
         lm.load_state_dict(dict(self.lm))
         prefix.load_state_dict(dict(self.prefix))
         return lm.to(run.device).eval(), prefix.to(run.device).eval()

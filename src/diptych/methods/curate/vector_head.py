@@ -93,7 +93,7 @@ class VectorHeadFilter(Curator):
     def loaded(self) -> VectorHead:
         """The head; raises UsageError where none is named, and as ``load_head``."""
         if not self.head:
-            raise UsageError("vector-head needs a head: give --head FILE, or fit one with diptych curate head.")
+            raise UsageError("vector-head needs a head: give {head}, or fit one with 'diptych curate head'.")
         return load_head(Path(self.head))
 
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> ScoreCounts:

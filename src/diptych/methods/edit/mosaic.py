@@ -156,26 +156,33 @@ class FittedMosaic(FittedEditor):
         """Stylise the objects of each picture; see ``FittedEditor``.
 
         Masks are (H, W), where a picture may change, or (J, H, W), one for each object in the order of the prompt: then
-        no object is looked for.
+        no object is looked for. Without such masks the order of the objects in the prompt does not matter.
+
+        Raises:
+            UsageError: see ``masks``, or a clause has no object and style.
         """
         self.method.takes.check(ask, self.method.card.name)
-        asked = parsed(ask.targets)
+        clauses = parsed(ask.targets)
+        order = sorted(range(len(clauses)), key=clauses.__getitem__)  # so that the order of clauses changes nothing
+        asked = [clauses[j] for j in order]
         assert ask.images is not None
         before, after, facts = [], [], []
         with run.track("stylise", len(ask.images) * len(asked)) as bar:
             for i in range(len(ask.images)):
                 x = _pixels(ask.images[i])
                 given = None if ask.masks is None else np.asarray(ask.masks[i]).astype(bool)
+                if given is not None and given.ndim > 2 and len(given) == len(order):
+                    given = given[order]
                 masks = self.masks(ask.images, i, [thing for thing, _ in asked], given, run)
                 change = torch.zeros_like(x)
-                for j, (_, style) in enumerate(asked):
-                    y = self.stylised(x, masks[j], style, run, f"{ask.images.key(i)}/{style}/{j}")
+                for j, (thing, style) in enumerate(asked):
+                    y = self.stylised(x, masks[j], style, run, f"{ask.images.key(i)}/{style}/{thing}")
                     change += masks[j] * (y - x)
                     bar.advance()
                 before.append(x)
                 after.append(torch.where(change == 0, x, (x + ask.strength * change).clamp(0, 1)))
                 areas = {thing: round(float(m.mean()), 4) for (thing, _), m in zip(asked, masks, strict=True)}
-                facts.append({"areas": areas})
+                facts.append({"areas": {thing: areas[thing] for thing, _ in clauses}})
         return Edited(tuple(before), tuple(after), facts=tuple(facts))
 
     def masks(
@@ -191,7 +198,8 @@ class FittedMosaic(FittedEditor):
             run: device.
 
         Raises:
-            UsageError: masks are of another size than the picture, or of another number than the objects.
+            UsageError: masks are of another size than the picture, or of another number than the objects; or the
+                segmenter takes every pixel for one object, so that nothing would stay as it is.
         """
         width, height = images[i].size
         if given is not None and (
@@ -208,7 +216,14 @@ class FittedMosaic(FittedEditor):
         found = self._found(Subset(images, (i,)), [t for t in things if t != BACKGROUND], run)
         maps = [found[t] if t in found else (1 - sum(found.values(), torch.zeros(height, width))) for t in things]
         allowed = torch.ones(height, width) if given is None else torch.from_numpy(given).float()
-        return shared_out(blurred(torch.stack(maps).clamp(0, 1), sigma) * allowed, self.method.floor)
+        masks = shared_out(blurred(torch.stack(maps).clamp(0, 1), sigma) * allowed, self.method.floor)
+        for thing, mask in zip(things, masks, strict=True):
+            if thing != BACKGROUND and float(mask.min()) >= 0.5:
+                raise UsageError(
+                    f"The segmenter takes every pixel of {images.name(i)} for {thing!r}: name what else is there with "
+                    f"a style, or give a mask of {thing!r}."
+                )
+        return masks
 
     def _found(self, image: Samples[Any], things: Sequence[str], run: Run) -> dict[str, Tensor]:
         if not things:

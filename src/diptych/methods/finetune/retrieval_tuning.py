@@ -228,7 +228,7 @@ def _only(names: frozenset[str], side: str, learns: Learns) -> Learns:
     chosen = frozenset(n for n in names if learns(n))
     if not chosen:
         raise UsageError(
-            f"retrieval-tuning trains the {side} tower, and none of its parameters may learn: give --parts all or "
+            f"retrieval-tuning trains the {side} tower, and none of its parameters may learn: give {{parts}} all or "
             f"heads."
         )
     return chosen.__contains__

@@ -210,7 +210,7 @@ def _check_pairs(rows: Table[Any], captions: Captions) -> None:
         name = rows.items.name(short or 0)
         raise DataError(
             f"{name} has fewer than two captions, and the language model is tuned on pairs of them: add one, or take "
-            f"--variant untuned."
+            f"{{variant}} untuned."
         )
 
 

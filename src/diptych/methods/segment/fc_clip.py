@@ -29,6 +29,7 @@ from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.data.pixels import normalise
 from diptych.features.inference import inference
 from diptych.nn.dense.mask_classes import (
+    LONGEST,
     crop_embeddings,
     fused,
     inside_cells,
@@ -54,6 +55,7 @@ class FCCLIP(Segmenter):
         alpha: weight of the frozen classifier for trained classes, in [0, 1] (default 0.4, the authors').
         beta: for other classes, in [0, 1] (default 0.8, the authors').
         side: shorter side of an image, in pixels, rounded to whole cells (the authors' is 800).
+        longest: longer side at most, in pixels, rounded to whole cells (1333; the authors' 2560 for Cityscapes), >= 1.
         crop: side of the squares of the training, in pixels, rounded to whole cells (1024).
         zoom: a square is the shorter side of a photo divided by up to this, >= 1.
         layout: sizes of the networks; the defaults are for a core and minutes.
@@ -78,6 +80,7 @@ class FCCLIP(Segmenter):
     alpha: float = 0.4
     beta: float = 0.8
     side: int = 224
+    longest: int = LONGEST
     crop: int = 128
     zoom: float = 2.0
     layout: MaskLayout = LAYOUT
@@ -90,7 +93,7 @@ class FCCLIP(Segmenter):
 
     def __post_init__(self) -> None:
         check(self, between(0, 1), "alpha", "beta")
-        check(self, at_least(1), "side", "crop", "zoom", "steps", "batch")
+        check(self, at_least(1), "side", "longest", "crop", "zoom", "steps", "batch")
         check(self, above(0), "rate")
         check(self, one_of("pooled", "crops"), "classify")
 
@@ -210,7 +213,7 @@ class FittedFCCLIP(FittedSegmenter):
 
     def _pass(self, net: MaskQueries, image: Any, run: Run) -> Masked:
         dense = self.backbone.dense()
-        x = whole_cells(image, self.method.side, dense.strides[-1]).to(run.device)
+        x = whole_cells(image, self.method.side, dense.strides[-1], self.method.longest).to(run.device)
         maps = dense.maps(normalise(x, self.backbone.spec.pixels)[None])
         layer = net(four_maps(dense, maps))[-1]
         trained = net.logits(layer.vectors, self.words.vectors, self.words.owner)[0].float()

@@ -44,7 +44,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, check, wrong
 from diptych.data.pixels import normalise
 from diptych.features.inference import inference
-from diptych.nn.dense.mask_classes import mask_regions, whole_cells
+from diptych.nn.dense.mask_classes import LONGEST, mask_regions, whole_cells
 from diptych.nn.dense.mask_queries import MaskLayout, four_maps, segments, set_losses
 from diptych.nn.dense.mask_training import ClassWords, check_labels, crop_view, trained_on, words_of
 from diptych.nn.dense.mask_tuning import TunedMasks, compensation, mask_aware_loss, scaled_iou
@@ -61,6 +61,7 @@ class MAFTPlus(Segmenter):
 
     Args:
         side: shorter side of an image, in pixels, rounded to whole cells.
+        longest: longer side at most, in pixels, rounded to whole cells, >= 1.
         crop: side of the squares of the training, in pixels, rounded to whole cells.
         zoom: a square is the shorter side of a photo divided by up to this, >= 1.
         layout: sizes of the networks of masks; the defaults are for a core and minutes.
@@ -86,6 +87,7 @@ class MAFTPlus(Segmenter):
     """
 
     side: int = 224
+    longest: int = LONGEST
     crop: int = 128
     zoom: float = 2.0
     layout: MaskLayout = LAYOUT
@@ -101,7 +103,7 @@ class MAFTPlus(Segmenter):
     merges: ClassVar[Literal["before", "after"]] = "before"
 
     def __post_init__(self) -> None:
-        check(self, at_least(1), "side", "crop", "zoom", "heads", "steps", "tuning", "batch")
+        check(self, at_least(1), "side", "longest", "crop", "zoom", "heads", "steps", "tuning", "batch")
         check(self, at_least(0), "compensate")
         check(self, above(0), "rate", "tower_rate")
         if self.width < 1 or self.width % self.heads:
@@ -242,7 +244,7 @@ class FittedMAFTPlus(FittedSegmenter):
         """Return (Q, K) probabilities without void, (Q,) of void, and (Q, h, w) mask logits of an image."""
         tuned = self.tuned.to(run.device)
         dense = tuned.space.dense()
-        x = whole_cells(image, self.method.side, dense.strides[-1]).to(run.device)
+        x = whole_cells(image, self.method.side, dense.strides[-1], self.method.longest).to(run.device)
         maps = dense.maps(normalise(x, self.backbone.spec.pixels)[None])
         layer = tuned.queries(four_maps(dense, maps))[-1]
         own = tuned.queries.logits(layer.vectors, self.words.vectors, self.words.owner)[0].float().softmax(-1)

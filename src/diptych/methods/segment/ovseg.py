@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ from diptych.features.vectors import Vectors
 from diptych.nn.dense.label_maps import resized
 from diptych.nn.dense.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder, mapped
 from diptych.nn.dense.masked_crops import CroppedRegions, resized_crop
-from diptych.nn.dense.mined_pairs import ensemble, mined, named, pair_loss
+from diptych.nn.dense.mined_pairs import ensemble, mined, named, pair_loss, surest
 from diptych.nn.dense.patches import check_patches, embed_patches
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
@@ -102,7 +102,8 @@ class OVSeg(Segmenter):
         tune: what learns from the pairs.
         share: lambda, in [0, 1] (the authors' are 0.7 for ADE, 0.6 for Context, 0.45 for VOC, searched on ADE's val).
         threshold: of a mask for its crop, in [0, 1) (0.4; the authors' 0.5 for their smaller model).
-        regions: of a photo that are classified, best first, >= 1 (default ours, for one core; the paper has 100).
+        regions: of a photo that are classified, those of the highest scores, >= 1 (default ours, for one core; the
+            paper has 100).
         side: shorter side, in pixels, to which larger photos are reduced, and at which patches are embedded, >= 1.
         photos: captioned photos that are mined, those whose content keys are the least, >= 1 (default ours; the paper
             has 118,000).
@@ -140,6 +141,8 @@ class OVSeg(Segmenter):
     map_rate: float = 1e-3
     epochs: int = 5
     batch: int = 32
+
+    default_proposer: ClassVar[str] = "ranked-cells"
 
     def __post_init__(self) -> None:
         check(self, one_of("auto", "both", "full", "prompts", "map", "none"), "tune")
@@ -303,7 +306,7 @@ class FittedOVSeg(FittedSegmenter):
             photo = InMemory((images[i],), (images.name(i),), (images.key(i),))
             image = photo[0]
             found = self.proposer.propose(image, self.classes.names)
-            masks, sure = with_rest(found.masks[: self.method.regions], found.scores[: self.method.regions])
+            masks, sure = with_rest(*surest(found, self.method.regions))
             p = ensemble(
                 self.of_crops(photo, masks, encoder, run), self.of_patches(image, masks, run), sure, self.method.share
             )

@@ -44,7 +44,15 @@ from diptych.core.ranges import above, at_least, check, one_of
 from diptych.data.pixels import normalise
 from diptych.features.heads import text_head
 from diptych.features.inference import inference
-from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, mixed_values, region_means, spliced
+from diptych.nn.dense.affinity import (
+    correlation,
+    guide_affinity,
+    last_attention,
+    mixed_values,
+    region_means,
+    smallest_regions,
+    spliced,
+)
 from diptych.nn.dense.label_maps import TOGETHER, Windows, bounded_size, cells, resized, upsampled
 from diptych.nn.dense.patches import cell_embeddings, check_patches, token_embeddings
 from diptych.nn.dense.prompted import Refinement, refined
@@ -56,9 +64,34 @@ Aggregate = Literal["auto", "attention", "regions", "none"]
 
 - "auto": SAM's attention where the kit has a SAM, else proposed regions.
 - "attention": SAM's.
-- "regions": of a mask proposer.
+- "regions": of a mask proposer; each cell is in the smallest of its regions.
 - "none": M is the identity on the grid of U.
 """
+
+
+def canvas_size(height: int, width: int, patch: int, least: int) -> tuple[int, int]:
+    """Return the (height, width) at which an image is cut into windows: whole patches, at least ``least`` a side.
+
+    A size of whole patches stays. Otherwise the longer side is rounded up to whole patches, the other one grows by the
+    same factor, and is rounded up too.
+
+    Args:
+        height: of the resized image, in pixels.
+        width: of it, in pixels.
+        patch: side of a patch, in pixels.
+        least: side of a window, in pixels.
+
+    Source: the authors' preprocessing.
+
+    Example:
+        >>> canvas_size(448, 597, 16, 336)
+        (464, 608)
+    """
+    longer = max(height, width)
+    up = -(-longer // patch) * patch
+    if height % patch or width % patch:
+        height, width = (-(-(side * up // longer) // patch) * patch for side in (height, width))
+    return max(least, height), max(least, width)
 
 
 @dataclass(frozen=True)
@@ -225,7 +258,7 @@ class FittedTrident(FittedSegmenter):
         if self.sam is None and self.proposer is None:
             return canvas
         if self.proposer is not None:
-            masks = self.proposer.propose(image).masks.to(run.device)
+            masks = smallest_regions(self.proposer.propose(image).masks.to(run.device))
             return region_means(F.interpolate(canvas[None], masks.shape[1:], mode="bilinear")[0], masks)
         m, grid = self.attention(image, run)
         u = F.interpolate(canvas[None], grid, mode="bilinear")[0]
@@ -241,7 +274,7 @@ class FittedTrident(FittedSegmenter):
     def _regions(self, image: Any, run: Run) -> Regions:
         patch, windows, cell = self.backbone.dense().strides[-1], self._windows(), self._cell()
         x = resized(image, self.method.windows.side)
-        height, width = (max(windows.window, round(side / patch) * patch) for side in x.shape[1:])
+        height, width = canvas_size(x.shape[1], x.shape[2], patch, windows.window)
         x = F.interpolate(x[None], (height, width), mode="bilinear", align_corners=False)[0]
         parts, grid = self.features(x, run), (height // cell, width // cell)
         if self.method.splice == "scores":

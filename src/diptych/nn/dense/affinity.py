@@ -3,6 +3,7 @@
     guide     R_ij  = softmax_j( gamma (S_ij - beta mean(S)) ),  j with S_ij > beta mean(S), and j = i
     SAM       tau_i = min(c mean over heads and j of C^a_ij, 0.9),   M_ij ~ sum over heads a of W^a_ij 1[C^a_ij > tau_i]
     regions   M_ij  ~ sum over q of m_qi m_qj / |m_q|,  so that M U = sum over q of m_qi mu_q / sum over q of m_qi
+    flat      f_qi  = 1 where q = argmin over r with m_ri >= 1/2 of |m_r|, else 0;  in place of m where regions nest
 
 Sizes: n cells, a of the heads
 S: (n, n) cosines of a guide's patches;  mean(S): over all windows of an image
@@ -79,6 +80,32 @@ def region_means(u: Tensor, masks: Tensor) -> Tensor:
     share = m.sum(0)
     mixed = (m.T @ means).T / share.clamp_min(torch.finfo(u.dtype).tiny)
     return torch.where(share > 0, mixed, flat).reshape(u.shape)
+
+
+def smallest_regions(masks: Tensor) -> Tensor:
+    """Return (Q, h, w) in {0, 1}: a flat partition, in which each cell is in the smallest of its regions alone.
+
+    Regions of every scale lie inside each other. Under the mean over all of them the largest decide, and a picture
+    becomes one class.
+
+    Args:
+        masks: (Q, h, w) in [0, 1]. A cell is in a region from 1/2; of regions of one size the first has it, and a cell
+            of no region is in none.
+
+    Example:
+        >>> import torch
+        >>> whole, half = torch.tensor([[1.0, 1.0, 1.0, 1.0]]), torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+        >>> smallest_regions(torch.stack([whole, half]))[:, 0]
+        tensor([[0., 0., 1., 1.],
+                [1., 1., 0., 0.]])
+    """
+    flat = torch.zeros(masks.shape, device=masks.device)
+    if not len(masks):
+        return flat
+    inside = masks >= 0.5
+    area = inside.flatten(1).sum(1).float()[:, None, None].expand(masks.shape)
+    owner = area.masked_fill(~inside, float("inf")).argmin(0, keepdim=True)
+    return flat.scatter_(0, owner, 1.0) * inside
 
 
 def _rows(m: Tensor) -> Tensor:

@@ -87,13 +87,14 @@ def bounded_size(height: int, width: int, short: int, long: int = LONG) -> tuple
     return max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
 
 
-def resized(image: Image.Image, short: int) -> Tensor:
-    """Return (3, h, w) pixels in [0, 1] of an image whose shorter side becomes ``short``.
+def resized(image: Image.Image, short: int, long: int = LONG) -> Tensor:
+    """Return (3, h, w) pixels in [0, 1] of an image whose shorter side becomes ``short``, or its longer side ``long``
+    where the shorter one would make it longer than that.
 
     Bilinear without antialias, rounded to bytes as OpenCV does; a byte may differ by 1.
     """
     pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    size = bounded_size(image.height, image.width, short)
+    size = bounded_size(image.height, image.width, short, long)
     if size != tuple(pixels.shape[1:]):
         # Bounded memory: a large picture is read as bytes, and only the resized one as floats.
         pixels = F.interpolate(pixels[None], size, mode="bilinear", align_corners=False)[0]

@@ -32,15 +32,27 @@ if TYPE_CHECKING:
 
     from diptych.core import PixelRecipe
 
+LONGEST = 1333
+"""Longest side of an image, in pixels, as FC-CLIP and MAFT+ published it for a shorter side of 800."""
 LEAST = 1e-30
 """Least probability before a logarithm, so that 0 x ln 0 is 0."""
 TOGETHER = 16
 """Crops of masks that go through an encoder at once."""
 
 
-def whole_cells(image: Image.Image, side: int, stride: int) -> Tensor:
-    """Return (3, h, w) pixels in [0, 1] of an image whose shorter side becomes about ``side``: whole cells of a map."""
-    x = resized(image, side)
+def whole_cells(image: Image.Image, side: int, stride: int, longest: int = LONGEST) -> Tensor:
+    """Return (3, h, w) pixels in [0, 1] of an image whose shorter side becomes about ``side``: whole cells of a map.
+
+    Args:
+        image: any size.
+        side: in pixels.
+        stride: of the map, in pixels.
+        longest: the longer side is at most this, in pixels, up to whole cells; the shorter one is then less than
+            ``side``.
+
+    Source: ResizeShortestEdge of detectron2, with which FC-CLIP and MAFT+ evaluate.
+    """
+    x = resized(image, side, longest)
     size = tuple(max(stride, round(length / stride) * stride) for length in x.shape[1:])
     return F.interpolate(x[None], size, mode="bilinear", align_corners=False)[0] if size != x.shape[1:] else x
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core import Backbone, ClassNames, Column, DataError, MaskProposer, Run, Samples, Table
+from diptych.core import Backbone, ClassNames, Column, DataError, MaskProposer, Proposals, Run, Samples, Table
 from diptych.data.words.nouns import Tagger, nouns
 from diptych.data.words.templates import SINGLE
 from diptych.data.words.wordnet import WordNet
@@ -81,7 +81,10 @@ def mined(
     with run.track("mine", len(photos)) as bar:
         for i, own in enumerate(names):
             bar.advance()
-            masks = proposer.propose(photos[i], own).masks[:regions] > threshold if own else torch.zeros(0, 1, 1) > 0
+            masks = torch.zeros(0, 1, 1)
+            if own:
+                masks, _ = surest(proposer.propose(photos[i], own), regions)
+            masks = masks > threshold
             masks = masks[masks.flatten(1).any(1)]
             if len(masks):
                 crops = CroppedRegions(photos, tuple((i, m) for m in masks), side)
@@ -90,6 +93,15 @@ def mined(
                     rows.append((i, masks[q]))
                     told.append((word,))
     return Table(CroppedRegions(photos, tuple(rows), side), {"captions": Column("captions", tuple(told))})
+
+
+def surest(found: Proposals, most: int) -> tuple[Tensor, Tensor]:
+    """Return the masks, (Q, h, w), and scores, (Q,), of at most ``most`` regions, those of the highest scores first.
+
+    Regions of one score stay in the order of their proposer, which may be by size.
+    """
+    order = found.scores.argsort(descending=True, stable=True)[:most]
+    return found.masks[order], found.scores[order]
 
 
 def pair_loss(z: Tensor, t: Tensor, scale: Tensor, noun: Tensor) -> Tensor:

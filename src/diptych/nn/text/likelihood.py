@@ -36,3 +36,17 @@ def word_loss(lm: LanguageModel, ids: Tensor, prefix: Tensor | None = None, memo
         embeds, real = torch.cat([prefix, embeds], dim=1), torch.cat([real.new_ones(prefix.shape[:2]), real], dim=1)
     logits = lm.logits(embeds, real, memory, None)[0][:, -ids.shape[1] + 1 :]
     return cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD)
+
+
+def loss_behind_zeros(lm: LanguageModel, ids: Tensor, length: int) -> Tensor:
+    """Return ``word_loss`` of sentences that stand behind ``length`` zero embeddings, >= 0.
+
+    A model with learned positions that will be frozen behind a prefix must learn this way: without the zeros, no
+    position of the prefix is trained, and later words would stand at positions that were never trained or mean others.
+
+    Args:
+        lm: language model.
+        ids: (B, L) begin, words, end, padding.
+        length: of the prefix that will stand there.
+    """
+    return word_loss(lm, ids, torch.zeros(len(ids), length, lm.width, device=ids.device))

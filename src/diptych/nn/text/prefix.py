@@ -57,12 +57,12 @@ def noisy(vectors: Tensor, noise: float, g: torch.Generator) -> Tensor:
     return normalize(vectors + noise**0.5 * torch.randn(vectors.shape, generator=g), dim=-1)
 
 
-def loss_of(lm: SmallLM, aligner: PrefixAligner | None, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean cross-entropy of each word given the words before it.
+def loss_of(lm: SmallLM, aligner: PrefixAligner, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the mean cross-entropy of each word given the words before it and the prefix.
 
     Args:
         lm: language model.
-        aligner: makes the prefix from the noisy copies "c"; None: there is no prefix.
+        aligner: makes the prefix from the noisy copies "c".
         batch: "ids" (B, L), and "c" (B, K, D).
     """
-    return {"words": word_loss(lm, batch["ids"], None if aligner is None else aligner(batch["c"]))}
+    return {"words": word_loss(lm, batch["ids"], aligner(batch["c"]))}

@@ -22,7 +22,12 @@ END = 2
 UNKNOWN = 3
 """Id of all words that are not in the vocabulary."""
 
-_TOKEN = re.compile(r"[\w']+|,")
+_SYMBOL = "[\u231a-\u23ff\u25aa-\u27bf\u2b05-\u2b55\U0001f000-\U0001f1e5\U0001f200-\U0001faff]"
+_PICTURE = f"{_SYMBOL}[\ufe0f\U0001f3fb-\U0001f3ff]?"  # with its variant or colour of skin
+_EMOJI = f"[\U0001f1e6-\U0001f1ff]{{2}}|{_PICTURE}(?:\u200d{_PICTURE})*"  # a flag, or pictures that are joined to one
+_TOKEN = re.compile(rf"[\w']+|,|[!#]|{_EMOJI}")
+_LATER = re.compile(rf"[!#]|{_EMOJI}")
+"""Tokens that vocabularies of earlier versions do not have; in their texts these were left out."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,22 @@ class Vocabulary:
         return {word: i for i, word in enumerate(self.words, 4)}
 
     def encode(self, text: str, limit: int) -> list[int]:
-        """Return the beginning, at most ``limit`` words, and the end if the whole text fits."""
-        ids = [self.number.get(word, UNKNOWN) for word in split(text)]
+        """Return the beginning, at most ``limit`` words, and the end if the whole text fits.
+
+        "!", "#" and emoji that are not in the vocabulary are left out; other words have the id ``UNKNOWN``.
+        """
+        words = [word for word in split(text) if word in self.number or not _LATER.fullmatch(word)]
+        ids = [self.number.get(word, UNKNOWN) for word in words]
         return [BEGIN, *ids[:limit], *([END] if len(ids) <= limit else [])]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the words up to the end, with a capital and a full stop; other special ids are left out."""
+        """Return the words up to the end, with a capital and a full stop; other special ids are left out.
+
+        After "!" or an emoji there is no full stop.
+        """
         text = self.plain(ids)
-        return text[:1].upper() + text[1:] + "." if text else ""
+        stop = "." if text and (text[-1] in "_'," or text[-1].isalnum()) else ""
+        return text[:1].upper() + text[1:] + stop
 
     def plain(self, ids: Sequence[int]) -> str:
         """Return the words up to the end in lower case, without a full stop; other special ids are left out."""
@@ -85,10 +98,20 @@ class Vocabulary:
 
 
 def split(text: str) -> list[str]:
-    """Return lower-case words and commas."""
+    """Return lower-case words, and commas, "!", "#" and emoji, each a token of its own.
+
+    Example:
+        >>> split("Wow! A fox at #dawn 🦊.")
+        ['wow', '!', 'a', 'fox', 'at', '#', 'dawn', '🦊']
+    """
     return _TOKEN.findall(text.lower())
 
 
 def join(words: Sequence[str]) -> str:
-    """Return words and commas as a text."""
-    return " ".join(words).replace(" ,", ",")
+    """Return tokens as a text: commas and "!" stand at the word before, "#" at the word after.
+
+    Example:
+        >>> join(["wow", "!", "a", "fox", "at", "#", "dawn"])
+        'wow! a fox at #dawn'
+    """
+    return re.sub(r" (?=[,!])|(?<=#) (?=\w)", "", " ".join(words))

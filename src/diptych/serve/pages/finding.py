@@ -20,9 +20,10 @@ from diptych.serve.pages.marked import as_model, marked_head
 from diptych.serve.pages.state import State
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Input
-from diptych.serve.verbs.search import Search, ServedIndex, weights_of
+from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.search.ask import Answer, Term, ask, combined, kind_of
 from diptych.tasks.search.marks import PEOPLE, Mark, calibration, read_marks, weights_key
+from diptych.verbs.search import weights_of
 
 BOTH = "Mark a right and a wrong answer first: the head learns from both."
 

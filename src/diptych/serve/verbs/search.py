@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request
 
-from diptych.core import UsageError
+from diptych.core import DiptychError, UsageError
 from diptych.search_index.index import Index, Vectors
-from diptych.search_index.rows import Modality
 from diptych.serve.answers import SearchAnswer
+from diptych.serve.declared import body_of
 from diptych.serve.model import ServedModel
 from diptych.serve.refusals import Refusal, Strict
 from diptych.serve.service import Input, Service
 from diptych.serve.uploads import picture_bytes
 from diptych.tasks.search.ask import Answer, Term, ask, combined
 from diptych.tasks.search.index import fingerprint
+from diptych.verbs.search import Answers, weights_of
+from diptych.verbs.search import Search as Declaration
 
 MOST = 1000
 """Answers of one request."""
@@ -39,30 +41,6 @@ class QueryTerm(Strict):
     text: str = ""
     image: str = field(default="", repr=False)
     weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class SearchRequest(Strict):
-    """The body of a search.
-
-    Args:
-        query: words, or parts with a text or an image and a weight.
-        index: name of a served index; "" is the first.
-        where: conditions on metadata, such as "year>=1990".
-        top: answers, at most.
-        captions: share of the captions in the score, 0 to 1; null: pictures alone count, where there are some.
-        exact: look at every entry, however many.
-        at_least: leave out answers below the cut above which this share is expected to be right, such as 0.8; for an
-            index with marked answers.
-    """
-
-    query: str | list[QueryTerm]
-    index: str = ""
-    where: list[str] = field(default_factory=list)
-    top: int = 10
-    captions: float | None = None
-    exact: bool = False
-    at_least: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,20 +81,6 @@ class ServedIndex:
                 index, query, tuple(terms), self.backbone, k=top, weights=weights_of(captions), where=where,
                 exact=exact or None, at_least=at_least,
             )  # fmt: skip
-
-
-def weights_of(captions: float | None) -> Mapping[Modality, float] | None:
-    """Return what counts how much; None where the index decides.
-
-    Raises:
-        UsageError: a share outside [0, 1].
-    """
-    if captions is None:
-        return None
-    if not 0 <= captions <= 1:
-        raise UsageError(f"captions must be in [0, 1], got {captions:g}: it is a share of the score.")
-    weights: dict[Modality, float] = {"image": 1 - captions, "text": captions}
-    return {m: w for m, w in weights.items() if w}
 
 
 def parts_of(query: str | Sequence[QueryTerm]) -> list[tuple[Input, Term]]:
@@ -167,36 +131,46 @@ class Search:
         found = await self.service.embed(request, index.model, [item for item, _ in parts])
         return combined(found.values, [term.weight for _, term in parts])
 
-    async def answer(self, request: Any, given: SearchRequest) -> Answer:
+    async def answer(self, request: Any, given: Any) -> dict[str, Any]:
         """Answer a request.
 
         Raises:
-            Refusal: no such index, or a number of answers out of bounds.
+            Refusal, DiptychError: no such index, or it means nothing; the sentence names fields of the body.
         """
-        if not 1 <= given.top <= MOST:
-            raise Refusal(400, f"top must be in 1 to {MOST}, got {given.top}.")
-        index, parts = self.index(given.index), parts_of(given.query)
-        query = await self.vector(request, index, parts)
-        terms = [term for _, term in parts]
-        return await self.service.thread(
-            lambda: index.ask(
-                query,
-                terms,
-                top=given.top,
-                captions=given.captions,
-                where=given.where,
-                exact=given.exact,
-                at_least=given.at_least,
-            )
-        )
+        try:
+            index = self.index(given.index)
+            sent = {name: getattr(given, name) for name in given.model_fields_set}
+            asked = Declaration.made("http", folder=index.folder, **sent).checked(sent)
+            if asked.top > MOST:
+                raise Refusal(400, f"{{top}} must be in 1 to {MOST}, got {asked.top}.")
+            parts = parts_of(given.query)
+            query = await self.vector(request, index, parts)
+            terms = [term for _, term in parts]
+            answer = await self.service.thread(
+                lambda: index.ask(
+                    query, terms, top=asked.top, captions=asked.captions, where=asked.where, exact=asked.exact,
+                    at_least=asked.at_least,
+                )
+            )  # fmt: skip
+            answers = Answers(answer)
+            return answers.data([], [UsageError(line).spelled(spell) for line in answers.remarks(answer.found)])
+        except DiptychError as error:
+            error.args = (error.spelled(spell), *error.args[1:])
+            raise
 
     def router(self) -> APIRouter:
-        """Return the routes."""
+        """Return the route, with the body of the declaration."""
 
-        async def post(request: Request, given: SearchRequest) -> dict[str, Any]:
-            """Return the nearest entries, as ``diptych search --json`` prints them."""
-            return (await self.answer(request, given)).as_dict()
+        async def search(request: Request, given: Any) -> dict[str, Any]:
+            return await self.answer(request, given)
 
+        search.__annotations__["given"] = body_of(Declaration, {"query": str | list[QueryTerm]}, model=False)
+        search.__doc__ = f"{Declaration.__doc__} The answer is that of ``diptych search --json``."
         routes = APIRouter(tags=["diptych"])
-        routes.add_api_route("/v1/search", post, methods=["POST"], responses={200: {"model": SearchAnswer}})
+        routes.add_api_route("/v1/search", search, methods=["POST"], responses={200: {"model": SearchAnswer}})
         return routes
+
+
+def spell(name: str) -> str:
+    """Return how the body spells an argument."""
+    return f'"{name}"'

@@ -70,7 +70,7 @@ def _mapped(name: str, data: LabelledData, own: LabelledData, classes: ClassName
     if unknown := [c for c in data.classes if tidy(c) not in spoken]:
         raise DataError(
             f"{name} has the class {unknown[0]!r}, which {own.name} has not: a shift has the same classes, or some of "
-            f"them. Give other things by --ood."
+            f"them. Give other things by {{ood}}."
         )
     if not data.classes:
         return data.whole(), classes

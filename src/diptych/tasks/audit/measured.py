@@ -36,7 +36,7 @@ def with_measured(subjects: Mapping[str, Subject], path: str | os.PathLike[str])
         if model not in subjects:
             raise UsageError(
                 f"Row {i + 1} of {path} is about {model!r}, and audited are {', '.join(subjects)}: add it with "
-                f"--against, or remove the row."
+                f"{{against}}, or remove the row."
             )
         row = {name: str(cells[name][i] or "") if name in cells else "" for name in (*NEEDED, *OPTIONAL)}
         found.setdefault(model, []).append(_finding(row, f"Row {i + 1} of {path}"))

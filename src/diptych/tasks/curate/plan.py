@@ -216,9 +216,9 @@ def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str,
         return done
     held, out = read_json(state), state.parent
     if not resume:
-        raise UsageError(f"{out} holds a curation: give another --out, or --resume to go on with it.")
+        raise UsageError(f"{out} holds a curation: give another {{out}}, or {{resume}} to go on with it.")
     if held.get("asked") != asked:
-        raise UsageError(f"{out} holds a curation of something else: give another --out, or ask the same as then.")
+        raise UsageError(f"{out} holds a curation of something else: give another {{out}}, or ask the same as then.")
     progress: dict[str, Any] = {"skipped": [], **held["done"]} if isinstance(held.get("done"), dict) else {}
     if progress.keys() != done.keys():
         raise DataError(f"{state} does not say how far the curation is: remove {out} and start again.")

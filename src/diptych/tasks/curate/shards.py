@@ -120,7 +120,7 @@ def plan_in(
     asked = plain({**about, "shards": len(shards)})
     held = folder / "asked.json"  # written first: without it there is no plan under way
     if held.exists() and not resume:
-        raise UsageError(f"{folder} holds a plan under way: give --resume to go on with it, or remove it.")
+        raise UsageError(f"{folder} holds a plan under way: give {{resume}} to go on with it, or remove it.")
     if read_json(held) != asked if held.exists() else any(folder.glob("plan-*")):
         raise UsageError(f"{folder} holds a plan of something else: remove it, or ask the same as then.")
     write_json(held, asked, overwrite=True)

@@ -109,7 +109,7 @@ def outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
                 isinstance(item.__cause__, OSError) and item.__cause__.errno
             ):  # of the file system, not of what the file holds
                 raise DataError(
-                    f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with --resume."
+                    f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with {{resume}}."
                 )
         elif hasattr(item, "text"):
             try:

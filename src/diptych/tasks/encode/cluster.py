@@ -123,7 +123,7 @@ class Order:
             raise DiptychError(
                 f"The worker on {host} would make other vectors ({facts.get('engine', 'torch')}, "
                 f"{facts['precision']}): give it the same"
-                " weights and versions, or use --engine torch."
+                " weights and versions, or use {engine} torch."
             )
         return encoder, runner, vectors, "decode" in facts
 
@@ -205,7 +205,7 @@ def fill(
                 run.tally.update(future.result())
                 if seen and not all(vectors.finished(space, batch) for batch in batches):
                     raise UsageError(
-                        f"What workers write is not in {run.cache}: name a --cache folder that all machines share."
+                        f"What workers write is not in {run.cache}: name a {{cache}} folder that all machines share."
                     )
                 seen = False
                 span.pending -= 1

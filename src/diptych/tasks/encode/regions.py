@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from diptych.core import Backbone, DataError, Run, UsageError
 from diptych.data.files import write_json, write_whole
 from diptych.data.region_items import Regions, pictures_of
 from diptych.features.embed import embed_readable
-from diptych.tasks.encode.write import Encoded
+from diptych.tasks.encode.write import Embedded, Encoded
 from diptych.tasks.regions import PART, RegionSource
 
 
@@ -34,34 +35,49 @@ def encode_regions(
     """
     target = out / "img_emb" / "img_emb_0.npy"
     if target.exists() and not overwrite:
-        raise UsageError(f"{out} holds embeddings: give another --out or --overwrite (in Python overwrite=True).")
-    start = time.perf_counter()
-    regions = source.regions
-    found = embed_readable(source.space(backbone).image, regions, run)
-    if not len(found.kept):
-        raise DataError(f"No photo with a region can be read; the first: {found.failed[0]}.")
-    values, content = normalize(found.values, dim=-1).numpy(), io.BytesIO()
-    np.save(content, values.astype("<f4"))
+        raise UsageError(f"{out} holds embeddings: give another {{out}} or {{overwrite}}.")
+    found, content = embedded_regions(source, backbone, run), io.BytesIO()
+    np.save(content, found.values.astype("<f4"))
     write_whole(target, content.getvalue(), overwrite=True)
-    write_whole(out / "metadata" / "metadata_0.parquet", _parquet(regions, found.kept), overwrite=True)
-    seconds, failed = time.perf_counter() - start, pictures_of(found.failed)
-    made = Encoded(out, len(values), values.shape[1], failed, seconds, len(values))
+    write_whole(out / "metadata" / "metadata_0.parquet", _parquet(found.columns), overwrite=True)
+    made = Encoded(out, found.items, found.dim, found.failed, found.seconds, found.encoded)
     by = {"kind": "embeddings", "modality": "image", "regions": "crops" if source.prompter is None else PART}
     facts = {"normalised": True, "dtype": "float32", "spec": asdict(backbone.spec), "fingerprint": backbone.fingerprint}
     write_json(out / "encode.json", {**made.as_dict(), **by, **facts}, overwrite=True)
     return made
 
 
-def _parquet(regions: Regions, rows: NDArray[np.int64]) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def embedded_regions(source: RegionSource, backbone: Backbone, run: Run) -> Embedded:
+    """Embed the regions of photos; columns are image_path, phrase and the corners x0, y0, x1, y1 in pixels.
 
+    Raises:
+        DataError: no photo with a region can be read.
+    """
+    start = time.perf_counter()
+    found = embed_readable(source.space(backbone).image, source.regions, run)
+    if not len(found.kept):
+        raise DataError(f"No photo with a region can be read; the first: {found.failed[0]}.")
+    values = normalize(found.values, dim=-1).numpy().astype(np.float32)
+    seconds = time.perf_counter() - start
+    return Embedded(
+        values, _columns(source.regions, found.kept), pictures_of(found.failed), seconds, encoded=len(values)
+    )
+
+
+def _columns(regions: Regions, rows: NDArray[np.int64]) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "image_path": [regions.images.name(regions.owner[i]) for i in rows],
         "phrase": [regions.phrases[i] for i in rows],
     }
     for k, name in enumerate(("x0", "y0", "x1", "y1")):
         columns[name] = regions.corners[rows, k].astype(float).tolist()
+    return columns
+
+
+def _parquet(columns: Mapping[str, Any]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     content = io.BytesIO()
-    pq.write_table(pa.table(columns), content)
+    pq.write_table(pa.table(dict(columns)), content)
     return content.getvalue()

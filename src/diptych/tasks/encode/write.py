@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UnreadableItem, UsageError
@@ -65,6 +66,81 @@ class Encoded:
         }
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings in memory.
+
+    Args:
+        values: (N, D) float32 unit vectors.
+        columns: name -> N cells, the first of which names the items; the metadata that ``encode`` writes.
+        failed: items that could not be read.
+        seconds: wall seconds of encoding.
+        encoded: items that went through the tower; the others came from the cache.
+    """
+
+    values: NDArray[np.float32]
+    columns: Mapping[str, Sequence[str]]
+    failed: tuple[UnreadableItem, ...]
+    seconds: float
+    encoded: int
+
+    @property
+    def items(self) -> int:
+        """Number N of vectors."""
+        return len(self.values)
+
+    @property
+    def dim(self) -> int:
+        """Width D of the vectors."""
+        return int(self.values.shape[1])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; the vectors are not among it."""
+        facts = {"out": None, "items": self.items, "dim": self.dim, "skipped": [e.as_dict() for e in self.failed]}
+        return {**facts, "seconds": round(self.seconds, 3), "encoded": self.encoded}
+
+
+def embedded(source: LabelledData | Texts, backbone: Backbone | CachedBackbone, run: Run) -> Embedded:
+    """Embed photos or texts, as ``encode`` does, and write nothing.
+
+    Raises:
+        DataError: nothing can be read.
+    """
+    texts = isinstance(source, Texts)
+    items, columns = (source, {"caption": source.name}) if isinstance(source, Texts) else _photos(source)
+    encoder: Encoder[Any] = backbone.text if texts else backbone.image
+    if run.engine:
+        run.engine.runner(encoder, run)  # prepared before the clock starts
+    start, before = time.perf_counter(), run.tally["encoded"]
+    run = calibrate(encoder, items, run)
+    parts, failed = list[NDArray[np.float32]](), list[UnreadableItem]()
+    cells: dict[str, list[str]] = {name: [] for name in columns}
+    for part in embed_slices(encoder, items, run, vectors=open_vectors(run)):
+        parts.append(unit_rows(part.values[:, 0]).astype(np.float32))
+        for name, cell in columns.items():
+            cells[name] += [cell(i) for i in part.kept.tolist()]
+        failed += part.failed
+    if not any(map(len, parts)):
+        raise _unreadable(items, failed)
+    seconds = time.perf_counter() - start
+    return Embedded(np.concatenate(parts), cells, tuple(failed), seconds, run.tally["encoded"] - before)
+
+
+def read_embedded(out: Path, made: Encoded) -> Embedded:
+    """Return the vectors of a folder that ``encode`` has just written; they stay in the file until they are used."""
+    import pyarrow.parquet as pq
+
+    kind = "img" if (out / "img_emb").is_dir() else "text"
+    values = np.load(out / f"{kind}_emb" / f"{kind}_emb_0.npy", mmap_mode="r")
+    columns = pq.read_table(out / "metadata" / "metadata_0.parquet").to_pydict()
+    return Embedded(values, columns, made.failed, made.seconds, made.encoded)
+
+
+def _unreadable(items: Samples[Any], failed: Sequence[UnreadableItem]) -> DataError:
+    first = failed[0] if failed else "there is none"
+    return DataError(f"None of the {len(items)} items can be read; the first: {first}.")
+
+
 def encode(
     source: LabelledData | Texts,
     backbone: Backbone | CachedBackbone,
@@ -92,7 +168,7 @@ def encode(
     kind: Literal["img", "text"] = "text" if isinstance(source, Texts) else "img"
     target = out / f"{kind}_emb" / f"{kind}_emb_0.npy"
     if target.exists() and not overwrite:
-        raise UsageError(f"{out} holds embeddings: give another --out or --overwrite (in Python overwrite=True).")
+        raise UsageError(f"{out} holds embeddings: give another {{out}} or {{overwrite}}.")
     items, columns = (source, {"caption": source.name}) if isinstance(source, Texts) else _photos(source)
     encoder: Encoder[Any] = backbone.text if kind == "text" else backbone.image
     runner = run.engine.runner(encoder, run) if run.engine else None  # prepared before the clock starts
@@ -114,9 +190,7 @@ def encode(
             kept += len(part.kept)
             failed += part.failed
         if not kept:
-            raise DataError(
-                f"None of the {len(items)} items can be read; the first: {failed[0] if failed else 'there is none'}."
-            )
+            raise _unreadable(items, failed)
         (out / "encode.json").unlink(missing_ok=True)  # written last: while it is absent, the other files may not match
     seconds = time.perf_counter() - start
     made = Encoded(out, kept, encoder.dim, tuple(failed), seconds, run.tally["encoded"] - before)

@@ -136,9 +136,9 @@ def export(
     if form not in FORMS:
         raise UsageError(f"The form {form!r} is unknown: use {', '.join(FORMS)}.")
     if form != "onnx" and not openvino_version():
-        raise MissingExtra("openvino", "openvino", f"--to {form}")
+        raise MissingExtra("openvino", "openvino", f"The form {form!r}")
     if form == "int8" and images is None:
-        raise UsageError("int8 needs images to calibrate on: give --images FOLDER.")
+        raise UsageError("int8 needs images to calibrate on: give {images}.")
     need_onnx()
     _check_target(out, overwrite)
     if labelled is not None:
@@ -191,7 +191,7 @@ def _check_target(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: name a folder.")
     if (out / ABOUT).exists() and not overwrite:
-        raise UsageError(f"{out} holds an export: give another --out or --overwrite.")
+        raise UsageError(f"{out} holds an export: give another {{out}} or {{overwrite}}.")
     if out.is_dir() and not (out / ABOUT).exists() and any(out.iterdir()):
         raise UsageError(f"{out} holds other files: name a new folder.")
 
@@ -206,7 +206,7 @@ def _writing(out: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DiptychError(
-            f"Cannot write {out} ({reason}): free space, set its permissions, or name another --out."
+            f"Cannot write {out} ({reason}): free space, set its permissions, or name another {{out}}."
         ) from error
 
 

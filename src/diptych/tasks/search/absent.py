@@ -71,7 +71,8 @@ def draw_absent(index: Index, backbone: Backbone, run: Run, present: Iterable[st
     whole = np.full((len(words), STRATA[-1]), -np.inf)
     whole[:, : scores.shape[1]] = scores
     drawn = AbsentWords(entries, tuple(words), AbsentScores(RANKS, whole[:, places]))
-    rows = [[round(float(v), 6) if np.isfinite(v) else None for v in row] for row in drawn.scores.scores]
+    up = np.ceil(drawn.scores.scores * 1e6) / 1e6  # rounded down, a cut would lie below the word itself
+    rows = [[round(float(v), 6) if np.isfinite(v) else None for v in row] for row in up]
     content = {"schema": 1, "entries": entries, "ranks": RANKS, "words": words, "scores": rows}
     write_whole(index.folder / FILE, json.dumps(content, ensure_ascii=False), overwrite=True)
     return drawn

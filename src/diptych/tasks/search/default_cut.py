@@ -67,8 +67,9 @@ class DefaultCut:
                 f"less, or mark answers with 'diptych index --cut'."
             )
         row = levels[reached[0]]
+        low, high = row["interval"]
         return Cut(
-            reached[0], row["threshold"], row["share"], *row["interval"], row["above"], self.facts["marks"],
+            reached[0], row["threshold"], row["share"], low, high, row["above"], self.facts["marks"],
             self.facts["queries"], self.depth if depth is None else min(depth, self.depth), row["absent"],
             self.facts["words"],
         )  # fmt: skip

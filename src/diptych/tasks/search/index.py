@@ -266,14 +266,14 @@ def _refuse_others(stored: StoredVectors, backbone: Backbone, run: Run) -> None:
     own = {"precision": runner.precision if runner else run.precision, "decode": run.decode}
     if stored.made and stored.made.get("fingerprint") != backbone.fingerprint:
         name = dict(stored.made.get("spec", {})).get("name")
-        raise UsageError(f"{stored.source} was encoded with {name}, and this is {backbone.spec.name}: give --backbone.")
+        raise UsageError(f"{stored.source} was encoded with {name}, and this is {backbone.spec.name}: give its model.")
     for fact, value in own.items():
         if stored.made.get(fact, value) != value:
             raise UsageError(f"{stored.source} was encoded with {fact} {stored.made[fact]}, not {value}: request it.")
     if stored.dim != backbone.image.dim:
         raise UsageError(
             f"{stored.source} holds vectors of {stored.dim} numbers, and {backbone.spec.name} makes "
-            f"{backbone.image.dim}: name the backbone that made them with --backbone."
+            f"{backbone.image.dim}: name the backbone that made them as the model."
         )
 
 

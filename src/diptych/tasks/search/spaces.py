@@ -15,11 +15,9 @@ from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.modalities import CLIPS, Modality, modality, modality_of
 from diptych.data.records.records import Fact, Records
-from diptych.features.modality_space import NoTexts
-from diptych.tasks.extend import untrained_space
 from diptych.tasks.search.ask import Term
-from diptych.tasks.space_classifier import facts_of, open_space, space_folder
 
+# What loads torch is imported where it is used: words are answered without.
 _UNTRAINED = re.compile(r"(.+)\+(frames|clouds)(\d+)", re.DOTALL)
 _ROW = re.compile(r"(.+)\[(.+)\]", re.DOTALL)
 
@@ -44,6 +42,9 @@ def space_named(name: str, load: Callable[[str], Backbone], run: Run) -> Backbon
     Raises:
         UsageError, DataError: see ``open_space``.
     """
+    from diptych.tasks.extend import untrained_space
+    from diptych.tasks.space_classifier import open_space, space_folder
+
     folder = space_folder(name)
     if folder is not None:
         return open_space(folder, load)
@@ -53,6 +54,8 @@ def space_named(name: str, load: Callable[[str], Backbone], run: Run) -> Backbon
 
 def modality_named(name: str) -> tuple[Modality, int] | None:
     """Return the modality of the space that an index says it was made with, and its frames; None for photos."""
+    from diptych.tasks.space_classifier import facts_of, space_folder
+
     folder = space_folder(name)
     if folder is not None:
         facts = facts_of(folder)
@@ -63,6 +66,8 @@ def modality_named(name: str) -> tuple[Modality, int] | None:
 
 def has_words(backbone: Backbone) -> bool:
     """Return whether words can be compared with the samples of a space."""
+    from diptych.features.modality_space import NoTexts
+
     return not isinstance(backbone.text, NoTexts)
 
 
@@ -92,6 +97,8 @@ class Source:
         Raises:
             UsageError: the backbone is a space of other samples, or no backbone knows these.
         """
+        from diptych.tasks.space_classifier import facts_of, space_folder
+
         folder, kind = space_folder(backbone), CLIPS if clips else modality_of(paths[0])
         if folder is not None:
             facts = facts_of(folder)
@@ -114,6 +121,8 @@ class Source:
 
     def space(self, backbone: Backbone, run: Run) -> Backbone:
         """Return the space that takes the samples."""
+        from diptych.tasks.extend import untrained_space
+
         assert self.modality is not None
         if self.fitted:
             return backbone

@@ -285,7 +285,9 @@ def learns(backbone: Backbone, parts: str, unlock: int = 0) -> Learns:
     if parts not in ("all", "heads", "image", "text"):
         raise UsageError(f"There is no part {parts!r}: choose all, heads, image or text.")
     if unlock and parts not in ("image", "text"):
-        raise UsageError(f"--unlock {unlock} opens layers of the tower that --parts image or text locks, not {parts}.")
+        raise UsageError(
+            f"{{unlock}} {unlock} opens layers of the tower that {{parts}} image or text locks, not {parts}."
+        )
     if parts == "all":
         return everything
     if parts == "heads":
@@ -304,7 +306,7 @@ def _check_stream(method: Objective | Recipe, parts: str, backbone: Backbone) ->
     if not isinstance(method, Objective):
         raise UsageError(f"{method.card.slug} reads its rows more than once: give a table, not a stream.")
     if parts == "heads":
-        raise UsageError("Heads learn from vectors that are computed before: give a table, or --parts all.")
+        raise UsageError("Heads learn from vectors that are computed before: give a table, or {parts} all.")
     if "LanguageModel" in method.card.needs.parts and not has_decoder(backbone):
         raise UsageError(
             f"{method.card.slug} needs the words of all captions for its small decoder: give a table, or a CoCa."
@@ -319,11 +321,11 @@ def need_towers(method: Objective | Recipe, parts: str) -> None:
     """
     hooks = method.card.needs.hooks
     if parts == "text" and "tower:image" in hooks and "text" not in hooks:
-        raise MissingHook(f"{method.card.slug} trains the image tower alone: give --parts image, or all.")
+        raise MissingHook(f"{method.card.slug} trains the image tower alone: give {{parts}} image, or all.")
     inside = [hook for hook in hooks if hook.startswith("tower:")]
     if parts == "heads" and inside:
         raise MissingHook(
-            f"{method.card.slug} works inside {', '.join(inside)}, and heads have no tower: give --parts all."
+            f"{method.card.slug} works inside {', '.join(inside)}, and heads have no tower: give {{parts}} all."
         )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.core import Column, EditAsk, Edited, Editor, Evidence, FittedEditor, Kit, Run, Subset, Table, UsageError
@@ -20,6 +22,13 @@ from diptych.testing.pictures import Pictures, picture
 WORDS = ("a red circle", "a blue circle")
 CAPTIONS = ("a red circle", "a blue star", "a dog", "a cat", "a cup", "a red cup", "a blue cat", "a star")
 COUNT = 3
+
+
+def left_half(image: Image.Image) -> NDArray[np.bool_]:
+    """Return the (H, W) mask of the left half of a picture."""
+    mask = np.zeros((image.height, image.width), dtype=bool)
+    mask[:, : image.width // 2] = True
+    return mask
 
 
 @dataclass(frozen=True)
@@ -83,8 +92,11 @@ class EditorExam(Exam):
             "nothing": {"count": COUNT},
         }
         start = starts[self.takes.start[0]]
-        words = target if self.takes.source or "Segmenter" not in self.card.needs.parts else f"circle: {target}"
-        needed = {"reference": picture(0, 0)} if self.takes.reference == "must" else {}
+        named = not self.takes.source and "Segmenter" in self.card.needs.parts
+        words = f"circle: {target}" if named else target
+        needed: dict[str, Any] = {"reference": picture(0, 0)} if self.takes.reference == "must" else {}
+        if named and "images" in start:  # a segmenter with random weights may take a whole picture for the object
+            needed["masks"] = [left_half(image) for image in self.photos.images]
         return EditAsk(WORDS[0], words, **{**start, **needed, **more})
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedEditor:
@@ -115,7 +127,8 @@ class EditorExam(Exam):
         if whole.styles is not None:
             return replace(whole, styles=whole.styles.take(index))
         if whole.images is not None:
-            return replace(whole, images=Subset(whole.images, tuple(range(COUNT)[index])))
+            masks = None if whole.masks is None else whole.masks[index]
+            return replace(whole, images=Subset(whole.images, tuple(range(COUNT)[index])), masks=masks)
         return None
 
     def apart(self, fitted: FittedEditor, run: Run) -> tuple[Any, Any] | None:

@@ -1,0 +1,146 @@
+"""``encode``: embeddings of photos, of boxes on them, or of texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core import DataError, Texts, UsageError
+from diptych.core.wording import number_of
+from diptych.verbs import kinds
+from diptych.verbs.answer import Answer, speed
+from diptych.verbs.declare import RUN, Verb, argument
+
+if TYPE_CHECKING:
+    from diptych.data.labelled import LabelledData
+    from diptych.tasks.encode.write import Embedded, Encoded
+    from diptych.verbs.context import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encode(Verb):
+    """Make unit embeddings, in files as of clip-retrieval: img_emb/img_emb_0.npy and metadata/metadata_0.parquet."""
+
+    out: ClassVar[str] = "embeddings"
+    out_help: ClassVar[str] = "Folder to write."
+    python_out: ClassVar[Any] = "position"
+    result: ClassVar[str] = "Embeddings"
+    run_options: ClassVar[dict[str, Any]] = {"batch": 0, "workers": 0}
+    offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", "cluster", "cluster_threads", "batch", "workers")
+
+    photos: Any = argument(
+        "A folder, a table, tars, one photo, or demo:photos.", kinds.PHOTOS, None, flag="SOURCE", word=True,
+        positional=True, faces=("command", "python"),
+    )  # fmt: skip
+    texts: str | Sequence[str] | Path | None = argument(
+        "Encode texts instead: a file with one text a line.", kinds.FILE, None
+    )
+    regions: Any = argument(
+        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.FILE, None
+    )
+    parquet: bool = argument(
+        "Write Parquet of image_id and embedding beside them, in OUT/parquet.", default=False,
+        faces=("command", "python"),
+    )  # fmt: skip
+
+    def check(self) -> None:
+        """Refuse photos with texts, and regions of texts."""
+        if (self.photos is None) == (self.texts is None):
+            raise UsageError("Give either photos or {texts}.")
+        if self.texts is not None and self.regions is not None:
+            raise UsageError("Texts have no regions: give photos with {regions}.")
+        if self.regions is not None and self.parquet:
+            raise UsageError("Several regions share an image_id: leave out {parquet}, or {regions}.")
+
+    def run(self, context: Context) -> Encoding:
+        """Embed, and write where there is a folder to write."""
+        from diptych.data.addresses import published
+        from diptych.data.files import address_of
+        from diptych.tasks.encode import write
+
+        if self.regions is not None and context.on_cluster:
+            raise UsageError("Regions are encoded in one process: leave out {cluster}, or {regions}.")
+        if self.parquet and context.out is None:
+            raise UsageError("{parquet} is a file beside the others: give {out}, or leave it out.")
+        texts, out = self._texts(), context.out
+        if out is not None and address_of(out):
+            context.free("")
+        if self.regions is not None:
+            # Here, for both load torch, which photos and texts with an exported encoder can do without.
+            from diptych.tasks.encode.regions import embedded_regions, encode_regions
+            from diptych.tasks.regions import RegionSource
+
+            data = self._photos(context)
+            run = context.run()
+            source = RegionSource.open(data, self.regions, context.backbone, decode=run.decode)
+            if out is None:
+                return Encoding(self, embedded_regions(source, context.model(), run))
+            with published(out) as local:
+                made = encode_regions(source, context.model(), run, local, overwrite=context.overwrite)
+            return Encoding(self, replace(made, out=out))
+        if out is None:
+            given = self._photos(context) if texts is None else texts
+            encoder, run = context.encoders("image" if texts is None else "text")
+            return Encoding(self, write.embedded(given, encoder, run))
+        with published(out) as local:
+            given = self._photos(context) if texts is None else texts
+            encoder, run = context.encoders("image" if texts is None else "text")
+            crew = context.crew()
+            made = write.encode(given, encoder, run, local, overwrite=context.overwrite, crew=crew)
+            if self.parquet:
+                write.write_parquet(local)
+        fast = speed(made.encoded, made.seconds, run, context.backbone, "images" if texts is None else "texts")
+        return Encoding(self, replace(made, out=out), fast)
+
+    def _texts(self) -> Texts | None:
+        from diptych.data.words.textfiles import read_text
+
+        if not isinstance(self.texts, Path):
+            given: Any = (self.texts,) if isinstance(self.texts, str) else self.texts
+            if given is not None and (wrong := [t for t in given if not isinstance(t, str)]):
+                raise UsageError(f"A text is a str, not {type(wrong[0]).__name__}: give texts as they are.")
+            return None if given is None else Texts(tuple(given))
+        lines = tuple(line for line in read_text(self.texts, "texts").splitlines() if line.strip())
+        if not lines:
+            raise DataError(f"{self.texts} holds no text: give one a line.")
+        return Texts(lines)
+
+    def _photos(self, context: Context) -> LabelledData:
+        from diptych.data.labelled import LabelledData
+        from diptych.data.load import open_data
+        from diptych.data.samples import as_data, as_table
+
+        if isinstance(self.photos, (str, os.PathLike)):
+            return open_data(os.fspath(self.photos), context.keys, need="photos")
+        if isinstance(self.photos, LabelledData):
+            return self.photos
+        return as_data(as_table(self.photos, context.keys))
+
+
+class Encoding(Answer[Any]):
+    """Embeddings that were made, or written."""
+
+    listed = False
+
+    def __init__(self, asked: Encode, result: Encoded | Embedded, fast: str = "") -> None:
+        super().__init__(iter(()))
+        self.asked, self.result, self.fast = asked, result, fast
+        self.failed += result.failed
+
+    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+        """Return how many vectors there are, where they lie, and what was skipped."""
+        return {**self.result.as_dict(), "remarks": list(remarks)}
+
+    def summary(self, out: Path | None) -> list[str]:
+        """Return how many vectors lie where."""
+        from diptych.data.files import named
+
+        where = "" if out is None else f" in {named(out)}"
+        return [f"{number_of(self.result.items, 'vector')} of {self.result.dim} numbers{where}"]
+
+    def notes(self) -> list[str]:
+        """Return the speed."""
+        return [self.fast] if self.fast else []

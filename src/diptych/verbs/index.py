@@ -1,0 +1,324 @@
+"""``index``: take photos in, so that ``search`` finds them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core import UsageError
+from diptych.core.errors import install, need_extra
+from diptych.core.ranges import at_least
+from diptych.core.wording import number_of
+from diptych.verbs import kinds
+from diptych.verbs.answer import Answer
+from diptych.verbs.declare import RUN, Verb, argument
+
+if TYPE_CHECKING:
+    from diptych.core import Backbone
+    from diptych.search_index.ann import Approximate
+    from diptych.search_index.rows import Modality
+    from diptych.tasks.search.index import Indexed
+    from diptych.verbs.context import Context
+
+REGIONS = "+regions"
+"""Ends the name of the backbone of an index of boxes that a prompter read, see ``nn.dense.region_encoder``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexPhotos(Verb):
+    """Make a search index of photos and captions, or add to one; unchanged files are not read again."""
+
+    name: ClassVar[str] = "index"
+    out: ClassVar[str] = "photo-index"
+    out_help: ClassVar[str] = "Folder of the index; made if absent, else added to, with its backbone."
+    python_out: ClassVar[Any] = "position"
+    result: ClassVar[str] = "PhotoIndex"
+    run_options: ClassVar[dict[str, Any]] = {"batch": 0, "workers": 0}
+    offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", "batch", "workers")
+
+    photos: Any = argument(
+        "Photos, folders, tables with captions, .tar files, vectors, or demo:photos; light curves.",
+        kinds.Kind(list[str]), None, word=True, positional=True, faces=("command", "python"),
+    )  # fmt: skip
+    remove: str | Sequence[str] = argument(
+        'Delete entries: a path, or a pattern such as "*/holiday/*".', kinds.TEXTS, (), faces=("command", "python")
+    )
+    prune: bool = argument(
+        "Delete entries below PHOTOS that are no longer there.", default=False, faces=("command", "python")
+    )
+    ann: bool = argument(
+        "Build the approximate index now, whatever the size (extra: index).", default=False,
+        faces=("command", "python"),
+    )  # fmt: skip
+    cut: str | None = argument(
+        "Mark answers for the cut of a search: captions, a column, or a .csv file.", default=None,
+        faces=("command", "python"),
+    )  # fmt: skip
+    export: Any = argument("Copy the index to NAME.lance (extra: lance) or NAME.parquet, for others.", kinds.FILE, None)
+    image: str | None = argument(
+        "Column of a table with the picture's path.", default=None, faces=("command", "python")
+    )
+    caption: str | None = argument("Column of a table with the caption.", default=None, faces=("command", "python"))
+    frames: int | None = argument(
+        "These are clips: frames sampled from each (videos: 8).", default=None, range=at_least(1),
+        faces=("command", "python"),
+    )  # fmt: skip
+    regions: Any = argument(
+        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.FILE, None
+    )
+
+    def paths(self) -> list[str]:
+        """Return the paths of the photos.
+
+        Raises:
+            UsageError: these are no paths.
+        """
+        if self.photos is None:
+            return []
+        if hasattr(self.photos, "columns"):
+            raise UsageError("An index holds files: give the paths, df['path'], or the table as a .csv file.")
+        given = [self.photos] if isinstance(self.photos, (str, os.PathLike)) else list(self.photos)
+        if wrong := [p for p in given if not isinstance(p, (str, os.PathLike))]:
+            raise UsageError(f"An index holds files, not a {type(wrong[0]).__name__}: give paths of photos or folders.")
+        return [os.fspath(p) for p in given]
+
+    def check(self) -> None:
+        """Refuse a call without work, and options that exclude each other."""
+        photos = self.paths()
+        if not photos and not self.remove and not self.ann and not self.cut and not self.export:
+            raise UsageError("Nothing to do: give photos to index, {remove} PATTERN, {ann}, {cut}, or {export}.")
+        if photos and self.remove:
+            raise UsageError(
+                "Photos that {remove} deletes would be added again: give the two one by one, in two commands."
+            )
+
+    def check_given(self, given: frozenset[str]) -> None:
+        """Refuse what says how photos are read where there are none."""
+        if self.paths():
+            return
+        for name in ("prune", "image", "caption", "frames", "regions"):
+            if name in given:
+                raise UsageError(f"No photos are given, so {{{name}}} has no effect: leave it out.")
+
+    def run(self, context: Context) -> Taken:
+        """Take the photos in, and do what else is asked for."""
+        photos, out = self.paths(), context.out
+        if out is None and not photos:
+            raise UsageError("An index that is there has a folder: give {out}.")
+        if self.export is not None:
+            context.free_file(Path(self.export), "export")
+        if self.ann:
+            need_extra("index", "Approximate search")
+        if out is not None:
+            return self._run(context, photos, out)
+        folder = Path(tempfile.mkdtemp(prefix="diptych-index-"))
+        try:
+            return self._run(context, photos, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _run(self, context: Context, photos: list[str], out: Path) -> Taken:
+        from diptych.search_index.index import Index
+        from diptych.tasks.search.cut import mark
+        from diptych.tasks.search.export import export
+        from diptych.tasks.search.index import remove
+
+        taken = Taken(out)
+        if self.remove:
+            taken.result = remove(out, self.remove)
+        if photos or self.ann:
+            clips = self._frames(photos)
+            if clips and (self.image or self.caption):
+                raise UsageError("{image} and {caption} name columns of a table, and these are clips: leave them out.")
+            if self.regions is not None and (clips or self.image or self.caption or self.prune):
+                raise UsageError(
+                    "Boxes of photos have no {frames}, {image}, {caption} and {prune}: leave these options out."
+                )
+            there = context.like(_facts(out), engine="torch" if clips else "")
+            self._add(there, photos, clips, taken)
+            taken.context = there
+        if self.cut:
+            with Index(out) as index:
+                facts = dict(index.facts)
+            like = context.like(facts, wholly=True)
+            taken.marked = mark(out, self.cut, like.model(spaces=True), like.run())
+        if self.export is not None:
+            count = export(out, Path(self.export), overwrite=context.overwrite)
+            taken.lines.append(f"{count:,} entries in {self.export}")
+        taken.failed += taken.result.failed if taken.result else ()
+        taken.with_graphs = self.ann or bool(taken.built)
+        return taken
+
+    def _frames(self, photos: list[str]) -> int | None:
+        """Return how many frames of each clip are looked at: as asked, 8 for videos, None for photos."""
+        from diptych.data.format import FRAMES
+        from diptych.data.formats.clip_folder import holds_clips
+
+        if not photos or self.frames is not None or photos[0].startswith("demo:"):
+            return self.frames
+        return FRAMES if holds_clips(photos[0]) else None
+
+    def _add(self, context: Context, photos: list[str], clips: int | None, taken: Taken) -> None:
+        """Take records in, build the approximate index where it is due, and say how good it is."""
+        from diptych.data.load import open_data, open_records
+        from diptych.data.records.records import Records, joined
+        from diptych.data.records.regions import region_records
+        from diptych.data.records.roots import root
+        from diptych.data.records.vectors import StoredVectors
+        from diptych.search_index import ann as approximate
+        from diptych.tasks.regions import RegionSource
+        from diptych.tasks.search.approximate import approximate as build
+        from diptych.tasks.search.index import index as take_in
+        from diptych.tasks.search.index import unchanged
+        from diptych.tasks.search.spaces import Source, has_words
+
+        parts: list[Records] = []
+        boxes = None
+        if self.regions is not None and photos:
+            data = open_data(photos, context.keys, need="photos")
+            boxes = RegionSource.open(data, self.regions, context.backbone, decode=context.run().decode)
+            parts.append(region_records(boxes.regions))
+        source = Source.of(photos, context.backbone, clips) if photos and boxes is None else None
+        samples = None if source is None else source.modality
+        if source is not None and samples is not None:
+            parts += [source.records(p, context.keys) for p in photos]
+        elif boxes is None:
+            image, text = self.image or "", self.caption or ""
+            parts += [open_records(p, context.keys, image=image, text=text, vectors=True) for p in photos]
+        if samples is not None and samples.rows and (len(photos) > 1 or self.prune):
+            raise UsageError(
+                f"{samples.title.capitalize()} are indexed a table at a time, without {{prune}} and photos: leave "
+                f"these out."
+            )
+        stored = [part.images for part in parts if isinstance(part.images, StoredVectors)]
+        if stored and (len(photos) > 1 or self.prune):
+            raise UsageError(
+                "Stored vectors are indexed a source at a time, without {prune} and photos: leave these out."
+            )
+        if stored and not stored[0].made:
+            taken.advice.append(
+                f"Nothing says which backbone made these vectors: words are compared by {context.backbone}."
+            )
+        records = joined(parts) if photos else None
+        gone = [root(p, self.image) for p in photos] if self.prune else ()
+        weightless = samples is None and (boxes is None or boxes.prompter is None)
+        known = context.recalled() if records is not None and not self.ann and weightless else None
+        result = unchanged(records, *known, taken.folder, prune=gone) if records and known else None
+        if result is None:
+            tower, run = context.model(spaces=True), context.run()
+            if boxes is not None:
+                tower = boxes.space(tower)
+            elif source is not None and samples is not None:
+                tower, run = source.space(tower, run), replace(run, engine=None)
+            else:
+                context.remember(tower)
+            if records is not None:
+                result = take_in(records, tower, run, taken.folder, prune=gone)
+            if self.ann or approximate.installed():
+                taken.built = build(taken.folder, tower, run, always=self.ann, words=has_words(tower))
+            for modality, graph in taken.built.items():
+                recall = ", ".join(
+                    f"{value:.3f} on {graph.queries[name]} {name}" for name, value in graph.recall.items()
+                )
+                taken.lines.append(
+                    f"{modality}: {graph.kind}, {graph.nprobe} cells a search, measured recall@10 {recall}"
+                )
+        if not approximate.installed() and result is not None and result.entries > approximate.EXACT:
+            taken.advice.append(
+                f"More than {approximate.EXACT:,} entries: run {install('index')} for approximate search."
+            )
+        taken.result = result or taken.result
+
+
+class Taken(Answer[Any]):
+    """An index, and what was done to it."""
+
+    listed = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(iter(()))
+        self.folder = folder
+        self.result: Indexed | None = None
+        self.built: Mapping[Modality, Approximate] = {}
+        self.marked: Mapping[str, Any] = {}
+        self.context: Context | None = None
+        self.with_graphs = False
+        self.advice, self.lines = list[str](), list[str]()
+
+    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+        """Return what was added and removed, marked and built."""
+        facts = {"index": str(self.folder)} if self.result is None else self.result.as_dict()
+        facts |= {"cut": self.marked} if self.marked else {}
+        facts |= {"approximate": {m: asdict(graph) for m, graph in self.built.items()}} if self.with_graphs else {}
+        return {**facts, "remarks": list(remarks)}
+
+    def remarks(self, items: Sequence[Any]) -> list[str]:
+        """Return what a user should know of the index."""
+        return self.advice
+
+    def notes(self) -> list[str]:
+        """Return how good the approximate index is, and what was copied."""
+        return self.lines
+
+    def summary(self, out: Path | None) -> list[str]:
+        """Return what was added and removed, and what the marks allow."""
+        lines = []
+        if self.result is not None:
+            r = self.result
+            lines.append(
+                f"{number_of(r.entries, 'entry', 'entries')} in {self.folder}: {r.added} added, {r.unchanged} "
+                f"unchanged, {r.removed} removed"
+            )
+        if marked := self.marked:
+            lines.append(f"{marked['marks']} answers of {marked['queries']} queries marked by {marked['source']}")
+            for level, cut in marked["cuts"].items():
+                shown = cut if isinstance(cut, str) else promise(cut["share"], cut["interval"])
+                lines.append(f"  --at-least {level}: {shown}")
+            if "to_mark" in marked:
+                lines.append(
+                    f"{marked['asked']} answers tell most: fill in 'right' of {marked['to_mark']}, and give it to --cut"
+                )
+        return lines
+
+
+def promise(share: float, interval: Sequence[float]) -> str:
+    """Say which share of answers is expected to be right."""
+    return f"{share:.2f} of the answers are expected to be right, {interval[0]:.2f} to {interval[1]:.2f}"
+
+
+def made_with(facts: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Return the backbone of photos, the precision, and whether drafts were decoded, that an index was made with."""
+    from diptych.tasks.search.spaces import untrained_name
+
+    name = untrained_name(str(facts.get("backbone", "lite")).removesuffix(REGIONS))[0]
+    return name, str(facts.get("precision", "fp32")), facts.get("decode") == "draft"
+
+
+def space_of(context: Context, name: str) -> Backbone:
+    """Load the space of an index by its name, and remember the backbone of photos for the next search."""
+    from diptych.tasks.search.spaces import space_named
+
+    if name.endswith(REGIONS):
+        from diptych.nn.dense.region_encoder import region_space
+        from diptych.tasks.regions import prompter_of
+
+        return region_space(context.model(), prompter_of(context.backbone))
+    tower = space_named(name, context.model, context.run())
+    if tower.spec.name == context.backbone:
+        context.remember(tower)
+    return tower
+
+
+def _facts(out: Path) -> dict[str, Any]:
+    from diptych.search_index.index import Index
+
+    if not (out / "index.json").is_file():
+        return {}
+    with Index(out) as index:
+        return dict(index.facts)

@@ -1,0 +1,214 @@
+"""``link``: which records of one table are those of another?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core import DataError, UsageError
+from diptych.tasks.defaults import slug_and_row
+from diptych.verbs import kinds
+from diptych.verbs.answer import Answer
+from diptych.verbs.declare import RUN, Verb, argument, method, settings
+
+if TYPE_CHECKING:
+    from diptych.core import Retriever
+    from diptych.tasks.link import Link, Linked
+    from diptych.verbs.context import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkTables(Verb):
+    """Link the records of two tables by pictures and texts, with a threshold that labelled pairs choose."""
+
+    name: ClassVar[str] = "link"
+    item: ClassVar[str] = "Link"
+    role: ClassVar[str] = "diptych.core.method:Retriever"
+    out: ClassVar[str] = "links.csv"
+    out_help: ClassVar[str] = "CSV to write."
+    python_out: ClassVar[Any] = "name"
+    offers: ClassVar[tuple[str, ...]] = (*RUN, "batch", "workers")
+
+    left: Any = argument(
+        "A table, folder or tar of records: pictures, texts or both.", kinds.PHOTOS, positional=True,
+        faces=("command", "python"),
+    )  # fmt: skip
+    right: Any = argument(
+        "The table in which to look for matches.", kinds.PHOTOS, positional=True, faces=("command", "python")
+    )
+    pairs: Any = argument(
+        "Labelled matches: a table with the columns left and right; in Python also (left, right) of each.",
+        kinds.TABLE, None,
+    )  # fmt: skip
+    ids: str | Sequence[str] = argument(
+        "Columns that name records, in the labelled matches and in the links: LEFT,RIGHT (default: rows from 0).",
+        kinds.WORDS, (), faces=("command", "python"),
+    )  # fmt: skip
+    method: str | Retriever = method(slug_and_row("link")[0], "A retriever; see diptych systems --verb retrieve.")
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+    variant: str | None = argument(
+        "Its variant ({}: {} with pairs, else {}).".format(*slug_and_row("link labelled"), slug_and_row("link")[1]),
+        default=None,
+    )  # fmt: skip
+    threshold: float | None = argument("Link from this score on (default: chosen on labelled matches).", default=None)
+    one_to_one: bool = argument("Link no record twice.", default=False)
+    groups: Any = argument(
+        "CSV of all records and their groups: what is linked, also by way of others.", kinds.FILE, None
+    )
+    text_columns: str | Sequence[str] = argument(
+        "Columns with the texts: LEFT,RIGHT or one for both.", kinds.WORDS, (), faces=("command", "python")
+    )
+    image_columns: str | Sequence[str] = argument(
+        "Columns with the pictures: LEFT,RIGHT or one for both.", kinds.WORDS, (), faces=("command", "python")
+    )
+
+    def check(self) -> None:
+        """Refuse three columns for two tables."""
+        for columns in (self.ids, self.text_columns, self.image_columns):
+            _two(columns)
+
+    def learns(self) -> bool:
+        """Return whether there are labelled matches."""
+        return self.pairs is not None
+
+    def system(self) -> Any:
+        """Return the retriever: of the default one, the row for what is given."""
+        slug, row = slug_and_row("link" if self.pairs is None else "link labelled")
+        if self.variant is None and self.method == slug:
+            return replace(self, variant=row).system()
+        return super().system()
+
+    def run(self, context: Context) -> Links:
+        """Link the records."""
+        from diptych.data.files import write_whole
+        from diptych.data.load import open_records
+        from diptych.tasks.link import link
+
+        context.free("")
+        groups = None if self.groups is None else Path(self.groups)
+        if groups is not None:
+            context.free_file(groups, "groups")
+            if context.out is not None and groups.resolve() == context.out.resolve():
+                raise UsageError(f"{{groups}} and {{out}} are both {context.out}: give each a file of its own.")
+        system, ids = self.system(), _two(self.ids)
+        a, b = (
+            open_records(given, context.keys, image=image or "", text=text or "")
+            for given, image, text in zip(
+                (self.left, self.right), _two(self.image_columns), _two(self.text_columns), strict=True
+            )
+        )
+        known = [] if self.pairs is None else _pairs(self.pairs, a, b, ids)
+        tower = context.model() if system.card.needs.hooks else None
+        run = context.light_run() if tower is None else context.run()
+        result = link(
+            a, b, system, tower, run, pairs=known, threshold=self.threshold, one_to_one=self.one_to_one,
+            grouped=groups is not None, ids=ids,
+        )  # fmt: skip
+        if groups is not None:
+            write_whole(groups, result.groups_as_csv(), overwrite=context.overwrite)
+        return Links(result, len(a))
+
+
+class Links(Answer["Link"]):
+    """Records of the first table with their matches in the second."""
+
+    rows_key = "links"
+    listed = False
+
+    def __init__(self, result: Linked, count: int) -> None:
+        super().__init__(iter(result.links))
+        self.result, self.count = result, count
+        self.failed += result.failed
+
+    def title(self, items: Sequence[Link]) -> str:
+        """Return how many records are linked."""
+        return f"{len(items)} of {self.count} records are linked"
+
+    def name(self, item: Link) -> str:
+        """Return the name of the record of the first table."""
+        return self.result.names(item)[0]
+
+    def label(self, item: Link) -> str:
+        """Return the name of the record of the second table."""
+        return self.result.names(item)[1]
+
+    def line(self, item: Link) -> str:
+        """Return the match, and the score."""
+        return f"{self.label(item)}  {item.score:.4f}"
+
+    def row(self, item: Link) -> dict[str, Any]:
+        """Return both names, and the score."""
+        left, right = self.result.names(item)
+        return {"left": left, "right": right, "score": round(item.score, 6)}
+
+    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+        """Return the links, the threshold, and what the labelled matches say."""
+        return {**self.result.as_dict(), "remarks": list(remarks)}
+
+    def remarks(self, items: Sequence[Link]) -> list[str]:
+        """Return how many of the labelled records are linked right."""
+        labelled = self.result.labelled
+        if not labelled:
+            return []
+        shares = ", ".join(f"{name} {100 * labelled[name]:.0f} %" for name in ("precision", "recall"))
+        cubed = " and ".join(f"{n} {100 * labelled.get(f'group_{n}', 0):.0f} %" for n in ("precision", "recall"))
+        nearest = f"{100 * labelled['nearest_right']:.0f} %"
+        groups = f"; of the groups, B-cubed {cubed}" if "group_f1" in labelled else ""
+        return [
+            f"Of {labelled['val']:.0f} labelled records, the nearest is right for {nearest}; "
+            f"from the threshold {self.result.threshold:.4f} on, {shares}{groups}."
+        ]
+
+    def summary(self, out: Path | None) -> list[str]:
+        """Return how many records are linked, and where the links lie."""
+        return [f"{self.title(self.result.links)}, in {out}"]
+
+    def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
+        """Write the links."""
+        from diptych.data.files import write_whole
+
+        write_whole(folder, self.result.as_csv(), overwrite=overwrite)
+        return []
+
+
+def _two(given: str | Sequence[str]) -> tuple[str | None, str | None]:
+    parts = tuple(given)
+    if not parts:
+        return None, None
+    if len(parts) > 2:
+        raise UsageError(f"Give one column for both tables, or LEFT,RIGHT, not {','.join(parts)!r}.")
+    return parts[0], parts[-1]
+
+
+def _pairs(given: Any, left: Any, right: Any, ids: tuple[str | None, str | None]) -> list[tuple[int, int]]:
+    """Return the positions of labelled matches; raises DataError where one names no record."""
+    from diptych.data.rows import read_columns
+
+    source = "{pairs}"
+    if isinstance(given, (str, Path)):
+        columns, source = read_columns(Path(given)), str(given)
+        if not {"left", "right"} <= set(columns):
+            raise DataError(
+                f"{given} has no columns left and right, only {', '.join(columns)}: name the two records of a match so."
+            )
+        given = zip(columns["left"], columns["right"], strict=True)
+    pairs = []
+    positions = [_numbered(records, column) for records, column in zip((left, right), ids, strict=True)]
+    for number, cells in enumerate(given, 1):
+        at = [position.get(str(cell)) for position, cell in zip(positions, cells, strict=True)]
+        if None in at:
+            raise DataError(
+                f"Row {number} of {source} names {cells[at.index(None)]!r}, which is in no table: see {{ids}}."
+            )
+        pairs.append((at[0] or 0, at[1] or 0))
+    return pairs
+
+
+def _numbered(records: Any, column: str | None) -> dict[str, int]:
+    if column is None:
+        return {str(i): i for i in range(len(records))}
+    if not any(column in f for f in records.facts):
+        raise DataError(f"There is no column {column!r} to name records by: see {{ids}}.")
+    return {str(f[column]): i for i, f in enumerate(records.facts) if column in f}

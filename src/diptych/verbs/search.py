@@ -1,0 +1,208 @@
+"""``search``: find an entry of an index by words, by a picture, or by both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core import UsageError
+from diptych.core.ranges import at_least, between
+from diptych.core.wording import one_line
+from diptych.verbs import kinds
+from diptych.verbs.answer import Answer
+from diptych.verbs.declare import Verb, argument
+from diptych.verbs.index import promise, space_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from diptych.search_index.rows import Found, Modality
+    from diptych.tasks.search import ask
+    from diptych.verbs.context import Context
+
+QUERY = kinds.Kind(list[str], list[str])
+"""Words and pictures; over HTTP words, or parts with a text or an image and a weight."""
+FOLDER = kinds.Kind(Path)
+AWAY = kinds.Kind(list[str] | None, None, lambda value: () if value is None else value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Verb):
+    """Find the entries nearest to words, pictures, or both."""
+
+    item: ClassVar[str] = "Found"
+    run_options: ClassVar[dict[str, Any]] = {"batch": 1, "workers": 1}
+    offers: ClassVar[tuple[str, ...]] = ("overwrite", "json", "device", "engine", "cache")
+
+    folder: Any = argument("Folder of diptych index.", FOLDER, flag="INDEX", positional=True)
+    query: Any = argument('Words and pictures, added up: "a red car" photo.jpg "2:at night".', QUERY, positional=True)
+    minus: Any = argument(
+        'Words or pictures to move away from, such as "0.5:snow".', AWAY, (), short="-m",
+        faces=("command", "python"),
+    )  # fmt: skip
+    where: str | Sequence[str] = argument(
+        'Condition on metadata: label=cat, "year>=1990", "name~*holiday*".', kinds.TEXTS, (), short="-w"
+    )
+    top: int = argument("Number of answers.", default=10, short="-k", range=at_least(1))
+    captions: float | None = argument(
+        "Share of the captions in the score (default 0).", default=None, range=between(0, 1)
+    )
+    exact: bool = argument("Look at every entry, however many.", default=False)
+    at_least: float | None = argument(
+        "Cut where this share of answers is expected to be right, such as 0.8, in an index with marked answers.",
+        default=None, range=between(0, 1),
+    )  # fmt: skip
+    html: Path | None = argument("Also write a page with the pictures.", kinds.FILE, None, faces=("command",))
+    backbone: str | None = argument(
+        "Default: that of the index.", default=None, short="-b", panel="Model", faces=("command",)
+    )
+    index: str = argument("Name of a served index; the first where none is named.", default="", faces=("http",))
+
+    def run(self, context: Context) -> Answers:
+        """Look for the entries."""
+        from diptych.data.files import write_whole
+        from diptych.search_index.index import Index
+        from diptych.tasks.search.ask import search, torchless
+
+        if self.html is not None:
+            context.free_file(self.html, "html")
+        folder, query = self._index()
+        with Index(folder) as index:
+            facts = dict(index.facts)
+        terms = [*terms_of(query, 1.0), *terms_of(() if self.minus is None else self.minus, -1.0)]
+        name = self.backbone or str(facts.get("backbone", "lite"))
+        context = context.like({**facts, "backbone": name}, wholly=True)
+        known = context.recalled() if context.backbone == name else None
+        space: Any
+        if known is not None and torchless(terms, *known):  # what is remembered is a backbone of photos, no space
+            space, run = known
+        else:
+            from diptych.tasks.search.spaces import modality_named, sample_term
+
+            samples = modality_named(name)
+            space, run = space_of(context, name), context.run()
+            if samples is not None:
+                terms = [sample_term(term, samples[0], context.keys, samples[1]) for term in terms]
+                run = replace(run, engine=None)
+        answer = search(
+            folder, terms, space, run, k=self.top, weights=weights_of(self.captions), where=self.where,
+            exact=self.exact or None, at_least=self.at_least,
+        )  # fmt: skip
+        if self.html is not None:
+            from diptych.tasks.pages.search_page import html
+
+            write_whole(self.html, html(answer), overwrite=context.overwrite)
+        return Answers(answer, self.html)
+
+    def _index(self) -> tuple[Path, Any]:
+        """Return the folder and the query, also where they were given the other way round."""
+        parts = list(self.query) if isinstance(self.query, (list, tuple)) else [self.query]
+        there = [i for i, part in enumerate(parts) if _is_index(part)]
+        if _is_index(self.folder) or len(there) != 1:
+            return Path(self.folder), self.query
+        return Path(parts.pop(there[0])), [os.fspath(self.folder), *parts]
+
+
+class Answers(Answer["Found"]):
+    """Entries of an index, the nearest first."""
+
+    rows_key = "results"
+
+    def __init__(self, answer: ask.Answer, page: Path | None = None) -> None:
+        super().__init__(iter(answer.found))
+        self.answer, self.page = answer, page
+        shares = () if answer.cut is None else answer.cut.shares
+        self._shares = {f.entry.name: share for f, share in zip(answer.found, shares, strict=False)}
+
+    def title(self, items: Sequence[Found]) -> str:
+        """Return how many entries there are."""
+        return f"{len(items)} of {self.answer.entries:,} entries of {self.answer.index}"
+
+    def name(self, item: Found) -> str:
+        """Return the name of the entry."""
+        return item.entry.name
+
+    def label(self, item: Found) -> str:
+        """Return its caption."""
+        return item.entry.caption
+
+    def line(self, item: Found) -> str:
+        """Return the score and the caption."""
+        return f"{item.score:.3f}  {item.entry.caption[:60]}".rstrip()
+
+    def printed(self, item: Found, name: str) -> str:
+        """Return the score, the probability that the answer is right, the name and the caption."""
+        share = f"{self._shares[item.entry.name]:.2f} right  " if self._shares else ""
+        caption = f"  {one_line(' '.join(item.entry.caption[:60].split()))}" if item.entry.caption else ""
+        return f"{item.score:.3f}  {share}{name}{caption}"
+
+    def row(self, item: Found) -> dict[str, Any]:
+        """Return nothing: ``data`` has the entries."""
+        return {}
+
+    def columns(self, items: Sequence[Found]) -> dict[str, list[Any]]:
+        """Return scores and captions."""
+        return {"score": [f.score for f in items], "caption": [f.entry.caption for f in items]}
+
+    def picture(self, item: Found) -> Image.Image | None:
+        """Return the picture of the entry."""
+        from diptych.tasks.search.entry_picture import picture
+
+        return picture(item.entry.name)
+
+    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+        """Return the entries, the query, and how they were found."""
+        return {**self.answer.as_dict(), "remarks": list(remarks)}
+
+    def remarks(self, items: Sequence[Found]) -> list[str]:
+        """Return the share of right answers above the cut, how good an approximate search is, and why there is none."""
+        answer, lines = self.answer, list[str]()
+        if answer.cut is not None:
+            cut = answer.cut.cut
+            lines.append(
+                f"Above this cut {promise(cut.share, (cut.low, cut.high))} ({cut.above} of {cut.marks} answers to "
+                f"{cut.queries} queries, marked by {answer.cut.source}). {answer.cut.absent}"
+            )
+        if answer.recall is not None:
+            lines.append(
+                f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; {{exact}} looks at all "
+                f"{answer.entries:,}"
+            )
+        return lines if answer.found else [*lines, answer.nothing]
+
+    def notes(self) -> list[str]:
+        """Return where the page is."""
+        return [] if self.page is None else [f"The page is {self.page}"]
+
+
+def weights_of(captions: float | None) -> Mapping[Modality, float] | None:
+    """Return how much pictures and captions count; None where the index decides.
+
+    Raises:
+        UsageError: a share outside [0, 1].
+    """
+    if captions is None:
+        return None
+    if not 0 <= captions <= 1:
+        raise UsageError(f"{{captions}} must be in [0, 1], got {captions:g}: it is a share of the score.")
+    weights: dict[Modality, float] = {"image": 1 - captions, "text": captions}
+    return {m: w for m, w in weights.items() if w}
+
+
+def terms_of(query: object, sign: float) -> list[ask.Term]:
+    """Return the terms of words, paths and pictures; raises UsageError for what cannot be looked for."""
+    from diptych.tasks.search.ask import Term
+
+    parts = list(query) if isinstance(query, (list, tuple)) else [query]
+    if any(part is None for part in parts):
+        raise UsageError('A query is words, the path of a picture, or a picture, not None: give "a red car".')
+    return [
+        Term.parse(os.fspath(p), sign) if isinstance(p, (str, os.PathLike)) else Term("picture", sign, p) for p in parts
+    ]
+
+
+def _is_index(value: object) -> bool:
+    return isinstance(value, (str, os.PathLike)) and Path(value, "index.json").is_file()

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import diptych
+from diptych.core import DiptychError
+
+NAMES = ["north mill", "south mill", "old bakery", "new bakery", "river bank", "city bank", "iron works", "glass works"]
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("id,name\n" + "".join(f"a{i},{n}\n" for i, n in enumerate([*NAMES, "zzzzzz"])))
+    (tmp_path / "b.csv").write_text("id,name\n" + "".join(f"b{i},{n} co\n" for i, n in enumerate(reversed(NAMES))))
+    return tmp_path
+
+
+def test_python_links_tables_and_writes_only_where_it_is_asked_to(tables: Path) -> None:
+    pairs = [(f"a{i}", f"b{7 - i}") for i in range(6)]
+    with pytest.warns(UserWarning, match="6 labelled records, the nearest is right for 100 %"):
+        links = diptych.link("a.csv", "b.csv", pairs=pairs, ids="id", method="string-matching")
+    assert [(name, label) for name, label in zip(links.names, links.labels, strict=True)] == [
+        (f"a{i}", f"b{7 - i}") for i in range(8)
+    ]
+    assert next((row["left"], row["right"]) for row in links.as_dict()["links"]) == ("a0", "b7")
+    assert len(links.remarks) == 1
+    assert sorted(p.name for p in tables.iterdir()) == ["a.csv", "b.csv"]
+    with pytest.warns(UserWarning, match="B-cubed precision 100 %"):
+        diptych.link(
+            "a.csv", "b.csv", pairs=pairs, ids=("id", "id"), method="string-matching", groups="g.csv", out="l.csv"
+        )
+    assert len(Path("l.csv").read_text().splitlines()) == 9
+    assert Path("g.csv").read_text().startswith("table,record,group,text\n")
+    with pytest.raises(DiptychError, match=r"^l\.csv exists: give another out= or overwrite=\.$"):
+        diptych.link("a.csv", "b.csv", method="string-matching", out="l.csv")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"ids": "number"}, "no column 'number' to name records by: see ids="),
+        ({"pairs": [("x", "b0")], "ids": "id"}, "names 'x', which is in no table: see ids="),
+        ({"pairs": [("a0", "b7")], "ids": "id"}, "give at least 5, or threshold="),
+        ({"text_columns": ("a", "b", "c")}, "one column for both tables"),
+        ({"settings": {"measur": "x"}}, "has no setting 'measur'"),
+    ],
+)
+def test_errors_name_the_arguments_of_python(tables: Path, given: dict[str, object], says: str) -> None:
+    with pytest.raises(DiptychError, match=says):
+        diptych.link("a.csv", "b.csv", method="string-matching", **given)  # type: ignore[arg-type]

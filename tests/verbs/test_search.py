@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import diptych
+from diptych.api.model import Model
+from diptych.core import DiptychError, Run
+from tests.support.colours import ColourBackbone
+
+MODEL = Model(ColourBackbone(), Run())
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("red", "green", "blue"):
+        Image.new("RGB", (30, 20), name).save(folder / f"{name}.png")
+    return folder
+
+
+def test_an_index_without_a_folder_can_be_searched_and_goes_with_its_object(photos: Path, tmp_path: Path) -> None:
+    index = diptych.index(photos, model=MODEL)
+    assert (len(index), index.added) == (3, 3)
+    assert Path(index.search("red", top=1).names[0]).name == "red.png"
+    assert [p.name for p in tmp_path.iterdir()] == ["photos"]
+    folder = index.folder
+    assert folder.is_dir()
+    del index
+    assert not folder.exists()
+
+
+def test_remarks_and_errors_name_the_arguments_of_python(photos: Path) -> None:
+    diptych.index(photos, "idx", MODEL)
+    with pytest.warns(UserWarning, match=r"^Nothing meets the conditions\.$"):
+        assert len(diptych.search("idx", "red", MODEL, where="name=none")) == 0
+    with pytest.raises(DiptychError, match=r"^captions= must be in \[0, 1\], got 2"):
+        diptych.search("idx", "red", MODEL, captions=2)
+    with pytest.raises(DiptychError, match=r"^where= takes conditions"):
+        diptych.search("idx", "red", MODEL, where="year")
+    with pytest.raises(DiptychError, match=r"^Nothing to do: give photos to index, remove= PATTERN"):
+        diptych.index(out="idx", model=MODEL)
+    with pytest.raises(DiptychError, match="An index that is there has a folder: give out="):
+        diptych.index(remove="*", model=MODEL)
