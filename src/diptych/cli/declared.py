@@ -113,7 +113,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
             asked.check_report(out)
             shared.free(out)
         shared.writable(out if verb.out else out and out.parent)
-        if hasattr(asked, "method") and not asked.is_fitted():
+        if asked.chooses():
             refuse_unread(asked.system(), {"backbone": looks})
         with shared.open(seed=getattr(asked, "seed", 0)) as opened:
             code = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)

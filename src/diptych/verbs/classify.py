@@ -204,7 +204,7 @@ class Classify(Verb):
         from diptych.tasks.classify_with_model import answer
         from diptych.tasks.model import Predictor
 
-        shown = {"top": self.top, "threshold": self.threshold}
+        shown: dict[str, Any] = {"top": self.top, "threshold": self.threshold}
         promises = {
             "sets": self.sets, "per_class": self.per_class, "unknown_rate": self.unknown_rate, "reasons": self.reasons,
         }  # fmt: skip
@@ -298,10 +298,10 @@ class Labels(Answer["Prediction"]):
             shown = f"unknown ({shown})"
         return shown if item.inside is None else f"{shown}  | one of: {', '.join(item.inside)}"
 
-    def printed(self, item: Prediction, name: str, width: int) -> str:
+    def printed(self, item: Prediction, name: str) -> str:
         """Return the line, and a line for each reason."""
-        reasons = [f"{'':<{width}}    {weight:+.3g}  {text}" for text, weight in item.reasons or ()]
-        return "\n".join([super().printed(item, name, width), *reasons])
+        reasons = [f"{'':<{len(name)}}    {weight:+.3g}  {text}" for text, weight in item.reasons or ()]
+        return "\n".join([super().printed(item, name), *reasons])
 
     def columns(self, items: Sequence[Prediction]) -> dict[str, list[Any]]:
         """Return the most likely class and its probability."""

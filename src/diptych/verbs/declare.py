@@ -218,7 +218,7 @@ class Verb:
                 raise UsageError(f"{{{name}}} must be {a.range.words}, got {value!r}.")
         self.check()
         self.check_given(frozenset(given))
-        if hasattr(self, "method") and not self.is_fitted() and not self.is_plain():
+        if self.chooses():
             self._check_system(frozenset(given))
         return self
 
@@ -250,6 +250,10 @@ class Verb:
     def is_plain(self) -> bool:
         """Return whether the default system answers as it is: nothing of it is checked, and so nothing is imported."""
         return False
+
+    def chooses(self) -> bool:
+        """Return whether there is a system that can be checked."""
+        return hasattr(self, "method") and not self.is_fitted() and not self.is_plain()
 
     def check_report(self, path: Path) -> None:
         """Refuse a report that the command cannot write, before any work."""
