@@ -81,6 +81,7 @@ rules: $(VENV)/.dev
 	$(BIN)/python tools/verbs_stub.py --check
 	$(BIN)/python tools/lowest.py --check
 	$(BIN)/python tools/systems_table.py --check
+	$(BIN)/python tools/published_table.py --check
 	$(BIN)/python tools/benchmarks_table.py --check
 	$(BIN)/python tools/planted_table.py --check
 	$(BIN)/python tools/which_classifier.py --check
@@ -131,6 +132,7 @@ index: $(VENV)/.dev
 	$(BIN)/python tools/verbs_stub.py
 	$(BIN)/python tools/lowest.py --write
 	$(BIN)/python tools/systems_table.py
+	$(BIN)/python tools/published_table.py
 	$(BIN)/python tools/benchmarks_table.py
 	$(BIN)/python tools/planted_table.py
 	$(BIN)/python tools/which_classifier.py

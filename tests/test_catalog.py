@@ -11,7 +11,8 @@ import pytest
 
 import diptych.methods
 from diptych import catalog
-from diptych.core import Auditor, Card, Classifier, Method, Needs, Retriever, Segmenter, UsageError, plugins
+from diptych.core import Auditor, Card, Classifier, Method, Needs, Retriever, Segmenter, UsageError, entry_points
+from diptych.core.settings import with_settings
 from diptych.methods.classify.gda import GDA
 
 
@@ -25,9 +26,9 @@ class NoSystem:
 
 
 def outside(monkeypatch: pytest.MonkeyPatch, name: str, value: str = f"{__name__}:Outsider") -> None:
-    monkeypatch.setattr(plugins, "_warned", set())
+    monkeypatch.setattr(entry_points, "_warned", set())
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, sys.modules[Outsider.__module__]))
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint(name, value, group)])
+    monkeypatch.setattr(entry_points, "entry_points", lambda group: [EntryPoint(name, value, group)])
 
 
 def test_slugs_are_sorted_and_found() -> None:
@@ -104,7 +105,7 @@ def test_an_outsider_joins_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_outsider_with_our_slug_warns_once_and_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     outside(monkeypatch, "gda")
-    with pytest.warns(plugins.PluginWarning, match="its slug is that of a system of diptych") as caught:
+    with pytest.warns(entry_points.PluginWarning, match="its slug is that of a system of diptych") as caught:
         listed = [catalog.slugs() for _ in range(2)]
     assert len(caught) == 1
     assert listed[1].count("gda") == 1
@@ -124,7 +125,7 @@ def test_a_broken_entry_point_warns_once_and_is_named_where_it_is_wanted(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     outside(monkeypatch, name, value)
-    with pytest.warns(plugins.PluginWarning, match=message) as caught:
+    with pytest.warns(entry_points.PluginWarning, match=message) as caught:
         listed = [[card["slug"] for card in catalog.cards()] for _ in range(2)]
     assert len(caught) == 1
     assert name not in listed[0]
@@ -316,3 +317,20 @@ def test_no_card_claims_a_stage_that_was_not_shown() -> None:
     for slug, result in told.items():
         own = cards[slug]["result"]
         assert (own["shown"], own["stage"]) == (result["shown"], result["stage"])
+
+
+PUBLISHED = [slug for slug in catalog.slugs() if catalog.find(slug).card.published]
+
+
+@pytest.mark.parametrize("slug", PUBLISHED)
+def test_published_settings_are_settings_of_the_system(slug: str) -> None:
+    kind = catalog.find(slug)
+    published = kind.card.published
+    assert published is not None
+    assert published.settings
+    system = with_settings(catalog.row(kind, next(iter(kind.card.variants))), {"published": True})
+    for name, value in published.settings.items():
+        part: Any = system
+        for field in name.split("."):
+            part = getattr(part, field)
+        assert part == value, name

@@ -25,7 +25,7 @@ GOOD = "def greet(name: str) -> None:\n    '''Greet by name.'''\n    print('hell
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said once a process is said once a test."""
     added_commands.load_command.cache_clear()
-    added_commands._warn.cache_clear()
+    added_commands._say_once.cache_clear()
 
 
 def install(folder: Path, name: str, points: str, source: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,21 @@ def test_a_method_that_learns_masks_asks_for_label_maps(
     assert "label maps" in wrong.err
 
 
+def test_a_dry_run_takes_three_steps_and_writes_nothing(
+    diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {"side": 40, "crop": 40, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16), "steps": 90}
+    monkeypatch.setattr(FCCLIP, "__init__", partialmethod(FCCLIP.__init__, **short))
+    words = ("segment", photo, "--names", "red, blue", "--train", masked_folder(tmp_path / "set"), "--dry-run")
+    got = diptych(*words, "--method", "fc-clip")
+    assert got.code == 0
+    assert got.out.startswith("3 steps of ")
+    assert "Extrapolated, and not run: 90 steps take " in got.out
+    assert not (tmp_path / "segments").exists()
+    idle = diptych("segment", photo, "--names", "red, blue", "--method", "maskclip", "--dry-run")
+    assert (idle.code, idle.err.count("leave --dry-run out")) == (2, 1), idle.err
+
+
 def test_ovseg_learns_from_captions(diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = diptych("segment", photo, "--names", "red, blue", "--method", "ovseg")
     assert asked.code == 2

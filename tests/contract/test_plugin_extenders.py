@@ -89,7 +89,7 @@ def test_without_the_package_its_folder_says_what_to_install(
 ) -> None:
     out = tmp_path / "out"
     assert diptych("extend", tones(tmp_path / "tones"), "--out", out).code == 0
-    for place in ("importlib.metadata", "diptych.core.plugins", "diptych.data.modalities"):
+    for place in ("importlib.metadata", "diptych.core.entry_points"):
         monkeypatch.setattr(f"{place}.entry_points", lambda group: [])
     with pytest.raises(DataError, match=r"'[a-z-]+:ToneSpace', .* install its package"):
         load_space(out, Kit({"main": backbone}))

@@ -13,7 +13,7 @@ import pytest
 
 import diptych
 from diptych import catalog
-from diptych.core import UsageError, plugins
+from diptych.core import UsageError, entry_points
 
 SYSTEM = """
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *sys.path]))
-    monkeypatch.setattr(plugins, "_warned", set())
+    monkeypatch.setattr(entry_points, "_warned", set())
 
     def install(name: str, points: str, code: str | None = None, metadata: bool = True) -> None:
         about = folder / f"{name.replace('-', '_')}-1.2.dist-info"
@@ -75,7 +75,7 @@ def test_a_broken_one_warns_once_with_its_distribution_and_takes_nothing_down(in
     install(module.replace("_", "-"), f"broken = {value.format(module=module)}", code)
     install(f"whole-beside-{module}", "whole = whole_system:Whole")
     (Path(sys.path[0]) / "whole_system.py").write_text(SYSTEM.format(name="Whole", slug="whole", verb="classify"))
-    with pytest.warns(plugins.PluginWarning) as caught:
+    with pytest.warns(entry_points.PluginWarning) as caught:
         listed = [{card["slug"] for card in catalog.cards()} for _ in range(2)]
     (warning,) = caught
     sentence = str(warning.message)
@@ -96,7 +96,7 @@ def test_a_slug_that_is_taken_stays_with_ours_and_with_the_first(install: Instal
         code = SYSTEM.format(name="X", slug="gda", verb="classify") + SYSTEM.format(name="Z", slug="z", verb="classify")
         module = name.replace("-", "_")
         install(name, f"gda = {module}:X\nz = {module}:Z", code)
-    with pytest.warns(plugins.PluginWarning) as caught:
+    with pytest.warns(entry_points.PluginWarning) as caught:
         cards = [catalog.card("gda") for _ in range(2)]
     assert {card["module"] for card in cards} == {"diptych.methods.classify.gda"}
     winner = catalog.find("z").__module__
@@ -118,7 +118,7 @@ def test_a_class_of_the_name_of_ours_is_found_by_its_slug_alone(install: Install
 def test_a_distribution_that_is_gone_or_says_nothing_readable(install: Install) -> None:
     """What is left of a package that was deleted by hand, and a list that no library can read."""
     install("gone", "gone = gone:Gone", metadata=False)
-    with pytest.warns(plugins.PluginWarning, match="'gone' of .* cannot be used: ModuleNotFoundError"):
+    with pytest.warns(entry_points.PluginWarning, match="'gone' of .* cannot be used: ModuleNotFoundError"):
         catalog.cards()
     install("unreadable", "this line names nothing")
     with warnings.catch_warnings(record=True) as caught:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import pytest
@@ -8,7 +8,9 @@ import pytest
 from diptych import catalog
 from diptych.core import UsageError
 from diptych.core.settings import by_system, parted, settings_of, varied, with_settings
+from diptych.methods.classify.gda import GDA
 from diptych.methods.classify.tip_adapter_f import TipAdapterF
+from diptych.methods.segment.fc_clip import FCCLIP
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,12 @@ def test_a_row_of_a_board_carries_its_settings() -> None:
         by_system(["epochs=3"])
     with pytest.raises(UsageError, match="the nearest names are tip-adapter-f"):
         catalog.set_rows({"tip-adaptor-f": {}}, "gda", "")
+
+
+def test_published_stands_for_the_authors_settings_and_others_are_laid_over_them() -> None:
+    published = with_settings(FCCLIP(), {"published": True})
+    assert (published.side, published.steps, published.layout.queries) == (800, 368_750, 250)
+    assert with_settings(FCCLIP(), {"steps": 9, "published": "true"}) == replace(published, steps=9)
+    assert with_settings(FCCLIP(), {"published": "false"}) == FCCLIP()
+    with pytest.raises(UsageError, match="The card of gda has no published settings"):
+        with_settings(GDA(), {"published": True})

@@ -60,8 +60,9 @@ def test_its_entry_point_names_the_system(folder: Path) -> None:
     assert set(packed) == {"class_mean.py", "class_mean.toml"}
     points = file["project"]["entry-points"]["diptych.methods"]
     code = (
-        "from importlib.metadata import EntryPoint; from diptych import catalog; from diptych.core import plugins;"
-        f"plugins.entry_points = lambda group: [EntryPoint(n, v, group) for n, v in {points!r}.items()];"
+        "from importlib.metadata import EntryPoint; from diptych import catalog;"
+        "from diptych.core import entry_points as e;"
+        f"e.entry_points = lambda group: [EntryPoint(n, v, group) for n, v in {points!r}.items()];"
         "print(catalog.find('class-mean').card.name, 'class-mean' in catalog.slugs(), len(catalog.cards()) == "
         "len(catalog.slugs()))"
     )

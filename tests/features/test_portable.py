@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from diptych.backbones.mask_models.merged_cells import MergedCells
 from diptych.backbones.mask_models.sam import SamMasks
-from diptych.core import ClassNames, DataError, Kit, Run, Space, State, UsageError, plugins
+from diptych.core import ClassNames, DataError, Kit, Run, Space, State, UsageError, entry_points
 from diptych.features import portable
 from diptych.features.portable import load, save
 from diptych.methods.classify.gda import GDA
@@ -86,11 +86,11 @@ def test_a_class_of_another_package_is_written_by_its_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point = EntryPoint("mine", f"{__name__}:Nameless", "diptych.methods")
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    monkeypatch.setattr(entry_points, "entry_points", lambda group: [point])
     save(Nameless(torch.ones(2)), tmp_path / "x")
     assert '"class": "mine:Nameless"' in (tmp_path / "x" / "fitted.json").read_text()
     assert torch.equal(load(tmp_path / "x", Kit()).h, torch.ones(2))
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [])
+    monkeypatch.setattr(entry_points, "entry_points", lambda group: [])
     with pytest.raises(DataError, match=r"'mine:Nameless', which is no fitted class .*install its package"):
         load(tmp_path / "x", Kit())
 

@@ -221,7 +221,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def entry_points(*, group: str) -> list[EntryPoint]:
         return [point for point in POINTS if point.group == group]
 
-    for place in ("importlib.metadata", "diptych.core.plugins", "diptych.data.modalities"):
+    for place in ("importlib.metadata", "diptych.core.entry_points"):
         monkeypatch.setattr(f"{place}.entry_points", entry_points)
 
 

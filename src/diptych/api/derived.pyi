@@ -53,7 +53,7 @@ def caption(
         judge: another backbone, which gives CLIPScore.
         method: a captioner; 'diptych systems --verb caption' lists them.
         variant: variant of the method, such as small; 'diptych systems METHOD' lists them.
-        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         n: captions of each photo. Must be at least 1.
         rate: nearest captions: share of photos that no sentence describes and that get one all the same. Must be in (0, 1).
         seed: seed of trainings and draws.
@@ -130,7 +130,7 @@ def detect(
         thing: what the photos show, such as "hazelnut", for detectors that read it.
         auxiliary: labelled anomalies of another thing, a folder as MVTec's, for detectors that learn from them.
         method: a detector (default: winclip-style for words, else feature-memory).
-        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         rate: flag photos at this rate of false alarms, such as 0.05; needs normal photos. Must be in (0, 1).
         seed: seed of draws and trainings.
 
@@ -182,7 +182,7 @@ def edit(
         seed: seed of the pictures drawn, and of the training.
         method: an editor; 'diptych systems --verb edit' lists them (default: by the input).
         variant: variant of the method, such as small; "" is the paper's.
-        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         fitted: folder of the trained editor: read if it is there, else written.
         out: folder for pictures before and after, and edit.json. None: nothing is written.
         overwrite: replace files of an earlier call.
@@ -247,7 +247,7 @@ def generate(
         seed: seed of the noise, and of a training.
         method: a system that makes pictures from words, in the place of the denoiser.
         variant: variant of the method; 'diptych systems METHOD' lists them.
-        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         like: photos with captions to learn from, for a method that learns.
         fitted: folder of the trained method: read if it is there, else written.
         out: folder for the pictures and generate.json. None: nothing is written.
@@ -321,7 +321,7 @@ def link(
         pairs: labelled matches: a table with the columns left and right; in Python also (left, right) of each.
         ids: columns that name records, in the labelled matches and in the links: LEFT,RIGHT (default: rows from 0).
         method: a retriever; see diptych systems --verb retrieve.
-        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         variant: its variant (clippings: maps with pairs, else mean).
         threshold: link from this score on (default: chosen on labelled matches).
         one_to_one: link no record twice.
@@ -356,7 +356,7 @@ def rewrite(
         like: photos with a short and a long caption each to learn from: a table or folder.
         method: a rewriter; 'diptych systems --verb rewrite' lists them.
         variant: variant of the method: small, text (no denoiser), or "", the paper's.
-        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         choices: rewrites of each prompt. Must be at least 1.
         denoiser: small, or local:FOLDER with a pipeline of diffusers.
         fitted: folder of the trained rewriter: read if it is there, else written.
@@ -425,7 +425,7 @@ def segment(
         model: a name, a loaded model, or None for ``lite``.
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
         method: a segmenter; 'diptych systems --verb segment' lists them.
-        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         background: words for all else, such as "sky, wall, floor".
         threshold: pixels below this probability are background. Must be in [0, 1].
         unknown: pixels below this probability are of no class. Must be in [0, 1].

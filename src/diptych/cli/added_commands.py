@@ -10,15 +10,15 @@ import sys
 import tomllib
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import diptych
 from diptych.cli.console import say
 from diptych.core import UsageError
+from diptych.core.entry_points import COMMANDS, declared, sentence
 
-GROUP = "diptych.commands"
 PROOFS = ("prove", "ablate", "rerun")
 """Commands of the package of proofs, which the wheel does not hold."""
 CHECKOUT = Path(diptych.__file__).parents[2]
@@ -30,17 +30,7 @@ def added_commands() -> dict[str, EntryPoint]:
 
     Of two distributions of one name the first on the path counts, as when they are imported.
     """
-    points: dict[str, EntryPoint] = {}
-    seen = set[str]()
-    for distribution in distributions():
-        try:
-            name = distribution.name
-            some = distribution.entry_points.select(group=GROUP) if name not in seen else ()
-        except Exception as error:  # whatever stands in another package's metadata
-            _warn(f"The entry points of {_name(distribution)} cannot be read ({_reason(error)})")
-            continue
-        seen.add(name)
-        points = {**{point.name: point for point in some}, **points}
+    points = {point.name: point for point in reversed(list(declared(COMMANDS, _report)))}
     return {**points, **_of_checkout()}
 
 
@@ -52,13 +42,12 @@ def load_command(point: EntryPoint, make: Callable[[str, Any], Any]) -> Any | No
         point: name and place of the command.
         make: (name, function or Typer) -> command.
     """
-    where = _name(point.dist) if point.dist is not None else f"the checkout {CHECKOUT}"
     try:
         if point.dist is None and str(CHECKOUT) not in sys.path:
             sys.path.append(str(CHECKOUT))  # last: the checkout's tests and tools must not hide other packages
         return make(point.name, point.load())
     except Exception as error:  # whatever another package raises on import: other commands go on
-        _warn(f"The command {point.name!r} of {where} cannot be loaded ({_reason(error)})")
+        _report(point, error)
         return None
 
 
@@ -77,25 +66,18 @@ def _of_checkout() -> dict[str, EntryPoint]:
         return {}
     try:
         whole, proofs = (tomllib.loads(path.read_text(encoding="utf-8"))["project"] for path in projects)
-        points = proofs["entry-points"][GROUP] if whole["name"] == "diptych" else {}
-        return {name: EntryPoint(name, value, GROUP) for name, value in points.items()}
+        points = proofs["entry-points"][COMMANDS] if whole["name"] == "diptych" else {}
+        return {name: EntryPoint(name, value, COMMANDS) for name, value in points.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        _warn(f"The commands of {projects[1]} cannot be read ({_reason(error)})")
+        _say_once(f"The commands of {projects[1]} cannot be read ({type(error).__name__}: {error}): mend that file.")
         return {}
 
 
+def _report(point: EntryPoint, reason: str | BaseException) -> None:
+    _say_once(sentence(point, reason, "" if point.dist is not None else f"the checkout {CHECKOUT}"))
+
+
 @cache
-def _warn(message: str) -> None:
-    """Say what is wrong with another package, once a process."""
-    say(f"{message}: mend or uninstall that package.")
-
-
-def _name(distribution: Distribution) -> str:
-    try:
-        return str(distribution.name)
-    except Exception:  # a folder without metadata
-        return str(getattr(distribution, "_path", "a package without a name"))
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+def _say_once(message: str) -> None:
+    """Say what is wrong with another package, once in a process; in a terminal it is no warning of Python."""
+    say(" ".join(message.split()))

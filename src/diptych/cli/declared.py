@@ -12,6 +12,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, say_skipped, short_names, show, show_json
+from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import looks, refuse_unread, typed
 from diptych.core import UsageError
 from diptych.verbs.context import Once
@@ -107,7 +108,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     """Return the function of a command, for ``typer.Typer().command()``."""
     names = verb.arguments("command")
 
-    def run(*, shared: options.RunOptions, out: Path | None = None, **values: Any) -> None:
+    def run(*, shared: options.RunOptions, out: Path | None = None, dry_run: bool = False, **values: Any) -> None:
         asked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
         if verb.report and out is not None:
             asked.check_report(out)
@@ -116,6 +117,9 @@ def command(verb: type[Verb]) -> Callable[..., None]:
         if asked.chooses():
             refuse_unread(asked.system(), {"backbone": looks})
         with shared.open(seed=getattr(asked, "seed", 0)) as opened:
+            if dry_run:
+                show_trial(lambda: next(iter(asked.run(CommandContext(opened, None))), None))
+                return
             code = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
         finish(*code)
 
@@ -130,6 +134,9 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     if verb.report:
         report = Annotated[Path | None, options.option("--out", "-o", help=verb.report)]
         parameters.append(inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=report))
+    if "settings" in names:
+        dry = Annotated[bool, options.option("--dry-run", help=DRY_RUN)]
+        parameters.append(inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=dry))
     shared_options = options.AutoOptions if verb.run_options.get("batch") == 0 else options.RunOptions
     defaults = shared_options(**verb.run_options)
     parameters.append(

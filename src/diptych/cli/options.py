@@ -98,6 +98,10 @@ Regions = Annotated[
     Path | None,
     option("--regions", help="A table with a box a row, in pixels: these are looked at instead of whole photos."),
 ]
+Settings = Annotated[
+    list[str] | None,
+    option("--set", help="A setting of the system, such as temperature=0.07; 'published' takes the authors'. Repeat."),
+]
 RowSettings = Annotated[
     list[str] | None,
     option("--set", help="A setting of a system, such as SLUG.epochs=100; repeat for several."),

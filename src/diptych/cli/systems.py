@@ -83,6 +83,21 @@ def _show_settings(settings: list[Setting]) -> None:
         show(f"- {setting.name}: {setting.type}{default}" + (f"  {setting.meaning}" if setting.meaning else ""))
 
 
+def _show_published(published: dict[str, Any]) -> None:
+    show(f"Published configuration ({published['where']}): starts from {published['weights']}; {published['data']}.")
+    for name in ("settings", "training"):
+        if pairs := ", ".join(f"{key}={_plain(value)}" for key, value in published[name].items()):
+            show(f"- {'--set published: ' if name == 'settings' else 'flags: '}{pairs}")
+    if published["hardware"]:
+        show(f"- {published['hardware']}")
+    for line in published["absent"]:
+        show(f"- not here: {line}")
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
 def _needs(needs: dict[str, Any]) -> str:
     hooks = [h for h in needs["hooks"] if h not in ("image", "text")]
     return ", ".join([*needs["evidence"], *hooks, *needs["parts"], *(f"extra {e}" for e in needs["extras"])]) or "names"
@@ -107,6 +122,8 @@ def _card(card: dict[str, Any], reached: str) -> None:
     show(f"\nNeeds: {_needs(card['needs'])}. Trains: {card['trains']}.{drawn}")
     if len(card["variants"]) > 1:
         show(f"Variants: {', '.join(repr(v) if ' ' in v else v or '(default)' for v in card['variants'])}.")
+    if card["published"]:
+        _show_published(card["published"])
     if card["differs"]:
         show("Where paper, released code and this differ:")
         for line in card["differs"]:

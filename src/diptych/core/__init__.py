@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from diptych.core.edit import StyleGenerator as StyleGenerator
     from diptych.core.edit import Styles as Styles
     from diptych.core.edit import Takes as Takes
+    from diptych.core.entry_points import PluginWarning as PluginWarning
     from diptych.core.errors import BoundBroken as BoundBroken
     from diptych.core.errors import Collapsed as Collapsed
     from diptych.core.errors import DamagedStore as DamagedStore
@@ -123,7 +124,6 @@ if TYPE_CHECKING:
     from diptych.core.method import ScoreKind as ScoreKind
     from diptych.core.method import Scores as Scores
     from diptych.core.method import Segmenter as Segmenter
-    from diptych.core.plugins import PluginWarning as PluginWarning
     from diptych.core.ranges import Range as Range
     from diptych.core.run import Engine as Engine
     from diptych.core.run import Progress as Progress
@@ -237,6 +237,7 @@ _MODULES = {
         "Styles",
         "Takes",
     ),
+    "entry_points": ("PluginWarning",),
     "errors": (
         "BoundBroken",
         "Collapsed",
@@ -294,7 +295,6 @@ _MODULES = {
         "Scores",
         "Segmenter",
     ),
-    "plugins": ("PluginWarning",),
     "ranges": ("Range",),
     "run": (
         "Engine",

@@ -134,6 +134,29 @@ class ProofPlan:
 
 
 @dataclass(frozen=True)
+class Published:
+    """The authors' configuration, as far as it was read.
+
+    Args:
+        settings: of the system, by name ("layout.width" is the field of a field): what ``--set published`` takes.
+        training: numbers that the verb takes and not the system, by the flag of ``finetune`` or ``pretrain``.
+        weights: the model that it starts from.
+        data: what it is trained on.
+        hardware: what the authors had, and for how long; "" if not stated.
+        absent: published choices that nothing here holds; one entry each.
+        where: file or section in which the numbers were read.
+    """
+
+    weights: Words
+    data: Words
+    where: Words
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    hardware: str = ""
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Card:
     """The identity card of a system.
 
@@ -147,6 +170,7 @@ class Card:
         trains: what it trains: "nothing", "cache keys", "context vectors", ...
         headlines: published numbers.
         reference: the authors' code.
+        published: the authors' configuration, of systems that train.
         differs: where paper, released code and we differ, and why; one entry each.
         baseline: True for the systems that the others are compared with.
         variants: rows on the board: label suffix -> constructor arguments; {"": {}} is the default row.
@@ -169,6 +193,7 @@ class Card:
     trains: Words
     headlines: tuple[Headline, ...] = ()
     reference: Reference | None = None
+    published: Published | None = None
     differs: tuple[str, ...] = ()
     proof: ProofPlan | None = None
     baseline: bool = False
@@ -203,7 +228,10 @@ class Card:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DataError(f"{path} is no TOML: {error}.") from None
         card = build(cls, {"needs": {}, **data}, str(path))
-        return replace(card, variants={row: _settings(given) for row, given in card.variants.items()})
+        rows = {row: _settings(given) for row, given in card.variants.items()}
+        if (published := card.published) is not None:
+            published = replace(published, settings=_settings(published.settings))
+        return replace(card, variants=rows, published=published)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for the built index."""

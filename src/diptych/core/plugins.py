@@ -1,4 +1,4 @@
-"""Systems of other packages: entry points of the group ``diptych.methods``, of which any may be broken.
+"""Systems of other packages, by their entry points.
 
 A broken entry point warns once in a process, with the name of its distribution and the error, and is left out. Whoever
 asks for its system by name gets the same sentence as an error.
@@ -7,27 +7,17 @@ asks for its system by name gets the same sentence as an error.
 from __future__ import annotations
 
 import inspect
-import os
-import sys
-import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib.metadata import EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, get_args
 
 from diptych.core.card import Card, Verb
+from diptych.core.entry_points import SYSTEMS, declared, package, sentence, warn_once
 from diptych.core.errors import UsageError
 from diptych.core.method import Method
 
-GROUP = "diptych.methods"
-_LONGEST = 300  # characters of an error that a warning repeats
-_warned: set[tuple[str, str]] = set()
 _given: dict[str, EntryPoint] = {}
-
-
-class PluginWarning(UserWarning):
-    """A system of another package is left out."""
 
 
 def points(taken: Collection[str] = ()) -> dict[str, EntryPoint]:
@@ -41,18 +31,18 @@ def points(taken: Collection[str] = ()) -> dict[str, EntryPoint]:
         >>> isinstance(points(), dict)
         True
     """
-    found = {slug: point for slug, point in _given.items() if slug not in taken}
-    for point in _declared():
+    systems = {slug: point for slug, point in _given.items() if slug not in taken}
+    for point in declared(SYSTEMS):
         if point.name in _given:
             continue
         if point.name in taken:
             warn_once(point, "its slug is that of a system of diptych")
-        elif point.name in found:
-            if found[point.name].value != point.value or _package(found[point.name]) != _package(point):
-                warn_once(point, f"its slug is that of a system of {_package(found[point.name])}")
+        elif point.name in systems:
+            if systems[point.name].value != point.value or package(systems[point.name]) != package(point):
+                warn_once(point, f"its slug is that of a system of {package(systems[point.name])}")
         else:
-            found[point.name] = point
-    return found
+            systems[point.name] = point
+    return systems
 
 
 def load(point: EntryPoint) -> type[Method]:
@@ -64,9 +54,9 @@ def load(point: EntryPoint) -> type[Method]:
     try:
         system = point.load()
     except (Exception, SystemExit) as error:  # whatever the code of a stranger does when it is imported
-        raise UsageError(_sentence(point, _words(error))) from error
+        raise UsageError(sentence(point, error)) from error
     if fault := _fault(system, point.name):
-        raise UsageError(_sentence(point, fault))
+        raise UsageError(sentence(point, fault))
     return system  # type: ignore[no-any-return]
 
 
@@ -74,54 +64,12 @@ def load(point: EntryPoint) -> type[Method]:
 def installed(system: type[Method]) -> Iterator[None]:
     """Let a system be known by the slug of its card inside, as if its package had an entry point."""
     slug, before = system.card.slug, dict(_given)
-    _given[slug] = EntryPoint(slug, f"{system.__module__}:{system.__qualname__}", GROUP)
+    _given[slug] = EntryPoint(slug, f"{system.__module__}:{system.__qualname__}", SYSTEMS)
     try:
         yield
     finally:
         _given.clear()
         _given.update(before)
-
-
-def warn_once(point: EntryPoint, reason: str | BaseException) -> None:
-    """Warn that the system of an entry point is left out, once in a process.
-
-    Args:
-        point: the entry point.
-        reason: a few words, or the error of ``load`` that is a sentence already.
-    """
-    text = str(reason) if isinstance(reason, UsageError) else _sentence(point, _words(reason))
-    key = (point.name, text)
-    if key not in _warned:
-        _warned.add(key)
-        warnings.warn(text, PluginWarning, stacklevel=3)
-
-
-@cache
-def _scan(scan: Callable[..., Iterable[EntryPoint]], path: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of the group; reading them takes 10 ms, and a board would do it for each row."""
-    return tuple(scan(group=GROUP))
-
-
-def _dated(place: str) -> tuple[str, int]:
-    """Return a folder of the path with the time when something was installed there; 0 where it is absent."""
-    try:
-        return place, os.stat(place or ".").st_mtime_ns
-    except OSError:
-        return place, 0
-
-
-def _declared() -> Iterator[EntryPoint]:
-    """Yield the entry points of the group; a distribution whose list cannot be read is left out with a warning."""
-    try:
-        yield from _scan(entry_points, tuple(_dated(place) for place in sys.path))
-    except Exception:  # one unreadable list ends the reading of all
-        for distribution in distributions():
-            try:
-                declared = list(distribution.entry_points.select(group=GROUP))
-            except Exception as error:
-                warn_once(EntryPoint("entry_points.txt", str(distribution.metadata["Name"]), GROUP), error)
-                continue
-            yield from declared
 
 
 def _fault(system: Any, slug: str) -> str:
@@ -138,27 +86,3 @@ def _fault(system: Any, slug: str) -> str:
     if missing := ", ".join(sorted(getattr(system, "__abstractmethods__", ()))):
         return f"its class lacks {missing}"
     return ""
-
-
-def _sentence(point: EntryPoint, reason: str) -> str:
-    return (
-        f"The system {point.name!r} of {_package(point)} cannot be used: {reason}; mend or uninstall that package "
-        f"({point.value})."
-    )
-
-
-def _package(point: EntryPoint) -> str:
-    """Return name and version of the distribution of an entry point, as far as it says them."""
-    try:
-        name, version = (point.dist.metadata[key] for key in ("Name", "Version"))  # type: ignore[union-attr]
-    except Exception:  # a distribution whose metadata is gone
-        name, version = None, None
-    return " ".join(str(part) for part in (name, version) if part) or "a package without a name"
-
-
-def _words(error: str | BaseException) -> str:
-    """Return an error in one line."""
-    if isinstance(error, str):
-        return error
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

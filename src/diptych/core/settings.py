@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from diptych.core import UsageError
 
 T = TypeVar("T")
+PUBLISHED = "published"
+"""The name in settings that stands for all that the authors published."""
 ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.*(?:\n     +.*)*)", flags=re.MULTILINE)
 """Arguments in a docstring: their names, and what is said of it on this line and on those that are indented further."""
 
@@ -62,11 +64,12 @@ def with_settings(system: T, settings: Mapping[str, Any]) -> T:
 
     Args:
         system: a frozen dataclass.
-        settings: name -> value, or the text of one; "layout.queries" is the field of a field.
+        settings: name -> value, or the text of one; "layout.queries" is the field of a field, and "published" with true
+            stands for the authors' settings, over which the others are laid.
 
     Raises:
         UsageError: there is no such setting (the nearest is named), a value of another type, or, by the system's own
-            checks, one outside its range.
+            checks, one outside its range; or its card holds no published settings.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -79,6 +82,11 @@ def with_settings(system: T, settings: Mapping[str, Any]) -> T:
         Traceback (most recent call last):
         diptych.core.errors.UsageError: Memory has no setting 'neighbour', did you mean 'neighbours'? ...
     """
+    if PUBLISHED in settings:
+        given = dict(settings)
+        if typed(given.pop(PUBLISHED), bool, PUBLISHED):
+            system = with_settings(system, _published(system))
+        return with_settings(system, given)
     if not settings:
         return system
     hints = get_type_hints(type(system))
@@ -101,6 +109,16 @@ def with_settings(system: T, settings: Mapping[str, Any]) -> T:
             changes[name] = typed(value, hints[name], full)
     changed: T = dataclasses.replace(system, **changes)  # type: ignore[type-var]
     return changed
+
+
+def _published(system: Any) -> Mapping[str, Any]:
+    """Return the authors' settings of a system, by its card."""
+    card = getattr(system, "card", None)
+    if card is None or card.published is None or not card.published.settings:
+        name = type(system).__name__ if card is None else card.slug
+        raise UsageError(f"The card of {name} has no published settings: name settings one by one.")
+    settings: Mapping[str, Any] = card.published.settings
+    return settings
 
 
 def typed(value: Any, kind: Any, name: str) -> Any:

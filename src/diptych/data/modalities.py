@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from diptych.core import DiptychError, Table, UnreadableItem, UsageError
+from diptych.core.entry_points import MODALITIES, declared, warn_once
 from diptych.data.format import Request
 from diptych.data.labelled import LabelledData
 
-GROUP = "diptych.modalities"
 Opener: TypeAlias = Callable[[Sequence[str], Request], LabelledData]
 """From paths that a user names, and how they are to be read, to labelled samples."""
 
@@ -93,16 +91,18 @@ class Modality:
 def modalities() -> Mapping[str, Modality]:
     """Return name -> modality, ours first. An entry point that cannot be loaded is left out, with a warning."""
     every = {modality.name: modality for modality in (CLOUDS, STARS, CLIPS)}
-    for point in entry_points(group=GROUP):
+    for point in declared(MODALITIES):
         try:
             loaded = point.load()
         except Exception as error:  # whatever a foreign module raises
-            warnings.warn(f"The modality {point.name!r} ({point.value}) cannot be loaded: {error}", stacklevel=2)
+            warn_once(point, error)
             continue
-        if not isinstance(loaded, Modality) or loaded.name in every:
-            warnings.warn(f"{point.value} is no new Modality, and is left out: {loaded!r}.", stacklevel=2)
-            continue
-        every[loaded.name] = loaded
+        if not isinstance(loaded, Modality):
+            warn_once(point, f"it is a {type(loaded).__name__} and no Modality")
+        elif loaded.name in every:
+            warn_once(point, f"there is a modality {loaded.name!r} already")
+        else:
+            every[loaded.name] = loaded
     return every
 
 

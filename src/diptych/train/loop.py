@@ -30,6 +30,7 @@ from diptych.train.resume import reopened, settings
 from diptych.train.schedule import Fit
 from diptych.train.steps import Steps
 from diptych.train.streams import Streamed
+from diptych.train.trial import timer
 from diptych.train.weights import Weights
 
 
@@ -74,6 +75,7 @@ def train(
             process trains there.
         DataError: the data do not fill one step, or a checkpoint is damaged.
         Diverged: a loss, a gradient or a weight is not finite, once more than ``fit.skip_bad_steps`` allows.
+        TrialEnded: a block of ``train.trial`` asked for a few steps alone.
 
     Example:
         A scalar w is trained towards 3:
@@ -90,8 +92,16 @@ def train(
         (40, 20, 3)
     """
     distributed.check(run)
+    if (timing := timer(fit, run)) is not None:
+        fit, run, watch, val, resume = timing.fit, timing.run, timing.watch, None, False
     with sole(run), torch.enable_grad():  # the caller may be in torch.no_grad()
-        return _Loop(trainee, data, fit, run, val, watch).run_from(resume)
+        loop = _Loop(trainee, data, fit, run, val, watch)
+        if timing is not None:
+            timing.planned = loop.steps
+        history = loop.run_from(resume)
+    if timing is not None:
+        timing.end()
+    return history
 
 
 class _Loop:

@@ -99,7 +99,8 @@ def method(default: str | None, help: str, flag: str = "--method") -> Any:
 def settings() -> Any:
     """Return the field of the system's own settings."""
     return argument(
-        "Settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.",
+        "Settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems "
+        "SLUG' lists them.",
         kinds.SETTINGS, None, flag="--set",
     )  # fmt: skip
 

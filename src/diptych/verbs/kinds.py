@@ -54,7 +54,7 @@ def numbers(value: str | Sequence[int] | None) -> tuple[int, ...]:
 def _settings(value: Mapping[str, Any] | Iterable[str] | None) -> Mapping[str, Any]:
     if value is None or isinstance(value, Mapping):
         return value or {}
-    pairs = [text.partition("=") for text in value]
+    pairs = [("published=true" if text.strip() == "published" else text).partition("=") for text in value]
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise UsageError(f"{{settings}} takes NAME=VALUE, such as epochs=100, not {wrong[0]!r}.")
     return {name.strip(): text.strip() for name, _, text in pairs}

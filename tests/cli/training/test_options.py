@@ -132,3 +132,14 @@ def test_recipes_and_flags_that_cannot_be_are_refused(place: Path, shards: Path,
         failed = CliRunner().invoke(app, command)
         assert failed.exit_code in (1, 2), failed.output
         assert said in failed.stderr
+
+
+def test_a_dry_run_and_settings_of_the_system(place: Path, shards: Path, tmp_path: Path) -> None:
+    words = ["pretrain", f"{shards}/{{0..3}}.tar", "--backbone", f"local:{place / 'clip'}", "--cache", tmp_path / "c"]
+    words += ["--steps", "50", "--train-batch", "5", "--held-out", "10", "-m", "cloob", "--set", "published"]
+    done = run_cli(*words, "--set", "beta=none", "--dry-run", "--out", tmp_path / "a")
+    assert done.stdout.startswith("3 steps of 5 items on cpu: ")
+    assert not (tmp_path / "a").exists()
+    wrong = CliRunner().invoke(app, [str(w) for w in [*words, "--set", "betas=1", "--dry-run"]])
+    assert wrong.exit_code == 2
+    assert "CLOOB has no setting 'betas', did you mean 'beta'?" in wrong.stderr

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +16,7 @@ from diptych.cli import flag_values, options
 from diptych.cli.console import finish, say, show, show_json, show_table
 from diptych.cli.training.options import LoopOptions, RecipeFile, TrainRunOptions, recipe_text
 from diptych.cli.training.streams import StreamOptions
+from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import Readers, has, refuse_unread
 from diptych.tasks.defaults import DEFAULTS
 
@@ -34,6 +37,7 @@ Rows = Annotated[int, options.option("--train-batch", help="Batch size: rows in 
 Decay = Annotated[float, options.option("--decay", help="Weight decay.", min=0.0)]
 Seed = Annotated[int, options.option("--seed", help="Seed of draws and new weights.")]
 Resume = Annotated[bool, options.option("--resume", help="Resume a training that was stopped.")]
+DryRun = Annotated[bool, options.option("--dry-run", help=DRY_RUN)]
 Also = Annotated[
     str | None, options.option("--also", help="Other labelled data, measured before and after: what is forgotten.")
 ]
@@ -63,6 +67,7 @@ class FolderOptions:
     )
     seed: Seed = 0
     resume: Resume = False
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,8 @@ class Training:
                 data = with_regions(data, self.regions)
             others = [open_data(name, opened.keys) for name in flag_values.words(how.also or "")]
             run, name = replace(opened.run, precision="fp16") if half else opened.run, shared.backbone
-            result = tune(
+            train = partial(
+                tune,
                 system,
                 load(name, device=run.device, weights="random", seed=self.folder.seed)
                 if self.scratch
@@ -123,7 +129,6 @@ class Training:
                 data,
                 fit,
                 run,
-                self.folder.out,
                 parts=how.parts,
                 unlock=self.loop.unlock,
                 stream=stream,
@@ -138,6 +143,11 @@ class Training:
                 repeat=self.recipe,
                 say=say,
             )
+            if self.folder.dry_run:
+                with TemporaryDirectory(prefix="diptych-") as folder:
+                    show_trial(partial(train, out=Path(folder, "tuned")))
+                return
+            result = train(out=self.folder.out)
         if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, the first one reports
             _tell(result, shared.json)
 
@@ -154,6 +164,7 @@ def finetune(
         "finetune"
     ],
     variant: Annotated[str, options.option("--variant", help="Variant of the method, such as m3 or lwf.")] = "",
+    settings: options.Settings = None,
     *,
     how: TrainOptions,
     loop: LoopOptions,
@@ -161,22 +172,30 @@ def finetune(
     shared: TrainRunOptions = _TORCH,
 ) -> None:
     """Fine-tune a backbone and write one that every verb takes as --backbone local:OUT/model."""
-    system = find("finetune", method, variant)
+    system = find("finetune", method, variant, settings)
     refuse_unread(system, READERS)
     Training(system, data, how, folder, recipe_text(context), loop).run(shared)
 
 
-def find(verb: str, slug: str, variant: str) -> Objective | Recipe:
+def find(verb: str, slug: str, variant: str, settings: Sequence[str] | None = None) -> Objective | Recipe:
     """Return a system of a verb that trains.
 
+    Args:
+        verb: of the system.
+        slug: its name.
+        variant: a row of its card; "" for the default one.
+        settings: texts such as "temperature=0.07".
+
     Raises:
-        UsageError: it is of another verb, or has no such row.
+        UsageError: it is of another verb, or has no such row or setting.
         MissingExtra: what it needs is not installed.
     """
     from diptych import catalog
     from diptych.core import Objective, Recipe
+    from diptych.core.settings import with_settings
+    from diptych.verbs.kinds import SETTINGS
 
-    system = catalog.row(catalog.find(slug, verb=verb), variant)
+    system = with_settings(catalog.row(catalog.find(slug, verb=verb), variant), SETTINGS.read(settings))
     assert isinstance(system, (Objective, Recipe))
     system.check_extras()
     return system

@@ -18,7 +18,7 @@ from diptych.core.errors import need_extra
 if TYPE_CHECKING:
     from diptych.train.schedule import Fit
 
-NOT_REPEATED = frozenset(("recipe", "out", "resume", "json", "overwrite"))
+NOT_REPEATED = frozenset(("recipe", "out", "resume", "dry_run", "json", "overwrite"))
 """Options that a recipe file does not have: where results go, and what is shown."""
 OF_THE_MACHINE = frozenset(("cache", "device", "workers"))
 """Options that are not written to a recipe file, since another machine has others; a file may have them."""

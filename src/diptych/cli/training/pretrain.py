@@ -161,6 +161,7 @@ def pretrain(
     variant: Annotated[
         str, options.option("--variant", help="Variant of the objective, such as loob; see diptych systems NAME.")
     ] = "",
+    settings: options.Settings = None,
     scratch: Annotated[
         bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")
     ] = False,
@@ -177,7 +178,7 @@ def pretrain(
     shared: TrainRunOptions = _TORCH,
 ) -> None:
     """Train on captioned photos and write a backbone that every verb takes as --backbone local:OUT/model."""
-    system = finetune.find("pretrain", objective, variant)
+    system = finetune.find("pretrain", objective, variant, settings)
     refuse_unread(system, READERS, "--objective")
     if scratch and how.parts == "heads":
         raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
