@@ -91,7 +91,7 @@ def classify(
         model: a name, a loaded model, or None for ``lite``.
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
         method: a system that learns from no labels: see 'diptych systems'.
-        settings: settings of the system by their names, such as epochs=100; 'diptych systems SLUG' lists them.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         texts: descriptions of the classes, for systems that read them: a JSON pool, or one that ships.
         contexts: contexts that photos may have: general, waterbirds or your own JSON file (general).
         factors: those factors of the contexts that are inferred (of general: quality,condition).
