@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from diptych import systems as systems
     from diptych.api.derived import (
         caption,
+        classify,
         detect,
         edit,
         encode,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     )
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
-    from diptych.api.verbs import audit, board, classify, open_data
+    from diptych.api.verbs import audit, board, open_data
     from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
 
@@ -66,6 +67,7 @@ _PLACES = {
     "Results": "api.results",
     "Run": "core.run",
     "caption": "api.derived",
+    "classify": "api.derived",
     "detect": "api.derived",
     "edit": "api.derived",
     "generate": "api.derived",

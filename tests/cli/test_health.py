@@ -21,6 +21,11 @@ def test_check_finds_what_would_spoil_a_run(diptych: Cli, colours: Path, tmp_pat
     assert got.code == 1
     assert "duplicate-across-splits" in {f["kind"] for f in got.data["findings"]}
     assert diptych("check", tmp_path / "absent").code == 2
+    numbered = colour_folder(tmp_path / "numbers", {"train": 2, "test": 2})
+    for split in numbered.iterdir():
+        for number, name in enumerate(sorted(split.iterdir())):
+            name.rename(split / str(number))
+    assert "give their names with --names, or in a column" in " ".join(diptych("check", numbered).out.split())
 
 
 def test_doctor_says_once_how_an_extra_is_added(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,12 @@ class CallContext(Once):
             )
         return self._model
 
+    def chosen(self, name: str) -> Model:
+        """Return the model that was given, or that of this name."""
+        if self._given is None and self._model is None:
+            self._model = model_of(name)
+        return self.model()
+
     def encoders(self, *modalities: str) -> tuple[Model, Run]:
         """Return the model and its run."""
         return self.model(), self.run()
@@ -209,4 +215,5 @@ def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = 
         answer.title(items), items, tuple(map(answer.name, items)), tuple(map(answer.label, items)),
         tuple(map(answer.line, items)), answer.columns(items), data,
         tuple(answer.failed), lambda i: answer.picture(items[i]), remarks=remarks,
+        classes=answer.classes(), table=answer.probabilities(),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from diptych.api.declared import function
 from diptych.api.embeddings import Embeddings
 from diptych.api.photo_index import PhotoIndex
 from diptych.verbs.caption import Caption
+from diptych.verbs.classify import Classify
 from diptych.verbs.detect import Detect
 from diptych.verbs.edit import Edit
 from diptych.verbs.encode import Encode
@@ -49,6 +50,7 @@ def _index(answer: Taken, results: Results[Any], context: CallContext) -> PhotoI
 
 
 caption = function(Caption)
+classify = function(Classify)
 detect = function(Detect)
 edit = function(Edit)
 encode = function(Encode, _embeddings)

@@ -10,12 +10,15 @@ from diptych.api.fitting import System
 from diptych.api.model import ModelLike
 from diptych.api.photo_index import PhotoIndex
 from diptych.api.results import Results
-from diptych.core import Backbone, Captioner, Detector, Editor, Retriever, Rewriter, Segmenter
+from diptych.core import Backbone, Captioner, Classifier, Detector, Editor, Retriever, Rewriter, Segmenter
+from diptych.data.words.contexts import Contexts
 from diptych.search_index.rows import Found
 from diptych.tasks.caption import Captions
+from diptych.tasks.classified import Prediction
 from diptych.tasks.detect import Detected
 from diptych.tasks.edit import Pair
 from diptych.tasks.link import Link
+from diptych.tasks.model import Predictor
 from diptych.tasks.rewrite import Rewrites
 from diptych.tasks.segmented import Segmented
 from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
@@ -54,6 +57,53 @@ def caption(
         n: captions of each photo. Must be at least 1.
         rate: nearest captions: share of photos that no sentence describes and that get one all the same. Must be in (0, 1).
         seed: seed of trainings and draws.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def classify(
+    photos: object,
+    names: NamesLike = None,
+    model: ModelLike = None,
+    *,
+    templates: TemplatesLike = None,
+    method: str | Classifier | System[Classifier] = "zero-shot",
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    texts: TextsLike = None,
+    contexts: str | Contexts | None = None,
+    factors: str | Sequence[str] | None = None,
+    frames: int | None = None,
+    regions: str | Path | None = None,
+    top: int = 5,
+    threshold: float | None = None,
+    reasons: int = 0,
+    classifier: str | Path | Predictor | None = None,
+    sets: float | None = None,
+    per_class: bool = False,
+    unknown_rate: float | None = None,
+) -> Results[Prediction]:
+    """Say what is on each photo, from class names alone.
+
+    Args:
+        photos: photos, videos, point clouds, a folder, a table, or demo:photos; light curves.
+        names: class names: "cat, dog, ...", or a file with one name a line (default: folder names).
+        model: a name, a loaded model, or None for ``lite``.
+        templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
+        method: a system that learns from no labels: see 'diptych systems'.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        texts: descriptions of the classes, for systems that read them: a JSON pool, or one that ships.
+        contexts: contexts that photos may have: general, waterbirds or your own JSON file (general).
+        factors: those factors of the contexts that are inferred (of general: quality,condition).
+        frames: frames sampled from each clip; folders of pictures are then clips. Must be at least 1.
+        regions: a table with a box a row, in pixels: these are looked at instead of whole photos.
+        top: classes shown for each photo. Must be at least 1.
+        threshold: leave out classes below this probability. Must be in [0, 1].
+        reasons: reasons shown for each photo, from systems that have some. Must be at least 0.
+        classifier: a folder that 'board classify --export' or 'extend' wrote, in place of names.
+        sets: with an exported classifier: sets of classes that hold the true one this often, such as 0.9.
+        per_class: with sets: also within each class that allows it.
+        unknown_rate: with an exported classifier: say unknown, wrongly at most this often, such as 0.05.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

@@ -13,11 +13,12 @@ from diptych.core import MissingExtra, Samples, Subset, UnreadableItem
 from diptych.core.wording import lacks
 from diptych.data.files import plain, write_json
 from diptych.tasks.caption import Captioned
-from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.pages.photo_page import address
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
+    from numpy.typing import NDArray
     from PIL import Image
 
     from diptych.evaluation.few_shot.board import Board
@@ -53,6 +54,8 @@ class Results(Sequence[T], Generic[T]):
         picture: gives the picture of a result; None where there are none.
         remarks: what a user should know beside the results, one sentence each.
         named: what ``names`` are called in ``to_pandas``.
+        classes: names of K classes, where each result has a probability of each.
+        table: these (N, K) probabilities, see ``probabilities``.
     """
 
     title: str
@@ -66,6 +69,8 @@ class Results(Sequence[T], Generic[T]):
     picture: Callable[[int], Image.Image | None] | None = field(default=None)
     named: str = "path"
     remarks: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    table: NDArray[np.floating[Any]] | None = field(default=None)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -95,6 +100,17 @@ class Results(Sequence[T], Generic[T]):
         more = [f"... and {len(rows) - PRINTED:,} more"] if len(rows) > PRINTED else []
         skipped = [f"{len(self.failed)} skipped: {self.failed[0]}"] if self.failed else []
         return "\n".join([self.title, *rows[:PRINTED], *more, *skipped, *self.remarks])
+
+    @property
+    def probabilities(self) -> NDArray[np.floating[Any]]:
+        """The (N, K) probabilities of all ``classes``, where every one is known.
+
+        Raises:
+            AttributeError: these results have none.
+        """
+        if self.table is None:
+            raise AttributeError(f"A Results has no 'probabilities': use {ELSEWHERE['probabilities']}.")
+        return self.table
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, as the command line prints with --json."""
@@ -143,19 +159,6 @@ class Results(Sequence[T], Generic[T]):
             return "" if picture is None else address(picture, 160)
         except UnreadableItem:
             return ""
-
-
-def of_classified(found: Classified, photos: Samples[Any]) -> Results[Prediction]:
-    """Return predictions with their photos."""
-    tops = [p.top for p in found.predictions]
-    lines = ["  ".join(f"{label} {100 * value:.0f}%" for label, value in top) or "(none)" for top in tops]
-    labels = tuple(top[0][0] if top else "" for top in tops)
-    return Results(
-        f"{_count(found.predictions, 'photo')}: {found.method} with {found.backbone}",
-        found.predictions, tuple(p.name for p in found.predictions), labels, tuple(lines),
-        {"label": labels, "probability": [top[0][1] if top else float("nan") for top in tops]},
-        found.as_dict(), found.failed, _pictures(photos, found.failed),
-    )  # fmt: skip
 
 
 def of_captioned(found: Captioned, photos: Samples[Any]) -> Results[tuple[str, ...]]:

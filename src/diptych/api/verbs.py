@@ -6,38 +6,30 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from diptych import catalog
-from diptych.api.fitting import System
 from diptych.api.model import Model, ModelLike, model_of
 from diptych.api.results import (
     Results,
     of_audited,
     of_board,
-    of_classified,
 )
-from diptych.core import Classifier, ClassNames, Column, Evidence, Method, Samples, Table, UsageError
+from diptych.core import ClassNames, Column, Table, UsageError
 from diptych.data.format import Need
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data as open_path
-from diptych.data.named_sets import demo_folder
-from diptych.data.samples import as_data, as_samples, as_table, classes_of
+from diptych.data.samples import as_data, as_samples, as_table
 from diptych.data.splits import ValRule
 from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot.board import board as board_on
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
-from diptych.tasks import classify as classify_task
 from diptych.tasks.audit import groups as audits
-from diptych.tasks.classified import Prediction
-from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.runs import KEYS
 from diptych.verbs.names import NamesLike, TextsLike, names_of, texts_of
 
-M = TypeVar("M", bound=Method)
 PathLike = str | os.PathLike[str]
 
 
@@ -62,52 +54,6 @@ def open_data(
     if isinstance(data, (str, os.PathLike)):
         return open_path(data, need=need, image=image, text=text, label=label, group=group)
     return as_data(data)
-
-
-def classify(
-    photos: object,
-    names: NamesLike = None,
-    model: ModelLike = None,
-    *,
-    templates: str | Sequence[str] | None = None,
-    method: str | Classifier | System[Classifier] = DEFAULTS["classify"],
-    texts: TextsLike = None,
-    top: int = 5,
-    threshold: float | None = None,
-    reasons: int = 0,
-) -> Results[Prediction]:
-    """Say what is on each photo, from class names alone.
-
-    Args:
-        photos: a path, folder, picture, array, tensor or list, see ``diptych.data.samples.as_samples``.
-        names: of the classes: a list, "cat, dog", or a file; None takes those of class folders.
-        model: a name, a model, or None for ``lite``.
-        templates: prompts with "{}", or a file of them; None: the ensemble of seven.
-        method: a system that learns from no photos.
-        texts: descriptions of the classes, for systems that read them.
-        top: classes a photo.
-        threshold: leave out classes with a probability below it.
-        reasons: reasons a photo, from systems that have some.
-
-    Raises:
-        UsageError: a value that cannot mean anything.
-        DataError: there is no photo, or none can be read.
-
-    Example:
-        >>> import diptych
-        >>> found = diptych.classify("demo:photos", ["cat", "cup of coffee", "rocket"], diptych.load(engine="torch"))
-        >>> found.labels[1], found[1].top[0][0], len(found)
-        ('cat', 'cat', 7)
-    """
-    own = model_of(model)
-    system = classify_task.unlabelled(method, texts=texts is not None) if isinstance(method, str) else _plain(method)
-    with _keys(own) as keys:
-        samples, classes = _photos(photos, keys)
-        found = classify_task.classify(
-            samples, names_of(names, () if names is not None else classes, templates), own, own.run, method=system,
-            top=top, evidence=Evidence(texts=texts_of(texts)), threshold=threshold, reasons=reasons,
-        )  # fmt: skip
-    return of_classified(found, samples)
 
 
 def board(
@@ -219,36 +165,6 @@ def _words(given: str | Sequence[str]) -> tuple[str, ...]:
 
 def _numbers(given: int | Sequence[int]) -> tuple[int, ...]:
     return (given,) if isinstance(given, int) else tuple(given)
-
-
-def _plain(method: M | System[M]) -> M:
-    """Return the method of a system; raises UsageError for what is fitted already, or is no system."""
-    found = method.method if isinstance(method, System) else method
-    if isinstance(found, type):
-        raise UsageError(f"{found.__name__} is a class, not a system: write {found.__name__}().")
-    if not isinstance(found, Method):
-        raise UsageError(
-            f"A method is a slug such as 'zero-shot' or a system, not {type(found).__name__}: what is fitted answers "
-            f"by itself, with .predict(photos)."
-        )
-    return found
-
-
-def _system(method: str | M | System[M], role: type[M]) -> M:
-    """Return a system by its slug, or as it was given; raises UsageError where it has another role."""
-    made = catalog.find(method, role)() if isinstance(method, str) else _plain(method)
-    made.check_extras()
-    return made
-
-
-def _photos(photos: object, keys: FileKeys | None) -> tuple[Samples[Any], Sequence[str]]:
-    """Return photos, and the names that two class folders or more, or a table, give them."""
-    if isinstance(photos, (str, os.PathLike)):
-        data = open_path(photos, keys, need="photos")
-        if os.fspath(photos) == "demo:photos":
-            return data.whole().items, (demo_folder("photos") / "names.txt").read_text().splitlines()
-        return data.whole().items, data.classes if len(data.classes) > 1 else ()
-    return as_samples(photos, keys), classes_of(photos)
 
 
 def _keys(model: Model) -> FileKeys:

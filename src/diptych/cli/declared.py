@@ -15,7 +15,6 @@ from diptych.cli.console import finish, one_line, say, say_skipped, short_names,
 from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import looks, refuse_unread, typed
 from diptych.core import UsageError
-from diptych.data.files import write_json
 from diptych.verbs.context import Once
 from diptych.verbs.declare import Argument, Verb
 from diptych.verbs.kinds import MANY_PHOTOS
@@ -56,6 +55,10 @@ class CommandContext(Once):
     def model(self, other: Any = None, *, spaces: bool = False) -> Backbone:
         """Return the backbone of the options, or another one, by its name."""
         return self.opened.backbone(other or "", spaces=spaces)
+
+    def chosen(self, name: str) -> Backbone:
+        """Return the backbone of the options, or that of this name where they have the default."""
+        return self.model(name if self.backbone == options.RunOptions.backbone else self.backbone)
 
     def light_run(self) -> Run:
         """Return the run of the options."""
@@ -107,9 +110,11 @@ def command(verb: type[Verb]) -> Callable[..., None]:
 
     def run(*, shared: options.RunOptions, out: Path | None = None, dry_run: bool = False, **values: Any) -> None:
         asked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
-        shared.free(out if verb.report else None)
+        if verb.report and out is not None:
+            asked.check_report(out)
+            shared.free(out)
         shared.writable(out if verb.out else out and out.parent)
-        if hasattr(asked, "method") and not asked.is_fitted():
+        if asked.chooses():
             refuse_unread(asked.system(), {"backbone": looks})
         with shared.open(seed=getattr(asked, "seed", 0)) as opened:
             if dry_run:
@@ -199,7 +204,7 @@ def _answer(
     if context.out is not None:
         ends += answer.close(context.out, data, overwrite=shared.overwrite)
     elif report is not None:
-        write_json(report, data, overwrite=shared.overwrite)
+        answer.report(report, data, overwrite=shared.overwrite)
     if shared.json:
         show_json(data)
     for item in answer.order(items) if answer.ranked and not shared.json else ():

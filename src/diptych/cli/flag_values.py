@@ -25,6 +25,11 @@ def integers(text: str, what: str) -> tuple[int, ...]:
         raise UsageError(f"--{what} takes whole numbers such as 1,4,16, not {text!r}.") from None
 
 
+def with_flags(sentence: str) -> str:
+    """Return a sentence from below the faces, whose arguments stand in braces, with flags in their place."""
+    return UsageError(sentence).spelled(lambda name: f"--{name.replace('_', '-')}")
+
+
 def words(text: str) -> tuple[str, ...]:
     """Return the parts of "a, b, c", trimmed."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -57,7 +62,7 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
         if not classes:
             raise UsageError('No class names: give --names "cat, dog, ..." or a file with one name a line.')
         if said := numbers_for_names(classes):
-            say(said)
+            say(with_flags(said))
         return tuple(tidy(c) for c in classes)
     if names_file(given):
         return read_names(Path(given), classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -57,6 +58,8 @@ def check(
     class_names = None if names is None else (names if flag_values.names_file(names) else flag_values.words(names))
     with shared.open() as opened:
         checked = examine_data(data, names=class_names, keys=opened.keys, run=opened.light)
+    spelled = {f: replace(f, message=flag_values.with_flags(f.message)) for f in checked.findings if f.kind == "names"}
+    checked = replace(checked, findings=tuple(spelled.get(f, f) for f in checked.findings))
     if shared.json:
         show_json(checked.as_dict())
     else:

@@ -31,7 +31,7 @@ EXIT_CODES = (
 
 VERBS = {
     "demo": "demo:demo",
-    "classify": "classify:classify",
+    "classify": "verbs.classify:Classify",
     "segment": "verbs.segment:Segment",
     "caption": "verbs.caption:Caption",
     "edit": "verbs.edit:Edit",

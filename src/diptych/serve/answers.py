@@ -60,6 +60,8 @@ class ClassifyAnswer:
     templates: list[str]
     template_hash: str
     seconds: dict[str, float]
+    settings: dict[str, str]
+    remarks: list[str]
     model: str | None = None
     temperature: float | None = None
     calibration_items: int | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -21,8 +21,9 @@ from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import MANY_PHOTOS, PHOTOS
 
 if TYPE_CHECKING:
-    from diptych.core import Backbone, Run
+    from diptych.core import Backbone, Run, Samples
     from diptych.serve.model import ServedModel
+    from diptych.verbs.answer import Answer
 
 T = TypeVar("T")
 FITTED = 8
@@ -45,6 +46,10 @@ class RequestContext(Once):
 
     def model(self, other: Any = None, *, spaces: bool = False) -> Backbone:
         """Return the served model; a request names no other one beside it."""
+        return self._model.model
+
+    def chosen(self, name: str) -> Backbone:
+        """Return the served model."""
         return self._model.model
 
     def encoders(self, *modalities: str) -> tuple[Backbone, Run]:
@@ -138,23 +143,36 @@ class Declared:
         names = {a.json or name: name for name, a in arguments.items()}
         sent = {names[key]: getattr(given, key) for key in given.model_fields_set if key in names}
         try:
+            inputs: dict[str, list[Input]] = {}
             for name, a in arguments.items():
                 if sent.get(name) is not None and a.kind in (PHOTOS, MANY_PHOTOS):
-                    label = a.json or name
-                    pictures = await self.service.pictures(images_of(sent[name], label))
-                    sent[name] = InMemory(pictures, [f"{label} {i}" for i in range(len(pictures))])
-                if isinstance(sent.get(name), (str, list)):
+                    sent[name] = inputs[name] = images_of(sent[name], a.json or name)
+                elif isinstance(sent.get(name), (str, list)):
                     self._check(name, sent[name], a.most)
             defaults = {name: value for name, value in self._defaults.items() if not sent.get(name)}
             asked = self.verb.made("http", **{**sent, **defaults}).checked(sent)
             self._allow(asked)
             model = self.service.model(getattr(given, "model", ""))
+            together = await self.shared(request, asked, inputs.get("photos", []), model)
+            if together is not None:
+                return together
+            asked = replace(asked, **{name: await self.samples(inputs[name], asked) for name in inputs})
             context = RequestContext(model, self._recent, self._named)
             key = f"{self.verb.name}/{getattr(asked, 'method', None) or ''}"
-            return await self.service.call(request, key, lambda: self._plain(asked, context))
+            return await self.service.call(request, key, lambda: self.plain(asked.run(context)))
         except DiptychError as error:
             error.args = (error.spelled(self.spell), *error.args[1:])
             raise
+
+    async def shared(
+        self, request: Any, asked: Any, inputs: Sequence[Input], model: ServedModel
+    ) -> dict[str, Any] | None:
+        """Return an answer that shares batches with other requests; None where a verb has none."""
+        return None
+
+    async def samples(self, inputs: Sequence[Input], asked: Any) -> Samples[Any]:
+        """Return the decoded pictures of an argument."""
+        return InMemory(await self.service.pictures(inputs), [item.name for item in inputs])
 
     def _check(self, name: str, value: str | list[Any], most: int) -> None:
         if isinstance(value, list) and len(value) > (limit := most or MOST_NAMES):
@@ -180,8 +198,8 @@ class Declared:
         if text := next((k for k, v in (getattr(asked, "settings", None) or {}).items() if isinstance(v, str)), ""):
             raise Refusal(400, f"The setting {text!r} is a text, and requests set numbers, true and false alone.")
 
-    def _plain(self, asked: Verb, context: RequestContext) -> dict[str, Any]:
-        answer = asked.run(context)
+    def plain(self, answer: Answer[Any]) -> dict[str, Any]:
+        """Return the plain data of an answer; raises UnreadableItem where something could not be read."""
         items = list(answer)
         if answer.failed:
             raise answer.failed[0]

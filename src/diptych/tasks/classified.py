@@ -118,6 +118,7 @@ class Classified:
         seconds: "encode", "fit" and "predict" wall seconds.
         encoded: photos that went through the image tower; the others came from the cache.
         promises: "model", "temperature", "sets" and "unknown_rate" where an exported model spoke; {} else.
+        table: (N, K) probabilities of all classes, whatever was left out of ``predictions``.
     """
 
     predictions: tuple[Prediction, ...]
@@ -130,6 +131,7 @@ class Classified:
     seconds: dict[str, float] = field(default_factory=dict)
     encoded: int = 0
     promises: dict[str, Any] = field(default_factory=dict)
+    table: NDArray[np.floating[Any]] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -148,7 +148,7 @@ def answered(
     predictions = tuple(replace(p, reasons=r) for p, r in zip(listed, why, strict=True))
     return Classified(
         predictions, tuple(readable.failed), named, backbone.spec.name, method, score, threshold, seconds,
-        encoded,
+        encoded, table=shown,
     )  # fmt: skip
 
 
@@ -159,28 +159,23 @@ def _check_shown(top: int, threshold: float | None) -> None:
         raise UsageError(f"threshold must be in [0, 1], got {threshold:g}: it is a probability.")
 
 
-def unlabelled(slug: str, *, texts: bool = False) -> Classifier:
-    """Return a system that class names, and perhaps texts, are enough for.
+def check_unlabelled(system: Classifier, *, texts: bool = False) -> None:
+    """Refuse a system that class names, and perhaps texts, are not enough for.
 
     Raises:
-        UsageError: there is no such classifier, it learns from photos, or it reads no texts.
-        MissingExtra: what it needs is not installed.
+        UsageError: it learns from photos, or it reads no texts.
     """
-    system = catalog.find(slug, Classifier)
-    needs = system.card.needs
+    needs, slug = system.card.needs, system.card.slug
     if {"train", "unlabelled"} & set(needs.evidence):
         raise UsageError(
             f"{slug} learns from photos: run 'diptych board classify DATA --export {slug}', and give its folder with "
-            f"--model (in Python diptych.systems.{system.__name__}().fit(model, data['train']))."
+            f"{{classifier}} (in Python diptych.systems.{type(system).__name__}().fit(model, data['train']))."
         )
     if texts and "texts" not in (*needs.evidence, *needs.optional):
         *others, last = _readers()
         raise UsageError(
-            f"{slug} reads no descriptions: give --method {', '.join(others)} or {last}, or leave out --texts."
+            f"{slug} reads no descriptions: give {{method}} {', '.join(others)} or {last}, or leave out {{texts}}."
         )
-    made = system()
-    made.check_extras()
-    return made
 
 
 def _readers() -> list[str]:

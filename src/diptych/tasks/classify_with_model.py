@@ -97,5 +97,5 @@ def answer(
     return Classified(
         predictions, tuple(readable.failed), model.classes, model.backbone.spec.name,
         str(model.about.get("method", "")), "softmax",
-        threshold, seconds, encoded, promises,
+        threshold, seconds, encoded, promises, table=p,
     )  # fmt: skip

@@ -87,5 +87,6 @@ def classify(
     encoded = run.tally["encoded"] - before
     spec = backbone.spec
     return Classified(
-        predictions, embedded.failed, classes, spec.name, "zero-shot", spec.score, threshold, seconds, encoded
-    )
+        predictions, embedded.failed, classes, spec.name, "zero-shot", spec.score, threshold, seconds, encoded,
+        table=shown,
+    )  # fmt: skip

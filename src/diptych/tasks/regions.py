@@ -70,6 +70,11 @@ class RegionSource:
         """The same regions as pictures, to be shown."""
         return replace(self.regions, cut=True)
 
+    @property
+    def shown(self) -> Regions:
+        """The regions as the space takes them."""
+        return replace(self.regions, cut=self.prompter is None)
+
     def space(self, backbone: Backbone) -> Backbone:
         """Return the space that takes the regions."""
         return region_space(backbone, self.prompter)

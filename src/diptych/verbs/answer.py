@@ -119,6 +119,20 @@ class Answer(Generic[T]):
         """Write the files of the whole answer; return sentences on what lies where."""
         return []
 
+    def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> None:
+        """Write the one file that a command without a folder was asked for."""
+        from diptych.data.files import write_json
+
+        write_json(path, data, overwrite=overwrite)
+
+    def classes(self) -> tuple[str, ...]:
+        """Return names of K classes, where each item has a probability of each; else ()."""
+        return ()
+
+    def probabilities(self) -> Any:
+        """Return these (N, K) probabilities; None where there are none."""
+        return None
+
     def summary(self, out: Path | None) -> list[str]:
         """Return lines that the command prints after those of the items, on stdout."""
         return []

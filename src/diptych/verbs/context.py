@@ -80,6 +80,9 @@ class Context(Protocol):
             engine: "torch": no exported encoder is used.
         """
 
+    def chosen(self, name: str) -> Backbone:
+        """Return the model that the user chose; where none was chosen, the one of this name."""
+
     def run(self) -> Run:
         """Return device, cache, seed and progress."""
 

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from diptych.core import MissingEvidence, Range, UsageError
@@ -218,7 +219,7 @@ class Verb:
                 raise UsageError(f"{{{name}}} must be {a.range.words}, got {value!r}.")
         self.check()
         self.check_given(frozenset(given))
-        if hasattr(self, "method") and not self.is_fitted():
+        if self.chooses():
             self._check_system(frozenset(given))
         return self
 
@@ -246,6 +247,17 @@ class Verb:
     def is_fitted(self) -> bool:
         """Return whether what does the work was fitted before, so that no system is chosen."""
         return False
+
+    def is_plain(self) -> bool:
+        """Return whether the default system answers as it is: nothing of it is checked, and so nothing is imported."""
+        return False
+
+    def chooses(self) -> bool:
+        """Return whether there is a system that can be checked."""
+        return hasattr(self, "method") and not self.is_fitted() and not self.is_plain()
+
+    def check_report(self, path: Path) -> None:
+        """Refuse a report that the command cannot write, before any work."""
 
     def check_with(self, system: Any) -> None:
         """Refuse what the chosen system cannot do with what was given."""

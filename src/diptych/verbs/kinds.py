@@ -75,11 +75,15 @@ def _folder(value: str | os.PathLike[str] | None) -> Path | None:
 
 PLAIN = Kind()
 WORDS = Kind(str | None, list[str], words)
+SOME_WORDS = Kind(str | None, list[str] | None, lambda value: None if value is None else words(value))
+"""Words, where none at all and no answer differ."""
 NUMBERS = Kind(str | None, list[int], numbers)
 NAMES = Kind(str | None, list[str] | None)
 TEMPLATES = Kind(list[str] | None, list[str] | None, lambda value: value or None, _one_file)
 SENTENCES = Kind(str | None, list[str] | None, typed=_folder)
 """Sentences: on the command line a file of them."""
+POOL = Kind(str | None, None)
+"""Texts by class: a pool that ships, or a file; in Python also the texts themselves; not over HTTP."""
 TEXTS = Kind(list[str] | None, list[str], _texts)
 """Texts as they are: one, or several."""
 MANY_TEXTS = Kind(list[str], list[str], _texts)
@@ -94,6 +98,8 @@ PICTURE = Kind(str | None, None)
 """One picture: a path; in Python also the picture itself."""
 FOLDER = Kind(Path | None, None, _folder)
 """A folder that is read or written; not over HTTP."""
+FITTED = Kind(Path | None, None)
+"""A fitted classifier: its folder, or in Python what was fitted; not over HTTP."""
 FILE = Kind(Path | None, None)
 """A file, or the path of one to write; not over HTTP."""
 SYSTEM = Kind(str, str)

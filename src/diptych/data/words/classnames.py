@@ -57,7 +57,7 @@ def numbers_for_names(names: Sequence[str]) -> str:
         return ""
     return (
         f"The class names are numbers ({', '.join(names[:3])}): a text encoder knows no such classes, so give their "
-        f"names with --names, or in a column class_name of the table."
+        f"names with {{names}}, or in a column class_name of the table."
     )
 
 

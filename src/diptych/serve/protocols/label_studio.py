@@ -28,7 +28,7 @@ from diptych.serve.protocols.label_config import Control, brush_runs, chosen, co
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Input, Service
 from diptych.serve.uploads import picture_bytes
-from diptych.serve.verbs.classify import Classify, ClassifyRequest
+from diptych.serve.verbs.classify import Classify
 from diptych.serve.verbs.regions import Regions
 from diptych.tasks.classified import probabilities
 
@@ -97,8 +97,7 @@ class LabelStudio:
     ) -> list[list[dict[str, Any]]]:
         name = next((n for n, p in self.classify.classifiers.items() if p.classes.names == control.words), "")
         if name:
-            given = ClassifyRequest([], classifier=name, top=1, unknown_rate=UNKNOWN_RATE)
-            found = await self.classify.by_classifier(request, inputs, given, name)
+            found = await self.classify.by_classifier(request, inputs, name, top=1, unknown_rate=UNKNOWN_RATE)
             return [
                 [] if p.unknown else [_choice(control, [control.words.index(p.top[0][0])], p.top[0][1])]
                 for p in found.predictions

@@ -1,0 +1,371 @@
+"""``classify``: what is on these photos?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from diptych.core import UsageError
+from diptych.core.ranges import at_least, between
+from diptych.core.wording import number_of, one_line
+from diptych.tasks.defaults import DEFAULTS
+from diptych.verbs import kinds
+from diptych.verbs.answer import Answer, speed
+from diptych.verbs.declare import RUN, Verb, argument, method, settings
+from diptych.verbs.photos import clip_frames, open_photos, paths_of
+from diptych.verbs.reads import has
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from diptych.core import Classifier, Run
+    from diptych.data.modalities import Modality
+    from diptych.data.words.contexts import Contexts
+    from diptych.tasks.classified import Classified, Prediction
+    from diptych.tasks.classify_samples import Source
+    from diptych.tasks.model import Predictor
+    from diptych.verbs.context import Context
+    from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
+
+LOCAL = ("command", "python")
+REPORTS = (".csv", ".json", ".html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classify(Verb):
+    """Say what is on each photo, from class names alone."""
+
+    item: ClassVar[str] = "Prediction"
+    role: ClassVar[str] = "diptych.core.method:Classifier"
+    report: ClassVar[str] = "Also write a .csv, .json or .html file."
+    offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", "batch", "workers")
+
+    photos: object = argument(
+        "Photos, videos, point clouds, a folder, a table, or demo:photos; light curves.", kinds.MANY_PHOTOS,
+        json="images", positional=True,
+    )  # fmt: skip
+    names: NamesLike = argument(
+        'Class names: "cat, dog, ...", or a file with one name a line (default: folder names).', kinds.NAMES, None,
+        json="labels", positional=True,
+    )  # fmt: skip
+    templates: TemplatesLike = argument(
+        "Prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).",
+        kinds.TEMPLATES, None,
+    )  # fmt: skip
+    method: str | Classifier = method(
+        DEFAULTS["classify"], "A system that learns from no labels: see 'diptych systems'."
+    )
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+    texts: TextsLike = argument(
+        "Descriptions of the classes, for systems that read them: a JSON pool, or one that ships.", kinds.POOL, None,
+        evidence="texts", faces=LOCAL,
+    )  # fmt: skip
+    contexts: str | Contexts | None = argument(
+        "Contexts that photos may have: general, waterbirds or your own JSON file (general).", default=None,
+        reads=has("contexts"), faces=LOCAL,
+    )  # fmt: skip
+    factors: str | Sequence[str] | None = argument(
+        "Those factors of the contexts that are inferred (of general: quality,condition).", kinds.SOME_WORDS, None,
+        reads=has("factors"), faces=LOCAL,
+    )  # fmt: skip
+    frames: int | None = argument(
+        "Frames sampled from each clip; folders of pictures are then clips.", default=None, range=at_least(1),
+        faces=LOCAL,
+    )  # fmt: skip
+    regions: str | Path | None = argument(
+        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.TABLE, None
+    )
+    top: int = argument("Classes shown for each photo.", default=5, short="-k", range=at_least(1))
+    threshold: float | None = argument("Leave out classes below this probability.", default=None, range=between(0, 1))
+    reasons: int = argument("Reasons shown for each photo, from systems that have some.", default=0, range=at_least(0))
+    classifier: str | Path | Predictor | None = argument(
+        "A folder that 'board classify --export' or 'extend' wrote, in place of names.", kinds.FITTED, None,
+        flag="--model",
+    )  # fmt: skip
+    served: str = argument(
+        "Name of a classifier that the server was started with, in place of names.", default="", json="classifier",
+        faces=("http",),
+    )  # fmt: skip
+    sets: float | None = argument(
+        "With an exported classifier: sets of classes that hold the true one this often, such as 0.9.", default=None
+    )
+    per_class: bool = argument("With sets: also within each class that allows it.", default=False)
+    unknown_rate: float | None = argument(
+        "With an exported classifier: say unknown, wrongly at most this often, such as 0.05.", default=None
+    )
+
+    def is_fitted(self) -> bool:
+        """Return whether an exported classifier or a fitted space answers."""
+        return self.classifier is not None or bool(self.served)
+
+    def is_plain(self) -> bool:
+        """Return whether the default system answers, which needs no torch where all embeddings are stored."""
+        given = (self.reasons, self.settings, self.texts, self.contexts is not None, self.factors is not None)
+        return isinstance(self.method, str) and self.method == DEFAULTS["classify"] and not any(given)
+
+    @property
+    def promises(self) -> bool:
+        """Whether sets or an unknown class are requested."""
+        return self.sets is not None or self.unknown_rate is not None or self.per_class
+
+    def checked(self, given: Iterable[str]) -> Self:
+        """Refuse contexts too where nothing infers any."""
+        written = frozenset(given)
+        kind = None if self.is_fitted() else self._modality()
+        title = "A model has its own contexts" if self.is_fitted() else ""
+        if kind is not None and not kind.named:
+            title = f"A classifier of {kind.title} infers no contexts"
+        if title and (idle := next((name for name in ("contexts", "factors") if name in written), "")):
+            raise UsageError(f"{title}, so {{{idle}}} has no effect: leave it out.")
+        return super().checked(written)
+
+    def check(self) -> None:
+        """Refuse what does not go together."""
+        if self.promises and not self.is_fitted():
+            raise UsageError(
+                "{sets}, {per_class} and {unknown_rate} need a calibrated classifier, {classifier}: see 'diptych board "
+                "classify DATA --export best'."
+            )
+        if isinstance(self.names, str) and not self.names.strip():
+            raise UsageError('{names} is empty: give "cat, dog, ...", a file with one name a line, or leave it out.')
+        other = self.method != DEFAULTS["classify"] or self.settings
+        if self.is_fitted() and (self.names or self.templates or self.texts is not None or other):
+            raise UsageError(
+                "A model has its own names, templates, texts, system and settings: leave these out, or {classifier}."
+            )
+        if self.regions is not None and (self.is_fitted() or self.frames):
+            raise UsageError("Boxes are classified by class names: leave out {classifier} and {frames}, or {regions}.")
+        if paths_of(self.photos) is None and (self.regions is not None or self.frames):
+            raise UsageError("{regions} and {frames} are for files: give {photos} as paths.")
+        kind = self._modality()
+        clips = kind is None or kind.name == "clips"
+        if (not clips or self._stated() is not None) and (self.promises or self.reasons or self.texts is not None):
+            raise UsageError(self._fewer())
+
+    def check_report(self, path: Path) -> None:
+        """Refuse a page without pictures, and files of other kinds."""
+        if path.suffix not in REPORTS:
+            raise UsageError(f"{{out}} writes {', '.join(REPORTS[:-1])} or {REPORTS[-1]}, not {path.name!r}.")
+        kind = self._modality()
+        if path.suffix == ".html" and kind is not None and kind.name != "clips":
+            raise UsageError(self._fewer())
+
+    def check_with(self, system: Any) -> None:
+        """Refuse a system that class names, and perhaps texts, are not enough for."""
+        from diptych.tasks.classify import check_unlabelled
+
+        check_unlabelled(system, texts=self.texts is not None)
+
+    def system(self) -> Any:
+        """Return the system, which infers the given contexts if it infers any."""
+        system = super().system()
+        if (self.contexts is None and self.factors is None) or not has("contexts")(system):
+            return system
+        from diptych.data.words.contexts import read_contexts
+
+        given = system.contexts if self.contexts is None else self.contexts
+        table = read_contexts(given) if isinstance(given, (str, Path)) else given
+        factors = system.factors if self.factors is None else tuple(self.factors)
+        if self.factors is None and not set(factors) <= set(table.factors):
+            raise UsageError(f"{{factors}} says which are inferred: choose among {', '.join(table.factors)}.")
+        table.composites(factors)  # refused before a backbone is loaded
+        return replace(system, contexts=table, factors=factors)
+
+    def run(self, context: Context) -> Labels:
+        """Open what is classified, then ask for the model, and answer."""
+        source = self._open(context)
+        if self.is_fitted():
+            result, run = self._by_fitted(source, context)
+        else:
+            result, run = self._by_names(source, context)
+        return Labels(self, result, source, run)
+
+    def _open(self, context: Context) -> Source:
+        from diptych.tasks.classify_samples import Source, open_boxes, open_samples
+
+        paths, keys = paths_of(self.photos), context.keys
+        if self.regions is not None:
+            return open_boxes(paths or [], self.regions, keys)
+        if paths is not None:
+            frames = self.frames if self.is_fitted() else clip_frames(paths, self.frames)
+            source = open_samples(
+                paths, keys, frames=frames, fitted=self._stated(), classifier=self.classifier
+            )  # fmt: skip
+            if source is not None:
+                return source
+        table, classes = open_photos(self.photos, keys)
+        return Source(table.items, tuple(classes))
+
+    def _by_fitted(self, source: Source, context: Context) -> tuple[Classified, Run]:
+        """Answer by an exported classifier, or by a fitted space."""
+        from diptych.tasks.classify_samples import by_folder
+        from diptych.tasks.classify_with_model import answer
+        from diptych.tasks.model import Predictor
+
+        shown: dict[str, Any] = {"top": self.top, "threshold": self.threshold}
+        promises = {
+            "sets": self.sets, "per_class": self.per_class, "unknown_rate": self.unknown_rate, "reasons": self.reasons,
+        }  # fmt: skip
+        ready = context.named("classifier", self.served) if self.served else self.classifier
+        if isinstance(ready, Predictor):
+            by = source.run(ready.run)
+            return answer(source.samples, ready, by, name=self.served, **shown, **promises), by
+        if not isinstance(ready, (str, Path)):
+            raise UsageError(f"{{classifier}} is a folder or a fitted classifier, not {type(ready).__name__}.")
+        return by_folder(
+            source, Path(ready).expanduser(), context.chosen, context.run, self._stated(), **shown, **promises
+        )
+
+    def _by_names(self, source: Source, context: Context) -> tuple[Classified, Run]:
+        """Answer from class names: without torch where the backbone, its export and these classes are known."""
+        from diptych.verbs.names import names_of, texts_of
+
+        named = names_of(self.names, () if self.names is not None else source.classes, self.templates)
+        texts = texts_of(self.texts)
+        known = context.recalled() if source.kind is None else None
+        if known is not None and source.boxes is None and self.is_plain():
+            from diptych.tasks.fast_engine import answer
+
+            quick = answer(source.samples, named, *known, top=self.top, threshold=self.threshold)
+            if quick is not None:
+                return quick, known[1]
+        from diptych.core import Evidence
+        from diptych.tasks.classify_samples import by_names
+
+        run = source.run(context.run())
+        backbone = context.model()
+        result = by_names(
+            source, named, backbone, run, method=self.system(), evidence=Evidence(texts=texts), top=self.top,
+            threshold=self.threshold, reasons=self.reasons,
+        )  # fmt: skip
+        if source.kind is None:
+            context.remember(backbone)
+        return result, run
+
+    def _modality(self) -> Modality | None:
+        """Return the modality of the paths; None for photos, and for what are no paths."""
+        from diptych.data.modalities import modality_of
+
+        paths = paths_of(self.photos)
+        return None if paths is None or self.regions is not None else modality_of(paths[0])
+
+    def _stated(self) -> Any:
+        """Return what the folder of a fitted space says; None where none is given."""
+        if not isinstance(self.classifier, (str, Path)):
+            return None
+        from diptych.tasks.classify_samples import stated_by
+
+        return stated_by(Path(self.classifier).expanduser())
+
+    @staticmethod
+    def _fewer() -> str:
+        return (
+            "For clips with a model, point clouds and light curves there are no {sets}, {unknown_rate}, {reasons} and "
+            "{texts}, and of the latter two no page: leave them out."
+        )
+
+
+class Labels(Answer["Prediction"]):
+    """The classes of each photo, the most likely first."""
+
+    rows_key = "predictions"
+
+    def __init__(self, asked: Classify, result: Classified, source: Source, run: Run | None = None) -> None:
+        super().__init__(iter(result.predictions), source.samples)
+        self.asked, self.result, self.source, self.by = asked, result, source, run
+        self.failed += result.failed
+
+    def title(self, items: Sequence[Prediction]) -> str:
+        """Return how many photos were classified, and by what."""
+        what = "photo" if self.source.kind is None else self.source.kind.one
+        return f"{number_of(len(items), what)}: {self.result.method} with {self.result.backbone}"
+
+    def names(self) -> list[str]:
+        """Return the names of all that could be read."""
+        return [p.name for p in self.result.predictions]
+
+    def label(self, item: Prediction) -> str:
+        """Return the most likely class."""
+        return item.label
+
+    def line(self, item: Prediction) -> str:
+        """Return the classes with their probabilities, and the set."""
+        shown = "  ".join(f"{one_line(label)} {100 * value:.0f}%" for label, value in item.top)
+        shown = shown or "(none above the threshold)"
+        if item.unknown:
+            shown = f"unknown ({shown})"
+        return shown if item.inside is None else f"{shown}  | one of: {', '.join(item.inside)}"
+
+    def printed(self, item: Prediction, name: str) -> str:
+        """Return the line, and a line for each reason."""
+        reasons = [f"{'':<{len(name)}}    {weight:+.3g}  {text}" for text, weight in item.reasons or ()]
+        return "\n".join([super().printed(item, name), *reasons])
+
+    def columns(self, items: Sequence[Prediction]) -> dict[str, list[Any]]:
+        """Return the most likely class and its probability."""
+        return {"label": [p.label for p in items], "probability": [p.probability for p in items]}
+
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of all classes."""
+        return () if self.result.table is None else tuple(self.result.classes.names)
+
+    def probabilities(self) -> Any:
+        """Return the probabilities of all classes."""
+        return self.result.table
+
+    def picture(self, item: Prediction) -> Image.Image | None:
+        """Return the photo."""
+        from PIL import Image
+
+        samples = self.source.samples
+        place = next((i for i in range(len(samples)) if samples.name(i) == item.name), None)
+        picture = None if place is None else samples[place]
+        return picture if isinstance(picture, Image.Image) else None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what answered, with which names, and how long it took."""
+        facts = self.result.as_dict()
+        return {**{k: v for k, v in facts.items() if k not in ("predictions", "skipped")}, **self._settings()}
+
+    def _settings(self) -> dict[str, Any]:
+        settings: Any = self.asked.settings
+        return {"settings": {name: str(value) for name, value in settings.items()}} if settings else {"settings": {}}
+
+    def remarks(self, items: Sequence[Prediction]) -> list[str]:
+        """Return that names are numbers, that one name leaves no choice, and which pictures are specks."""
+        from diptych.data.images import SMALL, specks
+        from diptych.data.words.classnames import numbers_for_names
+
+        remarks, names = [], self.result.classes.names
+        if not self.asked.is_fitted() and (numbers := numbers_for_names(names)):
+            remarks.append(numbers)
+        if len(names) == 1 and self.result.score == "softmax":
+            remarks.append("With one name every photo gets it, at 100 %: add names of what else may be there.")
+        files = paths_of(self.asked.photos) is not None
+        if small := specks(p.name for p in self.result.predictions) if files else []:
+            remarks.append(
+                f"{small[0]} has fewer than {SMALL} pixels, as {len(small)} here: what is said of it means nothing."
+            )
+        return remarks
+
+    def ends(self) -> list[str]:
+        """Return the speed."""
+        result = self.result
+        if self.by is None:
+            return []
+        return [speed(result.encoded, result.seconds["encode"], self.by, result.backbone, self.source.title)]
+
+    def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> None:
+        """Write a table, a page with the photos, or the plain data."""
+        from diptych.data.files import write_whole
+
+        if path.suffix == ".csv":
+            write_whole(path, self.result.as_csv(), overwrite=overwrite)
+        elif path.suffix == ".html":
+            from diptych.tasks.pages import photo_page
+
+            write_whole(path, photo_page.html(self.result, self.source.samples), overwrite=overwrite)
+        else:
+            super().report(path, data, overwrite=overwrite)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import diptych
+from diptych.api.model import Model, model_of
+from diptych.core import DiptychError
+from tests.support.colours import COLOURS, ColourBackbone, colour_folder, colour_pool
+from tests.support.pictures import Pictures, picture
+
+PHOTOS = Pictures((picture(0, 0), picture(1, 1)))
+NAMES = ["red", "green", "blue"]
+
+
+@pytest.fixture
+def model() -> Model:
+    return model_of(ColourBackbone())
+
+
+def coloured(name: str) -> np.ndarray:
+    return np.full((8, 8, 3), COLOURS[name], np.uint8)
+
+
+def test_every_probability_is_there_whatever_is_shown(model: Model) -> None:
+    result = diptych.classify([coloured("blue"), coloured("red")], NAMES, model, top=1, threshold=0.9)
+    assert result.classes == tuple(NAMES)
+    assert result.probabilities.shape == (2, 3)
+    assert np.allclose(result.probabilities.sum(1), 1)
+    assert [result.classes[k] for k in result.probabilities.argmax(1)] == ["blue", "red"]
+    whole = diptych.classify([coloured("blue"), coloured("red")], NAMES, model, top=3)
+    for item, row in zip(whole, result.probabilities, strict=True):
+        assert dict(item.top) == pytest.approx(dict(zip(NAMES, row, strict=True)))
+
+
+def test_rows_of_json_are_the_items_and_settings_stand_beside_them(model: Model) -> None:
+    result = diptych.classify(PHOTOS, NAMES, model, method="perceptionclip", settings={"factors": "tool"}, reasons=1)
+    data = result.as_dict()
+    assert data["predictions"] == [item.as_dict() for item in result]
+    assert (data["settings"], data["remarks"], data["method"]) == ({"factors": "tool"}, [], "perceptionclip")
+    assert all(item.reasons is not None and item.reasons[0][0].startswith("tool: ") for item in result)
+
+
+def test_what_leaves_no_choice_is_a_remark(model: Model) -> None:
+    with pytest.warns(UserWarning, match="With one name every photo gets it"):
+        result = diptych.classify(PHOTOS, ["red"], model)
+    assert list(result.as_dict()["remarks"]) == list(result.remarks)
+
+
+def test_numbers_as_names_are_a_remark_in_the_words_of_python(model: Model) -> None:
+    with pytest.warns(UserWarning, match="give their names with names=, or in a column"):
+        diptych.classify(PHOTOS, ["0", "1"], model)
+
+
+def test_texts_and_contexts_reach_the_system(model: Model) -> None:
+    named = diptych.classify(PHOTOS, list(COLOURS), model, method="description", texts=colour_pool_texts(), reasons=1)
+    assert named[0].reasons is not None
+    seen = diptych.classify(PHOTOS, NAMES, model, method="perceptionclip", factors=["tool"], reasons=1)
+    assert seen[0].reasons is not None
+    assert seen[0].reasons[0][0].startswith("tool: ")
+
+
+def colour_pool_texts() -> dict[str, list[str]]:
+    return {name: list(map(str, texts)) for name, texts in colour_pool()["descriptions"]["texts"].items()}
+
+
+def test_boxes_are_classified_by_themselves(model: Model, tmp_path: Path) -> None:
+    photo = Image.new("RGB", (40, 20), "red")
+    photo.paste("blue", (20, 0, 40, 20))
+    photo.save(tmp_path / "a.png")
+    (tmp_path / "boxes.csv").write_text("path,x,y,w,h,phrase\na.png,0,0,20,20,one\na.png,20,0,20,20,two\n")
+    result = diptych.classify(tmp_path / "a.png", ["red", "blue"], model, regions=tmp_path / "boxes.csv")
+    assert result.labels == ("red", "blue")
+    assert np.asarray(result.picture(1)).shape == (20, 20, 3)  # type: ignore[misc]
+
+
+def test_a_fitted_classifier_answers_by_its_folder_and_as_it_is(model: Model, tmp_path: Path) -> None:
+    data = diptych.open_data(colour_folder(tmp_path / "d", {"train": 8, "test": 2}))
+    fitted = diptych.systems.GDA(alpha=1.0).fit(model, data["train"])
+    fitted.save(tmp_path / "model")
+    again = diptych.classify(data["test"].items, model=model, classifier=tmp_path / "model")
+    same = diptych.classify(data["test"].items, classifier=fitted)
+    assert again.labels == same.labels == tuple(fitted.predict(data["test"].items))
+    assert np.allclose(again.probabilities, fitted.predict_proba(data["test"].items))
+    with pytest.raises(DiptychError, match=r"A model has its own names, .*leave these out, or classifier="):
+        diptych.classify(PHOTOS, NAMES, model, classifier=fitted)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"names": ""}, "names= is empty"),
+        ({"top": 0}, "top= must be at least 1, got 0"),
+        ({"threshold": 1.5}, r"threshold= must be in \[0, 1\], got 1.5"),
+        ({"sets": 0.9}, "sets=, per_class= and unknown_rate= need a calibrated classifier, classifier="),
+        ({"method": "gda"}, "give its folder with classifier="),
+        ({"method": "description"}, "give texts="),
+        ({"texts": {"red": ["warm"]}}, "reads no descriptions: give method= .* or leave out texts="),
+        ({"contexts": "general"}, "zero-shot does not read contexts=, but perceptionclip does"),
+        ({"method": "perceptionclip", "contexts": "waterbirds"}, "factors= says which are inferred"),
+        ({"regions": "boxes.csv"}, "regions= and frames= are for files: give photos= as paths"),
+        ({"settings": {"width": 3}}, "has no setting 'width'"),
+        ({"reasons": 1}, "zero-shot gives no reasons"),
+    ],
+)
+def test_errors_name_the_arguments_of_python(model: Model, given: dict[str, object], says: str) -> None:
+    with pytest.raises(DiptychError, match=says):
+        diptych.classify(PHOTOS, **{"names": NAMES, "model": model, **given})  # type: ignore[arg-type]
