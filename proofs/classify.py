@@ -165,6 +165,8 @@ LEAST_SIMILAR = Altered(lambda system, run: replace(system, pick="least"))
 """The box of the patches that resemble the image least."""
 UNTRAINED = Altered(lambda system, run: replace(system, epochs=0))
 """No epoch is trained."""
+NO_STEPS = Altered(lambda system, run: replace(system, steps=0), draws=False)
+"""The start alone: sums of shots and scaled texts."""
 
 
 def _other_captions(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
@@ -267,6 +269,17 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (Claim("tip-adapter", 16), Claim("zero-shot", 4), Claim("zero-shot", 16), Claim(EVEN, 4), Claim(EVEN, 16)),
             shuffled_labels,
             EVEN,
+        ),
+        "lp-plus-plus": Trial(
+            (
+                Claim("linear-probe", 4),
+                Claim(EVEN, 4),
+                Claim(EVEN, 16),
+                *(Claim("its start", s, base=Arm("lp-plus-plus", "", s, NO_STEPS)) for s in (4, 16)),
+            ),
+            shuffled_labels,
+            EVEN,
+            beside={"without val": Arm("lp-plus-plus", "no val"), "gda": Arm("gda")},
         ),
         "description": Trial(
             (Claim("zero-shot", 0, "single"),),

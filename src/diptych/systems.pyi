@@ -545,6 +545,12 @@ class LLM2CLIP(OtherSystem):
         instruction: str = "Find another description of the same picture: ",
     ) -> None: ...
 
+class LPPlusPlus(ClassifierSystem):
+    """Fit visual prototypes and the share of the text in each class, by steps whose sizes follow from the
+    shots.
+    """
+    def __init__(self, steps: int = 300, early_stopping: bool = True, views: int = 1) -> None: ...
+
 class LaCLIP(OtherSystem):
     """Train pairs whose captions are drawn among rewrites by the kit's writer."""
     def __init__(
