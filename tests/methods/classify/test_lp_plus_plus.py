@@ -114,7 +114,7 @@ def test_the_descent_reaches_the_minimum_where_there_is_one() -> None:
 
 
 def test_the_start_is_the_sum_of_the_shots_and_the_scaled_text(run: Run) -> None:
-    names, evidence, test = task()
+    names, evidence, _ = task()
     backbone = SmallBackbone()
     fitted = LPPlusPlus(steps=0).fit(Kit({"main": backbone}), names, replace(evidence, val=None), run)
     assert evidence.train is not None
