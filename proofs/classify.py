@@ -39,7 +39,7 @@ from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.classify import ClassifyBench
 from diptych.evaluation.spoils import Altered, as_subclass, shuffled_names, swapped_texts
 from diptych.methods.classify.nola import NoLA
-from proofs.benches import concept_names, new_classes, photo_contexts
+from proofs.benches import concept_names, new_classes, photo_contexts, transductive
 from proofs.trial import Claim, Trial
 
 
@@ -279,7 +279,13 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             ),
             shuffled_labels,
             EVEN,
-            beside={"without val": Arm("lp-plus-plus", "no val"), "gda": Arm("gda")},
+            beside={"without val": Arm("lp-plus-plus", "no val")},
+        ),
+        "clap": Trial(
+            (Claim(EVEN, 4), Claim(EVEN, 16), Claim("clap", 4, "ZS-LP")),
+            shuffled_labels,
+            EVEN,
+            beside={"zero-shot": Claim("zero-shot", 4)},
         ),
         "description": Trial(
             (Claim("zero-shot", 0, "single"),),
@@ -338,5 +344,6 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={"untrained dictionary": UNTRAINED},
         ),
         "dn-cbm:small": concept_names.TRIAL,
+        "transclip": transductive.trial(EVEN),
     }
 )

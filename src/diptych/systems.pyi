@@ -85,6 +85,12 @@ class BIOMEDICA(OtherSystem):
         least_side: int = 20,
     ) -> None: ...
 
+class CLAP(ClassifierSystem):
+    """Train one vector a class from the text embeddings, held back where zero-shot is right already."""
+    def __init__(
+        self, weight: float = 1.0, epochs: int = 300, rate: float = 0.1, batch: int = 256, views: int = 20
+    ) -> None: ...
+
 class CLIP2Point(OtherSystem):
     """Embed point clouds in a space of photos and texts."""
     def __init__(
@@ -899,6 +905,17 @@ class TipAdapterF(ClassifierSystem):
         epochs: int = 20,
         rate: float = 0.001,
         batch: int = 256,
+    ) -> None: ...
+
+class TransCLIP(ClassifierSystem):
+    """Classify photos without labels together, with the shots if there are any."""
+    def __init__(
+        self,
+        kl: float | None = None,
+        gamma: float | None = None,
+        neighbours: int = 3,
+        iterations: int = 10,
+        temper: float = 50.0,
     ) -> None: ...
 
 class Trident(SegmenterSystem):
