@@ -88,7 +88,6 @@ def trial(even: str) -> Trial:
             Claim("zero-shot", variant="ensemble"),
             Claim(even, 16, own=Arm("transclip")),
             Claim("the same without neighbours", base=alone),
-            Claim("tip-adapter", 4),
         ),
         controls=(
             Claim(
