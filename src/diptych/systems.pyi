@@ -694,6 +694,12 @@ class Mosaic(OtherSystem):
         frames: tuple[str, ...] = ...,
     ) -> None: ...
 
+class NACLIP(SegmenterSystem):
+    """Mix the values of the last block among like and near patches, and compare each patch with the class
+    texts.
+    """
+    def __init__(self, windows: Windows = ..., sigma: float = 5.0, sharpness: float = 5.0) -> None: ...
+
 class NearestCaption(CaptionerSystem):
     """Caption images with sentences of a pool, without any training."""
     def __init__(self) -> None: ...
