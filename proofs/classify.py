@@ -39,7 +39,7 @@ from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.classify import ClassifyBench
 from diptych.evaluation.spoils import Altered, as_subclass, shuffled_names, swapped_texts
 from diptych.methods.classify.nola import NoLA
-from proofs.benches import concept_names, new_classes, photo_contexts
+from proofs.benches import concept_names, new_classes, photo_contexts, transductive
 from proofs.trial import Claim, Trial
 
 
@@ -165,6 +165,8 @@ LEAST_SIMILAR = Altered(lambda system, run: replace(system, pick="least"))
 """The box of the patches that resemble the image least."""
 UNTRAINED = Altered(lambda system, run: replace(system, epochs=0))
 """No epoch is trained."""
+NO_STEPS = Altered(lambda system, run: replace(system, steps=0), draws=False)
+"""The start alone: sums of shots and scaled texts."""
 
 
 def _other_captions(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
@@ -268,6 +270,23 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             shuffled_labels,
             EVEN,
         ),
+        "lp-plus-plus": Trial(
+            (
+                Claim("linear-probe", 4),
+                Claim(EVEN, 4),
+                Claim(EVEN, 16),
+                *(Claim("its start", s, base=Arm("lp-plus-plus", "", s, NO_STEPS)) for s in (4, 16)),
+            ),
+            shuffled_labels,
+            EVEN,
+            beside={"without val": Arm("lp-plus-plus", "no val")},
+        ),
+        "clap": Trial(
+            (Claim(EVEN, 4), Claim(EVEN, 16), Claim("clap", 4, "ZS-LP")),
+            shuffled_labels,
+            EVEN,
+            beside={"zero-shot": Claim("zero-shot", 4)},
+        ),
         "description": Trial(
             (Claim("zero-shot", 0, "single"),),
             swapped_lists,
@@ -325,5 +344,6 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={"untrained dictionary": UNTRAINED},
         ),
         "dn-cbm:small": concept_names.TRIAL,
+        "transclip": transductive.trial(EVEN),
     }
 )

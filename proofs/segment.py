@@ -21,6 +21,7 @@ from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import few, open_set
 from diptych.evaluation.spoils import as_subclass, shuffled_names
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser
+from diptych.methods.segment.naclip import NACLIP
 from diptych.methods.segment.sclip import SCLIP, WINDOWS
 from diptych.methods.segment.trident import FittedTrident, Trident
 from diptych.nn.dense.label_maps import Windows
@@ -143,17 +144,25 @@ class Uniform(SCLIP):
         return 2 * v.mean(2, keepdim=True).expand_as(v)
 
 
+def smooth(v: Tensor) -> Tensor:
+    """Return (B, heads, n, d) means of the values of each patch of a square window and its eight neighbours.
+
+    Tokens before the patches keep their own.
+    """
+    side = isqrt(v.shape[2])
+    prefix, patches = torch.split(v, [v.shape[2] - side**2, side**2], dim=2)
+    planes = torch.unflatten(patches.mT.flatten(0, 1), 2, (side, side))
+    means = F.avg_pool2d(planes, 3, stride=1, padding=1, count_include_pad=False)
+    return torch.cat([prefix, means.flatten(2).reshape(patches.mT.shape).mT], dim=2)
+
+
 @dataclass(frozen=True)
 class Neighbours(SCLIP):
     """Each patch of a square window attends to itself and its eight neighbours alike: what a smooth map explains."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return twice the mean of the values round each patch; tokens before the patches keep their own."""
-        side = isqrt(v.shape[2])
-        prefix, patches = torch.split(v, [v.shape[2] - side**2, side**2], dim=2)
-        planes = torch.unflatten(patches.mT.flatten(0, 1), 2, (side, side))
-        smooth = F.avg_pool2d(planes, 3, stride=1, padding=1, count_include_pad=False)
-        return 2 * torch.cat([prefix, smooth.flatten(2).reshape(patches.mT.shape).mT], dim=2)
+        return 2 * smooth(v)
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,33 @@ class Itself(SCLIP):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return twice the values."""
         return 2 * v
+
+
+@dataclass(frozen=True)
+class Anywhere(NACLIP):
+    """Each patch attends to those like it, however far away: what the keys alone explain."""
+
+    def near(self, grid: tuple[int, int]) -> Tensor:
+        """Return zeros in the place of the Gaussian."""
+        return torch.zeros_like(super().near(grid))
+
+
+@dataclass(frozen=True)
+class UniformWindow(NACLIP):
+    """Each patch attends to itself and its eight neighbours alike: what a smooth map explains."""
+
+    def attend(self, k: Tensor, v: Tensor, near: Tensor) -> Tensor:
+        """Return the mean of the values round each patch."""
+        return smooth(v)
+
+
+@dataclass(frozen=True)
+class AllAlike(NACLIP):
+    """Each patch attends to all alike: what the mean of a window explains."""
+
+    def attend(self, k: Tensor, v: Tensor, near: Tensor) -> Tensor:
+        """Return the mean of the values."""
+        return v.mean(2, keepdim=True).expand_as(v)
 
 
 ITSELF = as_subclass(Itself, draws=False)
@@ -188,6 +224,19 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             "maskclip",
             beside={"plain patch tokens": Claim("maskclip", variant="tokens", on=_VIT)},
             controls=(Claim("maskclip", own=Arm("sclip", spoil=ITSELF), on=_VIT, name="itself"),),
+            bench=partial(open_bench, settings={"windows": WINDOWS}),
+        ),
+        "naclip": Trial(
+            (
+                Claim("maskclip"),
+                Claim("like ones anywhere", base=Arm("naclip", spoil=as_subclass(Anywhere, draws=False))),
+            ),
+            {
+                "uniform window": as_subclass(UniformWindow, draws=False),
+                "all alike": as_subclass(AllAlike, draws=False),
+            },
+            "maskclip",
+            beside={"sclip": Claim("sclip")},
             bench=partial(open_bench, settings={"windows": WINDOWS}),
         ),
         "ovseg": OVSEG,

@@ -85,6 +85,12 @@ class BIOMEDICA(OtherSystem):
         least_side: int = 20,
     ) -> None: ...
 
+class CLAP(ClassifierSystem):
+    """Train one vector a class from the text embeddings, held back where zero-shot is right already."""
+    def __init__(
+        self, weight: float = 1.0, epochs: int = 300, rate: float = 0.1, batch: int = 256, views: int = 20
+    ) -> None: ...
+
 class CLIP2Point(OtherSystem):
     """Embed point clouds in a space of photos and texts."""
     def __init__(
@@ -545,6 +551,12 @@ class LLM2CLIP(OtherSystem):
         instruction: str = "Find another description of the same picture: ",
     ) -> None: ...
 
+class LPPlusPlus(ClassifierSystem):
+    """Fit visual prototypes and the share of the text in each class, by steps whose sizes follow from the
+    shots.
+    """
+    def __init__(self, steps: int = 300, early_stopping: bool = True, views: int = 1) -> None: ...
+
 class LaCLIP(OtherSystem):
     """Train pairs whose captions are drawn among rewrites by the kit's writer."""
     def __init__(
@@ -681,6 +693,12 @@ class Mosaic(OtherSystem):
         around: tuple[str, ...] = ...,
         frames: tuple[str, ...] = ...,
     ) -> None: ...
+
+class NACLIP(SegmenterSystem):
+    """Mix the values of the last block among like and near patches, and compare each patch with the class
+    texts.
+    """
+    def __init__(self, windows: Windows = ..., sigma: float = 5.0, sharpness: float = 5.0) -> None: ...
 
 class NearestCaption(CaptionerSystem):
     """Caption images with sentences of a pool, without any training."""
@@ -893,6 +911,17 @@ class TipAdapterF(ClassifierSystem):
         epochs: int = 20,
         rate: float = 0.001,
         batch: int = 256,
+    ) -> None: ...
+
+class TransCLIP(ClassifierSystem):
+    """Classify photos without labels together, with the shots if there are any."""
+    def __init__(
+        self,
+        kl: float | None = None,
+        gamma: float | None = None,
+        neighbours: int = 3,
+        iterations: int = 10,
+        temper: float = 50.0,
     ) -> None: ...
 
 class Trident(SegmenterSystem):

@@ -15,10 +15,11 @@ from diptych.evaluation.datasets import open_set
 from diptych.evaluation.spoils import as_subclass
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.methods.segment.naclip import NACLIP
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from proofs.prove import prove
-from proofs.segment import Itself, Neighbours, Uniform, open_bench, open_few
+from proofs.segment import AllAlike, Anywhere, Itself, Neighbours, Uniform, UniformWindow, open_bench, open_few
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, masked_folder
 
@@ -176,3 +177,17 @@ def test_neighbours_are_those_on_the_grid() -> None:
     v = torch.arange(10.0).reshape(1, 1, 10, 1).expand(2, 3, 10, 2)  # a token, and a window of 3 x 3 patches
     got = Neighbours().attend(v, v, v)[1, 2, :, 1] / 2
     assert got.tolist() == [0.0, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0]
+
+
+def test_the_controls_of_naclip_mix_what_their_names_say() -> None:
+    k = torch.randn(1, 2, 10, 4, generator=torch.Generator().manual_seed(0))
+    v = torch.randn(1, 2, 10, 4, generator=torch.Generator().manual_seed(1))
+    near = NACLIP().near((3, 3))
+    assert near.shape == (9, 9)
+    assert torch.equal(Anywhere().near((3, 3)), torch.zeros(9, 9))
+    alike = AllAlike().attend(k, v, near)
+    torch.testing.assert_close(alike, v.mean(2, keepdim=True).expand_as(v))
+    window = UniformWindow().attend(k, v, near)
+    assert torch.equal(window[:, :, 0], v[:, :, 0]), "the token before the patches keeps its value"
+    torch.testing.assert_close(window[:, :, 5], v[:, :, 1:].mean(2))  # the middle of 3 x 3
+    torch.testing.assert_close(window[:, :, 1], v[:, :, [1, 2, 4, 5]].mean(2))  # a corner
