@@ -31,7 +31,7 @@ trainings was run here at full length. A number that was not found is not given.
 VERBS = {"finetune": "diptych finetune DATA -m {slug}", "pretrain": "diptych pretrain TABLE -m {slug}"}
 FACES = {
     "segment": "diptych segment PHOTOS -m {slug} --set published",
-    "classify": "diptych classify PHOTOS -m {slug} --set published",
+    "classify": "diptych board classify DATA --methods {slug} --set {slug}.published=true",
     "detect": "diptych detect PHOTOS -m {slug} --set published",
     "caption": "diptych caption PHOTOS -m {slug} --set published",
     "edit": "diptych edit PHOTOS -m {slug} --set published",
