@@ -1,4 +1,4 @@
-"""TransCLIP classifies photos together: a Gaussian a class, neighbours that agree, and the text that holds them.
+"""TransCLIP classifies photos together: one Gaussian per class, neighbours that agree, and the text that holds them.
 
     z_i   proportional to  q_i^kl exp( l_i / 50  +  1 / (2 k) (sum over j of (W_ij + W_ji) z_j) )      five times
     mu_k  = normalise( sum over i of z_ik x_i / N  +  gamma sum over the shots x of class k of x / M )
