@@ -25,6 +25,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 import diptych.methods
 from diptych.core import Card, Method, Offer, ProofPlan, UsageError, plugins
+from diptych.core.entry_points import warn_once
 from diptych.core.settings import parted, varied, with_settings
 
 INDEX = Path(__file__).with_name("catalog.json")
@@ -262,7 +263,7 @@ def _outsider(place: EntryPoint) -> dict[str, Any] | None:
         kind = plugins.load(place)
         return _entry(kind.card, kind.__module__, kind.__name__, lambda slug, plan: None)
     except Exception as error:  # a stranger's class or card may fail in any way
-        plugins.warn_once(place, error)
+        warn_once(place, error)
         return None
 
 

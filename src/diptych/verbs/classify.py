@@ -205,7 +205,7 @@ class Classify(Verb):
         from diptych.tasks.model import Predictor
 
         shown: dict[str, Any] = {"top": self.top, "threshold": self.threshold}
-        promises = {
+        promises: dict[str, Any] = {
             "sets": self.sets, "per_class": self.per_class, "unknown_rate": self.unknown_rate, "reasons": self.reasons,
         }  # fmt: skip
         ready = context.named("classifier", self.served) if self.served else self.classifier
