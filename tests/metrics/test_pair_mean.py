@@ -22,7 +22,7 @@ def drawn(rng: np.random.Generator, items: int, pairs: int, shares: tuple[float,
 
 @pytest.mark.parametrize("shares", [(0.0, 0.0), (0.6, 0.0), (0.4, 0.4)])
 def test_it_holds_the_truth_where_pairs_share_items(shares: tuple[float, float]) -> None:
-    """Student's interval of independent pairs holds it in 67 % where both items matter."""
+    """Where an item is in many pairs, these are no independent evidence."""
     inside = []
     for run in range(300):
         values, joined = drawn(np.random.default_rng([run, 7]), 40, 200, shares)

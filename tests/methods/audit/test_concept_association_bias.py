@@ -159,9 +159,7 @@ def test_all_pairs_can_be_drawn_and_each_is_as_likely() -> None:
     assert len({tuple(p) for p in every.tolist()}) == 1000
     assert ((every == 500).sum(axis=1) == 1).all()
     labels, attributes = np.array([0, 0, 1, 2, 2, 3]), np.array([0, 1, 1, 0, 2, 0])
-    right = {
-        (i, j) for i in range(6) for j in range(6) if labels[i] != labels[j] and attributes[i] != attributes[j]
-    }
+    right = {(i, j) for i in range(6) for j in range(6) if labels[i] != labels[j] and attributes[i] != attributes[j]}
     counts = dict.fromkeys(right, 0)
     for seed in range(2000):
         for one, two in drawn_pairs(attributes, labels, 4, np.random.default_rng(seed)).tolist():

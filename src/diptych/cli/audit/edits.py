@@ -23,7 +23,9 @@ def audit_edits(
     ],
     margin: Annotated[
         float | None,
-        options.option("--margin", help="How far beyond the plane the ideal edit is; 0: on it (default: the target's).", min=0.0),
+        options.option(
+            "--margin", help="How far beyond the plane the ideal edit is; 0: on it (default: the target's).", min=0.0
+        ),
     ] = None,
     out: JsonFile = None,
     *,

@@ -7,7 +7,8 @@
 x, y: (D,) unit image embeddings of the source and of the edited picture
 w, b: (D,) and a number, a linear support vector machine on unit text embeddings
 delta: value of w x* + b that the ideal edit reaches at least: that of the target itself, w t + b
-t: (D,) unit mean of the unit embeddings of the target's attributes
+t: (D,) unit mean of the unit embeddings of the target's own attributes, those that the source lacks; where it lacks
+    none, of all
 
 Beside it stand the scores that it is compared with: cos(y, t) with the target text t (CLIPScore without its factor),
 cos(y - x, mean of target attributes - mean of source attributes) (directional similarity), and cos(x, y).
@@ -198,7 +199,8 @@ class FittedAugCLIP(FittedPairScorer):
         vectors = self._texts([t for own in (*sources, *targets) for t in own], run)
         planes = {p: self._plane(vectors, *p) for p in dict.fromkeys(zip(sources, targets, strict=True))}
         w, b = (torch.stack(v) for v in zip(*(planes[p] for p in zip(sources, targets, strict=True)), strict=True))
-        together = torch.stack([normalize(_mean(vectors, t), dim=-1) for t in targets])
+        own = [tuple(t for t in new if t not in old) or new for old, new in zip(sources, targets, strict=True)]
+        together = torch.stack([normalize(_mean(vectors, t), dim=-1) for t in own])
         reached = (together * w).sum(-1) + b
         delta = reached if self.margin is None else torch.full_like(reached, self.margin)
         best, value = ideal(x, w, b, delta)
@@ -219,8 +221,8 @@ class FittedAugCLIP(FittedPairScorer):
     def _warn(self, value: Tensor, reached: Tensor, delta: Tensor) -> None:
         if stays := int((value >= delta).sum()):
             warnings.warn(
-                f"{stays} of {len(value)} sources have the target's value already, so that no edit of them scores above "
-                f"the source itself: name attributes that tell source and target apart.",
+                f"{stays} of {len(value)} sources have the target's value already, so that no edit scores above the "
+                f"source itself: name attributes that tell source and target apart.",
                 stacklevel=3,
             )
         if short := int((delta < reached - 1e-9).sum()):

@@ -153,8 +153,8 @@ class ConceptAssociationBias(Auditor):
 
         Returns:
             One finding "cab_score" about each model, with the shares behind it and an interval over pictures; not
-            testable where the model does not name attributes of single objects above chance. Its control is the score where the hues of the other picture
-            are turned, which must not be above 1/2.
+            testable where the model does not name attributes of single objects above chance. Its control is the score
+            where the hues of the other picture are turned, which must not be above 1/2.
 
         Raises:
             UsageError: there is no subject.

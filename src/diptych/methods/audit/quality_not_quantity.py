@@ -85,8 +85,8 @@ class QualityNotQuantity(Auditor):
             For each shift: "trend_slope" about each source; "effective_robustness" of each other source over the line
             of the first; "dilution" of each mixture whose two sources have lines; and "ensemble_robustness", how far
             the averaged logits of models of the two sources lie above the line of their mixture, which the paper
-            expects at 0. The subject of a finding is "source=NAME". Where too few models for two halves leave it without
-            a control, it says so, and details have the reason as "without_control".
+            expects at 0. The subject of a finding is "source=NAME". Where too few models for two halves leave it
+            without a control, it says so, and details have the reason as "without_control".
 
         Raises:
             UsageError: there is no subject.
