@@ -45,7 +45,7 @@ def pair_mean(values: Floats, pairs: Ints) -> Interval:
         >>> pairs = np.array([(i, j) for i in range(3) for j in range(3, 6)])
         >>> interval = pair_mean(np.array([0.0, 0.5, 0.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.0]), pairs)
         >>> f"{interval.value:.2f}, {interval.low:.2f} to {interval.high:.2f}"
-        '0.44, -0.01 to 0.90'
+        '0.44, -0.20 to 1.08'
     """
     count = len(values)
     if count < 2 or values.ndim != 1 or pairs.shape != (count, 2) or not np.isfinite(values).all():
