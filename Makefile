@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := src proofs tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
+.PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench results intervals changelog release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
 	@echo "make bench   speed against peers, out/bench.json"
 	@echo "make results run committed results again and compare; ONLY=\"gda coop\" runs some, OVER=1 writes over them"
+	@echo "make intervals     simulate every interval, and write how often it holds the truth into docs/intervals.md"
 	@echo "make test-avx2     the tests of methods, nn and train as on a processor without AVX-512"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 	@echo "make changelog     move the fragments of changelog.d into CHANGELOG.md, under the version"
@@ -126,6 +127,11 @@ docs: $(VENV)/.docs
 # Each file of results/ names its command; what lies in out/results is not run again.
 results: $(VENV)/.dev
 	$(BIN)/python tools/results.py $(ONLY) $(if $(OVER),--over)
+
+# One core, a few minutes; WORDS="pairs cut" measures some rows, and leaves the others as they are.
+intervals: export OMP_NUM_THREADS = 1
+intervals: $(VENV)/.dev
+	$(BIN)/python -m tools.intervals $(WORDS)
 
 index: $(VENV)/.dev
 	$(BIN)/python tools/systems_stub.py

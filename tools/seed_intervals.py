@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from diptych.metrics.interval import Interval, bootstrap_mean
-from tests.support.null_simulations import DRAWS, RUNS, _pair, hit_table, holds
+from tests.support.null_cells import DRAWS, RUNS, holds
+from tests.support.null_simulations import _pair, hit_table
 
 LEVEL = 0.95
 

@@ -68,7 +68,7 @@ class AstroM3(OtherSystem):
 
 class AugCLIP(OtherSystem):
     """Score edits of pictures by the cosine to the ideal edit."""
-    def __init__(self, c: float = 1.0, margin: float = 1.0, centred: bool = False) -> None: ...
+    def __init__(self, c: float = 1.0, margin: float | None = None, centred: bool = False) -> None: ...
 
 class BIOMEDICA(OtherSystem):
     """Label pictures by clusters, then keep, drop or thin pairs by label."""
@@ -660,7 +660,7 @@ class MaskCLIP(SegmenterSystem):
 
 class MetaCLIP(OtherSystem):
     """Match texts against metadata, and balance how often the entries appear."""
-    def __init__(self, metadata: str = "wordnet", t: float = 20000) -> None: ...
+    def __init__(self, metadata: str = "wordnet", t: float = 20000, tail: float = 0.0) -> None: ...
 
 class MoCoOp(ClassifierSystem):
     """Learn a soft prompt for each group of templates, and route each image to two of them."""

@@ -1,10 +1,12 @@
-"""Intervals hold the truth as often as they say. All sizes: ``python -m tests.support.null_simulations``."""
+"""Intervals hold the truth as often as they say. All sizes: ``make intervals``."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support.null_simulations import Cell, cells
+from tests.support.null_cells import Cell
+from tests.support.null_simulations import cells
+from tools.intervals import PAGE, table, verdict
 
 RIGHT = (
     ("mean of items", "hits, 0.7", 1, 50),
@@ -18,6 +20,8 @@ RIGHT = (
     ("Student over classes", "normal, two-sided", 1, 2),
     ("Student over classes", "drops, two-sided", 1, 3),
     ("Student over classes", "drops, one-sided", 1, 5),
+    ("recall of captions", "5 captions a picture, 0.7", 1, 200),
+    ("effective robustness of a source", "two sources on one line", 1, 15),
 )
 WIDE = (
     ("paired gain", "hits, seeds differ by 0 points", 3, 20),
@@ -39,3 +43,12 @@ def test_it_holds_the_truth_in_93_to_97_percent(row: tuple[str, str, int, int]) 
 @pytest.mark.parametrize("row", WIDE, ids=str)
 def test_over_seeds_it_may_only_be_too_wide(row: tuple[str, str, int, int]) -> None:
     assert cell(row).share() >= 0.93
+
+
+def test_the_page_has_every_row_and_says_where_it_does_not_hold() -> None:
+    measured = table()
+    assert list(measured) == [(c.name, c.law, c.seeds, c.items) for c in cells()]
+    text = PAGE.read_text(encoding="utf-8")
+    for (name, law, seeds, items), share in measured.items():
+        assert f"| {name} | {law} | {seeds} | {items} | {share:.1f} % | {verdict(share)} |" in text
+    assert [verdict(s) for s in (92.9, 93.0, 97.0, 97.1)] == ["too narrow", "holds", "holds", "too wide"]

@@ -130,6 +130,12 @@ def test_a_star_in_both_splits_is_found() -> None:
     refuse_overlap(stars(1), Stars(("other",), [replace(star(7), metadata=whole.metadata)]))  # equal facts by chance
 
 
+def test_a_star_that_was_observed_anew_is_found_by_its_name() -> None:
+    first, second = (Stars(("Mira", f"only {i}"), [star(2 * i), star(2 * i + 1)]) for i in range(2))
+    with pytest.raises(DataError, match="1 test stars were seen in training, Mira first"):
+        refuse_overlap(first, second)
+
+
 def test_one_band_is_seen_the_named_or_the_commonest() -> None:
     curve = LightCurve(np.arange(4.0), np.arange(4.0), None, np.array(["g", "V", "V", "g"]))
     assert one_band(curve).value.tolist() == [1, 2]

@@ -19,6 +19,7 @@ from diptych.metrics.retrieval import (
     first_ranks,
     group_ranks,
     match_threshold,
+    median_rank,
     recall_at,
 )
 
@@ -164,3 +165,9 @@ def test_ranks_of_many_captions_need_memory_for_a_block_alone() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 64 * 2**20
+
+
+def test_median_rank_of_an_even_number_is_the_middle() -> None:
+    assert median_rank(np.array([1, 2, 5, 100])) == 3.5
+    with pytest.raises(DataError, match="no queries"):
+        median_rank(np.array([], dtype=np.int64))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diptych.core import DataError
-from diptych.metrics.spread import effective_rank, modality_gap, spread
+from diptych.metrics.spread import effective_rank, modality_gap, relative_alignment, spread, uniformity
 
 
 def unit(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -22,6 +22,22 @@ def test_gap_by_hand() -> None:
     x = np.eye(2)
     assert modality_gap(x, -x) == pytest.approx(np.sqrt(2))
     assert modality_gap(x, x) == 0
+
+
+def test_uniformity_by_hand() -> None:
+    z = unit(6, 4)
+    pairs = [np.exp(-2 * ((a - b) ** 2).sum()) for i, a in enumerate(z) for j, b in enumerate(z) if i != j]
+    assert uniformity(z[:3], z[3:]) == pytest.approx(-np.log(np.mean(pairs)))
+
+
+def test_alignment_against_the_hardest_negative() -> None:
+    x, y = unit(5, 4), unit(5, 4, 1)
+    expected = [
+        min(((x[i] - y[k]) ** 2).sum() for k in range(5) if k != i) - ((x[i] - y[i]) ** 2).sum() for i in range(5)
+    ]
+    assert relative_alignment(x, y) == pytest.approx(expected)
+    with pytest.raises(DataError, match="at least two pairs"):
+        relative_alignment(unit(1, 3), unit(1, 3))
 
 
 def test_rank_of_a_cross_and_of_a_point() -> None:

@@ -1,5 +1,4 @@
-"""How often the project's intervals hold the truth: ``python -m tests.support.null_simulations [WORD ...]`` prints the
-table of ``docs/intervals.md``, or the rows whose interval or law holds one of the words.
+"""How often the project's intervals hold the truth; ``tools/intervals.py`` writes the table of ``docs/intervals.md``.
 
 Every run draws data from a law whose truth is known, and asks for the 95 % interval, or for the one-sided 95 % bound. A
 share of 93 to 97 % of 400 runs is what a right interval gives: its standard error is 1.1 points. Intervals without a
@@ -8,9 +7,7 @@ bootstrap have 4,000 runs.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache, partial
 
 import numpy as np
@@ -22,37 +19,11 @@ from diptych.evaluation.several import _interval as micro_f1
 from diptych.metrics.closed_intervals import newcombe, t_mean, wilson
 from diptych.metrics.detection import auroc_bootstrap, auroc_gain
 from diptych.metrics.group_drop import over_classes
-from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
+from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
 from diptych.metrics.ratio import ratio, ratio_gain
 from diptych.metrics.segmentation import mean_iou, miou_bootstrap, miou_gain
-
-RUNS, DRAWS = 400, 500
-Run = Callable[[np.random.Generator, int], bool]
-"""(generator, number of the run) -> whether its interval holds the truth."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of the table.
-
-    Args:
-        name: of the interval.
-        law: of the data.
-        seeds, items: sizes.
-        run: one draw.
-        runs: number of draws; more where they cost nothing.
-    """
-
-    name: str
-    law: str
-    seeds: int
-    items: int
-    run: Run
-    runs: int = RUNS
-
-    def share(self) -> float:
-        """Return the share of runs whose interval holds the truth."""
-        return float(np.mean([self.run(np.random.default_rng([run, self.items]), run) for run in range(self.runs)]))
+from tests.support import null_audits
+from tests.support.null_cells import DRAWS, RUNS, Cell, holds
 
 
 def hit_table(rng: np.random.Generator, seeds: int, items: int, *, mean: float, spread: float) -> NDArray[np.bool_]:
@@ -127,12 +98,6 @@ def several(rng: np.random.Generator, items: int, classes: int) -> tuple[NDArray
 
 
 MICRO_F1 = 2 * 0.7 / 3 / (0.7 / 3 + 0.2 * 2 / 3 + 1 / 3)
-
-
-def holds(interval: Interval | tuple[float, float], truth: float) -> bool:
-    """Tell whether the truth lies inside; rounding puts none outside."""
-    low, high = (interval.low, interval.high) if isinstance(interval, Interval) else interval
-    return low - 1e-9 <= truth <= high + 1e-9
 
 
 def anomalous(items: int) -> NDArray[np.bool_]:
@@ -277,17 +242,4 @@ def cells() -> Iterator[Cell]:
             yield Cell(
                 "Student over classes", f"drops, {law}", 1, classes, partial(_over_classes, classes, sides), 10 * RUNS
             )
-
-
-def main(words: list[str]) -> None:
-    """Print the table."""
-    sys.stdout.write("| interval | law | seeds | items | holds the truth in |\n|---|---|---:|---:|---:|\n")
-    for cell in cells():
-        if not words or any(word in f"{cell.name}, {cell.law}" for word in words):
-            sizes = f"{cell.seeds} | {cell.items}"
-            sys.stdout.write(f"| {cell.name} | {cell.law} | {sizes} | {100 * cell.share():.1f} % |\n")
-            sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    yield from null_audits.cells()

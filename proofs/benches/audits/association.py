@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -10,9 +11,11 @@ from diptych.core import AuditData, Backbone, ClassNames, DataError, Evidence, F
 from diptych.core.train import everything
 from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.sprites import SpriteBank
-from diptych.evaluation.arms import Arm, Floats
+from diptych.evaluation.arms import Arm, Floats, Statistic
 from diptych.methods.audit.concept_association_bias import ConceptAssociationBias
 from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.metrics.closed_intervals import t_mean
+from diptych.metrics.interval import Interval
 from diptych.train.recipe import train_space
 from proofs.benches.training.scene_pairs import FURTHER, only_scenes
 from proofs.scenes.associated import AssociatedScenes, captioned, labelled
@@ -31,6 +34,20 @@ There heads on frozen towers did not learn the association, and whole towers did
 STREAM = 93_000
 AUDIT = ConceptAssociationBias(template="a {value} {object}")
 COIN = "one half"
+
+
+def _mean(values: Floats, _: int) -> Interval:
+    return t_mean(values.mean(axis=1))
+
+
+def _gain(first: Floats, second: Floats, _: int, *, sides: int = 2) -> Interval:
+    return t_mean((first - second).mean(axis=1), sides=sides)
+
+
+OVER_SEEDS = Statistic(_mean, _gain, partial(_gain, sides=1))
+"""(seeds, pairs) values: Student's interval over seeds, each of which has scenes and trainings of its own; pairs of one
+seed share pictures.
+"""
 
 
 def open_association(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
@@ -66,7 +83,7 @@ def open_association(name: str, backbone: Backbone, run: Run, seeds: tuple[int, 
         "fit": FIT.as_dict(),
         "shares": {key: float(np.mean(each)) for key, each in shares.items()},
     }
-    return Tabled(backbone, run, seeds, "cab_score", facts, values)
+    return Tabled(backbone, run, seeds, "cab_score", facts, values, statistic=OVER_SEEDS)
 
 
 def encoders(backbone: Backbone, run: Run) -> dict[str, Space]:

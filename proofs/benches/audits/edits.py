@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,7 +94,9 @@ def open_choices(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
                 own: Table[Any] = edit_table(
                     rivals["none"], items, targets, [s for s, _ in given], [t for _, t in given]
                 )
-                scored = fitted.score(own, run)
+                with warnings.catch_warnings():  # what the arms on the plane and of mixed attributes are there to show
+                    warnings.filterwarnings("ignore", "The margin is|.* sources have the target's value", UserWarning)
+                    scored = fitted.score(own, run)
                 scores.setdefault(word, {})[kind] = scored.values.double().numpy()
                 if word == "AugCLIP":
                     for column in COLUMNS[:3]:

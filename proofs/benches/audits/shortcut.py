@@ -141,7 +141,7 @@ def bias_curve(head: Head, ratios: tuple[float, ...], law: Latents, seed: int, *
     Source: Hermann et al. 2024.
     """
     z, y = law.draw(samples, np.random.default_rng([seed, 0]))
-    probes = law.grid(32)
+    probes = law.grid()
     best = reliance(best_decisions(probes, law.means, law.scatter), probes)
     curve = []
     for ratio in ratios:

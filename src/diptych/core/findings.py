@@ -101,6 +101,8 @@ class Finding:
             Reports begin with the largest. 0: it is for information.
         units: (count,) values of the measured units, whose mean is the effect, in their order; None where the effect is
             no such mean. By them two models are compared pair by pair, see ``evaluation.boards.audit``.
+        joined: (count, 2) positions of the two items that each unit joins, where units share items; None where they
+            share none. Intervals are then over items, see ``metrics.pair_mean``.
 
     Raises:
         UsageError: there is both a value and a reason, or neither; the value is outside its range; the interval is
@@ -130,6 +132,7 @@ class Finding:
     advice: str = ""
     harm: float = 0.0
     units: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    joined: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.value is None) != bool(self.reason):

@@ -151,8 +151,8 @@ def paired_anew(stars: Stars, order: Sequence[int]) -> Stars:
 def refuse_overlap(seen: Samples[Star], test: Samples[Star]) -> None:
     """Raise where a test star was seen in training, in any of its modalities.
 
-    Pre-training and fine-tuning must use one split. Two stars are the same where their light curves, or their spectra,
-    are equal; metadata decide where a star has neither.
+    Pre-training and fine-tuning must use one split. Two stars are the same where their names are, whatever was observed
+    of them, or where their light curves, or their spectra, are equal; metadata decide where a star has neither.
 
     Raises:
         DataError: a star is in both.
@@ -161,10 +161,11 @@ def refuse_overlap(seen: Samples[Star], test: Samples[Star]) -> None:
     observed = {part for parts, _ in known for part in parts}
     facts = {fact for _, fact in known if fact}
     alone = {fact for parts, fact in known if fact and not parts}
+    names = {seen.name(i) for i in range(len(seen))}
     both = []
     for i in range(len(test)):
         parts, fact = _parts(test[i])
-        if parts & observed or fact in (alone if parts else facts):
+        if test.name(i) in names or parts & observed or fact in (alone if parts else facts):
             both.append(test.name(i))
     if both:
         raise DataError(f"{len(both)} test stars were seen in training, {both[0]} first: cut both by one split.")

@@ -16,6 +16,44 @@ Counts = NDArray[np.uint64]
 
 
 _PLAN = "metaclip"
+TAIL = 0.06
+"""Share of the matches that MetaCLIP's thresholds leave to entries that are not thinned, for its pools of two sizes."""
+
+
+def tail_share(counts: Counts, t: float) -> float:
+    """Return the share of all counts that falls on entries with c_e < t, which are not thinned; 0 without counts.
+
+    Example:
+        >>> tail_share(np.array([1, 2, 7], dtype=np.uint64), t=7)
+        0.3
+    """
+    total = float(counts.sum())
+    return float(counts[counts < t].sum()) / total if total else 0.0
+
+
+def threshold_for(counts: Counts, share: float) -> int:
+    """Return t for another language or pool: the count at which the cumulative share is closest to ``share``.
+
+    The cumulative share includes entries of exactly t; ``tail_share`` leaves them out.
+
+    Args:
+        counts: (M,) c_e.
+        share: of the counts that fall on the tail, in [0, 1].
+
+    Raises:
+        UsageError: all counts are 0.
+
+    Example:
+        >>> threshold_for(np.array([1, 2, 7], dtype=np.uint64), share=0.3)
+        2
+    """
+    ascending = np.sort(counts[counts > 0])
+    if not len(ascending):
+        raise UsageError(
+            "No text contains an entry, so there is no threshold: give texts or metadata that fit each other."
+        )
+    sums = np.cumsum(ascending.astype(np.float64))
+    return int(ascending[np.abs(sums / sums[-1] - share).argmin()])
 
 
 @dataclass(frozen=True)
@@ -46,7 +84,9 @@ class EntryCounts(Plan):
         )
 
     def report(self) -> dict[str, Any]:
-        """Return the numbers of texts and entries, matched and in all, and the five most frequent entries."""
+        """Return the numbers of texts and entries, matched and in all, the t whose tail has ``TAIL`` of the matches,
+        where there are some, and the five most frequent entries.
+        """
         top = np.argsort(-self.counts.astype(np.int64), kind="stable")[:5]
         return {
             "texts": self.texts,
@@ -54,6 +94,7 @@ class EntryCounts(Plan):
             "entries": len(self.entries),
             "entries_met": int((self.counts > 0).sum()),
             "entries_a_text": round(float(self.counts.sum()) / max(1, self.matched), 2),
+            **({f"t_for_a_tail_of_{100 * TAIL:.0f}_%": threshold_for(self.counts, TAIL)} if self.counts.any() else {}),
             "commonest": ", ".join(f"{self.entries[i]} {int(self.counts[i]):,}" for i in top if self.counts[i]),
         }
 

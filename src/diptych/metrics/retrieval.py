@@ -86,6 +86,19 @@ def recall_at(ranks: NDArray[np.integer[Any]], k: int) -> float:
     return float((_some(ranks) <= k).mean())
 
 
+def median_rank(ranks: NDArray[np.integer[Any]]) -> float:
+    """Return the median of the best ranks; of an even number, the mean of the middle two. Lower is better, from 1.
+
+    Raises:
+        DataError: there are no ranks.
+
+    Example:
+        >>> median_rank(np.array([1, 9, 2, 4]))
+        3.0
+    """
+    return float(np.median(_some(ranks)))
+
+
 def average_precision(scores: Scores, relevant: Mask) -> NDArray[np.float64]:
     """Return each query's average precision; their mean is mAP. Higher is better, in [0, 1].
 

@@ -67,6 +67,7 @@ def test_what_holds_no_curves(tmp_path: Path) -> None:
         (["name_of_it,class", "a,x"], None, "that names the stars"),
         (["star_id,class", "a,x"], "kind", "no column kind"),
         (["star_id,class,split", "a,x,today"], None, "names the split 'today'"),
+        (["star_id,class,split", "a,x,train", "b,y,train", "a,x,test"], None, "has a in train and in test"),
         (None, "kind", "There is no stars.csv"),
     ],
 )

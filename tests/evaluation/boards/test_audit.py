@@ -10,6 +10,7 @@ from diptych.data.samples import as_samples
 from diptych.evaluation.boards.audit import AuditBench, audit_board, difference
 from diptych.metrics.closed_intervals import apart
 from diptych.metrics.interval import Interval
+from diptych.metrics.pair_mean import pair_mean
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import picture
 
@@ -30,6 +31,17 @@ def test_pairs_give_a_narrower_difference_than_two_intervals() -> None:
     assert not apart_[1]
     assert paired[0].low > 0 > apart_[0].low
     assert paired[0].value == pytest.approx(float((one - two).mean()))
+
+
+def test_units_that_share_items_are_compared_over_items() -> None:
+    rng = np.random.default_rng(0)
+    joined = np.array([(i, j) for i in range(12) for j in range(12, 24)])
+    one = rng.normal(size=24)[joined].sum(axis=1)
+    a, b = finding(0.0, (-1.0, 1.0), "pairs"), finding(0.0, (-1.0, 1.0), "pairs")
+    found, independent = (difference(a, b, one, np.zeros(len(one)), 0, j) for j in (joined, None))
+    assert found == (pair_mean(one, joined), True)
+    assert independent is not None
+    assert found[0].high - found[0].low > 1.5 * (independent[0].high - independent[0].low)
 
 
 def test_classes_are_compared_by_students_t_and_what_cannot_be_compared_is_none() -> None:

@@ -28,6 +28,7 @@ from diptych.methods.audit.concept_association_bias import (
     cab_values,
     drawn_pairs,
 )
+from diptych.metrics.pair_mean import pair_mean
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures
 
@@ -148,6 +149,38 @@ def test_pairs_differ_in_class_and_attribute() -> None:
     assert (labels[pairs[:, 0]] != labels[pairs[:, 1]]).all()
     assert (attributes[pairs[:, 0]] != attributes[pairs[:, 1]]).all()
     assert drawn_pairs(np.zeros(9, int), labels[:9], 5, np.random.default_rng(0)).shape == (0, 2)
+
+
+def test_all_pairs_can_be_drawn_and_each_is_as_likely() -> None:
+    """Of 500 pictures of one class and 1 of another there are 1,000 pairs, and a random two is one of 250."""
+    labels = np.array([0] * 500 + [1])
+    assert drawn_pairs(labels, labels, 300, np.random.default_rng(0)).shape == (300, 2)
+    every = drawn_pairs(labels, labels, 5000, np.random.default_rng(0))
+    assert len({tuple(p) for p in every.tolist()}) == 1000
+    assert ((every == 500).sum(axis=1) == 1).all()
+    labels, attributes = np.array([0, 0, 1, 2, 2, 3]), np.array([0, 1, 1, 0, 2, 0])
+    right = {(i, j) for i in range(6) for j in range(6) if labels[i] != labels[j] and attributes[i] != attributes[j]}
+    counts = dict.fromkeys(right, 0)
+    for seed in range(2000):
+        for one, two in drawn_pairs(attributes, labels, 4, np.random.default_rng(seed)).tolist():
+            counts[one, two] += 1
+    assert min(counts.values()) > 0.8 * 8000 / len(right)
+    assert max(counts.values()) < 1.2 * 8000 / len(right)
+
+
+def test_the_interval_is_over_pictures() -> None:
+    """Every answer about one half of the pictures is right, every other wrong: pairs add nothing to 30 pictures."""
+    biased = audited(Bag(1.0))
+    assert biased.joined is not None
+    assert len(biased.joined) == biased.count == 60
+    table, hues = fruit(60), list(HUES)
+    words = [TYPICAL[OBJECTS[i % 3]] if i % 12 else hues[(i + 1) % 3] for i in range(60)]
+    some = Table(table.items, {**table.columns, "attribute": Column("group", tuple(words))})
+    found = audited(Bag(1.0), some)
+    assert found.units is not None
+    assert found.joined is not None
+    ends = pair_mean(found.units, found.joined)
+    assert found.interval == (max(0.0, ends.low), min(1.0, ends.high))
 
 
 def test_a_picture_of_several_pairs_is_one_answer() -> None:

@@ -146,10 +146,11 @@ def test_captions_make_a_table_of_retrieval() -> None:
     assert all(f.control is not None and f.control.held for f in (text, image))
     alone = Table(OWN.items, {"captions": Column("captions", said)})
     only = found({"a": Subject.of(SmallBackbone())}, AuditData.single(alone))
-    assert [f.measure for f in only] == ["recall_at_1", "recall_at_1", "place_recall"]
-    assert [f.value for f in only[:2]] == [text.value, image.value]
+    both = ["recall_at_1", "median_rank"]
+    assert [f.measure for f in only] == [*both, *both, "uniformity", "relative_alignment", "place_recall"]
+    assert [f.value for f in only[:4:2]] == [text.value, image.value]
     several = {name: Subject.of(SmallBackbone()) for name in "abc"}
-    assert len(found(several, AuditData.single(alone))) == 9
+    assert len(found(several, AuditData.single(alone))) == 21
     gaps = Table(OWN.items, {**OWN.columns, "captions": Column("captions", (("a",), *(((),) * 79)))})
     reason = one(found({"a": Subject.of(SmallBackbone())}, AuditData.single(gaps, NAMED)), "recall_at_1").reason
     assert reason.startswith("1 of 80 items have a caption")

@@ -108,6 +108,24 @@ def test_dilution_is_measured_where_the_mixture_has_models() -> None:
     assert found["source=web+art", "dilution"].value == pytest.approx(lost, abs=0.01)
 
 
+def test_too_few_models_for_a_control_are_stated() -> None:
+    """Six models of the better source make two halves of three; with five a number would stand without a control."""
+    five = REFERENCE[:5]
+    subjects = {**models("web", 0.0), **models("art", 1.0, reference=five), **models("web+art", 0.4)}
+    dilution = audited(subjects)["source=web+art", "dilution"]
+    assert dilution.control is None
+    why = "its control halves 5 models of art, and each half needs 3"
+    assert dilution.details["without_control"] == why
+    assert dilution.says.endswith(f"No control was measured: {why}.")
+    six = {**models("web", 0.0), **models("art", 1.0), **models("web+art", 0.4)}
+    full = audited(six)["source=web+art", "dilution"]
+    assert full.control is not None
+    assert "without_control" not in full.details
+    assert "No control" not in full.says
+    ensemble = audited({**models("web", 0.0), **models("art", 1.0), **models("web+art", 1.0, reference=five)})
+    assert "5 models of web+art" in ensemble["source=web+art", "ensemble_robustness"].details["without_control"]
+
+
 def test_the_first_source_may_be_the_better_one() -> None:
     found = audited({**models("web", 1.0), **models("art", 0.0), **models("web+art", 0.6)})
     dilution = found["source=web+art", "dilution"]

@@ -190,3 +190,20 @@ def test_bad_input_is_named(curator: MetaCLIP, tmp_path: Path) -> None:
 def _file(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_a_tail_gives_each_pool_a_threshold_of_its_own(curator: MetaCLIP) -> None:
+    """The counts of a language ten times as large give a t ten times as large, and the same texts are kept."""
+    small = curator.plan(Kit(), corpus(), Run())
+    large = EntryCounts(small.entries, 10 * small.counts, 10 * small.texts, 10 * small.matched)
+    own = replace(curator, tail=0.06)
+    assert own.threshold(large) == 10 * own.threshold(small)
+    shares = [own.thinned(plan)["tail_share"] for plan in (small, large)]
+    assert shares[0] == shares[1]
+    assert own.thinned(small)["threshold"] == own.threshold(small) != curator.t
+    assert curator.thinned(small)["threshold"] == 60
+    assert replace(curator, t=math.inf).thinned(small) == {"threshold": None, "tail_share": 1.0}
+    kept = [[v.keep for v in own.apply(Kit(), plan, corpus(), Run())] for plan in (small, large)]
+    assert kept[0] == kept[1] != [v.keep for v in curator.apply(Kit(), small, corpus(), Run())]
+    with pytest.raises(UsageError, match="tail"):
+        MetaCLIP(tail=1.5)

@@ -22,6 +22,22 @@ def test_areas_against_scikit_learn_with_own_items_as_the_positive_class() -> No
     assert told_apart("a", "other", "energy", inside, outside, 0.95, Run(), say=False).harm == 0.0
 
 
+def test_fewer_items_pass_where_they_are_further_away_and_never_own_ones() -> None:
+    """The rate counts other items at or above the threshold, and exchanged sides would count the own ones below it."""
+    rng = np.random.default_rng(1)
+    inside = rng.normal(2, 1, size=200)
+    rates = []
+    for distance in (0.5, 2.0, 4.0):
+        outside = rng.normal(2 - distance, 0.5, size=150)
+        found = told_apart("a", "other", "mcm", inside, outside, 0.95, Run())
+        own = np.sort(inside)[10]  # 190 of 200 own items are at or above it
+        assert found.details["false_positive_rate"] == (outside >= own).mean()
+        assert found.details["recall"] == 0.95
+        assert f"{100 * (outside >= own).mean():.0f} % of the pictures in other" in found.says
+        rates.append(found.details["false_positive_rate"])
+    assert rates[0] > 0.5 > rates[1] > rates[2]
+
+
 def test_cosines_are_not_scaled_and_logits_are_taken_as_they_are() -> None:
     cosines = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
     mcm = outlier_scores(Scores(cosines, "cosine"))["mcm"]

@@ -22,8 +22,11 @@ def audit_edits(
         typer.Argument(help="A table: source, edit, target, and source_attributes, target_attributes with | between."),
     ],
     margin: Annotated[
-        float, options.option("--margin", help="How far beyond the plane the ideal edit is; 0: on it.", min=0.0)
-    ] = 1.0,
+        float | None,
+        options.option(
+            "--margin", help="How far beyond the plane the ideal edit is; 0: on it (default: the target's).", min=0.0
+        ),
+    ] = None,
     out: JsonFile = None,
     *,
     shared: options.RunOptions,

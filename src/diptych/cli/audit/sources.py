@@ -68,4 +68,6 @@ def _value(f: Finding) -> str:
 
 
 def _held(f: Finding) -> str:
-    return "" if f.control is None else "held" if f.control.held else "found something too"
+    if f.control is None:
+        return "not measured: too few models" if "without_control" in f.details else ""
+    return "held" if f.control.held else "found something too"

@@ -48,7 +48,7 @@ PLANNED = (
     *("head", "mirror", "phrases", "least_words"),
 )
 APPLIED = (
-    *("t", "share", "threshold", "votes", "taxonomy", "only", "drop", "most", "words"),
+    *("t", "tail", "share", "threshold", "votes", "taxonomy", "only", "drop", "most", "words"),
     *("eps", "cells", "rule", "bits", "precision", "below"),
 )
 READERS: Readers = {name: has(name) for name in PLANNED + APPLIED} | {
@@ -137,6 +137,15 @@ def curate_apply(
     t: Annotated[
         str, options.option("--t", help=f"Texts an entry may keep by itself; inf keeps all that match. For {CURATOR}.")
     ] = "20000",
+    tail: Annotated[
+        float,
+        options.option(
+            "--tail",
+            help=f"Take t so that entries below it have this share of the matches; for {CURATOR}.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = 0.0,
     share: Annotated[
         float,
         options.option("--share", help=f"Best share of the pool that stays; for {_SCORED}.", min=0.0, max=1.0),
@@ -165,12 +174,14 @@ def curate_apply(
         limit = float(t)
     except ValueError:
         raise UsageError(f"--t takes a number of texts or inf, not {t!r}.") from None
-    settings = {**pool.settings, "t": limit, "share": share, "threshold": threshold, **kept.settings}
+    settings = {**pool.settings, "t": limit, "tail": tail, "share": share, "threshold": threshold, **kept.settings}
     curation = Curation(pool.method, settings)
     curator = curation.curator
     refuse_unread(curator, READERS)
     if threshold is not None:
         refuse_idle("--threshold says what stays", "share")
+    if tail:
+        refuse_idle("--tail says what t is", "t")
     rule = getattr(curator, "rule", "")
     if rule in ("vector", "hash"):
         refuse_idle(f"Duplicates are found by the {rule} alone", "bits" if rule == "vector" else "eps")
@@ -188,6 +199,10 @@ def curate_apply(
     if agents:
         request["agents"] = {name: f"{agent.model}@{agent.base_url}" for name, agent in agents.items()}
     report = {**request, **planned.report()}
+    if thinned := getattr(curator, "thinned", None):
+        report |= thinned(planned)
+        if tail:
+            say(f"t = {report['threshold']:,}: entries below it have {100 * report['tail_share']:.1f} % of the matches")
     with shared.open(seed=seed) as opened, published(out, resume=resume) as local:
         load, run = _kit(curation, opened, agents)
         workers = opened.pool(run.device)

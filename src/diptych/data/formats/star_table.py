@@ -52,7 +52,7 @@ def read_curves(path: Path, label: str = "") -> LabelledData:
         "unlabelled".
 
     Raises:
-        DataError: a column is missing, a star has no measurements, or a split has an unknown name.
+        DataError: a column is missing, a star has no measurements, a split has an unknown name, or a star is in two.
     """
     table = _table(path)
     assert table is not None
@@ -91,6 +91,10 @@ def _labelled(name: str, curves: LightCurves, stars: Path, label: str) -> Labell
     )
     if wrong := [s for s in split_names if s not in SPLIT_NAMES]:
         raise DataError(f"{stars} names the split {wrong[0]!r}: use {', '.join(SPLITS)}.")
+    sides: dict[str, str] = {}
+    for star, split in zip(ids, (SPLIT_NAMES[s] for s in split_names), strict=True):
+        if sides.setdefault(star, split) != split:
+            raise DataError(f"{stars} has {star} in {sides[star]} and in {split}: keep it in one of them.")
     classes = tuple(sorted({c for c in labels_of if c}))
     splits = {}
     for split in SPLITS:

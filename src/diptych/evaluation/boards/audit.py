@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeAlias
@@ -42,12 +42,14 @@ from diptych.evaluation.kept import Unwritten, described, digest, kept, write_ar
 from diptych.evaluation.schedule import Limits, work
 from diptych.metrics.closed_intervals import apart, t_mean
 from diptych.metrics.interval import Interval, paired_bootstrap
+from diptych.metrics.pair_mean import pair_mean
 from diptych.tasks.audit.report import auditors
 from diptych.tasks.record import circumstances, engine_of, versions
 
 Key: TypeAlias = tuple[str, str, str]
 """(audit, measure, about) of a finding."""
 Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Audited:
         backbone: canonical name; ``fingerprint``: of its weights.
         findings: as plain data, with the slug of the audit as "audit".
         units: number of a finding -> its units.
+        joined: number of a finding -> the items that its units join, where units share items.
         lacking: audit -> why it was not run.
     """
 
@@ -67,6 +70,7 @@ class Audited:
     units: Mapping[int, Floats]
     lacking: Mapping[str, str]
     seconds: float
+    joined: Mapping[int, Ints] = field(default_factory=dict)
 
     def keys(self) -> dict[Key, int]:
         """Return the key of each finding -> its number."""
@@ -104,7 +108,12 @@ class AuditBoard:
         if row is base or i is None or j is None:
             return None
         return difference(
-            row.findings[i], base.findings[j], row.units.get(i), base.units.get(j), int(self.facts["seed"])
+            row.findings[i],
+            base.findings[j],
+            row.units.get(i),
+            base.units.get(j),
+            int(self.facts["seed"]),
+            row.joined.get(i),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -151,7 +160,12 @@ class AuditBoard:
 
 
 def difference(
-    own: Mapping[str, Any], base: Mapping[str, Any], units: Floats | None, others: Floats | None, seed: int
+    own: Mapping[str, Any],
+    base: Mapping[str, Any],
+    units: Floats | None,
+    others: Floats | None,
+    seed: int,
+    joined: Ints | None = None,
 ) -> tuple[Interval, bool] | None:
     """Return how far one finding is above another with its 95 % interval, and whether units were paired.
 
@@ -161,6 +175,7 @@ def difference(
         units: of ``own``, where it has some.
         others: of ``base``.
         seed: of the bootstrap.
+        joined: (N, 2) items that the units of both join; None where units share no items.
 
     Returns:
         None where one of them has no value, or no interval from which that of the difference follows.
@@ -170,6 +185,8 @@ def difference(
     if units is not None and others is not None and len(units) == len(others) > 1:
         if own["counted"] == "classes":
             return t_mean(units - others), True
+        if joined is not None:
+            return pair_mean(units - others, joined), True
         return paired_bootstrap(units[None], others[None], seed), True
     if any(f["interval"] is None or None in f["interval"] for f in (own, base)):
         return None
@@ -238,7 +255,8 @@ class AuditBench:
                 lacking[slug] = lack
         findings = tuple(plain({"audit": slug, **f.as_dict()}) for slug, f in found)
         units = {i: np.asarray(f.units, dtype=np.float64) for i, (_, f) in enumerate(found) if f.units is not None}
-        return Audited(name, backbone.fingerprint, findings, units, lacking, monotonic() - start)
+        joined = {i: np.asarray(f.joined, dtype=np.int64) for i, (_, f) in enumerate(found) if f.joined is not None}
+        return Audited(name, backbone.fingerprint, findings, units, lacking, monotonic() - start, joined)
 
 
 def audit_board(
@@ -297,12 +315,17 @@ def audit_board(
     return AuditBoard(rows, worked.missing, worked.late, worked.interrupted, bench.failed, facts)
 
 
+JOINED = "joined "
+"""Before the number of a finding in the file of its units."""
+
+
 def _subject(backbone: Backbone) -> Subject:
     return Subject(Kit.of(backbone), record_of(backbone.spec))
 
 
 def _save(path: Path, row: Audited) -> None:
-    write_arrays(path.with_suffix(".npz"), {str(i): v for i, v in row.units.items()})
+    arrays = {str(i): v for i, v in row.units.items()} | {f"{JOINED}{i}": v for i, v in row.joined.items()}
+    write_arrays(path.with_suffix(".npz"), arrays)
     about = {"backbone": row.backbone, "fingerprint": row.fingerprint, "seconds": row.seconds}
     write_json(path, plain({**about, "lacking": row.lacking, "findings": row.findings}), overwrite=True)
 
@@ -311,8 +334,11 @@ def _load(path: Path) -> Audited:
     data = read_json(path)
     try:
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-            units = {int(i): file[i] for i in file.files}
+            units = {int(i): file[i] for i in file.files if not i.startswith(JOINED)}
+            joined = {int(i.removeprefix(JOINED)): file[i] for i in file.files if i.startswith(JOINED)}
         findings = tuple(data["findings"])
-        return Audited(data["backbone"], data["fingerprint"], findings, units, data["lacking"], float(data["seconds"]))
+        return Audited(
+            data["backbone"], data["fingerprint"], findings, units, data["lacking"], float(data["seconds"]), joined
+        )
     except Exception as error:  # np.load raises OSError, ValueError, KeyError, BadZipFile, EOFError ...
         raise DamagedStore(f"{path} does not hold a row of a board: delete it and run again.") from error

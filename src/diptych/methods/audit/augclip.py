@@ -6,7 +6,9 @@
 
 x, y: (D,) unit image embeddings of the source and of the edited picture
 w, b: (D,) and a number, a linear support vector machine on unit text embeddings
-delta: value of w x* + b that the ideal edit reaches at least; 0: it reaches the plane, 1: the target's margin
+delta: value of w x* + b that the ideal edit reaches at least: that of the target itself, w t + b
+t: (D,) unit mean of the unit embeddings of the target's own attributes, those that the source lacks; where it lacks
+    none, of all
 
 Beside it stand the scores that it is compared with: cos(y, t) with the target text t (CLIPScore without its factor),
 cos(y - x, mean of target attributes - mean of source attributes) (directional similarity), and cos(x, y).
@@ -14,6 +16,7 @@ cos(y - x, mean of target attributes - mean of source attributes) (directional s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -65,16 +68,16 @@ def plane(source: Floats, target: Floats, c: float = 1.0) -> tuple[Floats, float
     return np.asarray(svm.coef_[0], dtype=np.float64), float(svm.intercept_[0])
 
 
-def ideal(x: Tensor, w: Tensor, b: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
+def ideal(x: Tensor, w: Tensor, b: Tensor, delta: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
     """Return the ideal edits (N, D) and the values w x + b of the sources (N,).
 
-    A source whose value is the margin or more stays as it is.
+    A source whose value is delta or more stays as it is.
 
     Args:
         x: (N, D) sources.
         w: (N, D), not 0.
         b: (N,).
-        margin: delta.
+        delta: (N,), or one number for all.
 
     Example:
         >>> x, w = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 2.0], [0.0, 2.0]])
@@ -83,7 +86,7 @@ def ideal(x: Tensor, w: Tensor, b: Tensor, margin: float = 0.0) -> tuple[Tensor,
         ([[1.0, 0.5], [0.0, 1.0]], [-1.0, 1.0])
     """
     value = (x * w).sum(-1) + b
-    step = (value - margin).clamp(max=0) / w.square().sum(-1).clamp(min=1e-12)
+    step = (value - delta).clamp(max=0) / w.square().sum(-1).clamp(min=1e-12)
     return x - step[:, None] * w, value
 
 
@@ -95,8 +98,9 @@ class AugCLIP(PairScorer):
 
     Args:
         c: C of the support vector machine, > 0; 1 (ours).
-        margin: delta, >= 0; 1 (ours): the ideal edit reaches the margin of the target's attributes. 0 (the paper's): it
-            stays on the plane, so near to the source that no edit at all scores highest (see the card).
+        margin: delta, >= 0; None (ours): the value of the target itself. 0 (the paper's): the ideal edit stays on the
+            plane, so near to the source that no edit at all scores highest (see the card). Any delta below the target's
+            own value lets an edit half-way score above the right one, and is warned of.
         centred: subtract the mean image vector from images and the mean text vector from texts first, so that the
             distance between images and texts does not enter w x + b; the evidence then gives unlabelled images and
             texts. False (the paper's).
@@ -113,14 +117,15 @@ class AugCLIP(PairScorer):
     """
 
     c: float = 1.0
-    margin: float = 1.0
+    margin: float | None = None
     centred: bool = False
 
     reads: ClassVar = "edits"
 
     def __post_init__(self) -> None:
         check(self, above(0), "c")
-        check(self, at_least(0), "margin")
+        if self.margin is not None:
+            check(self, at_least(0), "margin")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedAugCLIP:
         """Return the scorer for the kit's backbone; nothing is trained yet.
@@ -161,13 +166,16 @@ class FittedAugCLIP(FittedPairScorer):
     image_mean: Tensor
     text_mean: Tensor
     c: float
-    margin: float
+    margin: float | None
 
     def score(self, pairs: Table[Any], run: Run) -> PairScores:
         """Return AugCLIP of N edits, (N,), in [-1, 1].
 
-        The columns are "cosine" (edited picture and target text), "direction", "source_similarity" and
-        "value_of_source" (w x + b; 0 and above: the source is on the target's side).
+        The columns are "cosine" (edited picture and target text), "direction", "source_similarity", "value_of_source"
+        (w x + b; 0 and above: the source is on the target's side) and "value_of_target" (w t + b).
+
+        A warning says where no score can tell a right edit: a source that has delta already, or a ``margin`` below the
+        target's own value.
 
         Args:
             pairs: a table of edits, see ``diptych.data.edits``; edits of one source and target share a plane.
@@ -191,7 +199,12 @@ class FittedAugCLIP(FittedPairScorer):
         vectors = self._texts([t for own in (*sources, *targets) for t in own], run)
         planes = {p: self._plane(vectors, *p) for p in dict.fromkeys(zip(sources, targets, strict=True))}
         w, b = (torch.stack(v) for v in zip(*(planes[p] for p in zip(sources, targets, strict=True)), strict=True))
-        best, value = ideal(x, w, b, self.margin)
+        own = [tuple(t for t in new if t not in old) or new for old, new in zip(sources, targets, strict=True)]
+        together = torch.stack([normalize(_mean(vectors, t), dim=-1) for t in own])
+        reached = (together * w).sum(-1) + b
+        delta = reached if self.margin is None else torch.full_like(reached, self.margin)
+        best, value = ideal(x, w, b, delta)
+        self._warn(value, reached, delta)
         texts = normalize(embed(self.backbone.text, Texts(tuple(wanted)), run), dim=-1).double()
         plain = normalize(embed(self.backbone.image, pairs.items, run), dim=-1).double()
         change = torch.stack([_mean(vectors, t) - _mean(vectors, s) for s, t in zip(sources, targets, strict=True)])
@@ -200,9 +213,24 @@ class FittedAugCLIP(FittedPairScorer):
             cosine_similarity(y - x, change, dim=-1),
             cosine_similarity(y, x, dim=-1),
             value,
+            reached,
         )
         named = {name: column.float() for name, column in zip(COLUMNS, columns, strict=True)}
         return PairScores(cosine_similarity(y, best, dim=-1).float(), (), named)
+
+    def _warn(self, value: Tensor, reached: Tensor, delta: Tensor) -> None:
+        if stays := int((value >= delta).sum()):
+            warnings.warn(
+                f"{stays} of {len(value)} sources have the target's value already, so that no edit scores above the "
+                f"source itself: name attributes that tell source and target apart.",
+                stacklevel=3,
+            )
+        if short := int((delta < reached - 1e-9).sum()):
+            warnings.warn(
+                f"The margin is {self.margin:g}, and {short} of {len(value)} targets have a value above it, up to "
+                f"{float(reached.max()):.2f}: an edit half-way may score above the right one. Leave the margin out.",
+                stacklevel=3,
+            )
 
     def _image(self, items: Any, run: Run) -> Tensor:
         z = normalize(embed(self.backbone.image, items, run), dim=-1).double()
@@ -221,7 +249,7 @@ class FittedAugCLIP(FittedPairScorer):
         return torch.from_numpy(w), torch.tensor(b, dtype=torch.float64)
 
 
-COLUMNS = ("cosine", "direction", "source_similarity", "value_of_source")
+COLUMNS = ("cosine", "direction", "source_similarity", "value_of_source", "value_of_target")
 
 
 def _mean(vectors: dict[str, Tensor], texts: tuple[str, ...]) -> Tensor:

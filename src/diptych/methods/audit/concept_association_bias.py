@@ -48,7 +48,8 @@ from diptych.data.joined import Joined
 from diptych.data.side_by_side import EMPTY, SideBySide
 from diptych.features.embed import embed
 from diptych.metrics.chance import at_chance
-from diptych.metrics.interval import bootstrap_mean
+from diptych.metrics.interval import Interval
+from diptych.metrics.pair_mean import pair_mean
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -70,19 +71,33 @@ def cab_values(answers: Ints, true: Ints, other: Ints) -> Floats:
 
 
 def drawn_pairs(attributes: Ints, labels: Ints, most: int, rng: np.random.Generator) -> Ints:
-    """Return (M, 2) rows of pictures of two classes with different attributes, at most ``most``, without repeats.
+    """Return (M, 2) rows of pictures of two classes with different attributes, drawn from all such pairs.
+
+    All of them are returned, in random order, where there are no more than ``most``; no pair occurs twice.
 
     Args:
         attributes: (N,) positions in L.
         labels: (N,) class positions.
         most: largest M.
         rng: draws the pairs.
+
+    Example:
+        >>> labels = np.array([0] * 500 + [1])
+        >>> drawn_pairs(labels, labels, 300, np.random.default_rng(0)).shape
+        (300, 2)
     """
-    one = rng.integers(len(labels), size=20 * most)
-    two = rng.integers(len(labels), size=20 * most)
-    fits = (attributes[one] != attributes[two]) & (labels[one] != labels[two])
-    pairs = list(dict.fromkeys(zip(one[fits].tolist(), two[fits].tolist(), strict=True)))[:most]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    kinds, kind, sizes = np.unique(np.stack([labels, attributes]), axis=1, return_inverse=True, return_counts=True)
+    of_class, of_value = (np.bincount(v) for v in (labels, attributes))
+    partners = (len(labels) - of_class[kinds[0]] - of_value[kinds[1]] + sizes)[kind.ravel()]
+    ends = np.cumsum(partners)
+    total = int(ends[-1]) if len(ends) else 0
+    ranks = rng.choice(total, size=min(most, total), replace=False) if total else np.zeros(0, dtype=np.int64)
+    one = np.searchsorted(ends, ranks, side="right")
+    offset, two = ranks - (ends - partners)[one], np.zeros(len(ranks), dtype=np.int64)
+    for k in np.unique(kind.ravel()[one]):  # pictures of one class and attribute have the same partners
+        rows = kind.ravel()[one] == k
+        two[rows] = np.flatnonzero((labels != kinds[0, k]) & (attributes != kinds[1, k]))[offset[rows]]
+    return np.stack([one, two], axis=1).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -137,9 +152,9 @@ class ConceptAssociationBias(Auditor):
             run: device, cache, and the seed of the pairs.
 
         Returns:
-            One finding "cab_score" about each model, with the shares behind it; not testable where the model does not
-            name attributes of single objects above chance. Its control is the score where the hues of the other picture
-            are turned, which must not be above 1/2.
+            One finding "cab_score" about each model, with the shares behind it and an interval over pictures; not
+            testable where the model does not name attributes of single objects above chance. Its control is the score
+            where the hues of the other picture are turned, which must not be above 1/2.
 
         Raises:
             UsageError: there is no subject.
@@ -178,13 +193,13 @@ class ConceptAssociationBias(Auditor):
         one, two = pairs[:, 0], pairs[:, 1] + len(items)
         hued = SideBySide(both, np.where(first, one, two).tolist(), np.where(first, two, one).tolist())
         turned, _ = _answers(backbone, hued, texts, labels[alone], run)
-        score, none = (bootstrap_mean(cab_values(a, true, other)[None], run.integer("cab")) for a in (said, turned))
+        score, none = (_over_pictures(cab_values(a, true, other), pairs) for a in (said, turned))
         p_true, p_cab = float((said == true).mean()), float((said == other).mean())
         fooled = pairs[said == other][:EXAMPLES]
         yield Finding(
             name, "cab_score", score.value, (score.low, score.high), key,
             {"p_true": p_true, "p_cab": p_cab, "p_single": hits / len(true), "ties": ties, "values": list(values)},
-            range=(0.0, 1.0), count=len(pairs), counted="pairs", units=cab_values(said, true, other),
+            range=(0.0, 1.0), count=len(pairs), counted="pairs", units=cab_values(said, true, other), joined=pairs,
             control=Control("cab_score_with_the_other_hued", none.value, (none.low, none.high), 0.5, above=True),
             examples=tuple(
                 Example(key, items.key(int(a)), f"{values[attributes[b]]}, like the {probe.named().names[labels[b]]}")
@@ -201,6 +216,12 @@ class ConceptAssociationBias(Auditor):
         asked = [self.template.replace("{value}", v).replace("{object}", n) for n in names for v in values]
         z = normalize(embed(backbone.text, Texts(tuple(asked)), run), dim=-1).double().numpy()
         return np.asarray(z.reshape(len(names), len(values), -1))
+
+
+def _over_pictures(values: Floats, pairs: Ints) -> Interval:
+    """Return the score with its interval over pictures, cut to [0, 1]: a picture is in several pairs."""
+    ends = pair_mean(values, pairs)
+    return Interval(ends.value, max(0.0, ends.low), min(1.0, ends.high))
 
 
 def _answers(backbone: Backbone, items: Samples[object], texts: Floats, asked: Ints, run: Run) -> tuple[Ints, float]:

@@ -50,7 +50,7 @@ from diptych.metrics.axes.calibration import calibrated, drawn
 from diptych.metrics.axes.common import FEW, half_of, mistakes, points, too_few
 from diptych.metrics.axes.cues import shape_bias
 from diptych.metrics.axes.factors import factor_drop, worst_factor
-from diptych.metrics.axes.recall import both_directions
+from diptych.metrics.axes.recall import both_directions, geometry
 from diptych.metrics.axes.trends import effective_robustness, slopes
 from diptych.metrics.axes.unknown import outlier_scores, told_apart
 from diptych.metrics.calibration import fit_temperature
@@ -138,9 +138,9 @@ class HolisticRobustness(Auditor):
             Findings by measure: "accuracy"; "worst_factor"; "drop", and "effective_robustness", about each factor and
             shift; "shape_bias" about each cue conflict; "calibration_error" and
             "temperature_gain" about each labelled table; "auroc_mcm", "auroc_energy" and "auroc_nearest" about each
-            table of other things; "recall_at_1" of both directions of retrieval; "place_recall"; what was measured
-            elsewhere (``Subject.measured``). Then, about groups of three models or more with one record, "slope" of
-            each measure over accuracy.
+            table of other things; "recall_at_1" and "median_rank" of both directions of retrieval, "uniformity" and
+            "relative_alignment"; "place_recall"; what was measured elsewhere (``Subject.measured``). Then, about groups
+            of three models or more with one record, "slope" of each measure over accuracy.
 
         Raises:
             UsageError: there is no subject.
@@ -307,7 +307,7 @@ def textures_of(probe: Probe, about: str) -> Ints:
 
 
 def _retrieval(name: str, subject: Subject, probe: Probe, run: Run) -> Iterator[Finding]:
-    """Yield R@1 of both directions, where items have captions."""
+    """Yield R@1 of both directions and the geometry behind it, where items have captions."""
     column = probe.table.columns.get("captions")
     if column is None or not isinstance(subject.kit.parts.get("main"), Backbone):
         return
@@ -321,6 +321,8 @@ def _retrieval(name: str, subject: Subject, probe: Probe, run: Run) -> Iterator[
     texts = embed(subject.kit.need(Backbone).text, Texts(tuple(s for s, _ in said)), run)
     u, owner = normalize(texts, dim=-1).double().numpy(), np.array([i for _, i in said], dtype=np.int64)
     yield from both_directions(name, z, u, owner, run)
+    if n > 1:
+        yield from geometry(name, z, u, owner)
 
 
 def _captions(column: Column) -> list[tuple[str, int]]:

@@ -85,7 +85,8 @@ class QualityNotQuantity(Auditor):
             For each shift: "trend_slope" about each source; "effective_robustness" of each other source over the line
             of the first; "dilution" of each mixture whose two sources have lines; and "ensemble_robustness", how far
             the averaged logits of models of the two sources lie above the line of their mixture, which the paper
-            expects at 0. The subject of a finding is "source=NAME".
+            expects at 0. The subject of a finding is "source=NAME". Where too few models for two halves leave it
+            without a control, it says so, and details have the reason as "without_control".
 
         Raises:
             UsageError: there is no subject.
@@ -141,12 +142,13 @@ class QualityNotQuantity(Auditor):
         line, other, halves = points[base], points[source].within(points[base]), points[base].halves()
         if len(other) < self.models:
             return self._apart(source, "effective_robustness", shift, source, base, len(other))
-        ends = robustness(line, other, items)
+        ends, (control, lack) = robustness(line, other, items), self._halves(base, halves, items)
         return Finding(
             f"source={source}", "effective_robustness", ends.value, (ends.low, ends.high), shift,
-            {"over": base, "of_models": len(points[source])}, count=len(other), counted="models",
-            control=self._halves(halves, items),
-            says=f"Models of {source} are {_points(ends.value)} on {shift} than models of {base} of equal accuracy.",
+            {"over": base, "of_models": len(points[source]), **lack}, count=len(other), counted="models",
+            control=control,
+            says=f"Models of {source} are {_points(ends.value)} on {shift} than models of {base} of equal accuracy."
+            + _stated(lack),
             advice="Choose the source by this number, not by the accuracy of one model.",
         )  # fmt: skip
 
@@ -173,11 +175,13 @@ class QualityNotQuantity(Auditor):
             better, best, lost = parts[0], a, robustness(a, mixture, items)
             ends = Interval(-lost.value, -lost.high, -lost.low)
         position = 1 - ends.value / abs(lead.value)
+        control, lack = self._halves(better, best.halves(), items)
         return Finding(
             f"source={source}", "dilution", ends.value, (ends.low, ends.high), shift,
-            {"better": better, "lead": abs(lead.value), "position": position},
-            count=len(mixture), counted="models", control=self._halves(best.halves(), items),
-            says=f"The mixture {source} is {_points(-ends.value)} on {shift} than {better} alone, at equal accuracy.",
+            {"better": better, "lead": abs(lead.value), "position": position, **lack},
+            count=len(mixture), counted="models", control=control,
+            says=f"The mixture {source} is {_points(-ends.value)} on {shift} than {better} alone, at equal accuracy."
+            + _stated(lack),
             advice=f"For {shift}, train on {better} alone, or on more of it than of the other.",
         )  # fmt: skip
 
@@ -185,10 +189,10 @@ class QualityNotQuantity(Auditor):
         inside = mean.within(mixture)
         if len(inside) < self.models:
             return self._apart(source, "ensemble_robustness", shift, "their ensembles", source, len(inside))
-        ends = robustness(mixture, inside, items)
+        ends, (control, lack) = robustness(mixture, inside, items), self._halves(source, mixture.halves(), items)
         return Finding(
-            f"source={source}", "ensemble_robustness", ends.value, (ends.low, ends.high), shift,
-            count=len(inside), counted="models", control=self._halves(mixture.halves(), items),
+            f"source={source}", "ensemble_robustness", ends.value, (ends.low, ends.high), shift, lack,
+            count=len(inside), counted="models", control=control,
         )  # fmt: skip
 
     def _apart(self, source: str, measure: str, shift: str, name: str, base: str, models: int) -> Finding:
@@ -198,12 +202,21 @@ class QualityNotQuantity(Auditor):
         )
         return Finding.not_testable(f"source={source}", measure, reason, about=shift, count=models)
 
-    def _halves(self, halves: tuple[Points, Points], items: int) -> Control | None:
-        """Return the effective robustness of one half of the models of a source over the other half."""
-        if any(half.lacks_line(items, self.models) for half in halves):
-            return None
+    def _halves(self, name: str, halves: tuple[Points, Points], items: int) -> tuple[Control | None, dict[str, str]]:
+        """Return the effective robustness of one half of the models of a source over the other half, or why there is
+        none, as the detail "without_control".
+        """
+        if reason := next((r for half in halves if (r := half.lacks_line(items, self.models))), ""):
+            models = sum(map(len, halves))
+            few = f"its control halves {models} models of {name}, and each half needs {self.models}"
+            return None, {"without_control": few if min(map(len, halves)) < self.models else reason}
         ends = robustness(*halves, items)
-        return Control("robustness_of_half_of_the_models", ends.value, (ends.low, ends.high))
+        return Control("robustness_of_half_of_the_models", ends.value, (ends.low, ends.high)), {}
+
+
+def _stated(lack: Mapping[str, str]) -> str:
+    """Return the end of a sentence that says why a finding has no control; "" where it has one."""
+    return "".join(f" No control was measured: {reason.rstrip('.')}." for reason in lack.values())
 
 
 def _shifts(data: AuditData) -> list[str]:

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import Curator, Kit, Plan, Run, Stream, UsageError, Verdict
-from diptych.core.ranges import at_least, check
+from diptych.core.ranges import at_least, between, check
 from diptych.data.draws import uniform
 from diptych.data.words.metaclip_entries import WORDNET, entries
-from diptych.features.entry_counts import Counts, EntryCounts, read_entry_counts
+from diptych.features.entry_counts import Counts, EntryCounts, read_entry_counts, tail_share, threshold_for
 from diptych.nn.text.substrings import Matcher
 
 CHUNK = 8192
@@ -69,9 +69,11 @@ class MetaCLIP(Curator):
         metadata: "wordnet" (the nouns in diptych, default), a JSON list, or a text file with one entry a line.
         t: texts up to which an entry is not thinned, >= 1; 20,000 (the paper's, for 1.6 G pairs). Infinity keeps all
             texts that match. A good t has 3 to 6 % of the matched entries above it.
+        tail: share of the matches on entries below t, in [0, 1]; t is then the count that comes closest to it in the
+            plan, as MetaCLIP 2 has it for every language (0.06). 0: t as it is.
 
     Raises:
-        UsageError: t is below 1.
+        UsageError: t is below 1, or tail is outside [0, 1].
 
     Source: Xu et al. 2024, section 3, algorithm 1. Written from the paper: the authors' code was not read for this
         file.
@@ -89,9 +91,24 @@ class MetaCLIP(Curator):
 
     metadata: str = WORDNET
     t: float = 20_000
+    tail: float = 0.0
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "t")
+        check(self, between(0, 1), "tail")
+
+    def threshold(self, plan: EntryCounts) -> float:
+        """Return t, or that of a plan whose tail has the share ``tail`` of its matches.
+
+        Raises:
+            UsageError: no text of the plan contains an entry.
+        """
+        return threshold_for(plan.counts, self.tail) if self.tail else self.t
+
+    def thinned(self, plan: EntryCounts) -> dict[str, float | None]:
+        """Return t with a plan, None where nothing is thinned, and the share of its matches on entries below t."""
+        t = self.threshold(plan)
+        return {"threshold": t if math.isfinite(t) else None, "tail_share": tail_share(plan.counts, t)}
 
     @cached_property
     def matcher(self) -> Matcher:
@@ -128,7 +145,7 @@ class MetaCLIP(Curator):
         matcher = self.matcher
         if not isinstance(plan, EntryCounts) or plan.entries != matcher.entries:
             raise UsageError("The plan counts other metadata than these: plan and apply with the same entries.")
-        p, seed = entry_probabilities(plan.counts, self.t), run.integer("keep")
+        p, seed = entry_probabilities(plan.counts, self.threshold(plan)), run.integer("keep")
         for some, rows, matches in _matched(matcher, stream, run.workers):
             chances = keep_probabilities(rows, matches, p, len(some))
             for (position, _), chance in zip(some, chances.tolist(), strict=True):

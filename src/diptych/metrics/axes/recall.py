@@ -10,13 +10,19 @@ from numpy.typing import NDArray
 
 from diptych.core import Control, Finding, Run
 from diptych.metrics.ratio import clustered_wilson, counted, share
-from diptych.metrics.retrieval import first_ranks
+from diptych.metrics.retrieval import first_ranks, median_rank
+from diptych.metrics.spread import relative_alignment, uniformity
+
+MOST = 2048
+"""Pictures whose pairs are compared by ``geometry``."""
 
 
 def both_directions(
     name: str, images: NDArray[Any], texts: NDArray[Any], owner: NDArray[np.int64], run: Run
 ) -> Iterator[Finding]:
     """Yield R@1 of texts by images, and of images by texts; captions of other images are the control.
+
+    Details have R@5 and R@10. A finding "median_rank" follows each, without an interval.
 
     Intervals are over images: captions of one image are not independent.
 
@@ -45,3 +51,32 @@ def both_directions(
                 expected=float(right.sum(axis=1).mean() / right.shape[1]), above=True,
             ),
         )  # fmt: skip
+        yield Finding(
+            name, "median_rank", median_rank(ranks), about=about, count=len(ranks), unit="rank", range=(1.0, np.inf)
+        )
+
+
+def geometry(name: str, images: NDArray[Any], texts: NDArray[Any], owner: NDArray[np.int64]) -> Iterator[Finding]:
+    """Yield how evenly pictures and captions lie on the sphere, and how much nearer a picture is to its caption than
+    to the nearest other one, by the first caption of each picture.
+
+    A space can be aligned and not uniform, or uniform and not aligned; retrieval needs both. Neither has an interval:
+    each vector is in all pairs.
+
+    Args:
+        name: of the model.
+        images: (N, D) unit vectors, N >= 2.
+        texts: (M, D) unit vectors.
+        owner: (M,) image of each text, ascending; every image has a text.
+
+    Source: Wang and Isola 2020; Oh et al. 2023.
+    """
+    n = len(images)
+    own = texts[np.searchsorted(owner, np.arange(n))]
+    yield Finding(
+        name, "uniformity", uniformity(images[:MOST], own[:MOST]), count=min(n, MOST), unit="nats", range=(0.0, 8.0)
+    )
+    apart = relative_alignment(images[:MOST], own[:MOST])
+    yield Finding(
+        name, "relative_alignment", float(apart.mean()), count=len(apart), unit="squared distance", range=(-4.0, 4.0)
+    )

@@ -90,10 +90,10 @@ def audit_edits(
     return RankedEdits(tuple(rows), tuple(failed.values()))
 
 
-def edit_auditor(margin: float) -> PairScorer:
+def edit_auditor(margin: float | None) -> PairScorer:
     """Return what scores edits.
 
     Args:
-        margin: how far beyond the plane between the attributes the ideal edit is.
+        margin: how far beyond the plane between the attributes the ideal edit is; None: as far as the target itself.
     """
     return default("audit edits", PairScorer, margin=margin)

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from diptych.core import UsageError
+from diptych.metrics.reliance import best_decisions, reliance
 from proofs.benches.audits.latents import Latents
 
 
@@ -38,10 +39,21 @@ def test_nesting_bends_one_feature_and_leaves_the_other() -> None:
 def test_the_grid_is_even_symmetric_and_without_zeros() -> None:
     law = Latents(shortcut=0.3)
     grid = law.grid(6)
-    assert grid.shape == (36, 2)
+    assert grid.shape == (48, 2)
     assert np.abs(grid).min() > 0
     assert grid.mean(0) == pytest.approx([0, 0], abs=1e-12)
     assert grid.max(0) == pytest.approx(3 * np.abs(law.means))
+
+
+@pytest.mark.parametrize("covariance", [0.0, 0.3, 0.6, -0.3])
+@pytest.mark.parametrize("shortcut", [0.6, 0.85, 0.9])
+def test_the_grid_gives_the_reliance_of_the_best_decisions_in_closed_form(shortcut: float, covariance: float) -> None:
+    """A line w z = 0 cuts a wedge of a share u / 2v from each quadrant, with u < v of |w_i mu_i|."""
+    law = Latents(shortcut, covariance=covariance)
+    u, v = np.abs(np.linalg.solve(law.scatter, law.means)) * np.abs(law.means)
+    probes = law.grid()
+    found = reliance(best_decisions(probes, law.means, law.scatter), probes)
+    assert found == pytest.approx(1 - v / u if u >= v else u / v - 1, abs=0.007)
 
 
 def test_ranges_are_checked() -> None:
