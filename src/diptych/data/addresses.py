@@ -23,6 +23,7 @@ from urllib.parse import urlencode, urlsplit
 from diptych.core import DataError, UsageError
 from diptych.data.braces import expand_braces
 from diptych.data.files import address_of, drafted
+from diptych.data.skipped import FILE as SKIPPED
 
 BUFFER = 4 * 2**20
 """Bytes that are read ahead of a streamed file."""
@@ -101,7 +102,7 @@ def origin(path: str) -> str:
         >>> origin(str(_cached("s3://bucket/a.tar")) + "!cat.jpg"), origin("photos/cat.jpg")
         ('s3://bucket/a.tar!cat.jpg', 'photos/cat.jpg')
     """
-    copies = os.path.join(_copies(), "")
+    copies = os.path.join(copies_folder(), "")
     if not path.startswith(copies):
         return path
     scheme, _, rest = path[len(copies) :].replace(os.sep, "/").partition("/")
@@ -112,8 +113,9 @@ def origin(path: str) -> str:
 def published(out: Path, *, resume: bool = False) -> Iterator[Path]:
     """Give a path to write to; where ``out`` is an address, what was written there is copied to it after the block.
 
-    It is copied also where the block fails, so that a pass can go on from there; a process that is killed outright
-    copies nothing. A file of a name that the storage has is replaced; ``resume`` brings what it has first.
+    So is a list of skipped items beside it, NAME.skipped.csv. Both are copied also where the block fails, so that a
+    pass can go on from there; a process that is killed outright copies nothing. A file of a name that the storage has
+    is replaced; ``resume`` brings what it has first.
 
     Raises:
         DataError: the storage does not answer.
@@ -130,8 +132,9 @@ def published(out: Path, *, resume: bool = False) -> Iterator[Path]:
         try:
             yield local
         finally:
-            if local.exists():
-                _sent(local, address)
+            for path in (local, *Path(folder).glob(f"*.{SKIPPED}")):
+                if path.exists():
+                    _sent(path, f"{address.rpartition('/')[0]}/{path.name}")
 
 
 def exists_at(path: Path) -> bool:
@@ -245,10 +248,11 @@ def _there(address: str) -> bool:
 def _cached(address: str) -> Path:
     scheme, _, rest = address.partition("://")
     parts = [part for part in rest.split("/") if part not in ("", ".", "..")]
-    return _copies().joinpath(scheme, *parts)
+    return copies_folder().joinpath(scheme, *parts)
 
 
-def _copies() -> Path:
+def copies_folder() -> Path:
+    """Return the folder of copies of what addresses name."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "diptych-fetched"
 
 
