@@ -32,6 +32,8 @@ from diptych.core import (
 from diptych.core.train import everything
 from diptych.data.files import plain, read_json, write_json, write_whole
 from diptych.data.labelled import LabelledData
+from diptych.data.skipped import FILE as SKIPPED
+from diptych.data.skipped import read_skipped
 from diptych.data.words.classnames import tidy
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.nn.text.small_lm import SmallLM
@@ -60,6 +62,8 @@ from diptych.train.streams import Streamed
 
 DOUBTED = "doubted"
 """Folder of a model that counts as collapsed."""
+NAMED = 1000
+"""Items of a stream that cannot be read which a report names; all are in skipped.csv."""
 WORDS_READ = 256
 """Longest caption of the small decoder, in words and marks, start and end included."""
 
@@ -223,6 +227,9 @@ def tune(
             watch=watcher(measuring, space, before, say) if fit.watch_every != 0 else None,
         )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
+        if stream is not None:
+            unread = read_skipped(out / SKIPPED, NAMED)
+            failed = (*failed, *(UnreadableItem(row["path"], row["reason"]) for row in unread))
         saving.undo(made.space)
         after = measuring(made.space)
         trained = made.space.whole if isinstance(made.space, (Headed, LanguageSpace)) else made.space
