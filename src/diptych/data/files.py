@@ -261,7 +261,11 @@ def _is_stale(draft: Path, mark: str) -> bool:
 def _machine() -> str:
     """Return eight hexadecimal digits of the machine since it was started, and of the names that its processes have."""
     facts = [platform.node()]
-    for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(), lambda: os.readlink("/proc/self/ns/pid")):
+    reads: tuple[Callable[[], str], ...] = (
+        Path("/proc/sys/kernel/random/boot_id").read_text,
+        lambda: os.readlink("/proc/self/ns/pid"),
+    )
+    for read in reads:
         with suppress(OSError):
             facts.append(read())
     return hashlib.sha256("".join(facts).encode()).hexdigest()[:8]

@@ -54,8 +54,8 @@ class TarImages(EncodedImages):
         Raises:
             UnreadableItem: the tar is missing, damaged or has become shorter, or the member is refused.
         """
-        if (error := self.broken.get(range(len(self))[index])) is not None:
-            raise UnreadableItem(error.name, error.reason)
+        if (known := self.broken.get(range(len(self))[index])) is not None:
+            raise UnreadableItem(known.name, known.reason)
         shard, _, start, size = self.members[index]
         try:
             with open(shard, "rb") as file:

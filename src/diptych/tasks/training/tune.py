@@ -161,8 +161,8 @@ def tune(
     run = join(run)
     Precision(run)  # refuses one that cannot be trained in here, before anything is measured
     again = resume and newest(out / "checkpoints") is not None
-    if resume and (before := read_finished(method, fit, parts, run, out)) is not None:
-        return before
+    if resume and (ended := read_finished(method, fit, parts, run, out)) is not None:
+        return ended
     if again and _lengthens(fit, out / "report.json"):
         (out / "report.json").unlink()  # of the shorter training, whose model is replaced
     taken = ("report.json", *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",)))
