@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from diptych.backbones.sources.load import load
 from diptych.core import Card, DataError, Evidence, Kit, Needs, Run
 from diptych.data.load import open_records
 from diptych.data.records.records import Records
@@ -18,6 +19,8 @@ from tests.support.colours import COLOURS, ColourBackbone, coloured
 from tests.support.image_files import truncated
 
 Cli = Callable[..., Any]
+LOAD = load
+"""The loader itself, which the fixture of the command line replaces."""
 NAMES = ["north mill", "south mill", "old bakery", "new bakery", "river bank", "city bank", "iron works", "glass works"]
 
 
@@ -220,3 +223,25 @@ def test_links_and_groups_have_a_file_each(diptych: Cli, tables: Path, more: tup
     got = diptych(*words, *more)
     assert (got.code, "a file of its own" in got.err) == (2, True), got.err
     assert not (tables / "same.csv").exists()
+
+
+def test_long_texts_are_cut_as_the_authors_do(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.backbones.sources.load.load", LOAD)
+    names = ("a red mill by a river", "an old bakery", "iron works")
+    long = " and then some more words of no use" * 20
+    for side, end in (("a", long), ("b", "")):
+        (tmp_path / f"{side}.csv").write_text(
+            "id,name\n" + "".join(f"{side}{i},{n}{end}\n" for i, n in enumerate(names))
+        )
+    (tmp_path / "cut.csv").write_text(
+        "id,name\n" + "".join(f"c{i},{n}{long[: len(long) // 2]}\n" for i, n in enumerate(names))
+    )
+    words = ("--variant", "text", "--backbone", "tiny", "--engine", "torch", "--ids", "id", "--json")
+    got = diptych("link", "a.csv", "cut.csv", *words)
+    assert got.code == 0, got.err
+    assert [(k["left"], k["right"]) for k in got.data["links"]] == [(f"a{i}", f"c{i}") for i in range(3)]
+    assert {k["score"] for k in got.data["links"]} == {1.0}, "both are cut to the same start"
+    assert got.data["cut_texts"] == 6
+    assert any("6 texts longer than the model reads" in remark for remark in got.data["remarks"])
+    got = diptych("link", "b.csv", "b.csv", *words, "--out", "b-b.csv")
+    assert (got.code, "cut_texts" in got.data) == (0, False)

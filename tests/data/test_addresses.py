@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,7 @@ from diptych.data.formats.embeddings import read_clip_retrieval
 from diptych.data.formats.tars import open_tars
 from diptych.data.load import open_stream
 from tests.cli.conftest import diptych  # noqa: F401
+from tests.data.formats.test_webdataset import damaged
 from tests.support.colours import ColourBackbone
 from tests.support.s3 import BUCKET, s3_server
 from tests.support.work.cluster import write_tars
@@ -101,6 +104,7 @@ def test_reads_seek_and_what_is_absent_has_a_number(s3: str, tmp_path: Path, mon
         assert file.read(7) == content[:7]
         file.seek(500)
         assert (file.tell(), file.read(300), file.read()) == (500, content[500:800], content[800:])
+        assert (file.seek(2000), file.read(), file.seek(999), file.read()) == (2000, b"", 999, content[999:])
     with pytest.raises(FileNotFoundError) as absent:
         opened_at(f"{s3}/none")
     assert absent.value.errno
@@ -185,3 +189,27 @@ def test_the_command_line_reads_and_writes_there(s3: str, tmp_path: Path, diptyc
     indexed = diptych("index", f"{s3}/vectors", "--out", "idx", "--json", "-b", "tiny")
     assert (indexed.code, indexed.data["added"], indexed.data["encoded"]) == (0, encoded.data["items"], 0), indexed.err
     assert diptych("index", f"{s3}/vectors", "--out", "idx", "--json", "-b", "tiny").data["unchanged"] == 7
+
+
+def test_a_damaged_tar_is_the_same_there_as_here(s3: str, tmp_path: Path, diptych: Any) -> None:  # noqa: F811
+    root = damaged(tmp_path / "tars")
+    put(root, f"{s3}/tars")
+    range_ = "{00000..00002}.tar"
+    read = [[(str(at), getattr(item, "name", str(item))) for at, item in open_tars(spec).outcomes()]
+            for spec in (root, f"{s3}/tars", f"{s3}/tars/{range_}")]  # fmt: skip
+    assert len(read[0]) > 6
+    assert read[1] == read[2] == [(at, name.replace(str(root), f"{s3}/tars")) for at, name in read[0]]
+    skipped, rows = [], []
+    for spec, out in ((f"{root}/{range_}", "here"), (f"{s3}/tars/{range_}", "there")):
+        result = diptych("encode", spec, "--backbone", "tiny", "--engine", "torch", "--out", str(tmp_path / out))
+        assert result.code == UnreadableItem.exit_code, result.err
+        facts = json.loads((tmp_path / out / "encode.json").read_text())
+        base = spec.removesuffix(range_)
+        skipped.append([(each["path"].replace(base, ""), each["reason"]) for each in facts["skipped"]])
+        names = pq.read_table(tmp_path / out / "metadata" / "metadata_0.parquet").column("image_path").to_pylist()
+        rows.append([name.replace(base, "") for name in names])
+    assert skipped[0] == skipped[1]
+    assert rows[0] == rows[1]
+    assert (len(skipped[0]), len(rows[0])) == (5, 5)
+    with pytest.raises(UsageError, match=r"There is nothing at .*00003\.tar"):
+        fetched(f"{s3}/tars/{{00002..00003}}.tar")

@@ -11,9 +11,9 @@ from PIL import Image
 from diptych.core import DataError, NotAvailable, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.images import specks
+from diptych.data.inside import inside
 from diptych.data.load import FORMATS, open_data, open_records
 from diptych.data.memory import InMemory
-from diptych.data.rows import inside
 from tests.support.image_files import photo
 
 

@@ -173,3 +173,41 @@ def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UnreadableItem, match="no regular file"):
         FileKeys().keys_of([tmp_path / "pipe.png"])
+
+
+def unwritable(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let a folder be as on a read-only mount: rights do not hinder root."""
+    access, connect = os.access, sqlite3.connect
+
+    def refused(path: object, mode: int) -> bool:
+        return access(path, mode) and not (mode & os.W_OK and folder in (Path(str(path)), *Path(str(path)).parents))  # type: ignore[arg-type]
+
+    def reading(database: object, **more: object) -> sqlite3.Connection:
+        if str(database).startswith(str(folder)):
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+        return connect(database, **more)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(os, "access", refused)
+    monkeypatch.setattr(sqlite3, "connect", reading)
+
+
+def test_keys_in_a_folder_that_is_read_only_are_read(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    with FileKeys(cache / "keys.sqlite") as keys:
+        keys.keys_of(files[:200])
+    unwritable(monkeypatch, cache)
+    written = {path: path.read_bytes() for path in cache.iterdir()}
+    for _ in range(2):
+        with FileKeys(cache / "keys.sqlite") as keys:
+            assert keys.keys_of(files) == [sha(p.read_bytes()) for p in files]
+            assert keys.hashed == 100, "of those that are not in the file"
+            keys.keys_of(files)
+            assert keys.hashed == 100
+    (cache / "damaged.sqlite").write_bytes(b"no database" * 100)
+    for name in ("absent.sqlite", "damaged.sqlite"):
+        with FileKeys(cache / name) as keys:
+            assert keys.key(files[0]) == sha(b"0")
+    (cache / "damaged.sqlite").unlink()
+    assert {path: path.read_bytes() for path in cache.iterdir()} == written

@@ -65,6 +65,10 @@ def test_items_that_search_each_other_are_not_in_their_own_gallery() -> None:
             others = [j for j in range(12) if j != i]
             assert found[i] == pytest.approx(average_precision_score(labels[others] == labels[i], x[others] @ x[i]))
         assert np.isnan(found[11])  # the only item of its class
+        stretched = class_precision(x * rng.uniform(0.1, 9, (12, 1)), labels, block)
+        np.testing.assert_allclose(stretched, found)
+    with pytest.raises(DataError, match="has no cosine"):
+        class_precision(np.zeros((3, 2)), labels[:3])
 
 
 def test_equal_scores_rank_last() -> None:

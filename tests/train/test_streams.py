@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from diptych.core import Clock, ParamGroup, Row, Run, Stream, Trainee, UnreadableItem, UsageError, World
 from diptych.data.formats.pairs import open_pairs
 from diptych.data.formats.tars import open_tars
+from diptych.data.skipped import read_skipped
 from diptych.train.batches import LongOrder, Shuffle, open_source
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
@@ -112,6 +113,15 @@ def test_each_lane_leaves_out_what_fills_no_batch_and_other_items_in_another_epo
     assert len(flat(texts(Streamed(stream, lanes=1), batch=4))) == 28
 
 
+@pytest.mark.enable_socket
+def test_more_than_eight_shards_are_read_at_once_where_asked(tmp_path: Path) -> None:
+    stream = Streamed(streams(tmp_path, 12, 3)["tars"], shuffle=1, lanes=12)
+    first = texts(stream, batch=3)
+    assert [len({t.split("-")[0] for t in batch}) for _, batch, _, _ in first] == [1] * 12, "a lane each"
+    assert len(set(flat(first))) == 36
+    assert texts(stream, batch=3, workers=2) == first
+
+
 def test_held_out_items_are_left_out(tmp_path: Path) -> None:
     stream = streams(tmp_path, 4, 4)["tars"]
     held = frozenset(position for position, _ in list(stream)[:4])
@@ -137,10 +147,13 @@ def test_what_cannot_be_read_may_be_left_out_and_is_counted(tmp_path: Path, kind
         for i in range(5):
             writer.write({"__key__": f"0-{i}", "png": (tmp_path / f"p/0-{i}.png").read_bytes(), "txt": f"text 0-{i}"})
     data = Streamed(both[kind], skip=True, shuffle=1)
-    source = open_source(data, Pairs(), Fit(lr=1.0, steps=4, batch=4), Run())
+    source = open_source(data, Pairs(), Fit(lr=1.0, steps=4, batch=4), Run(out=tmp_path / "out"))
     with pytest.warns(UserWarning, match=r"cannot be read are left out; the first: .*0-3"):
         seen = [t for _, b in source.epoch(0, None) for t in b["text"]]
     assert source.skipped == 1
+    list(source.epoch(1, None))
+    ((name, reason),) = [row.values() for row in read_skipped(tmp_path / "out" / "skipped.csv", 9)]
+    assert ("0-3" in name, reason.startswith("not a picture")) == (True, True)
     assert "text 0-3" not in seen
 
 

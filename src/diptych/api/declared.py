@@ -14,6 +14,7 @@ from diptych.api.results import Results
 from diptych.core import DiptychError, UsageError
 from diptych.data.keys import FileKeys
 from diptych.tasks.runs import KEYS
+from diptych.tasks.sole_writer import sole_writer
 from diptych.verbs.context import Once, refuse_below_file, refuse_taken
 from diptych.verbs.declare import Verb
 
@@ -128,7 +129,7 @@ def function(
             asked = verb.made("python", **given).checked(given)
             own = model if isinstance(model, Model) else None
             cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
-            with FileKeys(cache) as keys:
+            with FileKeys(cache) as keys, sole_writer(None if out is None else Path(out)):
                 context = CallContext(model, asked, keys, None if out is None else Path(out), overwrite=overwrite)
                 answer = asked.run(context)
                 results = gathered(answer, context.out, overwrite=overwrite)

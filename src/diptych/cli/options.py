@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, partial
@@ -20,6 +20,7 @@ from diptych.core import UsageError
 from diptych.core.errors import need_extra
 from diptych.tasks import runs
 from diptych.tasks.runs import ENGINES, KEYS, cache_folder, device_named, make_run, precision_named
+from diptych.tasks.sole_writer import sole_writer
 from diptych.verbs.context import refuse_below_file, refuse_taken
 
 if TYPE_CHECKING:
@@ -364,7 +365,7 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         def command(*, context: typer.Context, **given: Any) -> None:
             for name, (options_of_group, shown) in groups.items():
                 given[name] = replace(options_of_group, **{n: given.pop(n) for n in shown})
-            with typed_on(context):
+            with typed_on(context), sole_writer(_written(given)):
                 function(**given, **dict.fromkeys(wanted, context))
 
         flags.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
@@ -373,6 +374,13 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return command
 
     return decorate
+
+
+def _written(given: Mapping[str, Any]) -> Path | None:
+    """Return the output of a command that locks none itself."""
+    every = [given, *(vars(value) for value in given.values() if is_dataclass(value) and not hasattr(value, "locked"))]
+    out = next((options["out"] for options in every if options.get("out") is not None), None)
+    return out if isinstance(out, Path) else None
 
 
 class Steps(TyperGroup):

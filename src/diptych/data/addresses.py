@@ -21,7 +21,9 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode, urlsplit
 
 from diptych.core import DataError, UsageError
+from diptych.data.braces import expand_braces
 from diptych.data.files import address_of, drafted
+from diptych.data.skipped import FILE as SKIPPED
 
 BUFFER = 4 * 2**20
 """Bytes that are read ahead of a streamed file."""
@@ -64,14 +66,20 @@ def fetched(address: str) -> Path:
     """Copy a file, or a folder with all below it, to this machine, and return where it lies.
 
     Copies are kept in diptych-fetched of the user's cache (XDG_CACHE_HOME, else ~/.cache). A file is copied again where
-    its size or its time has changed.
+    its size or its time has changed. Of a brace range, such as s3://bucket/{00000..00329}.tar, and of several joined by
+    "::", every file is copied, and the range of the copies is returned.
 
     Raises:
-        UsageError: there is nothing at the address.
+        UsageError: there is nothing at the address, or a range is not valid.
         DataError: the storage does not answer.
     """
     from pyarrow.fs import FileSelector
 
+    if "{" in address or "::" in address:
+        parts = [address_of(part) or part for part in address.split("::")]
+        for name in (name for part in parts for name in expand_braces(part)):
+            fetched(name) if address_of(name) else None
+        return Path("::".join(str(_cached(part)) if address_of(part) else part for part in parts))
     system, path = _located(address)
     info, root = _info(address), _cached(address)
     if info.is_file:
@@ -87,12 +95,27 @@ def fetched(address: str) -> Path:
     return root
 
 
+def origin(path: str) -> str:
+    """Return the address of which ``fetched`` made the copy at a path; other paths as they are.
+
+    Example:
+        >>> origin(str(_cached("s3://bucket/a.tar")) + "!cat.jpg"), origin("photos/cat.jpg")
+        ('s3://bucket/a.tar!cat.jpg', 'photos/cat.jpg')
+    """
+    copies = os.path.join(copies_folder(), "")
+    if not path.startswith(copies):
+        return path
+    scheme, _, rest = path[len(copies) :].replace(os.sep, "/").partition("/")
+    return f"{scheme}://{'/' if scheme == 'file' else ''}{rest}"
+
+
 @contextmanager
 def published(out: Path, *, resume: bool = False) -> Iterator[Path]:
     """Give a path to write to; where ``out`` is an address, what was written there is copied to it after the block.
 
-    It is copied also where the block fails, so that a pass can go on from there; a process that is killed outright
-    copies nothing. A file of a name that the storage has is replaced; ``resume`` brings what it has first.
+    So is a list of skipped items beside it, NAME.skipped.csv. Both are copied also where the block fails, so that a
+    pass can go on from there; a process that is killed outright copies nothing. A file of a name that the storage has
+    is replaced; ``resume`` brings what it has first.
 
     Raises:
         DataError: the storage does not answer.
@@ -109,8 +132,9 @@ def published(out: Path, *, resume: bool = False) -> Iterator[Path]:
         try:
             yield local
         finally:
-            if local.exists():
-                _sent(local, address)
+            for path in (local, *Path(folder).glob(f"*.{SKIPPED}")):
+                if path.exists():
+                    _sent(path, f"{address.rpartition('/')[0]}/{path.name}")
 
 
 def exists_at(path: Path) -> bool:
@@ -124,10 +148,14 @@ def exists_at(path: Path) -> bool:
 
 
 class _Raw(io.RawIOBase):
-    """A file of pyarrow as Python's raw files are."""
+    """A file of pyarrow as Python's raw files are: a seek may go past the end, where nothing is read. So an object that
+    is cut off is a damaged file, and no storage that does not answer.
+    """
 
     def __init__(self, address: str, file: Any) -> None:
-        self.address, self.file = address, file
+        self.address, self.file, self.position = address, file, 0
+        with _numbered(address):
+            self.bytes = int(file.size())
 
     def readable(self) -> bool:
         return True
@@ -136,18 +164,21 @@ class _Raw(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self.position >= self.bytes:
+            return 0
         with _numbered(self.address):
+            self.file.seek(self.position)
             content = self.file.read(len(buffer))
         buffer[: len(content)] = content
+        self.position += len(content)
         return len(content)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        with _numbered(self.address):
-            self.file.seek(offset, whence)
-            return int(self.file.tell())
+        self.position = max(0, offset + (0, self.position, self.bytes)[whence])
+        return self.position
 
     def tell(self) -> int:
-        return int(self.file.tell())
+        return self.position
 
     def close(self) -> None:
         if not self.closed:
@@ -217,8 +248,12 @@ def _there(address: str) -> bool:
 def _cached(address: str) -> Path:
     scheme, _, rest = address.partition("://")
     parts = [part for part in rest.split("/") if part not in ("", ".", "..")]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return home.joinpath("diptych-fetched", scheme, *parts)
+    return copies_folder().joinpath(scheme, *parts)
+
+
+def copies_folder() -> Path:
+    """Return the folder of copies of what addresses name."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "diptych-fetched"
 
 
 def _copied(address: str, system: Any, info: Any, path: Path) -> None:

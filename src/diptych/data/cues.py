@@ -13,10 +13,11 @@ from pathlib import Path
 from diptych.core import Column, DataError, Table
 from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES
+from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData, label_column
 from diptych.data.named_sets import located
-from diptych.data.rows import PATH_COLUMNS, header, inside, read_columns, text_of
+from diptych.data.rows import PATH_COLUMNS, header, read_columns, text_of
 
 SHAPE, TEXTURE = "shape_class", "texture_class"
 COLUMN = "texture"

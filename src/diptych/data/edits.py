@@ -9,8 +9,9 @@ from typing import Any
 
 from diptych.core import Column, DataError, Samples, Table
 from diptych.data.folders import ImageFiles
+from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
-from diptych.data.rows import filled, inside, read_columns, text_of
+from diptych.data.rows import filled, read_columns, text_of
 
 SOURCE, TARGET = "source", "captions"
 SOURCE_ATTRIBUTES, TARGET_ATTRIBUTES = "source_attributes", "target_attributes"

@@ -7,13 +7,17 @@ each of them as ``\udcXX``, which JSON reads back as it was.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import math
 import os
+import platform
 import re
 import shutil
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +29,8 @@ from diptych.core import DataError, UsageError
 Content: TypeAlias = bytes | str | Callable[[Path], object]
 """Of a file: bytes, text, or what writes it to the path that it is given."""
 _ADDRESS = re.compile(r"(s3|gs|gcs|hdfs|viewfs|abfs|abfss|file):/+(.*)", re.DOTALL)
+_DRAFT = re.compile(r"\.(.{1,40})\.([0-9a-f]{32})\.tmp", re.DOTALL)
+_OLD = 24 * 3600.0  # seconds after which a draft of another machine is nobody's work in progress
 _NAMED = 40  # characters of the name that a draft shows; file systems allow 255 bytes
 
 
@@ -211,8 +217,58 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def remove_stale_drafts(folder: Path, name: str = "", *, depth: int = 0) -> None:
+    """Remove drafts of processes that no longer live.
+
+    Args:
+        folder: where they are looked for; it need not exist.
+        name: of what they are drafts; "": anything.
+        depth: levels of folders below that are looked through too.
+    """
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if (match := _DRAFT.fullmatch(entry.name)) and (not name or match[1] == name[:_NAMED]):
+            if _is_stale(Path(entry.path), match[2]):
+                _discard(Path(entry.path))
+        elif depth and entry.is_dir(follow_symlinks=False):
+            remove_stale_drafts(Path(entry.path), name, depth=depth - 1)
+
+
 def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name[:_NAMED]}.{uuid.uuid4().hex}.tmp")
+    """Return the path of a draft, whose name says which process of which machine writes it."""
+    return path.with_name(f".{path.name[:_NAMED]}.{_machine()}{os.getpid():08x}{uuid.uuid4().hex[:16]}.tmp")
+
+
+def _is_stale(draft: Path, mark: str) -> bool:
+    """Return whether the process that wrote a draft is gone; of one of another machine, whether it is old."""
+    if mark[:8] == _machine() and sys.platform != "win32":  # where asking for a process would end it
+        try:
+            os.kill(int(mark[8:16], 16), 0)
+        except ProcessLookupError:
+            return True
+        except (PermissionError, OverflowError):
+            pass
+        return False
+    with suppress(OSError):
+        return time.time() - draft.stat().st_mtime > _OLD
+    return False
+
+
+@functools.cache
+def _machine() -> str:
+    """Return eight hexadecimal digits of the machine since it was started, and of the names that its processes have."""
+    facts = [platform.node()]
+    reads: tuple[Callable[[], str], ...] = (
+        Path("/proc/sys/kernel/random/boot_id").read_text,
+        lambda: os.readlink("/proc/self/ns/pid"),
+    )
+    for read in reads:
+        with suppress(OSError):
+            facts.append(read())
+    return hashlib.sha256("".join(facts).encode()).hexdigest()[:8]
 
 
 def _fill(draft: Path, content: Content) -> None:

@@ -52,7 +52,7 @@ class FileKeys:
 
     Several threads and processes may use one file of keys at once. New keys are written in batches, and a killed
     process loses only its last batch. A damaged file of keys is moved aside with a logged message, and a new one
-    is written.
+    is written. A file in a folder that is read-only is read, and new keys are cached within this object.
 
     Args:
         path: SQLite file; None caches within this object only.
@@ -68,6 +68,7 @@ class FileKeys:
         self._lock = threading.RLock()
         self._pending: dict[bytes, Row] = {}
         self._process = os.getpid()
+        self._read_only = path is not None and path.parent.is_dir() and not os.access(path.parent, os.W_OK)
         self._database = None if path is None else self._open(path)
 
     def key(self, path: str | os.PathLike[str]) -> str:
@@ -111,6 +112,8 @@ class FileKeys:
 
     def flush(self) -> None:
         """Write the pending keys; do nothing where keys are cached in this object only."""
+        if self._read_only:
+            return
         with self._lock:
             if self.path is None or not self._pending:
                 return
@@ -167,12 +170,14 @@ class FileKeys:
             ) from None
         except sqlite3.DatabaseError as error:
             self._database.close()
-            _set_aside(self.path, error)
+            if not self._read_only:
+                _set_aside(self.path, error)
             self._database = self._open(self.path)
             return action(self._database)
 
-    @staticmethod
-    def _open(path: Path) -> sqlite3.Connection:
+    def _open(self, path: Path) -> sqlite3.Connection:
+        if self._read_only:
+            return _connect_for_reading(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -240,6 +245,23 @@ def _connect(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _connect_for_reading(path: Path) -> sqlite3.Connection:
+    """Open a file of keys in a folder that cannot be written, or an empty one in memory where it cannot be read."""
+    with contextlib.suppress(sqlite3.Error):
+        # Without "immutable" SQLite makes files beside one that has a write-ahead log.
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        database = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        with contextlib.suppress(sqlite3.Error):
+            (schema,) = database.execute("PRAGMA user_version").fetchone()
+            (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if (schema, verdict) == (_SCHEMA, "ok"):
+                return database
+        database.close()
+    empty = sqlite3.connect(":memory:", check_same_thread=False)
+    empty.execute("CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, key TEXT) WITHOUT ROWID")
+    return empty
 
 
 def _with_patience(action: Callable[[], object]) -> None:

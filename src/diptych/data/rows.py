@@ -1,4 +1,4 @@
-"""Columns of CSV, TSV, JSON Lines and Parquet files, and checks that their paths stay where they may."""
+"""Columns of CSV, TSV, JSON Lines and Parquet files."""
 
 from __future__ import annotations
 
@@ -158,56 +158,33 @@ def refuse(table: Path, error: Exception) -> NoReturn:
     ) from error
 
 
-def inside(folder: str | os.PathLike[str], path: str, where: str) -> str:
-    """Return the absolute path of a path in a file, which must be below its folder or below the working directory.
-
-    So an untrusted table cannot read files elsewhere. The root of the file system is no such working directory.
-
-    Args:
-        folder: start of relative paths.
-        path: path as written in the file; an absolute one may reach the folder through links. Where there is no file
-            of a name with backslashes, they divide folders, as in a table that was written on Windows.
-        where: position in the file, for the error, such as "Row 3 of labels.csv".
-
-    Raises:
-        DataError: the path is outside both.
-    """
-    base, work = os.path.abspath(folder), os.getcwd()
-    if "\\" in path and "\0" not in path and not os.path.lexists(os.path.join(base, path)):
-        path = path.replace("\\", "/")
-    absolute = os.path.normpath(os.path.join(base, path))
-    if "\0" not in path:
-        for root in (base, *([work] if os.path.dirname(work) != work else [])):
-            if absolute.startswith(below := os.path.join(root, "")):
-                return absolute
-            if os.path.isabs(path):
-                real = os.path.relpath(os.path.realpath(absolute), os.path.realpath(root))
-                linked = os.path.normpath(os.path.join(root, real))
-                if linked.startswith(below):
-                    return linked
-    raise DataError(
-        f"{where} leads outside the table's folder ({path[:200]!r}): run the command in a folder that holds the table "
-        f"and its pictures, or move the pictures below {base}."
-    )
-
-
-def all_inside(folder: str | os.PathLike[str], paths: Sequence[str]) -> list[str]:
-    """Return the absolute paths of the cells of a column.
-
-    Raises:
-        DataError: a path is outside the folder, or empty.
-    """
-    absolute = []
-    for number, path in enumerate(paths, 1):
-        if not path:
-            raise DataError(f"Row {number} of the table in {folder} names no file: fill it, or remove the row.")
-        absolute.append(inside(folder, path, f"Row {number} of the table in {folder}"))
-    return absolute
-
-
 def text_of(cell: Any) -> str:
-    """Return a cell as text; "" for None."""
+    """Return a cell as text; "" for None.
+
+    Raises:
+        DataError: it holds bytes that are no UTF-8 text.
+    """
+    if isinstance(cell, bytes):
+        try:
+            return cell.decode("utf-8")
+        except UnicodeDecodeError:
+            raise DataError(
+                f"A cell holds bytes that are no UTF-8 text ({cell[:20]!r}): write text there, or name another column."
+            ) from None
     return "" if cell is None else str(cell)
+
+
+def refuse_twins(table: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """Refuse two columns of one name, of which one would be read silently.
+
+    Raises:
+        DataError: there are two.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name and name in seen:
+            raise DataError(f"{os.fspath(table)} has two columns named {name!r}: rename one of them.")
+        seen.add(name)
 
 
 def texts_of(cell: Any) -> tuple[str, ...]:
@@ -226,8 +203,21 @@ def _from_parquet(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[
     import pyarrow.parquet as pq
 
     with reading_parquet(table), pq.ParquetFile(table) as file:
+        refuse_twins(table, file.schema_arrow.names)
         data = file.read(columns=[c for c in file.schema_arrow.names if wanted(c)])
-        return {c: data.column(c).to_pylist() for c in data.column_names}
+        return {c: _decoded(data.column(c).to_pylist()) for c in data.column_names}
+
+
+def _decoded(cells: list[Any]) -> list[Any]:
+    """Return cells of bytes as text where all are UTF-8, as tools without a type for text write it; others as they
+    are.
+    """
+    if not any(isinstance(cell, bytes) for cell in cells):
+        return cells
+    try:
+        return [cell.decode("utf-8") if isinstance(cell, bytes) else cell for cell in cells]
+    except UnicodeDecodeError:
+        return cells
 
 
 def separator(table: Path, lines: TextIO) -> str:
@@ -246,6 +236,7 @@ def _from_csv(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[Any]
         mark = separator(table, lines)
         reader = csv.DictReader(lines, delimiter=mark, strict=True)
         reader.fieldnames = names = [c.strip() for c in reader.fieldnames or ()]
+        refuse_twins(table, names)
         if mark == "\t" and len(names) == 1 and any(other in names[0] for other in ",;"):
             raise ValueError(f"the columns of {names[0][:60]!r} are not separated by tabs")
         cells: dict[str, list[Any]] = {c: [] for c in names if wanted(c)}
@@ -266,7 +257,7 @@ def _from_json_lines(table: Path, wanted: Callable[[str], bool], rows: int | Non
                 raise ValueError(f"line {count + 1} has more than {_MAX_LINE:,} characters")
             if not line.strip():
                 continue
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_object)
             if not isinstance(row, dict):
                 raise ValueError(f"line {count + 1} is no JSON object")
             for name in row:
@@ -278,3 +269,12 @@ def _from_json_lines(table: Path, wanted: Callable[[str], bool], rows: int | Non
             if count == rows:
                 break
     return cells
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has two fields named {twin!r}: rename one of them")
+    return row

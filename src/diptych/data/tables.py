@@ -12,6 +12,7 @@ from typing import Any
 from diptych.core import Column, DataError, Table, UsageError
 from diptych.data.folders import ImageFiles, has_class_folders
 from diptych.data.format import Format, Request
+from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
 from diptych.data.rows import (
@@ -24,7 +25,6 @@ from diptych.data.rows import (
     columns_of,
     header,
     in_order,
-    inside,
     read_columns,
     text_of,
     texts_of,

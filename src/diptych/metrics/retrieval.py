@@ -127,13 +127,20 @@ def class_precision(vectors: NDArray[np.floating[Any]], labels: NDArray[Any], bl
     gallery; GPR1200's code counts it as the first hit, which gives higher numbers.
 
     Args:
-        vectors: (N, D) unit embeddings.
+        vectors: (N, D) embeddings of any length but 0.
         labels: (N,) classes.
         block: queries at a time; block x N scores are in memory.
 
     Returns:
         (N,) in [0, 1]; NaN for the only item of a class.
+
+    Raises:
+        DataError: a vector is 0 or not finite, which has no cosine.
     """
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (np.isfinite(lengths).all() and (lengths > 0).all()):
+        raise DataError("A vector of length 0, or one that is not finite, has no cosine: leave it out.")
+    vectors = vectors / lengths
     out = np.full(len(vectors), np.nan)
     for start in range(0, len(vectors), block):
         rows = np.arange(start, min(start + block, len(vectors)))

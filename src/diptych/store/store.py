@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import UsageError
-from diptych.data.files import write_whole
+from diptych.data.files import remove_stale_drafts, write_whole
 from diptych.store.folder import read_facts, settle, space_id, using
 from diptych.store.index import Index
 from diptych.store.plans import Batch, name_batches, read_plans, verify_plans
@@ -118,6 +118,7 @@ class Store:
         with using(self.folder):
             for name in ("plans", "shards"):
                 (self.folder / space / name).mkdir(parents=True, exist_ok=True)
+                remove_stale_drafts(self.folder / space / name)
             existed = path.exists()  # looked up first: another process may write it between two looks
             if read_facts(path.parent) == dict(facts):
                 with contextlib.suppress(OSError):  # the time of last use: ``housekeeping`` prunes by it

@@ -52,6 +52,7 @@ class Linked:
         failed: records that cannot be read, of either table, and why; they are in neither.
         ids: column of each table that names its records; None: their rows or files.
         groups: (N + M,) number of the group of each record, left ones first; empty where groups were not asked for.
+        cut: texts of which the model read the start alone.
     """
 
     links: tuple[Link, ...]
@@ -63,6 +64,7 @@ class Linked:
     failed: tuple[UnreadableItem, ...] = ()
     ids: tuple[str | None, str | None] = (None, None)
     groups: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    cut: int = 0
 
     def names(self, link: Link) -> tuple[str, str]:
         """Return the names of the two records of a link."""
@@ -104,6 +106,7 @@ class Linked:
             for left, right in (self.names(k),)
         ]
         about = {"left": len(self.left), "right": len(self.right), "threshold": self.threshold, "method": self.method}
+        about |= {"cut_texts": self.cut} if self.cut else {}
         about |= {"groups": int(self.groups.max()) + 1} if len(self.groups) else {}
         skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
         return {"links": links, **about, "labelled": dict(self.labelled), "skipped": skipped}
@@ -171,7 +174,8 @@ def link(
             raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or {{threshold}}.")
         made = _linked(left, right, method, backbone, stored, pairs, threshold, one_to_one, grouped)
     unread = tuple({e.name: e for e in failed}.values())  # a table may be linked to itself
-    return replace(made, failed=unread, ids=ids)
+    cut = 0 if backbone is None else _cut_texts(backbone.text, [*left.texts, *right.texts])
+    return replace(made, failed=unread, ids=ids, cut=cut)
 
 
 def _linked(
@@ -238,6 +242,19 @@ def _linked(
     if grouped and threshold is not None:
         groups = components(both, values, places, threshold)
     return Linked(kept, left, right, threshold, method.card.slug, labelled, groups=groups)
+
+
+def _cut_texts(encoder: Any, texts: Sequence[str | None]) -> int:
+    """Return how many of the different texts an encoder cuts; none where it raises for long ones."""
+    if not getattr(encoder, "truncate", False):
+        return 0
+    strict, count = replace(encoder, truncate=False), 0
+    for text in {text for text in texts if text}:
+        try:
+            strict.inputs([text])
+        except UsageError:
+            count += 1
+    return count
 
 
 def _readable(

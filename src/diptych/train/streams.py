@@ -17,9 +17,12 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from diptych.core import DiptychError, Row, Run, Stream, Trainee, UnreadableItem, UsageError
+from diptych.data.skipped import SkippedOnce
 
 LANES = 8
-"""Shards that a process reads at once, at most, and so the largest number of workers that share them."""
+"""Shards that a process reads at once where nobody says how many, and so the number of workers that share them."""
+MOST_LANES = 256
+"""Shards that a process may read at once."""
 SHUFFLE = 4096
 """Items of a process among which the next ones are drawn."""
 Mark = tuple[int, int, int]
@@ -75,7 +78,8 @@ class Streamed:
             of the stream.
         without: positions that are left out, such as those of held-out items.
         skip: whether items that cannot be read are left out and counted; False: the first one is an error.
-        lanes: shards that are read at once in a process, 1 to 8; fewer where there are fewer shards and no weights.
+        lanes: shards that are read at once in a process, 1 to 256, and the most workers that share them; fewer where
+            there are fewer shards and no weights.
         weights: of the shards, >= 0: one is drawn in proportion to its weight, as open_clip's ``--dataset-resampled``
             does. None: every shard once an epoch.
 
@@ -91,9 +95,9 @@ class Streamed:
     weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.shuffle < 1 or not 1 <= self.lanes <= LANES:
+        if self.shuffle < 1 or not 1 <= self.lanes <= MOST_LANES:
             raise UsageError(
-                f"A stream is shuffled among at least one item on 1 to {LANES} lanes, got {self.shuffle} and "
+                f"A stream is shuffled among at least one item on 1 to {MOST_LANES} lanes, got {self.shuffle} and "
                 f"{self.lanes}."
             )
         if self.weights is None:
@@ -108,7 +112,8 @@ class Streamed:
 
 @dataclass
 class StreamSource:
-    """Batches of a stream; the place of a batch says where each lane stands.
+    """Batches of a stream; the place of a batch says where each lane stands. What cannot be read is listed in
+    skipped.csv of the run's folder, once.
 
     Args:
         data: the stream, and how it is read.
@@ -139,12 +144,15 @@ class StreamSource:
         """Yield (place, this process's part of the batch) after the place ``last``; None starts the epoch."""
         views = _LaneViews(self.data, self.trainee, self.size, self.run, epoch, last, self.view)
         lanes, marks = views.lanes, views.marks
+        listed = SkippedOnce(self.run.out, self.run.world.rank)
         fitting = [n for n in range(1, lanes + 1) if lanes % n == 0 and n <= self.run.workers]
         workers = max(fitting, default=0) if lanes else self.run.workers
         for lane, mark, batch, broken in self.load(views, workers):
             if broken and not self.skipped:
-                warnings.warn(f"Items that cannot be read are left out; the first: {broken[0]}.", stacklevel=2)
+                first = ": ".join(broken[0].values())
+                warnings.warn(f"Items that cannot be read are left out; the first: {first}.", stacklevel=2)
             self.skipped += len(broken)
+            listed.add(broken)
             marks[lane] = mark
             if batch is not None:
                 yield {"lane": lane, "marks": list(map(list, marks))}, batch
@@ -200,7 +208,7 @@ class _LaneViews(IterableDataset[Any]):
                     yield k, ENDED, None, []
                     continue
                 views: list[Any] = []
-                broken: list[str] = []
+                broken: list[dict[str, str]] = []
                 for mark, position, item in items[k]:
                     view = self._view(f"{position}{self._draw(k, mark[0])}", position, item, broken)
                     views += [] if view is None else [view]
@@ -219,7 +227,7 @@ class _LaneViews(IterableDataset[Any]):
         items, number = self._lane(0, self.marks[0]), 0
         while len(batch := list(islice(items, self.size))) == self.size:
             if number % workers == mine:
-                broken: list[str] = []
+                broken: list[dict[str, str]] = []
                 views = [self._view(str(position), position, item, broken) for _, position, item in batch[share]]
                 good = [v for v in views if v is not None]
                 if good:  # a copy takes the place of what cannot be read, so that all processes have as many
@@ -227,7 +235,7 @@ class _LaneViews(IterableDataset[Any]):
                     yield 0, batch[-1][0], self.trainee.collate(whole), broken
             number += 1
 
-    def _view(self, key: str, position: int, item: Any, broken: list[str]) -> Mapping[str, Any] | None:
+    def _view(self, key: str, position: int, item: Any, broken: list[dict[str, str]]) -> Mapping[str, Any] | None:
         try:
             if isinstance(item, UnreadableItem):
                 raise item
@@ -235,7 +243,7 @@ class _LaneViews(IterableDataset[Any]):
         except UnreadableItem as error:
             if not self.data.skip:
                 raise
-            broken.append(str(error))
+            broken.append(error.as_dict())
             return None
 
     def _lane(self, lane: int, mark: Mark) -> Iterator[tuple[Mark, int, Any]]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import DataError, UsageError
+from diptych.core.wording import number_of
 from diptych.tasks.defaults import slug_and_row
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import RUN, Verb, argument, method, settings
 
 if TYPE_CHECKING:
-    from diptych.core import Retriever
+    from diptych.core import Backbone, Retriever
     from diptych.tasks.link import Link, Linked
     from diptych.verbs.context import Context
 
@@ -100,7 +101,7 @@ class LinkTables(Verb):
             )
         )
         known = [] if self.pairs is None else _pairs(self.pairs, a, b, ids)
-        tower = context.model() if system.card.needs.hooks else None
+        tower = _truncating_model(context) if system.card.needs.hooks else None
         run = context.light_run() if tower is None else context.run()
         result = link(
             a, b, system, tower, run, pairs=known, threshold=self.threshold, one_to_one=self.one_to_one,
@@ -148,17 +149,19 @@ class Links(Answer["Link"]):
         return {**self.result.as_dict(), "remarks": list(remarks)}
 
     def remarks(self, items: Sequence[Link]) -> list[str]:
-        """Return how many of the labelled records are linked right."""
-        labelled = self.result.labelled
+        """Return how many texts were cut, and how many of the labelled records are linked right."""
+        labelled, cut = self.result.labelled, self.result.cut
+        cuts = [f"{number_of(cut, 'text')} longer than the model reads: the start alone is compared."] if cut else []
         if not labelled:
-            return []
+            return cuts
         shares = ", ".join(f"{name} {100 * labelled[name]:.0f} %" for name in ("precision", "recall"))
         cubed = " and ".join(f"{n} {100 * labelled.get(f'group_{n}', 0):.0f} %" for n in ("precision", "recall"))
         nearest = f"{100 * labelled['nearest_right']:.0f} %"
         groups = f"; of the groups, B-cubed {cubed}" if "group_f1" in labelled else ""
         return [
+            *cuts,
             f"Of {labelled['val']:.0f} labelled records, the nearest is right for {nearest}; "
-            f"from the threshold {self.result.threshold:.4f} on, {shares}{groups}."
+            f"from the threshold {self.result.threshold:.4f} on, {shares}{groups}.",
         ]
 
     def summary(self, out: Path | None) -> list[str]:
@@ -180,6 +183,20 @@ def _two(given: str | Sequence[str]) -> tuple[str | None, str | None]:
     if len(parts) > 2:
         raise UsageError(f"Give one column for both tables, or LEFT,RIGHT, not {','.join(parts)!r}.")
     return parts[0], parts[-1]
+
+
+def _truncating_model(context: Context) -> Backbone:
+    """Return the model, which cuts long texts as the authors do where it is given by its name; one that was loaded
+    before does what it was loaded for.
+    """
+    from diptych.backbones.sources.load_options import truncating
+
+    given = getattr(context, "given", None)
+    return (
+        context.model()
+        if given is not None and not isinstance(given, str)
+        else context.model(truncating(context.backbone))
+    )
 
 
 def _pairs(given: Any, left: Any, right: Any, ids: tuple[str | None, str | None]) -> list[tuple[int, int]]:

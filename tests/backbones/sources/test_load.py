@@ -453,9 +453,35 @@ def test_a_text_tower_of_transformers_finds_its_configuration_in_the_folder(
 def test_weights_are_required_unless_random_ones_are_asked_for() -> None:
     with pytest.raises(UsageError, match="names no weights: add a tag, such as ViT-B-32/laion"):
         load("openclip:ViT-B-32")
-    for name in ("lite", "local:/models/mine", "hf:org/name"):
+    for name in ("lite", "hf:org/name"):
         with pytest.raises(UsageError, match="Random weights"):
             load(name, weights="random")
+
+
+def test_a_configuration_of_ones_own_is_built_with_random_weights(tmp_path: Path) -> None:
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    }
+    (tmp_path / "small.json").write_text(json.dumps(config))
+    (tmp_path / "folder").mkdir()
+    own = {"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
+    (tmp_path / "folder" / "open_clip_config.json").write_text(json.dumps(own))
+    plain, named = (
+        load(f"local:{tmp_path}/small.json?weights=random&seed=2"),
+        load(f"local:{tmp_path}/folder", weights="random", seed=2),
+    )
+    assert plain.spec.name == f"local:{tmp_path}/small.json?weights=random&seed=2"
+    assert (plain.spec.dim, plain.spec.pixels.size, named.spec.pixels.mean) == (16, 32, (0.5, 0.5, 0.5))
+    states = [b.module().state_dict() for b in (plain, named, load(plain.spec.name.replace("seed=2", "seed=3")))]
+    assert all(torch.equal(t, states[1][n]) for n, t in states[0].items())
+    assert not all(torch.equal(t, states[2][n]) for n, t in states[0].items())
+    (tmp_path / "small.json").write_text('{"embed_dim": 16}')
+    with pytest.raises(DataError, match="has no embed_dim, vision_cfg and text_cfg: write it as in open_clip"):
+        load(f"local:{tmp_path}/small.json", weights="random")
+    with pytest.raises(UsageError, match="There is no configuration"):
+        load("local:/models/mine", weights="random")
 
 
 def test_tiny_says_when_it_is_not_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

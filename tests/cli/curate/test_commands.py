@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,23 @@ def test_broken_items_are_named_and_the_exit_code_says_so(
         assert (got.data["seen"], got.data["kept"], got.data["broken"], len(got.data["skipped"])) == (13, 1, 12, 10)
         assert got.data["skipped"][0]["reason"] == "has no filepath or no title"
         assert "and 2 more" in got.err
+        with (tmp_path / method / "skipped.csv").open() as file:
+            rows_listed = list(csv.DictReader(file))
+        assert len(rows_listed) == 12, "the file names all"
+        assert {row["reason"] for row in rows_listed} == {"has no filepath or no title"}
+
+
+def test_resume_of_what_is_finished_is_a_success(diptych: Cli, pool: Path, tmp_path: Path) -> None:
+    words = ("--metadata", "names.txt", "--json")
+    made = diptych("curate", "plan", pool, *words)
+    written = (tmp_path / "plan.parquet").read_bytes()
+    again = diptych("curate", "plan", pool, *words, "--resume")
+    assert (made.code, again.code) == (0, 0), again.err
+    assert again.data == made.data
+    assert "is finished" in again.err
+    assert (tmp_path / "plan.parquet").read_bytes() == written
+    made, again = (diptych("curate", "apply", pool, *words, *more) for more in ((), ("--resume",)))
+    assert (made.code, again.code, again.data) == (0, 0, made.data)
 
 
 def test_metaclip_reads_no_picture_of_a_tar(

@@ -13,6 +13,7 @@ from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.formats.parquet_pairs import ParquetPair, ParquetStream, open_parquet_pairs
 from diptych.data.load import open_stream
 from diptych.tasks.curate.shards import cut
+from tests.support.colours import coloured
 
 
 def png(shade: int) -> bytes:
@@ -85,3 +86,20 @@ def test_paths_stay_within_the_folder_and_columns_are_named(tmp_path: Path) -> N
         list(open_parquet_pairs(tmp_path / "bad.parquet").outcomes())
     with pytest.raises(UsageError, match="There is no Parquet"):
         open_parquet_pairs(tmp_path / "absent")
+
+
+def test_columns_of_bytes_are_read_as_what_they_are(tmp_path: Path) -> None:
+    coloured(tmp_path / "red.png", "red", 0)
+    cells = {"filepath": [b"red.png", b"red.png", b"\xff.png"], "caption": [b"caf\xc3\xa9", b"\xff", b"a photo"]}
+    pq.write_table(pa.table(cells), tmp_path / "t.parquet")
+    good, *broken = [item for _, item in open_parquet_pairs(tmp_path / "t.parquet").outcomes()]
+    assert (good.text(), good.name, good.image().mode) == ("café", str(tmp_path / "red.png"), "RGB")
+    assert [error.reason for error in broken] == ["holds bytes that are no UTF-8 text"] * 2
+    pixels = (tmp_path / "red.png").read_bytes()
+    pq.write_table(pa.table({"image": [pixels], "caption": [b"a photo"]}), tmp_path / "p.parquet")
+    ((_, item),) = open_parquet_pairs(tmp_path / "p.parquet")
+    assert (item.text(), item.image().size) == ("a photo", good.image().size)
+    twice = pa.table([pa.array(["red.png"]), pa.array(["b"]), pa.array(["c"])], names=["filepath", "title", "title"])
+    pq.write_table(twice, tmp_path / "two.parquet")
+    with pytest.raises(DataError, match="two columns named 'title'"):
+        list(open_parquet_pairs(tmp_path / "two.parquet"))

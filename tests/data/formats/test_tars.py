@@ -7,13 +7,12 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-import braceexpand
 import pytest
 import webdataset
 
 from diptych.core import UnreadableItem, UsageError
 from diptych.data.formats import tars
-from diptych.data.formats.tars import TarItem, TarStream, expand_braces, open_tars, shard_items
+from diptych.data.formats.tars import TarItem, TarStream, open_tars, shard_items
 from tests.support.image_files import gradient
 from tests.support.tars import by_webdataset
 
@@ -82,11 +81,6 @@ def test_positions_do_not_depend_on_other_shards(tmp_path: Path) -> None:
     assert [(p, i.name) for p, i in stream.seek(whole[6][0])] == whole[6:]
     with pytest.raises(UsageError, match="no position"):
         stream.seek(3 * 2**32)
-
-
-@pytest.mark.parametrize("pattern", ["a{00..12}.tar", "a{8..11}.tar", "a{008..011}{x,y}.tar", "plain.tar", "{3..1}"])
-def test_braces_as_braceexpand(pattern: str) -> None:
-    assert sorted(expand_braces(pattern)) == sorted(braceexpand.braceexpand(pattern))
 
 
 @pytest.mark.parametrize(

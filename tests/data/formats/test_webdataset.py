@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import webdataset
 from PIL import Image
@@ -118,3 +120,50 @@ def test_a_tar_that_shrinks_later_is_named(tmp_path: Path) -> None:
     (tmp_path / "test/0.tar").unlink()
     with pytest.raises(UnreadableItem, match="No such file"):
         items.key(1)
+
+
+def damaged(root: Path) -> Path:
+    """Three tars of two pictures each: the second is cut in its second picture, the third has what is refused too."""
+    root.mkdir()
+    for shard in range(3):
+        with webdataset.TarWriter(str(root / f"{shard:05d}.tar")) as writer:
+            for i in range(2):
+                noise = np.random.default_rng(10 * shard + i).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+                out = io.BytesIO()
+                Image.fromarray(noise).save(out, "PNG")
+                writer.write({"__key__": f"{shard}{i}", "png": out.getvalue(), "txt": f"a cat number {i} of {shard}"})
+    whole = (root / "00001.tar").read_bytes()
+    (root / "00001.tar").write_bytes(whole[: len(whole) // 2])
+    with tarfile.open(root / "00002.tar", "a") as tar:
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        tar.addfile(link)
+        for name in ("../above.png", "text.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            tar.addfile(info, io.BytesIO(b"abc"))
+    return root
+
+
+def test_what_cannot_be_read_is_an_item_that_says_so(tmp_path: Path) -> None:
+    root = damaged(tmp_path / "tars")
+    items = open_data(root, need="photos").splits["test"].items
+    read, refused, names = [], dict[str, str](), list[str]()
+    for i in range(len(items)):
+        try:
+            read.append((items.name(i), items.key(i), items[i].size))
+        except UnreadableItem as error:
+            refused[error.name] = error.reason
+            names.append(items.name(i))
+    assert [name.rpartition("/")[2] for name, _, _ in read] == [
+        f"{tar}!{name}" for tar, name in (("00000.tar", "00.png"), ("00000.tar", "01.png"),
+        ("00001.tar", "10.png"), ("00002.tar", "20.png"), ("00002.tar", "21.png"))
+    ]  # fmt: skip
+    assert names == list(refused)
+    assert refused == {
+        f"{root}/00001.tar!11.png": "the tar ends before it",
+        f"{root}/00001.tar": "damaged or truncated tar (unexpected end of data)",
+        f"{root}/00002.tar!link.png": "a link, device or sparse file, which is refused",
+        f"{root}/00002.tar!../above.png": "its name leads outside the tar",
+        f"{root}/00002.tar!text": "has no picture",
+    }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import gc
 import io
 import json
@@ -125,12 +126,17 @@ def test_what_cannot_be_read_is_dropped_with_its_reason_and_the_rest_goes_on(
     assert [Path(r["filepath"]).name for r in kept(tmp_path / "whole")] == [
         f"{t}.tar!{i}" for t in range(3) for i in range(4)
     ]
+    listed = (tmp_path / "whole" / "skipped.csv").read_text()
+    assert [tuple(row) for row in csv.reader(listed.splitlines())] == [
+        ("path", "reason"), *((each["path"], each["reason"]) for each in found.skipped)
+    ]  # fmt: skip
     for at in (2, 6, 9):  # killed at any verdict, also beside a broken item
         out = tmp_path / f"cut-{at}"
         with pytest.raises(KeyboardInterrupt):
             apply_plan(KilledAt(own.metadata, own.t, at), Kit(), plan, stream, Run(), out, about={}, part=part)
         assert apply_plan(own, Kit(), plan, stream, Run(), out, about={}, part=part, resume=True) == found
         assert kept(out) == kept(tmp_path / "whole")
+        assert (out / "skipped.csv").read_text() == listed
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,11 @@ def test_a_plan_names_what_it_passes_over_also_after_a_kill(tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt), plan_in(parts, own, Kit, shards, Run(), {}):
         pass
     found: Any
-    with plan_in(parts, own, Kit, shards, Run(), {}, resume=True, skipped=skipped) as found:
+    listed = tmp_path / "plan.skipped.csv"
+    with plan_in(parts, own, Kit, shards, Run(), {}, resume=True, skipped=skipped, listed=listed) as found:
         pass
     assert (found.texts, found.matched, skipped.count) == (8, 8, 4)
+    assert listed.read_text().splitlines() == ["path,reason"] + [f"{s['path']},{s['reason']}" for s in skipped.first]
     assert [Path(s["path"].split(" of ")[1]).name for s in skipped.first] == [f"{n}.csv" for n in range(4)]
     assert {s["reason"] for s in skipped.first} == {"has no filepath or no title"}
     assert not parts.exists()

@@ -140,8 +140,12 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     assert all(
         torch.equal(t, again.backbone.module().state_dict()[n]) for n, t in whole.backbone.module().state_dict().items()
     )
-    with pytest.raises(UsageError, match="is finished"):
-        tune(Full(), clip, data, fit, Run(workers=1), tmp_path / "cut", resume=True)
+    ended = tune(Full(), clip, data, fit, Run(workers=1), tmp_path / "cut", templates=TEMPLATES, resume=True)
+    assert ended.as_dict() == json.loads((tmp_path / "cut" / "report.json").read_text())
+    weights = again.backbone.module().state_dict()
+    assert all(torch.equal(t, weights[n]) for n, t in ended.backbone.module().state_dict().items())
+    with pytest.raises(UsageError, match=r"is finished, .* with other settings"):
+        tune(Full(), clip, data, replace(fit, lr=1e-3), Run(workers=1), tmp_path / "cut", resume=True)
 
 
 @dataclass(frozen=True)
@@ -523,8 +527,9 @@ def test_a_finished_training_is_lengthened_on_request_alone(place: Path, tmp_pat
         return tune(Full(), load("tiny"), data, fit, Run(workers=0), out, parts="heads", resume=resume)
 
     tuned(fit, tmp_path / "a")
+    assert tuned(fit, tmp_path / "a", resume=True).facts["steps"] == 4
     with pytest.raises(UsageError, match="is finished"):
-        tuned(fit, tmp_path / "a", resume=True)
+        tuned(replace(fit, steps=3), tmp_path / "a", resume=True)
     with pytest.raises(UsageError, match="exists"):
         tuned(replace(fit, steps=6), tmp_path / "a")
     longer, whole = (

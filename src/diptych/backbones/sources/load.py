@@ -29,7 +29,8 @@ def load(
             "hf-hub:org/name", "local:PATH"; see ``names.parse``. After a "?" it may have the options below:
             "local:w.safetensors?architecture=ViT-B-32"; see ``load_options.split_name``.
         offline: whether to avoid the network; None: as in HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE.
-        weights: "required", or "random" weights drawn from ``seed`` (open_clip architectures only).
+        weights: "required", or "random" weights drawn from ``seed``: of an open_clip architecture, or of
+            "local:CONFIG.json", a configuration as in open_clip's model_configs.
         seed: seed of random weights.
         device: torch device of the module.
         stated: facts that are missing or wrong in the source.
@@ -51,10 +52,10 @@ def load(
     """
     name, options = split_name(name, LoadOptions(stated, truncate, allow_pickle, weights, seed))
     parsed = parse(name)
-    if options.weights == "random" and parsed.kind != "openclip":
+    if options.weights == "random" and parsed.kind not in ("openclip", "local"):
         raise UsageError(
             f"Random weights exist for open_clip architectures only, not for {parsed.canonical}: use "
-            f"openclip:ViT-B-32?weights=random."
+            f"openclip:ViT-B-32?weights=random, or local:CONFIG.json?weights=random with a configuration of your own."
         )
     random_seed = options.seed if options.weights == "random" else None
     backbone = _load(parsed, is_offline(offline), random_seed, options.stated, options.truncate, options.allow_pickle)
@@ -89,6 +90,10 @@ def _load(
         assert name.path is not None
         if name.architecture:
             stated = Stated(stated.architecture or name.architecture, stated.activation, stated.pixels, stated.override)
+        if random_seed is not None:
+            return openclip_sources.from_config(
+                name.path, name.canonical, random_seed, offline=offline, stated=stated, truncate=truncate
+            )
         return _local(name.path, name.canonical, offline, stated, truncate, allow_pickle)
     return _local(
         _fetched(name, offline),

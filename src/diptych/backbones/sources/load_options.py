@@ -80,3 +80,16 @@ def split_name(text: str, options: LoadOptions = LoadOptions()) -> tuple[str, Lo
         else:
             raise UsageError(f"{part!r} cannot stand after the backbone {name}: {_KNOWN}.")
     return name, options
+
+
+def truncating(text: str) -> str:
+    """Return the name of a backbone that cuts texts which are longer than its tower reads.
+
+    Example:
+        >>> truncating("tiny"), truncating("tiny?weights=random"), truncating("tiny?truncate")
+        ('tiny?truncate', 'tiny?weights=random&truncate', 'tiny?truncate')
+    """
+    name, options = split_name(text)
+    if options.truncate or (name == text and "?" in text):  # a path with a question mark takes no options
+        return text
+    return f"{text}{'&' if '?' in text else '?'}truncate"

@@ -159,6 +159,48 @@ def from_folder(
     return OpenClip(model, spec, tokens, config=config, truncate=truncate, weights=digest)
 
 
+def from_config(
+    path: Path, name: str, seed: int, *, offline: bool, stated: Stated = NOTHING_STATED, truncate: bool = False
+) -> OpenClip:
+    """Build a model with random weights from its configuration, to train it from scratch.
+
+    Args:
+        path: a .json file as in open_clip's model_configs (embed_dim, vision_cfg, text_cfg), or as ``save`` writes it
+            (the same under model_cfg); or a folder with such a file, see ``CONFIG``, whose weights are not read.
+        name: canonical name.
+        seed: of the weights.
+        offline: as in ``by_name``.
+        stated: facts to compare with the file's. Pixels that neither states have the mean and std of CLIP's.
+        truncate: as for ``by_name``.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is no configuration, or open_clip cannot build it.
+    """
+    file = path / CONFIG if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(
+            f"There is no configuration {file}: give a .json file as in open_clip's model_configs, or a folder with "
+            f"{CONFIG}."
+        )
+    raw = read_json(file)
+    config, facts = raw.get("model_cfg", raw), raw.get("preprocess_cfg") or {}
+    if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
+        raise DataError(f"{file} has no embed_dim, vision_cfg and text_cfg: write it as in open_clip's model_configs.")
+    claims = {file.name: openclip_config.activation(config)}
+    config["quick_gelu"] = agree("activation", stated.activation, claims, override=stated.override) == "quick_gelu"
+    recipe = openclip_config.recipe({"mean": OPENAI_MEAN, "std": OPENAI_STD, **facts}, config)
+    pixels = agree("pixel recipe", stated.pixels, {file.name: recipe}, override=stated.override)
+    shape = {file.name: openclip_config.architecture(config)}
+    architecture = agree("architecture", stated.architecture, shape, override=stated.override)
+    config = openclip_config.text_config_on_disk(config, file.parent, offline)
+    tokens = openclip_tokens(config, file.parent, offline=offline, optional=True)
+    model = openclip_config.build(config, seed)
+    full = f"{name}?weights=random" + (f"&seed={seed}" if seed else "")
+    spec = openclip_config.spec(full, architecture, f"random:{seed}", config, pixels, tokens, model)
+    return OpenClip(model, spec, tokens, config=config, truncate=truncate, weights=state_hash(model))
+
+
 def untrained(folder: Path, config_file: str, spec: Spec) -> OpenClip:
     """Build the model of a saved configuration with random weights, for what loads its own tensors into it.
 

@@ -79,7 +79,7 @@ def curate_plan(
     """Look at every pair once and write what was learnt: counts of entries, a histogram of scores, a sample, or picked
     tiles.
     """
-    from diptych.data.addresses import published
+    from diptych.data.addresses import exists_at, published
     from diptych.data.files import named
     from diptych.data.load import open_stream
     from diptych.data.named_sets import located
@@ -87,10 +87,16 @@ def curate_plan(
     from diptych.tasks.curate.shards import cut, plan_in
     from diptych.tasks.curate.stream import Skipped
 
-    shared.free(out)
+    written = resume and exists_at(out)
+    if not written:
+        shared.free(out)
     curation = Curation(pool.method, {**pool.settings, **vars(asked)})
     curator = curation.curator
     refuse_unread(curator, READERS)
+    if written and not out.with_name(f"{out.name}.parts").exists():
+        _tell_plan(out, curator.read_plan(located(out)).report(), [], shared.json)
+        say(f"{named(out)} is finished: nothing is planned again. Leave out --resume for another plan.")
+        return
     older = [curator.read_plan(located(path)) for path in merge or ()]
     streams = [open_stream(source, pool.image, pool.text, pictures=curation.looks) for source in sources]
     for stream in streams:
@@ -107,25 +113,30 @@ def curate_plan(
     with shared.open() as opened, published(out) as local:
         load, run = _kit(curation, opened)
         parts, workers = local.with_name(f"{out.name}.parts"), opened.pool(run.device)
-        with plan_in(parts, curator, load, shards, run, request, resume=resume, pool=workers, skipped=skipped) as plan:
+        with plan_in(
+            parts, curator, load, shards, run, request,
+            resume=resume, pool=workers, skipped=skipped, listed=local.with_name(f"{local.stem}.skipped.csv"),
+        ) as plan:  # fmt: skip
             # of this pass: older plans are added next
             skipped.extend(int(plan.report().get("broken", 0)), [{"path": n, "reason": r} for n, r in plan.unread])
             for other in older:
                 plan = plan.merge(other)
             facts = plan.report()  # first: an older plan may be replaced now
             plan.write(local)
-    if shared.json:
-        show_json({"plan": named(out), **facts, "skipped": skipped.first})
-    else:
-        show_table(
-            ["", ""],
-            [
-                (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
-                for name, value in facts.items()
-            ],
-        )
+    _tell_plan(out, facts, skipped.first, shared.json)
     say(named(out))
     _finish(skipped)
+
+
+def _tell_plan(out: Path, facts: Mapping[str, Any], skipped: list[dict[str, str]], json: bool) -> None:
+    """Show what a plan says of its pool."""
+    from diptych.data.files import named
+
+    if json:
+        show_json({"plan": named(out), **facts, "skipped": skipped})
+        return
+    cells = [(n.replace("_", " "), f"{v:,}" if isinstance(v, int) else str(v)) for n, v in facts.items()]
+    show_table(["", ""], cells)
 
 
 @app.command("apply")

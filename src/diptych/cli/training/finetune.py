@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -38,6 +38,12 @@ Decay = Annotated[float, options.option("--decay", help="Weight decay.", min=0.0
 Seed = Annotated[int, options.option("--seed", help="Seed of draws and new weights.")]
 Resume = Annotated[bool, options.option("--resume", help="Resume a training that was stopped.")]
 DryRun = Annotated[bool, options.option("--dry-run", help=DRY_RUN)]
+Outside = Annotated[
+    bool,
+    options.option(
+        "--outside", help="Take paths of the table that lead outside its folder, such as absolute ones: you trust it."
+    ),
+]
 Also = Annotated[
     str | None, options.option("--also", help="Other labelled data, measured before and after: what is forgotten.")
 ]
@@ -55,11 +61,16 @@ class TrainOptions:
     epochs: Epochs = 5
     train_batch: Rows = 64
     decay: Decay = 0.0
+    outside: Outside = False
 
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """Where a training goes, and how it goes on or is repeated."""
+    """Where a training goes, and how it goes on or is repeated. The training locks its folder itself, for its processes
+    of torchrun write there together.
+    """
+
+    locked: ClassVar[bool] = True
 
     recipe: RecipeFile = None
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
@@ -96,6 +107,7 @@ class Training:
     def run(self, shared: options.RunOptions) -> None:
         """Open what the options name, train, and show before and after."""
         from diptych.backbones.sources.load import load
+        from diptych.data.inside import outside_allowed
         from diptych.data.load import open_data
         from diptych.data.words.templates import SINGLE
         from diptych.tasks.training.tune import tune
@@ -110,10 +122,11 @@ class Training:
         half = shared.precision == "fp16"  # of the training alone: encoders have no such precision
         with (replace(shared, precision="fp32") if half else shared).open(seed=self.folder.seed) as opened:
             stream = None
-            if self.stream is not None:
-                data, stream = self.stream.open(self.data, how.captions or "")
-            else:
-                data = open_data(self.data, opened.keys, need="captions or classes", text=how.captions or "")
+            with outside_allowed(how.outside):
+                if self.stream is not None:
+                    data, stream = self.stream.open(self.data, how.captions or "")
+                else:
+                    data = open_data(self.data, opened.keys, need="captions or classes", text=how.captions or "")
             if self.regions is not None:
                 from diptych.data.formats.region_table import with_regions
 

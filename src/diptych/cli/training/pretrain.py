@@ -185,7 +185,7 @@ def pretrain(
     kit = part_options.kit(system.card, shared.device)
     stream = streams if streams.reads(table) else None
     if stream is None:
-        refuse_idle(f"{table} is not read as a stream", "shuffle", "held_out", "resampled", "weights")
+        refuse_idle(f"{table} is not read as a stream", "shuffle", "held_out", "resampled", "weights", "lanes")
     elif all(map(tars, table.split(SEVERAL))):
         refuse_idle("Tars have no columns", "captions")
     if stream is not None and regions is not None:

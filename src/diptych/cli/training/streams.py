@@ -63,6 +63,16 @@ class StreamOptions:
         ),
     ] = None
 
+    lanes: Annotated[
+        int,
+        _stream(
+            "--lanes",
+            help="Shards that a process reads at once: as many of its --workers read as divide this number.",
+            min=1,
+            max=256,
+        ),
+    ] = 8
+
     def reads(self, spec: str) -> bool:
         """Return whether data are read as a stream: on request, and tars in any case."""
         return self.stream or all(map(tars, spec.split(SEVERAL)))
@@ -95,4 +105,4 @@ class StreamOptions:
                     f"--weights has {len(shares)} numbers, and there are {len(names)} sources: give one for each."
                 )
             drawn = Chained(sources).each(shares)
-        return data, Streamed(stream, self.shuffle, positions, skip=True, weights=drawn)
+        return data, Streamed(stream, self.shuffle, positions, skip=True, lanes=self.lanes, weights=drawn)

@@ -11,6 +11,7 @@ from diptych.core import DataError, Samples
 from diptych.data.folders import ImageFiles
 from diptych.data.format import Format, Request
 from diptych.data.formats.typed import Typed, read_typed
+from diptych.data.inside import all_inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, LabelledData
 from diptych.data.rows import (
@@ -19,7 +20,6 @@ from diptych.data.rows import (
     SUFFIXES,
     SYNTHETIC_COLUMNS,
     USER_COLUMNS,
-    all_inside,
     chosen_column,
     columns_of,
     filled,

@@ -15,8 +15,8 @@ from PIL import Image
 from diptych.core import DataError, MissingExtra, Samples, UnreadableItem, UsageError
 from diptych.data.folders import image_paths
 from diptych.data.images import MAX_PIXELS, open_image
+from diptych.data.inside import all_inside
 from diptych.data.keys import FileKeys
-from diptych.data.rows import all_inside
 
 Clip = tuple[Image.Image, ...]
 MAX_FRAMES = 100_000

@@ -15,9 +15,9 @@ from diptych.core import Column, DataError, Table, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.regions import Boxes, Masks, boxes
 from diptych.data.formats.rle import segmentation_mask
+from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLITS, LabelledData
-from diptych.data.rows import inside
 
 MAX_BYTES = 2 * 2**30
 """Largest annotation file; instances_train2017.json has 0.45 GB."""

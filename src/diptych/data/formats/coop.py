@@ -15,9 +15,9 @@ from diptych.core import DataError, Table, UsageError
 from diptych.data.files import write_whole
 from diptych.data.folders import ImageFiles
 from diptych.data.format import Format
+from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLITS, LabelledData, label_column
-from diptych.data.rows import inside
 from diptych.data.words.textfiles import MAX_BYTES, read_json
 
 Entry = tuple[str, int, str]  # path of the picture, class position, class name

@@ -11,18 +11,10 @@ from diptych.core import Column, DataError, Table, UsageError
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.format import Format, Request
 from diptych.data.formats.imagenet_x import is_imagenet_x, read_imagenet_x
+from diptych.data.inside import all_inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData, label_column
-from diptych.data.rows import (
-    LABEL_COLUMNS,
-    PATH_COLUMNS,
-    SUFFIXES,
-    all_inside,
-    chosen_column,
-    filled,
-    in_order,
-    read_columns,
-)
+from diptych.data.rows import LABEL_COLUMNS, PATH_COLUMNS, SUFFIXES, chosen_column, filled, in_order, read_columns
 
 
 def read_grouped(path: Path, group: str = "", label: str = "", keys: FileKeys | None = None) -> LabelledData:

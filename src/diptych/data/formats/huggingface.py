@@ -15,9 +15,10 @@ from diptych.data.folders import ImageFiles
 from diptych.data.format import Format, Request
 from diptych.data.formats.parquet import class_names, holds_images, image_column, parquet_images, schema_of
 from diptych.data.formats.regions import Boxes, boxes
+from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
-from diptych.data.rows import CAPTION_COLUMNS, columns_of, in_order, inside, read_columns, text_of, texts_of
+from diptych.data.rows import CAPTION_COLUMNS, columns_of, in_order, read_columns, text_of, texts_of
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from diptych.core import Column, DataError, Table
 from diptych.data.folders import ImageFiles
+from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.named_sets import located
-from diptych.data.rows import inside
 
 LISTING, IMAGES, QUESTIONED = "Questions.csv", "MLLM_VLM Images", "MMVP Images"
 PATTERNS = (

@@ -14,8 +14,9 @@ from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import open_image
+from diptych.data.inside import OUTSIDE, inside
 from diptych.data.keys import FileKeys
-from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, header, inside, separator
+from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, header, refuse_twins, separator
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class PairStream:
             with open(self.path, encoding="utf-8-sig", newline="") as lines:
                 reader = csv.reader(lines, delimiter=separator(Path(self.path), lines), strict=True)
                 heading = [name.strip() for name in next(reader, [])]
+                refuse_twins(self.path, heading)
                 if missing := [c for c in (self.images, self.texts) if c not in heading]:
                     raise DataError(
                         f"{self.path} has no column {' and no column '.join(missing)}, only {', '.join(heading)}: "
@@ -130,7 +132,7 @@ def open_pairs(
     file = Path(path)
     if not file.is_file() or file.suffix.lower() not in _KINDS:
         raise UsageError(f"There is no table {file} that ends in .csv or .tsv: check the spelling.")
-    return PairStream(os.path.abspath(file), images, texts, broken, allow_outside)
+    return PairStream(os.path.abspath(file), images, texts, broken, allow_outside or OUTSIDE.get())
 
 
 def _usual(path: Path, request: Request) -> PairStream:

@@ -19,9 +19,9 @@ from diptych.data.folders import ImageFiles
 from diptych.data.formats.coco import load_json
 from diptych.data.formats.regions import Masks
 from diptych.data.images import open_image
+from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLITS, LabelledData
-from diptych.data.rows import inside
 
 IGNORE = 255
 """Class of pixels that do not count: those without a segment, and crowds."""

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from diptych.core import DataError, UnreadableItem
 from diptych.data.formats.encoded import EncodedImages
-from diptych.data.rows import PATH_COLUMNS, reading_parquet
+from diptych.data.rows import LABEL_COLUMNS, NAME_COLUMNS, PATH_COLUMNS, TEXT_COLUMNS, reading_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -134,7 +135,9 @@ def image_column(schema: pa.Schema) -> str | None:
             return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
         return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
-    candidates = [f.name for f in schema if is_image(f.type)]
+    # A column of paths or texts may be bytes too, as tools without a type for text write them.
+    others = [p for p in (*PATH_COLUMNS, *LABEL_COLUMNS, *NAME_COLUMNS, *TEXT_COLUMNS) if p not in IMAGE_COLUMNS]
+    candidates = [f.name for f in schema if is_image(f.type) and not any(fnmatchcase(f.name, p) for p in others)]
     named = [c for c in IMAGE_COLUMNS if c in candidates]
     return named[0] if named else (candidates[0] if len(candidates) == 1 else None)
 

@@ -18,8 +18,9 @@ from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import ShardStream
 from diptych.data.formats.parquet import image_column
 from diptych.data.images import decode_image, open_image
+from diptych.data.inside import OUTSIDE, inside, outside_allowed
 from diptych.data.keys import FileKeys
-from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, inside
+from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, refuse_twins, text_of
 
 BATCH = 256
 """Rows in memory at the same time."""
@@ -59,11 +60,13 @@ class ParquetStream(ShardStream[ParquetPair]):
         images: column with the picture; "": a column of bytes, else the first of ``data.rows.PATH_COLUMNS``.
         texts: column with the text; "": caption, or the first of ``data.rows.CAPTION_COLUMNS``.
         pictures: False reads the texts alone.
+        outside: whether paths may lead outside the folder of their file.
     """
 
     images: str = ""
     texts: str = ""
     pictures: bool = True
+    outside: bool = False
 
     def items(self, shard: str, skip: int) -> Generator[tuple[int, ParquetPair | UnreadableItem], None, None]:
         """Yield (number, row or error) of a file.
@@ -77,6 +80,7 @@ class ParquetStream(ShardStream[ParquetPair]):
         try:
             with pq.ParquetFile(opened_at(shard) if address_of(shard) else shard) as file:
                 image, text = self._columns(shard, file.schema_arrow)
+                named = image in set(PATH_COLUMNS) - {"image"}
                 group, row = 0, 0  # whole row groups before the first row are not read
                 while group < file.num_row_groups and row + file.metadata.row_group(group).num_rows <= skip:
                     row, group = row + file.metadata.row_group(group).num_rows, group + 1
@@ -85,7 +89,7 @@ class ParquetStream(ShardStream[ParquetPair]):
                 for batch in file.iter_batches(BATCH, row_groups=groups, columns=columns):
                     for cells in batch.to_pylist():
                         if row >= skip:
-                            yield row, self._item(shard, row, cells.get(image), cells[text])
+                            yield row, self._item(shard, row, cells.get(image), cells[text], named)
                         row += 1
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(
@@ -94,6 +98,7 @@ class ParquetStream(ShardStream[ParquetPair]):
 
     def _columns(self, shard: str, schema: Any) -> tuple[str, str]:
         names = list(schema.names)
+        refuse_twins(shard, names)
         within = image_column(schema)
         image = [self.images] if self.images in names else [within] if within else columns_of(names, PATH_COLUMNS)
         text = columns_of(names, ("caption", "title", *CAPTION_COLUMNS), self.texts)
@@ -103,10 +108,16 @@ class ParquetStream(ShardStream[ParquetPair]):
             )
         return str(image[0]), text[0]
 
-    def _item(self, shard: str, row: int, cell: Any, title: Any) -> ParquetPair | UnreadableItem:
+    def _item(self, shard: str, row: int, cell: Any, title: Any, named: bool) -> ParquetPair | UnreadableItem:
+        """Return the pair of a row; ``named`` where the picture's cell is a path, though it may hold bytes."""
         name = f"{shard}[{row}]"
         if title is None:
             return UnreadableItem(name, "has no text")
+        try:
+            title = text_of(title)
+            cell = text_of(cell) if named else cell
+        except DataError:
+            return UnreadableItem(name, "holds bytes that are no UTF-8 text")
         content = cell.get("bytes") if isinstance(cell, dict) else cell
         if not self.pictures:
             return ParquetPair(name, str(title), b"")
@@ -117,7 +128,8 @@ class ParquetStream(ShardStream[ParquetPair]):
         if address_of(shard):
             return UnreadableItem(name, "names a picture by its path, and an address has none: write bytes")
         try:
-            return ParquetPair(inside(os.path.dirname(shard), content.strip(), name), str(title))
+            with outside_allowed(self.outside):
+                return ParquetPair(inside(os.path.dirname(shard), content.strip(), name), str(title))
         except DataError:
             return UnreadableItem(name, "leads outside the table's folder")
 
@@ -137,7 +149,7 @@ def open_parquet_pairs(path: str | os.PathLike[str], images: str = "", texts: st
         shards = [str(p.absolute()) for p in ([file] if file.is_file() else sorted(file.glob("*.parquet")))]
     if not shards:
         raise UsageError(f"There is no Parquet at {path}: give a file that ends in .parquet, or a folder of them.")
-    return ParquetStream(tuple(shards), images=images, texts=texts)
+    return ParquetStream(tuple(shards), images=images, texts=texts, outside=OUTSIDE.get())
 
 
 def read_parquet_pairs(path: str | os.PathLike[str], request: Request) -> ParquetStream:

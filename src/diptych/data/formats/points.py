@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from diptych.core import DataError, MissingExtra, Samples, UnreadableItem, UsageError
 from diptych.data.formats.arrays import open_npy
+from diptych.data.inside import all_inside
 from diptych.data.keys import FileKeys
-from diptych.data.rows import all_inside
 
 SUFFIXES = frozenset((".npy", ".xyz", ".txt", ".pts", ".ply", ".off", ".obj", ".stl"))
 MAX_BYTES = 512 * 2**20

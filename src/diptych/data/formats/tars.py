@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import itertools
 import json
-import math
 import os
 import re
 import tarfile
@@ -24,6 +23,7 @@ from PIL import Image
 
 from diptych.core import UnreadableItem, UsageError
 from diptych.data.addresses import files_at, is_file_at, opened_at
+from diptych.data.braces import expand_braces
 from diptych.data.files import address_of
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import SHARD, ShardStream
@@ -35,9 +35,6 @@ MAX_MEMBER = 256 * 2**20
 ENDINGS = (".tar", ".tar.gz", ".tgz")
 """File endings of tars."""
 
-_MAX_SHARDS = 1_000_000
-_NUMBERS = re.compile(r"(\d+)\.\.(\d+)")
-_BRACES = re.compile(r"\{([^{}]*)\}")
 DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError)
 """Exceptions from reading a damaged tar."""
 
@@ -157,36 +154,6 @@ def open_tars(
     if missing is not None:
         raise UsageError(f"There is no tar {missing}: check the range {spec}, or fetch what is missing.")
     return TarStream(shards, broken)
-
-
-def expand_braces(pattern: str) -> list[str]:
-    """Return the names of a pattern. {000..012} is a range, with leading zeros, and {a,b} a list.
-
-    Raises:
-        UsageError: unmatched or nested braces, or more than a million names.
-    """
-    pieces = _BRACES.split(pattern)  # text, inner, text, inner, ..., text
-    if any("{" in text or "}" in text for text in pieces[::2]):
-        raise UsageError(
-            f"The braces in {pattern!r} do not match, or stand in one another: write {{00..12}} or {{a,b}}."
-        )
-    parts = [[text] if i % 2 == 0 else _choices(text) for i, text in enumerate(pieces)]
-    if math.prod(map(len, parts)) > _MAX_SHARDS:
-        raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS:,} files: give a smaller range.")
-    return ["".join(combination) for combination in itertools.product(*parts)]
-
-
-def _choices(inner: str) -> Sequence[str]:
-    match = _NUMBERS.fullmatch(inner)
-    if match is None:
-        return inner.split(",")
-    first, last = int(match[1]), int(match[2])
-    if abs(last - first) >= _MAX_SHARDS:
-        raise UsageError(f"{{{inner}}} names more than {_MAX_SHARDS:,} files: give a smaller range.")
-    padded = any(len(text) > 1 and text[0] == "0" for text in match.groups())
-    width = max(map(len, match.groups())) if padded else 0
-    step = 1 if last >= first else -1
-    return [f"{n:0{width}d}" for n in range(first, last + step, step)]
 
 
 def _shards(spec: str) -> list[str]:

@@ -14,8 +14,9 @@ import numpy as np
 from diptych.core import Column, ColumnKind, DataError, Samples, Table, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.regions import Boxes, BoxForm, boxes, class_masks
+from diptych.data.inside import all_inside
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
-from diptych.data.rows import all_inside, in_order, read_columns
+from diptych.data.rows import in_order, read_columns
 
 Open = Callable[[str, Sequence[str]], Samples[Any]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,9 +38,12 @@ class TarImages(EncodedImages):
 
     Args:
         members: N (shard, name of the member, first byte, number of bytes).
+        broken: position -> why what stands there cannot be read: a member, or the rest of a damaged tar. Its entry in
+            ``members`` is not looked at.
     """
 
     members: Sequence[tuple[str, str, int, int]] = field(repr=False)
+    broken: Mapping[int, UnreadableItem] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -49,8 +52,10 @@ class TarImages(EncodedImages):
         """Return the bytes of a picture.
 
         Raises:
-            UnreadableItem: the tar is missing or has become shorter.
+            UnreadableItem: the tar is missing, damaged or has become shorter, or the member is refused.
         """
+        if (known := self.broken.get(range(len(self))[index])) is not None:
+            raise UnreadableItem(known.name, known.reason)
         shard, _, start, size = self.members[index]
         try:
             with open(shard, "rb") as file:
@@ -63,7 +68,9 @@ class TarImages(EncodedImages):
         return data
 
     def name(self, index: int, /) -> str:
-        """Return the shard's path, "!" and the member's name."""
+        """Return the shard's path, "!" and the member's name; of the rest of a damaged tar, its path."""
+        if (error := self.broken.get(range(len(self))[index])) is not None:
+            return error.name
         return "!".join(self.members[index][:2])
 
 
@@ -135,19 +142,32 @@ def is_tars(spec: str | os.PathLike[str]) -> bool:
 def read_tars(spec: str | os.PathLike[str]) -> LabelledData:
     """Read plain tars of a WebDataset as photos without labels: the split "test".
 
+    What cannot be read is an item that says so when it is read: a link, a name that leads outside, an item without a
+    picture, and what lies behind the damage of a tar.
+
     Raises:
         UsageError: as for ``open_tars``.
-        DataError: a tar is damaged or compressed, or an item has no picture.
+        DataError: a tar is compressed.
     """
-    return LabelledData(os.fspath(spec), (), {"test": Table(TarImages(packed(_members(open_tars(spec).shards))))})
+    broken: dict[int, UnreadableItem] = {}
+    members = packed(_members(open_tars(spec).shards, broken))
+    return LabelledData(os.fspath(spec), (), {"test": Table(TarImages(members, broken))})
 
 
-def _members(shards: Iterable[str]) -> Iterator[tuple[str, str, int, int]]:
+def _members(shards: Iterable[str], broken: dict[int, UnreadableItem]) -> Iterator[tuple[str, str, int, int]]:
+    position = 0
     for shard in shards:
-        for common, (member, _) in _items(shard, None).items():
+        refused: list[UnreadableItem] = []
+        for common, (member, _) in _items(shard, None, refused).items():
             if member is None:
-                raise DataError(f"{shard}!{common} has no picture: take the item out of the tar.")
-            yield member
+                refused.append(UnreadableItem(f"{shard}!{common}", "has no picture"))
+            else:
+                yield member
+                position += 1
+        for error in refused:
+            broken[position] = error
+            yield shard, "", 0, 0
+            position += 1
 
 
 def _labels(images: TarImages, texts: list[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -181,8 +201,19 @@ def _index(folder: Path, ending: str) -> tuple[TarImages, list[str]]:
     return TarImages(packed(members)), texts
 
 
-def _items(shard: str, ending: str | None) -> dict[str, tuple[tuple[str, str, int, int] | None, str | None]]:
+def _items(
+    shard: str, ending: str | None, refused: list[UnreadableItem] | None = None
+) -> dict[str, tuple[tuple[str, str, int, int] | None, str | None]]:
+    """Return common name -> (picture, text of the member ``ending``) of a tar.
+
+    Args:
+        shard: path of the tar.
+        ending: of the members with a text; None: no text is read.
+        refused: takes the errors of members that must not be read, and of the rest of a damaged tar. None: the first
+            is raised.
+    """
     items: dict[str, tuple[tuple[str, str, int, int] | None, str | None]] = {}
+    outside: set[str] = set()  # common names of refused members, which are reported once
     try:
         with opened(shard) as tar:
             if tar.compressed:
@@ -196,7 +227,11 @@ def _items(shard: str, ending: str | None) -> dict[str, tuple[tuple[str, str, in
                         items.setdefault(common, (None, None))
                     continue
                 if trouble := refusal(shard, info, MAX_MEMBER if end != ending else _TEXT_LIMIT):
-                    raise trouble
+                    if refused is None:
+                        raise trouble
+                    refused.append(trouble)
+                    outside.add(common)
+                    continue
                 member, text = items.get(common, (None, None))
                 if end == ending:
                     text = tar.extractfile(info).read().decode("utf-8-sig").strip()  # type: ignore[union-attr]
@@ -204,8 +239,10 @@ def _items(shard: str, ending: str | None) -> dict[str, tuple[tuple[str, str, in
                     member = (shard, info.name, info.offset_data, info.size)
                 items[common] = (member, text)
     except DAMAGE as error:
-        raise UnreadableItem(shard, damage(error)) from None
-    return items
+        if refused is None:
+            raise UnreadableItem(shard, damage(error)) from None
+        refused.append(UnreadableItem(shard, damage(error)))
+    return {common: item for common, item in items.items() if item[0] is not None or common not in outside}
 
 
 TAR_FOLDER = Format(

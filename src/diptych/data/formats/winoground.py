@@ -12,9 +12,10 @@ from typing import Any
 
 from diptych.core import Column, DataError, Table
 from diptych.data.folders import ImageFiles
+from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.named_sets import located
-from diptych.data.rows import filled, inside, read_columns
+from diptych.data.rows import filled, read_columns
 
 LISTING, IMAGES, TAG = "examples.jsonl", "images", "collapsed_tag"
 

@@ -22,9 +22,10 @@ from diptych.data.formats.parquet import image_column, parquet_images, schema_of
 from diptych.data.formats.tars import DAMAGE, MAX_MEMBER, damage, headers, opened, refusal, split_name
 from diptych.data.formats.webdataset import TarImages
 from diptych.data.images import SUFFIXES as PICTURES
+from diptych.data.inside import inside
 from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
-from diptych.data.rows import PATH_COLUMNS, TEXT_COLUMNS, columns_of, inside, read_columns
+from diptych.data.rows import PATH_COLUMNS, TEXT_COLUMNS, columns_of, read_columns
 from diptych.data.rows import SUFFIXES as TABLES
 
 Fact = str | int | float

@@ -3,8 +3,8 @@
 OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART``
                               items looked at; labels, facts and writers where there are some
 OUT/pictures/...              pictures of kept items that have no file, such as tiles of slides
-OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot
-                              be judged
+OUT/skipped.csv               path and reason of the items that were dropped because they cannot be judged, if any
+OUT/curate.json               what was asked, how far it is, and the first of these items
 
 An item that cannot be read is dropped with its reason, and no curator sees it; see ``tasks.curate.stream``.
 """
@@ -23,6 +23,7 @@ from diptych import catalog
 from diptych.core import Curator, DataError, Kit, Plan, Run, Stream, UnreadableItem, UsageError, Verdict
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.slides import SlideStream
+from diptych.data.skipped import FILE as SKIPPED
 from diptych.tasks.curate.rows import row_of, write_part
 from diptych.tasks.curate.stream import Once, Skipped, outcomes
 
@@ -149,7 +150,7 @@ def apply_plan(
         return Curated.of(done)
     judged, skipped = (
         _judged(curator, kit, plan, _behind(stream, done["position"]), run),
-        Skipped(done["broken"], done["skipped"]),
+        Skipped(done["broken"], done["skipped"], out / listed_in(shard), done["listed"]),
     )
     with run.track("curate") as bar:
         while True:
@@ -166,6 +167,7 @@ def apply_plan(
                 break
             if kept:
                 write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
+            skipped.flush()
             done = {
                 "position": position,
                 "seen": done["seen"] + seen,
@@ -174,6 +176,7 @@ def apply_plan(
                 "parts": done["parts"] + bool(kept),
                 "complete": False,
                 "skipped": skipped.first,
+                "listed": skipped.bytes,
             }
             write_json(state, {"asked": asked, "done": done}, overwrite=True)
             bar.advance(seen)
@@ -211,6 +214,7 @@ def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str,
         "parts": 0,
         "complete": False,
         "skipped": [],
+        "listed": 0,
     }
     if not state.exists():
         return done
@@ -219,10 +223,17 @@ def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str,
         raise UsageError(f"{out} holds a curation: give another {{out}}, or {{resume}} to go on with it.")
     if held.get("asked") != asked:
         raise UsageError(f"{out} holds a curation of something else: give another {{out}}, or ask the same as then.")
-    progress: dict[str, Any] = {"skipped": [], **held["done"]} if isinstance(held.get("done"), dict) else {}
+    progress: dict[str, Any] = (
+        {"skipped": [], "listed": 0, **held["done"]} if isinstance(held.get("done"), dict) else {}
+    )
     if progress.keys() != done.keys():
         raise DataError(f"{state} does not say how far the curation is: remove {out} and start again.")
     return progress
+
+
+def listed_in(shard: int | None) -> str:
+    """Return the name of the list of items that were dropped because they cannot be judged."""
+    return SKIPPED if shard is None else f"skipped-{shard:05d}.csv"
 
 
 def _behind(stream: Stream[Any], position: int | None) -> Iterator[tuple[int, Any]]:

@@ -3,7 +3,8 @@
 A shard is a fixed piece of the pool whose items keep their positions, so counts add up to those of one pass, and
 verdicts are the same.
 
-FOLDER/asked.json, plan-00000.part, ...                         a plan under way: one small plan a shard
+FOLDER/asked.json, plan-00000.part, ...                         a plan under way: one small plan a shard, and beside
+                                                                it a list of what was passed over
 OUT/curate-00000.json, part-00000-00000.parquet, ...            a result under way: see ``apply_plan``; curate.json says
                                                                 when it is whole
 """
@@ -25,9 +26,11 @@ from diptych.backbones.engines.engine import Engines
 from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError
 from diptych.core.run import silent
 from diptych.data.files import plain, read_json, write_json
+from diptych.data.skipped import FILE as SKIPPED
+from diptych.data.skipped import add_skipped, join_skipped
 from diptych.data.words.textlines import TextLines
 from diptych.tasks.cluster import Home, Pool, Shared, each
-from diptych.tasks.curate.plan import PART, Curated, apply_plan, read_state
+from diptych.tasks.curate.plan import PART, Curated, apply_plan, listed_in, read_state
 from diptych.tasks.curate.stream import Parted, Skipped, readable
 
 SHARD = 16 * 2**20
@@ -93,6 +96,7 @@ def plan_in(
     folder: Path, curator: Curator, load: Callable[[], Kit], shards: Sequence[Stream[Any]], run: Run,
     about: Mapping[str, Any],
     *, resume: bool = False, pool: Pool | None = None, skipped: Skipped | None = None,
+    listed: Path | None = None,
 ) -> Iterator[Plan]:  # fmt: skip
     """Plan over every shard, keeping each one's plan in a folder, and give the merged plan, which may lie in there.
 
@@ -110,6 +114,8 @@ def plan_in(
         resume: take over the plans that are there; where there are none, start.
         pool: workers; None: one shard after the other, here.
         skipped: takes what was passed over, by this pass and by the one that it resumes.
+        listed: file that lists it, and the first items that the curator could not judge. It is written before the
+            block, and removed where there is nothing to list; None: it is not written.
 
     Raises:
         UsageError: there is no shard; or a plan is under way and ``resume`` is False, or that of another question.
@@ -132,7 +138,12 @@ def plan_in(
         ):  # what was asked is wrong, and the right question shall find no plan under way
             shutil.rmtree(folder)
         raise
-    yield functools.reduce(lambda a, b: a.merge(b), map(curator.read_plan, places))
+    plan = functools.reduce(lambda a, b: a.merge(b), map(curator.read_plan, places))
+    if listed is not None:
+        join_skipped(listed, [place.with_suffix(".csv") for place in places])
+        unread = [{"path": name, "reason": reason} for name, reason in plan.unread]
+        add_skipped(listed, unread, listed.stat().st_size if listed.exists() else 0)
+    yield plan
     shutil.rmtree(folder)
 
 
@@ -175,9 +186,12 @@ def plan_shard(order: Shared[Order], shard: Stream[Any], place: Path) -> None:
 
 def _plan(curator: Curator, kit: Kit, shard: Stream[Any], run: Run, place: Path) -> None:
     """Write the plan of a shard, and first beside it what was passed over."""
-    skipped = Skipped()
-    plan, beside = curator.plan(kit, readable(shard, skipped), run), place.with_suffix(".json")
+    beside, listed = place.with_suffix(".json"), place.with_suffix(".csv")
+    listed.unlink(missing_ok=True)
+    skipped = Skipped(file=listed)
+    plan = curator.plan(kit, readable(shard, skipped), run)
     beside.unlink(missing_ok=True)
+    skipped.flush()
     if skipped.count:
         write_json(beside, {"count": skipped.count, "first": skipped.first}, overwrite=True)
     plan.write(place)
@@ -215,9 +229,11 @@ def apply_shards(
             "complete": True,
         }
         done["skipped"] = skipped.first
+        join_skipped(out / SKIPPED, [out / listed_in(number) for number in range(len(shards))])
         write_json(state, {"asked": asked, "done": done}, overwrite=True)
     for number in range(len(shards)):
-        (out / f"curate-{number:05d}.json").unlink(missing_ok=True)
+        for name in (f"curate-{number:05d}.json", listed_in(number)):
+            (out / name).unlink(missing_ok=True)
     return Curated.of(done)
 
 

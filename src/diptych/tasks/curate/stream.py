@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from diptych.core import DataError, Stream, UnreadableItem, UsageError
 from diptych.core.curate import NAMED
+from diptych.data.skipped import add_skipped
 from diptych.data.words.textlines import TextLines
+
+WAITING = 1024
+"""Items that are listed at once."""
 
 
 @runtime_checkable
@@ -42,16 +47,32 @@ class Skipped:
 
     Args:
         first: {"path", "reason"} of the first ``NAMED``.
+        file: lists all that are added one by one; None: no file does.
+        bytes: of the file that count.
     """
 
     count: int = 0
     first: list[dict[str, str]] = field(default_factory=list)
+    file: Path | None = None
+    bytes: int = 0
+    waiting: list[dict[str, str]] = field(default_factory=list, repr=False)
 
     def add(self, path: str, reason: str) -> None:
         """Add one."""
         self.count += 1
+        row = {"path": path, "reason": reason}
         if len(self.first) < NAMED:
-            self.first.append({"path": path, "reason": reason})
+            self.first.append(row)
+        if self.file is not None:
+            self.waiting.append(row)
+            if len(self.waiting) >= WAITING:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits to be listed."""
+        if self.file is not None:
+            self.bytes = add_skipped(self.file, self.waiting, self.bytes)
+            self.waiting.clear()
 
     def extend(self, count: int, first: Sequence[Mapping[str, str]]) -> None:
         """Add those of another pass."""

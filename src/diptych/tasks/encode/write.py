@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core import Backbone, DataError, Encoder, Run, Samples, Texts, UnreadableItem, UsageError
+from diptych.data.addresses import origin
 from diptych.data.files import drafted, escaped, named, write_json
 from diptych.data.formats.embeddings import read_clip_retrieval, write_embedding_parquet
 from diptych.data.joined import Joined
@@ -119,7 +120,7 @@ def embedded(source: LabelledData | Texts, backbone: Backbone | CachedBackbone, 
         parts.append(unit_rows(part.values[:, 0]).astype(np.float32))
         for name, cell in columns.items():
             cells[name] += [cell(i) for i in part.kept.tolist()]
-        failed += part.failed
+        failed += [UnreadableItem(origin(e.name), e.reason) for e in part.failed]
     if not any(map(len, parts)):
         raise _unreadable(items, failed)
     seconds = time.perf_counter() - start
@@ -188,7 +189,7 @@ def encode(
             file.write(unit_rows(part.values[:, 0]).astype("<f4").tobytes())
             table({name: [escaped(cell(i)) for i in part.kept.tolist()] for name, cell in columns.items()})
             kept += len(part.kept)
-            failed += part.failed
+            failed += [UnreadableItem(origin(e.name), e.reason) for e in part.failed]
         if not kept:
             raise _unreadable(items, failed)
         (out / "encode.json").unlink(missing_ok=True)  # written last: while it is absent, the other files may not match
@@ -275,7 +276,7 @@ def _photos(data: LabelledData) -> tuple[Samples[Any], Mapping[str, Callable[[in
     """Bring all splits together, and return what tells the cells of an item."""
     tables = list(data.splits.items())
     joined = tables[0][1].items if len(tables) == 1 else Joined(tuple(table.items for _, table in tables))
-    columns: dict[str, Callable[[int], str]] = {"image_path": joined.name}
+    columns: dict[str, Callable[[int], str]] = {"image_path": lambda i: origin(joined.name(i))}
     if data.classes:
         if all("label" in table.columns for _, table in tables):
             labels = np.concatenate([table.labels() for _, table in tables])

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from diptych.backbones.language_space import LanguageSpace
+from diptych.backbones.sources.load import load
 from diptych.backbones.sources.save import save
 from diptych.core import (
     Backbone,
     ClassNames,
     Collapsed,
     Column,
+    DataError,
     Evidence,
     Kit,
     Learns,
@@ -28,8 +30,10 @@ from diptych.core import (
     UsageError,
 )
 from diptych.core.train import everything
-from diptych.data.files import read_json, write_json, write_whole
+from diptych.data.files import plain, read_json, write_json, write_whole
 from diptych.data.labelled import LabelledData
+from diptych.data.skipped import FILE as SKIPPED
+from diptych.data.skipped import read_skipped
 from diptych.data.words.classnames import tidy
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.nn.text.small_lm import SmallLM
@@ -52,12 +56,14 @@ from diptych.train.lock import sole
 from diptych.train.memory import Saving
 from diptych.train.precision import Precision, of_encoders
 from diptych.train.recipe import DECODER, WORDS, train_space
-from diptych.train.resume import LENGTHS
+from diptych.train.resume import CHANGES_NOTHING, LENGTHS
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
 
 DOUBTED = "doubted"
 """Folder of a model that counts as collapsed."""
+NAMED = 1000
+"""Items of a stream that cannot be read which a report names; all are in skipped.csv."""
 WORDS_READ = 256
 """Longest caption of the small decoder, in words and marks, start and end included."""
 
@@ -137,7 +143,8 @@ def tune(
         elsewhere: labelled data of other tasks, measured before and after.
         kit: other parts, such as a writer.
         scratch: whether the backbone has random weights, which are no reference for a collapse.
-        resume: go on with a training that was stopped, or with a finished one where ``fit`` is longer than its own.
+        resume: go on with a training that was stopped, or with a finished one where ``fit`` is longer than its own. A
+            finished one of the same method, fit, parts and seed is returned as it is.
         repeat: the recipe file that repeats it; "": none is written.
         say: takes remarks.
 
@@ -154,13 +161,18 @@ def tune(
     run = join(run)
     Precision(run)  # refuses one that cannot be trained in here, before anything is measured
     again = resume and newest(out / "checkpoints") is not None
+    if resume and (ended := read_finished(method, fit, parts, run, out)) is not None:
+        return ended
     if again and _lengthens(fit, out / "report.json"):
         (out / "report.json").unlink()  # of the shorter training, whose model is replaced
     taken = ("report.json", *(() if again else ("model", DOUBTED)), *(() if resume else ("log.jsonl",)))
     for path in (out / name for name in taken):
         if path.exists():
             if path.name == "report.json" and resume:
-                raise UsageError(f"The training in {out} is finished, as {path} says: give another folder.")
+                raise UsageError(
+                    f"The training in {out} is finished, as {path} says, with other settings: give those, or another "
+                    f"folder."
+                )
             raise UsageError(f"{path} exists: give another folder, or resume the training that was stopped there.")
     learnt = learns(backbone, parts, unlock)
     need_towers(method, parts)
@@ -215,6 +227,9 @@ def tune(
             watch=watcher(measuring, space, before, say) if fit.watch_every != 0 else None,
         )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
+        if stream is not None:
+            unread = read_skipped(out / SKIPPED, NAMED)
+            failed = (*failed, *(UnreadableItem(row["path"], row["reason"]) for row in unread))
         saving.undo(made.space)
         after = measuring(made.space)
         trained = made.space.whole if isinstance(made.space, (Headed, LanguageSpace)) else made.space
@@ -257,6 +272,34 @@ def tune(
         if doubt:
             raise Collapsed(f"{doubt} The model is written apart, to {folder}: load it to see what it still knows.")
         return tuned
+
+
+def read_finished(method: Objective | Recipe, fit: Fit, parts: str, run: Run, out: Path) -> Tuned | None:
+    """Return the training that is finished in a folder, as its report says; None where there is none of these settings.
+
+    Raises:
+        Collapsed: its model was doubted.
+    """
+    try:
+        report = read_json(out / "report.json")
+    except DataError:
+        return None
+    facts = {k: v for k, v in report.items() if k not in ("before", "after", "skipped", "folder")}
+    asked = {"method": method.card.slug, "parts": parts, "seed": run.seed}
+    fits = [
+        {k: v for k, v in each.items() if k not in CHANGES_NOTHING}
+        for each in (plain(fit.as_dict()), facts.get("fit", {}))
+    ]
+    if fits[0] != fits[1] or any(facts.get(name) != value for name, value in asked.items()):
+        return None
+    folder = out / (DOUBTED if "doubt" in facts else "model")
+    if "doubt" in facts:
+        raise Collapsed(
+            f"{facts['doubt']} The model is written apart, to {folder}: load it to see what it still knows."
+        )
+    failed = tuple(UnreadableItem(each["path"], each["reason"]) for each in report.get("skipped", ()))
+    trained = load(f"local:{folder}", device=run.device)
+    return Tuned(trained, report["before"], report["after"], facts, folder, failed)
 
 
 def _lengthens(fit: Fit, report: Path) -> bool:

@@ -1,0 +1,85 @@
+"""Lists of what was skipped, for machines: CSV files of path and reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+from diptych.data.files import append, drafted, escaped
+
+FILE = "skipped.csv"
+"""Name of such a list in a folder of results."""
+COLUMNS = ("path", "reason")
+MOST = 100_000
+"""Items of a list that are held in memory."""
+
+
+def add_skipped(path: Path, rows: Sequence[Mapping[str, str]], at: int) -> int:
+    """Add rows to a list, which is made where there is something to write. Return its bytes.
+
+    Args:
+        path: of the list.
+        rows: each with ``COLUMNS``.
+        at: bytes of the list that count: what a killed process wrote behind them goes.
+    """
+    if not rows:
+        return at
+    content = _lines([] if at else [COLUMNS]) + _lines([row[column] for column in COLUMNS] for row in rows)
+    append(path, content, at)
+    return at + len(content)
+
+
+def join_skipped(path: Path, parts: Iterable[Path]) -> None:
+    """Write the rows of several lists to one, which is replaced; where none is there, it is removed."""
+    present = [part for part in parts if part.exists()]
+    if not present:
+        path.unlink(missing_ok=True)
+        return
+    head = _lines([COLUMNS])
+    with drafted(path, overwrite=True) as draft, draft.open("wb") as whole:
+        whole.write(head)
+        for part in present:
+            with part.open("rb") as rows:
+                rows.seek(len(head))
+                while block := rows.read(2**20):
+                    whole.write(block)
+
+
+class SkippedOnce:
+    """A list in which each item stands once, however often it is met, as in the epochs of a training.
+
+    Args:
+        folder: has the list, perhaps of an earlier process; None: nothing is written.
+        number: of the process; each has a list of its own.
+    """
+
+    def __init__(self, folder: Path | None, number: int = 0) -> None:
+        self.path = path = None if folder is None else folder / (FILE if number == 0 else f"skipped-{number}.csv")
+        self._known: set[str] = set() if path is None else {row["path"] for row in read_skipped(path, MOST)}
+
+    def add(self, rows: Iterable[Mapping[str, str]]) -> None:
+        """Add the rows that are not in the list."""
+        if self.path is None:
+            return
+        for row in rows:
+            if escaped(row["path"]) not in self._known:
+                add_skipped(self.path, [row], self.path.stat().st_size if self.path.exists() else 0)
+                if len(self._known) < MOST:
+                    self._known.add(escaped(row["path"]))
+
+
+def read_skipped(path: Path, most: int) -> list[dict[str, str]]:
+    """Return the first rows of a list; [] where there is none."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(islice(csv.DictReader(file), most))
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([escaped(cell) for cell in row] for row in rows)
+    return text.getvalue().encode()
