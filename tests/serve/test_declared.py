@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+import diptych
 from diptych import load
+from diptych.core import UsageError
 from diptych.serve.assembly import Content, server
 from diptych.serve.declared import body_of
 from diptych.serve.model import ServedModel
+from diptych.serve.opening import check_fitted, open_fitted
 from diptych.serve.settings import Settings
 from diptych.verbs.detect import Detect
 from diptych.verbs.segment import Segment
@@ -61,6 +65,39 @@ def test_a_server_that_may_train_learns_from_the_pictures_of_a_request(tiny: Ser
         answer = client.post("/v1/detect", json=given)
         assert answer.status_code == 200, answer.text
         assert answer.json()["normal"]["learnt"] == 3
+
+
+def test_fitted_systems_are_served_by_the_names_of_their_folders(tiny: ServedModel, tmp_path: Path) -> None:
+    systems, model = diptych.systems, tiny.model
+    systems.MaskCLIP().fit(model, names=["red", "blue"]).save(tmp_path / "colours")
+    systems.WinCLIPStyle().fit(model).save(tmp_path / "odd")
+    systems.NearestCaption().fit(model, ["a red thing", "a blue thing"]).save(tmp_path / "sentences")
+    folders = {name: tmp_path / name for name in ("colours", "odd", "sentences")}
+    kinds = {name: check_fitted(folder) for name, folder in folders.items()}
+    assert kinds == {"colours": "segmenter", "odd": "detector", "sentences": "captioner"}
+    read = {name: open_fitted(folder, [tiny]) for name, folder in folders.items()}
+    content = Content(
+        (tiny,),
+        detectors={"odd": read["odd"].fitted},
+        segmenters={"colours": read["colours"]},
+        captioners={"sentences": read["sentences"]},
+    )
+    with TestClient(server(Settings(), content), base_url="http://127.0.0.1") as client:
+        images = {"images": [colour_uri("red")]}
+        maps = client.post("/v1/segment", json={**images, "segmenter": "colours"})
+        assert maps.status_code == 200, maps.text
+        assert (maps.json()["method"], maps.json()["classnames"]) == ("maskclip", ["red", "blue"])
+        assert client.post("/v1/detect", json={**images, "detector": "odd"}).status_code == 200
+        captions = client.post("/v1/caption", json={**images, "captioner": "sentences"})
+        assert captions.status_code == 200, captions.text
+        assert captions.json()["photos"][0]["captions"][0] in ("a red thing", "a blue thing")
+        lost = client.post("/v1/segment", json={**images, "segmenter": "none"})
+        assert (lost.status_code, "there is colours" in lost.json()["message"]) == (404, True)
+        both = client.post("/v1/segment", json={**images, "segmenter": "colours", "method": "sclip"})
+        assert (both.status_code, 'leave "method" out' in both.json()["message"]) == (400, True)
+    systems.ZeroShot().fit(model, names=["red", "blue"]).save(tmp_path / "classifier")
+    with pytest.raises(UsageError, match="fitted systems are served of segment, detect, caption"):
+        check_fitted(tmp_path / "classifier")
 
 
 def test_the_nearest_sentences_are_captions(serve: Callable[..., Any]) -> None:

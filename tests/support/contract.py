@@ -70,7 +70,6 @@ OF_VERB: dict[str, dict[str, Any]] = {
 }
 """Settings of every system of a verb that has such a parameter."""
 EXCUSED: dict[str, dict[str, str]] = {
-    "clippings": {"what_is_fitted_can_be_saved": "its trained towers are a space of their own, which is not written"},
     "pathgen": {"a_missing_part_is_named": "its writers have names of their own, and those but one may be missing"},
 }
 """Slug -> promise that is not asked -> why."""

@@ -36,6 +36,7 @@ def caption(
     method: str | Captioner | System[Captioner] = "nearest-caption",
     variant: str = "",
     settings: Mapping[str, Any] | Sequence[str] | None = None,
+    fitted: str | Path | None = None,
     n: int = 1,
     rate: float | None = 0.05,
     seed: int = 0,
@@ -54,6 +55,7 @@ def caption(
         method: a captioner; 'diptych systems --verb caption' lists them.
         variant: variant of the method, such as small; 'diptych systems METHOD' lists them.
         settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        fitted: folder of what the method fitted: read if it is there, else written.
         n: captions of each photo. Must be at least 1.
         rate: nearest captions: share of photos that no sentence describes and that get one all the same. Must be in (0, 1).
         seed: seed of trainings and draws.
@@ -119,6 +121,7 @@ def detect(
     method: str | Detector | System[Detector] | None = None,
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     rate: float | None = None,
+    fitted: str | Path | None = None,
     seed: int = 0,
 ) -> Results[Detected]:
     """Say which photos are anomalous and where, from normal photos or from words alone.
@@ -132,6 +135,7 @@ def detect(
         method: a detector (default: winclip-style for words, else feature-memory).
         settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         rate: flag photos at this rate of false alarms, such as 0.05; needs normal photos. Must be in (0, 1).
+        fitted: folder of what the method fitted: read if it is there, else written.
         seed: seed of draws and trainings.
 
     Raises:
@@ -183,7 +187,7 @@ def edit(
         method: an editor; 'diptych systems --verb edit' lists them (default: by the input).
         variant: variant of the method, such as small; "" is the paper's.
         settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
-        fitted: folder of the trained editor: read if it is there, else written.
+        fitted: folder of what the method fitted: read if it is there, else written.
         out: folder for pictures before and after, and edit.json. None: nothing is written.
         overwrite: replace files of an earlier call.
 
@@ -249,7 +253,7 @@ def generate(
         variant: variant of the method; 'diptych systems METHOD' lists them.
         settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         like: photos with captions to learn from, for a method that learns.
-        fitted: folder of the trained method: read if it is there, else written.
+        fitted: folder of what the method fitted: read if it is there, else written.
         out: folder for the pictures and generate.json. None: nothing is written.
         overwrite: replace files of an earlier call.
 
@@ -304,6 +308,7 @@ def link(
     method: str | Retriever | System[Retriever] = "clippings",
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     variant: str | None = None,
+    fitted: str | Path | None = None,
     threshold: float | None = None,
     one_to_one: bool = False,
     groups: Any = None,
@@ -323,6 +328,7 @@ def link(
         method: a retriever; see diptych systems --verb retrieve.
         settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         variant: its variant (clippings: maps with pairs, else mean).
+        fitted: folder of what the method fitted: read if it is there, else written.
         threshold: link from this score on (default: chosen on labelled matches).
         one_to_one: link no record twice.
         groups: CSV of all records and their groups: what is linked, also by way of others.
@@ -359,7 +365,7 @@ def rewrite(
         settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         choices: rewrites of each prompt. Must be at least 1.
         denoiser: small, or local:FOLDER with a pipeline of diffusers.
-        fitted: folder of the trained rewriter: read if it is there, else written.
+        fitted: folder of what the method fitted: read if it is there, else written.
         seed: seed of the training.
 
     Raises:
@@ -418,6 +424,7 @@ def segment(
     teacher: str = "lite",
     proposer: str = "auto",
     masks: Any = None,
+    fitted: str | Path | None = None,
 ) -> Results[Segmented]:
     """Say what lies where on each photo, from class names alone.
 
@@ -443,6 +450,7 @@ def segment(
         teacher: backbone whose image encoder teaches, for a method that asks for one.
         proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
         masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
+        fitted: folder of what the method fitted: read if it is there, else written.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

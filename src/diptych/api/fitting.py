@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from diptych.api.declared import gathered
+from diptych.api import keeping
 from diptych.api.model import Model, ModelLike, model_of
-from diptych.api.results import Results, of_captioned
+from diptych.api.predictors import AnomalyPredictor, CaptionPredictor, SegmentPredictor
 from diptych.core import (
     Captioner,
     Card,
@@ -19,10 +19,7 @@ from diptych.core import (
     ClassNames,
     Detector,
     Evidence,
-    FittedCaptioner,
     FittedClassifier,
-    FittedDetector,
-    FittedSegmenter,
     Kit,
     Method,
     MissingEvidence,
@@ -35,16 +32,11 @@ from diptych.core import (
 from diptych.data.load import open_data
 from diptych.data.samples import as_samples, as_table
 from diptych.data.splits import hold_out
-from diptych.tasks.caption import captioned
+from diptych.features import portable
 from diptych.tasks.classify import with_store
-from diptych.tasks.detect import Detected, Ready, detections
 from diptych.tasks.model import Predictor
-from diptych.tasks.question import Question
-from diptych.tasks.segment import TEACHER, segmented, teach
-from diptych.tasks.segmented import Segmented
-from diptych.verbs.detect import Anomalies, Detect
+from diptych.tasks.segment import TEACHER, teach
 from diptych.verbs.names import NamesLike, TextsLike, captions_of, names_of, texts_of
-from diptych.verbs.segment import LabelMaps, Segment
 
 M = TypeVar("M", bound=Method)
 FITTED = ("predict", "predict_proba", "score", "explain", "save", "segment", "detect", "caption", "classes_")
@@ -77,6 +69,29 @@ class System(Generic[M]):
         if name.startswith("_") or name == "method" or name not in self.get_params():
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.method, name)
+
+    @classmethod
+    def load(cls, folder: str | Path, model: ModelLike = None, *, parts: Mapping[str, Any] | None = None) -> Any:
+        """Read what this system fitted from a folder that ``save`` or ``--fitted`` wrote; nothing in it is run.
+
+        Args:
+            folder: of the fitted system.
+            model: on which it was fitted, or its name; None: loaded by the name in the folder.
+            parts: beside the model, by name, such as a SAM: ``{"masks": sam}``.
+
+        Returns:
+            What ``fit`` returned: equal answers, to the last bit.
+
+        Raises:
+            UsageError: no such folder, or what it holds was fitted by another system or on another model.
+            DataError: it holds nothing fitted, or is damaged.
+            NotAvailable: the model is not on this machine.
+        """
+        return cls._loaded(keeping.load(type_of(cls), folder, model, parts))
+
+    @classmethod
+    def _loaded(cls, found: keeping.Loaded) -> Any:
+        return found.fitted
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name, as scikit-learn's estimators do; ``deep`` changes nothing."""
@@ -142,12 +157,18 @@ class ClassifierSystem(System[Classifier]):
         )
         with with_store(run) as stored:
             fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
-        about: dict[str, Any] = {"method": self.method.card.slug, "seed": seed}
+        system = portable.packed_plain(self.method, "system")
+        about: dict[str, Any] = {"method": self.method.card.slug, "system": system, "seed": seed}
         if chosen := self._chosen(fitted):
             about["chosen"] = chosen
         if held:
             about["val"] = f"{held} of {len(evidence.train or ())} train photos"
         return Predictor(fitted, None, own, about, run)
+
+    @classmethod
+    def load(cls, folder: str | Path, model: ModelLike = None, *, parts: Mapping[str, Any] | None = None) -> Predictor:
+        """Read a classifier of this system, exported or kept, see ``System.load``."""
+        return keeping.load_classifier(type_of(cls), folder, model, parts)
 
     def _fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[FittedClassifier, int]:
         """Return the fitted classifier, and how many photos of train were held out for choices."""
@@ -174,23 +195,6 @@ class ClassifierSystem(System[Classifier]):
         return {name: value for name, value in found.items() if isinstance(value, (int, float))}
 
 
-@dataclass(frozen=True)
-class SegmentPredictor:
-    """A fitted segmenter with its model."""
-
-    fitted: FittedSegmenter
-    model: Model
-    run: Run
-    slug: str = ""
-
-    def segment(self, photos: object) -> Results[Segmented]:
-        """Say what lies where on each photo; all label maps are held in memory."""
-        table, asked = Table(as_samples(photos)), Question.plain(self.fitted.classes)
-        maps = LabelMaps(Segment(photos=photos), self.slug, self.fitted.classes, asked, table)
-        maps.start(segmented(self.fitted, table.items, asked, self.run))
-        return gathered(maps)
-
-
 class SegmenterSystem(System[Segmenter]):
     """A system of ``segment``."""
 
@@ -214,25 +218,14 @@ class SegmenterSystem(System[Segmenter]):
             captioned=lambda: with_captions(captioned),
         )  # fmt: skip
         return SegmentPredictor(
-            self.method.fit(kit, names_of(names, (), templates), evidence, run), own, run, self.card.slug
-        )
+            self.method.fit(kit, names_of(names, (), templates), evidence, run), own, run, self.card.slug,
+            self.method, teacher,
+        )  # fmt: skip
 
-
-@dataclass(frozen=True)
-class AnomalyPredictor:
-    """A fitted detector with its model."""
-
-    fitted: FittedDetector
-    model: Model
-    run: Run
-    slug: str = ""
-
-    def detect(self, photos: object) -> Results[Detected]:
-        """Score photos: higher is more anomalous."""
-        table = Table(as_samples(photos))
-        scores = detections(Ready(self.fitted), table.items, self.run)
-        about = {"backbone": self.model.spec.name, "method": self.slug}
-        return gathered(Anomalies(Detect(photos=photos), scores, about, table, (), None))
+    @classmethod
+    def _loaded(cls, found: keeping.Loaded) -> SegmentPredictor:
+        model, teacher = found.model, str(found.about.facts.get("teacher", TEACHER))
+        return SegmentPredictor(found.fitted, model, model.run, cls.card.slug, found.about.system, teacher)
 
 
 class DetectorSystem(System[Detector]):
@@ -248,23 +241,13 @@ class DetectorSystem(System[Detector]):
             auxiliary=None if auxiliary is None else as_table(auxiliary),
         )
         with with_store(run) as stored:
-            return AnomalyPredictor(self.method.fit(Kit.of(own), evidence, stored), own, run, self.card.slug)
+            fitted = self.method.fit(Kit.of(own), evidence, stored)
+            return AnomalyPredictor(fitted, own, run, self.card.slug, self.method)
 
-
-@dataclass(frozen=True)
-class CaptionPredictor:
-    """A fitted captioner with its model."""
-
-    fitted: FittedCaptioner
-    model: Model
-    run: Run
-
-    def caption(self, photos: object, n: int = 1, user: str | None = None) -> Results[tuple[str, ...]]:
-        """Write at most n captions of each photo, the best first; as ``user`` does, by a captioner with users."""
-        samples = as_samples(photos)
-        fitted = self.fitted if user is None else self.fitted.for_user(user)
-        with with_store(self.run) as stored:
-            return of_captioned(captioned(fitted, samples, self.model, stored, n), samples)
+    @classmethod
+    def _loaded(cls, found: keeping.Loaded) -> AnomalyPredictor:
+        model = found.model
+        return AnomalyPredictor(keeping.detector(found), model, model.run, cls.card.slug, found.about.system)
 
 
 class CaptionerSystem(System[Captioner]):
@@ -276,11 +259,24 @@ class CaptionerSystem(System[Captioner]):
         """Fit on sentences, a list or a file with one a line, or on photos with captions, see ``captions_of``."""
         own, run = _begun(self.method, model, seed)
         with with_store(run) as stored:
-            return CaptionPredictor(self.method.fit(Kit.of(own), captions_of(texts, like), stored), own, run)
+            fitted = self.method.fit(Kit.of(own), captions_of(texts, like), stored)
+            return CaptionPredictor(fitted, own, run, self.method)
+
+    @classmethod
+    def _loaded(cls, found: keeping.Loaded) -> CaptionPredictor:
+        return CaptionPredictor(found.fitted, found.model, found.model.run, found.about.system)
 
 
 class OtherSystem(System[Method]):
     """A system of a verb whose fit takes no plain values: ``method`` holds it."""
+
+    def save(self, fitted: object, folder: str | Path) -> None:
+        """Write what ``method`` fitted, such as an editor or a space, to a new folder, which ``load`` reads.
+
+        Raises:
+            UsageError: the folder exists, or something cannot be written.
+        """
+        keeping.save(fitted, folder, self.method)
 
     def fit(self, model: ModelLike = None, train: object = None) -> None:
         """Refuse, and say what does it.
@@ -317,6 +313,13 @@ def system_class(kind: type[Method]) -> type[System[Any]]:
     own = {"__init__": made, "__doc__": kind.__doc__, "__signature__": signature, "card": kind.card}
     base = next(system for role, system in ROLES if issubclass(kind, role))
     return type(kind.__name__, (base,), {**own, "__module__": "diptych.systems"})
+
+
+def type_of(system: type[System[Any]]) -> type[Method]:
+    """Return the class of the catalog behind a class of ``diptych.systems``."""
+    from diptych import catalog
+
+    return catalog.find(system.card.slug)
 
 
 def _begun(method: Method, model: ModelLike, seed: int) -> tuple[Model, Run]:

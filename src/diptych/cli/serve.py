@@ -75,6 +75,10 @@ class Offered:
     classifier: Annotated[
         list[Path] | None, options.option("--classifier", help="Folder of an exported classifier; repeat.")
     ] = None
+    fitted: Annotated[
+        list[Path] | None,
+        options.option("--fitted", help="Folder of a fitted segmenter, detector or captioner; repeat."),
+    ] = None
     normal: Annotated[
         list[str] | None, options.option("--normal", help="NAME=FOLDER of normal photos, for /v1/detect; repeat.")
     ] = None
@@ -130,10 +134,12 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
     """Load everything that is answered with."""
     from diptych.serve.assembly import Content
     from diptych.serve.opening import (
+        check_fitted,
         check_folders,
         open_captions,
         open_classifier,
         open_detector,
+        open_fitted,
         open_index,
         open_model,
         open_normal,
@@ -144,6 +150,8 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
     indexes = by_name([*(offered.index or ()), *project.indexes])
     classifiers = by_name([*(offered.classifier or ()), *project.classifiers])
     check_folders(indexes.values(), classifiers.values())
+    folders = by_name(offered.fitted or ())
+    kinds = {name: check_fitted(folder) for name, folder in folders.items()}
     sentences = () if offered.sentences is None else open_captions(offered.sentences)
     normal = dict(open_normal(line) for line in offered.normal or ())
     names = list(dict.fromkeys([shared.backbone, *(offered.more or ())]))
@@ -155,11 +163,18 @@ def _content(offered: Offered, shared: RunOptions) -> Content:
         said = [f"{modality} requests {SHARING[sharing]}" for modality, sharing in model.sharing.items()]
         say(f"{name}: {model.dim} dimensions; {', '.join(said)}.")
     first = models[names[0]]
+    every = {name: open_fitted(folder, list(models.values())) for name, folder in folders.items()}
+    fitted = {k: {n: every[n] for n in kinds if kinds[n] == k} for k in ("segmenter", "detector", "captioner")}
     return Content(
         models=tuple(models.values()),
         indexes={name: open_index(folder, list(models.values())) for name, folder in indexes.items()},
         classifiers={name: open_classifier(folder, list(models.values())) for name, folder in classifiers.items()},
-        detectors={name: open_detector(name, good, first) for name, good in normal.items()},
+        detectors={
+            **{name: open_detector(name, good, first) for name, good in normal.items()},
+            **{name: read.fitted for name, read in fitted["detector"].items()},
+        },
+        segmenters=fitted["segmenter"],
+        captioners=fitted["captioner"],
         sentences=sentences,
         reports=project.reports,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
@@ -20,6 +20,22 @@ def number_of(count: int, one: str, many: str = "") -> str:
         ('1 heat map', '1,200 heat maps', '2 entries')
     """
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def first_of(names: Iterable[str], count: int = 3) -> str:
+    """Return the first few of many names, and how many more there are.
+
+    Args:
+        names: any number of them.
+        count: how many are named, >= 1.
+
+    Example:
+        >>> first_of(["a", "b"]), first_of("abcdefg")
+        ('a, b', 'a, b, c and 4 more')
+    """
+    every = list(names)
+    more = f" and {len(every) - count} more" if len(every) > count else ""
+    return ", ".join(every[:count]) + more
 
 
 def one_line(text: str) -> str:

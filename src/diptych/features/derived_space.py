@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.core import Around, Backbone, DataError, Encoder, MissingHook, Parts, Run, Samples, Space, Spec, Tower
+from diptych.features.strict_weights import check_tensors, load_tensors
 from diptych.features.twin import twin_of
 
 M = TypeVar("M", bound=nn.Module)
@@ -120,7 +121,7 @@ def base_of(parts: Parts) -> tuple[Backbone, Backbone]:
     if not changed:
         return origin, origin
     twin = twin_of(origin)
-    load_tensors(twin.module(), {**twin.module().state_dict(), **changed})
+    load_tensors(twin.module(), {**twin.module().state_dict(), **changed}, types=True)
     rebuilt = origin.rebuild(twin.module(), origin.spec)
     assert isinstance(rebuilt, Backbone)  # rebuild keeps the kind
     return rebuilt, origin
@@ -140,41 +141,14 @@ def restored(build: Callable[[], M], parts: Parts) -> M:
     tensors = _of("own/", parts)
     try:
         with torch.device("meta"):
-            check_tensors(build(), tensors)
+            check_tensors(build(), tensors, types=True)
     except RuntimeError as error:  # sizes that no tensor has
         raise DataError(f"The settings of this space are no sizes of tensors ({error}): fit it again.") from error
     with Run().seeded("restored"):  # the start of weights that are replaced
         module = build()
-    load_tensors(module, tensors)
+    load_tensors(module, tensors, types=True)
     device = next(parts.base.module().parameters()).device if isinstance(parts.base, Backbone) else "cpu"
     return module.eval().requires_grad_(False).to(device)
-
-
-def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Raise DataError where a tensor of a module is missing, unknown, or of another shape or type."""
-    state = module.state_dict()
-    wrong = sorted(state.keys() ^ tensors.keys())
-    wrong += sorted(
-        name
-        for name in state.keys() & tensors.keys()
-        if (state[name].shape, state[name].dtype) != (tensors[name].shape, tensors[name].dtype)
-    )
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise DataError(
-            f"The tensors do not fit this version of the space ({', '.join(wrong[:3])}{more} are missing, unknown or "
-            f"of another shape): fit it again, or use the version that wrote them."
-        )
-
-
-def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load all tensors of a module.
-
-    Raises:
-        DataError: a tensor is missing, unknown, or of another shape or type.
-    """
-    check_tensors(module, tensors)
-    module.load_state_dict(dict(tensors))
 
 
 def _of(prefix: str, parts: Parts) -> dict[str, Tensor]:

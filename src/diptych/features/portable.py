@@ -1,7 +1,7 @@
 """Fitted objects as folders: tensors in safetensors, the rest in JSON, the backbone by fingerprint. Never pickle.
 
-A fitted object is a frozen dataclass whose fields are tensors, plain JSON values, ``ClassNames`` or other frozen
-dataclasses of such; spaces that were fitted, which are written by their parts; and backbones, mask proposers and
+A fitted object is a frozen dataclass whose fields are tensors, arrays, plain JSON values, ``ClassNames`` or other
+frozen dataclasses of such; spaces that were fitted, which are written by their parts; and backbones, mask proposers and
 promptable masks, which are not written but named: whoever loads brings the same one.
 
 A class is written by a short name that outlives a move of its module: "gda:FittedGDA" is the class FittedGDA of the
@@ -16,16 +16,19 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diptych.core import Around, DataError, Kit, MaskProposer, Parts, PromptableMasks, Space, UsageError, plugins
+from diptych.core.wording import first_of
 from diptych.data.files import drafted
 
 SCHEMA = 1
@@ -62,6 +65,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "MaskLayout": "diptych.nn.dense.mask_queries",
         "ThreeMapInverter": "diptych.backbones.generators.maps",
         "TunedStars": "diptych.nn.star_space",
+        "Ready": "diptych.tasks.detect",
         "Refinement": "diptych.nn.dense.prompted",
         "Windows": "diptych.nn.dense.label_maps",
     }
@@ -78,13 +82,23 @@ RETIRED: Mapping[str, str] = MappingProxyType(
 )
 """Classes of earlier versions, which are no longer read -> how to write what they held anew."""
 ADDED: Mapping[str, frozenset[str]] = MappingProxyType(
-    {"ClassNames": frozenset({"words", "things"}), "FittedUserAwarePrefix": frozenset({"heads"})}
+    {
+        "ClassNames": frozenset({"words", "things"}),
+        "FittedCLIPPINGS": frozenset({"towers"}),
+        "FittedNoLA": frozenset({"parts"}),
+        "FittedUserAwarePrefix": frozenset({"heads"}),
+    }
 )
 """Class -> fields that folders of earlier versions lack; they take their defaults."""
 
 
-def save(fitted: Any, folder: Path) -> None:
+def save(fitted: Any, folder: Path, about: Mapping[str, Any] | None = None) -> None:
     """Write a fitted object, a frozen dataclass as above, to a new folder, whole or not at all; its parent is made.
+
+    Args:
+        fitted: the object.
+        folder: new.
+        about: JSON data that the description holds beside the object, see ``features.artefacts``.
 
     Raises:
         UsageError: the folder exists, or a field holds something that cannot be written.
@@ -97,7 +111,7 @@ def save(fitted: Any, folder: Path) -> None:
         raise UsageError(f"{folder} exists: name another folder, or remove it first.")
     with drafted(folder) as draft:
         draft.mkdir()
-        _write(packed, draft)
+        _write(packed, draft, about)
 
 
 def write(fitted: Any, folder: Path) -> None:
@@ -119,38 +133,42 @@ def _packed(fitted: Any) -> Packed:
     return _pack(fitted, type(fitted).__name__, tensors, spaces), tensors, spaces
 
 
-def _write(packed: Packed, folder: Path) -> None:
+def packed_plain(value: Any, where: str) -> Any:
+    """Return JSON for a value without tensors and spaces, such as a system with its settings; ``where`` names it.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    tensors: dict[str, Tensor] = {}
+    spaces: dict[str, Any] = {}
+    packed = _pack(value, where, tensors, spaces)
+    if more := [*tensors, *spaces]:
+        raise UsageError(f"{more[0]} is no plain value, which alone can be saved as a setting.")
+    return packed
+
+
+def plain(packed: Any, folder: Path) -> Any:
+    """Return the value of ``packed_plain``, read from the description of a folder.
+
+    Raises:
+        DataError: it names no class that is known here, or other fields than that has.
+        KeyError, TypeError, AttributeError, ValueError: it is no such JSON.
+    """
+    return _unpack(packed, {}, {}, folder)
+
+
+def _write(packed: Packed, folder: Path, about: Mapping[str, Any] | None = None) -> None:
     content, tensors, spaces = packed
     save_file(tensors, folder / _TENSORS)
     facts = {
         "schema": SCHEMA,
+        **({} if about is None else {"about": about}),
         "tensors": {name: {"shape": list(t.shape), "dtype": str(t.dtype)} for name, t in tensors.items()},
         "sha256": hashlib.sha256((folder / _TENSORS).read_bytes()).hexdigest(),
         "spaces": spaces,
         "fitted": content,
     }
     (folder / DESCRIPTION).write_text(json.dumps(facts, indent=1, allow_nan=False), encoding="utf-8")
-
-
-def kept(folder: Path | None, kit: Kit, method: object, fit: Callable[[], Any], what: str) -> Any:
-    """Return what a system fits, read from a folder where it is there, and else written to it; None keeps nothing.
-
-    Raises:
-        UsageError: the folder holds no ``what`` that was fitted by this method with these settings.
-        DataError: the folder holds nothing fitted.
-    """
-    if folder is None or not folder.exists():
-        fitted = fit()
-        if folder is not None:
-            save(fitted, folder)
-        return fitted
-    known = load(folder, kit)
-    if getattr(known, "method", None) != method:
-        raise UsageError(
-            f"{folder} holds no {what} fitted as asked: give the same {{method}}, {{variant}} and {{settings}}, or "
-            f"another {{fitted}}."
-        )
-    return known
 
 
 def load(folder: Path, kit: Kit) -> Any:
@@ -176,11 +194,16 @@ def load(folder: Path, kit: Kit) -> Any:
         )
     try:
         spaces = {name: _matching(kit, stated, folder) for name, stated in facts["spaces"].items()}
-        return _unpack(facts["fitted"], _read_tensors(folder, facts), spaces, folder)
+        tensors = _read_tensors(folder, facts)
+        fitted = _unpack(facts["fitted"], tensors, spaces, folder)
+        unknown = sorted(tensors.keys() - set(_named_tensors(facts["fitted"])))
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise DataError(
             f"{folder / DESCRIPTION} is not the description of a fitted object: fit again and save anew."
         ) from error
+    if unknown:
+        raise DataError(f"{folder} holds tensors that nothing reads: {first_of(unknown)}; fit again and save anew.")
+    return fitted
 
 
 def checksum(folder: Path) -> str:
@@ -199,6 +222,11 @@ def _is_frozen(kind: type) -> bool:
     return dataclasses.is_dataclass(kind) and bool(kind.__dataclass_params__.frozen)  # type: ignore[attr-defined]
 
 
+def _is_saved(field: dataclasses.Field[Any]) -> bool:
+    """Return whether a field is written: those that a class computes, or marks with ``saved=False``, are not."""
+    return field.init and bool(field.metadata.get("saved", True))
+
+
 def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, Any]) -> Any:
     """Return JSON for a value; plain JSON values stand for themselves, everything else is an object of one key."""
     if value is None or type(value) in (bool, int, str):
@@ -208,6 +236,9 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
     if isinstance(value, Tensor):
         tensors[where] = value.detach().cpu().contiguous().clone()
         return {"tensor": where}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        tensors[where] = torch.from_numpy(np.ascontiguousarray(value).copy())
+        return {"array": where}
     if isinstance(value, Space) and (own := value.unwrapped.parts()) is not None:
         kind = type(value.unwrapped)
         if not _is_built(kind):
@@ -228,7 +259,7 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
         fields = {
             f.name: _pack(getattr(value, f.name), f"{where}.{f.name}", tensors, spaces)
             for f in dataclasses.fields(value)
-            if f.init
+            if _is_saved(f)
         }
         return {"class": _name(type(value)), "fields": fields}
     raise UsageError(
@@ -244,19 +275,25 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Any
         kind = _class(packed["class"], folder)
         if not _is_frozen(kind):
             raise DataError(f"{folder} describes {packed['class']!r} by fields, which it has not: fit again.")
-        wanted, given = {f.name for f in dataclasses.fields(kind) if f.init}, set(packed["fields"])
+        wanted, given = {f.name for f in dataclasses.fields(kind) if _is_saved(f)}, set(packed["fields"])
         if wanted - ADDED.get(kind.__name__, frozenset()) != given - ADDED.get(kind.__name__, frozenset()):
             raise DataError(
-                f"{folder}: fields of {kind.__name__} differ: {', '.join(sorted(wanted ^ given))}; use the version "
+                f"{folder}: fields of {kind.__name__} differ: {first_of(sorted(wanted ^ given))}; use the version "
                 f"that wrote it."
             )
-        return kind(**{name: _unpack(v, tensors, spaces, folder) for name, v in packed["fields"].items()})
+        fields = {name: _unpack(v, tensors, spaces, folder) for name, v in packed["fields"].items()}
+        try:
+            return kind(**fields)
+        except DataError as error:
+            raise DataError(f"{folder} does not fit: {error}") from error
     ((sort, held),) = packed.items()
     match sort:
         case "float":
             return float(held)
         case "tensor":
             return tensors[held]
+        case "array":
+            return tensors[held].numpy()
         case "space":
             return spaces[held]
         case "built":
@@ -370,10 +407,31 @@ def _read_tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
     if held != facts["tensors"]:
         wrong = sorted(n for n in held.keys() | facts["tensors"].keys() if held.get(n) != facts["tensors"].get(n))
         raise DataError(
-            f"{path} holds other tensors than {DESCRIPTION} states: {', '.join(wrong)}; fit again and save anew."
+            f"{path} holds other tensors than {DESCRIPTION} states: {first_of(wrong)}; fit again and save anew."
         )
+    named = set(_named_tensors(facts["fitted"]))
+    if missing := sorted(named - held.keys()):
+        raise DataError(f"{path} lacks tensors of the fitted object: {first_of(missing)}; fit again and save anew.")
     # in torch's own memory, whose alignment a product's last bits may depend on
     return {name: t.clone() for name, t in tensors.items()}
+
+
+def _named_tensors(packed: Any) -> Iterator[str]:
+    """Yield the names of the tensors that a description asks for."""
+    if not isinstance(packed, dict):
+        return
+    if "class" in packed:
+        values = packed["fields"].values()
+    else:
+        ((sort, value),) = packed.items()
+        if sort in ("tensor", "array"):
+            yield value
+            return
+        values = {"list": value, "tuple": value}.get(sort, ())
+        if sort in ("dict", "built"):
+            values = (value if sort == "dict" else value["parts"]).values()
+    for value in values:
+        yield from _named_tensors(value)
 
 
 def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Any:

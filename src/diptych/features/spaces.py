@@ -87,6 +87,13 @@ def stated(folder: Path) -> Mapping[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
+def fingerprints_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the fingerprints of the backbones and other parts in a description."""
+    spaces = facts.get("spaces")
+    every = spaces.values() if isinstance(spaces, dict) else ()
+    return tuple(str(s["fingerprint"]) for s in every if isinstance(s, dict) and "fingerprint" in s)
+
+
 def backbones_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the backbones in a description."""
     spaces = facts.get("spaces")

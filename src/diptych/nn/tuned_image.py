@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones.towers.edits import insert
-from diptych.core import Backbone, Inputs, MissingHook
+from diptych.core import Backbone, Inputs
 from diptych.features.reach import reached
+from diptych.features.strict_weights import load_tensors
 from diptych.features.twin import twin_of
 from diptych.features.visual import SameInputs
 
@@ -114,18 +115,28 @@ class TunedEncoder(SameInputs):
     fingerprint: str
 
     @classmethod
-    def of(cls, backbone: Backbone, learnt: Mapping[str, Tensor], device: str = "cpu") -> TunedEncoder:
-        """Return the encoder with these learnt parameters, by their names in ``TunedImage``.
+    def of(
+        cls, backbone: Backbone, learnt: Mapping[str, Tensor], device: str = "cpu", *, blocks_only: bool = False
+    ) -> TunedEncoder:
+        """Return the encoder with these learnt parameters, by their names in ``TunedImage``: prompts, and norms.
+
+        Args:
+            backbone: whose tower learnt.
+            learnt: its prompts, its norms, or both.
+            device: of the encoder.
+            blocks_only: whether the norms are those in the blocks alone.
 
         Raises:
-            MissingHook: the backbone has no such tower, or its parameters have other names.
+            MissingHook: the backbone has no such tower.
+            DataError: the parameters are not those of the tower.
         """
         tuned = TunedImage(backbone)
         if "prompts" in learnt:
             tuned.prompts = nn.Parameter(learnt["prompts"].clone())
-        unknown = tuned.load_state_dict(dict(learnt), strict=False).unexpected_keys
-        if unknown:
-            raise MissingHook(f"{backbone.spec.name} has no parameter {min(unknown)}: fit again on this backbone.")
+        names: tuple[str, ...] = ("prompts",) if "prompts" in learnt else ()
+        if len(learnt) > len(names):
+            names += tuned.norms(blocks_only=blocks_only)
+        load_tensors(tuned, learnt, names)
         return cls(backbone, tuned.to(device).eval(), values_hash(backbone.fingerprint, learnt))
 
     @property

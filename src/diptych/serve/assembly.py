@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diptych.features.artefacts import Read
 from diptych.serve.answers import CaptionAnswer, DetectAnswer, SegmentAnswer
 from diptych.serve.app import application
 from diptych.serve.declared import Declared
@@ -35,6 +36,8 @@ class Content:
         indexes: name -> index.
         classifiers: name -> a classifier that was exported.
         detectors: name -> a detector that was fitted on normal photos.
+        segmenters: name -> a segmenter that was kept in a folder.
+        captioners: the same of captioners.
         sentences: captions to choose from.
         reports: name -> a page that a verb wrote.
     """
@@ -43,6 +46,8 @@ class Content:
     indexes: Mapping[str, ServedIndex] = field(default_factory=dict)
     classifiers: Mapping[str, Predictor] = field(default_factory=dict)
     detectors: Mapping[str, Ready] = field(default_factory=dict)
+    segmenters: Mapping[str, Read] = field(default_factory=dict)
+    captioners: Mapping[str, Read] = field(default_factory=dict)
     sentences: Sequence[str] = ()
     reports: Mapping[str, Path] = field(default_factory=dict)
 
@@ -64,9 +69,15 @@ def server(settings: Settings, content: Content) -> Any:
         cohere.router(service),
         classify.router(),
         search.router(),
-        Declared(service, Segment, SegmentAnswer).router(),
+        Declared(service, Segment, SegmentAnswer, {"segmenter": content.segmenters}).router(),
         Declared(service, Detect, DetectAnswer, {"detector": content.detectors}).router(),
-        Declared(service, Caption, CaptionAnswer, defaults={"texts": content.sentences, "rate": None}).router(),
+        Declared(
+            service,
+            Caption,
+            CaptionAnswer,
+            {"captioner": content.captioners},
+            defaults={"texts": content.sentences, "rate": None},
+        ).router(),
         label_studio.router(),
         immich.router(service),
         predict.router(service, label_studio),

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from diptych import catalog
 from diptych.api.model import Model
-from diptych.core import Backbone, DataError, Detector, Run, Samples, UsageError
+from diptych.backbones.sources.proposers import AUTO
+from diptych.core import Backbone, DataError, Detector, Kit, Run, Samples, Segmenter, UsageError
 from diptych.data.captions import read_sentences
 from diptych.data.load import open_data
 from diptych.data.samples import openable
+from diptych.features.artefacts import Read, stated
+from diptych.features.artefacts import load as load_fitted
+from diptych.features.spaces import fingerprints_of
+from diptych.features.spaces import stated as description
 from diptych.search_index.index import Index
 from diptych.serve.model import ServedModel
 from diptych.serve.verbs.search import ServedIndex
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.detect import Ready, fit
+from diptych.tasks.fitted_segmenter import parts_of_folder
 from diptych.tasks.model import Predictor, read_about
 from diptych.tasks.model import load as load_predictor
 from diptych.tasks.search.index import fingerprint
+from diptych.tasks.segment import TEACHER, teach
 from diptych.tasks.space_classifier import load_classifier as load_space
 from diptych.tasks.space_classifier import stated as fitted_space
 
@@ -89,6 +96,53 @@ def check_folders(indexes: Iterable[Path], classifiers: Iterable[Path]) -> None:
     for folder in classifiers:
         if fitted_space(folder) is None:
             read_about(folder)
+
+
+KINDS: Mapping[str, str] = {"segment": "segmenter", "detect": "detector", "caption": "captioner"}
+"""Verb -> the field of its requests that names a fitted system."""
+
+
+def check_fitted(folder: Path) -> str:
+    """Refuse a folder that holds no fitted system that is served, before models are loaded.
+
+    Returns:
+        The field of requests that names it, such as "segmenter".
+
+    Raises:
+        UsageError: there is no such folder, or its system is of a verb that is not served so.
+        DataError: it holds nothing fitted.
+    """
+    about = stated(folder)
+    verb = "" if about.system is None else about.system.card.verb
+    if verb not in KINDS:
+        what = about.slug or "another system"
+        raise UsageError(
+            f"{folder} holds what {what} fitted, and fitted systems are served of {', '.join(KINDS)}: give a "
+            f"classifier as {{classifier}}, or name another folder."
+        )
+    return KINDS[verb]
+
+
+def open_fitted(folder: Path, models: Sequence[ServedModel]) -> Read:
+    """Return a fitted segmenter, detector or captioner on one of the served models.
+
+    Raises:
+        UsageError: it was fitted on another model.
+        DataError: the folder holds nothing fitted, or is damaged.
+    """
+    about, prints = stated(folder), fingerprints_of(description(folder))
+    model = next((m for m in models if not prints or m.model.fingerprint in prints), None)
+    if model is None:
+        raise UsageError(
+            f"{folder} was fitted on {about.backbone}, which is not served: give it as {{backbone}} or {{also}}."
+        )
+    kit = Kit.of(model.model)
+    if isinstance(about.system, Segmenter):
+        given = {"teacher": TEACHER, "proposer": AUTO}
+        named = parts_of_folder(about, given, given)
+        kit, _ = teach(type(about.system), model.model, lambda: None, named["teacher"], named["proposer"])
+    fitted = load_fitted(folder, kit)
+    return Read(Ready.of(fitted) if check_fitted(folder) == "detector" else fitted, about)
 
 
 def open_normal(line: str) -> tuple[str, Samples[Any]]:

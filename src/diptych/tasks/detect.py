@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,24 @@ class Ready:
     near: tuple[tuple[str, str], ...] = ()
     stretches: int | None = None
     held: bool = True
-    failed: tuple[UnreadableItem, ...] = ()
+    failed: tuple[UnreadableItem, ...] = field(default=(), metadata={"saved": False})
     rate: float | None = None
+
+    @classmethod
+    def of(cls, fitted: Any) -> Ready:
+        """Return a fitted detector with its threshold, where it is one without."""
+        return fitted if isinstance(fitted, cls) else cls(fitted)
+
+
+def check_rate(ready: Ready, rate: float, folder: object) -> None:
+    """Refuse a rate of false alarms that a detector of a folder was not kept with.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    if ready.rate != rate:
+        there = "without {rate}" if ready.rate is None else f"with {{rate}} {ready.rate:g}"
+        raise UsageError(f"{folder} was kept {there}, not {rate:g}: leave {{rate}} out, or give another {{fitted}}.")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from diptych.core import (
 )
 from diptych.data.files import write_whole
 from diptych.data.samples import need_readable, openable
-from diptych.features import portable
+from diptych.features import artefacts
 from diptych.tasks.defaults import default
 from diptych.tasks.pages.sheets import picture_of, rows_sheet
 from diptych.tasks.provenance import CHANGED, MADE, marked
@@ -156,9 +156,9 @@ def fitted_editor(
         DataError: the folder holds no fitted editor.
     """
     chosen = method or default("edit", Editor)
-    known: FittedEditor = portable.kept(
-        folder, kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run), "editor"
-    )
+    known: FittedEditor = artefacts.read_or_fit(
+        folder, lambda: kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run)
+    )[0]
     for name, part in kit.parts.items():
         own = getattr(getattr(known, name, None), "fingerprint", None)
         if own is not None and own != getattr(part, "fingerprint", own):

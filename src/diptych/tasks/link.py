@@ -5,14 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Backbone, Column, DataError, Evidence, Kit, Retriever, Run, Table, UnreadableItem, UsageError
+from diptych.core import (
+    Backbone,
+    Column,
+    DataError,
+    Evidence,
+    FittedRetriever,
+    Kit,
+    Retriever,
+    Run,
+    Table,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.data.records.parts import RecordPart
 from diptych.data.records.records import Records, joined
 from diptych.features.embed import embed_readable
@@ -128,6 +140,7 @@ def link(
     one_to_one: bool = False,
     grouped: bool = False,
     ids: tuple[str | None, str | None] = (None, None),
+    remember: Callable[[Callable[[], FittedRetriever]], FittedRetriever] = lambda fit: fit(),
 ) -> Linked:
     """Link each left record to its nearest right one; records that cannot be read are left out and named.
 
@@ -145,6 +158,7 @@ def link(
         grouped: group the records too: the connected components of all pairs among each record's nearest 16 from the
             threshold on, which then is the one of the best B-cubed F1 on the labelled records.
         ids: column of each table whose values name its records in the result; None: their rows or files.
+        remember: takes what fits the method, and calls it or returns what an earlier call fitted.
 
     Raises:
         DataError: a table is empty or none of it can be read, fewer than five pairs, or no pairs that share no record
@@ -172,7 +186,7 @@ def link(
             pairs = [(lefts[i], rights[j]) for i, j in pairs if i in lefts and j in rights]
         if pairs and len(pairs) < 5:
             raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or {{threshold}}.")
-        made = _linked(left, right, method, backbone, stored, pairs, threshold, one_to_one, grouped)
+        made = _linked(left, right, method, backbone, stored, pairs, threshold, one_to_one, grouped, remember)
     unread = tuple({e.name: e for e in failed}.values())  # a table may be linked to itself
     cut = 0 if backbone is None else _cut_texts(backbone.text, [*left.texts, *right.texts])
     return replace(made, failed=unread, ids=ids, cut=cut)
@@ -188,6 +202,7 @@ def _linked(
     threshold: float | None,
     one_to_one: bool,
     grouped: bool,
+    remember: Callable[[Callable[[], FittedRetriever]], FittedRetriever],
 ) -> Linked:
     both = joined((left, right))
     rng = np.random.default_rng(run.integer("pairs"))
@@ -197,7 +212,8 @@ def _linked(
         entity = entities(both, pairs, len(left))
         val = _held_out([int(entity[i]) for i, _ in pairs], rng)
         train = _table(both, [pair for k, pair in enumerate(pairs) if k not in val], len(left), entity)
-    fitted = method.fit(Kit({} if backbone is None else {"main": backbone}), Evidence(train=train), run)
+    kit = Kit({} if backbone is None else {"main": backbone})
+    fitted = remember(lambda: method.fit(kit, Evidence(train=train), run))
 
     score = fitted.against(right, run)
     values = np.empty((len(left), min(PARTNERS, len(right))), dtype=np.float64)

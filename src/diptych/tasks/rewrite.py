@@ -9,7 +9,7 @@ from typing import Any
 
 from diptych.core import Ask, DataError, Evidence, Kit, Rewriter, Run, Text, UsageError, Writer
 from diptych.data.words.textfiles import read_text
-from diptych.features import portable
+from diptych.features import artefacts
 from diptych.metrics.caption_wording import distinct
 
 CHOICES = 5
@@ -103,9 +103,9 @@ def fitted_rewriter(
         UsageError: the folder holds a rewriter of another method.
         DataError: the folder holds none.
     """
-    fitted: Writer = portable.kept(
-        folder, kit, method, lambda: method.fit(kit, evidence or Evidence(), run), "rewriter"
-    )
+    fitted: Writer = artefacts.read_or_fit(
+        folder, lambda: kit, method, lambda: method.fit(kit, evidence or Evidence(), run)
+    )[0]
     return fitted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -31,9 +32,10 @@ from diptych.core import (
     Verb,
 )
 from diptych.core.errors import EXTRAS
-from diptych.features import portable
+from diptych.features import artefacts
 from diptych.testing.backbones import SmallBackbone, backbone_for
 from diptych.testing.compare import close, contents, digest, global_dice, global_state, same
+from diptych.testing.harm import harms
 
 SEED = 5
 """Seed of the shared fits."""
@@ -88,7 +90,7 @@ class Exam(ABC):
     """
 
     role: ClassVar[type[Method]]
-    saves: ClassVar[bool] = True  # whether what is fitted can be written to a folder
+    saves: ClassVar[bool] = True  # whether something is fitted, which a folder can hold
     hookless: ClassVar[bool] = True  # whether a backbone without the hooks of the card must be refused in fit
     alone: ClassVar[tuple[float, float]] = (1e-4, 1e-5)  # how far an item alone may be from the same among others
     names_evidence: ClassVar[bool] = False  # whether the error of missing evidence has the name of its field
@@ -272,24 +274,51 @@ class Exam(ABC):
         require(not fault, f"no items must get an empty answer, and {fault}")
 
     def what_is_fitted_can_be_saved(self) -> None:
-        """What is fitted is a frozen dataclass that gives the same answer after saving and loading."""
-        fitted = self.first.fitted
+        """What is fitted is a frozen dataclass that gives the same answer after saving and loading, and its folder
+        says which system fitted it.
+        """
+        fitted, system = self.kept(self.first.fitted), self.make()
         require(
             frozen(type(fitted)),
             f"{type(fitted).__name__} is no frozen dataclass: write @dataclass(frozen=True)",
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "fitted"
-            portable.save(fitted, path)
+            artefacts.save(fitted, path, system)
             require(
                 "diptych." not in (path / "fitted.json").read_text(encoding="utf-8"),
                 "the saved folder names a module of diptych, which may move: hold tensors, plain values or frozen "
                 "dataclasses of the system's file",
             )
-            again = portable.load(path, self.kit())
+            about = artefacts.stated(path)
+            again = self.kept_again(artefacts.load(path, self.kit()))
+        require(about.system == system, f"the folder says that {about.system} fitted it, and not {system}")
         require(
             same(self.answer(again, self.run()), self.first.answer), "it answers otherwise after saving and loading"
         )
+
+    def a_folder_that_does_not_fit_is_refused(self) -> None:
+        """A folder is refused where tensors are missing, renamed or of another shape, or the backbone is another."""
+        with tempfile.TemporaryDirectory() as folder:
+            whole = Path(folder) / "whole"
+            artefacts.save(self.kept(self.first.fitted), whole, self.make())
+            for number, (fault, harm) in enumerate(harms(whole).items()):
+                path = Path(folder) / str(number)
+                shutil.copytree(whole, path)
+                harm(path)
+                self.refuses(partial(self._read, path), DiptychError, f"a folder that fits: {fault}")
+
+    def _read(self, path: Path) -> Any:
+        """Return the answer of a folder."""
+        return self.answer(self.kept_again(artefacts.load(path, self.kit())), self.run())
+
+    def kept(self, fitted: Any) -> Any:
+        """Return what is written of a fitted object: itself."""
+        return fitted
+
+    def kept_again(self, fitted: Any) -> Any:
+        """Return the fitted object of what was read."""
+        return fitted
 
     def a_missing_part_is_named(self) -> None:
         """A kit without a part that the card names is refused by an error that names it."""
@@ -414,7 +443,7 @@ class Exam(ABC):
         ]
         needs = self.card.needs
         if self.saves:
-            listed.append(self.what_is_fitted_can_be_saved)
+            listed += [self.what_is_fitted_can_be_saved, self.a_folder_that_does_not_fit_is_refused]
         if needs.hooks or self.needed():
             listed.append(self.a_missing_part_is_named)
         if needs.evidence:

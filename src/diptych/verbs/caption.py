@@ -7,15 +7,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import UsageError
 from diptych.core.ranges import at_least, between
 from diptych.core.wording import number_of, one_line
 from diptych.tasks.defaults import DEFAULTS
-from diptych.verbs import kinds
+from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import Verb, argument, method, settings
+from diptych.verbs.declare import Verb, argument, fitted, method, served, settings
 from diptych.verbs.photos import open_samples, paths_of
 from diptych.verbs.reads import needs, uses
 
@@ -74,6 +75,8 @@ class Caption(Verb):
     method: str | Captioner = method(DEFAULTS["caption"], "A captioner; 'diptych systems --verb caption' lists them.")
     variant: str = argument("Variant of the method, such as small; 'diptych systems METHOD' lists them.", default="")
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
+    fitted: str | Path | None = fitted()
+    captioner: str = served("captioner")
     n: int = argument("Captions of each photo.", default=1, flag="--captions", short="-n", range=at_least(1))
     rate: float | None = argument(
         "Nearest captions: share of photos that no sentence describes and that get one all the same.", default=0.05,
@@ -87,29 +90,43 @@ class Caption(Verb):
         if self.references is not None and (paths is None or len(paths) != 1):
             raise UsageError("{references} names columns of one table: give the path of that table alone.")
 
+    def check_given(self, given: frozenset[str]) -> None:
+        """Refuse a choice of a system beside one that is fitted already."""
+        keeping.refuse_choice(self, "captioner", given)
+
+    def is_fitted(self) -> bool:
+        """Return whether the server was started with the captioner."""
+        return bool(self.captioner)
+
     def check_with(self, system: Any) -> None:
         """Refuse sentences and captions that the method cannot learn from, or that are missing."""
         from diptych.tasks.evidence import check_evidence
 
-        check_evidence(system.card, like=self.like, texts=self.texts)
+        if not self.is_kept():
+            check_evidence(system.card, like=self.like, texts=self.texts)
 
     def run(self, context: Context) -> Sentences:
         """Learn, and caption the photos."""
+        from diptych.core import Evidence, Kit
         from diptych.data.load import open_data
         from diptych.tasks.caption import caption, check_judge
         from diptych.tasks.evidence import evidence_for
         from diptych.verbs.names import texts_of
 
-        system, keys = self.system(), context.keys
-        evidence = evidence_for(
-            system.card, like=self.like, texts=texts_of(self.texts, sentences=True), keys=keys
-        )  # fmt: skip
+        known, keys = keeping.served(self, context, "captioner"), context.keys
+        system = self.system() if known is None else known.about.system
+        evidence = (
+            Evidence[Any]()
+            if self.is_kept() or known is not None
+            else evidence_for(system.card, like=self.like, texts=texts_of(self.texts, sentences=True), keys=keys)
+        )
         if self.references is None:
             photos, human = open_samples(self.photos, keys), None
         else:
             path = (paths_of(self.photos) or [""])[0]
             table = open_data(path, keys, need="captions", text=self.references).whole()
             photos, human = table.items, [list(of_photo) for of_photo in table.columns["captions"].values]
+        context = keeping.where(self, context)
         model, run = context.model(), context.run()
         clean = None if self.clean is None else open_samples(self.clean, keys)
         by = None if self.judge is None else context.model(self.judge)
@@ -121,9 +138,10 @@ class Caption(Verb):
         )
         pool = None if self.like is not None or evidence.texts is None else evidence.texts.texts.values()
         key = None if pool is None else (repr(system), *(t.value for texts in pool for t in texts))
+        remember = partial(keeping.read_or_fit, self, context, lambda: Kit.of(model), key=key, known=known)
         result = caption(
             photos, evidence, model, run, method=system, n=self.n, rate=rate, user=self.user, clean=clean,
-            source=source, remember=partial(context.fitted, key),
+            source=source, remember=remember,
         )  # fmt: skip
         metrics = _measured(result, photos, human, model, by, run)
         about = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from diptych.core import MissingEvidence, Range, UsageError
 from diptych.core.settings import with_settings
-from diptych.verbs import kinds
+from diptych.verbs import keeping, kinds
 from diptych.verbs.kinds import Kind
 from diptych.verbs.reads import Reads, refuse_unread
 
@@ -94,6 +94,17 @@ def argument(help: str, kind: Kind = kinds.PLAIN, default: Any = MISSING, **more
 def method(default: str | None, help: str, flag: str = "--method") -> Any:
     """Return the field of the system that does the work."""
     return argument(help, kinds.SYSTEM, default, flag=flag, short="-m")
+
+
+def fitted() -> Any:
+    """Return the field of the folder with what the system fitted, see ``verbs.keeping``."""
+    return argument("Folder of what the method fitted: read if it is there, else written.", kinds.FOLDER, None)
+
+
+def served(kind: str) -> Any:
+    """Return the field of a request that names a fitted system of the server, such as a segmenter."""
+    help = f"Name of a fitted {kind} that the server was started with, in place of a method."
+    return argument(help, default="", faces=("http",))
 
 
 def settings() -> Any:
@@ -217,18 +228,20 @@ class Verb:
             value = getattr(self, name)
             if a.range is not None and value is not None and not a.range.holds(value):
                 raise UsageError(f"{{{name}}} must be {a.range.words}, got {value!r}.")
-        self.check()
-        self.check_given(frozenset(given))
-        if self.chooses():
-            self._check_system(frozenset(given))
-        return self
+        asked = keeping.resolved(self, frozenset(given))
+        asked.check()
+        asked.check_given(frozenset(given))
+        if asked.chooses():
+            asked._check_system(frozenset(given))
+        return asked
 
     def _check_system(self, given: frozenset[str]) -> None:
         system = self.system()
         arguments = self.arguments()
         refuse_unread(system, {n: a.reads for n, a in arguments.items() if a.reads is not None}, given)
         for name, a in arguments.items():
-            if a.evidence and a.evidence in system.card.needs.evidence and getattr(self, name) is None:
+            missing = a.evidence and a.evidence in system.card.needs.evidence and getattr(self, name) is None
+            if missing and not self.is_kept():
                 what = a.help[0].lower() + a.help[1:].rstrip(".")
                 raise MissingEvidence(f"{system.card.slug} needs {what}: give {{{name}}}.")
         self.check_with(system)
@@ -237,8 +250,7 @@ class Verb:
 
     def is_kept(self) -> bool:
         """Return whether the system was trained before and lies in a folder, so that it needs no extra to be fitted."""
-        folder = getattr(self, "fitted", None)
-        return folder is not None and folder.exists()
+        return keeping.is_there(self)
 
     def learns(self) -> bool:
         """Return whether there is something to learn from, for systems that also work without."""

@@ -11,9 +11,9 @@ from diptych.core import DataError, UsageError
 from diptych.core.ranges import between
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
-from diptych.verbs import kinds
+from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import Verb, argument, method, settings
+from diptych.verbs.declare import Verb, argument, fitted, method, settings
 from diptych.verbs.photos import open_photos, open_samples, open_table
 from diptych.verbs.reads import has, needs, uses
 
@@ -57,6 +57,7 @@ class Detect(Verb):
         "Flag photos at this rate of false alarms, such as 0.05; needs normal photos.", default=None,
         range=between(0, 1, "()"),
     )  # fmt: skip
+    fitted: str | Path | None = fitted()
     detector: str = argument(
         "Name of a set of normal photos that the server was started with, in place of normal photos.", default="",
         faces=("http",),
@@ -80,14 +81,15 @@ class Detect(Verb):
 
     def check(self) -> None:
         """Refuse a question without a normal, and a rate without photos to hold it on."""
-        if self.normal is None and self.thing is None and self.auxiliary is None and not self.detector:
+        nothing = self.normal is None and self.thing is None and self.auxiliary is None
+        if nothing and not self.detector and not self.is_kept():
             raise UsageError(
                 'Say what is normal: give {normal}, photos without anomalies, or {thing}, such as "hazelnut", for '
                 "words alone."
             )
         if self.detector and (self.normal is not None or self.thing or self.rate is not None):
             raise UsageError("{detector} is fitted already: leave out {normal}, {thing} and {rate}, or {detector}.")
-        if self.rate is not None and self.normal is None:
+        if self.rate is not None and self.normal is None and not self.is_kept():
             raise UsageError("A false-alarm rate is held on normal photos: give {normal}, or leave out {rate}.")
 
     def is_fitted(self) -> bool:
@@ -104,23 +106,38 @@ class Detect(Verb):
 
     def run(self, context: Context) -> Anomalies:
         """Score the photos."""
-        from diptych.tasks.detect import detections, fit
+        from diptych.core import Kit
+        from diptych.tasks.detect import Ready, check_rate, detections, fit
 
         table, classes = open_photos(self.photos, context.keys)
-        good = None if self.normal is None else _normal(self.normal, context)
+        there = self.is_kept()
+        good = None if self.normal is None or there else _normal(self.normal, context)
         labelled = (
-            None if self.auxiliary is None else open_table(self.auxiliary, "anomalies", context.keys, split="test")
+            None
+            if self.auxiliary is None or there
+            else open_table(self.auxiliary, "anomalies", context.keys, split="test")
         )
         context.free("detect.json")
         if len(table) == 0:
             raise DataError("No photos: give a folder, a table or files that hold some.")
+        context = keeping.where(self, context)
         model, run = context.model(), context.run()
         if self.detector:
             ready = context.named("detector", self.detector)
         else:
             system = self.system()
             key = None if good is not None or labelled is not None else repr(system)
-            ready = context.fitted(key, lambda: fit(system, model, run, good, labelled, self.rate))
+            ready = Ready.of(
+                keeping.read_or_fit(
+                    self,
+                    context,
+                    lambda: Kit.of(model),
+                    lambda: fit(system, model, run, good, labelled, self.rate),
+                    key,
+                )
+            )
+            if there and self.rate is not None:
+                check_rate(ready, self.rate, self.fitted)
         facts = {"backbone": model.spec.name, "method": self.detector or system.card.slug}
         return Anomalies(self, detections(ready, table.items, run), facts, table, classes, good)
 

@@ -12,8 +12,8 @@ from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS, slug_and_row
-from diptych.verbs import kinds
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, method, settings
+from diptych.verbs import keeping, kinds
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fitted, method, settings
 from diptych.verbs.photos import clip_frames, open_photos
 from diptych.verbs.pictures import Pictures
 from diptych.verbs.reads import needs, uses
@@ -97,9 +97,7 @@ class Edit(Verb):
     )  # fmt: skip
     variant: str | None = argument('Variant of the method, such as small; "" is the paper\'s.', default=None)
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
-    fitted: str | Path | None = argument(
-        "Folder of the trained editor: read if it is there, else written.", kinds.FOLDER, None
-    )
+    fitted: str | Path | None = fitted()
 
     def slug(self) -> str:
         """Return the editor that begins with what there is."""
@@ -167,6 +165,7 @@ class Edit(Verb):
         context.free(*(str(f(path)) for path in files(Path(), names) for f in (Path, alone)), LISTING)
         reference = None if self.subject is None else _opened(self.subject)
         masks = None if self.mask is None else [_mask(self.mask)]
+        context = keeping.where(self, context)
         model, run = context.model(), context.run()
         parts: dict[str, Any] = {"generator": self.generator, "denoiser": self.denoiser, "segmenter": self.segmenter}
         kit = kit_for(system.card, model, **parts, photos=given is not None)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from diptych.core import EditAsk, Run, UsageError
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of
-from diptych.verbs import kinds
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, method, settings
+from diptych.verbs import keeping, kinds
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fitted, method, settings
 from diptych.verbs.pictures import Pictures
 from diptych.verbs.reads import never, uses
 
@@ -59,9 +59,7 @@ class Generate(Verb):
         "Photos with captions to learn from, for a method that learns.", kinds.TABLE, None,
         reads=uses("train", "texts", "unlabelled"),
     )  # fmt: skip
-    fitted: str | Path | None = argument(
-        "Folder of the trained method: read if it is there, else written.", kinds.FOLDER, None
-    )
+    fitted: str | Path | None = fitted()
 
     @property
     def ask(self) -> EditAsk:
@@ -112,6 +110,7 @@ class Generate(Verb):
         else:
             system, folder, strange = self.system(), None if self.fitted is None else Path(self.fitted), ()
             evidence = None if self.is_kept() else evidence_for(system.card, like=self.like, keys=context.keys)
+            context = keeping.where(self, context)
             model, run = context.model(), context.run()
             kit = kit_for(system.card, model)
             result = edit(fitted_editor(kit, run, method=system, evidence=evidence, folder=folder), self.ask, run)

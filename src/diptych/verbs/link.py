@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import DataError, UsageError
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import slug_and_row
-from diptych.verbs import kinds
+from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import RUN, Verb, argument, method, settings
+from diptych.verbs.declare import RUN, Verb, argument, fitted, method, settings
 
 if TYPE_CHECKING:
     from diptych.core import Backbone, Retriever
@@ -53,6 +53,7 @@ class LinkTables(Verb):
         "Its variant ({}: {} with pairs, else {}).".format(*slug_and_row("link labelled"), slug_and_row("link")[1]),
         default=None,
     )  # fmt: skip
+    fitted: str | Path | None = fitted()
     threshold: float | None = argument("Link from this score on (default: chosen on labelled matches).", default=None)
     one_to_one: bool = argument("Link no record twice.", default=False)
     groups: Any = argument(
@@ -83,6 +84,7 @@ class LinkTables(Verb):
 
     def run(self, context: Context) -> Links:
         """Link the records."""
+        from diptych.core import Kit
         from diptych.data.files import write_whole
         from diptych.data.load import open_records
         from diptych.tasks.link import link
@@ -101,11 +103,14 @@ class LinkTables(Verb):
             )
         )
         known = [] if self.pairs is None else _pairs(self.pairs, a, b, ids)
+        context = keeping.where(self, context)
         tower = _truncating_model(context) if system.card.needs.hooks else None
+        kit = Kit({} if tower is None else {"main": tower})
         run = context.light_run() if tower is None else context.run()
         result = link(
             a, b, system, tower, run, pairs=known, threshold=self.threshold, one_to_one=self.one_to_one,
             grouped=groups is not None, ids=ids,
+            remember=lambda fit: keeping.read_or_fit(self, context, lambda: kit, fit),
         )  # fmt: skip
         if groups is not None:
             write_whole(groups, result.groups_as_csv(), overwrite=context.overwrite)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core.ranges import at_least
 from diptych.core.wording import number_of, one_line
 from diptych.tasks.defaults import slug_and_row
-from diptych.verbs import kinds
+from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, method, settings
+from diptych.verbs.declare import LIGHT, SLOW_RUN, Verb, argument, fitted, method, settings
 from diptych.verbs.reads import uses
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ class Rewrite(Verb):
     denoiser: str = argument(
         "small, or local:FOLDER with a pipeline of diffusers.", default="small", reads=_learns_from_pictures
     )
-    fitted: str | Path | None = argument(
-        "Folder of the trained rewriter: read if it is there, else written.", kinds.FOLDER, None
-    )
+    fitted: str | Path | None = fitted()
     seed: int = argument("Seed of the training.", default=0)
 
     def check(self) -> None:
@@ -81,6 +79,7 @@ class Rewrite(Verb):
 
         system, prompts, kept = self.system(), read_prompts(self.prompts), self.is_kept()
         evidence = None if kept else evidence_for(system.card, like=self.like, keys=context.keys)
+        context = keeping.where(self, context)
         model, run = context.model(), context.run()
         parts: dict[str, Any] = {"main": model}
         if not kept and _learns_from_pictures(system):

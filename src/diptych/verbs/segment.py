@@ -7,7 +7,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,14 +15,14 @@ from diptych.core import Run, UnreadableItem, UsageError
 from diptych.core.ranges import between
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
-from diptych.verbs import kinds
+from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer, speed
-from diptych.verbs.declare import RUN, Verb, argument, method, settings
+from diptych.verbs.declare import RUN, Verb, argument, fitted, method, served, settings
 from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 
 if TYPE_CHECKING:
-    from diptych.core import ClassNames, Segmenter, Table
+    from diptych.core import ClassNames, Evidence, Kit, Segmenter, Table
     from diptych.data.keys import FileKeys
     from diptych.tasks.pixel_risk import Promise
     from diptych.tasks.question import Question
@@ -118,6 +118,8 @@ class Segment(Verb):
         "SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.",
         default=None, panel="Model", reads=needs("PromptableMasks"), faces=("command", "python"),
     )  # fmt: skip
+    fitted: str | Path | None = fitted()
+    segmenter: str = served("segmenter")
     inline: bool = argument(
         "Whether to send the label maps, as PNG in base64.", default=True, json="masks", faces=("http",)
     )
@@ -130,6 +132,14 @@ class Segment(Verb):
             raise UsageError("{calibration} chooses the threshold: leave out {unknown} and {threshold}.")
         if self.regions is not None and self.things:
             raise UsageError("Each box is one object: leave out {things}, or {regions}.")
+
+    def check_given(self, given: frozenset[str]) -> None:
+        """Refuse a choice of a system beside one that is fitted already."""
+        keeping.refuse_choice(self, "segmenter", given)
+
+    def is_fitted(self) -> bool:
+        """Return whether the server was started with the segmenter."""
+        return bool(self.segmenter)
 
     def check_with(self, system: Any) -> None:
         """Refuse a method whose SAM is not named."""
@@ -145,12 +155,14 @@ class Segment(Verb):
         from diptych.data.formats.region_table import with_regions
         from diptych.data.load import open_data
         from diptych.data.words.classnames import with_words
+        from diptych.tasks.fitted_segmenter import names_of_folder, of_classes, parts_of_folder
         from diptych.tasks.question import question
         from diptych.tasks.segment import segmented, teach
         from diptych.tasks.segmented import COCO, endings, stems
         from diptych.verbs.names import names_of
 
-        system, keys = self.system(), context.keys
+        known, keys = keeping.served(self, context, "segmenter"), context.keys
+        system = self.system() if known is None else known.about.system
         table, classes = open_photos(self.photos, keys, void=self.void)
         if self.regions is not None:
             if (paths := paths_of(self.photos)) is None:
@@ -159,30 +171,47 @@ class Segment(Verb):
             table = table.take([i for i, b in enumerate(table.columns["boxes"].values) if len(b.corners)])
         if len(table) == 0:
             raise DataError("No photos: give a folder, a table or files that hold some.")
-        named = with_words(names_of(self.names, () if self.names is not None else classes, self.templates))
+        about = keeping.about_of(self) if known is None else known.about
+        if about is not None and self.names is None:
+            named, background = names_of_folder(about, self.background)
+            if self.templates is not None:
+                named = replace(named, templates=names_of(list(named.names), (), self.templates).templates)
+        else:
+            background = tuple(self.background)
+            named = with_words(names_of(self.names, () if self.names is not None else classes, self.templates))
         things = named.names if tuple(self.things) == ("all",) else self.things
         asked = question(
-            named, system, background=self.background, threshold=self.threshold, unknown=self.unknown, things=things
+            named, system, background=background, threshold=self.threshold, unknown=self.unknown, things=things
         )
         answer = LabelMaps(self, system.card.slug, named, asked, table)
         ends = endings(confidence=self.confidence, things=answer.counted)
         marks = stems([table.items.name(i) for i in range(len(table))])
         context.free(*(f"{stem}{end}" for stem in marks for end in ends), *(COCO if answer.counted else ()))
+        context = keeping.where(self, context)
         model, run = context.model(), context.run()
+        parts = parts_of_folder(
+            about, {"teacher": self.teacher, "proposer": self.proposer}, {"teacher": "lite", "proposer": "auto"}
+        )
+
+        def taught(**data: Any) -> tuple[Kit, Evidence[Any]]:
+            photos = data.pop("photos", lambda: None)
+            return teach(type(system), model, photos, parts["teacher"], parts["proposer"], self.masks, **data)
 
         def fit() -> Any:
-            kit, evidence = teach(
-                type(system), model, lambda: open_samples(self.unlabelled, keys), self.teacher, self.proposer,
-                self.masks,
+            kit, evidence = taught(
+                photos=lambda: open_samples(self.unlabelled, keys),
                 labelled=lambda: open_table(self.train, "masks", keys, void=self.void),
                 captioned=lambda: open_table(self.captioned, "captions", keys),
-            )  # fmt: skip
+            )
             return system.fit(kit, asked.asked, evidence, run)
 
         learns = not {"train", "unlabelled", "auxiliary"}.isdisjoint(system.card.needs.evidence)
         words = (asked.asked.names, asked.asked.templates, asked.asked.words)
         calibration = None if self.calibration is None else self._calibration(keys)
-        fitted = context.fitted(None if learns else (repr(system), *words, self.teacher, self.proposer), fit)
+        key = None if learns else (repr(system), *words, self.teacher, self.proposer)
+        facts = {"named": named, "background": background, **parts}
+        of_names = keeping.read_or_fit(self, context, lambda: taught()[0], fit, key, known, **facts)
+        fitted = of_classes(of_names, asked.asked, run, system.card.slug)
         answer.backbone, answer.processor = model.spec.name, run
         if calibration is not None:
             from diptych.tasks.pixel_risk import promise

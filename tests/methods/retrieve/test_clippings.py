@@ -140,7 +140,7 @@ def test_towers_are_trained_in_a_copy(tmp_path: Path) -> None:
     with torch.no_grad():  # a caller's, which does not stop the training
         fitted = method.fit(Kit({"main": backbone}), evidence, Run())
     assert all(torch.equal(v, before[k]) for k, v in backbone.module().state_dict().items())
-    assert fitted.backbone.fingerprint != backbone.fingerprint
+    assert fitted.space.fingerprint != backbone.fingerprint
     assert fitted.encode(mixed, Run()).shape == (6, backbone.image.dim)
 
 

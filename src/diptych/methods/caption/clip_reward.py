@@ -34,6 +34,7 @@ from diptych.core.ranges import above, at_least, check, one_of, wrong
 from diptych.data.evidence import captioned_images
 from diptych.data.words.corrupted import corrupted
 from diptych.features.embed import embed
+from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.image_tokens import Tokens, image_tokens
 from diptych.nn.text.beams import beam
@@ -258,5 +259,5 @@ class FittedClipReward(FittedCaptioner):
     def model(self, run: Run) -> SmallLM:
         """Return the captioner with the weights of the fit."""
         lm = self.method.captioner(self.backbone, len(self.words) + 4, run)
-        lm.load_state_dict(dict(self.lm))
+        load_tensors(lm, self.lm)
         return lm.to(run.device).eval()

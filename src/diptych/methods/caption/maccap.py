@@ -55,6 +55,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, check, one_of, wrong
 from diptych.data.captions import sentences
 from diptych.features.embed import embed
+from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.image_regions import Weighting, regions, tokens_and_attention
 from diptych.nn.dense.patches import check_patches
@@ -265,6 +266,6 @@ class FittedMacCap(FittedCaptioner):
         with run.seeded("maccap"):
             lm = SmallLM(len(self.words) + 4, m.lm_width, m.layers, context=m.queries + m.limit + 2)
             aligner = PrefixAligner(self.backbone.text.dim, m.lm_width, m.width, m.queries)
-        lm.load_state_dict(dict(self.lm))
-        aligner.load_state_dict(dict(self.aligner))
+        load_tensors(lm, self.lm)
+        load_tensors(aligner, self.aligner)
         return lm.to(run.device).eval(), aligner.to(run.device).eval()

@@ -42,6 +42,7 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.data.evidence import captioned_images
+from diptych.features.strict_weights import load_tensors
 from diptych.features.user_words import UserWords
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.image_tokens import Tokens, image_tokens
@@ -198,7 +199,7 @@ class UserAwarePrefix(Captioner):
         contexts = [context_ids(vocabulary, users.before(i, self.words), self.words) for i in range(len(table))]
         known = {user: users.context(user, self.words) for user in users.users}
         lm = self.language_model(len(vocabulary), run)
-        lm.load_state_dict(dict(speaker.weights))
+        load_tensors(lm, speaker.weights)
         lm.to(run.device).eval().requires_grad_(False)
         heads = 4 if self.lm_width % 8 else 8
         prefix = self.prefix(backbone, run, heads)
@@ -291,6 +292,6 @@ class FittedUserAwarePrefix(FittedCaptioner):
             self.method.language_model(len(self.words) + 4, run),
             self.method.prefix(self.backbone, run, self.heads),
         )
-        lm.load_state_dict(dict(self.lm))
-        prefix.load_state_dict(dict(self.prefix))
+        load_tensors(lm, self.lm)
+        load_tensors(prefix, self.prefix)
         return lm.to(run.device).eval(), prefix.to(run.device).eval()

@@ -41,6 +41,7 @@ from diptych.core.ranges import at_least, check, one_of
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
+from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors
 from diptych.nn.drawn_view import labelled_views
 from diptych.nn.prompts.conditional import CoOpPrompt, prompt_logits
@@ -165,6 +166,10 @@ class FittedCoOp(FittedClassifier):
     backbone: Backbone
     prompt: Mapping[str, Tensor]
     position: Position
+
+    def __post_init__(self) -> None:
+        net = {f"net.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")}
+        check_names(self.prompt, {"context"}, {"context", *net})
 
     def for_classes(self, classes: ClassNames) -> FittedCoOp:
         """Return the classifier of other classes, whose names take the place of the old ones in the learnt context.

@@ -45,6 +45,7 @@ from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
+from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.drawn_view import labelled_views
 from diptych.nn.tuned_image import TunedImage, values_hash
@@ -115,9 +116,7 @@ class GLSim(Classifier):
         table, labels = shots(evidence, classes)
         with run.seeded("glsim"):
             net = self._net(backbone, len(classes))
-        names = tuple(n for n, _ in net.named_parameters() if not n.startswith("tuned."))
-        if net.tuned is not None:
-            names += net.tuned_weights()
+        names = self._learnt(net)
         if self.epochs:
             batch = min(self.batch, len(labels))
             steps = self.epochs * (len(labels) // batch)
@@ -140,6 +139,11 @@ class GLSim(Classifier):
     def _net(self, backbone: Backbone, classes: int) -> GLSimNet:
         tuned = None if self.freeze else TunedImage(backbone)
         return GLSimNet(tuned, backbone.tower("image").width, classes, self.top, self.pick, self.inclusive)
+
+    def _learnt(self, net: GLSimNet) -> tuple[str, ...]:
+        """Return the names of the parameters that learn."""
+        names = tuple(n for n, _ in net.named_parameters() if not n.startswith("tuned."))
+        return names if net.tuned is None else names + net.tuned_weights()
 
     def _looks(self, backbone: Backbone) -> TwoLooks:
         return TwoLooks(backbone, self.top, self.pick, self.inclusive)
@@ -164,7 +168,7 @@ class FittedGLSim(FittedClassifier):
         """Return (N, K) logits."""
         with run.seeded("glsim"):
             net = self.method._net(self.backbone, len(self.classes))
-        net.load_state_dict(dict(self.learnt), strict=False)
+        load_tensors(net, self.learnt, self.method._learnt(net))
         if self.method.freeze:
             looks = embed(self.method._looks(self.backbone), items, run)
             with torch.no_grad():

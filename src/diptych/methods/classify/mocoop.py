@@ -51,6 +51,7 @@ from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
+from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors
 from diptych.nn.drawn_view import labelled_views
 from diptych.nn.prompts.mixture import (
@@ -232,6 +233,10 @@ class FittedMoCoOp(FittedClassifier):
     norms: Mapping[str, Tensor]
     starts: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        contexts = [f"contexts.{g}" for g in range(len(self.starts))]
+        check_names(self.mixture, [*contexts, "shift", "router.weight", "router.bias"])
+
     def scores(self, items: Samples[Any], run: Run) -> Scores:
         """Return (N, K) logits; the G * K prompts are embedded once."""
         z, soft = self._embedded(items, run)
@@ -266,7 +271,7 @@ class FittedMoCoOp(FittedClassifier):
     def _embedded(self, items: Samples[Any], run: Run) -> tuple[Tensor, Tensor]:
         """Return (N, D) unit embeddings and the (G, K, D) class vectors of the groups, on the CPU."""
         if self.norms:
-            encoder = TunedEncoder.of(self.backbone, self.norms, run.device)
+            encoder = TunedEncoder.of(self.backbone, self.norms, run.device, blocks_only=True)
             z = embed(encoder, items, replace(run, cache=None, shared_cache=None))
         else:
             z = embed(self.backbone.image, items, run)

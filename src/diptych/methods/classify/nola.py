@@ -51,6 +51,7 @@ from diptych.data.words.pools import class_texts
 from diptych.data.words.sentences import sentence
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
+from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors
 from diptych.features.visual import Unprojected
 from diptych.nn.candidates import sure_images
@@ -200,9 +201,10 @@ class NoLA(Classifier):
             trainee = Step(student, labelled_views(strong, backbone.image), loss, parameter_groups(names))
             train_parameters(trainee, data, settings, run, ())
         learnt = copies(student, names)
-        return FittedNoLA(
-            classes, backbone, learnt.pop("head"), {n.removeprefix("tuned."): t for n, t in learnt.items()}
-        )
+        head = learnt.pop("head")
+        of_tower = {n.removeprefix("tuned."): t for n, t in learnt.items()}
+        parts = ("prompts",) * ("prompts" in of_tower) + ("norms",) * (len(of_tower) > ("prompts" in of_tower))
+        return FittedNoLA(classes, backbone, head, of_tower, parts)
 
     def _labels(self, kit: Kit, backbone: Backbone, images: Samples[Any], head: Tensor, run: Run) -> Tensor:
         """Return the (N,) labels that the head on the second encoder gives."""
@@ -242,12 +244,18 @@ class FittedNoLA(FittedClassifier):
     Args:
         head: (K, D), W.
         learnt: name -> value of prompts and norms. Empty: the tower is the backbone's own.
+        parts: which of "prompts" and "norms" learnt; None: an earlier version did not say.
     """
 
     classes: ClassNames
     backbone: Backbone
     head: Tensor
     learnt: Mapping[str, Tensor]
+    parts: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.parts is not None:
+            check_names({name if name == "prompts" else "norms" for name in self.learnt}, self.parts)
 
     def scores(self, items: Samples[Any], run: Run) -> Scores:
         """Return (N, K) logits of the embeddings, which are not normalised."""

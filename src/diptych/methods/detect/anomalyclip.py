@@ -48,6 +48,7 @@ from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
 from diptych.features.inference import inference
+from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.anomaly_states import Stream, local_maps, patch_streams, state_head, state_losses
 from diptych.nn.dense.label_maps import squashed
@@ -230,6 +231,9 @@ class FittedAnomalyCLIP(FittedDetector):
     backbone: Backbone
     prompts: Mapping[str, Tensor]
     method: AnomalyCLIP
+
+    def __post_init__(self) -> None:
+        check_names(self.prompts, ("context", "deep"))
 
     def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
         """Yield P_a of each image, in [0, 1], and its blurred map at the pixels of the square."""

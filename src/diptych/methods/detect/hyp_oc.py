@@ -47,6 +47,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
+from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.hyperbolic import (
     Geometry,
@@ -240,7 +241,7 @@ class FittedHypOC(FittedDetector):
         # A fork, because layers draw their first weights from the global generator.
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             head = self.method.head(f.shape[1])
-            head.load_state_dict(dict(self.state))
+            load_tensors(head, self.state)
             real, fake = head.logits(head(f)).unbind(1)
         for score in (fake - real).tolist():
             yield Anomaly(score)

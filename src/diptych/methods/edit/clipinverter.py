@@ -54,6 +54,7 @@ from diptych.core.ranges import above, at_least, between, check, wrong
 from diptych.data.evidence import captioned_images
 from diptych.features.early import early, unlike
 from diptych.features.embed import embed
+from diptych.features.strict_weights import load_tensors
 from diptych.nn.style_space import direction_loss, seen, square_of
 from diptych.nn.text_adapters import MapAdapters, Refinement
 from diptych.train.pair import drawn_caption
@@ -227,7 +228,7 @@ class FittedCLIPInverter(FittedEditor):
     def networks(self, run: Run) -> nn.ModuleDict:
         """Return the adapters and the refinement with their weights."""
         nets = self.method.networks(self.backbone, self.generator, self.maps, run)
-        nets.load_state_dict(dict(self.weights))
+        load_tensors(nets, self.weights)
         return nets
 
     def styles(self, nets: nn.ModuleDict, w: Tensor, e: Tensor, strength: float = 1.0) -> Styles:

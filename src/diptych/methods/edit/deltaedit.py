@@ -51,6 +51,7 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, check, wrong
 from diptych.features.heads import text_head
+from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.delta_mapper import FLOOR, DeltaMapper, Norm, another, direction, kept, terms
 from diptych.nn.style_space import drawn, pictures_of, relevance, seen
@@ -267,7 +268,7 @@ class FittedDeltaEdit(FittedEditor):
             strength: factor on the change.
         """
         mapper = self.method.fresh_mapper(self.generator, self.backbone, run)
-        mapper.load_state_dict(dict(self.mapper))
+        load_tensors(mapper, self.mapper)
         mapper.to(run.device).eval()
         before = drawn(self.generator, styles, run)
         s, i = styles.s.to(run.device), seen(self.backbone.image, before, run).to(run.device)

@@ -45,6 +45,7 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, check
 from diptych.features.embed import embed
+from diptych.features.strict_weights import load_tensors
 from diptych.features.twin import twin_of
 from diptych.nn.bridge_gan import BridgeGenerator, GanLayout, MapDiscriminator, hinge, matching_penalty
 from diptych.nn.frozen_vit_maps import as_input, block_maps, prompted_blocks, prompted_map
@@ -261,7 +262,7 @@ class FittedGALIP(FittedEditor):
         """The generator, in eval mode."""
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
             net = BridgeGenerator(self.method.layout(self.backbone))
-        net.load_state_dict(dict(self.weights))
+        load_tensors(net, self.weights)
         return net.eval().requires_grad_(False)
 
     @torch.no_grad()

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -45,6 +46,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.features.pipeline import joined
 from diptych.features.records import EmbeddedRecords, modality_embeddings, pooled
+from diptych.features.strict_weights import check_names, load_tensors
 from diptych.features.twin import twin_of
 from diptych.metrics.retrieval import chosen_threshold
 from diptych.nn.contrastive import supervised_contrastive
@@ -255,7 +257,7 @@ class CLIPPINGS(Retriever):
             MissingHook: towers are trained, and the backbone cannot be rebuilt.
             DataError: a table has no entities, or train has fewer than two entities with two records.
         """
-        backbone, maps = kit.need(Backbone), dict[str, Tensor]()
+        backbone, maps, towers = kit.need(Backbone), dict[str, Tensor](), dict[str, Tensor]()
         if evidence.train is not None and self.learns != "nothing":
             entities = entities_of(evidence.train)
             usable = int((np.bincount(entities) > 1).sum())
@@ -277,16 +279,14 @@ class CLIPPINGS(Retriever):
                 trainee = TowerTrainee(self, backbone, run)
                 trainee.near = near
                 train_parameters(trainee, Table(evidence.train.items, labels), settings, run, ())
-                trained = trainee.space.rebuild(trainee.space.module().eval(), trainee.space.spec)
-                assert isinstance(trained, Backbone)
-                backbone = trained
+                towers = {n: t.detach().cpu().clone() for n, t in trainee.module().state_dict().items()}
             else:
                 with run.seeded("clippings"):
                     blank = nn.ModuleDict({m: LowRank(backbone.encoders[m].dim, self.rank) for m in ("image", "text")})
                 mapped = MapTrainee(self, blank, run)
                 mapped.near = near
                 maps = train_parameters(mapped, Table(stored, labels), settings, run)
-        fitted = FittedCLIPPINGS(backbone, self.weight, maps, None)
+        fitted = FittedCLIPPINGS(backbone, self.weight, maps, None, towers)
         if evidence.val is None:
             return fitted
         scores = fitted.against(evidence.val.items, run)(evidence.val.items).numpy()
@@ -300,20 +300,36 @@ class FittedCLIPPINGS(FittedRetriever):
     """Embeds records, and compares them by their cosine.
 
     Args:
-        backbone: embeds pictures and texts; a trained copy where towers were trained.
+        backbone: of pictures and texts, as it was.
         weight: a.
         maps: parameters of the low-rank maps; empty where there are none.
         threshold: least cosine of two records that match; None: there was no val to choose it on.
+        towers: weights of the trained copy of the backbone; empty where towers were not trained.
     """
 
     backbone: Backbone
     weight: float
     maps: Mapping[str, Tensor]
     threshold: float | None
+    towers: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        check_names(self.maps, (), [f"{m}.{map}.weight" for m in ("image", "text") for map in ("down", "up")])
+
+    @cached_property
+    def space(self) -> Backbone:
+        """What embeds pictures and texts: the trained copy where towers were trained, and else the backbone."""
+        if not self.towers:
+            return self.backbone
+        twin = twin_of(self.backbone)
+        load_tensors(twin.module(), self.towers)
+        trained = twin.rebuild(twin.module().eval(), twin.spec)
+        assert isinstance(trained, Backbone)  # rebuild keeps the kind
+        return trained
 
     def encode(self, records: Samples[Any], run: Run) -> Tensor:
         """Return z, the (N, D) unit embeddings of records; stored embeddings of pictures and texts are reused."""
-        both = modality_embeddings(self.backbone, records, run)
+        both = modality_embeddings(self.space, records, run)
         image, text = (self._mapped(m, x) for m, x in zip(("image", "text"), both, strict=True))
         return pooled(image, text, self.weight)
 

@@ -45,6 +45,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, check
 from diptych.data.evidence import captioned_images
 from diptych.features.reach import reached
+from diptych.features.strict_weights import load_tensors
 from diptych.features.twin import twin_of
 from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
 from diptych.nn.style_space import square_of
@@ -284,15 +285,15 @@ class FittedUFFGTG:
 
     def tower(self) -> TextTokens:
         """Return the trained text encoder."""
-        space, _ = own_tower(self.backbone)
+        space, names = own_tower(self.backbone)
         own = {n.removeprefix("space."): t for n, t in self.learnt.items() if n.startswith("space.")}
-        space.module().load_state_dict({**space.module().state_dict(), **own})
+        load_tensors(space.module(), own, names)
         return TextTokens(space)
 
     def refiner(self) -> PromptRefiner:
         """Return the trained refiner."""
         with torch.random.fork_rng(devices=[]):
             refiner = self.method.refiner(TextTokens(self.backbone).width, len(Vocabulary(self.words)))
-        own = {n.removeprefix("refiner."): t for n, t in self.learnt.items() if n.startswith("refiner.")}
-        refiner.load_state_dict(own)
+        own = {n.removeprefix("refiner."): t for n, t in self.learnt.items() if not n.startswith("space.")}
+        load_tensors(refiner, own)
         return refiner.eval()

@@ -55,6 +55,7 @@ from diptych.core.ranges import above, at_least, between, check
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
+from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, part_of_strip, resized, slide
 from diptych.nn.dense.patch_teacher import centred, objects, teacher_patches, together
@@ -214,6 +215,11 @@ class FittedCLIPDINOiser(FittedSegmenter):
     head: Tensor
     heads: Mapping[str, Tensor]
     method: CLIPDINOiser
+
+    def __post_init__(self) -> None:
+        check_names(
+            self.heads, [f"{head}.{kind}" for head in ("affinity", "background") for kind in ("weight", "bias")]
+        )
 
     def for_classes(self, classes: ClassNames, run: Run) -> FittedCLIPDINOiser:
         """Return the segmenter of other classes; the convolutions depend on no class name."""

@@ -44,6 +44,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, check, wrong
 from diptych.data.pixels import normalise
 from diptych.features.inference import inference
+from diptych.features.strict_weights import load_tensors
 from diptych.nn.dense.mask_classes import LONGEST, mask_regions, whole_cells
 from diptych.nn.dense.mask_queries import MaskLayout, four_maps, segments, set_losses
 from diptych.nn.dense.mask_training import ClassWords, check_labels, crop_view, trained_on, words_of
@@ -225,7 +226,7 @@ class FittedMAFTPlus(FittedSegmenter):
         """The network with what was learnt, made when it is first asked for."""
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
             made = TunedMasks(self.backbone, self.method.layout, self.method.width, self.method.heads)
-        made.load_state_dict(dict(self.state), strict=False)
+        load_tensors(made, self.state, (*made.heads(), *made.tower()))
         return made.eval().requires_grad_(False)
 
     def for_classes(self, classes: ClassNames, run: Run) -> FittedMAFTPlus:

@@ -54,6 +54,7 @@ from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
+from diptych.features.strict_weights import check_names, load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.label_maps import resized
 from diptych.nn.dense.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder, mapped
@@ -217,7 +218,7 @@ class OVSeg(Segmenter):
         depth = min(self.depth, backbone.tower("image").depth)
         with run.seeded("ovseg prompts"):
             module = MaskAdapted(backbone, copied=True, depth=depth)
-        module.load_state_dict(dict(tuned), strict=False)
+        load_tensors(module, tuned, tuned.keys())  # what the tower's training just gave
         groups = [ParamGroup(("prompts",), decay=0.0)]
         return self._trained(module, lesson, t, run, self.prompt_rate, 0.0, groups, ("prompts",))
 
@@ -293,6 +294,14 @@ class FittedOVSeg(FittedSegmenter):
     method: OVSeg
     proposer: MaskProposer
     learnt: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        single = ("down", "up", "prompts")
+        sets: dict[str, tuple[tuple[str, ...], ...]] = {
+            "none": (), "map": (single[:2],), "prompts": (single[2:],), "full": (("tower",),),
+            "both": (("tower", "prompts"),), "auto": (single[:2], ("tower", "prompts")),
+        }  # fmt: skip
+        check_names({n if n in single else "tower" for n in self.learnt}, (), *sets[self.method.tune])
 
     def for_classes(self, classes: ClassNames, run: Run) -> FittedOVSeg:
         """Return the segmenter of other classes; what was learnt depends on no class name."""

@@ -55,6 +55,7 @@ from diptych.core.ranges import above, at_least, check, one_of
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
+from diptych.features.strict_weights import load_tensors
 from diptych.nn.dense.label_maps import cells, squashed
 from diptych.nn.dense.two_heads import TwoHeads, clip_loss, mask_loss, prompted
 from diptych.train.mixture import SOURCE, Mixture, joined
@@ -333,7 +334,7 @@ class FittedSAMCLIP(FittedSegmenter):
         hidden = len(self.learnt["mlp.0.bias"])
         with torch.random.fork_rng(devices=[]):
             student = TwoHeads(self.masks.model, self.head.shape[1], hidden)
-        student.load_state_dict(dict(self.learnt))
+        load_tensors(student, self.learnt)
         return student.to(device).eval().requires_grad_(False)
 
     def drawer(self) -> SamMasks:

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core import Backbone, Inputs, MissingHook
+from diptych.core import Backbone, Inputs
 from diptych.features.reach import reached
+from diptych.features.strict_weights import load_tensors
 from diptych.features.twin import twin_of
 from diptych.nn.dense.masked_crops import MaskedCrop, kept_patches, masked_inputs
 from diptych.nn.prompts.masked import fresh_prompts, mask_prompts
@@ -120,14 +121,15 @@ class MaskedEncoder:
         """Return the encoder with learnt parameters, by their names in ``MaskAdapted``; {}: the backbone as it is.
 
         Raises:
-            MissingHook: the backbone has no such tower, or its parameters have other names.
+            MissingHook: the backbone has no such tower.
+            DataError: the parameters are not those of the tower.
         """
         adapted = MaskAdapted(backbone, copied=any(name.startswith("twin.") for name in learnt))
         if "prompts" in learnt:
             adapted.prompts = nn.Parameter(learnt["prompts"].clone())
-        unknown = adapted.load_state_dict(dict(learnt), strict=False).unexpected_keys
-        if unknown:
-            raise MissingHook(f"{backbone.spec.name} has no parameter {min(unknown)}: fit again on this backbone.")
+        tuned = any(name.startswith("twin.") for name in learnt)
+        names = (*(adapted.weights() if tuned else ()), *(("prompts",) if "prompts" in learnt else ()))
+        load_tensors(adapted, learnt, names, optional=[n for n, _ in adapted.named_buffers()])
         digest = hashlib.sha256(f"masked-crops/1/{backbone.image.fingerprint}".encode())
         for name, value in sorted(learnt.items()):
             digest.update(name.encode() + value.contiguous().numpy().tobytes())

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from diptych.core import Backbone, Dense
 from diptych.core.ranges import at_least, check, wrong
+from diptych.features.strict_weights import load_tensors
 
 STRIDES = (4, 8, 16, 32)
 WEIGHTS = {"cross_entropy": 2.0, "mask": 5.0, "dice": 5.0}
@@ -246,7 +247,7 @@ def opened(channels: Sequence[int], dim: int, layout: MaskLayout, state: Mapping
     """Return the network with these weights, in eval mode; no generator is touched."""
     with torch.random.fork_rng(devices=[]):
         net = MaskQueries(channels, dim, layout)
-    net.load_state_dict(dict(state))
+    load_tensors(net, state)
     return net.eval().requires_grad_(False)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from diptych.core import Backbone, ClassNames, Encoder, Evidence, Extender, Kit, Run, Samples, Space, Subset
 from diptych.features.embed import embed
+from diptych.features.spaces import StoredSpace
 from diptych.testing.backbones import VisualBackbone
 from diptych.testing.exam import Exam, Fitting, faults, require
 from diptych.testing.pictures import NAMES
@@ -20,7 +21,6 @@ class ExtenderExam(Exam):
     """Clips, point clouds or stars, as ``samples`` of the class says, and a small backbone with both towers."""
 
     role = Extender
-    saves = False  # a space is written by those who made its module
     hookless = False
     alone = (1e-5, 1e-5)
     names_evidence = True
@@ -47,6 +47,14 @@ class ExtenderExam(Exam):
         """Return the extended space."""
         space: Space = self.make().fit(kit, evidence, run)
         return space
+
+    def kept(self, fitted: Space) -> StoredSpace:
+        """Return the space as the content of a folder."""
+        return StoredSpace(fitted)
+
+    def kept_again(self, fitted: StoredSpace) -> Space:
+        """Return the space of a folder."""
+        return fitted.space
 
     def answer(self, fitted: Space, run: Run) -> dict[str, Any]:
         """Return the vectors of each modality, and the fingerprint of the space."""

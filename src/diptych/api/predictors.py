@@ -1,0 +1,96 @@
+"""What the ``fit`` of ``diptych.systems`` returns beside classifiers: segmenters, detectors and captioners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diptych.api import keeping
+from diptych.api.declared import gathered
+from diptych.api.model import Model
+from diptych.api.results import Results, of_captioned
+from diptych.core import (
+    Captioner,
+    Detector,
+    FittedCaptioner,
+    FittedDetector,
+    FittedSegmenter,
+    Run,
+    Segmenter,
+    Table,
+)
+from diptych.data.samples import as_samples
+from diptych.tasks.caption import captioned
+from diptych.tasks.classify import with_store
+from diptych.tasks.detect import Detected, Ready, detections
+from diptych.tasks.question import Question
+from diptych.tasks.segment import TEACHER, segmented
+from diptych.tasks.segmented import Segmented
+from diptych.verbs.detect import Anomalies, Detect
+from diptych.verbs.segment import LabelMaps, Segment
+
+
+@dataclass(frozen=True)
+class SegmentPredictor:
+    """A fitted segmenter with its model."""
+
+    fitted: FittedSegmenter
+    model: Model
+    run: Run
+    slug: str = ""
+    method: Segmenter | None = None
+    teacher: str = TEACHER
+
+    def save(self, folder: str | Path) -> None:
+        """Write the segmenter to a new folder, which ``load`` and ``segment --fitted`` read."""
+        keeping.save(self.fitted, folder, self.method, named=self.fitted.classes, teacher=self.teacher)
+
+    def segment(self, photos: object) -> Results[Segmented]:
+        """Say what lies where on each photo; all label maps are held in memory."""
+        table, asked = Table(as_samples(photos)), Question.plain(self.fitted.classes)
+        maps = LabelMaps(Segment(photos=photos), self.slug, self.fitted.classes, asked, table)
+        maps.start(segmented(self.fitted, table.items, asked, self.run))
+        return gathered(maps)
+
+
+@dataclass(frozen=True)
+class AnomalyPredictor:
+    """A fitted detector with its model."""
+
+    fitted: FittedDetector
+    model: Model
+    run: Run
+    slug: str = ""
+    method: Detector | None = None
+
+    def save(self, folder: str | Path) -> None:
+        """Write the detector to a new folder, which ``load`` and ``detect --fitted`` read."""
+        keeping.save(self.fitted, folder, self.method)
+
+    def detect(self, photos: object) -> Results[Detected]:
+        """Score photos: higher is more anomalous."""
+        table = Table(as_samples(photos))
+        scores = detections(Ready(self.fitted), table.items, self.run)
+        about = {"backbone": self.model.spec.name, "method": self.slug}
+        return gathered(Anomalies(Detect(photos=photos), scores, about, table, (), None))
+
+
+@dataclass(frozen=True)
+class CaptionPredictor:
+    """A fitted captioner with its model."""
+
+    fitted: FittedCaptioner
+    model: Model
+    run: Run
+    method: Captioner | None = None
+
+    def save(self, folder: str | Path) -> None:
+        """Write the captioner to a new folder, which ``load`` and ``caption --fitted`` read."""
+        keeping.save(self.fitted, folder, self.method)
+
+    def caption(self, photos: object, n: int = 1, user: str | None = None) -> Results[tuple[str, ...]]:
+        """Write at most n captions of each photo, the best first; as ``user`` does, by a captioner with users."""
+        samples = as_samples(photos)
+        fitted = self.fitted if user is None else self.fitted.for_user(user)
+        with with_store(self.run) as stored:
+            return of_captioned(captioned(fitted, samples, self.model, stored, n), samples)

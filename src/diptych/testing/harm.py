@@ -1,0 +1,94 @@
+"""Folders of fitted systems, harmed: a tensor is left out, renamed or turned, or another backbone is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from diptych.features.portable import DESCRIPTION, SHARED
+
+Harm = Callable[[Path], None]
+_TENSORS = "tensors.safetensors"
+
+
+def harms(folder: Path) -> dict[str, Harm]:
+    """Return what can go wrong with the files of a folder, by name; whoever reads it must refuse each.
+
+    Args:
+        folder: that holds a fitted system.
+    """
+    facts, tensors = _read(folder)
+    found: dict[str, Harm] = {}
+    if tensors:
+        name = max(sorted(tensors), key=lambda n: tensors[n].numel())
+        found["a tensor is left out"] = lambda path: _write(path, lambda f, t: t.pop(name))
+        found["a tensor has another name"] = lambda path: _write(path, lambda f, t: t.update(odd=t.pop(name)))
+        found["a tensor has another shape"] = lambda path: _write(path, lambda f, t: t.update({name: t[name][None]}))
+    if state := next(_states(facts["fitted"]), None):
+        key = min(state)
+        found["weights have another name"] = lambda path: _rekey(path, key)
+        found["weights are missing"] = lambda path: _rekey(path, key, drop=True)
+    if facts["spaces"]:
+        found["it is of another backbone"] = _otherwise
+    return found
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    return json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")), load_file(folder / _TENSORS)
+
+
+def _write(folder: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], object]) -> None:
+    """Change description and tensors, and mend the checksum."""
+    facts, tensors = _read(folder)
+    change(facts, tensors)
+    save_file(tensors, folder / _TENSORS)
+    facts["sha256"] = hashlib.sha256((folder / _TENSORS).read_bytes()).hexdigest()
+    (folder / DESCRIPTION).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _states(packed: Any) -> Iterator[dict[str, Any]]:
+    """Yield the weights by name that a description holds: mappings of nothing but tensors.
+
+    Those of generators, inverters and denoisers are left out: systems get them as parts, and do not read their weights.
+    """
+    if isinstance(packed, dict):
+        if SHARED.get(str(packed.get("class")), "").startswith("diptych.backbones."):
+            return
+        inner = packed.get("dict")
+        if inner and isinstance(inner, dict) and all(isinstance(v, dict) and "tensor" in v for v in inner.values()):
+            yield inner
+        else:
+            for value in packed.values():
+                yield from _states(value)
+    elif isinstance(packed, list):
+        for value in packed:
+            yield from _states(value)
+
+
+def _rekey(folder: Path, key: str, *, drop: bool = False) -> None:
+    """Give weights another name, or leave them out, in a folder that is whole in itself."""
+
+    def change(facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        state = next(_states(facts["fitted"]))
+        entry = state.pop(key)
+        if drop:
+            tensors.pop(entry["tensor"])
+            del facts["tensors"][entry["tensor"]]
+        else:
+            state["odd"] = entry
+
+    _write(folder, change)
+
+
+def _otherwise(folder: Path) -> None:
+    def change(facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        for space in facts["spaces"].values():
+            space["fingerprint"] = "0" * 16
+
+    _write(folder, change)

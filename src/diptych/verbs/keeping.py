@@ -1,0 +1,153 @@
+"""What a method fitted, in a folder: read where the folder is there, else written. One mechanism for every verb with an
+argument ``fitted``.
+
+Where the user names no method, that of the folder does the work; a method that is named, with its settings, must be the
+one that fitted. The model is that of the folder where none is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from diptych.core import UsageError
+
+if TYPE_CHECKING:
+    from diptych.core import Kit
+    from diptych.features.artefacts import About, Read
+    from diptych.verbs.context import Context
+
+V = TypeVar("V")
+CHOICES = frozenset({"method", "variant", "settings"})
+"""Arguments that choose a system."""
+
+
+def folder_of(verb: Any) -> Path | None:
+    """Return the folder that an asked verb names; None where it names none."""
+    folder = getattr(verb, "fitted", None)
+    return None if folder is None else Path(folder)
+
+
+def is_there(verb: Any) -> bool:
+    """Return whether the folder that a verb names is there, so that nothing is fitted."""
+    folder = folder_of(verb)
+    return folder is not None and folder.exists()
+
+
+def resolved(verb: V, given: Collection[str]) -> V:
+    """Return a verb with the method of the folder that it reads, where the user chose none.
+
+    Args:
+        verb: asked.
+        given: names of the arguments that the user wrote.
+
+    Raises:
+        UsageError: the folder is of another verb; or it is not there, and nothing says what to fit.
+        DataError: it holds nothing fitted.
+    """
+    folder = folder_of(verb)
+    if folder is None:
+        return verb
+    if not folder.exists():
+        _refuse_misspelt(verb, folder, given)
+        return verb
+    from diptych.features.artefacts import stated
+
+    about, asked = stated(folder), verb
+    role = asked.kind_of_system()  # type: ignore[attr-defined]
+    if about.system is not None and not isinstance(about.system, role):
+        raise UsageError(
+            f"{folder} holds what {about.slug} fitted, a system of {about.system.card.verb}, and not of "
+            f"{asked.name}: give another {{fitted}}."  # type: ignore[attr-defined]
+        )
+    if CHOICES.intersection(given) or about.system is None:
+        return verb
+    return replace(verb, method=about.system)  # type: ignore[type-var]
+
+
+def _refuse_misspelt(verb: Any, folder: Path, given: Collection[str]) -> None:
+    """Refuse a folder that is not there where the default method would fill it and trains nothing."""
+    method = getattr(verb, "method", None)
+    if method is None or "method" in given or (card := verb.system().card).trains != "nothing":
+        return
+    if not (card.needs.evidence or card.needs.optional):
+        raise UsageError(
+            f"There is no folder {folder}: name one in which a fitted system was kept, or give {{method}}, whose work "
+            f"is then kept there."
+        )
+
+
+def about_of(verb: Any) -> About | None:
+    """Return what the folder says that a verb reads; None where nothing is read."""
+    if not is_there(verb):
+        return None
+    from diptych.features.artefacts import stated
+
+    return stated(Path(verb.fitted))
+
+
+def served(verb: Any, context: Context, kind: str) -> Read | None:
+    """Return what a request names by a field, "segmenter": a fitted system that the server was started with.
+
+    Raises:
+        UsageError: there is none of this name; or the request chooses a system too.
+    """
+    name = getattr(verb, kind)
+    if not name:
+        return None
+    found: Read = context.named(kind, name)
+    return found
+
+
+def refuse_choice(verb: Any, kind: str, given: Collection[str]) -> None:
+    """Refuse a choice of a system beside the fitted one that a request names.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if getattr(verb, kind) and (chosen := sorted(CHOICES.intersection(given))):
+        names = " and ".join(f"{{{name}}}" for name in chosen)
+        raise UsageError(f"{{{kind}}} is fitted already: leave {names} out, or {{{kind}}}.")
+
+
+def where(verb: Any, context: Context) -> Context:
+    """Return where a verb runs: with the model of the folder that it reads, where the user named none."""
+    about = about_of(verb)
+    if about is None or not about.backbone or about.backbone == context.backbone:
+        return context
+    return context.like({"backbone": about.backbone})
+
+
+def read_or_fit(
+    verb: Any,
+    context: Context,
+    kit: Callable[[], Kit],
+    fit: Callable[[], Any],
+    key: Hashable = None,
+    known: Read | None = None,
+    **facts: Any,
+) -> Any:
+    """Return what the method of a verb fits, read from the folder that the verb names, or fitted and written there.
+
+    Args:
+        verb: asked.
+        context: where it runs; a verb without a folder lets it remember by ``key``.
+        kit: gives the parts on which it was fitted.
+        fit: fits.
+        key: see ``Context.fitted``.
+        known: what a server was started with, which answers at once; see ``served``.
+        facts: what the verb needs to go on, see ``features.artefacts.save``.
+
+    Raises:
+        UsageError, DataError: the folder does not fit; see ``features.artefacts.read_or_fit``.
+    """
+    if known is not None:
+        return known.fitted
+    folder = folder_of(verb)
+    if folder is None:
+        return context.fitted(key, fit)
+    from diptych.features import artefacts
+
+    return artefacts.read_or_fit(folder, kit, verb.system(), fit, **facts)[0]

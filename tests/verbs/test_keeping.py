@@ -1,0 +1,146 @@
+"""What a method fitted is kept in a folder by every verb, and used again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import diptych
+from diptych import catalog
+from diptych.api.model import Model
+from diptych.core import DataError, DiptychError, Run, UsageError
+from diptych.features.artefacts import stated
+from diptych.verbs.declare import Verb
+from tests.support.backbone import SmallBackbone
+from tests.support.colours import COLOURS, ColourBackbone
+from tests.support.dense_colours import DenseColours, halves
+
+DENSE = Model(DenseColours(), Run())
+COLOURED = Model(ColourBackbone(), Run())
+PHOTO = halves("red", "blue", 60, 40)
+
+
+def plain(name: str, shade: int = 0) -> Image.Image:
+    """One colour, of which two channels differ by the shade."""
+    colour = np.array(COLOURS[name]) + np.array([shade, -(shade**2) % 7, 0])
+    return Image.fromarray((np.zeros((32, 32, 3)) + colour).clip(0, 255).astype(np.uint8))
+
+
+def verbs() -> list[type[Verb]]:
+    """Verbs that are declared and choose a system."""
+    import diptych.api.derived  # noqa: F401
+
+    found, todo = [], [Verb]
+    while todo:
+        kind = todo.pop()
+        todo += kind.__subclasses__()
+        found += [kind] if "method" in getattr(kind, "__dataclass_fields__", {}) else []
+    return [kind for kind in found if kind.__module__.startswith("diptych.")]
+
+
+def test_every_verb_with_a_method_keeps_what_it_fits() -> None:
+    named = {kind.name: kind for kind in verbs()}
+    assert {"caption", "detect", "edit", "generate", "link", "rewrite", "segment"} <= set(named)
+    lacking = {name for name, kind in named.items() if "fitted" not in kind.arguments()}
+    assert lacking <= {"classify"}
+
+
+def test_a_segmenter_is_kept_and_answers_again_without_a_fit(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    given: dict[str, Any] = {"background": "blue, yellow", "method": "maskclip"}
+    first = diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=folder, **given)
+    about = stated(folder)
+    assert (about.slug, about.backbone, about.version) == ("maskclip", DENSE.spec.name, diptych.__version__)
+    assert about.system == catalog.find("maskclip")()
+    with patch.object(catalog.find("maskclip"), "fit", side_effect=AssertionError("fitted again")):
+        again = diptych.segment([PHOTO], None, DENSE, fitted=folder)
+        same = diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=folder, **given)
+    for result in (again, same):
+        assert np.array_equal(result[0].labels, first[0].labels)
+        assert result[0].classes == first[0].classes
+
+
+def test_other_names_are_refused_where_what_was_fitted_knows_none(tmp_path: Path) -> None:
+    diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=tmp_path / "kept", method="maskclip")
+    with pytest.raises(UsageError, match=r"fitted on the names red, green, .*leave names=, templates= and background="):
+        diptych.segment([PHOTO], ["red", "pink"], DENSE, fitted=tmp_path / "kept")
+    counted = diptych.segment([PHOTO], None, DENSE, fitted=tmp_path / "kept", things="red")
+    assert counted.as_dict()["things"] == ["red"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # remarks are warnings too
+def test_a_detector_is_kept_with_its_threshold(tmp_path: Path) -> None:
+    normal = [plain("red", i) for i in range(20)]
+    photos = [plain("red", 3), plain("blue")]
+    given: dict[str, Any] = {"rate": 0.2, "method": "gaussian"}
+    first = diptych.detect(photos, COLOURED, normal=normal, fitted=tmp_path / "line", **given)
+    again = diptych.detect(photos, COLOURED, fitted=tmp_path / "line")
+    assert [(d.score, d.flagged) for d in again] == [(d.score, d.flagged) for d in first]
+    assert again.as_dict()["threshold"] == first.as_dict()["threshold"] is not None
+    assert again.as_dict()["false_alarm_rate"] == 0.2
+    with pytest.raises(UsageError, match=r"was kept with rate= 0.2, not 0.1"):
+        diptych.detect(photos, COLOURED, fitted=tmp_path / "line", rate=0.1)
+
+
+def test_a_captioner_is_kept(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"fitted": tmp_path / "pool", "rate": None}
+    first = diptych.caption([plain("red"), plain("blue")], ["a red wall", "a blue sky"], COLOURED, **given)
+    again = diptych.caption([plain("red"), plain("blue")], model=COLOURED, **given)
+    assert list(again) == list(first)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=tmp_path / "kept", method="maskclip")
+    return tmp_path / "kept"
+
+
+def test_another_system_other_settings_and_other_verbs_are_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"maskclip fitted it, and not sclip; give method= so, or another fitted="):
+        diptych.segment([PHOTO], None, DENSE, fitted=folder, method="sclip")
+    with pytest.raises(UsageError, match=r"its denoise is 0.0, not 0.2; give the same method=, variant= and settings="):
+        diptych.segment([PHOTO], None, DENSE, fitted=folder, settings={"denoise": 0.2})
+    with pytest.raises(UsageError, match=r"holds what maskclip fitted, a system of segment, and not of detect"):
+        diptych.detect([PHOTO], DENSE, fitted=folder)
+
+
+def test_another_backbone_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"was fitted on .*and the backbone given is small"):
+        diptych.segment([PHOTO], None, Model(SmallBackbone(), Run()), fitted=folder)
+
+
+def test_a_folder_that_is_not_there_is_no_wish_to_fit_the_usual_method(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"There is no folder .*misspelt: name one .*or give method="):
+        diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=tmp_path / "misspelt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no fitted system"):
+        diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=tmp_path / "empty")
+
+
+def test_what_is_missing_is_named(folder: Path) -> None:
+    facts = json.loads((folder / "fitted.json").read_text())
+    del facts["fitted"]["fields"]["classes"], facts["fitted"]["fields"]["backbone"]
+    (folder / "fitted.json").write_text(json.dumps(facts))
+    with pytest.raises(DataError, match=r"fields of FittedMaskCLIP differ: backbone, classes;"):
+        diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=folder)
+
+
+def test_a_folder_without_provenance_is_read_too(tmp_path: Path, folder: Path) -> None:
+    earlier = tmp_path / "earlier"
+    shutil.copytree(folder, earlier)
+    facts = json.loads((earlier / "fitted.json").read_text())
+    del facts["about"]
+    (earlier / "fitted.json").write_text(json.dumps(facts))
+    assert (stated(earlier).slug, stated(earlier).system) == ("maskclip", None)
+    first = diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=folder)
+    again = diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=earlier)
+    assert np.array_equal(again[0].labels, first[0].labels)
+    with pytest.raises(DiptychError, match="maskclip fitted it, and not sclip"):
+        diptych.segment([PHOTO], ["red", "green"], DENSE, fitted=earlier, method="sclip")
