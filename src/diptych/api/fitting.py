@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -30,10 +31,12 @@ from diptych.core import (
     Samples,
     Segmenter,
     Table,
+    UnreadableItem,
     UsageError,
 )
+from diptych.core.wording import number_of
 from diptych.data.load import open_data
-from diptych.data.samples import as_samples, as_table
+from diptych.data.samples import as_samples, as_table, openable
 from diptych.data.splits import hold_out
 from diptych.tasks.caption import captioned
 from diptych.tasks.classify import with_store
@@ -69,7 +72,7 @@ class System(Generic[M]):
         if name == "set_params":
             raise AttributeError(
                 f"A system does not change: make another {type(self).__name__}(...). In a grid search use "
-                "diptych.sklearn.EmbeddingClassifier."
+                "diptych.sklearn.SystemClassifier(system), or EmbeddingClassifier on embeddings."
             )
         if name in FITTED and not hasattr(type(self.method), name):
             made = type(self).__name__
@@ -102,6 +105,8 @@ class ClassifierSystem(System[Classifier]):
         seed: int = 0,
     ) -> Predictor:
         """Fit on labelled photos, class names, texts or photos without labels, as the system's card says.
+
+        Labelled photos that cannot be read are left out, with a warning; ``failed`` of the result names them.
 
         A parameter that is None is chosen by accuracy on ``val``. Without ``val`` a part of ``train`` is held out for
         it, drawn by ``seed``: of each class a fifth, or of few photos up to four and at most half. As scikit-learn's
@@ -140,14 +145,21 @@ class ClassifierSystem(System[Classifier]):
             texts_of(texts),
             None if other_classes is None else names_of(other_classes, (), classes.templates),
         )
+        failed: tuple[UnreadableItem, ...] = ()
         with with_store(run) as stored:
-            fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
+            try:
+                fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
+            except UnreadableItem:
+                evidence, failed = _readable(evidence)
+                if not failed:  # it is none of the labelled photos
+                    raise
+                fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
         about: dict[str, Any] = {"method": self.method.card.slug, "seed": seed}
         if chosen := self._chosen(fitted):
             about["chosen"] = chosen
         if held:
             about["val"] = f"{held} of {len(evidence.train or ())} train photos"
-        return Predictor(fitted, None, own, about, run)
+        return Predictor(fitted, None, own, about, run, failed)
 
     def _fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[FittedClassifier, int]:
         """Return the fitted classifier, and how many photos of train were held out for choices."""
@@ -309,6 +321,8 @@ def system_class(kind: type[Method]) -> type[System[Any]]:
     signature = inspect.signature(kind)
 
     def made(self: System[Any], *given: Any, **named: Any) -> None:
+        if "C" in named and "C" not in signature.parameters and "c" in signature.parameters:
+            named["c"] = named.pop("C")  # scikit-learn's spelling
         if unknown := named.keys() - signature.parameters:
             known = ", ".join(signature.parameters) or "none"
             raise TypeError(f"{kind.__name__} has no parameter {min(unknown)!r}; its parameters are: {known}.")
@@ -323,6 +337,23 @@ def _begun(method: Method, model: ModelLike, seed: int) -> tuple[Model, Run]:
     method.check_extras()
     own = model_of(model)
     return own, replace(own.run, seed=seed)
+
+
+def _readable(evidence: Evidence[Any]) -> tuple[Evidence[Any], tuple[UnreadableItem, ...]]:
+    """Return evidence without the labelled photos that cannot be read, and their errors, with a warning."""
+    failed: list[UnreadableItem] = []
+    parts: dict[str, Any] = {}
+    for name in ("train", "val"):
+        table: Table[Any] | None = getattr(evidence, name)
+        if table is None:
+            continue
+        readable, errors = openable(table.items)
+        failed += errors
+        parts[name] = table.take(list(readable.indices)) if errors else table
+    if failed:
+        count = number_of(len(failed), "labelled photo")
+        warnings.warn(f"{count} cannot be read, left out; the first: {failed[0]}.", UserWarning, stacklevel=3)
+    return replace(evidence, **parts), tuple(failed)
 
 
 def _maybe(photos: object) -> Samples[Any] | None:
