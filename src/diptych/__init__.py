@@ -1,4 +1,4 @@
-"""diptych: one core for the systems of the CLIP era.
+"""diptych: published systems of the CLIP era behind one Python API and one command line.
 
 Importing this package loads no torch, touches no network, seeds nothing and registers nothing. Each public name is
 loaded when it is first asked for.

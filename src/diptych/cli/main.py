@@ -262,7 +262,7 @@ def _root(
     ] = False,
     debug: Annotated[bool, options.option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """One core for the systems of the CLIP era: classify, measure and explain images with words, on any CLIP."""
+    """Classify, search, segment and measure images with words: published systems of the CLIP era, on any CLIP model."""
 
 
 def main() -> None:
