@@ -56,8 +56,10 @@ def test_import_loads_nothing_but_the_package() -> None:
 
 def test_names_load_when_they_are_asked_for() -> None:
     assert sorted(dir(diptych)) == sorted(diptych.__all__)
-    with pytest.raises(AttributeError, match=r"no attribute 'clasify'$"):
+    with pytest.raises(AttributeError, match=r"no attribute 'clasify': use classify$"):
         _ = diptych.clasify
+    with pytest.raises(AttributeError, match=r"no attribute 'colour'$"):
+        _ = diptych.colour
 
 
 def test_names_of_other_libraries_lead_to_ours() -> None:
@@ -65,7 +67,7 @@ def test_names_of_other_libraries_lead_to_ours() -> None:
         ("create_model_and_transforms", r"use load\(name, pretrained\)"),
         ("pipeline", r"use classify\(photos, names\)"),
         ("from_pretrained", r"use load\(name, pretrained\)"),
-        ("list_models", "use 'diptych models' on the command line"),
+        ("list_pretrained", r"use list_models\(\)"),
         ("new_system", "use 'diptych new-system' on the command line"),
     ):
         with pytest.raises(AttributeError, match=told):

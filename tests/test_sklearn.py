@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import diptych
 from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
-from diptych.sklearn import EmbeddingClassifier
+from diptych.sklearn import EmbeddingClassifier, ImageEmbedder, SystemClassifier
 
 
 @parametrize_with_checks([EmbeddingClassifier(), EmbeddingClassifier("linear-probe")])
@@ -59,3 +61,35 @@ def test_bad_parameters() -> None:
     ):
         with pytest.raises(ValueError, match=says):
             EmbeddingClassifier(**bad).fit(X, y)
+
+
+def coloured(count: int = 12) -> tuple[list[Any], list[str]]:
+    from PIL import Image
+
+    labels = ["red", "blue"] * (count // 2)
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(rng.normal((200, 40, 40) if c == "red" else (40, 40, 200), 20, (8, 8, 3)), 0, 255) for c in labels]
+    return [Image.fromarray(pixels.astype(np.uint8)) for pixels in noisy], labels
+
+
+def test_photos_go_through_a_pipeline(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path))
+    photos, labels = coloured()
+    model = diptych.load("tiny", engine="torch")
+    pipeline = make_pipeline(ImageEmbedder(model), EmbeddingClassifier("linear-probe"))
+    search = GridSearchCV(pipeline, {"embeddingclassifier__c": [1.0, 1000.0]}, cv=2).fit(photos, labels)
+    assert search.score(photos, labels) == 1.0
+    rows = pipeline[:1].transform(photos[:3])
+    np.testing.assert_array_equal(rows, model.encode_image(photos[:3]))
+    assert len(pipeline[:1].get_feature_names_out()) == rows.shape[1]
+
+
+def test_the_parameters_of_a_system_can_be_searched(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path))
+    photos, labels = coloured()
+    estimator = SystemClassifier(diptych.systems.LinearProbe(c=1.0), diptych.load("tiny", engine="torch"))
+    search = GridSearchCV(estimator, {"system__c": [1e-6, 1000.0], "seed": [3]}, cv=2).fit(photos, labels)
+    assert search.best_estimator_.system.get_params()["c"] == search.best_params_["system__c"]
+    assert search.predict(photos).tolist() == labels
+    assert search.predict_proba(photos).shape == (12, 2)
+    assert estimator.system.get_params() == {"c": 1.0}

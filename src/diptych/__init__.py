@@ -1,4 +1,4 @@
-"""diptych: one core for the systems of the CLIP era.
+"""diptych: published systems of the CLIP era behind one Python API and one command line.
 
 Importing this package loads no torch, touches no network, seeds nothing and registers nothing. Each public name is
 loaded when it is first asked for.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         search,
         segment,
     )
+    from diptych.api.listing import list_models, list_systems
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
     from diptych.api.verbs import audit, board, open_data
@@ -50,6 +51,8 @@ __all__ = [
     "generate",
     "index",
     "link",
+    "list_models",
+    "list_systems",
     "load",
     "load_classifier",
     "open_data",
@@ -75,6 +78,8 @@ _PLACES = {
     "encode": "api.derived",
     "index": "api.derived",
     "link": "api.derived",
+    "list_models": "api.listing",
+    "list_systems": "api.listing",
     "search": "api.derived",
     "segment": "api.derived",
     "load": "api.model",
@@ -88,12 +93,31 @@ _COMMANDS = (
 """Verbs of the command line that are no function here."""
 _ELSEWHERE = {
     **dict.fromkeys(
-        ("create_model", "create_model_and_transforms", "from_pretrained", "load_model", "SentenceTransformer"),
+        (
+            "create_model",
+            "create_model_and_transforms",
+            "create_model_from_pretrained",
+            "from_pretrained",
+            "load_model",
+            "SentenceTransformer",
+            "CLIPModel",
+            "AutoModel",
+            "CLIP",
+        ),
         "load(name, pretrained)",
     ),
-    "pipeline": "classify(photos, names)",
-    **dict.fromkeys(("get_tokenizer", "tokenize"), "load(name).tokenizer(texts)"),
-    **dict.fromkeys(("list_models", "list_pretrained", "available_models"), "'diptych models' on the command line"),
+    **dict.fromkeys(("CLIPProcessor", "AutoProcessor", "image_transform"), "load(name).preprocess(photo)"),
+    **dict.fromkeys(("pipeline", "zero_shot", "predict"), "classify(photos, names)"),
+    **dict.fromkeys(("get_tokenizer", "tokenize", "AutoTokenizer"), "load(name).tokenizer(texts)"),
+    **dict.fromkeys(("list_pretrained", "available_models", "list_pretrained_models"), "list_models()"),
+    **dict.fromkeys(("list_methods", "available_systems", "all_estimators"), "list_systems(verb=...)"),
+    "encode_image": "encode(photos), or load(name).encode_image(photos)",
+    "encode_text": "encode(texts=texts), or load(name).encode_text(texts)",
+    "embed": "encode(photos)",
+    "similarity": "load(name).similarity(photos, texts)",
+    **dict.fromkeys(("load_dataset", "load_data", "ImageFolder"), "open_data(folder)"),
+    **dict.fromkeys(("benchmark", "evaluate"), "board(data)"),
+    **dict.fromkeys(("fit", "train"), "systems.GDA().fit(model, train)"),
     **dict.fromkeys(_COMMANDS, "'diptych VERB' on the command line"),
 }
 """Name that other libraries have -> what to use here."""
@@ -105,11 +129,27 @@ def __getattr__(name: str) -> Any:
     if name == "systems":
         return import_module("diptych.systems")
     if name not in __all__:
-        told = f": use {_ELSEWHERE[name].replace('VERB', name.replace('_', '-'))}" if name in _ELSEWHERE else ""
-        raise AttributeError(f"module 'diptych' has no attribute {name!r}{told}", name=name, obj=sys.modules[__name__])
-    found = getattr(import_module(f"diptych.{_PLACES.get(name, 'api.verbs')}"), name)
-    globals()[name] = found
-    return found
+        raise AttributeError(
+            f"module 'diptych' has no attribute {name!r}{_remedy(name)}", name=name, obj=sys.modules[__name__]
+        )
+    value = getattr(import_module(f"diptych.{_PLACES.get(name, 'api.verbs')}"), name)
+    globals()[name] = value
+    return value
+
+
+def _remedy(name: str) -> str:
+    """Return what to use instead of a name that is not there; "" where nothing is near."""
+    if name.startswith("__"):
+        return ""
+    if name in _ELSEWHERE:
+        return f": use {_ELSEWHERE[name].replace('VERB', name.replace('_', '-'))}"
+    from difflib import get_close_matches
+
+    if near := get_close_matches(name, __all__, n=1, cutoff=0.75):
+        return f": use {near[0]}"
+    from diptych import systems
+
+    return f": use diptych.systems.{name}" if name in dir(systems) else ""
 
 
 def __dir__() -> list[str]:

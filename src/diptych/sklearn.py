@@ -1,7 +1,8 @@
-"""Few-shot heads on features as a scikit-learn estimator: for pipelines, grid searches and cross-validation.
+"""Estimators for scikit-learn's pipelines, grid searches and cross-validation.
 
-X = diptych.features.embed.embed(backbone.image, photos, run).numpy()
-EmbeddingClassifier().fit(X, y).predict(X_new)
+make_pipeline(ImageEmbedder("lite"), LogisticRegression()).fit(photos, labels).predict(more_photos)
+GridSearchCV(SystemClassifier(diptych.systems.LinearProbe(C=1.0)), {"system__c": [1.0, 10.0]}).fit(photos, labels)
+EmbeddingClassifier().fit(vectors, labels).predict(more_vectors)
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch.nn.functional import normalize
 
+from diptych.api.fitting import ClassifierSystem
+from diptych.api.model import ModelLike, model_of
 from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
 from diptych.nn.logistic import logistic_path
 
@@ -112,6 +115,128 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         z = _unit(validate_data(self, X, dtype=np.float64, reset=False)).numpy()
         logits: NDArray[np.float64] = np.einsum("nd,kd->nk", z, self.coef_) + self.intercept_
         return logits
+
+
+class ImageEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Photos to embeddings, the first step of a pipeline. Nothing is fitted.
+
+    Embeddings are stored in the model's cache, so that the folds of a search encode each photo once.
+
+    Args:
+        model: a name, a loaded model, or None for ``lite``.
+        normalize: rows of length 1.
+        batch_size: photos that are encoded at once, at least 1; None: as the model was loaded.
+
+    Example:
+        >>> from PIL import Image
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.pipeline import make_pipeline
+        >>> photos = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "red", "blue")]
+        >>> classifier = make_pipeline(ImageEmbedder("tiny"), LogisticRegression(C=1000))
+        >>> classifier.fit(photos, ["r", "b", "r", "b"]).predict(photos[:2]).tolist()
+        ['r', 'b']
+    """
+
+    def __init__(self, model: ModelLike = None, *, normalize: bool = True, batch_size: int | None = None) -> None:
+        self.model = model
+        self.normalize = normalize
+        self.batch_size = batch_size
+
+    def fit(self, X: object, y: object = None) -> Self:
+        """Fit nothing."""
+        return self
+
+    def transform(self, X: object) -> NDArray[np.float32]:
+        """Return the (N, D) float32 embeddings of N photos, in whatever form ``data.samples.as_samples`` takes them.
+
+        Raises:
+            UnreadableItem: a photo cannot be read.
+            UsageError, DataError: these are no photos.
+        """
+        model = model_of(self.model)
+        return np.asarray(model.encode_image(X, normalize=self.normalize, batch_size=self.batch_size))
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
+        """Return the names of the D columns."""
+        return np.array([f"embedding{i}" for i in range(model_of(self.model).dim)], dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_clone__(self) -> Self:
+        return type(self)(**self.get_params(deep=False))  # the model is not copied
+
+
+class SystemClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier of ``diptych.systems`` on photos; a search sets its parameters as ``system__NAME``.
+
+    Parameters that a search sets should not be None in the system: None is chosen inside ``fit``, on a part of the
+    photos.
+
+    Args:
+        system: such as ``diptych.systems.GDA()``.
+        model: a name, a loaded model, or None for ``lite``.
+        names: of the K classes, for systems that read them, in the order of the labels where these are positions; None
+            takes the labels, which are words.
+        templates: prompts with "{}"; None: the ensemble of seven.
+        seed: of draws and trainings.
+
+    Example:
+        >>> import diptych
+        >>> from PIL import Image
+        >>> photos = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "red", "blue")]
+        >>> classifier = SystemClassifier(diptych.systems.LinearProbe(c=1000.0), "tiny")
+        >>> classifier.fit(photos, ["red", "blue", "red", "blue"]).predict(photos[:2]).tolist()
+        ['red', 'blue']
+        >>> classifier.set_params(system__c=1.0).system
+        LinearProbe(c=1.0)
+    """
+
+    def __init__(
+        self,
+        system: ClassifierSystem,
+        model: ModelLike = None,
+        *,
+        names: Any = None,
+        templates: Any = None,
+        seed: int = 0,
+    ) -> None:
+        self.system = system
+        self.model = model
+        self.names = names
+        self.templates = templates
+        self.seed = seed
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; those of the system make another one, since a system does not change."""
+        inner = {name.removeprefix("system__"): params.pop(name) for name in list(params) if "system__" in name[:8]}
+        super().set_params(**params)
+        if inner:
+            self.system = type(self.system)(**{**self.system.get_params(), **inner})
+        return self
+
+    def fit(self, X: object, y: object) -> Self:
+        """Fit on N photos and their N labels.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: as ``fit`` of the system does.
+        """
+        self.predictor_ = self.system.fit(self.model, X, y, names=self.names, templates=self.templates, seed=self.seed)
+        self.classes_ = self.predictor_.classes_
+        return self
+
+    def predict(self, X: object) -> NDArray[np.str_]:
+        """Return the N class names."""
+        check_is_fitted(self)
+        return self.predictor_.predict(X)
+
+    def predict_proba(self, X: object) -> NDArray[np.float64]:
+        """Return the (N, K) probabilities, in the order of ``classes_``."""
+        check_is_fitted(self)
+        return self.predictor_.predict_proba(X)
+
+    def __sklearn_clone__(self) -> Self:
+        return type(self)(**self.get_params(deep=False))  # systems do not change, and the model is not copied
 
 
 def _unit(x: NDArray[np.float64]) -> torch.Tensor:

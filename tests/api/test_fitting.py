@@ -85,8 +85,9 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
     for given in ((embeddings, [0, 1, 0, 1]), (model, embeddings, [0, 1, 0, 1])):
         with pytest.raises(DiptychError, match=r"embeddings go to diptych\.sklearn\.EmbeddingClassifier"):
             system.fit(*given, names=["a", "b"])
-    with pytest.raises(TypeError, match="LinearProbe has no parameter 'C'; its parameters are: c"):
-        diptych.systems.LinearProbe(C=1.0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="LinearProbe has no parameter 'penalty'; its parameters are: c"):
+        diptych.systems.LinearProbe(penalty=1.0)  # type: ignore[call-arg]
+    assert diptych.systems.LinearProbe(C=2.0).c == 2.0  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="alpha must be at least 0, got 'x'"):
         diptych.systems.GDA(alpha="x")  # type: ignore[arg-type]
 

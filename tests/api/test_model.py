@@ -69,7 +69,9 @@ def test_names_of_other_libraries_lead_to_ours(model: Model) -> None:
         with pytest.raises(AttributeError, match=f"has no '{name}': use "):
             getattr(model, name)
     assert (model.device, model.dim) == ("cpu", 4)
-    with pytest.raises(AttributeError, match=r"A Model has no 'colour': it has dense, device, dim, encode_image, "):
+    with pytest.raises(
+        AttributeError, match=r"A Model has no 'colour': it has activation, dense, device, dim, encode_image, "
+    ):
         _ = model.colour  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"A Model has no '_colour'\.$"):
         _ = model._colour  # type: ignore[attr-defined]

@@ -110,7 +110,7 @@ def test_an_absent_extra_is_told_before_any_work(
     )
     got = diptych(*words)
     assert got.code == MissingExtra.exit_code
-    assert f"run pip install 'diptych[{extra}]' (in a checkout: pip install '.[{extra}]')." in got.err
+    assert f"run pip install '.[{extra}]' in a checkout of diptych." in got.err
 
 
 def test_a_misspelt_step_is_answered_with_the_line_to_type(diptych: Cli) -> None:

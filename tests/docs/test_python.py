@@ -17,7 +17,7 @@ SCRIPTS = {
     "docs/explanations.md": "condition: cool              0.301\ncondition: unspecified       0.271",
     "docs/scikit-learn.md": "0.76 of the test photos are right",
 }
-"""Page -> what its block prints, among other things."""
+"""Page -> what its blocks print, among other things."""
 
 
 def blocks(page: str, kind: str) -> list[str]:
@@ -51,7 +51,7 @@ def test_the_session_prints_what_the_page_says() -> None:
 @pytest.mark.usefixtures("at_home")
 @pytest.mark.parametrize("page", SCRIPTS)
 def test_a_script_runs(page: str) -> None:
-    (code,) = blocks(page, "python")
+    code = "\n".join(blocks(page, "python"))
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile(code, page, "exec"), {})

@@ -38,4 +38,4 @@ def test_a_false_example_fails_and_one_without_its_package_is_skipped(tmp_path: 
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert "1 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
-    assert "Reading a mesh needs trimesh: run pip install 'diptych[points]'" in done.stdout
+    assert "Reading a mesh needs trimesh: run pip install '.[points]' in a checkout" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -27,10 +28,12 @@ from diptych.core import (
     Samples,
     Segmenter,
     Table,
+    UnreadableItem,
     UsageError,
 )
+from diptych.core.wording import number_of
 from diptych.data.load import open_data
-from diptych.data.samples import as_samples, as_table
+from diptych.data.samples import as_samples, as_table, openable
 from diptych.data.splits import hold_out
 from diptych.features import portable
 from diptych.tasks.classify import with_store
@@ -61,7 +64,7 @@ class System(Generic[M]):
         if name == "set_params":
             raise AttributeError(
                 f"A system does not change: make another {type(self).__name__}(...). In a grid search use "
-                "diptych.sklearn.EmbeddingClassifier."
+                "diptych.sklearn.SystemClassifier(system), or EmbeddingClassifier on embeddings."
             )
         if name in FITTED and not hasattr(type(self.method), name):
             made = type(self).__name__
@@ -118,6 +121,8 @@ class ClassifierSystem(System[Classifier]):
     ) -> Predictor:
         """Fit on labelled photos, class names, texts or photos without labels, as the system's card says.
 
+        Labelled photos that cannot be read are left out, with a warning; ``failed`` of the result names them.
+
         A parameter that is None is chosen by accuracy on ``val``. Without ``val`` a part of ``train`` is held out for
         it, drawn by ``seed``: of each class a fifth, or of few photos up to four and at most half. As scikit-learn's
         searches do, the system is then fitted on all of ``train`` with the chosen values; one that takes more from val
@@ -155,15 +160,22 @@ class ClassifierSystem(System[Classifier]):
             texts_of(texts),
             None if other_classes is None else names_of(other_classes, (), classes.templates),
         )
+        failed: tuple[UnreadableItem, ...] = ()
         with with_store(run) as stored:
-            fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
+            try:
+                fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
+            except UnreadableItem:
+                evidence, failed = _readable(evidence)
+                if not failed:  # it is none of the labelled photos
+                    raise
+                fitted, held = self._fit(Kit.of(own), classes, evidence, stored)
         system = portable.packed_plain(self.method, "system")
         about: dict[str, Any] = {"method": self.method.card.slug, "system": system, "seed": seed}
         if chosen := self._chosen(fitted):
             about["chosen"] = chosen
         if held:
             about["val"] = f"{held} of {len(evidence.train or ())} train photos"
-        return Predictor(fitted, None, own, about, run)
+        return Predictor(fitted, None, own, about, run, failed)
 
     @classmethod
     def load(cls, folder: str | Path, model: ModelLike = None, *, parts: Mapping[str, Any] | None = None) -> Predictor:
@@ -305,6 +317,8 @@ def system_class(kind: type[Method]) -> type[System[Any]]:
     signature = inspect.signature(kind)
 
     def made(self: System[Any], *given: Any, **named: Any) -> None:
+        if "C" in named and "C" not in signature.parameters and "c" in signature.parameters:
+            named["c"] = named.pop("C")  # scikit-learn's spelling
         if unknown := named.keys() - signature.parameters:
             known = ", ".join(signature.parameters) or "none"
             raise TypeError(f"{kind.__name__} has no parameter {min(unknown)!r}; its parameters are: {known}.")
@@ -326,6 +340,23 @@ def _begun(method: Method, model: ModelLike, seed: int) -> tuple[Model, Run]:
     method.check_extras()
     own = model_of(model)
     return own, replace(own.run, seed=seed)
+
+
+def _readable(evidence: Evidence[Any]) -> tuple[Evidence[Any], tuple[UnreadableItem, ...]]:
+    """Return evidence without the labelled photos that cannot be read, and their errors, with a warning."""
+    failed: list[UnreadableItem] = []
+    parts: dict[str, Any] = {}
+    for name in ("train", "val"):
+        table: Table[Any] | None = getattr(evidence, name)
+        if table is None:
+            continue
+        readable, errors = openable(table.items)
+        failed += errors
+        parts[name] = table.take(list(readable.indices)) if errors else table
+    if failed:
+        count = number_of(len(failed), "labelled photo")
+        warnings.warn(f"{count} cannot be read, left out; the first: {failed[0]}.", UserWarning, stacklevel=3)
+    return replace(evidence, **parts), tuple(failed)
 
 
 def _maybe(photos: object) -> Samples[Any] | None:

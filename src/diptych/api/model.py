@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.api.encoded import EncodedRows, OnError, Output, as_tensor, check_options, encoded_rows
 from diptych.core import Backbone, DataError, Dense, Encoder, Parts, Run, Samples, Space, Spec, Texts, Tower, UsageError
 from diptych.core.wording import lacks
 from diptych.data.samples import as_samples
@@ -20,6 +21,7 @@ from diptych.features.embed import embed_arrays
 from diptych.features.unit_rows import unit_rows
 from diptych.tasks.model import Predictor
 from diptych.tasks.model import load as load_predictor
+from diptych.tasks.progress import progress_of
 from diptych.tasks.runs import EngineKind, Precision, cache_folder, device_named, make_run, random_remark, served
 
 if TYPE_CHECKING:
@@ -112,6 +114,11 @@ class Model(Backbone):
         return self.loaded.score
 
     @property
+    def activation(self) -> Literal["softmax", "sigmoid"]:
+        """How scaled cosines become probabilities, as ``score``, which is the word of a backbone's interface."""
+        return self.loaded.score
+
+    @property
     def spec(self) -> Spec:
         """What this model is."""
         return self.loaded.spec
@@ -145,7 +152,32 @@ class Model(Backbone):
         """Return a backbone of the same kind round other weights; raises MissingHook where it cannot be rebuilt."""
         return self.loaded.rebuild(module, spec)
 
-    def encode_image(self, images: object, *, normalize: bool = True) -> Vectors:
+    @overload
+    def encode_image(
+        self, images: object, *, normalize: bool = ..., batch_size: int | None = ..., progress: bool | None = ...,
+        on_error: Literal["raise"] = ..., output: Literal["numpy"] = ..., device: None = ...,
+    ) -> Vectors: ...  # fmt: skip
+    @overload
+    def encode_image(
+        self, images: object, *, on_error: Literal["skip"], normalize: bool = ..., batch_size: int | None = ...,
+        progress: bool | None = ..., output: Literal["numpy"] = ..., device: None = ...,
+    ) -> EncodedRows: ...  # fmt: skip
+    @overload
+    def encode_image(
+        self, images: object, *, output: Literal["torch"], normalize: bool = ..., batch_size: int | None = ...,
+        progress: bool | None = ..., on_error: OnError = ..., device: str | None = ...,
+    ) -> Tensor: ...  # fmt: skip
+    def encode_image(
+        self,
+        images: object,
+        *,
+        normalize: bool = True,
+        batch_size: int | None = None,
+        progress: bool | None = None,
+        on_error: OnError = "raise",
+        output: Output = "numpy",
+        device: str | None = None,
+    ) -> Vectors | Tensor:
         """Return the (N, D) float32 embeddings of N photos.
 
         Args:
@@ -153,25 +185,63 @@ class Model(Backbone):
                 as they are: they are resized and normalised here.
             normalize: rows of length 1; False leaves them as the encoder gives them. In open_clip False is the
                 default.
+            batch_size: photos that are encoded at once, at least 1; None: as the model was loaded, 32.
+            progress: show a bar; None: as the model was loaded.
+            on_error: "raise" where a photo cannot be read, after all others are stored in the cache; "skip" leaves its
+                row out: ``failed`` of what is returned names it, and ``kept`` has the positions of the rows.
+            output: "numpy" or "torch".
+            device: of the tensor, "auto" takes a GPU if there is one; None: the CPU. For output="torch" alone; on what
+                the model runs is chosen by ``diptych.load(name, device=...)``.
 
         Raises:
-            UnreadableItem: a photo cannot be read.
-            UsageError, DataError: these are no photos.
-        """
-        return self._encoded(self.image, as_samples(images), normalize)
+            UnreadableItem: a photo cannot be read, and ``on_error`` is "raise".
+            UsageError, DataError: these are no photos, none can be read, or an option has no such value.
 
-    def encode_text(self, texts: str | Sequence[str], *, normalize: bool = True) -> Vectors:
+        Example:
+            >>> import diptych
+            >>> from PIL import Image
+            >>> model = diptych.load("tiny", engine="torch", cache=False)
+            >>> rows = model.encode_image([Image.new("RGB", (8, 8)), "lost.jpg"], on_error="skip", batch_size=8)
+            >>> rows.shape, rows.kept.tolist(), rows.failed[0].name
+            ((1, 128), [0], 'lost.jpg')
+        """
+        check_options(batch_size, on_error, output, device)
+        return self._encoded(self.image, as_samples(images), normalize, batch_size, progress, on_error, output, device)
+
+    @overload
+    def encode_text(
+        self, texts: str | Sequence[str], *, normalize: bool = ..., batch_size: int | None = ...,
+        progress: bool | None = ..., output: Literal["numpy"] = ..., device: None = ...,
+    ) -> Vectors: ...  # fmt: skip
+    @overload
+    def encode_text(
+        self, texts: str | Sequence[str], *, output: Literal["torch"], normalize: bool = ...,
+        batch_size: int | None = ..., progress: bool | None = ..., device: str | None = ...,
+    ) -> Tensor: ...  # fmt: skip
+    def encode_text(
+        self,
+        texts: str | Sequence[str],
+        *,
+        normalize: bool = True,
+        batch_size: int | None = None,
+        progress: bool | None = None,
+        output: Output = "numpy",
+        device: str | None = None,
+    ) -> Vectors | Tensor:
         """Return the (N, D) float32 embeddings of N texts, with rows of length 1 unless ``normalize`` is False.
 
+        The other options are those of ``encode_image``.
+
         Raises:
-            UsageError: these are no texts, or one is longer than the model reads.
+            UsageError: these are no texts, one is longer than the model reads, or an option has no such value.
         """
-        return self._encoded(self.text, Texts(listed(texts)), normalize)
+        check_options(batch_size, "raise", output, device)
+        items = Texts(listed(texts))
+        return self._encoded(self.text, items, normalize, batch_size, progress, "raise", output, device)
 
     def similarity(self, images: object, texts: str | Sequence[str]) -> Vectors:
         """Return the (N, M) cosines of N photos and M texts."""
-        cosines: Vectors = self.encode_image(images) @ self.encode_text(texts).T
-        return cosines
+        return np.asarray(self.encode_image(images)) @ np.asarray(self.encode_text(texts)).T
 
     def preprocess(self, image: object) -> Tensor:
         """Return the (3, S, S) normalised pixels of one photo, as open_clip's transform does.
@@ -192,12 +262,18 @@ class Model(Backbone):
         ids: Tensor = found["ids"] if isinstance(found, Mapping) else found
         return ids
 
-    def _encoded(self, encoder: Encoder[Any], items: Samples[Any], normalize: bool) -> Vectors:
-        found = embed_arrays(encoder, items, self.run)
-        if found.failed:
-            raise found.failed[0]
-        values: Vectors = found.values[:, 0]
-        return unit_rows(values) if normalize else values
+    def _encoded(
+        self, encoder: Encoder[Any], items: Samples[Any], normalize: bool, batch_size: int | None,
+        progress: bool | None, on_error: OnError, output: Output, device: str | None,
+    ) -> EncodedRows | Tensor:  # fmt: skip
+        run = self.run if batch_size is None else replace(self.run, batch=batch_size)
+        run = run if progress is None else replace(run, progress=progress_of(progress))
+        arrays = embed_arrays(encoder, items, run)
+        if arrays.failed and on_error == "raise":
+            raise arrays.failed[0]
+        values: Vectors = arrays.some("photos").values[:, 0] if arrays.failed else arrays.values[:, 0]
+        rows = encoded_rows(unit_rows(values) if normalize else values, arrays.kept, arrays.failed)
+        return rows if output == "numpy" else as_tensor(rows, "cpu" if device is None else device_named(device))
 
 
 def load(
@@ -213,6 +289,7 @@ def load(
     truncate: bool = False,
     allow_pickle: bool = False,
     offline: bool | None = None,
+    progress: bool | None = None,
 ) -> Model:
     """Load a model, in eval mode.
 
@@ -230,6 +307,8 @@ def load(
         truncate: cut texts that are longer than the tower reads, instead of raising.
         allow_pickle: run pickles and TorchScript archives; only for files that you trust.
         offline: never touch the network; None: as HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE say.
+        progress: show bars of long work with this model; None shows them in terminals and notebooks, unless the
+            environment variable DIPTYCH_PROGRESS is 0.
 
     Raises:
         UsageError: the name, device, precision or engine is unknown, or a file would run code.
@@ -248,7 +327,7 @@ def load(
     if not isinstance(name, (str, Path)):
         raise UsageError(f"A model is loaded by its name, such as 'lite', not a {type(name).__name__}.")
     name = f"local:{name}" if isinstance(name, Path) else name
-    run = _run(device_named(device), precision, engine, cache)
+    run = _run(device_named(device), precision, engine, cache, progress)
     if remark := activation_remark(split_name(name if pretrained is None else f"{name},{pretrained}")[0]):
         _warn(remark)
     loaded = source.load(
@@ -272,7 +351,7 @@ def load_classifier(folder: str | Path, model: ModelLike = None, *, device: str 
     Args:
         folder: treated as untrusted: nothing in it is run.
         model: the one it was fitted on, or its name; None loads it by the name that the folder holds.
-        device: of the model that is loaded.
+        device: of the model that is loaded, see ``load``.
 
     Raises:
         UsageError: another schema, or another model than the one it was fitted on.
@@ -280,7 +359,7 @@ def load_classifier(folder: str | Path, model: ModelLike = None, *, device: str 
         NotAvailable: the model is not on this machine.
     """
     own = None if model is None else model_of(model)
-    made = load_predictor(folder, own, device=device)
+    made = load_predictor(folder, own, device=device_named(device))
     return made if own is None else replace(made, run=own.run)
 
 
@@ -317,10 +396,14 @@ def model_of(model: object) -> Model:
     return Model(model, _run(device, "exact", "torch", False))
 
 
-def _run(device: str, precision: Precision, engine: EngineKind, cache: str | Path | bool) -> Run:
+def _run(
+    device: str, precision: Precision, engine: EngineKind, cache: str | Path | bool, progress: bool | None = None
+) -> Run:
     folder = cache_folder() if cache is True else cache_folder(cache) if cache is not False else None
     report = logging.getLogger("diptych").info
-    return make_run(device=device, precision=precision, engine=engine, cache=folder, report=report)
+    return make_run(
+        device=device, precision=precision, engine=engine, cache=folder, report=report, progress=progress_of(progress)
+    )
 
 
 def listed(texts: object) -> tuple[str, ...]:

@@ -112,6 +112,13 @@ class Results(Sequence[T], Generic[T]):
             raise AttributeError(f"A Results has no 'probabilities': use {ELSEWHERE['probabilities']}.")
         return self.table
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of the photos, one each: ``names``, where these are paths."""
+        if self.named != "path":
+            raise AttributeError(f"These results are not of files: use names, which has one {self.named} each.")
+        return self.names
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, as the command line prints with --json."""
         return dict(self.data)

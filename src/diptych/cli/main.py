@@ -61,6 +61,15 @@ VERBS = {
 """Verb -> its declaration in diptych.verbs, or the module of diptych.cli with its function or group of commands."""
 
 
+FORMER = {
+    "--accumulate": "--accum-freq",
+    "--clip": "--grad-clip-norm",
+    "--decay": "--weight-decay",
+    "--recompute": "--grad-checkpointing",
+}
+"""Flag of the last version -> its name now. The former one works for one version, with a remark."""
+
+
 class Commands(UserDict[str, Any]):
     """Verb -> command, imported when it is looked up: all of them take a quarter of the time of one answer.
 
@@ -130,7 +139,10 @@ def _finish(command: Any) -> None:
 
 
 def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any, args: list[str]) -> list[str]:
-    """Parse, and say which value counts where a flag that takes one is typed with several."""
+    """Parse, also former names of flags, and say which value counts where a flag that takes one is typed with
+    several.
+    """
+    args = _renamed(command, ctx, args)
     typed = args[: args.index("--")] if "--" in args else list(args)
     for flag in command.params:
         if getattr(flag, "multiple", True) or getattr(flag, "is_flag", True):
@@ -140,6 +152,27 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
         if len(set(values)) > 1:
             say(f"{flag.opts[0]} takes one value: {values[-1]!r} counts, not {', '.join(map(repr, values[:-1]))}.")
     return parse(ctx, args)
+
+
+def _renamed(command: Any, ctx: Any, args: list[str]) -> list[str]:
+    """Return the words with flags by the names that they have now, and take former variables as defaults."""
+    flags = {name: flag for flag in command.params for name in flag.opts}
+    former = {old: new for old, new in FORMER.items() if new in flags and old not in flags}
+    if not former:
+        return args
+    end = args.index("--") if "--" in args else len(args)
+    words = list(args)
+    for i, word in enumerate(words[:end]):
+        old, equals, value = word.partition("=")
+        if old in former:
+            words[i] = f"{former[old]}{equals}{value}"
+            say(f"{old} is now {former[old]}: the old name works in this version alone.")
+    for old, new in former.items():
+        variable = "DIPTYCH_" + old.removeprefix("--").replace("-", "_").upper()
+        if variable in os.environ:
+            ctx.default_map = {**(ctx.default_map or {}), flags[new].name: os.environ[variable]}
+            say(f"{variable} is now {flags[new].envvar}: the old name works in this version alone.")
+    return words
 
 
 def _lines(flag: Any, ctx: Any) -> list[str] | None:
@@ -229,7 +262,7 @@ def _root(
     ] = False,
     debug: Annotated[bool, options.option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """One core for the systems of the CLIP era: classify, measure and explain images with words, on any CLIP."""
+    """Classify, search, segment and measure images with words: published systems of the CLIP era, on any CLIP model."""
 
 
 def main() -> None:

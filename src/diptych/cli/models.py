@@ -28,9 +28,9 @@ def models_list(
     """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work
     besides.
     """
-    from diptych.backbones.names import EMBEDDED, published
+    from diptych.api.listing import list_models
 
-    names = [name for name in (*EMBEDDED, *published()) if match.lower() in name.lower()]
+    names = list_models(match)
     if json:
         show_json(names)
     else:

@@ -125,8 +125,8 @@ class MissingExtra(DiptychError):
 
 
 def install(extra: str) -> str:
-    """Return the commands that add an extra to an installation and to a checkout."""
-    return f"pip install 'diptych[{extra}]' (in a checkout: pip install '.[{extra}]')"
+    """Return the command that adds an extra. It works in a checkout, since diptych is on no package index."""
+    return f"pip install '.[{extra}]' in a checkout of diptych"
 
 
 EXTRAS: dict[str, dict[str, str]] = {

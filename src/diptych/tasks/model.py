@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Backbone, ClassNames, DataError, FittedClassifier, Kit, Reason, Run, Scores, UsageError
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    DataError,
+    FittedClassifier,
+    Kit,
+    Reason,
+    Run,
+    Scores,
+    UnreadableItem,
+    UsageError,
+)
 from diptych.core.wording import lacks
 from diptych.data.files import drafted, read_json, write_json
 from diptych.data.samples import as_samples, as_table
@@ -50,6 +61,7 @@ class Predictor:
     Args:
         calibration: of its probabilities; None: it has none.
         about: what ``model.json`` says, or will say.
+        failed: labelled photos that could not be read when it was fitted, and why.
     """
 
     fitted: FittedClassifier
@@ -57,6 +69,7 @@ class Predictor:
     backbone: Backbone
     about: Mapping[str, Any]
     run: Run = field(default_factory=Run, repr=False)
+    failed: tuple[UnreadableItem, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         method, names = self.about.get("method", type(self.fitted).__name__), self.classes.names

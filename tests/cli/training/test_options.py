@@ -51,7 +51,7 @@ def shards(place: Path) -> Path:
 
 def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path, shards: Path, tmp_path: Path) -> None:
     words = ["pretrain", f"{shards}/{{0..3}}.tar", "--backbone", f"local:{place / 'clip'}", "--cache", tmp_path / "c"]
-    words += ["--steps", "12", "--train-batch", "5", "--accumulate", "2", "--held-out", "10", "--lr", "2e-3"]
+    words += ["--steps", "12", "--train-batch", "5", "--accum-freq", "2", "--held-out", "10", "--lr", "2e-3"]
     words += ["--ema", "0.5", "--betas", "0.9,0.95", "--warmup", "2", "--schedule", "constant", "--cooldown", "4"]
     words += [
         "--floor",
@@ -63,7 +63,7 @@ def test_tars_train_by_the_command_line_and_a_recipe_repeats_the_run(place: Path
         "--crop",
         "0.8",
         "--recolour",
-        "--recompute",
+        "--grad-checkpointing",
         "--chunk",
         "2",
     ]

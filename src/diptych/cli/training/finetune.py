@@ -34,7 +34,7 @@ Rate = Annotated[
 ]
 Epochs = Annotated[int, options.option("--epochs", help="Passes over the training rows.", min=1)]
 Rows = Annotated[int, options.option("--train-batch", help="Batch size: rows in one step.", min=2)]
-Decay = Annotated[float, options.option("--decay", help="Weight decay.", min=0.0)]
+Decay = Annotated[float, options.option("--weight-decay", help="Weight decay.", min=0.0)]
 Seed = Annotated[int, options.option("--seed", help="Seed of draws and new weights.")]
 Resume = Annotated[bool, options.option("--resume", help="Resume a training that was stopped.")]
 DryRun = Annotated[bool, options.option("--dry-run", help=DRY_RUN)]

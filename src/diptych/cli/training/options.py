@@ -46,7 +46,7 @@ class LoopOptions:
     accumulate: Annotated[
         int,
         _loop(
-            "--accumulate",
+            "--accum-freq",
             help="Batches of --train-batch rows in one step. Pair losses take negatives from all of them, in the "
             "memory of one (GradCache).",
             min=1,
@@ -63,7 +63,7 @@ class LoopOptions:
         int, _loop("--cooldown", help="Last steps in which a constant rate falls to --floor.", min=0)
     ] = 0
     floor: Annotated[float, _loop("--floor", help="Rate at the end, as a share of --lr.", min=0.0, max=1.0)] = 0.0
-    clip: Annotated[float, _loop("--clip", help="Largest gradient norm; 0: no clipping.", min=0.0)] = 1.0
+    clip: Annotated[float, _loop("--grad-clip-norm", help="Largest gradient norm; 0: no clipping.", min=0.0)] = 1.0
     ema: Annotated[
         float | None,
         _loop("--ema", help="Decay of a moving average of the weights, which is then measured and written."),
@@ -88,7 +88,9 @@ class LoopOptions:
     recolour: Annotated[
         bool, _loop("--recolour", help="With --crop, random changes of brightness, contrast and hue; some crops grey.")
     ] = False
-    recompute: Annotated[bool, _loop("--recompute", help="Gradient checkpointing: less memory, slower.")] = False
+    recompute: Annotated[bool, _loop("--grad-checkpointing", help="Gradient checkpointing: less memory, slower.")] = (
+        False
+    )
     compile: Annotated[
         bool, _loop("--compile", help="torch.compile for the blocks of towers: faster after a slow start.")
     ] = False

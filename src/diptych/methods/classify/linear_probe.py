@@ -74,7 +74,11 @@ class LinearProbe(Classifier):
         val = held_out(evidence, classes, choosing="c") if self.c is None else None
 
         z, y = normalize(embed(backbone.image, train.items, run), dim=-1), torch.tensor(labels)
-        minimisers = [(w.float(), b.float()) for w, b in logistic_path(z, y, len(classes), grid)]
+        minimisers = []
+        with run.track("linear probe, values of C", len(grid)) as bar:
+            for w, b in logistic_path(z, y, len(classes), grid):
+                minimisers.append((w.float(), b.float()))
+                bar.advance()
         best = 0
         if val is not None:
             z_val, y_val = normalize(embed(backbone.image, val[0].items, run), dim=-1), torch.tensor(val[1])

@@ -1,0 +1,146 @@
+"""What engineers type who come from open_clip, transformers, sentence-transformers and scikit-learn: it works, or the
+error says what to write instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import diptych as package
+from diptych.api.model import model_of
+from diptych.core.errors import DiptychError
+from tests.support.colours import ColourBackbone
+
+diptych: Any = package
+"""As somebody types it whom no type checker helps."""
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load a backbone that knows colours under any name; the folder has three photos."""
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone(name=name))
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for colour in ("red", "blue", "white"):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), colour).save(tmp_path / "photos" / f"{colour}.png")
+
+
+def photos() -> list[Path]:
+    return [Path("photos", f"{colour}.png") for colour in ("red", "blue", "red", "blue")]
+
+
+def labels() -> list[str]:
+    return ["red", "blue", "red", "blue"]
+
+
+def model() -> Any:
+    return model_of(ColourBackbone())
+
+
+def results() -> Any:
+    return diptych.classify("photos", ["red", "blue"], model())
+
+
+def fitted() -> Any:
+    return diptych.systems.LinearProbe(c=1.0).fit(model(), photos(), labels())
+
+
+WORKS: dict[str, Callable[[], Any]] = {
+    "diptych.load('ViT-B-32')": lambda: diptych.load("ViT-B-32"),
+    "diptych.load('ViT-B-32', pretrained=...)": lambda: diptych.load("ViT-B-32", pretrained="laion2b_s34b_b79k"),
+    "diptych.load('hf:...', device='auto')": lambda: diptych.load("hf:openai/clip-vit-base-patch32", device="auto"),
+    "model.encode_image(path)": lambda: model().encode_image(Path("photos/red.png")),
+    "model.encode_image('folder')": lambda: model().encode_image("photos"),
+    "model.encode_image([picture])": lambda: model().encode_image([Image.new("RGB", (8, 8))]),
+    "model.encode_image(array)": lambda: model().encode_image(np.zeros((8, 8, 3), np.uint8)),
+    "model.encode_image(batch_size=, progress=)": lambda: model().encode_image("photos", batch_size=2, progress=False),
+    "model.encode_image(output='torch')": lambda: model().encode_image("photos", output="torch", device="cpu").shape,
+    "model.encode_text('a cat')": lambda: model().encode_text("a red cat"),
+    "model.encode_text(['a cat', 'a dog'])": lambda: model().encode_text(["a red cat", "a blue dog"]),
+    "model.encode_text(normalize=False)": lambda: model().encode_text("a red cat", normalize=False),
+    "model.similarity(photos, texts)": lambda: model().similarity("photos", ["red", "blue"]),
+    "model.preprocess(picture)": lambda: model().preprocess(Image.new("RGB", (8, 8))),
+    "model.tokenizer(['a cat'])": lambda: model().tokenizer(["red"]),
+    "model.device, model.dim": lambda: (model().device, model().dim),
+    "diptych.classify(folder, ['cat', 'dog'])": lambda: diptych.classify("photos", ["red", "blue"], "tiny"),
+    "diptych.classify(folder, 'cat, dog')": lambda: diptych.classify("photos", "red, blue", "tiny"),
+    "results[0].label": lambda: results()[0].label,
+    "results[0].probability": lambda: results()[0].probability,
+    "results.labels": lambda: results().labels,
+    "results.paths": lambda: results().paths,
+    "results.failed": lambda: results().failed,
+    "results.to_pandas()": lambda: results().to_pandas(),
+    "results.to_json()": lambda: results().to_json(),
+    "for result in results": lambda: list(results()),
+    "len(results)": lambda: len(results()),
+    "diptych.list_models()": lambda: diptych.list_models("tiny"),
+    "diptych.list_systems(verb='classify')": lambda: diptych.list_systems(verb="classify"),
+    "diptych.systems.TipAdapterF(epochs=5)": lambda: diptych.systems.TipAdapterF(epochs=5),
+    "diptych.systems.LinearProbe(C=1.0)": lambda: diptych.systems.LinearProbe(C=1.0),
+    "clf.fit(model, X, y)": fitted,
+    "clf.predict(X)": lambda: fitted().predict("photos"),
+    "clf.predict_proba(X)": lambda: fitted().predict_proba("photos"),
+    "clf.score(X, y)": lambda: fitted().score(photos(), labels()),
+    "clf.classes_": lambda: fitted().classes_,
+    "clf.get_params()": lambda: diptych.systems.GDA(alpha=1.0).get_params(),
+    "diptych.index(folder).search('a cat')": lambda: diptych.index("photos", model=model()).search("red"),
+    "diptych.encode(folder).vectors": lambda: diptych.encode("photos", model=model()).vectors,
+    "diptych.open_data(folder)": lambda: diptych.open_data("photos"),
+}
+"""What is typed -> the same, run."""
+LEADS: dict[str, tuple[Callable[[], Any], str]] = {
+    "diptych.create_model_and_transforms": (lambda: diptych.create_model_and_transforms, r"use load\(name"),
+    "diptych.create_model": (lambda: diptych.create_model, r"use load\(name"),
+    "diptych.get_tokenizer": (lambda: diptych.get_tokenizer, r"\.tokenizer\(texts\)"),
+    "diptych.list_pretrained": (lambda: diptych.list_pretrained, r"use list_models\(\)"),
+    "diptych.CLIPModel": (lambda: diptych.CLIPModel, r"use load\(name"),
+    "diptych.CLIPProcessor": (lambda: diptych.CLIPProcessor, r"\.preprocess\(photo\)"),
+    "diptych.pipeline": (lambda: diptych.pipeline, r"use classify\(photos, names\)"),
+    "diptych.SentenceTransformer": (lambda: diptych.SentenceTransformer, r"use load\(name"),
+    "diptych.encode_image": (lambda: diptych.encode_image, r"use encode\(photos\)"),
+    "diptych.TipAdapter": (lambda: diptych.TipAdapter, r"use diptych\.systems\.TipAdapter"),
+    "diptych.clasify": (lambda: diptych.clasify, "use classify"),
+    "diptych.train": (lambda: diptych.train_model, "no attribute 'train_model'"),
+    "diptych.finetune": (lambda: diptych.finetune, "'diptych finetune' on the command line"),
+    "model, _, preprocess = diptych.load()": (lambda: [*model()], "use its preprocess and its tokenizer"),
+    "model.get_image_features": (lambda: model().get_image_features, r"use encode_image\(photos\)"),
+    "model.encode(photos)": (lambda: model().encode, r"encode_image\(photos\) or encode_text"),
+    "model(pixels)": (lambda: model()("photos"), r"use encode_image\(photos\)"),
+    "model.to('cuda')": (lambda: model().to, r"diptych\.load\(name, device=\.\.\.\)"),
+    "model.half()": (lambda: model().half, "precision='fast'"),
+    "model.logit_scale": (lambda: model().logit_scale, r"use scale\(\)"),
+    "model.state_dict()": (lambda: model().state_dict, r"module\(\)\.state_dict\(\)"),
+    "model.encode_image(3.5)": (lambda: model().encode_image(3.5), "Photos cannot be of the type float: give a path"),
+    "model.encode_text(array)": (lambda: model().encode_text(np.zeros(3)), "give texts as they are"),
+    "results.to_csv()": (lambda: results().to_csv, r"use to_pandas\(\)"),
+    "results['red.png']": (lambda: results()["red.png"], "give a position"),
+    "diptych.systems.TipAdapter_F": (lambda: diptych.systems.TipAdaptor, "the nearest is TipAdapter"),
+    "diptych.systems.GDA().predict(X)": (lambda: diptych.systems.GDA().predict, r"GDA\(\.\.\.\)\.fit\(\.\.\.\)"),
+    "diptych.systems.GDA(beta=1)": (lambda: diptych.systems.GDA(beta=1), "no parameter 'beta'; its parameters are"),
+    "diptych.systems.GDA().set_params(alpha=1)": (lambda: diptych.systems.GDA().set_params, "SystemClassifier"),
+    "clf.fit(X, y), X of vectors": (lambda: diptych.systems.GDA().fit(np.zeros((2, 4)), [0, 1]), "EmbeddingClassifier"),
+    "diptych.list_systems('clasify')": (lambda: diptych.list_systems("clasify"), "the verbs are audit"),
+    "diptych.classify(f, names, method='tip')": (
+        lambda: diptych.classify("photos", ["red"], model(), method="tip"), "the nearest names are",
+    ),
+}  # fmt: skip
+"""What is typed -> the same, run, and what its error says."""
+
+
+@pytest.mark.parametrize("typed", WORKS)
+def test_it_works(typed: str) -> None:
+    assert WORKS[typed]() is not None
+
+
+@pytest.mark.parametrize("typed", LEADS)
+def test_the_error_says_what_to_write_instead(typed: str) -> None:
+    run, sentence = LEADS[typed]
+    with pytest.raises((AttributeError, TypeError, DiptychError), match=sentence):
+        run()
