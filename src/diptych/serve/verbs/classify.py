@@ -15,10 +15,11 @@ from diptych.core import ClassNames
 from diptych.data.memory import InMemory
 from diptych.features.heads import logits, sharpness
 from diptych.serve.answers import ClassifyAnswer
+from diptych.serve.inputs import Input
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Heads, class_names
 from diptych.serve.refusals import Refusal, Strict
-from diptych.serve.service import Input, Service
+from diptych.serve.service import Service
 from diptych.serve.uploads import picture_bytes
 from diptych.tasks.classified import Classified, Prediction, probabilities
 from diptych.tasks.classify import classify, unlabelled
