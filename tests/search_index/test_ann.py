@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,45 @@ def test_recall_is_measured_and_reached_and_grown_deleted_and_filtered_rows_are_
     assert [f.entry.name for f in nearest(index, clustered(1)[0], 10, {"image": 1.0}, exact=False, where=rare)] == [
         "00001"
     ]
+
+
+def test_recall_is_stated_on_queries_that_did_not_choose_the_cells(index: Index) -> None:
+    known = ann.build(index, "image", Run(), queries=clustered(30, 2))
+    assert set(known.held_out) == {"rows", "texts"}
+    assert known.stated == known.held_out
+    assert known.queries == {"rows": 100, "texts": 15}
+    earlier = replace(known, held_out={})
+    assert earlier.stated == known.recall
+    values, others = clustered(3000), clustered(30, 2)[1::2]
+    exact = ann.exact_slots(values, others, 10, 512)
+    near = [ann.candidates(index, "image", known, q, 40) for q in others]
+    assert known.held_out["texts"] == pytest.approx(
+        np.mean([np.isin(row, slots).mean() for row, slots in zip(exact, near, strict=True)])
+    )
+
+
+def test_the_file_is_read_once_a_build_by_all_who_open_the_index(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+
+    read, real = [], faiss.read_index
+    monkeypatch.setattr(faiss, "read_index", lambda *given: read.append(given) or real(*given))
+
+    def searched() -> list[str]:
+        with Index(index.folder) as opened:
+            return [f.entry.name for f in nearest(opened, clustered(1)[0], 10, {"image": 1.0}, exact=False)]
+
+    ann.build(index, "image", Run())
+    first = searched()
+    assert searched() == first
+    assert len(read) == 1
+    ann.build(index, "image", Run())
+    assert searched() == first
+    assert len(read) == 2
+    index.delete(["00001"])
+    index.compact()
+    ann.build(index, "image", Run())
+    assert "00001" not in searched()
+    assert len(read) == 3
 
 
 def test_a_condition_that_few_meet_looks_at_those_alone(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -206,11 +210,99 @@ index.Index.create(Path(sys.argv[1]), {"dim": 3, "fingerprint": "f"})
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "index")], check=False)
     assert done.returncode == 9
     left = {p.name for p in (tmp_path / "index").iterdir()}
-    assert left == {"rows.sqlite", "rows.sqlite-wal", "rows.sqlite-shm"}
+    assert left == {"create.lock", "rows.sqlite", "rows.sqlite-wal", "rows.sqlite-shm"}
     (tmp_path / "index" / "rows.sqlite").unlink()  # as of a process that was killed while it cleared up
     made = Index.create(tmp_path / "index", FACTS)
     fill(made, 0)
     whole(made)
+
+
+def test_of_several_creators_of_one_index_one_makes_it_and_none_loses_an_entry(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+import numpy as np
+from diptych.search_index.index import Index
+from diptych.search_index.rows import Entry
+
+folder, start, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+print("ready", flush=True)
+while not start.exists():
+    pass
+with Index.create(folder, {"dim": 3, "fingerprint": "f"}) as index:
+    for i in range(10):
+        index.add([Entry(f"{number} {i}")], {"image": (np.arange(1), np.ones((1, 3), np.float32))})
+"""
+    folder, start = tmp_path / "index", tmp_path / "start"
+    words = [sys.executable, "-c", script, str(folder), str(start)]
+    creators = [subprocess.Popen([*words, str(i)], stdout=subprocess.PIPE) for i in range(4)]
+    for creator in creators:
+        assert creator.stdout is not None
+        assert creator.stdout.readline() == b"ready\n"
+    start.touch()
+    for creator in creators:
+        with creator:
+            assert creator.wait(60) == 0
+    with Index(folder) as index:
+        assert sorted(index.names()) == sorted(f"{number} {i}" for number in range(4) for i in range(10))
+
+
+def test_a_creator_that_comes_later_opens_what_another_made_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes the index while this one waits for the lock."""
+    from diptych.search_index import index as module
+
+    real = module.locked
+
+    @contextmanager
+    def after_another(path: Path) -> Iterator[None]:
+        monkeypatch.setattr(module, "locked", real)
+        with Index.create(path.parent, FACTS) as other:
+            fill(other, 0)
+        with real(path):
+            yield
+
+    monkeypatch.setattr(module, "locked", after_another)
+    with Index.create(tmp_path / "index", FACTS) as made:
+        whole(made)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("database or disk is full")]
+)
+def test_a_full_disk_is_named_and_nothing_committed_is_lost(
+    index: Index, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    if isinstance(error, sqlite3.OperationalError):
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def full(*given: object) -> None:
+        raise error
+
+    before = sorted(index.names())
+    with monkeypatch.context() as patched:
+        patched.setattr("diptych.search_index.index.append", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            fill(index, 1)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(index.folder))
+    assert sorted(index.names()) == before
+    fill(index, 1)
+
+
+def test_deleted_entries_among_the_best_make_room_for_others(tmp_path: Path) -> None:
+    made, rng = Index.create(tmp_path / "index", FACTS), np.random.default_rng(0)
+    values = rng.standard_normal((500, FACTS["dim"])).astype(np.float32)
+    made.add([Entry(f"{i:03d}") for i in range(500)], {"image": (np.arange(500), values)})
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    query = unit[0]
+    order = np.argsort(-(unit @ query), kind="stable")
+    made.delete([f"{i:03d}" for i in order[:60]])
+    names = [f.entry.name for f in nearest(made, query, 5, {"image": 1.0})]
+    assert names == [f"{i:03d}" for i in order[60:65]]
+    away = [f.entry.name for f in nearest(made, query, 5, {"image": -1.0})]
+    assert away == [f"{i:03d}" for i in order[::-1][:5]]
+    assert len(nearest(made, query, 1000, {"image": 1.0})) == 440
 
 
 def test_bytes_that_a_killed_writer_left_are_written_over(index: Index) -> None:

@@ -99,6 +99,30 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
     assert len(whole.result(5)) == 9
 
 
+def test_a_client_with_many_jobs_leaves_room_and_turns_to_others() -> None:
+    batcher, seen = Batcher(largest=2, wait=0.0, capacity=6), list[list[int]]()
+    lane, free = doubled(seen), held(batcher)
+    many = [batcher.submit(lane, [i, i], ("many", i)) for i in range(3)]
+    with pytest.raises(BusyError, match="6 inputs are waiting"):
+        batcher.submit(lane, [9], ("many", 9))
+    few = batcher.submit(lane, [7], ("few", 10))
+    later = batcher.submit(lane, [5], ("many", 0), accepted=True)
+    free.set()
+    for job in (*many, few, later):
+        job.result(5)
+    assert seen == [[0, 0], [7, 5], [1, 1], [2, 2]]
+
+
+def test_all_clients_together_have_a_bound() -> None:
+    batcher, seen = Batcher(capacity=2), list[list[int]]()
+    lane, free = doubled(seen), held(batcher)
+    for i in range(4):
+        batcher.submit(lane, [i, i], (f"client {i}", i))
+    with pytest.raises(BusyError, match="8 inputs are waiting"):
+        batcher.submit(lane, [9], ("another", 9))
+    free.set()
+
+
 def test_cancelled_and_late_jobs_are_dropped_unrun() -> None:
     batcher, seen = Batcher(wait=0.0, timeout=0.05), list[list[int]]()
     lane, free = doubled(seen), held(batcher)

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import inspect
 import io
 import json
+import socket
 import struct
 import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 from starlette.exceptions import HTTPException
 
@@ -41,6 +44,39 @@ def test_a_key_is_asked_for_as_bearer_or_as_the_password_of_a_browser(serve: Ser
     refused = client.get("/v1/models")
     assert refused.headers["www-authenticate"].startswith("Basic")
     assert client.get("/health").status_code == client.get("/ready").status_code == 200
+
+
+def test_a_key_may_stand_in_a_header_of_its_own(serve: Serve) -> None:
+    client = serve(keys=(KEY,))
+    for name in ("api-key", "x-api-key"):
+        assert embeddings(client, "red", headers={name: KEY}).status_code == 200
+        refused = embeddings(client, "red", headers={name: "wrong"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "wrong_key")
+
+
+def test_health_is_asked_with_head_and_without_a_host(client: Any, address: str) -> None:
+    for path in ("/health", "/ready", "/ping", "/meta", "/v1/models", "/.well-known/live"):
+        got = client.head(path)
+        assert (got.status_code < 300, got.content) == (True, b""), path
+    assert client.head("/v1/embeddings").status_code == 405
+    host, _, port = address.removeprefix("http://").partition(":")
+    for method in ("GET", "HEAD"):
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(f"{method} /health HTTP/1.0\r\n\r\n".encode())
+            answer = b"".join(iter(lambda c=connection: c.recv(4096), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b" 200 OK" in head.splitlines()[0], answer
+        assert (b'"UP"' in body) == (method == "GET")
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/classify", "/v2/embed"])
+def test_a_body_without_the_content_type_names_the_header(client: Any, path: str, kind: str) -> None:
+    if not kind and "strict_content_type" not in inspect.signature(FastAPI).parameters:
+        pytest.skip("earlier versions of FastAPI read a body without content type as JSON")
+    refused = client.post(path, content=b'{"input": "red"}', headers={"content-type": kind} if kind else {})
+    assert refused.status_code == 415, refused.text
+    assert "send the header 'Content-Type: application/json'" in refused.json()["message"]
 
 
 def test_pages_of_other_hosts_neither_read_nor_change_anything(client: Any) -> None:
@@ -158,6 +194,10 @@ def test_counts_are_read_by_prometheus(serve: Serve) -> None:
     assert 'diptych_requests_total{method="GET",route="other",status="404"} 2.0' in text
     assert "diptych_inputs_total 2.0" in text
     assert 'diptych_request_seconds_bucket{le="0.005",route="/v1/embeddings"}' in text
+    assert 'diptych_batch_inputs_bucket{lane="colours/text",le="1.0"} 0.0' in text
+    assert 'diptych_batch_inputs_bucket{lane="colours/text",le="2.0"} 1.0' in text
+    assert 'diptych_queue_seconds_count{lane="colours/text"} 1.0' in text
+    assert 'diptych_batch_seconds_count{lane="colours/text"} 1.0' in text
 
 
 def test_a_key_beyond_ascii_is_known(serve: Serve) -> None:

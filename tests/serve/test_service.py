@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
 import io
 import threading
@@ -15,10 +16,13 @@ from starlette.testclient import TestClient
 
 from diptych.serve.assembly import Content, server
 from diptych.serve.batcher import Lane
+from diptych.serve.inputs import Input
 from diptych.serve.model import ServedModel
 from diptych.serve.refusals import GoneError, Refusal
-from diptych.serve.service import LONG, Input, Service
+from diptych.serve.service import LONG, Service
 from diptych.serve.settings import Settings
+from diptych.serve.turns import ASKER
+from diptych.serve.workers import Workers
 from tests.support.serving import colour_uri
 
 
@@ -122,6 +126,60 @@ def test_decoded_pictures_in_memory_are_bounded(model: ServedModel) -> None:
     assert len(asyncio.run(service.pictures([large] * 8))) == 8
     assert len(asyncio.run(service.embed(Caller(), model, [large] * 30)).values) == 30, "these are let go one by one"
     service.close()
+
+
+def test_a_request_of_many_pictures_does_not_starve_another_client(model: ServedModel) -> None:
+    """By the order in which answers come: 100 large pictures were asked for first, and a small one comes before."""
+    service, order = Service(Settings(), [model]), list[str]()
+    service._workers = Workers(1)
+    large = []
+    for i in range(100):
+        file = io.BytesIO()
+        Image.new("RGB", (600, 600), (i, 0, 0)).save(file, "PNG")
+        large.append(Input("image", file.getvalue(), f"large {i}"))
+
+    async def ask(client: str, number: int, inputs: list[Input]) -> None:
+        ASKER.set((client, number))
+        await service.embed(Caller(), model, inputs)
+        order.append(client)
+
+    async def both() -> None:
+        first = asyncio.ensure_future(ask("greedy", 1, large))
+        await asyncio.sleep(0)
+        await asyncio.gather(first, ask("modest", 2, [Input("image", large[0].value, "small")]))
+
+    asyncio.run(both())
+    service.close()
+    assert order == ["modest", "greedy"]
+
+
+def test_the_pictures_of_a_request_have_a_budget(content: Content, serve: Any) -> None:
+    client = serve(max_pixels=1000, max_request_pixels=2000)
+    file = io.BytesIO()
+    Image.new("RGB", (30, 30), "red").save(file, "PNG")
+    uri = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    assert client.post("/v1/embeddings", json={"input": [uri] * 2}).status_code == 200
+    for path, body in (
+        ("/v1/embeddings", {"input": [uri] * 3}),
+        ("/v1/segment", {"images": [uri] * 3, "labels": ["a", "b"]}),
+        ("/v1/classify", {"images": [uri] * 3, "classifier": "colour-classes"}),
+    ):
+        refused = client.post(path, json=body)
+        assert refused.status_code == 413, refused.text
+        assert "0.002 million pixels together, and these 0.0027" in refused.json()["message"]
+
+
+def test_more_inputs_than_wait_in_the_queue_are_split_and_answered(serve: Any, model: ServedModel) -> None:
+    client, texts = serve(capacity=8), [f"red {i}" for i in range(1000)]
+    answer = client.post("/v1/embeddings", json={"input": texts})
+    assert answer.status_code == 200, answer.text
+    vectors = np.array([row["embedding"] for row in answer.json()["data"]], np.float32)
+    assert np.array_equal(vectors, model.model.encode_text(texts))
+    assert "diptych_batches_total 32.0" in client.get("/metrics").text
+    refused = client.post("/v1/embeddings", json={"input": ["red"] * 2049})
+    assert "1 to 2048 inputs" in refused.json()["message"]
+    whole = client.post("/v1/segment", json={"images": [colour_uri("red")] * 129, "labels": ["a", "b"]})
+    assert "1 to 128 inputs, not 129" in whole.json()["message"]
 
 
 def test_work_in_threads_is_given_up_in_time(model: ServedModel) -> None:

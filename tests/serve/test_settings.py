@@ -10,13 +10,20 @@ from diptych.serve.settings import Settings, is_loopback, read_aliases, read_key
 KEY = "0123456789abcdef"
 
 
+def test_a_request_may_have_at_least_one_largest_picture() -> None:
+    assert Settings(max_pixels=1000).pixel_budget == 32_000
+    assert Settings(max_pixels=1000, max_request_pixels=1000).pixel_budget == 1000
+    with pytest.raises(UsageError, match="max_request_megapixels must be at least max_megapixels"):
+        Settings(max_pixels=1000, max_request_pixels=999)
+
+
 def test_only_this_machine_is_answered_without_a_key() -> None:
     for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
         assert is_loopback(host)
         Settings(host=host)
     for host in ("0.0.0.0", "::", "192.168.0.1", "example.org"):
         assert not is_loopback(host)
-        with pytest.raises(UsageError, match="name a file of keys"):
+        with pytest.raises(UsageError, match="give a file of keys"):
             Settings(host=host)
         Settings(host=host, keys=(KEY,))
         Settings(host=host, insecure=True)

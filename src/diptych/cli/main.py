@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import re
@@ -224,10 +225,11 @@ class Verbs(TyperGroup):
                 isinstance(error, OSError) and error.strerror
             ):  # a file where a folder should be, a loop of links, a full disk
                 file_name = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
-                say(
-                    f"{file_name}{error.strerror}: give another path, or remove what stands in the way (--debug shows "
-                    f"where)."
-                )
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                remedy = "give another path, or remove what stands in the way (--debug shows where)"
+                if full:
+                    remedy = "the disk is full: free some room and run the same again, which goes on from there"
+                say(f"{file_name}{error.strerror}: {remedy}.")
                 raise typer.Exit(UsageError.exit_code) from None
             if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
                 name = (

@@ -52,13 +52,26 @@ class Bounds:
     wait_ms: Annotated[
         float, options.option("--wait-ms", help="How long a first request waits for others.", min=0.0)
     ] = 4.0
-    capacity: Annotated[int, options.option("--capacity", help="Inputs that may wait.", min=1)] = 256
+    capacity: Annotated[
+        int, options.option("--capacity", help="Inputs of one client that may wait; four times as many of all.", min=1)
+    ] = 256
     timeout: Annotated[float, options.option("--timeout", help="Seconds until a request is given up.", min=0.1)] = 30.0
     max_mib: Annotated[float, options.option("--max-mib", help="Largest body, in MiB.", min=0.01)] = 32.0
     max_megapixels: Annotated[
         float, options.option("--max-megapixels", help="Largest picture, in millions of pixels.", min=0.01)
     ] = 50.0
-    max_inputs: Annotated[int, options.option("--max-inputs", help="Texts and pictures of a request.", min=1)] = 128
+    max_request_megapixels: Annotated[
+        float | None,
+        options.option(
+            "--max-request-megapixels",
+            help="All pictures of a request together, in millions of pixels; by default 32 of the largest.", min=0.01,
+        ),
+    ] = None  # fmt: skip
+    max_inputs: Annotated[int, options.option("--max-inputs", help="Texts and pictures of a request.", min=1)] = 2048
+    truncate: Annotated[
+        bool,
+        options.option("--truncate", help="Cut texts that are longer than a model reads, instead of refusing them."),
+    ] = False
     allow_training: Annotated[
         bool, options.option("--allow-training", help="Let requests use systems that learn from the photos they send.")
     ] = False
@@ -99,7 +112,12 @@ def serve(
     offered: Offered,
     shared: options.RunOptions,
 ) -> None:
-    """Answer words and pictures over HTTP, in the forms of OpenAI, Cohere, Label Studio, Immich and Weaviate."""
+    """Answer words and pictures over HTTP, in the forms of OpenAI, Cohere, Label Studio, Immich and Weaviate.
+
+    Clients take turns, and so do the requests of one client: a client is an address, with the key that it shows.
+    Fixed limits: a text has 50,000 characters, a request 1,000 labels and 128 pictures to segment, a search 1,000
+    answers; a client's decoded pictures and open requests have bounds that follow --max-megapixels and --capacity.
+    """
     for package in EXTRAS["serve"]:
         need_extra("serve", "diptych serve", package)
     from diptych.serve.assembly import server
@@ -126,7 +144,10 @@ def _settings(address: Address, bounds: Bounds, offered: Offered, shared: RunOpt
         largest_batch=bounds.largest_batch, longest_wait=bounds.wait_ms / 1000, capacity=bounds.capacity,
         timeout=bounds.timeout, max_bytes=int(bounds.max_mib * MEBIBYTE),
         max_pixels=int(bounds.max_megapixels * 1e6), max_inputs=bounds.max_inputs,
-        training=bounds.allow_training,
+        max_request_pixels=(
+            None if bounds.max_request_megapixels is None else int(bounds.max_request_megapixels * 1e6)
+        ),
+        truncate=bounds.truncate, training=bounds.allow_training,
     )  # fmt: skip
 
 

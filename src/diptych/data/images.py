@@ -100,6 +100,19 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ima
     return _decode(BytesIO(data), name, len(data), max_pixels, upright_rgb)
 
 
+def header_pixels(data: bytes) -> int:
+    """Return width times height of a picture file as its header says; 0 where that cannot be read."""
+    kind = _kind(data[:32])
+    if kind is None or kind == "HEIC":
+        return 0
+    try:
+        with _quiet_pillow():
+            image = _header(BytesIO(data), "", kind)
+            return image.width * image.height
+    except Exception:  # decoders raise all kinds of exceptions on damaged bytes; decoding says what is wrong
+        return 0
+
+
 @contextlib.contextmanager
 def drafts(side: int) -> Iterator[None]:
     """Decode JPEG pictures that this thread opens within the block at 1/2, 1/4 or 1/8 of their size.
@@ -207,7 +220,7 @@ def _decode(
     """
     head = file.read(32)
     file.seek(0)
-    kind = next((k for at, mark, k in _SIGNATURES if head[at : at + len(mark)] == mark), None)
+    kind = _kind(head)
     if kind is None:
         raise UnreadableItem(name, "not a picture of a known format")
     if kind == "HEIC":
@@ -243,6 +256,11 @@ def _decode(
         if isinstance(error, EOFError) or "truncated" in str(error).lower():
             raise UnreadableItem(name, f"truncated {kind} file ({size:,} bytes)") from error
         raise UnreadableItem(name, f"damaged {kind} file ({(str(error) or type(error).__name__)[:80]})") from error
+
+
+def _kind(head: bytes) -> str | None:
+    """Return the format that the first 32 bytes of a file name; None: none that is known."""
+    return next((k for at, mark, k in _SIGNATURES if head[at : at + len(mark)] == mark), None)
 
 
 def _header(file: BinaryIO, name: str, kind: str) -> ImageFile.ImageFile:

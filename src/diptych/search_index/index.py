@@ -2,6 +2,7 @@
 
     folder/index.json          {"schema": 1, "facts": ...}: backbone, width, what was indexed
     folder/rows.sqlite         a row an item: name, stamp, key, caption, facts, and its slots in the files of vectors
+    folder/create.lock         held by the process that makes the index, and empty
     folder/image-3.f32         (n, D) little-endian float32 unit vectors by slot, text-3.f32 those of the captions
 
 Nothing committed is lost. ``add`` takes SQLite's write lock, appends vectors, forces them to the disk, and then commits
@@ -12,7 +13,9 @@ and file in one query.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,13 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DamagedStore, DataError, UsageError
-from diptych.data.files import address_of, append, write_json
+from diptych.data.files import address_of, append, locked, write_json
+from diptych.search_index.mapped import Mapped
 from diptych.search_index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound, dumped
 
 Vectors = NDArray[np.float32]
 CHUNK = 32 * 2**20
 """Bytes of vectors in memory at once."""
 _SCHEMA = 1
+_MAPPED: Mapped[Vectors] = Mapped()
+_LOCK = "create.lock"  # held while the index is made, so that of several processes one makes it
 _DATABASE = tuple(f"rows.sqlite{end}" for end in ("", "-wal", "-shm", "-journal"))
 
 
@@ -82,17 +88,19 @@ class Index(Rows):
             index = cls(folder)
             index.expect(str(facts["fingerprint"]), str(facts.get("backbone", "")))
             return index
-        files = list(folder.iterdir()) if folder.is_dir() else []  # of a process that was killed before index.json
-        if folder.is_file() or any(p.name not in _DATABASE and p.suffix != ".tmp" for p in files):
-            raise UsageError(f"{folder} holds other files: give a new folder for the index.")
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in _DATABASE:  # an old log would be applied to the new database
-            (folder / name).unlink(missing_ok=True)
-        with closing(sqlite3.connect(folder / "rows.sqlite")) as database:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.executescript(TABLES)
-        write_json(folder / "index.json", {"schema": _SCHEMA, "facts": facts})
-        return cls(folder)
+        _refuse_other_files(folder)
+        with _disk_full_named(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder / _LOCK):
+                if not (folder / "index.json").exists():  # no other process made it meanwhile
+                    _refuse_other_files(folder)
+                    for name in _DATABASE:  # an old log would be applied to the new database
+                        (folder / name).unlink(missing_ok=True)
+                    with closing(sqlite3.connect(folder / "rows.sqlite")) as database:
+                        database.execute("PRAGMA journal_mode = WAL")
+                        database.executescript(TABLES)
+                    write_json(folder / "index.json", {"schema": _SCHEMA, "facts": facts})
+        return cls.create(folder, facts)
 
     def expect(self, fingerprint: str, name: str) -> None:
         """Check the backbone, since vectors of two backbones are not comparable.
@@ -231,9 +239,10 @@ class Index(Rows):
                 raise DamagedStore(
                     f"{path} is shorter than its rows say: remove the folder {self.folder} and index again."
                 )
-            mapped = (
-                np.memmap(path, "<f4", "r", shape=(count, self.dim)) if count else np.zeros((0, self.dim), np.float32)
-            )
+            mapped: Vectors = np.zeros((0, self.dim), np.float32)
+            if count:
+                shape = (count, self.dim)
+                mapped = _MAPPED.opened(path, shape, lambda: np.memmap(path, "<f4", "r", shape=shape))
             mapping = self._maps[modality] = (number, mapped)
         return mapping[1]
 
@@ -260,12 +269,34 @@ class Index(Rows):
             raise UsageError(
                 f"Cannot write the index {self.folder} ({error}): wait for the other writer, or check the folder."
             ) from None
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
+        with _disk_full_named(self.folder):
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:  # SQLite itself rolls back where the disk is full
+                    self._database.execute("ROLLBACK")
+                raise
+
+
+def _refuse_other_files(folder: Path) -> None:
+    files = list(folder.iterdir()) if folder.is_dir() else []  # of a process that was killed before index.json
+    others = folder.is_file() or any(p.name not in (*_DATABASE, _LOCK) and p.suffix != ".tmp" for p in files)
+    if others and not (folder / "index.json").exists():  # which another process may have made meanwhile
+        raise UsageError(f"{folder} holds other files: give a new folder for the index.")
+
+
+@contextmanager
+def _disk_full_named(folder: Path) -> Iterator[None]:
+    """Raise an OSError that names the folder where the disk is full, whoever noticed it."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        code = error.errno if isinstance(error, OSError) else error.sqlite_errorcode & 0xFF
+        full = (errno.ENOSPC, errno.EDQUOT) if isinstance(error, OSError) else (sqlite3.SQLITE_FULL,)
+        if code not in full:
             raise
-        self._database.execute("COMMIT")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
 
 
 def _here(folder: Path) -> Path:

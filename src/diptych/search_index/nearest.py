@@ -123,6 +123,9 @@ def _exact(
 ) -> _Best:
     best: _Best = []
     earlier: list[int] = []
+    if len(weights) == 1 and not where:
+        ((m, weight),) = weights.items()
+        return _all_slots(index, m, query, weight, k)
     if len(weights) == 1:  # slots alone, and the entries of the best ones
         ((m, weight),) = weights.items()
         for slots in index.slots_where(m, where, size=index.chunk):
@@ -139,6 +142,38 @@ def _exact(
             best = _merged(best, _scored(index, fresh, query, weights, k), k)
         earlier.append(column)
     return best
+
+
+def _all_slots(index: Index, modality: Modality, query: Vectors, weight: float, k: int) -> _Best:
+    """Return the k best of all entries with a vector; only the best slots are looked up in the rows, since listing all
+    of them takes longer than their products.
+    """
+    stored, count, number = index.vectors(modality), k, 1 + MODALITIES.index(modality)
+    while True:
+        slots, products = _best_slots(stored, query if weight > 0 else -query, count, index.chunk)
+        known = dict(zip(slots.tolist(), (abs(weight) * products).tolist(), strict=True))
+        rows = index.located(modality, list(known))[:, [0, number]]
+        best = sorted((-known[slot], entry) for entry, slot in rows.tolist())[:k]
+        if len(best) == k or len(slots) == len(stored):
+            return best
+        count *= 4  # some of the best are of deleted entries
+
+
+def _best_slots(
+    stored: Vectors, query: Vectors, count: int, chunk: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the slots of the ``count`` largest products and those that equal the least of them, and the products."""
+    slots, best = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    least = -np.inf
+    for start in range(0, len(stored), chunk):
+        scores = np.asarray(stored[start : start + chunk] @ query)
+        more = np.flatnonzero(scores >= least)
+        slots, best = np.concatenate([slots, start + more]), np.concatenate([best, scores[more]])
+        top = _top(best, count)
+        slots, best = slots[top], best[top]
+        if len(best) >= count:
+            least = float(best.min())
+    return slots, best
 
 
 def _scored(index: Index, rows: NDArray[np.int64], query: Vectors, weights: Mapping[Modality, float], k: int) -> _Best:

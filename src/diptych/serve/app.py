@@ -59,6 +59,10 @@ async def _failed(request: Request, error: Any) -> JSONResponse:
 async def _invalid(request: Request, error: Any) -> JSONResponse:
     unknown = next((e for e in error.errors() if e["type"] in UNKNOWN_FIELD), None)
     first = unknown or error.errors()[0]
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method != "GET" and not (kind == "application/json" or kind.endswith("+json")):
+        sentence = f"The body's content type is {kind[:80]!r}" if kind else "The body has no content type"
+        return _answer(Refusal(415, f"{sentence}: send the header 'Content-Type: application/json'.", "content_type"))
     place = ".".join(str(p) for p in first["loc"] if p != "body" and (isinstance(p, int) or p.isidentifier()))
     if unknown is not None:
         message = f"There is no field {place!r} in this request: /openapi.json says what is taken."

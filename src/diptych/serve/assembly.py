@@ -13,7 +13,7 @@ from diptych.serve.app import application
 from diptych.serve.declared import Declared
 from diptych.serve.model import ServedModel
 from diptych.serve.pages.routes import Page
-from diptych.serve.protocols import cohere, health, huggingface, immich, openai, predict, weaviate
+from diptych.serve.protocols import cohere, health, huggingface, immich, openai, predict, rerank, weaviate
 from diptych.serve.protocols.label_studio import LabelStudio
 from diptych.serve.service import Service
 from diptych.serve.settings import Settings
@@ -67,6 +67,7 @@ def server(settings: Settings, content: Content) -> Any:
         health.router(service),
         openai.router(service),
         cohere.router(service),
+        rerank.router(service),
         classify.router(),
         search.router(),
         Declared(service, Segment, SegmentAnswer, {"segmenter": content.segmenters}).router(),

@@ -1,9 +1,10 @@
 """The micro-batcher: one thread that runs the models, and joins what waits for the same encoder into one batch.
 
-A job joins another's batch only where its lane says that this changes no result. The thread takes the oldest job, and
+A job joins another's batch only where its lane says that this changes no result. The thread takes the next job, and
 waits a few milliseconds for others of its lane while the batch is not full, but only where others are to be expected:
 two jobs of the lane wait, or its last batch held several. So a single client never waits for others, and many clients
-share batches.
+share batches. Clients take turns: which job is next, and which others join its batch, does not depend on how many jobs
+one client has.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from diptych.serve.refusals import BusyError, ClosingError, TimedOutError
+from diptych.serve.turns import NOBODY, Asker, Turns
 
 T = TypeVar("T")
 SMOOTHING = 0.2
 """Weight of the newest batch in the moving average of inputs a second."""
+CLIENTS = 4
+"""Inputs of all clients that may wait, in multiples of those of one."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Job:
     Args:
         lane: what runs them.
         deadline: of ``time.monotonic``; after it the job is dropped.
+        asker: the client and its request.
         future: gets the list of results.
         arrived: of ``time.monotonic``.
     """
@@ -53,6 +57,7 @@ class Job:
     lane: Lane
     items: Sequence[Any]
     deadline: float
+    asker: Asker = NOBODY
     future: Future[list[Any]] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
 
@@ -82,14 +87,18 @@ class Batcher:
     Args:
         largest: most inputs of a batch that joins several jobs.
         wait: seconds that the first job of a batch waits for others, where they are to be expected.
-        capacity: inputs that may wait; a job that finds the queue empty is taken whatever its size.
+        capacity: inputs of one client that may wait, and ``CLIENTS`` times as many of all; a job that finds none of its
+            client is taken whatever its size.
         timeout: seconds from arrival until a job that has not run is dropped.
     """
+
+    ran: Callable[[str, int, float, Sequence[float]], None] | None = None
+    """Called after each batch with its lane, its inputs, the seconds it took, and the seconds that its jobs waited."""
 
     def __init__(self, largest: int = 32, wait: float = 0.004, capacity: int = 256, timeout: float = 30.0) -> None:
         self.largest, self.wait, self.capacity, self.timeout = largest, wait, capacity, timeout
         self.counts = Counts()
-        self._jobs: deque[Job] = deque()
+        self._jobs: Turns[Job] = Turns()
         self._waiting = 0
         self._closing = False
         self._shared: dict[str, bool] = {}  # lane -> whether its last batch held several jobs
@@ -107,28 +116,43 @@ class Batcher:
         """Whether jobs are taken and run."""
         return self._thread.is_alive() and not self._closing
 
-    def submit(self, lane: Lane, items: Sequence[Any]) -> Future[list[Any]]:
+    def submit(
+        self, lane: Lane, items: Sequence[Any], asker: Asker = NOBODY, *, accepted: bool = False
+    ) -> Future[list[Any]]:
         """Queue a job and return the future of its results, one an input.
+
+        Args:
+            lane: runs them.
+            items: inputs.
+            asker: the client and its request.
+            accepted: whether a part of the request was taken before; then this one is, too.
 
         Raises:
             BusyError: the queue is full.
             ClosingError: the batcher is stopping.
         """
-        job = Job(lane, items, time.monotonic() + self.timeout)
+        job = Job(lane, items, time.monotonic() + self.timeout, asker)
         with self._changed:
             if self._closing:
                 raise ClosingError
-            if self._waiting and self._waiting + len(items) > self.capacity:
-                self.counts.refused += 1
-                raise BusyError(self._waiting, self.patience())
-            self._jobs.append(job)
+            if not accepted:
+                self._admit(asker[0], len(items))
+            self._jobs.put(asker, job)
             self._waiting += len(items)
             self._changed.notify_all()
         return job.future
 
-    def call(self, name: str, function: Callable[[], T]) -> Future[list[T]]:
+    def _admit(self, client: str, count: int) -> None:
+        """Raise BusyError where a client has no room for so many inputs."""
+        of_client = sum(len(job.items) for job in self._jobs.of(client))
+        for waiting, most in ((of_client, self.capacity), (self._waiting, CLIENTS * self.capacity)):
+            if waiting and waiting + count > most:
+                self.counts.refused += 1
+                raise BusyError(waiting, self.patience())
+
+    def call(self, name: str, function: Callable[[], T], asker: Asker = NOBODY) -> Future[list[T]]:
         """Queue any work on the models, alone; the result is a list of one."""
-        return self.submit(Lane(name, lambda items: [items[0]()], merges=False), [function])
+        return self.submit(Lane(name, lambda items: [items[0]()], merges=False), [function], asker)
 
     def patience(self) -> int:
         """Return the whole seconds, at least 1, until what waits now is done at the present rate."""
@@ -154,7 +178,7 @@ class Batcher:
                 if self._closing:
                     return None
                 self._changed.wait()
-            head = self._jobs[0]
+            head = next(iter(self._jobs))
             until = head.arrived + self.wait
             while head.lane.merges and not self._closing and self._size(head.lane) < self.largest:
                 left = until - time.monotonic()
@@ -163,8 +187,8 @@ class Batcher:
                 self._changed.wait(left)
             taken = self._taken(head)
             self._shared[head.lane.name] = len(taken) > 1
-            gone = set(map(id, taken))
-            self._jobs = deque(job for job in self._jobs if id(job) not in gone)
+            for job in taken:
+                self._jobs.remove(job.asker, job)
             self._waiting -= sum(len(job.items) for job in taken)
             return taken
 
@@ -175,7 +199,7 @@ class Batcher:
         return sum(job.lane is lane for job in self._jobs) > 1
 
     def _taken(self, head: Job) -> list[Job]:
-        """Return the head and, where its lane merges, the jobs of its lane that fit beside it, oldest first."""
+        """Return the head and, where its lane merges, the jobs of its lane that fit beside it, in turn."""
         taken, size = [head], len(head.items)
         if head.lane.merges:
             for job in self._jobs:
@@ -212,7 +236,10 @@ class Batcher:
         for job in kept:
             job.future.set_result(results[start : start + len(job.items)])
             start += len(job.items)
-        self._count(kept, len(items), time.monotonic() - now)
+        seconds = time.monotonic() - now
+        self._count(kept, len(items), seconds)
+        if self.ran is not None:
+            self.ran(kept[0].lane.name, len(items), seconds, [now - job.arrived for job in kept])
 
     def _alone(self, job: Job) -> None:
         try:

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from diptych.core import DiptychError, UsageError
 from diptych.data.memory import InMemory
+from diptych.serve.inputs import Input, check_text
 from diptych.serve.names import MOST_NAMES, Recent
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Input, Service, check_text
+from diptych.serve.service import Service
 from diptych.serve.uploads import picture_bytes
 from diptych.verbs.context import Once
 from diptych.verbs.declare import Verb

@@ -8,14 +8,19 @@ import binascii
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
+from hashlib import sha256
+from itertools import count
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from diptych.serve.batcher import CLIENTS
 from diptych.serve.metrics import Metrics
 from diptych.serve.refusals import Refusal, body
 from diptych.serve.settings import Settings
+from diptych.serve.turns import ASKER
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,6 +31,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOG = logging.getLogger("diptych.serve")
 OPEN = frozenset(("/health", "/ready"))
 """Paths that ask for no key: what looks whether a server lives has none."""
+KEY_HEADERS = ("x-api-key", "api-key")
+"""Headers in which some clients send their key, those of Azure's form among them."""
 BODIES = 16
 """Largest bodies that may be in memory at once, in multiples of the largest one."""
 HEADERS = (
@@ -50,8 +57,9 @@ class Guard:
 
     def __init__(self, app: Application, settings: Settings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
-        self._active = 0
+        self._active: Counter[str] = Counter()  # client -> requests
         self._bytes = 0
+        self._numbers = count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let the routes answer it."""
@@ -71,29 +79,41 @@ class Guard:
                 message = {**message, "headers": [*given, *(h for h in (*HEADERS, policy) if h[0] not in known)]}
             await send(message)
 
-        bounded = _Body(receive, self, headers)
-        self._active += 1
+        bounded, client = _Body(receive, self, headers), self._client(scope, headers)
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # h11 sends no body of its answer
+        token = ASKER.set((client, next(self._numbers)))
+        self._active[client] += 1
         try:
-            self._check(scope, headers)
-            await self.app(scope, bounded, sent)
+            self._check(scope, headers, client)
+            await self.app(inner, bounded, sent)
         except Refusal as refusal:
             await refuse(refusal, sent)
         finally:
-            self._active -= 1
+            ASKER.reset(token)
+            self._active[client] -= 1
+            self._active += Counter()  # without clients that have no request
             self._bytes -= bounded.held
             seconds = time.perf_counter() - start
-            route = getattr(scope.get("route"), "path", "") or ("other" if status == 404 else _guarded(scope["path"]))
+            route = getattr(inner.get("route"), "path", "") or ("other" if status == 404 else _guarded(scope["path"]))
             method = scope["method"] if scope["method"] in METHODS else "other"  # clients may make up any word
             self.metrics.answered(route, method, status, seconds)
             if LOG.isEnabledFor(logging.INFO):
                 row = {"method": scope["method"], "path": scope["path"][:200], "status": status}
                 LOG.info(json.dumps({**row, "ms": round(1000 * seconds, 1), "bytes": bounded.held}))
 
-    def _check(self, scope: Scope, headers: dict[str, str]) -> None:
+    def _client(self, scope: Scope, headers: dict[str, str]) -> str:
+        """Return what counts as one client: an address, and the key that it shows."""
+        address = str((scope.get("client") or ("",))[0])
+        secret = _secret(headers) if self.settings.keys else ""
+        known = secret and self.settings.admits(secret)
+        return f"{address} {sha256(secret.encode('utf-8', 'surrogateescape')).hexdigest()}" if known else address
+
+    def _check(self, scope: Scope, headers: dict[str, str], client: str) -> None:
         """Raise Refusal where the request is for another host, from another page, without key or too much."""
         settings = self.settings
         host = headers.get("host", "")
-        if settings.loopback and _name(host) not in ("127.0.0.1", "localhost", "::1", settings.host, *settings.hosts):
+        names = ("127.0.0.1", "localhost", "::1", settings.host, *settings.hosts)
+        if settings.loopback and "host" in headers and _name(host) not in names:  # HTTP/1.0 has none, browsers have
             # A page elsewhere may let its name point to 127.0.0.1, and would then read what is served here.
             raise Refusal(
                 421, f"This server is not {host[:80]!r}: ask 127.0.0.1, or let whoever starts it add this name."
@@ -102,16 +122,17 @@ class Guard:
         if scope["method"] not in SAFE and origin and origin.partition("://")[2] != host:
             raise Refusal(403, f"A page of {origin[:80]} may not change anything here: open the server's own page.")
         if settings.keys and scope["path"] not in OPEN and not settings.admits(_secret(headers)):
-            wanted = "send 'Authorization: Bearer KEY', or the key as the password of basic authorization."
+            wanted = "send 'Authorization: Bearer KEY', or the key as X-API-Key, or as a browser's password."
             said, code = "This key is none of the server's", "wrong_key"
-            if not headers.get("authorization"):
+            if not any(headers.get(name) for name in ("authorization", *KEY_HEADERS)):
                 said, code = "A key is needed", "no_key"
             elif not _secret(headers):
                 said = "The header Authorization holds no key"
             raise Refusal(
                 401, f"{said}: {wanted}", code, {"WWW-Authenticate": 'Basic realm="diptych", charset="UTF-8"'}
             )
-        if self._active > settings.capacity or self._bytes > BODIES * settings.max_bytes:
+        full = self._active[client] > settings.capacity or self._active.total() > CLIENTS * settings.capacity
+        if full or self._bytes > BODIES * settings.max_bytes:
             raise Refusal(429, "Too many requests at once: ask again in 1 s.", "busy", {"Retry-After": "1"})
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > settings.max_bytes:
@@ -166,8 +187,11 @@ def _too_large(settings: Settings) -> Refusal:
 
 
 def _secret(headers: dict[str, str]) -> str:
-    """Return the key of a request: a bearer's, or the password of basic authorization, which browsers can send."""
-    kind, _, value = headers.get("authorization", "").partition(" ")
+    """Return the key of a request: a bearer's, the password of basic authorization, which browsers can send, or what
+    stands in a header that holds nothing else.
+    """
+    plain = next((headers[name] for name in KEY_HEADERS if headers.get(name)), "")
+    kind, _, value = f"Bearer {plain}".partition(" ") if plain else headers.get("authorization", "").partition(" ")
     if kind.lower() == "basic":
         try:
             return base64.b64decode(value, validate=True).decode().partition(":")[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from diptych.serve.batcher import Batcher
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+INPUTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
@@ -25,12 +26,31 @@ class Metrics:
             "diptych_request_seconds", "Seconds from the first byte to the last.", ("route",), buckets=SECONDS,
             registry=self.registry,
         )  # fmt: skip
+        self._queue = Histogram(
+            "diptych_queue_seconds", "Seconds that a part of a request waited for the models.", ("lane",),
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._batch = Histogram(
+            "diptych_batch_inputs", "Inputs of a batch.", ("lane",), buckets=INPUTS, registry=self.registry
+        )
+        self._batch_seconds = Histogram(
+            "diptych_batch_seconds", "Seconds that the models took for a batch.", ("lane",), buckets=SECONDS,
+            registry=self.registry,
+        )  # fmt: skip
         self.registry.register(_BatcherCounts(batcher))
+        batcher.ran = self.ran
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request; ``route`` is the pattern of its path, so that the number of rows is bounded."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def ran(self, lane: str, inputs: int, seconds: float, waited: Sequence[float]) -> None:
+        """Count a batch; lanes are named after models and systems, so that the number of rows is bounded."""
+        self._batch.labels(lane).observe(inputs)
+        self._batch_seconds.labels(lane).observe(seconds)
+        for each in waited:
+            self._queue.labels(lane).observe(each)
 
     def text(self) -> bytes:
         """Return all counts in Prometheus' text form."""

@@ -8,7 +8,8 @@ Otherwise every request is a batch of its own, as it is on the command line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.api.model import Model
-from diptych.core import Encoder, Run
+from diptych.core import Encoder, Run, UsageError
 from diptych.data.modalities import Modality
 from diptych.features.modality_space import ModalitySpace, NoTexts
 from diptych.features.pipeline import encoded_rows, joined
@@ -27,12 +28,15 @@ from diptych.serve.batcher import Lane
 Vectors = NDArray[np.float32]
 Sharing = Literal["all", "equal_lengths", "none"]
 """Which inputs of several requests share batches."""
+Cut = Literal["", "start", "end"]
+"""Which end of a text that is too long is left out."""
 SIZES = (2, 3, 5, 8, 16, 32)
 """Batches that are compared with single inputs."""
 PROBED = ("image", "text")
 """Modalities of which inputs are drawn and compared; others share batches where the precision allows it."""
 WORDS = (3, 9, 20)
 """Words of the texts whose batches of equal length are compared; longer texts share none."""
+_LOADED = re.compile(r"(load with )?truncate=True( \(NAME\?truncate\))?")
 SENTENCE = "a red car on the road at night with many people around it while a dog looks into the camera"
 
 
@@ -89,13 +93,30 @@ class ServedModel:
         encoder = self.model.image
         return Prepared(key, picture if encoder.size is None else encoder.inputs([picture]))
 
-    def text(self, text: str) -> Prepared:
+    def text(self, text: str, cut: Cut = "") -> Prepared:
         """Return a text as an input.
+
+        Args:
+            text: words.
+            cut: which end of a text that is too long is left out; "": none.
 
         Raises:
             UsageError: it is too long; refused here, it does not make its batch fail.
         """
-        return Prepared(text, text, _length(self.model.text, text))
+        try:
+            return Prepared(text, text, _length(self.model.text, text))
+        except UsageError as error:
+            if not cut:  # the sentence below names what loads a model
+                raise UsageError(_LOADED.sub("start the server with --truncate", str(error))) from None
+        short = shortened(text, cut, self._fits)
+        return Prepared(short, short, _length(self.model.text, short))
+
+    def _fits(self, text: str) -> bool:
+        try:
+            self.model.text.inputs([text])
+        except UsageError:
+            return False
+        return True
 
     def lane(self, modality: str, items: Sequence[Prepared]) -> Lane:
         """Return the lane of the inputs of a request.
@@ -132,6 +153,31 @@ class ServedModel:
             shared = "equal_lengths"
         self.sharing["text" if encoder.modality == "text" else "image"] = shared
         return Lane(f"{self.name}/{encoder.modality}", run, shared == "all")
+
+
+def shortened(text: str, cut: Cut, fits: Callable[[str], bool]) -> str:
+    """Return as many words of a text as fit, or as many letters where not one word does.
+
+    Args:
+        text: words.
+        cut: "end" keeps the first ones, "start" the last ones.
+        fits: whether a text is short enough; of what fits, every part fits.
+
+    Example:
+        >>> shortened("a red car at night", "end", lambda text: len(text) <= 10)
+        'a red car'
+        >>> shortened("a red car at night", "start", lambda text: len(text) <= 10)
+        'at night'
+    """
+    for parts, glue in ((text.split(), " "), (list(text), "")):
+        low, high = 0, len(parts)  # the number of parts that fit lies between
+        while low < high:
+            middle = (low + high + 1) // 2
+            some = parts[:middle] if cut == "end" else parts[len(parts) - middle :]
+            low, high = (middle, high) if fits(glue.join(some)) else (low, middle - 1)
+        if low:
+            return glue.join(parts[:low] if cut == "end" else parts[len(parts) - low :])
+    return text
 
 
 def merges(rows: Any, probes: Sequence[Any]) -> bool:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from diptych.core import ClassNames
 from diptych.data.words.templates import ENSEMBLE
 from diptych.features.heads import text_head
+from diptych.serve.inputs import check_text
 from diptych.serve.model import ServedModel
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Service, check_text
+from diptych.serve.service import Service
 
 if TYPE_CHECKING:
     from torch import Tensor

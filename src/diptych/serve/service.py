@@ -6,108 +6,36 @@ import asyncio
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from hashlib import sha256
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from diptych.core import Samples, UnreadableItem, UsageError
+from diptych.data.images import header_pixels
 from diptych.data.modalities import CLIPS, Modality
-from diptych.features.unit_rows import unit_rows
 from diptych.serve.batcher import Batcher
+from diptych.serve.inputs import Embedded, Input, Received, parts_of
 from diptych.serve.metrics import Metrics
-from diptych.serve.model import Prepared, ServedModel, Vectors
-from diptych.serve.refusals import ClosingError, GoneError, Refusal, TimedOutError
+from diptych.serve.model import Cut, Prepared, ServedModel
+from diptych.serve.refusals import ClosingError, Refusal, TimedOutError
 from diptych.serve.settings import Settings
+from diptych.serve.turns import ASKER
 from diptych.serve.uploads import decoded
+from diptych.serve.waiting import awaited
+from diptych.serve.workers import Workers
 
 T = TypeVar("T")
 PIXELS = 8
 """Decoded pictures that may be in memory at once, in multiples of the largest one."""
-LONGEST = 50_000
-"""Characters of a text: far more than any tower reads, and few enough that their tokens hold up nobody."""
+WHOLE = 128
+"""Pictures of a request that are decoded and worked on as a whole, such as by a segmenter: others wait meanwhile."""
 LONG = 1000
 """Characters of a text above which its tokens are made in a thread: other requests must not wait for them."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """A text or a picture of a request.
-
-    Args:
-        kind: "text" or "image".
-        value: the text, or the bytes of the picture's file.
-        name: of the picture, for errors.
-
-    Raises:
-        Refusal: a text that is too long, or no Unicode.
-    """
-
-    kind: Literal["text", "image"]
-    value: Any = field(repr=False)
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        if self.kind == "text":
-            check_text(self.value)
-
-
-def check_text(text: str) -> None:
-    """Raise Refusal where a text is too long; UnicodeEncodeError where it holds half a surrogate pair."""
-    if len(text) > LONGEST:
-        raise Refusal(413, f"A text has at most {LONGEST:,} characters, not {len(text):,}: send the part that counts.")
-    text.encode()
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """Vectors of a request.
-
-    Args:
-        values: (N, D) float32 in the order of the inputs, as the towers give them.
-        sizes: (width, height) of each input; None for texts.
-    """
-
-    values: Vectors
-    sizes: tuple[tuple[int, int] | None, ...]
-
-    @property
-    def vectors(self) -> Vectors:
-        """The same as rows of length 1."""
-        return unit_rows(self.values)
-
-
-@dataclass(frozen=True)
-class Received:
-    """Decoded inputs of a request as samples.
-
-    Args:
-        items: N pictures, or what a fitted space takes.
-        names: for errors and answers.
-        keys: hashes of their files.
-    """
-
-    items: Sequence[Any] = field(repr=False)
-    names: Sequence[str]
-    keys: Sequence[str] = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int, /) -> Any:
-        return self.items[index]
-
-    def key(self, index: int, /) -> str:
-        """Return the hash of the file."""
-        return self.keys[index]
-
-    def name(self, index: int, /) -> str:
-        """Return the name."""
-        return self.names[index]
 
 
 class Service:
@@ -131,7 +59,7 @@ class Service:
         self.metrics = Metrics(self.batcher)
         self.ready = True
         self._pixels, self._lock = 0, threading.Lock()
-        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="request")
+        self._workers = Workers(max(2, os.cpu_count() or 1))
 
     @property
     def first(self) -> ServedModel:
@@ -152,34 +80,78 @@ class Service:
             raise Refusal(404, f"The model {name[:80]!r} is not served: use {names}.", "model_not_found")
         return found
 
-    async def embed(self, request: Any, model: ServedModel, inputs: Sequence[Input]) -> Embedded:
+    async def embed(
+        self, request: Any, model: ServedModel, inputs: Sequence[Input], *, cut: Cut | None = None
+    ) -> Embedded:
         """Return the vectors of texts and pictures.
+
+        A request of more inputs than a batch holds is prepared and encoded in parts, of which at most two are in
+        memory, and others' work comes between them.
 
         Args:
             request: of Starlette; the work is dropped where its client goes away.
             model: encodes.
             inputs: N texts and pictures.
+            cut: which end of a text that is too long is left out; "": it is refused; None: as the server is set.
 
         Raises:
             Refusal: too many, an unreadable picture, a full queue, no answer in time, or the client is gone.
+            UsageError: a text is too long.
         """
         self.check_count(len(inputs))
-        ready = await asyncio.gather(*(self._ready(model, item) for item in inputs))
-        places = {kind: [i for i, item in enumerate(inputs) if item.kind == kind] for kind in ("image", "text")}
-        jobs = [
-            (rows, self.batcher.submit(model.lane(kind, items), items))
-            for kind, rows in places.items()
-            if (items := [ready[i][0] for i in rows])
-        ]
-        values = np.zeros((len(inputs), model.dim), dtype=np.float32)
-        for (rows, _), found in zip(jobs, await self.results(request, [job for _, job in jobs]), strict=True):
-            values[rows] = found
-        return Embedded(values, tuple(size for _, size in ready))
+        await self.check_pixels(inputs)
+        if cut is None:
+            cut = "end" if self.settings.truncate else ""
+        return await awaited(request, self._embedded(model, inputs, cut), self.settings.timeout)
 
-    def check_count(self, count: int) -> None:
-        """Raise Refusal where a request has no inputs, or too many."""
-        if not 1 <= count <= self.settings.max_inputs:
-            raise Refusal(400, f"A request has 1 to {self.settings.max_inputs} inputs, not {count}: send several.")
+    async def _embedded(self, model: ServedModel, inputs: Sequence[Input], cut: Cut) -> Embedded:
+        values = np.zeros((len(inputs), model.dim), dtype=np.float32)
+        sizes: list[tuple[int, int] | None] = [None] * len(inputs)
+        running: deque[tuple[list[list[int]], Future[list[Any]]]] = deque()
+
+        async def collect() -> None:
+            places, job = running[0]
+            vectors: list[Any] = await asyncio.wrap_future(job)
+            for rows, vector in zip(places, vectors, strict=True):
+                values[rows] = vector
+            running.popleft()
+
+        try:
+            for number, (kind, places) in enumerate(parts_of(inputs, model.run.batch)):
+                ready = await asyncio.gather(*(self._ready(model, inputs[rows[0]], cut) for rows in places))
+                for rows, (_, size) in zip(places, ready, strict=True):
+                    for i in rows:
+                        sizes[i] = size
+                items = [item for item, _ in ready]
+                job = self.batcher.submit(model.lane(kind, items), items, ASKER.get(), accepted=number > 0)
+                running.append((places, job))
+                if len(running) > 1:
+                    await collect()
+            while running:
+                await collect()
+        finally:
+            for _, job in running:
+                job.cancel()
+        return Embedded(values, tuple(sizes))
+
+    async def check_pixels(self, inputs: Sequence[Input]) -> None:
+        """Raise Refusal where the pictures of a request have too many pixels together; their headers are read."""
+        files = [item.value for item in inputs if item.kind == "image"]
+        if len(files) < 2:  # one alone is bounded by max_pixels
+            return
+        pixels, most = await self.thread(lambda: sum(map(header_pixels, files))), self.settings.pixel_budget
+        if pixels > most:
+            raise Refusal(
+                413,
+                f"The pictures of a request have at most {most / 1e6:g} million pixels together, and these "
+                f"{pixels / 1e6:g}: send fewer at once, or raise --max-request-megapixels.",
+            )
+
+    def check_count(self, count: int, most: int | None = None) -> None:
+        """Raise Refusal where a request has no inputs, or too many; ``most``: fewer than the server is set to."""
+        most = min(self.settings.max_inputs, most or self.settings.max_inputs)
+        if not 1 <= count <= most:
+            raise Refusal(400, f"A request has 1 to {most} inputs, not {count}: send several.")
 
     async def pictures(self, inputs: Sequence[Input]) -> list[Image.Image]:
         """Return the decoded pictures of a request.
@@ -187,7 +159,8 @@ class Service:
         Raises:
             Refusal: too many, or one cannot be read.
         """
-        self.check_count(len(inputs))
+        self.check_count(len(inputs), WHOLE)
+        await self.check_pixels(inputs)
         return list(await asyncio.gather(*(self.thread(self.open, item) for item in inputs)))
 
     def open(self, item: Input) -> Image.Image:
@@ -217,7 +190,7 @@ class Service:
             DiptychError: what the work raises.
         """
         result: T
-        ((result,),) = await self.results(request, [self.batcher.call(name, function)])
+        ((result,),) = await self.results(request, [self.batcher.call(name, function, ASKER.get())])
         return result
 
     async def thread(self, function: Callable[..., T], *given: Any) -> T:
@@ -231,35 +204,23 @@ class Service:
             raise ClosingError
         try:
             async with asyncio.timeout(self.settings.timeout):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, function, *given)
+                return await asyncio.wrap_future(self._workers.submit(lambda: function(*given)))
         except TimeoutError:
             raise TimedOutError(self.settings.timeout) from None
 
     async def results(self, request: Any, jobs: Sequence[Future[list[Any]]]) -> list[list[Any]]:
         """Wait for jobs, for their client to go, or for the time to be over."""
-        futures = [asyncio.wrap_future(job) for job in jobs]
-        every: asyncio.Future[Any] = asyncio.gather(*futures)
-        every.add_done_callback(_seen)  # a cancelled one has nobody who reads its error
-        gone: asyncio.Future[Any] = asyncio.ensure_future(_gone(request))
-        try:
-            done, _ = await asyncio.wait(
-                {every, gone}, timeout=self.settings.timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-            if every in done:
-                return list(every.result())
-            raise GoneError if gone in done else TimedOutError(self.settings.timeout)
-        finally:
-            gone.cancel()
-            if not every.done():
-                every.cancel()
-                for job in jobs:
-                    job.cancel()
+        return await awaited(request, asyncio.gather(*map(asyncio.wrap_future, jobs)), self.settings.timeout)
 
-    async def _ready(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int] | None]:
+    async def _ready(self, model: ServedModel, item: Input, cut: Cut) -> tuple[Prepared, tuple[int, int] | None]:
         if item.kind == "text":
             if len(item.value) <= LONG:
-                return model.text(item.value), None
-            return await self.thread(model.text, item.value), None
+                try:
+                    return model.text(item.value), None
+                except UsageError:
+                    if not cut:
+                        raise
+            return await self.thread(model.text, item.value, cut), None
         return await self.thread(self._prepared, model, item)
 
     async def samples(self, inputs: Sequence[Input], modality: Modality | None) -> Samples[Any]:
@@ -268,7 +229,8 @@ class Service:
         Raises:
             Refusal: too many, or one cannot be read.
         """
-        self.check_count(len(inputs))
+        self.check_count(len(inputs), WHOLE)
+        await self.check_pixels(inputs)
         items = await asyncio.gather(*(self.thread(self.sample, item, modality) for item in inputs))
         return Received(items, [item.name for item in inputs], [sha256(item.value).hexdigest() for item in inputs])
 
@@ -296,16 +258,4 @@ class Service:
         """Answer what was accepted, and stop."""
         self.ready = False
         self.batcher.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _seen(future: asyncio.Future[Any]) -> None:
-    """Read the error of a future, which asyncio otherwise logs as never retrieved."""
-    if not future.cancelled():
-        future.exception()
-
-
-async def _gone(request: Any) -> None:
-    """Return when the client has hung up; its body was read before."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        self._workers.close()

@@ -12,6 +12,8 @@ from pathlib import Path
 from diptych.core import UsageError
 
 MEBIBYTE = 2**20
+PICTURES = 32
+"""Largest pictures of one request together, where no budget of pixels is set."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class Settings:
         insecure: listen on an address that other machines reach, without keys.
         largest_batch: most inputs that are encoded at once.
         longest_wait: seconds that the first request of a batch waits for others, where the last one had some.
-        capacity: inputs that may wait; above it requests are refused with status 429.
+        capacity: inputs of one client that may wait; above it its requests are refused with status 429.
         timeout: seconds until a request is given up with status 504.
         max_bytes: size of a request's body.
         max_pixels: width times height of a picture, read from its header before it is decoded.
+        max_request_pixels: pixels of all pictures of one request; None: ``PICTURES`` of the largest.
         max_inputs: texts and pictures of one request.
+        truncate: cut texts that are longer than a model reads, instead of refusing them.
         aliases: further names of models: name -> the name under which it was loaded.
         fetch_from: origins such as "http://label-studio:8080" from which pictures are fetched; (): none.
         training: let requests use systems that learn from the photos that they send.
@@ -53,7 +57,9 @@ class Settings:
     timeout: float = 30.0
     max_bytes: int = 32 * MEBIBYTE
     max_pixels: int = 50_000_000
-    max_inputs: int = 128
+    max_request_pixels: int | None = None
+    max_inputs: int = 2048
+    truncate: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     fetch_from: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -63,6 +69,11 @@ class Settings:
         for name in ("largest_batch", "capacity", "timeout", "max_bytes", "max_pixels", "max_inputs"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} must be above 0, got {getattr(self, name)}.")
+        if self.pixel_budget < self.max_pixels:
+            raise UsageError(
+                f"{{max_request_megapixels}} must be at least {{max_megapixels}}, got {self.pixel_budget / 1e6:g} and "
+                f"{self.max_pixels / 1e6:g}."
+            )
         if self.longest_wait < 0:
             raise UsageError(f"longest_wait must be 0 or more seconds, got {self.longest_wait}.")
         if not 0 <= self.port <= 65535:
@@ -76,6 +87,11 @@ class Settings:
     def loopback(self) -> bool:
         """Whether only this machine reaches the address."""
         return is_loopback(self.host)
+
+    @property
+    def pixel_budget(self) -> int:
+        """Pixels of all pictures of one request."""
+        return PICTURES * self.max_pixels if self.max_request_pixels is None else self.max_request_pixels
 
     def admits(self, secret: str) -> bool:
         """Return whether a secret is one of the keys, in a time that does not depend on how much of it is right."""

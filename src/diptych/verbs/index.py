@@ -224,7 +224,7 @@ class IndexPhotos(Verb):
                 taken.built = build(taken.folder, tower, run, always=self.ann, words=has_words(tower))
             for modality, graph in taken.built.items():
                 recall = ", ".join(
-                    f"{value:.3f} on {graph.queries[name]} {name}" for name, value in graph.recall.items()
+                    f"{value:.3f} on {graph.queries[name]} {name}" for name, value in graph.stated.items()
                 )
                 taken.lines.append(
                     f"{modality}: {graph.kind}, {graph.nprobe} cells a search, measured recall@10 {recall}"

@@ -90,6 +90,51 @@ def test_a_tar_and_a_parquet_file_give_what_they_hold(tmp_path: Path) -> None:
     assert stamp("none") == ""
 
 
+def test_metadata_of_a_folder_or_of_its_split_folders_is_read_by_any_column_of_pictures(tmp_path: Path) -> None:
+    for folder in ("one", "several/train", "several/test", "words"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.jpg").write_bytes(jpeg("red"))
+    (tmp_path / "one" / "metadata.csv").write_text("path,caption,year\na.jpg,a red one,1990\n")
+    found = open_records(str(tmp_path / "one"))
+    assert (found.texts, found.facts) == (("a red one",), ({"year": 1990},))
+    for split in ("train", "test"):
+        line = json.dumps({"file_name": "a.jpg", "caption": f"{split} one"})
+        (tmp_path / "several" / split / "metadata.jsonl").write_text(line)
+    found = open_records(str(tmp_path / "several"))
+    assert dict(zip(found.texts, found.facts, strict=True)) == {
+        "train one": {"split": "train"}, "test one": {"split": "test"},
+    }  # fmt: skip
+    (tmp_path / "words" / "metadata.jsonl").write_text('{"caption": "an image at a path"}\n')  # of no picture
+    assert open_records(str(tmp_path / "words")).facts == ({"folder": "."},)
+
+
+def test_tars_below_a_folder_are_read_and_others_are_named_or_passed_over(tmp_path: Path) -> None:
+    def packed(name: str, *members: tuple[str, bytes]) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path, "w") as tar:
+            for member, data in members:
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+    packed("photos/deep/a.tar", ("1.jpg", jpeg("red")), ("1.txt", b"red"))
+    packed("photos/words.tar", ("1.txt", b"only words"))
+    packed("photos/.hidden.tar", ("1.jpg", jpeg("red")))
+    found = open_records(str(tmp_path / "photos"))
+    assert [Path(n).name for n in found.names] == ["a.tar!1.jpg"]
+    assert found.texts == ("red",)
+    assert not found.failed
+    (tmp_path / "photos" / "b.jpg").write_bytes(jpeg("blue"))
+    (tmp_path / "photos" / "c.tar").write_bytes(b"no tar" * 200)
+    found = open_records(str(tmp_path / "photos"))
+    assert [Path(n).name for n in found.names] == ["b.jpg", "a.tar!1.jpg"]
+    assert found.facts[0] == {"folder": "."}
+    assert np.asarray(found.images[found.places[0] or 0])[0, 0, 2] > 200
+    assert np.asarray(found.images[found.places[1] or 0])[0, 0, 0] > 200
+    assert [Path(e.name).name for e in found.failed] == ["c.tar"]
+
+
 def test_of_records_of_one_name_the_last_is_kept(photos: Path) -> None:
     (photos / "t.csv").write_text("path,caption\na.jpg,a red one\n,only words\n")
     parts = [open_records(str(p)) for p in (photos, photos / "trip", photos / "t.csv")]

@@ -30,6 +30,21 @@ def test_the_official_client_embeds_texts_pictures_and_both(address: str, model:
         check(official, model)
 
 
+def test_the_official_client_of_the_first_version_embeds_texts(address: str, model: ServedModel) -> None:
+    """LangChain's CohereEmbeddings uses it, with the forms of vectors named."""
+    cohere = pytest.importorskip("cohere", reason="the test of Cohere's protocol uses its client")
+    texts = [f"a red thing {i}" for i in range(100)]
+    expected = model.model.encode_text(texts)
+    with httpx.Client() as connections:
+        official = cohere.Client(api_key="none", base_url=address, httpx_client=connections)
+        common = {"model": "embed-v4.0", "input_type": "search_document", "truncate": None}
+        plain = official.embed(texts=texts, **common)
+        typed = official.embed(texts=texts, embedding_types=["float"], **common)
+        official._executor.shutdown()
+    assert np.array_equal(np.array(plain.embeddings, np.float32), expected)
+    assert np.array_equal(np.array(typed.embeddings.float_, np.float32), expected)
+
+
 def check(official: Any, model: ServedModel) -> None:
     common: dict[str, Any] = {"model": "embed-v4.0", "input_type": "search_document", "embedding_types": ["float"]}
     texts = official.embed(texts=["a red thing"], **{**common, "embedding_types": ["float", "int8", "ubinary"]})

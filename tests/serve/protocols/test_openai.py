@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from diptych.core import UsageError
 from diptych.serve.model import ServedModel
+from tests.support.colours import ColourEncoder
 from tests.support.serving import colour_bytes, colour_uri
 
 
@@ -64,6 +67,60 @@ def test_widths_and_counts_are_checked(client: Any) -> None:
     assert post(input=[""]).status_code == post(input=[{"audio": "x"}]).status_code == 400
     jina = post(input=[{"text": "red"}, {"image": base64.b64encode(colour_bytes("red")).decode()}])
     assert len(jina.json()["data"]) == 2
+
+
+def test_infinity_asks_without_the_prefix_and_with_0_dimensions(client: Any) -> None:
+    given = {"model": "colours", "input": ["red"], "dimensions": 0, "encoding_format": "float", "user": None}
+    short, long = client.post("/embeddings", json=given), client.post("/v1/embeddings", json=given)
+    assert short.status_code == 200, short.text
+    assert short.json()["data"] == long.json()["data"]
+    assert client.get("/models").json() == client.get("/v1/models").json()
+
+
+def test_messages_of_vllm_have_one_vector_of_their_parts(client: Any) -> None:
+    def vectors(**given: Any) -> Any:
+        answer = client.post("/v1/embeddings", json={"model": "colours", **given})
+        assert answer.status_code == 200, answer.text
+        return np.array([row["embedding"] for row in answer.json()["data"]])
+
+    picture = {"type": "image_url", "image_url": {"url": colour_uri("red")}}
+    text = {"type": "text", "text": "blue"}
+    red, blue = vectors(input=[colour_uri("red"), "blue"])
+    assert np.array_equal(vectors(messages=[{"role": "user", "content": [picture]}]), [red])
+    assert np.array_equal(vectors(messages=[{"role": "user", "content": "blue"}]), [blue])
+    both = vectors(messages=[{"role": "user", "content": [picture, text]}])
+    assert np.allclose(both, (red + blue) / np.linalg.norm(red + blue), atol=1e-6)
+    for given in ({}, {"input": "red", "messages": []}, {"messages": []}, {"messages": [{"content": 3}]}):
+        assert client.post("/v1/embeddings", json=given).status_code == 400
+
+
+def test_texts_that_are_too_long_are_refused_or_cut_as_the_server_is_set(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = ColourEncoder.inputs
+
+    def short(self: ColourEncoder, items: Any, size: int | None = None) -> Any:
+        if self.modality == "text" and any(len(text.split()) > 5 for text in items):
+            raise UsageError("a text has more than 5 words: truncate=True (NAME?truncate).")
+        return inputs(self, items, size)
+
+    monkeypatch.setattr(ColourEncoder, "inputs", short)
+    given = {"input": "red and four more words blue"}
+    refused = serve().post("/v1/embeddings", json=given)
+    assert refused.status_code == 400
+    assert refused.json()["message"] == "a text has more than 5 words: start the server with --truncate."
+    cut = serve(truncate=True).post("/v1/embeddings", json=given)
+    assert cut.status_code == 200, cut.text
+    red = serve().post("/v1/embeddings", json={"input": "red"}).json()["data"]
+    assert cut.json()["data"] == red
+
+    client = serve()
+    red, blue = (client.post("/v2/embed", json={"texts": [c]}).json()["embeddings"]["float"] for c in ("red", "blue"))
+    texts = {"texts": ["red one two three four five blue"]}
+    for truncate, expected in ((None, red), ("END", red), ("START", blue)):
+        answer = client.post("/v2/embed", json={**texts, "truncate": truncate})
+        assert answer.json()["embeddings"]["float"] == expected, truncate
+    assert client.post("/v2/embed", json={**texts, "truncate": "NONE"}).status_code == 400
 
 
 def test_langchain_embeds_texts_where_it_sends_no_token_ids(address: str, model: ServedModel) -> None:

@@ -15,6 +15,7 @@ from diptych.serve.answers import DetectAnswer, SegmentAnswer
 from diptych.serve.assembly import Content, server
 from diptych.serve.model import ServedModel
 from diptych.serve.opening import open_detector, open_normal
+from diptych.serve.protocols.label_studio_answers import PredictAnswer
 from diptych.serve.settings import Settings
 from tests.serve.test_answers import has_form
 from tests.support.serving import colour_uri
@@ -43,6 +44,33 @@ def test_label_maps_come_as_pictures_with_shares(tiny: TestClient) -> None:
     assert {area["value"] for area in photo["areas"]} == set(np.unique(labels).tolist())
     again = tiny.post("/v1/segment", json=given).json()["photos"][0]
     assert again == photo
+
+
+def test_rectangles_of_label_studio_lie_round_what_a_label_names(tiny: TestClient) -> None:
+    """A red square on grey: its box is where the square is, within a cell of the tower."""
+    picture = Image.new("RGB", (128, 128), (128, 128, 128))
+    picture.paste((220, 20, 20), (8, 16, 64, 80))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    xml = (
+        '<View><Image name="i" value="$image"/><RectangleLabels name="r" toName="i"><Label value="a red square" '
+        'alias="Red"/></RectangleLabels></View>'
+    )
+    uri = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    answer = tiny.post("/predict", json={"tasks": [{"id": 1, "data": {"image": uri}}], "label_config": xml})
+    assert answer.status_code == 200, answer.text
+    assert has_form(answer.json(), PredictAnswer)
+    results = answer.json()["results"][0]["result"]
+    assert results, "a box"
+    for row in results:
+        value = row["value"]
+        assert (row["type"], value["rectanglelabels"], value["rotation"]) == ("rectanglelabels", ["Red"], 0)
+        assert (row["original_width"], row["original_height"]) == (128, 128)
+        assert 0 <= value["x"] <= value["x"] + value["width"] <= 100
+        assert 0 <= value["y"] <= value["y"] + value["height"] <= 100
+    largest = max(results, key=lambda row: row["value"]["width"] * row["value"]["height"])["value"]
+    assert largest["x"] <= 35 <= largest["x"] + largest["width"]
+    assert largest["y"] <= 40 <= largest["y"] + largest["height"]
 
 
 def test_normal_photos_of_the_start_make_a_detector(tiny: TestClient) -> None:

@@ -18,7 +18,7 @@ from diptych.data.formats.regions import Boxes, boxes
 from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
-from diptych.data.rows import CAPTION_COLUMNS, columns_of, in_order, read_columns, text_of, texts_of
+from diptych.data.rows import CAPTION_COLUMNS, columns_of, header, in_order, read_columns, text_of, texts_of
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
 
@@ -172,25 +172,25 @@ def _objects(value: Any, name: str) -> tuple[list[Any], list[Any]]:
         ) from None
 
 
-def metadata_files(root: Path) -> dict[str, Path]:
-    """Return split -> metadata file, of the split folders, or else of the folder itself."""
+def metadata_files(root: Path, columns: Sequence[str] = ("file_name",)) -> dict[str, Path]:
+    """Return split -> metadata file with one of some columns, of the split folders, or else of the folder itself."""
     files: dict[str, Path] = {}
     if not root.is_dir():
         return files
     for folder in sorted(root.iterdir()):
         split = SPLIT_NAMES.get(folder.name.lower())
         file = next((folder / m for m in _METADATA if (folder / m).is_file()), None) if split else None
-        if split and file and _names_files(file):
+        if split and file and _has_column(file, columns):
             files[split] = file
     top = next((root / m for m in _METADATA if (root / m).is_file()), None)
-    return files or ({"test": top} if top and _names_files(top) else {})
+    return files or ({"test": top} if top and _has_column(top, columns) else {})
 
 
-def _names_files(file: Path) -> bool:
+def _has_column(file: Path, columns: Sequence[str]) -> bool:
+    """Return whether the first line of a table names one of some columns."""
     try:
-        with file.open(encoding="utf-8-sig") as lines:
-            return "file_name" in lines.readline(2**16)
-    except (OSError, UnicodeDecodeError):
+        return bool(columns_of(header(file), columns))
+    except (OSError, DataError):
         return False
 
 

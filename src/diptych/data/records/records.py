@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from diptych.core import DataError, Samples, UnreadableItem
-from diptych.data.folders import ImageFiles, image_files
+from diptych.data.folders import ImageFiles, image_files, tar_files
 from diptych.data.format import Format, Request
 from diptych.data.formats.huggingface import metadata_files
 from diptych.data.formats.parquet import image_column, parquet_images, schema_of
@@ -31,6 +31,10 @@ from diptych.data.rows import SUFFIXES as TABLES
 Fact = str | int | float
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 _LIMIT = 2**20  # bytes of a text or JSON member of a tar
+
+
+class NoPictures(DataError):
+    """A tar holds other files only."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,9 @@ def _files(paths: Sequence[str], root: str, keys: FileKeys | None) -> Records:
 def _folder(root: Path, keys: FileKeys | None) -> Records:
     base = os.path.abspath(root)
     paths = image_files(base)
+    tars = [records for path in tar_files(base) if (records := _tar_below(Path(path))) is not None]
+    if tars:
+        return joined([*([_files(paths, base, keys)] if paths else []), *tars])
     if not paths:
         remedy = "give a folder that holds some, or a table"
         if (root / "img_emb").is_dir():
@@ -241,6 +248,18 @@ def _parquet(path: Path, text: str) -> Records:
     return Records(tuple(images.name(i) for i in range(n)), images, tuple(range(n)), texts, facts)
 
 
+def _tar_below(path: Path) -> Records | None:
+    """Return the records of a tar below a folder; None of one without pictures, and a damaged one as its failure."""
+    try:
+        return _tar(path)
+    except NoPictures:
+        return None
+    except DataError as error:
+        name = os.path.abspath(path)
+        reason = str(error).removeprefix(f"{path} ").rstrip(".")
+        return Records((), TarImages(()), (), (), (), (UnreadableItem(name, reason),))
+
+
 def _tar(path: Path) -> Records:
     shard = os.path.abspath(path)
     members: dict[str, tuple[str, str, int, int]] = {}
@@ -277,7 +296,7 @@ def _tar(path: Path) -> Records:
     if not members and failed:
         raise DataError(f"{path} holds no picture that can be read; the first: {next(iter(failed.values()))}.")
     if not members:
-        raise DataError(f"{path} holds no pictures: give a tar of .jpg, .png and the like.")
+        raise NoPictures(f"{path} holds no pictures: give a tar of .jpg, .png and the like.")
     images = TarImages(tuple(members.values()))
     names = tuple(images.name(i) for i in range(len(images)))
     return Records(
@@ -290,9 +309,23 @@ def _tar(path: Path) -> Records:
     )
 
 
-def _metadata(root: Path) -> Path | None:
-    """Return the metadata table directly in a folder, as of Hugging Face datasets; None without one."""
-    return next((f for f in metadata_files(root).values() if f.parent == root), None)
+def _metadata(root: Path) -> dict[str, Path]:
+    """Return split -> metadata table, in split folders as of Hugging Face data sets or else in the folder itself, where
+    it has a column of pictures.
+    """
+    return metadata_files(root, PATH_COLUMNS)
+
+
+def _metadata_rows(root: Path, request: Request) -> Records:
+    """Return the rows of the metadata tables of a folder, with their split as metadata where these are several."""
+    files = _metadata(root)
+    parts = {split: _table(file, request.keys, request.image, request.text) for split, file in files.items()}
+    if all(file.parent == root for file in files.values()):
+        return joined(list(parts.values()))
+    marked = [
+        replace(part, facts=tuple({"split": split, **facts} for facts in part.facts)) for split, part in parts.items()
+    ]
+    return joined(marked)
 
 
 def _is_table(path: Path, request: Request) -> bool:
@@ -310,8 +343,8 @@ def _picture(path: Path, request: Request) -> Records:
 RECORDS: tuple[Format[Records], ...] = (
     Format(
         "",
-        lambda path, request: _metadata(path) is not None,
-        lambda path, request: _table(_metadata(path) or path, request.keys, request.image, request.text),
+        lambda path, request: bool(_metadata(path)),
+        _metadata_rows,
     ),
     Format("a folder", lambda path, request: path.is_dir(), lambda path, request: _folder(path, request.keys)),
     Format(

@@ -15,11 +15,11 @@ from diptych.metrics.cut import STRATA
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Modality
+from diptych.serve.inputs import Input
 from diptych.serve.pages.facets import Facet, facets
 from diptych.serve.pages.marked import as_model, marked_head
 from diptych.serve.pages.state import State
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Input
 from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.search.ask import Answer, Term, ask, combined, kind_of
 from diptych.tasks.search.marks import PEOPLE, Mark, calibration, read_marks, weights_key

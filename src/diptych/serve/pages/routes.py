@@ -14,13 +14,14 @@ from jinja2 import DictLoader, Environment
 
 from diptych import __version__
 from diptych.core import DataError, DiptychError, UnreadableItem
+from diptych.serve.inputs import Input
 from diptych.serve.names import Recent
 from diptych.serve.pages.exports import as_coco, as_csv, zipped
 from diptych.serve.pages.finding import Finding, Found, text_of
 from diptych.serve.pages.looking import entry_picture, jpeg, looked_at
 from diptych.serve.pages.state import State, packed
 from diptych.serve.refusals import Refusal, of_error
-from diptych.serve.service import Input, Service
+from diptych.serve.service import Service
 from diptych.serve.verbs.search import Search
 from diptych.tasks.search.ask import Answer
 

@@ -1,23 +1,28 @@
-"""Cohere's ``POST /v2/embed``: texts, pictures, or inputs that hold both."""
+"""Cohere's ``POST /v2/embed``: texts, pictures, or inputs that hold both; and ``/v1/embed``, which older clients use.
+
+LangChain's CohereEmbeddings sends the form of ``/v1/embed``. There the vectors are a list where no ``embedding_types``
+are named.
+"""
 
 from __future__ import annotations
 
 import base64
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 
-from diptych.features.unit_rows import unit_rows
-from diptych.serve.model import Vectors
+from diptych.serve.inputs import Input
+from diptych.serve.model import Cut, Vectors
+from diptych.serve.protocols.content import content_of, joined, picture
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Input, Service
-from diptych.serve.uploads import picture_bytes
+from diptych.serve.service import Service
 
 Kind = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
+CUTS: dict[str, Cut] = {"NONE": "", "START": "start", "END": "end"}
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,11 @@ class EmbedRequest:
         inputs: objects {"content": [{"type": "text", "text": ...} or {"type": "image_url", "image_url": {"url":
             "data:..."}}]}; of several parts, the vector is that of the sum of their unit vectors.
         input_type: not read: these models embed queries and documents alike.
-        embedding_types: forms of the vectors, see ``packed``.
+        embedding_types: forms of the vectors, see ``packed``; null: "float".
         output_dimension: the width of the model, where it is given.
         max_tokens: not read.
-        truncate: not read: what a text tower does with a long text is a setting of the model.
+        truncate: which end of a text is left out that is longer than the model reads; "NONE": it is refused. Cohere's
+            default is "END".
     """
 
     model: str = ""
@@ -42,10 +48,74 @@ class EmbedRequest:
     images: list[str] | None = None
     inputs: list[dict[str, Any]] | None = None
     input_type: str | None = None
-    embedding_types: list[Kind] = field(default_factory=lambda: ["float"])
+    embedding_types: list[Kind] | None = None
     output_dimension: int | None = None
     max_tokens: int | None = None
-    truncate: str | None = None
+    truncate: Literal["NONE", "START", "END"] | None = None
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a picture."""
+
+    width: int
+    height: int
+    format: str
+    bit_depth: int
+
+
+Numbers = list[list[float]]
+Bytes = list[list[int]]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """Vectors by their form, those that were asked for."""
+
+    float: Numbers | None = None
+    int8: Bytes | None = None
+    uint8: Bytes | None = None
+    binary: Bytes | None = None
+    ubinary: Bytes | None = None
+    base64: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Version:
+    """Version of the form."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What Cohere's clients read beside the vectors."""
+
+    api_version: Version
+
+
+@dataclass(frozen=True)
+class EmbedAnswer:
+    """Vectors in each of the forms that were asked for."""
+
+    id: str
+    response_type: Literal["embeddings_by_type"]
+    embeddings: Typed
+    texts: list[str]
+    images: list[Size]
+    meta: Meta
+
+
+@dataclass(frozen=True)
+class FloatsAnswer:
+    """Vectors as a list."""
+
+    id: str
+    response_type: Literal["embeddings_floats"]
+    embeddings: list[list[float]]
+    texts: list[str]
+    images: list[Size]
+    meta: Meta
 
 
 def packed(vectors: Vectors, kind: Kind) -> list[Any]:
@@ -81,61 +151,45 @@ def parts_of(given: EmbedRequest) -> list[list[Input]]:
             raise Refusal(400, "A text is empty: leave it out.")
         return [[Input("text", text)] for text in given.texts]
     if given.images:
-        return [[_picture(data, f"images {i}")] for i, data in enumerate(given.images)]
-    return [[_part(part, f"inputs {i}") for part in _content(x, i)] for i, x in enumerate(given.inputs or ())]
-
-
-def _content(x: dict[str, Any], number: int) -> list[Any]:
-    content = x.get("content")
-    if not isinstance(content, list) or not content:
-        raise Refusal(400, f'inputs {number} has no content: give {{"content": [{{"type": "text", "text": "..."}}]}}.')
-    return content
-
-
-def _part(part: Any, name: str) -> Input:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "text" and isinstance(part.get("text"), str) and part["text"]:
-        return Input("text", part["text"])
-    url = part.get("image_url") if kind == "image_url" else None
-    address = url.get("url") if isinstance(url, dict) else url
-    if not isinstance(address, str):
-        raise Refusal(400, f"{name} has a part of type {kind!r}: give text or image_url.")
-    return _picture(address, name)
-
-
-def _picture(data: str, name: str) -> Input:
-    return Input("image", picture_bytes(data, name), name)
+        return [[picture(data, f"images {i}")] for i, data in enumerate(given.images)]
+    return [content_of(x, f"inputs {i}") for i, x in enumerate(given.inputs or ())]
 
 
 def router(service: Service) -> APIRouter:
     """Return the routes."""
 
-    async def embed(request: Request, given: EmbedRequest) -> dict[str, Any]:
-        """Return embeddings of texts, pictures, or both."""
+    async def embedded(request: Request, given: EmbedRequest, version: str) -> dict[str, Any]:
         model = service.model(given.model)
         if given.output_dimension not in (None, model.dim):
             raise Refusal(400, f"{model.name} has {model.dim} dimensions, not {given.output_dimension}: leave it out.")
         inputs = parts_of(given)
         service.check_count(len(inputs))
-        found = await service.embed(request, model, [part for parts in inputs for part in parts])
-        rows, start = [], 0
-        for parts in inputs:
-            own = found.vectors[start : start + len(parts)]
-            rows.append(own[0] if len(parts) == 1 else unit_rows(own.sum(axis=0, keepdims=True))[0])
-            start += len(parts)
-        vectors = np.stack(rows)
-        sizes = [size for size in found.sizes if size is not None]
+        flat = [part for parts in inputs for part in parts]
+        result = await service.embed(request, model, flat, cut=CUTS[given.truncate or "END"])
+        vectors, sizes = joined(result.vectors, [len(parts) for parts in inputs]), [s for s in result.sizes if s]
+        plain = version == "1" and given.embedding_types is None
         return {
             "id": str(uuid.uuid4()),
-            "response_type": "embeddings_by_type",
-            "embeddings": {kind: packed(vectors, kind) for kind in given.embedding_types},
+            "response_type": "embeddings_floats" if plain else "embeddings_by_type",
+            "embeddings": vectors.tolist() if plain else {
+                kind: packed(vectors, kind) for kind in given.embedding_types or ["float"]
+            },
             "texts": given.texts or [],
             "images": [
                 {"width": w, "height": h, "format": "", "bit_depth": 24} for w, h in sizes
             ] if given.images else [],
-            "meta": {"api_version": {"version": "2"}},
+            "meta": {"api_version": {"version": version}},
         }  # fmt: skip
 
+    async def second(request: Request, given: EmbedRequest) -> dict[str, Any]:
+        """Return embeddings of texts, pictures, or both."""
+        return await embedded(request, given, "2")
+
+    async def first(request: Request, given: EmbedRequest) -> dict[str, Any]:
+        """Return embeddings of texts or pictures, as a list where no forms of the vectors are named."""
+        return await embedded(request, given, "1")
+
     routes = APIRouter(tags=["Cohere"])
-    routes.add_api_route("/v2/embed", embed, methods=["POST"])
+    routes.add_api_route("/v2/embed", second, methods=["POST"], responses={200: {"model": EmbedAnswer}})
+    routes.add_api_route("/v1/embed", first, methods=["POST"], responses={200: {"model": EmbedAnswer | FloatsAnswer}})
     return routes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter
@@ -9,6 +10,24 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from diptych import __version__
 from diptych.serve.service import Service
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether the process answers: "UP" or "DOWN"."""
+
+    status: str
+    model_class: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether requests are taken, and the number of inputs that wait."""
+
+    ready: bool
+    waiting: int
+    models: list[str]
 
 
 def router(service: Service) -> APIRouter:
@@ -35,8 +54,8 @@ def router(service: Service) -> APIRouter:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     routes = APIRouter(tags=["health"])
-    not_now: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; the fields are those of 200."}}
-    routes.add_api_route("/health", health, methods=["GET"], responses=not_now)
-    routes.add_api_route("/ready", ready, methods=["GET"], responses=not_now)
+    for path, answer, form in (("/health", health, Health), ("/ready", ready, Readiness)):
+        not_now = {"model": form, "description": "Not now."}
+        routes.add_api_route(path, answer, methods=["GET"], responses={200: {"model": form}, 503: not_now})
     routes.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse)
     return routes

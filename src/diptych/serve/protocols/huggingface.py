@@ -7,9 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from diptych.serve.inputs import Input
 from diptych.serve.names import class_names
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Input, Service
+from diptych.serve.service import Service
 from diptych.serve.uploads import picture_bytes
 from diptych.serve.verbs.classify import Classify
 
@@ -25,6 +26,14 @@ class TaskRequest:
 
     inputs: str | list[str]
     parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """A label and its probability."""
+
+    label: str
+    score: float
 
 
 def router(service: Service, classify: Classify) -> APIRouter:
@@ -54,6 +63,10 @@ def router(service: Service, classify: Classify) -> APIRouter:
         return rows
 
     routes = APIRouter(tags=["Hugging Face"])
-    routes.add_api_route("/hf/zero-shot-image-classification", labels, methods=["POST"])
-    routes.add_api_route("/hf/feature-extraction", features, methods=["POST"])
+    routes.add_api_route(
+        "/hf/zero-shot-image-classification", labels, methods=["POST"], responses={200: {"model": list[LabelScore]}}
+    )
+    routes.add_api_route(
+        "/hf/feature-extraction", features, methods=["POST"], responses={200: {"model": list[list[float]]}}
+    )
     return routes

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
+from diptych.serve.inputs import Input
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Input, Service
+from diptych.serve.service import Service
+
+
+@dataclass(frozen=True)
+class ClipAnswer:
+    """A vector, as a JSON array inside a string, and the size of the picture in pixels."""
+
+    clip: str
+    imageHeight: int | None = None  # noqa: N815 - Immich's name
+    imageWidth: int | None = None  # noqa: N815
 
 
 async def predict(request: Any, service: Service, form: Mapping[str, Any]) -> dict[str, Any]:

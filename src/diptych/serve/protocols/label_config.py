@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from diptych.serve.refusals import Refusal
 
-KINDS: dict[str, Literal["choices", "brushlabels"]] = {"Choices": "choices", "BrushLabels": "brushlabels"}
+Kind = Literal["choices", "brushlabels", "rectanglelabels"]
+KINDS: dict[str, Kind] = {
+    "Choices": "choices", "BrushLabels": "brushlabels", "RectangleLabels": "rectanglelabels",
+}  # fmt: skip
 LARGEST, MOST = 2**18, 100
 """Characters of an XML, and controls in it: enough for a thousand labels, and read in milliseconds."""
 SIZES = (3, 4, 8, 16)
@@ -25,7 +28,7 @@ class Control:
     Args:
         name: of the control, "from_name" of results.
         to: name of the picture, "to_name" of results.
-        kind: "choices" for labels of the picture, "brushlabels" for masks.
+        kind: "choices" for labels of the picture, "brushlabels" for masks, "rectanglelabels" for boxes.
         words: the labels in words.
         values: the labels as results name them, one a word.
         column: of a task's data with the picture.
@@ -34,7 +37,7 @@ class Control:
 
     name: str
     to: str
-    kind: Literal["choices", "brushlabels"]
+    kind: Kind
     words: tuple[str, ...]
     values: tuple[str, ...]
     column: str
@@ -69,7 +72,9 @@ def controls_of(config: str) -> list[Control]:
     found: list[Control] = []
     nodes = [node for node in root.iter() if node.tag in KINDS]
     if len(nodes) > MOST:
-        raise Refusal(400, f"A label config has at most {MOST} Choices and BrushLabels, not {len(nodes)}.")
+        raise Refusal(
+            400, f"A label config has at most {MOST} Choices, BrushLabels and RectangleLabels, not {len(nodes)}."
+        )
     for node in nodes:
         kind, to = KINDS[node.tag], node.get("toName", "")
         labels = [x for x in node.iter() if x.tag in ("Choice", "Label") and x.get("value")]
@@ -80,7 +85,9 @@ def controls_of(config: str) -> list[Control]:
         several = node.get("choice", "single") == "multiple"
         found.append(Control(node.get("name", ""), to, kind, words, values, columns[to], several))
     if not found:
-        raise Refusal(400, "The label config has no Choices and no BrushLabels for an Image: add one of them.")
+        raise Refusal(
+            400, "The label config has no Choices, BrushLabels or RectangleLabels for an Image: add one of them."
+        )
     return found
 
 

@@ -3,7 +3,7 @@
 The labels are those of the project's XML, so nothing is set up. ``<Choices>`` get labels from names alone; what people
 annotate joins them, with Tip-Adapter's affinity (``nn.cache_model``), which trains nothing. A project whose choices are
 the classes of a served classifier gets its calibrated answers, and no answer where it says unknown. ``<BrushLabels>``
-get the masks of a segmenter.
+get the masks of a segmenter, and ``<RectangleLabels>`` the boxes round the parts of its label map.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from diptych import __version__
 from diptych.features.heads import logits, sharpness
 from diptych.nn.cache_model import cache_logits
 from diptych.serve.fetch import fetched
+from diptych.serve.inputs import Input
 from diptych.serve.names import Recent, class_names
 from diptych.serve.protocols.label_config import Control, brush_runs, chosen, controls_of
+from diptych.serve.protocols.label_studio_answers import SetupAnswer, WebhookAnswer
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Input, Service
+from diptych.serve.service import Service
 from diptych.serve.uploads import picture_bytes
 from diptych.serve.verbs.classify import Classify
 from diptych.serve.verbs.regions import Regions
@@ -36,6 +38,8 @@ UNKNOWN_RATE = 0.05
 """Of a served classifier: share of pictures of known classes that may get no answer."""
 ALPHA, BETA = 1.17, 5.5
 """Weight and sharpness of the annotations, Tip-Adapter's published values for CLIP."""
+LEAST = 0.5
+"""Mean probability of the pixels of a part of a label map that gets a box."""
 MOST, PROJECTS = 10_000, 64
 """Annotated pictures of a control that are kept, the newest; and controls that were used last."""
 
@@ -73,7 +77,8 @@ class LabelStudio:
         results: list[list[dict[str, Any]]] = [[] for _ in tasks]
         for control in controls:
             inputs = [await self._picture(task["data"], control, i) for i, task in enumerate(tasks)]
-            answer = self._choices if control.kind == "choices" else self._brushes
+            answers = {"choices": self._choices, "brushlabels": self._brushes, "rectanglelabels": self._rectangles}
+            answer = answers[control.kind]
             for own, more in zip(results, await answer(request, _project(body), control, inputs), strict=True):
                 own += more
         version = f"diptych {__version__} {self.service.first.name}"
@@ -146,6 +151,26 @@ class LabelStudio:
             results.append(own)
         return results
 
+    async def _rectangles(
+        self, request: Any, project: str, control: Control, inputs: Sequence[Input]
+    ) -> list[list[dict[str, Any]]]:
+        words, pictures = list(control.words), await self.service.pictures(inputs)
+        maps = await self.regions.boxes(request, self.service.first, words, pictures)
+        rows: list[list[dict[str, Any]]] = []
+        for item in maps:
+            width, height = item.image.size
+            parts = [] if item.panoptic is None else [s for s in item.panoptic.segments if s.thing and s.score >= LEAST]
+            rows.append([
+                {"from_name": control.name, "to_name": control.to, "type": "rectanglelabels",
+                 "value": {
+                     **_percent(s.box, width, height), "rotation": 0,
+                     "rectanglelabels": [control.values[words.index(item.classes[s.label])]],
+                 },
+                 "score": s.score, "original_width": width, "original_height": height, "image_rotation": 0}
+                for s in parts
+            ])  # fmt: skip
+        return rows
+
     async def webhook(self, request: Any, body: Mapping[str, Any]) -> dict[str, Any]:
         """Learn from an annotation, or forget it; other events change nothing."""
         project, task, annotation = (body.get(name) or {} for name in ("project", "task", "annotation"))
@@ -187,14 +212,24 @@ class LabelStudio:
             return JSONResponse(await self.webhook(request, given), 201)
 
         routes = APIRouter(tags=["Label Studio"])
-        routes.add_api_route("/setup", setup, methods=["POST"])
-        routes.add_api_route("/webhook", webhook, methods=["POST"], status_code=201)
+        routes.add_api_route("/setup", setup, methods=["POST"], responses={200: {"model": SetupAnswer}})
+        routes.add_api_route(
+            "/webhook", webhook, methods=["POST"], status_code=201, responses={201: {"model": WebhookAnswer}}
+        )
         return routes
 
 
 def _choice(control: Control, positions: Sequence[int], score: float) -> dict[str, Any]:
     value = {"choices": [control.values[k] for k in positions]}
     return {"from_name": control.name, "to_name": control.to, "type": "choices", "value": value, "score": score}
+
+
+def _percent(box: tuple[int, int, int, int], width: int, height: int) -> dict[str, float]:
+    """Return a box of left, top, width and height in pixels as Label Studio's, in percent of the picture."""
+    left, top, wide, high = box
+    return {
+        "x": 100 * left / width, "y": 100 * top / height, "width": 100 * wide / width, "height": 100 * high / height,
+    }  # fmt: skip
 
 
 def _project(body: Mapping[str, Any]) -> str:

@@ -1,11 +1,13 @@
-"""OpenAI's ``POST /v1/embeddings`` and ``GET /v1/models``, with pictures as infinity and Jina take them.
+"""OpenAI's ``POST /v1/embeddings`` and ``GET /v1/models``, with pictures as infinity, Jina and vLLM take them.
 
     {"model": "lite", "input": "a cat"}                                   one text, or a list
     {"model": "lite", "input": ["data:image/jpeg;base64,..."]}            pictures, as data URIs
     {"model": "lite", "modality": "image", "input": ["/9j/4AAQ..."]}      pictures, as plain base64
     {"model": "lite", "input": [{"text": "a cat"}, {"image": "/9j/..."}]} both
+    {"model": "lite", "messages": [{"role": "user", "content": [...]}]}   one vector of a message's texts and pictures
 
-OpenAI's client asks for ``encoding_format`` "base64" where its caller names none: little-endian float32.
+OpenAI's client asks for ``encoding_format`` "base64" where its caller names none: little-endian float32. infinity's
+client asks without the prefix ``/v1``, and sends ``dimensions`` 0.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from diptych import __version__
+from diptych.serve.inputs import Input
+from diptych.serve.protocols.content import content_of, joined, picture
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Input, Service
-from diptych.serve.uploads import is_picture, picture_bytes
+from diptych.serve.service import Service
+from diptych.serve.uploads import is_picture
 
 TOKENS = (
     "The input holds token ids, which only the tokenizer that made them reads: send texts (in LangChain, "
@@ -36,19 +40,77 @@ class EmbeddingsRequest:
 
     Args:
         input: a text, a data URI, an object with "text", "image" or "bytes", or a list of these.
+        messages: in its place, as vLLM takes them: objects with "content", a text or a list of {"type": "text", "text":
+            ...} and {"type": "image_url", "image_url": {"url": "data:..."}}; all of them have one vector, that of the
+            sum of the parts' unit vectors.
         model: name or alias of a served model; "" is the first.
         encoding_format: "float" for lists of numbers, "base64" for little-endian float32.
         modality: "auto" takes data URIs as pictures; "text" and "image" take every string as such.
-        dimensions: the width of the model, where it is given.
+        dimensions: the width of the model, where it is given; 0: not given.
         user: not read.
     """
 
-    input: Any
+    input: Any = None
+    messages: list[dict[str, Any]] | None = None
     model: str = ""
     encoding_format: Literal["float", "base64"] = "float"
     modality: Literal["auto", "text", "image"] = "auto"
     dimensions: int | None = None
     user: str | None = None
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A vector: numbers, or little-endian float32 in base64."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Numbers of tokens, which are 0: nothing is metered here."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True)
+class EmbeddingsAnswer:
+    """Vectors in the order of the inputs."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: Usage
+    id: str
+    created: int
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model; "merges" says for pictures and texts whether requests share batches."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    dimensions: int
+    backbone: str
+    licence: str
+    fingerprint: str
+    precision: str
+    version: str
+    merges: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ModelsAnswer:
+    """The models and their aliases."""
+
+    object: Literal["list"]
+    data: list[ModelFacts]
 
 
 def inputs_of(given: Any, modality: str) -> list[Input]:
@@ -60,10 +122,15 @@ def inputs_of(given: Any, modality: str) -> list[Input]:
     listed = given if isinstance(given, list) else [given]
     if any(isinstance(x, int) or (isinstance(x, list) and x and isinstance(x[0], int)) for x in listed):
         raise Refusal(400, TOKENS, "token_ids")
-    return [_input(x, modality, f"input {i}") for i, x in enumerate(listed)]
+    return [input_of(x, modality, f"input {i}") for i, x in enumerate(listed)]
 
 
-def _input(x: Any, modality: str, name: str) -> Input:
+def input_of(x: Any, modality: str, name: str) -> Input:
+    """Return a text or a picture.
+
+    Raises:
+        Refusal: it is neither.
+    """
     if isinstance(x, dict):
         key = next((k for k in ("text", "image", "bytes") if isinstance(x.get(k), str)), None)
         if key is None:
@@ -72,8 +139,21 @@ def _input(x: Any, modality: str, name: str) -> Input:
     if not isinstance(x, str) or not x:
         raise Refusal(400, f"{name} is no text and no picture, but {str(x)[:40]!r}: send a string that is not empty.")
     if modality == "image" or (modality == "auto" and is_picture(x)):
-        return Input("image", picture_bytes(x, name), name)
+        return picture(x, name)
     return Input("text", x)
+
+
+def groups_of(given: EmbeddingsRequest) -> list[list[Input]]:
+    """Return the parts of each input; all messages together are one.
+
+    Raises:
+        Refusal: neither input nor messages, or both.
+    """
+    if (given.input is None) == (given.messages is None):
+        raise Refusal(400, "Give either input or messages: a text, a data URI, or a list of them as input.")
+    if given.messages is not None:
+        return [[part for i, message in enumerate(given.messages) for part in content_of(message, f"messages {i}")]]
+    return [[item] for item in inputs_of(given.input, given.modality)]
 
 
 def router(service: Service) -> APIRouter:
@@ -82,12 +162,14 @@ def router(service: Service) -> APIRouter:
     async def embeddings(request: Request, given: EmbeddingsRequest) -> JSONResponse:
         """Return an embedding a text or picture."""
         model = service.model(given.model)
-        if given.dimensions not in (None, model.dim):
+        if given.dimensions and given.dimensions != model.dim:
             raise Refusal(
                 400,
                 f"{model.name} has {model.dim} dimensions and cannot give {given.dimensions}: leave dimensions out.",
             )
-        found = await service.embed(request, model, inputs_of(given.input, given.modality))
+        groups = groups_of(given)
+        result = await service.embed(request, model, [part for parts in groups for part in parts])
+        vectors = joined(result.vectors, [len(parts) for parts in groups])
         packed = given.encoding_format == "base64"
         rows = [
             {
@@ -95,9 +177,9 @@ def router(service: Service) -> APIRouter:
                 "index": i,
                 "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode() if packed else row.tolist(),
             }
-            for i, row in enumerate(found.vectors)
+            for i, row in enumerate(vectors)
         ]
-        usage = {"prompt_tokens": 0, "total_tokens": 0}  # nothing is metered here
+        usage = {"prompt_tokens": 0, "total_tokens": 0}
         return JSONResponse(
             {"object": "list", "data": rows, "model": given.model or model.name, "usage": usage,
              "id": f"embd-{uuid.uuid4().hex}", "created": int(time.time())}
@@ -122,7 +204,15 @@ def router(service: Service) -> APIRouter:
         return described(name)
 
     routes = APIRouter(tags=["OpenAI"])
-    routes.add_api_route("/v1/embeddings", embeddings, methods=["POST"])
-    routes.add_api_route("/v1/models", models, methods=["GET"])
-    routes.add_api_route("/v1/models/{name:path}", model, methods=["GET"])
+    for prefix in ("/v1", ""):
+        shown = prefix != ""  # the same routes under two names are described once
+        routes.add_api_route(
+            f"{prefix}/embeddings", embeddings, methods=["POST"], include_in_schema=shown,
+            responses={200: {"model": EmbeddingsAnswer}},
+        )  # fmt: skip
+        routes.add_api_route(
+            f"{prefix}/models", models, methods=["GET"], include_in_schema=shown,
+            responses={200: {"model": ModelsAnswer}},
+        )  # fmt: skip
+    routes.add_api_route("/v1/models/{name:path}", model, methods=["GET"], responses={200: {"model": ModelFacts}})
     return routes

@@ -10,7 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
 from diptych.serve.protocols import immich
+from diptych.serve.protocols.immich import ClipAnswer
 from diptych.serve.protocols.label_studio import LabelStudio
+from diptych.serve.protocols.label_studio_answers import PredictAnswer
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Service
 
@@ -39,5 +41,8 @@ def router(service: Service, label_studio: LabelStudio) -> APIRouter:
         return await label_studio.predict(request, body)
 
     routes = APIRouter()
-    routes.add_api_route("/predict", predict, methods=["POST"], tags=["Label Studio", "Immich"])
+    routes.add_api_route(
+        "/predict", predict, methods=["POST"], tags=["Label Studio", "Immich"],
+        responses={200: {"model": PredictAnswer | ClipAnswer}},
+    )  # fmt: skip
     return routes

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from diptych import __version__
-from diptych.serve.service import Input, Service
+from diptych.serve.inputs import Input
+from diptych.serve.service import Service
 from diptych.serve.uploads import picture_bytes
 
 
@@ -24,6 +25,25 @@ class VectorizeRequest:
 
     texts: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class VectorizeAnswer:
+    """Vectors of the texts and of the pictures, in their order; "error" is always empty."""
+
+    textVectors: list[list[float]]  # noqa: N815 - Weaviate's name
+    imageVectors: list[list[float]]  # noqa: N815
+    error: str
+
+
+@dataclass(frozen=True)
+class MetaAnswer:
+    """The first model."""
+
+    version: str
+    model: str
+    dimensions: int
+    type: str
 
 
 def router(service: Service) -> APIRouter:
@@ -51,8 +71,8 @@ def router(service: Service) -> APIRouter:
         return Response(status_code=204 if service.ready and service.batcher.alive else 503)
 
     routes = APIRouter(tags=["Weaviate"])
-    routes.add_api_route("/vectorize", vectorize, methods=["POST"])
-    routes.add_api_route("/meta", meta, methods=["GET"])
+    routes.add_api_route("/vectorize", vectorize, methods=["POST"], responses={200: {"model": VectorizeAnswer}})
+    routes.add_api_route("/meta", meta, methods=["GET"], responses={200: {"model": MetaAnswer}})
     for name in ("live", "ready"):
         routes.add_api_route(
             f"/.well-known/{name}", well, methods=["GET"], status_code=204, responses={503: {"description": "Not now."}}

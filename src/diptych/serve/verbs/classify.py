@@ -14,10 +14,11 @@ from diptych.data.memory import InMemory
 from diptych.features.heads import logits, sharpness
 from diptych.serve.answers import ClassifyAnswer
 from diptych.serve.declared import Declared, RequestContext
+from diptych.serve.inputs import Input
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Heads, class_names
 from diptych.serve.refusals import Refusal
-from diptych.serve.service import Input, Service
+from diptych.serve.service import Service
 from diptych.tasks.classified import Classified, Prediction, probabilities
 from diptych.tasks.classify_samples import Source
 from diptych.tasks.defaults import DEFAULTS

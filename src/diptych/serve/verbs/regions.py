@@ -17,7 +17,10 @@ from diptych.serve.service import Service
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.question import Question, question
 from diptych.tasks.segment import segmented
-from diptych.tasks.segmented import Segmented
+from diptych.tasks.segmented import BACKGROUND, Segmented
+
+ELSE = ("sky", "wall", "floor", "ground", "grass", "road", "water", "tree", "building", "table")
+"""Words for what is not boxed: without them every pixel would be of one of the labels."""
 
 
 class Regions:
@@ -26,6 +29,18 @@ class Regions:
     def __init__(self, service: Service) -> None:
         self.service = service
         self._segmenters: Recent[FittedSegmenter] = Recent(FITTED)
+
+    async def boxes(
+        self, request: Any, model: ServedModel, labels: Sequence[str], pictures: list[Image.Image]
+    ) -> list[Segmented]:
+        """Return label maps in which the parts of each label are counted; what no label names is background."""
+        method = catalog.find(DEFAULTS["segment"], Segmenter)()
+        taken = {label.casefold().strip() for label in labels}
+        background = [] if BACKGROUND in taken else [word for word in ELSE if word not in taken]
+        asked = question(class_names(labels, None), method, background=background, things=list(labels))
+        return await self.service.call(
+            request, f"segment/{DEFAULTS['segment']}", lambda: self._segmented(model, method, asked, pictures)
+        )
 
     async def masks(
         self, request: Any, model: ServedModel, labels: Sequence[str], pictures: list[Image.Image]

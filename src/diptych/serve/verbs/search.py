@@ -15,9 +15,10 @@ from diptych.core import DiptychError, UsageError
 from diptych.search_index.index import Index, Vectors
 from diptych.serve.answers import SearchAnswer
 from diptych.serve.declared import body_of
+from diptych.serve.inputs import Input
 from diptych.serve.model import ServedModel
 from diptych.serve.refusals import Refusal, Strict
-from diptych.serve.service import Input, Service
+from diptych.serve.service import Service
 from diptych.serve.uploads import picture_bytes
 from diptych.tasks.search.ask import Answer, Term, ask, combined
 from diptych.tasks.search.index import fingerprint

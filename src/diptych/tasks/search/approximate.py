@@ -50,6 +50,6 @@ def outgrown(made: Index, always: bool) -> list[Modality]:
 
 def _nouns(backbone: Backbone, run: Run) -> Vectors:
     words = sorted({w for w in WordNet.load().names() if w.isalpha()})
-    drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), 100, replace=False)
+    drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), 200, replace=False)
     values: Vectors = embed(backbone.text, Texts(tuple(f"a photo of a {words[i]}." for i in drawn)), run).numpy()
     return unit_rows(values)

@@ -305,5 +305,5 @@ def ask(
     recall = None
     if exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
         known = [a for m in chosen if (a := ann.about(index, m))]
-        recall = {q: min(a.recall[q] for a in known) for q in known[0].recall} if len(known) == len(chosen) else None
+        recall = {q: min(a.stated[q] for a in known) for q in known[0].stated} if len(known) == len(chosen) else None
     return Answer(tuple(found), terms, chosen, tuple(where), count, str(index.folder), backbone, recall, answers)

@@ -29,8 +29,8 @@ SLICE = 1024
 WASTE = 0.3
 """Share of vectors of deleted entries from which on the files are written anew."""
 
-WITHIN = (*(f"{kind}[" for kind in (".csv", ".tsv", ".jsonl", ".parquet")), ".tar!")
-"""What stands in the name of a row of a table or tar: a folder around it is no source of it."""
+WITHIN = tuple(f"{kind}[" for kind in (".csv", ".tsv", ".jsonl", ".parquet"))
+"""What stands in the name of a row of a table: a folder around it is no source of it, as it is of tars."""
 
 
 @dataclass(frozen=True)
