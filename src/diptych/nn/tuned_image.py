@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones.towers.edits import insert
-from diptych.core import Backbone, Inputs, MissingHook
+from diptych.core import Backbone, Inputs
+from diptych.features.filled import fill
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of
 from diptych.features.visual import SameInputs
@@ -78,6 +79,19 @@ class TunedImage(nn.Module):
         """Return the names of all parameters that the embedding depends on."""
         return reached(self, self._output, among=[f"twin.{n}" for n, _ in self.twin.named_parameters()])
 
+    def fill(self, learnt: Mapping[str, Tensor]) -> None:
+        """Take over what was learnt: prompts or none, and no norms, those of the blocks, or all.
+
+        Raises:
+            DataError: tensors are missing, unexpected or of another shape.
+        """
+        norms: tuple[str, ...] = ()
+        if names := {name for name in learnt if name.startswith("twin.")}:
+            norms = self.norms(blocks_only=True)
+            norms = norms if names == set(norms) else self.norms()
+        prompts = ("prompts",) if "prompts" in learnt else ()
+        fill(self, learnt, (*norms, *prompts), f"the image tower of {self.space.spec.name}")
+
     def _output(self, blocks_only: bool = False) -> Tensor:
         """Return an image's embedding, or with ``blocks_only`` its tokens after the blocks.
 
@@ -118,14 +132,12 @@ class TunedEncoder(SameInputs):
         """Return the encoder with these learnt parameters, by their names in ``TunedImage``.
 
         Raises:
-            MissingHook: the backbone has no such tower, or its parameters have other names.
+            MissingHook: the backbone has no such tower.
+            DataError: tensors are missing, unexpected or of another shape.
         """
-        tuned = TunedImage(backbone)
-        if "prompts" in learnt:
-            tuned.prompts = nn.Parameter(learnt["prompts"].clone())
-        unknown = tuned.load_state_dict(dict(learnt), strict=False).unexpected_keys
-        if unknown:
-            raise MissingHook(f"{backbone.spec.name} has no parameter {min(unknown)}: fit again on this backbone.")
+        with torch.random.fork_rng(devices=[]):  # prompts draw their first values from the global generator
+            tuned = TunedImage(backbone, len(learnt["prompts"]) if "prompts" in learnt else 0)
+        tuned.fill(learnt)
         return cls(backbone, tuned.to(device).eval(), values_hash(backbone.fingerprint, learnt))
 
     @property

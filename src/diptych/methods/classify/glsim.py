@@ -45,6 +45,7 @@ from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
+from diptych.features.filled import fill
 from diptych.features.vectors import Vectors
 from diptych.nn.drawn_view import labelled_views
 from diptych.nn.tuned_image import TunedImage, values_hash
@@ -115,9 +116,7 @@ class GLSim(Classifier):
         table, labels = shots(evidence, classes)
         with run.seeded("glsim"):
             net = self._net(backbone, len(classes))
-        names = tuple(n for n, _ in net.named_parameters() if not n.startswith("tuned."))
-        if net.tuned is not None:
-            names += net.tuned_weights()
+        names = _learnt(net)
         if self.epochs:
             batch = min(self.batch, len(labels))
             steps = self.epochs * (len(labels) // batch)
@@ -145,6 +144,12 @@ class GLSim(Classifier):
         return TwoLooks(backbone, self.top, self.pick, self.inclusive)
 
 
+def _learnt(net: GLSimNet) -> tuple[str, ...]:
+    """Return the names of the parameters that learn: aggregator and head, and what a look at the tower depends on."""
+    names = tuple(n for n, _ in net.named_parameters() if not n.startswith("tuned."))
+    return names if net.tuned is None else names + net.tuned_weights()
+
+
 @dataclass(frozen=True)
 class FittedGLSim(FittedClassifier):
     """A trained network that looks twice.
@@ -161,10 +166,14 @@ class FittedGLSim(FittedClassifier):
     learnt: Mapping[str, Tensor]
 
     def scores(self, items: Samples[Any], run: Run) -> Scores:
-        """Return (N, K) logits."""
+        """Return (N, K) logits.
+
+        Raises:
+            DataError: what was learnt is not what this network learns.
+        """
         with run.seeded("glsim"):
             net = self.method._net(self.backbone, len(self.classes))
-        net.load_state_dict(dict(self.learnt), strict=False)
+        fill(net, self.learnt, _learnt(net), f"GLSim of {len(self.classes)} classes on {self.backbone.spec.name}")
         if self.method.freeze:
             looks = embed(self.method._looks(self.backbone), items, run)
             with torch.no_grad():

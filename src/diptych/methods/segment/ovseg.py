@@ -52,6 +52,7 @@ from diptych.data.pixels import normalise
 from diptych.data.words.nouns import Tagger
 from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
+from diptych.features.filled import check_released, frozen_apart, named_classes
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
 from diptych.features.vectors import Vectors
@@ -200,6 +201,19 @@ class OVSeg(Segmenter):
         learnt = self._tower(backbone, lesson, t, run) if tune in ("both", "full") else {}
         return learnt | self._prompts(backbone, lesson, t, run, learnt) if tune in ("both", "prompts") else learnt
 
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedOVSeg:
+        """Return the tuned image tower and the mask prompts of a released file."""
+        backbone, classes = kit.need(Backbone), named_classes(classes, self.card.name)
+        like = MaskAdapted(backbone, copied=True, depth=self.depth)
+        inside = like.state_dict()
+        wanted = {name: inside[name] for name in (*like.weights(), "prompts")}
+        apart = frozen_apart(learnt, backbone, "The released file")
+        tuned = check_released(apart, wanted, f"OVSeg on {backbone.spec.name}")
+        head = text_head(backbone, classes.prompts(), run)
+        return FittedOVSeg(classes, backbone, head, self, kit.need(MaskProposer, "proposer"), tuned)
+
     def _tower(self, backbone: Backbone, lesson: Table[Any], t: Tensor, run: Run) -> dict[str, Tensor]:
         module = MaskAdapted(backbone, copied=True).to(run.device)
         names = module.weights()
@@ -217,7 +231,7 @@ class OVSeg(Segmenter):
         depth = min(self.depth, backbone.tower("image").depth)
         with run.seeded("ovseg prompts"):
             module = MaskAdapted(backbone, copied=True, depth=depth)
-        module.load_state_dict(dict(tuned), strict=False)
+        module.fill(tuned)
         groups = [ParamGroup(("prompts",), decay=0.0)]
         return self._trained(module, lesson, t, run, self.prompt_rate, 0.0, groups, ("prompts",))
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core import Backbone, Inputs, MissingHook
+from diptych.core import Backbone, Inputs
+from diptych.features.filled import fill
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of
 from diptych.nn.dense.masked_crops import MaskedCrop, kept_patches, masked_inputs
@@ -101,6 +102,17 @@ class MaskAdapted(nn.Module):
             self, lambda: self.space.image.encode(x), among=[f"twin.{n}" for n, _ in self.twin.named_parameters()]
         )
 
+    def fill(self, learnt: Mapping[str, Tensor]) -> None:
+        """Take over what was learnt: nothing of the tower or all of its ``weights``, and mask prompts or none.
+
+        Raises:
+            DataError: tensors are missing, unexpected or of another shape.
+        """
+        tower = self.weights() if any(name.startswith("twin.") for name in learnt) else ()
+        buffers = [name for name, _ in self.named_buffers()]
+        prompts = ("prompts",) if "prompts" in learnt else ()
+        fill(self, learnt, (*tower, *prompts), f"the image tower of {self.space.spec.name}", optional=buffers)
+
 
 @dataclass(frozen=True)
 class MaskedEncoder:
@@ -120,14 +132,13 @@ class MaskedEncoder:
         """Return the encoder with learnt parameters, by their names in ``MaskAdapted``; {}: the backbone as it is.
 
         Raises:
-            MissingHook: the backbone has no such tower, or its parameters have other names.
+            MissingHook: the backbone has no such tower.
+            DataError: tensors are missing, unexpected or of another shape.
         """
-        adapted = MaskAdapted(backbone, copied=any(name.startswith("twin.") for name in learnt))
-        if "prompts" in learnt:
-            adapted.prompts = nn.Parameter(learnt["prompts"].clone())
-        unknown = adapted.load_state_dict(dict(learnt), strict=False).unexpected_keys
-        if unknown:
-            raise MissingHook(f"{backbone.spec.name} has no parameter {min(unknown)}: fit again on this backbone.")
+        depth = len(learnt["prompts"]) if "prompts" in learnt else 0
+        with torch.random.fork_rng(devices=[]):  # prompts draw their first values from the global generator
+            adapted = MaskAdapted(backbone, copied=any(name.startswith("twin.") for name in learnt), depth=depth)
+        adapted.fill(learnt)
         digest = hashlib.sha256(f"masked-crops/1/{backbone.image.fingerprint}".encode())
         for name, value in sorted(learnt.items()):
             digest.update(name.encode() + value.contiguous().numpy().tobytes())

@@ -1,0 +1,117 @@
+"""What was learnt, put into the module that is made anew around it: every tensor is asked for, none is passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from diptych.backbones.released import misfit
+from diptych.core import Backbone, ClassNames, DataError, UsageError
+
+
+def frozen_apart(learnt: Mapping[str, Tensor], backbone: Backbone, source: str) -> dict[str, Tensor]:
+    """Return what a released file holds without the tensors "backbone.NAME", which must be those of the backbone.
+
+    Args:
+        learnt: translated by ``backbones.released``.
+        backbone: that the caller gives.
+        source: the file, for messages.
+
+    Raises:
+        DataError: one is no tensor of the backbone, or has other values: the file belongs to another one.
+    """
+    state = backbone.module().state_dict()
+    kept: dict[str, Tensor] = {}
+    for name, tensor in learnt.items():
+        if not name.startswith("backbone."):
+            kept[name] = tensor
+            continue
+        inner = name.removeprefix("backbone.")
+        own = state.get(inner, state.get(f"text.{inner}"))
+        if (
+            own is None
+            or own.shape != tensor.shape
+            or not torch.allclose(
+                own.float().cpu(),
+                tensor.float(),
+                rtol=2e-3,
+                atol=1e-4,  # some authors keep theirs in float16
+            )
+        ):
+            raise DataError(
+                f"{source} holds a frozen {inner} that is not the one of {backbone.spec.name}: give the backbone that "
+                f"the file was trained on."
+            )
+    return kept
+
+
+def named_classes(classes: ClassNames | None, system: str) -> ClassNames:
+    """Return the classes of a released file's training.
+
+    Raises:
+        UsageError: they are missing, and the file does not hold them.
+    """
+    if classes is None:
+        raise UsageError(
+            f"A released file of {system} does not hold the names of the classes that it was trained on: give "
+            f"{{names}} in the authors' order."
+        )
+    return classes
+
+
+def check_released(learnt: Mapping[str, Tensor], wanted: Mapping[str, Tensor], system: str) -> dict[str, Tensor]:
+    """Return the tensors of a released file in float32, where they are the wanted ones.
+
+    Raises:
+        DataError: tensors are missing, unexpected or of another shape; the first three of each are named.
+    """
+    said = misfit(learnt, wanted)
+    if said:
+        raise DataError(
+            f"The released file does not fit {system}, tensors {said}: give the backbone and the settings that it was "
+            f"trained with."
+        )
+    return {name: t.float().contiguous() for name, t in learnt.items()}
+
+
+def fill(
+    module: nn.Module,
+    learnt: Mapping[str, Tensor],
+    wanted: Iterable[str],
+    owner: str,
+    *,
+    optional: Iterable[str] = (),
+) -> None:
+    """Copy learnt tensors into a module, of which they are a part. Modified in place.
+
+    Args:
+        module: made as when it learnt.
+        learnt: name -> tensor.
+        wanted: names that must be there.
+        owner: whose they are, for the message: "MAFT+ on tiny".
+        optional: names that may be there, such as buffers that a training may change or not.
+
+    Raises:
+        DataError: tensors are missing, unexpected or of another shape; the first three of each are named.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> fill(layer, {"weight": torch.ones(1, 2)}, ["weight"], "a layer")
+        >>> layer.weight.tolist()
+        [[1.0, 1.0]]
+        >>> fill(layer, {"wait": torch.ones(1, 2)}, ["weight"], "a layer")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        diptych.core.errors.DataError: What was learnt does not fit a layer, tensors 1 missing (weight); ...
+    """
+    inside = module.state_dict(keep_vars=True)
+    names = {*wanted, *(n for n in optional if n in learnt)}
+    said = misfit(learnt, {n: inside[n] for n in inside if n in names})
+    if said:
+        raise DataError(
+            f"What was learnt does not fit {owner}, tensors {said}: load what that system learnt on that backbone, or "
+            f"fit again."
+        )
+    module.load_state_dict(dict(learnt), strict=False)
