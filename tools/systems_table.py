@@ -20,8 +20,8 @@ fail, on every data set and over the seeds that the card asks for; *reduced* is 
 *mechanism* is shown on generated scenes only. Where it is *not shown*, the words in brackets say why, in our
 judgement ([evidence](decisions/2026-11-27-not-shown.md)): the backbone, the protocol of the proof, the paper, or
 unknown. *Not run again*: the result that is committed is of an earlier claim or control, which the card no longer has.
-*Released weights* are files of the authors that `diptych systems SLUG --weights FILE` makes a folder, and why others are
-not read ([how](cli/systems.md#weights-that-authors-released)).
+*Released weights* are files of the authors that `diptych systems SLUG --weights FILE` makes a folder, and why others
+are not read ([how](cli/systems.md#weights-that-authors-released)).
 [Add your own](add-your-own-system.md).
 
 """
