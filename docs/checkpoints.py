@@ -28,6 +28,7 @@ HEAD = """# Loading a checkpoint of every format
 | a folder from open_clip, transformers or diptych | `diptych.load("local:FOLDER")` |
 | a repository of a hub, downloaded before | `diptych.load("hf-hub:org/name", offline=True)` |
 | a weight file and nothing else | `diptych.load("ARCHITECTURE,FILE?activation=gelu&pixels=pixels.json")` |
+| a file that the authors of a system released | `diptych.load("local:longclip-L.pt?released=long-clip-l")`; names: `diptych systems long-clip` |
 | a TorchScript archive that you trust | the same, and `allow_pickle=True` |
 | a folder in which facts are missing | what the error asks for, as `?activation=...` or `?pixels=...` |
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from diptych import catalog
+from diptych.backbones.released import slugs
+from diptych.backbones.released import table as table_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "systems.md"
@@ -18,6 +20,8 @@ fail, on every data set and over the seeds that the card asks for; *reduced* is 
 *mechanism* is shown on generated scenes only. Where it is *not shown*, the words in brackets say why, in our
 judgement ([evidence](decisions/2026-11-27-not-shown.md)): the backbone, the protocol of the proof, the paper, or
 unknown. *Not run again*: the result that is committed is of an earlier claim or control, which the card no longer has.
+*Released weights* are files of the authors that `diptych systems SLUG --weights FILE` makes a folder, and why others
+are not read ([how](cli/systems.md#weights-that-authors-released)).
 [Add your own](add-your-own-system.md).
 
 """
@@ -63,12 +67,29 @@ def acting(cards: list[dict[str, Any]]) -> str:
 
 
 def table(cards: list[dict[str, Any]]) -> str:
-    """Return a Markdown table: system, verb, what it trains, what its proof reached."""
-    rows = ["| system | verb | trains | proof |", "|---|---|---|---|"]
+    """Return a Markdown table: system, verb, what it trains, released weights, what its proof reached."""
+    rows = ["| system | verb | trains | released weights | proof |", "|---|---|---|---|---|"]
     for card in sorted(cards, key=lambda c: (c["verb"], not c["baseline"], c["slug"])):
         kind = " (baseline)" if card["baseline"] else ""
-        rows.append(f"| [{card['name']}]({card['url']}){kind} | `{card['verb']}` | {card['trains']} | {proof(card)} |")
+        cells = (
+            f"[{card['name']}]({card['url']}){kind}",
+            f"`{card['verb']}`",
+            card["trains"],
+            weights(card),
+            proof(card),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def weights(card: dict[str, Any]) -> str:
+    """Say which files of the authors are read, by the names that ``--released`` takes, and which are not."""
+    if card["slug"] not in slugs():
+        return card["released"] or "-"
+    files = table_of(card["slug"]).file
+    read = ", ".join(f"`{one.name}`" for one in files if not one.unread)
+    unread = "; ".join(f"{one.name} is not read: {one.unread}" for one in files if one.unread)
+    return "; ".join(part for part in (read, unread) if part)
 
 
 def proof(card: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ class Stated:
     Args:
         architecture: open_clip architecture, such as "ViT-B-32".
         activation: "gelu" or "quick_gelu".
+        released: name of a released file of ``backbones.released``, whose table states the other facts.
         override: whether these facts replace the source's; otherwise a contradiction is an error.
     """
 
@@ -34,6 +35,7 @@ class Stated:
     activation: str | None = None
     pixels: PixelRecipe | None = None
     override: bool = False
+    released: str | None = None
 
 
 NOTHING_STATED = Stated()

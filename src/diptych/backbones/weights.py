@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shlex
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from diptych.backbones import released
 from diptych.core import DataError, NotAvailable, UsageError
 
 OPENCLIP_FILES = (
@@ -20,6 +23,10 @@ OPENCLIP_FILES = (
     "open_clip_pytorch_model.pth",
 )
 SHARED_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
+OUTER = ("state_dict", "model_state_dict", "model")
+"""Top-level keys under which trainers keep the tensors."""
+WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that distributed training and compilation put before every name."""
 _PICKLE = (
     ", which can run code: convert it to safetensors, or pass allow_pickle=True (NAME?allow-pickle) if you trust it."
 )
@@ -40,12 +47,12 @@ def find_weights(folder: Path) -> Path:
     )
 
 
-def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
+def read_state(path: Path, *, allow_pickle: bool = False, opens: str = "") -> dict[str, Tensor]:
     """Read the tensors of a .safetensors or torch file onto the CPU; ``allow_pickle`` runs the pickle or TorchScript
-    archive in a torch file, which must be trusted.
+    archive in a torch file, which must be trusted. ``opens`` is the top-level key of the tensors, "" one of ``OUTER``.
 
     Returns:
-        Name -> tensor, without the "module." that distributed training adds.
+        Name -> tensor, without the "module." and "_orig_mod." that distributed training and compilation add.
 
     Raises:
         UsageError: there is no such file, it has more than tensors and ``allow_pickle`` is False, or is no torch file.
@@ -58,7 +65,7 @@ def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         try:
-            return _tensors(load_file(path), path)
+            return _tensors(load_file(path), path, opens)
         except SafetensorError as error:
             raise DataError(f"{path} is damaged ({error}): download it again.") from error
     if path.suffix == ".npz":
@@ -76,21 +83,39 @@ def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
                 warnings.simplefilter("ignore")
                 state = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
         except pickle.UnpicklingError as error:
-            raise UsageError(f"{path} holds more than tensors{_PICKLE}") from error
+            raise UsageError(
+                f"{path} holds more than tensors, which can run code: take them out once, where you trust it, by "
+                f"{tensors_alone(path, opens)}, or pass allow_pickle=True (NAME?allow-pickle)."
+            ) from error
         except (RuntimeError, EOFError, ValueError) as error:
             raise DataError(f"{path} is no readable weight file: download it again.") from error
-    return _tensors(state, path)
+    return _tensors(state, path, opens)
 
 
-def _tensors(state: object, path: Path) -> dict[str, Tensor]:
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
+def tensors_alone(path: Path, opens: str = "") -> str:
+    """Return the command by which a person takes the tensors out of a pickle that holds more.
+
+    Example:
+        >>> print(tensors_alone(Path("a.pth"), "m"))
+        python -c 'import torch; s = torch.load("a.pth", "cpu", weights_only=False); torch.save(s["m"], "a.tensors.pt")'
+    """
+    keys = json.dumps([opens] if opens else OUTER)
+    inside = f"s[{json.dumps(opens)}]" if opens else f"next((s[k] for k in {keys} if k in s), s)"
+    files = json.dumps(str(path)), json.dumps(str(path.with_suffix(".tensors.pt")))
+    script = f'import torch; s = torch.load({files[0]}, "cpu", weights_only=False); torch.save({inside}, {files[1]})'
+    return f"python -c {shlex.quote(script)}"
+
+
+def _tensors(state: object, path: Path, opens: str = "") -> dict[str, Tensor]:
+    if isinstance(state, Mapping):
+        keys = (opens,) if opens else OUTER
+        state = next((state[key] for key in keys if isinstance(state.get(key), Mapping)), state)
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise DataError(f"{path} holds no state dict: save model.state_dict() as safetensors.")
     jit_facts = {"input_resolution", "context_length", "vocab_size"}
     tensors = {str(k): v for k, v in state.items() if k not in jit_facts}
-    if all(k.startswith("module.") for k in tensors):
-        tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
+    while tensors and (wrapper := next((w for w in WRAPPERS if all(k.startswith(w) for k in tensors)), "")):
+        tensors = {k.removeprefix(wrapper): v for k, v in tensors.items()}
     return tensors
 
 
@@ -112,8 +137,9 @@ def layout(names: Mapping[str, object]) -> str:
     return "unknown"
 
 
-def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
-    """Copy an open_clip state into a module, converted to the module's own types; every tensor must match.
+def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path, *, halved: bool = False) -> None:
+    """Copy an open_clip state into a module, converted to the module's own types; every tensor must match. Formats of
+    released files that ``backbones.released`` knows are translated; ``halved`` rounds as ``released.rounded`` does.
 
     Raises:
         DataError: the state has another format, or tensors are missing, unexpected or of another shape.
@@ -121,6 +147,9 @@ def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path) 
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
+    origins: dict[str, str] = {}
+    if (by := released.recognised(state)) is not None:
+        state, origins = released.translated(state, by, source)
     layout_of_state = layout(state)
     if layout_of_state == "transformers":
         raise DataError(
@@ -140,21 +169,10 @@ def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path) 
     for name in ("logit_scale", "logit_bias"):  # a scalar or a vector of one: both are published
         if name in converted and name in wanted and converted[name].numel() == 1:
             converted[name] = converted[name].reshape(wanted[name].shape)
-    faults = {
-        "missing": sorted(wanted.keys() - converted.keys()),
-        "unexpected": sorted(converted.keys() - wanted.keys()),
-        "of another shape": sorted(
-            k for k in wanted.keys() & converted.keys() if wanted[k].shape != converted[k].shape
-        ),
-    }
-    complaints = [
-        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for fault, names in faults.items()
-        if names
-    ]
+    complaints = released.misfit(converted, wanted, origins)
     if complaints:
         raise DataError(
-            f"{source} does not fit the architecture, tensors {'; '.join(complaints)}: state the architecture that it "
+            f"{source} does not fit the architecture, tensors {complaints}: state the architecture that it "
             f"was saved from."
         )
-    module.load_state_dict(converted)
+    module.load_state_dict(released.rounded(converted) if halved else converted)

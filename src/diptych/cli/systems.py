@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,24 +24,45 @@ NEEDS = 20
 def systems(
     slug: Annotated[str | None, typer.Argument(help="One system: its whole card.")] = None,
     verb: Annotated[str | None, options.option("--verb", help="Only systems of this verb, such as classify.")] = None,
+    weights: Annotated[
+        Path | None, options.option("--weights", help="A file that the authors have released: made a folder, once.")
+    ] = None,
+    released: Annotated[
+        str, options.option("--released", help="Which of the released files it is, where its name does not say.")
+    ] = "",
+    out: Annotated[Path | None, options.option("--out", "-o", help="The folder that --weights becomes.")] = None,
+    backbone: Annotated[
+        str | None, options.option("--backbone", "-b", help="What the released system was trained on.")
+    ] = None,
+    names: options.Names = None,
+    settings: Annotated[
+        list[str] | None, options.option("--set", help="A setting of the released system, as share=0.6; repeat.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """List the systems, or show the card of one."""
+    """List the systems, show the card of one, or make a file that its authors have released a folder."""
     from shutil import get_terminal_size
     from textwrap import fill, indent
 
     from diptych import catalog
 
+    if weights is not None:
+        _convert(slug, weights, released, out, backbone, names, settings, json)
+        return
+    given = {"--released": released, "--out": out, "--backbone": backbone, "--names": names, "--set": settings}
+    if idle := next((flag for flag, value in given.items() if value), None):
+        raise UsageError(f"{idle} belongs to --weights: give a released file, or leave it out.")
     if slug is not None:
         if catalog.of_verb(slug):
             raise UsageError(f"{slug} is a verb, not a system: run 'diptych systems --verb {slug}'.")
         card = catalog.card(slug)
-        settings = _settings(card)
+        found = _settings(card)
         if json:
-            show_json({**card, "settings": [asdict(setting) for setting in settings]})
+            show_json({**card, "settings": [asdict(setting) for setting in found], "released_files": _files(slug)})
         else:
             _card(card, catalog.reached(card, reason=True))
-            _show_settings(settings)
+            _show_released(card)
+            _show_settings(found)
         return
     cards = catalog.cards()
     verbs = sorted({c["verb"] for c in cards})
@@ -96,6 +118,79 @@ def _show_published(published: dict[str, Any]) -> None:
 
 def _plain(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _files(slug: str) -> dict[str, Any] | None:
+    """Return the table of a system's released files as plain data, without its names of tensors."""
+    from diptych.backbones.released import slugs, table
+
+    if slug not in slugs():
+        return None
+    known = table(slug)
+    rows = [{k: v for k, v in asdict(one).items() if v} for one in known.file]
+    return {"source": known.source, "commit": known.commit, "licence": known.licence, "files": rows}
+
+
+def _show_released(card: dict[str, Any]) -> None:
+    files = _files(card["slug"])
+    if files is None:
+        if card["released"]:
+            show(f"Released weights: {card['released']}.")
+        return
+    show(f"Released weights, by {files['source']} (read at {files['commit']}; licence: {files['licence']}):")
+    for one in files["files"]:
+        words = f"not read here, since {one['unread']}." if "unread" in one else one.get("note", "")
+        listed = f" ({', '.join(one['files'])})" if "files" in one else ""
+        show(f"- {one['name']}{listed}" + (f": {words}" if words else ""))
+    if any("unread" not in one for one in files["files"]):
+        more = "" if any("architecture" in one for one in files["files"]) else " --backbone NAME"
+        show(f"To use one: diptych systems {card['slug']} --weights FILE{more} --out FOLDER.")
+
+
+def _convert(
+    slug: str | None,
+    weights: Path,
+    released: str,
+    out: Path | None,
+    backbone: str | None,
+    names: str | None,
+    settings: list[str] | None,
+    json: bool,
+) -> None:
+    if slug is None or out is None:
+        raise UsageError(
+            "--weights takes the system and a folder: diptych systems long-clip --weights longclip-L.pt --out long."
+        )
+    from diptych import catalog
+    from diptych.cli import flag_values
+    from diptych.core import ClassNames, Run
+    from diptych.data.words.classnames import with_words
+    from diptych.tasks.released import convert
+    from diptych.tasks.runs import open_backbone
+
+    catalog.card(slug)  # an unknown system is named before anything is read
+    run = Run()
+    made = convert(
+        slug,
+        weights,
+        out,
+        run,
+        released=released,
+        backbone=None if backbone is None else lambda: open_backbone(str(backbone), run),
+        classes=None if names is None else with_words(ClassNames(flag_values.class_names(names))),
+        settings=dict(_setting(text) for text in settings or ()),
+    )
+    if json:
+        show_json({"released": made.name, "folder": str(made.folder), "use": made.how})
+    else:
+        show(f"{made.folder} holds {made.name}: use it {made.how}.")
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"--set takes NAME=VALUE, such as share=0.6, not {text!r}.")
+    return name, value
 
 
 def _needs(needs: dict[str, Any]) -> str:

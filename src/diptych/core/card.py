@@ -176,6 +176,8 @@ class Card:
         variants: rows on the board: label suffix -> constructor arguments; {"": {}} is the default row.
         row_proofs: row -> its proof plan, where a row makes a claim of its own; "diptych prove SLUG:ROW" runs it.
         licence_note: note on licences for users; "" if none.
+        released: where there is no table of released files (``assets/released``), why: that the authors have published
+            no weights, or that there is nothing to publish; "" where there is a table.
         draws: what the seed decides, such as "which cells are remembered"; "" where no seed changes anything; None: the
             first weights and batches of what it trains, if it trains something.
         offers: what a fitted classifier offers beside scores: "reasons" (``explain``), or, in its ``transferable``
@@ -200,6 +202,7 @@ class Card:
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
     row_proofs: Mapping[str, ProofPlan] = field(default_factory=dict)
     licence_note: str = ""
+    released: str = ""
     offers: tuple[Offer, ...] = ()
     draws: str | None = None
 

@@ -84,6 +84,22 @@ class Method(ABC):
         if module is not None and "card" not in vars(cls) and (path := Path(module).with_suffix(".toml")).is_file():
             cls.card = CardBeside(path)  # type: ignore[assignment]
 
+    def from_released(self, learnt: Mapping[str, Any], kit: Kit, classes: ClassNames | None, run: Run) -> Any:
+        """Return what ``fit`` would, from the tensors of a file that the authors have released.
+
+        Args:
+            learnt: our names -> tensors, see ``backbones.released``.
+            kit: as for ``fit``.
+            classes: those of the file's training, in its order; None where it depends on none.
+            run: device and cache.
+
+        Raises:
+            MissingHook: no released file of this system is read.
+            UsageError: classes are missing.
+            DataError: tensors are missing, unexpected or of another shape.
+        """
+        raise MissingHook(f"No released file of {self.card.name} is read here: see 'diptych systems {self.card.slug}'.")
+
     def check_extras(self, *, learns: bool = True) -> None:
         """Raise where an optional dependency of this system is not installed.
 

@@ -130,9 +130,8 @@ class TunedEncoder(SameInputs):
             MissingHook: the backbone has no such tower.
             DataError: the parameters are not those of the tower.
         """
-        tuned = TunedImage(backbone)
-        if "prompts" in learnt:
-            tuned.prompts = nn.Parameter(learnt["prompts"].clone())
+        with torch.random.fork_rng(devices=[]):  # prompts draw their first values from the global generator
+            tuned = TunedImage(backbone, len(learnt["prompts"]) if "prompts" in learnt else 0)
         names: tuple[str, ...] = ("prompts",) if "prompts" in learnt else ()
         if len(learnt) > len(names):
             names += tuned.norms(blocks_only=blocks_only)

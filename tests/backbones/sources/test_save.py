@@ -17,7 +17,8 @@ from diptych.backbones.changes.apply import changed
 from diptych.backbones.changes.text_positions import stretched
 from diptych.backbones.sources import load as load_module
 from diptych.backbones.sources.load import load
-from diptych.backbones.sources.openclip_sources import from_file, from_model
+from diptych.backbones.sources.openclip_files import from_file
+from diptych.backbones.sources.openclip_sources import from_model
 from diptych.backbones.sources.save import save
 from diptych.backbones.spec import Stated
 from diptych.core import Backbone, DataError, PixelRecipe, Spec, UsageError

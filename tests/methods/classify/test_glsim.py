@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core import Kit, MissingHook, Run
+from diptych.core import DataError, Kit, MissingHook, Run
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.methods.classify.glsim import GLSim
@@ -45,6 +45,18 @@ def test_what_no_look_reaches_is_not_learnt(run: Run) -> None:
     names, evidence, _ = task(2, shots=2)
     whole = QUICK.fit(Kit({"main": VisualBackbone()}), names, evidence, run)
     assert not [name for name in whole.learnt if name.endswith("visual.proj")], "looks end before the projection"
+
+
+def test_a_tensor_that_is_missing_unknown_or_turned_is_named(run: Run) -> None:
+    names, evidence, test = task(3)
+    fitted = GLSim(freeze=True, epochs=0).fit(Kit({"main": VisualBackbone()}), names, evidence, run)
+    for wrong, said in (
+        ({n: t for n, t in fitted.learnt.items() if n != "head.bias"}, r"\(head\.bias missing\)"),
+        ({**fitted.learnt, "hat": torch.ones(1)}, r"\(hat unknown\)"),
+        ({**fitted.learnt, "head.weight": fitted.learnt["head.weight"].T}, r"\(head\.weight of shape"),
+    ):
+        with pytest.raises(DataError, match=said):
+            replace(fitted, learnt=wrong).scores(test.items, run)
 
 
 def test_logits_of_other_values_settings_and_backbones_have_other_fingerprints(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.core import Backbone, Column, Evidence, Kit, MissingEvidence, MissingHook, Run, Table
+from diptych.core import Backbone, Column, DataError, Evidence, Kit, MissingEvidence, MissingHook, Run, Table
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
@@ -152,8 +152,11 @@ def test_what_was_learnt_gives_the_same_vectors_again() -> None:
         dict(tuned.named_parameters())["twin.image.ln_post.bias"].add_(1.0)
         x = torch.randn(2, 3, SIDE, SIDE)
         torch.testing.assert_close(encoder.encode(x), tuned(x))
-    with pytest.raises(MissingHook, match=r"no parameter twin\.nowhere"):
+    with pytest.raises(DataError, match=r"twin\..* missing, .* more"):
         TunedEncoder.of(backbone, {"twin.nowhere": torch.zeros(1)})
+    del learnt["twin.image.ln_post.bias"]
+    with pytest.raises(DataError, match=r"\(twin\.image\.ln_post\.bias missing\)"):
+        TunedEncoder.of(backbone, learnt)
 
 
 def test_unprojected_features_project_to_the_embedding() -> None:

@@ -131,6 +131,23 @@ def test_what_is_missing_or_wrong_is_named(conv: Backbone) -> None:
         fit(conv, train=replace(train(), classes=("cat",)))
 
 
+def test_a_tensor_that_is_missing_unknown_or_turned_is_named(conv: Backbone) -> None:
+    tuned = TunedMasks(conv, SMALL.layout, SMALL.width, SMALL.heads)
+    state = {n: p.detach() for n, p in tuned.named_parameters() if n in {*tuned.heads(), *tuned.tower()}}
+    names = ClassNames(("left", "right"))
+    whole = FittedMAFTPlus(names, conv, words_of(conv, names, Run()), state, SMALL)
+    assert torch.equal(whole.tuned.queries.void, state["queries.void"])
+    first = min(n for n in state if n.startswith("copy."))
+    turned = "queries.embed.4.weight"
+    for wrong, said in (
+        ({n: t for n, t in state.items() if n != first}, f"{first} missing"),
+        ({**state, "queries.nothing": torch.ones(1)}, r"queries\.nothing unknown"),
+        ({**state, turned: state[turned].T}, f"{turned} of shape"),
+    ):
+        with pytest.raises(DataError, match=said):
+            _ = replace(whole, state=wrong).tuned
+
+
 def test_values_outside_their_range_are_refused() -> None:
     refused(MAFTPlus, {"side": 0}, {"crop": 0}, {"zoom": 0.5}, {"steps": 0}, {"tuning": 0}, {"batch": 0})
     refused(MAFTPlus, {"rate": 0.0}, {"tower_rate": 0.0}, {"compensate": -0.1}, {"width": 12}, {"heads": 0})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core import Backbone, MissingHook
+from diptych.core import Backbone, DataError
 from diptych.nn.dense.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder
 from diptych.nn.dense.masked_crops import MaskedCrop
 from tests.support.small_clip import small_clip
@@ -63,5 +63,12 @@ def test_weights_are_those_of_the_image(vit: Backbone) -> None:
 
 
 def test_another_backbone_is_refused(vit: Backbone) -> None:
-    with pytest.raises(MissingHook, match=r"twin\.nothing"):
+    with pytest.raises(DataError, match=r"twin\.visual.* missing, .* more"):
         MaskedEncoder.of(vit, {"twin.nothing": torch.zeros(1)})
+    learnt = {n: p.detach() for n, p in MaskAdapted(vit, copied=True).named_parameters() if "visual" in n}
+    MaskedEncoder.of(vit, learnt)
+    name = min(n for n in learnt if n.endswith("c_fc.weight"))
+    with pytest.raises(DataError, match=f"{name} of shape"):
+        MaskedEncoder.of(vit, {**learnt, name: learnt[name].T})
+    with pytest.raises(DataError, match=r"1 of another shape \(prompts\)"):
+        MaskedEncoder.of(vit, {"prompts": torch.zeros(1, 9, vit.tower("image").width)})

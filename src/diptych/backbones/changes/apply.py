@@ -13,6 +13,7 @@ from torch import nn
 from diptych.core import Change, DataError, Space, Spec, UsageError
 
 CHANGES = {
+    "activations": "diptych.backbones.changes.activations:stated",
     "cls-and-patches": "diptych.backbones.changes.cls_and_patches:pooled",
     "experts": "diptych.backbones.changes.experts:mixed",
     "logit-bias": "diptych.backbones.changes.logit_bias:added",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from diptych.backbones.hub import is_offline, repository
@@ -27,7 +28,8 @@ def load(
     Args:
         name: "lite", "lite:views", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name",
             "hf-hub:org/name", "local:PATH"; see ``names.parse``. After a "?" it may have the options below:
-            "local:w.safetensors?architecture=ViT-B-32"; see ``load_options.split_name``.
+            "local:w.safetensors?architecture=ViT-B-32", or "local:longclip-L.pt?released=long-clip-l" for a file that
+            its authors have released; see ``load_options.split_name``.
         offline: whether to avoid the network; None: as in HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE.
         weights: "required", or "random" weights drawn from ``seed``: of an open_clip architecture, or of
             "local:CONFIG.json", a configuration as in open_clip's model_configs.
@@ -56,6 +58,11 @@ def load(
         raise UsageError(
             f"Random weights exist for open_clip architectures only, not for {parsed.canonical}: use "
             f"openclip:ViT-B-32?weights=random, or local:CONFIG.json?weights=random with a configuration of your own."
+        )
+    if options.stated.released and not (parsed.path and parsed.path.is_file()):
+        raise UsageError(
+            f"released={options.stated.released} is for a weight file, which {parsed.canonical} is not: give "
+            f"local:FILE?released={options.stated.released}."
         )
     random_seed = options.seed if options.weights == "random" else None
     backbone = _load(parsed, is_offline(offline), random_seed, options.stated, options.truncate, options.allow_pickle)
@@ -89,7 +96,7 @@ def _load(
     if name.kind == "local":
         assert name.path is not None
         if name.architecture:
-            stated = Stated(stated.architecture or name.architecture, stated.activation, stated.pixels, stated.override)
+            stated = replace(stated, architecture=stated.architecture or name.architecture)
         if random_seed is not None:
             return openclip_sources.from_config(
                 name.path, name.canonical, random_seed, offline=offline, stated=stated, truncate=truncate
@@ -176,10 +183,10 @@ def _by_content(
 ) -> Backbone:
     """Load a folder or file by its contents; a repository may have both formats."""
     from diptych.backbones import weights
-    from diptych.backbones.sources import huggingface_sources, openclip_sources, save
+    from diptych.backbones.sources import huggingface_sources, openclip_files, openclip_sources, save
 
     if path.is_file():
-        return openclip_sources.from_file(
+        return openclip_files.from_file(
             path, offline=offline, stated=stated, truncate=truncate, allow_pickle=allow_pickle
         )
     if not path.is_dir():

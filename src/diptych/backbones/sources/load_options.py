@@ -15,7 +15,8 @@ from diptych.data.files import read_json
 
 Weights = Literal["required", "random"]
 _KNOWN = (
-    "architecture, activation, pixels, weights and seed take a value; override, truncate and allow-pickle take none"
+    "released, architecture, activation, pixels, weights and seed take a value; override, truncate and allow-pickle "
+    "take none"
 )
 
 
@@ -57,9 +58,11 @@ def split_name(text: str, options: LoadOptions = LoadOptions()) -> tuple[str, Lo
         return text, options
     for part in query.split("&"):
         key, equals, value = part.partition("=")
-        if bool(equals and value) != (key in ("architecture", "activation", "pixels", "weights", "seed")):
+        if bool(equals and value) != (key in ("released", "architecture", "activation", "pixels", "weights", "seed")):
             raise UsageError(f"{part!r} cannot stand after the backbone {name}: {_KNOWN}.")
-        if key == "architecture":
+        if key == "released":
+            options = replace(options, stated=replace(options.stated, released=value))
+        elif key == "architecture":
             options = replace(options, stated=replace(options.stated, architecture=value))
         elif key == "activation" and value in ("gelu", "quick_gelu"):
             options = replace(options, stated=replace(options.stated, activation=value))

@@ -80,6 +80,20 @@ def architecture(config: Mapping[str, Any]) -> str:
     return "custom-" + hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def merged(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with another's values in the place of its own, in tables within it too.
+
+    Example:
+        >>> merged({"vision_cfg": {"width": 8, "layers": 2}}, {"vision_cfg": {"layers": 3}})
+        {'vision_cfg': {'width': 8, 'layers': 3}}
+    """
+    out = dict(config)
+    for name, value in other.items():
+        inside = isinstance(value, Mapping) and isinstance(out.get(name), Mapping)
+        out[name] = merged(out[name], value) if inside else value
+    return out
+
+
 def with_context_of(state: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration whose context is that of the table of text positions of some weights, where that is longer
     than the named architecture's, as Long-CLIP's is.

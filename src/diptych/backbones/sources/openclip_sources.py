@@ -1,4 +1,4 @@
-"""Where open_clip models come from: a published name, a folder, a bare weight file, a built module, random weights."""
+"""Where open_clip models come from: a published name, a folder, a built module, random weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from diptych.backbones.spec import (
     state_hash,
 )
 from diptych.backbones.tokens import TOKENIZER_FILES, ClipBpe, Tokens, openclip_tokens
-from diptych.backbones.weights import find_weights, layout, load_openclip, read_state
+from diptych.backbones.weights import find_weights, load_openclip, read_state
 from diptych.core import DataError, NotAvailable, Spec, UsageError
 from diptych.data.files import read_json
 
@@ -222,65 +222,6 @@ def untrained(folder: Path, config_file: str, spec: Spec) -> OpenClip:
     except KeyError as error:
         raise DataError(f"{folder / config_file} lacks {error}: save the space again.") from error
     return OpenClip(model, replace(before, licence=spec.licence), tokens, config=config, weights="")
-
-
-def from_file(
-    path: Path, *, offline: bool, stated: Stated = NOTHING_STATED, truncate: bool = False, allow_pickle: bool = False
-) -> OpenClip:
-    """Load a bare weight file, which states nothing but tensors.
-
-    Args:
-        path: .safetensors, or a torch file.
-        stated: architecture, activation and pixels: all three are demanded, since wrong ones give plausible vectors.
-        offline: as in ``by_name``.
-        truncate: as for ``by_name``.
-        allow_pickle: as for ``by_name``.
-
-    Raises:
-        UsageError: there is no such file, something is not stated, or the architecture is unknown or contradicts the
-            activation.
-        DataError: the weights do not fit.
-    """
-    import open_clip
-
-    if not path.is_file():
-        raise UsageError(f"There is no weight file {path}: check the path.")
-    demanded = {
-        "architecture": (stated.architecture, "architecture='ViT-B-32' (NAME?architecture=ViT-B-32)"),
-        "activation": (stated.activation, "activation='gelu' or 'quick_gelu' (NAME?activation=gelu)"),
-        "pixel recipe": (
-            stated.pixels,
-            "pixels=PixelRecipe(size, mean, std, interpolation, resize) (NAME?pixels=FILE.json)",
-        ),
-    }
-    missing = {what: flag for what, (value, flag) in demanded.items() if value is None}
-    if missing:
-        raise UsageError(f"{path} does not state its {', '.join(missing)}: give {', '.join(missing.values())}.")
-    architecture, pixels = str(stated.architecture).replace("/", "-"), stated.pixels
-    config = open_clip.get_model_config(architecture)
-    if config is None:
-        raise UsageError(f"open_clip knows no architecture {architecture!r}: see open_clip.list_models().")
-    claims = {f"the name {architecture}": "quick_gelu"} if architecture.endswith("-quickgelu") else {}
-    config["quick_gelu"] = agree("activation", stated.activation, claims, override=stated.override) == "quick_gelu"
-    state = read_state(path, allow_pickle=allow_pickle)
-    if layout(state) == "transformers":
-        raise DataError(
-            f"{path} holds transformers weights: load the folder with its config.json by local:{path.parent}."
-        )
-    config = openclip_config.with_context_of(state, openclip_config.text_config_on_disk(config, None, offline))
-    tokens = openclip_tokens(config, None, offline=offline)
-    model = openclip_config.build(config, 0)
-    load_openclip(model, state, path)
-    digest = file_hash(path)
-    assert pixels is not None
-    return OpenClip(
-        model,
-        openclip_config.spec(f"local:{path}", architecture, digest, config, pixels, tokens, model),
-        tokens,
-        config=config,
-        truncate=truncate,
-        weights=digest,
-    )
 
 
 def from_model(

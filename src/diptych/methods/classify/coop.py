@@ -41,6 +41,7 @@ from diptych.core.ranges import at_least, check, one_of
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
+from diptych.features.released_tensors import check_released, named_classes
 from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors
 from diptych.nn.drawn_view import labelled_views
@@ -150,6 +151,16 @@ class CoOp(Classifier):
         with frozen(backbone.module()):
             learnt = train_parameters(trainee, data, settings, run)
         return FittedCoOp(classes, backbone, learnt, self.position)
+
+    def from_released(self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run) -> FittedCoOp:
+        """Return the prompts of a released file; how many words the context has, the file says."""
+        backbone, classes = kit.need(Backbone), named_classes(classes, self.card.name)
+        shape = learnt["context"].shape if "context" in learnt else (self.length,)
+        each = (len(classes),) if len(shape) == 3 else ()
+        context = torch.zeros(*each, shape[-2] if len(shape) > 1 else self.length, backbone.tower("text").width)
+        like = CoOpPrompt(context, backbone.image.dim if self.conditional else None)
+        prompt = check_released(learnt, like.state_dict(), f"CoOp on {backbone.spec.name}")
+        return FittedCoOp(classes, backbone, prompt, self.position)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class GLSim(Classifier):
         table, labels = shots(evidence, classes)
         with run.seeded("glsim"):
             net = self._net(backbone, len(classes))
-        names = self._learnt(net)
+        names = _learnt(net)
         if self.epochs:
             batch = min(self.batch, len(labels))
             steps = self.epochs * (len(labels) // batch)
@@ -140,13 +140,14 @@ class GLSim(Classifier):
         tuned = None if self.freeze else TunedImage(backbone)
         return GLSimNet(tuned, backbone.tower("image").width, classes, self.top, self.pick, self.inclusive)
 
-    def _learnt(self, net: GLSimNet) -> tuple[str, ...]:
-        """Return the names of the parameters that learn."""
-        names = tuple(n for n, _ in net.named_parameters() if not n.startswith("tuned."))
-        return names if net.tuned is None else names + net.tuned_weights()
-
     def _looks(self, backbone: Backbone) -> TwoLooks:
         return TwoLooks(backbone, self.top, self.pick, self.inclusive)
+
+
+def _learnt(net: GLSimNet) -> tuple[str, ...]:
+    """Return the names of the parameters that learn: aggregator and head, and what a look at the tower depends on."""
+    names = tuple(n for n, _ in net.named_parameters() if not n.startswith("tuned."))
+    return names if net.tuned is None else names + net.tuned_weights()
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,14 @@ class FittedGLSim(FittedClassifier):
     learnt: Mapping[str, Tensor]
 
     def scores(self, items: Samples[Any], run: Run) -> Scores:
-        """Return (N, K) logits."""
+        """Return (N, K) logits.
+
+        Raises:
+            DataError: what was learnt is not what this network learns.
+        """
         with run.seeded("glsim"):
             net = self.method._net(self.backbone, len(self.classes))
-        load_tensors(net, self.learnt, self.method._learnt(net))
+        load_tensors(net, self.learnt, _learnt(net))
         if self.method.freeze:
             looks = embed(self.method._looks(self.backbone), items, run)
             with torch.no_grad():

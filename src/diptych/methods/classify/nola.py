@@ -51,6 +51,7 @@ from diptych.data.words.pools import class_texts
 from diptych.data.words.sentences import sentence
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
+from diptych.features.released_tensors import check_released, frozen_apart, named_classes
 from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors
 from diptych.features.visual import Unprojected
@@ -205,6 +206,18 @@ class NoLA(Classifier):
         of_tower = {n.removeprefix("tuned."): t for n, t in learnt.items()}
         parts = ("prompts",) * ("prompts" in of_tower) + ("norms",) * (len(of_tower) > ("prompts" in of_tower))
         return FittedNoLA(classes, backbone, head, of_tower, parts)
+
+    def from_released(self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run) -> FittedNoLA:
+        """Return the head, the prompts and the norms of a released file; how many prompts there are, the file says."""
+        backbone, classes = kit.need(Backbone), named_classes(classes, self.card.name)
+        apart = frozen_apart(learnt, backbone, "The released file")
+        with torch.random.fork_rng(devices=[]):
+            tuned = TunedImage(backbone, len(apart["prompts"]) if "prompts" in apart else self.prompts)
+        inside = tuned.state_dict()
+        wanted = {name: inside[name] for name in ("prompts", *tuned.norms())}
+        wanted["head"] = torch.zeros(len(classes), backbone.image.dim)
+        values = check_released(apart, wanted, f"NoLA of {len(classes)} classes on {backbone.spec.name}")
+        return FittedNoLA(classes, backbone, values.pop("head"), values)
 
     def _labels(self, kit: Kit, backbone: Backbone, images: Samples[Any], head: Tensor, run: Run) -> Tensor:
         """Return the (N,) labels that the head on the second encoder gives."""

@@ -32,6 +32,7 @@ from torch.nn import functional as F
 from diptych.core import (
     Anomaly,
     Backbone,
+    ClassNames,
     Column,
     DataError,
     Detector,
@@ -48,6 +49,7 @@ from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
 from diptych.features.inference import inference
+from diptych.features.released_tensors import check_released
 from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.anomaly_states import Stream, local_maps, patch_streams, state_head, state_losses
@@ -188,6 +190,16 @@ class AnomalyCLIP(Detector):
         with frozen(backbone.module()):
             learnt = train_parameters(trainee, Table(Vectors(z, table.items), columns), settings, run)
         return FittedAnomalyCLIP(backbone, learnt, self)
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedAnomalyCLIP:
+        """Return the prompts of a released file. The authors' text tower reads the deep tokens in float16."""
+        backbone = kit.need(Backbone)
+        width = backbone.tower("text").width
+        wanted = {"context": torch.zeros(2, self.length, width), "deep": torch.zeros(self.depth - 1, self.deep, width)}
+        prompts = check_released(learnt, wanted, f"AnomalyCLIP on {backbone.spec.name}")
+        return FittedAnomalyCLIP(backbone, {**prompts, "deep": prompts["deep"].half().float()}, self)
 
     def _embedded(self, backbone: Backbone, table: Table[Any], run: Run) -> list[Tensor]:
         """Return one (1 + L, n, D) of unit embeddings an image: the whole image's, repeated, then the patches'."""

@@ -55,6 +55,7 @@ from diptych.core.ranges import above, at_least, between, check
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
+from diptych.features.released_tensors import check_released, named_classes
 from diptych.features.strict_weights import check_names
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, part_of_strip, resized, slide
@@ -154,6 +155,17 @@ class CLIPDINOiser(Segmenter):
         trainee = Step(heads, lambda row, g: {"g": row.item, **row.columns}, partial(lesson_losses, heads), groups)
         learnt = train_parameters(trainee, table, settings, run)
         return FittedCLIPDINOiser(classes, backbone, text_head(backbone, classes.prompts(), run), learnt, self)
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedCLIPDINOiser:
+        """Return the convolutions of the released file."""
+        backbone, classes = kit.need(Backbone), named_classes(classes, self.card.name)
+        check_patches(backbone)
+        width = backbone.tower("image").width
+        like = nn.ModuleDict({"affinity": nn.Conv2d(width, _WIDTH, 3), "background": nn.Conv2d(width, 1, 1)})
+        heads = check_released(learnt, like.state_dict(), f"CLIP-DINOiser on {backbone.spec.name}")
+        return FittedCLIPDINOiser(classes, backbone, text_head(backbone, classes.prompts(), run), heads, self)
 
     def _lesson(self, backbone: Backbone, teacher: Space, photos: Samples[Any], run: Run) -> Table[Any]:
         """Return the earlier layer of a random crop of each drawn photo, and the teacher's output for the crop."""

@@ -28,6 +28,7 @@ from diptych.core import Backbone, ClassNames, Evidence, FittedSegmenter, Kit, R
 from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.data.pixels import normalise
 from diptych.features.inference import inference
+from diptych.features.released_tensors import check_released, frozen_apart, named_classes
 from diptych.nn.dense.mask_classes import (
     LONGEST,
     crop_embeddings,
@@ -136,6 +137,18 @@ class FCCLIP(Segmenter):
         return FittedFCCLIP(
             classes, backbone, words_of(backbone, classes, run), trained, seen_classes(classes, trained), learnt, self
         )
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedFCCLIP:
+        """Return the queries of a released file, with the classes of its training, which weigh the two classifiers."""
+        backbone, classes = kit.need(Backbone), named_classes(classes, self.card.name)
+        with torch.random.fork_rng(devices=[]):
+            net = MaskQueries(map_channels(backbone), backbone.text.dim, self.layout)
+        apart = frozen_apart(learnt, backbone, "The released file")
+        state = check_released(apart, net.state_dict(), f"FC-CLIP on {backbone.spec.name}")
+        words, seen = words_of(backbone, classes, run), (True,) * len(classes)
+        return FittedFCCLIP(classes, backbone, words, classes, seen, state, self)
 
 
 @dataclass(frozen=True)

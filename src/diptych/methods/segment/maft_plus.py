@@ -44,6 +44,7 @@ from diptych.core import (
 from diptych.core.ranges import above, at_least, check, wrong
 from diptych.data.pixels import normalise
 from diptych.features.inference import inference
+from diptych.features.released_tensors import check_released, frozen_apart, named_classes
 from diptych.features.strict_weights import load_tensors
 from diptych.nn.dense.mask_classes import LONGEST, mask_regions, whole_cells
 from diptych.nn.dense.mask_queries import MaskLayout, four_maps, segments, set_losses
@@ -54,6 +55,8 @@ from diptych.train.schedule import Fit
 from diptych.train.step import Step
 
 LAYOUT = MaskLayout()
+_FORM = "transfer.sum_normed"
+"""Name of what only the network of the released code has."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,27 @@ class MAFTPlus(Segmenter):
         learnt = self.tune(tuned, table, words, run)
         return FittedMAFTPlus(classes, backbone, words_of(backbone, classes, run), learnt, self)
 
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedMAFTPlus:
+        """Return the network of a released file, whose attention of class embeddings is the released code's."""
+        backbone, classes = kit.need(Backbone), named_classes(classes, self.card.name)
+        with torch.random.fork_rng(devices=[]):
+            like = self.network(backbone, released=True)
+        inside = like.state_dict()
+        wanted = {name: inside[name] for name in (*like.heads(), *like.tower(), _FORM)}
+        apart = frozen_apart(learnt, backbone, "The released file")
+        state = check_released(apart, wanted, f"MAFT+ on {backbone.spec.name}")
+        return FittedMAFTPlus(classes, backbone, words_of(backbone, classes, run), state, self)
+
+    def network(self, backbone: Backbone, *, released: bool = False) -> TunedMasks:
+        """Return the network before it learns; its first weights are from torch's global generator."""
+        return TunedMasks(backbone, self.layout, self.width, self.heads, reference=released)
+
     def masks(self, backbone: Backbone, table: Table[Any], words: ClassWords, run: Run) -> TunedMasks:
         """Train the queries alone, over the frozen tower."""
         with run.seeded("maft-plus"):
-            tuned = TunedMasks(backbone, self.layout, self.width, self.heads)
+            tuned = self.network(backbone)
         queries = tuple(n for n in tuned.heads() if n.startswith("queries."))
 
         def losses(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -223,10 +243,15 @@ class FittedMAFTPlus(FittedSegmenter):
 
     @cached_property
     def tuned(self) -> TunedMasks:
-        """The network with what was learnt, made when it is first asked for."""
+        """The network with what was learnt, made when it is first asked for.
+
+        Raises:
+            DataError: it is not what this network learns: tensors are missing, unexpected or of another shape.
+        """
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
-            made = TunedMasks(self.backbone, self.method.layout, self.method.width, self.method.heads)
-        load_tensors(made, self.state, (*made.heads(), *made.tower()))
+            made = self.method.network(self.backbone, released=_FORM in self.state)
+        names = (*made.heads(), *made.tower(), *((_FORM,) if made.reference else ()))
+        load_tensors(made, self.state, names)
         return made.eval().requires_grad_(False)
 
     def for_classes(self, classes: ClassNames, run: Run) -> FittedMAFTPlus:

@@ -54,6 +54,7 @@ from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
+from diptych.features.released_tensors import check_released, frozen_apart, named_classes
 from diptych.features.strict_weights import check_names, load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.label_maps import resized
@@ -200,6 +201,19 @@ class OVSeg(Segmenter):
             return self._map(backbone, Table(Vectors(z, pairs.items), lesson.columns), t, run)
         learnt = self._tower(backbone, lesson, t, run) if tune in ("both", "full") else {}
         return learnt | self._prompts(backbone, lesson, t, run, learnt) if tune in ("both", "prompts") else learnt
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedOVSeg:
+        """Return the tuned image tower and the mask prompts of a released file."""
+        backbone, classes = kit.need(Backbone), named_classes(classes, self.card.name)
+        like = MaskAdapted(backbone, copied=True, depth=self.depth)
+        inside = like.state_dict()
+        wanted = {name: inside[name] for name in (*like.weights(), "prompts")}
+        apart = frozen_apart(learnt, backbone, "The released file")
+        tuned = check_released(apart, wanted, f"OVSeg on {backbone.spec.name}")
+        head = text_head(backbone, classes.prompts(), run)
+        return FittedOVSeg(classes, backbone, head, self, kit.need(MaskProposer, "proposer"), tuned)
 
     def _tower(self, backbone: Backbone, lesson: Table[Any], t: Tensor, run: Run) -> dict[str, Tensor]:
         module = MaskAdapted(backbone, copied=True).to(run.device)

@@ -57,6 +57,51 @@ class ContentTransfer(nn.Module):
         return out
 
 
+class ReferenceTransfer(nn.Module):
+    """The cross-attention as the released code has it, for its weights alone.
+
+        T' = LN( T + W A )  or  T + LN( W A ),   A = attention( queries T, keys U + E, values U )
+
+    U is made of a map whose channels and positions the code mixes, see ``mixed_cells``, and is not scaled.
+
+    Args:
+        dim: D, also the width of the attention.
+        heads: a divisor of D.
+
+    Attributes:
+        sum_normed: 1 where the norm is of the sum (the semantic models), 0 where it is of W A (the panoptic one).
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.out = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.sum_normed: Tensor
+        self.register_buffer("sum_normed", torch.zeros(()))
+
+    def forward(self, words: Tensor, cells: Tensor) -> Tensor:
+        """Return T', (B, W, D), of (W, D) words and (B, D, h, w) embeddings of mixed cells."""
+        values = cells.flatten(2).transpose(1, 2)
+        queries = words.to(values).expand(len(cells), -1, -1)
+        keys = values + sine_positions(cells).to(values)
+        moved = self.out(self.attend(queries, keys, values, need_weights=False)[0])
+        out: Tensor = self.norm(queries + moved) if self.sum_normed else queries + self.norm(moved)
+        return out
+
+
+def mixed_cells(last: Tensor) -> Tensor:
+    """Return (B, C, h, w): the map read as h w rows of C numbers in the order in which it lies in memory.
+
+    Example:
+        >>> mixed_cells(torch.arange(4.0).reshape(1, 2, 1, 2)).flatten(2)[0]  # two channels of two cells
+        tensor([[0., 2.],
+                [1., 3.]])
+    """
+    batch, channels, height, width = last.shape
+    return last.reshape(batch, height * width, channels).transpose(1, 2).reshape(batch, channels, height, width)
+
+
 def sine_positions(cells: Tensor) -> Tensor:
     """Return (1, n, D) the sine code of the positions of (B, D, h, w) cells, that of Mask2Former."""
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding

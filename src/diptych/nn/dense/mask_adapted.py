@@ -124,9 +124,9 @@ class MaskedEncoder:
             MissingHook: the backbone has no such tower.
             DataError: the parameters are not those of the tower.
         """
-        adapted = MaskAdapted(backbone, copied=any(name.startswith("twin.") for name in learnt))
-        if "prompts" in learnt:
-            adapted.prompts = nn.Parameter(learnt["prompts"].clone())
+        depth = len(learnt["prompts"]) if "prompts" in learnt else 0
+        with torch.random.fork_rng(devices=[]):  # prompts draw their first values from the global generator
+            adapted = MaskAdapted(backbone, copied=any(name.startswith("twin.") for name in learnt), depth=depth)
         tuned = any(name.startswith("twin.") for name in learnt)
         names = (*(adapted.weights() if tuned else ()), *(("prompts",) if "prompts" in learnt else ()))
         load_tensors(adapted, learnt, names, optional=[n for n, _ in adapted.named_buffers()])

@@ -10,7 +10,7 @@ from diptych.core import Backbone
 from diptych.features.heads import logits
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of
-from diptych.nn.dense.content_transfer import ContentTransfer
+from diptych.nn.dense.content_transfer import ContentTransfer, ReferenceTransfer, mixed_cells
 from diptych.nn.dense.mask_classes import inside_cells, pooled_embeddings
 from diptych.nn.dense.mask_queries import (
     MaskLayout,
@@ -29,19 +29,24 @@ class TunedMasks(nn.Module):
         backbone: it is copied, not changed.
         layout: sizes of the queries.
         width: of the attention.
+        reference: whether the attention is that of the released code, with its weights, which is as wide as the
+            embeddings.
 
     Raises:
         MissingHook: the backbone has no dense maps, or cannot be rebuilt.
     """
 
-    def __init__(self, backbone: Backbone, layout: MaskLayout, width: int, heads: int) -> None:
+    def __init__(
+        self, backbone: Backbone, layout: MaskLayout, width: int, heads: int, *, reference: bool = False
+    ) -> None:
         super().__init__()
         self.frozen, self.space = backbone, twin_of(backbone)
         self.copy = self.space.module().requires_grad_(False)
         dim = backbone.text.dim
         scale = float(backbone.scale()[0].detach())
         self.queries = MaskQueries(map_channels(backbone), dim, layout, scale)
-        self.transfer = ContentTransfer(dim, width, heads)
+        self.reference = reference
+        self.transfer = ReferenceTransfer(dim, heads) if reference else ContentTransfer(dim, width, heads)
 
     def heads(self) -> tuple[str, ...]:
         """Return the names of all that is new."""
@@ -65,7 +70,8 @@ class TunedMasks(nn.Module):
         dense = self.space.dense()
         inside = inside_cells(masks, (last.shape[2], last.shape[3]))
         q = pooled_embeddings(dense, last, inside)
-        seen = self.transfer(words.vectors, cell_embeddings(dense, last).float())
+        cells = cell_embeddings(dense, mixed_cells(last) if self.reference else last)
+        seen = self.transfer(words.vectors, cells.float())
         raw = torch.stack([logits(self.frozen, *pair) for pair in zip(q, seen, strict=True)])
         return best_word(raw, words.owner.to(raw.device)).softmax(-1), inside.flatten(2).any(-1)
 

@@ -1,0 +1,273 @@
+"""Released files of whole CLIPs, small, with the authors' names: each gives what the layers that they used give."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from diptych.backbones.sources.load import load
+from diptych.backbones.sources.save import save
+from diptych.backbones.spec import Stated
+from diptych.core import DataError, PixelRecipe, UsageError
+from tests.support.checkpoints import RESNET, gap, openclip_model, vit
+
+TEXTS = ["a photo of a cat", "two dogs in a red barn"]
+State = dict[str, Tensor]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make every architecture a small one, under the names that the tables have."""
+
+    def become(config: dict[str, Any]) -> None:
+        def get(name: str) -> dict[str, Any]:
+            return {**config, "quick_gelu": True} if name.endswith("-quickgelu") else dict(config)
+
+        monkeypatch.setattr(open_clip, "get_model_config", get)
+
+    return become
+
+
+def written(state: Any, path: Path) -> Path:
+    torch.save(state, path)
+    return path
+
+
+def loaded(path: Path, released: str, side: int = 32) -> Any:
+    """Load it by its name, at the side of a small model."""
+    pixels = PixelRecipe(side, (0.5,) * 3, (0.5,) * 3)
+    return load(f"local:{path}", stated=Stated(released=released, pixels=pixels, override=True))
+
+
+def text_vectors(backbone: Any) -> Tensor:
+    with torch.no_grad():
+        out: Tensor = backbone.text.encode(backbone.text.inputs(TEXTS))
+    return out
+
+
+def image_vectors(backbone: Any, photos: list[Image.Image]) -> tuple[Tensor, Tensor]:
+    x = backbone.image.inputs(photos)
+    with torch.no_grad():
+        return x, backbone.image.encode(x)
+
+
+def as_half(model: Any) -> Any:
+    """Round what the clip package's own conversion does: convolutions, linear layers, attentions, projections."""
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear | nn.MultiheadAttention):
+            for p in part.parameters(recurse=False):
+                p.data = p.data.half().float()
+        for name in ("text_projection", "proj"):
+            if isinstance(getattr(part, name, None), nn.Parameter):
+                getattr(part, name).data = getattr(part, name).data.half().float()
+    return model
+
+
+def two_tables(seed: int = 0) -> tuple[State, Any]:
+    """Return a Long-CLIP file, and the model whose text tower has the table of both."""
+    config = vit(quick_gelu=True)
+    config["text_cfg"]["context_length"] = 248
+    model: Any = openclip_model(config, seed).eval()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    state["positional_embedding_res"] = torch.randn(248, 16, generator=torch.Generator().manual_seed(1))
+    return state, model
+
+
+def long_text(model: Any, state: State, ids: Tensor) -> Tensor:
+    """Encode as the authors do: two tables, each masked, in one sum."""
+    rows = torch.arange(248)[:, None]
+    first, second = (rows < 20).float(), (rows >= 20).float()
+    x = model.token_embedding(ids)
+    x = x + state["positional_embedding"] * first + state["positional_embedding_res"] * second
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask))
+    return x[torch.arange(len(ids)), ids.argmax(-1)] @ model.text_projection
+
+
+def test_long_clips_two_tables_are_one(tmp_path: Path, small: Any, photos: list[Image.Image]) -> None:
+    small(vit())
+    state, model = two_tables()
+    backbone = loaded(written(state, tmp_path / "longclip-B.pt"), "long-clip-b")
+    assert (backbone.spec.context, backbone.spec.activation) == (248, "quick_gelu")
+    ids = open_clip.tokenize(TEXTS, context_length=248)
+    with torch.no_grad():
+        expected = long_text(as_half(model), state, ids)
+        assert gap(text_vectors(backbone), expected) <= 1e-5
+        x, z = image_vectors(backbone, photos)
+        assert gap(z, model.encode_image(x)) <= 1e-5
+
+
+def test_long_clip_after_a_folder_is_the_same(tmp_path: Path, small: Any) -> None:
+    small(vit())
+    backbone = loaded(written(two_tables()[0], tmp_path / "longclip-B.pt"), "long-clip-b")
+    save(backbone, tmp_path / "folder")
+    assert torch.equal(text_vectors(load(f"local:{tmp_path / 'folder'}")), text_vectors(backbone))
+
+
+class Experts(nn.Module):
+    """The rule of the paper without its shortcut: every expert sees every token, and all but two count nothing."""
+
+    def __init__(self, state: State, prefix: str) -> None:
+        super().__init__()
+        self.state, self.prefix = state, prefix
+
+    def weight(self, name: str) -> Tensor:
+        return self.state[f"{self.prefix}.{name}"].half().float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = (x @ self.weight("gate.weight").T).softmax(-1)
+        p = torch.where(p >= p.sort(-1).values[..., -2:-1], p, 0)
+        p = p / p.sum(-1, keepdim=True)
+        outs = []
+        for e in range(4):
+            h = x @ self.weight(f"experts.{e}.c_fc.weight").T + self.weight(f"experts.{e}.c_fc.bias")
+            h = h * torch.sigmoid(1.702 * h)
+            outs.append(h @ self.weight(f"experts.{e}.c_proj.weight").T + self.weight(f"experts.{e}.c_proj.bias"))
+        return (torch.stack(outs, -1) * p[..., None, :]).sum(-1)
+
+
+def expert_file() -> tuple[State, Any]:
+    state, model = two_tables()
+    g = torch.Generator().manual_seed(2)
+    for tower, width in (("visual.transformer", 32), ("transformer", 16)):
+        for i in range(2):
+            block = f"{tower}.resblocks.{i}"
+            for part in ("c_fc", "c_proj"):
+                for kind in ("weight", "bias"):
+                    like = state.pop(f"{block}.mlp.{part}.{kind}")
+                    for e in range(4):
+                        state[f"{block}.experts.{e}.{part}.{kind}"] = 0.2 * torch.randn(like.shape, generator=g)
+            state[f"{block}.gate.weight"] = torch.randn(4, width, generator=g)
+    return state, model
+
+
+def test_clip_moe_routes_every_block(tmp_path: Path, small: Any, photos: list[Image.Image]) -> None:
+    small(vit())
+    state, model = expert_file()
+    backbone = loaded(written(state, tmp_path / "moe_weights.pt"), "clip-moe")
+    as_half(model)
+    for tower, owner in (("visual.transformer", model.visual.transformer), ("transformer", model.transformer)):
+        for i, block in enumerate(owner.resblocks):
+            block.mlp = Experts(state, f"{tower}.resblocks.{i}")
+    with torch.no_grad():
+        assert gap(text_vectors(backbone), long_text(model, state, open_clip.tokenize(TEXTS, 248))) <= 1e-5
+        x, z = image_vectors(backbone, photos)
+        assert gap(z, model.encode_image(x)) <= 1e-5
+    save(backbone, tmp_path / "folder")
+    assert torch.equal(text_vectors(load(f"local:{tmp_path / 'folder'}")), text_vectors(backbone))
+
+
+def laclip_file() -> tuple[State, Any, Any, Tensor]:
+    """Return a file of CC3M's kind, timm's tower, open_clip's text, and the projection."""
+    from functools import partial
+
+    from timm.models.vision_transformer import VisionTransformer
+
+    torch.manual_seed(3)
+    tower = VisionTransformer(
+        img_size=32, patch_size=16, embed_dim=32, depth=2, num_heads=2, num_classes=0, qkv_bias=True, qk_norm=True,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        for p in tower.parameters():
+            p.add_(0.1 * torch.randn(p.shape))
+    text: Any = openclip_model(vit(quick_gelu=True), 4).eval()
+    projection = torch.randn(32, 12)
+    state = {f"visual.{k}": v for k, v in tower.state_dict().items()}
+    state |= {k: v for k, v in text.state_dict().items() if not k.startswith("visual.")}
+    state["image_projection"] = projection
+    return state, tower, text, projection
+
+
+def test_laclip_has_normed_keys_and_two_activations(tmp_path: Path, small: Any, photos: list[Image.Image]) -> None:
+    small(vit())
+    state, tower, text, projection = laclip_file()
+    path = written({"state_dict": {f"module.{k}": v for k, v in state.items()}, "epoch": 35}, tmp_path / "cc3m.pt")
+    backbone = loaded(path, "laclip-b16")
+    assert backbone.spec.activation == "gelu+quick_gelu"
+    with torch.no_grad():
+        x, z = image_vectors(backbone, photos)
+        assert gap(z, tower(x) @ projection) <= 1e-5
+        assert gap(text_vectors(backbone), text.encode_text(open_clip.tokenize(TEXTS))) <= 1e-5
+    save(backbone, tmp_path / "folder")
+    again = load(f"local:{tmp_path / 'folder'}")
+    assert torch.equal(text_vectors(again), text_vectors(backbone))
+    assert (again.spec.activation, again.spec.changes) == (backbone.spec.activation, backbone.spec.changes)
+
+
+@pytest.mark.parametrize("general", [False, True])
+def test_cloobs_own_names(tmp_path: Path, small: Any, photos: list[Image.Image], general: bool) -> None:
+    small(RESNET)
+    model: Any = openclip_model({**RESNET, "quick_gelu": True}).eval()
+    state = {k: v for k, v in model.state_dict().items() if k != "logit_scale"}
+    if general:  # the class that the training program builds keeps the text tower in a module of its own
+        state = {k if k.startswith("visual.") else f"transformer.{k}": v for k, v in state.items()}
+    state["logit_inv_tau"] = torch.tensor(30.0).log()
+    backbone = loaded(written({"epoch": 70, "state_dict": state}, tmp_path / "epoch_70.pt"), "cloob-rn50", 64)
+    with torch.no_grad():
+        x, z = image_vectors(backbone, photos)
+        assert gap(z, model.encode_image(x)) <= 1e-5
+        assert gap(text_vectors(backbone), model.encode_text(open_clip.tokenize(TEXTS))) <= 1e-5
+    assert float(backbone.scale()[0].detach()) == pytest.approx(30)
+
+
+def test_divas_trainer_holds_more_than_the_clip(tmp_path: Path, small: Any) -> None:
+    small(vit())
+    model: Any = openclip_model(vit(quick_gelu=True))
+    state = {f"class_model.model.{k}": v for k, v in model.state_dict().items()}
+    others = ("vae.encoder.weight", "unet.conv_in.weight", "text_encoder.a", "class_model.final_fc.weight",
+              "visual_proj.bias")  # fmt: skip
+    path = written({**state, **{k: torch.ones(2) for k in others}}, tmp_path / "a.pth")
+    backbone = loaded(path, "diva-openai-l14")
+    assert [c.kind for c in backbone.spec.changes] == ["cls-and-patches"]
+    written({**state, "teacher.weight": torch.ones(2)}, path)
+    with pytest.raises(DataError, match=r"1 unexpected \(teacher.weight\)"):
+        loaded(path, "diva-openai-l14")
+
+
+def test_pickles_with_options_name_the_way_to_the_tensors(tmp_path: Path, small: Any) -> None:
+    small(vit())
+    path = written({"state_dict": laclip_file()[0], "args": argparse.Namespace(lr=1e-3)}, tmp_path / "cc3m.pt")
+    with pytest.raises(UsageError, match=r"take them out once.*python -c 'import torch.*cc3m\.tensors\.pt"):
+        loaded(path, "laclip-b16")
+
+
+def test_a_tensor_that_is_renamed_dropped_or_turned_is_named(tmp_path: Path, small: Any) -> None:
+    small(vit())
+    turned = "visual.blocks.1.mlp.fc1.weight"
+    for change, said in (
+        (lambda s: s.update({"visual.blocks.1.mlp.fc3": s.pop(turned)}), r"unexpected \(visual\.blocks\.1\.mlp\.fc3\)"),
+        (lambda s: s.pop("visual.norm.bias"), r"1 missing \(visual\.ln_post\.bias\)"),
+        (lambda s: s.update({turned: s[turned].T}), r"1 of another shape \(visual\.blocks\.1\.mlp\.fc1\.weight\)"),
+        (lambda s: s.update({"visual.patch_embed.proj.bias": torch.ones(3)}), r"proj\.bias of the shape \(3,\)"),
+    ):  # fmt: skip
+        state = laclip_file()[0]
+        change(state)
+        with pytest.raises(DataError, match=said):
+            loaded(written(state, tmp_path / "a.pt"), "laclip-b16")
+    state, _ = two_tables()
+    state["positional_embedding_res"] = state["positional_embedding_res"][:77]
+    with pytest.raises(DataError, match=r"tables positional_embedding and positional_embedding_res of other shapes"):
+        loaded(written(state, tmp_path / "a.pt"), "long-clip-b")
+
+
+def test_names_of_released_files_are_for_files_that_are_read(tmp_path: Path, small: Any) -> None:
+    small(vit())
+    path = written(two_tables()[0], tmp_path / "a.pt")
+    with pytest.raises(UsageError, match=r"is for a weight file, which lite is not"):
+        load("lite?released=long-clip-l")
+    with pytest.raises(UsageError, match=r"'long-clip-x' is no released file .* long-clip-"):
+        loaded(path, "long-clip-x")
+    with pytest.raises(UsageError, match=r"cloob-laion-400m is not read here: weights of other authors"):
+        loaded(path, "cloob-laion-400m")
+    with pytest.raises(UsageError, match=r"differ on the activation"):
+        load(f"local:{path}?released=long-clip-b&activation=gelu")
+    backbone = load(f"local:{path}?released=long-clip-b")
+    assert (backbone.spec.pixels.size, backbone.spec.pixels.interpolation) == (224, "bicubic")
