@@ -20,9 +20,9 @@ TRAINED, SHOWN, STEPS = 160, 4, 1200
 def panoptic_panel(s: Studio) -> Panel:
     """Scenes with several objects of a kind: their truth, the classes that are found, and the objects."""
     from diptych.methods.segment.fc_clip import FCCLIP
+    from diptych.tasks.label_maps.segmented import Segmented
     from diptych.tasks.pages.overlay import overlay, palette
     from diptych.tasks.segment import segment
-    from diptych.tasks.segmented import Segmented
 
     recipe = SceneRecipe(size=128, objects=(2, 3), same=0.5, sides=(0.3, 0.5))
     scenes, shown = Scenes(recipe, TRAINED, seed=1), Scenes(recipe, SHOWN, seed=2)

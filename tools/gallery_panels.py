@@ -81,9 +81,9 @@ def board_panel(s: Studio) -> Panel:
 
 def segment_panel(s: Studio) -> Panel:
     """What lies where."""
+    from diptych.tasks.label_maps.segmented import Segmented, percent
     from diptych.tasks.pages.overlay import overlay, palette
     from diptych.tasks.segment import segment
-    from diptych.tasks.segmented import Segmented, percent
 
     names = ("cat", "cup of coffee", "spoon", "wooden table", "shoes", "hand", "floor", "rocket", "sky")
     chosen = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{n}.jpg") for n in ("cat", "coffee", "rocket")])

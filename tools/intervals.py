@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.support.null_cells import Cell
-from tests.support.null_simulations import cells
+from tests.support.nulls.cells import Cell
+from tests.support.nulls.simulations import cells
 
 PAGE = Path(__file__).parents[1] / "docs" / "intervals.md"
 HEAD = "| interval | law | seeds | items | holds the truth in | |\n|---|---|---:|---:|---:|---|\n"

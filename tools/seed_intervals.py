@@ -11,7 +11,7 @@ x: (R, N) values of R seeds on N items;  m, m_r, m_n: their mean, that of a seed
 v / (R N): unbiased for the variance of m where seeds and items are both drawn at random
 nu: its degrees of freedom (Satterthwaite 1946)
 
-The laws are those of ``tests.support.null_simulations``. Each row has 400 runs: the standard error of a share of 95 %
+The laws are those of ``tests.support.nulls.simulations``. Each row has 400 runs: the standard error of a share of 95 %
 is 1.1 points.
 """
 
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from diptych.metrics.interval import Interval, bootstrap_mean
-from tests.support.null_cells import DRAWS, RUNS, holds
-from tests.support.null_simulations import _pair, hit_table
+from tests.support.nulls.cells import DRAWS, RUNS, holds
+from tests.support.nulls.simulations import _pair, hit_table
 
 LEVEL = 0.95
 

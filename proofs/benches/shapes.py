@@ -30,7 +30,7 @@ from diptych.features.clips import image_head
 from diptych.features.depth_views import pooled_views
 from diptych.features.embed import embed
 from diptych.methods.extend.clip2point import CLIP2Point
-from diptych.nn.view_adapters import DualPathEncoder, dual_path
+from diptych.nn.spaces.view_adapters import DualPathEncoder, dual_path
 from proofs.trial import hash_of
 
 ICON_CAMERA = (20.0, 30.0)

@@ -26,7 +26,7 @@ from diptych.data.formats.lightcurves import read_light_curves
 from diptych.data.named_sets import present
 from diptych.data.stars import Star, Stars, one_band, paired_anew, refuse_overlap
 from diptych.methods.extend.astrom3 import MODALITIES, SMALL, AstroM3, label_step
-from diptych.nn.star_space import LabelNet, StarEncoder, StarSpace
+from diptych.nn.spaces.star_space import LabelNet, StarEncoder, StarSpace
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 from proofs.trial import Hits, Tabled, each_seed, hash_of

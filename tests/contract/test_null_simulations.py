@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.null_cells import Cell
-from tests.support.null_simulations import cells
+from tests.support.nulls.cells import Cell
+from tests.support.nulls.simulations import cells
 from tools.intervals import PAGE, table, verdict
 
 RIGHT = (

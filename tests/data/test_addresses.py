@@ -27,7 +27,7 @@ from diptych.data.load import open_stream
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.data.formats.test_webdataset import damaged
 from tests.support.colours import ColourBackbone
-from tests.support.s3 import BUCKET, s3_server
+from tests.support.servers.s3 import BUCKET, s3_server
 from tests.support.work.cluster import write_tars
 
 ROOT = f"s3://{BUCKET}"

@@ -18,7 +18,7 @@ from diptych.features.clips import ClipSpace
 from diptych.features.spaces import backbones_of, load_space, save_space, stated
 from diptych.methods.extend.ila import ILA
 from diptych.methods.extend.vifi_clip import ViFiCLIP
-from diptych.nn.aligned_clips import ILASpace
+from diptych.nn.spaces.aligned_clips import ILASpace
 from tests.support.moving import clip_task
 from tests.support.visual_backbone import VisualBackbone
 

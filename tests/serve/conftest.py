@@ -12,7 +12,7 @@ from diptych.core.errors import EXTRAS
 MISSING = [module for module in (*EXTRAS["serve"].values(), "httpx") if find_spec(module) is None]
 
 if not MISSING:
-    from tests.support.serving import (  # noqa: F401
+    from tests.support.servers.serving import (  # noqa: F401
         address,
         client,
         content,

@@ -19,7 +19,7 @@ from diptych.serve.protocols import (
     rerank,
     weaviate,
 )
-from tests.support.serving import colour_bytes, colour_uri
+from tests.support.servers.serving import colour_bytes, colour_uri
 
 IMAGES = {"images": [colour_uri("red"), colour_uri("blue")]}
 ASKED = [

@@ -17,7 +17,7 @@ from diptych.serve.opening import check_fitted, open_fitted
 from diptych.serve.settings import Settings
 from diptych.verbs.detect import Detect
 from diptych.verbs.segment import Segment
-from tests.support.serving import colour_uri
+from tests.support.servers.serving import colour_uri
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from PIL import Image
 from starlette.exceptions import HTTPException
 
-from tests.support.serving import colour_bytes, colour_uri
+from tests.support.servers.serving import colour_bytes, colour_uri
 
 Serve = Callable[..., Any]
 KEY = "0123456789abcdef"

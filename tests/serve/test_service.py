@@ -23,7 +23,7 @@ from diptych.serve.service import LONG, Service
 from diptych.serve.settings import Settings
 from diptych.serve.turns import ASKER
 from diptych.serve.workers import Workers
-from tests.support.serving import colour_uri
+from tests.support.servers.serving import colour_uri
 
 
 class Caller:

@@ -6,7 +6,7 @@ import pytest
 
 from diptych.serve.refusals import Refusal
 from diptych.serve.uploads import decoded, is_picture, picture_bytes
-from tests.support.serving import colour_bytes
+from tests.support.servers.serving import colour_bytes
 
 
 def test_data_addresses_and_plain_base64_are_read() -> None:

@@ -29,7 +29,7 @@ from diptych.tasks.encode.cluster import Crew
 from diptych.tasks.encode.write import encode
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import ColourBackbone
-from tests.support.s3 import BUCKET, s3_server
+from tests.support.servers.s3 import BUCKET, s3_server
 from tests.support.work.cluster import (
     DyingCurator,
     MixingBackbone,

@@ -15,7 +15,7 @@ from diptych.features.embed import embed
 from diptych.features.spaces import load_space
 from diptych.methods.extend.ila import ILA
 from diptych.methods.extend.vifi_clip import ViFiCLIP
-from diptych.nn.star_space import TunedStars
+from diptych.nn.spaces.star_space import TunedStars
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.extend import (
     default_extender,

@@ -29,9 +29,9 @@ from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import mean_iou
 from diptych.nn.dense.label_maps import Windows
-from diptych.tasks.question import question
+from diptych.tasks.label_maps.question import question
+from diptych.tasks.label_maps.segmented import Segmented, stems
 from diptych.tasks.segment import counts, segment, segment_counts, teach
-from diptych.tasks.segmented import Segmented, stems
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, halves
 from tests.support.image_files import truncated

@@ -12,7 +12,7 @@ from diptych.features import portable
 from diptych.features.clips import ClipSpace
 from diptych.features.heads import logits_of
 from diptych.features.spaces import load_space
-from diptych.nn.star_space import TunedStars
+from diptych.nn.spaces.star_space import TunedStars
 from diptych.tasks.space_classifier import (
     SpaceClassifier,
     Stated,

@@ -33,7 +33,7 @@ from diptych.data.scenes.sprites import white_cut_out
 from diptych.evaluation.arms import Arm, Floats, Measured, over_seeds
 from diptych.evaluation.boards.extend import ClipData, ClipTest, ExtendBench
 from diptych.methods.extend.ila import ILA
-from diptych.nn.aligned_clips import ILANet
+from diptych.nn.spaces.aligned_clips import ILANet
 from proofs.scenes.moving import MovingClips, drawn_plan
 from proofs.trial import hash_of
 

@@ -17,10 +17,10 @@ from diptych.tasks.caption import Captions
 from diptych.tasks.classified import Prediction
 from diptych.tasks.detect import Detected
 from diptych.tasks.edit import Pair
+from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.link import Link
 from diptych.tasks.model import Predictor
 from diptych.tasks.rewrite import Rewrites
-from diptych.tasks.segmented import Segmented
 from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
 
 def caption(

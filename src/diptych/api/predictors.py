@@ -23,9 +23,9 @@ from diptych.data.samples import as_samples
 from diptych.tasks.caption import captioned
 from diptych.tasks.classify import with_store
 from diptych.tasks.detect import Detected, Ready, detections
-from diptych.tasks.question import Question
+from diptych.tasks.label_maps.question import Question
+from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.segment import TEACHER, segmented
-from diptych.tasks.segmented import Segmented
 from diptych.verbs.detect import Anomalies, Detect
 from diptych.verbs.segment import LabelMaps, Segment
 

@@ -108,7 +108,7 @@ def board_classify(
         from diptych.evaluation.few_shot.board import board
         from diptych.evaluation.pages import board as report
         from diptych.evaluation.pages import comparison
-        from diptych.tasks.segmented import stems
+        from diptych.tasks.label_maps.segmented import stems
 
         tower = opened.backbone()
         for i, stem in enumerate(stems([d.name.replace(":", "-") for d in sets])):

@@ -23,7 +23,7 @@ from diptych.serve.model import ServedModel
 from diptych.serve.verbs.search import ServedIndex
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.detect import Ready, fit
-from diptych.tasks.fitted_segmenter import parts_of_folder
+from diptych.tasks.label_maps.fitted_segmenter import parts_of_folder
 from diptych.tasks.model import Predictor, read_about
 from diptych.tasks.model import load as load_predictor
 from diptych.tasks.search.index import fingerprint

@@ -27,9 +27,9 @@ from diptych.data.files import write_whole
 from diptych.data.samples import need_readable, openable
 from diptych.features import artefacts
 from diptych.tasks.defaults import default
+from diptych.tasks.label_maps.segmented import stems
 from diptych.tasks.pages.sheets import picture_of, rows_sheet
 from diptych.tasks.provenance import CHANGED, MADE, marked
-from diptych.tasks.segmented import stems
 
 MOVED = 1e-6
 

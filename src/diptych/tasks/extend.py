@@ -38,7 +38,7 @@ from diptych.data.samples import openable
 from diptych.features import portable
 from diptych.features.derived_space import DerivedSpace, LabelledSpace
 from diptych.features.modality_space import encoder_key
-from diptych.nn.headed_space import HeadedSpace
+from diptych.nn.spaces.headed_space import HeadedSpace
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.space_classifier import SpaceClassifier

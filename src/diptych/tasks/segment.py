@@ -35,8 +35,8 @@ from diptych.metrics.panoptic import VOID, panoptic_counts
 from diptych.metrics.segmentation import confusion
 from diptych.nn.dense.segments import instances
 from diptych.tasks.defaults import default
-from diptych.tasks.question import Question, question
-from diptych.tasks.segmented import Segmented
+from diptych.tasks.label_maps.question import Question, question
+from diptych.tasks.label_maps.segmented import Segmented
 
 
 def segment(

@@ -153,7 +153,7 @@ class Anomalies(Answer["Detected"]):
         normal: Samples[Any] | None,
     ) -> None:  # fmt: skip
         from diptych.tasks.detect_errors import labelled_errors
-        from diptych.tasks.segmented import stems
+        from diptych.tasks.label_maps.segmented import stems
 
         super().__init__(iter(result.found), photos.items)
         self.asked, self.result, self.about, self.slug = asked, result, about, about["method"]

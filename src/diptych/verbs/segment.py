@@ -24,9 +24,9 @@ from diptych.verbs.reads import needs
 if TYPE_CHECKING:
     from diptych.core import ClassNames, Evidence, Kit, Segmenter, Table
     from diptych.data.keys import FileKeys
-    from diptych.tasks.pixel_risk import Promise
-    from diptych.tasks.question import Question
-    from diptych.tasks.segmented import Coco, Segmented
+    from diptych.tasks.label_maps.pixel_risk import Promise
+    from diptych.tasks.label_maps.question import Question
+    from diptych.tasks.label_maps.segmented import Coco, Segmented
     from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike
 
@@ -155,10 +155,10 @@ class Segment(Verb):
         from diptych.data.formats.region_table import with_regions
         from diptych.data.load import open_data
         from diptych.data.words.classnames import with_words
-        from diptych.tasks.fitted_segmenter import names_of_folder, of_classes, parts_of_folder
-        from diptych.tasks.question import question
+        from diptych.tasks.label_maps.fitted_segmenter import names_of_folder, of_classes, parts_of_folder
+        from diptych.tasks.label_maps.question import question
+        from diptych.tasks.label_maps.segmented import COCO, endings, stems
         from diptych.tasks.segment import segmented, teach
-        from diptych.tasks.segmented import COCO, endings, stems
         from diptych.verbs.names import names_of
 
         known, keys = keeping.served(self, context, "segmenter"), context.keys
@@ -214,7 +214,7 @@ class Segment(Verb):
         fitted = of_classes(of_names, asked.asked, run, system.card.slug)
         answer.backbone, answer.processor = model.spec.name, run
         if calibration is not None:
-            from diptych.tasks.pixel_risk import promise
+            from diptych.tasks.label_maps.pixel_risk import promise
 
             held, labels = calibration
             asked, answer.promise = promise(fitted, held, labels, asked, run, self.risk or DEFAULT_RISK)
@@ -255,7 +255,7 @@ class LabelMaps(Answer["Segmented"]):
         self._items = self._timed(items)
 
     def _timed(self, items: Iterator[Segmented | UnreadableItem]) -> Iterator[Segmented | UnreadableItem]:
-        from diptych.tasks.segmented_boxes import in_boxes
+        from diptych.tasks.label_maps.segmented_boxes import in_boxes
 
         begin = time.monotonic()
         for i, item in enumerate(items):
@@ -273,7 +273,7 @@ class LabelMaps(Answer["Segmented"]):
 
     def line(self, item: Segmented) -> str:
         """Return the areas, largest first, the unknown rest and the number of things."""
-        from diptych.tasks.segmented import percent
+        from diptych.tasks.label_maps.segmented import percent
 
         areas = [f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items()]
         unknown = [f"unknown {percent(item.unknown())}"] if item.unknown() else []
@@ -309,7 +309,7 @@ class LabelMaps(Answer["Segmented"]):
 
     def write(self, item: Segmented, folder: Path, *, overwrite: bool) -> dict[str, Any]:
         """Write overlay, label map and areas, and the maps of counted things."""
-        from diptych.tasks.segmented import Coco, stems
+        from diptych.tasks.label_maps.segmented import Coco, stems
 
         if self._coco is None:
             classes = self.question.classes

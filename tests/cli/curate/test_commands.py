@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from diptych.data.formats.tars import TarItem
-from tests.support.agent_server import COLOURS as AGENT_COLOURS
-from tests.support.agent_server import agent_server
 from tests.support.colours import ColourBackbone, coloured
+from tests.support.servers.agent import COLOURS as AGENT_COLOURS
+from tests.support.servers.agent import agent_server
 from tests.support.slides import write_slide
 from tests.support.work.cluster import write_tars
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.features.test_region_labels import Halves, table
-from tests.support.agent_server import agent_server
 from tests.support.colours import ColourBackbone
+from tests.support.servers.agent import agent_server
 
 Cli = Callable[..., Any]
 

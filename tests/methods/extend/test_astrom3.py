@@ -26,8 +26,8 @@ from diptych.core import (
 from diptych.data.stars import Star, Stars, paired_anew
 from diptych.features.embed import embed
 from diptych.methods.extend.astrom3 import MODALITIES, PAIRS, AstroM3
-from diptych.nn.star_space import StarSpace, windowed
-from diptych.nn.star_towers import CurveTower
+from diptych.nn.spaces.star_space import StarSpace, windowed
+from diptych.nn.spaces.star_towers import CurveTower
 from diptych.nn.summed_pairs import SummedPairs
 from diptych.train.pair import PairTrainee
 from tests.support.refused import refused

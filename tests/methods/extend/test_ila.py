@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 from diptych.core import Column, DataError, Evidence, Kit, MissingEvidence, MissingHook, Run, Table, Texts, UsageError
 from diptych.features.embed import embed
 from diptych.methods.extend.ila import ILA, shift_of
-from diptych.nn.aligned_clips import ILASpace, cosines
+from diptych.nn.spaces.aligned_clips import ILASpace, cosines
 from tests.support.backbone import SmallBackbone
 from tests.support.moving import Clips, clip_task
 from tests.support.refused import refused

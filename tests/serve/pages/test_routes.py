@@ -28,7 +28,7 @@ from diptych.tasks.model import read_about
 from diptych.tasks.search.cut import mark
 from diptych.tasks.search.index import index
 from tests.support.colours import COLOURS, ColourBackbone
-from tests.support.serving import colour_bytes
+from tests.support.servers.serving import colour_bytes
 
 
 class Seen(HTMLParser):

@@ -11,7 +11,7 @@ import pytest
 
 from diptych.serve.model import ServedModel
 from diptych.serve.protocols.cohere import packed
-from tests.support.serving import colour_bytes, colour_uri
+from tests.support.servers.serving import colour_bytes, colour_uri
 
 
 def test_forms_of_vectors_follow_their_definition() -> None:

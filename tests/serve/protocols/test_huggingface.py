@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import InferenceClient
 
 from diptych.serve.model import ServedModel
-from tests.support.serving import colour_bytes
+from tests.support.servers.serving import colour_bytes
 
 
 def test_the_official_client_classifies_by_names(address: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diptych.serve.model import ServedModel
-from tests.support.serving import colour_bytes
+from tests.support.servers.serving import colour_bytes
 
 VISUAL = {"clip": {"visual": {"modelName": "ViT-B-32__openai"}}}
 TEXTUAL = {"clip": {"textual": {"modelName": "ViT-B-32__openai", "options": {"language": "de"}}}}

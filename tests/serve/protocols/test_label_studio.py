@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.colours import COLOURS
-from tests.support.serving import colour_bytes, colour_uri
+from tests.support.servers.serving import colour_bytes, colour_uri
 
 XML = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'

@@ -11,7 +11,7 @@ import pytest
 from diptych.core import UsageError
 from diptych.serve.model import ServedModel
 from tests.support.colours import ColourEncoder
-from tests.support.serving import colour_bytes, colour_uri
+from tests.support.servers.serving import colour_bytes, colour_uri
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.serving import colour_uri
+from tests.support.servers.serving import colour_uri
 
 
 def ranked(client: Any, **given: Any) -> Any:

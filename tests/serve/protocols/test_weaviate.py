@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from diptych.serve.model import ServedModel
-from tests.support.serving import colour_bytes
+from tests.support.servers.serving import colour_bytes
 
 
 def test_texts_and_pictures_are_vectorised_together(client: Any, model: ServedModel) -> None:

@@ -10,7 +10,7 @@ from diptych.core import Run
 from diptych.data.memory import InMemory
 from diptych.tasks.classify import classify
 from tests.support.colours import COLOURS, ColourBackbone
-from tests.support.serving import colour_bytes, colour_uri
+from tests.support.servers.serving import colour_bytes, colour_uri
 
 
 def post(client: Any, **given: Any) -> Any:

@@ -18,7 +18,7 @@ from diptych.serve.opening import open_detector, open_normal
 from diptych.serve.protocols.label_studio_answers import PredictAnswer
 from diptych.serve.settings import Settings
 from tests.serve.test_answers import has_form
-from tests.support.serving import colour_uri
+from tests.support.servers.serving import colour_uri
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from diptych.core import Run
 from diptych.tasks.search.ask import Term, search
 from tests.support.colours import ColourBackbone
-from tests.support.serving import colour_uri
+from tests.support.servers.serving import colour_uri
 
 
 def post(client: Any, query: Any, **given: Any) -> Any:

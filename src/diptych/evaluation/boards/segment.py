@@ -39,9 +39,9 @@ from diptych.evaluation.spoils import applied, draws_by_seed
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import IGNORE, chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy
-from diptych.tasks.question import Question, question
+from diptych.tasks.label_maps.question import Question, question
+from diptych.tasks.label_maps.segmented import BACKGROUND
 from diptych.tasks.segment import TEACHER, counts, segment_counts, teach
-from diptych.tasks.segmented import BACKGROUND
 
 SIDE, PATCH = 256, 16
 """Of the small SAM's input and of a patch of it, in pixels."""

@@ -55,9 +55,9 @@ from diptych.data.words.styled_objects import parsed
 from diptych.features.early import early
 from diptych.features.heads import text_head
 from diptych.nn.dense.label_maps import dense_map, shared_out
+from diptych.nn.spaces.viewpoints import blurred, crops_inside, viewed
 from diptych.nn.style_net import StyleNet
 from diptych.nn.style_space import direction_loss, patch_loss, seen, total_variation
-from diptych.nn.viewpoints import blurred, crops_inside, viewed
 
 BACKGROUND = "background"
 """An object of this name is all that no other object is."""

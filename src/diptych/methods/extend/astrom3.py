@@ -40,8 +40,8 @@ from diptych.core import (
 )
 from diptych.core.ranges import at_least, check, wrong
 from diptych.data.stars import Star
-from diptych.nn.star_space import LabelNet, StarInputs, StarSpace, TunedStars, label_net, windowed
-from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule
+from diptych.nn.spaces.star_space import LabelNet, StarInputs, StarSpace, TunedStars, label_net, windowed
+from diptych.nn.spaces.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule
 from diptych.nn.summed_pairs import SummedPairs
 from diptych.train.pair import PairTrainee
 from diptych.train.parameters import train_parameters

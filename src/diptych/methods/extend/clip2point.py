@@ -42,7 +42,7 @@ from diptych.features.reach import reached
 from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
 from diptych.nn.prompts.soft import frozen
-from diptych.nn.view_adapters import AdaptedClouds, ViewAdapter, dual_path
+from diptych.nn.spaces.view_adapters import AdaptedClouds, ViewAdapter, dual_path
 from diptych.nn.view_losses import nt_xent, weighed
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule

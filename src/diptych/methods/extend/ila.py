@@ -1,6 +1,6 @@
 """ILA lets the blocks of a CLIP see neighbouring frames, aligned by one point a frame, without attention over time.
 
-    h_i    <- h_i + align_i(h_i)                      before block i, tokens of all frames; see ``nn.aligned_frames``
+    h_i    <- h_i + align_i(h_i)                      before block i, all frames; see ``nn.spaces.aligned_frames``
     f_t    = project(pooled(h of frame t)),  v = mean over t of integration(f_1 .. f_T)
     w_k    = text(t_k) + alpha prompts(text(t_k), mean over t of the normed patch tokens)
     loss   = - sum over k of q_k log softmax_k( s cos(v, w_k) )  +  sum over i of gap_i,      mean over clips
@@ -46,10 +46,10 @@ from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, drawn
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
-from diptych.nn.aligned_clips import ILANet, ILASpace, Seen, StartTokens, cosines
-from diptych.nn.aligned_frames import STEP
-from diptych.nn.mixed_clips import mixed, soft_targets
 from diptych.nn.prompts.soft import frozen
+from diptych.nn.spaces.aligned_clips import ILANet, ILASpace, Seen, StartTokens, cosines
+from diptych.nn.spaces.aligned_frames import STEP
+from diptych.nn.spaces.mixed_clips import mixed, soft_targets
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 
@@ -144,7 +144,7 @@ class ILA(Extender):
     Example:
         Before training, alignment adds nothing to the tokens of 2 clips of 4 frames:
 
-        >>> from diptych.nn.aligned_frames import AlignedFrames
+        >>> from diptych.nn.spaces.aligned_frames import AlignedFrames
         >>> align = AlignedFrames(width=32, hidden=16).eval()
         >>> more, gaps, points = align(torch.randn(8, 17, 32), frames=4, grid=(4, 4), prefix=1)
         >>> more.abs().max().item(), points.shape, points.abs().max().item()

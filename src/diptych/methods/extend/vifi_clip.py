@@ -42,10 +42,10 @@ from diptych.features.embed import embed
 from diptych.features.reach import reached
 from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
-from diptych.nn.mixed_clips import mixed, soft_targets
 from diptych.nn.prompts.both_towers import PromptedImage, PromptedText, Prompts
 from diptych.nn.prompts.prompted_clips import PromptedClips
 from diptych.nn.prompts.soft import frozen
+from diptych.nn.spaces.mixed_clips import mixed, soft_targets
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 

@@ -15,9 +15,9 @@ from diptych.serve.model import ServedModel
 from diptych.serve.names import Recent, class_names
 from diptych.serve.service import Service
 from diptych.tasks.defaults import DEFAULTS
-from diptych.tasks.question import Question, question
+from diptych.tasks.label_maps.question import Question, question
+from diptych.tasks.label_maps.segmented import BACKGROUND, Segmented
 from diptych.tasks.segment import segmented
-from diptych.tasks.segmented import BACKGROUND, Segmented
 
 ELSE = ("sky", "wall", "floor", "ground", "grass", "road", "water", "tree", "building", "table")
 """Words for what is not boxed: without them every pixel would be of one of the labels."""

@@ -15,8 +15,8 @@ from diptych.data.images import need_size
 from diptych.data.words.classnames import tidy
 from diptych.metrics.risk import risk_threshold, wrong_pixels
 from diptych.metrics.segmentation import IGNORE
-from diptych.tasks.question import Question
-from diptych.tasks.segmented import UNKNOWN
+from diptych.tasks.label_maps.question import Question
+from diptych.tasks.label_maps.segmented import UNKNOWN
 
 THRESHOLDS = np.linspace(0, 1, 1001, dtype=np.float32)
 """In float32, as the scores: they are compared with the very same number afterwards."""

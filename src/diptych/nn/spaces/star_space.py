@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from diptych.core import DataError, Encoder, Inputs, MissingHook, Parts, PixelRecipe, Row, Space, Spec
 from diptych.data.stars import Star, curve_channels, spectrum_channels
 from diptych.features.derived_space import LabelledSpace, restored
-from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule, pair_name
+from diptych.nn.spaces.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule, pair_name
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from diptych.core import Backbone, Inputs, Parts, Run, Samples, Stage, State, Te
 from diptych.features.clips import ClipEncoder, OfClips
 from diptych.features.derived_space import ConditionedSpace, base_of, parts_of, restored
 from diptych.features.embed import embed
-from diptych.nn.aligned_frames import AlignedFrames, ClipPrompts, Integration
+from diptych.nn.spaces.aligned_frames import AlignedFrames, ClipPrompts, Integration
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from diptych.metrics.group_drop import over_classes
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
 from diptych.metrics.ratio import ratio, ratio_gain
 from diptych.metrics.segmentation import mean_iou, miou_bootstrap, miou_gain
-from tests.support import null_audits
-from tests.support.null_cells import DRAWS, RUNS, Cell, holds
+from tests.support.nulls import audits as null_audits
+from tests.support.nulls.cells import DRAWS, RUNS, Cell, holds
 
 
 def hit_table(rng: np.random.Generator, seeds: int, items: int, *, mean: float, spread: float) -> NDArray[np.bool_]:

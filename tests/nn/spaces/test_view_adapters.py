@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from diptych.nn.view_adapters import ViewAdapter, dual_path
+from diptych.nn.spaces.view_adapters import ViewAdapter, dual_path
 
 
 def test_the_adapter_is_that_of_numpy() -> None:

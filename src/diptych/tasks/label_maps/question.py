@@ -12,8 +12,8 @@ from diptych.core import ClassNames, Regions, Segmenter, UsageError
 from diptych.data.words.templates import ENSEMBLE
 from diptych.nn.dense.label_maps import labelled
 from diptych.nn.dense.segments import Panoptic, Rule, panoptic
+from diptych.tasks.label_maps.segmented import BACKGROUND, UNKNOWN
 from diptych.tasks.pages.overlay import palette
-from diptych.tasks.segmented import BACKGROUND, UNKNOWN
 
 SMALLEST = 64
 """Pixels of the smallest segment of a dense map; cells at the border of two classes make crumbs."""

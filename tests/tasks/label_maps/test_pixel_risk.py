@@ -11,10 +11,10 @@ from PIL import Image
 from diptych.core import Column, DataError, Evidence, FittedSegmenter, Kit, Run, Table, UsageError
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.nn.dense.label_maps import Windows
-from diptych.tasks.pixel_risk import Promise, promise
-from diptych.tasks.question import Question, question
+from diptych.tasks.label_maps.pixel_risk import Promise, promise
+from diptych.tasks.label_maps.question import Question, question
+from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.segment import segmented
-from diptych.tasks.segmented import Segmented
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, halves
 from tests.support.pictures import Pictures

@@ -5,7 +5,7 @@ import pytest
 import torch
 from timm.data.mixup import mixup_target
 
-from diptych.nn.mixed_clips import mixed, soft_targets
+from diptych.nn.spaces.mixed_clips import mixed, soft_targets
 
 
 def test_targets_are_those_of_timm() -> None:

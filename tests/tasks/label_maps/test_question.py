@@ -8,7 +8,7 @@ import torch
 from diptych.core import ClassNames, Regions, Scores
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.nn.dense.label_maps import cells
-from diptych.tasks.question import question
+from diptych.tasks.label_maps.question import question
 
 NAMES = ("red", "green", "blue")
 

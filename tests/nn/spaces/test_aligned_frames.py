@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.nn.aligned_frames import AlignedFrames, ClipPrompts, Integration, gap, per_frame, soft_mask
+from diptych.nn.spaces.aligned_frames import AlignedFrames, ClipPrompts, Integration, gap, per_frame, soft_mask
 
 
 def mask_by_loop(x: float, y: float, height: int, width: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Laws of intervals that audits and searches print, in the table of ``tests.support.null_simulations``."""
+"""Laws of intervals that audits and searches print, in the table of ``tests.support.nulls.simulations``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from diptych.metrics.pair_mean import pair_mean
 from diptych.metrics.ratio import clustered_wilson
 from diptych.metrics.source_lines import Points, robustness
 from diptych.metrics.trend import expected_interval, fit_line, slope_interval
-from tests.support.null_cells import RUNS, Cell, holds
+from tests.support.nulls.cells import RUNS, Cell, holds
 
 Floats = NDArray[np.float64]
 LINE = (0.8, -0.3)

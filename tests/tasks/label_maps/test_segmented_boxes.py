@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from diptych.tasks.segmented import UNKNOWN, Segmented
-from diptych.tasks.segmented_boxes import in_boxes
+from diptych.tasks.label_maps.segmented import UNKNOWN, Segmented
+from diptych.tasks.label_maps.segmented_boxes import in_boxes
 
 CLASSES = ("background", "cat", "dog")
 

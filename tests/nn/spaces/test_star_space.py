@@ -8,8 +8,8 @@ from torch import nn
 
 from diptych.core import DataError, MissingHook
 from diptych.data.stars import Star
-from diptych.nn.star_space import LabelNet, StarEncoder, StarInputs, StarSpace, hash_of
-from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule
+from diptych.nn.spaces.star_space import LabelNet, StarEncoder, StarInputs, StarSpace, hash_of
+from diptych.nn.spaces.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule
 from tests.support.stars import GRID, star
 
 INPUTS = StarInputs(24, (GRID[0], GRID[-1], len(GRID)))

@@ -4,7 +4,7 @@ import pytest
 
 from diptych.core import ClassNames, UsageError
 from diptych.features.artefacts import About
-from diptych.tasks.fitted_segmenter import names_of_folder, parts_of_folder
+from diptych.tasks.label_maps.fitted_segmenter import names_of_folder, parts_of_folder
 
 NAMED = ClassNames(("cat", "dog"), ("a {}.",))
 

@@ -1,4 +1,4 @@
-"""One row of the table of ``tests.support.null_simulations``: a law, an interval, and how often it holds the truth."""
+"""One row of the table of ``tests.support.nulls.simulations``: a law, an interval, and how often it holds the truth."""
 
 from __future__ import annotations
 

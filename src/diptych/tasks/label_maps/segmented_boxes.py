@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.nn.dense.segments import Panoptic, Segment
-from diptych.tasks.segmented import BACKGROUND, UNKNOWN, Segmented
+from diptych.tasks.label_maps.segmented import BACKGROUND, UNKNOWN, Segmented
 
 
 def in_boxes(item: Segmented, corners: NDArray[np.float32], phrases: Sequence[str]) -> Segmented:

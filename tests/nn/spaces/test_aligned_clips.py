@@ -4,7 +4,7 @@ import torch
 
 from diptych.core import Run
 from diptych.features.clips import ClipEncoder
-from diptych.nn.aligned_clips import ILANet
+from diptych.nn.spaces.aligned_clips import ILANet
 from tests.support.moving import clip_task
 from tests.support.visual_backbone import VisualBackbone
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from diptych.nn.viewpoints import blurred, crops_inside, homography, viewed
+from diptych.nn.spaces.viewpoints import blurred, crops_inside, homography, viewed
 
 
 def test_a_blur_is_scipy_s() -> None:

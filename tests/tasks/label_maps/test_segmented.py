@@ -11,7 +11,7 @@ from pycocotools import coco
 
 from diptych.data.formats.panoptic import read_panoptic
 from diptych.nn.dense.segments import Panoptic, Segment
-from diptych.tasks.segmented import COCO, GREY, UNKNOWN, Coco, Segmented, endings, percent
+from diptych.tasks.label_maps.segmented import COCO, GREY, UNKNOWN, Coco, Segmented, endings, percent
 
 IDS = np.zeros((20, 30), dtype=np.int32)
 IDS[2:8, 3:9], IDS[10:18, 12:28] = 1, 2

@@ -1,0 +1,1 @@
+"""Networks of the spaces of clips, clouds and light curves."""
