@@ -159,7 +159,7 @@ def _convert(
 ) -> None:
     if slug is None or out is None:
         raise UsageError(
-            "--weights takes the system and a folder: diptych systems long-clip --weights longclip-L.pt --out long."
+            "--weights takes the system and a folder: diptych systems SLUG --weights FILE --out FOLDER."
         )
     from diptych import catalog
     from diptych.cli import flag_values

@@ -25,6 +25,9 @@ class PretrainOptions(finetune.TrainOptions):
     epochs: finetune.Epochs = 10
     train_batch: finetune.Rows = 128
     decay: finetune.Decay = 0.2
+    scratch: Annotated[
+        bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -162,9 +165,6 @@ def pretrain(
         str, options.option("--variant", help="Variant of the objective, such as loob; see diptych systems NAME.")
     ] = "",
     settings: options.Settings = None,
-    scratch: Annotated[
-        bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")
-    ] = False,
     regions: Annotated[
         Path | None,
         options.option("--regions", help="A table with a box and a phrase in each row, for systems that read regions."),
@@ -180,7 +180,7 @@ def pretrain(
     """Train on captioned photos and write a backbone that every verb takes as --backbone local:OUT/model."""
     system = finetune.find("pretrain", objective, variant, settings)
     refuse_unread(system, READERS, "--objective")
-    if scratch and how.parts == "heads":
+    if how.scratch and how.parts == "heads":
         raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
     kit = part_options.kit(system.card, shared.device)
     stream = streams if streams.reads(table) else None
@@ -191,4 +191,4 @@ def pretrain(
     if stream is not None and regions is not None:
         raise UsageError("Regions belong to the photos of a table: leave out --regions, or --stream.")
     repeat = recipe_text(context)
-    finetune.Training(system, table, how, folder, repeat, loop, scratch, kit, regions, stream).run(shared)
+    finetune.Training(system, table, how, folder, repeat, loop, how.scratch, kit, regions, stream).run(shared)
