@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from diptych import __version__
-from diptych.cli import added_commands, options
+from diptych.cli import added_commands, options, root_help
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
@@ -122,6 +122,8 @@ def _command(name: str, app: Any) -> Any:
         app.command(name)(function)
     command = get_command(app)
     command.name = name
+    if name in root_help.EXAMPLES:
+        command.help = (command.help or "") + "".join(f"\n\n\b\n$ diptych {call}" for call in root_help.EXAMPLES[name])
     _finish(command)
     return command
 
@@ -176,6 +178,10 @@ def _renamed(command: Any, ctx: Any, args: list[str]) -> list[str]:
     return words
 
 
+def _first_sentence(command: Any) -> str:
+    return (command.help or "").strip().partition("\n")[0]
+
+
 def _lines(flag: Any, ctx: Any) -> list[str] | None:
     value = flag.resolve_envvar_value(ctx)
     return None if value is None else [line.strip() for line in value.splitlines() if line.strip()]
@@ -201,6 +207,15 @@ class Verbs(TyperGroup):
         if args[0] in added_commands.PROOFS and args[0] not in self.commands:
             raise added_commands.without_proofs(args[0])
         return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write every command in one line, without importing ours."""
+        added = {name: _first_sentence(self.commands[name]) for name in self.commands if name not in VERBS}
+        text = root_help.lines(
+            inspect.cleandoc(self.help or ""), f"Usage: {ctx.info_name} COMMAND [OPTIONS]", added,
+            "--version, --debug (tracebacks), --help.", f"{EXIT_CODES} Every flag is also read from DIPTYCH_<FLAG>.",
+        )  # fmt: skip
+        formatter.write("\n".join(text) + "\n")
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; show a traceback only with --debug."""
@@ -247,7 +262,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=EXIT_CODES + " Every flag is also read from DIPTYCH_<FLAG>.",
 )
 
 

@@ -158,9 +158,7 @@ def _convert(
     json: bool,
 ) -> None:
     if slug is None or out is None:
-        raise UsageError(
-            "--weights takes the system and a folder: diptych systems SLUG --weights FILE --out FOLDER."
-        )
+        raise UsageError("--weights takes the system and a folder: diptych systems SLUG --weights FILE --out FOLDER.")
     from diptych import catalog
     from diptych.cli import flag_values
     from diptych.core import ClassNames, Run

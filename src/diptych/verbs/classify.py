@@ -39,6 +39,10 @@ class Classify(Verb):
 
     item: ClassVar[str] = "Prediction"
     role: ClassVar[str] = "diptych.core.method:Classifier"
+    examples: ClassVar[tuple[str, ...]] = (
+        'classify photos/ --names "cat, dog, bicycle"',
+        "classify demo:photos --top 3 --out photos.html",
+    )
     report: ClassVar[str] = "Also write a .csv, .json or .html file."
     offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", "batch", "workers")
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 class Encode(Verb):
     """Make unit embeddings, in files as of clip-retrieval: img_emb/img_emb_0.npy and metadata/metadata_0.parquet."""
 
+    examples: ClassVar[tuple[str, ...]] = (
+        "encode photos/",
+        'encode "shards/{00000..00099}.tar" --out vectors',
+    )
     out: ClassVar[str] = "embeddings"
     out_help: ClassVar[str] = "Folder to write."
     python_out: ClassVar[Any] = "position"

@@ -32,7 +32,10 @@ class Generate(Verb):
     out: ClassVar[str] = "pictures"
     out_help: ClassVar[str] = "Folder for the pictures and generate.json."
     python_out: ClassVar[Literal["", "name", "position"]] = "name"
-    examples: ClassVar[tuple[str, ...]] = ('generate "a red circle" "a yellow star on a dark background" --count 2',)
+    examples: ClassVar[tuple[str, ...]] = (
+        'generate "a red circle" "a yellow star on a dark background" --count 2',
+        'generate "a blue square" --seed 7 --out drawn',
+    )
     run_options: ClassVar[Mapping[str, Any]] = LIGHT
     offers: ClassVar[tuple[str, ...]] = SLOW_RUN
 

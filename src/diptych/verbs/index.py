@@ -38,6 +38,10 @@ class IndexPhotos(Verb):
     out_help: ClassVar[str] = "Folder of the index; made if absent, else added to, with its backbone."
     python_out: ClassVar[Any] = "position"
     result: ClassVar[str] = "PhotoIndex"
+    examples: ClassVar[tuple[str, ...]] = (
+        "index photos/",
+        "index photos/ holiday.csv --out my-index",
+    )
     run_options: ClassVar[dict[str, Any]] = {"batch": 0, "workers": 0}
     offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", "batch", "workers")
 

@@ -27,6 +27,10 @@ class LinkTables(Verb):
     name: ClassVar[str] = "link"
     item: ClassVar[str] = "Link"
     role: ClassVar[str] = "diptych.core.method:Retriever"
+    examples: ClassVar[tuple[str, ...]] = (
+        "link left.csv right.csv",
+        "link left.csv right.csv --pairs labelled.csv --one-to-one",
+    )
     out: ClassVar[str] = "links.csv"
     out_help: ClassVar[str] = "CSV to write."
     python_out: ClassVar[Any] = "name"

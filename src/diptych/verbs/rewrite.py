@@ -35,7 +35,10 @@ class Rewrite(Verb):
     item: ClassVar[str] = "Rewrites"
     role: ClassVar[str] = "diptych.core.train:Rewriter"
     report: ClassVar[str] = "Also write a .json file."
-    examples: ClassVar[tuple[str, ...]] = ('rewrite "a red circle" --like captions.csv --fitted writer',)
+    examples: ClassVar[tuple[str, ...]] = (
+        'rewrite "a red circle" --like captions.csv --fitted writer',
+        "rewrite prompts.txt --fitted writer",
+    )
     run_options: ClassVar[Mapping[str, Any]] = LIGHT
     offers: ClassVar[tuple[str, ...]] = SLOW_RUN
 

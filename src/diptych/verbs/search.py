@@ -34,6 +34,10 @@ class Search(Verb):
     """Find the entries nearest to words, pictures, or both."""
 
     item: ClassVar[str] = "Found"
+    examples: ClassVar[tuple[str, ...]] = (
+        'search photo-index "a red bicycle"',
+        "search photo-index photo.jpg --minus snow --top 20",
+    )
     run_options: ClassVar[dict[str, Any]] = {"batch": 1, "workers": 1}
     offers: ClassVar[tuple[str, ...]] = ("overwrite", "json", "device", "engine", "cache")
 

@@ -25,9 +25,9 @@ class PretrainOptions(finetune.TrainOptions):
     epochs: finetune.Epochs = 10
     train_batch: finetune.Rows = 128
     decay: finetune.Decay = 0.2
-    scratch: Annotated[
-        bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")
-    ] = False
+    scratch: Annotated[bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True)

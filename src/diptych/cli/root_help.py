@@ -1,0 +1,95 @@
+"""The help of ``diptych`` itself: every command in one line, by what a person wants. It imports no command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType({
+    "look": {
+        "demo": "Try everything once on photos that ship; one report.",
+        "classify": "Name what is on photos, clips, point clouds.",
+        "segment": "Colour what lies where, by class names.",
+        "detect": "Find anomalies, from normal photos or from words.",
+        "caption": "Write a caption of each photo.",
+        "index": "Make a search index of photos and captions.",
+        "search": "Find photos by words, pictures, or both.",
+        "link": "Match the records of two tables.",
+    },
+    "make": {
+        "generate": "Draw pictures from words.",
+        "edit": "Change pictures and clips by words.",
+        "rewrite": "Write longer prompts from short ones.",
+    },
+    "measure": {
+        "board": "Compare all systems of a task on your data.",
+        "audit": "Say where a model fails, and which captions do not fit.",
+        "verify": "Compare zero-shot accuracy with the published one.",
+        "export": "Write encoders as graphs, and measure them.",
+    },
+    "train": {
+        "finetune": "Tune a backbone on your classes or captions.",
+        "pretrain": "Train a backbone on captioned photos.",
+        "extend": "Teach a backbone clips, point clouds, light curves.",
+    },
+    "data": {
+        "encode": "Write embeddings of photos and captions.",
+        "curate": "Choose the pairs that are worth training on.",
+        "check": "Find faults of a data set before a run.",
+    },
+    "serve": {"serve": "Answer over HTTP, in the forms of OpenAI and others."},
+    "upkeep": {
+        "systems": "List the systems, or show the card of one.",
+        "models": "List the backbones, or show one.",
+        "cache": "List, check or shrink the cached embeddings.",
+        "doctor": "Examine this installation.",
+        "new-system": "Write the files of a system of your own.",
+    },
+})  # fmt: skip
+"""Group -> command -> its line. A line has at most ``LONGEST`` characters."""
+EXAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
+    "demo": ("demo", "demo --out out/demo"),
+    "board": ("board classify birds/", "board classify birds/ --methods gda,tip-adapter-f --shots 1,4,16"),
+    "audit": ("audit report birds/ --out report.html", "audit pairs pairs.csv --top 50"),
+    "verify": ("verify lite --data val/ --dataset imagenet1k", "verify --data r/ --dataset imagenet-r --json"),
+    "export": ("export lite --out encoders", "export ViT-B-32/openai --images photos/ --to int8"),
+    "finetune": ("finetune birds/", "finetune pairs.csv --method lora --epochs 10 --out tuned"),
+    "pretrain": ("pretrain pairs.csv", 'pretrain "shards/{000..099}.tar" --steps 10000 --out pretrained'),
+    "extend": ("extend clips/", "extend clouds/ --method clip2point --out clouds-model"),
+    "curate": ("curate plan pairs.csv --method clip-score", "curate apply pairs.csv --share 0.7 --out chosen"),
+    "check": ("check birds/", "check pairs.csv --json"),
+    "serve": ("serve", "serve --index photo-index --port 8080"),
+    "systems": ("systems --verb classify", "systems tip-adapter-f"),
+    "models": ("models list", "models info lite"),
+    "cache": ("cache list", "cache prune --max-size 20GB"),
+    "doctor": ("doctor", "doctor --json"),
+    "new-system": ("new-system my-probe --verb classify", "new-system my-audit --verb audit"),
+})  # fmt: skip
+"""Commands that are written by hand -> two calls for their help; declared verbs state their own."""
+LONGEST = 57
+MORE = "more"
+"""Group of the commands that other packages bring."""
+
+
+def lines(about: str, usage: str, added: Mapping[str, str], flags: str, codes: str) -> Iterator[str]:
+    """Yield the lines of the help, each of at most 80 columns.
+
+    Args:
+        about: what diptych is, one sentence.
+        usage: how it is called.
+        added: commands of other packages -> their sentences, which are cut.
+        flags: its flags.
+        codes: the exit codes.
+    """
+    from textwrap import wrap
+
+    yield usage
+    yield from wrap(about, 78)
+    yield ""
+    for group, commands in {**GROUPS, **({MORE: added} if added else {})}.items():
+        for i, (name, sentence) in enumerate(commands.items()):
+            short = sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 3].rstrip() + "..."
+            yield f" {group if i == 0 else '':<8} {name:<12} {short}"
+    yield ""
+    yield f"{flags} 'diptych COMMAND --help' shows one command."
+    yield from wrap(codes, 78)
