@@ -152,6 +152,37 @@ def test_a_method_that_learns_masks_asks_for_label_maps(
     assert "label maps" in wrong.err
 
 
+def test_a_training_that_was_killed_goes_on(
+    diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Label maps are the same bytes as those of a training that was not."""
+    short = {"side": 40, "crop": 40, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16), "steps": 4}
+    monkeypatch.setattr(FCCLIP, "__init__", partialmethod(FCCLIP.__init__, **short))
+    words = (
+        "segment",
+        photo,
+        "--names",
+        "red, blue",
+        "--method",
+        "fc-clip",
+        "--train",
+        masked_folder(tmp_path / "set"),
+    )
+    assert diptych(*words, "--fitted", "whole", "--out", "a").code == 0
+
+    def killed(*given: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("diptych.features.artefacts.save", killed)  # after the last step, before anything is kept
+        assert diptych(*words, "--fitted", "again", "--out", "b").code == 130
+    assert (tmp_path / "again.training").is_dir()
+    with pytest.warns(UserWarning, match="A training that was stopped goes on"):
+        assert diptych(*words, "--fitted", "again", "--out", "c").code == 0
+    assert not (tmp_path / "again.training").exists()
+    assert (tmp_path / "c/a.labels.png").read_bytes() == (tmp_path / "a/a.labels.png").read_bytes()
+
+
 def test_a_dry_run_takes_three_steps_and_writes_nothing(
     diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

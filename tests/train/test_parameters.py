@@ -12,7 +12,7 @@ import torch
 from diptych.core import ParamGroup, Run, Table, Texts, UsageError
 from diptych.features.vectors import Vectors
 from diptych.train.loop import train
-from diptych.train.parameters import checkpointed, copies, train_parameters
+from diptych.train.parameters import checkpointed, copies, resumable, train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
@@ -124,3 +124,23 @@ def test_a_place_that_means_nothing_is_refused(tmp_path: Path) -> None:
     for how in ({"save_every": 0}, {"workers": -1}):
         with pytest.raises(UsageError), checkpointed(tmp_path, **how):
             raise AssertionError
+
+
+def test_a_fit_that_was_stopped_goes_on_beside_its_folder_and_leaves_nothing_there(tmp_path: Path) -> None:
+    *whole, _ = two_trainings()
+    folder = tmp_path / "fitted"
+    with pytest.raises(RuntimeError, match="killed"), resumable(folder):
+        two_trainings(9)
+    assert (tmp_path / "fitted.training/training-1/checkpoints").is_dir()
+    with (
+        pytest.warns(UserWarning, match="A training that was stopped goes on: remove .*fitted.training to begin anew"),
+        resumable(folder),
+    ):
+        *again, taken = two_trainings()
+    assert (again, taken < 12) == (whole, True)
+    assert not list(tmp_path.iterdir())
+    folder.mkdir()
+    for there in (None, folder):
+        with resumable(there):
+            assert two_trainings() == [*whole, 12]
+    assert list(tmp_path.iterdir()) == [folder]

@@ -30,6 +30,7 @@ from diptych.tasks.defaults import default
 from diptych.tasks.label_maps.segmented import stems
 from diptych.tasks.pages.sheets import picture_of, rows_sheet
 from diptych.tasks.provenance import CHANGED, MADE, marked
+from diptych.train.parameters import resumable
 
 MOVED = 1e-6
 
@@ -156,9 +157,10 @@ def fitted_editor(
         DataError: the folder holds no fitted editor.
     """
     chosen = method or default("edit", Editor)
-    known: FittedEditor = artefacts.read_or_fit(
-        folder, lambda: kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run)
-    )[0]
+    with resumable(folder):
+        known: FittedEditor = artefacts.read_or_fit(
+            folder, lambda: kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run)
+        )[0]
     for name, part in kit.parts.items():
         own = getattr(getattr(known, name, None), "fingerprint", None)
         if own is not None and own != getattr(part, "fingerprint", own):

@@ -11,6 +11,7 @@ from diptych.core import Ask, DataError, Evidence, Kit, Rewriter, Run, Text, Usa
 from diptych.data.words.textfiles import read_text
 from diptych.features import artefacts
 from diptych.metrics.caption_wording import distinct
+from diptych.train.parameters import resumable
 
 CHOICES = 5
 
@@ -103,9 +104,10 @@ def fitted_rewriter(
         UsageError: the folder holds a rewriter of another method.
         DataError: the folder holds none.
     """
-    fitted: Writer = artefacts.read_or_fit(
-        folder, lambda: kit, method, lambda: method.fit(kit, evidence or Evidence(), run)
-    )[0]
+    with resumable(folder):
+        fitted: Writer = artefacts.read_or_fit(
+            folder, lambda: kit, method, lambda: method.fit(kit, evidence or Evidence(), run)
+        )[0]
     return fitted
 
 

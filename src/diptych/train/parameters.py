@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -79,6 +81,32 @@ def checkpointed(folder: Path, *, resume: bool = False, save_every: int = 500, w
         yield
     finally:
         _place.reset(token)
+
+
+@contextmanager
+def resumable(folder: Path | None) -> Iterator[None]:
+    """Let a fit inside the block, and the writing of its result, go on where an earlier one was stopped.
+
+    Checkpoints and logs of its trainings lie beside the folder, in ``NAME.training``, until the block has ended. A fit
+    that goes on warns of it, for it may have begun with other data.
+
+    Args:
+        folder: where the result will be written, see ``checkpointed`` for what the fit must do again; None, or one that
+            is there: nothing is done.
+
+    Example:
+        >>> with resumable(None):
+        ...     pass
+    """
+    if folder is None or folder.exists():
+        yield
+        return
+    beside = folder.with_name(f"{folder.name}.training")
+    if any(beside.glob("training-*/checkpoints/*")):
+        warnings.warn(f"A training that was stopped goes on: remove {beside} to begin anew.", stacklevel=3)
+    with checkpointed(beside, resume=True):
+        yield
+    shutil.rmtree(beside, ignore_errors=True)
 
 
 def train_parameters(

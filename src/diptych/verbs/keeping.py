@@ -149,5 +149,7 @@ def read_or_fit(
     if folder is None:
         return context.fitted(key, fit)
     from diptych.features import artefacts
+    from diptych.train.parameters import resumable
 
-    return artefacts.read_or_fit(folder, kit, verb.system(), fit, **facts)[0]
+    with resumable(folder):
+        return artefacts.read_or_fit(folder, kit, verb.system(), fit, **facts)[0]
