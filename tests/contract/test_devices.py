@@ -80,6 +80,7 @@ def test_the_pretended_gpu_refuses_what_cuda_refuses() -> None:
     assert not on.cpu().is_cuda
 
 
+@pytest.mark.filterwarnings("ignore:.* sources have the target's value already")
 @pytest.mark.parametrize("exam", on("cuda", *VERBS, rows=("extend",)))
 def test_systems_answer_on_the_cpu(exam: Exam) -> None:
     exam.answers_as_its_role_says()
