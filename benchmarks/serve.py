@@ -160,7 +160,7 @@ def asking(
 
 
 def bodies(count: int) -> list[bytes]:
-    """Return requests, every second one a picture."""
+    """Return requests, every second one per picture."""
     rng, rows = np.random.default_rng(0), []
     for i in range(count):
         text = f"a photo of {i} things on a table"

@@ -139,7 +139,7 @@ def ablate(
         run: device, cache and progress.
         methods: slugs; None: all classifiers that need texts.
         classes: names and templates; None: tidied folder names in the ensemble of seven templates.
-        shots: train items a class, for systems that learn.
+        shots: train items per class, for systems that learn.
         seeds: of draws, swaps and random words.
         command: the command line that repeats it.
 

@@ -1,4 +1,4 @@
-"""Proofs of audits, one a line: each stands in a file of its own."""
+"""Proofs of audits, one per line: each stands in a file of its own."""
 
 from __future__ import annotations
 

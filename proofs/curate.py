@@ -70,7 +70,7 @@ class OneCaption(CaptionPool):
         return Pairs(np.arange(len(counts)), captions, right), rng.permutation(len(counts))
 
     def pairs(self, run: Run) -> Pairs:
-        """Draw a caption a photo, and exchange those of half of the photos."""
+        """Draw one caption per photo, and exchange those of half of the photos."""
         return self.draw(run)[0]
 
 
@@ -95,7 +95,7 @@ def open_balance(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
 
 
 def open_mismatch(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> CurateBench:
-    """Open captioned photos; seeds draw a caption a photo, and the half that is exchanged."""
+    """Open captioned photos; seeds draw one caption per photo, and the half that is exchanged."""
     data = open_data(present(name), need="captions", text="caption_*")
     table = data.split("val" if "val" in data.splits else next(iter(data.splits)))
     pool = OneCaption(*_captions(table, name), wrong=0.5)

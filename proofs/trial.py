@@ -45,7 +45,7 @@ class Claim:
 
     Args:
         over: what the baseline is called: its slug, or ``CHANCE``.
-        shots: train items a class; 0 for systems that see none.
+        shots: train items per class; 0 for systems that see none.
         variant: row of the baseline's card; None: its default.
         own: what must gain; None: the proved system.
         base: what it is compared with; None: ``over`` at these shots.

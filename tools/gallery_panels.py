@@ -66,7 +66,7 @@ def board_panel(s: Studio) -> Panel:
             reference = point
     series = [plots.Series(name, tuple(sorted(own, key=lambda p: p.x))) for name, own in points.items()]
     title = "Top-1 on clothes against shots"
-    svg = plots.curves(series, reference, title=title, x_label="shots a class", y_label="top-1, %")
+    svg = plots.curves(series, reference, title=title, x_label="shots per class", y_label="top-1, %")
     svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace("</title>", "</title>" + STYLE, 1)
     key = "".join(
         f'{plots.mark(i, 80, 26 + 20 * i)}<text x="92" y="{30 + 20 * i}">{name.name}</text>'

@@ -1,1 +1,1 @@
-"""Benches of what no board measures: what a system may see, how it is fitted and read, once a seed."""
+"""Benches of what no board measures: what a system may see, how it is fitted and read, once per seed."""

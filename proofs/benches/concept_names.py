@@ -5,7 +5,7 @@
 
 f_k: strength of concept k; where fewer than n photos show a concept, purity and base are 1 / K
 name_k: the nearest of the K class names to the concept's direction, without a template
-n: 20, or half of the mean number of photos a class where that is less
+n: 20, or half of the mean number of photos per class where that is less
 
 Concepts are learnt on the train split, whose labels are not read, and measured on the test split.
 """

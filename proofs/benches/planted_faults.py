@@ -284,7 +284,7 @@ def faulty(captions: Sequence[str], run: Run) -> tuple[list[Pair], NDArray[np.in
 
 
 def open_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> PlantedBench:
-    """Open a caption a photo, half of which are faulty. Value of a caption: whether the verdict on it is right, where
+    """Open one caption per photo, half of them faulty. Value of a caption: whether the verdict on it is right, where
     of a group of equal or nearly equal captions exactly one is to be kept.
     """
     table = open_data(present(name), need="captions", text="caption_*").whole()

@@ -1,7 +1,7 @@
 """The bench of segmenters that learn masks: they are trained with half of the classes, and asked for all of them.
 
 The other classes are void in the label maps of the training: their names are unseen, their pixels are not. Each seed
-draws its half. A system is fitted once a seed; arms that differ in how its masks are classified share that fit, its
+draws its half. A system is fitted once per seed; arms that differ in how its masks are classified share that fit, its
 pass over the photos, and its masks.
 """
 
@@ -99,7 +99,7 @@ def _only(masks: Any, seen: tuple[int, ...], index: int) -> NDArray[np.uint8]:
 def open_unseen(
     fit: FitOnce, name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, most: int | None = None
 ) -> Tabled:
-    """Fit once a seed, and count the pixels of the test (or val) photos for every arm; of these the ``most`` whose
+    """Fit once per seed, and count the pixels of the test (or val) photos for every arm; of these the ``most`` whose
     content keys have the least hashes. Photos without a train split are halved.
 
     Beside the mIoU over all classes, each arm has that of the classes of the training, "seen", and of the others.

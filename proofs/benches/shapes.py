@@ -118,7 +118,7 @@ class ShapeBench(PlainBench):
     metric: str = "acc1"
 
     def measure(self, arm: Arm) -> Measured:
-        """Fit heads on the pairs and adapters on ``arm.shots`` clouds a class, changed by ``arm.spoil``."""
+        """Fit heads on the pairs and adapters on ``arm.shots`` clouds per class, changed by ``arm.spoil``."""
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
             train = shots(self.data.train, arm.shots, run) if arm.shots else None

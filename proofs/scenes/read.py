@@ -1,4 +1,4 @@
-"""Reads what objects a picture of a scene shows, by comparison with every object that could stand there.
+"""Reads what objects per picture of a scene shows, by comparison with every object that could stand there.
 
     picture_c = plane_c + k_c m + rest_c                      of each colour channel c
 

@@ -86,7 +86,7 @@ class BIOMEDICA(OtherSystem):
     ) -> None: ...
 
 class CLAP(ClassifierSystem):
-    """Train one vector a class from the text embeddings, held back where zero-shot is right already."""
+    """Train one vector per class from the text embeddings, held back where zero-shot is right already."""
     def __init__(
         self, weight: float = 1.0, epochs: int = 300, rate: float = 0.1, batch: int = 256, views: int = 20
     ) -> None: ...
@@ -378,7 +378,7 @@ class DiscriminativeDescriptions(ClassifierSystem):
     def __init__(self, candidates: int = 3, texts: int = 5, weight: float | None = None) -> None: ...
 
 class EvenPrior(ClassifierSystem):
-    """Classify zero-shot, with one offset a class that makes the answers about the shots even."""
+    """Classify zero-shot, with one offset per class that makes the answers about the shots even."""
     def __init__(self) -> None: ...
 
 class FCCLIP(SegmenterSystem):
@@ -997,7 +997,7 @@ class VRLwF(OtherSystem):
     ) -> None: ...
 
 class VectorHeadFilter(OtherSystem):
-    """Keep the pairs whose pictures a head scores highest, or lowest."""
+    """Keep the pairs whose pictures per head scores highest, or lowest."""
     def __init__(
         self,
         head: str = "",

@@ -20,7 +20,7 @@ RIGHT = (
     ("Student over classes", "normal, two-sided", 1, 2),
     ("Student over classes", "drops, two-sided", 1, 3),
     ("Student over classes", "drops, one-sided", 1, 5),
-    ("recall of captions", "5 captions a picture, 0.7", 1, 200),
+    ("recall of captions", "5 captions per picture, 0.7", 1, 200),
     ("effective robustness of a source", "two sources on one line", 1, 15),
 )
 WIDE = (

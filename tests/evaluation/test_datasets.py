@@ -21,7 +21,16 @@ def test_every_data_set_that_a_card_names_has_a_record() -> None:
         proof = catalog.find(slug).card.proof
         for name in proof.datasets if proof else ():
             plain = name.removesuffix(":recaptured")
-            for composed in ("mosaic:", "paste:", "towers:", "wall:", "halves:", "backgrounds:", "new:"):
+            for composed in (
+                "mosaic:",
+                "paste:",
+                "towers:",
+                "wall:",
+                "halves:",
+                "backgrounds:",
+                "new:",
+                "transductive:",
+            ):
                 plain = plain.removeprefix(composed)
             ours = plain.startswith(("demo:", "kinds:")) or plain in (
                 "factors",

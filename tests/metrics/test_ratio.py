@@ -86,7 +86,7 @@ def test_alike_captions_of_a_picture_count_once_and_independent_ones_each() -> N
 
 
 def test_clustered_intervals_hold_the_share() -> None:
-    """Of 5 captions a picture with a correlation of 0.5, Wilson's interval over captions holds it in 75 %."""
+    """Of 5 captions per picture with a correlation of 0.5, Wilson's interval over captions holds it in 75 %."""
     rng, inside, plain = np.random.default_rng(1), 0, 0
     for _ in range(400):
         hits = rng.binomial(5, rng.beta(0.4, 0.6, 60)).astype(float)

@@ -229,7 +229,7 @@ def test_a_wrong_address_is_a_usage_error(address: str, says: str) -> None:
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtra, match=r"diptych\[scale\]"):
+    with pytest.raises(MissingExtra, match=r"\.\[scale\]"):
         cluster.Cluster("local:2")
 
 

@@ -33,7 +33,7 @@ def test_a_whole_installation_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = doctor.examine(tmp_path / "cache", backbone="lite")
     broken = [s for s in found.signs if s.state == "broken" and s.name not in doctor.NEEDED]
     assert broken == []
-    assert "4 numbers a picture" in signs(found)["backbone lite"].detail
+    assert "4 numbers per picture" in signs(found)["backbone lite"].detail
     assert signs(found)["HF_HUB_OFFLINE"].detail == "1"
     assert found.as_dict()["signs"][0]["name"] == "python"
     assert "gives torch's vectors" in signs(found)["export to onnxruntime"].detail

@@ -89,7 +89,7 @@ def test_alignment_is_trained_kept_and_used(diptych: Cli, clips: Path, tmp_path:
     assert used.code == 0, used.err
     assert right(used) == got.data["right"]["ila"]
     got = diptych("classify", clips / "test", "--model", out, "--frames", "3")
-    assert (got.code, "2 frames a clip" in got.err) == (2, True)
+    assert (got.code, "2 frames per clip" in got.err) == (2, True)
     got = diptych("extend", clips, "--method", "ila", "--frames", "1", "--out", tmp_path / "x")
     assert (got.code, "frames must be at least 2" in got.err) == (2, True)
     got = diptych("extend", clips, "--method", "ila", "--tunes", "full", "--out", tmp_path / "x")

@@ -66,9 +66,9 @@ def test_every_sentence_is_a_row(tool: Any, tmp_path: Path) -> None:
     )  # passed over
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
-    assert text.index("### If you have class names alone") < text.index("### If you have 4 labelled photos a class")
+    assert text.index("### If you have class names alone") < text.index("### If you have 4 labelled photos per class")
     assert (
-        "- `lite`, 4 labelled photos a class: `gda` and `coop` had the highest top-1 on 1 of 2 sets. "
+        "- `lite`, 4 labelled photos per class: `gda` and `coop` had the highest top-1 on 1 of 2 sets. "
         "[a](../results/boards/a.json) 80.0 (70.0-90.0) with `gda`, zero-shot 50.0; "
         "[b](../results/boards/b.json) 60.0 (50.0-70.0) with `coop`, zero-shot 50.0, a difference not shown."
     ) in text
@@ -171,7 +171,7 @@ def test_a_cut_row_is_marked_told_of_and_not_ranked(tool: Any, tmp_path: Path) -
     )
     assert "\n† Fewer seeds: 1 of 3 on cut for `gda`.\n" in text
     assert "A number with † has fewer seeds than planned" in text
-    assert "4 labelled photos a class: `gda` had the highest top-1 on 2 of 2 sets." in text
+    assert "4 labelled photos per class: `gda` had the highest top-1 on 2 of 2 sets." in text
     assert (
         "3 systems on 2 sets ([a](../results/boards/a.json), [b](../results/boards/b.json)): `gda` ranks first (1.00)"
         in text

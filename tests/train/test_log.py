@@ -57,7 +57,7 @@ def test_records_go_to_weights_and_biases(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_wandb_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(MissingExtra, match=r"--log wandb needs wandb: run pip install 'diptych\[wandb\]'"):
+    with pytest.raises(MissingExtra, match=r"--log wandb needs wandb: run pip install '\.\[wandb\]'"):
         Log(None, sent={})
 
 

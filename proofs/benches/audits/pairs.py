@@ -25,7 +25,7 @@ _OTHER = "the photo of another caption, among swappable words"
 
 
 def open_foils(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
-    """Measure where swapped words are found; seeds draw one caption a photo and the swap.
+    """Measure where swapped words are found; seeds draw one caption per photo and the swap.
 
     The control sees the photo of another caption.
 

@@ -45,7 +45,7 @@ def caption(
 
     Args:
         photos: photos, a folder, a table, or demo:photos.
-        texts: sentences to learn from: a list, a .txt with one a line, or a table with caption columns.
+        texts: sentences to learn from: a list, a .txt with one per line, or a table with caption columns.
         model: a name, a loaded model, or None for ``lite``.
         like: photos with captions to learn from: a table, perhaps with a column user, or a folder.
         user: write as this user of the captions to learn from does, for a method that has users.
@@ -89,7 +89,7 @@ def classify(
 
     Args:
         photos: photos, videos, point clouds, a folder, a table, or demo:photos; light curves.
-        names: class names: "cat, dog, ...", or a file with one name a line (default: folder names).
+        names: class names: "cat, dog, ...", or a file with one name per line (default: folder names).
         model: a name, a loaded model, or None for ``lite``.
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
         method: a system that learns from no labels: see 'diptych systems'.
@@ -98,7 +98,7 @@ def classify(
         contexts: contexts that photos may have: general, waterbirds or your own JSON file (general).
         factors: those factors of the contexts that are inferred (of general: quality,condition).
         frames: frames sampled from each clip; folders of pictures are then clips. Must be at least 1.
-        regions: a table with a box a row, in pixels: these are looked at instead of whole photos.
+        regions: a table with one box per row, in pixels: these are looked at instead of whole photos.
         top: classes shown for each photo. Must be at least 1.
         threshold: leave out classes below this probability. Must be in [0, 1].
         reasons: reasons shown for each photo, from systems that have some. Must be at least 0.
@@ -211,8 +211,8 @@ def encode(
         photos: a folder, a table, tars, one photo, or demo:photos.
         out: folder to write. None: nothing is written.
         model: a name, a loaded model, or None for ``lite``.
-        texts: encode texts instead: a file with one text a line.
-        regions: a table with a box a row, in pixels: these are looked at instead of whole photos.
+        texts: encode texts instead: a file with one text per line.
+        regions: a table with one box per row, in pixels: these are looked at instead of whole photos.
         parquet: write Parquet of image_id and embedding beside them, in OUT/parquet.
         overwrite: replace files of an earlier call.
 
@@ -291,7 +291,7 @@ def index(
         image: column of a table with the picture's path.
         caption: column of a table with the caption.
         frames: these are clips: frames sampled from each (videos: 8). Must be at least 1.
-        regions: a table with a box a row, in pixels: these are looked at instead of whole photos.
+        regions: a table with one box per row, in pixels: these are looked at instead of whole photos.
         overwrite: replace files of an earlier call.
 
     Raises:
@@ -357,7 +357,7 @@ def rewrite(
     """Write longer prompts from short ones, several of each to choose from.
 
     Args:
-        prompts: a .txt file with a prompt a line, or prompts.
+        prompts: a .txt file with one prompt per line, or prompts.
         model: a name, a loaded model, or None for ``tiny``.
         like: photos with a short and a long caption each to learn from: a table or folder.
         method: a rewriter; 'diptych systems --verb rewrite' lists them.
@@ -430,7 +430,7 @@ def segment(
 
     Args:
         photos: photos, a folder, a table, or demo:photos.
-        names: class names: "cat, dog, ...", or a file with one name a line (default: folder names).
+        names: class names: "cat, dog, ...", or a file with one name per line (default: folder names).
         model: a name, a loaded model, or None for ``lite``.
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
         method: a segmenter; 'diptych systems --verb segment' lists them.
@@ -443,7 +443,7 @@ def segment(
         things: names whose objects are counted, "cat, dog" or all: instance and panoptic maps.
         void: values of label maps that are no class, beside those marked: "0".
         confidence: give the probability of each pixel too.
-        regions: a table with a box a row, in pixels: these are looked at instead of whole photos.
+        regions: a table with one box per row, in pixels: these are looked at instead of whole photos.
         unlabelled: photos without labels, a hundred rather than ten, for a method that learns from some.
         captioned: photos with captions, a hundred at least, for a method that learns from some: a table.
         train: photos with label maps, a hundred rather than ten, for a method that learns masks.

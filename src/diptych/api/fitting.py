@@ -202,9 +202,11 @@ class ClassifierSystem(System[Classifier]):
         return fitted, len(held)
 
     def _chosen(self, fitted: FittedClassifier) -> dict[str, float]:
-        """Return the parameters that were None and have a value in the fitted classifier."""
-        found = {name: getattr(fitted, name, None) for name, given in self.get_params().items() if given is None}
-        return {name: value for name, value in found.items() if isinstance(value, (int, float))}
+        """Return the parameters that were None and have a value in the fitted classifier, and what it says it chose."""
+        values = {name: getattr(fitted, name, None) for name, given in self.get_params().items() if given is None}
+        numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
+        settled = getattr(fitted, "chosen", {})
+        return numbers | {name: value for name, value in settled.items() if getattr(self.method, name) != value}
 
 
 class SegmenterSystem(System[Segmenter]):
@@ -268,7 +270,7 @@ class CaptionerSystem(System[Captioner]):
     def fit(
         self, model: ModelLike = None, texts: TextsLike = None, *, like: object = None, seed: int = 0
     ) -> CaptionPredictor:
-        """Fit on sentences, a list or a file with one a line, or on photos with captions, see ``captions_of``."""
+        """Fit on sentences, a list or a file with one per line, or on photos with captions, see ``captions_of``."""
         own, run = _begun(self.method, model, seed)
         with with_store(run) as stored:
             fitted = self.method.fit(Kit.of(own), captions_of(texts, like), stored)

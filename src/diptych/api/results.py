@@ -1,4 +1,4 @@
-"""What the verbs return: one result a photo, that prints, indexes, iterates and converts."""
+"""What the verbs return: one result per photo, that prints, indexes, iterates and converts."""
 
 from __future__ import annotations
 

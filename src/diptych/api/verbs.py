@@ -78,9 +78,9 @@ def board(
         data: with test (or val) and, for systems that learn, train: an open data set, or what ``open_data`` takes.
         model: a name, a model, or None for ``lite``.
         methods: slugs, such as ["zero-shot", "gda"]; None: all classifiers.
-        shots: labelled photos a class, one number or several.
+        shots: labelled photos per class, one number or several.
         seeds: of the draws.
-        val: "coop" chooses on min(shots, 4) val photos a class, "full" on all.
+        val: "coop" chooses on min(shots, 4) val photos per class, "full" on all.
         names: of the classes; None: those of the data.
         templates: prompts with "{}"; None: the ensemble of seven.
         texts: descriptions of the classes; None: those that ship for the data, if there are some.
@@ -124,7 +124,7 @@ def audit(
 
     Args:
         photos: a table with pictures and captions; or photos, see ``classify``.
-        captions: one a photo, where ``photos`` is no table.
+        captions: one per photo, where ``photos`` is no table.
         model: a name, a model, or None for ``lite``.
         image: column of the tables with the picture.
         text: column of the tables with the caption.
@@ -134,7 +134,7 @@ def audit(
         threshold: rank by the words: those below this attribution are wrong; None: the paper's -5e-5.
 
     Raises:
-        UsageError, DataError: there are no captions, or not one a photo; too few right pairs for the rate.
+        UsageError, DataError: there are no captions, or not one per photo; too few right pairs for the rate.
         MissingHook: the model lacks what the scorer needs.
     """
 

@@ -36,7 +36,7 @@ class Draws:
     shots: Annotated[str, options.option("--shots", help="Training photos of each class.")] = "1,4,16"
     seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3"
     val: Annotated[
-        str, options.option("--val", help="coop: choose on min(shots, 4) val items a class; full: on all of val.")
+        str, options.option("--val", help="coop: choose on min(shots, 4) val items per class; full: on all of val.")
     ] = "coop"
 
     def plan(self, budget: float | None = None, timeout: float | None = None) -> Plan:

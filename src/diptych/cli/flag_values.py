@@ -57,10 +57,10 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
     from diptych.data.words.classnames import numbers_for_names, read_names, tidy
 
     if given is not None and not given.strip():
-        raise UsageError('--names is empty: give "cat, dog, ...", a file with one name a line, or leave it out.')
+        raise UsageError('--names is empty: give "cat, dog, ...", a file with one name per line, or leave it out.')
     if given is None:
         if not classes:
-            raise UsageError('No class names: give --names "cat, dog, ..." or a file with one name a line.')
+            raise UsageError('No class names: give --names "cat, dog, ..." or a file with one name per line.')
         if said := numbers_for_names(classes):
             say(with_flags(said))
         return tuple(tidy(c) for c in classes)

@@ -129,7 +129,7 @@ def _command(name: str, app: Any) -> Any:
 
 
 def _finish(command: Any) -> None:
-    """Let flags that may be repeated take one value a line from the environment, not one a word, say which value of
+    """Let flags that may be repeated take one value per line from the environment, not one per word, say which value of
     another flag counts, and let the help break lines where the terminal does, not where the source does.
     """
     for inner in getattr(command, "commands", {}).values():

@@ -97,7 +97,7 @@ TextPool = Annotated[
 ]
 Regions = Annotated[
     Path | None,
-    option("--regions", help="A table with a box a row, in pixels: these are looked at instead of whole photos."),
+    option("--regions", help="A table with one box per row, in pixels: these are looked at instead of whole photos."),
 ]
 Settings = Annotated[
     list[str] | None,

@@ -36,7 +36,7 @@ def demo_names() -> str:
 
 
 def show_predictions(result: Classified) -> None:
-    """Print one line a photo."""
+    """Print one line per photo."""
     names = short_names([p.name for p in result.predictions])
     width = max(map(len, names))
     if width > 60 or not result.predictions:

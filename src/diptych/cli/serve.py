@@ -27,9 +27,9 @@ class Address:
 
     host: Annotated[str, options.option("--host", help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, options.option("--port", help="Port to listen on.", min=1, max=65535)] = 7070
-    keys: Annotated[Path | None, options.option("--keys", help="File of keys, one a line; requests must show one.")] = (
-        None
-    )
+    keys: Annotated[
+        Path | None, options.option("--keys", help="File of keys, one per line; requests must show one.")
+    ] = None
     insecure: Annotated[
         bool, options.option("--insecure", help="Let other machines ask without a key (with --host).")
     ] = False

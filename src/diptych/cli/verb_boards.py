@@ -162,7 +162,7 @@ class LengthOptions:
         Path | None,
         options.option(
             "--regions",
-            help="A table with a box and a phrase a row, for systems that read regions and to measure them.",
+            help="A table with a box and one phrase per row, for systems that read regions and to measure them.",
         ),
     ] = None
 

@@ -208,7 +208,7 @@ class Card:
 
     @property
     def seeded(self) -> bool:
-        """Whether another seed gives another fit: then boards and proofs fit once a seed, else once."""
+        """Whether another seed gives another fit: then boards and proofs fit once per seed, else once."""
         return self.trains != "nothing" if self.draws is None else bool(self.draws)
 
     @classmethod

@@ -257,7 +257,7 @@ class ClassNames:
 
     @property
     def template_hash(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of the templates, one a line."""
+        """First 12 hexadecimal digits of the SHA-256 of the templates, one per line."""
         return hashlib.sha256("\n".join(self.templates).encode()).hexdigest()[:12]
 
     def prompts(self, templates: Sequence[str] | None = None) -> list[list[str]]:

@@ -47,7 +47,7 @@ class StyleGenerator(Protocol):
 
     Attributes:
         size: side of the square pictures, in pixels.
-        channels: style channels a layer, coarsest layer first; S is their sum.
+        channels: style channels per layer, coarsest layer first; S is their sum.
         fingerprint: hexadecimal hash, equal if and only if the pictures are.
     """
 
@@ -57,7 +57,7 @@ class StyleGenerator(Protocol):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Style channels a layer."""
+        """Style channels per layer."""
 
     @property
     def fingerprint(self) -> str:

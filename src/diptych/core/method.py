@@ -217,7 +217,7 @@ class Segmenter(Method):
     """Role of ``segment``: from class names and evidence to regions of images.
 
     Attributes:
-        merges: when the words of a class are merged. "after": ``fit`` gets one name a word, and whoever reads the
+        merges: when the words of a class are merged. "after": ``fit`` gets one name per word, and whoever reads the
             regions takes the largest probability of a class's words. "before": ``fit`` gets the classes with their
             words, and takes the largest logit before its softmax.
         default_proposer: name of the mask proposer for a kit whose user named none, where the system asks for one.

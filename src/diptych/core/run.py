@@ -107,7 +107,7 @@ class Run:
             a GPU. Closed forms use fp32 or fp64 in any case.
         cache: folder of the embedding store; None stores nothing.
         out: folder for results; None writes nothing.
-        batch: items a batch when encoding; part of the batch plan, not of the cache key.
+        batch: items per batch when encoding; part of the batch plan, not of the cache key.
         workers: number of threads that decode.
         progress: returns a progress bar for (name, total).
         world: position among processes.

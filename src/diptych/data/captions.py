@@ -96,5 +96,5 @@ def read_sentences(path: str | Path) -> TextPool:
         values = [str(v or "").strip() for c in named for v in cells[c]]
     texts = tuple(Text(t, writer=file.name) for t in dict.fromkeys(values) if t)
     if not texts:
-        raise DataError(f"{file} holds no sentences: give one a line.")
+        raise DataError(f"{file} holds no sentences: give one per line.")
     return TextPool({"": texts})

@@ -114,7 +114,7 @@ def texts_of(table: Table[Any] | None) -> tuple[Table[Any], tuple[str, ...], NDA
     """Return the table, its K distinct texts in order of first occurrence, and the (N,) position of each row's text.
 
     Args:
-        table: N rows with a column "captions" of one text a row. Rows of a class have the same text.
+        table: N rows with a column "captions" of one text per row. Rows of a class have the same text.
 
     Raises:
         MissingEvidence: there is no table.
@@ -137,7 +137,7 @@ def texts_of(table: Table[Any] | None) -> tuple[Table[Any], tuple[str, ...], NDA
 
 
 def captioned_images(evidence: Evidence[Any]) -> Table[Any]:
-    """Return the train table, whose column "captions" has at least one caption a row.
+    """Return the train table, whose column "captions" has at least one caption per row.
 
     Raises:
         MissingEvidence: ``evidence.train`` was not given, has no captions or no rows.

@@ -50,7 +50,7 @@ class Request:
     Args:
         image, text, label, group: names of columns of a table; "" uses the usual names. ``text`` may be a pattern such
             as "caption_*".
-        frames: pictures a clip.
+        frames: pictures per clip.
         void: ignored values of masks, besides those that the data declare.
     """
 

@@ -93,7 +93,7 @@ def open_data(
         text: column with a caption, or a pattern such as "caption_*".
         label: column with the class.
         group: column with the group, which has no usual name.
-        frames: pictures a clip.
+        frames: pictures per clip.
         void: ignored values of masks, besides those that classes.csv marks in a column "void".
 
     Returns:
@@ -177,7 +177,7 @@ def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool 
     """Open the stream of a curator or of a training, which is read in bounded memory.
 
     Args:
-        source: a .txt file with one text a line, a .csv or .tsv table, tars of a WebDataset (a brace range is
+        source: a .txt file with one text per line, a .csv or .tsv table, tars of a WebDataset (a brace range is
             several), Parquet with pictures as bytes or paths and a text, articles in JATS XML with their figures, or
             slides; a folder of the latter three is searched. Of an address of object storage tars and Parquet are
             streamed, and other files are copied first, see ``data.addresses``.

@@ -32,7 +32,7 @@ class Marked:
 
     Raises:
         UsageError: the opacity is outside its range.
-        DataError: sides are not -1 or +1, or not one a picture.
+        DataError: sides are not -1 or +1, or not one per picture.
 
     Example:
         >>> from diptych.data.samples import as_samples

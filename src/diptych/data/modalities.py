@@ -56,7 +56,7 @@ class Modality:
 
         Args:
             paths: one or several files, or a folder.
-            request: cache of content keys, pictures a clip, and the name of the label's column; None: the defaults.
+            request: cache of content keys, pictures per clip, and the name of the label's column; None: the defaults.
 
         Raises:
             UsageError: several tables, or a path that is not there.

@@ -326,7 +326,7 @@ def _labelled(items: Samples[Any], labels: Any, names: Sequence[str]) -> NamedTa
     """Return a table of items and their labels: names, or positions in ``names``."""
     values = [v.item() if hasattr(v, "item") else v for v in labels]
     if len(values) != len(items):
-        remedy = "give one a photo; embeddings go to diptych.sklearn.EmbeddingClassifier"
+        remedy = "give one per photo; embeddings go to diptych.sklearn.EmbeddingClassifier"
         raise DataError(f"There are {len(values)} labels for {len(items)} photos: {remedy}.")
     classes = tuple(names) or tuple(sorted({str(v) for v in values if isinstance(v, str)}))
     if not classes:

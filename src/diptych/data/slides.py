@@ -155,7 +155,7 @@ class Slide:
         return found
 
     def findings(self) -> tuple[str, ...]:
-        """Return the lines of the .txt beside the slide: what its report found, one phrase a line; () without one."""
+        """Return the lines of the .txt beside the slide: what its report found, one phrase per line; () without one."""
         beside = Path(self.path).with_suffix(".txt")
         try:
             lines = beside.read_text(encoding="utf-8-sig").splitlines()

@@ -39,7 +39,7 @@ def few_shot(labels: NDArray[np.int64] | Sequence[int], shots: int, seed: int, s
 
     Args:
         labels: (N,) class positions.
-        shots: items a class; of a class with fewer, all are drawn.
+        shots: items per class; of a class with fewer, all are drawn.
         seed: integer from 0, such as ``run.integer(purpose)``.
         skip: number of items to leave out at the start of each class's draw order (default 0).
 
@@ -96,9 +96,9 @@ def draw(data: LabelledData, shots: int, seed: int, val: ValRule = "coop") -> Dr
 
     Args:
         data: has a train split, and test or val.
-        shots: train items a class.
+        shots: train items per class.
         seed: integer from 0, such as ``run.integer(purpose)``.
-        val: "coop" takes min(shots, 4) val items a class, as CoOp does (default); "full" takes all, as Tip-Adapter and
+        val: "coop" takes min(shots, 4) val items per class, as CoOp (default); "full" takes all, as Tip-Adapter and
             GDA publish.
 
     Raises:

@@ -37,7 +37,7 @@ LISTINGS = ("labels.csv", "captions.csv")
 def read_table(
     path: str | os.PathLike[str], keys: FileKeys | None = None, *, allow_outside: bool = False
 ) -> LabelledData:
-    """Read a table with one picture a row.
+    """Read a table with one picture per row.
 
     Columns have the names in ``data.rows``:
 
@@ -84,7 +84,7 @@ def read_table(
     paths = [text_of(v) for v in columns[path_column]]
     labels = [text_of(v) for v in columns[label_column_name]] if label_column_name else [""] * len(paths)
     if not paths:
-        raise DataError(f"{table} has no rows: give one picture a row.")
+        raise DataError(f"{table} has no rows: give one picture per row.")
     rows: dict[str, list[int]] = {}
     for number, (picture, label) in enumerate(zip(paths, labels, strict=True)):
         if not picture or (label_column_name and not label):

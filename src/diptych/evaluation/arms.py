@@ -2,7 +2,7 @@
 
     measure(arm) -> Measured,    arm: a system, the row of its card, how many shots it sees, and what is spoiled
 
-A bench is one verb on one data set: it opens nothing, knows what a system of the verb may see, fits it once a seed, and
+A bench is one verb on one data set: it opens nothing, knows what a system of the verb may see, fits once per seed, and
 returns a value for each item. A board (``boards.verb``) compares rows of the catalog on a bench, a proof
 (``proofs.trial``) compares a system with baselines and with itself, spoiled.
 """
@@ -35,7 +35,7 @@ class Arm:
     Args:
         system: slug of the catalog; or what a bench knows beside it, such as ``CHANCE`` or a system with its settings.
         variant: row of its card.
-        shots: train items a class, where the bench draws them.
+        shots: train items per class, where the bench draws them.
         spoil: what is wrong with it; None: nothing. What it changes is the bench's matter, see ``spoils.Spoil``.
         length: of its training, by a name that the bench knows, such as "60 steps"; "": the bench has one for all.
     """
@@ -178,7 +178,7 @@ Reached: TypeAlias = (
 
 
 def over_seeds(once: Callable[[Run], Reached], run: Run, seeds: Sequence[int], *, draws: bool) -> Measured:
-    """Measure once a seed, which replaces that of the run; where nothing is drawn, once for all."""
+    """Measure once per seed, which replaces that of the run; where nothing is drawn, once for all."""
     chosen = tuple(seeds if draws else seeds[:1])
     results = [once(replace(run, seed=seed)) for seed in chosen] * (1 if draws else len(seeds))
     others = {name: float(np.mean([more[1][name] for more in results])) for name in results[0][1]}

@@ -38,7 +38,7 @@ class Clips:
         table: file with a row a clip and a column "action".
         frames: its column of frame folders.
         prompt: text of an action, with {}.
-        each: frames a clip that are looked at.
+        each: frames per clip that are looked at.
     """
 
     table: str

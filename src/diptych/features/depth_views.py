@@ -39,7 +39,7 @@ SHADES = 200 / 255
 
 
 def axes(camera: Camera) -> Tensor:
-    """Return the (3, 3) unit vectors right, up and towards the camera, one a row, in float64.
+    """Return the (3, 3) unit vectors right, up and towards the camera, one per row, in float64.
 
     Source: pytorch3d's look_at_view_transform; at the poles, where up is parallel to the view, right is the x axis.
 

@@ -88,7 +88,7 @@ def identity(name: str, position: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class PairVectors(Plan):
-    """Vectors of all readable pictures of a pool, 2 A D + 24 bytes a pair, on disk where there are many.
+    """Vectors of all readable pictures of a pool, 2 A D + 24 bytes per pair, on disk where there are many.
 
     Args:
         mirrored: whether the mirror images are embedded too, A = 2.

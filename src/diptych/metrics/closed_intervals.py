@@ -11,7 +11,7 @@ from diptych.metrics.interval import Floats, Interval, checked_level
 
 
 def t_mean(values: Floats, *, level: float = 0.95, sides: int = 2) -> Interval:
-    """Return the mean of a few independent values, such as one a class, with Student's interval of K - 1 degrees.
+    """Return the mean of a few independent values, such as one per class, with Student's interval of K - 1 degrees.
 
         mean +- t(K - 1) s / sqrt(K),   s: the standard deviation with K - 1 in the denominator
 

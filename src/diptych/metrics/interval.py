@@ -36,7 +36,7 @@ Draw = Callable[[np.random.Generator, int, int], Floats]
 
 
 class SeedRows(Protocol):
-    """R values of N items each, one a seed: an (R, N, ...) array, or a list."""
+    """R values of N items each, one per seed: an (R, N, ...) array, or a list."""
 
     def __len__(self) -> int:
         """Number R of seeds."""
@@ -103,7 +103,7 @@ def resample(
     """Return a statistic over resamples of seeds and items, crossed, in blocks of bounded memory.
 
     Args:
-        values: R values of N items each, one a seed, such as an (R, N, ...) array.
+        values: R values of N items each, one per seed, such as an (R, N, ...) array.
         statistic: takes ``values`` and counts (b, R) and (b, N), how often each seed and each item is in each of b
             resamples, and returns (b, ...).
         seed: seed of the resampling.

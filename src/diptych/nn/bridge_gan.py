@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, relu
 
 SLOPE, OF_VIT, LEAST = 0.2, 0.1, 7
-"""Slope of leaky ReLU; weight of the frozen ViT's map; cells a side that the discriminator needs."""
+"""Slope of leaky ReLU; weight of the frozen ViT's map; cells per side that the discriminator needs."""
 Prompted = Callable[[Tensor, Tensor], Tensor]
 """From a bridge (B, C, g, g) and prompts (B, n, C) to the frozen ViT's map."""
 
@@ -40,7 +40,7 @@ class GanLayout:
         noise: Z.
         text: D.
         tokens: C, width of the frozen ViT.
-        grid: g, its cells a side.
+        grid: g, its cells per side.
         prompts: n, blocks that see a prompt.
         size: side of the pictures, in pixels, > g.
         width: most channels of the generator.

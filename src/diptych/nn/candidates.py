@@ -50,7 +50,7 @@ def sure_images(p: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Args:
         p: (N, K) class probabilities.
-        k: images a class, at most.
+        k: images per class, at most.
 
     Returns:
         (n,) positions, ascending, each once, and their (n,) classes.

@@ -63,7 +63,7 @@ def softmax_pairs(
         y: (N, D) unit embeddings of all processes, N >= first + B.
         scale: scalar, inverse temperature.
         first: column of the first row's partner.
-        chunk: rows a block. Memory grows with chunk x N instead of B x N, and the forward pass runs twice. None: one
+        chunk: rows per block. Memory grows with chunk x N instead of B x N, and the forward pass runs twice. None: one
             block.
         seen: (B, N) bool, False for columns that are no negatives of a row, such as padding or texts that are equal to
             its own; its partner counts in any case. None: all.
@@ -113,7 +113,7 @@ def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None, sm
     Args:
         e: (B, D) vectors of both modalities, and their scale.
         pair: the two modalities.
-        chunk: rows a block, as in ``softmax_pairs``.
+        chunk: rows per block, as in ``softmax_pairs``.
         smoothing: as in ``softmax_pairs``.
 
     Returns:
@@ -153,7 +153,7 @@ def sigmoid_pairs(
         scale: scalar.
         bias: scalar.
         first: column of the first row's partner.
-        chunk: rows a block, as in ``softmax_pairs``.
+        chunk: rows per block, as in ``softmax_pairs``.
 
     Returns:
         Scalar in float32 or float64.
@@ -181,7 +181,7 @@ def sigmoid_ring(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, ring: Ring, 
         scale: scalar.
         bias: scalar.
         ring: sums over the processes, see ``train.ring.ring``.
-        chunk: rows a block, as in ``softmax_pairs``.
+        chunk: rows per block, as in ``softmax_pairs``.
 
     Returns:
         Scalar in float32 or float64.
@@ -211,7 +211,7 @@ def next_token(
         output: (M, C) -> (M, V), the output layer; the identity if ``h`` holds logits.
         targets: (B, L) int64 token ids.
         pad: id that is not predicted.
-        chunk: tokens a block: V is large, and only chunk x V logits exist at once. None: one block.
+        chunk: tokens per block: V is large, and only chunk x V logits exist at once. None: one block.
 
     Returns:
         Two scalars: sum in nats, and count in its type.

@@ -29,5 +29,5 @@ class SummedPairs(Objective):
     pairs: tuple[tuple[str, str], ...]
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
-        """Return one term a pair."""
+        """Return one term per pair."""
         return {"-".join(pair): 2 * contrastive(e, pair) for pair in self.pairs}

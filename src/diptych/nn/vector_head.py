@@ -1,4 +1,4 @@
-"""A head on picture vectors: one number a picture, from a few linear layers on the unit embedding.
+"""A head on picture vectors: one number per picture, from a few linear layers on the unit embedding.
 
     x_0 = z,   x_{l+1} = a(W_l x_l + b_l),   s = W_L x_L + b_L;   p = 1 / (1 + exp(-s)) where it is a classifier
 

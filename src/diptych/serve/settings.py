@@ -111,7 +111,7 @@ def is_loopback(host: str) -> bool:
 
 
 def read_keys(path: Path) -> tuple[str, ...]:
-    """Return the keys of a file, one a line; empty lines and lines with "#" in front are left out.
+    """Return the keys of a file, one per line; empty lines and lines with "#" in front are left out.
 
     Raises:
         UsageError: the file is missing, or holds no key.
@@ -119,10 +119,10 @@ def read_keys(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The keys {path} cannot be read ({error}): give a text file with a key a line.") from None
+        raise UsageError(f"The keys {path} cannot be read ({error}): give a text file with one key per line.") from None
     keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
     if not keys:
-        raise UsageError(f"{path} holds no key: write one a line.")
+        raise UsageError(f"{path} holds no key: write one per line.")
     return keys
 
 

@@ -1,7 +1,7 @@
 """Where the vectors of a space lie: key -> block and row, in memory that does not grow with the number of keys.
 
 The keys that came last stand in a dictionary, and all others in sorted runs, which go to a temporary folder where they
-are many (``data.sorted_runs``). What stays in memory is 16 bytes a block, a line a shard, and what could not be read.
+are many (``data.sorted_runs``). What stays in memory is 16 bytes per block, a line a shard, and what could not be read.
 """
 
 from __future__ import annotations

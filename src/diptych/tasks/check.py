@@ -173,7 +173,7 @@ def _names(data: LabelledData, names: str | os.PathLike[str] | Sequence[str] | N
     try:
         spoken = [tidy(c) for c in data.classes] if names is None else list(read_names(names, data.classes))
     except DiptychError as error:
-        yield Finding("names", "error", str(error), "Give one name a class.")
+        yield Finding("names", "error", str(error), "Give one name per class.")
         return
     if said := numbers_for_names(spoken):
         yield Finding("names", "warning", said, "Digits that are what the pictures show may stay.", ())
@@ -209,7 +209,9 @@ def _pictures(items: list[_Item]) -> Iterator[Finding]:
     large = tuple(i.name for i in items if i.pixels > LARGE)
     if large:
         message = f"{number_of(len(large), 'picture has', 'pictures have')} more than {LARGE // 10**6} megapixels."
-        yield Finding("large", "note", message, "Make them smaller: towers look at a few hundred pixels a side.", large)
+        yield Finding(
+            "large", "note", message, "Make them smaller: towers look at a few hundred pixels per side.", large
+        )
 
 
 def _duplicates(items: list[_Item]) -> Iterator[Finding]:

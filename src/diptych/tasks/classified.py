@@ -150,7 +150,7 @@ class Classified:
         }
 
     def as_csv(self) -> str:
-        """Return one line a photo and rank: path, rank, label, probability."""
+        """Return one line per photo and rank: path, rank, label, probability."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow(["path", "rank", "label", "probability"])

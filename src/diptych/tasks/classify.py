@@ -64,7 +64,7 @@ def classify(
         evidence: what ``method`` may see.
         top: classes a photo, at least 1.
         threshold: leave out classes with a probability below it; a photo may end without any.
-        reasons: how many reasons a photo for its first class; 0 asks for none.
+        reasons: how many reasons per photo for its first class; 0 asks for none.
 
     Returns:
         Predictions of the readable photos; the others are named in ``failed``.

@@ -108,7 +108,7 @@ def open_samples(
         if kind is not None and kind.name != wanted.name:
             raise UsageError(f"{classifier} takes {wanted.title}, and {paths[0]} holds {kind.title}.")
         if frames not in (None, fitted.frames):
-            sees = f"looks at {fitted.frames} frames a clip" if fitted.frames else f"takes {wanted.title}"
+            sees = f"looks at {fitted.frames} frames per clip" if fitted.frames else f"takes {wanted.title}"
             raise UsageError(f"This model {sees}: leave out {{frames}}.")
         kind, frames = wanted, fitted.frames
     elif classifier is not None and frames is not None:

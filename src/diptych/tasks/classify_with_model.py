@@ -40,7 +40,7 @@ def answer(
         per_class: the coverage holds within each class that has enough calibration items, not only on the whole.
         unknown_rate: in (0, 1), such as 0.05: photos are called unknown, but of those that show a known class at most
             this share.
-        reasons: how many reasons a photo for its first class; 0 asks for none.
+        reasons: how many reasons per photo for its first class; 0 asks for none.
         name: of the model, for the result.
 
     Returns:

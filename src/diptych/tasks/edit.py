@@ -72,8 +72,8 @@ class Edits:
 
     Args:
         ask: the words, the start and the strength.
-        pairs: one a picture that could be read.
-        channels: style channels a layer of the generator; () without one.
+        pairs: one per picture that could be read.
+        channels: style channels per layer of the generator; () without one.
         failed: one error for each other picture.
     """
 

@@ -31,7 +31,7 @@ def check_evidence(card: Card, *, like: object = None, texts: object = None) -> 
     missing = [f for f in card.needs.evidence if f in FIELDS and f not in (reads if like is not None else there)]
     if missing == ["texts"]:
         raise UsageError(
-            "A captioner learns from sentences: give {texts}, one a line or a table with caption columns, or {like}, "
+            "A captioner learns from sentences: give {texts}, one per line or a table with caption columns, or {like}, "
             "photos with captions."
         )
     if missing:
@@ -48,7 +48,7 @@ def evidence_for(
         card: says what the system reads.
         like: photos to learn from: a table with captions (and perhaps a column "user"), or photos without, for a system
             that reads no captions; or the path of them.
-        texts: sentences, or the path of a .txt with one a line, or of a table with caption columns.
+        texts: sentences, or the path of a .txt with one per line, or of a table with caption columns.
         keys: cache of content keys.
 
     Raises:

@@ -72,8 +72,8 @@ def read_prompts(given: Sequence[str]) -> tuple[str, ...]:
         prompts += [line.strip() for line in lines if line.strip()]
     if not prompts:
         if not any(given):
-            raise UsageError("There is no prompt: give one, or a .txt file with one a line.")
-        raise DataError(f"There are no prompts in {', '.join(given)}: give one a line.")
+            raise UsageError("There is no prompt: give one, or a .txt file with one per line.")
+        raise DataError(f"There are no prompts in {', '.join(given)}: give one per line.")
     return tuple(prompts)
 
 

@@ -71,6 +71,7 @@ def _paths(out: Path) -> list[Path]:
 def _locked(path: Path, out: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout  # its import takes longer than a cached answer
 
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))  # the library waits where a folder cannot be written
     lock = FileLock(path)
     while True:
         try:

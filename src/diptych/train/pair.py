@@ -84,7 +84,7 @@ def drawn_caption(row: Row, g: torch.Generator) -> str:
     captions = row.columns.get("captions")
     if not captions:
         raise DataError(
-            f"Row {row.index} has no captions: give the table a column 'captions' with at least one text a row."
+            f"Row {row.index} has no captions: give the table a column 'captions' with at least one text per row."
         )
     texts = (captions,) if isinstance(captions, str) else captions
     return str(texts[int(torch.randint(len(texts), (), generator=g))])

@@ -51,7 +51,7 @@ class Caption(Verb):
         "Photos, a folder, a table, or demo:photos.", kinds.MANY_PHOTOS, json="images", positional=True
     )
     texts: TextsLike = argument(
-        "Sentences to learn from: a list, a .txt with one a line, or a table with caption columns.", kinds.SENTENCES,
+        "Sentences to learn from: a list, a .txt with one per line, or a table with caption columns.", kinds.SENTENCES,
         None, positional=True, reads=needs("texts"), most=10_000,
     )  # fmt: skip
     like: object = argument(

@@ -15,7 +15,7 @@ from diptych.verbs import kinds
 from diptych.verbs.answer import Answer, speed
 from diptych.verbs.declare import RUN, Verb, argument, method, settings
 from diptych.verbs.photos import clip_frames, open_photos, paths_of
-from diptych.verbs.reads import has
+from diptych.verbs.reads import has, uses
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,7 +51,7 @@ class Classify(Verb):
         json="images", positional=True,
     )  # fmt: skip
     names: NamesLike = argument(
-        'Class names: "cat, dog, ...", or a file with one name a line (default: folder names).', kinds.NAMES, None,
+        'Class names: "cat, dog, ...", or a file with one name per line (default: folder names).', kinds.NAMES, None,
         json="labels", positional=True,
     )  # fmt: skip
     templates: TemplatesLike = argument(
@@ -64,7 +64,7 @@ class Classify(Verb):
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     texts: TextsLike = argument(
         "Descriptions of the classes, for systems that read them: a JSON pool, or one that ships.", kinds.POOL, None,
-        evidence="texts", faces=LOCAL,
+        reads=uses("texts"), evidence="texts", faces=LOCAL,
     )  # fmt: skip
     contexts: str | Contexts | None = argument(
         "Contexts that photos may have: general, waterbirds or your own JSON file (general).", default=None,
@@ -79,7 +79,7 @@ class Classify(Verb):
         faces=LOCAL,
     )  # fmt: skip
     regions: str | Path | None = argument(
-        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.TABLE, None
+        "A table with one box per row, in pixels: these are looked at instead of whole photos.", kinds.TABLE, None
     )
     top: int = argument("Classes shown for each photo.", default=5, short="-k", range=at_least(1))
     threshold: float | None = argument("Leave out classes below this probability.", default=None, range=between(0, 1))
@@ -133,7 +133,7 @@ class Classify(Verb):
                 "classify DATA --export best'."
             )
         if isinstance(self.names, str) and not self.names.strip():
-            raise UsageError('{names} is empty: give "cat, dog, ...", a file with one name a line, or leave it out.')
+            raise UsageError('{names} is empty: give "cat, dog, ...", a file with one name per line, or leave it out.')
         other = self.method != DEFAULTS["classify"] or self.settings
         if self.is_fitted() and (self.names or self.templates or self.texts is not None or other):
             raise UsageError(

@@ -40,10 +40,10 @@ class Encode(Verb):
         positional=True, faces=("command", "python"),
     )  # fmt: skip
     texts: str | Sequence[str] | Path | None = argument(
-        "Encode texts instead: a file with one text a line.", kinds.FILE, None
+        "Encode texts instead: a file with one text per line.", kinds.FILE, None
     )
     regions: Any = argument(
-        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.FILE, None
+        "A table with one box per row, in pixels: these are looked at instead of whole photos.", kinds.FILE, None
     )
     parquet: bool = argument(
         "Write Parquet of image_id and embedding beside them, in OUT/parquet.", default=False,
@@ -109,7 +109,7 @@ class Encode(Verb):
             return None if given is None else Texts(tuple(given))
         lines = tuple(line for line in read_text(self.texts, "texts").splitlines() if line.strip())
         if not lines:
-            raise DataError(f"{self.texts} holds no text: give one a line.")
+            raise DataError(f"{self.texts} holds no text: give one per line.")
         return Texts(lines)
 
     def _photos(self, context: Context) -> LabelledData:

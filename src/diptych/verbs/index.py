@@ -73,7 +73,7 @@ class IndexPhotos(Verb):
         faces=("command", "python"),
     )  # fmt: skip
     regions: Any = argument(
-        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.FILE, None
+        "A table with one box per row, in pixels: these are looked at instead of whole photos.", kinds.FILE, None
     )
 
     def paths(self) -> list[str]:

@@ -43,7 +43,7 @@ class Rewrite(Verb):
     offers: ClassVar[tuple[str, ...]] = SLOW_RUN
 
     prompts: str | Sequence[str] = argument(
-        "A .txt file with a prompt a line, or prompts.", kinds.MANY_TEXTS, positional=True
+        "A .txt file with one prompt per line, or prompts.", kinds.MANY_TEXTS, positional=True
     )
     like: object = argument(
         "Photos with a short and a long caption each to learn from: a table or folder.", kinds.TABLE, None,

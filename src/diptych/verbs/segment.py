@@ -55,7 +55,7 @@ class Segment(Verb):
         "Photos, a folder, a table, or demo:photos.", kinds.MANY_PHOTOS, json="images", positional=True
     )
     names: NamesLike = argument(
-        'Class names: "cat, dog, ...", or a file with one name a line (default: folder names).', kinds.NAMES, None,
+        'Class names: "cat, dog, ...", or a file with one name per line (default: folder names).', kinds.NAMES, None,
         json="labels", positional=True,
     )  # fmt: skip
     templates: TemplatesLike = argument(
@@ -91,7 +91,7 @@ class Segment(Verb):
     )
     confidence: bool = argument("Give the probability of each pixel too.", default=False)
     regions: object = argument(
-        "A table with a box a row, in pixels: these are looked at instead of whole photos.", kinds.TABLE, None
+        "A table with one box per row, in pixels: these are looked at instead of whole photos.", kinds.TABLE, None
     )
     unlabelled: object = argument(
         "Photos without labels, a hundred rather than ten, for a method that learns from some.", kinds.PHOTOS, None,
@@ -292,7 +292,7 @@ class LabelMaps(Answer["Segmented"]):
             "images_per_second": self.count / max(self.seconds, 1e-9), "background": self.asked.background,
             "threshold": self.asked.threshold,
             "unknown": self.asked.unknown if self.promise is None else self.promise.threshold,
-            "promise": None if self.promise is None else dataclasses.asdict(self.promise),
+            **({} if self.promise is None else {"promise": dataclasses.asdict(self.promise)}),
             "things": [n for n, t in zip(self.question.classes.names, self.question.classes.things, strict=False) if t],
             "classnames": self.named.names, "templates": self.named.templates,
         }  # fmt: skip

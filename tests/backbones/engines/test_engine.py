@@ -356,7 +356,7 @@ def test_openvino_that_is_absent_is_no_candidate(tmp_path: Path, small: Small, m
     monkeypatch.setattr(engine, "openvino_version", lambda: "")
     assert Engines(tmp_path).runner(small, Run()) is not None
     assert list(tmp_path.glob("*-openvino-*")) == []
-    with pytest.raises(MissingExtra, match=r"diptych\[openvino\]"):
+    with pytest.raises(MissingExtra, match=r"'\.\[openvino\]' in a checkout"):
         Engines(tmp_path, "openvino")
 
 

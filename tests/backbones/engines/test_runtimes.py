@@ -141,7 +141,7 @@ def test_int8_that_cannot_be_is_one_sentence(tmp_path: Path, small: Small, monke
     with pytest.raises(UsageError, match="int8 runs on the CPU through an engine"):
         embed(small, Photos([1]), Run(precision="int8"))
     monkeypatch.setitem(__import__("sys").modules, "nncf", None)
-    with pytest.raises(MissingExtra, match=r"int8 needs nncf: run pip install 'diptych\[openvino\]'"):
+    with pytest.raises(MissingExtra, match=r"int8 needs nncf: run pip install '\.\[openvino\]'"):
         Engines(tmp_path).runner(small, run)
     assert not list(tmp_path.glob("*-int8-*"))
     monkeypatch.setattr(engine, "openvino_version", lambda: "")

@@ -111,5 +111,5 @@ def test_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="no frames"):
         middles(0, 4)
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingExtra, match=r"diptych\[video\]"):
+    with pytest.raises(MissingExtra, match=r"\.\[video\]"):
         Videos(["a.mp4"])

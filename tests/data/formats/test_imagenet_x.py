@@ -12,7 +12,7 @@ from tests.support.image_files import photo
 
 
 def annotations(folder: Path, *rows: tuple[str, object, tuple[str, ...]], name: str = "multi") -> Path:
-    """The published file: a line a picture, with its class and factors."""
+    """The published file: one line per picture, with its class and factors."""
     lines = [
         {"file_name": file, "class": k, **{f: int(f in own) for f in FACTORS}, "justification": "dark", "one_word": ""}
         for file, k, own in rows

@@ -50,7 +50,7 @@ def test_each_class_starts_from_a_context_of_its_own(deep: Kit, run: Run) -> Non
 
 @pytest.mark.parametrize("specific", [False, True])
 def test_training_equals_a_plain_loop(deep: Kit, run: Run, specific: bool) -> None:
-    """One batch of all shots a step and one view: SGD with momentum and weight decay, written out."""
+    """One batch of all shots per step and one view: SGD with momentum and weight decay, written out."""
     names, evidence, _ = task()
     backbone = deep.need(DeepBackbone)
     method = CoOp(words="a photo", views=1, epochs=5, rate=0.1, batch=64, specific=specific)

@@ -89,7 +89,7 @@ def test_a_backbone_that_has_slots_takes_no_more_regions_than_these() -> None:
     table, one = with_regions(), replace(METHOD, regions=1)
     (t,) = replace(METHOD, regions=5).stages(Kit({"main": one.slotted(small(), RUN)}), None, Evidence(train=table), RUN)
     read = batch(t, table)
-    assert read["owner"].tolist() == [1, 2, 3, 4, 5]  # of two regions a picture
+    assert read["owner"].tolist() == [1, 2, 3, 4, 5]  # of two regions per picture
     assert t.losses(read, "main", None)["boxes"].isfinite()
 
 

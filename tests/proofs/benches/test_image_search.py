@@ -65,7 +65,7 @@ def test_pseudo_captions_are_those_of_the_captioned_photos(bench: SearchBench) -
 def test_before_is_aligned_and_each_arm_starts_from_it(bench: SearchBench) -> None:
     before, tuned = bench.measure(BEFORE), bench.measure(Arm(TWO_STAGES))
     assert before.part(MAP).values.shape == (2, 24)
-    assert before.part(BY_TEXT).values.shape == (2, 20), "one value a photo, whose two captions are not independent"
+    assert before.part(BY_TEXT).values.shape == (2, 20), "one value per photo, whose two captions are not independent"
     assert before.others["image_drift"] == pytest.approx(0.0, abs=1e-6)
     assert tuned.others["image_drift"] > 1e-4
     assert tuned.others["text_drift"] > 1e-4

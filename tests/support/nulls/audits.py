@@ -129,7 +129,7 @@ def cells() -> Iterator[Cell]:
             yield Cell("mean of pairs that share pictures", law, 1, items, partial(_pairs, items, count, shares))
     for pictures in (20, 50, 200):
         yield Cell(
-            "recall of captions", "5 captions a picture, 0.7", 1, pictures, partial(_captions, pictures), 5 * RUNS
+            "recall of captions", "5 captions per picture, 0.7", 1, pictures, partial(_captions, pictures), 5 * RUNS
         )
     for models in (3, 4, 6, 15):
         yield Cell("slope over models", "a line on the probit scale", 1, models, partial(_slope, models))

@@ -133,7 +133,7 @@ def test_what_cannot_be_read_is_dropped_with_its_reason_and_the_rest_goes_on(
     for at in (2, 6, 9):  # killed at any verdict, also beside a broken item
         out = tmp_path / f"cut-{at}"
         with pytest.raises(KeyboardInterrupt):
-            apply_plan(KilledAt(own.metadata, own.t, at), Kit(), plan, stream, Run(), out, about={}, part=part)
+            apply_plan(KilledAt(own.metadata, own.t, at=at), Kit(), plan, stream, Run(), out, about={}, part=part)
         assert apply_plan(own, Kit(), plan, stream, Run(), out, about={}, part=part, resume=True) == found
         assert kept(out) == kept(tmp_path / "whole")
         assert (out / "skipped.csv").read_text() == listed

@@ -35,7 +35,7 @@ class ClipSegProposals:
         return self._fingerprint
 
     def propose(self, image: Any, words: Sequence[str] = (), /) -> Proposals:
-        """Return one mask a word, in the order of the words.
+        """Return one mask per word, in the order of the words.
 
         Raises:
             UsageError: there is no word.

@@ -78,7 +78,7 @@ class Recorded:
 
     Args:
         writer: the writer; None: only recorded replies are used.
-        path: ``.jsonl`` file, one reply a line, created with the first reply. An incomplete line of a killed process is
+        path: ``.jsonl`` file, one reply per line, made with the first reply. An incomplete line of a killed process is
             requested again.
 
     Raises:

@@ -13,7 +13,7 @@ from diptych.cli.console import show
 
 @options.offers("overwrite", *options.MODEL)
 def audit_association(
-    data: Annotated[str, typer.Argument(help="A table, or a folder with labels.csv: one object a picture.")],
+    data: Annotated[str, typer.Argument(help="A table, or a folder with labels.csv: one object per picture.")],
     attribute: Annotated[str, options.option("--attribute", help="Column with the attribute, such as color.")],
     label: Annotated[str, options.option("--label", help="Column with the classes.")] = "",
     names: options.Names = None,

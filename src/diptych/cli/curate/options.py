@@ -13,10 +13,10 @@ CURATOR, SCORE_CURATOR, LABEL_CURATOR, SLIDE_CURATOR, DUPLICATE_CURATOR, HEAD_CU
 )
 """What scores pairs, clusters, slides, duplicates, vectors and texts, by the defaults."""
 Metadata = Annotated[
-    str, options.option("--metadata", help=f"wordnet, a JSON list, or a file with one entry a line; for {CURATOR}.")
+    str, options.option("--metadata", help=f"wordnet, a JSON list, or a file with one entry per line; for {CURATOR}.")
 ]
 _METHODS = ", ".join((CURATOR, SCORE_CURATOR, TEXT_CURATOR, DUPLICATE_CURATOR, HEAD_CURATOR, LABEL_CURATOR))
-POOL = ".txt with one text a line, .csv, .tsv, tars, Parquet, articles in JATS XML, or slides."
+POOL = ".txt with one text per line, .csv, .tsv, tars, Parquet, articles in JATS XML, or slides."
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PoolOptions:
         bool, options.option("--mirror", help=f"Compare with mirror images too; for {DUPLICATE_CURATOR}.")
     ] = False
     phrases: Annotated[
-        str, options.option("--phrases", help=f"File of phrases no text may contain, one a line; for {TEXT_CURATOR}.")
+        str, options.option("--phrases", help=f"File of phrases no text may contain, one per line; for {TEXT_CURATOR}.")
     ] = ""
     least_words: Annotated[
         int, options.option("--least-words", help=f"Words that a text has at least; for {TEXT_CURATOR}.", min=0)
@@ -60,7 +60,7 @@ class PlanOptions:
         int, options.option("--sample", help=f"Pictures that clusters are made from; for {LABEL_CURATOR}.", min=1)
     ] = 100_000
     attributes: Annotated[
-        str, options.option("--attributes", help=f"File of phrases to look for, one a line; for {SLIDE_CURATOR}.")
+        str, options.option("--attributes", help=f"File of phrases to look for, one per line; for {SLIDE_CURATOR}.")
     ] = ""
     top: Annotated[
         int, options.option("--top", help=f"Tiles a slide by attributes, and by findings; for {SLIDE_CURATOR}.", min=0)

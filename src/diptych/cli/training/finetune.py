@@ -89,7 +89,7 @@ class Training:
         folder: of model, log, checkpoints and report; the seed of draws and new weights, and whether it goes on.
         recipe: text of the recipe file that repeats it.
         scratch: start from random weights.
-        regions: a table with a region a row; None: there are none.
+        regions: a table with one region per row; None: there are none.
         stream: how the data are read once, in place of a table; None: they are a table.
     """
 

@@ -55,7 +55,7 @@ def read_captioned(path: Path, image: str = "", text: str = "", keys: FileKeys |
     chosen_column(path, cells, CAPTION_COLUMNS, text, "the captions (--text, --captions)")
     pattern = text or next(p for p in CAPTION_COLUMNS if columns_of(cells, (p,)))
     if not filled(path, items, cells[items]):
-        raise DataError(f"{path} has no rows: give one picture a row.")
+        raise DataError(f"{path} has no rows: give one picture per row.")
 
     def opened(folder: str, paths: Sequence[str]) -> Samples[Any]:
         return ImageFiles(all_inside(folder, paths), keys)

@@ -23,7 +23,7 @@ def read_grouped(path: Path, group: str = "", label: str = "", keys: FileKeys | 
     A column "split" is not read, since an audit does not train.
 
     Args:
-        path: a table with one picture a row, a folder with one named labels.csv, a folder CLASS/GROUP/picture (as
+        path: a table with one picture per row, a folder with one named labels.csv, a folder CLASS/GROUP/picture (as
             CounterAnimal is published), or the annotations of ImageNet-X.
         group: column of the table with the group; "" for folders.
         label: column of the table with the class; "" uses the usual names.

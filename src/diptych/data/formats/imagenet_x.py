@@ -1,6 +1,6 @@
 """ImageNet-X as it is published: what is unusual about pictures of ImageNet, in sixteen factors.
 
-A file imagenet_x_(train|val)_(top|multi)_factor.jsonl has a line a picture: file_name, class (0 to 999) and sixteen
+A file imagenet_x_(train|val)_(top|multi)_factor.jsonl has one line per picture: file_name, class (0 to 999) and sixteen
 numbers 0 or 1. The pictures lie anywhere below its folder.
 """
 

@@ -1,4 +1,4 @@
-"""Light curves: long tables with one measurement a row, and tables with one curve (or spectrum) a row."""
+"""Light curves: long tables with one measurement per row, and tables with one curve (or spectrum) a row."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def read_light_curves(
     """Read light curves.
 
     Args:
-        path: .csv, .tsv, .jsonl or .parquet with one measurement a row, in any order; or .jsonl or .parquet whose time,
-            value and error are lists, with one curve a row.
+        path: .csv, .tsv, .jsonl or .parquet with one measurement per row, unordered; or .jsonl or .parquet whose time,
+            value and error are lists, with one curve per row.
         identity: column with the object.
         time: column of times.
         value: column of magnitudes or fluxes.
@@ -111,7 +111,7 @@ def read_light_curves(
 
     Returns:
         One curve an object, in the order in which objects first occur, each ascending in time; measurements at one time
-        keep their order. With lists: one curve a row.
+        keep their order. With lists: one curve per row.
 
     Raises:
         UsageError: no such file, or not a table.

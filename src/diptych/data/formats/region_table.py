@@ -1,4 +1,4 @@
-"""A table with one region a row, beside a data set of pictures: boxes with phrases."""
+"""A table with one region per row, beside a data set of pictures: boxes with phrases."""
 
 from __future__ import annotations
 

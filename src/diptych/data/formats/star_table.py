@@ -43,7 +43,7 @@ def read_curves(path: Path, label: str = "") -> LabelledData:
     """Read light curves.
 
     Args:
-        path: a table with one measurement a row and columns of ``COLUMNS``; or a folder with one as light_curves.csv,
+        path: a table with one measurement per row and columns of ``COLUMNS``; or a folder with one as light_curves.csv,
             .tsv or .parquet. stars.csv in that folder may have a row for each star with its name, class and split.
         label: column of the class in stars.csv; "" uses the usual names.
 

@@ -169,7 +169,7 @@ def _texts(value: Any) -> list[str]:
 def read_boxes(
     path: str | os.PathLike[str], form: BoxForm, items: Sequence[str], classes: Sequence[str] = ()
 ) -> tuple[Column, tuple[str, ...]]:
-    """Read a table with one box a row.
+    """Read a table with one box per row.
 
     Columns are image or path; x, y, w, h or x0, y0, x1, y1; and optionally category, label or class, and iscrowd.
 

@@ -83,7 +83,7 @@ def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
     """Read CLIP_benchmark's layout.
 
     - ``root/{train,test}/nshards.txt`` has the number of shards.
-    - 0.tar, 1.tar, ... beside it have the items: a picture with .cls (class position) or .txt (one caption a line).
+    - 0.tar, 1.tar, ... beside it have the items: a picture with .cls (class position) or .txt (one caption per line).
     - ``root/classnames.txt`` has the names of the classes.
     - ``root/zeroshot_classification_templates.txt`` may have templates, for ``read_templates``.
 

@@ -67,7 +67,7 @@ def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence
     Args:
         source: the names themselves, or a UTF-8 file: .json with a list or {folder: name}, .csv with a column folder |
             class | label and a column name | class_name | classname, or with the latter alone, and any other file with
-            one name a line (empty lines are skipped).
+            one name per line (empty lines are skipped).
         classes: K folder names, in the order of the result; () keeps the order of the source.
 
     Returns:
@@ -85,7 +85,7 @@ def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence
         return tuple(names[c] for c in classes) if classes else tuple(names.values())
     if classes and len(names) != len(classes):
         raise UsageError(
-            f"There are {len(names)} names for {len(classes)} classes: give one name a class, in the order "
+            f"There are {len(names)} names for {len(classes)} classes: give one name per class, in the order "
             f"{', '.join(classes[:3])}, ..."
         )
     return tuple(names)

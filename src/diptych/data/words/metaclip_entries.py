@@ -19,7 +19,7 @@ WORDNET = "wordnet"
 
 
 def entries(source: str | Path) -> tuple[str, ...]:
-    """Return the entries of WordNet ("wordnet"), of a JSON list, or of a text file with one a line.
+    """Return the entries of WordNet ("wordnet"), of a JSON list, or of a text file with one per line.
 
     Raises:
         UsageError: there is no such file.
@@ -31,12 +31,12 @@ def entries(source: str | Path) -> tuple[str, ...]:
     if path.suffix == ".json":
         lines = read_json(path, "metadata entries")
         if not isinstance(lines, list) or not all(isinstance(e, str) for e in lines):
-            raise DataError(f"{path} is no JSON list of texts: give one, or a text file with one entry a line.")
+            raise DataError(f"{path} is no JSON list of texts: give one, or a text file with one entry per line.")
     else:
         lines = read_text(path, "metadata entries").splitlines()
     result = tidied(lines)
     if not result:
-        raise DataError(f"{path} holds no entries: give one a line.")
+        raise DataError(f"{path} holds no entries: give one per line.")
     return result
 
 

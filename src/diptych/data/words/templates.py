@@ -29,7 +29,7 @@ def read_templates(source: str | os.PathLike[str] | Sequence[str], dataset: str 
 
     Args:
         source: the templates themselves, or a UTF-8 file: .json with a list, or with CLIP_benchmark's {data set: list};
-            any other file with one template a line (empty lines are skipped).
+            any other file with one template per line (empty lines are skipped).
         dataset: the entry of {data set: list} to read; needed where there are several.
 
     Returns:

@@ -47,5 +47,5 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         return json.loads(read_text(path, what))
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(
-            f"{path} is not valid JSON ({error}): check it, or give a text file with one entry a line."
+            f"{path} is not valid JSON ({error}): check it, or give a text file with one entry per line."
         ) from None

@@ -1,4 +1,4 @@
-"""Texts, one a line, as a stream whose positions are byte offsets, so that a seek is one jump."""
+"""Texts, one per line, as a stream whose positions are byte offsets, so that a seek is one jump."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def open_lines(path: str | os.PathLike[str]) -> TextLines:
 
 
 LINES = Format(
-    "a .txt with one text a line",
+    "a .txt with one text per line",
     lambda path, request: path.suffix.lower() == ".txt",
     lambda path, request: open_lines(path),
     frozenset(("photos", "texts")),

@@ -87,7 +87,7 @@ def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: File
 
 
 SpoilSaid: TypeAlias = Callable[[Any, Samples[Any], Run], list[str]]
-"""(fitted captioner, photos, run) -> a caption a photo, in place of its own."""
+"""(fitted captioner, photos, run) -> one caption per photo, in place of its own."""
 
 
 def first_captions(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:
@@ -128,7 +128,7 @@ class CaptionBench:
         return {**sizes, "sentences": learnt, "judge": self.by.spec.name if self.by else None}
 
     def measure(self, arm: Arm) -> Measured:
-        """Caption every photo, once a seed where something is drawn; arms that spoil the captions share one fit."""
+        """Caption every photo, once per seed where something is drawn; arms that spoil the captions share one fit."""
         method = arm.system
         if isinstance(method, str):
             method = catalog.row(catalog.find(arm.system, Captioner), arm.variant)

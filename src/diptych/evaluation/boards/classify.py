@@ -1,4 +1,4 @@
-"""Classifiers on labelled photos with few-shot draws: which test photos each names rightly, once a seed."""
+"""Classifiers on labelled photos with few-shot draws: which test photos each names rightly, once per seed."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class ExtendBench:
         return with_classes(method, space, Table(train.items, {"label": Column("label", labels)}), len(texts), run)
 
     def _method(self, arm: Arm) -> Extender:
-        """Return the system; rows of the catalog look at as many frames a clip as all others."""
+        """Return the system; rows of the catalog look at as many frames per clip as all others."""
         row: Any = arm.system
         if isinstance(row, str):
             row = catalog.row(catalog.find(row, Extender), arm.variant)

@@ -1,7 +1,7 @@
 """Retrievers on records with entities: records of unseen entities are linked by what other entities taught; R@1.
 
 A seed deals the entities into three parts. Each part is tested once, by a system that was fitted on the records of the
-other two, so every record is asked once a seed. A hit: the nearest gallery record is of the same entity; ties count
+other two, so every record is asked once per seed. A hit: the nearest gallery record is of the same entity; ties count
 against (``metrics.retrieval``).
 """
 
@@ -67,7 +67,7 @@ class RecordBench:
         return {"dataset": self.data.name, "data_hash": self.data.hash, "items": len(self.rows), "entities": entities}
 
     def measure(self, arm: Arm) -> Measured:
-        """Link every record that has a partner, once a seed: the deals differ even where nothing is trained."""
+        """Link every record that has a partner, once per seed: the deals differ even where nothing is trained."""
         return Measured(np.stack([self._hits(arm, replace(self.run, seed=s)) for s in self.seeds]), {}, self.seeds)
 
     def _hits(self, arm: Arm, run: Run) -> Floats:

@@ -96,7 +96,7 @@ class MaskBench:
         if self.classes is not None and len(self.classes) != len(self.data.classes):
             asked, given = len(self.data.classes), len(self.classes)
             raise UsageError(
-                f"{self.data.name} has {asked} classes, and {given} names were given: give one a class, in order."
+                f"{self.data.name} has {asked} classes, and {given} names were given: give one per class, in order."
             )
         self.split = "test" if "test" in self.data.splits else "val"
         whole = self.data.split(self.split)

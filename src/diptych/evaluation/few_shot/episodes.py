@@ -77,12 +77,12 @@ def episode(
 
     Args:
         data: has a train split, and test or val.
-        shots: train items a class.
+        shots: train items per class.
         seed: integer from 0.
-        val: "coop" takes min(shots, 4) val items a class, "full" all.
+        val: "coop" takes min(shots, 4) val items per class, "full" all.
         backbone: encodes what is drawn, since only that tells what can be read.
         run: device, cache and progress.
-        held: items a class that are drawn besides, at most, and shown to no system.
+        held: items per class that are drawn besides, at most, and shown to no system.
         within: content keys among which these are drawn; None: all.
 
     Raises:
@@ -116,7 +116,7 @@ def held_out(
 
     Args:
         data: any data set.
-        count: items a class, at most.
+        count: items per class, at most.
         seed: integer from 0.
         backbone: encodes what is drawn.
         run: device, cache and progress.

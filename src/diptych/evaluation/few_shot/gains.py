@@ -27,8 +27,8 @@ class Row:
     Args:
         label: what a reader calls it; ``method`` and ``variant``: what the catalog does.
         shots: 0 where it sees no labels.
-        records: one a seed.
-        outcomes: one a seed.
+        records: one per seed.
+        outcomes: one per seed.
         ci95: metric -> 95 % interval, bootstrap over items and seeds.
         gain: in top-1 over the zero-shot ensemble, paired by item; None for that row itself, or where it was not run.
         p: two-sided p-value of the gain, corrected by Holm over all rows of the board; None where there is no gain.

@@ -19,9 +19,9 @@ class Plan:
 
     Args:
         methods: slugs; None: all systems of the verb "classify".
-        shots: shots a class.
+        shots: shots per class.
         seeds: of the draws and of everything a system draws.
-        val: "coop" chooses on min(shots, 4) val items a class, "full" on all of them.
+        val: "coop" chooses on min(shots, 4) val items per class, "full" on all of them.
         budget: seconds for the whole board, encoding included: then no run begins and the running one is stopped. None:
             no end. The zero-shot rows, which all others are measured against, are always run.
         timeout: seconds that all runs of one system with one set of parameters may take together; None: no end.

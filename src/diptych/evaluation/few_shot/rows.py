@@ -89,7 +89,7 @@ class Desk:
         """
         names = classes or ClassNames(tuple(tidy(c) for c in data.classes) or ("",), tuple(ENSEMBLE))
         if len(names) != len(data.classes):
-            raise UsageError(f"There are {len(names)} names for {len(data.classes)} classes: give one name a class.")
+            raise UsageError(f"There are {len(names)} names for {len(data.classes)} classes: give one name per class.")
         start = time.perf_counter()
         test, failed = readable(data.splits[measured(data)], backbone, run)
         encode = {"images": float(run.tally["encoded"]), "image_seconds": time.perf_counter() - start}

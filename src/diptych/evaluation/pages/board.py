@@ -136,10 +136,10 @@ def _curves(board: Board) -> Iterator[str]:
         plots.Series(label, tuple(_point(r) for r in board.rows if r.label == label and r.shots)) for label in labels
     ]
     base = board.base()
-    title = f"Top-1 accuracy against shots a class for {', '.join(labels)}"
+    title = f"Top-1 accuracy against shots per class for {', '.join(labels)}"
     yield "<section><h2>Accuracy against shots</h2><figure>"
     yield plots.curves(
-        series, _point(base) if base else None, title=title, x_label="labelled photos a class", y_label="top-1, %"
+        series, _point(base) if base else None, title=title, x_label="labelled photos per class", y_label="top-1, %"
     )
     yield plots.legend(labels, "zero-shot, ensemble" if base else None)
     yield (
@@ -151,13 +151,13 @@ def _curves(board: Board) -> Iterator[str]:
 
 def _protocol(board: Board) -> Iterator[str]:
     rule = (
-        "min(shots, 4) val items a class, as CoOp does"
+        "min(shots, 4) val items per class, as CoOp does"
         if board.plan.val == "coop"
         else "all val items, as Tip-Adapter and GDA publish"
     )
     seeds = ", ".join(str(s) for s in board.plan.seeds)
     paragraphs = (
-        f"Each system saw the class names and, at S shots, S labelled train photos a class, drawn with seeds {seeds}; "
+        f"Each system saw the class names and, at S shots, S labelled train photos per class, by seeds {seeds}; "
         f"the 4-shot draw "
         f"holds the 1-shot draw. Whatever it chooses, it chooses on {rule}. The {len(board.test)} {board.measured} "
         f"photos were seen "

@@ -27,7 +27,7 @@ def html(made: Protocol) -> str:
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     seeds = ", ".join(map(str, board.plan.seeds))
     shots = ", ".join(map(str, board.plan.shots))
-    lead = f"{shots} labelled photos a class, seeds {seeds}; choices on val only, by the rule {board.plan.val}."
+    lead = f"{shots} labelled photos per class, seeds {seeds}; choices on val only, by the rule {board.plan.val}."
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
@@ -60,7 +60,7 @@ def _curves(made: Protocol) -> Iterator[str]:
     reference = points[base.label, 0] if base else None
     yield "<section><h2>Accuracy against shots</h2><figure>"
     yield plots.curves(
-        series, reference, title="Top-1 against shots", x_label="labelled photos a class", y_label="top-1, %"
+        series, reference, title="Top-1 against shots", x_label="labelled photos per class", y_label="top-1, %"
     )
     yield plots.legend(labels, "zero-shot, ensemble" if base else None)
     yield (

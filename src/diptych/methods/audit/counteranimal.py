@@ -254,7 +254,7 @@ def _of_classes(
 def _examples(
     probe: str, table: Table[Any], classes: ClassNames, names: Sequence[str], predicted: Ints, pairs: Sequence[Pair]
 ) -> tuple[Example, ...]:
-    """Return items of the worst groups that are taken for another class, one a class, classes of largest drop first."""
+    """Return items of the worst groups that are taken for another class, one per class, largest drops first."""
     drops = class_accuracies(predicted == table.labels(), pairs)
     found: dict[int, Example] = {}
     for p in sorted(pairs, key=lambda p: drops[p.label][1] - drops[p.label][0]):

@@ -71,10 +71,10 @@ class ClipReward(Captioner):
         layers: blocks of the captioner, >= 1; 2 (ours; 6 in the paper).
         limit: most words of a caption, >= 1; 16 (the authors').
         epochs: passes over the images by likelihood, >= 1; 15 (the authors').
-        batch: images a step of likelihood, >= 1; 64 (ours).
+        batch: images per step of likelihood, >= 1; 64 (ours).
         rate: learning rate of Adam by likelihood, > 0; 1e-3 (ours).
         rewarded: steps by reward, >= 0; 0 leaves the captioner of likelihood.
-        reward_batch: images a step of reward, >= 1; 32 (ours; 160 in the paper).
+        reward_batch: images per step of reward, >= 1; 32 (ours; 160 in the paper).
         reward_rate: learning rate of Adam by reward, > 0; 3e-4 (ours; 5e-6 in the paper, at 40 times the steps).
         samples: n, >= 1; 5 (the authors').
         weight: lambda, >= 0; 2.0 (the authors').

@@ -110,7 +110,7 @@ class MacCap(Captioner):
         limit: most words of a caption, >= 1; 25 (the authors') in training, at most 16 in writing. A longer sentence is
             cut, and ``run.tally["cut"]`` counts it.
         epochs: passes over the sentences, for the language model and again for the aligner, >= 1; 10.
-        batch: sentences a step, >= 1; 128.
+        batch: sentences per step, >= 1; 128.
         rate: learning rate of AdamW for the aligner, > 0; 1e-4.
         lm_rate: learning rate of AdamW for the language model, > 0; 1e-3 (ours).
         beams: of the beam search, >= 1; 4.

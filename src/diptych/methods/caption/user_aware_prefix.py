@@ -111,7 +111,7 @@ class UserAwarePrefix(Captioner):
         least: how often a word must occur in the captions to be known, >= 1; 1 (ours).
         lm_epochs: passes over the captions by the language model, >= 1; 10 (ours).
         epochs: passes over the rows, >= 1; 10 (ClipCap's).
-        batch: rows a step, >= 1; 40 (ClipCap's).
+        batch: rows per step, >= 1; 40 (ClipCap's).
         rate: learning rate of AdamW for the prefix, > 0; 1e-3 (ours; ClipCap's 2e-5 is for GPT-2).
         lm_rate: learning rate of AdamW for the language model, > 0; 1e-3 (ours).
         beams: of the beam search, >= 1; 5 (ours).

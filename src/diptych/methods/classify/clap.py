@@ -71,7 +71,7 @@ def constraint(w: Tensor, t: Tensor, weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CLAP(Classifier):
-    """Train one vector a class from the text embeddings, held back where zero-shot is right already.
+    """Train one vector per class from the text embeddings, held back where zero-shot is right already.
 
     Use it where there is no validation set: nothing is chosen.
 
@@ -79,7 +79,7 @@ class CLAP(Classifier):
         weight: of the constraint, >= 0 (default 1, the paper's); 0 is the unconstrained probe.
         epochs: passes over as many views as there are shots, >= 0 (default 300, the authors').
         rate: of the steps, > 0 (default 0.1, the authors'); constant 1e-5 in the first epoch, then along a cosine to 0.
-        batch: views a step, >= 1 (default 256, the authors').
+        batch: views per step, >= 1 (default 256, the authors').
         views: augmented views of each shot, >= 1 (default 20, the authors').
 
     Raises:

@@ -53,7 +53,7 @@ from diptych.train.step import Step
 
 
 def epochs_for(shots: int) -> int:
-    """Return the authors' number of epochs for so many shots a class: 50 for one, 100 up to four, 200 above."""
+    """Return the authors' number of epochs for so many shots per class: 50 for one, 100 up to four, 200 above."""
     return 50 if shots <= 1 else 100 if shots <= 4 else 200
 
 
@@ -71,7 +71,7 @@ class CoOp(Classifier):
         epochs: passes over the shots, >= 0. None: 50, 100 or 200, by the number of shots (10 for CoCoOp), the authors'.
         rate: learning rate of SGD with momentum 0.9 (default 0.002, the authors').
         decay: weight decay, of the context too.
-        batch: shots a step, >= 1; fewer shots than that are one batch.
+        batch: shots per step, >= 1; fewer shots than that are one batch.
         views: augmented views of each shot that are stored, >= 1; each step draws one of them.
 
     Raises:

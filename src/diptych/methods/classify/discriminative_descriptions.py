@@ -58,7 +58,7 @@ def responses(z: Tensor, labels: Tensor, texts: Tensor, classes: int) -> Tensor:
     """Return S transposed: the mean cosine of each class's reference images with each text.
 
     Args:
-        z: (n, D) unit embeddings of reference images, in any order, at least one a class.
+        z: (n, D) unit embeddings of reference images, in any order, at least one per class.
         labels: (n,) int64 class positions.
         texts: (P, D) unit text embeddings.
         classes: K.

@@ -1,4 +1,4 @@
-"""Zero-shot with an even prior: one number a class is added, so that the shots get all classes equally often.
+"""Zero-shot with an even prior: one number per class is added, so that the shots get all classes equally often.
 
     sum over the shots x of softmax( L(x) + b )_k  =  M / K    for each class k
 
@@ -61,7 +61,7 @@ def even_offsets(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class EvenPrior(Classifier):
-    """Classify zero-shot, with one offset a class that makes the answers about the shots even.
+    """Classify zero-shot, with one offset per class that makes the answers about the shots even.
 
     Use it as the baseline of systems that learn from shots: it knows that the classes are equally frequent, and
     nothing else of them. Where the classes of the test items are not equally frequent, it is a wrong prior.

@@ -6,7 +6,7 @@
     g'       = pooled LN(Enc(x'))                           with the same weights
     logits   = head( LN(Block([g; g']))_0 )
 
-Sizes: S pixels a side, n patches, C dimensions of the tokens, K classes
+Sizes: S pixels per side, n patches, C dimensions of the tokens, K classes
 x: (3, S, S) normalised pixels of an image;  x': the crop, resized to the same size
 Enc: the image tower up to its projection;  LN: layer norm
 X: (1 + n, C) tokens
@@ -67,7 +67,7 @@ class GLSim(Classifier):
         epochs: passes over the shots, >= 0 (default 50, the paper's).
         rate: learning rate of SGD with momentum 0.9, > 0; the paper picks among 0.03, 0.01, 0.003 and 0.001 for each
             data set.
-        batch: shots a step, >= 1 (default 8, the paper's); fewer shots are one batch.
+        batch: shots per step, >= 1 (default 8, the paper's); fewer shots are one batch.
         smoothing: of the labels, in [0, 1).
 
     Raises:

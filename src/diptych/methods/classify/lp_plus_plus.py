@@ -177,6 +177,11 @@ class FittedLPPlusPlus(FittedClassifier):
     alpha: Tensor
     step: int
 
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The settings that repeat the fit without val: so many steps, none of which is compared."""
+        return {"steps": self.step, "early_stopping": False}
+
     def scores(self, items: Samples[Any], run: Run) -> Scores:
         """Return (N, K) logits."""
         z = normalize(embed(self.backbone.image, items, run), dim=-1)

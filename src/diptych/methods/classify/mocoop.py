@@ -99,7 +99,7 @@ class MoCoOp(Classifier):
         gating: weight of the router's loss, >= 0 (default 1, the authors').
         epochs: passes over the shots, >= 0 (default 50, the authors').
         rate: learning rate of SGD with momentum 0.9, > 0 (default 0.032, the authors').
-        batch: shots a step, >= 1; fewer shots than that are one batch.
+        batch: shots per step, >= 1; fewer shots than that are one batch.
 
     Raises:
         UsageError: a number is out of its range, or a group starts no soft prompt.

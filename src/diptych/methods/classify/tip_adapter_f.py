@@ -3,7 +3,7 @@
     logits = s z head^T + b  +  alpha exp(-beta (1 - z F^T)) L
     minimise over F   cross-entropy(logits, y)        on one augmented view of every shot an epoch
 
-Sizes: B views a batch, M shots (labelled train images), K classes, D dimensions of the embeddings
+Sizes: B views per batch, M shots (labelled train images), K classes, D dimensions of the embeddings
 F: (M, D) keys, which start as Tip-Adapter's, one a shot
 L: (M, K) one-hot labels of the keys
 z: (B, D) unit embeddings of the views in a batch;  y: (B,) their class positions
@@ -40,7 +40,7 @@ class TipAdapterF(Classifier):
             view e modulo views.
         epochs: passes over the shots, >= 0 (default 20, the paper's; the authors take 100 for EuroSAT).
         rate: learning rate of AdamW at the start; it falls to 0 along a cosine, step by step.
-        batch: shots a step, >= 1 (default 256, the authors').
+        batch: shots per step, >= 1 (default 256, the authors').
 
     Raises:
         UsageError: alpha, beta or epochs is below 0, or views or batch is below 1.

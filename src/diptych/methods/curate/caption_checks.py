@@ -48,7 +48,7 @@ class CaptionChecks(Curator):
 
     Args:
         least_words: words that a text has at least, >= 0; 3 (ours). In scripts without spaces, letters.
-        phrases: file with phrases, one a line, that no text may contain, such as parts of a captioner's prompt; "":
+        phrases: file with phrases, one per line, that no text may contain, such as parts of a captioner's prompt; "":
             none.
         long: drop texts that the text tower of the backbone does not read whole.
         near: texts are duplicates also where nearly all pairs of neighbouring words agree; see
@@ -83,7 +83,7 @@ class CaptionChecks(Curator):
         lines = [" ".join(words_of(line)) for line in read_text(Path(self.phrases), "phrases").splitlines()]
         found = tuple(dict.fromkeys(line for line in lines if line))
         if not found:
-            raise DataError(f"{self.phrases} holds no phrase: give one a line.")
+            raise DataError(f"{self.phrases} holds no phrase: give one per line.")
         return found
 
     def rules(self, name: str, text: str) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class MetaCLIP(Curator):
     Use it to make a training pool from raw alt-texts, where a few subjects are far more frequent than all others.
 
     Args:
-        metadata: "wordnet" (the nouns in diptych, default), a JSON list, or a text file with one entry a line.
+        metadata: "wordnet" (the nouns in diptych, default), a JSON list, or a text file with one entry per line.
         t: texts up to which an entry is not thinned, >= 1; 20,000 (the paper's, for 1.6 G pairs). Infinity keeps all
             texts that match. A good t has 3 to 6 % of the matched entries above it.
         tail: share of the matches on entries below t, in [0, 1]; t is then the count that comes closest to it in the

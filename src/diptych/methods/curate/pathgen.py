@@ -61,7 +61,7 @@ class PathGen(Curator):
     the kit: "describe", and where they are given "revise", "judge" and "shorten".
 
     Args:
-        attributes: file with one phrase a line, such as "necrosis: pale tissue without nuclei"; "": none. Findings are
+        attributes: file with one phrase per line, such as "necrosis: tissue without nuclei"; "": none. Findings are
             the lines of a .txt file beside the slide.
         top: T, >= 0; 64 (the paper's).
         sampled: C, >= 0; 256 (the paper's).

@@ -49,7 +49,7 @@ def head_threshold(head: VectorHead, precision: float, *, below: bool = False) -
 
 @dataclass(frozen=True)
 class VectorHeadFilter(Curator):
-    """Keep the pairs whose pictures a head scores highest, or lowest.
+    """Keep the pairs whose pictures per head scores highest, or lowest.
 
     Use it to keep beautiful, harmless or sharp pictures, or whatever a few hundred labelled pictures of your own show.
 

@@ -102,7 +102,7 @@ class AnomalyCLIP(Detector):
         blur: sigma of the Gaussian over the map, in pixels of the square, >= 0.
         side: of the square that the image is resized to, in pixels, a multiple of the patch. None: the backbone's own.
         rate: learning rate of Adam, > 0 (default 1e-3, the authors').
-        batch: auxiliary photos a step, >= 1 (default 8, the authors'); fewer photos than that are one batch.
+        batch: auxiliary photos per step, >= 1 (default 8, the authors'); fewer photos than that are one batch.
         epochs: passes over the auxiliary photos, >= 1 (default 15, the authors').
 
     Raises:

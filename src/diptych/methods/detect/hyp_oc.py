@@ -6,7 +6,7 @@
     loss   = CE(logits(y), real = 0, g = 1) + 1/B sum over i of d(y_i, y_{i + B/2})
     score  = logit_1 - logit_0
 
-Sizes: B photos a batch, D dimensions of the features, W of the ball
+Sizes: B photos per batch, D dimensions of the features, W of the ball
 f: (B, D) features of real photos in a batch
 m: (D,) running mean of the real features
 g: (B, D) pseudo-negatives, as many as real features
@@ -121,7 +121,7 @@ class HypOC(Detector):
         pairs: "artanh" (the distance), or "atan" (the authors' code).
         rate: learning rate of Adam, > 0.
         decay: weight decay, >= 0.
-        batch: real photos a step, even, >= 2; fewer photos than that are one batch.
+        batch: real photos per step, even, >= 2; fewer photos than that are one batch.
         epochs: passes over the photos, >= 1.
         clip: largest norm of the gradient, > 0.
 

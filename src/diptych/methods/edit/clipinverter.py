@@ -77,7 +77,7 @@ class CLIPInverter(Editor):
     Args:
         steps: of the first training, >= 1; 200,000.
         refine: steps of the second, >= 0; 20,000. 0 leaves the refinement out.
-        batch: pictures a step, >= 2; 8.
+        batch: pictures per step, >= 2; 8.
         rate: learning rate of RAdam, > 0; 5e-4.
         refine_rate: that of the second training, > 0; 1.5e-4.
         scale: factor on the heads of the changed maps, > 0; 0.1.

@@ -68,10 +68,10 @@ class CutAndPaste(Editor):
             compared with their own greatest value, so a word that is absent is found somewhere. Give a floor where
             frames may lack the object.
         fusion: weights of the frame before, the frame itself and the one after, >= 0; (1/4, 1/2, 1/4) (ours).
-        cells: layers with more cells a side than this are left out of the maps and are not put back, >= 1; 16.
+        cells: layers with more cells per side than this are left out of the maps and are not put back, >= 1; 16.
         subject_steps: of Adam for the tokens of a reference, >= 0; 500.
         subject_rate: of Adam, > 0; 5e-3 (ours).
-        subject_batch: noisy pictures a step, >= 1; 8 (ours).
+        subject_batch: noisy pictures per step, >= 1; 8 (ours).
 
     Raises:
         UsageError: a number is out of its range.

@@ -150,7 +150,7 @@ class GALIP(Editor):
         power: of the length of the gradient, > 0; 6.0 (the authors').
         rate: learning rate of the generator, > 0; 1e-4 (the authors').
         ratio: factor on it for the discriminator, > 0; 4.0 (the authors').
-        batch: pictures a step, >= 2; 64 (the authors').
+        batch: pictures per step, >= 2; 64 (the authors').
         steps: >= 1; 100,000 (ours).
 
     Raises:

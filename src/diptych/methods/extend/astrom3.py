@@ -74,7 +74,7 @@ class AstroM3(Extender):
         rate: highest learning rate of Adam, after 10 epochs of warm-up; 3.92e-3.
         epochs: at most so many, >= 1; 100. With ``evidence.val``, training stops 6 epochs after the best loss on val,
             and the best weights are used.
-        batch: stars a step, >= 1; 512. Fewer stars make one batch.
+        batch: stars per step, >= 1; 512. Fewer stars make one batch.
 
     Raises:
         UsageError: a number is out of its range.

@@ -70,10 +70,10 @@ class CLIP2Point(Extender):
         temperature: of NTXent, > 0; 0.07.
         rate: highest learning rate of pre-training, >= 0; None (default): 1e-5 for the tower, 1e-3 for heads.
         epochs: of pre-training, >= 1; 100.
-        batch: objects a step of pre-training, >= 2; 256. Fewer objects make one batch.
+        batch: objects per step of pre-training, >= 2; 256. Fewer objects make one batch.
         adapter_rate: learning rate of the adapters, >= 0; 1e-3.
         adapter_epochs: of the adapters, >= 1; 100.
-        adapter_batch: clouds a step, >= 2; 32.
+        adapter_batch: clouds per step, >= 2; 32.
         hidden: width between the layers of an adapter, >= 1; 512.
         dropout: of the adapters, in [0, 1); 0.075.
 

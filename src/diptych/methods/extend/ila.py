@@ -132,7 +132,7 @@ class ILA(Extender):
             of the test, whose tokens before the first aligned block are computed once; nothing is mixed.
         rate: highest learning rate, >= 0; 5e-4 (that of the authors' "message" layers).
         epochs: passes over the clips, >= 1; 50.
-        batch: clips a step, >= 2; 256. Fewer clips make one batch.
+        batch: clips per step, >= 2; 256. Fewer clips make one batch.
         smoothing: of the labels, in [0, 1); 0.1.
         mix: Mixup or CutMix in every step (default), where ``sampling`` is "drawn".
 

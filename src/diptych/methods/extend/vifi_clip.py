@@ -129,12 +129,12 @@ class ViFiCLIP(Extender):
             of each tower, on frames that are encoded once.
         towers: whose parameters are trained: "both" (default), "image" or "text".
         frames: T, >= 1; 8 (ours; the authors take 16 or 32).
-        length: n, prompts a block and tower, >= 1; 10 (the authors').
+        length: n, prompts per block and tower, >= 1; 10 (the authors').
         depth: d, blocks with new prompts, >= 1; 12 (the authors'). Smaller towers have prompts in all their blocks.
         words: start of the text prompts, such as "a photo of a", up to four words; "" (default) draws them at random.
         rate: highest learning rate, >= 0; None (default): 2e-6 for towers, 8e-3 for prompts, 1e-3 for heads.
         epochs: passes over the clips, >= 1; 50 (the authors').
-        batch: clips a step, >= 1; 64. Fewer clips make one batch.
+        batch: clips per step, >= 1; 64. Fewer clips make one batch.
         smoothing: of the labels, in [0, 1); 0.1 (the authors').
         mix: Mixup or CutMix in every step (default); heads do not mix, since their inputs are embeddings.
 

@@ -80,7 +80,7 @@ class UFFGTG(Rewriter):
 
     Args:
         epochs: passes over the pictures, >= 1; 100.
-        batch: pictures a step, >= 1; 64.
+        batch: pictures per step, >= 1; 64.
         rate: learning rate of AdamW (ours, with a decay of 0.01), > 0; 5e-5.
         warmup: steps of its warm-up, >= 0; 1000.
         tower_rate: factor on the rate for the text encoder, >= 0; 1. 0 leaves the encoder as it is.

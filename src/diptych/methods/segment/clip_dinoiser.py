@@ -81,10 +81,10 @@ class CLIPDINOiser(Segmenter):
         gamma: least affinity of patches that belong together, in [-1, 1] (default 0.2, the paper's).
         delta: best probability below which a patch may be background, in [0, 1] (default 0.99, the paper's).
         windows: shorter side of the resize, window and stride; crops of the training have the window's side.
-        photos: crops to learn from, one a photo, >= 1 (default ours; the paper has 1000). Of fewer photos all are
+        photos: crops to learn from, one per photo, >= 1 (default ours; the paper has 1000). Of fewer photos all are
             used.
         steps: optimiser steps, >= 1 (default ours; the paper's 100 epochs of 1000 crops are 6300).
-        batch: crops a step, >= 1 (default ours; the paper has 16); fewer crops than that are one batch.
+        batch: crops per step, >= 1 (default ours; the paper has 16); fewer crops than that are one batch.
         rate: learning rate of the affinity convolution, > 0; the paper's is 5e-5.
         background_rate: that of the background convolution, > 0.
 

@@ -61,7 +61,7 @@ class FCCLIP(Segmenter):
         zoom: a square is the shorter side of a photo divided by up to this, >= 1.
         layout: sizes of the networks; the defaults are for a core and minutes.
         steps: optimiser steps, >= 1 (368,750).
-        batch: crops a step, >= 1 (16); fewer photos than that are one batch.
+        batch: crops per step, >= 1 (16); fewer photos than that are one batch.
         rate: learning rate, > 0 (1e-4).
         classify: "pooled", one pass, or "crops", the second stage of earlier systems: every mask is cut out and goes
             through CLIP alone.

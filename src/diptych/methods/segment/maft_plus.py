@@ -74,7 +74,7 @@ class MAFTPlus(Segmenter):
         compensate: weight of L_rc, >= 0 (0.1).
         steps: optimiser steps of the masks alone, over the frozen tower, >= 1 (none).
         tuning: optimiser steps of all together, >= 1 (55,000).
-        batch: crops a step, >= 1 (8); fewer photos than that are one batch.
+        batch: crops per step, >= 1 (8); fewer photos than that are one batch.
         rate: learning rate, > 0 (1e-4).
         tower_rate: factor of it for CLIP's image tower, > 0 (0.1).
 
@@ -86,7 +86,7 @@ class MAFTPlus(Segmenter):
     Example:
         >>> import torch
         >>> from diptych.nn.dense.mask_tuning import compensation
-        >>> compensation(torch.ones(1, 1, 4, 4)).shape  # sums of grids of 1, 2 and 4 cells a side, for rows and columns
+        >>> compensation(torch.ones(1, 1, 4, 4)).shape  # sums of grids of 1, 2 and 4 cells per side, both ways
         torch.Size([1, 14])
     """
 

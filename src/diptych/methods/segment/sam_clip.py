@@ -184,7 +184,7 @@ class SAMCLIP(Segmenter):
         rate: of the second stage, > 0 (the paper's).
         probe_epochs: passes over CLIP's photos in the first stage, >= 1.
         epochs: of the second stage, >= 1 (the paper stops at 16 of 20).
-        batch: photos a step, a multiple of the sum of the shares (default ours).
+        batch: photos per step, a multiple of the sum of the shares (default ours).
         photos: of each source at most, those whose content keys are the least, >= 1 (default ours).
 
     Raises:

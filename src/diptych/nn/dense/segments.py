@@ -134,7 +134,7 @@ def panoptic(
     classes = _classes(regions, groups)
     counted = tuple(things or regions.things or (False,) * classes)
     if len(counted) != classes:
-        raise UsageError(f"There are {len(counted)} marks of things for {classes} classes: give one a class.")
+        raise UsageError(f"There are {len(counted)} marks of things for {classes} classes: give one per class.")
     parts = (
         _components(regions, counted, groups, threshold)
         if regions.masks is None

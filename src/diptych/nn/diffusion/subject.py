@@ -48,7 +48,7 @@ def subject_tokens(
         g: draws steps and noise.
         steps: of Adam, >= 0; 0 returns the words' own tokens.
         rate: of Adam.
-        batch: noisy pictures a step.
+        batch: noisy pictures per step.
     """
     v = condition.tokens[0, list(places)].detach().clone()
     z = diffusion.to_latent(picture[None]).expand(batch, -1, -1, -1)

@@ -22,7 +22,7 @@ class Prompts(nn.Module):
 
     Args:
         backbone: with an image and a text tower.
-        length: n, tokens a block.
+        length: n, tokens per block.
         depth: d, blocks; a tower with fewer blocks gets one set for each.
         words: start of the first text tokens, at most four and no more than n; the others are Gaussian. "": all are.
 

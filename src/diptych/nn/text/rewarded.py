@@ -98,7 +98,7 @@ class RewardTrainee(Trainee):
     """Trains a captioner on the reward of what it samples, against that of what it would write.
 
     Args:
-        z: (N, D) unit image embeddings that the reward sees, one a row of the table.
+        z: (N, D) unit image embeddings that the reward sees, one per row of the table.
         samples: n, samples an image.
         limit: most tokens of a caption.
     """

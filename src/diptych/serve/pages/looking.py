@@ -24,7 +24,7 @@ LEAST = 0.5
 
 
 def entry_picture(folder: Path, number: int, side: int = SIDE) -> Image.Image:
-    """Return the picture of an entry, at most ``side`` pixels a side, without EXIF and profiles.
+    """Return the picture of an entry, at most ``side`` pixels per side, without EXIF and profiles.
 
     Raises:
         UnreadableItem: there is no such entry, or its picture is gone.

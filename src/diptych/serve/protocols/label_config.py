@@ -30,7 +30,7 @@ class Control:
         to: name of the picture, "to_name" of results.
         kind: "choices" for labels of the picture, "brushlabels" for masks, "rectanglelabels" for boxes.
         words: the labels in words.
-        values: the labels as results name them, one a word.
+        values: the labels as results name them, one per word.
         column: of a task's data with the picture.
         several: whether more than one choice may be made.
     """
@@ -92,7 +92,7 @@ def controls_of(config: str) -> list[Control]:
 
 
 def brush_runs(mask: NDArray[np.bool_]) -> list[int]:
-    """Return a mask as Label Studio's run lengths: four bytes a pixel, 255 inside and 0 outside.
+    """Return a mask as Label Studio's run lengths: four bytes per pixel, 255 inside and 0 outside.
 
     The bits are: 32 of the number of bytes, 5 of the bits of a byte less 1, four times 4 of the sizes of lengths less
     1; then for each run a bit 1, two that choose the size, the length less 1, and the byte.

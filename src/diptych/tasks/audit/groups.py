@@ -77,7 +77,7 @@ def audit_groups(
 
 
 def group_auditor(gap: float, least: int, selection: str) -> Auditor:
-    """Return what finds the groups between which accuracy drops by more than ``gap``, with ``least`` items a class in
+    """Return what finds the groups between which accuracy drops by more than ``gap``, with ``least`` items per class in
     each half; the selection is "half" or "all".
     """
     return default("audit groups", Auditor, gap=gap, least=least, selection="half" if selection == "half" else "all")

@@ -25,7 +25,7 @@ class Question:
 
     Args:
         classes: K classes of the result with their words; the first is "background" where there are words for it.
-        asked: the classes that ``fit`` gets: K, or one a word where the words are merged afterwards.
+        asked: the classes that ``fit`` gets: K, or one per word where the words are merged afterwards.
         groups: position in ``classes`` of each asked one; None: they are the same.
         threshold: pixels whose best probability lies below it are ``rest``; None: none are.
         rest: position of uncertain pixels: 0 for background, 255 for unknown.

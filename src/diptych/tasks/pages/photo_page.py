@@ -94,7 +94,7 @@ def _reasons(p: Prediction) -> Iterator[str]:
 
 
 def thumbnail(samples: Samples[Any], index: int, side: int) -> str:
-    """Return a photo as a JPEG data address of at most ``side`` pixels a side; "" where it cannot be read."""
+    """Return a photo as a JPEG data address of at most ``side`` pixels per side; "" where it cannot be read."""
     try:
         return address(samples[index], side)
     except UnreadableItem:
@@ -102,7 +102,7 @@ def thumbnail(samples: Samples[Any], index: int, side: int) -> str:
 
 
 def address(image: Image.Image, side: int) -> str:
-    """Return a picture as a JPEG data address of at most ``side`` pixels a side, without EXIF, comments or profiles."""
+    """Return a picture as a JPEG data address of at most ``side`` pixels per side, without EXIF or profiles."""
     from PIL.Image import Resampling
 
     small = image.convert("RGB")

@@ -187,7 +187,7 @@ class PairScorerExam(Exam):
             (scores.values.device.type == "cpu", f"scores are on {scores.values.device}, not on the CPU"),
             (bool(torch.isfinite(scores.values).all()), "scores are not finite"),
             (len(scores.parts) in (0, COUNT), f"there are parts of {len(scores.parts)} pairs, and {COUNT} pairs"),
-            (all(len(c) == COUNT for c in scores.columns.values()), "a column has not one number a pair"),
+            (all(len(c) == COUNT for c in scores.columns.values()), "a column has not one number per pair"),
         )
         texts = self.pairs.columns["captions"].values if "captions" in self.pairs.columns else ()
         for (text, *_), parts in zip(texts, scores.parts, strict=False):
