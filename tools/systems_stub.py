@@ -19,7 +19,7 @@ HEAD = '"""Written by tools/systems_stub.py from the catalog: the systems by cla
 
 
 def stub() -> str:
-    """Return the stub: a class a system of this package, with the signature of its own class."""
+    """Return the stub: one class for each system of this package, with the signature of its own class."""
     imports, classes = {"from typing import Literal"}, []
     for card in sorted(catalog.cards(), key=lambda c: str(c["class"])):
         if not str(card["module"]).startswith("diptych."):

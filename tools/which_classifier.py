@@ -74,7 +74,7 @@ class Row:
         """What it was given besides names."""
         shots = self.data["shots"]
         if shots:
-            return f"{shots} labelled photo{'' if shots == 1 else 's'} a class"
+            return f"{shots} labelled photo{'' if shots == 1 else 's'} per class"
         return next((said for kind, said in EVIDENCE.items() if kind in self.given), "class names alone")
 
     @property
