@@ -104,7 +104,7 @@ def test_what_else_a_system_was_given_is_said(tool: Any, tmp_path: Path) -> None
     )
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
-    titles = ("class names alone", "descriptions", "photos without labels", "1 labelled photo a class")
+    titles = ("class names alone", "descriptions", "photos without labels", "1 labelled photo per class")
     places = [text.index(f"### If you have {title}\n") for title in titles]
     assert places == sorted(places)
     assert "| `dn-cbm` (and photos without labels) |" in text

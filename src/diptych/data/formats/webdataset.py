@@ -147,10 +147,12 @@ def read_tars(spec: str | os.PathLike[str]) -> LabelledData:
 
     Raises:
         UsageError: as for ``open_tars``.
-        DataError: a tar is compressed.
+        DataError: a tar is compressed, or no item of any can be read.
     """
     broken: dict[int, UnreadableItem] = {}
     members = packed(_members(open_tars(spec).shards, broken))
+    if broken and len(broken) == len(members):
+        raise DataError(f"No picture of {os.fspath(spec)} can be read: {broken[0]}.")
     return LabelledData(os.fspath(spec), (), {"test": Table(TarImages(members, broken))})
 
 
