@@ -52,7 +52,7 @@ def test_plain_tars_are_photos_without_labels(tmp_path: Path) -> None:
     assert items[0].size == (12, 12)
     with tarfile.open(tmp_path / "texts.tar", "w") as tar:
         tar.add(__file__, "a.txt")
-    with pytest.raises(DataError, match="texts.tar!a: has no picture"):
+    with pytest.raises(DataError, match=r"texts\.tar!a: has no picture"):
         open_data(tmp_path / "texts.tar")
     with pytest.raises(UsageError, match="no tar"):
         open_data(str(tmp_path / "tars" / "{000..002}.tar"))
