@@ -70,5 +70,5 @@ def test_another_backbone_is_refused(vit: Backbone) -> None:
     name = min(n for n in learnt if n.endswith("c_fc.weight"))
     with pytest.raises(DataError, match=f"{name} of shape"):
         MaskedEncoder.of(vit, {**learnt, name: learnt[name].T})
-    with pytest.raises(DataError, match=r"1 of another shape \(prompts\)"):
+    with pytest.raises(DataError, match=r"\(prompts of shape"):
         MaskedEncoder.of(vit, {"prompts": torch.zeros(1, 9, vit.tower("image").width)})
