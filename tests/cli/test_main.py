@@ -16,8 +16,7 @@ import pytest
 from typer.main import get_command
 
 from diptych import __version__, catalog
-from diptych.cli.main import FORMER, VERBS, app
-from diptych.cli.root_help import GROUPS, LONGEST
+from diptych.cli.main import FORMER, app
 from diptych.core import UnreadableItem
 
 Cli = Callable[..., Any]
@@ -240,20 +239,3 @@ def test_former_names_of_flags_work_with_a_remark(
     assert remarks[0] == "--decay is now --weight-decay: the old name works in this version alone."
     assert remarks[-1] == "DIPTYCH_CLIP is now DIPTYCH_GRAD_CLIP_NORM: the old name works in this version alone."
     assert len(remarks) == 4
-
-
-def test_the_root_help_has_every_command_once_and_fits_a_screen(diptych: Cli) -> None:
-    lines = diptych("--help").out.splitlines()
-    assert len(lines) <= 40
-    assert max(map(len, lines)) <= 84
-    named = [name for commands in GROUPS.values() for name in commands]
-    assert sorted(named) == sorted(VERBS)
-    for name in named:
-        assert sum(f" {name} " in line[:24] for line in lines) == 1, name
-    assert all(len(text) <= LONGEST for commands in GROUPS.values() for text in commands.values())
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_a_command_opens_with_two_examples(diptych: Cli, verb: str) -> None:
-    text = diptych(verb, "--help").out
-    assert text.partition("Options")[0].count(f"$ diptych {verb}") >= 2, text[:600]

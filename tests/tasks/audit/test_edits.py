@@ -23,6 +23,7 @@ def edits(tmp_path: Path) -> Path:
     return tmp_path / "edits.csv"
 
 
+@pytest.mark.filterwarnings("ignore:.* sources have the target's value already", "ignore:The margin is")
 def test_edits_of_one_source_and_target_are_ranked_together(edits: Path) -> None:
     ranked = audit_edits(read_edits(edits), SmallBackbone(), method=edit_auditor(0.0))
     assert [r.rank for r in ranked.rows] == [1, 2, 3, 4, 1]

@@ -219,7 +219,7 @@ def recipe_text(context: Any) -> str:
     """Return the recipe file of a command: every option that has a value and is not of the machine, as TOML."""
     lines = [f"command = {json.dumps(context.info_name)}"]
     for name, value in sorted(context.params.items()):
-        if name not in NOT_REPEATED | OF_THE_MACHINE and value is not None and value != []:
+        if name not in NOT_REPEATED | OF_THE_MACHINE and value is not None and value not in ([], ()):
             plain = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             lines.append(f"{name.replace('_', '-')} = {json.dumps(plain)}")
     return "\n".join(lines) + "\n"

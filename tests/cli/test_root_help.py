@@ -1,0 +1,39 @@
+"""The root help: every command in one line, and two calls in each command's own help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from diptych.cli.main import VERBS
+from diptych.cli.root_help import GROUPS, LONGEST, lines
+
+Cli = Callable[..., Any]
+
+
+def test_the_root_help_has_every_command_once_and_fits_a_screen(diptych: Cli) -> None:
+    lines = diptych("--help").out.splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 84
+    named = [name for commands in GROUPS.values() for name in commands]
+    assert sorted(named) == sorted(VERBS)
+    for name in named:
+        assert sum(f" {name} " in line[:24] for line in lines) == 1, name
+    assert all(len(text) <= LONGEST for commands in GROUPS.values() for text in commands.values())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_command_opens_with_two_examples(diptych: Cli, verb: str) -> None:
+    text = diptych(verb, "--help").out
+    assert text.partition("Options")[0].count(f"$ diptych {verb}") >= 2, text[:600]
+
+
+def test_commands_of_other_packages_come_last_and_are_cut() -> None:
+    text = list(lines("About.", "Usage", {"greet": "Greet by name. " * 9}, "--help.", "Exit codes."))
+    at = next(i for i, line in enumerate(text) if line.startswith(" more "))
+    assert text[at].split()[:2] == ["more", "greet"]
+    assert text[at].endswith("...")
+    assert len(text[at]) <= 80
+    assert text[at + 1] == ""
