@@ -11,11 +11,11 @@ from PIL import Image
 
 from diptych.core import DataError, Table, UsageError
 from diptych.data.format import Format, Request
-from diptych.data.formats.left_out import LeftOut
 from diptych.data.images import MAX_PIXELS, SUFFIXES, open_image
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
 from diptych.data.memory import Packed, packed
+from diptych.data.skipped import LeftOut
 
 _BySplit = dict[str, dict[str | None, Sequence[str]]]
 

@@ -171,7 +171,7 @@ class Engines:
             )
         elif best:
             reasons.append(f"{best[1]} {best[2]} would be slower ({best[0].speed:.1f} x)")
-        tell = self._report if taken == next(self._precisions(encoder, requested)) else self._remark
+        tell = self._report if taken == next(iter(self._precisions(encoder, requested))) else self._remark
         tell("; ".join([f"{encoder.modality} encoder: {description}", *reasons]))
         return runner
 

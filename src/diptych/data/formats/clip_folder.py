@@ -11,11 +11,11 @@ from diptych.core import Table
 from diptych.data.format import FRAMES, Format
 from diptych.data.formats.clips import Clip, FrameFolders, Videos
 from diptych.data.formats.item_folders import ItemKind, by_folders, visible
-from diptych.data.formats.left_out import VIDEOS
 from diptych.data.images import SUFFIXES as PICTURES
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
+from diptych.data.skipped import VIDEOS
 
 
 @dataclass(frozen=True)
