@@ -77,11 +77,11 @@ def test_usage_errors(diptych: Cli, tmp_path: Path) -> None:
 
 def test_classify_says_which_engine_runs_and_keeps_torch_where_asked(diptych: Cli, tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"": 1})
-    assert (
-        "image encoder: torch, fp32; not onnxruntime fp32"
-        in diptych("classify", folder, "--names", "red, green, blue").err
-    )
-    assert "onnxruntime" not in diptych("classify", folder, "--names", "red, green, blue", "--engine", "torch").err
+    words = ("classify", folder, "--names", "red, green, blue")
+    assert "image encoder: torch, fp32; not onnxruntime fp32" in diptych(*words, "--verbose").err
+    assert "encoder:" not in diptych(*words).err
+    assert "lite on cpu, fp32" in diptych(*words).err
+    assert "onnxruntime" not in diptych(*words, "--verbose", "--engine", "torch").err
     assert diptych("classify", folder, "--names", "red, green, blue", "--engine", "tpu").code == 2
 
 

@@ -125,12 +125,16 @@ def test_surprises_are_one_sentence_and_code_1(diptych: Cli, monkeypatch: pytest
     )
 
 
-def test_ctrl_c_gives_code_130(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("words", "said"), [((), "Interrupted."), (("Interrupted: 3 of 4.",), "Interrupted: 3 of 4.")])
+def test_ctrl_c_gives_code_130(
+    diptych: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
     def interrupt() -> None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(*words)
 
     monkeypatch.setattr("diptych.catalog.cards", interrupt)
-    assert diptych("systems").code == 130
+    got = diptych("systems")
+    assert (got.code, got.err) == (130, f"{said}\n")
 
 
 def test_version_and_unknown_verbs(diptych: Cli) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diptych.core import DataError, Samples, UnreadableItem, UsageError
-from diptych.data.folders import ImageFiles, class_folder, image_paths
+from diptych.data.folders import ImageFiles, class_folder, image_files, image_paths, photo_folder
 from diptych.data.keys import FileKeys, hash_file
 from tests.support.image_files import photo
 
@@ -163,3 +163,43 @@ def test_a_link_to_itself_is_one_broken_picture(tmp_path: Path) -> None:
     assert [Path(items.name(i)).name for i in range(len(items))] == ["good.png", "self.png"]
     with pytest.raises(UnreadableItem):
         items.key(1)
+
+
+def test_raw_photos_videos_and_files_without_a_suffix_are_counted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(tmp_path, "dog/1.png", "cat/2.png")
+    for name in (
+        "a.cr2",
+        "cat/b.NEF",
+        "cat/deep/c.dng",
+        "cat/d.mp4",
+        "dog/e",
+        "dog/f",
+        "dog/g.txt",
+        ".h",
+        "dog/.i.mov",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    for read in (class_folder, photo_folder, image_files, image_files):
+        read(tmp_path)
+    assert caplog.messages == [f"Left out of {tmp_path}: 3 raw photos, 1 video, 2 files without a suffix."]
+
+
+def test_photos_in_folders_of_any_depth_count_what_lies_between(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(tmp_path, "1.png", "deep/2.png")
+    (tmp_path / "deep/3.arw").write_bytes(b"")
+    assert len(photo_folder(tmp_path).splits["test"]) == 2
+    assert caplog.messages == [f"Left out of {tmp_path}: 1 raw photo."]
+
+
+def test_a_folder_of_raw_photos_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "1.cr2").write_bytes(b"")
+    (tmp_path / "2").write_bytes(b"")
+    for read in (class_folder, photo_folder):
+        with pytest.raises(DataError, match="only 1 raw photo, 1 file without a suffix: give a folder"):
+            read(tmp_path)

@@ -79,11 +79,37 @@ def test_classes_empty_missing_or_tiny(root: Path) -> None:
 
 
 def test_missing_splits(root: Path) -> None:
-    for split, severity in (("val", "note"), ("test", "error")):
-        (root / split).rename(root / f"old-{split}")
-        found = [f for f in check(root).findings if f.kind == "missing-split"]
-        assert severity in {f.severity for f in found}
-    assert [f.message for f in check(root / "train").findings] == ["There is no train split: zero-shot only."]
+    def missing() -> list[tuple[str, str, str]]:
+        return [(f.severity, f.message, f.remedy) for f in check(root).findings if f.kind == "missing-split"]
+
+    train = "choices are made on train items that are not drawn."
+    (root / "val").rename(root / "old-val")
+    assert missing() == [
+        (
+            "note", f"Split val is missing: results come from test, and {train}",
+            "Add a folder (or split value) named 'val', if you have one.",
+        )
+    ]  # fmt: skip
+    (root / "test").rename(root / "val")
+    assert missing() == [
+        (
+            "note", f"Split test is missing: results come from val, and {train}",
+            "Add a folder (or split value) named 'test', if you have one.",
+        )
+    ]  # fmt: skip
+    (root / "val").rename(root / "other")
+    assert missing() == [
+        (
+            "error", "Splits test and val are missing: nothing can be measured.",
+            "Add a folder (or split value) named 'test'.",
+        )
+    ]  # fmt: skip
+    assert [(f.message, f.remedy) for f in check(root / "train").findings] == [
+        (
+            "Split train is missing: zero-shot systems work, few-shot systems and training do not.",
+            "Add a folder (or split value) named 'train'.",
+        )
+    ]
 
 
 def test_names_that_do_not_fit(root: Path) -> None:

@@ -227,8 +227,8 @@ class Verbs(TyperGroup):
             say(str(error))
             # That 3 says "some were skipped": an item that ended the verb was not.
             raise typer.Exit(DataError.exit_code if isinstance(error, UnreadableItem) else error.exit_code) from None
-        except KeyboardInterrupt:
-            say("Interrupted.")
+        except KeyboardInterrupt as error:
+            say(str(error) or "Interrupted.")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader of our output, such as head, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

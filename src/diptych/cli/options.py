@@ -82,6 +82,9 @@ ClusterThreads = Annotated[
     int, option("--cluster-threads", help="CPUs of each worker.", min=1, rich_help_panel="Cluster")
 ]
 Json = Annotated[bool, option("--json", help="Print JSON, and nothing else, on stdout.")]
+Verbose = Annotated[
+    bool, _model("--verbose", help="Say what runs each encoder, how fast, and how near to torch its vectors are.")
+]
 Templates = Annotated[
     list[str] | None,
     option(
@@ -138,6 +141,7 @@ class RunOptions:
     device: Device = "auto"
     precision: Precision = "fp32"
     engine: Engine = "auto"
+    verbose: Verbose = False
     draft: Draft = False
     batch: Batch = 32
     workers: Workers = 2
@@ -278,7 +282,7 @@ class Opened:
             device=device, precision=options.precision, engine=options.engine, cache=self.folder,
             seed=self.seed, out=self.out,
             draft=options.draft, batch=options.batch, workers=options.workers, progress=Display().bar,
-            report=self._once,
+            report=self._once if options.verbose else lambda line: None, remark=self._once,
         )  # fmt: skip
 
     def backbone(self, name: str = "", *, spaces: bool = False) -> Backbone:
@@ -330,7 +334,9 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
     Args:
         names: fields of ``RunOptions`` that the command offers. The others keep the values of the parameter's default.
+            Where ``engine`` is offered, so is ``verbose``, which says what it chose.
     """
+    names = (*names, "verbose") if "engine" in names else names
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         flags: list[inspect.Parameter] = []

@@ -15,6 +15,9 @@ from diptych.data.images import MAX_PIXELS, SUFFIXES, open_image
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
 from diptych.data.memory import Packed, packed
+from diptych.data.skipped import LeftOut
+
+_BySplit = dict[str, dict[str | None, Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,10 @@ def image_paths(root: str | os.PathLike[str]) -> list[Path]:
 
 def image_files(root: str | os.PathLike[str]) -> list[str]:
     """Return ``image_paths`` as text, which is ten times as fast."""
-    return list(_walk(_folder(root)))
+    left_out = LeftOut()
+    paths = list(_walk(_folder(root), left_out=left_out))
+    left_out.report(root)
+    return paths
 
 
 def tar_files(root: str | os.PathLike[str]) -> list[str]:
@@ -102,7 +108,13 @@ def class_folder(
         DataError: no picture at all, a class without pictures, pictures beside class folders, duplicate or missing
             split folders, or folders with the same subfolders, as of domains with the same classes.
     """
-    base = _folder(root)
+    left_out = LeftOut()
+    data = _class_folder(_folder(root), keys, allow_empty, left_out)
+    left_out.report(root)
+    return data
+
+
+def _class_folder(base: Path, keys: FileKeys | None, allow_empty: bool, left_out: LeftOut) -> LabelledData:
     split_folders: dict[str, Path] = {}
     for child in _visible(base):
         name = SPLIT_NAMES.get(child.name.lower()) if _is_folder(child) else None
@@ -115,9 +127,9 @@ def class_folder(
             split_folders[name] = Path(child.path)
     if not split_folders:
         split_folders = {"test": base}
-    pictures = {name: _classes_of(split_folders[name]) for name in SPLITS if name in split_folders}
+    pictures = {name: _classes_of(split_folders[name], left_out) for name in SPLITS if name in split_folders}
     classes = tuple(sorted({c for by_class in pictures.values() for c in by_class if c is not None}))
-    _refuse_empty(base, pictures, classes, allow_empty)
+    _refuse_empty(base, pictures, classes, allow_empty, str(left_out))
     splits = {}
     for name, by_class in pictures.items():
         ordered = sorted(by_class.items(), key=lambda pair: pair[0] or "")
@@ -145,14 +157,17 @@ def photo_folder(root: Path, keys: FileKeys | None = None) -> LabelledData:
         UsageError: ``root`` is no folder.
         DataError: no picture at all.
     """
-    paths = packed(_walk(_folder(root)))
+    left_out, below = LeftOut(), LeftOut()
+    paths = packed(_walk(_folder(root), left_out=left_out))
     try:
-        data = class_folder(root, keys=keys)
+        data = _class_folder(root, keys, False, below)
         if data.classes or sum(len(t) for t in data.splits.values()) == len(paths):
+            below.report(root)
             return data
     except DataError:
         if not paths:
             raise
+    left_out.report(root)
     return LabelledData(root.resolve().name, (), {"test": Table(ImageFiles(paths, keys))})
 
 
@@ -172,9 +187,7 @@ FOLDER = Format("a folder", lambda path, request: path.is_dir(), _read)
 PICTURE = Format("a picture", lambda path, request: path.is_file() and path.suffix.lower() in SUFFIXES, _read_picture)
 
 
-def _refuse_empty(
-    base: Path, pictures: dict[str, dict[str | None, Sequence[str]]], classes: tuple[str, ...], allow_empty: bool
-) -> None:
+def _refuse_empty(base: Path, pictures: _BySplit, classes: tuple[str, ...], allow_empty: bool, left_out: str) -> None:
     if not any(paths for by_class in pictures.values() for paths in by_class.values()) and not (
         allow_empty and classes
     ):
@@ -184,17 +197,24 @@ def _refuse_empty(
             remedy = "it is a saved dataset of Hugging Face, so write it with its to_parquet, and give that file"
         elif tables := sorted(path for kind in (".parquet", ".csv", ".tsv") for path in base.glob(f"*{kind}")):
             remedy = f"give a table in it, such as {tables[0]}; a training reads all with --stream"
-        raise DataError(f"No pictures below {base}: {remedy}.")
+        there = f", only {left_out}" if left_out else ""
+        raise DataError(f"No pictures below {base}{there}: {remedy}.")
     empty = [c for c in classes if not any(by_class.get(c) for by_class in pictures.values())]
     if empty and not allow_empty:
         raise DataError(f"No pictures of {', '.join(empty)} below {base}: add some, or remove the empty class folder.")
 
 
-def _classes_of(folder: Path) -> dict[str | None, Sequence[str]]:
+def _classes_of(folder: Path, left_out: LeftOut) -> dict[str | None, Sequence[str]]:
     """Return class -> pictures of one split; the key None is pictures without label."""
     children = _visible(folder)
-    photos = [c.path for c in children if _leads_to_file(c) and _is_picture(c.name)]
-    folders: dict[str | None, Sequence[str]] = {c.name: Packed(_walk(c.path)) for c in children if _is_folder(c)}
+    files = [c for c in children if _leads_to_file(c)]
+    photos = [c.path for c in files if _is_picture(c.name)]
+    for c in files:
+        if not _is_picture(c.name):
+            left_out.add(c.name)
+    folders: dict[str | None, Sequence[str]] = {
+        c.name: Packed(_walk(c.path, left_out=left_out)) for c in children if _is_folder(c)
+    }
     if photos and any(folders.values()):
         raise DataError(f"{photos[0]} lies beside the class folders of {folder}: move it into one of them, or out.")
     subfolders = [c for c in children if _is_folder(c)]
@@ -251,11 +271,17 @@ def _leads_to_file(entry: os.DirEntry[str]) -> bool:
         return True
 
 
-def _walk(folder: str | Path, wanted: Callable[[str], bool] | None = None) -> Iterator[str]:
+def _walk(
+    folder: str | Path, wanted: Callable[[str], bool] | None = None, left_out: LeftOut | None = None
+) -> Iterator[str]:
     wanted = _is_picture if wanted is None else wanted
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not _hidden(f))
-        yield from (os.path.join(here, f) for f in sorted(files) if wanted(f))
+        for name in sorted(files):
+            if wanted(name):
+                yield os.path.join(here, name)
+            elif left_out is not None:
+                left_out.add(name)
 
 
 def _hidden(name: str) -> bool:

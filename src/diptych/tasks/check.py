@@ -120,20 +120,23 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
         yield Finding(
             "missing-split",
             "error",
-            "There is neither a test nor a val split.",
+            "Splits test and val are missing: nothing can be measured.",
             "Add a folder (or split value) named 'test'.",
         )
     if "train" not in data.splits:
         yield Finding(
-            "missing-split", "note", "There is no train split: zero-shot only.", "Add 'train' for few-shot systems."
+            "missing-split",
+            "note",
+            "Split train is missing: zero-shot systems work, few-shot systems and training do not.",
+            "Add a folder (or split value) named 'train'.",
         )
-    elif not {"val", "test"} <= data.splits.keys():
-        remedy = "Add both 'val' and 'test' if you have them."
+    elif ("val" in data.splits) != ("test" in data.splits):
+        absent, use = ("val", "results come from test") if "test" in data.splits else ("test", "results come from val")
         yield Finding(
             "missing-split",
             "note",
-            "Val or test is missing: choices will be made on train items that are not drawn.",
-            remedy,
+            f"Split {absent} is missing: {use}, and choices are made on train items that are not drawn.",
+            f"Add a folder (or split value) named '{absent}', if you have one.",
         )
     counts = {
         s: np.bincount(t.labels(), minlength=len(data.classes)) if len(t) else np.zeros(len(data.classes), int)

@@ -76,6 +76,7 @@ def make_run(
     workers: int = 2,
     progress: Callable[[str, int | None], Progress] = silent,
     report: Callable[[str], None] = lambda line: None,
+    remark: Callable[[str], None] | None = None,
 ) -> Run:
     """Return the run that plain values describe.
 
@@ -91,6 +92,7 @@ def make_run(
         progress: makes a bar from (name, total).
         draft: decode large JPEG photos at a fraction of their size.
         report: called with a line on what runs each encoder.
+        remark: called with those lines that a user should see in any case, see ``Engines``; None: ``report``.
 
     Raises:
         UsageError: an unknown precision or engine, or int8 on a device or engine that cannot run it.
@@ -115,7 +117,7 @@ def make_run(
         workers=workers,
         progress=progress,
         decode="draft" if draft else "exact",
-        engine=None if engine == "torch" else Engines((cache or cache_folder()) / ENGINES, engine, report),
+        engine=None if engine == "torch" else Engines((cache or cache_folder()) / ENGINES, engine, report, remark),
     )
 
 

@@ -307,6 +307,25 @@ def test_bf16_keeps_its_bound_or_stays_in_fp32(
     assert next(small.model.parameters()).dtype == torch.float32
 
 
+def test_a_wait_and_a_fall_back_are_remarks_and_a_choice_is_not(
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch, speeds: Speeds
+) -> None:
+    speeds["torch bf16 weights", "bf16"] = 3.0
+    lines: list[str] = []
+    remarks: list[str] = []
+    engines = Engines(tmp_path, "auto", lines.append, remarks.append)
+    for precision in ("fp32", "bf16"):
+        engines.runner(small, Run(precision=precision))
+    assert len(lines) == 2
+    assert "onnxruntime" in lines[0]
+    assert "torch, bf16 weights" in lines[1]
+    assert remarks == ["image encoder: preparing and timing runtimes, once for this machine"]
+    monkeypatch.setitem(runners.BOUNDS, "bf16", 1.0)
+    Engines(tmp_path / "bound", "auto", lines.append, remarks.append).runner(small, Run(precision="bf16"))
+    assert len(lines) == 2
+    assert "not torch bf16 (cosine to torch" in remarks[-1]
+
+
 def test_bf16_that_is_slower_is_not_used(
     tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch, speeds: Speeds
 ) -> None:

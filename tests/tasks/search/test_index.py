@@ -210,3 +210,25 @@ def test_a_query_of_words_brings_neither_torch_nor_formats_of_data() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_an_interruption_says_what_is_stored_and_the_same_call_goes_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "SLICE", 3)
+    records, real = open_records(str(photos)), tasks._add
+
+    def add(made: Index, records: Records, rows: list[int], *rest: Any) -> Any:
+        if rows[0] == 3:
+            raise KeyboardInterrupt
+        return real(made, records, rows, *rest)
+
+    monkeypatch.setattr(tasks, "_add", add)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        index(records, BACKBONE, Run(), tmp_path / "idx")
+    assert str(caught.value) == (
+        f"Interrupted: 3 of 4 records are in {tmp_path / 'idx'}; the same command goes on from there."
+    )
+    monkeypatch.setattr(tasks, "_add", real)
+    done = index(records, BACKBONE, Run(), tmp_path / "idx")
+    assert (done.entries, done.added, done.unchanged) == (4, 1, 3)

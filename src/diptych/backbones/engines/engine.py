@@ -56,18 +56,27 @@ class Engines:
         folder: folder of exports, created if absent.
         kind: "auto" takes the fastest runtime that keeps the bound; "onnx", "openvino" and "torch" require one.
         report: called once for each encoder with a line on its runner and the reason.
+        remark: called with what a user should see in any case: that runtimes are prepared, which takes a while, and the
+            line of an encoder that runs in another precision than the requested one; None (default): ``report``.
 
     Raises:
         UsageError: an unknown kind.
         MissingExtra: OpenVINO is required and not installed.
     """
 
-    def __init__(self, folder: Path, kind: str = "auto", report: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: str = "auto",
+        report: Callable[[str], None] = lambda line: None,
+        remark: Callable[[str], None] | None = None,
+    ) -> None:
         if kind not in KINDS:
             raise UsageError(f"The engine {kind!r} is unknown: use {', '.join(KINDS)}.")
         if kind == "openvino" and not openvino_version():
             raise MissingExtra("openvino", "openvino", "The engine openvino")
         self.folder, self.kind, self._report = folder, kind, report
+        self._remark = report if remark is None else remark
         self._chosen: dict[tuple[str, str], Runner | None] = {}
         self._served: set[str] | None = None
         self._announced: set[str] = set()
@@ -150,9 +159,9 @@ class Engines:
                 f"{{engine}} auto or torch."
             )
         runner: Runner | None = TorchRunner(encoder) if requested != "fp32" else None
-        description = "torch, fp32"
+        description, taken = "torch, fp32", "fp32"
         if best and (insisted or best[0].speed > 1):
-            runner = opened(encoder, *best)
+            runner, taken = opened(encoder, *best), best[2]
             which = "mean" if best[2] == "int8" else "least"
             whole = best[0].small_photos
             photos = "" if math.isnan(whole) else f", {whole:.1f} x with the decoding of small photos"
@@ -162,7 +171,8 @@ class Engines:
             )
         elif best:
             reasons.append(f"{best[1]} {best[2]} would be slower ({best[0].speed:.1f} x)")
-        self._report("; ".join([f"{encoder.modality} encoder: {description}", *reasons]))
+        tell = self._report if taken == next(iter(self._precisions(encoder, requested))) else self._remark
+        tell("; ".join([f"{encoder.modality} encoder: {description}", *reasons]))
         return runner
 
     def _folder(self, encoder: Encoder[Any], runtime: str, precision: str) -> Path:
@@ -181,7 +191,7 @@ class Engines:
 
             if encoder.fingerprint not in self._announced:
                 self._announced.add(encoder.fingerprint)
-                self._report(f"{encoder.modality} encoder: preparing and timing runtimes, once for this machine")
+                self._remark(f"{encoder.modality} encoder: preparing and timing runtimes, once for this machine")
             reports = [
                 report or make(encoder, folder, *c)
                 for report, folder, c in zip(stored, folders, candidates, strict=True)

@@ -15,9 +15,7 @@ from diptych.data.images import SUFFIXES as PICTURES
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
-
-VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
-"""Suffixes of video files."""
+from diptych.data.skipped import VIDEOS
 
 
 @dataclass(frozen=True)

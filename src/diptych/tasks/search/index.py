@@ -23,6 +23,7 @@ from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import Entry, Modality, dumped
 from diptych.tasks.record import engine_of, now, precision_of, versions
 from diptych.tasks.search.approximate import outgrown
+from diptych.tasks.search.interruption import Interruptible
 
 SLICE = 1024
 """Records embedded and committed at once: bounds memory, and what a kill can cost."""
@@ -113,6 +114,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
         UsageError: the index was made with another backbone, the folder holds other files, or a table that names
             pictures is to be pruned.
         DataError: nothing can be read.
+        KeyboardInterrupt: Ctrl-C; it says how many records are stored, and how to go on.
     """
     start, before = time.perf_counter(), run.tally["encoded"]
     records, roots = records.distinct(), [root(p) for p in prune]
@@ -123,7 +125,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     with open_index(out, backbone, run) as made:
         if not len(made) and not isinstance(stored, StoredVectors):
             run = calibrate(backbone.image, RecordPart(records, "image"), run)
-        with run.track("index", len(records)) as bar:
+        with run.track("index", len(records)) as bar, Interruptible(out, len(records)) as progress:
             for first in range(0, len(records), SLICE):
                 rows = range(first, min(first + SLICE, len(records)))
                 fresh = _fresh(made, records, rows)
@@ -131,6 +133,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
                 if fresh:
                     stored, broken = _add(made, records, fresh, backbone, run)
                     added, failed = added + stored, failed + broken
+                progress.count += len(rows)
                 bar.advance(len(rows))
         removed = _pruned(made, records, roots)
         count = len(made)
