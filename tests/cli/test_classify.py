@@ -161,7 +161,7 @@ def test_reasons_in_terminal_json_and_html(diptych: Cli, photos: Path, tmp_path:
         (["--reasons", "1"], 2, "zero-shot gives no reasons: use description"),
         (["--method", "gda"], 2, "board classify DATA --export gda"),
         (["--method", "maskclip"], 2, "no classifier"),
-        (["--texts", "pool.json"], 2, "reads no descriptions"),
+        (["--texts", "pool.json"], 2, "zero-shot does not read --texts, but description"),
         (["--method", "description"], MissingEvidence.exit_code, "--texts"),
         (["--model", "m", "--method", "fudd"], 2, "own names"),
     ):
