@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych import systems as systems
+    from diptych.api.checking import check
     from diptych.api.derived import (
         caption,
         classify,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from diptych.api.listing import list_models, list_systems
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
+    from diptych.api.training import finetune, pretrain
     from diptych.api.verbs import audit, board, open_data
     from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
@@ -44,10 +46,12 @@ __all__ = [
     "audit",
     "board",
     "caption",
+    "check",
     "classify",
     "detect",
     "edit",
     "encode",
+    "finetune",
     "generate",
     "index",
     "link",
@@ -56,6 +60,7 @@ __all__ = [
     "load",
     "load_classifier",
     "open_data",
+    "pretrain",
     "rewrite",
     "search",
     "segment",
@@ -84,11 +89,14 @@ _PLACES = {
     "segment": "api.derived",
     "load": "api.model",
     "load_classifier": "api.model",
+    "check": "api.checking",
+    "finetune": "api.training",
+    "pretrain": "api.training",
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (
-    "ablate", "cache", "check", "curate", "demo", "doctor", "export", "extend", "finetune",
-    "models", "new_system", "pretrain", "prove", "rerun", "serve", "verify",
+    "ablate", "cache", "curate", "demo", "doctor", "export", "extend",
+    "models", "new_system", "prove", "rerun", "serve", "verify",
 )  # fmt: skip
 """Verbs of the command line that are no function here."""
 _ELSEWHERE = {

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 import diptych
-from diptych.api.declared import documentation, signature_of, spell
+from diptych.api.declared import documentation, signature_of
+from diptych.api.spelling import spell
 from diptych.verbs.detect import Detect
 
 

@@ -108,7 +108,7 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "diptych.TipAdapter": (lambda: diptych.TipAdapter, r"use diptych\.systems\.TipAdapter"),
     "diptych.clasify": (lambda: diptych.clasify, "use classify"),
     "diptych.train": (lambda: diptych.train_model, "no attribute 'train_model'"),
-    "diptych.finetune": (lambda: diptych.finetune, "'diptych finetune' on the command line"),
+    "diptych.serve": (lambda: diptych.serve, "'diptych serve' on the command line"),
     "model, _, preprocess = diptych.load()": (lambda: [*model()], "use its preprocess and its tokenizer"),
     "model.get_image_features": (lambda: model().get_image_features, r"use encode_image\(photos\)"),
     "model.encode(photos)": (lambda: model().encode, r"encode_image\(photos\) or encode_text"),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
-from diptych.core import DiptychError, UsageError
+from diptych.api.spelling import spell, spelled
+from diptych.core import UsageError
 from diptych.data.keys import FileKeys
 from diptych.tasks.runs import KEYS
 from diptych.tasks.sole_writer import sole_writer
@@ -106,11 +107,6 @@ class CallContext(Once):
         return replace(self.model().run, seed=getattr(self._verb, "seed", 0), **options, **self._changes)
 
 
-def spell(name: str) -> str:
-    """Return how Python spells an argument."""
-    return f"{name}="
-
-
 def function(
     verb: type[Verb], result: Callable[[Any, Results[Any], CallContext], Any] | None = None
 ) -> Callable[..., Any]:
@@ -125,7 +121,7 @@ def function(
     def run(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs).arguments
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
-        try:
+        with spelled():
             asked = verb.made("python", **given).checked(given)
             own = model if isinstance(model, Model) else None
             cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
@@ -134,9 +130,6 @@ def function(
                 answer = asked.run(context)
                 results = gathered(answer, context.out, overwrite=overwrite)
                 return results if result is None else result(answer, results, context)
-        except DiptychError as error:
-            error.args = (error.spelled(spell), *error.args[1:])
-            raise
 
     run.__signature__ = signature  # type: ignore[attr-defined]
     run.verb = verb  # type: ignore[attr-defined]

@@ -44,7 +44,7 @@ ELSEWHERE = {
     "eval": "it as it is: it is in eval mode, and module() is its torch module",
     "parameters": "module().parameters()",
     "state_dict": "module().state_dict()",
-    "train": "diptych.systems, or 'diptych finetune' on the command line",
+    "train": "diptych.finetune(data, out, model), or diptych.systems",
     **dict.fromkeys(("half", "float", "bfloat16"), "diptych.load(name, precision='fast')"),
     **dict.fromkeys(("save", "save_pretrained"), "'diptych export' on the command line, or module().state_dict()"),
     **dict.fromkeys(("get_sentence_embedding_dimension", "get_embedding_dimension"), "dim"),

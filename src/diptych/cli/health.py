@@ -10,7 +10,6 @@ import typer
 from diptych.cli import flag_values, options
 from diptych.cli.console import show, show_json, show_table
 from diptych.core.errors import install
-from diptych.core.wording import number_of
 
 
 @options.offers("json", "cache")
@@ -63,8 +62,7 @@ def check(
     if shared.json:
         show_json(checked.as_dict())
     else:
-        counts = ", ".join(f"{n} {split}" for split, n in checked.counts.items())
-        show(f"{checked.name}: {number_of(len(checked.classes), 'class', 'classes')}; {counts or 'nothing'}")
+        show(checked.title())
         if checked.findings:
             show_table(["", "what", "remedy"], [(f.severity, f.message, f.remedy) for f in checked.findings])
         else:

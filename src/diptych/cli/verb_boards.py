@@ -203,8 +203,9 @@ def _tuned(
     rows = open_set(data, "captions or classes", opened.keys, text=how.captions or "")
     rows = rows if length.regions is None else with_regions(rows, length.regions)
     others = [open_set(name, "any", opened.keys) for name in flag_values.words(how.also or "")]
-    rate = (3e-4 if how.parts == "heads" else 1e-5) if how.lr is None else how.lr
-    plain = replace(LoopOptions().fit(rate, how.train_batch, how.epochs, how.decay, cached=False), save_every=None)
+    plain = replace(
+        LoopOptions().fit(how.rate(), how.train_batch, how.epochs, how.decay, cached=False), save_every=None
+    )
     fit, lengths = equal_lengths(plain, length.steps, length.seconds)
     base = [] if length.base == BEFORE.system else in_lengths(arms_of("pretrain", [length.base]), lengths)
     return TuneBench(

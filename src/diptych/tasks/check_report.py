@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from diptych.core.wording import number_of
+
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
     "layout",
@@ -42,7 +44,7 @@ class Finding:
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CheckReport:
     """What the doctor saw.
 
@@ -56,6 +58,15 @@ class CheckReport:
     classes: tuple[str, ...]
     counts: dict[str, int]
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        lines = [f"{f.severity}: {f.message} {f.remedy}" for f in self.findings] or ["Nothing to object to."]
+        return "\n".join([self.title(), *lines])
+
+    def title(self) -> str:
+        """Return the name of the data, with the number of classes and of the pictures of each split."""
+        counts = ", ".join(f"{n} {split}" for split, n in self.counts.items())
+        return f"{self.name}: {number_of(len(self.classes), 'class', 'classes')}; {counts or 'nothing'}"
 
     @property
     def ok(self) -> bool:

@@ -192,7 +192,7 @@ class Verb:
 
         chosen: Any = getattr(self, "method", None) or self.slug()
         if not isinstance(chosen, str):
-            base = _plain(chosen)
+            base = plain_system(chosen)
         else:
             kind, variant = catalog.find(chosen, self.kind_of_system()), getattr(self, "variant", "")
             base = catalog.row(kind, variant) if variant else kind()
@@ -283,7 +283,7 @@ class Verb:
         raise NotImplementedError
 
 
-def _plain(method: Any) -> Any:
+def plain_system(method: Any) -> Any:
     """Return the method of a system; raises UsageError for what is fitted already, or is no system."""
     from diptych.core import Method
 

@@ -56,14 +56,31 @@ def names_of(names: NamesLike, classes: Sequence[str] = (), templates: Templates
     words: tuple[tuple[str, ...], ...] = ()
     if not isinstance(names, Path):
         names, words = _plain_names(names)
+    return ClassNames(read_names(names, classes), templates_of(templates), words)
+
+
+def templates_of(templates: TemplatesLike, default: tuple[str, ...] = ENSEMBLE) -> tuple[str, ...]:
+    """Return prompts with "{}" as texts.
+
+    Args:
+        templates: prompts, a file of them, or functions of a name as open_clip has.
+        default: what None stands for.
+
+    Raises:
+        UsageError, DataError: there is no such file, or a prompt has no place for the name.
+
+    Example:
+        >>> templates_of([lambda c: f"a photo of a {c}."])
+        ('a photo of a {}.',)
+    """
+    if templates is None:
+        return default
     if isinstance(templates, str) and ("{" in templates or not (os.path.exists(templates) or Path(templates).suffix)):
         templates = [templates]
-    prompts: Any = templates
-    if templates is not None and not isinstance(templates, (str, os.PathLike)):
-        given: Any = [templates] if callable(templates) else templates
-        prompts = [str(t("{}")) if callable(t) else t for t in given]
-    prompts = ENSEMBLE if prompts is None else read_templates(prompts)
-    return ClassNames(read_names(names, classes), prompts, words)
+    if isinstance(templates, (str, os.PathLike)):
+        return read_templates(templates)
+    given: Any = [templates] if callable(templates) else templates
+    return read_templates([str(t("{}")) if callable(t) else t for t in given])
 
 
 def _plain_names(names: Any) -> tuple[list[str], tuple[tuple[str, ...], ...]]:

@@ -19,6 +19,8 @@ from diptych.cli.training.streams import StreamOptions
 from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import Readers, has, refuse_unread
 from diptych.tasks.defaults import DEFAULTS
+from diptych.verbs.kinds import SETTINGS
+from diptych.verbs.training import system_of
 
 if TYPE_CHECKING:
     from diptych.core import Objective, Recipe
@@ -63,6 +65,13 @@ class TrainOptions:
     decay: Decay = 0.0
     outside: Outside = False
 
+    def rate(self, *, scratch: bool = False) -> float:
+        """Return the learning rate, by default that of the parts that learn."""
+        from diptych.tasks.training.fits import rate_for
+
+        usual = rate_for(self.parts, scratch=scratch)
+        return usual if self.lr is None else self.lr
+
 
 @dataclass(frozen=True)
 class FolderOptions:
@@ -87,6 +96,7 @@ class Training:
 
     Args:
         folder: of model, log, checkpoints and report; the seed of draws and new weights, and whether it goes on.
+        rate: learning rate.
         recipe: text of the recipe file that repeats it.
         scratch: start from random weights.
         regions: a table with one region per row; None: there are none.
@@ -97,6 +107,7 @@ class Training:
     data: str
     how: TrainOptions
     folder: FolderOptions
+    rate: float
     recipe: str = ""
     loop: LoopOptions = field(default_factory=LoopOptions)
     scratch: bool = False
@@ -110,14 +121,13 @@ class Training:
         from diptych.data.inside import outside_allowed
         from diptych.data.load import open_data
         from diptych.data.words.templates import SINGLE
+        from diptych.tasks.training.fits import embeddings_alone
         from diptych.tasks.training.tune import tune
         from diptych.train.memory import Saving
 
         how = self.how
-        rate = 3e-4 if how.parts == "heads" else 5e-4 if self.scratch else 1e-5
-        fit = self.loop.fit(
-            rate if how.lr is None else how.lr, how.train_batch, how.epochs, how.decay, cached=pairs_alone(self.system)
-        )
+        cached = embeddings_alone(self.system)
+        fit = self.loop.fit(self.rate, how.train_batch, how.epochs, how.decay, cached=cached)
         system = with_chunk(self.system, self.loop.chunk)
         half = shared.precision == "fp16"  # of the training alone: encoders have no such precision
         with (replace(shared, precision="fp32") if half else shared).open(seed=self.folder.seed) as opened:
@@ -187,7 +197,7 @@ def finetune(
     """Fine-tune a backbone and write one that every verb takes as --backbone local:OUT/model."""
     system = find("finetune", method, variant, settings)
     refuse_unread(system, READERS)
-    Training(system, data, how, folder, recipe_text(context), loop).run(shared)
+    Training(system, data, how, folder, how.rate(), recipe_text(context), loop).run(shared)
 
 
 def find(verb: str, slug: str, variant: str, settings: Sequence[str] | None = None) -> Objective | Recipe:
@@ -203,22 +213,7 @@ def find(verb: str, slug: str, variant: str, settings: Sequence[str] | None = No
         UsageError: it is of another verb, or has no such row or setting.
         MissingExtra: what it needs is not installed.
     """
-    from diptych import catalog
-    from diptych.core import Objective, Recipe
-    from diptych.core.settings import with_settings
-    from diptych.verbs.kinds import SETTINGS
-
-    system = with_settings(catalog.row(catalog.find(slug, verb=verb), variant), SETTINGS.read(settings))
-    assert isinstance(system, (Objective, Recipe))
-    system.check_extras()
-    return system
-
-
-def pairs_alone(system: Objective | Recipe) -> bool:
-    """Return whether a system is a loss of embeddings alone, so that a batch may be embedded in parts."""
-    from diptych.core import Objective
-
-    return isinstance(system, Objective) and not system.tokens and "LanguageModel" not in system.card.needs.parts
+    return system_of(verb, slug, variant, SETTINGS.read(settings))
 
 
 def with_chunk(system: Objective | Recipe, chunk: int | None) -> Objective | Recipe:
@@ -234,20 +229,9 @@ def _tell(result: Tuned, json: bool) -> None:
     if json:
         show_json(result.as_dict())
     else:
-        rows = [
-            (
-                name,
-                metric,
-                f"{value:.3f}",
-                f"{result.after[name][metric]:.3f}",
-                f"{result.after[name][metric] - value:+.3f}",
-            )
-            for name, metrics in result.before.items()
-            for metric, value in metrics.items()
-        ]
         show_table(
             ["data set", "metric", "before", "after", "change"],
-            rows,
+            result.rows(),
             right=(2, 3, 4),
             title=f"{result.facts['method']}",
         )

@@ -130,15 +130,14 @@ class LoopOptions:
         Raises:
             UsageError: a value is none of those that there are.
         """
-        from diptych.train.schedule import Fit, Schedule
+        from diptych.tasks.training.fits import fit_of
+        from diptych.train.schedule import Schedule
 
         if self.steps is not None:
             refuse_idle("--steps is the length of the training", "epochs")
         flag_values.one_of("--schedule", self.schedule, "cosine", "constant")
         flag_values.one_of("--optimizer", self.optimizer, "adamw", "adam", "radam", "sgd")
         flag_values.one_of("--log", self.log, "", "wandb")
-        if self.crop is not None and not 0 < self.crop <= 1:
-            raise UsageError(f"--crop must be in (0, 1], got {self.crop:g}: give another, or leave it out.")
         if self.crop is None:
             refuse_idle("No --crop is given", "recolour")
         if self.compile and self.shard:
@@ -150,24 +149,21 @@ class LoopOptions:
             first, second = (float(b) for b in betas)
         except ValueError:
             raise UsageError(f'--betas takes two numbers such as "0.9,0.98", not {self.betas!r}.') from None
-        every = self.measure_every
-        if every is None and self.steps is not None:
-            every = max(1, self.steps // 10)
         kind: Any = self.schedule
-        optimizer: Any = self.optimizer
-        return Fit(
-            lr=rate,
-            batch=batch,
-            epochs=epochs if self.steps is None else None,
+        return fit_of(
+            rate,
+            batch,
+            epochs,
+            decay,
             steps=self.steps,
+            cached=cached,
+            accumulate=self.accumulate,
+            watch_every=self.measure_every,
             schedule=Schedule(kind, self.warmup, self.floor, self.cooldown),
-            optimizer=optimizer,
+            optimizer=self.optimizer,
             betas=(first, second),
             eps=self.eps,
-            decay=decay,
             layer_decay=self.layer_decay,
-            accumulate=self.accumulate,
-            cached=cached and self.accumulate > 1,
             clip=self.clip or None,
             ema=self.ema,
             patience=self.patience,
@@ -175,7 +171,6 @@ class LoopOptions:
             keep=self.keep,
             skip_bad_steps=self.skip_bad_steps,
             log_every=self.log_every,
-            watch_every=every,
             log="wandb" if self.log else "",
             shard=self.shard,
             compile=self.compile,

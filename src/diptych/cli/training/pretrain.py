@@ -11,10 +11,11 @@ import typer
 from diptych.cli import options
 from diptych.cli.training import finetune
 from diptych.cli.training.options import LoopOptions, TrainRunOptions, recipe_text
-from diptych.cli.training.streams import SEVERAL, StreamOptions, tars
-from diptych.cli.unread import Readers, needs, refuse_idle, refuse_unread
+from diptych.cli.training.streams import StreamOptions
+from diptych.cli.unread import Readers, refuse_idle, refuse_unread
 from diptych.core import Card, UsageError
 from diptych.tasks.defaults import DEFAULTS
+from diptych.verbs.training import READS
 
 
 @dataclass(frozen=True)
@@ -76,26 +77,10 @@ class NamedParts:
 
     def loaded(self, device: str) -> dict[str, Any]:
         """Return the parts that are named."""
-        kit: dict[str, Any] = {}
-        if self.language_model is not None:
-            from diptych.backbones.language_text import LanguageText
+        from diptych.tasks.runs import device_named
+        from diptych.tasks.training.named_parts import named_parts
 
-            kit["language_model"] = LanguageText.load(self.language_model)
-        if self.rewrites is not None:
-            from diptych.backbones.writers.pool import StoredPool
-
-            kit["writer"] = StoredPool(self.rewrites)
-        for part, name in (("scorer", self.scorer), ("teacher", self.teacher)):
-            if name is not None:
-                from diptych.backbones.sources.load import load
-                from diptych.tasks.runs import device_named
-
-                kit[part] = load(name, device=device_named(device))
-        if self.proposer is not None:
-            from diptych.backbones.sources.proposers import load_proposer
-
-            kit["proposer"] = load_proposer(self.proposer)
-        return kit
+        return named_parts(device_named(device), **vars(self))
 
 
 @dataclass(frozen=True)
@@ -116,35 +101,13 @@ class PartOptions(NamedParts):
         Raises:
             UsageError: the system needs one that is not named.
         """
-        if "Writer" in card.needs.parts and self.rewrites is None:
-            raise UsageError(
-                f"{card.slug} draws among rewrites: give --rewrites POOL.json, captions with other wordings of each."
-            )
-        if "Backbone" in card.needs.parts and self.teacher is None:
-            raise UsageError(f"{card.slug} learns from a teacher: give --teacher BACKBONE, such as hf:BAAI/AltCLIP.")
-        if "TokenStates" in card.needs.parts and self.language_model is None:
-            raise UsageError(f"{card.slug} reads texts by a language model: give --language-model smollm2 or a folder.")
-        kit = self.loaded(device)
-        if "TextDiffusion" in card.needs.parts:
-            from diptych.backbones.diffusion.load import load_diffusion
-            from diptych.backbones.sources.load import load
-            from diptych.tasks.runs import device_named
+        from diptych.tasks.runs import device_named
+        from diptych.tasks.training.named_parts import parts_for
 
-            # The small one reads its texts by tiny, whatever backbone is trained.
-            kit["diffusion"] = load_diffusion(self.denoiser, load("tiny", device=device_named(device)))
-        return kit
+        return parts_for(card, device_named(device), **vars(self))
 
 
-READERS: Readers = {
-    **finetune.READERS,
-    "rewrites": needs("Writer"),
-    "scorer": lambda system: "Backbone" in system.card.needs.optional_parts,
-    "teacher": lambda system: "Backbone" in system.card.needs.parts,
-    "language_model": needs("TokenStates"),
-    "proposer": needs("MaskProposer"),
-    "denoiser": needs("TextDiffusion"),
-    "regions": lambda system: "boxes" in system.card.needs.columns,
-}
+READERS: Readers = {**finetune.READERS, **READS}
 _TORCH = TrainRunOptions(engine="torch")
 
 
@@ -178,17 +141,18 @@ def pretrain(
     shared: TrainRunOptions = _TORCH,
 ) -> None:
     """Train on captioned photos and write a backbone that every verb takes as --backbone local:OUT/model."""
+    from diptych.tasks.training.streams import all_tars
+
     system = finetune.find("pretrain", objective, variant, settings)
     refuse_unread(system, READERS, "--objective")
-    if how.scratch and how.parts == "heads":
-        raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
+    rate = how.rate(scratch=how.scratch)
     kit = part_options.kit(system.card, shared.device)
     stream = streams if streams.reads(table) else None
     if stream is None:
         refuse_idle(f"{table} is not read as a stream", "shuffle", "held_out", "resampled", "weights", "lanes")
-    elif all(map(tars, table.split(SEVERAL))):
+    elif all_tars(table):
         refuse_idle("Tars have no columns", "captions")
     if stream is not None and regions is not None:
         raise UsageError("Regions belong to the photos of a table: leave out --regions, or --stream.")
     repeat = recipe_text(context)
-    finetune.Training(system, table, how, folder, repeat, loop, how.scratch, kit, regions, stream).run(shared)
+    finetune.Training(system, table, how, folder, rate, repeat, loop, how.scratch, kit, regions, stream).run(shared)

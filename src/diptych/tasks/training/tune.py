@@ -68,7 +68,7 @@ WORDS_READ = 256
 """Longest caption of the small decoder, in words and marks, start and end included."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tuned:
     """What a training made.
 
@@ -87,6 +87,29 @@ class Tuned:
     facts: Mapping[str, Any]
     folder: Path
     failed: tuple[UnreadableItem, ...] = ()
+
+    def __repr__(self) -> str:
+        cells = [("data set", "metric", "before", "after", "change"), *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = (
+            "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+            for row in cells
+        )
+        return f"{self.facts['method']}, {self.facts['steps']} steps: local:{self.folder}\n" + "\n".join(lines)
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Return (data set, metric, before, after, change) of every measure, as they are printed."""
+        return [
+            (
+                name,
+                metric,
+                f"{value:.3f}",
+                f"{self.after[name][metric]:.3f}",
+                f"{self.after[name][metric] - value:+.3f}",
+            )
+            for name, metrics in self.before.items()
+            for metric, value in metrics.items()
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -149,11 +172,11 @@ def tune(
         say: takes remarks.
 
     Raises:
-        UsageError: ``out`` holds a report, or (unless resumed) a model or a log already, an unknown part, a caption
-            that is too long, or fp16 without a GPU, or another training runs in ``out``.
+        UsageError: ``out`` holds a report, or (unless resumed) a model or a log already, an unknown part, crops of
+            no such share, a caption that is too long, or fp16 without a GPU, or another training runs in ``out``.
         MissingHook: see ``need_towers``.
         DataError: the data have neither captions nor labels, or one class alone, or no rows to train on that can be
-            read, or a row has no caption.
+            read, or a row has no caption, or other data have no labels.
         Collapsed: less than a tenth of the spread of images or texts is left, or of what accuracy or recall lay above
             chance by; the model is then in ``out / "doubted"``, and the report says so. During the training this is
             said alone.
@@ -175,6 +198,8 @@ def tune(
                 )
             raise UsageError(f"{path} exists: give another folder, or resume the training that was stopped there.")
     learnt = learns(backbone, parts, unlock)
+    if crop is not None and not 0 < crop <= 1:
+        raise UsageError(f"{{crop}} must be in (0, 1], got {crop:g}: give another, or leave it out.")
     need_towers(method, parts)
     if stream is None:
         data, remark = with_splits(data, run.seed)
@@ -183,6 +208,10 @@ def tune(
     else:
         _check_stream(method, parts, backbone)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
+    if bare := [other.name for other in elsewhere if not other.classes]:
+        raise DataError(
+            f"{bare[0]} has no classes, by which {{also}} is measured: give labelled data, or leave it out."
+        )
     check_told(method, data)
     check_classes(method, data)
     start = time.perf_counter()

@@ -1,0 +1,85 @@
+"""A training on a stream of pairs, which is read once, in place of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diptych.core import UsageError
+from diptych.data.chained import Chained
+from diptych.data.files import address_of
+from diptych.data.labelled import LabelledData
+from diptych.data.load import open_stream
+from diptych.data.named_sets import located
+from diptych.tasks.training.data import held_out as first_pairs
+from diptych.train.streams import Streamed
+
+SEVERAL = "::"
+"""Between the sources of one stream, as open_clip writes them."""
+BESIDE_TARS = frozenset((".tar", ".json", ".txt", ".parquet", ".md"))
+"""Endings in a folder of tars, as the tools that make such folders leave them."""
+
+
+def tars(spec: str) -> bool:
+    """Return whether data are tars, or a folder of this machine with nothing but these and files that describe them.
+
+    Example:
+        >>> tars("shards/{0..9}.tar"), tars("pairs.csv")
+        (True, False)
+    """
+    if spec.lower().endswith(".tar"):
+        return True
+    if address_of(spec) is not None or not (folder := located(spec)).is_dir():
+        return False
+    kinds = {path.suffix.lower() if path.is_file() else "folder" for path in folder.iterdir()}
+    return ".tar" in kinds and kinds <= BESIDE_TARS
+
+
+def all_tars(spec: str) -> bool:
+    """Return whether all sources of a stream are tars: these are always read as one."""
+    return all(map(tars, spec.split(SEVERAL)))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a stream of pairs is read.
+
+    Args:
+        shuffle: pairs among which a process draws the next, >= 1.
+        held_out: first pairs, >= 2, that are measured and not trained on.
+        resampled: whether shards are drawn with replacement, in place of each once an epoch.
+        weights: how often a shard of each source is drawn, in proportion; None: equally often, where ``resampled``.
+        lanes: shards that a process reads at once, 1 to 256.
+    """
+
+    shuffle: int = 4096
+    held_out: int = 256
+    resampled: bool = False
+    weights: Sequence[float] | None = None
+    lanes: int = 8
+
+    def open(self, spec: str, text: str = "") -> tuple[LabelledData, Streamed]:
+        """Return the held-out pairs, and the stream of the others.
+
+        Args:
+            spec: tars, or a .csv, .tsv or Parquet file; several sources are joined by "::".
+            text: column with the caption; "" finds it by its usual names.
+
+        Raises:
+            UsageError: it is no stream of pairs, or there are not as many weights as sources.
+            DataError: it has fewer pairs than are held out.
+        """
+        names = spec.split(SEVERAL)
+        sources = tuple(open_stream(name, text=text) for name in names)
+        stream = Chained(sources) if len(names) > 1 else sources[0]
+        data, positions = first_pairs(stream, SEVERAL.join(Path(n).name for n in names), self.held_out)
+        drawn = None
+        if self.resampled or self.weights is not None:
+            shares = [1.0] * len(names) if self.weights is None else list(map(float, self.weights))
+            if len(shares) != len(names):
+                raise UsageError(
+                    f"{{weights}} has {len(shares)} numbers, and there are {len(names)} sources: give one for each."
+                )
+            drawn = Chained(sources).each(shares)
+        return data, Streamed(stream, self.shuffle, positions, skip=True, lanes=self.lanes, weights=drawn)

@@ -1,0 +1,175 @@
+"""finetune and pretrain in Python train as the commands do, and say what a user has to change."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import diptych
+from diptych.api.model import model_of
+from diptych.backbones.sources.load import load
+from diptych.cli.training.options import LoopOptions
+from diptych.core import DataError, Run, UsageError
+from diptych.data.load import open_data
+from diptych.methods.finetune.full import Full
+from diptych.tasks.training.fits import fit_of
+from diptych.tasks.training.streams import Reading
+from diptych.tasks.training.tune import Tuned, tune
+from diptych.train.schedule import Fit, Schedule
+from tests.support.small_clip import small_clip
+from tests.train.test_pair import COLOURS, squares
+
+QUICK = Fit(lr=2e-3, batch=10, steps=8, schedule=Schedule(warmup=2), clip=1.0, decay=0.0)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP, class folders with train and test, and a table of captions without splits."""
+    root = tmp_path_factory.mktemp("training")
+    small_clip(root / "clip")
+    items, names, lines = squares(40).items, list(COLOURS), ["path,caption"]
+    for i in range(40):
+        name = names[i % 5]
+        file = root / "data" / ("train" if i < 30 else "test") / name / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        items[i].save(file)
+        lines.append(f"{file.relative_to(root)},a {name} square")
+    (root / "pairs.csv").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def real_models(at_home: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.backbones.sources.load.load", load)
+
+
+def test_finetune_trains_as_its_task_does(place: Path, tmp_path: Path) -> None:
+    model = diptych.load(f"local:{place / 'clip'}", engine="torch", cache=False)
+    before = model.fingerprint
+    made = diptych.finetune(
+        place / "data", tmp_path / "a", model, method="full", templates="a {} square", also=place / "data", fit=QUICK,
+        seed=3, workers=0,
+    )  # fmt: skip
+    data, clip = open_data(place / "data"), load(f"local:{place / 'clip'}")
+    task = tune(
+        Full(), clip, data, QUICK, Run(seed=3, workers=0), tmp_path / "b", templates=("a {} square",), elsewhere=[data]
+    )
+    assert made.backbone.fingerprint == task.backbone.fingerprint != before == model.fingerprint
+    assert made.after == task.after
+    opened = diptych.load(f"local:{made.folder}", engine="torch", cache=False)
+    photo, trained = squares(1).items[0], model_of(made.backbone)
+    assert np.array_equal(opened.encode_image([photo]), trained.encode_image([photo]))
+    found = diptych.classify(place / "data" / "test", list(COLOURS), made.backbone)
+    assert len(found) == 10
+
+
+def test_a_training_prints_as_a_table(place: Path, tmp_path: Path) -> None:
+    made = Tuned(load(f"local:{place / 'clip'}"), {"d": {"acc1": 0.5}}, {"d": {"acc1": 0.75}},
+                 {"method": "full", "steps": 3}, Path("t/model"))  # fmt: skip
+    lines = repr(made).splitlines()
+    assert lines[0] == "full, 3 steps: local:t/model"
+    assert [line.split() for line in lines[1:]] == [
+        ["data", "set", "metric", "before", "after", "change"],
+        ["d", "acc1", "0.500", "0.750", "+0.250"],
+    ]
+
+
+def test_a_name_is_trained_and_a_finished_training_is_returned(place: Path, tmp_path: Path) -> None:
+    train: Any = {"model": f"local:{place / 'clip'}", "method": "full", "parts": "heads", "workers": 0}
+    train |= {"steps": 4, "batch": 10}
+    one = diptych.finetune(place / "data", tmp_path / "a", **train)
+    again = diptych.finetune(place / "data", tmp_path / "a", **train, resume=True)
+    assert (again.after, again.facts["fingerprint"]) == (one.after, one.facts["fingerprint"])
+    assert (one.facts["fit"]["lr"], one.facts["fit"]["watch_every"]) == (3e-4, 1)
+    with pytest.raises(UsageError, match=r"report\.json exists: give another folder"):
+        diptych.finetune(place / "data", tmp_path / "a", **train)
+
+
+def test_the_loop_is_that_of_the_command() -> None:
+    options = LoopOptions().fit(1e-5, 64, 5, 0.0, cached=True)
+    assert fit_of(1e-5, 64, 5, 0.0, cached=True) == options
+
+
+def test_pretrain_learns_from_captions_and_divides_them(place: Path, tmp_path: Path) -> None:
+    model = diptych.load(f"local:{place / 'clip'}", engine="torch", cache=False)
+    with pytest.warns(UserWarning, match="4 of 40 rows, drawn by the seed, are held out"):
+        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", model, steps=6, batch=12, lr=2e-3, workers=0)
+    assert made.facts["fit"]["decay"] == 0.2
+    assert made.backbone.fingerprint != model.fingerprint
+
+
+def test_pretrain_reads_a_table_as_a_stream(place: Path, tmp_path: Path) -> None:
+    model = diptych.load(f"local:{place / 'clip'}", engine="torch", cache=False)
+    made = diptych.pretrain(
+        place / "pairs.csv", tmp_path, model, stream=Reading(held_out=5, shuffle=8), steps=3, batch=8, workers=0
+    )
+    assert made.facts["steps"] == 3
+    with pytest.raises(UsageError, match="give data= by its path"):
+        diptych.pretrain(pd.DataFrame({"path": []}), tmp_path / "b", model, stream=True)
+
+
+def test_scratch_begins_with_random_weights(place: Path, tmp_path: Path) -> None:
+    start = {"steps": 3, "batch": 12, "workers": 0, "scratch": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", "ViT-S-32-alt", **start)
+    assert made.facts["fit"]["lr"] == 5e-4
+    with pytest.raises(UsageError, match=r"scratch= begins without: give model= by its name"):
+        diptych.pretrain(place / "pairs.csv", tmp_path / "b", load(f"local:{place / 'clip'}"), **start)
+    with pytest.raises(UsageError, match="leave out scratch=, or parts= heads"):
+        diptych.pretrain(place / "pairs.csv", tmp_path / "b", "tiny", scratch=True, parts="heads")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"fit": QUICK, "lr": 0.1}, "fit= has every setting of the loop: leave out lr="),
+        ({"batch": 1}, "batch= must be at least 2, got 1"),
+        ({"workers": -1}, "workers= must be at least 0, got -1"),
+        ({"method": "clip-loss"}, "clip-loss is no system of finetune"),
+        ({"method": diptych.systems.GDA()}, "gda is a system of classify, not of finetune"),
+        ({"method": Full(), "variant": "full"}, "give method= by its slug"),
+        ({"parts": "ears"}, "There is no part 'ears'"),
+        ({"settings": {"ears": 2}}, "has no setting 'ears'"),
+        ({"unlock": 1}, "unlock= 1 opens layers"),
+        ({"crop": 2.0}, "crop= must be in \\(0, 1\\], got 2"),
+        ({"recolour": True}, "no crop= is given"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_the_words_of_python(
+    place: Path, tmp_path: Path, more: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        diptych.finetune(place / "data", tmp_path, load(f"local:{place / 'clip'}"), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"method": "laclip"}, "give rewrites= POOL.json"),
+        ({"teacher": "tiny"}, "clip-loss does not read teacher="),
+        ({"denoiser": "local:x"}, "clip-loss does not read denoiser="),
+    ],
+)
+def test_parts_that_are_missing_or_not_read_are_named(
+    place: Path, tmp_path: Path, more: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        diptych.pretrain(place / "pairs.csv", tmp_path, load(f"local:{place / 'clip'}"), **more)  # type: ignore[arg-type]
+
+
+def test_data_in_memory_need_labels_or_captions(place: Path, tmp_path: Path) -> None:
+    photos = [np.zeros((8, 8, 3), np.uint8)] * 12
+    clip = load(f"local:{place / 'clip'}")
+    with (
+        pytest.warns(UserWarning, match="held out"),
+        pytest.raises(DataError, match="neither labels nor captions"),
+    ):
+        diptych.finetune(photos, tmp_path, clip)
+    with pytest.raises(UsageError, match="captions= names a column of a table on disk"):
+        diptych.finetune(photos, tmp_path, clip, captions="text")
