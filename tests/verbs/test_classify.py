@@ -98,7 +98,10 @@ def test_a_fitted_classifier_answers_by_its_folder_and_as_it_is(model: Model, tm
         ({"sets": 0.9}, "sets=, per_class= and unknown_rate= need a calibrated classifier, classifier="),
         ({"method": "gda"}, "give its folder with classifier="),
         ({"method": "description"}, "give texts="),
-        ({"texts": {"red": ["warm"]}}, "reads no descriptions: give method= .* or leave out texts="),
+        (
+            {"texts": {"red": ["warm"]}},
+            "zero-shot does not read texts=, but description, .* choose one of these with method=",
+        ),
         ({"contexts": "general"}, "zero-shot does not read contexts=, but perceptionclip does"),
         ({"method": "perceptionclip", "contexts": "waterbirds"}, "factors= says which are inferred"),
         ({"regions": "boxes.csv"}, "regions= and frames= are for files: give photos= as paths"),
