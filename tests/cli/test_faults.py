@@ -232,6 +232,7 @@ def run(words: str) -> int:
     return found.exit_code
 
 
+@pytest.mark.filterwarnings("ignore:A training that was stopped goes on")
 @pytest.mark.parametrize("kind", ["full", "kill"])
 @pytest.mark.parametrize("name", list(VERBS))
 def test_a_verb_that_is_stopped_anywhere_leaves_old_or_new(
