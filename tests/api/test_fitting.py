@@ -162,7 +162,7 @@ def test_it_is_saved_and_loaded(colours: Path, model: Model) -> None:
     Path("other").mkdir()
     with pytest.raises(UsageError, match="holds no exported model"):
         again.save("other", overwrite=True)
-    with pytest.raises(DataError, match="a backbone goes to --backbone"):
+    with pytest.raises(DataError, match="a backbone goes to backbone"):
         diptych.load_classifier("other", model)
 
 

@@ -196,7 +196,7 @@ def _refuse_empty(base: Path, pictures: _BySplit, classes: tuple[str, ...], allo
         if (base / "dataset_info.json").is_file():
             remedy = "it is a saved dataset of Hugging Face, so write it with its to_parquet, and give that file"
         elif tables := sorted(path for kind in (".parquet", ".csv", ".tsv") for path in base.glob(f"*{kind}")):
-            remedy = f"give a table in it, such as {tables[0]}; a training reads all with --stream"
+            remedy = f"give a table in it, such as {tables[0]}; a training reads all as a stream"
         there = f", only {left_out}" if left_out else ""
         raise DataError(f"No pictures below {base}{there}: {remedy}.")
     empty = [c for c in classes if not any(by_class.get(c) for by_class in pictures.values())]

@@ -263,7 +263,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     if not (folder / ABOUT).is_file():
         raise DataError(
             f"{folder} holds no exported model: give a folder that 'diptych board classify' exported; a backbone "
-            f"goes to --backbone."
+            f"goes to {{backbone}}."
         )
     about = read_json(folder / ABOUT)
     if about.get("schema") != SCHEMA:
