@@ -224,7 +224,7 @@ class Verbs(TyperGroup):
         except DiptychError as error:
             if ctx.params.get("debug"):
                 raise
-            say(str(error))
+            say(error.spelled(lambda name: "--" + name.replace("_", "-")))
             # That 3 says "some were skipped": an item that ended the verb was not.
             raise typer.Exit(DataError.exit_code if isinstance(error, UnreadableItem) else error.exit_code) from None
         except KeyboardInterrupt as error:
