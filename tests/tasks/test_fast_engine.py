@@ -79,6 +79,7 @@ def test_a_cold_process_answers_without_torch_whichever_runtime_won(kind: str, c
         ", ".join(CLASSES.names),
         *(w for t in CLASSES.templates for w in ("--templates", t)),
         "--json",
+        "--verbose",
     ]
     given = {**os.environ, "DIPTYCH_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(

@@ -16,7 +16,7 @@ from diptych.backbones.writers.openai_compatible import OpenAICompatible
 from diptych.backbones.writers.pool import Recorded
 from diptych.core import Ask, DataError, NotAvailable, UsageError, Writer
 
-SERVER = Path(__file__).parents[2] / "support" / "chat_server.py"
+SERVER = Path(__file__).parents[2] / "support" / "servers" / "chat.py"
 
 
 @pytest.fixture
