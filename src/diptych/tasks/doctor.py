@@ -205,4 +205,4 @@ def _encode(name: str) -> str:
         vector = backbone.image.encode(backbone.image.inputs([Image.new("RGB", (64, 64), (120, 80, 40))]))
     if vector.shape != (1, backbone.spec.dim) or not bool(torch.isfinite(vector).all()):
         raise ValueError(f"a picture became {tuple(vector.shape)} numbers, some of them not finite")
-    return f"loaded in {loaded:.1f} s, {backbone.spec.dim} numbers a picture"
+    return f"loaded in {loaded:.1f} s, {backbone.spec.dim} numbers per picture"

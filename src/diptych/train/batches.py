@@ -172,9 +172,7 @@ class TableSource:
 
     def __post_init__(self) -> None:
         if not self.count():
-            raise DataError(
-                f"{len(self.table)} rows do not fill one batch of {self.size}: choose a smaller batch."
-            )
+            raise DataError(f"{len(self.table)} rows do not fill one batch of {self.size}: choose a smaller batch.")
 
     def count(self) -> int:
         """Return the number of batches in the first epoch."""

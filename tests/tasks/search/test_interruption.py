@@ -1,0 +1,27 @@
+"""The sentence of an interrupted index; what is stored then is tested in test_index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diptych.tasks.search.interruption import Interruptible
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "said"), [(0, 1, "0 of 1 record is in pets"), (1024, 5000, "1,024 of 5,000 records are in pets")]
+)
+def test_ctrl_c_says_how_many_are_stored(count: int, total: int, said: str) -> None:
+    expected = pytest.raises(KeyboardInterrupt, match=f"Interrupted: {said}; the same command goes on")
+    with expected, Interruptible(Path("pets"), total) as progress:
+        progress.count += count
+        raise KeyboardInterrupt
+
+
+def test_other_errors_and_none_pass() -> None:
+    with pytest.raises(ValueError, match="its own"), Interruptible(Path("pets"), 2):
+        raise ValueError("its own")
+    with Interruptible(Path("pets"), 2) as progress:
+        progress.count += 2
+    assert progress.count == 2
