@@ -6,7 +6,7 @@ from diptych.core import DataError, MissingHook, UsageError
 from diptych.data.modalities import CLIPS, CLOUDS, STARS
 from diptych.features.clips import ClipSpace
 from diptych.features.modality_space import ModalitySpace, NoTexts, encoder_key
-from tests.nn.test_star_space import space as stars
+from tests.nn.spaces.test_star_space import space as stars
 from tests.support.visual_backbone import VisualBackbone
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from tests.nn.test_star_space import space
 from torch.nn.functional import normalize
 
 from diptych.core import DataError, Parts, Run
 from diptych.features.embed import embed
 from diptych.features.spaces import load_space, save_space
 from diptych.nn.spaces.headed_space import INVERSE_PENALTY, HeadedSpace
+from tests.nn.spaces.test_star_space import space
 from tests.support.stars import labelled
 
 
