@@ -107,7 +107,7 @@ class ServedModel:
             return Prepared(text, text, _length(self.model.text, text))
         except UsageError as error:
             if not cut:  # the sentence below names what loads a model
-                raise UsageError(_LOADED.sub("start the server with --truncate", str(error))) from None
+                raise UsageError(_LOADED.sub("have the server started so that it cuts texts", str(error))) from None
         short = shortened(text, cut, self._fits)
         return Prepared(short, short, _length(self.model.text, short))
 

@@ -108,7 +108,7 @@ def test_texts_that_are_too_long_are_refused_or_cut_as_the_server_is_set(
     given = {"input": "red and four more words blue"}
     refused = serve().post("/v1/embeddings", json=given)
     assert refused.status_code == 400
-    assert refused.json()["message"] == "a text has more than 5 words: start the server with --truncate."
+    assert refused.json()["message"] == "a text has more than 5 words: have the server started so that it cuts texts."
     cut = serve(truncate=True).post("/v1/embeddings", json=given)
     assert cut.status_code == 200, cut.text
     red = serve().post("/v1/embeddings", json={"input": "red"}).json()["data"]

@@ -33,7 +33,8 @@ def stated(module: nn.Module, spec: Spec, *, image: str, text: str) -> Spec:
     for modality, name in (("image", image), ("text", text)):
         if name not in kinds:
             raise UsageError(f"The activation of the {modality} tower is 'gelu' or 'quick_gelu', not {name!r}.")
-        for layer in tower_of(module, modality, spec).layers:  # type: ignore[attr-defined]  # every tower of ours is cut
+        tower: Any = tower_of(module, modality, spec)  # every tower of ours is cut into layers
+        for layer in tower.layers:
             mlp: Any = getattr(layer.module, "mlp", None)
             if not isinstance(getattr(mlp, "gelu", None), nn.Module):
                 raise MissingHook(f"The {modality} tower of {spec.name} has no activation that can be replaced.")

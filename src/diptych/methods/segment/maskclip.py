@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from diptych.core import Backbone, ClassNames, Evidence, FittedSegmenter, Kit, Regions, Run, Samples, Segmenter
 from diptych.core.ranges import between, check, one_of
-from diptych.features.heads import logits, text_head
-from diptych.features.inference import inference
-from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, resized, slide
+from diptych.features.heads import text_head
+from diptych.nn.dense.label_maps import WINDOWS, Windows, cells
+from diptych.nn.dense.patch_logits import patch_logits
 from diptych.nn.dense.patches import Block, check_patches, embed_patches
 
 
@@ -109,15 +108,9 @@ class FittedMaskCLIP(FittedSegmenter):
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the dense map of each image: (h * w, K) logits at the pixels of the resized image."""
-        stride = self.backbone.dense().strides[-1]
 
-        def scores(x: Tensor) -> Tensor:
-            with inference(run):
-                z = embed_patches(self.backbone, x.to(run.device), self.block)
-            unit = normalize(z.float().permute(0, 2, 3, 1), dim=-1)
-            return logits(self.backbone, unit, self.head.to(unit)).permute(0, 3, 1, 2).cpu()
+        def embeddings(x: Tensor) -> Tensor:
+            return embed_patches(self.backbone, x, self.block)
 
-        for i in range(len(images)):
-            image = images[i]
-            maps = slide(resized(image, self.windows.side), self.windows, self.backbone.spec.pixels, stride, scores)
-            yield cells(denoised(maps, self.denoise), (image.height, image.width))
+        for maps, size in patch_logits(images, self.backbone, self.head, self.windows, embeddings, run):
+            yield cells(denoised(maps, self.denoise), size)

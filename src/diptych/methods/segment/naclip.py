@@ -41,9 +41,9 @@ from diptych.core import (
 )
 from diptych.core.backbone import PLAIN
 from diptych.core.ranges import above, at_least, check
-from diptych.features.heads import logits, text_head
-from diptych.features.inference import inference
-from diptych.nn.dense.label_maps import Windows, cells, resized, slide
+from diptych.features.heads import text_head
+from diptych.nn.dense.label_maps import Windows, cells
+from diptych.nn.dense.patch_logits import patch_logits
 from diptych.nn.dense.patches import cell_embeddings, check_patches, token_embeddings
 
 WINDOWS = Windows(336, 224, 112)
@@ -162,15 +162,6 @@ class FittedNACLIP(FittedSegmenter):
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the dense map of each image: (h * w, K) logits at the pixels of the resized image."""
-        stride, windows = self.backbone.dense().strides[-1], self.method.windows
-
-        def scores(x: Tensor) -> Tensor:
-            with inference(run):
-                z = self.embeddings(x.to(run.device))
-            unit = normalize(z.float().permute(0, 2, 3, 1), dim=-1)
-            return logits(self.backbone, unit, self.head.to(unit)).permute(0, 3, 1, 2).cpu()
-
-        for i in range(len(images)):
-            image = images[i]
-            maps = slide(resized(image, windows.side), windows, self.backbone.spec.pixels, stride, scores)
-            yield cells(maps, (image.height, image.width))
+        windows = self.method.windows
+        for maps, size in patch_logits(images, self.backbone, self.head, windows, self.embeddings, run):
+            yield cells(maps, size)
