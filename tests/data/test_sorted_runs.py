@@ -138,9 +138,11 @@ def test_runs_may_be_more_than_the_files_that_a_process_may_open() -> None:
     resource = pytest.importorskip("resource")
     found = runs(drawn(5000))
     assert len(found.batches) > 20
-    limits, free = resource.getrlimit(resource.RLIMIT_NOFILE), os.open(os.devnull, os.O_RDONLY)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 10, limits[1]))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]  # numbers that earlier tests left free come first
+    for number in free:
+        os.close(number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, limits[1]))
     try:
         assert found.distinct() == len(expected(drawn(5000)))
     finally:
