@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from diptych.backbones.sources.load import load
 from diptych.core import Backbone, ClassNames, Column, Evidence, Kit, Run, Samples, Space, Table
 from diptych.data.scenes.compose import Scenes
+from diptych.data.words.stuff import PHRASES
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import few, open_set
@@ -23,6 +24,7 @@ from diptych.evaluation.spoils import as_subclass, shuffled_names
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser
 from diptych.methods.segment.naclip import NACLIP
 from diptych.methods.segment.sclip import SCLIP, WINDOWS
+from diptych.methods.segment.stuff_context import StuffContext, in_context
 from diptych.methods.segment.trident import FittedTrident, Trident
 from diptych.nn.dense.label_maps import Windows
 from proofs.benches.masked_regions import OVSEG
@@ -204,6 +206,18 @@ class AllAlike(NACLIP):
         return v.mean(2, keepdim=True).expand_as(v)
 
 
+@dataclass(frozen=True)
+class OtherKinds(StuffContext):
+    """Words for stuff stand in the phrases of another kind of stuff: what any longer text explains."""
+
+    shift: int = 1
+
+    def prompts(self, classes: ClassNames) -> list[list[str]]:
+        """Return K lists of prompts; the kinds change places in a circle."""
+        kinds = list(PHRASES)
+        return in_context(classes, {k: PHRASES[kinds[(i + self.shift) % len(kinds)]] for i, k in enumerate(kinds)})
+
+
 ITSELF = as_subclass(Itself, draws=False)
 _VIT = ("scenes",)
 """A bench whose backbone is a ViT."""
@@ -238,6 +252,14 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             "maskclip",
             beside={"sclip": Claim("sclip")},
             bench=partial(open_bench, settings={"windows": WINDOWS}),
+        ),
+        "stuff-context": Trial(
+            (Claim("maskclip"), Claim("stuff-context", variant="prompts")),
+            {f"phrases moved by {n}": as_subclass(partial(OtherKinds, shift=n), draws=False) for n in (1, 3)},
+            "stuff-context",
+            control_variant="prompts",
+            beside={"naclip": Claim("naclip")},
+            bench=open_bench,
         ),
         "ovseg": OVSEG,
         "sam-clip": SAMCLIP_TRIAL,

@@ -9,17 +9,28 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych.core import DataError, NotAvailable, Run, UsageError
+from diptych.core import ClassNames, DataError, NotAvailable, Run, UsageError
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.datasets import open_set
 from diptych.evaluation.spoils import as_subclass
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.methods.segment.naclip import NACLIP
+from diptych.methods.segment.stuff_context import StuffContext
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from proofs.prove import prove
-from proofs.segment import AllAlike, Anywhere, Itself, Neighbours, Uniform, UniformWindow, open_bench, open_few
+from proofs.segment import (
+    AllAlike,
+    Anywhere,
+    Itself,
+    Neighbours,
+    OtherKinds,
+    Uniform,
+    UniformWindow,
+    open_bench,
+    open_few,
+)
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, masked_folder
 
@@ -191,3 +202,15 @@ def test_the_controls_of_naclip_mix_what_their_names_say() -> None:
     assert torch.equal(window[:, :, 0], v[:, :, 0]), "the token before the patches keeps its value"
     torch.testing.assert_close(window[:, :, 5], v[:, :, 1:].mean(2))  # the middle of 3 x 3
     torch.testing.assert_close(window[:, :, 1], v[:, :, [1, 2, 4, 5]].mean(2))  # a corner
+
+
+def test_the_control_of_stuff_context_gives_words_the_phrases_of_another_kind() -> None:
+    names = ClassNames(("lake", "dog"), ("a {}",))
+    assert OtherKinds(shift=1).prompts(names) == [
+        ["an animal on the lake", "a ball on the lake", "an object on the lake"],
+        ["a dog"],
+    ]
+    for shift in (1, 3):
+        moved = OtherKinds(shift=shift).prompts(names)
+        assert moved[1] == StuffContext().prompts(names)[1]
+        assert moved[0] != StuffContext().prompts(names)[0]

@@ -15,6 +15,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
     {
         "classify": "zero-shot",
         "segment": "maskclip",
+        "segment cells": "stuff-context",
         "detect": "feature-memory",
         "detect words": "winclip-style",
         "caption": "nearest-caption",
@@ -51,6 +52,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
 
 A second word is the case of a verb with several defaults:
 
+- "segment cells": the backbone has no image tower, but a map of cells.
 - "detect words": there are words for what the photos show.
 - "link labelled": there are labelled pairs.
 - "curate ...": what is scored: scores of pairs, labels of clusters, slides, duplicates, a head on vectors, or texts.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diptych.core import Run, UnreadableItem, UsageError
+from diptych.core import MissingHook, Run, UnreadableItem, UsageError
 from diptych.core.ranges import between
 from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
@@ -22,7 +22,7 @@ from diptych.verbs.photos import open_photos, open_samples, open_table, paths_of
 from diptych.verbs.reads import needs
 
 if TYPE_CHECKING:
-    from diptych.core import ClassNames, Evidence, Kit, Segmenter, Table
+    from diptych.core import Backbone, ClassNames, Evidence, Kit, Segmenter, Table
     from diptych.data.keys import FileKeys
     from diptych.tasks.label_maps.pixel_risk import Promise
     from diptych.tasks.label_maps.question import Question
@@ -62,7 +62,10 @@ class Segment(Verb):
         "Prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).",
         kinds.TEMPLATES, None,
     )  # fmt: skip
-    method: str | Segmenter = method(DEFAULTS["segment"], "A segmenter; 'diptych systems --verb segment' lists them.")
+    method: str | Segmenter | None = method(
+        None, "A segmenter; 'diptych systems --verb segment' lists them (default: maskclip on backbones with an image "
+        "tower, stuff-context on others, such as lite)."
+    )  # fmt: skip
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     background: str | Sequence[str] = argument('Words for all else, such as "sky, wall, floor".', kinds.WORDS, ())
     threshold: float | None = argument(
@@ -133,6 +136,10 @@ class Segment(Verb):
         if self.regions is not None and self.things:
             raise UsageError("Each box is one object: leave out {things}, or {regions}.")
 
+    def slug(self) -> str:
+        """Return the system that does the work where none is named and the backbone is not known yet."""
+        return DEFAULTS["segment"]
+
     def check_given(self, given: frozenset[str]) -> None:
         """Refuse a choice of a system beside one that is fitted already."""
         keeping.refuse_choice(self, "segmenter", given)
@@ -189,6 +196,9 @@ class Segment(Verb):
         context.free(*(f"{stem}{end}" for stem in marks for end in ends), *(COCO if answer.counted else ()))
         context = keeping.where(self, context)
         model, run = context.model(), context.run()
+        if known is None and about is None and self.method is None and not self.settings:
+            answer.slug = DEFAULTS[usual(model)]
+            system = replace(self, method=answer.slug).system()
         parts = parts_of_folder(
             about, {"teacher": self.teacher, "proposer": self.proposer}, {"teacher": "lite", "proposer": "auto"}
         )
@@ -210,7 +220,9 @@ class Segment(Verb):
         calibration = None if self.calibration is None else self._calibration(keys)
         key = None if learns else (repr(system), *words, self.teacher, self.proposer)
         facts = {"named": named, "background": background, **parts}
-        of_names = keeping.read_or_fit(self, context, lambda: taught()[0], fit, key, known, **facts)
+        of_names = keeping.read_or_fit(
+            replace(self, method=system), context, lambda: taught()[0], fit, key, known, **facts
+        )
         fitted = of_classes(of_names, asked.asked, run, system.card.slug)
         answer.backbone, answer.processor = model.spec.name, run
         if calibration is not None:
@@ -233,6 +245,15 @@ class Segment(Verb):
         if isinstance(self.train, (str, os.PathLike)) and os.fspath(self.train) == os.fspath(self.calibration):
             raise UsageError("{calibration} are photos that the method does not learn from: give others than {train}.")
         return data.split("train" if "train" in data.splits else next(iter(data.splits))), data.classes
+
+
+def usual(backbone: Backbone) -> str:
+    """Return the key of ``DEFAULTS`` for a backbone: whether it has an image tower, or cells of a map alone."""
+    try:
+        backbone.tower("image")
+    except MissingHook:
+        return "segment cells"
+    return "segment"
 
 
 class LabelMaps(Answer["Segmented"]):

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from diptych.core import Backbone, ClassNames, Evidence, Kit, Run
+from diptych.features.heads import text_head
+from diptych.methods.segment.stuff_context import FittedStuffContext, StuffContext, blended, in_context, whole
+from diptych.nn.dense.label_maps import dense_map
+from diptych.nn.dense.patches import embed_patches
+from tests.support.dense_colours import DenseColours
+from tests.support.pictures import Pictures
+from tests.support.refused import refused
+from tests.support.small_clip import small_clip
+
+NAMES = ClassNames(("sky", "dog", "red barn"), ("a photo of a {}.",))
+PHOTO = Image.fromarray(np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return small_clip(tmp_path_factory.mktemp("clip") / "vit")
+
+
+def fit(backbone: Backbone, **settings: Any) -> FittedStuffContext:
+    return StuffContext(**{"sides": (32, 64), **settings}).fit(Kit({"main": backbone}), NAMES, Evidence(), Run())
+
+
+@torch.no_grad()
+def test_equals_its_formula_in_numpy(vit: Backbone) -> None:
+    """Both sizes are multiples of the stride, so that no photo is resized to fit the grid."""
+    fitted = fit(vit, affinity=3.0)
+    photos = [torch.rand(3, side, side + 32, generator=torch.Generator().manual_seed(side)) for side in (64, 32)]
+    recipe = vit.spec.pixels
+    head = text_head(vit, in_context(NAMES), Run())
+    scale = float(vit.scale()[0])
+    stride = vit.dense().strides[-1]
+    grids = []
+    for photo in photos:
+        x = (photo - torch.tensor(recipe.mean)[:, None, None]) / torch.tensor(recipe.std)[:, None, None]
+        z = embed_patches(vit, x[None])[0].double().numpy()
+        assert z.shape[1:] == (photo.shape[1] // stride, photo.shape[2] // stride)
+        grids.append(z / np.linalg.norm(z, axis=0))
+    h, w = grids[0].shape[1:]
+    maps = [scale * np.einsum("dhw,kd->khw", z, head.double().numpy()) for z in grids]
+    small = F.interpolate(torch.from_numpy(maps[1])[None], (h, w), mode="bilinear")[0].numpy()
+    mean = ((maps[0] + small) / 2).reshape(3, -1)
+    unit = grids[0].reshape(len(grids[0]), -1)
+    near = np.exp(3.0 * unit.T @ unit)
+    expected = (near / near.sum(1, keepdims=True) @ mean.T).T.reshape(3, h, w)
+    np.testing.assert_allclose(fitted.maps(photos, Run()).numpy(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_only_words_for_stuff_get_other_vectors(vit: Backbone) -> None:
+    with_phrases, plain = fit(vit).head, fit(vit, contexts=False).head
+    assert not torch.allclose(with_phrases[0], plain[0], atol=1e-3)
+    torch.testing.assert_close(with_phrases[1:], plain[1:])
+
+
+def test_a_class_of_several_words_takes_the_phrases_of_each() -> None:
+    prompts = in_context(ClassNames(("lake",), ("a {}",), words=(("lake", "dog"),)))
+    assert prompts == [
+        ["something in the lake", "an animal in the lake", "a boat on the lake", "a fish in the lake", "a dog"]
+    ]
+
+
+def test_a_sharp_affinity_leaves_cells_alone_and_a_flat_one_makes_them_equal() -> None:
+    z = F.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    scores = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(blended(z, scores, 1e4), scores)
+    torch.testing.assert_close(blended(z, scores, 1e-6), scores.mean(0).expand(5, 3), rtol=1e-4, atol=1e-4)
+
+
+def test_without_affinity_the_mean_of_the_sizes_is_the_map(vit: Backbone) -> None:
+    photos = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))]
+    alone = fit(vit, affinity=0.0, sides=(64,)).maps(photos, Run())
+    torch.testing.assert_close(fit(vit, affinity=1e4, sides=(64,)).maps(photos, Run()), alone)
+
+
+def test_photos_are_read_at_multiples_of_the_stride() -> None:
+    pixels = torch.rand(3, 50, 8, generator=torch.Generator().manual_seed(0))
+    assert whole(pixels, 16).shape == (3, 48, 16)
+    assert torch.equal(whole(pixels[:, :48, :].repeat(1, 1, 2), 16), pixels[:, :48, :].repeat(1, 1, 2))
+
+
+def test_cells_of_a_map_without_a_tower_are_segmented() -> None:
+    (regions,) = fit(DenseColours()).regions(Pictures((PHOTO,)), Run())
+    assert dense_map(regions).shape[0] == 3
+    assert regions.size == (48, 64)
+    assert torch.isfinite(dense_map(regions)).all()
+
+
+def test_wrong_parameters_are_refused() -> None:
+    refused(StuffContext, {"affinity": -0.1}, {"sides": ()}, {"sides": (224, 0)})
