@@ -246,7 +246,8 @@ def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
     assert got.code == 0
     rows = {(r["method"], r["variant"]): r for r in got.data["rows"]}
     trident = {("trident", variant) for variant in ("", "scores", "no aggregation")}
-    assert set(rows) == {("maskclip", ""), ("sclip", ""), ("naclip", ""), ("chance", ""), *trident}
+    context = {("stuff-context", variant) for variant in ("", "prompts")}
+    assert set(rows) == {("maskclip", ""), ("sclip", ""), ("naclip", ""), *context, ("chance", ""), *trident}
     assert "tower" in got.data["missing"]["maskclip:tokens"]
     assert "imagenet1k_sample" in got.data["missing"]["clip-dinoiser"]
     assert [r["miou"] for r in got.data["rows"]] == sorted((r["miou"] for r in got.data["rows"]), reverse=True)

@@ -407,7 +407,7 @@ def segment(
     model: ModelLike = None,
     *,
     templates: TemplatesLike = None,
-    method: str | Segmenter | System[Segmenter] = "maskclip",
+    method: str | Segmenter | System[Segmenter] | None = None,
     settings: Mapping[str, Any] | Sequence[str] | None = None,
     background: str | Sequence[str] = (),
     threshold: float | None = None,
@@ -433,7 +433,7 @@ def segment(
         names: class names: "cat, dog, ...", or a file with one name per line (default: folder names).
         model: a name, a loaded model, or None for ``lite``.
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
-        method: a segmenter; 'diptych systems --verb segment' lists them.
+        method: a segmenter; 'diptych systems --verb segment' lists them (default: maskclip on backbones with an image tower, stuff-context on others, such as lite).
         settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
         background: words for all else, such as "sky, wall, floor".
         threshold: pixels below this probability are background. Must be in [0, 1].

@@ -203,6 +203,10 @@ class Verb:
         given: Any = getattr(self, "settings", None)
         return dict(given or {})
 
+    def has_system(self) -> bool:
+        """Return whether a system does the work, named by the user or not."""
+        return getattr(self, "method", None) is not None or type(self).slug is not Verb.slug
+
     def slug(self) -> str:
         """Return the system that does the work where none is named."""
         raise NotImplementedError

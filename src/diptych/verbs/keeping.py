@@ -69,7 +69,7 @@ def resolved(verb: V, given: Collection[str]) -> V:
 
 def _refuse_misspelt(verb: Any, folder: Path, given: Collection[str]) -> None:
     """Refuse a folder that is not there where the default method would fill it and trains nothing."""
-    if "method" in given or (card := verb.system().card).trains != "nothing":
+    if not verb.has_system() or "method" in given or (card := verb.system().card).trains != "nothing":
         return
     if not (card.needs.evidence or card.needs.optional):
         raise UsageError(
