@@ -81,6 +81,7 @@ def board_panel(s: Studio) -> Panel:
 
 def segment_panel(s: Studio) -> Panel:
     """What lies where."""
+    from diptych.methods.segment.stuff_context import StuffContext
     from diptych.tasks.label_maps.segmented import Segmented, percent
     from diptych.tasks.pages.overlay import overlay, palette
     from diptych.tasks.segment import segment
@@ -88,7 +89,7 @@ def segment_panel(s: Studio) -> Panel:
     names = ("cat", "cup of coffee", "spoon", "wooden table", "shoes", "hand", "floor", "rocket", "sky")
     chosen = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{n}.jpg") for n in ("cat", "coffee", "rocket")])
     shown = []
-    for item in segment(chosen, names, s.lite, s.run):
+    for item in segment(chosen, names, s.lite, s.run, method=StuffContext()):
         assert isinstance(item, Segmented)
         legend = {k: f"{item.classes[k]}  {percent(share)}" for k, share in item.areas().items()}
         picture = overlay(item.image, item.labels, palette(len(names)), legend)
@@ -100,9 +101,9 @@ def segment_panel(s: Studio) -> Panel:
         page.paste(p, (0, top))
         top += p.height + 8
     words = (
-        "MaskCLIP on `lite`, whose map is coarse. Every pixel takes one of the names: cat and cup are found where "
-        "they are, but the wooden"
-        " table is taken for spoons, and the sky for the rocket."
+        "`lite`'s default segmenter, whose map is coarse. Every pixel takes one of the names: cup and rocket are found "
+        "with much of what surrounds them, most of the wooden table is taken for spoons, and girders at the edge for "
+        "floor."
     )
     command = f'diptych segment cat.jpg coffee.jpg rocket.jpg --names "{", ".join(names)}"'
     return Panel("segment.jpg", "segment", command, words, page)
