@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from diptych import __version__
-from diptych.cli import added_commands, options, root_help
+from diptych.cli import added_commands, completion, options, root_help
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
@@ -145,6 +145,8 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
     """Parse, also former names of flags, and say which value counts where a flag that takes one is typed with
     several.
     """
+    if ctx.resilient_parsing:  # a shell asks for completions: a remark would stand in the line that is typed
+        return parse(ctx, args)
     args = _renamed(command, ctx, args)
     typed = args[: args.index("--")] if "--" in args else list(args)
     for flag in command.params:
@@ -204,18 +206,28 @@ class Verbs(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command; name the package of proofs where one of its commands is meant and it is not there."""
-        if args[0] in added_commands.PROOFS and args[0] not in self.commands:
+        if args[0] in added_commands.PROOFS and args[0] not in self.commands and not ctx.resilient_parsing:
             raise added_commands.without_proofs(args[0])
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return what a shell offers after ``diptych``: flags, or commands without importing ours."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return completion.commands(incomplete, self._added())
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write every command in one line, without importing ours."""
-        added = {name: _first_sentence(self.commands[name]) for name in self.commands if name not in VERBS}
         text = root_help.lines(
-            inspect.cleandoc(self.help or ""), f"Usage: {ctx.info_name} COMMAND [OPTIONS]", added,
-            "--version, --debug (tracebacks), --help.", f"{EXIT_CODES} Every flag is also read from DIPTYCH_<FLAG>.",
+            inspect.cleandoc(self.help or ""), f"Usage: {ctx.info_name} COMMAND [OPTIONS]", self._added(),
+            "--version, --debug (tracebacks), --install-completion (for this shell), --help.",
+            f"{EXIT_CODES} Every flag is also read from DIPTYCH_<FLAG>.",
         )  # fmt: skip
         formatter.write("\n".join(text) + "\n")
+
+    def _added(self) -> dict[str, str]:
+        """Return each command of other packages with its sentence."""
+        return {name: _first_sentence(self.commands[name]) for name in self.commands if name not in VERBS}
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; show a traceback only with --debug."""
@@ -259,7 +271,6 @@ class Verbs(TyperGroup):
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

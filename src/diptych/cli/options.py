@@ -398,7 +398,7 @@ class Steps(TyperGroup):
         Raises:
             UsageError: it names none.
         """
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        if args and args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
             verb, given = f"diptych {ctx.info_name}", " ".join(args)
             from difflib import get_close_matches
 

@@ -91,5 +91,5 @@ def lines(about: str, usage: str, added: Mapping[str, str], flags: str, codes: s
             short = sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 3].rstrip() + "..."
             yield f" {group if i == 0 else '':<8} {name:<12} {short}"
     yield ""
-    yield f"{flags} 'diptych COMMAND --help' shows one command."
+    yield from wrap(f"{flags} 'diptych COMMAND --help' shows one command.", 78)
     yield from wrap(codes, 78)
