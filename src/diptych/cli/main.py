@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from diptych import __version__
-from diptych.cli import added_commands, completion, options, root_help
+from diptych.cli import added_commands, completion, config, options, root_help
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
@@ -57,6 +57,7 @@ VERBS = {
     "doctor": "health:doctor",
     "models": "models:app",
     "cache": "cache:app",
+    "config": "config:config",
     "new-system": "new_system:new_system",
 }
 """Verb -> its declaration in diptych.verbs, or the module of diptych.cli with its function or group of commands."""
@@ -142,12 +143,13 @@ def _finish(command: Any) -> None:
 
 
 def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any, args: list[str]) -> list[str]:
-    """Parse, also former names of flags, and say which value counts where a flag that takes one is typed with
-    several.
+    """Parse, also former names of flags, with the defaults of ``diptych.toml``, and say which value counts where a flag
+    that takes one is typed with several.
     """
     if ctx.resilient_parsing:  # a shell asks for completions: a remark would stand in the line that is typed
         return parse(ctx, args)
     args = _renamed(command, ctx, args)
+    config.apply(command, ctx)
     typed = args[: args.index("--")] if "--" in args else list(args)
     for flag in command.params:
         if getattr(flag, "multiple", True) or getattr(flag, "is_flag", True):
@@ -220,7 +222,7 @@ class Verbs(TyperGroup):
         """Write every command in one line, without importing ours."""
         text = root_help.lines(
             inspect.cleandoc(self.help or ""), f"Usage: {ctx.info_name} COMMAND [OPTIONS]", self._added(),
-            "--version, --debug (tracebacks), --install-completion (for this shell), --help.",
+            "--version, --debug, --install-completion;",
             f"{EXIT_CODES} Every flag is also read from DIPTYCH_<FLAG>.",
         )  # fmt: skip
         formatter.write("\n".join(text) + "\n")
@@ -237,6 +239,8 @@ class Verbs(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             say(error.spelled(lambda name: "--" + name.replace("_", "-")))
+            if line := config.applied(ctx):
+                say(line)
             # That 3 says "some were skipped": an item that ended the verb was not.
             raise typer.Exit(DataError.exit_code if isinstance(error, UnreadableItem) else error.exit_code) from None
         except KeyboardInterrupt as error:

@@ -43,6 +43,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType({
         "models": "List the backbones, or show one.",
         "cache": "List, check or shrink the cached embeddings.",
         "doctor": "Examine this installation.",
+        "config": "Show everyday flags, as diptych.toml sets them.",
         "new-system": "Write the files of a system of your own.",
     },
 })  # fmt: skip
@@ -63,6 +64,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
     "models": ("models list", "models info lite"),
     "cache": ("cache list", "cache prune --max-size 20GB"),
     "doctor": ("doctor", "doctor --json"),
+    "config": ("config", "config --json"),
     "new-system": ("new-system my-probe --verb classify", "new-system my-audit --verb audit"),
 })  # fmt: skip
 """Commands that are written by hand -> two calls for their help; declared verbs state their own."""
@@ -91,5 +93,5 @@ def lines(about: str, usage: str, added: Mapping[str, str], flags: str, codes: s
             short = sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 3].rstrip() + "..."
             yield f" {group if i == 0 else '':<8} {name:<12} {short}"
     yield ""
-    yield from wrap(f"{flags} 'diptych COMMAND --help' shows one command.", 78)
+    yield from wrap(f"{flags} COMMAND --help shows a command.", 78)
     yield from wrap(codes, 78)
