@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from diptych import __version__
-from diptych.cli import added_commands, completion, config, options, root_help
+from diptych.cli import added_commands, completion, config, former, options, root_help
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
@@ -61,15 +61,6 @@ VERBS = {
     "new-system": "new_system:new_system",
 }
 """Verb -> its declaration in diptych.verbs, or the module of diptych.cli with its function or group of commands."""
-
-
-FORMER = {
-    "--accumulate": "--accum-freq",
-    "--clip": "--grad-clip-norm",
-    "--decay": "--weight-decay",
-    "--recompute": "--grad-checkpointing",
-}
-"""Flag of the last version -> its name now. The former one works for one version, with a remark."""
 
 
 class Commands(UserDict[str, Any]):
@@ -148,7 +139,7 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
     """
     if ctx.resilient_parsing:  # a shell asks for completions: a remark would stand in the line that is typed
         return parse(ctx, args)
-    args = _renamed(command, ctx, args)
+    args = former.renamed(command, ctx, args)
     config.apply(command, ctx)
     typed = args[: args.index("--")] if "--" in args else list(args)
     for flag in command.params:
@@ -159,27 +150,6 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
         if len(set(values)) > 1:
             say(f"{flag.opts[0]} takes one value: {values[-1]!r} counts, not {', '.join(map(repr, values[:-1]))}.")
     return parse(ctx, args)
-
-
-def _renamed(command: Any, ctx: Any, args: list[str]) -> list[str]:
-    """Return the words with flags by the names that they have now, and take former variables as defaults."""
-    flags = {name: flag for flag in command.params for name in flag.opts}
-    former = {old: new for old, new in FORMER.items() if new in flags and old not in flags}
-    if not former:
-        return args
-    end = args.index("--") if "--" in args else len(args)
-    words = list(args)
-    for i, word in enumerate(words[:end]):
-        old, equals, value = word.partition("=")
-        if old in former:
-            words[i] = f"{former[old]}{equals}{value}"
-            say(f"{old} is now {former[old]}: the old name works in this version alone.")
-    for old, new in former.items():
-        variable = "DIPTYCH_" + old.removeprefix("--").replace("-", "_").upper()
-        if variable in os.environ:
-            ctx.default_map = {**(ctx.default_map or {}), flags[new].name: os.environ[variable]}
-            say(f"{variable} is now {flags[new].envvar}: the old name works in this version alone.")
-    return words
 
 
 def _first_sentence(command: Any) -> str:

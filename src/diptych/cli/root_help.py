@@ -8,7 +8,7 @@ from types import MappingProxyType
 GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType({
     "look": {
         "demo": "Try everything once on photos that ship; one report.",
-        "classify": "Name what is on photos, clips, point clouds.",
+        "classify": "Name what photos, clips and point clouds show.",
         "segment": "Colour what lies where, by class names.",
         "detect": "Find anomalies, from normal photos or from words.",
         "caption": "Write a caption of each photo.",
