@@ -9,23 +9,23 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType({
     "look": {
         "demo": "Try everything once on photos that ship; one report.",
         "classify": "Name what photos, clips and point clouds show.",
-        "segment": "Colour what lies where, by class names.",
+        "segment": "Mark which pixels show which class.",
         "detect": "Find anomalies, from normal photos or from words.",
-        "caption": "Write a caption of each photo.",
+        "caption": "Write a caption for each photo.",
         "index": "Make a search index of photos and captions.",
         "search": "Find photos by words, pictures, or both.",
         "link": "Match the records of two tables.",
     },
     "make": {
         "generate": "Draw pictures from words.",
-        "edit": "Change pictures and clips by words.",
+        "edit": "Change pictures and clips with words.",
         "rewrite": "Write longer prompts from short ones.",
     },
     "measure": {
         "board": "Compare all systems of a task on your data.",
-        "audit": "Say where a model fails, and which captions do not fit.",
+        "audit": "Find where a model fails, and which captions are wrong.",
         "verify": "Compare zero-shot accuracy with the published one.",
-        "export": "Write encoders as graphs, and measure them.",
+        "export": "Export encoders to ONNX or OpenVINO, and measure them.",
     },
     "train": {
         "finetune": "Tune a backbone on your classes or captions.",
