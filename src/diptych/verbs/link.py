@@ -127,7 +127,7 @@ class Links(Answer["Link"]):
     """Records of the first table with their matches in the second."""
 
     rows_key = "links"
-    named = "record"
+    item_kind = "record"
     listed = False
 
     def __init__(self, result: Linked, count: int) -> None:

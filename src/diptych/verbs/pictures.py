@@ -19,7 +19,7 @@ class Pictures(Answer["Pair"]):
     """Pictures, each with what it was before where it was anything."""
 
     rows_key = "pictures"
-    named = "picture"
+    item_kind = "picture"
     listing: ClassVar[str] = ""
     """Name of the file that lists them."""
 
