@@ -57,10 +57,13 @@ def test_bad_parameters() -> None:
     for bad, says in (
         ({"method": "gpa"}, "one of gda, linear-probe"),
         ({"head": np.ones((3, 8))}, "head must be"),
-        ({"method": "linear-probe", "c": 0}, "above 0"),
+        ({"method": "linear-probe", "C": 0}, "above 0"),
     ):
         with pytest.raises(ValueError, match=says):
             EmbeddingClassifier(**bad).fit(X, y)
+    with pytest.warns(DeprecationWarning, match=r"is now C="):
+        former = EmbeddingClassifier("linear-probe", c=10.0).fit(X, y)
+    assert (former.coef_ == EmbeddingClassifier("linear-probe", C=10.0).fit(X, y).coef_).all()
 
 
 def coloured(count: int = 12) -> tuple[list[Any], list[str]]:
@@ -87,9 +90,9 @@ def test_photos_go_through_a_pipeline(tmp_path: Any, monkeypatch: pytest.MonkeyP
 def test_the_parameters_of_a_system_can_be_searched(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path))
     photos, labels = coloured()
-    estimator = SystemClassifier(diptych.systems.LinearProbe(c=1.0), diptych.load("tiny", engine="torch"))
-    search = GridSearchCV(estimator, {"system__c": [1e-6, 1000.0], "seed": [3]}, cv=2).fit(photos, labels)
-    assert search.best_estimator_.system.get_params()["c"] == search.best_params_["system__c"]
+    estimator = SystemClassifier(diptych.systems.LinearProbe(C=1.0), diptych.load("tiny", engine="torch"))
+    search = GridSearchCV(estimator, {"system__C": [1e-6, 1000.0], "seed": [3]}, cv=2).fit(photos, labels)
+    assert search.best_estimator_.system.get_params()["C"] == search.best_params_["system__C"]
     assert search.predict(photos).tolist() == labels
     assert search.predict_proba(photos).shape == (12, 2)
-    assert estimator.system.get_params() == {"c": 1.0}
+    assert estimator.system.get_params() == {"C": 1.0}

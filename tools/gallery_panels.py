@@ -135,7 +135,7 @@ def detect_panel(s: Studio) -> Panel:
         " its threshold allows one false alarm in ten. None is flagged: on this set its proof shows no gain over "
         "chance."
     )
-    command = "diptych detect textile/test --normal textile/train/nominal --rate 0.1"
+    command = "diptych detect textile/test --normal textile/train/nominal --false-alarm-rate 0.1"
     return Panel("detect.jpg", "detect", command, words, sheet(pictures, lines, 3))
 
 

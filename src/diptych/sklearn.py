@@ -1,7 +1,7 @@
 """Estimators for scikit-learn's pipelines, grid searches and cross-validation.
 
 make_pipeline(ImageEmbedder("lite"), LogisticRegression()).fit(photos, labels).predict(more_photos)
-GridSearchCV(SystemClassifier(diptych.systems.LinearProbe(C=1.0)), {"system__c": [1.0, 10.0]}).fit(photos, labels)
+GridSearchCV(SystemClassifier(diptych.systems.LinearProbe(C=1.0)), {"system__C": [1.0, 10.0]}).fit(photos, labels)
 EmbeddingClassifier().fit(vectors, labels).predict(more_vectors)
 """
 
@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 
 from diptych.api.fitting import ClassifierSystem
 from diptych.api.model import ModelLike, model_of
+from diptych.core.wording import renamed
 from diptych.nn.gaussian_discriminant import class_means, discriminant, pooled_scatter, shrunk_precision
 from diptych.nn.logistic import logistic_path
 
@@ -33,17 +34,18 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         logits = scale z head^T + alpha (z W^T + b)      with a head
 
     Args:
-        method: "gda" (closed form, one shrunk covariance) or "linear-probe" (logistic regression with penalty 1 / c).
+        method: "gda" (closed form, one shrunk covariance) or "linear-probe" (logistic regression with penalty 1 / C).
         head: (K, D) class embeddings of texts, in the order of the sorted labels; None: only labelled rows count.
         scale: of the cosines with the head: the backbone's own, ``float(backbone.scale()[0])``; 100 is CLIP's.
         alpha: weight of what is fitted, beside a head; 0.1 is the paper's default without a search.
-        c: inverse penalty of the linear probe, above 0.
+        C: inverse penalty of the linear probe, above 0.
+        c: the former name of ``C``, for one version.
 
     W, b: (K, D) weights and (K,) biases of what is fitted;  z: (N, D) normalised rows of X
 
     Source: GDA: Wang et al. 2024, section 3; linear probe: Radford et al. 2021, section 3.2.
 
-    Differs: there are no views and no choice on val; search ``alpha`` and ``c`` with ``GridSearchCV``.
+    Differs: there are no views and no choice on val; search ``alpha`` and ``C`` with ``GridSearchCV``.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head: ArrayLike | None = None,
         scale: float = 100.0,
         alpha: float = 0.1,
-        c: float = 1.0,
+        C: float = 1.0,
+        c: float | None = None,
     ) -> None:
         self.method = method
         self.head = head
         self.scale = scale
         self.alpha = alpha
+        self.C = C
         self.c = c
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
@@ -72,8 +76,11 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(targets)
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, and is {self.method!r}.")
-        if self.c <= 0:
-            raise ValueError(f"c must lie above 0, and is {self.c}.")
+        penalty = self.C if self.c is None else self.c
+        if self.c is not None:
+            renamed("EmbeddingClassifier(c=...)", "C=")
+        if penalty <= 0:
+            raise ValueError(f"C must lie above 0, and is {penalty}.")
         self.classes_, codes = np.unique(targets, return_inverse=True)
         k = len(self.classes_)
         if k < 2:
@@ -87,7 +94,7 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             means = class_means(z, labels, k)
             weight, bias = discriminant(means, shrunk_precision(pooled_scatter(z, labels, means), len(z)))
         else:
-            ((weight, bias),) = logistic_path(z, labels, k, (self.c,))
+            ((weight, bias),) = logistic_path(z, labels, k, (penalty,))
         self.coef_: NDArray[np.float64] = weight.double().numpy()
         self.intercept_: NDArray[np.float64] = bias.double().numpy()
         if self.head is not None:
@@ -185,11 +192,11 @@ class SystemClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> import diptych
         >>> from PIL import Image
         >>> photos = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "red", "blue")]
-        >>> classifier = SystemClassifier(diptych.systems.LinearProbe(c=1000.0), "tiny")
+        >>> classifier = SystemClassifier(diptych.systems.LinearProbe(C=1000.0), "tiny")
         >>> classifier.fit(photos, ["red", "blue", "red", "blue"]).predict(photos[:2]).tolist()
         ['red', 'blue']
-        >>> classifier.set_params(system__c=1.0).system
-        LinearProbe(c=1.0)
+        >>> classifier.set_params(system__C=1.0).system
+        LinearProbe(C=1.0)
     """
 
     def __init__(

@@ -579,7 +579,7 @@ class LightCLIP(OtherSystem):
 
 class LinearProbe(ClassifierSystem):
     """Fit logistic regression on the embeddings of the shots."""
-    def __init__(self, c: float | None = None) -> None: ...
+    def __init__(self, C: float | None = None) -> None: ...
 
 class LoRA(OtherSystem):
     """Fine-tune low-rank adapters of every linear layer that may be trained, by peft."""

@@ -70,6 +70,6 @@ def test_a_bar_is_shown_where_it_is_wanted(model: Model, monkeypatch: pytest.Mon
 def test_a_bad_labelled_photo_is_left_out_of_a_fit(model: Model, folder: Path) -> None:
     photos = [folder / f"{name}.png" for name in "abc"]
     with pytest.warns(UserWarning, match=r"1 labelled photo cannot be read, left out; the first: .*b\.png"):
-        fitted = diptych.systems.LinearProbe(c=1.0).fit(model, photos, ["red", "red", "blue"])
+        fitted = diptych.systems.LinearProbe(C=1.0).fit(model, photos, ["red", "red", "blue"])
     assert [Path(e.name).name for e in fitted.failed] == ["b.png"]
     assert fitted.predict(folder / "c.png").tolist() == ["blue"]

@@ -85,9 +85,10 @@ def test_a_system_reads_like_an_estimator(colours: Path, model: Model) -> None:
     for given in ((embeddings, [0, 1, 0, 1]), (model, embeddings, [0, 1, 0, 1])):
         with pytest.raises(DiptychError, match=r"embeddings go to diptych\.sklearn\.EmbeddingClassifier"):
             system.fit(*given, names=["a", "b"])
-    with pytest.raises(TypeError, match="LinearProbe has no parameter 'penalty'; its parameters are: c"):
+    with pytest.raises(TypeError, match="LinearProbe has no parameter 'penalty'; its parameters are: C"):
         diptych.systems.LinearProbe(penalty=1.0)  # type: ignore[call-arg]
-    assert diptych.systems.LinearProbe(C=2.0).c == 2.0  # type: ignore[call-arg]
+    with pytest.warns(DeprecationWarning, match=r"c= is now C=: the old name works in this version alone"):
+        assert diptych.systems.LinearProbe(c=2.0).C == 2.0  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="alpha must be at least 0, got 'x'"):
         diptych.systems.GDA(alpha="x")  # type: ignore[arg-type]
 

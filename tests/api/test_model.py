@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import diptych
 from diptych.api.model import ELSEWHERE, Model, _warn, model_of
@@ -24,7 +25,7 @@ def test_it_is_a_backbone_and_delegates(model: Model) -> None:
     assert isinstance(model, Backbone)
     assert Kit.of(model).need(Backbone) is model
     inner = ColourBackbone()
-    assert (model.fingerprint, model.spec, model.score) == (inner.fingerprint, inner.spec, inner.score)
+    assert (model.fingerprint, model.spec, model.activation) == (inner.fingerprint, inner.spec, inner.score)
     assert [float(t) for t in model.scale()] == [10.0, 0.0]
     assert isinstance(model.unwrapped, ColourBackbone)
     assert repr(model) == "Model('colours', 4 dimensions, 8 px, cpu)"
@@ -147,3 +148,13 @@ def test_a_model_is_saved_as_what_it_holds(tmp_path: Path, monkeypatch: pytest.M
         diptych.load("openclip:RN50?weights=random", engine="torch", cache=False)  # told already
     save(made, tmp_path / "saved")
     assert (tmp_path / "saved" / "open_clip_config.json").is_file()
+
+
+def test_the_former_name_of_activation_warns() -> None:
+    model = diptych.load("tiny", engine="torch", cache=False)
+    assert model.activation == "softmax"
+    with pytest.warns(DeprecationWarning, match=r"Model\.score is now Model\.activation"):
+        assert model.score == "softmax"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        diptych.classify(Image.new("RGB", (8, 8)), ["a", "b"], model)

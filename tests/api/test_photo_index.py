@@ -19,5 +19,5 @@ def test_an_index_without_a_folder_lives_as_long_as_the_object(
     monkeypatch.chdir(tmp_path / "here")
     index = diptych.index(tmp_path / "photos", model=model)
     assert index.entries == 2
-    assert Path(index.search("red").names[0]).name == "red.png"
+    assert Path(index.search("red").paths[0]).name == "red.png"
     assert not list((tmp_path / "here").iterdir()), "nothing is written unasked"

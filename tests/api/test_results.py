@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,8 +39,21 @@ def test_a_sequence() -> None:
     made = results(3)
     assert (len(made), made[0], made[-1], made[1:], list(made)) == (3, 0, 2, (1, 2), [0, 1, 2])
     assert made.labels == ("label 0", "label 1", "label 2")
-    with pytest.raises(TypeError, match=r"give a position, such as names\.index\(\.\.\.\), not 'a\.jpg'"):
+    with pytest.raises(TypeError, match=r"give a position, such as paths\.index\(\.\.\.\), not 'a\.jpg'"):
         _ = made["a.jpg"]  # type: ignore[call-overload]
+
+
+def test_files_have_paths_and_their_former_name_warns() -> None:
+    made = results()
+    assert made.paths == ("0.jpg", "1.jpg")
+    with pytest.warns(DeprecationWarning, match=r"Results\.names is now Results\.paths: the old name works"):
+        assert made.names == made.paths
+    systems = replace(made, named="system")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert systems.names == ("0.jpg", "1.jpg")
+    with pytest.raises(AttributeError, match="not of files: use names, which has one system each"):
+        _ = systems.paths
 
 
 def test_names_of_other_libraries_lead_to_ours() -> None:

@@ -58,7 +58,7 @@ def test_unreadable_photos_are_named_and_left_out(tmp_path: Path, model: Model) 
     for name in ("a.png", "c.png"):
         (tmp_path / name).write_bytes(b"no picture")
     found = diptych.classify(tmp_path, ["red", "blue"], model)
-    assert ([Path(n).name for n in found.names], len(found.failed)) == (["b.png"], 2)
+    assert ([Path(n).name for n in found.paths], len(found.failed)) == (["b.png"], 2)
     assert np.array_equal(np.asarray(found.picture(0)), coloured("red"))  # type: ignore[misc]
 
 
@@ -113,9 +113,9 @@ def test_index_and_search(colours: Path, model: Model) -> None:
     made = diptych.index(colours, "idx", model)
     assert made.entries == 90
     found = diptych.search("idx", "red", model, top=5)
-    assert all("/red/" in name for name in found.names)
+    assert all("/red/" in name for name in found.paths)
     assert diptych.search("idx", coloured("blue"), model, top=1)[0].entry.name.split("/")[-2] == "blue"
-    assert diptych.search("idx", ["red", found.names[0]], model, top=1).names[0].count("/red/") == 1
+    assert diptych.search("idx", ["red", found.paths[0]], model, top=1).paths[0].count("/red/") == 1
     assert found.picture(0).size == (12, 12)  # type: ignore[misc]
     with pytest.raises(UsageError, match="not None"):
         diptych.search("idx", None, model)
@@ -129,7 +129,7 @@ def test_index_and_search(colours: Path, model: Model) -> None:
 
 def test_an_index_brings_its_own_model(colours: Path) -> None:
     diptych.index(colours, "idx", diptych.load("colours", engine="torch"))
-    assert "/green/" in diptych.search("idx", "green", top=1).names[0]
+    assert "/green/" in diptych.search("idx", "green", top=1).paths[0]
 
 
 def test_encode_writes_the_vectors_that_the_model_gives(colours: Path, model: Model) -> None:

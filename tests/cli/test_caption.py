@@ -63,7 +63,7 @@ def test_the_rate_is_held_on_photos_of_the_user(diptych: Cli, photos: Path, tmp_
     (tmp_path / "others").mkdir()
     for i in range(4):
         coloured(tmp_path / "others" / f"{i}.png", "green", i, noise=5.0)
-    got = diptych("caption", photos, "--texts", "said.txt", "--clean", "others", "--rate", "0.2", "--json")
+    got = diptych("caption", photos, "--texts", "said.txt", "--clean", "others", "--false-alarm-rate", "0.2", "--json")
     assert (got.code, got.data["fit"]["source"], got.data["fit"]["items"]) == (0, "others", 4)
     assert "in at most 20 % of cases, measured on 4 photos of others." in got.err
     few = diptych("caption", photos, "--texts", "said.txt", "--clean", "others")
@@ -180,5 +180,5 @@ def test_a_rate_that_cannot_be_held_is_refused_up_front(
     with pytest.raises(UsageError, match=r"rate must be in \(0, 1\), got"):
         caption(Pictures((picture(0, 0),)), POOL, ColourBackbone(), rate=float(rate))
     monkeypatch.setattr("diptych.backbones.sources.load.load", None)  # nothing is loaded
-    got = diptych("caption", photos, "--texts", "said.txt", f"--rate={rate}")
+    got = diptych("caption", photos, "--texts", "said.txt", f"--false-alarm-rate={rate}")
     assert (got.code, "rate must be in (0, 1)" in got.err) == (2, True), got.err

@@ -142,7 +142,7 @@ def test_reasons_in_terminal_json_and_html(diptych: Cli, photos: Path, tmp_path:
         "description",
         "--texts",
         "pool.json",
-        "--reasons",
+        "--explain",
         "2",
         "-k",
         "1",
@@ -155,10 +155,10 @@ def test_reasons_in_terminal_json_and_html(diptych: Cli, photos: Path, tmp_path:
     told = diptych(*words, "--json").data["predictions"][0]["reasons"]
     assert [f"{r['weight']:+.3g}" for r in told] == [line.split()[0] for line in lines[1:3]]
     assert told[0]["text"] in (tmp_path / "why.html").read_text()
-    got = diptych("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--reasons", "1")
+    got = diptych("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--explain", "1")
     assert "quality: " in got.out or "condition: " in got.out
     for more, code, says in (
-        (["--reasons", "1"], 2, "zero-shot gives no reasons: use description"),
+        (["--explain", "1"], 2, "zero-shot gives no reasons: use description"),
         (["--method", "gda"], 2, "board classify DATA --export gda"),
         (["--method", "maskclip"], 2, "no classifier"),
         (["--texts", "pool.json"], 2, "zero-shot does not read --texts, but description"),
@@ -170,7 +170,7 @@ def test_reasons_in_terminal_json_and_html(diptych: Cli, photos: Path, tmp_path:
 
 
 def test_contexts_are_chosen_by_options(diptych: Cli, photos: Path, tmp_path: Path) -> None:
-    base = ("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--reasons", "9", "-k", "1", "--json")
+    base = ("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--explain", "9", "-k", "1", "--json")
     seasons = {"season": {"summer": ["in summer"], "winter": ["in winter", "in snow"]}, "hour": {"night": ["at night"]}}
     (tmp_path / "own.json").write_text(json.dumps({"schema": 1, "factors": seasons}))
 
@@ -209,7 +209,7 @@ def test_contexts_that_are_refused(diptych: Cli, photos: Path, more: list[str], 
 def test_contexts_of_the_environment_are_a_default(diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIPTYCH_FACTORS", "tool")
     assert diptych("classify", photos, "--names", NAMES).code == 0
-    got = diptych("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--reasons", "1")
+    got = diptych("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--explain", "1")
     assert "tool: " in got.out
     assert "contexts" not in diptych("classify", photos, "--model", "absent").err
 
@@ -234,19 +234,19 @@ def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, ph
     assert made.code == 0
     assert "diptych classify PHOTOS --model out/model" in made.out
     got = diptych(
-        "classify", photos, "--model", "out/model", "--sets", "0.9", "--unknown-rate", "0.05", "--json", "-k", "1"
+        "classify", photos, "--model", "out/model", "--coverage", "0.9", "--unknown-rate", "0.05", "--json", "-k", "1"
     )
     assert got.code == 0
     assert {Path(p["path"]).stem: p["labels"][0]["label"] for p in got.data["predictions"]} == {n: n for n in COLOURS}
     assert all(Path(p["path"]).stem in p["set"] and p["unknown"] in (True, False) for p in got.data["predictions"])
     assert (got.data["sets"], got.data["unknown_rate"], got.data["model"]) == (0.9, 0.05, "out/model")
-    assert "| one of: " in diptych("classify", photos, "--model", "out/model", "--sets", "0.9").out
+    assert "| one of: " in diptych("classify", photos, "--model", "out/model", "--coverage", "0.9").out
     for words, code, says in (
-        (["--sets", "0.9"], 2, "--model"),
+        (["--coverage", "0.9"], 2, "--model"),
         (["--model", "out/model", "--names", "a,b"], 2, "own names"),
         (["--model", "nowhere"], 2, "no folder nowhere"),
         (["--model", "out/model", "--unknown-rate", "0.0001"], 2, "give 9999 or more"),
-        (["--model", "out/model", "--sets", "90"], 2, "share"),
+        (["--model", "out/model", "--coverage", "90"], 2, "share"),
         (["--model", "out/model", "--backbone", "other"], 0, ""),
     ):
         got = diptych("classify", photos, *words)

@@ -22,7 +22,7 @@ def plate(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_normal_photos_give_scores_flags_and_heat_maps(diptych: Cli, plate: Path, tmp_path: Path) -> None:
-    got = diptych("detect", plate / "test", "--normal", plate / "train", "--rate", "0.1")
+    got = diptych("detect", plate / "test", "--normal", plate / "train", "--false-alarm-rate", "0.1")
     assert got.code == 0
     lines = got.out.splitlines()
     assert len(lines) == 6
@@ -46,7 +46,9 @@ def test_neighbouring_frames_are_named_and_kept_aside_by_stretches(diptych: Cli,
     for i, photo in enumerate(sorted((plate / "train/good").glob("*.png"))):
         for j in range(3):
             shutil.copy(photo, tmp_path / "film" / f"{3 * i + j}.png")
-    got = diptych("detect", plate / "test/good", "--normal", tmp_path / "film", "--rate", "0.1", "--out", "o")
+    got = diptych(
+        "detect", plate / "test/good", "--normal", tmp_path / "film", "--false-alarm-rate", "0.1", "--out", "o"
+    )
     assert got.code == 0
     assert "48 normal photos are near-duplicates of the next, such as 0.png and 1.png" in got.err
     assert "kept aside by whole stretches" in got.err
@@ -56,7 +58,7 @@ def test_neighbouring_frames_are_named_and_kept_aside_by_stretches(diptych: Cli,
 
 def test_a_detector_of_words_asks_for_a_word(diptych: Cli, plate: Path) -> None:
     given = ("detect", plate / "test/good/0.png", "--normal", plate / "train/good", "--method", "winclip-style")
-    given += ("--rate", "0.5")
+    given += ("--false-alarm-rate", "0.5")
     assert "say what the photos show with --object" in diptych(*given, "--out", "a").err
     assert "say what the photos show" not in diptych(*given, "--object", "plate", "--out", "b").err
 
@@ -93,8 +95,8 @@ def test_the_board_shows_all_detectors(diptych: Cli, plate: Path, tmp_path: Path
         (["plate/test", "--normal", "nowhere"], 2, "There is no folder"),
         (["nowhere", "--normal", "plate/train"], 2, "no file"),
         (["plate/test", "--normal", "empty"], 1, "No normal photos"),
-        (["plate/test", "--object", "plate", "--rate", "0.1"], 2, "--normal"),
-        (["plate/test", "--normal", "plate/train", "--rate", "0.01"], 1, "at least 101"),
+        (["plate/test", "--object", "plate", "--false-alarm-rate", "0.1"], 2, "--normal"),
+        (["plate/test", "--normal", "plate/train", "--false-alarm-rate", "0.01"], 1, "at least 101"),
         (["plate/test", "--normal", "plate/train", "--method", "gda"], 2, "no detector"),
         (
             ["plate/test", "--normal", "plate/train", "--method", "gaussian", "--object", "plate"],

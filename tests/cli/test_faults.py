@@ -87,7 +87,9 @@ VERBS = {
     ),
     "board few-shot": Verb("board few-shot photos --methods gda --shots 1 --seeds 1 --out out"),
     "board caption": Verb("board caption said.csv --methods nearest-caption --seeds 1 --out out", again="--overwrite"),
-    "board detect": Verb("board detect plate --methods gaussian --rate 0.3 --seeds 1 --out out", again="--overwrite"),
+    "board detect": Verb(
+        "board detect plate --methods gaussian --false-alarm-rate 0.3 --seeds 1 --out out", again="--overwrite"
+    ),
     "board segment": Verb("board segment maps --methods maskclip --seeds 1 --out out", again="--overwrite"),
     "board curate": Verb(
         "board curate said.csv --methods clip-score --metadata walls.txt --seeds 1 --out out", again="--overwrite"

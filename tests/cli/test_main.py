@@ -16,7 +16,7 @@ import pytest
 from typer.main import get_command
 
 from diptych import __version__, catalog
-from diptych.cli.main import FORMER, app
+from diptych.cli.main import app
 from diptych.core import UnreadableItem
 
 Cli = Callable[..., Any]
@@ -226,20 +226,3 @@ def test_systems_come_from_the_cards(diptych: Cli) -> None:
     assert got.code == 2
     assert "gda" in got.err
     assert diptych("systems", "--verb", "cook").code == 2
-
-
-def test_former_names_of_flags_work_with_a_remark(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = commands()["finetune"]
-    for old, new in FORMER.items():
-        assert any(new in flag.opts for flag in command.params), new
-        assert not any(old in flag.opts for flag in command.params), old
-    monkeypatch.setenv("DIPTYCH_CLIP", "0.5")
-    words = ["photos", "--decay=0.3", "--recompute", "--accumulate", "4"]
-    params = command.make_context("finetune", words).params
-    assert (params["decay"], params["recompute"], params["accumulate"], params["clip"]) == (0.3, True, 4, 0.5)
-    remarks = capsys.readouterr().err.splitlines()
-    assert remarks[0] == "--decay is now --weight-decay: the old name works in this version alone."
-    assert remarks[-1] == "DIPTYCH_CLIP is now DIPTYCH_GRAD_CLIP_NORM: the old name works in this version alone."
-    assert len(remarks) == 4

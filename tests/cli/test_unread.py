@@ -33,7 +33,11 @@ SOME = re.compile(r"\bfor (a |such a )?(method|system|detector|metaclip|clip-sco
         (["detect", "P", "--normal", "N", "--object", "nut", "-m", "gaussian"], "--object", "winclip-style"),
         (["detect", "P", "--normal", "N", "--auxiliary", "A"], "--auxiliary", "anomalyclip"),
         (["caption", "P", "--texts", "t.txt", "--user", "me"], "--user", "user-aware-prefix"),
-        (["caption", "P", "--texts", "t.txt", "-m", "maccap", "--rate", "0.1"], "--rate", "nearest-caption"),
+        (
+            ["caption", "P", "--texts", "t.txt", "-m", "maccap", "--false-alarm-rate", "0.1"],
+            "--false-alarm-rate",
+            "nearest-caption",
+        ),
         (["edit", "--source", "a", "--target", "b", "--denoiser", "small"], "--denoiser", "cut-and-paste"),
         (["generate", "a cat", "-m", "galip", "--steps", "3"], "--steps: leave it out", ""),
         (["rewrite", "a cat", "--variant", "text", "--denoiser", "small"], "--denoiser", "another --variant"),

@@ -9,6 +9,7 @@ from diptych import catalog
 from diptych.core import UsageError
 from diptych.core.settings import by_system, parted, settings_of, varied, with_settings
 from diptych.methods.classify.gda import GDA
+from diptych.methods.classify.linear_probe import LinearProbe
 from diptych.methods.classify.tip_adapter_f import TipAdapterF
 from diptych.methods.segment.fc_clip import FCCLIP
 
@@ -110,3 +111,7 @@ def test_published_stands_for_the_authors_settings_and_others_are_laid_over_them
     assert with_settings(FCCLIP(), {"published": "false"}) == FCCLIP()
     with pytest.raises(UsageError, match="The card of gda has no published settings"):
         with_settings(GDA(), {"published": True})
+
+
+def test_the_former_name_of_the_penalty_of_a_probe_is_read() -> None:
+    assert with_settings(LinearProbe(), {"c": "2"}) == with_settings(LinearProbe(), {"C": 2.0}) == LinearProbe(C=2.0)

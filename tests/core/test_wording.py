@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from diptych.core import ClassNames
-from diptych.core.wording import lacks, number_of
+from diptych.core.wording import lacks, number_of, renamed
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,14 @@ def test_what_is_not_there_leads_to_what_is() -> None:
     assert "has no 'labels': it has " in str(error)
     assert {"names", "templates"} <= set(str(error).split("it has ")[1].rstrip(".").split(", "))
     assert (error.name, error.obj) == ("labels", names)
+
+
+def test_a_former_name_warns_where_it_is_written() -> None:
+    def old() -> None:
+        renamed("old()", "new()")
+
+    with pytest.warns(
+        DeprecationWarning, match=r"old\(\) is now new\(\): the old name works in this version"
+    ) as caught:
+        old()
+    assert caught[0].filename == __file__

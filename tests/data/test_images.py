@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import struct
+import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +15,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from diptych.core import PixelRecipe, UnreadableItem
-from diptych.data.images import drafts, exif_orientation, image_size, open_image
+from diptych.data.images import decode_image, drafts, exif_orientation, header_pixels, image_size, open_image, open_mask
 from diptych.data.named_sets import demo_folder
 from diptych.data.pixels import fit
 from tests.support import image_files as make
@@ -285,3 +288,85 @@ def test_a_draft_of_twice_the_towers_side_keeps_its_pixel_bound(name: str, tmp_p
     apart = np.abs(np.asarray(fit(exact, recipe)).astype(int) - np.asarray(fit(draft, recipe)))
     assert 0 < apart.mean() <= 1
     assert apart.max() <= 16
+
+
+def real_heic(path: Path, image: Image.Image, **how: object) -> Path:
+    """Write a HEIC file without losses, or skip the test where pillow-heif is not installed."""
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif, the extra heif, is not installed")
+    written = heif.from_pillow(image)
+    written.save(path, quality=-1, chroma=444, matrix_coefficients=0, **how)
+    return path
+
+
+def distance(left: Image.Image, right: Image.Image) -> int:
+    return int(np.abs(np.asarray(left).astype(int) - np.asarray(right)).max())
+
+
+def heic_exif(orientation: int) -> bytes:
+    return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHHI", 0x0112, 3, 1, orientation, 0, 0)
+
+
+def test_without_the_extra_the_error_of_heic_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    data = b"\0\0\0\x18ftypheic" + b"\0" * 40
+    (tmp_path / "IMG_1.HEIC").write_bytes(data)
+    with pytest.raises(UnreadableItem, match=r"needs the extra heif: run pip install pillow-heif, or convert it"):
+        open_image(tmp_path / "IMG_1.HEIC")
+    assert header_pixels(data) == 0
+
+
+def test_heic_pixels_are_those_of_the_photo(tmp_path: Path) -> None:
+    path = real_heic(tmp_path / "x.heic", make.gradient())
+    assert distance(open_image(path), make.gradient()) == 0
+    assert distance(decode_image(path.read_bytes(), "x"), make.gradient()) == 0
+    assert image_size(path) == make.gradient().size
+    assert header_pixels(path.read_bytes()) == 40 * 30
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270)])
+def test_heic_orientation_is_applied_once(tmp_path: Path, orientation: int, turn: Image.Transpose) -> None:
+    path = real_heic(tmp_path / "x.heic", make.gradient(), exif=heic_exif(orientation))
+    assert distance(open_image(path), make.gradient().transpose(turn)) == 0
+    assert image_size(path) == make.gradient().transpose(turn).size
+
+
+def test_transparent_heic_pixels_become_white(tmp_path: Path) -> None:
+    image = make.gradient()
+    image.putalpha(0)
+    assert np.asarray(open_image(real_heic(tmp_path / "x.heic", image))).min() == 255
+
+
+def test_heic_limits_hold_before_the_decode(tmp_path: Path) -> None:
+    path = real_heic(tmp_path / "x.heic", make.gradient())
+    with pytest.raises(UnreadableItem, match="40 x 30 pixels, more than the limit of 1,199"):
+        open_image(path, max_pixels=1199)
+
+
+def test_a_mask_is_not_a_heic_file(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableItem, match="save it as a grey PNG"):
+        open_mask(real_heic(tmp_path / "x.heic", make.gradient().convert("L")))
+
+
+def test_after_heic_pillow_has_no_new_opener(tmp_path: Path) -> None:
+    Image.init()
+    before = set(Image.OPEN)
+    open_image(real_heic(tmp_path / "x.heic", make.gradient()))
+    assert set(Image.OPEN) == before
+
+
+@pytest.mark.parametrize("keep", [3, 11, 40, 100, 300, 500, 0.9])
+def test_any_cut_of_heic_is_an_unreadable_item(tmp_path: Path, keep: float) -> None:
+    data = real_heic(tmp_path / "x.heic", make.gradient()).read_bytes()
+    (tmp_path / "cut.heic").write_bytes(data[: int(keep if keep > 1 else keep * len(data))])
+    with pytest.raises(UnreadableItem):
+        open_image(tmp_path / "cut.heic")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_heic_bytes_are_an_unreadable_item_or_a_picture(tmp_path: Path, seed: int) -> None:
+    data = bytearray(real_heic(tmp_path / "x.heic", make.gradient()).read_bytes())
+    draw = np.random.default_rng(seed)
+    for at in draw.integers(32, len(data), 12):
+        data[at] = draw.integers(256)
+    with contextlib.suppress(UnreadableItem):
+        assert decode_image(bytes(data), "x").mode == "RGB"

@@ -49,7 +49,7 @@ def results() -> Any:
 
 
 def fitted() -> Any:
-    return diptych.systems.LinearProbe(c=1.0).fit(model(), photos(), labels())
+    return diptych.systems.LinearProbe(C=1.0).fit(model(), photos(), labels())
 
 
 WORKS: dict[str, Callable[[], Any]] = {

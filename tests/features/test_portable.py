@@ -18,6 +18,7 @@ from diptych.core import ClassNames, DataError, Kit, Run, Space, State, UsageErr
 from diptych.features import portable
 from diptych.features.portable import load, save
 from diptych.methods.classify.gda import GDA
+from diptych.methods.classify.linear_probe import LinearProbe
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import task
@@ -218,3 +219,9 @@ def test_class_names_of_an_earlier_version_are_read(folder: Path) -> None:
         del facts["fitted"]["fields"]["classes"]["fields"][added]
     (folder / "fitted.json").write_text(json.dumps(facts))
     assert load(folder, KIT).classes == ClassNames(("red fox", "oak"))
+
+
+def test_a_probe_that_was_kept_with_the_former_name_of_its_penalty_is_read(tmp_path: Path) -> None:
+    packed = portable.packed_plain(LinearProbe(C=2.0), "system")
+    packed["fields"]["c"] = packed["fields"].pop("C")
+    assert portable.plain(packed, tmp_path) == LinearProbe(C=2.0)

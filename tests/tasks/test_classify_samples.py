@@ -47,7 +47,7 @@ def test_the_command_line_names_new_stars(diptych: Cli, tmp_path: Path) -> None:
     [
         (["classify", "{sky}"], 2, "give its folder as the model"),
         (["classify", "{sky}", "--model", "nowhere"], 1, "nowhere"),
-        (["classify", "{sky}", "--model", "{model}", "--sets", "0.9"], 2, "leave them out"),
+        (["classify", "{sky}", "--model", "{model}", "--coverage", "0.9"], 2, "leave them out"),
         (["classify", "{sky}", "{sky}", "--model", "{model}"], 2, "one table"),
         (["classify", "{sky}", "--model", "{model}", "--out", "x.html"], 2, "no page"),
         (["classify", "x.xyz", "--model", "{model}"], 2, "takes light curves, and x.xyz holds point clouds"),

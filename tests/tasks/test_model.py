@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diptych import load_classifier
-from diptych.core import DataError, Run, Table, UsageError
+from diptych.core import DataError, Run, Table, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
@@ -168,3 +168,26 @@ def test_held_items_are_nobodys_shots(exported: tuple[Board, Path, LabelledData]
     keys = [{t.items.key(i) for i in range(len(t))} for t in parts if t is not None]
     assert [len(k) for k in keys] == [20, 20, 60]
     assert len(keys[0] | keys[1] | keys[2]) == 100
+
+
+def test_photos_that_cannot_be_read_are_skipped_or_raise(
+    exported: tuple[Board, Path, LabelledData], tmp_path: Path
+) -> None:
+    _, folder, data = exported
+    model, items = load(folder, ColourBackbone()), data.splits["test"].items
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    mixed = [items[0], tmp_path / "broken.jpg", items[1], "lost.jpg"]
+    named = model.predict(mixed, on_error="skip")
+    assert named.tolist() == model.predict([items[0], items[1]]).tolist()
+    assert named.kept.tolist() == [0, 2]
+    assert [Path(error.name).name for error in named.failed] == ["broken.jpg", "lost.jpg"]
+    shares = model.predict_proba(mixed, on_error="skip")
+    assert np.array_equal(shares, model.predict_proba([items[0], items[1]]))
+    assert shares.kept.tolist() == [0, 2]
+    for ask in (model.predict, model.predict_proba):
+        with pytest.raises(UnreadableItem, match="broken"):
+            ask(mixed)
+        with pytest.raises(DataError, match="None of the 1 photos can be read"):
+            ask(["lost.jpg"], on_error="skip")
+        with pytest.raises(UsageError, match="on_error is"):
+            ask(mixed, on_error="ignore")  # type: ignore[call-overload]

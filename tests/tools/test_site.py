@@ -118,3 +118,13 @@ def test_notebooks_become_pages(pages: dict[str, str]) -> None:
 def test_links_that_leave_the_docs_go_to_the_repository() -> None:
     assert site.linked("[a](../../results/gda.json)", "tutorials/a.md") == f"[a]({site.REPOSITORY}results/gda.json)"
     assert site.linked("[a](../cli/index.md)", "tutorials/a.md") == "[a](../cli/index.md)"
+
+
+def test_style_sheets_are_there_and_keep_wide_things_inside_the_page() -> None:
+    settings = (site.ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^extra_css: \[(.+)\]$", settings, flags=re.MULTILINE)
+    rules = "".join((site.ROOT / "docs" / name).read_text(encoding="utf-8") for name in listed.split(", "))
+    blocks = dict(re.findall(r"([^{}]+)\{([^{}]+)\}", re.sub(r"/\*.*?\*/", "", rules, flags=re.DOTALL)))
+    wide = {part.strip(): body for head, body in blocks.items() for part in head.split(",")}
+    assert "overflow-x: auto" in wide[".md-typeset table:not([class])"]
+    assert "white-space: pre-wrap" in wide[".md-typeset .doc-signature pre > code"]

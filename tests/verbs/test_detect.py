@@ -57,5 +57,5 @@ def test_errors_name_the_arguments_of_python(given: dict[str, object], says: str
 
 
 def test_what_no_detector_reads_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(DiptychError, match="needs labelled anomalies of another thing"):
+    with pytest.raises(DiptychError, match="needs labelled anomalies of other objects to learn from"):
         diptych.detect(tmp_path / "nowhere", "no-such-model", normal=tmp_path, method="anomalyclip")

@@ -27,7 +27,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_index_without_a_folder_can_be_searched_and_goes_with_its_object(photos: Path, tmp_path: Path) -> None:
     index = diptych.index(photos, model=MODEL)
     assert (len(index), index.added) == (3, 3)
-    assert Path(index.search("red", top=1).names[0]).name == "red.png"
+    assert Path(index.search("red", top=1).paths[0]).name == "red.png"
     assert [p.name for p in tmp_path.iterdir()] == ["photos"]
     folder = index.folder
     assert folder.is_dir()

@@ -16,6 +16,7 @@ MODEL = Model(DenseColours(), Run())
 def test_python_segments_with_background_and_settings() -> None:
     photo = halves("red", "blue", 60, 40)
     result = diptych.segment([photo], ["red", "green"], MODEL, background="blue, yellow")
+    assert len(result.paths) == 1
     assert result.labels[0] in ("background", "red")
     assert {a["label"] for a in result.as_dict()["photos"][0]["areas"]} == {"background", "red"}
     assert result.as_dict()["background"] == ("blue", "yellow")

@@ -209,5 +209,5 @@ def gathered(answer: Answer[Any], out: Path | None = None, *, overwrite: bool = 
         answer.title(items), items, tuple(map(answer.name, items)), tuple(map(answer.label, items)),
         tuple(map(answer.line, items)), answer.columns(items), data,
         tuple(answer.failed), lambda i: answer.picture(items[i]), remarks=remarks,
-        classes=answer.classes(), table=answer.probabilities(),
+        named=answer.item_kind, classes=answer.classes(), table=answer.probabilities(),
     )  # fmt: skip

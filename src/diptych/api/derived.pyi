@@ -41,23 +41,23 @@ def caption(
     rate: float | None = 0.05,
     seed: int = 0,
 ) -> Results[Captions]:
-    """Write a caption of each photo, learnt from sentences, or from photos with captions.
+    """Caption each photo, after learning from sentences or from photos with captions.
 
     Args:
         photos: photos, a folder, a table, or demo:photos.
         texts: sentences to learn from: a list, a .txt with one per line, or a table with caption columns.
         model: a name, a loaded model, or None for ``lite``.
         like: photos with captions to learn from: a table, perhaps with a column user, or a folder.
-        user: write as this user of the captions to learn from does, for a method that has users.
-        clean: nearest captions: photos of your kind that no sentence describes, on which the rate is held (default: some that ship).
+        user: imitate this user of the captions to learn from, for methods that distinguish users.
+        clean: for nearest captions: photos like yours that no sentence describes; they set the threshold (default: photos that ship).
         references: columns of the photos' table to measure against, such as "caption_*".
         judge: another backbone, which gives CLIPScore.
         method: a captioner; 'diptych systems --verb caption' lists them.
         variant: variant of the method, such as small; 'diptych systems METHOD' lists them.
-        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         fitted: folder of what the method fitted: read if it is there, else written.
         n: captions of each photo. Must be at least 1.
-        rate: nearest captions: share of photos that no sentence describes and that get one all the same. Must be in (0, 1).
+        rate: for nearest captions: of the photos that no sentence describes, the share that gets one nevertheless. Must be in (0, 1).
         seed: seed of trainings and draws.
 
     Raises:
@@ -85,27 +85,27 @@ def classify(
     per_class: bool = False,
     unknown_rate: float | None = None,
 ) -> Results[Prediction]:
-    """Say what is on each photo, from class names alone.
+    """Name what each photo shows, from a list of class names.
 
     Args:
-        photos: photos, videos, point clouds, a folder, a table, or demo:photos; light curves.
+        photos: photos, videos, point clouds or light curves; a folder, a table, or demo:photos.
         names: class names: "cat, dog, ...", or a file with one name per line (default: folder names).
         model: a name, a loaded model, or None for ``lite``.
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
         method: a system that learns from no labels: see 'diptych systems'.
-        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         texts: descriptions of the classes, for systems that read them: a JSON pool, or one that ships.
         contexts: contexts that photos may have: general, waterbirds or your own JSON file (general).
-        factors: those factors of the contexts that are inferred (of general: quality,condition).
-        frames: frames sampled from each clip; folders of pictures are then clips. Must be at least 1.
-        regions: a table with one box per row, in pixels: these are looked at instead of whole photos.
+        factors: which factors of the contexts to infer (default for general: quality,condition).
+        frames: frames sampled from each clip; each folder of pictures then counts as one clip. Must be at least 1.
+        regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
         top: classes shown for each photo. Must be at least 1.
         threshold: leave out classes below this probability. Must be in [0, 1].
         reasons: reasons shown for each photo, from systems that have some. Must be at least 0.
         classifier: a folder that 'board classify --export' or 'extend' wrote, in place of names.
-        sets: with an exported classifier: sets of classes that hold the true one this often, such as 0.9.
-        per_class: with sets: also within each class that allows it.
-        unknown_rate: with an exported classifier: say unknown, wrongly at most this often, such as 0.05.
+        sets: with an exported classifier: sets of classes that contain the true one for this share of photos, such as 0.9.
+        per_class: let these sets have their coverage within each class too, where it has enough photos.
+        unknown_rate: with an exported classifier: answer unknown, wrongly for at most this share of photos, such as 0.05.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -124,16 +124,16 @@ def detect(
     fitted: str | Path | None = None,
     seed: int = 0,
 ) -> Results[Detected]:
-    """Say which photos are anomalous and where, from normal photos or from words alone.
+    """Find anomalous photos and mark where, from normal photos or from words.
 
     Args:
         photos: photos, a folder or a table.
         model: a name, a loaded model, or None for ``lite``.
         normal: photos without anomalies, of the same kind.
         thing: what the photos show, such as "hazelnut", for detectors that read it.
-        auxiliary: labelled anomalies of another thing, a folder as MVTec's, for detectors that learn from them.
+        auxiliary: labelled anomalies of other objects to learn from, in MVTec's layout.
         method: a detector (default: winclip-style for words, else feature-memory).
-        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         rate: flag photos at this rate of false alarms, such as 0.05; needs normal photos. Must be in (0, 1).
         fitted: folder of what the method fitted: read if it is there, else written.
         seed: seed of draws and trainings.
@@ -166,14 +166,14 @@ def edit(
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Results[Pair]:
-    """Change pictures and clips by words: what is there, and what shall be.
+    """Change pictures and clips with words: say what they show, and what they should show.
 
     Args:
         photos: photos, a folder, a table or clips; none: pictures that the generator draws.
         model: a name, a loaded model, or None for ``tiny``.
         source: what the pictures show: "a red circle".
-        target: what they shall show: "a blue circle"; some methods take several.
-        subject: a picture of what shall appear, for a method that takes one.
+        target: what they should show: "a blue circle"; some methods take several.
+        subject: a picture of the object to insert, for methods that take one.
         mask: a PNG of a photo's size, white where it may change, for a method that takes it.
         strength: factor on the change; 0 gives the input back. Must be at least 0.
         threshold: least relevance of what may change, for a method that has one. Must be at least 0.
@@ -186,7 +186,7 @@ def edit(
         seed: seed of the pictures drawn, and of the training.
         method: an editor; 'diptych systems --verb edit' lists them (default: by the input).
         variant: variant of the method, such as small; "" is the paper's.
-        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         fitted: folder of what the method fitted: read if it is there, else written.
         out: folder for pictures before and after, and edit.json. None: nothing is written.
         overwrite: replace files of an earlier call.
@@ -205,14 +205,15 @@ def encode(
     parquet: bool = False,
     overwrite: bool = False,
 ) -> Embeddings:
-    """Make unit embeddings, in files as of clip-retrieval: img_emb/img_emb_0.npy and metadata/metadata_0.parquet.
+    """Write embeddings of length 1, in the files of clip-retrieval: img_emb/img_emb_0.npy and
+        metadata/metadata_0.parquet.
 
     Args:
         photos: a folder, a table, tars, one photo, or demo:photos.
         out: folder to write. None: nothing is written.
         model: a name, a loaded model, or None for ``lite``.
         texts: encode texts instead: a file with one text per line.
-        regions: a table with one box per row, in pixels: these are looked at instead of whole photos.
+        regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
         parquet: write Parquet of image_id and embedding beside them, in OUT/parquet.
         overwrite: replace files of an earlier call.
 
@@ -241,17 +242,17 @@ def generate(
     """Make pictures from words.
 
     Args:
-        texts: what the pictures shall show: "a red circle".
+        texts: what the pictures should show: "a red circle".
         model: a name, a loaded model, or None for ``tiny``.
         denoiser: small, or local:FOLDER with a pipeline of diffusers.
-        anyway: go on with words that the small denoiser never learnt: the pictures show something else.
+        anyway: accept words that the small denoiser never learnt, although the pictures then show something else.
         count: pictures made of each text. Must be at least 1.
         steps: steps of sampling. Must be at least 1.
-        guidance: how strongly the text is followed; 1 is not at all more. Must be at least 0.
+        guidance: guidance scale, how strongly the text counts; 1 is no guidance. Must be at least 0.
         seed: seed of the noise, and of a training.
-        method: a system that makes pictures from words, in the place of the denoiser.
+        method: a system that draws pictures from words, instead of the denoiser.
         variant: variant of the method; 'diptych systems METHOD' lists them.
-        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         like: photos with captions to learn from, for a method that learns.
         fitted: folder of what the method fitted: read if it is there, else written.
         out: folder for the pictures and generate.json. None: nothing is written.
@@ -286,12 +287,12 @@ def index(
         remove: delete entries: a path, or a pattern such as "*/holiday/*".
         prune: delete entries below PHOTOS that are no longer there.
         ann: build the approximate index now, whatever the size (extra: index).
-        cut: mark answers for the cut of a search: captions, a column, or a .csv file.
-        export: copy the index to NAME.lance (extra: lance) or NAME.parquet, for others.
+        cut: mark right answers, so that a search can stop behind them: captions, a column, or a .csv file.
+        export: copy the index to NAME.lance (extra: lance) or NAME.parquet, for other tools.
         image: column of a table with the picture's path.
         caption: column of a table with the caption.
         frames: these are clips: frames sampled from each (videos: 8). Must be at least 1.
-        regions: a table with one box per row, in pixels: these are looked at instead of whole photos.
+        regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
         overwrite: replace files of an earlier call.
 
     Raises:
@@ -317,7 +318,7 @@ def link(
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Results[Link]:
-    """Link the records of two tables by pictures and texts, with a threshold that labelled pairs choose.
+    """Link matching records of two tables by pictures and texts; labelled pairs choose the threshold.
 
     Args:
         left: a table, folder or tar of records: pictures, texts or both.
@@ -326,12 +327,12 @@ def link(
         pairs: labelled matches: a table with the columns left and right; in Python also (left, right) of each.
         ids: columns that name records, in the labelled matches and in the links: LEFT,RIGHT (default: rows from 0).
         method: a retriever; see diptych systems --verb retrieve.
-        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         variant: its variant (clippings: maps with pairs, else mean).
         fitted: folder of what the method fitted: read if it is there, else written.
-        threshold: link from this score on (default: chosen on labelled matches).
+        threshold: link pairs with at least this score (default: chosen on labelled matches).
         one_to_one: link no record twice.
-        groups: CSV of all records and their groups: what is linked, also by way of others.
+        groups: CSV of all records and their groups: records that are linked, directly or through others.
         text_columns: columns with the texts: LEFT,RIGHT or one for both.
         image_columns: columns with the pictures: LEFT,RIGHT or one for both.
         out: CSV to write. None: nothing is written.
@@ -362,7 +363,7 @@ def rewrite(
         like: photos with a short and a long caption each to learn from: a table or folder.
         method: a rewriter; 'diptych systems --verb rewrite' lists them.
         variant: variant of the method: small, text (no denoiser), or "", the paper's.
-        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         choices: rewrites of each prompt. Must be at least 1.
         denoiser: small, or local:FOLDER with a pipeline of diffusers.
         fitted: folder of what the method fitted: read if it is there, else written.
@@ -394,8 +395,8 @@ def search(
         where: condition on metadata: label=cat, "year>=1990", "name~*holiday*".
         top: number of answers. Must be at least 1.
         captions: share of the captions in the score (default 0). Must be in [0, 1].
-        exact: look at every entry, however many.
-        at_least: cut where this share of answers is expected to be right, such as 0.8, in an index with marked answers. Must be in [0, 1].
+        exact: compare with every entry, instead of an approximate search.
+        at_least: stop where fewer answers than this share are expected to be right, such as 0.8; the index needs marked answers. Must be in [0, 1].
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
@@ -426,7 +427,7 @@ def segment(
     masks: Any = None,
     fitted: str | Path | None = None,
 ) -> Results[Segmented]:
-    """Say what lies where on each photo, from class names alone.
+    """Mark which pixels of each photo show which class, from a list of class names.
 
     Args:
         photos: photos, a folder, a table, or demo:photos.
@@ -434,19 +435,19 @@ def segment(
         model: a name, a loaded model, or None for ``lite``.
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
         method: a segmenter; 'diptych systems --verb segment' lists them (default: maskclip on backbones with an image tower, stuff-context on others, such as lite).
-        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
         background: words for all else, such as "sky, wall, floor".
         threshold: pixels below this probability are background. Must be in [0, 1].
         unknown: pixels below this probability are of no class. Must be in [0, 1].
-        risk: share of a photo's pixels that may be named wrongly; the calibration photos choose below which probability pixels are unknown (default with these: 0.1). Must be in (0, 1).
-        calibration: photos with label maps, ten for a risk of 0.1, that the method does not learn from: split val, or else train.
+        risk: share of a photo's pixels that may be labelled wrongly; calibration photos set the probability below which pixels are unknown (default with these: 0.1). Must be in (0, 1).
+        calibration: photos with label maps that the method does not learn from (split val, else train); a risk of 0.1 needs ten.
         things: names whose objects are counted, "cat, dog" or all: instance and panoptic maps.
         void: values of label maps that are no class, beside those marked: "0".
         confidence: give the probability of each pixel too.
-        regions: a table with one box per row, in pixels: these are looked at instead of whole photos.
-        unlabelled: photos without labels, a hundred rather than ten, for a method that learns from some.
-        captioned: photos with captions, a hundred at least, for a method that learns from some: a table.
-        train: photos with label maps, a hundred rather than ten, for a method that learns masks.
+        regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
+        unlabelled: photos without labels to learn from, about a hundred.
+        captioned: a table of photos with captions to learn from, at least a hundred.
+        train: photos with label maps to learn from, about a hundred.
         teacher: backbone whose image encoder teaches, for a method that asks for one.
         proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
         masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.

@@ -31,7 +31,7 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
-from diptych.core.wording import number_of
+from diptych.core.wording import number_of, renamed
 from diptych.data.load import open_data
 from diptych.data.samples import as_samples, as_table, openable
 from diptych.data.splits import hold_out
@@ -319,8 +319,9 @@ def system_class(kind: type[Method]) -> type[System[Any]]:
     signature = inspect.signature(kind)
 
     def made(self: System[Any], *given: Any, **named: Any) -> None:
-        if "C" in named and "C" not in signature.parameters and "c" in signature.parameters:
-            named["c"] = named.pop("C")  # scikit-learn's spelling
+        if "c" in named and "c" not in signature.parameters and "C" in signature.parameters:
+            renamed("c=", "C=")
+            named["C"] = named.pop("c")
         if unknown := named.keys() - signature.parameters:
             known = ", ".join(signature.parameters) or "none"
             raise TypeError(f"{kind.__name__} has no parameter {min(unknown)!r}; its parameters are: {known}.")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from diptych.api.encoded import EncodedRows, OnError, Output, as_tensor, check_options, encoded_rows
 from diptych.core import Backbone, DataError, Dense, Encoder, Parts, Run, Samples, Space, Spec, Texts, Tower, UsageError
-from diptych.core.wording import lacks
+from diptych.core.wording import lacks, renamed
 from diptych.data.samples import as_samples
 from diptych.features.embed import embed_arrays
 from diptych.features.unit_rows import unit_rows
@@ -110,13 +110,14 @@ class Model(Backbone):
 
     @property
     def score(self) -> Literal["softmax", "sigmoid"]:
-        """How scaled cosines become probabilities."""
-        return self.loaded.score
+        """The former name of ``activation``."""
+        renamed("Model.score", "Model.activation")
+        return self.loaded.activation
 
     @property
     def activation(self) -> Literal["softmax", "sigmoid"]:
-        """How scaled cosines become probabilities, as ``score``, which is the word of a backbone's interface."""
-        return self.loaded.score
+        """How scaled cosines become probabilities."""
+        return self.loaded.activation
 
     @property
     def spec(self) -> Spec:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from diptych.core import MissingExtra, Samples, Subset, UnreadableItem
-from diptych.core.wording import lacks
+from diptych.core.wording import lacks, renamed
 from diptych.data.files import plain, write_json
 from diptych.tasks.caption import Captioned
 from diptych.tasks.pages.photo_page import address
@@ -45,7 +45,7 @@ class Results(Sequence[T], Generic[T]):
     Args:
         title: what was done, in a few words.
         items: one result each: ``results[0]``.
-        names: what the user calls each.
+        item_names: what the user calls each.
         labels: what was said of each, in one word or sentence.
         lines: the same with its numbers, as it is printed.
         columns: name -> N values, for ``to_pandas``.
@@ -53,14 +53,14 @@ class Results(Sequence[T], Generic[T]):
         failed: what could not be read, and why.
         picture: gives the picture of a result; None where there are none.
         remarks: what a user should know beside the results, one sentence each.
-        named: what ``names`` are called in ``to_pandas``.
+        named: what ``item_names`` are, and are called in ``to_pandas``: "path" where they are paths.
         classes: names of K classes, where each result has a probability of each.
         table: these (N, K) probabilities, see ``probabilities``.
     """
 
     title: str
     items: tuple[T, ...]
-    names: tuple[str, ...]
+    item_names: tuple[str, ...]
     labels: tuple[str, ...]
     lines: tuple[str, ...]
     columns: Mapping[str, Sequence[Any]]
@@ -84,7 +84,8 @@ class Results(Sequence[T], Generic[T]):
     def __getitem__(self, index: slice) -> tuple[T, ...]: ...
     def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
         if not (isinstance(index, slice) or hasattr(index, "__index__")):
-            raise TypeError(f"Results are numbered: give a position, such as names.index(...), not {index!r}.")
+            names = "paths" if self.named == "path" else "names"
+            raise TypeError(f"Results are numbered: give a position, such as {names}.index(...), not {index!r}.")
         return self.items[index]
 
     if not TYPE_CHECKING:  # names stay checked
@@ -93,8 +94,8 @@ class Results(Sequence[T], Generic[T]):
             raise lacks(self, name, ELSEWHERE)
 
     def __repr__(self) -> str:
-        short = [Path(name).name for name in self.names]
-        shown = short if len(set(short)) == len(short) else self.names
+        short = [Path(name).name for name in self.item_names]
+        shown = short if len(set(short)) == len(short) else self.item_names
         width = max(map(len, shown), default=0)
         rows = [f"{name:<{width}}  {line}".rstrip() for name, line in zip(shown, self.lines, strict=True)]
         more = [f"... and {len(rows) - PRINTED:,} more"] if len(rows) > PRINTED else []
@@ -114,10 +115,17 @@ class Results(Sequence[T], Generic[T]):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths of the photos, one each: ``names``, where these are paths."""
+        """The paths of the photos, one each."""
         if self.named != "path":
             raise AttributeError(f"These results are not of files: use names, which has one {self.named} each.")
-        return self.names
+        return self.item_names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the user calls each, where these are no files; of files, the former name of ``paths``."""
+        if self.named == "path":
+            renamed("Results.names", "Results.paths")
+        return self.item_names
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, as the command line prints with --json."""
@@ -143,15 +151,15 @@ class Results(Sequence[T], Generic[T]):
             import pandas as pd
         except ImportError:
             raise MissingExtra("pandas", "", "to_pandas") from None
-        return pd.DataFrame({self.named: self.names, **self.columns})
+        return pd.DataFrame({self.named: self.item_names, **self.columns})
 
     def _repr_html_(self) -> str:
         """Return the first results with small pictures, for notebooks; everything is inside, nothing is loaded."""
         cards = []
         for i in range(min(len(self), PICTURED)):
             source = self._address(i)
-            image = f'<img src="{source}" alt="{escape(self.names[i])}" style="max-width:160px">' if source else ""
-            said = f"<b>{escape(Path(self.names[i]).name)}</b><br>{escape(self.lines[i])}"
+            image = f'<img src="{source}" alt="{escape(self.item_names[i])}" style="max-width:160px">' if source else ""
+            said = f"<b>{escape(Path(self.item_names[i]).name)}</b><br>{escape(self.lines[i])}"
             cards.append(f'<figure style="margin:0;max-width:180px">{image}<figcaption>{said}</figcaption></figure>')
         more = f"<p>... and {len(self) - PICTURED:,} more</p>" if len(self) > PICTURED else ""
         skipped = "".join(f"<p>skipped: {escape(str(e))}</p>" for e in self.failed[:PRINTED])

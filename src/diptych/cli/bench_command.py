@@ -72,7 +72,7 @@ class BoardOptions:
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws and trainings.")] = "1,2,3"
     budget: Annotated[
         float | None,
-        options.option("--budget", help="Seconds for all rows; what is done by then counts."),
+        options.option("--budget", help="Seconds for all rows; those that are finished by then are shown."),
     ] = None
     out: Annotated[Path, options.option("--out", "-o", help="Folder for rows and board.")] = Path("out/board")
 

@@ -63,7 +63,8 @@ def board_classify(
         str | None, options.option("--unlabelled", help="Photos for label-free systems (default: train).")
     ] = None,
     budget: Annotated[
-        float | None, options.option("--budget", help="Seconds for the whole board; what is done by then counts.")
+        float | None,
+        options.option("--budget", help="Seconds for the whole board; rows that are finished by then are shown."),
     ] = None,
     timeout: Annotated[float | None, options.option("--timeout", help="Seconds for each system.")] = None,
     export: Annotated[

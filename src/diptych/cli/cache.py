@@ -40,9 +40,7 @@ def _cache() -> None:
 
 @app.command("list")
 def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
-    """Show every space (one encoder, precision and view draw) and prepared encoder, the one that was used longest ago
-    first.
-    """
+    """Show every space (one encoder, precision and view draw) and prepared encoder, the least recently used first."""
     from diptych.backbones.engines.exports import list_exports
     from diptych.store.housekeeping import foreign, list_spaces
 
@@ -93,8 +91,8 @@ def cache_prune(
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
-    """Delete prepared encoders of other versions, then what was used longest ago until the rest fits; a later run makes
-    it again. Exit code 3: something is in use.
+    """Delete prepared encoders of other versions, then the least recently used parts until the rest fits; a later run
+    makes them again. Exit code 3: something is in use.
     """
     from diptych.backbones.engines.exports import Export, list_exports, remove_exports
     from diptych.store.housekeeping import Space, foreign, in_use, list_spaces, oldest, remove
@@ -148,7 +146,7 @@ def cache_move(
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
-    """Move embeddings and content keys to another folder; where it was interrupted, say it again. Exit code 3: some are
+    """Move embeddings and content keys to another folder; after an interruption, run it again. Exit code 3: some are
     in use.
     """
     from diptych.data.keys import move_keys

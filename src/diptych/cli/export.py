@@ -28,10 +28,10 @@ def export(
     ] = "onnx",
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("exported"),
     images: Annotated[
-        str | None, options.option("--images", help="Your images: parity is measured, and int8 calibrated, on them.")
+        str | None, options.option("--images", help="Your images, to measure parity and to calibrate int8.")
     ] = None,
     labelled: Annotated[
-        str | None, options.option("--labelled", help="A folder of class folders: top-1 must not fall there.")
+        str | None, options.option("--labelled", help="A folder of class folders, on which top-1 must not fall.")
     ] = None,
     names: options.Names = None,
     templates: options.Templates = None,

@@ -20,7 +20,7 @@ def doctor(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Examine the installation: packages, device, cache, one export, and what runs the embedded models here."""
+    """Examine the installation: packages, device, cache, one export, and the runtimes of the embedded models."""
     from diptych.tasks.doctor import examine
     from diptych.tasks.runs import ENGINES, cache_folder
 

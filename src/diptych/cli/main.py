@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from diptych import __version__
-from diptych.cli import added_commands, options, root_help
+from diptych.cli import added_commands, completion, config, former, options, root_help
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
 from diptych.core import DataError, DiptychError, PluginWarning, UnreadableItem, UsageError
@@ -57,18 +57,10 @@ VERBS = {
     "doctor": "health:doctor",
     "models": "models:app",
     "cache": "cache:app",
+    "config": "config:config",
     "new-system": "new_system:new_system",
 }
 """Verb -> its declaration in diptych.verbs, or the module of diptych.cli with its function or group of commands."""
-
-
-FORMER = {
-    "--accumulate": "--accum-freq",
-    "--clip": "--grad-clip-norm",
-    "--decay": "--weight-decay",
-    "--recompute": "--grad-checkpointing",
-}
-"""Flag of the last version -> its name now. The former one works for one version, with a remark."""
 
 
 class Commands(UserDict[str, Any]):
@@ -142,10 +134,13 @@ def _finish(command: Any) -> None:
 
 
 def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any, args: list[str]) -> list[str]:
-    """Parse, also former names of flags, and say which value counts where a flag that takes one is typed with
-    several.
+    """Parse, also former names of flags, with the defaults of ``diptych.toml``, and say which value counts where a flag
+    that takes one is typed with several.
     """
-    args = _renamed(command, ctx, args)
+    if ctx.resilient_parsing:  # a shell asks for completions: a remark would stand in the line that is typed
+        return parse(ctx, args)
+    args = former.renamed(command, ctx, args)
+    config.apply(command, ctx)
     typed = args[: args.index("--")] if "--" in args else list(args)
     for flag in command.params:
         if getattr(flag, "multiple", True) or getattr(flag, "is_flag", True):
@@ -155,27 +150,6 @@ def _parse(command: Any, parse: Callable[[Any, list[str]], list[str]], ctx: Any,
         if len(set(values)) > 1:
             say(f"{flag.opts[0]} takes one value: {values[-1]!r} counts, not {', '.join(map(repr, values[:-1]))}.")
     return parse(ctx, args)
-
-
-def _renamed(command: Any, ctx: Any, args: list[str]) -> list[str]:
-    """Return the words with flags by the names that they have now, and take former variables as defaults."""
-    flags = {name: flag for flag in command.params for name in flag.opts}
-    former = {old: new for old, new in FORMER.items() if new in flags and old not in flags}
-    if not former:
-        return args
-    end = args.index("--") if "--" in args else len(args)
-    words = list(args)
-    for i, word in enumerate(words[:end]):
-        old, equals, value = word.partition("=")
-        if old in former:
-            words[i] = f"{former[old]}{equals}{value}"
-            say(f"{old} is now {former[old]}: the old name works in this version alone.")
-    for old, new in former.items():
-        variable = "DIPTYCH_" + old.removeprefix("--").replace("-", "_").upper()
-        if variable in os.environ:
-            ctx.default_map = {**(ctx.default_map or {}), flags[new].name: os.environ[variable]}
-            say(f"{variable} is now {flags[new].envvar}: the old name works in this version alone.")
-    return words
 
 
 def _first_sentence(command: Any) -> str:
@@ -204,18 +178,28 @@ class Verbs(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command; name the package of proofs where one of its commands is meant and it is not there."""
-        if args[0] in added_commands.PROOFS and args[0] not in self.commands:
+        if args[0] in added_commands.PROOFS and args[0] not in self.commands and not ctx.resilient_parsing:
             raise added_commands.without_proofs(args[0])
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return what a shell offers after ``diptych``: flags, or commands without importing ours."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return completion.commands(incomplete, self._added())
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write every command in one line, without importing ours."""
-        added = {name: _first_sentence(self.commands[name]) for name in self.commands if name not in VERBS}
         text = root_help.lines(
-            inspect.cleandoc(self.help or ""), f"Usage: {ctx.info_name} COMMAND [OPTIONS]", added,
-            "--version, --debug (tracebacks), --help.", f"{EXIT_CODES} Every flag is also read from DIPTYCH_<FLAG>.",
+            inspect.cleandoc(self.help or ""), f"Usage: {ctx.info_name} COMMAND [OPTIONS]", self._added(),
+            "--version, --debug, --install-completion;",
+            f"{EXIT_CODES} Every flag is also read from DIPTYCH_<FLAG>.",
         )  # fmt: skip
         formatter.write("\n".join(text) + "\n")
+
+    def _added(self) -> dict[str, str]:
+        """Return each command of other packages with its sentence."""
+        return {name: _first_sentence(self.commands[name]) for name in self.commands if name not in VERBS}
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; show a traceback only with --debug."""
@@ -225,6 +209,8 @@ class Verbs(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             say(error.spelled(lambda name: "--" + name.replace("_", "-")))
+            if line := config.applied(ctx):
+                say(line)
             # That 3 says "some were skipped": an item that ended the verb was not.
             raise typer.Exit(DataError.exit_code if isinstance(error, UnreadableItem) else error.exit_code) from None
         except KeyboardInterrupt as error:
@@ -259,7 +245,6 @@ class Verbs(TyperGroup):
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

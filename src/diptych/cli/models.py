@@ -10,7 +10,7 @@ from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
 
 app = typer.Typer(
-    cls=options.Steps, help="List backbones, or show what one is.", invoke_without_command=True, add_completion=False
+    cls=options.Steps, help="List the backbones, or show one.", invoke_without_command=True, add_completion=False
 )
 
 
@@ -25,9 +25,7 @@ def _models(context: typer.Context) -> None:
 def models_list(
     match: Annotated[str, typer.Argument(help="Only names that contain this.")] = "", json: options.Json = False
 ) -> None:
-    """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work
-    besides.
-    """
+    """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work too."""
     from diptych.api.listing import list_models
 
     names = list_models(match)

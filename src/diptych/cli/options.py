@@ -51,11 +51,12 @@ Precision = Annotated[
     str,
     _model(
         "--precision",
-        help="Of the encoders: exact (fp32), fast (bf16), or int8 (extra: openvino); of a training on a GPU fp16 too.",
+        help="Precision of the encoders: exact (fp32), fast (bf16), or int8 (extra: openvino); trainings on a GPU "
+        "take fp16 too.",
     ),
 ]
 Engine = Annotated[
-    str, _model("--engine", help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.")
+    str, _model("--engine", help="Runtime on the CPU: auto (the fastest with torch's vectors), onnx, openvino, torch.")
 ]
 Batch = Annotated[int, _model("--batch", help="Items encoded at once.", min=1)]
 Workers = Annotated[int, _model("--workers", help="Threads that decode pictures.", min=1)]
@@ -67,7 +68,7 @@ Draft = Annotated[
     bool,
     _model(
         "--draft-decode/--exact-decode",
-        help="Read large JPEG photos at 1/2, 1/4 or 1/8 of their size: faster, and the vectors are a little different.",
+        help="Read large JPEG photos at 1/2, 1/4 or 1/8 of their size: faster, with slightly different vectors.",
     ),
 ]
 Cache = Annotated[Path | None, _model("--cache", help="Folder of embeddings (default: ~/.cache/diptych).")]
@@ -83,7 +84,10 @@ ClusterThreads = Annotated[
 ]
 Json = Annotated[bool, option("--json", help="Print JSON, and nothing else, on stdout.")]
 Verbose = Annotated[
-    bool, _model("--verbose", help="Say what runs each encoder, how fast, and how near to torch its vectors are.")
+    bool,
+    _model(
+        "--verbose", help="Show which runtime runs each encoder, its speed, and how close its vectors are to torch's."
+    ),
 ]
 Templates = Annotated[
     list[str] | None,
@@ -100,11 +104,14 @@ TextPool = Annotated[
 ]
 Regions = Annotated[
     Path | None,
-    option("--regions", help="A table with one box per row, in pixels: these are looked at instead of whole photos."),
+    option("--regions", help="A table with one box per row, in pixels: the boxes are used instead of whole photos."),
 ]
 Settings = Annotated[
     list[str] | None,
-    option("--set", help="A setting of the system, such as temperature=0.07; 'published' takes the authors'. Repeat."),
+    option(
+        "--set",
+        help="A setting of the system, such as temperature=0.07; 'published' takes those of the authors. Repeat.",
+    ),
 ]
 RowSettings = Annotated[
     list[str] | None,
@@ -398,7 +405,7 @@ class Steps(TyperGroup):
         Raises:
             UsageError: it names none.
         """
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        if args and args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
             verb, given = f"diptych {ctx.info_name}", " ".join(args)
             from difflib import get_close_matches
 

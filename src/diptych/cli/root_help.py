@@ -8,24 +8,24 @@ from types import MappingProxyType
 GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType({
     "look": {
         "demo": "Try everything once on photos that ship; one report.",
-        "classify": "Name what is on photos, clips, point clouds.",
-        "segment": "Colour what lies where, by class names.",
+        "classify": "Name what photos, clips and point clouds show.",
+        "segment": "Mark which pixels show which class.",
         "detect": "Find anomalies, from normal photos or from words.",
-        "caption": "Write a caption of each photo.",
+        "caption": "Write a caption for each photo.",
         "index": "Make a search index of photos and captions.",
         "search": "Find photos by words, pictures, or both.",
         "link": "Match the records of two tables.",
     },
     "make": {
         "generate": "Draw pictures from words.",
-        "edit": "Change pictures and clips by words.",
+        "edit": "Change pictures and clips with words.",
         "rewrite": "Write longer prompts from short ones.",
     },
     "measure": {
         "board": "Compare all systems of a task on your data.",
-        "audit": "Say where a model fails, and which captions do not fit.",
+        "audit": "Find where a model fails, and which captions are wrong.",
         "verify": "Compare zero-shot accuracy with the published one.",
-        "export": "Write encoders as graphs, and measure them.",
+        "export": "Export encoders to ONNX or OpenVINO, and measure them.",
     },
     "train": {
         "finetune": "Tune a backbone on your classes or captions.",
@@ -43,6 +43,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType({
         "models": "List the backbones, or show one.",
         "cache": "List, check or shrink the cached embeddings.",
         "doctor": "Examine this installation.",
+        "config": "Show everyday flags, as diptych.toml sets them.",
         "new-system": "Write the files of a system of your own.",
     },
 })  # fmt: skip
@@ -63,6 +64,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
     "models": ("models list", "models info lite"),
     "cache": ("cache list", "cache prune --max-size 20GB"),
     "doctor": ("doctor", "doctor --json"),
+    "config": ("config", "config --json"),
     "new-system": ("new-system my-probe --verb classify", "new-system my-audit --verb audit"),
 })  # fmt: skip
 """Commands that are written by hand -> two calls for their help; declared verbs state their own."""
@@ -91,5 +93,5 @@ def lines(about: str, usage: str, added: Mapping[str, str], flags: str, codes: s
             short = sentence if len(sentence) <= LONGEST else sentence[: LONGEST - 3].rstrip() + "..."
             yield f" {group if i == 0 else '':<8} {name:<12} {short}"
     yield ""
-    yield f"{flags} 'diptych COMMAND --help' shows one command."
+    yield from wrap(f"{flags} COMMAND --help shows a command.", 78)
     yield from wrap(codes, 78)

@@ -34,7 +34,7 @@ class Address:
         bool, options.option("--insecure", help="Let other machines ask without a key (with --host).")
     ] = False
     host_name: Annotated[
-        list[str] | None, options.option("--host-name", help="A further name under which the server is asked.")
+        list[str] | None, options.option("--host-name", help="A further host name that requests may use.")
     ] = None
     fetch_from: Annotated[
         list[str] | None,
@@ -50,12 +50,15 @@ class Bounds:
 
     largest_batch: Annotated[int, options.option("--largest-batch", help="Inputs encoded at once.", min=1)] = 32
     wait_ms: Annotated[
-        float, options.option("--wait-ms", help="How long a first request waits for others.", min=0.0)
+        float,
+        options.option("--wait-ms", help="Milliseconds that a request waits for others to share its batch.", min=0.0),
     ] = 4.0
     capacity: Annotated[
         int, options.option("--capacity", help="Inputs of one client that may wait; four times as many of all.", min=1)
     ] = 256
-    timeout: Annotated[float, options.option("--timeout", help="Seconds until a request is given up.", min=0.1)] = 30.0
+    timeout: Annotated[
+        float, options.option("--timeout", help="Seconds after which a request is cancelled.", min=0.1)
+    ] = 30.0
     max_mib: Annotated[float, options.option("--max-mib", help="Largest body, in MiB.", min=0.01)] = 32.0
     max_megapixels: Annotated[
         float, options.option("--max-megapixels", help="Largest picture, in millions of pixels.", min=0.01)
@@ -99,7 +102,7 @@ class Offered:
     more: Annotated[list[str] | None, options.option("--also", help="A further backbone to serve; repeat.")] = None
     alias: Annotated[
         list[str] | None,
-        options.option("--alias", help="NAME=BACKBONE: a further name of a model, as clients insist on; repeat."),
+        options.option("--alias", help="NAME=BACKBONE: another name of a model, for clients that expect it; repeat."),
     ] = None
     quiet: Annotated[bool, options.option("--quiet", "-q", help="Do not write a line for each request.")] = False
 

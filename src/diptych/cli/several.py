@@ -15,11 +15,11 @@ from diptych.tasks.defaults import DEFAULTS
 
 @options.offers("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def board_several_labels(
-    table: Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet with paths and several labels a row.")],
+    table: Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet with paths and several labels per row.")],
     labels: Annotated[str, options.option("--labels", help="Column of the labels.")] = "labels",
     separator: Annotated[str, options.option("--separator", help="Separator of labels.")] = ";",
     path: Annotated[str, options.option("--path", help="Column of the picture files.")] = "path",
-    method: Annotated[str, options.option("--method", help="A system that sees no labels.")] = DEFAULTS["classify"],
+    method: Annotated[str, options.option("--method", help="A system that needs no labels.")] = DEFAULTS["classify"],
     templates: options.Templates = None,
     texts: options.TextPool = None,
     seed: Annotated[int, options.option("--seed", help="Seed of the two halves.")] = 0,

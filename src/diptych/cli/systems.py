@@ -25,14 +25,15 @@ def systems(
     slug: Annotated[str | None, typer.Argument(help="One system: its whole card.")] = None,
     verb: Annotated[str | None, options.option("--verb", help="Only systems of this verb, such as classify.")] = None,
     weights: Annotated[
-        Path | None, options.option("--weights", help="A file that the authors have released: made a folder, once.")
+        Path | None,
+        options.option("--weights", help="A weight file that the authors released: it is converted to a folder, once."),
     ] = None,
     released: Annotated[
         str, options.option("--released", help="Which of the released files it is, where its name does not say.")
     ] = "",
     out: Annotated[Path | None, options.option("--out", "-o", help="The folder that --weights becomes.")] = None,
     backbone: Annotated[
-        str | None, options.option("--backbone", "-b", help="What the released system was trained on.")
+        str | None, options.option("--backbone", "-b", help="Backbone that the released system was trained on.")
     ] = None,
     names: options.Names = None,
     settings: Annotated[
@@ -40,7 +41,7 @@ def systems(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List the systems, show the card of one, or make a file that its authors have released a folder."""
+    """List the systems, show the card of one, or convert weights that its authors released to a folder."""
     from shutil import get_terminal_size
     from textwrap import fill, indent
 

@@ -58,15 +58,17 @@ def board_curate(
     seeds: tuple[int, ...],
     data: Annotated[str, typer.Argument(help="A table of photos with captions.")],
     captions: Annotated[str, options.option("--captions", help="Its columns of captions.")] = "caption*",
-    wrong: Annotated[float, options.option("--wrong", help="Share of the pairs whose captions are exchanged.")] = 0.3,
+    wrong: Annotated[float, options.option("--wrong", help="Share of the pairs whose captions are swapped.")] = 0.3,
     keep: Annotated[float, options.option("--keep", help="Share of the pairs that is kept.")] = 0.5,
     metadata: Metadata = "wordnet",
     head: Annotated[
         Path | None,
-        options.option("--head", help="A head of curate head, by whose answer pairs are kept."),
+        options.option("--head", help="A head that 'curate head' wrote, by whose scores pairs are kept."),
     ] = None,
 ) -> CurateBench:
-    """Curate captioned photos, some with exchanged captions, by every curator; gains over as many pairs at random."""
+    """Run every curator on captioned photos, some with swapped captions; gains are over a random choice of as many
+    pairs.
+    """
     from diptych.evaluation.boards.caption_pool import caption_pool
     from diptych.evaluation.boards.curate import CurateBench
 
@@ -81,11 +83,11 @@ def board_detect(
     data: Annotated[str, typer.Argument(help="A folder of MVTec's layout: train/good, test/good, test/KIND ...")],
     thing: Annotated[str | None, option_of(Detect, "thing")] = None,
     auxiliary: Annotated[str | None, option_of(Detect, "auxiliary")] = None,
-    rate: Annotated[float, options.option("--rate", help="Share of normal photos that a threshold may flag.")] = 0.1,
+    rate: Annotated[
+        float, options.option("--false-alarm-rate", help="Share of normal photos that a threshold may flag.")
+    ] = 0.1,
 ) -> AnomalyBench:
-    """Run every detector on normal and anomalous photos; a third of the normal train photos hold the rate of false
-    alarms.
-    """
+    """Run every detector on normal and anomalous photos; a third of the normal train photos sets the threshold."""
     from diptych.evaluation.boards.detect import AnomalyBench
     from diptych.evaluation.datasets import open_set, thing_of
 
@@ -111,7 +113,7 @@ def board_extend(
     template: Annotated[str, options.option("--template", help="One prompt with {}.")] = "a photo of a {}.",
     frames: Annotated[int, options.option("--frames", help="Frames sampled from each clip.", min=1)] = 8,
 ) -> ExtendBench:
-    """Fit every extender on labelled clips and name the held ones; gains over the mean of the frames."""
+    """Fit every extender on labelled clips and classify the held-out ones; gains are over the mean of the frames."""
     from diptych.data.format import Request
     from diptych.data.modalities import CLIPS, modality_of
     from diptych.evaluation.boards.extend import ExtendBench
@@ -147,16 +149,19 @@ class LengthOptions:
 
     steps: Annotated[
         int | None,
-        options.option("--steps", help="Train all for so many steps, in the place of --epochs.", min=1),
+        options.option("--steps", help="Train every objective for this many steps, instead of --epochs.", min=1),
     ] = None
     seconds: Annotated[
         float | None,
         options.option(
-            "--seconds", help="Train all for so many seconds (of the processor on a CPU); with --steps, all twice."
+            "--seconds",
+            help="Train every objective for this many seconds (CPU time on a CPU); with --steps, each "
+            "is trained both ways.",
         ),
     ] = None
     base: Annotated[
-        str, options.option("--base", help='What gains are over: "before", or an objective at the same length.')
+        str,
+        options.option("--base", help='Baseline of the gains: "before", or an objective trained for the same length.'),
     ] = "before"
     regions: Annotated[
         Path | None,
@@ -239,7 +244,7 @@ def board_retrieve(
         typer.Argument(help="A table of records with a column that says what each is of, or grocery_packages."),
     ],
     entity: Annotated[
-        str, options.option("--entity", help="Column of what a record is of: records of one value match.")
+        str, options.option("--entity", help="Column that says what a record shows: records with the same value match.")
     ] = "entity",
     image: Annotated[str | None, options.option("--image", help="Column with the picture's path.")] = None,
     text: Annotated[str | None, options.option("--text-column", help="Column with the text.")] = None,

@@ -32,8 +32,8 @@ def verify(
     *,
     shared: options.RunOptions = _PUBLISHED,
 ) -> None:
-    """Measure zero-shot accuracy on your copy of the data and compare it with the published row. Exit code 5: it is
-    another.
+    """Measure zero-shot accuracy on your copy of the data and compare it with the published one. Exit code 5: they
+    differ.
     """
     from diptych.data.load import open_data
     from diptych.evaluation.verify import compare, published

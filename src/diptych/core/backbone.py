@@ -79,7 +79,12 @@ class Space(ABC):
     @property
     @abstractmethod
     def score(self) -> Literal["softmax", "sigmoid"]:
+        """How scaled cosines become probabilities; who asks a space reads ``activation``."""
+
+    @property
+    def activation(self) -> Literal["softmax", "sigmoid"]:
         """How scaled cosines become probabilities."""
+        return self.score
 
     @property
     @abstractmethod
@@ -185,7 +190,7 @@ class Around(Backbone):
     @property
     def score(self) -> Literal["softmax", "sigmoid"]:
         """The score of the base."""
-        return self.base.score
+        return self.base.activation
 
     @property
     def spec(self) -> Spec:

@@ -134,6 +134,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "wandb": {"wandb": "wandb"},
     "lora": {"peft": "peft"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
+    "heif": {"pillow-heif": "pillow_heif"},
     "video": {"av": "av"},
     "slides": {"tiffslide": "tiffslide"},
     "points": {"trimesh": "trimesh"},

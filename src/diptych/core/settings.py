@@ -94,6 +94,8 @@ def with_settings(system: T, settings: Mapping[str, Any]) -> T:
     changes: dict[str, Any] = {}
     for full, value in settings.items():
         name, _, inner = full.partition(".")
+        if name == "c" and "c" not in names and "C" in names:  # the name of the last version
+            name = "C"
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             guess = f", did you mean {near[0]!r}?" if near else ":"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -36,6 +37,17 @@ def first_of(names: Iterable[str], count: int = 3) -> str:
     every = list(names)
     more = f" and {len(every) - count} more" if len(every) > count else ""
     return ", ".join(every[:count]) + more
+
+
+def renamed(old: str, new: str) -> None:
+    """Warn the caller of the function that calls this: it used a name of the last version, which works in this one.
+
+    Args:
+        old: what was written, such as "Results.names".
+        new: what to write instead.
+    """
+    message = f"{old} is now {new}: the old name works in this version alone."
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
 
 
 def one_line(text: str) -> str:

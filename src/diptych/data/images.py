@@ -33,7 +33,9 @@ SMALL = 64
 
 _ENDINGS = "jpg jpeg jpe png webp bmp gif tif tiff ppm pgm pbm jp2 avif heic heif"
 SUFFIXES = frozenset("." + ending for ending in _ENDINGS.split())
-"""File endings of pictures in a folder. HEIC is among them so that it raises instead of being skipped."""
+"""File endings of pictures in a folder. HEIC is among them also where it cannot be read, so that it raises instead of
+being skipped.
+"""
 
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -76,7 +78,8 @@ def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     - 16-bit values are divided by 257. 32-bit values have the range [0, 65535], and floats [0, 1] or [0, 255], where
       all are within it; otherwise they are stretched from minimum to maximum.
     - Of an animation the first frame is read.
-    - The first bytes must be those of JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000 or, where Pillow has it, AVIF.
+    - The first bytes must be those of JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, where Pillow has it AVIF, or,
+      with the extra ``heif``, HEIC.
 
     Args:
         path: file.
@@ -103,7 +106,7 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ima
 def header_pixels(data: bytes) -> int:
     """Return width times height of a picture file as its header says; 0 where that cannot be read."""
     kind = _kind(data[:32])
-    if kind is None or kind == "HEIC":
+    if kind is None:
         return 0
     try:
         with _quiet_pillow():
@@ -144,7 +147,8 @@ def open_mask(path: str | os.PathLike[str]) -> NDArray[np.int32]:
         (H, W) int32.
 
     Raises:
-        UnreadableItem: as for ``open_image``, or the picture has several channels or is stored with losses (JPEG).
+        UnreadableItem: as for ``open_image``, or the picture has several channels or is stored with losses (JPEG,
+            HEIC).
     """
     return _opened(path, MAX_PIXELS, _indices)
 
@@ -223,8 +227,6 @@ def _decode(
     kind = _kind(head)
     if kind is None:
         raise UnreadableItem(name, "not a picture of a known format")
-    if kind == "HEIC":
-        raise UnreadableItem(name, "HEIC photo, which is not supported: convert it to JPEG")
     try:
         with _quiet_pillow():
             image = _header(file, name, kind)
@@ -267,10 +269,26 @@ def _header(file: BinaryIO, name: str, kind: str) -> ImageFile.ImageFile:
     # Not Image.open: it tries every plugin, and its warning about large pictures cannot be silenced in one thread.
     if kind == "JPEG":
         return JpegImagePlugin.JpegImageFile(file, name)
+    if kind == "HEIC":
+        return _heif_header(file, name)
     Image.init()
     if kind not in Image.OPEN:
         raise UnreadableItem(name, f"{kind} picture, which this Pillow cannot read: convert it to JPEG or PNG")
     return Image.OPEN[kind][0](file, name)
+
+
+def _heif_header(file: BinaryIO, name: str) -> ImageFile.ImageFile:
+    """Open a HEIC photo with pillow-heif, which applies the orientation itself and decodes 10 bits to 8.
+
+    Its opener is not registered with Pillow: that would change ``Image.open`` for all other code of the process.
+    """
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        reason = "HEIC photo, which needs the extra heif: run pip install pillow-heif, or convert it to JPEG"
+        raise UnreadableItem(name, reason) from None
+    image: ImageFile.ImageFile = HeifImageFile(file, name)
+    return image
 
 
 @contextlib.contextmanager
@@ -291,7 +309,7 @@ def _quiet_pillow() -> Iterator[None]:
 
 def upright_rgb(image: Image.Image) -> Image.Image:
     """Return an upright RGB copy of a picture in memory, as ``open_image`` does of a file."""
-    exif = image.info.get("exif", b"")
+    exif = image.info.get("exif") or b""  # pillow-heif writes None where there is none
     turn = None if image.format == "TIFF" else _UPRIGHT.get(exif_orientation(exif))  # Pillow turns TIFF itself on load
     if image.mode.startswith(("I", "F")):
         rgb = Image.fromarray(_grey_bytes(np.asarray(image))).convert("RGB")
@@ -305,9 +323,9 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _indices(image: ImageFile.ImageFile) -> NDArray[np.int32]:
-    if image.mode not in ("1", "L", "P", "I", "I;16") or image.format == "JPEG":
+    if image.mode not in ("1", "L", "P", "I", "I;16") or image.format in ("JPEG", "HEIF"):
         raise ValueError(
-            f"a mask must store one number a pixel, and this is a {image.mode} {image.format}: save it as a grey PNG"
+            f"a mask has one number per pixel, and this is {image.mode} {image.format}: save it as a grey PNG"
         )
     return np.asarray(image).astype(np.int32)
 

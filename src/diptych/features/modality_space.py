@@ -66,7 +66,7 @@ class ModalitySpace(Backbone):
     @property
     def score(self) -> Literal["softmax", "sigmoid"]:
         """The score of the space."""
-        return self.space.score
+        return self.space.activation
 
     @property
     def spec(self) -> Spec:

@@ -275,6 +275,8 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Any
         kind = _class(packed["class"], folder)
         if not _is_frozen(kind):
             raise DataError(f"{folder} describes {packed['class']!r} by fields, which it has not: fit again.")
+        if "c" in packed["fields"] and {f.name for f in dataclasses.fields(kind)} >= {"C"}:  # as version 0.1 began
+            packed = {**packed, "fields": {"C" if n == "c" else n: v for n, v in packed["fields"].items()}}
         wanted, given = {f.name for f in dataclasses.fields(kind) if _is_saved(f)}, set(packed["fields"])
         if wanted - ADDED.get(kind.__name__, frozenset()) != given - ADDED.get(kind.__name__, frozenset()):
             raise DataError(

@@ -139,7 +139,7 @@ def answered(
     scores = fitted.scores(kept, run)
     seconds["predict"] = time.perf_counter() - start
     why = reasons_of(fitted, kept, run, reasons)
-    score = "softmax" if scores.kind == "log_prob" else backbone.score
+    score = "softmax" if scores.kind == "log_prob" else backbone.activation
     factors = None if scores.sharpness is None else scores.sharpness.numpy()
     shown = probabilities(logits_of(scores, backbone).numpy(), score, factors)
     order = scores.ranked().argsort(dim=1, descending=True, stable=True)[:, :top].numpy()

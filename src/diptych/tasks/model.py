@@ -8,10 +8,10 @@ was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,11 @@ from diptych.data.files import drafted, read_json, write_json
 from diptych.data.samples import as_samples, as_table
 from diptych.data.words.classnames import tidy
 from diptych.features import portable
+from diptych.features.embed import embed_readable
 from diptych.features.heads import logits_of
 from diptych.tasks.calibrate import Calibration
+from diptych.tasks.classify import with_store
+from diptych.tasks.read_rows import OnError, ReadRows, check_on_error, read_rows
 from diptych.tasks.record import Record, now, versions
 
 SCHEMA = 1
@@ -93,22 +96,54 @@ class Predictor:
         """The K names in the order of the columns of ``predict_proba``, as scikit-learn's classifiers have them."""
         return np.array(self.classes.names)
 
-    def predict(self, photos: object) -> NDArray[np.str_]:
+    @overload
+    def predict(self, photos: object) -> NDArray[np.str_]: ...
+    @overload
+    def predict(self, photos: object, *, on_error: Literal["raise"]) -> NDArray[np.str_]: ...
+    @overload
+    def predict(self, photos: object, *, on_error: Literal["skip"]) -> ReadRows: ...
+    def predict(self, photos: object, *, on_error: OnError = "raise") -> NDArray[np.str_]:
         """Return the class names of N photos, in whatever form ``data.samples.as_samples`` takes them.
 
-        Raises:
-            UnreadableItem: a photo cannot be read.
-        """
-        names: NDArray[np.str_] = np.array(self.classes.names)[self._scores(photos).predicted().numpy()]
-        return names
+        Args:
+            photos: the photos.
+            on_error: "raise" where a photo cannot be read; "skip" leaves its row out: ``failed`` of what is returned
+                names it, and ``kept`` has the positions of the rows.
 
-    def predict_proba(self, photos: object) -> NDArray[np.float64]:
+        Raises:
+            UnreadableItem: a photo cannot be read, and ``on_error`` is "raise".
+            DataError: none can be read.
+            UsageError: ``on_error`` has another value.
+
+        Example:
+            >>> import diptych
+            >>> from PIL import Image
+            >>> photos = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "red", "blue")]
+            >>> model = diptych.load("tiny", engine="torch", cache=False)
+            >>> probe = diptych.systems.LinearProbe(C=10.0).fit(model, photos, ["red", "blue", "red", "blue"])
+            >>> rows = probe.predict([*photos[:2], "lost.jpg"], on_error="skip")
+            >>> rows.tolist(), rows.kept.tolist(), rows.failed[0].name
+            (['red', 'blue'], [0, 1], 'lost.jpg')
+        """
+        return self._rows(photos, on_error, lambda scores: np.array(self.classes.names)[scores.predicted().numpy()])
+
+    @overload
+    def predict_proba(self, photos: object) -> NDArray[np.float64]: ...
+    @overload
+    def predict_proba(self, photos: object, *, on_error: Literal["raise"]) -> NDArray[np.float64]: ...
+    @overload
+    def predict_proba(self, photos: object, *, on_error: Literal["skip"]) -> ReadRows: ...
+    def predict_proba(self, photos: object, *, on_error: OnError = "raise") -> NDArray[np.float64]:
         """Return the (N, K) probabilities of N photos, calibrated where the classifier is.
 
+        Args:
+            photos: the photos.
+            on_error: as for ``predict``.
+
         Raises:
-            UnreadableItem: a photo cannot be read.
+            UnreadableItem, DataError, UsageError: as ``predict`` does.
         """
-        return self.probabilities_of(self._scores(photos))
+        return self._rows(photos, on_error, self.probabilities_of)
 
     def score(self, labelled: object, labels: object = None) -> float:
         """Return the share of labelled photos that are named right, in [0, 1].
@@ -166,6 +201,17 @@ class Predictor:
                 "date": now(),
             }
             write_json(draft / ABOUT, {**own, **{k: v for k, v in self.about.items() if k not in own}, **end})
+
+    def _rows(self, photos: object, on_error: OnError, rows_of: Callable[[Scores], NDArray[Any]]) -> NDArray[Any]:
+        """Return a row for each photo; where unreadable ones are skipped, a ``ReadRows``."""
+        check_on_error(on_error)
+        if on_error == "raise":
+            return rows_of(self._scores(photos))
+        samples = as_samples(photos)
+        with with_store(self.run) as stored:
+            readable = embed_readable(self.backbone.image, samples, stored).some("photos")
+            scores = self.fitted.scores(readable.of(samples), stored)
+        return read_rows(rows_of(scores), readable.kept, readable.failed, ReadRows)
 
     def _scores(self, photos: object) -> Scores:
         return self.fitted.scores(as_samples(photos), self.run)

@@ -26,6 +26,8 @@ class Answer(Generic[T]):
 
     rows_key = "photos"
     """Name of the list of rows in plain data."""
+    item_kind = "path"
+    """What the names of the items are, in one word."""
     done = ""
     """What was done with the items, for the title: "segmented"."""
     ranked = False

@@ -37,7 +37,7 @@ def _is_nearest(system: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Caption(Verb):
-    """Write a caption of each photo, learnt from sentences, or from photos with captions."""
+    """Caption each photo, after learning from sentences or from photos with captions."""
 
     item: ClassVar[str] = "Captions"
     role: ClassVar[str] = "diptych.core.caption:Captioner"
@@ -59,11 +59,11 @@ class Caption(Verb):
         reads=uses("train", "texts", "unlabelled"), faces=LOCAL,
     )  # fmt: skip
     user: str | None = argument(
-        "Write as this user of the captions to learn from does, for a method that has users.", default=None,
+        "Imitate this user of the captions to learn from, for methods that distinguish users.", default=None,
         reads=lambda system: system.personal, faces=LOCAL,
     )  # fmt: skip
     clean: object = argument(
-        "Nearest captions: photos of your kind that no sentence describes, on which the rate is held (default: some "
+        "For nearest captions: photos like yours that no sentence describes; they set the threshold (default: photos "
         "that ship).", kinds.PHOTOS, None, reads=_is_nearest, faces=LOCAL,
     )  # fmt: skip
     references: str | None = argument(
@@ -79,8 +79,9 @@ class Caption(Verb):
     captioner: str = served("captioner")
     n: int = argument("Captions of each photo.", default=1, flag="--captions", short="-n", range=at_least(1))
     rate: float | None = argument(
-        "Nearest captions: share of photos that no sentence describes and that get one all the same.", default=0.05,
-        range=between(0, 1, "()"), reads=_is_nearest, faces=LOCAL,
+        "For nearest captions: of the photos that no sentence describes, the share that gets one nevertheless.",
+        default=0.05,
+        flag="--false-alarm-rate", range=between(0, 1, "()"), reads=_is_nearest, faces=LOCAL,
     )  # fmt: skip
     seed: int = argument("Seed of trainings and draws.", default=0, faces=LOCAL)
 

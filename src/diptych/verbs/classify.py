@@ -35,7 +35,7 @@ REPORTS = (".csv", ".json", ".html")
 
 @dataclass(frozen=True, kw_only=True)
 class Classify(Verb):
-    """Say what is on each photo, from class names alone."""
+    """Name what each photo shows, from a list of class names."""
 
     item: ClassVar[str] = "Prediction"
     role: ClassVar[str] = "diptych.core.method:Classifier"
@@ -47,7 +47,7 @@ class Classify(Verb):
     offers: ClassVar[tuple[str, ...]] = (*RUN, "draft", "batch", "workers")
 
     photos: object = argument(
-        "Photos, videos, point clouds, a folder, a table, or demo:photos; light curves.", kinds.MANY_PHOTOS,
+        "Photos, videos, point clouds or light curves; a folder, a table, or demo:photos.", kinds.MANY_PHOTOS,
         json="images", positional=True,
     )  # fmt: skip
     names: NamesLike = argument(
@@ -71,19 +71,22 @@ class Classify(Verb):
         reads=has("contexts"), faces=LOCAL,
     )  # fmt: skip
     factors: str | Sequence[str] | None = argument(
-        "Those factors of the contexts that are inferred (of general: quality,condition).", kinds.SOME_WORDS, None,
+        "Which factors of the contexts to infer (default for general: quality,condition).", kinds.SOME_WORDS, None,
         reads=has("factors"), faces=LOCAL,
     )  # fmt: skip
     frames: int | None = argument(
-        "Frames sampled from each clip; folders of pictures are then clips.", default=None, range=at_least(1),
+        "Frames sampled from each clip; each folder of pictures then counts as one clip.",
+        default=None, range=at_least(1),
         faces=LOCAL,
     )  # fmt: skip
     regions: str | Path | None = argument(
-        "A table with one box per row, in pixels: these are looked at instead of whole photos.", kinds.TABLE, None
+        "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.TABLE, None
     )
     top: int = argument("Classes shown for each photo.", default=5, short="-k", range=at_least(1))
     threshold: float | None = argument("Leave out classes below this probability.", default=None, range=between(0, 1))
-    reasons: int = argument("Reasons shown for each photo, from systems that have some.", default=0, range=at_least(0))
+    reasons: int = argument(
+        "Reasons shown for each photo, from systems that have some.", default=0, flag="--explain", range=at_least(0)
+    )
     classifier: str | Path | Predictor | None = argument(
         "A folder that 'board classify --export' or 'extend' wrote, in place of names.", kinds.FITTED, None,
         flag="--model",
@@ -93,11 +96,16 @@ class Classify(Verb):
         faces=("http",),
     )  # fmt: skip
     sets: float | None = argument(
-        "With an exported classifier: sets of classes that hold the true one this often, such as 0.9.", default=None
+        "With an exported classifier: sets of classes that contain the true one for this share of photos, such as 0.9.",
+        default=None,
+        flag="--coverage",
     )
-    per_class: bool = argument("With sets: also within each class that allows it.", default=False)
+    per_class: bool = argument(
+        "Let these sets have their coverage within each class too, where it has enough photos.", default=False
+    )
     unknown_rate: float | None = argument(
-        "With an exported classifier: say unknown, wrongly at most this often, such as 0.05.", default=None
+        "With an exported classifier: answer unknown, wrongly for at most this share of photos, such as 0.05.",
+        default=None,
     )
 
     def is_fitted(self) -> bool:

@@ -110,7 +110,7 @@ def served(kind: str) -> Any:
 def settings() -> Any:
     """Return the field of the system's own settings."""
     return argument(
-        "Settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems "
+        "Settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems "
         "SLUG' lists them.",
         kinds.SETTINGS, None, flag="--set",
     )  # fmt: skip

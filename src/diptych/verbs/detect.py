@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Detect(Verb):
-    """Say which photos are anomalous and where, from normal photos or from words alone."""
+    """Find anomalous photos and mark where, from normal photos or from words."""
 
     item: ClassVar[str] = "Detected"
     role: ClassVar[str] = "diptych.core.method:Detector"
     out: ClassVar[str] = "anomalies"
     out_help: ClassVar[str] = "Folder for heat maps and detect.json."
     examples: ClassVar[tuple[str, ...]] = (
-        "detect line/ --normal good/ --rate 0.05",
+        "detect line/ --normal good/ --false-alarm-rate 0.05",
         'detect nuts/ --object "hazelnut"',
     )
 
@@ -45,7 +45,7 @@ class Detect(Verb):
         reads=has("thing"),
     )  # fmt: skip
     auxiliary: object = argument(
-        "Labelled anomalies of another thing, a folder as MVTec's, for detectors that learn from them.",
+        "Labelled anomalies of other objects to learn from, in MVTec's layout.",
         kinds.TABLE, None,
         reads=needs("auxiliary"), evidence="auxiliary",
     )  # fmt: skip
@@ -55,7 +55,7 @@ class Detect(Verb):
     settings: Mapping[str, Any] | Sequence[str] | None = settings()
     rate: float | None = argument(
         "Flag photos at this rate of false alarms, such as 0.05; needs normal photos.", default=None,
-        range=between(0, 1, "()"),
+        flag="--false-alarm-rate", range=between(0, 1, "()"),
     )  # fmt: skip
     fitted: str | Path | None = fitted()
     detector: str = argument(

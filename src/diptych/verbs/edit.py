@@ -32,7 +32,7 @@ STARTS = {"drawn": "pictures that a generator draws", "nothing": "words alone"}
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(Verb):
-    """Change pictures and clips by words: what is there, and what shall be."""
+    """Change pictures and clips with words: say what they show, and what they should show."""
 
     item: ClassVar[str] = "Pair"
     role: ClassVar[str] = "diptych.core.edit:Editor"
@@ -54,10 +54,10 @@ class Edit(Verb):
         'What the pictures show: "a red circle".', default="", reads=lambda system: system.takes.source
     )
     target: str | Sequence[str] = argument(
-        'What they shall show: "a blue circle"; some methods take several.', kinds.TEXTS, ()
+        'What they should show: "a blue circle"; some methods take several.', kinds.TEXTS, ()
     )
     subject: object = argument(
-        "A picture of what shall appear, for a method that takes one.", kinds.PICTURE, None,
+        "A picture of the object to insert, for methods that take one.", kinds.PICTURE, None,
         reads=lambda system: system.takes.reference != "no",
     )  # fmt: skip
     mask: object = argument(

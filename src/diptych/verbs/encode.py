@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Encode(Verb):
-    """Make unit embeddings, in files as of clip-retrieval: img_emb/img_emb_0.npy and metadata/metadata_0.parquet."""
+    """Write embeddings of length 1, in the files of clip-retrieval: img_emb/img_emb_0.npy and
+    metadata/metadata_0.parquet.
+    """
 
     examples: ClassVar[tuple[str, ...]] = (
         "encode photos/",
@@ -43,7 +45,7 @@ class Encode(Verb):
         "Encode texts instead: a file with one text per line.", kinds.FILE, None
     )
     regions: Any = argument(
-        "A table with one box per row, in pixels: these are looked at instead of whole photos.", kinds.FILE, None
+        "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.FILE, None
     )
     parquet: bool = argument(
         "Write Parquet of image_id and embedding beside them, in OUT/parquet.", default=False,

@@ -40,21 +40,22 @@ class Generate(Verb):
     offers: ClassVar[tuple[str, ...]] = SLOW_RUN
 
     texts: str | Sequence[str] = argument(
-        'What the pictures shall show: "a red circle".', kinds.MANY_TEXTS, positional=True
+        'What the pictures should show: "a red circle".', kinds.MANY_TEXTS, positional=True
     )
     denoiser: str = argument("small, or local:FOLDER with a pipeline of diffusers.", default="small", reads=never)
     anyway: bool = argument(
-        "Go on with words that the small denoiser never learnt: the pictures show something else.", default=False,
+        "Accept words that the small denoiser never learnt, although the pictures then show something else.",
+        default=False,
         reads=never,
     )  # fmt: skip
     count: int = argument("Pictures made of each text.", default=4, short="-n", range=at_least(1))
     steps: int = argument("Steps of sampling.", default=25, range=at_least(1), reads=never)
     guidance: float = argument(
-        "How strongly the text is followed; 1 is not at all more.", default=3.0, range=at_least(0), reads=never
+        "Guidance scale, how strongly the text counts; 1 is no guidance.", default=3.0, range=at_least(0), reads=never
     )
     seed: int = argument("Seed of the noise, and of a training.", default=0)
     method: str | Editor | None = method(
-        None, "A system that makes pictures from words, in the place of the denoiser."
+        None, "A system that draws pictures from words, instead of the denoiser."
     )  # fmt: skip
     variant: str = argument("Variant of the method; 'diptych systems METHOD' lists them.", default="")
     settings: Mapping[str, Any] | Sequence[str] | None = settings()

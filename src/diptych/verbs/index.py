@@ -60,10 +60,12 @@ class IndexPhotos(Verb):
         faces=("command", "python"),
     )  # fmt: skip
     cut: str | None = argument(
-        "Mark answers for the cut of a search: captions, a column, or a .csv file.", default=None,
+        "Mark right answers, so that a search can stop behind them: captions, a column, or a .csv file.", default=None,
         faces=("command", "python"),
     )  # fmt: skip
-    export: Any = argument("Copy the index to NAME.lance (extra: lance) or NAME.parquet, for others.", kinds.FILE, None)
+    export: Any = argument(
+        "Copy the index to NAME.lance (extra: lance) or NAME.parquet, for other tools.", kinds.FILE, None
+    )
     image: str | None = argument(
         "Column of a table with the picture's path.", default=None, faces=("command", "python")
     )
@@ -73,7 +75,7 @@ class IndexPhotos(Verb):
         faces=("command", "python"),
     )  # fmt: skip
     regions: Any = argument(
-        "A table with one box per row, in pixels: these are looked at instead of whole photos.", kinds.FILE, None
+        "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.FILE, None
     )
 
     def paths(self) -> list[str]:

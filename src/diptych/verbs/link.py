@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkTables(Verb):
-    """Link the records of two tables by pictures and texts, with a threshold that labelled pairs choose."""
+    """Link matching records of two tables by pictures and texts; labelled pairs choose the threshold."""
 
     name: ClassVar[str] = "link"
     item: ClassVar[str] = "Link"
@@ -58,10 +58,12 @@ class LinkTables(Verb):
         default=None,
     )  # fmt: skip
     fitted: str | Path | None = fitted()
-    threshold: float | None = argument("Link from this score on (default: chosen on labelled matches).", default=None)
+    threshold: float | None = argument(
+        "Link pairs with at least this score (default: chosen on labelled matches).", default=None
+    )
     one_to_one: bool = argument("Link no record twice.", default=False)
     groups: Any = argument(
-        "CSV of all records and their groups: what is linked, also by way of others.", kinds.FILE, None
+        "CSV of all records and their groups: records that are linked, directly or through others.", kinds.FILE, None
     )
     text_columns: str | Sequence[str] = argument(
         "Columns with the texts: LEFT,RIGHT or one for both.", kinds.WORDS, (), faces=("command", "python")
@@ -125,6 +127,7 @@ class Links(Answer["Link"]):
     """Records of the first table with their matches in the second."""
 
     rows_key = "links"
+    item_kind = "record"
     listed = False
 
     def __init__(self, result: Linked, count: int) -> None:

@@ -19,6 +19,7 @@ class Pictures(Answer["Pair"]):
     """Pictures, each with what it was before where it was anything."""
 
     rows_key = "pictures"
+    item_kind = "picture"
     listing: ClassVar[str] = ""
     """Name of the file that lists them."""
 

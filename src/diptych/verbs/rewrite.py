@@ -102,6 +102,7 @@ class Prompts(Answer["Rewrites"]):
     """Prompts with their rewrites."""
 
     rows_key = "prompts"
+    item_kind = "prompt"
     done = "rewritten"
 
     def __init__(self, result: Rewritten, about: Mapping[str, Any]) -> None:

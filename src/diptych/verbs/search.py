@@ -54,9 +54,10 @@ class Search(Verb):
     captions: float | None = argument(
         "Share of the captions in the score (default 0).", default=None, range=between(0, 1)
     )
-    exact: bool = argument("Look at every entry, however many.", default=False)
+    exact: bool = argument("Compare with every entry, instead of an approximate search.", default=False)
     at_least: float | None = argument(
-        "Cut where this share of answers is expected to be right, such as 0.8, in an index with marked answers.",
+        "Stop where fewer answers than this share are expected to be right, such as 0.8; the index needs marked "
+        "answers.",
         default=None, range=between(0, 1),
     )  # fmt: skip
     html: Path | None = argument("Also write a page with the pictures.", kinds.FILE, None, faces=("command",))

@@ -38,7 +38,7 @@ DEFAULT_RISK = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Segment(Verb):
-    """Say what lies where on each photo, from class names alone."""
+    """Mark which pixels of each photo show which class, from a list of class names."""
 
     item: ClassVar[str] = "Segmented"
     role: ClassVar[str] = "diptych.core.method:Segmenter"
@@ -75,12 +75,12 @@ class Segment(Verb):
         "Pixels below this probability are of no class.", default=None, range=between(0, 1)
     )
     risk: float | None = argument(
-        "Share of a photo's pixels that may be named wrongly; the calibration photos choose below which probability "
+        "Share of a photo's pixels that may be labelled wrongly; calibration photos set the probability below which "
         "pixels are unknown (default with these: 0.1).",
         default=None, range=between(0, 1, "()"), faces=("command", "python"),
     )  # fmt: skip
     calibration: object = argument(
-        "Photos with label maps, ten for a risk of 0.1, that the method does not learn from: split val, or else train.",
+        "Photos with label maps that the method does not learn from (split val, else train); a risk of 0.1 needs ten.",
         kinds.TABLE, None,
     )  # fmt: skip
     things: str | Sequence[str] = argument(
@@ -94,18 +94,18 @@ class Segment(Verb):
     )
     confidence: bool = argument("Give the probability of each pixel too.", default=False)
     regions: object = argument(
-        "A table with one box per row, in pixels: these are looked at instead of whole photos.", kinds.TABLE, None
+        "A table with one box per row, in pixels: the boxes are used instead of whole photos.", kinds.TABLE, None
     )
     unlabelled: object = argument(
-        "Photos without labels, a hundred rather than ten, for a method that learns from some.", kinds.PHOTOS, None,
+        "Photos without labels to learn from, about a hundred.", kinds.PHOTOS, None,
         reads=needs("unlabelled"), evidence="unlabelled",
     )  # fmt: skip
     captioned: object = argument(
-        "Photos with captions, a hundred at least, for a method that learns from some: a table.", kinds.TABLE, None,
+        "A table of photos with captions to learn from, at least a hundred.", kinds.TABLE, None,
         reads=needs("auxiliary"), evidence="auxiliary",
     )  # fmt: skip
     train: object = argument(
-        "Photos with label maps, a hundred rather than ten, for a method that learns masks.", kinds.TABLE, None,
+        "Photos with label maps to learn from, about a hundred.", kinds.TABLE, None,
         reads=needs("train"), evidence="train",
     )  # fmt: skip
     teacher: str = argument(

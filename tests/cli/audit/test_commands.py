@@ -81,10 +81,10 @@ def test_pairs_stand_out_among_right_ones(diptych: Cli, pairs: Path, monkeypatch
     shallow = functools.partialmethod(clip4dm.CLIP4DM.__init__, layers=2)
     monkeypatch.setattr(clip4dm.CLIP4DM, "__init__", shallow)
     pairs.with_name("right.csv").write_text("image,title\n" + "red.png,a red wall\nblue.png,a blue sea\n" * 10)
-    got = diptych("audit", "pairs", pairs, "--clean", "right.csv", "--rate", "0.1", "--json")
+    got = diptych("audit", "pairs", pairs, "--clean", "right.csv", "--false-alarm-rate", "0.1", "--json")
     assert got.data["right_captions"] == {"rate": 0.1, "captions": 20, "source": "right.csv", "clothes": 0}
     assert [r["cosine"] for r in got.data["pairs"]] == sorted(r["cosine"] for r in got.data["pairs"])
-    got = diptych("audit", "pairs", pairs, "--clean", "right.csv", "--rate", "0.1")
+    got = diptych("audit", "pairs", pairs, "--clean", "right.csv", "--false-alarm-rate", "0.1")
     assert "measured on 20 right captions of right.csv" in got.err
     got = diptych("audit", "pairs", pairs, "--clean", "pairs.csv")
     assert "2 right captions cannot hold a rate of 0.05: give 19 or more" in got.err

@@ -165,5 +165,5 @@ def test_masks_are_numbers_as_stored(tmp_path: Path) -> None:
     grey.save(tmp_path / "lossy.jpg")
     photo(tmp_path / "colour.png")
     for name in ("lossy.jpg", "colour.png"):
-        with pytest.raises(UnreadableItem, match="one number a pixel"):
+        with pytest.raises(UnreadableItem, match="one number per pixel"):
             open_mask(tmp_path / name)

@@ -288,7 +288,7 @@ def board(place: Path, tmp_path: Path, *words: str | Path) -> dict[str, Any]:
 
 def test_trainings_start_from_one_backbone(place: Path, tmp_path: Path) -> None:
     data = board(
-        place, tmp_path, "finetune", place / "data", "--methods", "full,geodesic-mixup", "--also", place / "data"
+        place, tmp_path, "finetune", place / "data", "--methods", "full,geodesic-mixup", "--eval-data", place / "data"
     )
     rows = {r["method"]: r for r in data["rows"]}
     assert set(rows) == {"before", "full", "geodesic-mixup"}
@@ -340,7 +340,7 @@ def test_trainings_leave_out_what_cannot_be_read(
         "--out",
         str(spoilt / "o"),
     ]
-    more = ["--also", str(spoilt / "data")] if verb == "finetune" else []
+    more = ["--eval-data", str(spoilt / "data")] if verb == "finetune" else []
     words = [
         "board",
         verb,

@@ -40,7 +40,7 @@ QUICK = HolisticRobustness(factors=("darker", "color"), most=40, neighbours=3)
 def trained(seed: int = 5, shots: int = 4) -> Subject:
     """A classifier that knows the colours, on random features."""
     backbone = SmallBackbone()
-    fitted = LinearProbe(c=1.0).fit(Kit.of(backbone), NAMED, Evidence(train=table([0, 1, 2, 3] * shots, seed)), Run())
+    fitted = LinearProbe(C=1.0).fit(Kit.of(backbone), NAMED, Evidence(train=table([0, 1, 2, 3] * shots, seed)), Run())
     return Subject(Kit({"main": backbone, "classifier": fitted}), ModelRecord("supervised", "colours"))
 
 

@@ -17,18 +17,18 @@ def test_val_chooses_the_best_and_ties_keep_the_smallest(kit: Kit, run: Run) -> 
     assert evidence.val is not None
 
     def accuracy(c: float) -> float:
-        predicted = LinearProbe(c=c).fit(kit, names, evidence, run).scores(evidence.val.items, run).predicted()
+        predicted = LinearProbe(C=c).fit(kit, names, evidence, run).scores(evidence.val.items, run).predicted()
         return float((predicted.numpy() == evidence.val.labels()).mean())
 
     scores = [accuracy(c) for c in GRID]
-    assert chosen.c == GRID[int(np.argmax(scores))]
+    assert GRID[int(np.argmax(scores))] == chosen.C
     assert chosen.scores(test.items, run).kind == "logit"
 
 
 def test_a_given_c_needs_no_val(kit: Kit, run: Run) -> None:
     names, evidence, _ = task()
-    assert LinearProbe(c=10.0).fit(kit, names, replace(evidence, val=None), run).c == 10.0
-    with pytest.raises(MissingEvidence, match=r"Choosing c needs evidence\.val"):
+    assert LinearProbe(C=10.0).fit(kit, names, replace(evidence, val=None), run).C == 10.0
+    with pytest.raises(MissingEvidence, match=r"Choosing C needs evidence\.val"):
         LinearProbe().fit(kit, names, replace(evidence, val=None), run)
 
 
@@ -40,7 +40,7 @@ def test_it_learns_what_the_pictures_show_and_not_shuffled_labels(kit: Kit, run:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task()
-    refused(LinearProbe, {"c": 0.0})
+    refused(LinearProbe, {"C": 0.0})
     with pytest.raises(DataError, match="'tea cup'"):
         LinearProbe().fit(kit, names, replace(evidence, train=table([0, 1, 1], 1)), run)
     with pytest.raises(DataError, match="label 3"):

@@ -33,14 +33,15 @@ def board_audit(
     only: Annotated[str, options.option("--only", help="Audits to run, with commas (default: all).")] = "",
     seed: Annotated[int, options.option("--seed", help="Seed of halves and controls.")] = 0,
     budget: Annotated[
-        float | None, options.option("--budget", help="Seconds for all rows; what is done by then counts.")
+        float | None,
+        options.option("--budget", help="Seconds for all rows; those that are finished by then are shown."),
     ] = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for rows and board.")] = Path("out/board-audit"),
     *,
     more: MoreTables,
     shared: options.RunOptions,
 ) -> None:
-    """Audit several backbones on the same pictures; differences are from the first, in pairs where they can be."""
+    """Run the same audits on several backbones, and compare each with the first, paired where possible."""
     from diptych.evaluation.boards.audit import AuditBench, audit_board
     from diptych.evaluation.boards.rows import expect
 

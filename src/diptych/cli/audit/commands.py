@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=options.Steps,
-    help="Say where a model fails, or which captions do not fit their photos.",
+    help="Find where a model fails, or which captions do not fit their photos.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -34,7 +34,7 @@ app = typer.Typer(
 
 @app.callback()
 def _audit() -> None:
-    """Say where a model fails, or which captions do not fit their photos."""
+    """Find where a model fails, or which captions do not fit their photos."""
 
 
 @app.command("groups")
@@ -49,7 +49,7 @@ def audit_groups(
         options.option("--gap", help="Accuracies of the two groups must differ by more than this.", min=0.0, max=0.99),
     ] = 0.05,
     least: Annotated[
-        int, options.option("--least", help="Items a class must have in a group, in each half.", min=1)
+        int, options.option("--least", help="Least number of items of a class in each group and half.", min=1)
     ] = 5,
     selection: Annotated[
         str,
@@ -135,10 +135,13 @@ def audit_pairs(
         str, options.option("--text", help="Column with the caption (default: caption, title, text).")
     ] = "",
     clean: Annotated[
-        str | None, options.option("--clean", help="A table of right pairs of this kind (default: photos that ship).")
+        str | None,
+        options.option(
+            "--clean", help="A table of pairs like yours that are known to be right (default: photos that ship)."
+        ),
     ] = None,
     rate: Annotated[
-        float, options.option("--rate", help="False-alarm rate: share of right captions that may stand out.")
+        float, options.option("--false-alarm-rate", help="Share of right captions that may stand out.")
     ] = 0.05,
     choice: Annotated[
         str, options.option("--choice", help="Rank by the words instead: threshold, or most-negative.")
@@ -151,7 +154,7 @@ def audit_pairs(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Say which captions fit their photos worse than right captions do, and which of their words fits least."""
+    """Find captions that fit their photos worse than right captions do, and the word of each that fits least."""
     flag_values.one_suffix(out, ".json", ".html")
     shared.free(out)
     by_words = bool(choice) or threshold is not None
@@ -202,7 +205,7 @@ def _told(result: AuditedPairs) -> str:
     best = min((row.right_share for row in result.rows if row.right_share is not None), default=1.0)
     said = f"{found} of {count} captions stand out" if found else "Nothing stands out"
     if not found and best < 1:
-        said += f" (the nearest to it would from --rate {best:.2g} on)"
+        said += f" (the nearest to it would from --false-alarm-rate {best:.2g} on)"
     of = f"{n} right captions of {right.source}" if right.source else f"{n} right captions that ship"
     said += f": at most {100 * right.rate:g} % of right captions do so too, measured on {of}"
     if not right.source:

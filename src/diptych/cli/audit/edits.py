@@ -31,7 +31,7 @@ def audit_edits(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Rank the edits of each picture: what was asked must show, and the rest must stay."""
+    """Rank the edits of each picture: the requested change must show, and the rest must stay the same."""
     flag_values.one_suffix(out, ".json")
     shared.free(out)
 

@@ -38,7 +38,7 @@ def audit_robustness(
     more: MoreTables,
     shared: options.RunOptions,
 ) -> None:
-    """Measure a model along independent axes: visual factors, shifts, shape bias, calibration, unknown things."""
+    """Measure a model along independent axes: visual factors, shifts, shape bias, calibration, unknown objects."""
     from diptych.tasks.audit.models import robustness_auditor
 
     _audit(robustness_auditor(factor or ()), data, against, names, seed, out, more, shared)
@@ -62,7 +62,7 @@ def audit_shortcuts(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Plant a mark that goes with the label, and measure how far heads on a model's features follow it."""
+    """Plant a mark that correlates with the label, and measure how much heads on a model's features rely on it."""
     from diptych.tasks.audit.models import shortcut_auditor
 
     auditor = shortcut_auditor(shortcut, opacity or (), draws)

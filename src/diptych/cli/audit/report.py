@@ -28,11 +28,11 @@ class Bounds:
 
     at_most: Annotated[
         list[str] | None,
-        options.option("--at-most", help="MEASURE=NUMBER or MEASURE:ABOUT=NUMBER; repeat.", **_bounds),
+        options.option("--at-most", help="Upper bound, MEASURE=NUMBER or MEASURE:ABOUT=NUMBER; repeat.", **_bounds),
     ] = None
     at_least: Annotated[
         list[str] | None,
-        options.option("--at-least", help="The same from below, such as accuracy=0.8; repeat.", **_bounds),
+        options.option("--at-least", help="Lower bound, such as accuracy=0.8; repeat.", **_bounds),
     ] = None
 
 

@@ -76,7 +76,7 @@ def curate_plan(
     resume: Resume = False,
     shared: options.RunOptions,
 ) -> None:
-    """Look at every pair once and write what was learnt: counts of entries, a histogram of scores, a sample, or picked
+    """Read every pair once and write a plan: counts of entries, a histogram of scores, a sample, or picked
     tiles.
     """
     from diptych.data.addresses import exists_at, published
@@ -162,7 +162,7 @@ def curate_apply(
         options.option("--share", help=f"Best share of the pool that stays; for {_SCORED}.", min=0.0, max=1.0),
     ] = 0.3,
     threshold: Annotated[
-        float | None, options.option("--threshold", help=f"Keep scores from here on instead; for {_SCORED}.")
+        float | None, options.option("--threshold", help=f"Keep pairs with at least this score instead; for {_SCORED}.")
     ] = None,
     seed: Annotated[int, options.option("--seed", help="Seed of the draws.")] = 0,
     resume: Resume = False,

@@ -34,10 +34,10 @@ class PoolOptions:
         bool, options.option("--mirror", help=f"Compare with mirror images too; for {DUPLICATE_CURATOR}.")
     ] = False
     phrases: Annotated[
-        str, options.option("--phrases", help=f"File of phrases no text may contain, one per line; for {TEXT_CURATOR}.")
+        str, options.option("--phrases", help=f"File of forbidden phrases, one per line; for {TEXT_CURATOR}.")
     ] = ""
     least_words: Annotated[
-        int, options.option("--least-words", help=f"Words that a text has at least; for {TEXT_CURATOR}.", min=0)
+        int, options.option("--least-words", help=f"Least number of words of a text; for {TEXT_CURATOR}.", min=0)
     ] = 3
 
     @property
@@ -63,10 +63,11 @@ class PlanOptions:
         str, options.option("--attributes", help=f"File of phrases to look for, one per line; for {SLIDE_CURATOR}.")
     ] = ""
     top: Annotated[
-        int, options.option("--top", help=f"Tiles a slide by attributes, and by findings; for {SLIDE_CURATOR}.", min=0)
+        int,
+        options.option("--top", help=f"Tiles per slide by attributes, and by findings; for {SLIDE_CURATOR}.", min=0),
     ] = 64
     sampled: Annotated[
-        int, options.option("--sampled", help=f"Tiles a slide by clusters; for {SLIDE_CURATOR}.", min=0)
+        int, options.option("--sampled", help=f"Tiles per slide by clusters; for {SLIDE_CURATOR}.", min=0)
     ] = 256
 
 
@@ -90,7 +91,8 @@ class KeepOptions:
         float, options.option("--most", help=f"Pairs that a label may keep, by estimate; for {LABEL_CURATOR}.")
     ] = float("inf")
     eps: Annotated[
-        float, options.option("--eps", help=f"Drop from this far below a cosine of 1 on; for {DUPLICATE_CURATOR}.")
+        float,
+        options.option("--eps", help=f"Duplicates have a cosine of at least 1 minus this; for {DUPLICATE_CURATOR}."),
     ] = 0.05
     prefer: Annotated[
         str,
@@ -99,7 +101,8 @@ class KeepOptions:
         ),
     ] = "hard"
     cells: Annotated[
-        int | None, options.option("--cells", help=f"Cells that are searched apart; for {DUPLICATE_CURATOR}.", min=1)
+        int | None,
+        options.option("--cells", help=f"Cells that are searched separately; for {DUPLICATE_CURATOR}.", min=1),
     ] = None
     rule: Annotated[
         str,
@@ -112,7 +115,7 @@ class KeepOptions:
         float | None,
         options.option(
             "--precision",
-            help=f"Keep from the threshold on that promises this share of right ones; for {HEAD_CURATOR}.",
+            help=f"Keep pairs above the threshold at which this share is right; for {HEAD_CURATOR}.",
         ),
     ] = None
     below: Annotated[bool, options.option("--below", help=f"Keep low scores; for {HEAD_CURATOR}.")] = False

@@ -42,12 +42,14 @@ def curate_regions(
     agent_key: Annotated[str, options.option("--agent-key", help="Environment variable with its API key.")] = "",
     truth: Annotated[
         Path | None,
-        options.option("--truth", help="A table of true boxes with a column category: says how right the found are."),
+        options.option(
+            "--truth", help="A table of true boxes with a column category, to measure the regions that are found."
+        ),
     ] = None,
     *,
     shared: options.RunOptions = _TORCH,
 ) -> None:
-    """Find places in photos and say what each shows: noun phrases of the captions, or a captioner."""
+    """Find regions in photos and describe each, by noun phrases of the captions or by a captioner."""
     from diptych.backbones.sources.proposers import load_proposer
     from diptych.data.formats.region_table import with_regions
     from diptych.data.load import open_data

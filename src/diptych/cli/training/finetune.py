@@ -43,11 +43,13 @@ DryRun = Annotated[bool, options.option("--dry-run", help=DRY_RUN)]
 Outside = Annotated[
     bool,
     options.option(
-        "--outside", help="Take paths of the table that lead outside its folder, such as absolute ones: you trust it."
+        "--outside",
+        help="Allow paths that lead outside the table's folder, such as absolute ones; only for tables that you trust.",
     ),
 ]
 Also = Annotated[
-    str | None, options.option("--also", help="Other labelled data, measured before and after: what is forgotten.")
+    str | None,
+    options.option("--eval-data", help="Other labelled data, measured before and after, to show what is forgotten."),
 ]
 
 
@@ -194,7 +196,7 @@ def finetune(
     folder: FolderOptions,
     shared: TrainRunOptions = _TORCH,
 ) -> None:
-    """Fine-tune a backbone and write one that every verb takes as --backbone local:OUT/model."""
+    """Fine-tune a backbone on your data; every command then takes it as --backbone local:OUT/model."""
     system = find("finetune", method, variant, settings)
     refuse_unread(system, READERS)
     Training(system, data, how, folder, how.rate(), recipe_text(context), loop).run(shared)

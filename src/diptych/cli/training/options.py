@@ -34,7 +34,9 @@ class TrainRunOptions(options.RunOptions):
 
     workers: Annotated[
         int,
-        options.option("--workers", help="Processes that make views; 0: none, the training reads for itself.", min=0),
+        options.option(
+            "--workers", help="Processes that load and augment; 0: the training process does it itself.", min=0
+        ),
     ] = 2
 
 
@@ -110,13 +112,13 @@ class LoopOptions:
         ),
     ] = None
     save_every: Annotated[int, _loop("--save-every", help="Steps between checkpoints.", min=1)] = 50
-    keep: Annotated[int, _loop("--keep", help="Checkpoints that stay, the latest.", min=1)] = 2
+    keep: Annotated[int, _loop("--keep", help="How many of the latest checkpoints to keep.", min=1)] = 2
     skip_bad_steps: Annotated[
         int,
         _loop(
             "--skip-bad-steps",
-            help="Steps that are not finite after which the training goes on from its latest checkpoint; 0: the first "
-            "one ends it.",
+            help="After this many steps that are not finite, go on from the latest checkpoint; 0: stop at the first "
+            "one.",
             min=0,
         ),
     ] = 0
@@ -203,7 +205,7 @@ RecipeFile = Annotated[
     Path | None,
     options.option(
         "--recipe",
-        help="A recipe.toml of a training, whose options count where none are given here.",
+        help="recipe.toml of an earlier training: its options apply unless you give others here.",
         is_eager=True,
         callback=read_recipe,
     ),

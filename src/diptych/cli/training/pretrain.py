@@ -64,14 +64,15 @@ class NamedParts:
         str | None,
         options.option(
             "--language-model",
-            help="Reads the texts, for systems with such a text tower: smollm2, hf:org/name, a folder.",
+            help="Language model that reads the texts, for systems with such a text tower: smollm2, hf:org/name, a "
+            "folder.",
         ),
     ] = None
     proposer: Annotated[
         str | None,
         options.option(
             "--proposer",
-            help="What finds regions where there are none: merged-cells, or a detector or mask model of transformers.",
+            help="Finds regions where the data have none: merged-cells, or a detector or mask model of transformers.",
         ),
     ] = None
 
@@ -91,7 +92,8 @@ class PartOptions(NamedParts):
         str,
         options.option(
             "--denoiser",
-            help="Teaches details, for systems that learn from one: small, or local:FOLDER with a diffusers pipeline.",
+            help="Denoiser that teaches details, for systems that learn from one: small, or local:FOLDER with a "
+            "diffusers pipeline.",
         ),
     ] = "small"
 
@@ -140,7 +142,7 @@ def pretrain(
     folder: FolderOptions,
     shared: TrainRunOptions = _TORCH,
 ) -> None:
-    """Train on captioned photos and write a backbone that every verb takes as --backbone local:OUT/model."""
+    """Train a backbone on captioned photos; every command then takes it as --backbone local:OUT/model."""
     from diptych.tasks.training.streams import all_tars
 
     system = finetune.find("pretrain", objective, variant, settings)

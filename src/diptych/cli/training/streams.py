@@ -28,9 +28,10 @@ class StreamOptions:
             help="Read a .csv, .tsv or Parquet file as a stream; tars, and a folder of them, always are one.",
         ),
     ] = False
-    shuffle: Annotated[int, _stream("--shuffle", help="Pairs among which a process draws the next.", min=1)] = 4096
+    shuffle: Annotated[int, _stream("--shuffle", help="Size of the shuffle buffer, in pairs.", min=1)] = 4096
     held_out: Annotated[
-        int, _stream("--held-out", help="First pairs of a stream that are measured, and not trained on.", min=2)
+        int,
+        _stream("--held-out", help="Pairs at the beginning of a stream that are measured, and not trained on.", min=2),
     ] = 256
     resampled: Annotated[
         bool, _stream("--resampled", help="Draw shards with replacement, in place of each once an epoch.")

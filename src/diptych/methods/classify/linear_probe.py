@@ -35,10 +35,10 @@ class LinearProbe(Classifier):
     """Fit logistic regression on the embeddings of the shots.
 
     Args:
-        c: C, inverse of the L2 penalty on W (scikit-learn's), > 0. None: chosen on val from 1e-4, 1e-3 .. 1e6.
+        C: inverse of the L2 penalty on W (scikit-learn's), > 0. None: chosen on val from 1e-4, 1e-3 .. 1e6.
 
     Raises:
-        UsageError: c is not above 0.
+        UsageError: C is not above 0.
 
     Source: Radford et al. 2021, section 3.2 and appendix A.3 (L-BFGS, penalty chosen on a log grid).
 
@@ -54,10 +54,10 @@ class LinearProbe(Classifier):
         4.5
     """
 
-    c: float | None = None
+    C: float | None = None
 
     def __post_init__(self) -> None:
-        check(self, above(0), "c")
+        check(self, above(0), "C")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedLinearProbe:
         """Fit W and b on train.
@@ -65,13 +65,13 @@ class LinearProbe(Classifier):
         A missing C is the one with the best val accuracy; of ties the smallest wins.
 
         Raises:
-            MissingEvidence: train is missing, or val is missing and c was not given.
+            MissingEvidence: train is missing, or val is missing and C was not given.
             DataError: a class has no train item, or a label lies outside the class list.
         """
         backbone = kit.need(Backbone)
         train, labels = shots(evidence, classes)
-        grid = GRID if self.c is None else (self.c,)
-        val = held_out(evidence, classes, choosing="c") if self.c is None else None
+        grid = GRID if self.C is None else (self.C,)
+        val = held_out(evidence, classes, choosing="C") if self.C is None else None
 
         z, y = normalize(embed(backbone.image, train.items, run), dim=-1), torch.tensor(labels)
         minimisers = []
@@ -87,10 +87,10 @@ class LinearProbe(Classifier):
         return FittedLinearProbe(classes, backbone, weight, bias, grid[best])
 
     def with_weights(
-        self, classes: ClassNames, backbone: Backbone, weight: Tensor, bias: Tensor, c: float
+        self, classes: ClassNames, backbone: Backbone, weight: Tensor, bias: Tensor, C: float
     ) -> FittedLinearProbe:
         """Return the probe of weights that were fitted elsewhere: (K, D), (K,), and their C."""
-        return FittedLinearProbe(classes, backbone, weight, bias, c)
+        return FittedLinearProbe(classes, backbone, weight, bias, C)
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ class FittedLinearProbe(FittedClassifier):
     Args:
         weight: (K, D), W.
         bias: (K,), b.
-        c: C that was used.
+        C: that was used.
     """
 
     classes: ClassNames
     backbone: Backbone
     weight: Tensor
     bias: Tensor
-    c: float
+    C: float
 
     def scores(self, items: Samples[Any], run: Run) -> Scores:
         """Return (N, K) logits."""

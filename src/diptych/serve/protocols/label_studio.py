@@ -126,7 +126,7 @@ class LabelStudio:
             keys = torch.from_numpy(np.stack([vector for vector, _ in shots.rows.values()]))
             labels = torch.tensor([label for _, label in shots.rows.values()])
             values, factors = values + ALPHA * cache_logits(z, keys, labels, len(control.values), BETA), None
-        return probabilities(values.numpy(), model.model.score, None if factors is None else factors.numpy())
+        return probabilities(values.numpy(), model.model.activation, None if factors is None else factors.numpy())
 
     async def _brushes(
         self, request: Any, project: str, control: Control, inputs: Sequence[Input]

@@ -48,7 +48,7 @@ class Classify(Declared):
         unit = normalize(torch.from_numpy(found.values), dim=-1)
         values = logits(model.model, unit, head)
         factors = sharpness(model.model, unit, values)
-        rows = probabilities(values.numpy(), model.model.score, None if factors is None else factors.numpy())
+        rows = probabilities(values.numpy(), model.model.activation, None if factors is None else factors.numpy())
         order = values.argsort(dim=1, descending=True, stable=True)[:, :top].numpy()
         predictions = tuple(
             Prediction(
@@ -58,7 +58,7 @@ class Classify(Declared):
             for item, row, best in zip(inputs, rows, order, strict=True)
         )
         return Classified(
-            predictions, (), classes, model.model.spec.name, DEFAULTS["classify"], model.model.score, threshold
+            predictions, (), classes, model.model.spec.name, DEFAULTS["classify"], model.model.activation, threshold
         )
 
     async def answer(self, request: Any, given: Any) -> dict[str, Any]:

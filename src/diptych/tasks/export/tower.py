@@ -181,7 +181,8 @@ def export(
             "bias": bias,
         }
         write_json(
-            draft / ABOUT, {**facts, "score": backbone.score, **made.as_dict(), "versions": versions(), "date": now()}
+            draft / ABOUT,
+            {**facts, "score": backbone.activation, **made.as_dict(), "versions": versions(), "date": now()},
         )
         _bring(out, draft)
     return made
