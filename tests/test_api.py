@@ -26,6 +26,7 @@ def signatures() -> list[str]:
     for name in diptych.__all__:
         thing = getattr(diptych, name)
         found.append(f"{name}{inspect.signature(thing)}" if callable(thing) else name)
+        found += [f"{name}.{step}{inspect.signature(of)}" for step, of in getattr(thing, "steps", {}).items()]
         for part, member in inspect.getmembers_static(thing) if name in OPEN else ():
             if callable(member) and not part.startswith("_") and part in vars(thing):
                 found.append(f"{name}.{part}{inspect.signature(member)}")

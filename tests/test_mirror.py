@@ -44,6 +44,9 @@ def test_the_list_of_modules_without_a_test_file_only_shrinks() -> None:
 def test_every_test_file_names_a_module_or_a_package() -> None:
     known = modules()
     packages = {f"{p.parent.relative_to(SOURCE).as_posix()}.py" for p in SOURCE.rglob("*/__init__.py")}
-    commands = {f"cli/{p.stem}.py" for p in (SOURCE / "verbs").glob("*.py")}  # derived, and tested as they are run
+    verbs = SOURCE / "verbs"
+    commands = {
+        f"cli/{p.relative_to(verbs).as_posix()}" for p in verbs.rglob("*.py")
+    }  # derived, and tested as they are run
     lost = {file for file, module in named_modules().items() if module not in known | packages | commands}
     assert lost == ACROSS

@@ -9,16 +9,22 @@ import ast
 import inspect
 import re
 import sys
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
+from textwrap import indent
+from typing import Any
 
 from diptych.api import derived
 from diptych.api.declared import documentation, result_of, signature_of
 from diptych.verbs.declare import Verb
 
 STUB = Path(derived.__file__).with_suffix(".pyi")
-RESULTS = {"Embeddings": "embeddings", "PhotoIndex": "photo_index"}
-"""What functions return that is no ``Results``, and the module of ``diptych.api`` where it is."""
+RESULTS = {
+    "CuratedPairs": "curation", "Embeddings": "embeddings", "FittedHead": "curation", "PhotoIndex": "photo_index",
+    "Planned": "curation",
+}  # fmt: skip
+"""What functions return that is no ``Results``, or is the base of it, and the module of ``diptych.api`` where it is."""
 HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +36,14 @@ from typing import Any
 '''
 
 
-def signature(verb: type[Verb]) -> str:
-    """Return the first line; a method may be what ``diptych.systems`` has."""
+def signature(verb: type[Verb], name: str = "", without: Collection[str] = ()) -> str:
+    """Return the first line; a method may be what ``diptych.systems`` has.
+
+    Args:
+        verb: declared.
+        name: of the function; "": that of the verb.
+        without: arguments that it has not; of a method, ``self`` is added.
+    """
     annotations = {n: t for base in reversed(verb.__mro__) for n, t in inspect.get_annotations(base).items()}
     defaults = {f.name: f.default for f in fields(verb)}
     role = verb.role.partition(":")[2]
@@ -40,20 +52,34 @@ def signature(verb: type[Verb]) -> str:
         default = "" if defaults[name] is MISSING else f" = {defaults[name]!r}"
         return f"{name}: {annotations[name].replace(f'str | {role}', f'str | {role} | System[{role}]')}{default}"
 
-    lines, star = [], False
-    for parameter in signature_of(verb).parameters.values():
+    lines, star = (["self"] if name else []), False
+    for parameter in signature_of(verb, without).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not star:
             lines.append("*")
             star = True
         text = line(parameter.name) if parameter.name in defaults else str(parameter).replace("'", "")
         lines.append(text)
-    return f"def {verb.name}(\n    {', '.join(lines)},\n) -> {result_of(verb)}:"
+    return f"def {name or verb.name}(\n    {', '.join(lines)},\n) -> {result_of(verb)}:"
 
 
-def function(verb: type[Verb]) -> str:
-    """Return the lines of a function."""
-    text = documentation(verb).replace("\n", "\n    ").replace("\n    \n", "\n\n").replace("\\", "\\\\")
-    return f'{signature(verb)}\n    """{text}\n    """\n'
+def function(verb: type[Verb], name: str = "", without: Collection[str] = ()) -> str:
+    """Return the lines of a function, or of a method where it has a name."""
+    text = documentation(verb, without).replace("\n", "\n    ").replace("\n    \n", "\n\n").replace("\\", "\\\\")
+    return f'{signature(verb, name, without)}\n    """{text}\n    """\n'
+
+
+def group(name: str, steps: Mapping[str, Any]) -> str:
+    """Return the lines of a function that has others as attributes: of a class that can be called, and its object."""
+    kind, (first, *others) = f"_{name.capitalize()}", list(steps)
+    methods = [function(steps[first].verb, "__call__"), *(function(steps[step].verb, step) for step in others)]
+    return f"class {kind}:\n    {first}: {kind}\n{indent(chr(10).join(methods), '    ')}\n\n{name}: {kind}\n"
+
+
+def methods(kind: type) -> str:
+    """Return the lines of a class whose methods are derived."""
+    own = {name: thing for name, thing in vars(kind).items() if hasattr(thing, "verb")}
+    text = "\n".join(function(thing.verb, name, thing.without) for name, thing in own.items())
+    return f'class {kind.__name__}({kind.__mro__[1].__name__}):\n    """{kind.__doc__}"""\n\n{indent(text, "    ")}\n'
 
 
 def imports(verbs: list[type[Verb]]) -> str:
@@ -63,10 +89,12 @@ def imports(verbs: list[type[Verb]]) -> str:
         "from diptych.api.results import Results",
     }  # fmt: skip
     text = "\n".join(map(signature, verbs))
-    lines |= {f"from diptych.api.{module} import {name}" for name, module in RESULTS.items() if f"-> {name}:" in text}
+    lines |= {f"from diptych.api.{module} import {name}" for name, module in RESULTS.items()}
     for verb in verbs:
         source = Path(sys.modules[verb.__module__].__file__ or "").read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef) and node.name == verb.item:
+                lines.add(f"from {verb.__module__} import {node.name}")
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("diptych"):
                 used = [n.name for n in node.names if re.search(rf"\b{n.name}\b", text)]
                 lines |= {f"from {node.module} import {name}" for name in used if name[0].isupper() and name != "Verb"}
@@ -75,8 +103,12 @@ def imports(verbs: list[type[Verb]]) -> str:
 
 def main(words: list[str]) -> int:
     """Write the stub, or compare it."""
-    verbs = [getattr(derived, name).verb for name in sorted(vars(derived)) if hasattr(getattr(derived, name), "verb")]
-    text = "\n".join([HEAD.format(imports=imports(verbs)), *map(function, verbs)])
+    things = {name: thing for name, thing in sorted(vars(derived).items()) if hasattr(thing, "verb")}
+    steps = {name: getattr(thing, "steps", {"": thing}) for name, thing in things.items()}
+    verbs = [step.verb for every in steps.values() for step in every.values()]
+    kinds = [t for t in vars(derived).values() if isinstance(t, type) and t.__module__ == derived.__name__]
+    texts = [group(name, every) if "" not in every else function(every[""].verb) for name, every in steps.items()]
+    text = "\n".join([HEAD.format(imports=imports(verbs)), *texts, *map(methods, kinds)])
     from subprocess import run
 
     for words_of_ruff in (["check", "--select", "I", "--fix-only", "-q"], ["format"]):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diptych.api.derived import (
         caption,
         classify,
+        curate,
         detect,
         edit,
         encode,
@@ -48,6 +49,7 @@ __all__ = [
     "caption",
     "check",
     "classify",
+    "curate",
     "detect",
     "edit",
     "encode",
@@ -76,6 +78,7 @@ _PLACES = {
     "Run": "core.run",
     "caption": "api.derived",
     "classify": "api.derived",
+    "curate": "api.derived",
     "detect": "api.derived",
     "edit": "api.derived",
     "generate": "api.derived",
@@ -95,7 +98,7 @@ _PLACES = {
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (
-    "ablate", "cache", "curate", "demo", "doctor", "export", "extend",
+    "ablate", "cache", "demo", "doctor", "export", "extend",
     "models", "new_system", "prove", "rerun", "serve", "verify",
 )  # fmt: skip
 """Verbs of the command line that are no function here."""
@@ -124,6 +127,8 @@ _ELSEWHERE = {
     "embed": "encode(photos)",
     "similarity": "load(name).similarity(photos, texts)",
     **dict.fromkeys(("load_dataset", "load_data", "ImageFolder"), "open_data(folder)"),
+    **dict.fromkeys(("filter", "filter_pairs", "clip_filter"), "curate(pairs)"),
+    **dict.fromkeys(("dedup", "deduplicate"), "curate(pairs, method='semdedup')"),
     **dict.fromkeys(("benchmark", "evaluate"), "board(data)"),
     **dict.fromkeys(("fit", "train"), "systems.GDA().fit(model, train)"),
     **dict.fromkeys(_COMMANDS, "'diptych VERB' on the command line"),

@@ -245,3 +245,12 @@ def test_long_texts_are_cut_as_the_authors_do(diptych: Cli, tmp_path: Path, monk
     assert any("6 texts longer than the model reads" in remark for remark in got.data["remarks"])
     got = diptych("link", "b.csv", "b.csv", *words, "--out", "b-b.csv")
     assert (got.code, "cut_texts" in got.data) == (0, False)
+
+
+def test_an_earlier_table_is_replaced_where_that_is_asked_for(diptych: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,name\na0,north mill\na1,iron works\n")
+    words = ("link", "a.csv", "a.csv", "-m", "string-matching")
+    assert (diptych(*words).code, diptych(*words).code, diptych(*words, "--overwrite").code) == (0, 2, 0)
+    (tmp_path / "file").touch()
+    got = diptych(*words, "--out", "file/links.csv")
+    assert (got.code, "would be a folder there" in got.err) == (2, True)

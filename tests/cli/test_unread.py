@@ -96,10 +96,12 @@ def commands() -> Iterator[tuple[str, Any, Any]]:
         declared = place.startswith("verbs.")
         module = import_module(f"diptych.{place}" if declared else f"diptych.cli.{place}")
         readers = getattr(module, "READERS", {})
-        if declared:
-            readers = {n: a.reads for n, a in getattr(module, attribute).arguments("command").items() if a.reads}
         command = COMMANDS[verb]
         for name, inner in (getattr(command, "commands", None) or {"": command}).items():
+            if declared:
+                thing = getattr(module, attribute)
+                arguments = (thing.steps[name] if name else thing).arguments("command")
+                readers = {n: a.reads for n, a in arguments.items() if a.reads}
             yield f"{verb} {name}".strip(), inner, readers
 
 

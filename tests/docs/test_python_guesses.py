@@ -44,6 +44,16 @@ def model() -> Any:
     return model_of(ColourBackbone())
 
 
+def pool() -> str:
+    Path("texts.txt").write_text("a red cat\na blue dog\n")
+    return "texts.txt"
+
+
+def pairs() -> str:
+    Path("pairs.csv").write_text("path,caption\nphotos/red.png,a red cat\nphotos/blue.png,a red cat\n")
+    return "pairs.csv"
+
+
 def results() -> Any:
     return diptych.classify("photos", ["red", "blue"], model())
 
@@ -92,6 +102,15 @@ WORKS: dict[str, Callable[[], Any]] = {
     "clf.get_params()": lambda: diptych.systems.GDA(alpha=1.0).get_params(),
     "diptych.index(folder).search('a cat')": lambda: diptych.index("photos", model=model()).search("red"),
     "diptych.encode(folder).vectors": lambda: diptych.encode("photos", model=model()).vectors,
+    "diptych.curate(file).apply(folder)": lambda: diptych.curate(pool()).apply("kept", t=1),
+    "diptych.curate(file, method=, out=)": lambda: diptych.curate(pool(), method="caption-checks", out="plan").path,
+    "diptych.curate(pathlib.Path(file))": lambda: diptych.curate(Path(pool())).as_dict(),
+    "diptych.curate.plan(file)": lambda: diptych.curate.plan(pool()).data,
+    "diptych.curate([file, file])": lambda: diptych.curate([pool(), pool()]),
+    "plan.apply(out=, share=)": lambda: diptych.curate(pairs(), method="clip-score").apply(out="kept", share=0.5).kept,
+    "curate.apply(file, plan, out)": lambda: diptych.curate.apply(pool(), diptych.curate(pool()), "kept").seen,
+    "len(plan.apply(out))": lambda: len(diptych.curate(pool()).apply("kept")),
+    "plan.apply(out).to_pandas()": lambda: diptych.curate(pool()).apply("kept").to_pandas(),
     "diptych.open_data(folder)": lambda: diptych.open_data("photos"),
 }
 """What is typed -> the same, run."""
@@ -106,6 +125,15 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "diptych.SentenceTransformer": (lambda: diptych.SentenceTransformer, r"use load\(name"),
     "diptych.encode_image": (lambda: diptych.encode_image, r"use encode\(photos\)"),
     "diptych.TipAdapter": (lambda: diptych.TipAdapter, r"use diptych\.systems\.TipAdapter"),
+    "diptych.filter": (lambda: diptych.filter, r"use curate\(pairs\)"),
+    "diptych.dedup": (lambda: diptych.dedup, r"use curate\(pairs, method='semdedup'\)"),
+    "diptych.curate(frame)": (lambda: diptych.curate({"path": []}), r"give a path, such as that of a table \(\.csv\)"),
+    "plan.apply()": (lambda: diptych.curate(pool()).apply(), "give out="),
+    "plan.apply(threshold=)": (
+        lambda: diptych.curate(pool()).apply("kept", threshold=0.2), "does not read threshold=, but clip-score",
+    ),
+    "plan.report()": (lambda: diptych.curate(pool()).report(), "use data"),
+    "kept.to_csv()": (lambda: diptych.curate(pool()).apply("kept").to_csv(), r"use to_pandas\(\)"),
     "diptych.clasify": (lambda: diptych.clasify, "use classify"),
     "diptych.train": (lambda: diptych.train_model, "no attribute 'train_model'"),
     "diptych.serve": (lambda: diptych.serve, "'diptych serve' on the command line"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,10 +18,12 @@ from diptych.tasks.runs import KEYS
 from diptych.tasks.sole_writer import sole_writer
 from diptych.verbs.context import Once, refuse_below_file, refuse_taken
 from diptych.verbs.declare import Verb
+from diptych.verbs.kinds import SETTINGS
 
 if TYPE_CHECKING:
     from diptych.core import Run
     from diptych.verbs.answer import Answer
+    from diptych.verbs.group import Group
 
 OUT = "str | PathLike[str] | None"
 """Type of the argument ``out``."""
@@ -81,6 +83,10 @@ class CallContext(Once):
             self._model = model_of(name)
         return self.model()
 
+    def light_run(self) -> Run:
+        """Return a run on the CPU, with the seed of the verb; no model is loaded."""
+        return replace(super().light_run(), seed=getattr(self._verb, "seed", 0))
+
     def encoders(self, *modalities: str) -> tuple[Model, Run]:
         """Return the model and its run."""
         return self.model(), self.run()
@@ -133,13 +139,53 @@ def function(
 
     run.__signature__ = signature  # type: ignore[attr-defined]
     run.verb = verb  # type: ignore[attr-defined]
-    run.__name__ = run.__qualname__ = verb.name
+    run.__name__, run.__qualname__ = verb.name.rpartition(" ")[2], verb.name.replace(" ", ".")
     run.__module__, run.__doc__ = "diptych", documentation(verb)
     return run
 
 
-def signature_of(verb: type[Verb]) -> inspect.Signature:
-    """Return the signature: arguments by position, the model, and the others by name."""
+def group(verbs: Group, results: Mapping[str, Callable[[Any, Results[Any], CallContext], Any]]) -> Callable[..., Any]:
+    """Return the function of the first verb of a group, which has those of all verbs as attributes.
+
+    Args:
+        verbs: the group.
+        results: of each step, see ``function``; the others return results.
+    """
+    functions = {name: function(verb, results.get(name)) for name, verb in verbs.steps.items()}
+    first = next(iter(functions.values()))
+    first.__name__ = first.__qualname__ = verbs.name
+    first.steps = functions  # type: ignore[attr-defined]
+    for name, step in functions.items():
+        setattr(first, name, step)
+    return first
+
+
+def method(step: Callable[..., Any], given: Callable[[Any], Mapping[str, Any]], *without: str) -> Callable[..., Any]:
+    """Return a function as a method of what another one returned, which knows some of the arguments.
+
+    Args:
+        step: the function.
+        given: returns these arguments of an object. Settings are laid over its settings.
+        without: names of these arguments, and of others that the method does not take.
+    """
+    verb: type[Verb] = step.verb  # type: ignore[attr-defined]
+    signature = signature_of(verb, without)
+
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        known, more = dict(given(self)), signature.bind(*args, **kwargs).arguments
+        if known.get("settings") and more.get("settings"):
+            more["settings"] = {**known["settings"], **SETTINGS.read(more["settings"])}
+        return step(**{**known, **more})
+
+    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    run.__signature__ = signature.replace(parameters=[first, *signature.parameters.values()])  # type: ignore[attr-defined]
+    run.verb, run.without = verb, without  # type: ignore[attr-defined]
+    run.__name__, run.__doc__ = step.__name__, documentation(verb, without)
+    return run
+
+
+def signature_of(verb: type[Verb], without: Collection[str] = ()) -> inspect.Signature:
+    """Return the signature: arguments by position, the model, and the others by name, but for those of ``without``."""
     defaults = {f.name: f.default for f in fields(verb)}
     texts = {name: text for base in reversed(verb.__mro__) for name, text in inspect.get_annotations(base).items()}
     by_position: list[inspect.Parameter] = []
@@ -150,15 +196,18 @@ def signature_of(verb: type[Verb]) -> inspect.Signature:
         (by_position if a.positional else by_name).append(
             inspect.Parameter(name, kind, default=default, annotation=texts[name])
         )
-    ends = [inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")]
+    model = inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")
+    ends = [model] if verb.takes_model else []
     if verb.python_out:
         out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=OUT)
         if verb.python_out == "position":
             ends.insert(0, out.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD))
         else:
             by_name.append(out)
+    if verb.python_out and "overwrite" in verb.offers:
         by_name.append(inspect.Parameter("overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool"))
-    return inspect.Signature([*by_position, *ends, *by_name], return_annotation=result_of(verb))
+    parameters = [p for p in (*by_position, *ends, *by_name) if p.name not in without]
+    return inspect.Signature(parameters, return_annotation=result_of(verb))
 
 
 def result_of(verb: type[Verb]) -> str:
@@ -166,17 +215,17 @@ def result_of(verb: type[Verb]) -> str:
     return verb.result or f"Results[{verb.item}]"
 
 
-def documentation(verb: type[Verb]) -> str:
+def documentation(verb: type[Verb], without: Collection[str] = ()) -> str:
     """Return the docstring: what the verb does, its arguments with their ranges, and what it raises."""
     arguments = verb.arguments("python")
     helps = {n: a.help if a.range is None else f"{a.help} Must be {a.range.words}." for n, a in arguments.items()}
     helps |= {
         "model": f"A name, a loaded model, or None for ``{verb.run_options.get('backbone', 'lite')}``.",
-        "out": f"{verb.out_help} None: nothing is written.",
+        "out": f"{verb.out_help} {verb.without_out}",
         "overwrite": "Replace files of an earlier call.",
     }
     lines = [(verb.__doc__ or "").strip(), "", "Args:"]
-    for name in signature_of(verb).parameters:
+    for name in signature_of(verb, without).parameters:
         text = helps[name]
         begin = text[0] if text[1:2].isupper() else text[0].lower()  # "CSV to write" stays as it is
         lines.append(f"    {name}: {begin}{text[1:]}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from diptych.api.declared import function
+from diptych.api.curation import KNOWN, CuratedPairs, FittedHead, Planned
+from diptych.api.declared import function, group, method
 from diptych.api.embeddings import Embeddings
 from diptych.api.photo_index import PhotoIndex
 from diptych.verbs.caption import Caption
 from diptych.verbs.classify import Classify
+from diptych.verbs.curate.steps import CURATE
 from diptych.verbs.detect import Detect
 from diptych.verbs.edit import Edit
 from diptych.verbs.encode import Encode
@@ -22,9 +24,11 @@ from diptych.verbs.segment import Segment
 if TYPE_CHECKING:
     from diptych.api.declared import CallContext
     from diptych.api.results import Results
+    from diptych.verbs.curate.apply import Applied
+    from diptych.verbs.curate.head import Fitted
+    from diptych.verbs.curate.plan import Planned as PlanAnswer
     from diptych.verbs.encode import Encoding
-    from diptych.verbs.generate import Generate
-from diptych.verbs.index import Taken
+    from diptych.verbs.index import Taken
 
 
 def _embeddings(answer: Encoding, results: Results[Any], context: CallContext) -> Embeddings:
@@ -49,8 +53,24 @@ def _index(answer: Taken, results: Results[Any], context: CallContext) -> PhotoI
     )  # fmt: skip
 
 
+def _planned(answer: PlanAnswer, results: Results[Any], context: CallContext) -> CurationPlan:
+    """Return the plan, which keeps what a second pass is asked too."""
+    return CurationPlan(answer, results, context.given, temporary=context.out is None)
+
+
+def _kept(answer: Applied, results: Results[Any], context: CallContext) -> CuratedPairs:
+    """Return where the kept pairs lie."""
+    return CuratedPairs(answer, results)
+
+
+def _head(answer: Fitted, results: Results[Any], context: CallContext) -> FittedHead:
+    """Return the head, and the file where it was written."""
+    return FittedHead(context.out, answer, results)
+
+
 caption = function(Caption)
 classify = function(Classify)
+curate: Any = group(CURATE, {"plan": _planned, "apply": _kept, "head": _head})
 detect = function(Detect)
 edit = function(Edit)
 encode = function(Encode, _embeddings)
@@ -60,3 +80,10 @@ link = function(LinkTables)
 rewrite = function(Rewrite)
 search = function(Search)
 segment = function(Segment)
+
+
+class CurationPlan(Planned):
+    """A plan over a pool of pairs, which chooses from this pool. It keeps the system, its settings and the model."""
+
+    apply = method(curate.apply, Planned.second_pass, *KNOWN)
+    looks = method(curate.looks, Planned.origin, "plan", "method")

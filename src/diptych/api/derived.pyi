@@ -5,12 +5,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from diptych.api.curation import CuratedPairs, FittedHead, Planned
 from diptych.api.embeddings import Embeddings
 from diptych.api.fitting import System
 from diptych.api.model import ModelLike
 from diptych.api.photo_index import PhotoIndex
 from diptych.api.results import Results
-from diptych.core import Backbone, Captioner, Classifier, Detector, Editor, Retriever, Rewriter, Segmenter
+from diptych.core import Backbone, Captioner, Classifier, Curator, Detector, Editor, Retriever, Rewriter, Segmenter
 from diptych.data.words.contexts import Contexts
 from diptych.search_index.rows import Found
 from diptych.tasks.caption import Captions
@@ -21,6 +22,8 @@ from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.link import Link
 from diptych.tasks.model import Predictor
 from diptych.tasks.rewrite import Rewrites
+from diptych.verbs.curate.looks import Look
+from diptych.verbs.curate.regions import NamedRegions
 from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
 
 def caption(
@@ -110,6 +113,220 @@ def classify(
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
     """
+
+class _Curate:
+    plan: _Curate
+    def __call__(
+        self,
+        sources: str | Path | Sequence[str | Path],
+        model: ModelLike = None,
+        *,
+        method: str | Curator | System[Curator] = "metaclip",
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        image: str = "",
+        text: str = "",
+        resume: bool = False,
+        metadata: str | Path = "wordnet",
+        head: Any = "",
+        mirror: bool = False,
+        phrases: str | Path = "",
+        least_words: int = 3,
+        merge: Any = (),
+        clusters: int = 2000,
+        components: int = 25,
+        sample: int = 100000,
+        attributes: str | Path = "",
+        top: int = 64,
+        sampled: int = 256,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> CurationPlan:
+        """Look at every pair of a pool once, and write counts of entries, scores, a sample, hashes, or picked tiles.
+
+        Args:
+            sources: .txt with one text per line, .csv, .tsv, tars, Parquet, articles in JATS XML, or slides.
+            model: a name, a loaded model, or None for ``lite``.
+            method: metaclip, clip-score, caption-checks, semdedup, vector-head, biomedica or pathgen.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            image: column with the picture (default: filepath, path, image).
+            text: column with the text (default: title, caption, text).
+            resume: resume a pass that was killed.
+            metadata: wordnet, a JSON list, or a file with one entry per line; for metaclip.
+            head: safetensors file of a head; for vector-head.
+            mirror: compare with mirror images too; for semdedup.
+            phrases: file of forbidden phrases, one per line; for caption-checks.
+            least_words: least number of words of a text; for caption-checks. Must be at least 0.
+            merge: add an older plan; repeat for several.
+            clusters: clusters of pictures; for biomedica. Must be at least 1.
+            components: principal components; for biomedica. Must be at least 1.
+            sample: pictures that clusters are made from; for biomedica. Must be at least 1.
+            attributes: file of phrases to look for, one per line; for pathgen.
+            top: tiles per slide by attributes, and by findings; for pathgen. Must be at least 0.
+            sampled: tiles per slide by clusters; for pathgen. Must be at least 0.
+            out: file of the plan. None: a temporary file, which goes with what is returned.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def apply(
+        self,
+        source: str | Path,
+        plan: Any = "plan.parquet",
+        out: str | PathLike[str] | None = None,
+        model: ModelLike = None,
+        *,
+        method: str | Curator | System[Curator] = "metaclip",
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        image: str = "",
+        text: str = "",
+        resume: bool = False,
+        metadata: str | Path = "wordnet",
+        head: Any = "",
+        mirror: bool = False,
+        phrases: str | Path = "",
+        least_words: int = 3,
+        t: float = 20000,
+        tail: float = 0.0,
+        share: float = 0.3,
+        threshold: float | None = None,
+        seed: int = 0,
+        votes: str | Path = "",
+        taxonomy: str | Path = "",
+        only: str | Sequence[str] = (),
+        drop: str | Sequence[str] = (),
+        most: float | None = None,
+        eps: float = 0.05,
+        prefer: str = "hard",
+        cells: int | None = None,
+        rule: str = "vector",
+        bits: int = 10,
+        precision: float | None = None,
+        below: bool = False,
+        words: int = 50,
+        agent: str | Sequence[str] = (),
+        agent_key: str = "",
+    ) -> CuratedPairs:
+        """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet.
+
+        Args:
+            source: .txt with one text per line, .csv, .tsv, tars, Parquet, articles in JATS XML, or slides.
+            plan: what diptych curate plan wrote.
+            out: folder of the kept pairs. It must be given.
+            model: a name, a loaded model, or None for ``lite``.
+            method: metaclip, clip-score, caption-checks, semdedup, vector-head, biomedica or pathgen.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            image: column with the picture (default: filepath, path, image).
+            text: column with the text (default: title, caption, text).
+            resume: resume a pass that was killed.
+            metadata: wordnet, a JSON list, or a file with one entry per line; for metaclip.
+            head: safetensors file of a head; for vector-head.
+            mirror: compare with mirror images too; for semdedup.
+            phrases: file of forbidden phrases, one per line; for caption-checks.
+            least_words: least number of words of a text; for caption-checks. Must be at least 0.
+            t: texts an entry may keep by itself; inf keeps all that match. For metaclip.
+            tail: take t so that entries below it have this share of the matches; for metaclip. Must be in [0, 1].
+            share: best share of the pool that stays; for clip-score and vector-head. Must be in [0, 1].
+            threshold: keep pairs with at least this score instead; for clip-score and vector-head.
+            seed: seed of the draws.
+            votes: table of labels that people gave to looks; for biomedica.
+            taxonomy: JSON of wide labels and narrower ones; for biomedica.
+            only: keep pairs of this label; repeat for several.
+            drop: keep no pair of this label; repeat for several.
+            most: pairs that a label may keep, by estimate (default: all); for biomedica.
+            eps: duplicates have a cosine of at least 1 minus this; for semdedup.
+            prefer: which of a group of duplicates stays: hard, easy or random; for semdedup. Must be one of 'hard', 'easy', 'random'.
+            cells: cells that are searched separately; for semdedup. Must be at least 1.
+            rule: what makes duplicates: vector, hash, both or either; for semdedup.
+            bits: bits in which hashes of duplicates may differ; for semdedup.
+            precision: keep pairs above the threshold at which this share is right; for vector-head.
+            below: keep low scores; for vector-head.
+            words: words of a caption; for pathgen. Must be at least 1.
+            agent: MODEL@http://host/v1 for all agents of pathgen, or describe=, revise=, judge= or shorten= before it for one; repeat.
+            agent_key: environment variable with the agents' API key.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def looks(
+        self,
+        plan: Any = "plan.parquet",
+        out: str | PathLike[str] | None = None,
+        *,
+        method: str | Curator | System[Curator] = "biomedica",
+        count: int = 5,
+        overwrite: bool = False,
+    ) -> Results[Look]:
+        """Write a table with a few items of each cluster, for people to fill its column labels.
+
+        Args:
+            plan: what diptych curate plan wrote.
+            out: table to fill. None: nothing is written.
+            method: the system that planned.
+            count: items of each cluster. Must be at least 1.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def head(
+        self,
+        labelled: Any,
+        model: ModelLike = None,
+        *,
+        positive: str,
+        seed: int = 0,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> FittedHead:
+        """Fit a head on labelled pictures, for vector-head, and say how well it does on those it has not seen.
+
+        Args:
+            labelled: pictures with classes: folders of classes, or a table.
+            model: a name, a loaded model, or None for ``lite``.
+            positive: the positive class.
+            seed: seed of the held-out pictures.
+            out: file of the head. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def regions(
+        self,
+        photos: Any,
+        model: ModelLike = None,
+        *,
+        captions: str = "",
+        proposer: str = "merged-cells",
+        agent: str = "",
+        agent_key: str = "",
+        truth: Any = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[NamedRegions]:
+        """Find regions of photos and say what each shows: noun phrases of the captions, or a captioner.
+
+        Args:
+            photos: a table or a folder with captions; with an agent, any photos.
+            model: a name, a loaded model, or None for ``lite``.
+            captions: column of the captions, or a pattern such as 'caption_*'.
+            proposer: finds regions: merged-cells, or, as hf:NAME or a folder, an open-vocabulary detector (OWL-ViT, OWLv2), which reads the phrases, or a mask model of transformers.
+            agent: MODEL@http://host/v1 that names what it sees in each region, in place of the captions.
+            agent_key: environment variable with its API key.
+            truth: a table of true boxes with a column category: measures how right the regions are.
+            out: table to write, one box per row, which other commands take as regions. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+curate: _Curate
 
 def detect(
     photos: object,
@@ -456,3 +673,82 @@ def segment(
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
     """
+
+class CurationPlan(Planned):
+    """A plan over a pool of pairs, which chooses from this pool. It keeps the system, its settings and the model."""
+
+    def apply(
+        self,
+        out: str | PathLike[str] | None = None,
+        *,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        resume: bool = False,
+        t: float = 20000,
+        tail: float = 0.0,
+        share: float = 0.3,
+        threshold: float | None = None,
+        seed: int = 0,
+        votes: str | Path = "",
+        taxonomy: str | Path = "",
+        only: str | Sequence[str] = (),
+        drop: str | Sequence[str] = (),
+        most: float | None = None,
+        eps: float = 0.05,
+        prefer: str = "hard",
+        cells: int | None = None,
+        rule: str = "vector",
+        bits: int = 10,
+        precision: float | None = None,
+        below: bool = False,
+        words: int = 50,
+        agent: str | Sequence[str] = (),
+        agent_key: str = "",
+    ) -> CuratedPairs:
+        """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet.
+
+        Args:
+            out: folder of the kept pairs. It must be given.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            resume: resume a pass that was killed.
+            t: texts an entry may keep by itself; inf keeps all that match. For metaclip.
+            tail: take t so that entries below it have this share of the matches; for metaclip. Must be in [0, 1].
+            share: best share of the pool that stays; for clip-score and vector-head. Must be in [0, 1].
+            threshold: keep pairs with at least this score instead; for clip-score and vector-head.
+            seed: seed of the draws.
+            votes: table of labels that people gave to looks; for biomedica.
+            taxonomy: JSON of wide labels and narrower ones; for biomedica.
+            only: keep pairs of this label; repeat for several.
+            drop: keep no pair of this label; repeat for several.
+            most: pairs that a label may keep, by estimate (default: all); for biomedica.
+            eps: duplicates have a cosine of at least 1 minus this; for semdedup.
+            prefer: which of a group of duplicates stays: hard, easy or random; for semdedup. Must be one of 'hard', 'easy', 'random'.
+            cells: cells that are searched separately; for semdedup. Must be at least 1.
+            rule: what makes duplicates: vector, hash, both or either; for semdedup.
+            bits: bits in which hashes of duplicates may differ; for semdedup.
+            precision: keep pairs above the threshold at which this share is right; for vector-head.
+            below: keep low scores; for vector-head.
+            words: words of a caption; for pathgen. Must be at least 1.
+            agent: MODEL@http://host/v1 for all agents of pathgen, or describe=, revise=, judge= or shorten= before it for one; repeat.
+            agent_key: environment variable with the agents' API key.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def looks(
+        self,
+        out: str | PathLike[str] | None = None,
+        *,
+        count: int = 5,
+        overwrite: bool = False,
+    ) -> Results[Look]:
+        """Write a table with a few items of each cluster, for people to fill its column labels.
+
+        Args:
+            out: table to fill. None: nothing is written.
+            count: items of each cluster. Must be at least 1.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """

@@ -112,19 +112,20 @@ def _plain(cell: str) -> str:
     return escape(escaped(cell))
 
 
-def say_skipped(failed: Sequence[UnreadableItem] | Sequence[str], limit: int = 10) -> None:
-    """Name what was skipped, on stderr."""
-    if not failed:
+def say_skipped(failed: Sequence[UnreadableItem] | Sequence[str], limit: int = 10, unnamed: int = 0) -> None:
+    """Name what was skipped, on stderr; ``unnamed`` counts further items that are not in ``failed``."""
+    count = len(failed) + unnamed
+    if not count:
         return
-    say(f"{len(failed)} skipped:")
+    say(f"{count:,} skipped:")
     for error in failed[:limit]:
         say(f"  {one_line(str(error))}")
-    if len(failed) > limit:
-        say(f"  and {len(failed) - limit} more")
+    if more := count - min(limit, len(failed)):
+        say(f"  and {more:,} more")
 
 
-def finish(failed: Sequence[UnreadableItem] | Sequence[str], code: int = 0) -> None:
+def finish(failed: Sequence[UnreadableItem] | Sequence[str], code: int = 0, unnamed: int = 0) -> None:
     """Name what was skipped, and leave with the exit code: the given one, else 3 where something was skipped."""
-    say_skipped(failed)
-    if code or failed:
+    say_skipped(failed, unnamed=unnamed)
+    if code or failed or unnamed:
         raise typer.Exit(code or UnreadableItem.exit_code)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, one_line, say, say_skipped, short_names, show, show_json
+from diptych.cli.console import finish, one_line, say, say_skipped, short_names, show, show_json, show_table
 from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import looks, refuse_unread, typed
 from diptych.core import UsageError
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
     from diptych.core import Backbone, Run
     from diptych.data.keys import FileKeys
+    from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode.cluster import Crew
     from diptych.verbs.answer import Answer
+    from diptych.verbs.group import Group
 
 WIDEST = 60
 """Longest name behind which lines are aligned."""
@@ -61,8 +63,8 @@ class CommandContext(Once):
         return self.model(name if self.backbone == options.RunOptions.backbone else self.backbone)
 
     def light_run(self) -> Run:
-        """Return the run of the options."""
-        return self.opened.run
+        """Return the run of what needs no encoder; no torch is loaded for it."""
+        return self.opened.light
 
     def recalled(self) -> tuple[CachedBackbone, Run] | None:
         """Return the backbone as it is remembered."""
@@ -79,6 +81,10 @@ class CommandContext(Once):
     def crew(self) -> Crew | None:
         """Return the workers of the cluster that is asked for."""
         return self.opened.crew()
+
+    def workers(self, device: str) -> Cluster | None:
+        """Return the workers of the cluster that is asked for."""
+        return self.opened.pool(device)
 
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> CommandContext:
         """Return the context of options with the backbone, precision and decode of an index."""
@@ -113,15 +119,15 @@ def command(verb: type[Verb]) -> Callable[..., None]:
         if verb.report and out is not None:
             asked.check_report(out)
             shared.free(out)
-        shared.writable(out if verb.out else out and out.parent)
+        shared.writable(out if verb.out and not verb.out_is_file else out and out.parent)
         if asked.chooses():
             refuse_unread(asked.system(), {"backbone": looks})
         with shared.open(seed=getattr(asked, "seed", 0)) as opened:
             if dry_run:
                 show_trial(lambda: next(iter(asked.run(CommandContext(opened, None))), None))
                 return
-            code = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
-        finish(*code)
+            answer = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
+        finish(answer.failed, unnamed=answer.unnamed)
 
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, **_flag(verb, name, a)) for name, a in names.items()
@@ -134,7 +140,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     if verb.report:
         report = Annotated[Path | None, options.option("--out", "-o", help=verb.report)]
         parameters.append(inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=report))
-    if "settings" in names:
+    if "settings" in names and verb.trains:
         dry = Annotated[bool, options.option("--dry-run", help=DRY_RUN)]
         parameters.append(inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=dry))
     shared_options = options.AutoOptions if verb.run_options.get("batch") == 0 else options.RunOptions
@@ -145,8 +151,16 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     derived = options.offers(*verb.offers)(run)
     lines = "".join(f"\n\n\b\n$ diptych {line}" for line in verb.examples)
-    derived.__doc__ = f"{(verb.__doc__ or '').strip()}{lines}"
+    derived.__doc__ = f"{inspect.cleandoc(verb.__doc__ or '')}{lines}"
     return derived
+
+
+def group(verbs: Group) -> typer.Typer:
+    """Return the command of several steps."""
+    app = typer.Typer(cls=options.Steps, help=verbs.help, no_args_is_help=True, add_completion=False)
+    for name, verb in verbs.steps.items():
+        app.command(name)(command(verb))
+    return app
 
 
 def option_of(verb: type[Verb], name: str) -> Any:
@@ -162,6 +176,8 @@ def _flag(verb: type[Verb], name: str, a: Argument) -> dict[str, Any]:
     (field,) = (f for f in fields(verb) if f.name == name)
     kind = a.kind.command or verb.type_of(name)
     named: dict[str, Any] = {"metavar": a.flag} if a.flag else {}
+    if field.default is MISSING and not a.positional:
+        return {"annotation": Annotated[kind, option_of(verb, name)]}
     if field.default is MISSING:
         return {"annotation": Annotated[kind, typer.Argument(help=a.help, **named)]}
     default = None if field.default == () else field.default
@@ -175,15 +191,15 @@ def _flag(verb: type[Verb], name: str, a: Argument) -> dict[str, Any]:
 
 
 def _is_positional(verb: type[Verb], name: str) -> bool:
-    """Return whether the command takes an argument without a flag: what a verb must have, and photos."""
-    must = next(f for f in fields(verb) if f.name == name).default is MISSING
-    return must or verb.arguments("command")[name].kind is MANY_PHOTOS
+    """Return whether the command takes an argument without a flag: what a verb must have by position, and photos."""
+    must, a = next(f for f in fields(verb) if f.name == name).default is MISSING, verb.arguments("command")[name]
+    return (must and a.positional) or a.kind is MANY_PHOTOS
 
 
 def _answer(
     asked: Verb, context: CommandContext, shared: options.RunOptions, report: Path | None = None
-) -> tuple[list[Any]]:
-    """Run a verb, print and write its answer, and return what was left out."""
+) -> Answer[Any]:
+    """Run a verb, print and write its answer, and return it."""
     answer: Answer[Any] = asked.run(context)
     every = list(answer.names())
     shown = dict(zip(every, short_names(every), strict=True))
@@ -211,12 +227,14 @@ def _answer(
         _line(answer, item, shown, width)
     for line in [] if shared.json else answer.summary(context.out):
         show(line)
+    if not shared.json and (cells := answer.cells()):
+        show_table(["", ""], cells, right=answer.right)
     for line in (*answer.notes(), *remarks, *ends):
         say(line)
     if (verdict := answer.verdict()) is not None:
-        say_skipped(answer.failed)
+        say_skipped(answer.failed, unnamed=answer.unnamed)
         raise verdict
-    return (answer.failed,)
+    return answer
 
 
 def _line(answer: Answer[Any], item: Any, shown: Mapping[str, str], width: int) -> None:

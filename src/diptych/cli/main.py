@@ -50,7 +50,7 @@ VERBS = {
     "pretrain": "training.pretrain:pretrain",
     "board": "boards:app",
     "audit": "audit.commands:app",
-    "curate": "curate.commands:app",
+    "curate": "verbs.curate.steps:CURATE",
     "systems": "systems:systems",
     "verify": "verify:verify",
     "check": "health:check",
@@ -87,9 +87,9 @@ class Commands(UserDict[str, Any]):
             declared = module.startswith("verbs.")
             app = getattr(import_module(f"diptych.{module}" if declared else f"diptych.cli.{module}"), attribute)
             if declared:
-                from diptych.cli.declared import command as derived
+                from diptych.cli import declared as derived
 
-                app = derived(app)
+                app = derived.command(app) if isinstance(app, type) else derived.group(app)
             command = self.data[name] = _command(name, app)
         return command
 

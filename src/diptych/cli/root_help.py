@@ -57,7 +57,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
     "finetune": ("finetune birds/", "finetune pairs.csv --epochs 10 --out tuned"),
     "pretrain": ("pretrain pairs.csv", 'pretrain "shards/{000..099}.tar" --steps 10000 --out pretrained'),
     "extend": ("extend clips/", "extend clouds/ --out clouds-model"),
-    "curate": ("curate plan pairs.csv --out plan.parquet", "curate apply pairs.csv --share 0.7 --out chosen"),
+    "curate": ("curate plan pairs.csv --out plan.parquet", "curate apply pairs.csv --t 20000 --out chosen"),
     "check": ("check birds/", "check pairs.csv --json"),
     "serve": ("serve", "serve --index photo-index --port 8080"),
     "systems": ("systems --verb classify", "systems --json"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from diptych.core import DiptychError, UsageError
 from diptych.verbs import reads
-from diptych.verbs.reads import Reads, has, needs, uses
+from diptych.verbs.reads import Reads, has, looks, needs, never, uses
 
 Readers = Mapping[str, Reads]
 """Parameter of a verb -> which systems read it; the other parameters are read whatever the system."""
@@ -54,16 +54,6 @@ def typed_on(context: Any) -> Iterator[None]:
         raise
     finally:
         typed.reset(token)
-
-
-def looks(system: Any) -> bool:
-    """Return whether a system uses the backbone."""
-    return bool(system.card.needs.hooks)
-
-
-def never(system: Any) -> bool:
-    """Return False: what no system reads, since it belongs to what runs where none is named."""
-    return False
 
 
 def refuse_unread(system: Any, readers: Readers, choose: str = "--method") -> None:

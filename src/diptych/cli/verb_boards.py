@@ -10,11 +10,11 @@ import typer
 
 from diptych.cli import flag_values, options
 from diptych.cli.bench_command import board_command
-from diptych.cli.curate.options import Metadata
 from diptych.cli.declared import option_of
 from diptych.cli.training import finetune, pretrain
 from diptych.cli.training.options import LoopOptions
 from diptych.core import UsageError
+from diptych.verbs.curate.plan import CuratePlan
 from diptych.verbs.detect import Detect
 from diptych.verbs.segment import Segment
 
@@ -60,7 +60,7 @@ def board_curate(
     captions: Annotated[str, options.option("--captions", help="Its columns of captions.")] = "caption*",
     wrong: Annotated[float, options.option("--wrong", help="Share of the pairs whose captions are swapped.")] = 0.3,
     keep: Annotated[float, options.option("--keep", help="Share of the pairs that is kept.")] = 0.5,
-    metadata: Metadata = "wordnet",
+    metadata: Annotated[str, option_of(CuratePlan, "metadata")] = "wordnet",
     head: Annotated[
         Path | None,
         options.option("--head", help="A head that 'curate head' wrote, by whose scores pairs are kept."),

@@ -34,6 +34,10 @@ class Answer(Generic[T]):
     """Whether the command prints the items in another order than they come in, see ``order``."""
     listed = True
     """Whether the command prints a line for each item."""
+    right: Sequence[int] = ()
+    """Columns of ``cells`` that are set to the right."""
+    unnamed = 0
+    """Items beside ``failed`` that could not be read and are only counted."""
 
     def __init__(self, items: Iterator[T | UnreadableItem], samples: Samples[Any] | None = None) -> None:
         self._items, self.samples = items, samples
@@ -138,6 +142,10 @@ class Answer(Generic[T]):
     def summary(self, out: Path | None) -> list[str]:
         """Return lines that the command prints after those of the items, on stdout."""
         return []
+
+    def cells(self) -> Sequence[tuple[str, str]]:
+        """Return names and values of a small table that the command prints after the lines; () prints none."""
+        return ()
 
     def notes(self) -> list[str]:
         """Return technical lines of the command, such as the speed, beside those of ``close``."""

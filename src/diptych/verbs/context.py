@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
     from diptych.core import Backbone, Run
     from diptych.data.keys import FileKeys
+    from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode.cluster import Crew
 
 T = TypeVar("T")
@@ -71,6 +72,9 @@ class Context(Protocol):
     def crew(self) -> Crew | None:
         """Return the workers of a cluster; None where this process encodes."""
 
+    def workers(self, device: str) -> Cluster | None:
+        """Return the workers of a cluster, with a GPU each where the device is one; None where this process works."""
+
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Context:
         """Return where the model of an index runs: its backbone, precision and decode.
 
@@ -120,6 +124,10 @@ class Once:
 
     def crew(self) -> Crew | None:
         """Return None: this process encodes."""
+        return None
+
+    def workers(self, device: str) -> Cluster | None:
+        """Return None: this process works."""
         return None
 
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:

@@ -124,9 +124,11 @@ class Verb:
     is the base class of its systems as "module:Class", ``item`` the type of one result, ``out`` the folder that the
     command writes by default ("": none), ``report`` the help of a JSON file that the command writes where it is named
     ("": none), ``examples`` are command lines for its help, and ``run_options`` the defaults of the run that differ
-    from those of other verbs. ``python_out`` says whether the Python function takes ``out=`` and ``overwrite=`` and
-    writes there, by name or before the model ("": it writes nothing), and ``result`` what it returns ("": ``Results``
-    of items).
+    from those of other verbs. ``python_out`` says whether the Python function takes ``out=`` and, where the command
+    does, ``overwrite=``, and writes there, by name or before the model ("": it writes nothing), and ``result`` what it
+    returns ("": ``Results`` of items). ``without_out`` is what its help says of None, ``out_is_file`` that ``out`` is a
+    file, ``trains`` that a system may train, so that there is a trial, and ``takes_model`` that the function has an
+    argument ``model``.
     """
 
     name: ClassVar[str] = ""
@@ -134,8 +136,12 @@ class Verb:
     role: ClassVar[str] = "diptych.core.method:Method"
     out: ClassVar[str] = ""
     out_help: ClassVar[str] = ""
+    out_is_file: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+    takes_model: ClassVar[bool] = True
     report: ClassVar[str] = ""
     python_out: ClassVar[Literal["", "name", "position"]] = ""
+    without_out: ClassVar[str] = "None: nothing is written."
     result: ClassVar[str] = ""
     examples: ClassVar[tuple[str, ...]] = ()
     run_options: ClassVar[Mapping[str, Any]] = {}

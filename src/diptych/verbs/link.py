@@ -33,6 +33,7 @@ class LinkTables(Verb):
     )
     out: ClassVar[str] = "links.csv"
     out_help: ClassVar[str] = "CSV to write."
+    out_is_file: ClassVar[bool] = True
     python_out: ClassVar[Any] = "name"
     offers: ClassVar[tuple[str, ...]] = (*RUN, "batch", "workers")
 

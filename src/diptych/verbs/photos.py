@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from diptych.core import Samples, Table
     from diptych.data.format import Need
     from diptych.data.keys import FileKeys
+    from diptych.data.labelled import LabelledData
 
 DEMO = "demo:photos"
 
@@ -74,6 +75,26 @@ def open_photos(
 def open_samples(value: object, keys: FileKeys | None) -> Samples[Any]:
     """Return photos without labels, see ``open_photos``."""
     return open_photos(value, keys)[0].items
+
+
+def open_labelled(value: object, need: Need, keys: FileKeys | None, *, text: str = "") -> LabelledData:
+    """Return an open data set with all its splits, see ``open_table``.
+
+    Args:
+        value: the path of a data set, an open one, or a table.
+        need: what its columns must hold.
+        keys: remembers content keys of files.
+        text: column with a caption, or a pattern such as "caption_*".
+
+    Raises:
+        UsageError, DataError: there is no such data set, or it lacks what is needed.
+    """
+    from diptych.data.load import open_data
+    from diptych.data.samples import as_data
+
+    if isinstance(value, (str, os.PathLike)):
+        return open_data(os.fspath(value), keys, need=need, text=text)
+    return as_data(value)
 
 
 def open_table(

@@ -37,6 +37,11 @@ def has(name: str) -> Reads:
     return lambda system: name in getattr(system, "__dataclass_fields__", {})
 
 
+def looks(system: Any) -> bool:
+    """Return whether a system uses the backbone."""
+    return bool(system.card.needs.hooks)
+
+
 def never(system: Any) -> bool:
     """Return False: what no system reads, since it belongs to what runs where none is named."""
     return False

@@ -12,7 +12,7 @@ from PIL import Image
 
 from diptych.core import Text, UsageError, Verdict
 from diptych.features.entry_counts import EntryCounts
-from diptych.tasks.curate.rows import row_of, write_looks, write_part
+from diptych.tasks.curate.rows import looks_of, row_of, write_looks, write_part
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,13 @@ def test_labels_and_written_texts_stand_in_the_row(tmp_path: Path) -> None:
     assert row_of("text alone", Verdict(1, True, 1.0), tmp_path) == {"position": 1, "title": "text alone", "score": 1.0}
 
 
-def test_a_plan_without_clusters_has_no_looks(tmp_path: Path) -> None:
+def test_a_plan_without_clusters_has_no_looks() -> None:
     with pytest.raises(UsageError, match="no clusters to look at"):
-        write_looks(EntryCounts((), np.zeros(0, np.uint64)), 5, tmp_path / "looks.csv")
+        looks_of(EntryCounts((), np.zeros(0, np.uint64)), 5)
+
+
+def test_looks_are_rows_to_label(tmp_path: Path) -> None:
+    write_looks([(0, "a.png"), (3, "b, c.png")], tmp_path / "looks.csv")
+    assert (tmp_path / "looks.csv").read_text() == 'cluster,filepath,labels\n0,a.png,\n3,"b, c.png",\n'
+    with pytest.raises(UsageError, match="exists"):
+        write_looks([], tmp_path / "looks.csv")

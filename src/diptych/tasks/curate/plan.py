@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from diptych import catalog
 from diptych.core import Curator, DataError, Kit, Plan, Run, Stream, UnreadableItem, UsageError, Verdict
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.slides import SlideStream
@@ -33,37 +31,14 @@ PART = 100_000
 
 @dataclass(frozen=True)
 class Curation:
-    """A curator of the catalog with its settings.
+    """What a curator needs, by its card."""
 
-    Args:
-        settings: every setting that a verb knows; the system takes those that it has.
-
-    Raises:
-        UsageError: there is no such curator, or a setting is out of its range.
-        MissingExtra: what it needs is not installed.
-    """
-
-    slug: str
-    settings: Mapping[str, Any]
-
-    def __post_init__(self) -> None:
-        self.curator.check_extras()
-
-    @cached_property
-    def curator(self) -> Curator:
-        """The system."""
-        system: Callable[..., Curator] = self._system
-        return system(**self.own)
-
-    @cached_property
-    def _system(self) -> type[Curator]:
-        return catalog.find(self.slug, Curator)
+    curator: Curator
 
     @property
-    def own(self) -> dict[str, Any]:
-        """The settings that the system has."""
-        known = getattr(self._system, "__dataclass_fields__", {})
-        return {name: value for name, value in self.settings.items() if name in known}
+    def settings(self) -> dict[str, Any]:
+        """Its settings by their names."""
+        return {f.name: getattr(self.curator, f.name) for f in fields(self.curator)}  # type: ignore[arg-type]
 
     @property
     def loads(self) -> bool:
@@ -82,11 +57,11 @@ class Curation:
 
     def check_items(self, stream: Stream[Any]) -> None:
         """Raise UsageError where items lack the texts that the curator needs, or have some and it makes them."""
-        cut = isinstance(stream, SlideStream)
+        cut, slug = isinstance(stream, SlideStream), self.curator.card.slug
         if cut and not self.curator.creates:
-            raise UsageError(f"{self.slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")
+            raise UsageError(f"{slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")
         if self.curator.creates and not cut:
-            raise UsageError(f"{self.slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
+            raise UsageError(f"{slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
 
 
 @dataclass(frozen=True)

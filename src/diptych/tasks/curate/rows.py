@@ -16,21 +16,23 @@ QUALITY = 95
 """JPEG quality of pictures that are cut from slides."""
 
 
-def write_looks(plan: Plan, count: int, path: Path) -> tuple[int, int]:
-    """Write a table (.csv, replaced) with columns cluster, filepath and an empty labels, at most ``count`` items a
-    cluster, and return numbers of clusters and rows.
+def looks_of(plan: Plan, count: int) -> Sequence[tuple[int, str]]:
+    """Return (cluster, name of an item) of at most ``count`` items of each cluster.
 
     Raises:
         UsageError: the plan has no clusters.
     """
     if not isinstance(plan, Clustered):
         raise UsageError("This plan has no clusters to look at: plan with biomedica.")
-    looks = plan.looks(count)
+    return plan.looks(count)
+
+
+def write_looks(looks: Sequence[tuple[int, str]], path: Path, *, overwrite: bool = False) -> None:
+    """Write a table (.csv) with columns cluster, filepath and an empty labels, a row for each look."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([("cluster", "filepath", "labels"), *((cluster, name, "") for cluster, name in looks)])
-    write_whole(path, text.getvalue(), overwrite=True)
-    return len({cluster for cluster, _ in looks}), len(looks)
+    write_whole(path, text.getvalue(), overwrite=overwrite)
 
 
 def row_of(item: Any, verdict: Verdict, out: Path) -> dict[str, Any]:

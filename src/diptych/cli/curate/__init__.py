@@ -1,1 +1,0 @@
-"""``diptych curate``: its commands and their options."""
