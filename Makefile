@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := src proofs tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench results intervals changelog release clean
+.PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench results intervals kills changelog release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make bench   speed against peers, out/bench.json"
 	@echo "make results run committed results again and compare; ONLY=\"gda coop\" runs some, OVER=1 writes over them"
 	@echo "make intervals     simulate every interval, and write how often it holds the truth into docs/intervals.md"
+	@echo "make kills         kill trainings, encodings and indexings at random for an hour, MINUTES=60, and compare"
 	@echo "make test-avx2     the tests of methods, nn and train as on a processor without AVX-512"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 	@echo "make changelog     move the fragments of changelog.d into CHANGELOG.md, under the version"
@@ -132,6 +133,12 @@ results: $(VENV)/.dev
 intervals: export OMP_NUM_THREADS = 1
 intervals: $(VENV)/.dev
 	$(BIN)/python -m tools.intervals $(WORDS)
+
+# Nothing of a training, an encoding or an index is lost, wherever it is killed.
+MINUTES ?= 60
+kills: export OMP_NUM_THREADS = 1
+kills: $(VENV)/.dev
+	$(BIN)/python -m tools.kills --minutes $(MINUTES) --out out/kills.json
 
 index: $(VENV)/.dev
 	$(BIN)/python tools/systems_stub.py

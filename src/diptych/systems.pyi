@@ -778,6 +778,7 @@ class QualityCaptions(OtherSystem):
         keep: float = 1.0,
         least: float = 0.0,
         distil: float = 0.0,
+        teachers: tuple[int, ...] = ...,
     ) -> None: ...
 
 class QualityNotQuantity(OtherSystem):

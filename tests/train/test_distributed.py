@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from open_clip.loss import ClipLoss as TheirClipLoss
@@ -16,7 +17,7 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.functional import normalize
 
-from diptych.core import Clock, DiptychError, Embedded, Row, Run, State, UnreadableItem, UsageError, World
+from diptych.core import Clock, DataError, DiptychError, Embedded, Row, Run, State, UnreadableItem, UsageError, World
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
@@ -101,6 +102,13 @@ def process(rank: int, port: str, kinds: tuple[str, ...], answers: multiprocessi
             distributed.mean(loss, run.world),
             [h.grad.tolist() if h.grad is not None else None for h in holders],
         )
+    made: list[int] = []
+    numbers = distributed.from_first(lambda: (made.append(rank), np.arange(3) + 5 * rank)[1], run.world)
+    found["from first"] = (numbers.tolist(), made)
+    try:
+        distributed.from_first(no_numbers, run.world)
+    except DiptychError as error:
+        found["no numbers"] = str(error)
     net = nn.BatchNorm1d(2)
     net.running_mean.fill_(rank)
     distributed.equalise(net, run.world, buffers_only=True)
@@ -110,6 +118,10 @@ def process(rank: int, port: str, kinds: tuple[str, ...], answers: multiprocessi
     answers.put((rank, found))
     dist.barrier()
     dist.destroy_process_group()
+
+
+def no_numbers() -> Any:
+    raise DataError("No group fills a batch.")
 
 
 def ending(trouble: str, run: Run) -> str:
@@ -165,6 +177,13 @@ def test_two_processes_give_the_gradient_of_one(answers, kind) -> None:
                 if g is None
                 else torch.allclose(torch.tensor(g, dtype=torch.float64), e, rtol=1e-9, atol=1e-12)
             )
+
+
+def test_what_the_first_process_makes_the_others_are_sent(answers) -> None:
+    assert [answers[rank]["from first"] for rank in range(2)] == [([0, 1, 2], [0]), ([0, 1, 2], [])]
+    assert answers[0]["no numbers"] == "No group fills a batch."
+    assert answers[1]["no numbers"].startswith("The first process cannot make")
+    assert distributed.from_first(lambda: np.arange(2), World()).tolist() == [0, 1]
 
 
 def test_open_clip_agrees_and_its_wrong_form_is_told_apart(answers) -> None:

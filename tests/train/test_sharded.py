@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
-from diptych.core import DataError, Run, Trainee, UsageError
+from diptych.core import DataError, Row, Run, Trainee, UsageError
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
+from diptych.train.layers import is_block
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.precision import Precision
@@ -72,6 +74,27 @@ def pairs(run: Run, fit: Fit) -> dict[str, Any]:
     return {"state": state(trainee), "seen": x.tolist(), "log": [r["main/sigmoid"] for r in done.records]}
 
 
+def most_whole(trainee: PairTrainee, weights: Weights) -> tuple[int, int, list[str]]:
+    """Return the most weights of blocks that are whole in a step, all of them, and the types of blocks afterwards."""
+    named = [(n, m) for n, m in trainee.module().named_modules() if is_block(n)]
+    numbers = []
+
+    def count(*given: Any) -> None:
+        whole = [sum(p.numel() for p in m.parameters() if not isinstance(p, DTensor)) for _, m in named]
+        numbers.append(sum(whole))
+
+    hooks = [m.mlp.register_forward_hook(count) for _, m in named]
+    batch = trainee.collate(
+        [trainee.views(Row(squares(4).items[i], i, str(i), {"captions": ("a",)}), None) for i in range(4)]
+    )
+    sum(weights.sharded(trainee.losses, batch, "main", None).values()).backward()
+    for hook in hooks:
+        hook.remove()
+    weights.close()
+    total = sum(p.numel() for _, m in named for p in m.parameters())
+    return max(numbers), total, sorted({type(m).__name__ for _, m in named})
+
+
 def process(run: Run, out: Path) -> dict[str, Any]:
     whole, divided = (replace(run, seed=3, out=out / name) for name in ("whole", "divided"))
     shard = replace(SHORT, shard=True)
@@ -91,6 +114,11 @@ def process(run: Run, out: Path) -> dict[str, Any]:
         found[f"patient, {name}"] = state(fitted(replace(run, seed=3), fit, val=table(11)))
     cached = replace(PAIRS, steps=3, accumulate=2, cached=True, watch_every=2)
     found["pairs"] = [pairs(run, fit) for fit in (cached, replace(cached, shard=True))]
+    plain = replace(PAIRS, steps=3, watch_every=2, ema=0.9)
+    ways = (plain, replace(plain, shard=True, shard_blocks=True), replace(cached, shard=True, shard_blocks=True))
+    found["blocks"] = [pairs(run, fit) for fit in ways]
+    trainee = PairTrainee(small(init_logit_bias=-10.0), SigLIPLoss(), run)
+    found["whole at once"] = most_whole(trainee, Weights(trainee, ways[1], run, Precision(run)))
     weights = Weights(Plain(run), replace(shard, ema=0.9), run, Precision(run))
     weights.optimizers["main"].zero_grad()
     for p in weights.parameters.values():
@@ -102,9 +130,11 @@ def process(run: Run, out: Path) -> dict[str, Any]:
         for tensors in (weights.parameters.values(), moments, weights.ema.values())
     ]
     refused = []
-    for trainee, own in ((Toy(run), run), (Plain(run), replace(run, precision="fp16"))):
+    one_by_one = replace(shard, shard_blocks=True)
+    tried = ((Toy(run), shard, run), (Plain(run), shard, replace(run, precision="fp16")), (Plain(run), one_by_one, run))
+    for trainee, fit, own in tried:
         try:
-            Weights(trainee, shard, own, Precision(run))
+            Weights(trainee, fit, own, Precision(run))
         except UsageError as error:
             refused.append(str(error))
     return found | {"refused": refused}
@@ -140,6 +170,20 @@ def test_pairs_with_cached_batches_are_trained_and_watched_alike(answers) -> Non
     assert divided["log"] == pytest.approx(whole["log"], rel=1e-5)
 
 
+def test_blocks_that_are_whole_one_at_a_time_train_alike(answers) -> None:
+    whole, divided, cached = answers["blocks"]
+    for other, reference in ((divided, whole), (cached, answers["pairs"][0])):
+        same(other["state"], reference["state"], 1e-5)
+        torch.testing.assert_close(torch.tensor(other["seen"]), torch.tensor(reference["seen"]), rtol=1e-4, atol=1e-5)
+        assert other["log"] == pytest.approx(reference["log"], rel=1e-5)
+
+
+def test_one_block_is_whole_at_a_time_and_afterwards_none_has_traces(answers) -> None:
+    most, total, kinds = answers["whole at once"]
+    assert 0 < most < total
+    assert kinds == ["ResidualAttentionBlock"]
+
+
 def test_each_process_has_half_of_weights_moments_and_averages(answers) -> None:
     total = sum(p.numel() for p in Plain(Run()).net.parameters())
     assert answers["numbers"] == [total // 2 + 1] * 3, "all but the one scalar are divided"
@@ -172,8 +216,11 @@ def test_damaged_parts_are_named(answers) -> None:
 
 
 def test_what_needs_whole_weights_is_refused(answers) -> None:
-    first, second = answers["refused"]
+    first, second, third = answers["refused"]
     assert "Toy changes its weights in several phases or after a step" in first
     assert "train in bf16" in second
+    assert "Plain reads inside blocks, which must then be whole: leave out shard_blocks" in third
+    with pytest.raises(UsageError, match="and shard is False: give both"):
+        replace(SHORT, shard_blocks=True)
     with pytest.raises(UsageError, match="start them with torchrun"):
         fitted(Run(), replace(SHORT, shard=True))

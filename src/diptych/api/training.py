@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,6 +50,7 @@ def finetune(
     also: object = (),
     templates: TemplatesLike = None,
     captions: str = "",
+    caption_weights: Sequence[float] = (),
     lr: float | None = None,
     epochs: int = 5,
     steps: int | None = None,
@@ -80,7 +81,10 @@ def finetune(
         parts: that learn: "all", "heads" (on frozen towers: minutes on a CPU), "image" or "text".
         also: other labelled data, one set or a list, measured before and after: what is forgotten.
         templates: prompts of the classes, with "{}"; None: "a photo of a {}.".
-        captions: column of captions of a table on disk, or a pattern such as "caption_*"; "": by its usual names.
+        captions: column of captions of a table on disk, a pattern such as "caption_*", or several with commas between
+            them; of tars, fields of their JSON members. "": by its usual names, and of tars the .txt member.
+        caption_weights: weight of each column of ``captions``, >= 0, by which one caption of a row is drawn in each
+            epoch; (): those that the rows have, or equal ones.
         lr: learning rate, >= 0; None: 1e-5, and 3e-4 for heads.
         epochs: passes over the training rows, >= 1.
         steps: length of the training in steps, >= 1, in place of ``epochs``.
@@ -129,7 +133,7 @@ def finetune(
     backbone, run = _start(model, seed, workers)
     with FileKeys(cache_folder() / KEYS) as keys:
         return tune(
-            system, backbone, _opened(data, captions, keys), loop, run, Path(out),
+            system, backbone, _opened(data, captions, caption_weights, keys), loop, run, Path(out),
             parts=parts, unlock=unlock, saving=saving, crop=crop, recolour=recolour,
             templates=templates_of(templates, SINGLE), elsewhere=_others(also, keys), resume=resume, say=warn,
         )  # fmt: skip
@@ -148,6 +152,7 @@ def pretrain(
     parts: Learning = "all",
     also: object = (),
     captions: str = "",
+    caption_weights: Sequence[float] = (),
     stream: bool | Reading = False,
     regions: PathLike | None = None,
     rewrites: PathLike | None = None,
@@ -183,7 +188,10 @@ def pretrain(
         scratch: start from random weights in the shape of the model that is named.
         parts: that learn, see ``finetune``.
         also: other labelled data, one set or a list, measured before and after.
-        captions: column of captions of a table on disk, or a pattern such as "caption_*"; "": by its usual names.
+        captions: column of captions of a table on disk, a pattern such as "caption_*", or several with commas between
+            them; of tars, fields of their JSON members. "": by its usual names, and of tars the .txt member.
+        caption_weights: weight of each column of ``captions``, >= 0, by which one caption of a row is drawn in each
+            epoch; (): those that the rows have, or equal ones.
         stream: read a .csv, .tsv or Parquet file as a stream; ``diptych.tasks.training.streams.Reading`` says how. Tars
             are always one.
         regions: a table with a box and a phrase in each row, for systems that read regions.
@@ -251,9 +259,10 @@ def pretrain(
     with FileKeys(cache_folder() / KEYS) as keys:
         streamed: Streamed | None = None
         if read is not None:
-            rows, streamed = read.open(os.fspath(data), captions)  # type: ignore[call-overload]  # a path, as read says
+            path: str = os.fspath(data)  # type: ignore[call-overload]  # a path, as read says
+            rows, streamed = read.open(path, captions, caption_weights)
         else:
-            rows = _opened(data, captions, keys)
+            rows = _opened(data, captions, caption_weights, keys)
         if regions is not None:
             from diptych.data.formats.region_table import with_regions
 
@@ -330,16 +339,20 @@ def _training(run: Run, seed: int, workers: int) -> Run:
     return replace(run, seed=seed, workers=workers, engine=None)
 
 
-def _opened(data: object, captions: str, keys: FileKeys) -> LabelledData:
+def _opened(data: object, captions: str, weights: Sequence[float], keys: FileKeys) -> LabelledData:
     """Return data with captions or classes.
 
     Raises:
-        UsageError: ``captions`` is for a table on disk.
+        UsageError: ``captions`` or ``weights`` are for a table on disk.
     """
     if isinstance(data, (str, os.PathLike)):
-        return open_data(data, keys, need="captions or classes", text=captions)
+        return open_data(data, keys, need="captions or classes", text=captions, shares=weights)
     if captions:
         raise UsageError("{captions} names a column of a table on disk: name the column of these data 'caption'.")
+    if weights:
+        raise UsageError(
+            "{caption_weights} weigh columns of a table on disk: give these data a column 'caption_weights'."
+        )
     return as_data(data, keys)
 
 

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 S_co = TypeVar("S_co", covariant=True)
 
 ColumnKind = Literal[
-    "label", "multilabel", "captions", "mask", "panoptic", "boxes", "group", "entity", "user", "vector", "image"
+    "label",
+    "multilabel",
+    "captions",
+    "mask",
+    "panoptic",
+    "boxes",
+    "group",
+    "entity",
+    "user",
+    "vector",
+    "image",
+    "weights",
 ]
 
 

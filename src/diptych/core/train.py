@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from diptych.core.backbone import Space, State
 from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import MissingHook
+from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import Writer
 from diptych.core.method import Method
@@ -310,7 +310,26 @@ class Recipe(Method):
     """Role of ``pretrain`` and ``finetune`` for a training that is more than an objective.
 
     It may have a teacher, random draws, views or several stages.
+
+    Attributes:
+        weighs: whether one caption of a row is drawn each time that it is seen, so that weights of captions count.
     """
+
+    weighs: ClassVar[bool] = True
+
+    def of_stream(self, kit: Kit, run: Run, learns: Learns = everything) -> Trainee:
+        """Return the one trainee for pairs that pass by once, whose rows it has not seen before.
+
+        Args:
+            kit: as for ``stages``.
+            run: as for ``stages``.
+            learns: as for ``stages``.
+
+        Raises:
+            UsageError: the recipe reads its rows more than once.
+            MissingPart: the kit lacks a part.
+        """
+        raise UsageError(f"{self.card.slug} reads its rows more than once: give a table, not a stream.")
 
     @abstractmethod
     def stages(

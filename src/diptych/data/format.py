@@ -50,6 +50,7 @@ class Request:
     Args:
         image, text, label, group: names of columns of a table; "" uses the usual names. ``text`` may be a pattern such
             as "caption_*".
+        shares: weight of each column of ``text``, by which one of their captions is drawn; (): all are equal.
         frames: pictures per clip.
         void: ignored values of masks, besides those that the data declare.
     """
@@ -62,6 +63,7 @@ class Request:
     group: str = ""
     frames: int = FRAMES
     void: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ def open_data(
     group: str = "",
     frames: int = FRAMES,
     void: Iterable[int] = (),
+    shares: Iterable[float] = (),
 ) -> LabelledData:
     """Open a data set.
 
@@ -90,11 +91,13 @@ def open_data(
         keys: cache of content keys; None caches them in the returned data only.
         need: what a verb needs, see ``Need``.
         image: column of a table with the picture; here and below "" uses the names in ``data.rows``.
-        text: column with a caption, or a pattern such as "caption_*".
+        text: column with a caption or a list of captions, a pattern such as "caption_*", or names with commas between
+            them.
         label: column with the class.
         group: column with the group, which has no usual name.
         frames: pictures per clip.
         void: ignored values of masks, besides those that classes.csv marks in a column "void".
+        shares: weight of each column of ``text``, by which a training draws one of a row's captions; (): all are equal.
 
     Returns:
         Its splits. Photos without labels, one picture, and classes without split folders form the split "test".
@@ -105,7 +108,7 @@ def open_data(
         DataError: the folder or table is not usable, or no format that meets the need matches; the message has the
             remedy.
     """
-    request = Request(need, keys, image, text, label, group, frames, tuple(void))
+    request = Request(need, keys, image, text, label, group, frames, tuple(void), tuple(shares))
     if not isinstance(spec, (str, os.PathLike)):
         if len(spec) != 1:
             return _several([located(s) for s in spec], request)
@@ -173,7 +176,9 @@ def open_records(
     return first((*(VECTOR_RECORDS if vectors else ()), *RECORDS, CLIP_RECORDS), located(spec), request)
 
 
-def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool = True) -> Stream[Any]:
+def open_stream(
+    source: str, image: str = "", text: str = "", *, pictures: bool = True, shares: Iterable[float] = ()
+) -> Stream[Any]:
     """Open the stream of a curator or of a training, which is read in bounded memory.
 
     Args:
@@ -182,13 +187,15 @@ def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool 
             slides; a folder of the latter three is searched. Of an address of object storage tars and Parquet are
             streamed, and other files are copied first, see ``data.addresses``.
         image: column of the table with the picture; "": filepath, or the first of ``data.rows.PATH_COLUMNS``.
-        text: column of the table with the text; "": title, or the first of ``data.rows.CAPTION_COLUMNS``.
+        text: column of the table with the text, or several with commas between them; of tars, fields of their JSON
+            members. "": title, or the first of ``data.rows.CAPTION_COLUMNS``, and of tars the .txt member.
+        shares: weight of each of these, by which a training draws one of a row's captions; (): all are equal.
         pictures: whether to read the pictures of tars; False reads their texts only.
 
     Raises:
         UsageError: there is no such file, or it is of another kind.
     """
-    request = Request("photos" if pictures else "texts", image=image, text=text)
+    request = Request("photos" if pictures else "texts", image=image, text=text, shares=tuple(shares))
     address = address_of(source)
     if address and (address.rstrip("/}").lower().endswith(ENDINGS) or files_at(address, ENDINGS)):
         return read_tar_stream(source, request)

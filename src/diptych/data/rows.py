@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -27,9 +28,12 @@ SYNTHETIC_COLUMNS = ("synthetic*", "syn_text*")
 """Names of columns with captions that a model wrote, beside those of ``CAPTION_COLUMNS``; patterns as there."""
 TEXT_COLUMNS = (*CAPTION_COLUMNS, "description", "ocr_text", "name")
 """Names of columns with any text."""
+BESIDE_CAPTIONS = ("_weights", "_probs", "_probabilities")
+"""Ends of names of columns with a number for each caption, which no pattern of captions matches."""
 USER_COLUMNS = ("user", "user_id", "writer", "author")
 """Names of columns with the person who wrote the captions of a row."""
 _MAX_LINE = 16 * 2**20  # characters of one JSON line
+_MAX_JSON = 2**30  # bytes of a table in one JSON value, which is read whole
 
 
 def read_columns(
@@ -38,8 +42,8 @@ def read_columns(
     """Return the columns of a table, in the order of the file.
 
     Args:
-        path: file that ends in .csv, .tsv, .jsonl (all UTF-8) or .parquet. A .csv whose header has no comma may have
-            semicolons or tabs.
+        path: file that ends in .csv, .tsv, .jsonl, .json (a list of objects; all four UTF-8) or .parquet. A .csv whose
+            header has no comma may have semicolons or tabs.
         wanted: whether a column is read, by its name; default all.
 
     Returns:
@@ -52,7 +56,9 @@ def read_columns(
     """
     table = Path(path)
     if table.is_dir():
-        raise DataError(f"{table} is a folder, not a table: give a file that ends in .csv, .tsv, .jsonl or .parquet.")
+        raise DataError(
+            f"{table} is a folder, not a table: give a file that ends in .csv, .tsv, .jsonl, .json or .parquet."
+        )
     if not table.is_file():
         raise UsageError(f"There is no table {table}: check the spelling, or give an absolute path.")
     kind = table.suffix.lower()
@@ -63,6 +69,8 @@ def read_columns(
             return _from_csv(table, wanted)
         if kind == ".jsonl":
             return _from_json_lines(table, wanted)
+        if kind == ".json":
+            return _from_json(table, wanted)
     except (
         csv.Error,
         UnicodeDecodeError,
@@ -88,6 +96,8 @@ def header(table: Path) -> tuple[str, ...]:
                 return tuple(c.strip() for c in next(csv.reader(lines, delimiter=separator(table, lines)), []))
         if kind == ".jsonl":
             return tuple(_from_json_lines(table, lambda name: True, rows=1))
+        if kind == ".json":
+            return tuple(_from_json(table, lambda name: True, rows=1))
     except (DataError, csv.Error, UnicodeDecodeError, ValueError, OSError, RecursionError):
         pass
     return ()
@@ -99,11 +109,20 @@ def columns_of(names: Iterable[str], wanted: Sequence[str], given: str = "") -> 
     Args:
         names: names of the columns.
         wanted: usual names or patterns, of which the first that matches counts.
-        given: the name or pattern of the user, such as "caption_*"; "" uses ``wanted``.
+        given: the name or pattern of the user, such as "caption_*", or several with commas between them, in whose order
+            columns are returned; "" uses ``wanted``.
     """
     columns = list(names)
-    matches = ([c for c in columns if fnmatchcase(c, pattern)] for pattern in ([given] if given else wanted))
+    if given and given not in columns and "," in given:
+        patterns = [p for part in given.split(",") if (p := part.strip())]
+        return list(dict.fromkeys(c for p in patterns for c in _matching(columns, p)))
+    matches = (_matching(columns, pattern) for pattern in ([given] if given else wanted))
     return next((matching for matching in matches if matching), [])
+
+
+def _matching(columns: Sequence[str], pattern: str) -> list[str]:
+    """Return the columns that a pattern matches; those with weights of captions only by their whole name."""
+    return [c for c in columns if fnmatchcase(c, pattern) and (c == pattern or not c.endswith(BESIDE_CAPTIONS))]
 
 
 def chosen_column(table: Path, names: Iterable[str], wanted: Sequence[str], given: str, what: str) -> str:
@@ -249,25 +268,40 @@ def _from_csv(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[Any]
 
 
 def _from_json_lines(table: Path, wanted: Callable[[str], bool], rows: int | None = None) -> dict[str, list[Any]]:
-    cells: dict[str, list[Any]] = {}
-    count = 0
     with table.open(encoding="utf-8-sig") as lines:
-        while line := lines.readline(_MAX_LINE + 1):
-            if len(line) > _MAX_LINE:
-                raise ValueError(f"line {count + 1} has more than {_MAX_LINE:,} characters")
-            if not line.strip():
-                continue
-            row = json.loads(line, object_pairs_hook=_object)
-            if not isinstance(row, dict):
-                raise ValueError(f"line {count + 1} is no JSON object")
-            for name in row:
-                if name not in cells and wanted(name):
-                    cells[name] = [None] * count
-            for name, column in cells.items():
-                column.append(row.get(name))
+        return _columns(islice(_objects(lines), rows), wanted, "line")
+
+
+def _objects(lines: TextIO) -> Iterator[Any]:
+    count = 0
+    while line := lines.readline(_MAX_LINE + 1):
+        if len(line) > _MAX_LINE:
+            raise ValueError(f"line {count + 1} has more than {_MAX_LINE:,} characters")
+        if line.strip():
             count += 1
-            if count == rows:
-                break
+            yield json.loads(line, object_pairs_hook=_object)
+
+
+def _from_json(table: Path, wanted: Callable[[str], bool], rows: int | None = None) -> dict[str, list[Any]]:
+    if table.stat().st_size > _MAX_JSON:
+        raise ValueError(f"it has more than {_MAX_JSON:,} bytes: write a row a line, as .jsonl")
+    content = json.loads(table.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
+    if not isinstance(content, list):
+        raise ValueError("it is no list of objects")
+    return _columns(content[:rows], wanted, "row")
+
+
+def _columns(objects: Iterable[Any], wanted: Callable[[str], bool], what: str) -> dict[str, list[Any]]:
+    """Return name -> the value of each object, None where it has none."""
+    cells: dict[str, list[Any]] = {}
+    for count, row in enumerate(objects):
+        if not isinstance(row, dict):
+            raise ValueError(f"{what} {count + 1} is no JSON object")
+        for name in row:
+            if name not in cells and wanted(name):
+                cells[name] = [None] * count
+        for name, column in cells.items():
+            column.append(row.get(name))
     return cells
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from PIL import Image
 
-from diptych.core import Column, DataError, Samples, Subset, Table, UnreadableItem, UsageError
+from diptych.core import DataError, Samples, Subset, Table, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles
+from diptych.data.formats.weighted import CAPTION_WEIGHTS, caption_columns
 from diptych.data.images import SUFFIXES, decode_image
 from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
@@ -22,7 +23,7 @@ from diptych.data.labelled import SPLIT_NAMES, LabelledData, NamedTable, label_c
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory, is_array, pictures_of
 from diptych.data.named_sets import absent
-from diptych.data.rows import CAPTION_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, columns_of, texts_of
+from diptych.data.rows import CAPTION_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, columns_of
 
 TAKEN = (
     "a path, a folder, a table, demo:photos, a PIL picture, the bytes of a file, an array (H, W, 3), a tensor "
@@ -286,12 +287,10 @@ def _frame_column(x: Any, wanted: Sequence[str], what: str) -> str:
 
 def _framed(x: Any, items: Samples[Any], label: str | None, names: Sequence[str]) -> NamedTable:
     """Return the rows of a data frame or dataset, with labels and captions where it has them."""
-    captions = [_cells(x, c) for c in columns_of(_column_names(x), CAPTION_COLUMNS)]
+    names_of = _column_names(x)
+    cells = {c: _cells(x, c) for c in (*columns_of(names_of, CAPTION_COLUMNS), *columns_of(names_of, CAPTION_WEIGHTS))}
     table = NamedTable(items, {}, ()) if label is None else _labelled(items, _cells(x, label), names)
-    columns = dict(table.columns)
-    if captions:
-        texts = tuple(tuple(t for c in row for t in texts_of(c)) for row in zip(*captions, strict=True))
-        columns["captions"] = Column("captions", texts)
+    columns = {**table.columns, **caption_columns(cells, range(len(items)), "the data frame")}
     return NamedTable(items, columns, table.classes)
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from diptych.core import Run, UsageError, World
+from diptych.core import DataError, DiptychError, Run, UsageError, World
 
 
 def join(run: Run) -> Run:
@@ -138,6 +140,32 @@ def most(values: Sequence[float], world: World) -> list[int]:
     largest = torch.tensor([int(v) for v in values], device=home())
     dist.all_reduce(largest, op=dist.ReduceOp.MAX)
     return [int(v) for v in largest.tolist()]
+
+
+def from_first(make: Callable[[], NDArray[np.int64]], world: World) -> NDArray[np.int64]:
+    """Return whole numbers that the first process makes and sends to the others, which do not make them.
+
+    Raises:
+        DataError: the first process could not; it raises its own error.
+    """
+    if world.size == 1:
+        return make()
+    made, trouble = np.zeros(0, dtype=np.int64), None
+    if world.rank == 0:
+        try:
+            made = make()
+        except DiptychError as error:
+            trouble = error
+    failed, size = most([trouble is not None, made.size], world)
+    if trouble is not None:
+        raise trouble
+    if failed:
+        raise DataError("The first process cannot make what all need: see what it says, and mend it.")
+    sent = torch.from_numpy(np.ascontiguousarray(made)) if world.rank == 0 else torch.zeros(size, dtype=torch.int64)
+    sent = sent.to(home())
+    dist.broadcast(sent, src=0)
+    numbers: NDArray[np.int64] = sent.cpu().numpy()
+    return numbers
 
 
 def means(values: Sequence[Tensor], world: World) -> list[float]:

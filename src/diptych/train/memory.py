@@ -102,10 +102,20 @@ class Saving:
     Args:
         patch_dropout: share of the patches that a ViT leaves out; 0.0: none.
         recompute: whether activations are computed again.
+        text_tokens: most tokens of texts, padding included, that the text tower reads at once, >= 1: the texts of a
+            batch are read in groups of similar length. None: at once, each as long as the longest.
+
+    Raises:
+        UsageError: ``text_tokens`` is out of its range.
     """
 
     patch_dropout: float = 0.0
     recompute: bool = False
+    text_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.text_tokens is not None and self.text_tokens < 1:
+            raise UsageError(f"{{text_tokens}} must be at least 1, got {self.text_tokens}.")
 
     def of(self, space: Backbone) -> Backbone:
         """Return the space that is trained so; the given one is not changed.

@@ -30,6 +30,8 @@ from diptych.core.ranges import between, check
 from diptych.core.train import everything
 from diptych.train.distributed import gather
 from diptych.train.ring import ring
+from diptych.train.row_captions import drawn_number, listed
+from diptych.train.text_groups import GROUPS, encoded, grouped
 
 Read = Callable[[Row, torch.Generator], Any]
 
@@ -76,18 +78,17 @@ class Cropped:
 
 
 def drawn_caption(row: Row, g: torch.Generator) -> str:
-    """Return one of the row's captions, drawn with equal probability.
+    """Return one of the row's captions, drawn by their weights, or with equal probability where there are none.
 
     Raises:
         DataError: the row has no captions.
     """
-    captions = row.columns.get("captions")
+    captions = listed(row)
     if not captions:
         raise DataError(
             f"Row {row.index} has no captions: give the table a column 'captions' with at least one text per row."
         )
-    texts = (captions,) if isinstance(captions, str) else captions
-    return str(texts[int(torch.randint(len(texts), (), generator=g))])
+    return captions[drawn_number(row, g)]
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class PairTrainee(Trainee):
             the image, and a drawn caption the text.
         learns: whether the parameter of this name in the space's module is trained; by default all are.
         tokens: views whose tokens a subclass reads, as in ``Objective.tokens``, where there is no objective.
+        text_tokens: most tokens of texts, padding included, that the text tower reads at once: a batch is then read in
+            groups of similar length. None: a batch is one group. The loss is the same.
         scale_range: range to which parameters named ``logit_scale`` are clamped after every step; they are logarithms.
     """
 
@@ -138,10 +141,11 @@ class PairTrainee(Trainee):
         read: Mapping[str, Read | View] | None = None,
         learns: Learns = everything,
         tokens: tuple[str, ...] = (),
+        text_tokens: int | None = None,
         scale_range: tuple[float, float] = (0.0, math.log(100)),
     ) -> None:
         self.space = space.rebuild(copy.deepcopy(space.module()), space.spec)
-        self.objective, self.run, self.scale_range = objective, run, scale_range
+        self.objective, self.run, self.scale_range, self.text_tokens = objective, run, scale_range, text_tokens
         # the names, not the function, which a worker that is not forked could not be sent
         self.learns: Learns = frozenset(n for n, _ in space.module().named_parameters() if learns(n)).__contains__
         self.tokens = tokens if objective is None else objective.tokens
@@ -177,10 +181,15 @@ class PairTrainee(Trainee):
         return {name: view.read(row, g) for name, view in self.read.items()}
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return view -> the inputs of its encoder."""
-        return {
-            name: self.space.encoders[view.encoder].inputs([v[name] for v in views]) for name, view in self.read.items()
-        }
+        """Return view -> the inputs of its encoder; those of texts in groups have ``GROUPS`` behind the name."""
+        batch: dict[str, Any] = {}
+        for name, view in self.read.items():
+            encoder, items = self.space.encoders[view.encoder], [v[name] for v in views]
+            if self.text_tokens is not None and view.encoder == "text":
+                batch[name + GROUPS] = grouped(encoder, items, self.text_tokens)
+            else:
+                batch[name] = encoder.inputs(items)
+        return batch
 
     def embed(self, batch: Mapping[str, Any]) -> Embedded:
         """Return the embeddings of a batch for the objective, and the tokens that it asks for.
@@ -193,7 +202,9 @@ class PairTrainee(Trainee):
         vectors, tokens, targets = {}, {}, {}
         for name, view in self.read.items():
             if name not in self.tokens:
-                vectors[name] = self.space.encoders[view.encoder].encode(batch[name])
+                encoder = self.space.encoders[view.encoder]
+                groups = batch.get(name + GROUPS)
+                vectors[name] = encoder.encode(batch[name]) if groups is None else encoded(encoder, groups)
                 continue
             tower = self.space.tower(view.encoder)
             state = tower.blocks(tower.start(batch[name]))

@@ -32,6 +32,7 @@ from diptych.train.log import Records
 from diptych.train.loop import train
 from diptych.train.pair import Cropped, PairTrainee, Read, View, drawn_caption
 from diptych.train.precision import of_encoders
+from diptych.train.row_captions import WEIGHTS
 from diptych.train.schedule import Fit
 from diptych.train.streams import Streamed
 
@@ -54,6 +55,7 @@ def train_space(
     stream: Stream[Any] | Streamed | None = None,
     crop: float | None = None,
     recolour: bool = False,
+    text_tokens: int | None = None,
     watch: Callable[[Space, int], Mapping[str, float]] | None = None,
 ) -> Trained:
     """Train a copy of the kit's space and return it.
@@ -68,10 +70,13 @@ def train_space(
         classes: names of the labels, for recipes that use labels.
         learns: which parameters of the space may be trained.
         resume: continue a training that stopped.
-        stream: items in place of the training rows, for an objective; ``fit`` then has steps.
+        stream: items in place of the training rows, for an objective, or a recipe that reads rows once; ``fit`` then
+            has steps.
         crop: least share of an image's area that a random crop has, for an objective of pairs alone, see ``Cropped``;
             None: whole images.
         recolour: whether colours of crops are changed too.
+        text_tokens: most tokens of texts, padding included, that the text tower reads at once, for an objective of
+            embeddings alone: a batch is read in groups of similar length. None: at once.
         watch: (space, step) -> measures of its present weights for the log, see ``train``; it may raise to end the
             training. It is not called in a stage whose trainee has no space.
 
@@ -89,10 +94,15 @@ def train_space(
         raise MissingEvidence(f"{method.card.slug} needs rows for training, and there is no train split: add one.")
     stages: Iterator[Trainee | Stage]
     if isinstance(method, Objective):
-        stages = iter([_trainee(method, kit, run, learns, crop, recolour)])
+        stages = iter([_trainee(method, kit, run, learns, crop, recolour, text_tokens)])
     else:
         _whole_images(method, crop)
-        stages = method.stages(kit, classes, evidence, of_encoders(run), learns)
+        _whole_texts(method, text_tokens)
+        if stream is None:
+            _check_weights(method, rows)
+            stages = method.stages(kit, classes, evidence, of_encoders(run), learns)
+        else:
+            stages = iter([method.of_stream(kit, of_encoders(run), learns)])
     log = Records()
     last: Trainee | None = None
     steps, seconds, number = 0, 0.0, 0
@@ -126,21 +136,45 @@ def _settings(fit: Fit, own: Mapping[str, Any]) -> Fit:
     return replace(fit, **{**length, **own})
 
 
+def _check_weights(method: Recipe, rows: Table[Any] | None) -> None:
+    if rows is not None and "captions" + WEIGHTS in rows.columns and not method.weighs:
+        raise UsageError(
+            f"{method.card.slug} reads the captions of a row in its own way, and takes no weights: leave them out."
+        )
+
+
 def _whole_images(method: Objective | Recipe, crop: float | None) -> None:
     if crop is not None:
         raise UsageError(f"{method.card.slug} reads images in its own way: leave out the crop of {crop:g}.")
 
 
-def _trainee(objective: Objective, kit: Kit, run: Run, learns: Learns, crop: float | None, recolour: bool) -> Trainee:
+def _whole_texts(method: Objective | Recipe, text_tokens: int | None) -> None:
+    if text_tokens is not None:
+        raise UsageError(f"{method.card.slug} reads texts in its own way: leave out {{text_tokens}} {text_tokens}.")
+
+
+def _trainee(
+    objective: Objective,
+    kit: Kit,
+    run: Run,
+    learns: Learns,
+    crop: float | None,
+    recolour: bool,
+    text_tokens: int | None,
+) -> Trainee:
     space = objective.prepared(kit.need(Space))
+    if objective.tokens or "LanguageModel" in objective.card.needs.parts:
+        _whole_texts(objective, text_tokens)
     if "LanguageModel" not in objective.card.needs.parts:
         side = space.encoders["image"].size
+        if text_tokens is not None and isinstance(space, HeadSpace):
+            raise UsageError("Heads read no tokens, but vectors that are computed once: leave out {text_tokens}.")
         if crop is None:
-            return PairTrainee(space, objective, run, learns=learns)
+            return PairTrainee(space, objective, run, learns=learns, text_tokens=text_tokens)
         if side is None or isinstance(space, HeadSpace):
             raise UsageError("Heads learn from whole images, whose vectors are computed once: leave out the crop.")
         read: dict[str, Read | View] = {"image": Cropped(crop, side, recolour), "text": drawn_caption}
-        return PairTrainee(space, objective, run, read=read, learns=learns)
+        return PairTrainee(space, objective, run, read=read, learns=learns, text_tokens=text_tokens)
     _whole_images(objective, crop)
     if has_decoder(space) and DECODER not in kit.parts:
         return CoCaTrainee(space, objective, run, learns=learns)

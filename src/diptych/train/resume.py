@@ -15,7 +15,10 @@ from diptych.core import ParamGroup, UsageError
 from diptych.train import checkpoint
 from diptych.train.schedule import Fit
 
-CHANGES_NOTHING = ("save_every", "keep", "skip_bad_steps", "log_every", "watch_every", "log", "shard", "compile")
+CHANGES_NOTHING = (
+    *("save_every", "keep", "skip_bad_steps", "log_every", "watch_every", "log"),
+    *("shard", "shard_blocks", "compile"),
+)
 """Settings of a fit that a training may be continued without."""
 LENGTHS = ("epochs", "steps", "seconds")
 """Settings that say how long a training is."""

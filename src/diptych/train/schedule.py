@@ -109,6 +109,7 @@ class Fit:
         log_every: steps between log records.
         shard: divide the trained weights, their optimiser states and checkpoints over the processes (FSDP2); see
             ``train.sharded``.
+        shard_blocks: with ``shard``, have one block of a tower whole at a time, and not all weights during a step.
         compile: run the blocks of towers compiled by torch; see ``train.compiled``.
         log: "wandb" also sends the log to Weights & Biases; "" (default): to files alone.
         watch_every: steps between calls of ``watch``, see ``train``; 0: never; None: after every epoch.
@@ -141,6 +142,7 @@ class Fit:
     watch_every: int | None = None
     log: Literal["", "wandb"] = ""
     shard: bool = False
+    shard_blocks: bool = False
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -149,6 +151,8 @@ class Fit:
                 f"The length of a training must be epochs, steps or seconds, got epochs={self.epochs}, "
                 f"steps={self.steps} and seconds={self.seconds}: give one of the three."
             )
+        if self.shard_blocks and not self.shard:
+            raise UsageError("shard_blocks says how weights are divided, and shard is False: give both, or neither.")
         if self.steps is not None:
             self.schedule.check_length(self.steps)
         counts = ("epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every")

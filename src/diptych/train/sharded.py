@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from diptych.core import Run, Trainee, UsageError
+from diptych.train.layers import is_block
 from diptych.train.pair import PairTrainee
 
 _BETWEEN = "|"
@@ -24,21 +25,26 @@ class Sharded:
     """The module of a trainee whose trained weights are divided over the processes.
 
     Between the steps a process has its part of each weight, and so of the optimiser states, of the moving average and
-    of a checkpoint. For the time of a step the weights and their gradients are whole in each: towers are called in many
-    ways, at each of which single blocks would have to be gathered. Scalars and frozen weights are never divided.
+    of a checkpoint. For the time of a step the weights and their gradients are whole in each; with ``blocks`` those of
+    one block of a tower alone, and of what is outside blocks, such as word embeddings. Scalars and frozen weights are
+    never divided.
 
     Args:
         trainee: of one phase, and whose weights are not changed by anything but the optimiser and the clamp of scales.
+        trained: names of the trained parameters.
+        run: processes.
+        blocks: whether blocks are whole one at a time. The trainee must then call them as modules, as pairs of
+            embeddings do; towers that are read token by token are called in other ways.
 
     Raises:
         UsageError: the trainee, the precision or the number of processes does not allow it.
     """
 
-    def __init__(self, trainee: Trainee, trained: Sequence[str], run: Run) -> None:
+    def __init__(self, trainee: Trainee, trained: Sequence[str], run: Run, *, blocks: bool = False) -> None:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        _check(trainee, run)
+        _check(trainee, run, blocks)
         if "ignored_params" not in signature(fully_shard).parameters or not _writes_safetensors():
             raise UsageError(
                 f"torch {torch.__version__} cannot leave scalars whole, or write parts as safetensors: update torch to "
@@ -50,6 +56,11 @@ class Sharded:
         self._hooks = {m: tuple(map(set, _state_hooks(m))) for m in self._module.modules()}
         self._root: Any = _Called(self._module)  # and what fully_shard makes of it
         mesh = init_device_mesh(torch.device(run.device).type, (run.world.size,))
+        self._blocks = [_Block(m) for m in _outermost(self._module, whole)] if blocks else []
+        if blocks and not self._blocks:
+            raise UsageError("What is trained has no towers of blocks to divide one by one: leave out {shard_blocks}.")
+        for block in self._blocks:
+            fully_shard(block.module, mesh=mesh, reshard_after_forward=True, ignored_params=whole)
         fully_shard(self._root, mesh=mesh, reshard_after_forward=False, ignored_params=whole)
 
     def __call__(self, function: Callable[..., Any], *given: Any) -> Any:
@@ -92,17 +103,27 @@ class Sharded:
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
-        """Have whole weights for a time, to read."""
-        self._root.unshard()
+        """Have whole weights for a time, to read; blocks can then be called in any way, and copied."""
+        self._gather()
+        divided = [block.pause() for block in self._blocks]
         try:
             yield
         finally:
+            for block, state in zip(self._blocks, divided, strict=True):
+                block.resume(state)
+                block.module.reshard()
             self._root.reshard()
+
+    def _gather(self) -> None:
+        for m in (self._root, *(block.module for block in self._blocks)):
+            m.unshard()
 
     def undo(self) -> None:
         """Give the module whole parameters, as it had before."""
         flags = {name: p.requires_grad for name, p in self._parameters().items() if isinstance(p, DTensor)}
-        self._root.unshard()
+        self._gather()
+        for block in self._blocks:
+            block.pause()
         gathered = self._parameters()
         fresh = {gathered[name]: nn.Parameter(gathered[name].detach().clone(), flag) for name, flag in flags.items()}
         for name in flags:
@@ -129,6 +150,53 @@ class Sharded:
         return {stem: {name: placed(name, t) for name, t in named.items()} for stem, named in tensors.items()}
 
 
+class _Block:
+    """A block of a tower, and what it was before ``fully_shard``."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module: Any = module
+        self.type = type(module)
+        self.before = {name: set(value) if name in _CALLS else None for name, value in vars(module).items()}
+
+    def pause(self) -> dict[str, Any]:
+        """Make it a plain module again, which may be called in any way and copied; return what it was."""
+        inside, state = vars(self.module), dict[str, Any](__class__=type(self.module))
+        for name in list(inside):
+            if name not in self.before:
+                state[name] = inside.pop(name)
+            elif name in _CALLS:
+                new = inside[name].keys() - (self.before[name] or set())
+                state[name] = {key: inside[name].pop(key) for key in list(inside[name]) if key in new}
+        self.module.__class__ = self.type
+        return state
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Undo ``pause``."""
+        self.module.__class__ = state.pop("__class__")
+        for name, value in state.items():
+            if name in _CALLS:
+                vars(self.module)[name].update(value)
+            else:
+                vars(self.module)[name] = value
+
+
+_CALLS = (
+    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks", "_forward_hooks_with_kwargs"),
+    *("_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
+)
+"""Where a module has its hooks; torch has no public way to them."""
+
+
+def _outermost(module: nn.Module, whole: set[nn.Parameter]) -> list[nn.Module]:
+    """Return the blocks of all towers that have weights to divide, without blocks inside them."""
+    names: list[str] = []
+    for name, block in module.named_modules():
+        inside = any(name.startswith(f"{other}.") for other in names)
+        if is_block(name) and not inside and any(p not in whole for p in block.parameters()):
+            names.append(name)
+    return [module.get_submodule(name) for name in names]
+
+
 class _Called(nn.Module):
     """A module that is called as a step of its trainee."""
 
@@ -153,8 +221,13 @@ def _state_hooks(m: Any) -> tuple[dict[int, Any], dict[int, Any]]:
     return m._state_dict_pre_hooks, m._load_state_dict_pre_hooks  # torch has no public way to them
 
 
-def _check(trainee: Trainee, run: Run) -> None:
+def _check(trainee: Trainee, run: Run, blocks: bool) -> None:
     own = type(trainee)
+    if blocks and not (isinstance(trainee, PairTrainee) and not trainee.tokens and _embeds_plainly(trainee)):
+        raise UsageError(
+            f"{own.__name__} reads inside blocks, which must then be whole: leave out {{shard_blocks}}, or train a "
+            f"loss of embeddings alone."
+        )
     if run.world.size == 1:
         raise UsageError("Weights are divided over several processes, and there is one: start them with torchrun.")
     if run.precision == "fp16":
@@ -164,6 +237,10 @@ def _check(trainee: Trainee, run: Run) -> None:
             f"{own.__name__} changes its weights in several phases or after a step, which needs them whole: leave out "
             f"the division over processes."
         )
+
+
+def _embeds_plainly(trainee: PairTrainee) -> bool:
+    return type(trainee).embed is PairTrainee.embed
 
 
 def read(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

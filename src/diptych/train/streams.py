@@ -72,8 +72,8 @@ class Streamed:
     the epoch, the process and the lane.
 
     Args:
-        stream: any; a pair, see ``core.curate.Curator``, becomes a row with the picture as its item and the text in
-            "captions".
+        stream: any; a pair, see ``core.curate.Curator``, becomes a row with the picture as its item and the columns of
+            the pair, such as several captions with weights, or else its text in "captions".
         shuffle: items among which the next ones are drawn, shared by the lanes of a process, >= 1; 1 keeps the order
             of the stream.
         without: positions that are left out, such as those of held-out items.
@@ -297,5 +297,5 @@ def _worker() -> tuple[int, int]:
 
 def _row(key: str, position: int, item: Any) -> Row:
     if hasattr(item, "image") and hasattr(item, "text"):
-        return Row(item.image(), position, key, {"captions": (item.text(),)})
+        return Row(item.image(), position, key, getattr(item, "columns", None) or {"captions": (item.text(),)})
     return Row(item, position, key)

@@ -45,7 +45,7 @@ class Weights:
         self.groups = by_phase(trainee.groups(), dict(self.module.named_parameters()), trainee.phases)
         self.names = [n for g in self.all_groups() for n in g.names]
         distributed.equalise(self.module, run.world)
-        self.sharded = _divided(trainee, self.names, run) if fit.shard else None
+        self.sharded = _divided(trainee, self.names, run, fit.shard_blocks) if fit.shard else None
         self.parameters = dict(self.module.named_parameters())
         self.optimizers = {phase: make_optimizer(groups, self.parameters, fit) for phase, groups in self.groups.items()}
         self.trained = {self.parameters[n] for n in self.names}
@@ -172,7 +172,7 @@ class Weights:
             self.local(self.followed[name]).copy_(self.local(value))
 
 
-def _divided(trainee: Trainee, names: Sequence[str], run: Run) -> Sharded:
+def _divided(trainee: Trainee, names: Sequence[str], run: Run, blocks: bool) -> Sharded:
     from diptych.train.sharded import Sharded  # loads the half of torch that few trainings need
 
-    return Sharded(trainee, names, run)
+    return Sharded(trainee, names, run, blocks=blocks)

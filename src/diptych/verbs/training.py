@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 READS: Mapping[str, Reads] = {
     "rewrites": needs("Writer"),
     "scorer": lambda system: "Backbone" in system.card.needs.optional_parts,
-    "teacher": lambda system: "Backbone" in system.card.needs.parts,
+    "teacher": lambda system: "Backbone" in system.card.needs.parts or hasattr(system, "distil"),
     "language_model": needs("TokenStates"),
     "proposer": needs("MaskProposer"),
     "denoiser": needs("TextDiffusion"),

@@ -9,7 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core import Clock, Column, DataError, Evidence, Kit, MissingEvidence, MissingPart, Row, Run, Table, Text
+from diptych.core import (
+    Clock,
+    Column,
+    DataError,
+    Evidence,
+    Kit,
+    MissingEvidence,
+    MissingPart,
+    Row,
+    Run,
+    Table,
+    Text,
+    UsageError,
+)
+from diptych.data.load import open_stream
 from diptych.features.frozen import Headed, on_trunks
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.quality_captions import QualityCaptions, best_rows, scored
@@ -82,7 +96,7 @@ def test_it_learns_colours_from_synthetic_captions() -> None:
 
 def test_scores_against_numpy_and_the_best_rows() -> None:
     space = small()
-    table = Table(squares(4).items, {"original": Column("captions", [("a", "b"), ("c",), ("d",), ("e", "f", "g")])})
+    table = Table(squares(4).items, {"captions": Column("captions", [("a", "b"), ("c",), ("d",), ("e", "f", "g")])})
     found = scored(space, table, Run(workers=0))
     assert [len(s) for s in found] == [2, 1, 1, 3]
     with torch.no_grad():
@@ -98,7 +112,7 @@ def test_scores_against_numpy_and_the_best_rows() -> None:
 def test_heads_score_vectors_and_a_backbone_scores_their_photos() -> None:
     space = small()
     headed = Headed(space)
-    table = on_trunks(headed, Table(squares(6).items, {"original": Column("captions", [("a red dog",)] * 6)}), RUN)
+    table = on_trunks(headed, Table(squares(6).items, {"captions": Column("captions", [("a red dog",)] * 6)}), RUN)
     by_heads, by_photos = (scored(scorer, table.take(range(4)), Run(workers=0)) for scorer in (headed, space))
     np.testing.assert_allclose(np.concatenate(by_heads), np.concatenate(by_photos), atol=1e-5)
 
@@ -107,7 +121,7 @@ class Judge:
     """A stand-in for ``scored`` that knows which captions are right."""
 
     def __call__(self, scorer, table, run):
-        return [np.array([1.0 if t != "wrong" else 0.1 for t in own]) for own in table.columns["original"].values]
+        return [np.array([1.0 if t != "wrong" else 0.1 for t in own]) for own in table.columns["captions"].values]
 
 
 def test_low_scores_are_left_out_or_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +131,7 @@ def test_low_scores_are_left_out_or_replaced(monkeypatch: pytest.MonkeyPatch) ->
     kept = stage(QualityCaptions(mode="original", keep=0.75), table).data
     assert len(kept) == 15
     assert kept.items.key(0) == table.items.key(1)
-    replaced = stage(QualityCaptions(mode="original", least=0.5), table).data.columns["original"].values
+    replaced = stage(QualityCaptions(mode="original", least=0.5), table).data.columns["captions"].values
     assert replaced[1] == ("right",)
     assert replaced[4] == table.columns["synthetic"].values[4]
 
@@ -168,3 +182,79 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(MissingPart, match="weights are random"):
         stage(QualityCaptions(keep=0.5), rows(), scorer=untrained)
     refused(QualityCaptions, {"mode": "all"}, {"share": 1.5}, {"keep": 0.0}, {"least": 3.0}, {"distil": -0.1})
+
+
+def stored(count: int = 20, teachers: int = 2) -> Table:
+    """Return rows with the vectors of random teachers, of 4 numbers each: the picture's, then one for each caption."""
+    g = np.random.default_rng(0)
+    image = tuple(g.normal(size=4 * teachers).astype(np.float32) for _ in range(count))
+    texts = tuple(g.normal(size=(3, 4 * teachers)).astype(np.float32) for _ in range(count))
+    return rows(count, teacher_image=Column("vector", image), teacher_text=Column("vector", texts))
+
+
+def row_of(table: Table, i: int) -> Row:
+    return Row(table.items[i], i, str(i), {k: c.values[i] for k, c in table.columns.items()})
+
+
+def test_stored_vectors_of_two_teachers_need_none_in_memory() -> None:
+    method = QualityCaptions(distil=1.0, teachers=(4, 4))
+    table = stored()
+    trainee = stage(method, table).trainee
+    view = trainee.views(row_of(table, 3), torch.Generator().manual_seed(0))
+    known = table.columns["teacher_text"].values[3]
+    of = table.columns["synthetic"].values[3].index(view["synthetic"])
+    np.testing.assert_array_equal(view["taught"]["synthetic"].numpy(), known[1 + of])
+    np.testing.assert_array_equal(view["taught"]["original"].numpy(), known[0])
+    made = train(method, table)
+    one = train(QualityCaptions(distil=1.0), table)
+    assert made.log[0]["main/original"] == 0.0
+    assert made.log[0]["main/distil/original"] != one.log[0]["main/distil/original"]
+    assert made.space.fingerprint != one.space.fingerprint
+
+
+def test_a_stored_teacher_is_the_teacher_in_memory() -> None:
+    teacher, table = small(), rows(10)
+    texts = [(*o, *s) for o, s in zip(table.columns["captions"].values, table.columns["synthetic"].values, strict=True)]
+    with torch.no_grad():
+        image = teacher.image.encode(teacher.image.inputs([table.items[i] for i in range(10)])).numpy()
+        text = [teacher.text.encode(teacher.text.inputs(own)).numpy() for own in texts]
+    columns = {"teacher_image": Column("vector", image), "teacher_text": Column("vector", tuple(text))}
+    ours = train(QualityCaptions(distil=0.5), rows(10, **columns))
+    theirs = train(QualityCaptions(distil=0.5), table, teacher=teacher)
+    for record, other in zip(ours.log, theirs.log, strict=True):
+        assert record["main/distil/synthetic"] == pytest.approx(other["main/distil/synthetic"], rel=1e-4)
+
+
+def test_what_does_not_fit_the_stored_vectors_is_named() -> None:
+    with pytest.raises(DataError, match=r"vectors of 8 numbers, and teachers of 4 \+ 5 are set"):
+        train(QualityCaptions(distil=1.0, teachers=(4, 5)), stored())
+    with pytest.raises(UsageError, match="has a value for each: set least to 0"):
+        train(QualityCaptions(distil=1.0, least=0.1), stored())
+    with pytest.raises(UsageError, match="Sizes of teachers are those of stored vectors"):
+        train(QualityCaptions(distil=1.0, teachers=(4, 4)), rows(), teacher=small())
+    few = rows(20, **{n: c for n, c in stored().columns.items() if n == "teacher_image"})
+    short = Column("vector", tuple(v[:1] for v in stored().columns["teacher_text"].values))
+    few = Table(few.items, {**few.columns, "teacher_text": short})
+    with pytest.raises(DataError, match="vectors of 1 captions, and more are drawn"):
+        train(QualityCaptions(distil=1.0), few)
+    refused(QualityCaptions, {"teachers": (0, 4)})
+
+
+def test_weights_of_captions_count() -> None:
+    only_second = Column("weights", ((0.0, 1.0),) * 20)
+    table = rows(synthetic_weights=only_second)
+    trainee, g = stage(QualityCaptions(mode="synthetic"), table).trainee, torch.Generator().manual_seed(0)
+    assert {trainee.views(row_of(table, 0), g)["synthetic"] for _ in range(20)} == {"all of it is red"}
+
+
+def test_a_stream_trains_it_where_nothing_is_scored(tmp_path) -> None:
+    from tests.data.formats.test_weighted import shard
+
+    stream = open_stream(str(shard(tmp_path)))
+    method = QualityCaptions(distil=0.5)
+    fit = replace(FIT, steps=2, batch=2)
+    made = train_space(method, Kit({"main": small()}), Evidence(), fit, RUN, stream=stream)
+    assert made.steps == 2
+    assert {n for n in made.log[0] if n.startswith("main/distil/")} == {"main/distil/original", "main/distil/synthetic"}
+    with pytest.raises(UsageError, match="scored before the training"):
+        train_space(QualityCaptions(keep=0.5), Kit({"main": small()}), Evidence(), fit, RUN, stream=stream)

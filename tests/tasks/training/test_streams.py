@@ -8,6 +8,7 @@ import pytest
 
 from diptych.core import UsageError
 from diptych.tasks.training.streams import Reading, all_tars
+from tests.data.formats.test_weighted import shard
 from tests.support.image_files import photo
 
 
@@ -33,3 +34,9 @@ def test_weights_are_one_for_each_source(tmp_path: Path) -> None:
 def test_several_sources_are_tars_if_all_are() -> None:
     assert all_tars("a.tar::b/{0..3}.tar")
     assert not all_tars("a.tar::pairs.csv")
+
+
+def test_captions_of_tars_are_fields_whatever_vectors_lie_beside_them(tmp_path: Path) -> None:
+    data, streamed = Reading(held_out=2).open(str(shard(tmp_path)), "txt,syn_text", (1, 1))
+    assert data.splits["test"].columns["captions"].values[1] == ("alt 1", "one 1", "two 1")
+    assert next(item for _, item in streamed.stream).columns["captions_weights"] == (0.5, 0.25, 0.25)

@@ -18,6 +18,7 @@ from diptych.cli.training.options import LoopOptions, RecipeFile, TrainRunOption
 from diptych.cli.training.streams import StreamOptions
 from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import Readers, has, refuse_unread
+from diptych.core import UsageError
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs.kinds import SETTINGS
 from diptych.verbs.training import system_of
@@ -30,7 +31,20 @@ Data = Annotated[str, typer.Argument(help="Class folders with train and test, or
 PartsChoice = Annotated[
     str, options.option("--parts", help="Parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.")
 ]
-Captions = Annotated[str | None, options.option("--captions", help='Column of captions, or a pattern: "caption_*".')]
+Captions = Annotated[
+    str | None,
+    options.option(
+        "--captions",
+        help='Column of captions, a pattern such as "caption_*", or several with commas; of tars, fields of JSON.',
+    ),
+]
+CaptionWeights = Annotated[
+    str | None,
+    options.option(
+        "--caption-weights",
+        help='Weight of each column of --captions, such as "0.3,0.7": one caption of a row is drawn in each epoch.',
+    ),
+]
 Rate = Annotated[
     float | None, options.option("--lr", help="Learning rate (default: 1e-5, and 3e-4 for heads).", min=0.0)
 ]
@@ -61,11 +75,22 @@ class TrainOptions:
     also: Also = None
     templates: options.Templates = None
     captions: Captions = None
+    caption_weights: CaptionWeights = None
     lr: Rate = None
     epochs: Epochs = 5
     train_batch: Rows = 64
     decay: Decay = 0.0
     outside: Outside = False
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Weights of the columns of captions; () where none are given."""
+        try:
+            return tuple(float(w) for w in flag_values.words(self.caption_weights or ""))
+        except ValueError:
+            raise UsageError(
+                f'--caption-weights takes numbers such as "0.3,0.7", not {self.caption_weights!r}.'
+            ) from None
 
     def rate(self, *, scratch: bool = False) -> float:
         """Return the learning rate, by default that of the parts that learn."""
@@ -136,9 +161,10 @@ class Training:
             stream = None
             with outside_allowed(how.outside):
                 if self.stream is not None:
-                    data, stream = self.stream.open(self.data, how.captions or "")
+                    data, stream = self.stream.open(self.data, how.captions or "", how.shares)
                 else:
-                    data = open_data(self.data, opened.keys, need="captions or classes", text=how.captions or "")
+                    text = how.captions or ""
+                    data = open_data(self.data, opened.keys, need="captions or classes", text=text, shares=how.shares)
             if self.regions is not None:
                 from diptych.data.formats.region_table import with_regions
 
@@ -157,7 +183,7 @@ class Training:
                 parts=how.parts,
                 unlock=self.loop.unlock,
                 stream=stream,
-                saving=Saving(self.loop.patch_dropout, self.loop.recompute),
+                saving=Saving(self.loop.patch_dropout, self.loop.recompute, self.loop.text_tokens),
                 crop=self.loop.crop,
                 recolour=self.loop.recolour,
                 templates=flag_values.template_set(how.templates) if how.templates else SINGLE,

@@ -93,12 +93,28 @@ class LoopOptions:
     recompute: Annotated[bool, _loop("--grad-checkpointing", help="Gradient checkpointing: less memory, slower.")] = (
         False
     )
+    text_tokens: Annotated[
+        int | None,
+        _loop(
+            "--text-tokens",
+            help="Token budget: most tokens, padding included, that the text tower reads at once, in groups of similar "
+            "length. For losses of embeddings alone.",
+            min=1,
+        ),
+    ] = None
     compile: Annotated[
         bool, _loop("--compile", help="torch.compile for the blocks of towers: faster after a slow start.")
     ] = False
     shard: Annotated[
         bool,
         _loop("--shard", help="Divide weights, optimiser and checkpoints over the processes of torchrun (FSDP2)."),
+    ] = False
+    shard_blocks: Annotated[
+        bool,
+        _loop(
+            "--shard-blocks",
+            help="With --shard, have one block of a tower whole at a time, not all. For losses of embeddings alone.",
+        ),
     ] = False
     chunk: Annotated[
         int | None, _loop("--chunk", help="Rows of the loss's logits in memory at a time, for losses that can.", min=1)
@@ -142,6 +158,8 @@ class LoopOptions:
         flag_values.one_of("--log", self.log, "", "wandb")
         if self.crop is None:
             refuse_idle("No --crop is given", "recolour")
+        if not self.shard:
+            refuse_idle("Weights are whole without --shard", "shard_blocks")
         if self.compile and self.shard:
             raise UsageError("--compile and --shard are not tried together: leave out one of them.")
         if self.log:
@@ -175,6 +193,7 @@ class LoopOptions:
             log_every=self.log_every,
             log="wandb" if self.log else "",
             shard=self.shard,
+            shard_blocks=self.shard_blocks,
             compile=self.compile,
         )
 

@@ -143,8 +143,6 @@ def pretrain(
     shared: TrainRunOptions = _TORCH,
 ) -> None:
     """Train a backbone on captioned photos; every command then takes it as --backbone local:OUT/model."""
-    from diptych.tasks.training.streams import all_tars
-
     system = finetune.find("pretrain", objective, variant, settings)
     refuse_unread(system, READERS, "--objective")
     rate = how.rate(scratch=how.scratch)
@@ -152,8 +150,6 @@ def pretrain(
     stream = streams if streams.reads(table) else None
     if stream is None:
         refuse_idle(f"{table} is not read as a stream", "shuffle", "held_out", "resampled", "weights", "lanes")
-    elif all_tars(table):
-        refuse_idle("Tars have no columns", "captions")
     if stream is not None and regions is not None:
         raise UsageError("Regions belong to the photos of a table: leave out --regions, or --stream.")
     repeat = recipe_text(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +62,7 @@ class StreamOptions:
 
         return self.stream or all_tars(spec)
 
-    def open(self, spec: str, text: str) -> tuple[LabelledData, Streamed]:
+    def open(self, spec: str, text: str, shares: Sequence[float] = ()) -> tuple[LabelledData, Streamed]:
         """Return the held-out pairs, and the stream of the others.
 
         Raises:
@@ -74,4 +75,4 @@ class StreamOptions:
             weights = None if self.weights is None else [float(w) for w in flag_values.words(self.weights)]
         except ValueError:
             raise UsageError(f'--weights takes numbers such as "2,1", not {self.weights!r}.') from None
-        return Reading(self.shuffle, self.held_out, self.resampled, weights, self.lanes).open(spec, text)
+        return Reading(self.shuffle, self.held_out, self.resampled, weights, self.lanes).open(spec, text, shares)

@@ -15,10 +15,11 @@ from diptych.data.folders import ImageFiles
 from diptych.data.format import Format, Request
 from diptych.data.formats.parquet import class_names, holds_images, image_column, parquet_images, schema_of
 from diptych.data.formats.regions import Boxes, boxes
+from diptych.data.formats.weighted import CAPTION_WEIGHTS, caption_columns
 from diptych.data.inside import inside
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
-from diptych.data.rows import CAPTION_COLUMNS, columns_of, header, in_order, read_columns, text_of, texts_of
+from diptych.data.rows import CAPTION_COLUMNS, columns_of, header, in_order, read_columns, text_of
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
 
@@ -103,7 +104,7 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
                 )
             sources.append((str(file), column))
             names |= class_names(schema)
-            wanted = {"label", "objects", *columns_of(schema.names, CAPTION_COLUMNS)} - {column}
+            wanted = {"label", "objects", *columns_of(schema.names, CAPTION_COLUMNS), *CAPTION_WEIGHTS} - {column}
             for name, values in read_columns(file, wanted.__contains__).items():
                 cells.setdefault(name, []).extend(values)
         parts[split] = (parquet_images(sources), cells)
@@ -130,9 +131,7 @@ def _data(
             columns["label"] = Column(
                 "label", np.array([_position(v, classes, name) for v in cells["label"]], dtype=np.int64)
             )
-        if captions := [cells[c] for c in columns_of(cells, CAPTION_COLUMNS)]:
-            texts = tuple(tuple(t for cell in row for t in texts_of(cell)) for row in zip(*captions, strict=True))
-            columns["captions"] = Column("captions", texts)
+        columns |= caption_columns(cells, range(len(items)), name)
         if split in objects:
             columns["boxes"] = Column(
                 "boxes", tuple(_boxes(corners, named, categories, name) for corners, named in objects[split])

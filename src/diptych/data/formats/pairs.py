@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from diptych.core import DataError, UnreadableItem, UsageError
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
+from diptych.data.formats.weighted import WEIGHTS, check_shares, weighted
 from diptych.data.images import open_image
 from diptych.data.inside import OUTSIDE, inside
 from diptych.data.keys import FileKeys
@@ -25,10 +27,12 @@ class PairItem:
 
     Args:
         name: path of the picture.
+        columns: captions, and perhaps their weights, for a training; {}: the text alone.
     """
 
     name: str
     title: str
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def image(self) -> Image.Image:
         """Return the picture.
@@ -57,6 +61,8 @@ class PairStream:
         path: .csv or .tsv file, UTF-8, with a heading; columns are separated as ``data.rows.separator`` says.
         images: column with the picture's path; relative paths start at the table's folder.
         texts: column with the text.
+        further: more columns with captions, one of which a training draws.
+        shares: weight of each column of captions; (): all are equal.
         broken: function that takes the error of each unusable row, which is then skipped. None (default): the error is
             raised.
         allow_outside: whether paths may leave the table's folder (default False).
@@ -68,6 +74,8 @@ class PairStream:
     broken: Callable[[UnreadableItem], None] | None = None
     allow_outside: bool = False
     start: int = 0
+    further: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
 
     def __iter__(self) -> Iterator[tuple[int, PairItem]]:
         return usable(self.outcomes(), self.broken)
@@ -83,15 +91,15 @@ class PairStream:
                 reader = csv.reader(lines, delimiter=separator(Path(self.path), lines), strict=True)
                 heading = [name.strip() for name in next(reader, [])]
                 refuse_twins(self.path, heading)
-                if missing := [c for c in (self.images, self.texts) if c not in heading]:
+                if missing := [c for c in (self.images, self.texts, *self.further) if c not in heading]:
                     raise DataError(
                         f"{self.path} has no column {' and no column '.join(missing)}, only {', '.join(heading)}: "
                         f"name the columns to read."
                     )
-                at, text = heading.index(self.images), heading.index(self.texts)
+                at, texts = heading.index(self.images), [heading.index(c) for c in (self.texts, *self.further)]
                 for number, row in enumerate(reader):
                     if number >= self.start:
-                        yield number, self._item(number, row, at, text)
+                        yield number, self._item(number, row, at, texts)
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(
                 f"{self.path} is damaged after row {self.start} ({str(error)[:80]}): save it again as UTF-8."
@@ -101,14 +109,22 @@ class PairStream:
         """Return the stream that starts at row ``position``."""
         return replace(self, start=position)
 
-    def _item(self, number: int, row: list[str], at: int, text: int) -> PairItem | UnreadableItem:
+    def _item(self, number: int, row: list[str], at: int, texts: Sequence[int]) -> PairItem | UnreadableItem:
         where = f"Row {number + 1} of {self.path}"
+        if len(row) <= max(at, *texts) or not row[at].strip():
+            return UnreadableItem(where, f"has no {self.images} or no {self.texts}")
+        title, columns = row[texts[0]].strip(), {}
+        if self.further:
+            captions, weights = weighted([row[i] for i in texts], None, self.shares, where)
+            if not captions:
+                return UnreadableItem(where, "has no caption")
+            title, columns = captions[0], {"captions": captions, **({"captions" + WEIGHTS: weights} if weights else {})}
+        path = row[at].strip()
         try:
-            if len(row) <= max(at, text) or not row[at].strip():
-                return UnreadableItem(where, f"has no {self.images} or no {self.texts}")
-            if self.allow_outside:
-                return PairItem(os.path.join(os.path.dirname(self.path), row[at].strip()), row[text].strip())
-            return PairItem(inside(os.path.dirname(self.path), row[at].strip(), where), row[text].strip())
+            folder = os.path.dirname(self.path)
+            return PairItem(
+                os.path.join(folder, path) if self.allow_outside else inside(folder, path, where), title, columns
+            )
         except DataError:
             return UnreadableItem(where, "leads outside the table's folder")
 
@@ -140,7 +156,9 @@ def _usual(path: Path, request: Request) -> PairStream:
     names = header(path)
     image = columns_of(names, ("filepath", *PATH_COLUMNS), request.image)
     text = columns_of(names, ("title", *CAPTION_COLUMNS), request.text)
-    return open_pairs(path, next(iter(image), request.image or "filepath"), next(iter(text), request.text or "title"))
+    check_shares(request.shares, text, (), os.fspath(path))
+    stream = open_pairs(path, next(iter(image), request.image or "filepath"), next(iter(text), request.text or "title"))
+    return replace(stream, further=tuple(text[1:]), shares=request.shares) if request.text else stream
 
 
 PAIRS = Format(

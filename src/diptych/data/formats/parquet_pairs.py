@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from diptych.data.files import address_of
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import ShardStream
 from diptych.data.formats.parquet import image_column
+from diptych.data.formats.taught import NAMES, taught_columns
+from diptych.data.formats.weighted import CAPTION_WEIGHTS, SYNTHETIC_WEIGHTS, caption_columns, check_shares
 from diptych.data.images import decode_image, open_image
 from diptych.data.inside import OUTSIDE, inside, outside_allowed
 from diptych.data.keys import FileKeys
-from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, refuse_twins, text_of
+from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, SYNTHETIC_COLUMNS, columns_of, refuse_twins, text_of
 
 BATCH = 256
 """Rows in memory at the same time."""
@@ -33,11 +35,13 @@ class ParquetPair:
     Args:
         name: path of the picture, or the file and the row in it.
         content: bytes of the picture; None: it is at the path ``name``.
+        columns: captions with weights, and teachers' vectors, for a training; {}: the text alone.
     """
 
     name: str
     title: str
     content: bytes | None = field(default=None, repr=False)
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def image(self) -> Image.Image:
         """Return the picture; raises UnreadableItem where it cannot be read."""
@@ -58,7 +62,9 @@ class ParquetStream(ShardStream[ParquetPair]):
 
     Args:
         images: column with the picture; "": a column of bytes, else the first of ``data.rows.PATH_COLUMNS``.
-        texts: column with the text; "": caption, or the first of ``data.rows.CAPTION_COLUMNS``.
+        texts: column with the text, one or a list of them, or several columns with commas between them; "": caption, or
+            the first of ``data.rows.CAPTION_COLUMNS``.
+        shares: weight of each column of ``texts``; (): there are none.
         pictures: False reads the texts alone.
         outside: whether paths may lead outside the folder of their file.
     """
@@ -67,6 +73,7 @@ class ParquetStream(ShardStream[ParquetPair]):
     texts: str = ""
     pictures: bool = True
     outside: bool = False
+    shares: tuple[float, ...] = ()
 
     def items(self, shard: str, skip: int) -> Generator[tuple[int, ParquetPair | UnreadableItem], None, None]:
         """Yield (number, row or error) of a file.
@@ -79,24 +86,26 @@ class ParquetStream(ShardStream[ParquetPair]):
 
         try:
             with pq.ParquetFile(opened_at(shard) if address_of(shard) else shard) as file:
-                image, text = self._columns(shard, file.schema_arrow)
+                image, texts = self._columns(shard, file.schema_arrow)
+                beside = [c for c in _BESIDE if c in file.schema_arrow.names] if self.pictures else []
+                beside += columns_of(file.schema_arrow.names, SYNTHETIC_COLUMNS) if self.pictures else []
                 named = image in set(PATH_COLUMNS) - {"image"}
                 group, row = 0, 0  # whole row groups before the first row are not read
                 while group < file.num_row_groups and row + file.metadata.row_group(group).num_rows <= skip:
                     row, group = row + file.metadata.row_group(group).num_rows, group + 1
-                columns = [text, *([image] if image and self.pictures else [])]
+                columns = [*texts, *beside, *([image] if image and self.pictures else [])]
                 groups = list(range(group, file.num_row_groups))
                 for batch in file.iter_batches(BATCH, row_groups=groups, columns=columns):
                     for cells in batch.to_pylist():
                         if row >= skip:
-                            yield row, self._item(shard, row, cells.get(image), cells[text], named)
+                            yield row, self._item(shard, row, cells.get(image), texts, cells, named)
                         row += 1
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(
                 f"{shard} is damaged or cannot be read ({str(error)[:80]}): write or fetch it again."
             ) from None
 
-    def _columns(self, shard: str, schema: Any) -> tuple[str, str]:
+    def _columns(self, shard: str, schema: Any) -> tuple[str, list[str]]:
         names = list(schema.names)
         refuse_twins(shard, names)
         within = image_column(schema)
@@ -106,32 +115,59 @@ class ParquetStream(ShardStream[ParquetPair]):
             raise DataError(
                 f"{shard} has no column with a picture or none with a text, only {', '.join(names)}: name the columns."
             )
-        return str(image[0]), text[0]
+        texts = text if self.texts else text[:1]
+        check_shares(self.shares, texts, columns_of(names, CAPTION_WEIGHTS), shard)
+        return str(image[0]), texts
 
-    def _item(self, shard: str, row: int, cell: Any, title: Any, named: bool) -> ParquetPair | UnreadableItem:
+    def _item(
+        self, shard: str, row: int, cell: Any, texts: Sequence[str], cells: Mapping[str, Any], named: bool
+    ) -> ParquetPair | UnreadableItem:
         """Return the pair of a row; ``named`` where the picture's cell is a path, though it may hold bytes."""
         name = f"{shard}[{row}]"
-        if title is None:
+        if all(cells[c] is None for c in texts):
             return UnreadableItem(name, "has no text")
         try:
-            title = text_of(title)
+            title, columns = self._said(name, texts, cells)
             cell = text_of(cell) if named else cell
-        except DataError:
-            return UnreadableItem(name, "holds bytes that are no UTF-8 text")
+        except DataError as error:
+            return UnreadableItem(name, _reason(error, name))
         content = cell.get("bytes") if isinstance(cell, dict) else cell
         if not self.pictures:
-            return ParquetPair(name, str(title), b"")
+            return ParquetPair(name, title, b"")
         if isinstance(content, bytes):
-            return ParquetPair(name, str(title), content)
+            return ParquetPair(name, title, content, columns)
         if not isinstance(content, str) or not content.strip():
             return UnreadableItem(name, "has no picture")
         if address_of(shard):
             return UnreadableItem(name, "names a picture by its path, and an address has none: write bytes")
         try:
             with outside_allowed(self.outside):
-                return ParquetPair(inside(os.path.dirname(shard), content.strip(), name), str(title))
+                return ParquetPair(inside(os.path.dirname(shard), content.strip(), name), title, None, columns)
         except DataError:
             return UnreadableItem(name, "leads outside the table's folder")
+
+    def _said(self, name: str, texts: Sequence[str], cells: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the first caption of a row, and its columns for a training; {} where it has one caption alone."""
+        if len(cells) <= 2 and len(texts) == 1 and not isinstance(cells[texts[0]], list):
+            return text_of(cells[texts[0]]), {}
+        kept = {c: [value] for c, value in cells.items()}
+        given = ",".join(texts)
+        columns = caption_columns(kept, [0], name, given=given, shares=self.shares)
+        columns |= caption_columns(kept, [0], name, "synthetic")
+        columns |= taught_columns(kept, [0], name, columns)
+        if not columns["captions"].values[0]:
+            raise DataError(f"{name} has no text")
+        return str(columns["captions"].values[0][0]), {n: column.values[0] for n, column in columns.items()}
+
+
+_BESIDE = (*CAPTION_WEIGHTS, *SYNTHETIC_WEIGHTS, *(n for usual in NAMES.values() for n in usual))
+"""Columns that are read beside captions where a file has them."""
+
+
+def _reason(error: DataError, name: str) -> str:
+    told = str(error)
+    at = told.find(name)
+    return "holds bytes that are no UTF-8 text" if "UTF-8" in told else told[at + len(name) :].strip() or told
 
 
 def open_parquet_pairs(path: str | os.PathLike[str], images: str = "", texts: str = "") -> ParquetStream:
@@ -155,7 +191,7 @@ def open_parquet_pairs(path: str | os.PathLike[str], images: str = "", texts: st
 def read_parquet_pairs(path: str | os.PathLike[str], request: Request) -> ParquetStream:
     """Open pairs as ``open_parquet_pairs``; their texts alone where no more is needed."""
     stream = open_parquet_pairs(path, request.image, request.text)
-    return replace(stream, pictures=request.need != "texts")
+    return replace(stream, pictures=request.need != "texts", shares=request.shares)
 
 
 PARQUET_PAIRS = Format(

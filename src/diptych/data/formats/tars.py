@@ -27,6 +27,8 @@ from diptych.data.braces import expand_braces
 from diptych.data.files import address_of
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import SHARD, ShardStream
+from diptych.data.formats.tar_columns import TarColumns
+from diptych.data.formats.weighted import check_shares
 from diptych.data.images import SUFFIXES, decode_image
 
 MAX_MEMBER = 256 * 2**20
@@ -46,10 +48,19 @@ class TarItem:
     Args:
         name: the shard's path, "!" and the members' common name.
         members: ending in lower case ("jpg", "txt", "cls", "seg.png") -> bytes.
+        fields: where a training finds captions, see ``tar_columns.TarColumns``; (): in the .txt member.
+        shares: weight of each field; (): there are none.
     """
 
     name: str
     members: Mapping[str, bytes] = field(repr=False)
+    fields: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Columns of the item for a training; an access may raise UnreadableItem."""
+        return TarColumns(self, self.fields, self.shares)
 
     def image(self) -> Image.Image:
         """Return the picture of the first member that is one.
@@ -106,14 +117,22 @@ class TarStream(ShardStream[TarItem]):
     Args:
         max_member: largest member in bytes.
         endings: endings of the members to read, such as "txt"; None: all.
+        fields, shares: of its items.
     """
 
     max_member: int = MAX_MEMBER
     endings: frozenset[str] | None = None
+    fields: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
 
     def items(self, shard: str, skip: int) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
         """Yield (number, item or error) of a tar."""
-        return shard_items(shard, skip, self.max_member, self.endings)
+        with contextlib.closing(shard_items(shard, skip, self.max_member, self.endings)) as items:
+            for number, item in items:
+                if self.fields and isinstance(item, TarItem):
+                    yield number, replace(item, fields=self.fields, shares=self.shares)
+                else:
+                    yield number, item
 
     def seek(self, position: int) -> Self:
         """Return the stream that starts at ``position``.
@@ -286,7 +305,9 @@ class _Bounded:
 
 def read_tar_stream(path: str | os.PathLike[str], request: Request) -> TarStream:
     """Open tars as ``open_tars``; their texts alone where no more is needed."""
-    stream = open_tars(path)
+    fields = tuple(f for part in request.text.split(",") if (f := part.strip()))
+    check_shares(request.shares, fields, (), os.fspath(path))
+    stream = replace(open_tars(path), fields=fields, shares=request.shares)
     return replace(stream, endings=frozenset({"txt"})) if request.need == "texts" else stream
 
 

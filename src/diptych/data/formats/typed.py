@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from diptych.data.folders import ImageFiles
 from diptych.data.formats.regions import Boxes, BoxForm, boxes, class_masks
 from diptych.data.inside import all_inside
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
-from diptych.data.rows import in_order, read_columns
+from diptych.data.rows import columns_of, in_order, read_columns
 
 Open = Callable[[str, Sequence[str]], Samples[Any]]
 
@@ -51,16 +50,21 @@ def pictures(folder: str, cells: Sequence[str]) -> Samples[Any]:
 
 
 def read_typed(
-    path: str | os.PathLike[str], columns: Mapping[str, Typed], items: str = "path", opens: Open = pictures
+    path: str | os.PathLike[str],
+    columns: Mapping[str, Typed],
+    items: str = "path",
+    opens: Open = pictures,
+    more: Callable[[Sequence[int]], Mapping[str, Column]] = lambda rows: {},
 ) -> LabelledData:
     """Read a table with typed columns. A column "split" defines the splits; without it all rows are "test".
 
     Args:
-        path: .csv, .tsv, .jsonl or .parquet.
+        path: .csv, .tsv, .jsonl, .json or .parquet.
         columns: name in the result -> kind and source.
         items: column of the file with the items.
         opens: function from (the table's folder, M cells) to the items: ``pictures`` (default),
             ``clips.frame_folders``, ``clips.videos``, ``points.clouds``, or one for ids, such as ``LightCurves.rows``.
+        more: numbers of rows -> further columns of these rows.
 
     Returns:
         Data whose classes are those of the column "label", or else of the first multilabel column, or ().
@@ -85,7 +89,7 @@ def read_typed(
     splits = {}
     for split in SPLITS:
         if split in rows:
-            typed_columns = {name: reader.column(rows[split]) for name, reader in typed.items()}
+            typed_columns = {n: reader.column(rows[split]) for n, reader in typed.items()} | dict(more(rows[split]))
             splits[split] = Table(opens(folder, [_text(cells[items][i]) for i in rows[split]]), typed_columns)
     labels = [r for r in typed.values() if r.spec.kind == "label"] or [
         r for r in typed.values() if r.spec.kind == "multilabel"
@@ -98,7 +102,7 @@ class _Reader:
         if spec.kind == "boxes":
             raise UsageError("Boxes have a row each, so no column of a table of items holds them: use read_boxes.")
         self.path, self.folder, self.spec = path, folder, spec
-        self.names = [c for c in cells if fnmatch.fnmatchcase(c, spec.source)]
+        self.names = columns_of(cells, (), spec.source)
         if not self.names or (len(self.names) > 1 and spec.kind not in ("captions", "vector")):
             raise DataError(
                 f"{path} has {len(self.names)} columns {spec.source!r} for {spec.kind}, among "

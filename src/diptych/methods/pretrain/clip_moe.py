@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ from diptych.data.evidence import training_rows
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace
 from diptych.nn.contrastive import contrastive, wide
+from diptych.train.distributed import from_first
 from diptych.train.group_batches import GroupBatches, Groups, clustered, regrouped
 from diptych.train.pair import PairTrainee
 
@@ -206,7 +208,8 @@ class CLIPMoE(Recipe):
         names, spaces = mlp_names(base, self.last), [base]
         groups: Groups = np.zeros(len(train), dtype=np.int64)
         for number in range(1, self.experts):
-            groups = self.groups(spaces[-1], train, groups, run, number)
+            # Once for all processes: they would each embed all rows, and might round to other clusters.
+            groups = from_first(partial(self.groups, spaces[-1], train, groups, run, number), run.world)
             expert = _Expert(self, base, groups, names, run, learns)
             yield expert
             trained = expert.trained()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -147,6 +147,7 @@ class LaCLIP(Recipe, Rewriter):
         'A dog stands on the sand.'
     """
 
+    weighs: ClassVar[bool] = False  # of a row's captions the first is rewritten
     rewrites: int = 4
     words: int = 2
     examples: tuple[tuple[str, str], ...] = EXAMPLES

@@ -22,7 +22,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -154,6 +154,7 @@ class LLM2CLIP(Recipe):
         4
     """
 
+    weighs: ClassVar[bool] = False  # a row's captions are pairs of the tuning
     tune: bool = True
     rate: float = 2e-4
     steps: int | None = None

@@ -3,14 +3,14 @@
     score(x, t) = 2.5 max(x . t, 0)
     L(t)        = (1 - d) L_clip(x, t) + d L_distil(x, t)
     L_distil    = mean of the cross-entropies of the rows of S to those of T, and of the columns
-    T           = softmax(100 x' t'^T),  S = log softmax(s x t^T)
+    T           = mean over teachers k of softmax(100 x_k t_k^T),  S = log softmax(s x t^T)
 
     original:   loss = L(a)          synthetic:  loss = L(b)
     mix:        loss = L(c), c = b with probability rho, else a
     both:       loss = L(a) + L(b)
 
 x, t: (N, D) unit embeddings of N images and of one caption of each, by the space in training;  s: its learnt scale
-x', t': (N, D') the same by a frozen scorer (score) or teacher (T)
+x_k, t_k: (N, D_k) the same by the k-th of one or several teachers; score is that of a frozen scorer
 a: an original caption of each image, drawn each time;  b: a synthetic one, likewise
 rho: probability of a synthetic caption;  d: weight of the distillation, 0 unless asked for
 
@@ -23,14 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from diptych.core import (
     Ask,
@@ -44,24 +42,25 @@ from diptych.core import (
     Learns,
     MissingPart,
     Recipe,
-    Row,
     Run,
-    Space,
     Table,
     Texts,
     Trainee,
+    UsageError,
     Writer,
 )
 from diptych.core.ranges import between, check, one_of
 from diptych.core.train import Stage, everything
 from diptych.data.evidence import training_rows
+from diptych.data.formats.taught import OF_IMAGE, OF_TEXTS
 from diptych.features.embed import embed
 from diptych.features.frozen import HeadSpace
 from diptych.features.vectors import sources
 from diptych.metrics.caption import clip_score
 from diptych.nn.contrastive import contrastive
 from diptych.nn.pair_distillation import distilled_pairs
-from diptych.train.pair import PairTrainee, Read, View, item
+from diptych.train.caption_mixing import COLUMNS, CaptionMixing, Taught
+from diptych.train.row_captions import WEIGHTS
 
 Captions = Sequence[Sequence[str]]
 """N rows of captions."""
@@ -84,46 +83,22 @@ def best_rows(scores: NDArray[np.float64], share: float) -> NDArray[np.int64]:
     return np.sort(np.argsort(-scores, kind="stable")[:kept])
 
 
-class _Mixing(PairTrainee):
-    """Trains pairs of an image and each kind of caption that the mode has."""
-
-    def __init__(
-        self, recipe: QualityCaptions, space: Space, run: Run, teacher: Backbone | None, learns: Learns
-    ) -> None:
-        read: dict[str, Read | View] = {"image": item}
-        read |= {name: View("text", partial(_drawn, name, recipe.share)) for name in recipe.views}
-        super().__init__(space, None, run, read=read, learns=learns)
-        self.recipe, self.teacher = recipe, teacher
-
-    def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return the encoders' inputs, and under "teacher" those of the teacher."""
-        batch = dict(super().collate(views))
-        if self.teacher is not None:
-            encoders = self.teacher.encoders
-            batch["teacher"] = {n: encoders[v.encoder].inputs([x[n] for x in views]) for n, v in self.read.items()}
-        return batch
+class _Mixing(CaptionMixing):
+    """Trains pairs by CLIP's loss, and by distillation where there are teachers."""
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the loss of each kind of caption by its name, and the distillation as "distil/NAME"."""
-        e, d = self.embed(batch), self.recipe.distil
-        out = {name: (1 - d) * contrastive(e, ("image", name)) for name in self.recipe.views}
-        if self.teacher is not None:
-            with torch.no_grad():
-                taught = {
-                    n: normalize(self.teacher.encoders[v.encoder].encode(batch["teacher"][n]), dim=-1)
-                    for n, v in self.read.items()
-                }
-            out |= {f"distil/{name}": d * distilled_pairs(e, taught, ("image", name)) for name in self.recipe.views}
-        return out
+        e, d = self.embed(batch), self.taught.weight
+        out = {name: (1 - d) * contrastive(e, ("image", name)) for name in self.kinds}
+        if d == 0:
+            return out
+        targets = batch["taught"] if self.taught.teacher is None else self._taught(self.taught.teacher, batch)
+        pairs = {name: distilled_pairs(e, targets, ("image", name), self.taught.widths) for name in self.kinds}
+        return out | {f"distil/{name}": d * loss for name, loss in pairs.items()}
 
-
-def _drawn(name: str, share: float, row: Row, g: torch.Generator) -> str:
-    """Return a caption of a row, drawn among "original", "synthetic", or a "mix" of both."""
-    kind = name
-    if name == "mix":
-        kind = "synthetic" if float(torch.rand((), generator=g)) < share else "original"
-    texts = row.columns[kind]
-    return str(texts[int(torch.randint(len(texts), (), generator=g))])
+    @torch.no_grad()
+    def _taught(self, teacher: Backbone, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {n: teacher.encoders[v.encoder].encode(batch["teacher"][n]) for n, v in self.read.items()}
 
 
 @dataclass(frozen=True)
@@ -139,7 +114,9 @@ class QualityCaptions(Recipe):
         share: rho of "mix", in [0, 1]; 0.5 (ours).
         keep: share of the rows that are kept, best captions first, in (0, 1]; 1.0: all, and nothing is scored for it.
         least: score under which an original caption is left out, in [0, 2.5]; 0.0: none is.
-        distil: d, in [0, 1]; 0.0, so that the effect of captions is not confused with that of a teacher.
+        distil: d, in [0, 1]; 0.0, so that the effect of captions is not confused with that of a teacher: the kit's
+            "teacher" or, without one, the vectors that the rows hold ("teacher_image" and "teacher_text").
+        teachers: sizes of the vectors of each teacher that the rows hold side by side, such as (768, 768); (): one.
 
     Raises:
         UsageError: a setting is out of its range.
@@ -156,12 +133,17 @@ class QualityCaptions(Recipe):
     keep: float = 1.0
     least: float = 0.0
     distil: float = 0.0
+    teachers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, one_of("original", "synthetic", "mix", "both"), "mode")
         check(self, between(0, 1), "share", "distil")
         check(self, between(0, 1, "(]"), "keep")
         check(self, between(0, 2.5), "least")
+        if any(width < 1 for width in self.teachers):
+            raise UsageError(
+                f"teachers must be sizes of at least 1, got {self.teachers}: give one for each that is stored."
+            )
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -181,15 +163,45 @@ class QualityCaptions(Recipe):
         """
         space = kit.need(Backbone)
         rows = training_rows(evidence, "quality-captions")
-        teacher = kit.need(Backbone, "teacher") if self.distil else None
+        taught = self._taught(kit, stored=OF_IMAGE in rows.columns)
         train = self._told(rows, kit)
         if self.keep < 1 or self.least > 0:
             train = self._chosen(train, scored(_scorer(kit, space), train, run))
         val = None if evidence.val is None else self._told(evidence.val, kit)
-        yield Stage(_Mixing(self, space, run, teacher, learns), data=train, val=val)
+        yield Stage(_Mixing(space, self.views, self.share, taught, run, learns), data=train, val=val)
+
+    def of_stream(self, kit: Kit, run: Run, learns: Learns = everything) -> Trainee:
+        """Return the trainee for pairs that pass by once, whose synthetic captions they hold themselves.
+
+        Raises:
+            UsageError: captions are scored, for which rows are read more than once.
+        """
+        if self.keep < 1 or self.least > 0:
+            raise UsageError(
+                f"Captions are scored before the training: give a table, not a stream, or {self.card.slug}"
+                " without keep and least."
+            )
+        return _Mixing(kit.need(Backbone), self.views, self.share, self._taught(kit, stored=True), run, learns)
+
+    def _taught(self, kit: Kit, *, stored: bool) -> Taught:
+        """Return the teachers: the kit's, or those whose vectors are stored.
+
+        Raises:
+            MissingPart: there is neither.
+            UsageError: sizes of several teachers, of which the kit has one.
+        """
+        if self.distil == 0:
+            return Taught()
+        if "teacher" not in kit.parts and stored:
+            return Taught(self.distil, None, self.teachers)
+        if self.teachers:
+            raise UsageError("Sizes of teachers are those of stored vectors: give rows with these, or no sizes.")
+        return Taught(self.distil, kit.need(Backbone, "teacher"))
 
     def _told(self, table: Table[Any], kit: Kit) -> Table[Any]:
-        """Return the table with the columns "original" and "synthetic", as far as they are read."""
+        """Return the table with the columns "captions" and "synthetic", as far as they are read, their weights, and the
+        teachers' vectors.
+        """
         if "captions" not in table.columns:
             raise DataError("quality-captions trains on captions, and the rows have none: give a column 'caption'.")
         original = [(own,) if isinstance(own, str) else tuple(own) for own in table.columns["captions"].values]
@@ -201,20 +213,26 @@ class QualityCaptions(Recipe):
             if not all(told[name]):
                 row = table.items.name(next(i for i, own in enumerate(told[name]) if not own))
                 raise DataError(f"{row} has no {name} caption: fill it, or remove the row.")
-        return Table(table.items, {name: Column("captions", tuple(texts)) for name, texts in told.items()})
+        beside = [n for n in (*(COLUMNS[name] + WEIGHTS for name in told), OF_IMAGE, OF_TEXTS) if n in table.columns]
+        if self.least > 0 and beside:
+            raise UsageError(
+                f"Captions that score below {self.least:g} are left out, and {beside[0]} has a value for each: "
+                f"set least to 0, or leave that column out."
+            )
+        columns = {COLUMNS[name]: Column("captions", tuple(texts)) for name, texts in told.items()}
+        return Table(table.items, {**columns, **{name: table.columns[name] for name in beside}})
 
     def _chosen(self, table: Table[Any], scores: Sequence[NDArray[np.float64]]) -> Table[Any]:
         """Return the rows that are kept, without the original captions that score too low."""
-        original, synthetic = (table.columns[name].values for name in ("original", "synthetic"))
+        original, synthetic = (table.columns[name].values for name in ("captions", "synthetic"))
         good = [
             tuple(t for t, x in zip(own, s, strict=True) if x >= self.least)
             for own, s in zip(original, scores, strict=True)
         ]
-        columns = {
-            "original": Column("captions", tuple(own or written for own, written in zip(good, synthetic, strict=True))),
-            "synthetic": table.columns["synthetic"],
-        }
-        return Table(table.items, columns).take(best_rows(np.array([s.max() for s in scores]), self.keep).tolist())
+        chosen = Column("captions", tuple(own or written for own, written in zip(good, synthetic, strict=True)))
+        return Table(table.items, {**table.columns, "captions": chosen}).take(
+            best_rows(np.array([s.max() for s in scores]), self.keep).tolist()
+        )
 
 
 def scored(scorer: Backbone, table: Table[Any], run: Run) -> list[NDArray[np.float64]]:
@@ -222,10 +240,10 @@ def scored(scorer: Backbone, table: Table[Any], run: Run) -> list[NDArray[np.flo
 
     Args:
         scorer: a frozen backbone; heads over trunks read the rows' vectors, others the pictures that those come from.
-        table: rows with the column "original".
+        table: rows with the column "captions".
         run: device and cache.
     """
-    own = [list(texts) for texts in table.columns["original"].values]
+    own = [list(texts) for texts in table.columns["captions"].values]
     texts = Texts(tuple(t for row in own for t in row))
     if isinstance(scorer, HeadSpace):  # heads over vectors in memory are not worth a place in the store
         with torch.no_grad():

@@ -47,7 +47,7 @@ def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, 
         UsageError: its items are no pairs of a picture and a text.
         DataError: it has fewer pairs.
     """
-    found: list[tuple[int, Any, str]] = []
+    found: list[tuple[int, Any, tuple[str, ...], str]] = []
     outcomes = getattr(stream, "outcomes", None)
     for position, item in outcomes() if outcomes else iter(stream):
         if isinstance(item, UnreadableItem):
@@ -55,19 +55,22 @@ def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, 
         if not (hasattr(item, "image") and hasattr(item, "text")):
             raise UsageError(f"{name} has no pictures with texts: give tars, a table, or Parquet files with both.")
         try:
-            picture, _ = item.image(), item.text()
+            picture = item.image()
+            columns = getattr(item, "columns", None) or {"captions": (item.text(),)}
+            captions = tuple(columns["captions"])
         except UnreadableItem:
             continue
-        found.append((position, item, hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()))
+        key = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()
+        found.append((position, item, captions, key))
         if len(found) == count:
             break
     if len(found) < count:
         raise DataError(
             f"{name} has {len(found)} pairs that can be read, and {count} are to be held out: hold out fewer."
         )
-    items = InMemory([item for _, item, _ in found], keys=[key for _, _, key in found])
-    captions = Column("captions", tuple((item.text(),) for _, item, _ in found))
-    return LabelledData(name, (), {"test": Table(items, {"captions": captions})}), frozenset(p for p, _, _ in found)
+    items = InMemory([item for _, item, _, _ in found], keys=[key for *_, key in found])
+    told = Column("captions", tuple(captions for _, _, captions, _ in found))
+    return LabelledData(name, (), {"test": Table(items, {"captions": told})}), frozenset(p for p, *_ in found)
 
 
 def measured_split(data: LabelledData) -> str:

@@ -59,19 +59,21 @@ class Reading:
     weights: Sequence[float] | None = None
     lanes: int = 8
 
-    def open(self, spec: str, text: str = "") -> tuple[LabelledData, Streamed]:
+    def open(self, spec: str, text: str = "", shares: Sequence[float] = ()) -> tuple[LabelledData, Streamed]:
         """Return the held-out pairs, and the stream of the others.
 
         Args:
             spec: tars, or a .csv, .tsv or Parquet file; several sources are joined by "::".
-            text: column with the caption; "" finds it by its usual names.
+            text: column with the caption, or several with commas between them, or fields of the JSON members of tars;
+                "" finds it by its usual names.
+            shares: weight of each of these columns; (): all are equal.
 
         Raises:
             UsageError: it is no stream of pairs, or there are not as many weights as sources.
             DataError: it has fewer pairs than are held out.
         """
         names = spec.split(SEVERAL)
-        sources = tuple(open_stream(name, text=text) for name in names)
+        sources = tuple(open_stream(name, text=text, shares=shares) for name in names)
         stream = Chained(sources) if len(names) > 1 else sources[0]
         data, positions = first_pairs(stream, SEVERAL.join(Path(n).name for n in names), self.held_out)
         drawn = None

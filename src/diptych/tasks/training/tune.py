@@ -253,6 +253,7 @@ def tune(
             stream=stream,
             crop=crop,
             recolour=recolour,
+            text_tokens=saving.text_tokens,
             watch=watcher(measuring, space, before, say) if fit.watch_every != 0 else None,
         )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
@@ -375,11 +376,11 @@ def _check_stream(method: Objective | Recipe, parts: str, backbone: Backbone) ->
     Raises:
         UsageError: it cannot.
     """
-    if not isinstance(method, Objective):
+    if isinstance(method, Recipe) and type(method).of_stream is Recipe.of_stream:
         raise UsageError(f"{method.card.slug} reads its rows more than once: give a table, not a stream.")
     if parts == "heads":
         raise UsageError("Heads learn from vectors that are computed before: give a table, or {parts} all.")
-    if "LanguageModel" in method.card.needs.parts and not has_decoder(backbone):
+    if isinstance(method, Objective) and "LanguageModel" in method.card.needs.parts and not has_decoder(backbone):
         raise UsageError(
             f"{method.card.slug} needs the words of all captions for its small decoder: give a table, or a CoCa."
         )
