@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         detect,
         edit,
         encode,
+        export,
         generate,
         index,
         link,
@@ -51,6 +52,7 @@ __all__ = [
     "detect",
     "edit",
     "encode",
+    "export",
     "finetune",
     "generate",
     "index",
@@ -81,6 +83,7 @@ _PLACES = {
     "generate": "api.derived",
     "rewrite": "api.derived",
     "encode": "api.derived",
+    "export": "api.derived",
     "index": "api.derived",
     "link": "api.derived",
     "list_models": "api.listing",
@@ -95,7 +98,7 @@ _PLACES = {
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (
-    "ablate", "cache", "curate", "demo", "doctor", "export", "extend",
+    "ablate", "cache", "curate", "demo", "doctor", "extend",
     "models", "new_system", "prove", "rerun", "serve", "verify",
 )  # fmt: skip
 """Verbs of the command line that are no function here."""
@@ -125,6 +128,7 @@ _ELSEWHERE = {
     "similarity": "load(name).similarity(photos, texts)",
     **dict.fromkeys(("load_dataset", "load_data", "ImageFolder"), "open_data(folder)"),
     **dict.fromkeys(("benchmark", "evaluate"), "board(data)"),
+    **dict.fromkeys(("to_onnx", "onnx", "export_model"), "export(model, out)"),
     **dict.fromkeys(("fit", "train"), "systems.GDA().fit(model, train)"),
     **dict.fromkeys(_COMMANDS, "'diptych VERB' on the command line"),
 }

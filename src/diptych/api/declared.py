@@ -150,11 +150,15 @@ def signature_of(verb: type[Verb]) -> inspect.Signature:
         (by_position if a.positional else by_name).append(
             inspect.Parameter(name, kind, default=default, annotation=texts[name])
         )
-    ends = [inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")]
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ends = [inspect.Parameter("model", either, default=None, annotation="ModelLike")]
     if verb.python_out:
         out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=OUT)
-        if verb.python_out == "position":
-            ends.insert(0, out.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD))
+        if verb.on_model:
+            ends = [inspect.Parameter("model", either, annotation="ModelLike")]
+            ends.append(inspect.Parameter("out", either, annotation=OUT.removesuffix(" | None")))
+        elif verb.python_out == "position":
+            ends.insert(0, out.replace(kind=either))
         else:
             by_name.append(out)
         by_name.append(inspect.Parameter("overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool"))
@@ -172,7 +176,7 @@ def documentation(verb: type[Verb]) -> str:
     helps = {n: a.help if a.range is None else f"{a.help} Must be {a.range.words}." for n, a in arguments.items()}
     helps |= {
         "model": f"A name, a loaded model, or None for ``{verb.run_options.get('backbone', 'lite')}``.",
-        "out": f"{verb.out_help} None: nothing is written.",
+        "out": verb.out_help if verb.on_model else f"{verb.out_help} None: nothing is written.",
         "overwrite": "Replace files of an earlier call.",
     }
     lines = [(verb.__doc__ or "").strip(), "", "Args:"]
@@ -184,6 +188,7 @@ def documentation(verb: type[Verb]) -> str:
         "",
         "Raises:",
         "    UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.",
+        *([f"    {verb.raises}"] if verb.raises else []),
     ]
     return "\n".join(lines)
 

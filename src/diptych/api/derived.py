@@ -12,6 +12,7 @@ from diptych.verbs.classify import Classify
 from diptych.verbs.detect import Detect
 from diptych.verbs.edit import Edit
 from diptych.verbs.encode import Encode
+from diptych.verbs.export import Export
 from diptych.verbs.generate import Generate
 from diptych.verbs.index import IndexPhotos
 from diptych.verbs.link import LinkTables
@@ -54,6 +55,7 @@ classify = function(Classify)
 detect = function(Detect)
 edit = function(Edit)
 encode = function(Encode, _embeddings)
+export = function(Export)
 generate = function(Generate)
 index = function(IndexPhotos, _index)
 link = function(LinkTables)

@@ -17,6 +17,7 @@ from diptych.tasks.caption import Captions
 from diptych.tasks.classified import Prediction
 from diptych.tasks.detect import Detected
 from diptych.tasks.edit import Pair
+from diptych.tasks.export.tower import Form, Graph
 from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.link import Link
 from diptych.tasks.model import Predictor
@@ -218,6 +219,38 @@ def encode(
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def export(
+    model: ModelLike,
+    out: str | PathLike[str],
+    *,
+    to: Form = "onnx",
+    images: Any = None,
+    labelled: Any = None,
+    names: NamesLike = None,
+    templates: TemplatesLike = None,
+    max_drop: float = 0.3,
+    limit: int = 256,
+    overwrite: bool = False,
+) -> Results[Graph]:
+    """Write a backbone's encoders as graphs, measure them, and fail (exit code 5) where a bound is broken.
+
+    Args:
+        model: a name, a loaded model, or None for ``lite``.
+        out: folder to write.
+        to: onnx or openvino (float32), or int8 (of the image encoder, for OpenVINO; needs images).
+        images: your images: parity is measured, and int8 calibrated, on them.
+        labelled: a folder of class folders: top-1 must not fall there.
+        names: class names: a file, or "cat, dog, ..." (default: folder names).
+        templates: a file of prompts, or one prompt with {}; repeat for several (default: seven prompts).
+        max_drop: points of top-1 that may be lost. Must be at least 0.
+        limit: images of each kind that are used, evenly spread. Must be at least 1.
+        overwrite: replace files of an earlier call.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        BoundBroken: a bound does not hold; export.json in the folder has what was measured.
     """
 
 def generate(

@@ -44,7 +44,7 @@ VERBS = {
     "detect": "verbs.detect:Detect",
     "encode": "verbs.encode:Encode",
     "extend": "extend:extend",
-    "export": "export:export",
+    "export": "verbs.export:Export",
     "serve": "serve:serve",
     "finetune": "training.finetune:finetune",
     "pretrain": "training.pretrain:pretrain",

@@ -27,17 +27,15 @@ if TYPE_CHECKING:
 
 Face = Literal["command", "python", "http"]
 FACES: tuple[Face, ...] = ("command", "python", "http")
-
-
+LOCAL: tuple[Face, ...] = ("command", "python")
+"""Faces of what reads or writes files of this machine."""
 RUN = ("overwrite", "json", "backbone", "device", "precision", "engine", "cache", "verify")
 """Options of a run that most commands offer, see ``cli.options.RunOptions``."""
-
 
 LIGHT: Mapping[str, Any] = {"backbone": "tiny", "engine": "torch", "workers": 1}
 """The run of verbs whose small systems were trained with ``tiny``."""
 SLOW_RUN = ("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
 """Options of a run of these verbs."""
-
 
 PLAIN_TYPES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (str, int, float, bool)},
@@ -126,7 +124,8 @@ class Verb:
     ("": none), ``examples`` are command lines for its help, and ``run_options`` the defaults of the run that differ
     from those of other verbs. ``python_out`` says whether the Python function takes ``out=`` and ``overwrite=`` and
     writes there, by name or before the model ("": it writes nothing), and ``result`` what it returns ("": ``Results``
-    of items).
+    of items). Where ``on_model`` is true, the verb is about the model itself: it is the first word of the command, and
+    the function must have it and ``out``. ``raises`` documents an error of this verb alone.
     """
 
     name: ClassVar[str] = ""
@@ -137,6 +136,8 @@ class Verb:
     report: ClassVar[str] = ""
     python_out: ClassVar[Literal["", "name", "position"]] = ""
     result: ClassVar[str] = ""
+    on_model: ClassVar[bool] = False
+    raises: ClassVar[str] = ""
     examples: ClassVar[tuple[str, ...]] = ()
     run_options: ClassVar[Mapping[str, Any]] = {}
     offers: ClassVar[tuple[str, ...]] = (*RUN, "batch", "workers")
