@@ -17,7 +17,7 @@ from diptych.api.declared import documentation, result_of, signature_of
 from diptych.verbs.declare import Verb
 
 STUB = Path(derived.__file__).with_suffix(".pyi")
-RESULTS = {"Embeddings": "embeddings", "PhotoIndex": "photo_index"}
+RESULTS = {"Embeddings": "embeddings", "FittedSpace": "space", "PhotoIndex": "photo_index"}
 """What functions return that is no ``Results``, and the module of ``diptych.api`` where it is."""
 HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         edit,
         encode,
         export,
+        extend,
         generate,
         index,
         link,
@@ -53,6 +54,7 @@ __all__ = [
     "edit",
     "encode",
     "export",
+    "extend",
     "finetune",
     "generate",
     "index",
@@ -84,6 +86,7 @@ _PLACES = {
     "rewrite": "api.derived",
     "encode": "api.derived",
     "export": "api.derived",
+    "extend": "api.derived",
     "index": "api.derived",
     "link": "api.derived",
     "list_models": "api.listing",
@@ -98,7 +101,7 @@ _PLACES = {
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (
-    "ablate", "cache", "curate", "demo", "doctor", "extend",
+    "ablate", "cache", "curate", "demo", "doctor",
     "models", "new_system", "prove", "rerun", "serve", "verify",
 )  # fmt: skip
 """Verbs of the command line that are no function here."""

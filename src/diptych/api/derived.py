@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from diptych.api.declared import function
 from diptych.api.embeddings import Embeddings
 from diptych.api.photo_index import PhotoIndex
+from diptych.api.space import FittedSpace
 from diptych.verbs.caption import Caption
 from diptych.verbs.classify import Classify
 from diptych.verbs.detect import Detect
 from diptych.verbs.edit import Edit
 from diptych.verbs.encode import Encode
 from diptych.verbs.export import Export
+from diptych.verbs.extend import Extend
 from diptych.verbs.generate import Generate
 from diptych.verbs.index import IndexPhotos
 from diptych.verbs.link import LinkTables
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from diptych.api.declared import CallContext
     from diptych.api.results import Results
     from diptych.verbs.encode import Encoding
+    from diptych.verbs.extend import Extension
     from diptych.verbs.generate import Generate
 from diptych.verbs.index import Taken
 
@@ -50,12 +53,22 @@ def _index(answer: Taken, results: Results[Any], context: CallContext) -> PhotoI
     )  # fmt: skip
 
 
+def _space(answer: Extension, results: Results[Any], context: CallContext) -> FittedSpace:
+    """Return the space, with what was measured of it."""
+    from diptych.tasks.space_classifier import NamingSpace
+
+    lines = tuple(answer.result.lines(answer.system))
+    space = NamingSpace(answer.result.classifier, context.out)
+    return FittedSpace(space, answer.run, results.data, lines, results.failed, results.remarks)
+
+
 caption = function(Caption)
 classify = function(Classify)
 detect = function(Detect)
 edit = function(Edit)
 encode = function(Encode, _embeddings)
 export = function(Export)
+extend = function(Extend, _space)
 generate = function(Generate)
 index = function(IndexPhotos, _index)
 link = function(LinkTables)

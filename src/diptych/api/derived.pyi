@@ -10,7 +10,8 @@ from diptych.api.fitting import System
 from diptych.api.model import ModelLike
 from diptych.api.photo_index import PhotoIndex
 from diptych.api.results import Results
-from diptych.core import Backbone, Captioner, Classifier, Detector, Editor, Retriever, Rewriter, Segmenter
+from diptych.api.space import FittedSpace
+from diptych.core import Backbone, Captioner, Classifier, Detector, Editor, Extender, Retriever, Rewriter, Segmenter
 from diptych.data.words.contexts import Contexts
 from diptych.search_index.rows import Found
 from diptych.tasks.caption import Captions
@@ -22,6 +23,7 @@ from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.link import Link
 from diptych.tasks.model import Predictor
 from diptych.tasks.rewrite import Rewrites
+from diptych.tasks.space_classifier import SpaceClassifier
 from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
 
 def caption(
@@ -81,7 +83,7 @@ def classify(
     top: int = 5,
     threshold: float | None = None,
     reasons: int = 0,
-    classifier: str | Path | Predictor | None = None,
+    classifier: str | Path | Predictor | SpaceClassifier | None = None,
     sets: float | None = None,
     per_class: bool = False,
     unknown_rate: float | None = None,
@@ -251,6 +253,41 @@ def export(
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
         BoundBroken: a bound does not hold; export.json in the folder has what was measured.
+    """
+
+def extend(
+    data: Any,
+    out: str | PathLike[str] | None = None,
+    model: ModelLike = None,
+    *,
+    names: NamesLike = None,
+    template: str = "a photo of a {}.",
+    method: str | Extender | System[Extender] | None = None,
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    tunes: str | None = None,
+    frames: int | None = None,
+    label: str | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+) -> FittedSpace:
+    """Learn classes of clips, point clouds or light curves from labelled ones, and keep the space that names others.
+
+    Args:
+        data: a folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames, or point clouds. Or one with light_curves.csv and stars.csv.
+        out: new folder for the space, and for the tuned weights where there are some. None: nothing is written.
+        model: a name, a loaded model, or None for ``lite``.
+        names: class names: a file, or "cat, dog, ..." (default: folder names).
+        template: one prompt with {} for the class of a clip or cloud.
+        method: for clips vifi-clip (tunes the backbone; the order of frames has no effect), or any other extender: see diptych systems --verb extend.
+        settings: settings of the system by their names, such as epochs=100; 'published' takes the authors'. 'diptych systems SLUG' lists them.
+        tunes: full (both towers) or heads (the layers after their pooling; quick; the default).
+        frames: frames sampled from each clip (default: 8). Must be at least 1.
+        label: with light curves: column of the class in stars.csv.
+        epochs: passes over the clips, clouds or curves (default: 50). Must be at least 1.
+        seed: seed of the order and the views.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
     """
 
 def generate(

@@ -43,7 +43,7 @@ VERBS = {
     "link": "verbs.link:LinkTables",
     "detect": "verbs.detect:Detect",
     "encode": "verbs.encode:Encode",
-    "extend": "extend:extend",
+    "extend": "verbs.extend:Extend",
     "export": "verbs.export:Export",
     "serve": "serve:serve",
     "finetune": "training.finetune:finetune",
