@@ -21,7 +21,8 @@ from diptych.verbs.declare import Verb
 
 STUB = Path(derived.__file__).with_suffix(".pyi")
 RESULTS = {
-    "CuratedPairs": "curation", "Embeddings": "embeddings", "FittedHead": "curation", "PhotoIndex": "photo_index",
+    "CuratedPairs": "curation", "Embeddings": "embeddings", "FittedHead": "curation", "FittedSpace": "space",
+    "PhotoIndex": "photo_index",
     "Planned": "curation",
 }  # fmt: skip
 """What functions return that is no ``Results``, or is the base of it, and the module of ``diptych.api`` where it is."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         detect,
         edit,
         encode,
+        export,
+        extend,
         generate,
         index,
         link,
@@ -53,6 +55,8 @@ __all__ = [
     "detect",
     "edit",
     "encode",
+    "export",
+    "extend",
     "finetune",
     "generate",
     "index",
@@ -84,6 +88,8 @@ _PLACES = {
     "generate": "api.derived",
     "rewrite": "api.derived",
     "encode": "api.derived",
+    "export": "api.derived",
+    "extend": "api.derived",
     "index": "api.derived",
     "link": "api.derived",
     "list_models": "api.listing",
@@ -98,7 +104,7 @@ _PLACES = {
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (
-    "ablate", "cache", "demo", "doctor", "export", "extend",
+    "ablate", "cache", "demo", "doctor",
     "models", "new_system", "prove", "rerun", "serve", "verify",
 )  # fmt: skip
 """Verbs of the command line that are no function here."""
@@ -130,6 +136,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("filter", "filter_pairs", "clip_filter"), "curate(pairs)"),
     **dict.fromkeys(("dedup", "deduplicate"), "curate(pairs, method='semdedup')"),
     **dict.fromkeys(("benchmark", "evaluate"), "board(data)"),
+    **dict.fromkeys(("to_onnx", "onnx", "export_model"), "export(model, out)"),
     **dict.fromkeys(("fit", "train"), "systems.GDA().fit(model, train)"),
     **dict.fromkeys(_COMMANDS, "'diptych VERB' on the command line"),
 }

@@ -81,7 +81,7 @@ def test_clouds_and_curves_have_no_settings_of_clips(
 ) -> None:
     monkeypatch.setattr("diptych.data.formats.cloud_folder.holds_clouds", lambda path: True)
     answer = diptych("extend", tmp_path, "--frames", "4", "--out", tmp_path / "new")
-    assert (answer.code, "so --frames has no effect" in answer.err) == (2, True)
+    assert (answer.code, "clip2point does not read --frames: leave it out." in answer.err) == (2, True), answer.err
 
 
 def test_the_environment_is_a_default_for_many_commands(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

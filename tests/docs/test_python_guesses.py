@@ -136,6 +136,23 @@ LEADS: dict[str, tuple[Callable[[], Any], str]] = {
     "kept.to_csv()": (lambda: diptych.curate(pool()).apply("kept").to_csv(), r"use to_pandas\(\)"),
     "diptych.clasify": (lambda: diptych.clasify, "use classify"),
     "diptych.train": (lambda: diptych.train_model, "no attribute 'train_model'"),
+    "diptych.to_onnx": (lambda: diptych.to_onnx, r"use export\(model, out\)"),
+    "model.export('folder')": (lambda: model().export("folder"), r"use diptych\.export\(model, out\)"),
+    "model.save('folder')": (lambda: model().save("folder"), r"use diptych\.export\(model, out\)"),
+    "diptych.export(model)": (lambda: diptych.export(model()), "missing a required argument: 'out'"),
+    "diptych.export(model, out, to='tflite')": (
+        lambda: diptych.export(model(), "made", to="tflite"), "takes onnx, openvino, int8, not 'tflite'",
+    ),
+    "diptych.export(model, 'photos')": (lambda: diptych.export(model(), "photos"), "photos holds other files"),
+    "diptych.extend('photos')": (lambda: diptych.extend("photos"), "no class folders, so there is nothing to learn"),
+    "diptych.extend(clips, model)": (lambda: diptych.extend("photos", model()), "out= is a path, not a Model"),
+    "diptych.extend(clips, method='mean')": (
+        lambda: diptych.extend("photos", method="mean"), "no system 'mean' of extend",
+    ),
+    "diptych.extend(clips, num_frames=4)": (
+        lambda: diptych.extend("photos", num_frames=4), "unexpected keyword argument 'num_frames'",
+    ),
+    "diptych.load('space:nowhere')": (lambda: diptych.load("space:nowhere"), "There is no folder nowhere"),
     "diptych.serve": (lambda: diptych.serve, "'diptych serve' on the command line"),
     "model, _, preprocess = diptych.load()": (lambda: [*model()], "use its preprocess and its tokenizer"),
     "model.get_image_features": (lambda: model().get_image_features, r"use encode_image\(photos\)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields, replace
@@ -16,6 +17,7 @@ from diptych.core import UsageError
 from diptych.data.keys import FileKeys
 from diptych.tasks.runs import KEYS
 from diptych.tasks.sole_writer import sole_writer
+from diptych.tasks.space_classifier import NamingSpace
 from diptych.verbs.context import Once, refuse_below_file, refuse_taken
 from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import SETTINGS
@@ -35,7 +37,9 @@ class CallContext(Once):
     def __init__(
         self, given: Any, verb: Verb, keys: FileKeys | None, out: Path | None = None, *, overwrite: bool = False
     ) -> None:
-        self._given, self._verb, self.keys, self.out, self.overwrite = given, verb, keys, out, overwrite
+        fitted = isinstance(given, str) and given.startswith("space:")
+        self._given = load(given) if fitted else given
+        self._verb, self.keys, self.out, self.overwrite = verb, keys, out, overwrite
         self._model: Model | None = None
         self._changes: dict[str, Any] = {}
 
@@ -75,6 +79,12 @@ class CallContext(Once):
             self._model = (
                 load(options["backbone"], engine=options.get("engine", "auto")) if unnamed else model_of(self._given)
             )
+        space = self._model.loaded
+        if isinstance(space, NamingSpace) and not spaces:
+            raise UsageError(
+                f"{space.spec.name} is a fitted space of {space.modality.title} and no model of photos: it is taken by "
+                f"classify, index and search, and its encode_image embeds samples."
+            )
         return self._model
 
     def chosen(self, name: str) -> Model:
@@ -110,7 +120,7 @@ class CallContext(Once):
     def run(self) -> Run:
         """Return the run of the model, with the seed of the verb."""
         options = {key: value for key, value in self._verb.run_options.items() if key in ("batch", "workers")}
-        return replace(self.model().run, seed=getattr(self._verb, "seed", 0), **options, **self._changes)
+        return replace(self.model(spaces=True).run, seed=getattr(self._verb, "seed", 0), **options, **self._changes)
 
 
 def function(
@@ -128,6 +138,8 @@ def function(
         given = signature.bind(*args, **kwargs).arguments
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         with spelled():
+            if out is not None and not isinstance(out, (str, os.PathLike)):
+                raise UsageError(f"{{out}} is a path, not a {type(out).__name__}: a model is given by {{model}}.")
             asked = verb.made("python", **given).checked(given)
             own = model if isinstance(model, Model) else None
             cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
@@ -196,12 +208,15 @@ def signature_of(verb: type[Verb], without: Collection[str] = ()) -> inspect.Sig
         (by_position if a.positional else by_name).append(
             inspect.Parameter(name, kind, default=default, annotation=texts[name])
         )
-    model = inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="ModelLike")
-    ends = [model] if verb.takes_model else []
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ends = [inspect.Parameter("model", either, default=None, annotation="ModelLike")] if verb.takes_model else []
     if verb.python_out:
         out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=OUT)
-        if verb.python_out == "position":
-            ends.insert(0, out.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD))
+        if verb.on_model:
+            ends = [inspect.Parameter("model", either, annotation="ModelLike")]
+            ends.append(inspect.Parameter("out", either, annotation=OUT.removesuffix(" | None")))
+        elif verb.python_out == "position":
+            ends.insert(0, out.replace(kind=either))
         else:
             by_name.append(out)
     if verb.python_out and "overwrite" in verb.offers:
@@ -221,7 +236,7 @@ def documentation(verb: type[Verb], without: Collection[str] = ()) -> str:
     helps = {n: a.help if a.range is None else f"{a.help} Must be {a.range.words}." for n, a in arguments.items()}
     helps |= {
         "model": f"A name, a loaded model, or None for ``{verb.run_options.get('backbone', 'lite')}``.",
-        "out": f"{verb.out_help} {verb.without_out}",
+        "out": verb.out_help if verb.on_model else f"{verb.out_help} {verb.without_out}",
         "overwrite": "Replace files of an earlier call.",
     }
     lines = [(verb.__doc__ or "").strip(), "", "Args:"]
@@ -233,6 +248,7 @@ def documentation(verb: type[Verb], without: Collection[str] = ()) -> str:
         "",
         "Raises:",
         "    UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.",
+        *([f"    {verb.raises}"] if verb.raises else []),
     ]
     return "\n".join(lines)
 

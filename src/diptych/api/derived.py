@@ -8,12 +8,15 @@ from diptych.api.curation import KNOWN, CuratedPairs, FittedHead, Planned
 from diptych.api.declared import function, group, method
 from diptych.api.embeddings import Embeddings
 from diptych.api.photo_index import PhotoIndex
+from diptych.api.space import FittedSpace
 from diptych.verbs.caption import Caption
 from diptych.verbs.classify import Classify
 from diptych.verbs.curate.steps import CURATE
 from diptych.verbs.detect import Detect
 from diptych.verbs.edit import Edit
 from diptych.verbs.encode import Encode
+from diptych.verbs.export import Export
+from diptych.verbs.extend import Extend
 from diptych.verbs.generate import Generate
 from diptych.verbs.index import IndexPhotos
 from diptych.verbs.link import LinkTables
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from diptych.verbs.curate.head import Fitted
     from diptych.verbs.curate.plan import Planned as PlanAnswer
     from diptych.verbs.encode import Encoding
+    from diptych.verbs.extend import Extension
     from diptych.verbs.index import Taken
 
 
@@ -68,12 +72,23 @@ def _head(answer: Fitted, results: Results[Any], context: CallContext) -> Fitted
     return FittedHead(context.out, answer, results)
 
 
+def _space(answer: Extension, results: Results[Any], context: CallContext) -> FittedSpace:
+    """Return the space, with what was measured of it."""
+    from diptych.tasks.space_classifier import NamingSpace
+
+    lines = tuple(answer.result.lines(answer.system))
+    space = NamingSpace(answer.result.classifier, context.out)
+    return FittedSpace(space, answer.run, results.data, lines, results.failed, results.remarks)
+
+
 caption = function(Caption)
 classify = function(Classify)
 curate: Any = group(CURATE, {"plan": _planned, "apply": _kept, "head": _head})
 detect = function(Detect)
 edit = function(Edit)
 encode = function(Encode, _embeddings)
+export = function(Export)
+extend = function(Extend, _space)
 generate = function(Generate)
 index = function(IndexPhotos, _index)
 link = function(LinkTables)

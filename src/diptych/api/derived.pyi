@@ -11,17 +11,31 @@ from diptych.api.fitting import System
 from diptych.api.model import ModelLike
 from diptych.api.photo_index import PhotoIndex
 from diptych.api.results import Results
-from diptych.core import Backbone, Captioner, Classifier, Curator, Detector, Editor, Retriever, Rewriter, Segmenter
+from diptych.api.space import FittedSpace
+from diptych.core import (
+    Backbone,
+    Captioner,
+    Classifier,
+    Curator,
+    Detector,
+    Editor,
+    Extender,
+    Retriever,
+    Rewriter,
+    Segmenter,
+)
 from diptych.data.words.contexts import Contexts
 from diptych.search_index.rows import Found
 from diptych.tasks.caption import Captions
 from diptych.tasks.classified import Prediction
 from diptych.tasks.detect import Detected
 from diptych.tasks.edit import Pair
+from diptych.tasks.export.tower import Form, Graph
 from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.link import Link
 from diptych.tasks.model import Predictor
 from diptych.tasks.rewrite import Rewrites
+from diptych.tasks.space_classifier import SpaceClassifier
 from diptych.verbs.curate.looks import Look
 from diptych.verbs.curate.regions import NamedRegions
 from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
@@ -83,7 +97,7 @@ def classify(
     top: int = 5,
     threshold: float | None = None,
     reasons: int = 0,
-    classifier: str | Path | Predictor | None = None,
+    classifier: str | Path | Predictor | SpaceClassifier | None = None,
     sets: float | None = None,
     per_class: bool = False,
     unknown_rate: float | None = None,
@@ -433,6 +447,73 @@ def encode(
         regions: a table with one box per row, in pixels: the boxes are used instead of whole photos.
         parquet: write Parquet of image_id and embedding beside them, in OUT/parquet.
         overwrite: replace files of an earlier call.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def export(
+    model: ModelLike,
+    out: str | PathLike[str],
+    *,
+    to: Form = "onnx",
+    images: Any = None,
+    labelled: Any = None,
+    names: NamesLike = None,
+    templates: TemplatesLike = None,
+    max_drop: float = 0.3,
+    limit: int = 256,
+    overwrite: bool = False,
+) -> Results[Graph]:
+    """Write a backbone's encoders as graphs, measure them, and fail (exit code 5) where a bound is broken.
+
+    Args:
+        model: a name, a loaded model, or None for ``lite``.
+        out: folder to write.
+        to: onnx or openvino (float32), or int8 (of the image encoder, for OpenVINO; needs images).
+        images: your images, to measure parity and to calibrate int8.
+        labelled: a folder of class folders, on which top-1 must not fall.
+        names: class names: a file, or "cat, dog, ..." (default: folder names).
+        templates: a file of prompts, or one prompt with {}; repeat for several (default: seven prompts).
+        max_drop: points of top-1 that may be lost. Must be at least 0.
+        limit: images of each kind that are used, evenly spread. Must be at least 1.
+        overwrite: replace files of an earlier call.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        BoundBroken: a bound does not hold; export.json in the folder has what was measured.
+    """
+
+def extend(
+    data: Any,
+    out: str | PathLike[str] | None = None,
+    model: ModelLike = None,
+    *,
+    names: NamesLike = None,
+    template: str = "a photo of a {}.",
+    method: str | Extender | System[Extender] | None = None,
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    tunes: str | None = None,
+    frames: int | None = None,
+    label: str | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+) -> FittedSpace:
+    """Learn classes of clips, point clouds or light curves from labelled ones, and keep the space that names others.
+
+    Args:
+        data: a folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames, or point clouds. Or one with light_curves.csv and stars.csv.
+        out: new folder for the space, and for the tuned weights where there are some. None: nothing is written.
+        model: a name, a loaded model, or None for ``lite``.
+        names: class names: a file, or "cat, dog, ..." (default: folder names).
+        template: one prompt with {} for the class of a clip or cloud.
+        method: for clips vifi-clip (tunes the backbone; the order of frames has no effect), or any other extender: see diptych systems --verb extend.
+        settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+        tunes: full (both towers) or heads (the layers after their pooling; quick; the default).
+        frames: frames sampled from each clip (default: 8). Must be at least 1.
+        label: with light curves: column of the class in stars.csv.
+        epochs: passes over the clips, clouds or curves (default: 50). Must be at least 1.
+        seed: seed of the order and the views.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

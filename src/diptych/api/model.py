@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from diptych.tasks.model import Predictor
 from diptych.tasks.model import load as load_predictor
 from diptych.tasks.progress import progress_of
 from diptych.tasks.runs import EngineKind, Precision, cache_folder, device_named, make_run, random_remark, served
+from diptych.tasks.space_classifier import NamingSpace
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,7 +48,8 @@ ELSEWHERE = {
     "state_dict": "module().state_dict()",
     "train": "diptych.finetune(data, out, model), or diptych.systems",
     **dict.fromkeys(("half", "float", "bfloat16"), "diptych.load(name, precision='fast')"),
-    **dict.fromkeys(("save", "save_pretrained"), "'diptych export' on the command line, or module().state_dict()"),
+    **dict.fromkeys(("save", "save_pretrained"), "diptych.export(model, out), or module().state_dict()"),
+    **dict.fromkeys(("export", "to_onnx"), "diptych.export(model, out)"),
     **dict.fromkeys(("get_sentence_embedding_dimension", "get_embedding_dimension"), "dim"),
     **dict.fromkeys(("context_length", "max_seq_length"), "tokenizer(texts), whose rows have that length"),
     **dict.fromkeys(("processor", "transform", "transforms"), "preprocess(photo)"),
@@ -207,7 +210,8 @@ class Model(Backbone):
             ((1, 128), [0], 'lost.jpg')
         """
         check_options(batch_size, on_error, output, device)
-        return self._encoded(self.image, as_samples(images), normalize, batch_size, progress, on_error, output, device)
+        items = self._samples(images)
+        return self._encoded(self.image, items, normalize, batch_size, progress, on_error, output, device)
 
     @overload
     def encode_text(
@@ -250,7 +254,7 @@ class Model(Backbone):
         Raises:
             DataError: there is not exactly one photo.
         """
-        photos = as_samples(image)
+        photos = self._samples(image)
         if len(photos) != 1:
             raise DataError(f"preprocess takes one photo, not {len(photos)}: call it for each.")
         pixels: Any = self.image.inputs([photos[0]])
@@ -262,6 +266,12 @@ class Model(Backbone):
         found: Any = self.text.inputs(listed(texts))
         ids: Tensor = found["ids"] if isinstance(found, Mapping) else found
         return ids
+
+    def _samples(self, given: object) -> Samples[Any]:
+        """Return what the image encoder takes: photos, or samples of a fitted space."""
+        if isinstance(self.loaded, NamingSpace) and isinstance(given, (str, os.PathLike)):
+            return self.loaded.opened(given)
+        return as_samples(given)
 
     def _encoded(
         self, encoder: Encoder[Any], items: Samples[Any], normalize: bool, batch_size: int | None,
@@ -296,7 +306,7 @@ def load(
 
     Args:
         name: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name", "hf-hub:org/name",
-            "local:PATH", or a Path.
+            "local:PATH", or a Path; "space:FOLDER" for a space that ``extend`` fitted.
         pretrained: tag of the published weights, or a weight file, where ``name`` is an architecture of open_clip.
         device: of torch: "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU if there is one.
         precision: of the towers: "exact" (fp32), "fast" (bf16), or "int8", which needs the extra ``openvino``.
@@ -329,6 +339,11 @@ def load(
         raise UsageError(f"A model is loaded by its name, such as 'lite', not a {type(name).__name__}.")
     name = f"local:{name}" if isinstance(name, Path) else name
     run = _run(device_named(device), precision, engine, cache, progress)
+    if name.startswith("space:"):
+        from diptych.tasks.space_classifier import open_space
+
+        folder = Path(name.removeprefix("space:")).expanduser()
+        return Model(open_space(folder, lambda base: source.load(base, device=run.device)), replace(run, engine=None))
     if remark := activation_remark(split_name(name if pretrained is None else f"{name},{pretrained}")[0]):
         _warn(remark)
     loaded = source.load(
@@ -378,7 +393,7 @@ def model_of(model: object) -> Model:
         from diptych.backbones.sources import load as source
 
         name = model or "lite"
-        if name.startswith("local") or "/" in name or "\\" in name:
+        if name.startswith(("local", "space:")) or "/" in name or "\\" in name:
             return load(name)
         key = (name, str(cache_folder()), source.load)
         if key not in _LAST:

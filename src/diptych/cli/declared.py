@@ -114,7 +114,10 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     """Return the function of a command, for ``typer.Typer().command()``."""
     names = verb.arguments("command")
 
-    def run(*, shared: options.RunOptions, out: Path | None = None, dry_run: bool = False, **values: Any) -> None:
+    def run(
+        *, shared: options.RunOptions, out: Path | None = None, dry_run: bool = False, model: str = "", **values: Any
+    ) -> None:
+        shared = replace(shared, backbone=model) if verb.on_model else shared
         asked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
         if verb.report and out is not None:
             asked.check_report(out)
@@ -132,6 +135,12 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, **_flag(verb, name, a)) for name, a in names.items()
     ]
+    if verb.on_model:
+        word = Annotated[str, typer.Argument(help=options.BACKBONE_NAMES, metavar="BACKBONE")]
+        start = inspect.Parameter(
+            "model", inspect.Parameter.KEYWORD_ONLY, default=options.RunOptions.backbone, annotation=word
+        )
+        parameters.insert(0, start)
     if verb.out:
         kind = Annotated[Path, options.option("--out", "-o", help=verb.out_help)]
         parameters.append(

@@ -117,7 +117,7 @@ def board_extend(
     from diptych.data.format import Request
     from diptych.data.modalities import CLIPS, modality_of
     from diptych.evaluation.boards.extend import ExtendBench
-    from diptych.tasks.extend import classes_of
+    from diptych.tasks.extend_evidence import classes_of
 
     kind = modality_of(clips) or CLIPS
     data = kind.open([clips], Request(keys=opened.keys, frames=frames))

@@ -69,7 +69,7 @@ class Source:
             told = RegionSource(self.boxes, prompter_of(backbone.spec.name))
             return told.shown, told.space(backbone)
         if self.kind is not None:
-            from diptych.tasks.extend import untrained_space
+            from diptych.tasks.extenders import untrained_space
 
             return self.samples, untrained_space(self.kind.name, backbone, run, frames=self.frames)
         return self.samples, backbone

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych.core import Backbone, ClassNames, DataError, FittedClassifier, Kit, Run, Samples, Scores, Space, UsageError
+from diptych.data.format import FRAMES, Request
 from diptych.data.modalities import Modality, modality
 from diptych.features import portable, spaces
 from diptych.features.derived_space import ConditionedSpace, LabelledSpace
@@ -47,10 +48,31 @@ class SpaceClassifier(FittedClassifier):
     method: str
     classes: ClassNames
 
+    def __str__(self) -> str:
+        return "This space"  # the name of its folder where it is read from one, in errors
+
     @property
     def modality(self) -> Modality:
         """What the space takes."""
         return modality(self.samples)
+
+    @property
+    def stated(self) -> Stated:
+        """What its folder would say."""
+        return Stated(self.samples, self.frames, "")
+
+    def named(self, classes: ClassNames) -> SpaceClassifier:
+        """Return the same space with other classes.
+
+        Raises:
+            UsageError: its classes are those of the labels that it learnt.
+        """
+        if isinstance(self.space, LabelledSpace):
+            raise UsageError(
+                f"This space of {self.modality.title} knows the classes that it learnt, and no words: leave {{names}} "
+                f"and {{templates}} out."
+            )
+        return replace(self, classes=classes)
 
     @property
     def backbone(self) -> Backbone:
@@ -69,6 +91,25 @@ class SpaceClassifier(FittedClassifier):
             return Scores(torch.stack([part.mean(1) for part in torch.split(cosines, counts, 1)], 1), "cosine")
         z = normalize(embed(backbone.image, items, run), dim=-1)
         return Scores(logits(backbone, z, text_head(backbone, self.classes.prompts(), run)), "logit")
+
+
+class NamingSpace(ModalitySpace):
+    """A fitted space in the place of a backbone, with the classes that it was fitted on.
+
+    Args:
+        classifier: the space with its classes.
+        folder: where it is kept, by which an index finds it again; None: nowhere yet.
+    """
+
+    def __init__(self, classifier: SpaceClassifier, folder: Path | None = None) -> None:
+        name = "" if folder is None else f"{SPACE}{os.path.abspath(folder)}"
+        super().__init__(classifier.space, classifier.modality, name)
+        self.classifier, self.folder = classifier, folder
+
+    def opened(self, path: str | os.PathLike[str]) -> Samples[Any]:
+        """Return the samples of a path."""
+        request = Request(frames=self.classifier.frames or FRAMES)
+        return self.modality.open([os.fspath(path)], request).whole().items
 
 
 @dataclass(frozen=True)
@@ -137,7 +178,7 @@ def facts_of(folder: Path) -> Stated:
     return facts
 
 
-def open_space(folder: Path, load: Callable[[str], Backbone]) -> ModalitySpace:
+def open_space(folder: Path, load: Callable[[str], Backbone]) -> NamingSpace:
     """Open a fitted space in the place of a backbone; its name is ``SPACE`` and the absolute path.
 
     Args:
@@ -148,8 +189,7 @@ def open_space(folder: Path, load: Callable[[str], Backbone]) -> ModalitySpace:
         UsageError, DataError: see ``facts_of`` and ``load_classifier``.
     """
     facts = facts_of(folder)
-    model = load_classifier(folder, load(facts.backbone) if facts.backbone else None)
-    return ModalitySpace(model.space, model.modality, f"{SPACE}{os.path.abspath(folder)}")
+    return NamingSpace(load_classifier(folder, load(facts.backbone) if facts.backbone else None), folder)
 
 
 def load_classifier(folder: Path, backbone: Backbone | None = None, *, device: str = "cpu") -> SpaceClassifier:

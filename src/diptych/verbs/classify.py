@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diptych.tasks.classified import Classified, Prediction
     from diptych.tasks.classify_samples import Source
     from diptych.tasks.model import Predictor
+    from diptych.tasks.space_classifier import SpaceClassifier
     from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
 
@@ -87,7 +88,7 @@ class Classify(Verb):
     reasons: int = argument(
         "Reasons shown for each photo, from systems that have some.", default=0, flag="--explain", range=at_least(0)
     )
-    classifier: str | Path | Predictor | None = argument(
+    classifier: str | Path | Predictor | SpaceClassifier | None = argument(
         "A folder that 'board classify --export' or 'extend' wrote, in place of names.", kinds.FITTED, None,
         flag="--model",
     )  # fmt: skip
@@ -187,12 +188,35 @@ class Classify(Verb):
 
     def run(self, context: Context) -> Labels:
         """Open what is classified, then ask for the model, and answer."""
+        given = getattr(context, "given", None)
+        if (held := _space_in(given)) is not given:
+            return self._in_space(held)._run(context)
+        return self._run(context)
+
+    def _run(self, context: Context) -> Labels:
         source = self._open(context)
         if self.is_fitted():
             result, run = self._by_fitted(source, context)
         else:
             result, run = self._by_names(source, context)
         return Labels(self, result, source, run)
+
+    def _in_space(self, held: SpaceClassifier) -> Classify:
+        """Return the same question to a fitted space that stands in the place of the model.
+
+        Raises:
+            UsageError: another classifier is named too, or a method; or no words name its classes.
+        """
+        from diptych.verbs.names import names_of
+
+        if self.is_fitted():
+            raise UsageError("A fitted space classifies by itself: leave out {model}, or {classifier}.")
+        if self.names is not None or self.templates is not None:
+            names = held.classes.names if self.names is None else self.names
+            held = held.named(names_of(names, (), self.templates or held.classes.templates))
+        asked = replace(self, names=None, templates=None, classifier=held)
+        asked.check()
+        return asked
 
     def _open(self, context: Context) -> Source:
         from diptych.tasks.classify_samples import Source, open_boxes, open_samples
@@ -202,9 +226,7 @@ class Classify(Verb):
             return open_boxes(paths or [], self.regions, keys)
         if paths is not None:
             frames = self.frames if self.is_fitted() else clip_frames(paths, self.frames)
-            source = open_samples(
-                paths, keys, frames=frames, fitted=self._stated(), classifier=self.classifier
-            )  # fmt: skip
+            source = open_samples(paths, keys, frames=frames, fitted=self._stated(), classifier=self.classifier)
             if source is not None:
                 return source
         table, classes = open_photos(self.photos, keys)
@@ -215,12 +237,16 @@ class Classify(Verb):
         from diptych.tasks.classify_samples import by_folder
         from diptych.tasks.classify_with_model import answer
         from diptych.tasks.model import Predictor
+        from diptych.tasks.space_classifier import SpaceClassifier, classify_samples
 
         shown: dict[str, Any] = {"top": self.top, "threshold": self.threshold}
         promises: dict[str, Any] = {
             "sets": self.sets, "per_class": self.per_class, "unknown_rate": self.unknown_rate, "reasons": self.reasons,
         }  # fmt: skip
         ready = context.named("classifier", self.served) if self.served else self.classifier
+        if isinstance(held := _space_in(ready), SpaceClassifier):
+            by = source.run(getattr(ready, "run", None) or context.run())
+            return classify_samples(source.samples, held, by, top=self.top, threshold=self.threshold), by
         if isinstance(ready, Predictor):
             by = source.run(ready.run)
             return answer(source.samples, ready, by, name=self.served, **shown, **promises), by
@@ -266,7 +292,7 @@ class Classify(Verb):
     def _stated(self) -> Any:
         """Return what the folder of a fitted space says; None where none is given."""
         if not isinstance(self.classifier, (str, Path)):
-            return None
+            return getattr(_space_in(self.classifier), "stated", None)
         from diptych.tasks.classify_samples import stated_by
 
         return stated_by(Path(self.classifier).expanduser())
@@ -277,6 +303,11 @@ class Classify(Verb):
             "For clips with a model, point clouds and light curves there are no {sets}, {unknown_rate}, {reasons} and "
             "{texts}, and of the latter two no page: leave them out."
         )
+
+
+def _space_in(given: Any) -> Any:
+    """Return the fitted space with its classes that a model is; anything else as it is."""
+    return getattr(getattr(given, "loaded", None), "classifier", given)
 
 
 class Labels(Answer["Prediction"]):

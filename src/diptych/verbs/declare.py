@@ -27,17 +27,15 @@ if TYPE_CHECKING:
 
 Face = Literal["command", "python", "http"]
 FACES: tuple[Face, ...] = ("command", "python", "http")
-
-
+LOCAL: tuple[Face, ...] = ("command", "python")
+"""Faces of what reads or writes files of this machine."""
 RUN = ("overwrite", "json", "backbone", "device", "precision", "engine", "cache", "verify")
 """Options of a run that most commands offer, see ``cli.options.RunOptions``."""
-
 
 LIGHT: Mapping[str, Any] = {"backbone": "tiny", "engine": "torch", "workers": 1}
 """The run of verbs whose small systems were trained with ``tiny``."""
 SLOW_RUN = ("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
 """Options of a run of these verbs."""
-
 
 PLAIN_TYPES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (str, int, float, bool)},
@@ -128,7 +126,8 @@ class Verb:
     does, ``overwrite=``, and writes there, by name or before the model ("": it writes nothing), and ``result`` what it
     returns ("": ``Results`` of items). ``without_out`` is what its help says of None, ``out_is_file`` that ``out`` is a
     file, ``trains`` that a system may train, so that there is a trial, and ``takes_model`` that the function has an
-    argument ``model``.
+    argument ``model``. Where ``on_model`` is true, the verb is about the model itself: it is the first word of the
+    command, and the function must have it and ``out``. ``raises`` documents an error of this verb alone.
     """
 
     name: ClassVar[str] = ""
@@ -143,6 +142,8 @@ class Verb:
     python_out: ClassVar[Literal["", "name", "position"]] = ""
     without_out: ClassVar[str] = "None: nothing is written."
     result: ClassVar[str] = ""
+    on_model: ClassVar[bool] = False
+    raises: ClassVar[str] = ""
     examples: ClassVar[tuple[str, ...]] = ()
     run_options: ClassVar[Mapping[str, Any]] = {}
     offers: ClassVar[tuple[str, ...]] = (*RUN, "batch", "workers")

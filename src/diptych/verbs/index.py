@@ -114,6 +114,8 @@ class IndexPhotos(Verb):
     def run(self, context: Context) -> Taken:
         """Take the photos in, and do what else is asked for."""
         photos, out = self.paths(), context.out
+        if photos and getattr(getattr(getattr(context, "given", None), "loaded", None), "folder", "") is None:
+            raise UsageError("This space lies in no folder, where a search could find it again: save it, then index.")
         if out is None and not photos:
             raise UsageError("An index that is there has a folder: give {out}.")
         if self.export is not None:

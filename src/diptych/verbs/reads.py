@@ -51,13 +51,14 @@ def refuse_unread(system: Any, readers: Mapping[str, Reads], given: Collection[s
     """Refuse arguments that were given and that the system does not read.
 
     Raises:
-        UsageError: there is one; the systems of the verb that read it are named.
+        UsageError: there is one; the systems of the verb, and of the same samples, that read it are named.
     """
     slug = system.card.slug
     for name, reads in readers.items():
         if name not in given or reads(system):
             continue
-        able = [other.card.slug for other in _systems(system.card.verb) if reads(other)]
+        like = [s for s in _systems(system.card.verb) if getattr(s, "samples", "") == getattr(system, "samples", "")]
+        able = [other.card.slug for other in like if reads(other)]
         if slug in able:
             raise UsageError(f"This row of {slug} does not read {{{name}}}: leave it out, or give another {{variant}}.")
         if not able:

@@ -42,7 +42,8 @@ from diptych.features.derived_space import ConditionedSpace, LabelledSpace
 from diptych.features.embed import embed
 from diptych.features.modality_space import ModalitySpace
 from diptych.tasks.defaults import DEFAULTS
-from diptych.tasks.extend import readable, with_classes, with_texts
+from diptych.tasks.extend import with_classes
+from diptych.tasks.extend_evidence import readable, with_texts
 
 
 @dataclass(frozen=True)

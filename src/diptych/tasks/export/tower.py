@@ -48,6 +48,25 @@ ABOUT = "export.json"
 
 
 @dataclass(frozen=True)
+class Graph:
+    """An encoder as a file.
+
+    Args:
+        modality: "image" or "text".
+        path: of the graph.
+        parity: cosines of its vectors to torch's.
+    """
+
+    modality: str
+    path: Path
+    parity: Parity
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"modality": self.modality, "path": str(self.path), **asdict(self.parity)}
+
+
+@dataclass(frozen=True)
 class Exported:
     """What was written and how good it is.
 
@@ -77,6 +96,11 @@ class Exported:
             "skipped": [e.as_dict() for e in self.skipped],
             "broken": self.broken(),
         }
+
+    def graphs(self, folder: Path) -> list[Graph]:
+        """Return the encoders that have a file below the folder."""
+        name = GRAPH if self.form == "onnx" else IR
+        return [Graph(modality, folder / modality / name, p) for modality, p in self.parity.items()]
 
     def broken(self) -> str:
         """Return which bound does not hold; "" where all hold."""
@@ -140,7 +164,8 @@ def export(
     if form == "int8" and images is None:
         raise UsageError("int8 needs images to calibrate on: give {images}.")
     need_onnx()
-    _check_target(out, overwrite)
+    check_target(out, overwrite)
+    _check_device(backbone)
     if labelled is not None:
         labelled.labels()  # what has none is told before the work
     skipped: dict[str, UnreadableItem] = {}
@@ -188,13 +213,20 @@ def export(
     return made
 
 
-def _check_target(out: Path, overwrite: bool) -> None:
+def check_target(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds other files, or an export that may not be replaced; raises UsageError."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: name a folder.")
     if (out / ABOUT).exists() and not overwrite:
         raise UsageError(f"{out} holds an export: give another {{out}} or {{overwrite}}.")
     if out.is_dir() and not (out / ABOUT).exists() and any(out.iterdir()):
         raise UsageError(f"{out} holds other files: name a new folder.")
+
+
+def _check_device(backbone: Backbone) -> None:
+    parameter = next(backbone.module().parameters(), None)
+    if parameter is not None and parameter.device.type != "cpu":
+        raise UsageError(f"An export starts on the CPU, and this model is on {parameter.device}: load it there.")
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def space_named(name: str, load: Callable[[str], Backbone], run: Run) -> Backbon
     Raises:
         UsageError, DataError: see ``open_space``.
     """
-    from diptych.tasks.extend import untrained_space
+    from diptych.tasks.extenders import untrained_space
     from diptych.tasks.space_classifier import open_space, space_folder
 
     folder = space_folder(name)
@@ -121,7 +121,7 @@ class Source:
 
     def space(self, backbone: Backbone, run: Run) -> Backbone:
         """Return the space that takes the samples."""
-        from diptych.tasks.extend import untrained_space
+        from diptych.tasks.extenders import untrained_space
 
         assert self.modality is not None
         if self.fitted:

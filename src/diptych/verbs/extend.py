@@ -1,0 +1,198 @@
+"""``extend``: from labelled clips, point clouds or light curves to a space that names others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diptych.core import UsageError
+from diptych.core.ranges import at_least
+from diptych.core.settings import with_settings
+from diptych.data.format import FRAMES, Request
+from diptych.data.modalities import CLIPS, Modality, modality, modality_of
+from diptych.tasks.defaults import DEFAULTS
+from diptych.verbs import kinds
+from diptych.verbs.answer import Answer
+from diptych.verbs.declare import LOCAL, RUN, Verb, argument, method, plain_system, settings
+from diptych.verbs.reads import has
+
+if TYPE_CHECKING:
+    from diptych.core import ClassNames, Extender, Run
+    from diptych.data.labelled import LabelledData
+    from diptych.tasks.extend import Extended
+    from diptych.verbs.context import Context
+    from diptych.verbs.names import NamesLike
+
+PASSES = 50
+"""Passes over the samples where none are given."""
+TEMPLATE = "a photo of a {}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extend(Verb):
+    """Learn classes of clips, point clouds or light curves from labelled ones, and keep the space that names others."""
+
+    role: ClassVar[str] = "diptych.core.method:Extender"
+    result: ClassVar[str] = "FittedSpace"
+    out: ClassVar[str] = "clip-model"
+    out_help: ClassVar[str] = "New folder for the space, and for the tuned weights where there are some."
+    python_out: ClassVar[Any] = "position"
+    offers: ClassVar[tuple[str, ...]] = (*RUN[1:], "batch", "workers")
+
+    data: Any = argument(
+        "A folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames, or point clouds. Or one with "
+        "light_curves.csv and stars.csv.", kinds.Kind(str), flag="CLIPS", positional=True, faces=LOCAL,
+    )  # fmt: skip
+    names: NamesLike = argument(
+        'Class names: a file, or "cat, dog, ..." (default: folder names).', kinds.NAMES, None, faces=LOCAL
+    )
+    template: str = argument(
+        "One prompt with {} for the class of a clip or cloud.", default=TEMPLATE, faces=LOCAL,
+        reads=lambda system: modality(system.samples).named,
+    )  # fmt: skip
+    method: str | Extender | None = method(
+        None,
+        f"For clips {DEFAULTS['extend clips']} (tunes the backbone; the order of frames has no effect), or any other "
+        "extender: see diptych systems --verb extend.",
+    )
+    settings: Mapping[str, Any] | Sequence[str] | None = settings()
+    tunes: str | None = argument(
+        "full (both towers) or heads (the layers after their pooling; quick; the default).", default=None, faces=LOCAL,
+        reads=lambda system: system.samples == CLIPS.name and has("tunes")(system),
+    )  # fmt: skip
+    frames: int | None = argument(
+        f"Frames sampled from each clip (default: {FRAMES}).", default=None, range=at_least(1), reads=has("frames"),
+        faces=LOCAL,
+    )  # fmt: skip
+    label: str | None = argument(
+        "With light curves: column of the class in stars.csv.", default=None, faces=LOCAL
+    )  # fmt: skip
+    epochs: int | None = argument(
+        f"Passes over the clips, clouds or curves (default: {PASSES}).", default=None, range=at_least(1), faces=LOCAL,
+        reads=lambda system: has(system.passes)(system),
+    )  # fmt: skip
+    seed: int = argument("Seed of the order and the views.", default=0, faces=LOCAL)
+
+    def check(self) -> None:
+        """Refuse photos, and what else no extender learns from."""
+        path, kind = self._path(), self._modality()
+        if kind is None and path is not None and path.startswith("demo:"):
+            raise UsageError(f"{path} holds photos, and extend learns from clips: {CLIPS.layout}.")
+        if self.tunes not in ("full", "heads", None):
+            raise UsageError(f"{{tunes}} takes full or heads, not {self.tunes!r}: for prompts use {{settings}}.")
+
+    def slug(self) -> str:
+        """Return the system of the modality that the data hold."""
+        from diptych.tasks.extenders import default_extender
+
+        return default_extender(self._modality() or CLIPS)
+
+    def system(self) -> Any:
+        """Return the extender, fitted in minutes on two cores unless its settings are given.
+
+        Raises:
+            UsageError: it learns from other samples than the data hold, or has no such setting.
+        """
+        from diptych.tasks.extenders import extender, of_modality
+
+        given = {"frames": self.frames, "tunes": self.tunes}
+        if self.method is None or isinstance(self.method, str):
+            slug, kind = self.method or self.slug(), self._modality()
+            of_modality(slug, kind or CLIPS, certain=kind is not None)
+            base = extender(slug, **{**given, "frames": self.frames or FRAMES}, passes=self.epochs or PASSES)
+        else:
+            base = plain_system(self.method)
+            named = {**given, base.passes: self.epochs}
+            base = with_settings(base, {name: value for name, value in named.items() if name and value is not None})
+        return with_settings(base, self.given_settings())
+
+    def check_with(self, system: Any) -> None:
+        """Refuse a system of other samples, names of classes that no words name, and a label that no table has."""
+        kind, holds = modality(system.samples), self._modality()
+        if holds is not None and holds.name != kind.name:
+            raise UsageError(
+                f"{system.card.slug} learns from {kind.title}, and these are {holds.title}: give another {{method}}."
+            )
+        if self.label is not None and not kind.rows:
+            raise UsageError(f"{{label}} is for light curves, and these are {kind.title}: leave it out.")
+        if self.names and not kind.named:
+            raise UsageError("Classes of stars are those of stars.csv: leave out {names}.")
+
+    def run(self, context: Context) -> Extension:
+        """Open the samples, then load the backbone, fit, measure and keep."""
+        from diptych.tasks.extend import extend, refuse_full
+
+        if context.out is not None:
+            refuse_full(context.out)
+        system = self.system()
+        kind = modality(system.samples)
+        data = self._open(kind, system, context)
+        classes, looks = self._classes(data, kind), bool(system.card.needs.hooks)
+        if not looks and getattr(context, "given", None) is not None:
+            raise UsageError(f"{system.card.slug} does not read {{model}}: leave it out.")
+        where = context if kind is CLIPS else context.like({}, engine="torch")
+        tower = where.model() if looks else None
+        run = replace(where.run() if looks else where.light_run(), seed=self.seed)
+        result = extend(data, classes, tower, system, run, out=context.out)
+        return Extension(self, result, system.card.name, data.classes, run)
+
+    def _open(self, kind: Modality, system: Extender, context: Context) -> LabelledData:
+        from diptych.data.samples import as_data
+
+        path, frames = self._path(), int(getattr(system, "frames", FRAMES))
+        if path is None:
+            return as_data(self.data)
+        return kind.open([path], Request(keys=context.keys, frames=frames, label=self.label or ""))
+
+    def _classes(self, data: LabelledData, kind: Modality) -> ClassNames:
+        from diptych.tasks.extend_evidence import classes_of
+        from diptych.verbs.names import names_of
+
+        if not kind.named:
+            return classes_of(data, kind)
+        if self.names is None and not data.classes:
+            raise UsageError(
+                f"{self._path() or data.name} has no class folders, so there is nothing to learn: {kind.layout}."
+            )
+        return names_of(self.names, data.classes, (self.template,))
+
+    def _path(self) -> str | None:
+        return os.fspath(self.data) if isinstance(self.data, (str, os.PathLike)) else None
+
+    def _modality(self) -> Modality | None:
+        """Return what a path holds; None where folders of pictures may be frames, and for data that are open."""
+        path = self._path()
+        return None if path is None else modality_of(path)
+
+
+class Extension(Answer[Any]):
+    """A fitted space, and how many held samples it names right beside what it is compared with."""
+
+    listed = False
+
+    def __init__(self, asked: Extend, result: Extended, name: str, classes: Sequence[str], run: Run) -> None:
+        super().__init__(iter(()))
+        self.asked, self.result, self.system, self.labels, self.run = asked, result, name, classes, run
+        self.failed += result.failed
+
+    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+        """Return what was fitted on what, and what it names right."""
+        settings = {name: str(value) for name, value in self.asked.given_settings().items()}
+        return {**self.result.as_dict(), "settings": settings, "remarks": list(remarks)}
+
+    def remarks(self, items: Sequence[Any]) -> list[str]:
+        """Return that names are numbers, and that nothing was measured."""
+        from diptych.data.words.classnames import numbers_for_names
+
+        numbers = "" if self.asked.names else numbers_for_names(self.labels)
+        unmeasured = "" if self.result.held else "There is no test or val split, so nothing is measured."
+        return [line for line in (numbers, unmeasured) if line]
+
+    def summary(self, out: Path | None) -> list[str]:
+        """Return what was learnt, what is named right, and how others are named."""
+        kind = self.result.classifier.modality
+        others = [] if out is None else [f"Name others with: diptych classify {kind.name.upper()} --model {out}"]
+        return [*self.result.lines(self.system), *others]

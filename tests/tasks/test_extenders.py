@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from diptych.core import Run, UsageError
+from diptych.data.modalities import CLIPS, CLOUDS, STARS
+from diptych.methods.extend.ila import ILA
+from diptych.tasks.defaults import DEFAULTS
+from diptych.tasks.extenders import default_extender, extender, extenders, of_modality, untrained_space
+from tests.support.visual_backbone import VisualBackbone
+
+
+def test_systems_are_found_by_their_modality_and_settings_by_their_names() -> None:
+    assert [e.card.slug for e in extenders("clips")] == ["vifi-clip", "frame-mean", "ila"]
+    assert [default_extender(kind) for kind in (CLIPS, CLOUDS, STARS)] == ["vifi-clip", "clip2point", "astrom3"]
+    method = extender("ila", frames=4, passes=3, tunes="heads")
+    assert (type(method), method.frames, method.epochs, method.sampling) == (ILA, 4, 3, "middle")  # type: ignore[attr-defined]
+    assert extender("clip2point", passes=7).adapter_epochs == 7  # type: ignore[attr-defined]
+    assert extender("vifi-clip:prompts", frames=None).tunes == "prompts"  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="no variant 'x'"):
+        extender("vifi-clip:x")
+    with pytest.raises(UsageError, match="astrom3 learns from light curves, and these are clips"):
+        of_modality("astrom3", CLIPS)
+
+
+def test_an_untrained_space_takes_samples_and_words() -> None:
+    space = untrained_space("clouds", VisualBackbone(), Run())
+    assert space.image.modality == "cloud"
+    assert space.text.encode(space.text.inputs(["a box"])).shape[1] == space.image.dim
+    assert DEFAULTS["untrained clips"] == "frame-mean"
+    with pytest.raises(UsageError, match="No backbone knows light curves by the names of classes"):
+        untrained_space("stars", VisualBackbone(), Run())
