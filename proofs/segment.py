@@ -218,6 +218,13 @@ class OtherKinds(StuffContext):
         return in_context(classes, {k: PHRASES[kinds[(i + self.shift) % len(kinds)]] for i, k in enumerate(kinds)})
 
 
+@dataclass(frozen=True)
+class FurtherKinds(OtherKinds):
+    """Words for stuff stand in the phrases of the third kind from theirs."""
+
+    shift: int = 3
+
+
 ITSELF = as_subclass(Itself, draws=False)
 _VIT = ("scenes",)
 """A bench whose backbone is a ViT."""
@@ -255,7 +262,10 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "stuff-context": Trial(
             (Claim("maskclip"), Claim("stuff-context", variant="prompts")),
-            {f"phrases moved by {n}": as_subclass(partial(OtherKinds, shift=n), draws=False) for n in (1, 3)},
+            {
+                "phrases moved by 1": as_subclass(OtherKinds, draws=False),
+                "phrases moved by 3": as_subclass(FurtherKinds, draws=False),
+            },
             "stuff-context",
             control_variant="prompts",
             beside={"naclip": Claim("naclip")},
