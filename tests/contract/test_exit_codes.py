@@ -75,7 +75,7 @@ FILES = {
     "serve keys": "serve --keys {}.txt",
     "pretrain regions": "pretrain pairs.csv --objective cloc --regions {}.csv -b tiny --out made",
 }
-NO_INPUT = {"demo", "generate", "export", "systems", "prove", "doctor", "models", "cache", "new-system"}
+NO_INPUT = {"demo", "generate", "export", "systems", "prove", "doctor", "models", "cache", "config", "new-system"}
 """Verbs that read no data of the user's."""
 
 

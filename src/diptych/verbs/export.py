@@ -53,11 +53,16 @@ class Export(Verb):
     )
 
     def check(self) -> None:
-        """Refuse an unknown form, and int8 without images to calibrate on."""
+        """Refuse an unknown form, one whose packages are not installed, and int8 without images to calibrate on."""
         from diptych.tasks.export.tower import FORMS
 
         if self.to not in FORMS:
             raise UsageError(f"{{to}} takes {', '.join(FORMS)}, not {self.to!r}.")
+        if self.to != "onnx":
+            need_extra("openvino", f"{{to}} {self.to}")
+        need_onnx()
+        if self.to == "int8":
+            need_extra("openvino", f"{{to}} {self.to}", "nncf")
         if self.to == "int8" and self.images is None:
             raise UsageError("int8 needs images to calibrate on: give {images}.")
 
@@ -72,11 +77,6 @@ class Export(Verb):
         from diptych.verbs.photos import open_samples
 
         assert context.out is not None  # every face must name a folder
-        if self.to != "onnx":
-            need_extra("openvino", f"{{to}} {self.to}")
-        need_onnx()
-        if self.to == "int8":
-            need_extra("openvino", f"{{to}} {self.to}", "nncf")
         check_target(context.out, context.overwrite)
         images: Samples[Any] | None = None if self.images is None else open_samples(self.images, context.keys)
         table, classes = self._labelled(context)
