@@ -159,8 +159,8 @@ class Results(Sequence[T], Generic[T]):
         for i in range(min(len(self), PICTURED)):
             source = self._address(i)
             image = f'<img src="{source}" alt="{escape(self.item_names[i])}" style="max-width:160px">' if source else ""
-            said = f"<b>{escape(Path(self.item_names[i]).name)}</b><br>{escape(self.lines[i])}"
-            cards.append(f'<figure style="margin:0;max-width:180px">{image}<figcaption>{said}</figcaption></figure>')
+            caption = f"<b>{escape(Path(self.item_names[i]).name)}</b><br>{escape(self.lines[i])}"
+            cards.append(f'<figure style="margin:0;max-width:180px">{image}<figcaption>{caption}</figcaption></figure>')
         more = f"<p>... and {len(self) - PICTURED:,} more</p>" if len(self) > PICTURED else ""
         skipped = "".join(f"<p>skipped: {escape(str(e))}</p>" for e in self.failed[:PRINTED])
         grid = f'<div style="display:flex;flex-wrap:wrap;gap:12px">{"".join(cards)}</div>'

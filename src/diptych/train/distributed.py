@@ -150,18 +150,18 @@ def from_first(make: Callable[[], NDArray[np.int64]], world: World) -> NDArray[n
     """
     if world.size == 1:
         return make()
-    made, trouble = np.zeros(0, dtype=np.int64), None
+    values, trouble = np.zeros(0, dtype=np.int64), None
     if world.rank == 0:
         try:
-            made = make()
+            values = make()
         except DiptychError as error:
             trouble = error
-    failed, size = most([trouble is not None, made.size], world)
+    failed, size = most([trouble is not None, values.size], world)
     if trouble is not None:
         raise trouble
     if failed:
         raise DataError("The first process cannot make what all need: see what it says, and mend it.")
-    sent = torch.from_numpy(np.ascontiguousarray(made)) if world.rank == 0 else torch.zeros(size, dtype=torch.int64)
+    sent = torch.from_numpy(np.ascontiguousarray(values)) if world.rank == 0 else torch.zeros(size, dtype=torch.int64)
     sent = sent.to(home())
     dist.broadcast(sent, src=0)
     numbers: NDArray[np.int64] = sent.cpu().numpy()

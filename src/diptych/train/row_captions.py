@@ -15,8 +15,8 @@ WEIGHTS = "_weights"
 
 def listed(row: Row, name: str = "captions") -> tuple[str, ...]:
     """Return the captions of a column of a row; () where it has none."""
-    own = row.columns.get(name)
-    return (own,) if isinstance(own, str) else tuple(map(str, own or ()))
+    captions = row.columns.get(name)
+    return (captions,) if isinstance(captions, str) else tuple(map(str, captions or ()))
 
 
 def drawn_number(row: Row, g: torch.Generator, name: str = "captions") -> int:

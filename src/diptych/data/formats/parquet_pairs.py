@@ -150,11 +150,11 @@ class ParquetStream(ShardStream[ParquetPair]):
         """Return the first caption of a row, and its columns for a training; {} where it has one caption alone."""
         if len(cells) <= 2 and len(texts) == 1 and not isinstance(cells[texts[0]], list):
             return text_of(cells[texts[0]]), {}
-        kept = {c: [value] for c, value in cells.items()}
+        row = {c: [value] for c, value in cells.items()}
         given = ",".join(texts)
-        columns = caption_columns(kept, [0], name, given=given, shares=self.shares)
-        columns |= caption_columns(kept, [0], name, "synthetic")
-        columns |= taught_columns(kept, [0], name, columns)
+        columns = caption_columns(row, [0], name, given=given, shares=self.shares)
+        columns |= caption_columns(row, [0], name, "synthetic")
+        columns |= taught_columns(row, [0], name, columns)
         if not columns["captions"].values[0]:
             raise DataError(f"{name} has no text")
         return str(columns["captions"].values[0][0]), {n: column.values[0] for n, column in columns.items()}
@@ -165,9 +165,9 @@ _BESIDE = (*CAPTION_WEIGHTS, *SYNTHETIC_WEIGHTS, *(n for usual in NAMES.values()
 
 
 def _reason(error: DataError, name: str) -> str:
-    told = str(error)
-    at = told.find(name)
-    return "holds bytes that are no UTF-8 text" if "UTF-8" in told else told[at + len(name) :].strip() or told
+    reason = str(error)
+    at = reason.find(name)
+    return "holds bytes that are no UTF-8 text" if "UTF-8" in reason else reason[at + len(name) :].strip() or reason
 
 
 def open_parquet_pairs(path: str | os.PathLike[str], images: str = "", texts: str = "") -> ParquetStream:

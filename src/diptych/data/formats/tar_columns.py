@@ -53,12 +53,12 @@ class TarColumns(Mapping[str, Any]):
     @cached_property
     def _records(self) -> dict[str, Any]:
         """Return the fields of all JSON members; of one name the first."""
-        found: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for ending in sorted(e for e in self._item.members if e.rpartition(".")[2] == "json"):
             record = self._item.record(ending)
             if isinstance(record, dict):
-                found = record | found
-        return found
+                merged = record | merged
+        return merged
 
     @cached_property
     def _captions(self) -> Weighted:
@@ -83,9 +83,9 @@ class TarColumns(Mapping[str, Any]):
         return self._weighted([self._records[name] for name in names], "synthetic", ())
 
     def _weighted(self, cells: Sequence[Any], name: str, shares: Sequence[float]) -> Weighted:
-        told = () if shares else columns_of(self._records, KINDS[name][1])
+        columns = () if shares else columns_of(self._records, KINDS[name][1])
         try:
-            return weighted(cells, self._records[told[0]] if told else None, shares, self._item.name)
+            return weighted(cells, self._records[columns[0]] if columns else None, shares, self._item.name)
         except DataError as error:
             raise UnreadableItem(self._item.name, str(error)) from None
 

@@ -108,17 +108,22 @@ def caption_columns(
         DataError: as ``weighted``.
     """
     texts = columns_of(cells, KINDS[name][0], given)
-    told = columns_of(cells, KINDS[name][1])
-    check_shares(shares, texts, told, os.fspath(table))
+    weight_columns = columns_of(cells, KINDS[name][1])
+    check_shares(shares, texts, weight_columns, os.fspath(table))
     if not texts:
         return {}
     of_rows = [
-        weighted([cells[c][i] for c in texts], cells[told[0]][i] if told else None, shares, f"Row {i + 1} of {table}")
+        weighted(
+            [cells[c][i] for c in texts],
+            cells[weight_columns[0]][i] if weight_columns else None,
+            shares,
+            f"Row {i + 1} of {table}",
+        )
         for i in rows
     ]
-    columns = {name: Column("captions", tuple(own for own, _ in of_rows))}
-    if told or shares:
-        equal = (tuple(w or (1 / max(1, len(own)),) * len(own)) for own, w in of_rows)
+    columns = {name: Column("captions", tuple(row for row, _ in of_rows))}
+    if weight_columns or shares:
+        equal = (tuple(w or (1 / max(1, len(row)),) * len(row)) for row, w in of_rows)
         columns[name + WEIGHTS] = Column("weights", tuple(equal))
     return columns
 

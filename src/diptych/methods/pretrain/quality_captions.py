@@ -243,15 +243,15 @@ def scored(scorer: Backbone, table: Table[Any], run: Run) -> list[NDArray[np.flo
         table: rows with the column "captions".
         run: device and cache.
     """
-    own = [list(texts) for texts in table.columns["captions"].values]
-    texts = Texts(tuple(t for row in own for t in row))
+    rows = [list(texts) for texts in table.columns["captions"].values]
+    texts = Texts(tuple(t for row in rows for t in row))
     if isinstance(scorer, HeadSpace):  # heads over vectors in memory are not worth a place in the store
         with torch.no_grad():
             x = scorer.image.encode(scorer.image.inputs([table.items[i] for i in range(len(table))]))
             t = scorer.text.encode(scorer.text.inputs(texts.values))
     else:
         x, t = embed(scorer.image, sources(table.items), run), embed(scorer.text, texts, run)
-    counts = [len(row) for row in own]
+    counts = [len(row) for row in rows]
     scores = clip_score(np.repeat(x.numpy(), counts, axis=0), t.numpy())
     return np.split(scores, np.cumsum(counts)[:-1])
 

@@ -69,8 +69,8 @@ def held_out(stream: Stream[Any], name: str, count: int) -> tuple[LabelledData, 
             f"{name} has {len(found)} pairs that can be read, and {count} are to be held out: hold out fewer."
         )
     items = InMemory([item for _, item, _, _ in found], keys=[key for *_, key in found])
-    told = Column("captions", tuple(captions for _, _, captions, _ in found))
-    return LabelledData(name, (), {"test": Table(items, {"captions": told})}), frozenset(p for p, *_ in found)
+    captions_of = Column("captions", tuple(captions for _, _, captions, _ in found))
+    return LabelledData(name, (), {"test": Table(items, {"captions": captions_of})}), frozenset(p for p, *_ in found)
 
 
 def measured_split(data: LabelledData) -> str:
