@@ -42,6 +42,7 @@ class AnomalyCLIP(DetectorSystem):
         temperature: float = 0.07,
         local_weight: float = 4.0,
         blur: float = 4.0,
+        class_norm: bool = True,
         side: int | None = None,
         rate: float = 0.001,
         batch: int = 8,

@@ -45,6 +45,9 @@ def test_the_local_stream_equals_open_clips_own_layers(vit: Backbone) -> None:
             expected = net.ln_post(local[:, 1:]) @ net.proj
             torch.testing.assert_close(patches[:, number - 1], expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(whole, vit.image.encode(x), rtol=1e-4, atol=1e-5)
+        bare, _ = patch_streams(vit.tower("image"), x, (1, 2), 0, class_norm=False)
+        torch.testing.assert_close(bare, ordinary[:, 0] @ net.proj, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(bare, whole, atol=1e-3)
 
 
 def test_depths_are_kept_apart_and_the_image_does_not_feel_the_local_stream(vit: Backbone) -> None:

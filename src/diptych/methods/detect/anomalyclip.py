@@ -72,6 +72,7 @@ def view_of(side: int) -> View:
     The example has the stored embeddings, the label, and the row's mask, if it has one, as a square.
 
     Args:
+        class_norm: whether the class token goes through the tower's last norm; the authors' code skips it.
         side: of the square, in pixels.
     """
 
@@ -132,6 +133,7 @@ class AnomalyCLIP(Detector):
     temperature: float = 0.07
     local_weight: float = 4.0
     blur: float = 4.0
+    class_norm: bool = True
     side: int | None = None
     rate: float = 1e-3
     batch: int = 8
@@ -224,7 +226,7 @@ class AnomalyCLIP(Detector):
         tower, x = backbone.tower("image"), squashed(image, backbone.spec.pixels, self.side).to(run.device)
         layers, first = self.local_blocks(tower)
         with inference(run):
-            whole, patches = patch_streams(tower, x, layers, first, self.stream)
+            whole, patches = patch_streams(tower, x, layers, first, self.stream, class_norm=self.class_norm)
         stride = backbone.dense().strides[-1]
         joined = torch.cat([whole[:, None].expand(-1, patches.shape[2], -1), patches[0]])
         return F.normalize(joined.float(), dim=-1), (x.shape[2] // stride, x.shape[3] // stride)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import fused_attention, value_attention
-from diptych.core import Tower
+from diptych.core import Tower, UsageError
 from diptych.core.backbone import BILINEAR
 from diptych.nn.contrastive import cosines
 from diptych.nn.dense.mask_losses import dice_loss, focal_loss
@@ -22,7 +22,7 @@ Stream = Literal["value", "query-key"]
 
 
 def patch_streams(
-    tower: Tower, x: Tensor, layers: Sequence[int], first: int, stream: Stream = "value"
+    tower: Tower, x: Tensor, layers: Sequence[int], first: int, stream: Stream = "value", *, class_norm: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Return the global (B, D) and the local (B, L, n, D) embeddings of images, not normalised.
 
@@ -35,6 +35,10 @@ def patch_streams(
         layers: L numbers of blocks, from 1, after which patches are taken.
         first: block, from 0, at which the local stream begins.
         stream: "value" (the paper), or "query-key": the local stream with ordinary attention.
+        class_norm: whether the pooled token goes through the last norm of the tower; False: it is projected as it is.
+
+    Raises:
+        UsageError: without the norm, on a tower that pools by attention.
     """
     s = tower.blocks(tower.start(x, positions=BILINEAR), stop=first)
     local, taken = s.h, {first: s.h}
@@ -46,7 +50,11 @@ def patch_streams(
     assert s.grid is not None
     span = slice(s.prefix, s.prefix + s.grid[0] * s.grid[1])
     patches = torch.stack([tower.project(tower.norm(taken[layer][:, span])) for layer in layers], dim=1)
-    return tower.project(tower.pooled(s)), patches
+    if class_norm:
+        return tower.project(tower.pooled(s)), patches
+    if s.pool is None:
+        raise UsageError("class_norm=False needs a tower with a class token, and this one pools by attention.")
+    return tower.project(torch.einsum("bt,btc->bc", s.pool.to(s.h.dtype), s.h)), patches
 
 
 def state_head(tower: Tower, where: Slots, prompts: Mapping[str, Tensor]) -> Tensor:
