@@ -65,7 +65,6 @@ def test_what_is_given_and_not_read_is_refused(diptych: Cli, words: list[str], f
         (["pretrain", "T", "--steps", "3", "--epochs", "2"], "--epochs"),
         (["pretrain", "t.csv", "--shuffle", "9"], "--shuffle"),
         (["pretrain", "t.csv", "--held-out", "9"], "--held-out"),
-        (["pretrain", "t.tar", "--captions", "title"], "--captions"),
         (["curate", "apply", "t.txt", "-m", "clip-score", "--threshold", "0.2", "--share", "0.3"], "--share"),
         (["curate", "apply", "t.txt", "-m", "semdedup", "--bits", "4"], "--bits"),
         (["curate", "apply", "t.txt", "-m", "semdedup", "--rule", "hash", "--eps", "0.1"], "--eps"),

@@ -24,7 +24,7 @@ def test_a_default_is_a_row_of_a_system_of_its_verb(key: str) -> None:
 
 def test_a_default_is_made_with_settings() -> None:
     assert default("classify", Classifier) == catalog.find("zero-shot")()
-    assert default("head", Classifier, c=2.0).c == 2.0  # type: ignore[attr-defined]
+    assert default("head", Classifier, C=2.0).C == 2.0  # type: ignore[attr-defined]
     assert default("edit", Editor) == catalog.row(catalog.find("deltaedit"), "small")
     with pytest.raises(KeyError):
         default("fly", Classifier)
