@@ -57,8 +57,7 @@ def refuse_unread(system: Any, readers: Mapping[str, Reads], given: Collection[s
     for name, reads in readers.items():
         if name not in given or reads(system):
             continue
-        like = [s for s in _systems(system.card.verb) if getattr(s, "samples", "") == getattr(system, "samples", "")]
-        able = [other.card.slug for other in like if reads(other)]
+        able = [other.card.slug for other in _systems(system.card.verb) if _alike(other, system) and reads(other)]
         if slug in able:
             raise UsageError(f"This row of {slug} does not read {{{name}}}: leave it out, or give another {{variant}}.")
         if not able:
@@ -69,6 +68,11 @@ def refuse_unread(system: Any, readers: Mapping[str, Reads], given: Collection[s
             f"{slug} does not read {{{name}}}, but {those}: leave it out, or choose {'one of these' if some else last} "
             f"with {{method}}."
         )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether two systems of a verb take the same samples; only extenders differ in that."""
+    return one.card.verb != "extend" or bool(one.samples == other.samples)
 
 
 def _systems(verb: str) -> list[Any]:
