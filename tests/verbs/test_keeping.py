@@ -49,7 +49,8 @@ def test_every_verb_with_a_method_keeps_what_it_fits() -> None:
     named = {kind.name: kind for kind in verbs()}
     assert {"caption", "detect", "edit", "generate", "link", "rewrite", "segment"} <= set(named)
     lacking = {name for name, kind in named.items() if "fitted" not in kind.arguments()}
-    assert {name for name in lacking if name.partition(" ")[0] != "curate"} <= {"classify"}  # it keeps plans
+    others = {name for name in lacking if name.partition(" ")[0] != "curate"}  # it keeps plans
+    assert others <= {"classify", "extend"}, "the folder that extend writes is the fitted space"
 
 
 def test_a_segmenter_is_kept_and_answers_again_without_a_fit(tmp_path: Path) -> None:
