@@ -104,7 +104,7 @@ _PLACES = {
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (
-    "ablate", "cache", "demo", "doctor",
+    "ablate", "cache", "config", "demo", "doctor",
     "models", "new_system", "prove", "rerun", "serve", "verify",
 )  # fmt: skip
 """Verbs of the command line that are no function here."""
