@@ -14,7 +14,8 @@ def test_systems_are_found_by_their_modality_and_settings_by_their_names() -> No
     assert [e.card.slug for e in extenders("clips")] == ["vifi-clip", "frame-mean", "ila"]
     assert [default_extender(kind) for kind in (CLIPS, CLOUDS, STARS)] == ["vifi-clip", "clip2point", "astrom3"]
     method = extender("ila", frames=4, passes=3, tunes="heads")
-    assert (type(method), method.frames, method.epochs, method.sampling) == (ILA, 4, 3, "middle")  # type: ignore[attr-defined]
+    assert isinstance(method, ILA)
+    assert (method.frames, method.epochs, method.sampling) == (4, 3, "middle")
     assert extender("clip2point", passes=7).adapter_epochs == 7  # type: ignore[attr-defined]
     assert extender("vifi-clip:prompts", frames=None).tunes == "prompts"  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="no variant 'x'"):

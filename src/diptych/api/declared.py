@@ -190,7 +190,8 @@ def method(step: Callable[..., Any], given: Callable[[Any], Mapping[str, Any]], 
         return step(**{**known, **more})
 
     first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    run.__signature__ = signature.replace(parameters=[first, *signature.parameters.values()])  # type: ignore[attr-defined]
+    parameters = [first, *signature.parameters.values()]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.verb, run.without = verb, without  # type: ignore[attr-defined]
     run.__name__, run.__doc__ = step.__name__, documentation(verb, without)
     return run

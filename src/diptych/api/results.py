@@ -158,7 +158,11 @@ class Results(Sequence[T], Generic[T]):
         cards = []
         for i in range(min(len(self), PICTURED)):
             source = self._address(i)
-            image = f'<img src="{source}" alt="{escape(self.item_names[i])}" style="max-width:160px">' if source else ""
+            image = (
+                f'<img src="{source}" alt="{escape(Path(self.item_names[i]).name)}" style="max-width:160px">'
+                if source
+                else ""
+            )
             caption = f"<b>{escape(Path(self.item_names[i]).name)}</b><br>{escape(self.lines[i])}"
             cards.append(f'<figure style="margin:0;max-width:180px">{image}<figcaption>{caption}</figcaption></figure>')
         more = f"<p>... and {len(self) - PICTURED:,} more</p>" if len(self) > PICTURED else ""

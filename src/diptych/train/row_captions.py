@@ -54,25 +54,25 @@ class RowCaptions:
         Raises:
             DataError: it has none.
         """
-        own: Sequence[str] = listed(row)
-        if not own and self.prompts and "label" in row.columns:
-            own = self.prompts[int(row.columns["label"])]
-        if not own:
+        texts: Sequence[str] = listed(row)
+        if not texts and self.prompts and "label" in row.columns:
+            texts = self.prompts[int(row.columns["label"])]
+        if not texts:
             raise DataError(f"Row {row.index} has no captions: fill them, or remove the row.")
-        return list(own)
+        return list(texts)
 
     def drawn(self, row: Row, g: torch.Generator, count: int) -> list[str]:
         """Return K captions in a random order, by their weights where there are some; where a row has fewer, they are
         repeated.
         """
-        own = self.of(row)
+        texts = self.of(row)
         weights = row.columns.get("captions" + WEIGHTS) if listed(row) else None
         if weights is None:
-            order = torch.randperm(len(own), generator=g).tolist()
+            order = torch.randperm(len(texts), generator=g).tolist()
         else:
             chances = torch.tensor(weights, dtype=torch.float64)
             order = torch.multinomial(chances, int((chances > 0).sum()), generator=g).tolist()
-        return [str(own[order[k % len(order)]]) for k in range(count)]
+        return [str(texts[order[k % len(order)]]) for k in range(count)]
 
     def one(self, row: Row, g: torch.Generator) -> str:
         """Return one caption."""

@@ -189,8 +189,8 @@ class Classify(Verb):
     def run(self, context: Context) -> Labels:
         """Open what is classified, then ask for the model, and answer."""
         given = getattr(context, "given", None)
-        if (held := _space_in(given)) is not given:
-            return self._in_space(held)._run(context)
+        if (space := _space_in(given)) is not given:
+            return self._in_space(space)._run(context)
         return self._run(context)
 
     def _run(self, context: Context) -> Labels:
@@ -201,7 +201,7 @@ class Classify(Verb):
             result, run = self._by_names(source, context)
         return Labels(self, result, source, run)
 
-    def _in_space(self, held: SpaceClassifier) -> Classify:
+    def _in_space(self, space: SpaceClassifier) -> Classify:
         """Return the same question to a fitted space that stands in the place of the model.
 
         Raises:
@@ -212,11 +212,11 @@ class Classify(Verb):
         if self.is_fitted():
             raise UsageError("A fitted space classifies by itself: leave out {model}, or {classifier}.")
         if self.names is not None or self.templates is not None:
-            names = held.classes.names if self.names is None else self.names
-            held = held.named(names_of(names, (), self.templates or held.classes.templates))
-        asked = replace(self, names=None, templates=None, classifier=held)
-        asked.check()
-        return asked
+            names = space.classes.names if self.names is None else self.names
+            space = space.named(names_of(names, (), self.templates or space.classes.templates))
+        verb = replace(self, names=None, templates=None, classifier=space)
+        verb.check()
+        return verb
 
     def _open(self, context: Context) -> Source:
         from diptych.tasks.classify_samples import Source, open_boxes, open_samples
@@ -244,9 +244,9 @@ class Classify(Verb):
             "sets": self.sets, "per_class": self.per_class, "unknown_rate": self.unknown_rate, "reasons": self.reasons,
         }  # fmt: skip
         ready = context.named("classifier", self.served) if self.served else self.classifier
-        if isinstance(held := _space_in(ready), SpaceClassifier):
+        if isinstance(space := _space_in(ready), SpaceClassifier):
             by = source.run(getattr(ready, "run", None) or context.run())
-            return classify_samples(source.samples, held, by, top=self.top, threshold=self.threshold), by
+            return classify_samples(source.samples, space, by, top=self.top, threshold=self.threshold), by
         if isinstance(ready, Predictor):
             by = source.run(ready.run)
             return answer(source.samples, ready, by, name=self.served, **shown, **promises), by

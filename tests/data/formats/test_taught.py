@@ -26,9 +26,9 @@ def test_rows_get_a_vector_of_the_picture_and_one_per_caption() -> None:
         "image_emb": [[9.0, 9.0], [1.0, 2.0], [3.0, 4.0]],
         "text_emb": [[], [[1.0, 0.0], [0.0, 1.0]], [5.0, 6.0, 7.0, 8.0]],
     }
-    found = taught_columns(cells, [1, 2], "t.parquet", columns)
-    assert [v.tolist() for v in found[OF_IMAGE].values] == [[1.0, 2.0], [3.0, 4.0]]
-    assert [v.tolist() for v in found[OF_TEXTS].values] == [[[1.0, 0.0], [0.0, 1.0]], [[5.0, 6.0], [7.0, 8.0]]]
+    stored = taught_columns(cells, [1, 2], "t.parquet", columns)
+    assert [v.tolist() for v in stored[OF_IMAGE].values] == [[1.0, 2.0], [3.0, 4.0]]
+    assert [v.tolist() for v in stored[OF_TEXTS].values] == [[[1.0, 0.0], [0.0, 1.0]], [[5.0, 6.0], [7.0, 8.0]]]
 
 
 def test_a_table_with_vectors_of_one_side_has_none() -> None:
@@ -53,9 +53,9 @@ def test_vectors_of_other_sizes_are_refused_by_the_row(image: object, texts: obj
 
 def test_arrays_are_read_by_their_usual_names() -> None:
     content = npz(image_emb=np.ones(2), text_emb=np.zeros((1, 2)), other=np.ones(1))
-    found = arrays(content, "x.npz")
-    assert set(found) == {OF_IMAGE, OF_TEXTS}
-    assert found[OF_IMAGE].tolist() == [1.0, 1.0]
+    unpacked = arrays(content, "x.npz")
+    assert set(unpacked) == {OF_IMAGE, OF_TEXTS}
+    assert unpacked[OF_IMAGE].tolist() == [1.0, 1.0]
 
 
 def test_members_without_arrays_are_skipped_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from diptych.core import Backbone, ClassNames, Evidence, Kit, Run
 from diptych.features.heads import text_head
-from diptych.methods.segment.stuff_context import FittedStuffContext, StuffContext, blended, in_context, whole
+from diptych.methods.segment.stuff_context import FittedStuffContext, StuffContext, blended, in_context
 from diptych.nn.dense.label_maps import dense_map
 from diptych.nn.dense.patches import embed_patches
 from tests.support.dense_colours import DenseColours
@@ -80,12 +80,6 @@ def test_without_affinity_the_mean_of_the_sizes_is_the_map(vit: Backbone) -> Non
     photos = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))]
     alone = fit(vit, affinity=0.0, sides=(64,)).maps(photos, Run())
     torch.testing.assert_close(fit(vit, affinity=1e4, sides=(64,)).maps(photos, Run()), alone)
-
-
-def test_photos_are_read_at_multiples_of_the_stride() -> None:
-    pixels = torch.rand(3, 50, 8, generator=torch.Generator().manual_seed(0))
-    assert whole(pixels, 16).shape == (3, 48, 16)
-    assert torch.equal(whole(pixels[:, :48, :].repeat(1, 1, 2), 16), pixels[:, :48, :].repeat(1, 1, 2))
 
 
 def test_cells_of_a_map_without_a_tower_are_segmented() -> None:

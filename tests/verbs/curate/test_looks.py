@@ -22,7 +22,7 @@ def test_looks_are_items_of_clusters_and_a_table_where_it_is_asked_for() -> None
 
 
 def test_there_must_be_a_plan_with_clusters() -> None:
-    with pytest.raises(DiptychError, match="There is no plan absent: write one first, with 'diptych curate plan"):
+    with pytest.raises(DiptychError, match="There is no plan absent: write one first, by the step plan with"):
         diptych.curate.looks("absent")
     plan = diptych.curate("pool.txt", metadata="names.txt")
     with pytest.raises(DiptychError, match="has no clusters to look at"):

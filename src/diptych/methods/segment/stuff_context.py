@@ -37,7 +37,8 @@ from diptych.data.pixels import normalise
 from diptych.data.words.stuff import PHRASES, stuff_phrases
 from diptych.features.heads import logits, text_head
 from diptych.features.inference import inference
-from diptych.nn.dense.label_maps import cells, resized
+from diptych.nn.dense.label_maps import LONG, cells
+from diptych.nn.dense.mask_classes import whole_cells
 from diptych.nn.dense.patches import check_patches, embed_patches
 
 
@@ -58,12 +59,6 @@ def in_context(classes: ClassNames, phrases: Mapping[str, tuple[str, ...]] = PHR
 
     words = classes.words or tuple((name,) for name in classes.names)
     return [[prompt for word in some for prompt in prompts(word)] for some in words]
-
-
-def whole(pixels: Tensor, stride: int) -> Tensor:
-    """Return (3, h, w) pixels resized to the nearest multiples of the stride, at least one each."""
-    size = [max(1, round(side / stride)) * stride for side in pixels.shape[1:]]
-    return interpolate(pixels[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def blended(z: Tensor, scores: Tensor, affinity: float) -> Tensor:
@@ -147,13 +142,13 @@ class FittedStuffContext(FittedSegmenter):
         """Yield the dense map of each image: (h * w, K) logits on the grid of the largest size."""
         for i in range(len(images)):
             image = images[i]
-            photos = [resized(image, side) for side in sorted(self.sides, reverse=True)]
+            stride = self.backbone.dense().strides[-1]
+            photos = [whole_cells(image, side, stride, LONG) for side in sorted(self.sides, reverse=True)]
             yield cells(self.maps(photos, run), (image.height, image.width))
 
     def maps(self, photos: list[Tensor], run: Run) -> Tensor:
         """Return (K, h, w) logits of one photo at several sizes, the largest first; each (3, H, W) in [0, 1]."""
-        stride = self.backbone.dense().strides[-1]
-        grids = [self.embedded(whole(photo, stride), run) for photo in photos]
+        grids = [self.embedded(photo, run) for photo in photos]
         h, w = grids[0].shape[1:]
         parts = [logits(self.backbone, z.permute(1, 2, 0), self.head.to(z)).permute(2, 0, 1) for z in grids]
         mean = torch.stack([interpolate(p[None], (h, w), mode="bilinear")[0] for p in parts]).mean(0)

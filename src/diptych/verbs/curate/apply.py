@@ -129,9 +129,7 @@ class CurateApply(Pooled):
         if out is None:
             raise UsageError("Kept pairs are written to a folder: give {out}.")
         if not exists_at(self._plan):
-            raise UsageError(
-                f"There is no plan {self._plan}: write one first, with 'diptych curate plan {self.source}'."
-            )
+            raise UsageError(f"There is no plan {self._plan}: write one first, from {self.source}, by the step plan.")
         curator = curation.curator
         planned = curator.read_plan(located(self._plan))
         stream = open_stream(str(self.source), self.image, self.text, pictures=curation.looks)

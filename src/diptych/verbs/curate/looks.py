@@ -46,7 +46,7 @@ class CurateLooks(Verb):
         path, system = Path(self.plan), self.system()
         if not path.is_file():
             slug = system.card.slug
-            raise UsageError(f"There is no plan {path}: write one first, with 'diptych curate plan --method {slug}'.")
+            raise UsageError(f"There is no plan {path}: write one first, by the step plan with {{method}} {slug}.")
         return Looks(looks_of(system.read_plan(path), self.count))
 
 
