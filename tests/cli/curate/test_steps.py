@@ -124,7 +124,7 @@ def test_metaclip_reads_no_picture_of_a_tar(
         (["plan", "pool.txt", "--method", "gda"], 2, "no curator"),
         (["apply", "pool.txt", "--t", "many"], 2, "--t takes"),
         (["apply", "pool.txt", "--t", "0"], 2, "at least 1"),
-        (["apply", "pool.txt", "--plan", "absent.parquet"], 2, "write one first, with 'diptych curate plan"),
+        (["apply", "pool.txt", "--plan", "absent.parquet"], 2, "write one first, from pool.txt, by the step plan"),
         (["pool.txt"], 2, "say 'diptych curate plan pool.txt'"),
     ],
 )

@@ -72,7 +72,6 @@ def view_of(side: int) -> View:
     The example has the stored embeddings, the label, and the row's mask, if it has one, as a square.
 
     Args:
-        class_norm: whether the class token goes through the tower's last norm; the authors' code skips it.
         side: of the square, in pixels.
     """
 
@@ -96,6 +95,7 @@ class AnomalyCLIP(Detector):
         depth: the last text block, counted from 1, whose input is overwritten; the first is block 2 (default 9, the
             authors').
         layers: depths after which patches are compared, as shares of all blocks in (0, 1]; 1.0 is the last.
+        class_norm: whether the class token goes through the tower's last norm; the authors' code skips it.
         stream: "value" (attention between values, the paper's), or "query-key": the same stream with ordinary
             attention.
         temperature: of all cosines, > 0 (default 0.07, the paper's).
