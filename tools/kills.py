@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -252,8 +253,21 @@ def trial(work: Work, folder: Path, expected: Any, seconds: float, draw: random.
         count.lost.append(f"{where}: the result cannot be read ({error!r})")
         return
     if found != expected:
-        parts = [str(k) for k in expected if found.get(k) != expected[k]] if isinstance(expected, dict) else ["answers"]
-        count.lost.append(f"{where}: {', '.join(parts)} differ")
+        count.lost.append(f"{where}: {differing(found, expected)}")
+
+
+def differing(found: Any, expected: Any) -> str:
+    """Return what differs, and its first value of each."""
+    if not isinstance(expected, dict):
+        return "answers differ"
+    parts = []
+    for name in (k for k in expected if found.get(k) != expected[k]):
+        here, there = found.get(name), expected[name]
+        if isinstance(here, list) and isinstance(there, list):
+            pairs = itertools.zip_longest(here, there, fillvalue="nothing")
+            here, there = next((a, b) for a, b in pairs if a != b)
+        parts.append(f"{name} differ: {here} for {there}")
+    return "; ".join(parts)
 
 
 def told(folder: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from diptych.core import Run, UsageError
+from diptych.data.files import _draft
 from diptych.train import lock
 from diptych.train.lock import sole
 from diptych.train.loop import train
@@ -45,3 +46,17 @@ def test_a_second_training_in_a_folder_is_refused_until_the_first_one_ends(tmp_p
 def test_a_lock_is_held_again_within_itself_and_not_without_a_folder(tmp_path: Path) -> None:
     with sole(Run(out=tmp_path)), sole(Run(out=tmp_path)), sole(Run()):
         assert (tmp_path / "lock").exists()
+
+
+def test_drafts_of_a_killed_training_go_and_those_of_a_living_process_stay(tmp_path: Path) -> None:
+    """A draft is named after the machine and the process that writes it."""
+    alive = _draft(tmp_path / "report.json")
+    gone = subprocess.run(
+        [sys.executable, "-c", "import sys; from pathlib import Path; from diptych.data.files import _draft; "
+         "print(_draft(Path(sys.argv[1])))", str(tmp_path / "log.jsonl")],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    for path in (alive, Path(gone)):
+        path.write_text("half")
+    with sole(Run(out=tmp_path)):
+        assert [alive.exists(), Path(gone).exists()] == [True, False]

@@ -99,3 +99,13 @@ def test_a_log_in_memory_goes_back_too() -> None:
         log.write(step, {})
     log.rewind(2)
     assert [r["step"] for r in log.records + Records([{"step": 7}])] == [1, 2, 7]
+
+
+def test_records_of_a_later_epoch_go_where_a_training_goes_on_before_its_end() -> None:
+    log = Log(None)
+    for epoch, name in ((1, "loss"), (2, "val")):
+        log.write(8, {"epoch": epoch, name: 0.5})
+    log.rewind(8, 2)
+    assert len(log.records) == 2
+    log.rewind(8, 1)
+    assert [r["epoch"] for r in log.records] == [1]

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from diptych.core import DataError, Diverged, ParamGroup, Run, UnreadableItem, UsageError
+from diptych.train import checkpoint
 from diptych.train.batches import Shuffle
 from diptych.train.groups import training
 from diptych.train.loop import train
@@ -100,6 +101,48 @@ def test_resumes_with_the_same_bits(tmp_path, data, until) -> None:
         for x in (log, log_again)
     ]
     assert plain[0] == plain[1]
+
+
+@pytest.mark.parametrize(("when", "number"), [("save", 2), ("save", 4), ("save", 5), ("save", 12), ("watch", 2)])
+def test_a_training_that_is_killed_between_log_and_checkpoint_has_each_record_once(
+    tmp_path, monkeypatch, when, number
+) -> None:
+    """Records of a step lie in the log before its checkpoint, and those of the end of an epoch are measured again."""
+    fit = replace(SHORT, epochs=4, steps=None, accumulate=1, save_every=2, watch_every=4, ema=None)
+
+    def measured(step: int) -> dict[str, float]:
+        return {"seen": float(step)}
+
+    def run_of(name: str) -> Run:
+        return replace(RUN, out=tmp_path / name)
+
+    _, whole = trained(run_of("whole"), fit, val=table(11), watch=measured)
+    calls, save = {"save": 0, "watch": 0}, checkpoint.save
+
+    def may_die(here: str) -> None:
+        calls[here] += 1
+        if (when, number) == (here, calls[here]):
+            raise RuntimeError("killed")
+
+    def saved(*args, **how):
+        may_die("save")
+        return save(*args, **how)
+
+    def watched(step: int) -> dict[str, float]:
+        may_die("watch")
+        return measured(step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", saved)
+        with pytest.raises(RuntimeError, match="killed"):
+            trained(run_of("cut"), fit, val=table(11), watch=watched)
+    _, again = trained(run_of("cut"), fit, val=table(11), watch=measured, resume=True)
+    plain = [
+        [{k: v for k, v in r.items() if k not in ("seconds", "samples_per_second")} for r in x.records]
+        for x in (whole, again)
+    ]
+    assert plain[0] == plain[1]
+    assert [r["seen"] for r in plain[0] if "seen" in r] == [4, 8, 12, 16, 20]
 
 
 @pytest.mark.enable_socket

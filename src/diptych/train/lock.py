@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from diptych.core import Run, UsageError
+from diptych.data.files import remove_stale_drafts
 from diptych.train import distributed
 
 WAIT = 5.0
@@ -16,7 +17,8 @@ WAIT = 5.0
 def sole(run: Run) -> Iterator[None]:
     """Hold the lock of ``run.out`` in the first process, also within another ``sole`` of the same thread.
 
-    The system takes it back when the process ends, however it ends. Without a folder nothing is held.
+    The system takes it back when the process ends, however it ends. Drafts that a killed process left in the folder are
+    removed. Without a folder nothing is held.
 
     Args:
         run: its folder and processes; all of them must call this.
@@ -33,6 +35,7 @@ def sole(run: Run) -> Iterator[None]:
             lock = FileLock(run.out / "lock", is_singleton=True)
             try:
                 held.enter_context(lock.acquire(timeout=WAIT, poll_interval=0.05))
+                remove_stale_drafts(run.out)
             except Timeout:
                 refused = True
         if distributed.most([refused], run.world)[0]:

@@ -113,6 +113,7 @@ class Log:
     Args:
         folder: where to write; None keeps the records in memory, and otherwise they are in the file alone.
         since: step from which a resumed training continues; later records in the file are removed.
+        epoch: in which it continues; records of that step and a later epoch are removed too. None: they stay.
         sent: settings with which the records also go to Weights & Biases, by its own environment names
             (WANDB_PROJECT, WANDB_MODE, ...); None: they stay here.
         writes: False in all but the first of several processes, which have the records of the first.
@@ -123,7 +124,13 @@ class Log:
     """
 
     def __init__(
-        self, folder: Path | None, since: int = 0, sent: Mapping[str, Any] | None = None, *, writes: bool = True
+        self,
+        folder: Path | None,
+        since: int = 0,
+        sent: Mapping[str, Any] | None = None,
+        *,
+        epoch: int | None = None,
+        writes: bool = True,
     ) -> None:
         self._path, self._own = folder and folder / "log.jsonl", list[Record]()
         self._file: TextIO | None = None
@@ -133,7 +140,7 @@ class Log:
         if folder is None or not writes:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        self.rewind(since)
+        self.rewind(since, epoch)
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
@@ -153,10 +160,22 @@ class Log:
         if self._sent:
             self._sent.log(record)
 
-    def rewind(self, step: int) -> None:
-        """Remove the records of later steps, in memory or in the file."""
+    def rewind(self, step: int, epoch: int | None = None) -> None:
+        """Remove the records of later steps, in memory or in the file.
+
+        Args:
+            step: the last that stays.
+            epoch: the last of that step that stays: the end of an epoch is measured at its last step, and a training
+                that goes on before it measures again. None: all records of the step stay.
+        """
+
+        def stays(record: Record) -> bool:
+            return record["step"] < step or (
+                record["step"] == step and (epoch is None or record.get("epoch", epoch) <= epoch)
+            )
+
         if self._path is None:
-            self._own[:] = [r for r in self._own if r["step"] <= step]
+            self._own[:] = filter(stays, self._own)
             return
         if self._file:
             self._file.close()
@@ -164,7 +183,7 @@ class Log:
 
         def earlier(draft: Path) -> None:
             with draft.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(r) + "\n" for r in _lines(whole) if r["step"] <= step)
+                file.writelines(json.dumps(r) + "\n" for r in filter(stays, _lines(whole)))
 
         write_whole(whole, earlier, overwrite=True)
         self._file = whole.open("a", encoding="utf-8")

@@ -143,7 +143,7 @@ class _Loop:
         if self.fit.skip_bad_steps and self.position.step == 0:
             self._save()
         sent = self.fit.as_dict() if self.fit.log and first else None
-        log = Log(self.run.out, self.position.step, sent, writes=first)
+        log = Log(self.run.out, self.position.step, sent, epoch=self.position.epoch, writes=first)
         self.since = (self.position.step, time.perf_counter())
         with (
             checkpoint.Stop() as stop,  # whose signal may end the process, so all else is closed before
@@ -184,11 +184,13 @@ class _Loop:
             bar.advance()
             if self._over():
                 break
-            if taken and self.fit.save_every and self.position.step % self.fit.save_every == 0:
+            saves = taken and self.fit.save_every and self.position.step % self.fit.save_every == 0
+            if saves:
                 taken = self._need_finite(steps, log)
-                self._save()
             if taken and self.fit.watch_every and self.position.step % self.fit.watch_every == 0:
                 self._watch(log)
+            if saves:  # after all records of this step: a training that goes on from here adds later ones alone
+                self._save()
             start = self.length.now()
         self._need_finite(steps, log)
         if self.stopping:
@@ -293,7 +295,7 @@ class _Loop:
         self.position = replace(before, epoch=bad.epoch, last=last, seconds=bad.seconds, bad_steps=bad.bad_steps + 1)
         self.since = (self.position.step, time.perf_counter())
         if self.run.world.rank == 0:
-            log.rewind(self.position.step)
+            log.rewind(self.position.step, before.epoch)
         warnings.warn(f"{error} The training goes back to step {self.position.step}.", stacklevel=2)
 
     @torch.no_grad()
