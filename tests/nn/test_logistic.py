@@ -34,3 +34,19 @@ def test_strong_penalty_leaves_the_class_frequencies() -> None:
     ((w, b),) = logistic_path(z, y, 3, (1e-6,))
     assert w.abs().max() < 1e-4
     torch.testing.assert_close(b.softmax(0), torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64), atol=1e-4, rtol=0)
+
+
+def test_fewer_rows_than_dimensions_have_the_minimiser_of_all_dimensions() -> None:
+    """It is searched in the span of the rows; columns of zeros that make the rows more numerous change nothing."""
+    g = torch.Generator().manual_seed(1)
+    z = torch.randn(12, 40, generator=g, dtype=torch.float64)
+    y = torch.arange(12) % 3
+    grid = (0.1, 10.0)
+    for c, (w, b) in zip(grid, logistic_path(z, y, 3, grid), strict=True):
+        oracle = LogisticRegression(C=c, tol=1e-12, max_iter=100000).fit(z.numpy(), y.numpy())
+        logits = z @ w.T + b
+        expected = torch.from_numpy(oracle.decision_function(z.numpy()))
+        torch.testing.assert_close(logits.softmax(1), expected.softmax(1), atol=1e-5, rtol=0)
+        torch.testing.assert_close(w, torch.from_numpy(oracle.coef_), atol=1e-4, rtol=0)
+        outside = w - w @ torch.linalg.pinv(z) @ z
+        assert outside.abs().max() < 1e-12

@@ -28,10 +28,15 @@ def logistic_path(
         W (K, D) and b (K,), float64. b is not penalised.
     """
     z = z.double()
+    back: Tensor | None = None
+    if len(z) < z.shape[1]:  # the penalty keeps W in the span of the rows, so N coordinates are enough
+        back, upper = torch.linalg.qr(z.T)
+        z = upper.T
     theta = torch.zeros(classes, z.shape[1] + 1, dtype=torch.float64, device=z.device)
     for c in grid:
         theta = _minimise(theta, z, y, 1.0 / (c * len(y)), steps)
-        yield theta[:, :-1].clone(), theta[:, -1].clone()
+        weight = theta[:, :-1].clone()
+        yield (weight if back is None else weight @ back.T), theta[:, -1].clone()
 
 
 def _minimise(start: Tensor, z: Tensor, y: Tensor, decay: float, steps: int) -> Tensor:
