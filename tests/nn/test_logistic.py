@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
+from diptych.nn import logistic
 from diptych.nn.logistic import logistic_path
 
 
@@ -50,3 +51,22 @@ def test_fewer_rows_than_dimensions_have_the_minimiser_of_all_dimensions() -> No
         torch.testing.assert_close(w, torch.from_numpy(oracle.coef_), atol=1e-4, rtol=0)
         outside = w - w @ torch.linalg.pinv(z) @ z
         assert outside.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(("n", "threads"), [(60, 1), (60_000, 2)])
+def test_a_small_search_uses_one_thread_and_gives_the_others_back(
+    monkeypatch: pytest.MonkeyPatch, n: int, threads: int
+) -> None:
+    z, y = sample(n)
+    seen = set()
+    monkeypatch.setattr(
+        logistic, "cross_entropy", lambda *given: (seen.add(torch.get_num_threads()), cross_entropy(*given))[1]
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        list(logistic_path(z, y, 4, (1.0,), steps=2))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {threads}

@@ -5,11 +5,17 @@ minimise over W, b:  1/N sum over i of CE(W z_i + b, y_i) + 1 / (2 C N) |W|^2
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+SMALL = 1 << 20
+"""Products of an evaluation, N x D x K, below which one thread is used: several wait for each other longer than they
+work, and on a busy machine ten times as long.
+"""
 
 
 def logistic_path(
@@ -52,6 +58,16 @@ def _minimise(start: Tensor, z: Tensor, y: Tensor, decay: float, steps: int) -> 
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    with torch.enable_grad():
+    with torch.enable_grad(), _threads(1 if z.numel() * len(start) < SMALL else torch.get_num_threads()):
         solver.step(loss)  # type: ignore[no-untyped-call]
     return theta.detach()
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
