@@ -208,7 +208,8 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
         "The gain is the mean over the data sets of the tables below, with its range, for the system whose mean is "
         "highest among those measured on most sets. *Better on* counts the sets where it beats class names alone at "
         f"the {100 * LEVEL:.0f} % level; where that is fewer than half, class names alone are recommended. The highest "
-        "of many measured values is biased upwards, so measure on your own photos: `diptych board classify DATA "
+        "of many measured values is biased upwards, so measure on your own photos: `diptych recommend DATA` compares "
+        "the quick ones, and `diptych board classify DATA "
         "--export best` runs all systems and chooses on photos apart from test."
     )
 

@@ -33,6 +33,7 @@ FOLDERS = {
     "serve normal": "serve --normal nut={}",
     "finetune": "finetune {} -b tiny --out made",
     "pretrain": "pretrain {} -b tiny --out made",
+    "recommend": "recommend {}",
     "board classify": "board classify {} --out made",
     "board detect": "board detect {} --out made",
     "board segment": "board segment {} --out made",

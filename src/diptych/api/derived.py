@@ -20,6 +20,7 @@ from diptych.verbs.extend import Extend
 from diptych.verbs.generate import Generate
 from diptych.verbs.index import IndexPhotos
 from diptych.verbs.link import LinkTables
+from diptych.verbs.recommend import Recommend
 from diptych.verbs.rewrite import Rewrite
 from diptych.verbs.search import Search
 from diptych.verbs.segment import Segment
@@ -92,6 +93,7 @@ extend = function(Extend, _space)
 generate = function(Generate)
 index = function(IndexPhotos, _index)
 link = function(LinkTables)
+recommend = function(Recommend)
 rewrite = function(Rewrite)
 search = function(Search)
 segment = function(Segment)

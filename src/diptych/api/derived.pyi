@@ -25,6 +25,7 @@ from diptych.core import (
     Segmenter,
 )
 from diptych.data.words.contexts import Contexts
+from diptych.evaluation.recommendation import Candidate
 from diptych.search_index.rows import Found
 from diptych.tasks.caption import Captions
 from diptych.tasks.classified import Prediction
@@ -635,6 +636,33 @@ def link(
         image_columns: columns with the pictures: LEFT,RIGHT or one for both.
         out: CSV to write. None: nothing is written.
         overwrite: replace files of an earlier call.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def recommend(
+    data: Any,
+    model: ModelLike = None,
+    *,
+    names: NamesLike = None,
+    templates: TemplatesLike = None,
+    methods: Sequence[str] = (),
+    folds: int = 5,
+    most: int = 32,
+    seed: int = 0,
+) -> Results[Candidate]:
+    """Say which classifier to try on your labelled photos, with the gain to expect; test photos are not looked at.
+
+    Args:
+        data: a folder of class folders, or a table with labels. With splits, train and val are used.
+        model: a name, a loaded model, or None for ``lite``.
+        names: class names: a file, or "cat, dog, ..." (default: folder names).
+        templates: a file of prompts, or one prompt with {}; repeat for several (default: seven prompts).
+        methods: classifiers to compare, with commas (default: all that learn from labelled photos in seconds).
+        folds: parts of the photos: each is named by what was fitted on the others. Must be at least 2.
+        most: photos per class, at most. Must be at least 2.
+        seed: seed of the parts, and of the draw where there are more photos.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

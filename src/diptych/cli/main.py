@@ -48,6 +48,7 @@ VERBS = {
     "serve": "serve:serve",
     "finetune": "training.finetune:finetune",
     "pretrain": "training.pretrain:pretrain",
+    "recommend": "verbs.recommend:Recommend",
     "board": "boards:app",
     "audit": "audit.commands:app",
     "curate": "verbs.curate.steps:CURATE",

@@ -22,6 +22,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType({
         "rewrite": "Write longer prompts from short ones.",
     },
     "measure": {
+        "recommend": "Say which classifier to try on your photos.",
         "board": "Compare all systems of a task on your data.",
         "audit": "Find where a model fails, and which captions are wrong.",
         "verify": "Compare zero-shot accuracy with the published one.",

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import diptych
+from diptych.core import DataError, UsageError
+from tests.support.colours import ColourBackbone, colour_folder
+
+NAMES = ["yellow", "red", "pink", "green", "blue"]  # none is right: of blue, green, pink, red and yellow
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
+
+
+def test_python_gives_the_systems_and_what_to_try(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "photos", {"": 8})
+    found = diptych.recommend(folder, ColourBackbone(), names=NAMES, methods=["gda", "even-prior"])
+    assert next(c.system for c in found) == "zero-shot, ensemble"
+    assert found.data["recommended"] == found.data["best"] == "gda"
+    assert f"Try gda: expect {100 * found.data['expected_gain'][0]:+.1f} points (" in str(found)
+    assert "corrected for being the best of 4 compared. The second half of the labels brought" in str(found)
+    assert found.to_pandas()["system"].tolist()[0] == "zero-shot, ensemble"
+    assert found.to_pandas()["acc1"][0] == found.data["systems"][0]["acc1"] == found[0].accuracy.value
+
+
+def test_class_names_alone_are_recommended_where_nothing_is_better(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "photos", {"": 3}, ["red", "green", "blue"])
+    found = diptych.recommend(folder, ColourBackbone(), methods="tip-adapter")
+    assert found.data["recommended"] == "zero-shot, ensemble"
+    assert "Try zero-shot, ensemble: " in str(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"methods": "nope"}, "nope"),
+        ({"methods": "trident"}, "classif"),
+        ({"folds": 1}, "folds= must be at least 2, got 1"),
+        ({"most": 1}, "most= must be at least 2, got 1"),
+        ({"names": ["red"]}, "1 names? for 5 classes|5 classes"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, given: dict[str, object], says: str) -> None:
+    folder = colour_folder(tmp_path / "photos", {"": 3})
+    with pytest.raises(UsageError, match=says):
+        diptych.recommend(folder, ColourBackbone(), **given)  # type: ignore[arg-type]
+
+
+def test_photos_without_labels_are_refused(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "photos", {"": 3}, ["red"])
+    with pytest.raises((DataError, UsageError), match=r"class"):
+        diptych.recommend(folder / "red", ColourBackbone())
