@@ -313,9 +313,11 @@ class Recipe(Method):
 
     Attributes:
         weighs: whether one caption of a row is drawn each time that it is seen, so that weights of captions count.
+        passes_once: whether ``stages`` yields one trainee and looks at no row before, so that rows may pass by once.
     """
 
     weighs: ClassVar[bool] = True
+    passes_once: ClassVar[bool] = False
 
     def of_stream(self, kit: Kit, run: Run, learns: Learns = everything) -> Trainee:
         """Return the one trainee for pairs that pass by once, whose rows it has not seen before.
@@ -329,7 +331,11 @@ class Recipe(Method):
             UsageError: the recipe reads its rows more than once.
             MissingPart: the kit lacks a part.
         """
-        raise UsageError(f"{self.card.slug} reads its rows more than once: give a table, not a stream.")
+        if not self.passes_once:
+            raise UsageError(f"{self.card.slug} reads its rows more than once: give a table, not a stream.")
+        (trainee,) = self.stages(kit, None, Evidence(), run, learns)
+        assert isinstance(trainee, Trainee)  # a stage has rows or settings of its own
+        return trainee
 
     @abstractmethod
     def stages(

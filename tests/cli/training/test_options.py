@@ -121,7 +121,8 @@ def test_recipes_and_flags_that_cannot_be_are_refused(place: Path, shards: Path,
         ([tars, "--schedule", "constant", "--cooldown", "5", "--steps", "4"], "longer than the training of 4"),
         ([tars, "--log", "tb"], "--log takes wandb, not 'tb'"),
         ([tars, "--chunk", "2", "--objective", "cloob"], "does not read --chunk"),
-        ([tars, "--objective", "long-clip", "--held-out", "10", "--steps", "2"], "reads its rows more than once"),
+        ([tars, "--objective", "clip-moe", "--held-out", "10", "--steps", "2"], "reads its rows more than once"),
+        ([tars, "--objective", "sycoca", "--held-out", "10", "--steps", "2"], "give a table, or a CoCa"),
         ([tars, "--crop", "1.5", "--held-out", "10", "--steps", "2"], "--crop must be in (0, 1], got 1.5"),
         ([tars, "--recolour", "--held-out", "10", "--steps", "2"], "No --crop is given, so --recolour has no effect"),
         ([tars, "--precision", "fp16", "--held-out", "10", "--steps", "2"], "Training in fp16 needs a GPU"),
@@ -132,6 +133,20 @@ def test_recipes_and_flags_that_cannot_be_are_refused(place: Path, shards: Path,
         failed = CliRunner().invoke(app, command)
         assert failed.exit_code in (1, 2), failed.output
         assert said in failed.stderr
+
+
+@pytest.mark.parametrize("slug", ["a-clip", "diva", "lightclip", "long-clip", "rs-m-clip"])
+def test_recipes_that_look_at_no_row_before_train_on_pairs_that_pass_by(
+    place: Path, shards: Path, tmp_path: Path, slug: str
+) -> None:
+    words = ["pretrain", f"{shards}/{{0..3}}.tar", "-m", slug, "--backbone", f"local:{place / 'clip'}", "--steps", "2"]
+    words += ["--cache", tmp_path / "c", "--train-batch", "5", "--held-out", "10", "--workers", "0"]
+    words += ["--set", "components=3"] if slug == "long-clip" else []  # of a batch of 5
+    done = json.loads(run_cli(*words, "--out", tmp_path / "a", "--json").stdout)
+    assert (done["steps"], done["method"]) == (2, slug)
+    before = load(f"local:{place / 'clip'}").module().state_dict()
+    after = load(f"local:{tmp_path / 'a' / 'model'}").module().state_dict()
+    assert any(not torch.equal(t, before[n]) for n, t in after.items() if n in before and t.shape == before[n].shape)
 
 
 def test_a_dry_run_and_settings_of_the_system(place: Path, shards: Path, tmp_path: Path) -> None:

@@ -218,6 +218,7 @@ class ACLIP(Recipe):
         torch.Size([1, 100])
     """
 
+    passes_once: ClassVar[bool] = True
     drop: float = 0.5
     block: int | None = None
     scale: tuple[float, float] = (0.5, 1.0)

@@ -171,6 +171,7 @@ class DIVA(Recipe):
         True
     """
 
+    passes_once: ClassVar[bool] = True
     patches: int | None = None
     draws: int = 2
     prompt: str = "a photo of a ."

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -169,6 +169,7 @@ class LightCLIP(Recipe):
         1.3863
     """
 
+    passes_once: ClassVar[bool] = True
     soften: float = 0.1
     negatives: str = "similar"
     temperature: float = 0.1

@@ -22,7 +22,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -150,6 +150,7 @@ class LongCLIP(Recipe):
         True
     """
 
+    passes_once: ClassVar[bool] = True
     kept: int = 20
     ratio: int = 4
     components: int = 32

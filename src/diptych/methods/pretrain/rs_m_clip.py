@@ -29,7 +29,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from PIL import Image
@@ -235,6 +235,7 @@ class RSMCLIP(Recipe):
         1.3863
     """
 
+    passes_once: ClassVar[bool] = True
     weight: float = 1.0
     crops: int = 6
     small: float = 96 / 224

@@ -253,6 +253,7 @@ class SyCoCa(Recipe):
         [[1.0, 0.0, 0.0]]
     """
 
+    passes_once: ClassVar[bool] = True
     caption_weight: float = 2.0
     paint_weight: float = 1.0
     unseen: float = 0.5

@@ -376,11 +376,11 @@ def _check_stream(method: Objective | Recipe, parts: str, backbone: Backbone) ->
     Raises:
         UsageError: it cannot.
     """
-    if isinstance(method, Recipe) and type(method).of_stream is Recipe.of_stream:
+    if isinstance(method, Recipe) and not method.passes_once and type(method).of_stream is Recipe.of_stream:
         raise UsageError(f"{method.card.slug} reads its rows more than once: give a table, not a stream.")
     if parts == "heads":
         raise UsageError("Heads learn from vectors that are computed before: give a table, or {parts} all.")
-    if isinstance(method, Objective) and "LanguageModel" in method.card.needs.parts and not has_decoder(backbone):
+    if "LanguageModel" in method.card.needs.parts and not has_decoder(backbone):
         raise UsageError(
             f"{method.card.slug} needs the words of all captions for its small decoder: give a table, or a CoCa."
         )
