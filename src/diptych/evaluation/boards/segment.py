@@ -29,6 +29,7 @@ from diptych.core import (
     Segmenter,
     UsageError,
 )
+from diptych.core.void import NARROW, void_of
 from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.data.words.classnames import tidy
@@ -41,7 +42,7 @@ from diptych.features import artefacts
 from diptych.features.artefacts import About
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
-from diptych.metrics.segmentation import IGNORE, chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy
+from diptych.metrics.segmentation import chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy, totals
 from diptych.tasks.label_maps.fitted_segmenter import of_classes, parts_of_folder
 from diptych.tasks.label_maps.question import Question, question
 from diptych.tasks.label_maps.segmented import BACKGROUND
@@ -242,9 +243,10 @@ class MaskBench:
         }
 
     def _labels(self) -> Stacked:
-        """Return the (N, K, K) counts of a segmenter that is always right."""
-        masks = [np.asarray(mask) for mask in self.table.columns["mask"].values]
-        return np.stack([confusion(np.where(mask == IGNORE, 0, mask), mask, len(self.names)) for mask in masks])
+        """Return the (N, K, K) counts of a segmenter that is always right, or their totals of more than 255 classes."""
+        size, masks = len(self.names), (np.asarray(mask) for mask in self.table.columns["mask"].values)
+        right = (confusion(np.where(mask == void_of(size), 0, mask), mask, size) for mask in masks)
+        return np.stack([totals(pixels) if size > NARROW else pixels for pixels in right])
 
     def _digest(self) -> str:
         """Return the hash of photos, classes and masks."""
