@@ -9,7 +9,7 @@ Pixels of the ignored label are not counted. The mean of the IoUs of single imag
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ IGNORE = 255
 Labels = NDArray[np.integer[Any]]
 Counts = NDArray[np.integer[Any] | np.floating[Any]]
 Floats = NDArray[np.float64]
+C = TypeVar("C", bound=np.number[Any])
 
 
 def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int | None = None) -> NDArray[np.int64]:
@@ -58,7 +59,7 @@ def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int | 
     return np.bincount(y * classes + p, minlength=classes * classes).reshape(classes, classes)
 
 
-def totals(counts: Counts) -> Counts:
+def totals(counts: NDArray[C]) -> NDArray[C]:
     """Return the pixels that the metrics read: (..., K, 3) right, labelled and predicted pixels of each class.
 
     They take the place of confusion counts where K is large: 2,000 images of 847 classes have 11 GB of those.
