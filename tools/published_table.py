@@ -40,6 +40,60 @@ FACES = {
     "extend": "diptych board extend DATA --methods {slug} --set {slug}.published=true",
 }
 
+HEADLINES = """
+## The papers' numbers of segmentation {#headlines}
+
+With the data set and the weights at hand, one command measures what the paper prints: mIoU over the whole set, at the
+photos' own size. What still differs from the authors' run stands beside it, so that a gap has a name. None of these
+numbers was reproduced here: no weights and no such data are at hand.
+
+`ade20k/` has `images/validation`, `annotations/validation` and `objectInfo150.txt`; the other folders have `labels.csv`
+and `classes.csv` ([formats](formats.md)), with 16-bit maps where there are more than 255 classes (A-847, PC-459).
+`fc-clip/` and other folders after `--fitted` are written once by
+[`diptych systems SLUG --weights FILE`](cli/systems.md#weights-that-authors-released), and bring their backbone.
+
+| system | number in the paper | command | differs still |
+|---|---|---|---|
+"""
+CLIP, OTHER = " --backbone ViT-B-16-quickgelu/openai", "--names FILE --templates FILE"
+PROMPTS = f"the authors' words and templates: give them by `{OTHER}`"
+MEAN = (
+    "detectron2's later versions average over labelled classes alone; here a class that is only predicted counts as 0"
+)
+MEASURED = {
+    "fc-clip": ("ade20k/ --fitted fc-clip/", ("ADE20K, 150 classes", "mIoU"), [
+        PROMPTS, "photos are resized to whole cells, where the authors pad to multiples of 32", MEAN,
+        "PQ needs COCO's panoptic maps, which Python alone opens",
+    ]),
+    "maft-plus": ("ade20k/ --fitted maft-plus/", ("ADE20K, 150 classes", "mIoU"), [
+        PROMPTS, "the same resizing",
+    ]),
+    "ovseg": ("ade20k/ --fitted ovseg/ --proposer FOLDER", ("ADE20K, 150 classes", "mIoU"), [
+        "the authors' MaskFormer is not read: a Mask2Former stands in for its masks, CLIP's patches for its classes",
+        PROMPTS, MEAN,
+    ]),
+    "clip-dinoiser": ("voc20/ --fitted clip-dinoiser/", ("PASCAL VOC, 20 classes", "mIoU"), [
+        "80 templates: give them by `--templates FILE`", "photos are not padded to multiples of 16",
+    ]),
+    "sam-clip": ("voc21/ --fitted sam-clip/ --masks hf:facebook/sam-vit-base", None, [
+        "no weights were released, and the number was not read: the folder is one that you trained",
+    ]),
+    "trident": (f"voc21/ --methods trident{CLIP} --teacher NAME --masks hf:facebook/sam-vit-base --background WORDS "
+                "--threshold 0.2", ("PASCAL VOC, 21 classes", "mIoU"), [
+        "`--teacher` is DINO ViT-B/16", "80 templates and the authors' words for background",
+        "windows are padded and resized by other libraries",
+    ]),
+    "maskclip": (f"voc20/ --methods maskclip{CLIP} --set maskclip.windows.side=512 --set maskclip.windows.window=4096",
+                 ("PASCAL VOC, 20 classes", "mIoU"), ["mean and spread of the pixels are CLIP's", PROMPTS]),
+    "sclip": (f"voc21/ --methods sclip{CLIP} --background WORDS", ("PASCAL VOC, 21 classes", "mIoU"), [
+        "the scale of the logits is the backbone's, not 40", "the authors' words for background", PROMPTS,
+    ]),
+    "naclip": (f"voc21/ --methods naclip{CLIP} --background WORDS", ("PASCAL VOC, 21 classes", "mIoU"), [
+        "PAMR, which the number has, is not here", "the authors' words for background",
+    ]),
+}  # fmt: skip
+"""Segmenter -> arguments of ``diptych board segment``, the headline that they measure, and what differs still."""
+
 
 def page() -> str:
     """Return the page."""
@@ -48,7 +102,7 @@ def page() -> str:
     without = [c for c in catalog.cards() if _trains(c) and not c["published"] and not c["baseline"]]
     names = ", ".join(c["name"] for c in sorted(without, key=lambda c: c["slug"]))
     end = f"\n## Not found\n\nOf {names} no configuration was found that could be read.\n" if without else ""
-    return HEAD + "\n".join(rows) + "\n" + "".join(map(_section, cards)) + end
+    return HEAD + "\n".join(rows) + "\n" + "".join(map(_section, cards)) + _headlines() + end
 
 
 def _trains(card: dict[str, Any]) -> bool:
@@ -60,6 +114,19 @@ def _number(card: dict[str, Any]) -> str:
         return "not found"
     first = card["headlines"][0]
     return f"{first['metric']} {first['value']:g} on {first['dataset']}, {first['backbone']}"
+
+
+def _headlines() -> str:
+    """Return the commands that measure what papers of segmenters print."""
+    cards, lines = {c["slug"]: c for c in catalog.cards()}, []
+    for slug, (given, headline, differs) in MEASURED.items():
+        number = "not found"
+        if headline is not None:
+            (row,) = (h for h in cards[slug]["headlines"] if (h["dataset"], h["metric"]) == headline)
+            number = f"{row['metric']} {row['value']:g} on {row['dataset']}, {row['backbone']} ({row['where']})"
+        command = f"diptych board segment {given} --seeds 1"
+        lines.append(f"| {cards[slug]['name']} | {number} | `{command}` | {'; '.join(differs)} |\n")
+    return HEADLINES + "".join(lines)
 
 
 def _section(card: dict[str, Any]) -> str:

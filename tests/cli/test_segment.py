@@ -183,6 +183,33 @@ def test_a_training_that_was_killed_goes_on(
     assert (tmp_path / "c/a.labels.png").read_bytes() == (tmp_path / "a/a.labels.png").read_bytes()
 
 
+@pytest.mark.parametrize("unknown", [False, True])
+def test_maps_of_300_classes_are_written_read_and_measured(
+    diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unknown: bool
+) -> None:
+    monkeypatch.setattr(MaskCLIP, "__init__", partialmethod(MaskCLIP.__init__, windows=Windows(40, 40, 20)))
+    names = [*(f"thing {k}" for k in range(296)), "red", "green", "blue", "yellow"]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    words = ("--names", "names.txt", "--method", "maskclip", *(("--unknown", "0.05") if unknown else ()))
+    got = diptych("segment", photo, *words, "--templates", "{}", "--out", "maps", "--json")
+    assert got.code == 0, got.err
+    labels = np.asarray(Image.open(tmp_path / "maps/a.labels.png"))
+    assert labels.dtype == np.uint16
+    assert set(np.unique(labels)) <= {296, 297, 298, 299, *((65535,) if unknown else ())}
+    assert (labels == 65535).any() == unknown
+    assert got.data["photos"][0].get("unknown", 0) == pytest.approx((labels == 65535).mean(), abs=1e-6)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/classes.csv").write_text("value,name\n" + "".join(f"{k},{n}\n" for k, n in enumerate(names)))
+    (tmp_path / "set/a.png").write_bytes(photo.read_bytes())
+    (tmp_path / "set/m.png").write_bytes((tmp_path / "maps/a.labels.png").read_bytes())
+    (tmp_path / "set/labels.csv").write_text("path,mask\na.png,m.png\n")
+    board = diptych("board", "segment", "set", "--methods", "maskclip", "--templates", "{}", "--seeds", "1", "--json")
+    assert board.code == 0, board.err
+    rows = {row["method"]: row for row in board.data["rows"]}
+    assert (rows["maskclip"]["miou"], rows["maskclip"]["pixel_accuracy"]) == (1, 1)  # its own map is the truth
+    assert rows["chance"]["pixel_accuracy"] == pytest.approx(1 / 300)
+
+
 def test_a_dry_run_takes_three_steps_and_writes_nothing(
     diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from diptych.metrics.segmentation import (
     miou_bootstrap,
     miou_gain,
     pixel_accuracy,
+    totals,
 )
 
 
@@ -108,3 +109,25 @@ def test_a_gain_over_itself_is_nothing_and_over_chance_is_something() -> None:
     assert miou_gain(chance(counts), counts, 0).value < 0
     with pytest.raises(DataError, match="one size"):
         miou_gain(counts, counts[:2], 0)
+
+
+def test_totals_give_the_same_metrics_as_confusion_counts() -> None:
+    counts = stacked(2)
+    few = totals(counts)
+    assert few.shape == (*counts.shape[:-1], 3)
+    assert totals(few) is few
+    np.testing.assert_array_equal(class_iou(few), class_iou(counts))
+    np.testing.assert_array_equal(pixel_accuracy(few), pixel_accuracy(counts))
+    np.testing.assert_allclose(chance(few), totals(chance(counts)))
+    for a, b in (
+        (miou_bootstrap(few, 3), miou_bootstrap(counts, 3)),
+        (miou_gain(few, chance(few), 3), miou_gain(counts, chance(counts), 3)),
+    ):
+        assert (a.value, a.low) == (pytest.approx(b.value), pytest.approx(b.low))
+
+
+def test_the_void_of_many_classes_is_that_of_sixteen_bits() -> None:
+    labels = np.array([[255, 299, 65535]], np.uint16)
+    counts = confusion(np.array([[255, 0, 7]]), labels, 300)
+    assert counts.sum() == 2
+    assert counts[255, 255] == counts[299, 0] == 1

@@ -94,8 +94,8 @@ def test_wrong_calls_are_refused_before_a_photo_is_read() -> None:
         segment(photos, NAMES, backbone, background=("sky",), threshold=1.5)
     with pytest.raises(UsageError, match="stands for two"):
         segment(photos, NAMES, backbone, background=("red",))
-    with pytest.raises(UsageError, match="255 classes"):
-        segment(photos, [f"thing {k}" for k in range(256)], backbone)
+    with pytest.raises(UsageError, match="65,535 classes"):
+        segment(photos, [f"thing {k}" for k in range(65536)], backbone)
     with pytest.raises(DataError, match="No photos"):
         segment(Pictures(()), NAMES, backbone)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from diptych.cli import flag_values, options
 from diptych.cli.board import command_line, leave
 from diptych.cli.console import say, show, show_json, show_table
+from diptych.cli.unread import refuse_idle, typed
 
 if TYPE_CHECKING:
     from diptych.evaluation.arms import Arm, Bench
     from diptych.evaluation.boards.verb import Row, VerbBoard
+    from diptych.features.artefacts import About
 
 NAMES = {
     "precision": "right %",  # of curate; all names that are not listed, such as "kept", are in percent
@@ -77,8 +79,27 @@ class BoardOptions:
     out: Annotated[Path, options.option("--out", "-o", help="Folder for rows and board.")] = Path("out/board")
 
 
+@dataclass(frozen=True)
+class LoadedOptions:
+    """Rows that were fitted before."""
+
+    fitted: Annotated[
+        list[Path] | None,
+        options.option(
+            "--fitted",
+            help="Folder of a fitted system, which is measured as it is; repeat for several. Without --methods, no "
+            "system is fitted beside them but those of the baseline rows.",
+        ),
+    ] = None
+
+
 def board_command(
-    verb: str, *, every: bool = False, without: Callable[[], tuple[Arm, ...]] = tuple, **fixed: Any
+    verb: str,
+    *,
+    every: bool = False,
+    without: Callable[[], tuple[Arm, ...]] = tuple,
+    loads: bool = False,
+    **fixed: Any,
 ) -> Callable[[Callable[..., Bench]], Callable[..., None]]:
     """Make a command of a function (open run, seeds, its own options) -> Bench. It opens the data, which may be absent,
     before the backbone.
@@ -87,6 +108,7 @@ def board_command(
         verb: what the systems do.
         every: whether all rows of all cards are run, where no methods are named.
         without: the rows that are not.
+        loads: whether the bench reads systems that were fitted before.
         fixed: values of options of ``RunOptions`` that this verb does not offer.
     """
     mine, common = BoardOptions(out=Path(f"out/board-{verb}")), options.RunOptions(**fixed)
@@ -97,14 +119,22 @@ def board_command(
         kind = inspect.Parameter.KEYWORD_ONLY
 
         @functools.wraps(function)
-        def command(*, requested: BoardOptions, shared: options.RunOptions, **given: Any) -> None:
+        def command(
+            *, requested: BoardOptions, shared: options.RunOptions, kept: LoadedOptions = LoadedOptions(), **given: Any
+        ) -> None:
             from diptych.core.settings import by_system
+            from diptych.evaluation.boards.choice import arms_of, in_lengths, loaded_arms, stated_of
             from diptych.evaluation.boards.rows import expect
-            from diptych.evaluation.boards.verb import arms_of, in_lengths, verb_board
+            from diptych.evaluation.boards.verb import verb_board
 
             if not shared.overwrite:
                 expect(requested.out, verb)
-            methods = flag_values.words(requested.methods) if requested.methods else None
+            folders = kept.fitted or []
+            abouts = stated_of(verb, folders)
+            shared = _on_backbone_of(shared, folders, abouts)
+            if folders and not requested.methods:
+                refuse_idle("Only systems of folders are measured, which keep their settings", "settings")
+            methods = flag_values.words(requested.methods) if requested.methods else () if folders else None
             settings = by_system(requested.settings or ())
             arms = arms_of(verb, methods, every=every, without=without(), settings=settings)
             with shared.open() as opened:
@@ -113,6 +143,8 @@ def board_command(
                     expect(requested.out, verb, bench.facts)
                 budget, out = requested.budget, requested.out
                 arms = in_lengths(arms, tuple(getattr(bench, "lengths", ())))
+                if folders:
+                    arms += loaded_arms(bench, folders, abouts)  # type: ignore[arg-type]
                 board = verb_board(verb, bench, arms, budget=budget, keep=out, command=command_line())
             board.write(out, overwrite=True)
             end_board(board, out, shared.json, _show)
@@ -121,12 +153,25 @@ def board_command(
             [
                 *(p.replace(kind=kind) for p in verb_parameters),
                 inspect.Parameter("requested", kind, default=mine, annotation=BoardOptions),
+                *(
+                    [inspect.Parameter("kept", kind, default=LoadedOptions(), annotation=LoadedOptions)]
+                    if loads
+                    else ()
+                ),
                 inspect.Parameter("shared", kind, default=common, annotation=options.RunOptions),
             ]
         )
         return options.offers(*(name for name in ("overwrite", *options.MODEL) if name not in fixed))(command)
 
     return decorate
+
+
+def _on_backbone_of(shared: options.RunOptions, folders: Sequence[Path], abouts: Sequence[About]) -> options.RunOptions:
+    """Return options with the backbone on which the folders were fitted, where the user names none."""
+    from diptych.evaluation.boards.choice import backbone_of
+
+    name = None if "backbone" in typed.get() else backbone_of(folders, abouts)
+    return replace(shared, backbone=name) if name else shared
 
 
 def end_board(board: Any, out: Path, json: bool, table: Callable[[Any], None], more: Iterable[str] = ()) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diptych.evaluation.boards.tune import TuneBench
 
 
-@board_command("caption")
+@board_command("caption", loads=True)
 def board_caption(
     opened: options.Opened,
     seeds: tuple[int, ...],
@@ -76,7 +76,7 @@ def board_curate(
     return CurateBench(pool, opened.backbone(), opened.run, seeds, metadata, head=str(head or ""))
 
 
-@board_command("detect", every=True)
+@board_command("detect", every=True, loads=True)
 def board_detect(
     opened: options.Opened,
     seeds: tuple[int, ...],
@@ -201,8 +201,8 @@ def _tuned(
     from diptych.core import ClassNames
     from diptych.data.formats.region_table import with_regions
     from diptych.data.words.templates import SINGLE
+    from diptych.evaluation.boards.choice import arms_of, in_lengths
     from diptych.evaluation.boards.tune import BEFORE, TuneBench, equal_lengths
-    from diptych.evaluation.boards.verb import arms_of, in_lengths
     from diptych.evaluation.datasets import SCENES, open_set
 
     rows = open_set(data, "captions or classes", opened.keys, text=how.captions or "")
@@ -235,7 +235,7 @@ def _slow() -> tuple[Arm, ...]:
     return SLOW
 
 
-@board_command("retrieve", every=True, without=_slow)
+@board_command("retrieve", every=True, without=_slow, loads=True)
 def board_retrieve(
     opened: options.Opened,
     seeds: tuple[int, ...],
@@ -283,15 +283,15 @@ class CountedOptions:
     ] = None
 
 
-@board_command("segment", every=True, engine="torch", batch=1, workers=1)
+@board_command("segment", every=True, loads=True, engine="torch", batch=1, workers=1)
 def board_segment(
     opened: options.Opened,
     seeds: tuple[int, ...],
     data: Annotated[
         str,
         typer.Argument(
-            help="A folder with labels.csv (path, mask) and classes.csv, its name in DIPTYCH_DATA, mosaic:NAME or "
-            "paste:NAME.",
+            help="A folder with labels.csv (path, mask) and classes.csv or in ADE20K's layout, its name in "
+            "DIPTYCH_DATA, mosaic:NAME or paste:NAME.",
         ),
     ],
     names: options.Names = None,

@@ -21,6 +21,7 @@ from diptych.data.formats.coop import COOP
 from diptych.data.formats.grouped import GROUPED
 from diptych.data.formats.huggingface import METADATA, PARQUET
 from diptych.data.formats.jats import ARTICLES
+from diptych.data.formats.label_folders import LABEL_FOLDERS
 from diptych.data.formats.pairs import PAIRS
 from diptych.data.formats.parquet_pairs import PARQUET_PAIRS, read_parquet_pairs
 from diptych.data.formats.points import Clouds
@@ -49,6 +50,7 @@ FORMATS: tuple[Format[LabelledData], ...] = (
     PARQUET,
     ANOMALIES,
     MASKS,
+    LABEL_FOLDERS,
     TARS,
     LISTED,
     FOLDER,
@@ -78,7 +80,8 @@ def open_data(
 
     Formats are:
 
-    - a folder of pictures (``class_folder``), a picture, or a folder of photos with label maps;
+    - a folder of pictures (``class_folder``), a picture, or a folder of photos with label maps (of a
+      table, or ADE20K's layout);
     - a .csv, .tsv or .parquet table (``read_table``), or a folder with one that lists its pictures;
     - tars of a WebDataset (one, a brace range, or a folder of them), and CLIP_benchmark's tars;
     - Hugging Face folders, and Parquet files with encoded pictures;

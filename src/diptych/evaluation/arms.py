@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from diptych import catalog
 from diptych.core import Backbone, Run, UnreadableItem
+from diptych.features.artefacts import About
 from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap, paired_p
 from diptych.metrics.ratio import ratio, ratio_gain, ratio_lower, ratio_p
 
@@ -26,6 +27,33 @@ CHANCE = "chance"
 """The baseline that draws an answer at random."""
 CLOCKS = frozenset({"fit_seconds", "images_a_second", "train_seconds"})
 """Numbers beside a metric that no second run repeats: boards show them, proofs do not write them."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was fitted before, and read from a folder.
+
+    Args:
+        folder: its path, as the user gave it.
+        sha256: of the folder's description, which holds that of its tensors.
+        about: what the folder says: the system with its settings, classes and backbone.
+        fitted: what ``fit`` returned, as the bench measures it.
+    """
+
+    folder: str
+    sha256: str
+    about: About = field(compare=False, repr=False)
+    fitted: Any = field(compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "folder": self.folder,
+            "sha256": self.sha256,
+            "system": repr(self.about.system),
+            "backbone": self.about.backbone,
+            "diptych": self.about.version,
+        }
 
 
 @dataclass(frozen=True)
@@ -38,6 +66,7 @@ class Arm:
         shots: train items per class, where the bench draws them.
         spoil: what is wrong with it; None: nothing. What it changes is the bench's matter, see ``spoils.Spoil``.
         length: of its training, by a name that the bench knows, such as "60 steps"; "": the bench has one for all.
+        loaded: what is measured instead of fitting; None: the system is fitted.
     """
 
     system: Any
@@ -45,12 +74,15 @@ class Arm:
     shots: int = 0
     spoil: Any = None
     length: str = ""
+    loaded: Loaded | None = None
 
     @property
     def label(self) -> str:
-        """Return "slug" or "slug:variant", as ``--methods`` takes it, and the length where there are several."""
+        """Return "slug" or "slug:variant", as ``--methods`` takes it, the length where there are several, and the
+        folder from which it was loaded.
+        """
         row = f"{self.system}{'' if self.variant.startswith('[') or not self.variant else ':'}{self.variant}"
-        return ", ".join(filter(None, (row, self.length)))
+        return ", ".join(filter(None, (row, self.length, f"loaded from {self.loaded.folder}" if self.loaded else "")))
 
 
 @dataclass(frozen=True)

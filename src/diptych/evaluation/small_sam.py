@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.core import Column, PromptableMasks, Prompts, Run, Samples, Table
-from diptych.metrics.segmentation import IGNORE
+from diptych.core.void import void_in
 from diptych.nn.dense.mask_losses import dice_loss
 from diptych.nn.dense.two_heads import prompted
 from diptych.train.parameters import train_parameters
@@ -142,11 +142,11 @@ def objects_of(labels: NDArray[np.integer[Any]]) -> Objects:
     """Return the 8-connected parts of the classes of an (H, W) label map, of ``LEAST`` of its pixels or more.
 
     Example:
-        >>> objects_of(np.array([[0, 0, 1, 1, 0], [0, 0, IGNORE, 1, 0]])).astype(int).sum((1, 2))
+        >>> objects_of(np.array([[0, 0, 1, 1, 0], [0, 0, 255, 1, 0]])).astype(int).sum((1, 2))
         array([4, 2, 3])
     """
     parts = []
-    for label in np.unique(labels[labels != IGNORE]):
+    for label in np.unique(labels[labels != void_in(labels)]):
         numbers, count = ndimage.label(labels == label, np.ones((3, 3)))
         parts += [part for n in range(1, count + 1) if (part := numbers == n).mean() >= LEAST]
     return np.stack(parts) if parts else np.zeros((0, *labels.shape), dtype=bool)

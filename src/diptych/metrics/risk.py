@@ -60,18 +60,20 @@ def wrong_pixels(
     scores: NDArray[np.floating],
     truth: NDArray[np.integer],
     thresholds: NDArray[np.floating],
+    ignore: int = IGNORE,
 ) -> NDArray[np.float64]:
     """Return the share of an image's pixels that are named, and wrongly, at each threshold.
 
     Args:
         labels: (H, W) predicted classes.
         scores: (H, W) of the prediction; a pixel is named where its score is at least the threshold.
-        truth: (H, W) classes; 255 where a pixel does not count.
+        truth: (H, W) classes, or ``ignore``.
         thresholds: (T,) in rising order.
+        ignore: label of pixels that do not count.
 
     Returns:
         (T,) in [0, 1]; zeros where no pixel counts.
     """
-    counted = truth != IGNORE
+    counted = truth != ignore
     wrong = np.sort(scores[counted & (labels != truth)])
     return (len(wrong) - np.searchsorted(wrong, thresholds, side="left")) / max(1, int(counted.sum()))

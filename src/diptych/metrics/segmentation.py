@@ -9,30 +9,32 @@ Pixels of the ignored label are not counted. The mean of the IoUs of single imag
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError
+from diptych.core.void import void_of
 from diptych.metrics.interval import Interval, lower_bound, per_seed, resample, two_sided
 
 IGNORE = 255
-"""The usual label of ignored pixels."""
+"""The label of ignored pixels in maps of up to 255 classes; maps of more have ``core.void.WIDE``."""
 
 Labels = NDArray[np.integer[Any]]
 Counts = NDArray[np.integer[Any] | np.floating[Any]]
 Floats = NDArray[np.float64]
+C = TypeVar("C", bound=np.number[Any])
 
 
-def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = IGNORE) -> NDArray[np.int64]:
+def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int | None = None) -> NDArray[np.int64]:
     """Return the confusion counts of one image; their sum is the counts of a data set.
 
     Args:
         predicted: (H, W) class positions.
         labels: (H, W) class positions, or ``ignore``.
         classes: K.
-        ignore: label of pixels that do not count.
+        ignore: label of pixels that do not count; None: 255, or 65,535 of more than 255 classes.
 
     Returns:
         (K, K) int64: row = label, column = prediction.
@@ -45,7 +47,7 @@ def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = 
             f"The prediction has {predicted.shape} pixels and the mask {labels.shape}: give masks of the size of their "
             f"images."
         )
-    counted = labels != ignore
+    counted = labels != (void_of(classes) if ignore is None else ignore)
     p, y = predicted[counted].astype(np.int64), labels[counted].astype(np.int64)
     for name, values in (("mask", y), ("prediction", p)):
         outside = values[(values < 0) | (values >= classes)]
@@ -57,19 +59,36 @@ def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = 
     return np.bincount(y * classes + p, minlength=classes * classes).reshape(classes, classes)
 
 
+def totals(counts: NDArray[C]) -> NDArray[C]:
+    """Return the pixels that the metrics read: (..., K, 3) right, labelled and predicted pixels of each class.
+
+    They take the place of confusion counts where K is large: 2,000 images of 847 classes have 11 GB of those.
+
+    Args:
+        counts: (..., K, K) confusion counts; or (..., K, 3) totals, which are returned as they are, of K > 3 classes.
+
+    Example:
+        >>> totals(np.array([[5, 1], [0, 4]]))
+        array([[5, 6, 5],
+               [4, 4, 5]])
+    """
+    if counts.shape[-1] != counts.shape[-2]:
+        return counts
+    return np.stack([np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2)], axis=-1)
+
+
 def class_iou(counts: Counts) -> NDArray[np.float64]:
     """Return the IoU of each class. Higher is better, in [0, 1].
 
     Args:
-        counts: (..., K, K) summed confusion counts.
+        counts: (..., K, K) summed confusion counts, or their ``totals``.
 
     Returns:
         (..., K) float64; NaN for a class that is neither labelled nor predicted.
 
     Source: ``total_area_to_metrics`` of mmsegmentation, by its documented behaviour.
     """
-    c = np.asarray(counts, dtype=np.float64)
-    hit, labelled, predicted = np.diagonal(c, axis1=-2, axis2=-1), c.sum(-1), c.sum(-2)
+    hit, labelled, predicted = np.moveaxis(np.asarray(totals(counts), dtype=np.float64), -1, 0)
     union = labelled + predicted - hit
     return np.divide(hit, union, out=np.full(union.shape, np.nan), where=union > 0)
 
@@ -81,13 +100,12 @@ def mean_iou(counts: Counts) -> NDArray[np.float64]:
     detectron2, is several points higher on large vocabularies.
 
     Args:
-        counts: (..., K, K) summed confusion counts.
+        counts: (..., K, K) summed confusion counts, or their ``totals``.
 
     Returns:
         (...) float64, NaN without any class.
     """
-    c = np.asarray(counts, dtype=np.float64)
-    iou = class_iou(c)
+    iou = class_iou(counts)
     counted = ~np.isnan(iou)
     total, number = np.where(counted, np.nan_to_num(iou), 0.0).sum(-1), counted.sum(-1)
     return np.divide(total, number, out=np.full(np.shape(total), np.nan), where=number > 0)
@@ -97,13 +115,12 @@ def pixel_accuracy(counts: Counts) -> NDArray[np.float64]:
     """Return the share of counted pixels whose class is right. Higher is better, in [0, 1].
 
     Args:
-        counts: (..., K, K) summed confusion counts.
+        counts: (..., K, K) summed confusion counts, or their ``totals``.
 
     Returns:
         (...) float64, NaN without any pixel.
     """
-    c = np.asarray(counts, dtype=np.float64)
-    hit, total = np.trace(c, axis1=-2, axis2=-1), c.sum((-2, -1))
+    hit, total, _ = np.moveaxis(np.asarray(totals(counts), dtype=np.float64).sum(-2), -1, 0)
     return np.divide(hit, total, out=np.full(np.shape(total), np.nan), where=total > 0)
 
 
@@ -113,8 +130,13 @@ def chance(counts: Counts) -> NDArray[np.float64]:
     Its mIoU on balanced labels is 1 / (2K - 1).
 
     Args:
-        counts: (..., K, K) counts of any segmenter on the same images.
+        counts: (..., K, K) counts of any segmenter on the same images, or their ``totals``.
     """
+    if counts.shape[-1] != counts.shape[-2]:
+        of_class = np.asarray(counts[..., 1], dtype=np.float64)
+        classes = of_class.shape[-1]
+        drawn = np.broadcast_to(of_class.sum(-1, keepdims=True) / classes, of_class.shape)
+        return np.stack([of_class / classes, of_class, drawn], axis=-1)
     labelled = np.asarray(counts, dtype=np.float64).sum(-1, keepdims=True)
     return np.broadcast_to(labelled / counts.shape[-1], counts.shape).copy()
 
@@ -126,7 +148,7 @@ def miou_bootstrap(counts: Counts, seed: int, *, level: float = 0.95, draws: int
     10 images, in 92 to 93 % with 20 or 50, and in 94 % with 200.
 
     Args:
-        counts: (R, N, K, K) counts of R seeds on the same N images.
+        counts: (R, N, K, K) counts of R seeds on the same N images, or their (R, N, K, 3) ``totals``.
         seed: seed of the resampling.
         level: share of resampled values inside.
         draws: resampled values.
@@ -139,7 +161,7 @@ def miou_gain(first: Counts, second: Counts, seed: int, *, level: float = 0.95, 
     """Return the gain in mIoU of ``first`` over ``second``, paired by seed and image, with its one-sided lower bound.
 
     Args:
-        first: (R, N, K, K) counts of R seeds on the same N images.
+        first: (R, N, K, K) counts of R seeds on the same N images, or their (R, N, K, 3) ``totals``.
         second: the same size: the same seeds and images, in the same order.
         seed: seed of the resampling.
         level: share of resampled gains above the bound.

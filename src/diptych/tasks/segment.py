@@ -28,11 +28,12 @@ from diptych.core import (
     UnreadableItem,
     UsageError,
 )
+from diptych.core.void import NARROW
 from diptych.data.images import need_size
 from diptych.data.memory import InMemory
 from diptych.metrics.mask_ap import Matched, matched
 from diptych.metrics.panoptic import VOID, panoptic_counts
-from diptych.metrics.segmentation import confusion
+from diptych.metrics.segmentation import confusion, totals
 from diptych.nn.dense.segments import instances
 from diptych.tasks.defaults import default
 from diptych.tasks.label_maps.question import Question, question
@@ -127,12 +128,13 @@ def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question
 
     Args:
         fitted: what to measure.
-        table: N readable images with a "mask" column of (H, W) class positions, 255 where a pixel does not count.
+        table: N readable images with a "mask" column of (H, W) class positions; pixels that do not count have
+            ``core.void.void_of`` the classes.
         run: device and cache.
         asked: how its regions become the K classes of the masks, without unknown pixels; None: its own classes.
 
     Returns:
-        (N, K, K) int64: row = label, column = prediction.
+        (N, K, K) int64: row = label, column = prediction; of more than 255 classes their (N, K, 3) totals.
 
     Raises:
         UnreadableItem: an image or mask cannot be read.
@@ -143,12 +145,14 @@ def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question
         raise DataError("This table has no masks to compare with: give images with a mask column.")
     asked = asked or Question.plain(fitted.classes)
     size = len(asked.classes)
-    found = np.zeros((len(table), size, size), dtype=np.int64)
+    many = size > NARROW
+    found = np.zeros((len(table), size, 3 if many else size), dtype=np.int64)
     with run.track("segment", len(table)) as bar:
         for i, regions in enumerate(fitted.regions(table.items, run)):
             labels = np.asarray(column.values[i])
             need_size(table.items.name(i), labels.shape, regions.size)
-            found[i] = confusion(asked.labels(regions)[0], labels, size)
+            pixels = confusion(asked.labels(regions)[0], labels, size)
+            found[i] = totals(pixels) if many else pixels
             bar.advance()
     return found
 

@@ -59,6 +59,19 @@ def test_development_sets(data_root: Path, name: str, void: tuple[int, ...], cla
     assert set(np.unique(mask)) <= {*range(classes), IGNORE}
 
 
+def test_more_than_255_classes_have_maps_of_sixteen_bits(folder: Path) -> None:
+    values = np.array([[1, 255, 256], [300, 301, 0]], dtype=np.uint16)
+    Image.fromarray(values).save(folder / "m.png")
+    (folder / "classes.csv").write_text("value,name\n" + "".join(f"{k},class {k}\n" for k in range(1, 301)))
+    data = read_semantic(folder, void=(1,))
+    mask = data.split("val").columns["mask"].values[0]
+    assert (len(data.classes), mask.dtype) == (299, np.uint16)
+    assert mask.tolist() == [[65535, 253, 254], [298, 65535, 65535]]
+    (folder / "classes.csv").write_text("value,name\n" + "".join(f"{k},class {k}\n" for k in range(65536)))
+    with pytest.raises(DataError, match="1 to 65,535 classes"):
+        read_semantic(folder)
+
+
 def test_things_synonyms_and_void_are_columns(folder: Path) -> None:
     text = "value,name,void,thing,synonyms\n7,sky,,0,\n0,nothing,1,,\n2,cow,,1,cattle| ox\n"
     (folder / "classes.csv").write_text(text)

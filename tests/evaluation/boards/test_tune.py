@@ -13,8 +13,9 @@ from diptych.data.scenes.compose import SceneRecipe
 from diptych.data.scenes.tables import scene_classes, scene_data
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards import tune
+from diptych.evaluation.boards.choice import in_lengths
 from diptych.evaluation.boards.tune import BEFORE, SECONDS, STEPS, TuneBench, equal_lengths
-from diptych.evaluation.boards.verb import in_lengths, verb_board
+from diptych.evaluation.boards.verb import verb_board
 from diptych.train.schedule import Fit, Schedule
 
 FIT = Fit(lr=1e-4, batch=4, epochs=1, schedule=Schedule(warmup=20))

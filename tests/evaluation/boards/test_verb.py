@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from diptych.cli.main import app
 from diptych.core import DataError, MissingEvidence, Run, UsageError
 from diptych.evaluation.arms import MEANS, Arm, Measured, Statistic, over_seeds, two_sided
-from diptych.evaluation.boards.verb import arms_of, verb_board
+from diptych.evaluation.boards.choice import arms_of
+from diptych.evaluation.boards.verb import verb_board
 from diptych.metrics.interval import Interval
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import COLOURS, ColourBackbone, coloured

@@ -121,11 +121,11 @@ def test_channels_are_found_on_any_backbone() -> None:
 
 
 def test_segments_are_pairs_of_class_and_number() -> None:
-    labels = torch.tensor([[[3, 3, 255], [1, 3, 1]], [[1, 2, 0], [0, 2, 0]]])
+    labels = torch.tensor([[[3, 3, 65535], [1, 3, 1]], [[1, 2, 0], [0, 2, 0]]])
     masks, classes = segments(labels)
     found = {(int(c), tuple(m.flatten().int().tolist())) for m, c in zip(masks, classes, strict=True)}
     assert found == {(1, (0, 0, 0, 1, 0, 1)), (3, (1, 0, 0, 0, 0, 0)), (3, (0, 1, 0, 0, 1, 0))}
-    assert segments(torch.full((2, 4, 4), 255))[0].shape == (0, 4, 4)
+    assert segments(torch.full((2, 4, 4), 65535))[0].shape == (0, 4, 4)
 
 
 def test_right_masks_cost_less_than_wrong_ones_and_nothing_costs_nothing() -> None:
@@ -150,7 +150,7 @@ def test_right_masks_cost_less_than_wrong_ones_and_nothing_costs_nothing() -> No
     assert moved["dice"] > 2 * right["dice"]
     twice = set_losses(net, [Layer(masks, vectors)] * 2, labels, words, owner, SMALL)
     assert float(twice["cross_entropy"].detach()) == pytest.approx(2 * right["cross_entropy"], rel=1e-4)
-    empty = losses(Layer(masks, vectors), torch.full_like(labels, 255))
+    empty = losses(Layer(masks, vectors), torch.full_like(labels, 65535))
     assert empty == dict.fromkeys(WEIGHTS, 0.0)
 
 

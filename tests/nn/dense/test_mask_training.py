@@ -53,9 +53,11 @@ def test_a_mask_of_another_size_is_named() -> None:
 
 
 def test_masks_number_no_segments_and_panoptic_maps_do() -> None:
-    assert labels_of(Row(None, 0, "", {"mask": np.array([[3, 255]])})).tolist() == [[[3, 255]], [[0, 0]]]
+    assert labels_of(Row(None, 0, "", {"mask": np.array([[3, 255]])})).tolist() == [[[3, 65535]], [[0, 0]]]
+    wide = np.array([[255, 65535]], np.uint16)
+    assert labels_of(Row(None, 0, "", {"mask": wide})).tolist() == [[[255, 65535]], [[0, 0]]]
     pairs = np.array([[[3, 7], [255, 0]]])
-    assert labels_of(Row(None, 0, "", {"panoptic": pairs})).tolist() == [[[3, 255]], [[7, 0]]]
+    assert labels_of(Row(None, 0, "", {"panoptic": pairs})).tolist() == [[[3, 65535]], [[7, 0]]]
 
 
 def test_a_table_that_knows_its_classes_names_the_training() -> None:
@@ -78,7 +80,7 @@ def test_what_is_missing_is_named() -> None:
 
 
 def test_a_label_outside_the_classes_is_named() -> None:
-    labels = torch.tensor([[[[0, 1, 255]], [[0, 0, 0]]]])
+    labels = torch.tensor([[[[0, 1, 65535]], [[0, 0, 0]]]])
     check_labels(labels, 2)
     with pytest.raises(DataError, match="label 1, and there are 1 classes"):
         check_labels(labels, 1)

@@ -11,7 +11,7 @@ from pycocotools import coco
 
 from diptych.data.formats.panoptic import read_panoptic
 from diptych.nn.dense.segments import Panoptic, Segment
-from diptych.tasks.label_maps.segmented import COCO, GREY, UNKNOWN, Coco, Segmented, endings, percent
+from diptych.tasks.label_maps.segmented import COCO, GREY, Coco, Segmented, endings, percent
 
 IDS = np.zeros((20, 30), dtype=np.int32)
 IDS[2:8, 3:9], IDS[10:18, 12:28] = 1, 2
@@ -40,7 +40,7 @@ def test_every_file_is_written_and_named_before(tmp_path: Path) -> None:
 
 def test_unknown_pixels_are_of_no_class_and_grey() -> None:
     labels = LABELS.copy()
-    labels[0] = UNKNOWN
+    labels[0] = 255
     found = item(labels=labels)
     assert found.unknown() == pytest.approx(1 / 20)
     assert sum(found.areas().values()) == pytest.approx(19 / 20)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from diptych.tasks.label_maps.segmented import UNKNOWN, Segmented
+from diptych.tasks.label_maps.segmented import Segmented
 from diptych.tasks.label_maps.segmented_boxes import in_boxes
 
 CLASSES = ("background", "cat", "dog")
@@ -21,7 +21,7 @@ def boxes(*corners: tuple[float, ...]) -> np.ndarray:
 def test_each_box_is_one_object_of_its_most_frequent_class() -> None:
     item = photo([[0, 0, 1, 1], [0, 1, 1, 2], [2, 2, 2, 2]])
     made = in_boxes(item, boxes((0, 0, 4, 2), (0, 2, 2, 3)), ("thing", "thing"))
-    assert made.labels.tolist() == [[0, 0, 1, 1], [0, 1, 1, 2], [2, 2, UNKNOWN, UNKNOWN]]
+    assert made.labels.tolist() == [[0, 0, 1, 1], [0, 1, 1, 2], [2, 2, 255, 255]]
     found = [(s["label"], s["area"], s["bbox"]) for s in made.segments()]
     assert found == [("cat", 4, [0, 0, 4, 2]), ("dog", 2, [0, 2, 2, 1])]
     assert made.instance_map().tolist() == [[0, 0, 1, 1], [0, 1, 1, 0], [2, 2, 0, 0]]

@@ -18,8 +18,9 @@ def test_neighbouring_colours_are_far_apart_and_the_background_is_black() -> Non
     steps = np.abs(np.diff(np.array(colours[:40]), axis=0)).sum(1)
     assert steps.min() > 90
     assert palette(3, background=True) == [(0, 0, 0), *palette(2)]
-    with pytest.raises(UsageError, match="255 classes"):
-        palette(256)
+    assert len(palette(847)) == 847
+    with pytest.raises(UsageError, match="65,535 classes, not 65,536"):
+        palette(65536)
 
 
 def test_colours_of_twenty_classes_are_all_apart() -> None:

@@ -26,6 +26,8 @@ from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.samples import openable
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.features import artefacts
+from diptych.features.artefacts import About
 from diptych.metrics.caption import bleu, cider_d, rouge_l
 from diptych.tasks.caption import judge
 
@@ -129,6 +131,9 @@ class CaptionBench:
 
     def measure(self, arm: Arm) -> Measured:
         """Caption every photo, once per seed where something is drawn; arms that spoil the captions share one fit."""
+        if arm.loaded is not None:
+            ready = arm.loaded.fitted
+            return over_seeds(lambda run: self._scored(ready, first_captions, run), self.run, self.seeds, draws=False)
         method = arm.system
         if isinstance(method, str):
             method = catalog.row(catalog.find(arm.system, Captioner), arm.variant)
@@ -140,11 +145,19 @@ class CaptionBench:
                 self.fits[key] = method.fit(
                     Kit({"main": self.backbone}), Evidence(train=self.data.train, texts=self.data.texts), run
                 )
-            best, references = said(self.fits[key], self.data.photos, run), self.data.references
-            others = {"bleu4": bleu(best, references), "rouge_l": float(rouge_l(best, references).mean())}
-            if self.by is not None:
-                others["clip_score"] = judge(self.data.photos, best, self.backbone, self.by, run)
-            return cider_d(best, references) / self.unit, others
+            return self._scored(self.fits[key], said, run)
 
         draws = bool(arm.spoil) or method.card.seeded
         return over_seeds(once, self.run, self.seeds, draws=draws)
+
+    def read(self, folder: Path, about: About) -> Any:
+        """Return the captioner of a folder; raises UsageError where it was fitted on another backbone."""
+        return artefacts.load(folder, Kit.of(self.backbone))
+
+    def _scored(self, fitted: Any, said: SpoilSaid, run: Run) -> tuple[Floats, Mapping[str, float]]:
+        """Return CIDEr-D of each photo, and the numbers beside it."""
+        best, references = said(fitted, self.data.photos, run), self.data.references
+        others = {"bleu4": bleu(best, references), "rouge_l": float(rouge_l(best, references).mean())}
+        if self.by is not None:
+            others["clip_score"] = judge(self.data.photos, best, self.backbone, self.by, run)
+        return cider_d(best, references) / self.unit, others

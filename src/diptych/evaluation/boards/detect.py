@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,22 +17,26 @@ from diptych.core import (
     Column,
     DataError,
     Evidence,
+    FittedDetector,
     Kit,
     Run,
     Samples,
     Subset,
     Table,
     UnreadableItem,
+    UsageError,
 )
 from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.evaluation.anomaly_ranking import Ranking, rank
 from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.spoils import applied, draws_by_seed
+from diptych.features import artefacts
+from diptych.features.artefacts import About
 from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain
 from diptych.metrics.interval import Interval
 from diptych.metrics.presentation import error_rates
-from diptych.tasks.detect import detector, held_threshold, kept_aside
+from diptych.tasks.detect import Ready, detector, held_threshold, kept_aside, takes_thing
 from diptych.tasks.stretches import Stretches, stretches
 
 HALVES = "auroc_of_halves"
@@ -123,6 +128,13 @@ class AnomalyBench:
             return self._with_halves(
                 over_seeds(lambda run: (_stacked(equal), equal.metrics), self.run, self.seeds, draws=False)
             )
+        if arm.loaded is not None:
+            ready: Ready = arm.loaded.fitted
+            return self._with_halves(
+                over_seeds(
+                    lambda run: self._ranked(ready.fitted, self._held(ready), run), self.run, self.seeds, draws=False
+                )
+            )
         method = detector(arm.system, arm.variant, self.thing)
         needs = bool(method.card.needs.evidence)
 
@@ -137,22 +149,52 @@ class AnomalyBench:
             start = time.monotonic()
             fitted = chosen.fit(Kit({"main": self.backbone}), evidence, run)
             clocks = {"fit_seconds": time.monotonic() - start}
-            result, alarms, errors = rank(fitted, self.test, run), {}, {}
+            threshold = None
             if aside is not None and self.rate:
                 clean = np.array([a.score for a in fitted.detect(aside, run)])
                 threshold, _, _ = held_threshold(clean, aside, self.frames, self.rate)
-                false, true = alarm_rates(result.scores, result.labels, threshold)
-                group = self.test.columns.get("group")
-                kinds = None if group is None else list(group.values)
-                errors = error_rates(result.scores, result.labels, threshold, kinds)
-                alarms = {"false_alarms": false, "detected": true}
-            if arm.spoil:  # a control is judged by images alone: millions of pixels need not be sorted
-                result = Ranking(result.scores, result.labels)
-            others = {name: value for name, value in result.metrics.items() if name != self.metric}
-            return _stacked(result), {**alarms, **others, **errors, **clocks}
+            # a control is judged by images alone: millions of pixels need not be sorted
+            values, others = self._ranked(fitted, threshold, run, pixels=not arm.spoil)
+            return values, {**others, **clocks}
 
         draws = draws_by_seed(arm.spoil, method.card) or (self.rate is not None and needs)
         return self._with_halves(over_seeds(once, self.run, self.seeds, draws=draws))
+
+    def read(self, folder: Path, about: About) -> Ready:
+        """Return the detector of a folder, with the threshold that it was kept with.
+
+        Raises:
+            UsageError: it was fitted on another backbone, or was told of another thing.
+        """
+        if takes_thing(type(about.system)) and about.system.thing != self.thing:
+            raise UsageError(
+                f"{folder} looks for damage of {about.system.thing!r}, and the photos show {self.thing!r}: give "
+                f"{{thing}} so, or another {{fitted}}."
+            )
+        return Ready.of(artefacts.load(folder, Kit.of(self.backbone)))
+
+    def _held(self, ready: Ready) -> float | None:
+        """Return the threshold of a loaded detector, where it was kept with the rate of the board.
+
+        No threshold is set here: the detector may have learnt from the normal photos that would be kept aside.
+        """
+        return ready.threshold if ready.rate == self.rate else None
+
+    def _ranked(
+        self, fitted: FittedDetector, threshold: float | None, run: Run, *, pixels: bool = True
+    ) -> tuple[Floats, Mapping[str, float]]:
+        """Return scores and labels of the test photos, and the numbers beside AUROC."""
+        result, alarms, errors = rank(fitted, self.test, run), {}, {}
+        if threshold is not None:
+            false, true = alarm_rates(result.scores, result.labels, threshold)
+            group = self.test.columns.get("group")
+            kinds = None if group is None else list(group.values)
+            errors = error_rates(result.scores, result.labels, threshold, kinds)
+            alarms = {"false_alarms": false, "detected": true}
+        if not pixels:
+            result = Ranking(result.scores, result.labels)
+        others = {name: value for name, value in result.metrics.items() if name != self.metric}
+        return _stacked(result), {**alarms, **others, **errors}
 
     def _with_halves(self, result: Measured) -> Measured:
         """Add the ranking of the normal test photos alone, a random half of which is called anomalous."""

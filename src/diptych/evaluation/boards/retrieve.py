@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from diptych.core import Backbone, DataError, Evidence, Kit, Retriever, Run, Unr
 from diptych.data.records.parts import RecordPart
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic
 from diptych.evaluation.datasets import LinkageData
+from diptych.features import artefacts
+from diptych.features.artefacts import About
 from diptych.features.embed import embed_readable
 from diptych.metrics.retrieval import candidates, first_ranks
 
@@ -70,6 +73,10 @@ class RecordBench:
         """Link every record that has a partner, once per seed: the deals differ even where nothing is trained."""
         return Measured(np.stack([self._hits(arm, replace(self.run, seed=s)) for s in self.seeds]), {}, self.seeds)
 
+    def read(self, folder: Path, about: About) -> Any:
+        """Return the retriever of a folder; raises UsageError where it was fitted on another backbone."""
+        return artefacts.load(folder, Kit.of(self.backbone))
+
     def _hits(self, arm: Arm, run: Run) -> Floats:
         """Return the hits of the asked records, or the expected ones of chance."""
         data, hits = self.data, np.zeros(len(self.data.records))
@@ -91,10 +98,13 @@ class RecordBench:
         return hits[self.rows]
 
     def _scores(self, arm: Arm, learn: Rows, asked: Rows, gallery: Rows, run: Run) -> NDArray[np.floating[Any]]:
-        method = catalog.row(catalog.find(arm.system, Retriever), arm.variant)
         data: LinkageData = arm.spoil(self.data, learn, run) if arm.spoil else self.data
-        evidence = Evidence(train=data.table(learn)) if "train" in method.card.needs.optional else Evidence()
-        fitted = method.fit(Kit({"main": self.backbone}), evidence, run)
+        if arm.loaded is not None:
+            fitted = arm.loaded.fitted
+        else:
+            method = catalog.row(catalog.find(arm.system, Retriever), arm.variant)
+            evidence = Evidence(train=data.table(learn)) if "train" in method.card.needs.optional else Evidence()
+            fitted = method.fit(Kit({"main": self.backbone}), evidence, run)
         scores = fitted.against(data.records.take(gallery.tolist()), run)(data.records.take(asked.tolist()))
         return np.asarray(scores.numpy())
 

@@ -63,10 +63,11 @@ class Rows:
         kind, settings = None, ""
         if arm.system in catalog.slugs():
             kind = catalog.find(arm.system)
-            settings = repr(catalog.row(kind, arm.variant))
+            settings = arm.loaded.sha256 if arm.loaded else repr(catalog.row(kind, arm.variant))
         code = [code_of(type(self.bench)), code_of(kind) if kind else ""]
         inputs = digest([self._inputs, arm.label, settings, code])
-        name = "-".join(filter(None, (arm.system, arm.variant, arm.length.replace(" ", "-"))))
+        more = arm.length.replace(" ", "-"), "loaded" if arm.loaded else ""
+        name = "-".join(filter(None, (arm.system, arm.variant, *more)))
         return self.out / "rows" / f"{name.replace('/', '_')[:100]}-{inputs[:12]}.json"
 
     @cached_property

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,17 +29,21 @@ from diptych.core import (
     Segmenter,
     UsageError,
 )
+from diptych.core.void import NARROW, void_of
 from diptych.data.labelled import LabelledData
 from diptych.data.samples import openable
 from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
-from diptych.evaluation.arms import CHANCE, Arm, Measured, Statistic, over_seeds, two_sided
+from diptych.evaluation.arms import CHANCE, Arm, Loaded, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.datasets import captioned_photos, unlabelled_photos
 from diptych.evaluation.small_sam import iou_in_boxes, objects_of, small_sam
 from diptych.evaluation.spoils import applied, draws_by_seed
+from diptych.features import artefacts
+from diptych.features.artefacts import About
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
-from diptych.metrics.segmentation import IGNORE, chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy
+from diptych.metrics.segmentation import chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy, totals
+from diptych.tasks.label_maps.fitted_segmenter import of_classes, parts_of_folder
 from diptych.tasks.label_maps.question import Question, question
 from diptych.tasks.label_maps.segmented import BACKGROUND
 from diptych.tasks.segment import TEACHER, counts, segment_counts, teach
@@ -130,6 +135,8 @@ class MaskBench:
             drawn = chance(self._labels())
             shares = {"pixel_accuracy": float(pixel_accuracy(drawn.sum(0)))}
             return over_seeds(lambda run: (drawn, shares), self.run, self.seeds, draws=False)
+        if arm.loaded is not None:
+            return self._loaded(arm.loaded)
         system = catalog.find(arm.system, Segmenter)
         kit, given = self.given(system)
         method: Any = catalog.row(system, arm.variant)
@@ -138,16 +145,43 @@ class MaskBench:
 
         def once(run: Run) -> tuple[Stacked, Mapping[str, float]]:
             chosen, classes, evidence = applied(arm.spoil, method, self.names, given, run)
-            asked = replace(question(classes, chosen), threshold=self.threshold, rest=self._rest())
+            asked = self._question(classes, chosen)
             start = time.monotonic()
             fitted = chosen.fit(kit, asked.asked, evidence, replace(run, out=None))
-            seconds, start = time.monotonic() - start, time.monotonic()
-            stacked = counts(fitted, self.table, run, asked)
-            rate = len(self.table) / max(1e-9, time.monotonic() - start)
-            shares = {"pixel_accuracy": float(pixel_accuracy(stacked.sum(0))), "fit_seconds": seconds}
-            return stacked, {**shares, "images_a_second": rate, **own, **self._panoptic(fitted, asked, run)}
+            seconds = time.monotonic() - start
+            stacked, shares = self._counted(fitted, asked, run)
+            return stacked, {"fit_seconds": seconds, **own, **shares}
 
         return over_seeds(once, self.run, self.seeds, draws=draws_by_seed(arm.spoil, system.card))
+
+    def read(self, folder: Path, about: About) -> FittedSegmenter:
+        """Return the segmenter of a folder, for the classes of the data.
+
+        Raises:
+            UsageError: it was fitted on another backbone, or answers for other classes alone.
+        """
+        defaults = {"teacher": TEACHER, "proposer": AUTO}
+        parts = parts_of_folder(about, {"teacher": self.teacher, "proposer": self.proposer}, defaults)
+        system = type(about.system)
+        kit, _ = teach(system, self.backbone, lambda: None, parts["teacher"], parts["proposer"], self.masks)
+        asked = self._question(self.names, about.system).asked
+        return of_classes(artefacts.load(folder, kit), asked, self.run, about.slug)
+
+    def _loaded(self, loaded: Loaded) -> Measured:
+        """Measure a segmenter that was fitted before; nothing is drawn."""
+        asked = self._question(self.names, loaded.about.system)
+        return over_seeds(lambda run: self._counted(loaded.fitted, asked, run), self.run, self.seeds, draws=False)
+
+    def _question(self, classes: ClassNames, method: Segmenter) -> Question:
+        return replace(question(classes, method), threshold=self.threshold, rest=self._rest())
+
+    def _counted(self, fitted: FittedSegmenter, asked: Question, run: Run) -> tuple[Stacked, Mapping[str, float]]:
+        """Return the counts of every photo, and the numbers beside mIoU."""
+        start = time.monotonic()
+        stacked = counts(fitted, self.table, run, asked)
+        rate = len(self.table) / max(1e-9, time.monotonic() - start)
+        shares = {"pixel_accuracy": float(pixel_accuracy(stacked.sum(0))), "images_a_second": rate}
+        return stacked, {**shares, **self._panoptic(fitted, asked, run)}
 
     def given(self, system: type[Segmenter]) -> tuple[Kit, Evidence[Any]]:
         """Return the parts and the evidence that a system asks for, or those that were prepared."""
@@ -209,9 +243,10 @@ class MaskBench:
         }
 
     def _labels(self) -> Stacked:
-        """Return the (N, K, K) counts of a segmenter that is always right."""
-        masks = [np.asarray(mask) for mask in self.table.columns["mask"].values]
-        return np.stack([confusion(np.where(mask == IGNORE, 0, mask), mask, len(self.names)) for mask in masks])
+        """Return the (N, K, K) counts of a segmenter that is always right, or their totals of more than 255 classes."""
+        size, masks = len(self.names), (np.asarray(mask) for mask in self.table.columns["mask"].values)
+        right = (confusion(np.where(mask == void_of(size), 0, mask), mask, size) for mask in masks)
+        return np.stack([totals(pixels) if size > NARROW else pixels for pixels in right])
 
     def _digest(self) -> str:
         """Return the hash of photos, classes and masks."""

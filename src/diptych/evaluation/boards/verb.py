@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from diptych import catalog
 from diptych.core import UnreadableItem, UsageError
 from diptych.data.files import plain, write_json, write_whole
 from diptych.evaluation.arms import Arm, Bench, Measured, Statistic, of_part
@@ -88,7 +86,8 @@ class Row:
 
     def as_dict(self, metric: str) -> dict[str, Any]:
         """Return plain data for JSON."""
-        length = {"length": self.arm.length} if self.arm.length else {}
+        length: dict[str, Any] = {"length": self.arm.length} if self.arm.length else {}
+        length |= {"fitted": self.arm.loaded.as_dict()} if self.arm.loaded else {}
         parts = {"parts": {name: part.as_dict("value") for name, part in self.parts.items()}} if self.parts else {}
         return {
             "method": self.arm.system,
@@ -148,26 +147,18 @@ class VerbBoard:
         """Write board.json and board.csv; raises UsageError where one exists and ``overwrite`` is False."""
         text = io.StringIO(newline="")
         ends = ("low", "high", "gain", "gain_low", "gain_high")
+        named = {"length": [r.arm.length for r in self.rows]}
+        named["fitted"] = [r.arm.loaded.folder if r.arm.loaded else "" for r in self.rows]
+        named = {name: values for name, values in named.items() if any(values)}
         writer = csv.writer(text)
-        writer.writerow(
-            [
-                *("method", "variant", *(["length"] if any(r.arm.length for r in self.rows) else [])),
-                *(self.metric, *(f"{self.metric}_{end}" for end in ends), *self.others, "seconds"),
-            ]
-        )
-        for r in self.rows:
+        metric = (self.metric, *(f"{self.metric}_{end}" for end in ends))
+        writer.writerow(["method", "variant", *named, *metric, *self.others, "seconds"])
+        for i, r in enumerate(self.rows):
             gain = ("", "", "") if r.gain is None else (r.gain.value, r.gain.low, r.gain.high)
-            own = (r.value.value, r.value.low, r.value.high, *gain)
-            writer.writerow(
-                [
-                    r.arm.system,
-                    r.arm.variant,
-                    *([r.arm.length] if any(row.arm.length for row in self.rows) else []),
-                    *own,
-                    *(r.others.get(name, "") for name in self.others),
-                    round(r.seconds, 3),
-                ]
-            )
+            value = (r.value.value, r.value.low, r.value.high, *gain)
+            further = (r.others.get(name, "") for name in self.others)
+            names = (values[i] for values in named.values())
+            writer.writerow([r.arm.system, r.arm.variant, *names, *value, *further, round(r.seconds, 3)])
         write_json(out / "board.json", self.as_dict(), overwrite=overwrite)
         write_whole(out / "board.csv", text.getvalue(), overwrite=overwrite)
 
@@ -181,54 +172,6 @@ def _values(result: Measured, name: str) -> Any:
     """Return the values of a part; None where there are none."""
     part = result.parts.get(name)
     return None if part is None else part.values
-
-
-def in_lengths(arms: Sequence[Arm], lengths: Collection[str]) -> list[Arm]:
-    """Return each arm once for each length of a training, all of the first length first; without lengths, as given."""
-    return [replace(arm, length=length) for length in lengths for arm in arms] if lengths else list(arms)
-
-
-def arms_of(
-    verb: str,
-    methods: Sequence[str] | None,
-    *,
-    every: bool = False,
-    without: Sequence[Arm] = (),
-    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
-) -> list[Arm]:
-    """Return what is to be run.
-
-    Args:
-        verb: what the systems do.
-        methods: "slug" for its default row, or "slug:variant"; None: all systems of the verb.
-        every: whether all systems come with every row of their cards, not only with the default one.
-        without: rows that run only where they are asked for.
-        settings: slug -> name -> value, for all rows of a system.
-
-    Raises:
-        UsageError: there is no such system, it is of another verb, or has no such row or setting.
-    """
-    if methods is None:
-        slugs = [card["slug"] for card in catalog.cards() if card["verb"] == verb]
-        arms = [Arm(slug, row) for slug in slugs for row in (catalog.find(slug).card.variants if every else ("",))]
-        return [_set(arm, settings) for arm in arms if arm not in without]
-    arms = []
-    for name in methods:
-        slug, _, variant = name.partition(":")
-        if not variant and "[" in slug:  # settings of the default row
-            slug, _, rest = slug.partition("[")
-            variant = f"[{rest}"
-        catalog.row(catalog.find(slug, verb=verb), variant)
-        arms.append(_set(Arm(slug, variant), settings))
-    return arms
-
-
-def _set(arm: Arm, settings: Mapping[str, Mapping[str, Any]]) -> Arm:
-    """Return an arm with settings of its system, which must have them."""
-    changed = replace(arm, variant=catalog.set_rows(settings, arm.system, arm.variant))
-    if changed != arm:
-        catalog.row(catalog.find(arm.system), changed.variant)
-    return changed
 
 
 def verb_board(

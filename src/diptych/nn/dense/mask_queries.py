@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from diptych.core import Backbone, Dense
 from diptych.core.ranges import at_least, check, wrong
+from diptych.core.void import WIDE
 from diptych.features.strict_weights import load_tensors
 
 STRIDES = (4, 8, 16, 32)
@@ -200,15 +201,15 @@ def segments(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (n, H, W) float masks and (n,) class positions of the segments of one picture.
 
     Args:
-        labels: (2, H, W): class positions, 255 for pixels that are in no segment, and numbers of segments.
+        labels: (2, H, W): class positions, 65,535 for pixels that are in no segment, and numbers of segments.
 
     Example:
-        >>> cows = torch.tensor([[[3, 3, 255]], [[1, 2, 0]]])  # two cows and a pixel of nothing
+        >>> cows = torch.tensor([[[3, 3, 65535]], [[1, 2, 0]]])  # two cows and a pixel of nothing
         >>> segments(cows)[1]
         tensor([3, 3])
     """
     pairs = torch.unique(labels.flatten(1), dim=1).T
-    pairs = pairs[pairs[:, 0] != 255]
+    pairs = pairs[pairs[:, 0] != WIDE]
     return (labels[None] == pairs[:, :, None, None]).all(1).float(), pairs[:, 0]
 
 

@@ -13,12 +13,14 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from diptych.core import Backbone, ClassNames, DataError, Evidence, MissingEvidence, Row, Run, Table
+from diptych.core.void import WIDE, void_in
 from diptych.data.images import need_size
 from diptych.data.labelled import NamedTable
 from diptych.data.words.classnames import tidy
 from diptych.features.heads import text_head
 
-IGNORE = 255
+IGNORE = WIDE
+"""Class position of pixels of no class in training, whatever the width of the label maps."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,16 @@ def crop_view(row: Row, g: Generator, side: int, zoom: float) -> dict[str, Tenso
 
 
 def labels_of(row: Row) -> NDArray[np.integer[Any]]:
-    """Return (2, H, W): class positions, and numbers of segments, which are 0 where only classes are known."""
+    """Return (2, H, W) int32: class positions, ``IGNORE`` for pixels of none, and numbers of segments, which are 0
+    where only classes are known.
+    """
     if "panoptic" in row.columns:
-        return np.moveaxis(np.asarray(row.columns["panoptic"]), -1, 0)
-    mask = np.asarray(row.columns["mask"])
-    return np.stack([mask, np.zeros_like(mask)])
+        classes, numbers = np.moveaxis(np.asarray(row.columns["panoptic"]), -1, 0)
+    else:
+        classes = np.asarray(row.columns["mask"])
+        numbers = np.zeros_like(classes)
+    known = np.where(classes == void_in(classes), IGNORE, classes.astype(np.int32))
+    return np.stack([known, numbers.astype(np.int32)])
 
 
 def check_labels(labels: Tensor, classes: int) -> None:

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import DataError, FittedSegmenter, Run, Table
+from diptych.core.void import WIDE, void_of
 from diptych.data.images import need_size
 from diptych.data.words.classnames import tidy
 from diptych.metrics.risk import risk_threshold, wrong_pixels
-from diptych.metrics.segmentation import IGNORE
 from diptych.tasks.label_maps.question import Question
-from diptych.tasks.label_maps.segmented import UNKNOWN
 
 THRESHOLDS = np.linspace(0, 1, 1001, dtype=np.float32)
 """In float32, as the scores: they are compared with the very same number afterwards."""
@@ -68,8 +67,8 @@ def promise(
 
     Args:
         fitted: the segmenter, fitted on ``asked.asked``. It must not have learnt from these photos.
-        table: n readable photos with a "mask" column of (H, W) positions in ``labels``, 255 where a pixel does not
-            count.
+        table: n readable photos with a "mask" column of (H, W) positions in ``labels``, see ``core.void`` for pixels
+            that do not count.
         labels: class names of the masks.
         asked: how regions become classes; its threshold does not count.
         run: device and progress.
@@ -88,16 +87,17 @@ def promise(
     if column is None or column.kind != "mask" or len(table) == 0:
         raise DataError("The calibration photos have no label maps: give photos with masks.")
     positions = _positions(labels, asked)
-    certain = replace(asked, threshold=0.0, rest=UNKNOWN)  # also refuses cosines
+    unknown, void = void_of(len(asked.classes)), void_of(len(labels))
+    certain = replace(asked, threshold=0.0, rest=unknown)  # also refuses cosines
     losses = np.zeros((len(table), len(THRESHOLDS)))
     named = np.zeros_like(losses)
     with run.track("calibrate", len(table)) as bar:
         for i, regions in enumerate(fitted.regions(table.items, run)):
             mask = np.asarray(column.values[i])
             need_size(table.items.name(i), mask.shape, regions.size)
-            truth = np.where(mask == IGNORE, IGNORE, positions[np.minimum(mask, len(labels))])
+            truth = np.where(mask == void, WIDE, positions[np.minimum(mask, len(labels))])
             predicted, scores, _ = certain.answer(regions, scored=True)
-            losses[i] = wrong_pixels(predicted.astype(np.int64), scores, truth, THRESHOLDS)
+            losses[i] = wrong_pixels(predicted.astype(np.int64), scores, truth, THRESHOLDS, ignore=WIDE)
             named[i] = 1 - np.searchsorted(np.sort(scores, axis=None), THRESHOLDS, side="left") / scores.size
             bar.advance()
     threshold = risk_threshold(losses, THRESHOLDS, risk)
@@ -108,7 +108,7 @@ def promise(
         )
     at = int(np.searchsorted(THRESHOLDS, np.float32(threshold)))
     held = Promise(threshold, risk, len(table), float(losses[:, at].mean()), float(named[:, at].mean()))
-    return replace(asked, threshold=threshold, rest=UNKNOWN), held
+    return replace(asked, threshold=threshold, rest=unknown), held
 
 
 def _positions(labels: Sequence[str], asked: Question) -> NDArray[np.int64]:

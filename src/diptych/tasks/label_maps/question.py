@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core import ClassNames, Regions, Segmenter, UsageError
+from diptych.core.void import Labels, as_map, void_of
 from diptych.data.words.templates import ENSEMBLE
 from diptych.nn.dense.label_maps import labelled
 from diptych.nn.dense.segments import Panoptic, Rule, panoptic
-from diptych.tasks.label_maps.segmented import BACKGROUND, UNKNOWN
+from diptych.tasks.label_maps.segmented import BACKGROUND
 from diptych.tasks.pages.overlay import palette
 
 SMALLEST = 64
@@ -28,7 +29,7 @@ class Question:
         asked: the classes that ``fit`` gets: K, or one per word where the words are merged afterwards.
         groups: position in ``classes`` of each asked one; None: they are the same.
         threshold: pixels whose best probability lies below it are ``rest``; None: none are.
-        rest: position of uncertain pixels: 0 for background, 255 for unknown.
+        rest: position of uncertain pixels: 0 for background, ``core.void.void_of`` the classes for unknown.
     """
 
     classes: ClassNames
@@ -53,14 +54,12 @@ class Question:
         """When a part of a dense map is a segment."""
         return Rule(least=SMALLEST)
 
-    def labels(self, regions: Regions, *, scored: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def labels(self, regions: Regions, *, scored: bool = False) -> tuple[Labels, NDArray[np.float32]]:
         """Return the (H, W) class positions of one image, and the score of each; logits where ``scored`` is False."""
         labels, sure = labelled(regions, self.groups, background=self.rest, threshold=self.threshold, scored=scored)
-        return labels.cpu().numpy().astype(np.uint8), sure.cpu().numpy()
+        return as_map(labels.cpu().numpy(), len(self.classes)), sure.cpu().numpy()
 
-    def answer(
-        self, regions: Regions, *, scored: bool = False
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], Panoptic | None]:
+    def answer(self, regions: Regions, *, scored: bool = False) -> tuple[Labels, NDArray[np.float32], Panoptic | None]:
         """Return labels and scores as ``labels`` does, and the segments where classes of things were named.
 
         The three agree. Of masks, the sum over all of them gives one class where many weak masks name it, while each
@@ -81,7 +80,7 @@ class Question:
     def panoptic(self, regions: Regions) -> Panoptic:
         """Return the segments of one image; background and unknown pixels are void."""
         rule = self.rule if regions.masks is None else Rule()
-        threshold = self.threshold if self.rest in (UNKNOWN, self.background) else None
+        threshold = self.threshold if self.rest in (void_of(len(self.classes)), self.background) else None
         return panoptic(regions, self.classes.things, self.groups, rule, void=self.background, threshold=threshold)
 
 
@@ -108,8 +107,8 @@ def question(
         things: names of classes whose objects are counted; (): as ``names`` marks them.
 
     Raises:
-        UsageError: a threshold outside [0, 1] or without background, both thresholds, more than 255 classes, a name
-            that is a background word too, "background" beside such words, or a thing that is no name.
+        UsageError: a threshold outside [0, 1] or without background, both thresholds, more than 65,535 classes, a
+            name that is a background word too, "background" beside such words, or a thing that is no name.
     """
     if threshold is not None and (not 0 <= threshold <= 1 or not background):
         raise UsageError(
@@ -138,7 +137,7 @@ def question(
         (*((False,) if background else ()), *marks) if marks else (),
     )
     palette(len(classes))
-    limit, rest = (unknown, UNKNOWN) if unknown is not None else (threshold, 0)
+    limit, rest = (unknown, void_of(len(classes))) if unknown is not None else (threshold, 0)
     if method.merges == "before" or not classes.words:
         return Question(classes, classes, None, limit, rest)
     asked, groups = classes.queries()

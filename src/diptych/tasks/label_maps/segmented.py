@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from diptych.core.void import Labels, void_of
 from diptych.data.files import write_json, write_whole
 from diptych.data.formats.panoptic import rgb_of
 from diptych.data.formats.rle import to_runs
@@ -19,8 +20,6 @@ from diptych.nn.dense.segments import Panoptic
 from diptych.tasks.pages.overlay import Colour, label_png, overlay, palette, png
 
 BACKGROUND = "background"
-UNKNOWN = 255
-"""Value of pixels in a label map of which the segmenter is too unsure."""
 GREY: Colour = (128, 128, 128)
 
 
@@ -30,7 +29,8 @@ class Segmented:
 
     Args:
         name: what the user calls it.
-        labels: (H, W) uint8 positions in ``classes``; 255 where the segmenter is too unsure.
+        labels: (H, W) positions in ``classes``, uint8, or uint16 of more than 255 classes; ``void`` where the
+            segmenter is too unsure.
         classes: K names; the first is "background" where background was asked for.
         confidence: (H, W) float32, the best probability of each pixel (cosine, where the system gives cosines).
         panoptic: each pixel's segment, of the class that the pixel has in ``labels``, where classes of things were
@@ -39,22 +39,27 @@ class Segmented:
 
     name: str
     image: Image.Image
-    labels: NDArray[np.uint8]
+    labels: Labels
     classes: tuple[str, ...]
     confidence: NDArray[np.float32] | None = None
     panoptic: Panoptic | None = None
+
+    @property
+    def void(self) -> int:
+        """Value of pixels of which the segmenter is too unsure: 255, or 65,535 of more than 255 classes."""
+        return void_of(len(self.classes))
 
     def areas(self) -> dict[int, float]:
         """Return class position -> share of the photo, largest first; classes without a pixel are left out.
 
         Unknown pixels are in no class, so the shares may sum to less than 1.
         """
-        counts = np.bincount(self.labels.ravel(), minlength=UNKNOWN + 1)[: len(self.classes)]
+        counts = np.bincount(self.labels.ravel(), minlength=self.void + 1)[: len(self.classes)]
         return {int(k): float(counts[k] / self.labels.size) for k in np.argsort(-counts, kind="stable") if counts[k]}
 
     def unknown(self) -> float:
         """Return the share of the photo whose pixels are unknown."""
-        return float((self.labels == UNKNOWN).mean())
+        return float((self.labels == self.void).mean())
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -96,8 +101,8 @@ class Segmented:
         legend = {k: f"{self.classes[k]}  {percent(share)}" for k, share in self.areas().items()}
         colours = self.colours()
         if self.unknown():
-            legend[UNKNOWN] = f"unknown  {percent(self.unknown())}"
-            colours += [GREY] * (UNKNOWN + 1 - len(colours))
+            legend[self.void] = f"unknown  {percent(self.unknown())}"
+            colours += [GREY] * (self.void + 1 - len(colours))
         return overlay(
             self.image,
             self.labels,
@@ -135,7 +140,7 @@ class Segmented:
 
     def _label_colours(self) -> list[Colour]:
         colours = self.colours()
-        return colours + [GREY] * (UNKNOWN + 1 - len(colours)) if self.unknown() else colours
+        return colours + [GREY] * (self.void + 1 - len(colours)) if self.unknown() else colours
 
 
 def endings(*, confidence: bool = False, things: bool = False) -> tuple[str, ...]:

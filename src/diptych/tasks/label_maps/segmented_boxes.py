@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.core.void import Labels, as_map
 from diptych.nn.dense.segments import Panoptic, Segment
-from diptych.tasks.label_maps.segmented import BACKGROUND, UNKNOWN, Segmented
+from diptych.tasks.label_maps.segmented import BACKGROUND, Segmented
 
 
 def in_boxes(item: Segmented, corners: NDArray[np.float32], phrases: Sequence[str]) -> Segmented:
@@ -38,17 +39,17 @@ def in_boxes(item: Segmented, corners: NDArray[np.float32], phrases: Sequence[st
             rows.append((label, (x0, y0, min(x1, item.image.width) - x0, min(y1, item.image.height) - y0)))
             ids[place][item.labels[place] == label] = len(rows)
     segments = [_segment(item, ids, i, label, box) for i, (label, box) in enumerate(rows, start=1) if (ids == i).any()]
-    labels = np.where(inside, item.labels, UNKNOWN).astype(np.uint8)
+    labels = as_map(np.where(inside, item.labels, item.void), len(item.classes))
     return replace(item, labels=labels, panoptic=Panoptic(ids, tuple(segments)))
 
 
-def _class(item: Segmented, labels: NDArray[np.uint8], phrase: str) -> int | None:
+def _class(item: Segmented, labels: Labels, phrase: str) -> int | None:
     """Return the class of a box; None where none of its pixels has one."""
     named = phrase.removeprefix("a ").removeprefix("an ")
     for k, name in enumerate(item.classes):
         if name in (phrase, named):
             return k if (labels == k).any() else None
-    counts = np.bincount(labels.ravel(), minlength=UNKNOWN + 1)[: len(item.classes)]
+    counts = np.bincount(labels.ravel(), minlength=item.void + 1)[: len(item.classes)]
     if item.classes[0] == BACKGROUND and counts[1:].any():
         counts[0] = 0
     return int(counts.argmax()) if counts.any() else None

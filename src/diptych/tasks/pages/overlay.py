@@ -11,20 +11,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from diptych.core import UsageError
+from diptych.core.void import WIDE
 
 Colour = tuple[int, int, int]
-MOST = 255
-"""Classes that a palette picture holds, so that 255 stays free for what is ignored."""
 
 
 def palette(classes: int, *, background: bool = False) -> list[Colour]:
     """Return K colours, neighbours far apart in hue; with ``background`` the first is black.
 
     Raises:
-        UsageError: more than 255 classes.
+        UsageError: more classes than a map of 16 bits holds.
     """
-    if classes > MOST:
-        raise UsageError(f"A label map holds {MOST} classes, not {classes}: give fewer names, or segment in two runs.")
+    if classes > WIDE:
+        raise UsageError(
+            f"A label map holds {WIDE:,} classes, not {classes:,}: give fewer names, or segment in two runs."
+        )
     hues = [(0.02 + 0.61803399 * k) % 1 for k in range(classes - background)]
     # hues come near again after 8, 13 and 21 classes: five shades keep those apart, as three do not
     shades = ((0.75, 0.95), (0.95, 0.70), (0.45, 1.0), (0.80, 0.55), (0.65, 0.85))
@@ -36,10 +37,14 @@ def palette(classes: int, *, background: bool = False) -> list[Colour]:
 def label_png(labels: NDArray[np.integer], colours: Sequence[Colour]) -> bytes:
     """Return the PNG of a label map: pixel values are class positions, shown in the colours of its palette.
 
+    A map of 16 bits, which has more than 255 classes, is grey: PNG has no such palette.
+
     Args:
-        labels: (H, W) class positions.
+        labels: (H, W) class positions, of 16 bits where they are uint16.
         colours: K colours.
     """
+    if labels.dtype == np.uint16:
+        return png(Image.fromarray(labels))
     image = Image.fromarray(labels.astype(np.uint8))
     image.putpalette([part for colour in colours for part in colour])
     return png(image)
