@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from diptych.api.curation import CuratedPairs, FittedHead, Planned
 from diptych.api.embeddings import Embeddings
@@ -19,13 +19,18 @@ from diptych.core import (
     Curator,
     Detector,
     Editor,
+    Encoder,
     Extender,
+    Finding,
     Retriever,
     Rewriter,
     Segmenter,
+    Table,
 )
 from diptych.data.words.contexts import Contexts
 from diptych.search_index.rows import Found
+from diptych.tasks.audit.edits import RankedEdit
+from diptych.tasks.audit.groups import AuditedPair
 from diptych.tasks.caption import Captions
 from diptych.tasks.classified import Prediction
 from diptych.tasks.detect import Detected
@@ -39,6 +44,131 @@ from diptych.tasks.space_classifier import SpaceClassifier
 from diptych.verbs.curate.looks import Look
 from diptych.verbs.curate.regions import NamedRegions
 from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
+
+class _Audit:
+    pairs: _Audit
+    def __call__(
+        self,
+        photos: object,
+        captions: Sequence[str] | None = None,
+        model: ModelLike = None,
+        *,
+        image: str = "",
+        text: str = "",
+        clean: object = None,
+        rate: float = 0.05,
+        choice: Literal["threshold", "most-negative"] | None = None,
+        threshold: float | None = None,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[AuditedPair]:
+        """Find captions that fit their photos worse than right captions do, and the word of each that fits least.
+
+        Args:
+            photos: a table with pictures and captions.
+            captions: one per photo, where photos are given and no table.
+            model: a name, a loaded model, or None for ``lite``.
+            image: column with the picture (default: path, filepath, image).
+            text: column with the caption (default: caption, title, text).
+            clean: a table of pairs like yours that are known to be right (default: photos that ship).
+            rate: share of right captions that may stand out.
+            choice: rank by the words instead: threshold, or most-negative. Must be one of 'threshold', 'most-negative'.
+            threshold: rank by the words: those below this attribution are wrong.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json or .html file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+            MissingHook: the model lacks what the scorer needs.
+        """
+
+    def edits(
+        self,
+        table: str | Path | Table[Any],
+        model: ModelLike = None,
+        *,
+        margin: float | None = None,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[RankedEdit]:
+        """Rank the edits of each picture: the requested change must show, and the rest must stay the same.
+
+        Args:
+            table: a table: source, edit, target, and source_attributes, target_attributes with | between.
+            model: a name, a loaded model, or None for ``lite``.
+            margin: how far beyond the plane the ideal edit is; 0: on it (default: the target's). Must be at least 0.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def blind(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        vision: str | Backbone | Encoder[Any] = "lite",
+        top: float = 0.01,
+        bottom: float = 0.3,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Finding]:
+        """Find pairs of pictures that a second encoder tells apart and the model does not.
+
+        Args:
+            data: pictures, or the folder of MMVP-VLM, MMVP or Winoground.
+            model: a name, a loaded model, or None for ``lite``.
+            vision: the second image encoder: timm:ARCH.TAG, or a backbone; lite: Lite0 without its projection.
+            top: share of pairs that count as alike.
+            bottom: share of pairs that count as different.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def association(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        attribute: str,
+        label: str = "",
+        names: NamesLike = None,
+        template: str = "",
+        seed: int = 0,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Finding]:
+        """Put pictures of two objects side by side, and ask for the attribute of one.
+
+        Args:
+            data: a table, or a folder with labels.csv: one object per picture.
+            model: a name, a loaded model, or None for ``lite``.
+            attribute: column with the attribute, such as color.
+            label: column with the classes.
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            template: question with {object} and {value} (default: about the color).
+            seed: seed of the pairs.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+audit: _Audit
 
 def caption(
     photos: object,
