@@ -49,7 +49,7 @@ VERBS = {
     "finetune": "training.finetune:finetune",
     "pretrain": "training.pretrain:pretrain",
     "board": "boards:app",
-    "audit": "audit.commands:app",
+    "audit": "verbs.audit.steps:AUDIT",
     "curate": "verbs.curate.steps:CURATE",
     "systems": "systems:systems",
     "verify": "verify:verify",

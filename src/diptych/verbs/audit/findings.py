@@ -12,7 +12,8 @@ from diptych.core.wording import number_of
 from diptych.tasks.defaults import DEFAULTS
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
-from diptych.verbs.declare import RUN, Verb
+from diptych.verbs.declare import RUN, Verb, argument
+from diptych.verbs.photos import open_labelled
 
 if TYPE_CHECKING:
     from diptych.core import Backbone, ClassNames, Control, Finding, UnreadableItem
@@ -26,8 +27,6 @@ OTHERS = kinds.Kind(
     lambda value: tuple(value) if isinstance(value, (list, tuple)) else (value,) if value else (),
 )
 """Further models: names, and in Python also loaded ones."""
-GROUPED = "A table, a folder with labels.csv, or folders CLASS/GROUP."
-LABEL = "Column with the classes (default: class_name, class or label)."
 NAMES = 'Class names: a file, or "cat, dog, ..." (default: folder names).'
 AGAINST = "Another model to compare with; repeat."
 SEED = "Seed of halves and controls."
@@ -67,7 +66,7 @@ class Audit(Verb):
             self.check_report(context.out)
         context.free("")
 
-    def models(self, context: Context, others: Sequence[Any]) -> list[Backbone]:
+    def models(self, context: Context, others: Any) -> list[Backbone]:
         """Return the model, and those that it is compared with."""
         return [
             context.model(),
@@ -83,6 +82,26 @@ def class_names(names: NamesLike, data: LabelledData) -> tuple[ClassNames, list[
 
     numbers = numbers_for_names(data.classes) if names is None else ""
     return names_of(names, data.classes, SINGLE), [numbers] if numbers else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped(Audit):
+    """A step that reads pictures with classes and groups."""
+
+    name: ClassVar[str] = "audit"
+
+    data: Any = argument("A table, a folder with labels.csv, or folders CLASS/GROUP.", kinds.TABLE, positional=True)
+    group: str = argument("Column with the groups, such as domain.", default="")
+    label: str = argument("Column with the classes (default: class_name, class or label).", default="")
+    names: NamesLike = argument(NAMES, kinds.NAMES, None)
+    seed: int = argument(SEED, default=0)
+
+    def opened(self, context: Context) -> tuple[LabelledData, ClassNames, list[str]]:
+        """Open the data; return them with their class names, and remarks."""
+        data = open_labelled(self.data, "groups", context.keys, group=self.group, label=self.label)
+        names, notes = class_names(self.names, data)
+        self.free(context)
+        return data, names, notes
 
 
 class Audited(Answer[Any]):
