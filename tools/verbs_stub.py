@@ -31,7 +31,7 @@ HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs:
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 {imports}
 '''
@@ -69,11 +69,12 @@ def function(verb: type[Verb], name: str = "", without: Collection[str] = ()) ->
     return f'{signature(verb, name, without)}\n    """{text}\n    """\n'
 
 
-def group(name: str, steps: Mapping[str, Any]) -> str:
+def group(name: str, main: type[Verb], steps: Mapping[str, Any]) -> str:
     """Return the lines of a function that has others as attributes: of a class that can be called, and its object."""
-    kind, (first, *others) = f"_{name.capitalize()}", list(steps)
-    methods = [function(steps[first].verb, "__call__"), *(function(steps[step].verb, step) for step in others)]
-    return f"class {kind}:\n    {first}: {kind}\n{indent(chr(10).join(methods), '    ')}\n\n{name}: {kind}\n"
+    kind, itself = f"_{name.capitalize()}", next(step for step, thing in steps.items() if thing.verb is main)
+    others = [function(thing.verb, step) for step, thing in steps.items() if step != itself]
+    methods = indent("\n".join([function(main, "__call__"), *others]), "    ")
+    return f"class {kind}:\n    {itself}: {kind}\n{methods}\n\n{name}: {kind}\n"
 
 
 def methods(kind: type) -> str:
@@ -108,7 +109,10 @@ def main(words: list[str]) -> int:
     steps = {name: getattr(thing, "steps", {"": thing}) for name, thing in things.items()}
     verbs = [step.verb for every in steps.values() for step in every.values()]
     kinds = [t for t in vars(derived).values() if isinstance(t, type) and t.__module__ == derived.__name__]
-    texts = [group(name, every) if "" not in every else function(every[""].verb) for name, every in steps.items()]
+    texts = [
+        function(every[""].verb) if "" in every else group(name, things[name].verb, every)
+        for name, every in steps.items()
+    ]
     text = "\n".join([HEAD.format(imports=imports(verbs)), *texts, *map(methods, kinds)])
     from subprocess import run
 

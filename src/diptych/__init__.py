@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from diptych import systems as systems
     from diptych.api.checking import check
     from diptych.api.derived import (
+        audit,
         caption,
         classify,
         curate,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
     from diptych.api.training import finetune, pretrain
-    from diptych.api.verbs import audit, board, open_data
+    from diptych.api.verbs import board, open_data
     from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
 
@@ -82,6 +83,7 @@ _PLACES = {
     "Predictor": "tasks.model",
     "Results": "api.results",
     "Run": "core.run",
+    "audit": "api.derived",
     "caption": "api.derived",
     "classify": "api.derived",
     "curate": "api.derived",

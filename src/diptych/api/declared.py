@@ -157,19 +157,19 @@ def function(
 
 
 def group(verbs: Group, results: Mapping[str, Callable[[Any, Results[Any], CallContext], Any]]) -> Callable[..., Any]:
-    """Return the function of the first verb of a group, which has those of all verbs as attributes.
+    """Return the function of the main verb of a group, which has those of all verbs as attributes.
 
     Args:
         verbs: the group.
         results: of each step, see ``function``; the others return results.
     """
     functions = {name: function(verb, results.get(name)) for name, verb in verbs.steps.items()}
-    first = next(iter(functions.values()))
-    first.__name__ = first.__qualname__ = verbs.name
-    first.steps = functions  # type: ignore[attr-defined]
+    main = functions[verbs.main]
+    main.__name__ = main.__qualname__ = verbs.name
+    main.steps = functions  # type: ignore[attr-defined]
     for name, step in functions.items():
-        setattr(first, name, step)
-    return first
+        setattr(main, name, step)
+    return main
 
 
 def method(step: Callable[..., Any], given: Callable[[Any], Mapping[str, Any]], *without: str) -> Callable[..., Any]:

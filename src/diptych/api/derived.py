@@ -9,6 +9,7 @@ from diptych.api.declared import function, group, method
 from diptych.api.embeddings import Embeddings
 from diptych.api.photo_index import PhotoIndex
 from diptych.api.space import FittedSpace
+from diptych.verbs.audit.steps import AUDIT
 from diptych.verbs.caption import Caption
 from diptych.verbs.classify import Classify
 from diptych.verbs.curate.steps import CURATE
@@ -82,6 +83,7 @@ def _space(answer: Extension, results: Results[Any], context: CallContext) -> Fi
     return FittedSpace(space, answer.run, results.data, lines, results.failed, results.remarks)
 
 
+audit: Any = group(AUDIT, {})
 caption = function(Caption)
 classify = function(Classify)
 curate: Any = group(CURATE, {"plan": _planned, "apply": _kept, "head": _head})

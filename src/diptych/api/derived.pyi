@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from diptych.api.curation import CuratedPairs, FittedHead, Planned
 from diptych.api.embeddings import Embeddings
@@ -19,14 +19,19 @@ from diptych.core import (
     Curator,
     Detector,
     Editor,
+    Encoder,
     Extender,
+    Finding,
     Retriever,
     Rewriter,
     Segmenter,
+    Table,
 )
 from diptych.data.words.contexts import Contexts
 from diptych.evaluation.recommendation import Candidate
 from diptych.search_index.rows import Found
+from diptych.tasks.audit.edits import RankedEdit
+from diptych.tasks.audit.groups import AuditedPair
 from diptych.tasks.caption import Captions
 from diptych.tasks.classified import Prediction
 from diptych.tasks.detect import Detected
@@ -40,6 +45,325 @@ from diptych.tasks.space_classifier import SpaceClassifier
 from diptych.verbs.curate.looks import Look
 from diptych.verbs.curate.regions import NamedRegions
 from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
+
+class _Audit:
+    pairs: _Audit
+    def __call__(
+        self,
+        photos: object,
+        captions: Sequence[str] | None = None,
+        model: ModelLike = None,
+        *,
+        image: str = "",
+        text: str = "",
+        clean: object = None,
+        rate: float = 0.05,
+        choice: Literal["threshold", "most-negative"] | None = None,
+        threshold: float | None = None,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[AuditedPair]:
+        """Find captions that fit their photos worse than right captions do, and the word of each that fits least.
+
+        Args:
+            photos: a table with pictures and captions.
+            captions: one per photo, where photos are given and no table.
+            model: a name, a loaded model, or None for ``lite``.
+            image: column with the picture (default: path, filepath, image).
+            text: column with the caption (default: caption, title, text).
+            clean: a table of pairs like yours that are known to be right (default: photos that ship).
+            rate: share of right captions that may stand out.
+            choice: rank by the words instead: threshold, or most-negative. Must be one of 'threshold', 'most-negative'.
+            threshold: rank by the words: those below this attribution are wrong.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json or .html file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+            MissingHook: the model lacks what the scorer needs.
+        """
+
+    def groups(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        group: str = "",
+        label: str = "",
+        names: NamesLike = None,
+        seed: int = 0,
+        gap: float = 0.05,
+        least: int = 5,
+        selection: str = "half",
+        against: str | Backbone | Sequence[str | Backbone] = (),
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Finding]:
+        """Find the two groups of each class between which accuracy drops most, and measure the drop on other photos.
+
+        Args:
+            data: a table, a folder with labels.csv, or folders CLASS/GROUP.
+            model: a name, a loaded model, or None for ``lite``.
+            group: column with the groups, such as domain.
+            label: column with the classes (default: class_name, class or label).
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            seed: seed of halves and controls.
+            gap: accuracies of the two groups must differ by more than this. Must be in [0, 1).
+            least: least number of items of a class in each group and half. Must be at least 1.
+            selection: half: select groups on half of the items and measure on the others; all: both on all. Must be one of 'half', 'all'.
+            against: further models, measured between the groups that the first one selects.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def report(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        against: str | Backbone | Sequence[str | Backbone] = (),
+        names: NamesLike = None,
+        label: str = "",
+        seed: int = 0,
+        shift: str | Sequence[str] | Mapping[str, Any] = (),
+        ood: str | Sequence[str] | Mapping[str, Any] = (),
+        cues: str | Sequence[str] | Mapping[str, Any] = (),
+        group: str = "",
+        only: str | Sequence[str] = (),
+        images: bool = True,
+        measured: str | Path | None = None,
+        at_most: str | Sequence[str] | Mapping[str, float] = (),
+        at_least: str | Sequence[str] | Mapping[str, float] = (),
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Finding]:
+        """Run every audit that the data allow, and list the worst findings first. Exit code 5: a bound is broken.
+
+        Args:
+            data: a folder of classes, or a table with classes or captions; test, and perhaps train.
+            model: a name, a loaded model, or None for ``lite``.
+            against: another model to compare with; repeat.
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            label: column with the classes.
+            seed: seed of halves and controls.
+            shift: pictures of the same classes, elsewhere: NAME=DATA; repeat.
+            ood: pictures of none of the classes: NAME=DATA; repeat.
+            cues: pictures with shape and texture of two classes: NAME=DATA; repeat.
+            group: column with groups, such as domain; all splits are one then.
+            only: audits to run, with commas (default: all).
+            images: show pictures on the page.
+            measured: results of these models from elsewhere: a table of model, measure, value.
+            at_most: upper bound, MEASURE=NUMBER or MEASURE:ABOUT=NUMBER; repeat.
+            at_least: lower bound, such as accuracy=0.8; repeat.
+            settings: a setting of an audit, such as SLUG.most=100; repeat for several.
+            out: write a .html page or a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def edits(
+        self,
+        table: str | Path | Table[Any],
+        model: ModelLike = None,
+        *,
+        margin: float | None = None,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[RankedEdit]:
+        """Rank the edits of each picture: the requested change must show, and the rest must stay the same.
+
+        Args:
+            table: a table: source, edit, target, and source_attributes, target_attributes with | between.
+            model: a name, a loaded model, or None for ``lite``.
+            margin: how far beyond the plane the ideal edit is; 0: on it (default: the target's). Must be at least 0.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def blind(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        vision: str | Backbone | Encoder[Any] = "lite",
+        top: float = 0.01,
+        bottom: float = 0.3,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Finding]:
+        """Find pairs of pictures that a second encoder tells apart and the model does not.
+
+        Args:
+            data: pictures, or the folder of MMVP-VLM, MMVP or Winoground.
+            model: a name, a loaded model, or None for ``lite``.
+            vision: the second image encoder: timm:ARCH.TAG, or a backbone; lite: Lite0 without its projection.
+            top: share of pairs that count as alike.
+            bottom: share of pairs that count as different.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def sources(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        group: str = "",
+        label: str = "",
+        names: NamesLike = None,
+        seed: int = 0,
+        sources: str | Sequence[str] = (),
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Finding]:
+        """Train heads on each source and on mixtures, and compare them at equal accuracy.
+
+        Args:
+            data: a table, a folder with labels.csv, or folders CLASS/GROUP.
+            model: a name, a loaded model, or None for ``lite``.
+            group: column with the groups, such as domain.
+            label: column with the classes (default: class_name, class or label).
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            seed: seed of halves and controls.
+            sources: a group; repeat it. The first is the reference (default: all groups).
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def association(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        attribute: str,
+        label: str = "",
+        names: NamesLike = None,
+        template: str = "",
+        seed: int = 0,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Finding]:
+        """Put pictures of two objects side by side, and ask for the attribute of one.
+
+        Args:
+            data: a table, or a folder with labels.csv: one object per picture.
+            model: a name, a loaded model, or None for ``lite``.
+            attribute: column with the attribute, such as color.
+            label: column with the classes.
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            template: question with {object} and {value} (default: about the color).
+            seed: seed of the pairs.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def robustness(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        against: str | Backbone | Sequence[str | Backbone] = (),
+        names: NamesLike = None,
+        label: str = "",
+        seed: int = 0,
+        shift: str | Sequence[str] | Mapping[str, Any] = (),
+        ood: str | Sequence[str] | Mapping[str, Any] = (),
+        cues: str | Sequence[str] | Mapping[str, Any] = (),
+        group: str = "",
+        factors: str | Sequence[str] = (),
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Finding]:
+        """Measure a model along independent axes: visual factors, shifts, shape bias, calibration, unknown objects.
+
+        Args:
+            data: a folder of classes, or a table with classes or captions; test, and perhaps train.
+            model: a name, a loaded model, or None for ``lite``.
+            against: another model to compare with; repeat.
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            label: column with the classes.
+            seed: seed of halves and controls.
+            shift: pictures of the same classes, elsewhere: NAME=DATA; repeat.
+            ood: pictures of none of the classes: NAME=DATA; repeat.
+            cues: pictures with shape and texture of two classes: NAME=DATA; repeat.
+            group: column with groups, such as domain; all splits are one then.
+            factors: a visual factor, such as darker; repeat (default: all).
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def shortcuts(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        against: str | Backbone | Sequence[str | Backbone] = (),
+        names: NamesLike = None,
+        label: str = "",
+        seed: int = 0,
+        share: float | None = None,
+        opacities: float | Sequence[float] = (),
+        draws: int | None = None,
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Finding]:
+        """Plant a mark that correlates with the label, and measure how much heads on a model's features rely on it.
+
+        Args:
+            data: a folder of classes, or a table with classes or captions; test, and perhaps train.
+            model: a name, a loaded model, or None for ``lite``.
+            against: another model to compare with; repeat.
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            label: column with the classes.
+            seed: seed of halves and controls.
+            share: share of training pictures whose mark agrees with the label.
+            opacities: opacity of the mark, such as 0.3; repeat.
+            draws: trainings of each head and opacity.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            out: also write a .json file. None: nothing is written.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+audit: _Audit
 
 def caption(
     photos: object,

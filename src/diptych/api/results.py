@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from diptych.evaluation.few_shot.board import Board
     from diptych.evaluation.few_shot.gains import Row
-    from diptych.tasks.audit.groups import AuditedPair, AuditedPairs
 
 T = TypeVar("T")
 PRINTED, PICTURED = 20, 50
@@ -205,20 +204,6 @@ def of_board(board: Board, backbone: str) -> Results[Row]:
          **{name: [own[k] for own in acc1] for k, name in enumerate(("acc1", "low", "high"))},
          "gain": [None if r.gain is None else r.gain.value for r in rows], "p": [r.p for r in rows]},
         board.as_dict(), named="system",
-    )  # fmt: skip
-
-
-def of_audited(found: AuditedPairs, photos: Samples[Any], by_words: bool) -> Results[AuditedPair]:
-    """Return audited captions, the worst first; ``by_words`` they were ranked by their words."""
-    rows = found.rows
-    wrong = tuple(", ".join(p.text for p in r.parts if p.chosen) for r in rows)
-    leads = [f"{r.score:+.2e}" if by_words else "stands out" if r.stands_out else "          " for r in rows]
-    shown = {"caption": [r.text for r in rows]}
-    facts = {name: [getattr(r, name) for r in rows] for name in ("score", "cosine", "stands_out", "right_share")}
-    return Results(
-        f"{len(rows)} pairs, the worst first", rows, tuple(r.name for r in rows), wrong,
-        tuple(f"{lead}  cos {r.cosine:.2f}  {r.text}" for lead, r in zip(leads, rows, strict=True)),
-        {**shown, **facts, "wrong": wrong}, found.as_dict(), found.failed, lambda i: photos[rows[i].index],
     )  # fmt: skip
 
 

@@ -6,27 +6,25 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from diptych.api.model import Model, ModelLike, model_of
 from diptych.api.results import (
     Results,
-    of_audited,
     of_board,
 )
-from diptych.core import ClassNames, Column, Table, UsageError
+from diptych.core import ClassNames, UsageError
 from diptych.data.format import Need
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data as open_path
-from diptych.data.samples import as_data, as_samples, as_table
+from diptych.data.samples import as_data
 from diptych.data.splits import ValRule
 from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot.board import board as board_on
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
-from diptych.tasks.audit import groups as audits
 from diptych.tasks.runs import KEYS
 from diptych.verbs.names import NamesLike, TextsLike, names_of, texts_of
 
@@ -106,57 +104,6 @@ def board(
         source=os.fspath(data) if isinstance(data, (str, os.PathLike)) else opened.name,
     )  # fmt: skip
     return of_board(made, own.spec.name)
-
-
-def audit(
-    photos: object,
-    captions: Sequence[str] | None = None,
-    model: ModelLike = None,
-    *,
-    image: str = "",
-    text: str = "",
-    clean: object = None,
-    rate: float = 0.05,
-    choice: Literal["threshold", "most-negative"] | None = None,
-    threshold: float | None = None,
-) -> Results[audits.AuditedPair]:
-    """Say which captions fit their photos worse than right captions do, the worst first.
-
-    Args:
-        photos: a table with pictures and captions; or photos, see ``classify``.
-        captions: one per photo, where ``photos`` is no table.
-        model: a name, a model, or None for ``lite``.
-        image: column of the tables with the picture.
-        text: column of the tables with the caption.
-        clean: right pairs of the same kind, a table as ``photos`` takes; None: photos that ship, most of clothes.
-        rate: share of right captions that may stand out all the same, in (0, 1).
-        choice: rank by the words instead: those below ``threshold`` are wrong, or the most negative of each caption.
-        threshold: rank by the words: those below this attribution are wrong; None: the paper's -5e-5.
-
-    Raises:
-        UsageError, DataError: there are no captions, or not one per photo; too few right pairs for the rate.
-        MissingHook: the model lacks what the scorer needs.
-    """
-
-    def opened(given: object) -> Table[Any]:
-        if isinstance(given, (str, os.PathLike)):
-            return open_path(given, need="captions", image=image, text=text).whole()
-        return as_table(given)
-
-    own = model_of(model)
-    if captions is not None:
-        items = as_samples(photos)
-        table: Table[Any] = Table(items, {"captions": Column("captions", [(c,) for c in captions])})
-    else:
-        table = opened(photos)
-    by_words = choice is not None or threshold is not None
-    auditor = audits.pair_auditor(choice or ("threshold" if by_words else "most-negative"), threshold)
-    found = audits.audit_pairs(table, own, own.run, method=auditor)
-    if not by_words:
-        known = None if clean is None else opened(clean)
-        right = audits.right_captions(own, own.run, rate, known, source="" if known is None else "clean")
-        found = found.against(right)
-    return of_audited(found, table.items, by_words)
 
 
 def _words(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import typer
 
 from diptych.core import UnreadableItem
 from diptych.core.wording import one_line as one_line
+from diptych.core.wording import short_names as short_names
 from diptych.data.files import escaped
 from diptych.tasks.progress import Display as Display
 
@@ -30,29 +31,6 @@ def say(text: str) -> None:
 def show(text: str) -> None:
     """Print a result on stdout."""
     sys.stdout.write(escaped(text) + "\n")
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Return the end of each path, with as many folders as tell it from all others, on one line.
-
-    Example:
-        >>> short_names(["a/cat/1.jpg", "a/dog/1.jpg", "a/dog/2.jpg"])
-        ['cat/1.jpg', 'dog/1.jpg', '2.jpg']
-    """
-    parts = [name.replace("\\", "/").split("/") for name in names]
-    taken = [1] * len(parts)
-    while True:
-        ends = ["/".join(path_parts[-n:]) for path_parts, n in zip(parts, taken, strict=True)]
-        whole: dict[str, set[str]] = {}
-        for end, name in zip(ends, names, strict=True):
-            whole.setdefault(end, set()).add(name)
-        longer = [
-            n + (len(whole[end]) > 1 and n < len(path_parts))
-            for end, path_parts, n in zip(ends, parts, taken, strict=True)
-        ]
-        if longer == taken:
-            return [one_line(end) for end in ends]
-        taken = longer
 
 
 def show_json(data: Any) -> None:

@@ -130,7 +130,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
                 show_trial(lambda: next(iter(asked.run(CommandContext(opened, None))), None))
                 return
             answer = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
-        finish(answer.failed, unnamed=answer.unnamed)
+        finish(answer.failed, answer.exit_code, unnamed=answer.unnamed)
 
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, **_flag(verb, name, a)) for name, a in names.items()
@@ -229,13 +229,18 @@ def _answer(
     if context.out is not None:
         ends += answer.close(context.out, data, overwrite=shared.overwrite)
     elif report is not None:
-        answer.report(report, data, overwrite=shared.overwrite)
+        ends += answer.report(report, data, overwrite=shared.overwrite)
     if shared.json:
         show_json(data)
     for item in answer.order(items) if answer.ranked and not shared.json else ():
         _line(answer, item, shown, width)
     for line in [] if shared.json else answer.summary(context.out):
         show(line)
+    for part in [] if shared.json else answer.tables():
+        if isinstance(part, str):
+            show(part)
+        else:
+            show_table(part.columns, part.rows, right=part.right, title=part.title)
     if not shared.json and (cells := answer.cells()):
         show_table(["", ""], cells, right=answer.right)
     for line in (*answer.notes(), *remarks, *ends):

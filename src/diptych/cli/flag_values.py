@@ -88,16 +88,6 @@ def one_of(flag: str, value: str, *allowed: str) -> None:
         raise UsageError(f"{flag} takes {others}{last}, not {value!r}.")
 
 
-def one_suffix(out: Path | None, *allowed: str) -> None:
-    """Refuse a file of a kind that is not written.
-
-    Raises:
-        UsageError: its suffix is none of these.
-    """
-    if out is not None and out.suffix not in allowed:
-        raise UsageError(f"--out writes {', '.join(allowed[:-1])} or {allowed[-1]}, not {out.name!r}.")
-
-
 def names_file(given: str) -> bool:
     """Return whether --names is a file: one that exists, or a word with a suffix and without commas."""
     return os.path.exists(given) or ("," not in given and bool(Path(given).suffix))

@@ -50,7 +50,7 @@ VERBS = {
     "pretrain": "training.pretrain:pretrain",
     "recommend": "verbs.recommend:Recommend",
     "board": "boards:app",
-    "audit": "audit.commands:app",
+    "audit": "verbs.audit.steps:AUDIT",
     "curate": "verbs.curate.steps:CURATE",
     "systems": "systems:systems",
     "verify": "verify:verify",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 
@@ -58,6 +58,29 @@ def one_line(text: str) -> str:
         two\nlines
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return the end of each path, with as many folders as tell it from all others, on one line.
+
+    Example:
+        >>> short_names(["a/cat/1.jpg", "a/dog/1.jpg", "a/dog/2.jpg"])
+        ['cat/1.jpg', 'dog/1.jpg', '2.jpg']
+    """
+    parts = [name.replace("\\", "/").split("/") for name in names]
+    taken = [1] * len(parts)
+    while True:
+        ends = ["/".join(path_parts[-n:]) for path_parts, n in zip(parts, taken, strict=True)]
+        whole: dict[str, set[str]] = {}
+        for end, name in zip(ends, names, strict=True):
+            whole.setdefault(end, set()).add(name)
+        longer = [
+            n + (len(whole[end]) > 1 and n < len(path_parts))
+            for end, path_parts, n in zip(ends, parts, taken, strict=True)
+        ]
+        if longer == taken:
+            return [one_line(end) for end in ends]
+        taken = longer
 
 
 def lacks(thing: object, name: str, instead: Mapping[str, str] = MappingProxyType({})) -> AttributeError:

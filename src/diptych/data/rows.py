@@ -133,7 +133,7 @@ def chosen_column(table: Path, names: Iterable[str], wanted: Sequence[str], give
         names: names of its columns.
         wanted: usual names of the column.
         given: the name from the user; "" uses ``wanted``.
-        what: content of the column, such as "the pictures (--image)", for the error.
+        what: content of the column, such as "the pictures ({image})", for the error.
 
     Raises:
         UsageError: no column has a usual name.

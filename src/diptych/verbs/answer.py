@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -15,6 +16,23 @@ if TYPE_CHECKING:
     from diptych.core import DiptychError, Run, Samples
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table that the command prints.
+
+    Args:
+        columns: headings; without any the table has none.
+        rows: cells, as many as headings.
+        right: columns that are set to the right, such as numbers.
+        title: a line above.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    right: Sequence[int] = ()
+    title: str = ""
 
 
 class Answer(Generic[T]):
@@ -36,6 +54,8 @@ class Answer(Generic[T]):
     """Whether the command prints a line for each item."""
     right: Sequence[int] = ()
     """Columns of ``cells`` that are set to the right."""
+    exit_code = 0
+    """Code with which the command ends although it did all its work; 0: by what was skipped."""
     unnamed = 0
     """Items beside ``failed`` that could not be read and are only counted."""
 
@@ -125,11 +145,12 @@ class Answer(Generic[T]):
         """Write the files of the whole answer; return sentences on what lies where."""
         return []
 
-    def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> None:
-        """Write the one file that a command without a folder was asked for."""
+    def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
+        """Write the one file that a command without a folder was asked for; return sentences on what lies where."""
         from diptych.data.files import write_json
 
         write_json(path, data, overwrite=overwrite)
+        return []
 
     def classes(self) -> tuple[str, ...]:
         """Return names of K classes, where each item has a probability of each; else ()."""
@@ -142,6 +163,10 @@ class Answer(Generic[T]):
     def summary(self, out: Path | None) -> list[str]:
         """Return lines that the command prints after those of the items, on stdout."""
         return []
+
+    def tables(self) -> Sequence[Shown | str]:
+        """Return tables and lines between them that the command prints after those of the items, on stdout."""
+        return ()
 
     def cells(self) -> Sequence[tuple[str, str]]:
         """Return names and values of a small table that the command prints after the lines; () prints none."""

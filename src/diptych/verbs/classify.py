@@ -400,7 +400,7 @@ class Labels(Answer["Prediction"]):
             return []
         return [speed(result.encoded, result.seconds["encode"], self.by, result.backbone, self.source.title)]
 
-    def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> None:
+    def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write a table, a page with the photos, or the plain data."""
         from diptych.data.files import write_whole
 
@@ -412,3 +412,4 @@ class Labels(Answer["Prediction"]):
             write_whole(path, photo_page.html(self.result, self.source.samples), overwrite=overwrite)
         else:
             super().report(path, data, overwrite=overwrite)
+        return []

@@ -88,6 +88,8 @@ TEXTS = Kind(list[str] | None, list[str], _texts)
 """Texts as they are: one, or several."""
 MANY_TEXTS = Kind(list[str], list[str], _texts)
 """The texts that a verb is about: on the command line one or several."""
+CELLS = Kind(list[str] | None, None)
+"""One value per photo, in Python alone; None and none at all differ."""
 PHOTOS = Kind(str | None, list[str])
 """Photos: a path or a folder; in Python whatever ``data.samples.as_samples`` takes; over HTTP data URIs or base64."""
 MANY_PHOTOS = Kind(list[str], list[str], typed=lambda value: value or None)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from diptych.core import UsageError
 from diptych.verbs.kinds import numbers
 
 if TYPE_CHECKING:
@@ -77,23 +78,40 @@ def open_samples(value: object, keys: FileKeys | None) -> Samples[Any]:
     return open_photos(value, keys)[0].items
 
 
-def open_labelled(value: object, need: Need, keys: FileKeys | None, *, text: str = "") -> LabelledData:
+def open_labelled(
+    value: object,
+    need: Need,
+    keys: FileKeys | None,
+    *,
+    image: str = "",
+    text: str = "",
+    label: str = "",
+    group: str = "",
+) -> LabelledData:
     """Return an open data set with all its splits, see ``open_table``.
 
     Args:
         value: the path of a data set, an open one, or a table.
         need: what its columns must hold.
         keys: remembers content keys of files.
-        text: column with a caption, or a pattern such as "caption_*".
+        image: column of a file with the picture; here and below "" uses the names in ``data.rows``.
+        text: column of a file with a caption, or a pattern such as "caption_*".
+        label: column of a file with the class.
+        group: column of a file with the group.
 
     Raises:
-        UsageError, DataError: there is no such data set, or it lacks what is needed.
+        UsageError, DataError: there is no such data set, it lacks what is needed, or a column of an open one is named.
     """
     from diptych.data.load import open_data
     from diptych.data.samples import as_data
 
     if isinstance(value, (str, os.PathLike)):
-        return open_data(os.fspath(value), keys, need=need, text=text)
+        return open_data(os.fspath(value), keys, need=need, image=image, text=text, label=label, group=group)
+    if named := "label" if label else "group" if group else "":
+        raise UsageError(
+            f"{{{named}}} names a column of a file, and this is a {type(value).__name__}: give a path, or name it to "
+            f"diptych.open_data."
+        )
     return as_data(value)
 
 

@@ -95,7 +95,7 @@ def test_pairs_stand_out_among_right_ones(diptych: Cli, pairs: Path, monkeypatch
     [
         (["groups", "set"], 2, "--group"),
         (["groups", "absent", "--group", "light"], 2, "no file or folder"),
-        (["groups", "set", "--group", "light", "--selection", "both"], 2, "half or all"),
+        (["groups", "set", "--group", "light", "--selection", "both"], 2, "one of 'half', 'all'"),
         (["pairs", "absent.csv"], 2, "no file or folder"),
         (["pairs", "pairs.csv", "--text", "said"], 1, "--text"),
         (["pairs", "pairs.csv", "--choice", "lowest"], 2, "most-negative"),

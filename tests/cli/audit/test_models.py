@@ -22,7 +22,7 @@ def photos(tmp_path: Path) -> Path:
 def test_every_audit_of_the_catalog_is_a_command() -> None:
     audits = {card["slug"] for card in catalog.cards() if card["verb"] == "audit"}
     assert set(catalog.AUDITS) == audits
-    commands = Commands({"audit": "audit.commands:app"})["audit"].commands
+    commands = Commands({"audit": "verbs.audit.steps:AUDIT"})["audit"].commands
     assert set(catalog.AUDITS.values()) <= set(commands)
 
 

@@ -32,5 +32,5 @@ def test_a_name_that_is_missing_or_given_twice_is_refused(tmp_path: Path, given:
     for path in ("x", "y"):
         colour_folder(tmp_path / path, {"": 1})
     more = MoreTables(shift=[g.replace("x", str(tmp_path / "x")).replace("y", str(tmp_path / "y")) for g in given])
-    with RunOptions().open() as opened, pytest.raises(UsageError, match="--shift takes NAME=DATA"):
+    with RunOptions().open() as opened, pytest.raises(UsageError, match="shift takes NAME=DATA"):
         more.open(str(own), opened)

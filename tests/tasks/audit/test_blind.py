@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core import DataError, Table
+from diptych.core import Auditor, DataError, Table
 from diptych.data.formats.mmvp import IMAGES, PATTERNS, read_mmvp_vlm
 from diptych.tasks.audit.blind import audit_blind
+from diptych.tasks.defaults import default
 from tests.data.formats.test_mmvp import mmvp_folder
 from tests.support.backbone import SmallBackbone
 from tests.support.image_files import truncated
@@ -15,7 +16,8 @@ from tests.support.pictures import Pictures, picture
 
 def test_pictures_are_mined_with_a_second_encoder() -> None:
     table = Table(Pictures(tuple(picture(i % 4, i) for i in range(30))))
-    (share,), failed = audit_blind(table, SmallBackbone(), vision=SmallBackbone(seed=3).image, top=0.3, bottom=0.5)
+    method = default("audit blind", Auditor, top=0.3, bottom=0.5)
+    (share,), failed = audit_blind(table, SmallBackbone(), vision=SmallBackbone(seed=3).image, method=method)
     assert (share.measure, share.count, failed) == ("blind_share", 30, ())
     with pytest.raises(DataError, match="part 'vision'"):
         audit_blind(table, SmallBackbone())

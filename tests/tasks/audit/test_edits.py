@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core import DataError
+from diptych.core import DataError, PairScorer
 from diptych.data.edits import read_edits
-from diptych.tasks.audit.edits import audit_edits, edit_auditor
+from diptych.tasks.audit.edits import audit_edits
+from diptych.tasks.defaults import default
 from tests.support.backbone import SmallBackbone
 from tests.support.image_files import truncated
 from tests.support.pictures import picture
@@ -25,7 +26,7 @@ def edits(tmp_path: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore:.* sources have the target's value already", "ignore:The margin is")
 def test_edits_of_one_source_and_target_are_ranked_together(edits: Path) -> None:
-    ranked = audit_edits(read_edits(edits), SmallBackbone(), method=edit_auditor(0.0))
+    ranked = audit_edits(read_edits(edits), SmallBackbone(), method=default("audit edits", PairScorer, margin=0.0))
     assert [r.rank for r in ranked.rows] == [1, 2, 3, 4, 1]
     assert [r.target for r in ranked.rows] == ["a blue cup"] * 4 + ["a dog"]
     scores = [r.score for r in ranked.rows[:4]]

@@ -46,7 +46,7 @@ def test_a_report_runs_what_the_data_allow_and_names_the_rest() -> None:
 def test_a_model_that_an_audit_cannot_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from diptych.methods.audit.counteranimal import CounterAnimal
 
-    monkeypatch.setattr(audit_report, "auditors", lambda only: {"counteranimal": CounterAnimal()})
+    monkeypatch.setattr(audit_report, "auditors", lambda only, settings: {"counteranimal": CounterAnimal()})
     monkeypatch.setattr(CounterAnimal, "lacks", lambda self, subjects, data: "")
     found = report(SUBJECTS, DATA, Run())
     assert found.findings == {}

@@ -58,8 +58,8 @@ def read_captioned(
             or a path leads outside.
     """
     cells = read_columns(path)
-    items = chosen_column(path, cells, PATH_COLUMNS, image, "the pictures (--image)")
-    chosen_column(path, cells, CAPTION_COLUMNS, text, "the captions (--text, --captions)")
+    items = chosen_column(path, cells, PATH_COLUMNS, image, "the pictures ({image})")
+    chosen_column(path, cells, CAPTION_COLUMNS, text, "the captions ({text}, {captions})")
     pattern = text or next(p for p in CAPTION_COLUMNS if columns_of(cells, (p,)))
     if not filled(path, items, cells[items]):
         raise DataError(f"{path} has no rows: give one picture per row.")

@@ -61,8 +61,8 @@ def _from_table(table: Path, group: str, label: str, keys: FileKeys | None) -> L
     cells = read_columns(table)
     names = (
         chosen_column(table, cells, PATH_COLUMNS, "", "the pictures"),
-        chosen_column(table, cells, LABEL_COLUMNS, label, "the classes (--label)"),
-        chosen_column(table, cells, (), group, "the groups (--group)"),
+        chosen_column(table, cells, LABEL_COLUMNS, label, "the classes ({label})"),
+        chosen_column(table, cells, (), group, "the groups ({group})"),
     )
     paths, labels, groups = (filled(table, name, cells[name]) for name in names)
     name = table.parent.name if table.name == "labels.csv" else table.stem

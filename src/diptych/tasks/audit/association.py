@@ -31,7 +31,7 @@ def audit_association(
     run: Run | None = None,
     *,
     column: str = "group",
-    template: str = "",
+    method: Auditor | None = None,
 ) -> tuple[list[Finding], tuple[UnreadableItem, ...]]:
     """Measure how often models name the attribute of the other one of two objects.
 
@@ -41,21 +41,20 @@ def audit_association(
         backbones: the subjects, by their names.
         run: device, cache and seed; None: a plain CPU run.
         column: group column with the attribute of each object.
-        template: of the question, with "{object}" and "{value}"; "": about the colour.
+        method: any auditor that reads the column that it names; None is the concept association bias.
 
     Returns:
         The findings, and the pictures that were left out because a file cannot be read.
 
     Raises:
         DataError: the table has no such column, or no labels.
-        UsageError: the template lacks a place.
     """
-    method: Any = default("audit association", Auditor, **({"template": template} if template else {}))
+    auditor: Any = method or default("audit association", Auditor)
     with with_store(run or Run()) as stored:
         kept, failed = embed_readable(backbones[0].image, table.items, stored).rows(table)
         own = dict(kept.columns)
         if column in own:
-            own[method.column] = Column("group", tuple(str(v) for v in own[column].values))
+            own[auditor.column] = Column("group", tuple(str(v) for v in own[column].values))
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
-        findings: list[Finding] = method.audit(subjects, AuditData.single(Table(kept.items, own), classes), stored)
+        findings: list[Finding] = auditor.audit(subjects, AuditData.single(Table(kept.items, own), classes), stored)
         return findings, failed

@@ -33,9 +33,7 @@ def audit_blind(
     *,
     vision: Encoder[Any] | None = None,
     name: str = "pictures",
-    top: float = 0.01,
-    bottom: float = 0.3,
-    template: str = "a photo of {}",
+    method: Auditor | None = None,
 ) -> tuple[list[Finding], tuple[UnreadableItem, ...]]:
     """Mine blind pairs among pictures, or count the pairs of a table whose statements choose their picture.
 
@@ -45,9 +43,7 @@ def audit_blind(
         run: device, cache and seed; None: a plain CPU run.
         vision: the second image encoder; None: only pairs with statements are counted.
         name: of the table.
-        top: share of pairs that count as alike for the model.
-        bottom: share of pairs that count as different for the second encoder.
-        template: of the statements, with one "{}".
+        method: any auditor of such tables; None is MMVP.
 
     Returns:
         The findings, and the pictures that were left out because a file cannot be read; their pairs are left out too.
@@ -55,7 +51,7 @@ def audit_blind(
     Raises:
         DataError: there are neither statements nor a second encoder, or fewer than two pictures.
     """
-    method = default("audit blind", Auditor, top=top, bottom=bottom, template=template)
+    auditor = method or default("audit blind", Auditor)
     with with_store(run or Run()) as stored:
         found = embed_readable(backbone.image, table.items, stored)
         rows = [int(i) for i in found.kept]
@@ -68,4 +64,4 @@ def audit_blind(
         parts = {"main": backbone} | ({} if vision is None else {"vision": vision})
         subject = Subject(Kit(parts), record_of(backbone.spec))
         probes = {name: Probe(kept, "pairs" if paired else "id")}
-        return method.audit({backbone.spec.name: subject}, AuditData(probes), stored), found.failed
+        return auditor.audit({backbone.spec.name: subject}, AuditData(probes), stored), found.failed

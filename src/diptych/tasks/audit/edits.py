@@ -88,12 +88,3 @@ def audit_edits(
     ]  # fmt: skip
     failed = {e.name: e for e in (*after.failed, *before.failed)}
     return RankedEdits(tuple(rows), tuple(failed.values()))
-
-
-def edit_auditor(margin: float | None) -> PairScorer:
-    """Return what scores edits.
-
-    Args:
-        margin: how far beyond the plane between the attributes the ideal edit is; None: as far as the target itself.
-    """
-    return default("audit edits", PairScorer, margin=margin)

@@ -76,19 +76,6 @@ def audit_groups(
     return findings, failed
 
 
-def group_auditor(gap: float, least: int, selection: str) -> Auditor:
-    """Return what finds the groups between which accuracy drops by more than ``gap``, with ``least`` items per class in
-    each half; the selection is "half" or "all".
-    """
-    return default("audit groups", Auditor, gap=gap, least=least, selection="half" if selection == "half" else "all")
-
-
-def group_prompt() -> str:
-    """Return the prompt of the audit of groups."""
-    system: Any = default("audit groups", Auditor)
-    return str(system.prompt)
-
-
 def pair_auditor(choice: str, threshold: float | None = None) -> PairScorer:
     """Return what judges the words of captions.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from diptych import catalog
 from diptych.core import AuditData, Auditor, DiptychError, Finding, Run, Subject, UnreadableItem, UsageError
+from diptych.core.settings import with_settings
 from diptych.data.files import plain
 from diptych.tasks.audit.blame import Blame, blame
 
@@ -119,16 +121,23 @@ class Report:
         )
 
 
-def auditors(only: Sequence[str] = ()) -> dict[str, Auditor]:
+def auditors(only: Sequence[str] = (), settings: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Auditor]:
     """Return slug -> auditor of every system that audits models, or of the given ones.
 
+    Args:
+        only: slugs; () are all.
+        settings: "SLUG.NAME" -> value, or the text of one.
+
     Raises:
-        UsageError: a slug is no such system.
+        UsageError: a slug is no such system, or it has no such setting.
     """
-    found = {c["slug"]: catalog.find(c["slug"]) for c in catalog.cards() if c["verb"] == "audit"}
-    known = {slug: system() for slug, system in found.items() if issubclass(system, Auditor)}
-    if unknown := [slug for slug in only if slug not in known]:
+    systems = {c["slug"]: catalog.find(c["slug"]) for c in catalog.cards() if c["verb"] == "audit"}
+    known = {slug: system() for slug, system in systems.items() if issubclass(system, Auditor)}
+    of_slug = [full.partition(".") for full in settings]
+    if unknown := [slug for slug in (*only, *(slug for slug, _, _ in of_slug)) if slug not in known]:
         raise UsageError(f"{unknown[0]!r} audits no models: choose of {', '.join(known)}.")
+    for slug, dot, name in of_slug:
+        known[slug] = with_settings(known[slug], {name: settings[f"{slug}{dot}{name}"]})
     return {slug: known[slug] for slug in only} if only else known
 
 
@@ -141,6 +150,7 @@ def report(
     only: Sequence[str] = (),
     bounds: Sequence[Bound] = (),
     failed: tuple[UnreadableItem, ...] = (),
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Report:
     """Run every audit that the data allow.
 
@@ -152,6 +162,7 @@ def report(
         only: slugs of audits; () are all.
         bounds: on measures.
         failed: items that were left out when the tables were gathered.
+        settings: of the audits, see ``auditors``.
 
     Returns:
         The report. An audit that the data do not allow, or that a model cannot do, is named with the reason.
@@ -163,7 +174,7 @@ def report(
         raise UsageError("There is no model to audit: give one at least.")
     findings: dict[str, tuple[Finding, ...]] = {}
     lacking: dict[str, str] = {}
-    chosen = auditors(only)
+    chosen = auditors(only, settings)
     with run.track("audit", len(chosen)) as bar:
         for slug, auditor in chosen.items():
             lack = auditor.lacks(subjects, data)

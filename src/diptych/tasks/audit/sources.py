@@ -168,7 +168,13 @@ class Sources:
 
 
 def audit_sources(
-    table: Table[Any], classes: ClassNames, backbone: Backbone, run: Run | None = None, *, sources: Sequence[str] = ()
+    table: Table[Any],
+    classes: ClassNames,
+    backbone: Backbone,
+    run: Run | None = None,
+    *,
+    sources: Sequence[str] = (),
+    method: Auditor | None = None,
 ) -> tuple[list[Finding], tuple[UnreadableItem, ...]]:
     """Train heads on sources and mixtures, and audit them.
 
@@ -178,6 +184,7 @@ def audit_sources(
         backbone: its image encoder is frozen.
         run: device, cache and seed; None: a plain CPU run.
         sources: names of groups, the reference first; () are all.
+        method: any auditor of models with records; None is Quality not quantity.
 
     Returns:
         The findings, and the items that were left out because a file cannot be read.
@@ -189,5 +196,5 @@ def audit_sources(
     with with_store(run or Run()) as stored:
         kept, failed = embed_readable(backbone.image, table.items, stored).rows(table)
         own = Sources.of(kept, classes, sources, stored)
-        method = default("audit sources", Auditor)
-        return method.audit(own.subjects(backbone, stored), own.probes(), stored), failed
+        auditor = method or default("audit sources", Auditor)
+        return auditor.audit(own.subjects(backbone, stored), own.probes(), stored), failed

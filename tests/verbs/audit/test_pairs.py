@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import diptych
+from diptych.core import UsageError
+from diptych.methods.audit import clip4dm
+from tests.support.colours import coloured
+from tests.support.deep_backbone import DeepBackbone
+
+
+@pytest.fixture(autouse=True)
+def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shallow = functools.partialmethod(clip4dm.CLIP4DM.__init__, layers=2)
+    monkeypatch.setattr(clip4dm.CLIP4DM, "__init__", shallow)
+    for name in ("red", "blue"):
+        coloured(tmp_path / f"{name}.png", name, 1)
+    Path("pairs.csv").write_text("image,title\nred.png,a red wall\nblue.png,a blue sea\n")
+    Path("right.csv").write_text("image,title\n" + "red.png,a red wall\nblue.png,a blue sea\n" * 10)
+
+
+def test_pairs_are_compared_with_right_ones_and_say_how_far_to_trust_it() -> None:
+    with pytest.warns(UserWarning, match="at most 10 % of right captions do so too, measured on 20 right captions of"):
+        found = diptych.audit("pairs.csv", model=DeepBackbone(), clean="right.csv", rate=0.1, out="pairs.html")
+    assert found.data["right_captions"] == {"rate": 0.1, "captions": 20, "source": "right.csv", "clothes": 0}
+    assert found.remarks[0].startswith("1 of 2 captions stand out: ")
+    assert repr(found).splitlines()[-1] == found.remarks[0]
+    assert "pairs.csv: captions against photos with" in Path("pairs.html").read_text()
+    assert list(found.columns) == ["caption", "score", "cosine", "stands_out", "right_share", "wrong"]
+    with pytest.warns(UserWarning, match="Give right ones with clean=: 19 or more"):
+        diptych.audit.pairs("pairs.csv", model=DeepBackbone())
+
+
+def test_captions_beside_photos_are_judged_as_those_of_a_table() -> None:
+    photos = [Image.open(f"{name}.png") for name in ("red", "blue")]
+    with pytest.warns(UserWarning, match="2 of 2 captions have a marked word"):
+        found = diptych.audit(photos, ["a red wall", "a blue sea"], DeepBackbone(), choice="most-negative")
+    with pytest.warns(UserWarning, match="2 of 2"):
+        table = diptych.audit("pairs.csv", model=DeepBackbone(), choice="most-negative")
+    assert [r.score for r in found] == [r.score for r in table]
+    assert found.picture is not None
+    assert found.picture(0) == photos[found[0].index].convert("RGB")
+
+
+def test_what_cannot_mean_anything_is_refused_in_one_sentence() -> None:
+    with pytest.raises(UsageError, match="leave choice= and threshold= out"):
+        diptych.audit("pairs.csv", clean="right.csv", threshold=0.0)
+    with pytest.raises(UsageError, match="choice= must be one of 'threshold', 'most-negative', got 'lowest'"):
+        diptych.audit("pairs.csv", choice="lowest")
+    with pytest.raises(UsageError, match=r"out= writes \.json or \.html, not 'p\.pdf'"):
+        diptych.audit("pairs.csv", out="p.pdf")
