@@ -392,6 +392,7 @@ class FCCLIP(SegmenterSystem):
         beta: float = 0.8,
         side: int = 224,
         longest: int = 1333,
+        pads: bool = False,
         crop: int = 128,
         zoom: float = 2.0,
         layout: MaskLayout = ...,
@@ -535,6 +536,7 @@ class ILA(OtherSystem):
         batch: int = 256,
         smoothing: float = 0.1,
         mix: bool = True,
+        together: int = 0,
     ) -> None: ...
 
 class LLM2CLIP(OtherSystem):
@@ -602,6 +604,7 @@ class MAFTPlus(SegmenterSystem):
         self,
         side: int = 224,
         longest: int = 1333,
+        pads: bool = False,
         crop: int = 128,
         zoom: float = 2.0,
         layout: MaskLayout = ...,
