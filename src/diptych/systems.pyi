@@ -65,6 +65,8 @@ class AstroM3(OtherSystem):
         rate: float = 0.00392,
         epochs: int = 100,
         batch: int = 512,
+        constants: int = 0,
+        attention: Literal["full", "sparse"] = "full",
     ) -> None: ...
 
 class AugCLIP(OtherSystem):

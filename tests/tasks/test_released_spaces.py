@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -17,10 +18,13 @@ from torch.nn import functional as F
 
 from diptych.backbones.sources.load import load
 from diptych.core import Backbone, ClassNames, DataError, Kit, Run, UsageError
-from diptych.features import portable
+from diptych.data.formats.lightcurves import LightCurve
+from diptych.data.stars import Star
+from diptych.features import artefacts, portable
 from diptych.features.spaces import StoredSpace
 from diptych.methods.extend.ila import ILA
 from diptych.nn.prompts.prompted_clips import PromptedClips
+from diptych.nn.spaces.star_space import TunedStars
 from diptych.nn.spaces.view_adapters import AdaptedClouds
 from diptych.tasks.released import convert
 from diptych.tasks.space_classifier import SpaceClassifier
@@ -506,3 +510,168 @@ def test_a_clip2point_that_does_not_fit_is_refused(clip: Backbone, tmp_path: Pat
     ]
     few: dict[str, Any] = {"released": "clip2point-few-shot"}
     refused("clip2point", lambda: few_shot_file(clip), clip, tmp_path / "few", changes, **few)
+
+
+# --- AstroM3
+
+WIDTH, ROWS, WAVES = 8, 12, (0.0, 10.0, 240)
+SIZES: dict[str, Any] = {"heads": 2, "grid": WAVES}
+
+
+def star_layers(prefix: str, count: int = 2) -> State:
+    state = {
+        f"{prefix}enc_embedding.value_embedding.tokenConv.weight": drawn(WIDTH, 9, 3),
+        f"{prefix}enc_embedding.position_embedding.pe": drawn(1, 5000, WIDTH),
+        f"{prefix}encoder.norm.weight": 1 + drawn(WIDTH), f"{prefix}encoder.norm.bias": drawn(WIDTH),
+    }  # fmt: skip
+    for i in range(count):
+        own = f"{prefix}encoder.attn_layers.{i}."
+        for k, part in enumerate(("query", "key", "value", "out")):
+            state[f"{own}attention.{part}_projection.weight"] = drawn(WIDTH, WIDTH, seed=4 * i + k)
+            state[f"{own}attention.{part}_projection.bias"] = drawn(WIDTH, seed=4 * i + k)
+        state |= {
+            f"{own}conv1.weight": drawn(16, WIDTH, 1), f"{own}conv1.bias": drawn(16),
+            f"{own}conv2.weight": drawn(WIDTH, 16, 1), f"{own}conv2.bias": drawn(WIDTH),
+            f"{own}norm1.weight": 1 + drawn(WIDTH), f"{own}norm1.bias": drawn(WIDTH, seed=1),
+            f"{own}norm2.weight": 1 + drawn(WIDTH), f"{own}norm2.bias": drawn(WIDTH, seed=2),
+        }  # fmt: skip
+    return state
+
+
+def spectrum_layers(prefix: str) -> State:
+    shapes = {0: (64, 3, 3), 3: (64, 64, 3), 6: (32, 64, 3), 9: (32, 32, 3)}
+    return {f"{prefix}layers.{i}.weight": drawn(*shape) for i, shape in shapes.items()} | {
+        f"{prefix}layers.{i}.bias": drawn(shape[0]) for i, shape in shapes.items()
+    }
+
+
+def star_file() -> State:
+    facts = {"0": (6, 5), "3": (6, 6)}
+    state = star_layers("photometry_encoder.") | spectrum_layers("spectra_encoder.")
+    state |= {f"metadata_encoder.model.{i}.weight": drawn(*shape) for i, shape in facts.items()}
+    state |= {f"metadata_encoder.model.{i}.bias": drawn(shape[0]) for i, shape in facts.items()}
+    for name, wide in (("photometry", ROWS * WIDTH), ("spectra", 32), ("metadata", 6)):
+        state |= {f"{name}_proj.weight": drawn(7, wide), f"{name}_proj.bias": drawn(7)}
+    return state | {f"logit_scale_{pair}": torch.tensor(3.0 + n) for n, pair in enumerate(("ps", "sm", "mp"))}
+
+
+def sinusoids() -> Tensor:
+    code = torch.zeros(ROWS, WIDTH)
+    for row in range(ROWS):
+        for i in range(0, WIDTH, 2):
+            angle = torch.tensor(row / 10000.0 ** (i / WIDTH))
+            code[row, i], code[row, i + 1] = angle.sin(), angle.cos()
+    return code
+
+
+def informer(state: State, prefix: str, x: Tensor, mask: Tensor, seed: int) -> Tensor:
+    """Return the (B, L C) output of the light curves' tower: ProbSparse attention head by head and query by query."""
+    g = torch.Generator().manual_seed(seed)
+    wrapped = torch.cat([x[:, -1:], x, x[:, :1]], 1)
+    weight = state[f"{prefix}enc_embedding.value_embedding.tokenConv.weight"]
+    h = torch.stack([torch.einsum("blc,wc->blw", wrapped[:, k : k + ROWS], weight[:, :, k]) for k in range(3)]).sum(0)
+    h = h + sinusoids()
+    for i in range(2):
+        own = f"{prefix}encoder.attn_layers.{i}."
+
+        def linear(z: Tensor, name: str, own: str = own) -> Tensor:
+            return z @ state[f"{own}{name}.weight"].reshape(-1, z.shape[-1]).T + state[f"{own}{name}.bias"]
+
+        q, k, v = (linear(h, f"attention.{part}_projection") for part in ("query", "key", "value"))
+        keys = torch.randint(ROWS, (ROWS, 3), generator=g)  # 3: the next whole number above ln 12
+        out = torch.zeros(len(x), 2, ROWS, WIDTH // 2)
+        for b in range(len(x)):
+            for head in range(2):
+                part = slice(head * WIDTH // 2, (head + 1) * WIDTH // 2)
+                qs, ks, vs = q[b, :, part], k[b, :, part], v[b, :, part]
+                products = [torch.stack([qs[row] @ ks[int(key)] for key in keys[row]]) for row in range(ROWS)]
+                uneven = torch.stack([p.max() - p.sum() / ROWS for p in products])
+                out[b, head] = vs.mean(0)
+                for row in uneven.argsort(descending=True)[:3].tolist():
+                    out[b, head, row] = (qs[row] @ ks.T / (WIDTH // 2) ** 0.5).softmax(0) @ vs
+        moved = linear(out.reshape(len(x), ROWS, WIDTH), "attention.out_projection")
+        h = F.layer_norm(h + moved, (WIDTH,), state[f"{own}norm1.weight"], state[f"{own}norm1.bias"])
+        wide = linear(F.gelu(linear(h, "conv1")), "conv2")
+        h = F.layer_norm(h + wide, (WIDTH,), state[f"{own}norm2.weight"], state[f"{own}norm2.bias"])
+    h = F.layer_norm(h, (WIDTH,), state[f"{prefix}encoder.norm.weight"], state[f"{prefix}encoder.norm.bias"])
+    return (h * mask[..., None]).flatten(1)
+
+
+def star(count: int, seed: int) -> Star:
+    g = np.random.default_rng(seed)
+    curve = LightCurve(np.sort(g.uniform(0, 900, count)), g.normal(12, 1, count), g.uniform(0.1, 0.2, count))
+    spectrum = LightCurve(np.linspace(-1, 11, 300), g.normal(1, 1, 300), g.uniform(0.1, 0.2, 300))
+    return Star(curve, spectrum, g.normal(size=5), g.normal(size=4))
+
+
+def curve_rows(one: Star) -> tuple[Tensor, Tensor]:
+    """Return the (L, 9) rows and the (L,) mask of a curve of up to L measurements, as the authors prepare them."""
+    assert one.curve is not None
+    assert one.constants is not None
+    assert one.curve.error is not None
+    time, value = one.curve.time, one.curve.value
+    mad = np.median(np.abs(value - np.median(value)))
+    rows = np.zeros((ROWS, 3))
+    rows[: len(time)] = np.stack(
+        [(time - time.min()) / np.ptp(time), (value - value.mean()) / mad, one.curve.error / mad], 1
+    )
+    same = np.concatenate([one.constants, [np.log10(mad), np.ptp(time) / 365]])
+    whole = np.concatenate([rows, np.tile(same, (ROWS, 1))], 1)
+    return torch.tensor(whole, dtype=torch.float32), torch.tensor(np.arange(ROWS) < len(time), dtype=torch.float32)
+
+
+def test_astrom3s_towers(tmp_path: Path) -> None:
+    state = star_file()
+    space = came("astrom3", state, None, tmp_path, released="astrom3", settings=SIZES, classes=None).space
+    stars = [star(ROWS, 0), star(7, 1)]
+    rows, masks = (torch.stack(parts) for parts in zip(*map(curve_rows, stars), strict=True))
+    photometry, spectra, metadata = (space.encoders[m] for m in ("photometry", "spectra", "metadata"))
+    with torch.no_grad():
+        x = photometry.inputs(stars)
+        assert gap(x[..., :-1], rows) <= 1e-6
+        h = informer(state, "photometry_encoder.", rows, masks, seed=0)
+        expected = h @ state["photometry_proj.weight"].T + state["photometry_proj.bias"]
+        assert gap(photometry.encode(x), expected) <= 1e-5
+        h = spectra.inputs(stars)
+        for i in (0, 3, 6, 9):
+            h = F.conv1d(
+                h, state[f"spectra_encoder.layers.{i}.weight"], state[f"spectra_encoder.layers.{i}.bias"]
+            ).relu()
+            h = F.max_pool1d(h, 4) if i < 9 else h
+        expected = h.flatten(1) @ state["spectra_proj.weight"].T + state["spectra_proj.bias"]
+        assert gap(spectra.encode(spectra.inputs(stars)), expected) <= 1e-5
+        h = metadata.inputs(stars)
+        for i in (0, 3):
+            h = (h @ state[f"metadata_encoder.model.{i}.weight"].T + state[f"metadata_encoder.model.{i}.bias"]).relu()
+        expected = h @ state["metadata_proj.weight"].T + state["metadata_proj.bias"]
+        assert gap(metadata.encode(metadata.inputs(stars)), expected) <= 1e-5
+    assert torch.isclose(space.scale("metadata", "photometry")[0], torch.tensor(100.0))  # exp(5), kept below 100
+    assert torch.isclose(space.scale()[0], torch.tensor(3.0).exp())
+    with pytest.raises(DataError, match="reads 4 constants of a star with its light curve, and a star has none"):
+        photometry.inputs([Star(stars[0].curve)])
+
+
+def test_astrom3s_classifier_of_light_curves(tmp_path: Path) -> None:
+    state = star_layers("") | {"fc.weight": drawn(10, ROWS * WIDTH), "fc.bias": drawn(10)}
+    space = came("astrom3", state, None, tmp_path, released="astrom3-single", settings=SIZES, classes=None).space
+    assert isinstance(space, TunedStars)
+    rows, mask = curve_rows(star(9, 3))
+    x = space.encoders["photometry"].inputs([star(9, 3)])
+    with torch.no_grad():
+        expected = informer(state, "", rows[None], mask[None], seed=0) @ state["fc.weight"].T + state["fc.bias"]
+        assert gap(space.class_logits(space.encoders["photometry"].encode(x)), expected) <= 1e-5
+    assert artefacts.stated(tmp_path / "out").facts["named"].names[:3] == ("DSCT", "EA", "EB")
+
+
+def test_an_astrom3_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    query = "photometry_encoder.encoder.attn_layers.1.attention.query_projection.weight"
+    changes: list[tuple[Callable[[State], Any], str]] = [
+        (lambda s: s.pop(query), r"lacks part 0 of towers\.photometry\.layers\.1\.self_attn\.in_proj_weight"),
+        (lambda s: s.update({"spectra_projection.bias": s.pop("spectra_proj.bias")}),
+         r"1 missing \(projections\.spectra\.bias\); 1 unexpected \(spectra_projection\.bias\)"),
+        (lambda s: s.update({"metadata_proj.weight": s["metadata_proj.weight"].T}),
+         r"another shape \(projections\.metadata\.weight\)"),
+        (lambda s: s.update({"fc.weight": drawn(10, 7)}), r"1 unexpected \(head\.weight\)"),
+    ]  # fmt: skip
+    given: dict[str, Any] = {"released": "astrom3", "settings": SIZES, "classes": None}
+    refused("astrom3", star_file, None, tmp_path, changes, **given)
