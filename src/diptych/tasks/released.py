@@ -149,7 +149,7 @@ def _named(one: Released, classes: ClassNames | None, kind: Modality) -> ClassNa
         return ClassNames(one.classes)
     if classes is None:
         if kind.named:
-            raise UsageError(f"{one.name} names {kind.title} by words: give {{names}}; others may follow later.")
+            raise UsageError(f"{one.name} names {kind.title} by words: give {{names}}, the classes to tell apart.")
         return None
     return ClassNames(classes.names, (one.template,)) if one.template else classes
 
