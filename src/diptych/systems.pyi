@@ -65,6 +65,8 @@ class AstroM3(OtherSystem):
         rate: float = 0.00392,
         epochs: int = 100,
         batch: int = 512,
+        constants: int = 0,
+        attention: Literal["full", "sparse"] = "full",
     ) -> None: ...
 
 class AugCLIP(OtherSystem):
@@ -392,6 +394,7 @@ class FCCLIP(SegmenterSystem):
         beta: float = 0.8,
         side: int = 224,
         longest: int = 1333,
+        pads: bool = False,
         crop: int = 128,
         zoom: float = 2.0,
         layout: MaskLayout = ...,
@@ -535,6 +538,7 @@ class ILA(OtherSystem):
         batch: int = 256,
         smoothing: float = 0.1,
         mix: bool = True,
+        together: int = 0,
     ) -> None: ...
 
 class LLM2CLIP(OtherSystem):
@@ -602,6 +606,7 @@ class MAFTPlus(SegmenterSystem):
         self,
         side: int = 224,
         longest: int = 1333,
+        pads: bool = False,
         crop: int = 128,
         zoom: float = 2.0,
         layout: MaskLayout = ...,

@@ -33,13 +33,15 @@ class Released:
         note: what a user should know.
         unread: why it cannot be read here; "" where it can.
         architecture: open_clip's name of the model; "" where it is no whole CLIP.
-        activation: "gelu" or "quick_gelu".
+        activation: "gelu" or "quick_gelu"; of what is no whole CLIP, that of the backbone that it needs. "": any.
         pixels: pixel recipe, see ``PixelRecipe``; None: the table's.
         model: what differs from the architecture's ``model_cfg``.
         changes: of the architecture after that, see ``backbones.changes``: each its kind and its settings.
         halved: whether the authors' own loader rounds the weights of its linear and convolution layers to float16.
         settings: of the system that reads the file.
         adds: our name -> a number that the file lacks and the system holds as a tensor.
+        template: prompt of a class with one "{}", where the file is a space of other samples than photos.
+        classes: names of a classifier's classes, in the authors' order; (): the file's user gives them.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Released:
     halved: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     adds: Mapping[str, float] = field(default_factory=dict)
+    template: str = ""
+    classes: tuple[str, ...] = ()
 
     def architecture_changes(self) -> tuple[Change, ...]:
         """Return the changes, as ``backbones.changes`` applies them; "None" in a table is None."""
@@ -79,7 +83,8 @@ class ReleasedTable:
             parts, "a#0" for a part of a. The first pattern that fits counts; a name that none fits stays as it is.
         begin: beginnings of the file's names -> what stands for them in the patterns.
         end: what stands in our names for beginnings of them -> these.
-        squeeze: our names of tensors whose axes of one entry go.
+        squeeze: patterns of our names of tensors whose axes of one entry go.
+        transpose: our names of tensors whose two axes change places.
         stack: our names whose parts become one more axis; the others' parts are put one below another.
         splice: our name -> name of the table whose rows replace its rows from ``kept`` on.
         kept: first rows that ``splice`` leaves.
@@ -97,6 +102,7 @@ class ReleasedTable:
     begin: Mapping[str, str] = field(default_factory=dict)
     end: Mapping[str, str] = field(default_factory=dict)
     squeeze: tuple[str, ...] = ()
+    transpose: tuple[str, ...] = ()
     stack: tuple[str, ...] = ()
     splice: Mapping[str, str] = field(default_factory=dict)
     kept: int = 0
@@ -181,9 +187,11 @@ def translated(
                 out[ours] = value
     for ours, pieces in parts.items():
         out[ours] = _joined(ours, pieces, ours in by.stack, source)
-    for ours in by.squeeze:
-        if ours in out:
+    for ours in out:
+        if any(re.fullmatch(pattern, ours) for pattern in by.squeeze):
             out[ours] = out[ours].squeeze()
+        if ours in by.transpose:
+            out[ours] = out[ours].mT.contiguous() if out[ours].ndim == 2 else out[ours]
     for ours, other in by.splice.items():
         if ours in out and other in out:
             if out[ours].shape != out[other].shape:

@@ -144,7 +144,8 @@ def _show_released(card: dict[str, Any]) -> None:
         listed = f" ({', '.join(one['files'])})" if "files" in one else ""
         show(f"- {one['name']}{listed}" + (f": {words}" if words else ""))
     if any("unread" not in one for one in files["files"]):
-        more = "" if any("architecture" in one for one in files["files"]) else " --backbone NAME"
+        whole = any("architecture" in one for one in files["files"]) or not card["needs"]["hooks"]
+        more = "" if whole else " --backbone NAME"
         show(f"To use one: diptych systems {card['slug']} --weights FILE{more} --out FOLDER.")
 
 

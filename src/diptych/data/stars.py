@@ -32,6 +32,7 @@ class Star:
     Args:
         spectrum: its spectrum, with wavelengths as times.
         metadata: (M,) float64, the same M quantities for every star; NaN where unknown.
+        constants: (C,) float64, numbers that light curves hold as channels too, the same ones for every star.
         window: start of the rows of a long curve that enter the tower, as a share in [0, 1) of the possible starts;
             None: the middle. Training draws one in every epoch; it is no part of the key.
     """
@@ -39,6 +40,7 @@ class Star:
     curve: LightCurve | None = None
     spectrum: LightCurve | None = None
     metadata: Array | None = None
+    constants: Array | None = None
     window: float | None = None
 
 
@@ -63,10 +65,10 @@ class Stars:
     def key(self, index: int, /) -> str:
         """Return the hash of curve, spectrum and metadata."""
         star = self.stars[index]
-        parts = [p for c in (star.curve, star.spectrum) for p in _arrays(c)] + (
-            [] if star.metadata is None else [star.metadata]
-        )
+        parts = [p for c in (star.curve, star.spectrum) for p in _arrays(c)]
+        parts += [numbers for numbers in (star.metadata, star.constants) if numbers is not None]
         present = f"{star.curve is not None}/{star.spectrum is not None}/{star.metadata is not None}"
+        present += "" if star.constants is None else "/constants"
         return hashlib.sha256(f"{present}/{array_key(*parts)}".encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
@@ -74,18 +76,27 @@ class Stars:
         return self.names[index]
 
 
-def curve_channels(curve: LightCurve, length: int, window: float | None = None) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the (L, 5) channels of a light curve, and which of the L rows are measurements.
+def curve_channels(
+    curve: LightCurve,
+    length: int,
+    window: float | None = None,
+    *,
+    constants: Array | None = None,
+    padded: bool = False,
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Return the (L, 5 + C) channels of a light curve, and which of the L rows are measurements.
 
     Args:
         curve: at least 1 measurement, in any order.
         length: L, number of rows.
         window: which L rows in the order of time are taken of more, see ``Star``.
+        constants: (C,) numbers of the star; None: none.
+        padded: whether constants stand in the rows of padding too, as in the code of AstroM3's authors.
 
     Returns:
-        Time in [0, 1], value, error, and two constants: log10 of the MAD, and the length in years where times are days.
-        All are those of the whole curve, so that a measurement has the same numbers in every window. Padding is 0. A
-        MAD of 0, that of a flat curve, counts as 1.
+        Time in [0, 1], value, error, the C constants, and two more: log10 of the MAD, and the length in years where
+        times are days. All are those of the whole curve, so that a measurement has the same numbers in every window.
+        Padding is 0. A MAD of 0, that of a flat curve, counts as 1.
 
     Raises:
         DataError: there is no measurement, or one is not finite.
@@ -98,12 +109,14 @@ def curve_channels(curve: LightCurve, length: int, window: float | None = None) 
     time, value, error = rows.T
     value, error, mad = _scaled(value, error, value)
     span = time[-1] - time[0]
-    constants = np.broadcast_to([np.log10(mad), span / 365], (len(time), 2))
-    channels = np.column_stack([(time - time[0]) / (span or 1.0), value, error, constants])
+    same = np.concatenate([[] if constants is None else constants, [np.log10(mad), span / 365]])
+    channels = np.column_stack([(time - time[0]) / (span or 1.0), value, error, np.tile(same, (len(time), 1))])
     spare = max(0, len(rows) - length)
     start = spare // 2 if window is None else int(window * (spare + 1))
     cut = channels[start : start + length]
-    out = np.zeros((length, CURVE_CHANNELS))
+    out = np.zeros((length, 3 + len(same)))
+    if padded:
+        out[:, 3:] = same
     out[: len(cut)] = cut
     return out, np.arange(length) < len(cut)
 

@@ -31,6 +31,10 @@ from diptych.features.embed import embed
 
 SIX: tuple[Camera, ...] = ((0, 0), (0, 90), (0, 180), (0, 270), (90, 0), (-90, 180))
 """Four sides, the top and the bottom: the authors' cameras for zero-shot."""
+TEN: tuple[Camera, ...] = (
+    (0, 0), (90, 0), (180, 0), (270, 0), (225, -45), (225, 45), (315, -45), (315, 45), (0, -90), (0, 90),
+)  # fmt: skip
+"""A turn over the top, four sides from below and two at the height of the object: the authors' for few shots."""
 RADIUS = 0.02
 """Radius of a point's disc, where the image reaches from -1 to 1."""
 WHITE = 1.0

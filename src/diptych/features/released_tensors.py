@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from diptych.backbones.released import misfit
 from diptych.core import Backbone, ClassNames, DataError, UsageError
+from diptych.core.wording import first_of
+from diptych.features.strict_weights import load_tensors
+from diptych.features.twin import twin_of
+
+_COUNTER = "num_batches_tracked"
+"""End of the names of counters in norms, which files of some years lack."""
 
 
-def frozen_apart(learnt: Mapping[str, Tensor], backbone: Backbone, source: str) -> dict[str, Tensor]:
+def frozen_apart(
+    learnt: Mapping[str, Tensor], backbone: Backbone, source: str, *, needs: Callable[[str], bool] | None = None
+) -> dict[str, Tensor]:
     """Return what a released file holds without the tensors "backbone.NAME", which must be those of the backbone.
 
     Args:
         learnt: translated by ``backbones.released``.
         backbone: that the caller gives.
         source: the file, for messages.
+        needs: says of a NAME whether the file must hold it; None: it may lack any.
 
     Raises:
-        DataError: one is no tensor of the backbone, or has other values: the file belongs to another one.
+        DataError: one is no tensor of the backbone, or has other values: the file belongs to another one; or the file
+            lacks one that it must hold.
     """
     state = backbone.module().state_dict()
+    if needs is not None:
+        names = {n.removeprefix("text.") for n in state if not n.endswith(_COUNTER)}
+        if absent := sorted(n for n in names if needs(n) and f"backbone.{n}" not in learnt):
+            raise DataError(
+                f"{source} lacks {len(absent)} tensors of its frozen {backbone.spec.name} ({first_of(absent)}): it is "
+                f"damaged, or belongs to another backbone."
+            )
     kept: dict[str, Tensor] = {}
     for name, tensor in learnt.items():
         if not name.startswith("backbone."):
@@ -73,4 +90,30 @@ def check_released(learnt: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
             f"The released file does not fit {system}, tensors {said}: give the backbone and the settings that it was "
             f"trained with."
         )
-    return {name: t.float().contiguous() for name, t in learnt.items()}
+    return {name: (t.float() if t.is_floating_point() else t).contiguous() for name, t in learnt.items()}
+
+
+def tuned_backbone(
+    learnt: Mapping[str, Tensor], backbone: Backbone, system: str, *, tunes: Callable[[str], bool]
+) -> Backbone:
+    """Return a backbone with the weights that a released file has for it; the one given is not changed.
+
+    Args:
+        learnt: open_clip's names -> tensors.
+        backbone: that can be rebuilt; it keeps what the file lacks.
+        system: for messages.
+        tunes: says of a name whether the file must hold it.
+
+    Raises:
+        MissingHook: the backbone cannot be rebuilt.
+        DataError: tensors are missing, unexpected or of another shape; the first three of each are named.
+    """
+    twin = twin_of(backbone)
+    state = twin.module().state_dict()
+    ours = {n.removeprefix("text."): n for n in state if not n.endswith(_COUNTER)}
+    tensors = check_released(learnt, {short: state[n] for short, n in ours.items() if tunes(short)}, system)
+    placed = {ours[short]: t.to(state[ours[short]].dtype) for short, t in tensors.items()}
+    load_tensors(twin.module(), {**state, **placed}, types=True)
+    rebuilt = backbone.rebuild(twin.module(), backbone.spec)
+    assert isinstance(rebuilt, Backbone)  # rebuild keeps the kind
+    return rebuilt

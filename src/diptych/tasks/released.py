@@ -19,10 +19,14 @@ from diptych.backbones.sources.proposers import load_proposer
 from diptych.backbones.sources.save import save as save_backbone
 from diptych.backbones.spec import Stated
 from diptych.backbones.weights import read_state
-from diptych.core import Backbone, ClassNames, Kit, Run, Segmenter, UsageError
+from diptych.core import Backbone, ClassNames, Extender, Kit, Run, Segmenter, UsageError
 from diptych.core.settings import with_settings
+from diptych.data.modalities import Modality, modality
 from diptych.data.words.templates import ENSEMBLE
 from diptych.features import artefacts
+from diptych.features.spaces import StoredSpace
+from diptych.tasks.extend import keep_space
+from diptych.tasks.space_classifier import SpaceClassifier
 
 
 @dataclass(frozen=True)
@@ -95,21 +99,67 @@ def convert(
     if one.architecture:
         save_backbone(load(f"local:{file.absolute()}", stated=Stated(released=one.name)), folder)
         return Converted(one.name, folder, f"as a backbone, local:{folder}")
-    if backbone is None:
-        raise UsageError(f"{one.name} is no whole CLIP: give {{backbone}}, the one that it was trained on.")
     system: Any = catalog.find(slug)
+    parts: dict[str, Any] = {}
+    if system.card.needs.hooks:
+        parts["main"] = _opened(one, backbone)
     method = with_settings(system(), {**one.settings, **(settings or {})})
     if classes is not None and isinstance(method, Segmenter) and classes.templates == ClassNames(("a",)).templates:
         classes = ClassNames(classes.names, ENSEMBLE, classes.words)
-    main = backbone()
-    parts: dict[str, Any] = {"main": main}
+    if issubclass(system, Extender):
+        classes = _named(one, classes, modality(system.samples))
     if "MaskProposer" in system.card.needs.parts:
         parts["proposer"] = load_proposer(system.default_proposer)
     state, _ = translated(read_state(file, opens=by.opens), by, file)
     state |= {name: torch.tensor(value) for name, value in one.adds.items()}
     fitted = method.from_released(state, Kit(parts), classes, run)
+    if isinstance(method, Extender):
+        return _kept_space(one, fitted, method, classes, folder)
     named = {"named": fitted.classes} if isinstance(method, Segmenter) else {}
     artefacts.save(fitted, folder, method, **named)
     if system.card.verb in ("segment", "detect"):
         return Converted(one.name, folder, f"with 'diptych {system.card.verb} PHOTOS --fitted {folder}'")
     return Converted(one.name, folder, f"in Python, diptych.systems.{system.__name__}.load({str(folder)!r})")
+
+
+def _opened(one: Released, backbone: Callable[[], Backbone] | None) -> Backbone:
+    """Open the backbone of a file that is no whole CLIP.
+
+    Raises:
+        UsageError: none is given, or it has another activation than the file was trained with.
+    """
+    if backbone is None:
+        raise UsageError(f"{one.name} is no whole CLIP: give {{backbone}}, the one that it was trained on.")
+    main = backbone()
+    if one.activation and main.spec.activation != one.activation:
+        raise UsageError(
+            f"{one.name} was trained with {one.activation}, and {main.spec.name} has {main.spec.activation}: give the "
+            f"{{backbone}} that has it, such as ViT-B-16-quickgelu/openai."
+        )
+    return main
+
+
+def _named(one: Released, classes: ClassNames | None, kind: Modality) -> ClassNames | None:
+    """Return the classes that a space of other samples is kept with, in the authors' prompt.
+
+    Raises:
+        UsageError: they are missing, and words name the classes of these samples.
+    """
+    if classes is None and one.classes:
+        return ClassNames(one.classes)
+    if classes is None:
+        if kind.named:
+            raise UsageError(f"{one.name} names {kind.title} by words: give {{names}}, the classes to tell apart.")
+        return None
+    return ClassNames(classes.names, (one.template,)) if one.template else classes
+
+
+def _kept_space(one: Released, space: Any, method: Extender, classes: ClassNames | None, folder: Path) -> Converted:
+    """Write a space of other samples as ``extend`` does, or alone where words name no classes of these samples."""
+    kind = modality(method.samples)
+    if kind.named and classes is not None:
+        frames = int(getattr(space, "frames", 0))  # of a space of clips
+        keep_space(SpaceClassifier(space, kind.name, frames, method.card.slug, classes), folder)
+        return Converted(one.name, folder, f"with 'diptych classify {kind.name.upper()} --model {folder}'")
+    artefacts.save(StoredSpace(space), folder, method, **({} if classes is None else {"named": classes}))
+    return Converted(one.name, folder, f"in Python, diptych.systems.{type(method).__name__}.load({str(folder)!r})")

@@ -17,16 +17,19 @@ A pair of modalities has a loss of 2 ln B where the towers tell no star from ano
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from diptych.core import (
+    ClassNames,
     DataError,
     Evidence,
     Extender,
@@ -38,8 +41,10 @@ from diptych.core import (
     Space,
     Table,
 )
-from diptych.core.ranges import at_least, check, wrong
-from diptych.data.stars import Star
+from diptych.core.ranges import at_least, check, one_of, wrong
+from diptych.data.stars import CURVE_CHANNELS, Star
+from diptych.features.released_tensors import check_released
+from diptych.features.strict_weights import load_tensors
 from diptych.nn.spaces.star_space import LabelNet, StarInputs, StarSpace, TunedStars, label_net, windowed
 from diptych.nn.spaces.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule
 from diptych.nn.summed_pairs import SummedPairs
@@ -75,6 +80,8 @@ class AstroM3(Extender):
         epochs: at most so many, >= 1; 100. With ``evidence.val``, training stops 6 epochs after the best loss on val,
             and the best weights are used.
         batch: stars per step, >= 1; 512. Fewer stars make one batch.
+        constants: numbers of a star, see ``Star``, that are channels of its light curve, >= 0; 0 (the authors' 4).
+        attention: of the tower of light curves: "full" (default), or the authors' "sparse", which reads padding.
 
     Raises:
         UsageError: a number is out of its range.
@@ -106,6 +113,8 @@ class AstroM3(Extender):
     rate: float = 3.92e-3
     epochs: int = 100
     batch: int = 512
+    constants: int = 0
+    attention: Literal["full", "sparse"] = "full"
 
     samples = "stars"
     quick = MappingProxyType(
@@ -127,6 +136,8 @@ class AstroM3(Extender):
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "length", "width", "layers", "heads", "hidden", "facts", "dim", "epochs", "batch")
+        check(self, at_least(0), "constants")
+        check(self, one_of("full", "sparse"), "attention")
         if self.width % self.heads or self.width % 2:
             raise wrong(self, "width", f"even, and a multiple of heads = {self.heads}")
         if self.grid[2] < 234 or not self.grid[0] < self.grid[1]:
@@ -165,7 +176,70 @@ class AstroM3(Extender):
     @property
     def inputs(self) -> StarInputs:
         """What the towers read."""
-        return StarInputs(self.length, self.grid)
+        return StarInputs(self.length, self.grid, self.constants, self.attention == "sparse")
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> StarSpace | TunedStars:
+        """Return the space of a released file, or the classifier of one modality, whose head is its projection too.
+
+        Sizes are those of the tensors. Metadata are standardised before the tower, which the file does not know.
+        """
+        state = dict(learnt)
+        present = [name for name in MODALITIES if any(key.startswith(f"towers.{name}.") for key in state)]
+        single = present[0] if len(present) == 1 and "head.weight" in state else ""
+        for kind in ("weight", "bias"):
+            if single and f"head.{kind}" in state:
+                state[f"projections.{single}.{kind}"] = state.pop(f"head.{kind}")
+        if "towers.metadata.net.0.weight" in state:
+            count = state["towers.metadata.net.0.weight"].shape[-1]
+            state |= {"towers.metadata.mean": torch.zeros(count), "towers.metadata.std": torch.ones(count)}
+        for name in [key for key in state if key.startswith("scales.")]:
+            state[name] = state[name].float().clamp(0.0, math.log(100.0))  # as the authors read them
+        sized = self._sized(state)
+        shapes = {name: sized.tower(name, state) for name in ([single] if single else MODALITIES)}
+        with torch.random.fork_rng(devices=[]):
+            module = StarModule(shapes, sized.dim, () if single else PAIRS)
+        load_tensors(module, check_released(state, module.state_dict(), self.card.name))
+        space = StarSpace(module.requires_grad_(False), sized.dim, sized.inputs)
+        if not single:
+            return space
+        with torch.random.fork_rng(devices=[]):
+            net = label_net(space, single, sized.dim)
+        net.head.load_state_dict(module.projections[single].state_dict())
+        return TunedStars(space, net.requires_grad_(False).eval())
+
+    def _sized(self, state: Mapping[str, Tensor]) -> AstroM3:
+        """Return the settings with the sizes of these tensors, where they are there."""
+        embed, wide = (state.get(f"towers.photometry.{n}.weight") for n in ("embed", "layers.0.linear1"))
+        projection = next(
+            (state[f"projections.{n}.weight"] for n in MODALITIES if f"projections.{n}.weight" in state), None
+        )
+        sizes: dict[str, Any] = {} if projection is None else {"dim": len(projection)}
+        if embed is not None and embed.ndim == 3:
+            rows = state.get("projections.photometry.weight", torch.zeros(1, 0)).shape[-1]
+            layers = {n.split(".")[3] for n in state if n.startswith("towers.photometry.layers.")}
+            sizes |= {"width": embed.shape[0], "constants": max(0, embed.shape[1] - CURVE_CHANNELS)}
+            sizes |= {"layers": max(1, len(layers)), "length": rows // embed.shape[0] or self.length}
+        if wide is not None:
+            sizes["hidden"] = len(wide)
+        if "towers.metadata.net.0.weight" in state:
+            sizes["facts"] = len(state["towers.metadata.net.0.weight"])
+        return replace(self, **sizes)
+
+    def tower(self, name: str, state: Mapping[str, Tensor]) -> nn.Module:
+        """Return an untrained tower of a modality for these tensors of a file."""
+        p, s, m = self.dropouts
+        if name == "photometry":
+            return self._curve_tower(p)
+        if name == "spectra":
+            return SpectrumTower(self.grid[2], s)
+        count = state.get("towers.metadata.net.0.weight", torch.zeros(1, 1)).shape[-1]
+        return FactsTower(torch.zeros(count), torch.ones(count), self.facts, m)
+
+    def _curve_tower(self, dropout: float) -> CurveTower:
+        sizes = self.length, self.width, self.layers, self.heads, self.hidden, dropout
+        return CurveTower(*sizes, CURVE_CHANNELS + self.constants, self.attention)
 
     def untrained(self, kit: Kit, evidence: Evidence[Any], run: Run) -> StarSpace | None:
         """Return a space of untrained towers."""
@@ -190,7 +264,7 @@ class AstroM3(Extender):
         p, s, m = self.dropouts
         with run.seeded("astrom3"):
             towers: dict[str, nn.Module] = {
-                "photometry": CurveTower(self.length, self.width, self.layers, self.heads, self.hidden, p),
+                "photometry": self._curve_tower(p),
                 "spectra": SpectrumTower(self.grid[2], s),
                 "metadata": FactsTower(torch.tensor(mean, dtype=torch.float32), scale, self.facts, m),
             }

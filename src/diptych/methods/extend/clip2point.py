@@ -30,7 +30,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core import Backbone, Column, DataError, Evidence, Extender, Kit, Row, Run, Samples, Table, Texts
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Column,
+    DataError,
+    Evidence,
+    Extender,
+    Kit,
+    Row,
+    Run,
+    Samples,
+    Table,
+    Texts,
+    UsageError,
+)
 from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.data.evidence import texts_of
 from diptych.data.shapes import Camera, Shape, ShapePictures, WithoutPictures
@@ -39,6 +53,8 @@ from diptych.features.depth_views import RADIUS, SIX, CloudEncoder, CloudSpace, 
 from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
 from diptych.features.reach import reached
+from diptych.features.released_tensors import check_released, frozen_apart, tuned_backbone
+from diptych.features.strict_weights import load_tensors
 from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
 from diptych.nn.prompts.soft import frozen
@@ -64,7 +80,7 @@ class CLIP2Point(Extender):
             encoded once, from 4 distances.
         paths: whose adapters are trained: "both" (default), "depth" or "image".
         cameras: V views of a cloud, (elevation, azimuth) in degrees; ``SIX`` (the authors' for zero-shot; theirs for
-            few shots are ``TEN``).
+            few shots are ``features.depth_views.TEN``).
         radius: of a point's disc, > 0, where the image reaches from -1 to 1; 0.02.
         jitter: largest relative change of the camera's distance in pre-training, in [0, 1); 0.1.
         temperature: of NTXent, > 0; 0.07.
@@ -135,6 +151,34 @@ class CLIP2Point(Extender):
         if evidence.train is None:
             return CloudSpace(space, self.cameras, self.radius, backbone)
         return self._adapted(backbone, space, clouds, evidence.train, run)
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> DerivedSpace:
+        """Return the space of a released file: of the pre-trained tower, or of both towers and their adapters.
+
+        Raises:
+            UsageError: the adapters take another number of views than there are ``cameras``.
+        """
+        backbone = kit.need(Backbone)
+        apart = frozen_apart(learnt, backbone, "The released file", needs=lambda name: name.startswith("visual."))
+        mine = {name.removeprefix("adapters."): t for name, t in apart.items() if name.startswith("adapters.")}
+        towers = {name: t for name, t in apart.items() if not name.startswith("adapters.")}
+        system = f"CLIP2Point on {backbone.spec.name}"
+        base = tuned_backbone(towers, backbone, system, tunes=lambda name: name.startswith("visual."))
+        if not mine:
+            return CloudSpace(base, self.cameras, self.radius, backbone)
+        views, hidden = (len(mine[n]) if n in mine else 0 for n in ("depth.weights", "depth.between.weight"))
+        if views and views != len(self.cameras):
+            raise UsageError(
+                f"The adapters of the released file take {views} views, and there are {len(self.cameras)} cameras: set "
+                f"as many."
+            )
+        sizes = len(self.cameras), base.image.dim, hidden or self.hidden, self.dropout
+        adapters = nn.ModuleDict({name: ViewAdapter(*sizes) for name in ("depth", "image")})
+        load_tensors(adapters, check_released(mine, adapters.state_dict(), system))
+        adapters.to(next(base.module().parameters()).device).eval().requires_grad_(False)
+        return AdaptedClouds(base, backbone, self.cameras, self.radius, adapters, sizes[2])
 
     def _pretrained(self, backbone: Backbone, shapes: Samples[Shape], run: Run) -> Backbone:
         _several(len(shapes), "objects with a picture")

@@ -27,6 +27,7 @@ from torch.nn.functional import cross_entropy
 
 from diptych.core import (
     Backbone,
+    ClassNames,
     Clock,
     Column,
     Evidence,
@@ -45,6 +46,8 @@ from diptych.core.ranges import at_least, between, check, one_of, wrong
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, drawn
 from diptych.features.embed import embed
+from diptych.features.released_tensors import check_released, frozen_apart
+from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.prompts.soft import frozen
 from diptych.nn.spaces.aligned_clips import ILANet, ILASpace, Seen, StartTokens, cosines
@@ -135,6 +138,8 @@ class ILA(Extender):
         batch: clips per step, >= 2; 256. Fewer clips make one batch.
         smoothing: of the labels, in [0, 1); 0.1.
         mix: Mixup or CutMix in every step (default), where ``sampling`` is "drawn".
+        together: clips that are encoded together in tests, with BatchNorm's statistics of them, >= 0; 0 (default): the
+            running statistics of the training. 2 is the authors': then a score depends on the clip before or after.
 
     Raises:
         UsageError: a number is out of its range.
@@ -162,6 +167,7 @@ class ILA(Extender):
     batch: int = 256
     smoothing: float = 0.1
     mix: bool = True
+    together: int = 0
 
     quick = MappingProxyType({"sampling": "middle", "batch": 32})
 
@@ -169,7 +175,7 @@ class ILA(Extender):
         check(self, at_least(2), "frames", "batch")
         check(self, at_least(1), "blocks", "epochs")
         check(self, one_of("drawn", "middle"), "sampling")
-        check(self, at_least(0), "rate")
+        check(self, at_least(0), "rate", "together")
         check(self, between(0, 1, "[)"), "smoothing")
         if self.hidden < 16 or self.hidden % 16:
             raise wrong(self, "hidden", "a multiple of 16")
@@ -184,7 +190,7 @@ class ILA(Extender):
         """
         backbone = kit.need(Backbone)
         with run.seeded("ila"):
-            net = ILANet(backbone, self.frames, self.blocks, self.hidden)
+            net = ILANet(backbone, self.frames, self.blocks, self.hidden, self.together)
         table, texts, labels = texts_of(evidence.train)
         w = embed(backbone.text, Texts(texts), run)
         clips = ClipEncoder(backbone.image, self.frames)
@@ -214,6 +220,22 @@ class ILA(Extender):
             train_parameters(trainee, Table(items, {"label": Column("label", labels)}), settings, run, ())
         net.eval().requires_grad_(False)
         return ILASpace(backbone, net, self.frames)
+
+    def from_released(self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run) -> ILASpace:
+        """Return the space of a released file, which holds the frozen CLIP too; it says how many frames a clip has."""
+        backbone = kit.need(Backbone)
+        apart = frozen_apart(learnt, backbone, "The released file", needs=lambda name: True)
+        for i in range(2):  # the authors' queries, keys and values have no bias
+            weight = f"prompts.layers.{i}.attend.in_proj_weight"
+            if weight in apart:
+                apart[weight.replace("weight", "bias")] = torch.zeros(len(apart[weight]))
+        positions = apart.get("integration.positions")
+        frames = self.frames if positions is None else len(positions)
+        with torch.random.fork_rng(devices=[]):
+            net = ILANet(backbone, frames, self.blocks, self.hidden, self.together)
+        load_tensors(net, check_released(apart, net.state_dict(), f"ILA on {backbone.spec.name}"))
+        net.to(next(backbone.module().parameters()).device).eval().requires_grad_(False)
+        return ILASpace(backbone, net, frames)
 
     def trained(self, net: ILANet) -> tuple[str, ...]:
         """Return the names of the trained parameters: all."""

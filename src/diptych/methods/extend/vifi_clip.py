@@ -33,13 +33,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from diptych.core import Backbone, Clock, Column, Evidence, Extender, Kit, ParamGroup, Row, Run, Table, Trainee
+from diptych.core import (
+    Backbone,
+    ClassNames,
+    Clock,
+    Column,
+    Evidence,
+    Extender,
+    Kit,
+    ParamGroup,
+    Row,
+    Run,
+    Table,
+    Trainee,
+)
 from diptych.core.ranges import at_least, between, check, one_of
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, each_frame, image_head
 from diptych.features.derived_space import DerivedSpace
 from diptych.features.embed import embed
 from diptych.features.reach import reached
+from diptych.features.released_tensors import tuned_backbone
 from diptych.features.twin import twin_of
 from diptych.features.vectors import Vectors
 from diptych.nn.prompts.both_towers import PromptedImage, PromptedText, Prompts
@@ -196,6 +210,22 @@ class ViFiCLIP(Extender):
         tuned = twin.rebuild(twin.module(), backbone.spec)  # the fingerprint follows the new weights
         assert isinstance(tuned, Backbone)
         return ClipSpace(tuned, self.frames, kit.need(Backbone))
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> DerivedSpace:
+        """Return the space of a released file, with or without prompts.
+
+        The table of words is the backbone's: files lack it, as it was never trained.
+        """
+        backbone = kit.need(Backbone)
+        towers = {name: t for name, t in learnt.items() if not name.startswith("prompts.")}
+        tokens = {name.removeprefix("prompts."): t for name, t in learnt.items() if name.startswith("prompts.")}
+        system = f"ViFi-CLIP on {backbone.spec.name}"
+        base = tuned_backbone(towers, backbone, system, tunes=lambda name: name != "token_embedding.weight")
+        if not tokens:
+            return ClipSpace(base, self.frames, backbone)
+        return PromptedClips.of_released(base, self.frames, tokens, backbone, system)
 
     def _tune_towers(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
         frames = partial(each_frame, twin.image.encode)

@@ -31,12 +31,13 @@ from diptych.features.inference import inference
 from diptych.features.released_tensors import check_released, frozen_apart, named_classes
 from diptych.nn.dense.mask_classes import (
     LONGEST,
+    as_pixels,
     crop_embeddings,
     fused,
     inside_cells,
     mask_regions,
     pooled_embeddings,
-    whole_cells,
+    unpadded,
     word_probabilities,
 )
 from diptych.nn.dense.mask_queries import MaskLayout, MaskQueries, four_maps, map_channels, opened, set_losses
@@ -57,6 +58,8 @@ class FCCLIP(Segmenter):
         beta: for other classes, in [0, 1] (default 0.8, the authors').
         side: shorter side of an image, in pixels, rounded to whole cells (the authors' is 800).
         longest: longer side at most, in pixels, rounded to whole cells (1333; the authors' 2560 for Cityscapes), >= 1.
+        pads: pad the pixels with zeros up to whole cells, and resize the logits of masks to the photo, as the authors
+            do; by default (False) the sides are rounded to whole cells, which takes less memory.
         crop: side of the squares of the training, in pixels, rounded to whole cells (1024).
         zoom: a square is the shorter side of a photo divided by up to this, >= 1.
         layout: sizes of the networks; the defaults are for a core and minutes.
@@ -82,6 +85,7 @@ class FCCLIP(Segmenter):
     beta: float = 0.8
     side: int = 224
     longest: int = LONGEST
+    pads: bool = False
     crop: int = 128
     zoom: float = 2.0
     layout: MaskLayout = LAYOUT
@@ -226,17 +230,20 @@ class FittedFCCLIP(FittedSegmenter):
 
     def _pass(self, net: MaskQueries, image: Any, run: Run) -> Masked:
         dense = self.backbone.dense()
-        x = whole_cells(image, self.method.side, dense.strides[-1], self.method.longest).to(run.device)
-        maps = dense.maps(normalise(x, self.backbone.spec.pixels)[None])
+        x, pixels = as_pixels(image, self.method, dense.strides[-1], self.backbone.spec.pixels, run.device)
+        maps = dense.maps(pixels)
         layer = net(four_maps(dense, maps))[-1]
         trained = net.logits(layer.vectors, self.words.vectors, self.words.owner)[0].float()
+        size, seen = (image.height, image.width), (x.shape[1], x.shape[2])
+        masks = layer.masks[0]
+        if self.method.pads:
+            masks = unpadded(masks.float(), (pixels.shape[2], pixels.shape[3]), seen, size)
         if self.method.classify == "crops":
-            inside = inside_cells(layer.masks.float(), (x.shape[1], x.shape[2]))
+            inside = inside_cells(masks[None].float(), seen)
             u = crop_embeddings(self.backbone, x, inside[0] > 0)
         else:
             inside = inside_cells(layer.masks, (maps[-1].shape[2], maps[-1].shape[3]))
             u = pooled_embeddings(dense, maps[-1], inside)[0]
         outside = word_probabilities(self.backbone, u, self.words)
         held = inside[0].any(dim=1).any(dim=1)
-        void, size = trained.softmax(-1)[:, -1], (image.height, image.width)
-        return Masked(trained[:, :-1].softmax(-1), outside, held, void, layer.masks[0], size)
+        return Masked(trained[:, :-1].softmax(-1), outside, held, trained.softmax(-1)[:, -1], masks, size)

@@ -46,7 +46,7 @@ from diptych.data.pixels import normalise
 from diptych.features.inference import inference
 from diptych.features.released_tensors import check_released, frozen_apart, named_classes
 from diptych.features.strict_weights import load_tensors
-from diptych.nn.dense.mask_classes import LONGEST, mask_regions, whole_cells
+from diptych.nn.dense.mask_classes import LONGEST, as_pixels, mask_regions, unpadded
 from diptych.nn.dense.mask_queries import MaskLayout, four_maps, segments, set_losses
 from diptych.nn.dense.mask_training import ClassWords, check_labels, crop_view, trained_on, words_of
 from diptych.nn.dense.mask_tuning import TunedMasks, compensation, mask_aware_loss, scaled_iou
@@ -66,6 +66,7 @@ class MAFTPlus(Segmenter):
     Args:
         side: shorter side of an image, in pixels, rounded to whole cells.
         longest: longer side at most, in pixels, rounded to whole cells, >= 1.
+        pads: as in FC-CLIP: pad the pixels up to whole cells, as the authors do, and do not round the sides.
         crop: side of the squares of the training, in pixels, rounded to whole cells.
         zoom: a square is the shorter side of a photo divided by up to this, >= 1.
         layout: sizes of the networks of masks; the defaults are for a core and minutes.
@@ -92,6 +93,7 @@ class MAFTPlus(Segmenter):
 
     side: int = 224
     longest: int = LONGEST
+    pads: bool = False
     crop: int = 128
     zoom: float = 2.0
     layout: MaskLayout = LAYOUT
@@ -270,9 +272,13 @@ class FittedMAFTPlus(FittedSegmenter):
         """Return (Q, K) probabilities without void, (Q,) of void, and (Q, h, w) mask logits of an image."""
         tuned = self.tuned.to(run.device)
         dense = tuned.space.dense()
-        x = whole_cells(image, self.method.side, dense.strides[-1], self.method.longest).to(run.device)
-        maps = dense.maps(normalise(x, self.backbone.spec.pixels)[None])
+        x, pixels = as_pixels(image, self.method, dense.strides[-1], self.backbone.spec.pixels, run.device)
+        maps = dense.maps(pixels)
         layer = tuned.queries(four_maps(dense, maps))[-1]
         own = tuned.queries.logits(layer.vectors, self.words.vectors, self.words.owner)[0].float().softmax(-1)
         p, _ = tuned.probabilities(maps[-1].float(), layer.masks.float(), self.words)
-        return p[0], own[:, -1], layer.masks[0]
+        masks = layer.masks[0]
+        if self.method.pads:
+            whole, seen = (pixels.shape[2], pixels.shape[3]), (x.shape[1], x.shape[2])
+            masks = unpadded(masks.float(), whole, seen, (image.height, image.width))
+        return p[0], own[:, -1], masks

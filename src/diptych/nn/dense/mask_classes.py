@@ -14,22 +14,22 @@ void_q: probability of the trained classifier that mask q is of no class
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.core import Backbone, Dense, Regions, Scores
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits
-from diptych.nn.dense.label_maps import resized
+from diptych.nn.dense.label_maps import bounded_size, resized
 from diptych.nn.dense.mask_queries import best_word
 from diptych.nn.dense.mask_training import ClassWords
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from diptych.core import PixelRecipe
 
 LONGEST = 1333
@@ -55,6 +55,72 @@ def whole_cells(image: Image.Image, side: int, stride: int, longest: int = LONGE
     x = resized(image, side, longest)
     size = tuple(max(stride, round(length / stride) * stride) for length in x.shape[1:])
     return F.interpolate(x[None], size, mode="bilinear", align_corners=False)[0] if size != x.shape[1:] else x
+
+
+def shortest_edge(image: Image.Image, side: int, longest: int = LONGEST) -> Tensor:
+    """Return (3, h, w) pixels in [0, 1] of an image whose shorter side is ``side``, or its longer one ``longest``.
+
+    Source: ResizeShortestEdge of detectron2, with Pillow's bilinear resize, which is antialiased.
+    """
+    height, width = bounded_size(image.height, image.width, side, longest)
+    small = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+
+
+def padded(x: Tensor, stride: int) -> Tensor:
+    """Return a (..., h, w) tensor with zeros at its right and at its bottom, up to whole cells of ``stride``.
+
+    Example:
+        >>> padded(torch.ones(3, 40, 64), 32).shape
+        torch.Size([3, 64, 64])
+    """
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % stride, 0, -height % stride))
+
+
+class Sides(Protocol):
+    """Settings of a segmenter, see FC-CLIP's."""
+
+    @property
+    def side(self) -> int:
+        """Shorter side of an image, in pixels."""
+
+    @property
+    def longest(self) -> int:
+        """Longer side at most, in pixels."""
+
+    @property
+    def pads(self) -> bool:
+        """Whether pixels are padded up to whole cells."""
+
+
+def as_pixels(image: Image.Image, sides: Sides, stride: int, recipe: PixelRecipe, device: str) -> tuple[Tensor, Tensor]:
+    """Return (3, h, w) pixels in [0, 1] of an image, and the (1, 3, H, W) normalised ones, which may be padded."""
+    if not sides.pads:
+        x = whole_cells(image, sides.side, stride, sides.longest).to(device)
+        return x, normalise(x, recipe)[None]
+    x = shortest_edge(image, sides.side, sides.longest).to(device)
+    return x, padded(normalise(x, recipe), stride)[None]
+
+
+def unpadded(masks: Tensor, whole: tuple[int, int], seen: tuple[int, int], photo: tuple[int, int]) -> Tensor:
+    """Return the (Q, H, W) logits of masks over a photo from those over its padded pixels.
+
+    They are resized to the padded pixels, cut to the part that the photo fills, and resized to the photo, each
+    bilinearly. Of a photo that is larger than what the network saw of it they keep that size, which bounds the memory.
+
+    Args:
+        masks: (Q, h', w') logits over the padded pixels.
+        whole: height and width of the padded pixels.
+        seen: height and width of the part that the photo fills.
+        photo: height and width of the photo.
+
+    Source: FC-CLIP's inference, as that of Mask2Former.
+    """
+    out = F.interpolate(masks[None], whole, mode="bilinear", align_corners=False)[..., : seen[0], : seen[1]]
+    if photo[0] * photo[1] <= seen[0] * seen[1]:
+        out = F.interpolate(out, photo, mode="bilinear", align_corners=False)
+    return out[0]
 
 
 def inside_cells(masks: Tensor, size: tuple[int, int]) -> Tensor:

@@ -15,7 +15,7 @@ from diptych.core import Backbone, Inputs, Parts, Run, Samples, Stage, State, Te
 from diptych.features.clips import ClipEncoder, OfClips
 from diptych.features.derived_space import ConditionedSpace, base_of, parts_of, restored
 from diptych.features.embed import embed
-from diptych.nn.spaces.aligned_frames import AlignedFrames, ClipPrompts, Integration
+from diptych.nn.spaces.aligned_frames import AlignedFrames, ClipPrompts, FrameNorm, Integration
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,24 @@ class ILANet(nn.Module):
         frames: T.
         blocks: last blocks of the tower that see neighbours; None: all.
         hidden: channels of the maps of a pair.
+        together: clips whose statistics BatchNorm takes in tests; 0: the running ones.
 
     Raises:
         MissingHook: the backbone has no image tower.
     """
 
-    def __init__(self, backbone: Backbone, frames: int, blocks: int | None, hidden: int) -> None:
+    def __init__(self, backbone: Backbone, frames: int, blocks: int | None, hidden: int, together: int = 0) -> None:
         super().__init__()
         self.tower, self.frames, self.blocks, self.hidden = backbone.tower("image"), frames, blocks, hidden
+        self.together = together
         width, dim = self.tower.width, backbone.image.dim
         self.first = max(0, self.tower.depth - (blocks or self.tower.depth))
         self.align = nn.ModuleList(AlignedFrames(width, hidden) for _ in range(self.first, self.tower.depth))
         self.integration = Integration(dim, frames)
         self.prompts = ClipPrompts(width, dim)
+        for part in self.align.modules():
+            if isinstance(part, FrameNorm):
+                part.own = together > 0
 
     def start(self, x: Tensor) -> State:
         """Return the state before the first block that sees neighbours, of (B, T, 3, S, S) pixels."""
@@ -110,7 +115,12 @@ class ILAEncoder(OfClips):
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) embeddings, not normalised, of (B, T, 3, S, S) pixels."""
         assert isinstance(x, Tensor)
-        seen: Seen = self.net(self.net.start(x.to(next(self.net.parameters()).device)))
+        x = x.to(next(self.net.parameters()).device)
+        groups = torch.split(x, self.net.together) if self.net.together else (x,)
+        return torch.cat([self._encoded(part) for part in groups])
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        seen: Seen = self.net(self.net.start(x))
         return torch.cat([seen.clip, seen.tokens.flatten(1).float()], 1) if self.tokens else seen.clip
 
 
@@ -151,7 +161,9 @@ class ILASpace(ConditionedSpace):
 
     def __init__(self, base: Backbone, net: ILANet, frames: int) -> None:
         learnt = b"".join(t.detach().cpu().numpy().tobytes() for t in net.state_dict().values())
-        digest = hashlib.sha256(f"{base.image.fingerprint}/{frames}/{net.first}".encode() + learnt).hexdigest()[:16]
+        facts = f"{base.image.fingerprint}/{frames}/{net.first}" + (f"/{net.together}" if net.together else "")
+        digest = hashlib.sha256(facts.encode() + learnt).hexdigest()[:16]
+        self.frames = frames
         self.encoder = ILAEncoder(ClipEncoder(base.image, frames), net, digest)
         parts = nn.ModuleDict({"base": base.module(), "ila": net}).eval()
         super().__init__(base, self.encoder, suffix=f"ila-{digest[:6]}-frames{frames}", module=parts)
@@ -159,17 +171,22 @@ class ILASpace(ConditionedSpace):
     def parts(self) -> Parts:
         """Return the sizes and the tensors of the net."""
         net = self.encoder.net
-        return parts_of(self, {"frames": net.frames, "blocks": net.blocks, "hidden": net.hidden}, net)
+        settings = {"frames": net.frames, "blocks": net.blocks, "hidden": net.hidden, "together": net.together}
+        return parts_of(self, settings, net)
 
     @classmethod
     def of_parts(cls, parts: Parts) -> ILASpace:
         """Return the space of these parts."""
         base, _ = base_of(parts)
         frames, blocks, hidden = (parts.settings[name] for name in ("frames", "blocks", "hidden"))
-        return cls(base, restored(lambda: ILANet(base, frames, blocks, hidden), parts), frames)
+        together = int(parts.settings.get("together", 0))  # folders of earlier versions do not say
+        return cls(base, restored(lambda: ILANet(base, frames, blocks, hidden, together), parts), frames)
 
     def cosines(self, items: Samples[Any], texts: Sequence[str], run: Run) -> Tensor:
-        """Return the (N, K) cosines of clips with texts, conditioned on the clips."""
+        """Return the (N, K) cosines of clips with texts, conditioned on the clips.
+
+        Where clips are encoded together, what one gives depends on its neighbours: nothing is stored, or read.
+        """
         net, device = self.encoder.net, next(self.encoder.net.parameters()).device
         with torch.no_grad():
             blank = torch.zeros(1, net.frames, 3, *(2 * [self.encoder.size or 224]), device=device)
@@ -177,6 +194,8 @@ class ILASpace(ConditionedSpace):
         both = replace(self.encoder, tokens=count, fingerprint=f"{self.encoder.fingerprint}-tokens")
         w = embed(self.text, Texts(tuple(texts)), run).to(device)
         rows = []
+        if net.together:
+            run = replace(run, cache=None, shared_cache=None, batch=max(run.batch // net.together, 1) * net.together)
         with torch.no_grad():
             for part in torch.split(embed(both, items, run).to(device), 64):
                 clip, tokens = part[:, : self.encoder.dim], part[:, self.encoder.dim :]

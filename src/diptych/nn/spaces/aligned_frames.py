@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, max_pool2d
+from torch.nn.functional import batch_norm, cosine_similarity, max_pool2d
 
 NEAR, SLOPE, REACH, STEP = 0.25, 1.5, 0.75, 0.2
 """Half side of the full square, slope beyond it, largest coordinate of a point, and shift of the points in training."""
@@ -65,8 +65,30 @@ def gap(pre: Tensor, cur: Tensor) -> Tensor:
     return (1 - cosine_similarity(pre.sum((-2, -1)), cur.sum((-2, -1)), dim=-1)).mean()
 
 
+class FrameNorm(nn.BatchNorm2d):
+    """BatchNorm that in tests may take the statistics of its input, in place of the running ones.
+
+    Attributes:
+        own: whether it does.
+
+    Example:
+        >>> norm, x = FrameNorm(1).eval(), torch.tensor([2.0, 4.0])[:, None, None, None]
+        >>> norm.own = True
+        >>> norm(x).flatten().round().tolist()
+        [-1.0, 1.0]
+    """
+
+    own: bool = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normed (B, C, H, W) maps."""
+        if self.own and not self.training:
+            return batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        return super().forward(x)
+
+
 def _convolved(channels: int, out: int, side: int, groups: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(channels, out, side, padding=side // 2, groups=groups), nn.BatchNorm2d(out), nn.ReLU()]
+    return [nn.Conv2d(channels, out, side, padding=side // 2, groups=groups), FrameNorm(out), nn.ReLU()]
 
 
 class PointNetwork(nn.Module):
@@ -79,8 +101,8 @@ class PointNetwork(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
         half, quarter = hidden // 2, hidden // 4
-        self.first, self.first_norm = nn.Conv2d(hidden, half, 3, padding=1), nn.BatchNorm2d(half)
-        self.second, self.second_norm = nn.Conv2d(half, half, 3, padding=1), nn.BatchNorm2d(half)
+        self.first, self.first_norm = nn.Conv2d(hidden, half, 3, padding=1), FrameNorm(half)
+        self.second, self.second_norm = nn.Conv2d(half, half, 3, padding=1), FrameNorm(half)
         self.time, self.last = nn.Conv1d(half, quarter, 1, groups=2), nn.Conv1d(quarter, 4, 1, groups=2)
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None

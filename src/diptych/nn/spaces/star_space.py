@@ -28,20 +28,30 @@ class StarInputs:
     Args:
         length: L, measurements of a light curve that enter the tower.
         grid: first wavelength, last wavelength and number of wavelengths of a spectrum, in angstroms.
+        constants: C, numbers of a star that are channels of its light curve too.
+        padded: whether constants stand in the rows of padding too.
     """
 
     length: int
     grid: tuple[float, float, int]
+    constants: int = 0
+    padded: bool = False
 
     def of(self, modality: str) -> Callable[[Star], Array]:
         """Return the function from a star to the input of a modality's tower."""
         return {"photometry": self.curve, "spectra": self.spectrum, "metadata": self.metadata}[modality]
 
     def curve(self, star: Star) -> Array:
-        """Return the (L, 6) channels of a light curve, the last of which is 1 where there is a measurement."""
+        """Return the (L, 6 + C) channels of a light curve, the last of which is 1 where there is a measurement."""
         if star.curve is None:
             raise DataError("A star has no light curve: leave it out, or use another modality.")
-        channels, seen = curve_channels(star.curve, self.length, star.window)
+        constants = star.constants if self.constants else None
+        if self.constants and (constants is None or constants.shape != (self.constants,)):
+            raise DataError(
+                f"This tower reads {self.constants} constants of a star with its light curve, and a star has "
+                f"{'none' if constants is None else len(constants)}: give them in the order of the training."
+            )
+        channels, seen = curve_channels(star.curve, self.length, star.window, constants=constants, padded=self.padded)
         return np.column_stack([channels, seen])
 
     def spectrum(self, star: Star) -> Array:
@@ -96,10 +106,11 @@ class StarEncoder:
         return out
 
 
-def _settings(inputs: StarInputs) -> tuple[int, tuple[float, float, int]]:
+def _settings(inputs: StarInputs) -> tuple[Any, ...]:
     """Return what enters the hash as plain numbers, whose text is the same wherever they come from."""
     low, high, count = inputs.grid
-    return int(inputs.length), (float(low), float(high), int(count))
+    more = (inputs.constants, inputs.padded) if inputs.constants or inputs.padded else ()
+    return int(inputs.length), (float(low), float(high), int(count)), *more
 
 
 def hash_of(settings: object, state: Mapping[str, Tensor]) -> str:
@@ -155,6 +166,8 @@ class StarSpace(Space):
             "dim": self.dim,
             "length": self.inputs.length,
             "grid": list(self.inputs.grid),
+            "constants": self.inputs.constants,
+            "padded": self.inputs.padded,
             "pairs": [list(pair) for pair in self._module.pairs],
             "towers": {name: list(tower.sizes) for name, tower in towers.items()},
         }
@@ -165,7 +178,8 @@ class StarSpace(Space):
         """Return the space of these parts."""
         settings = parts.settings
         low, high, count = settings["grid"]
-        inputs = StarInputs(int(settings["length"]), (float(low), float(high), int(count)))
+        more = int(settings.get("constants", 0)), bool(settings.get("padded", False))  # not in earlier folders
+        inputs = StarInputs(int(settings["length"]), (float(low), float(high), int(count)), *more)
         dim, pairs = int(settings["dim"]), tuple((str(a), str(b)) for a, b in settings["pairs"])
 
         def build() -> StarModule:
