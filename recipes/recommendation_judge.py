@@ -63,7 +63,8 @@ def main() -> None:
             "test_gain": [gain.value, gain.low, gain.high], "inside": expected.low <= gain.value <= expected.high,
         })  # fmt: skip
         print(rows[-1], flush=True)  # noqa: T201
-        facts = {"kind": "recommendation", "backbone": "lite", "most": given.most, "date": now()}
+        command = f"python -m recipes.recommendation_judge --out {given.out} {' '.join(given.sets)}"
+        facts = {"kind": "recommendation", "backbone": "lite", "most": given.most, "date": now(), "command": command}
         write_json(given.out, {**facts, "sets": rows}, overwrite=True)
 
 
