@@ -51,6 +51,5 @@ def test_bad_input_is_one_sentence(tmp_path: Path, given: dict[str, object], say
 
 
 def test_photos_without_labels_are_refused(tmp_path: Path) -> None:
-    folder = colour_folder(tmp_path / "photos", {"": 3}, ["red"])
-    with pytest.raises((DataError, UsageError), match=r"class"):
-        diptych.recommend(folder / "red", ColourBackbone())
+    with pytest.raises(DataError, match="demo:photos has no labels, by which systems are compared"):
+        diptych.recommend("demo:photos", ColourBackbone())

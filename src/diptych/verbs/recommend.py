@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from diptych.core import DataError
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
 from diptych.verbs.answer import Answer
@@ -69,6 +70,11 @@ class Recommend(Verb):
 
         path = isinstance(self.data, (str, os.PathLike))
         data = open_data(self.data, context.keys, need="classes") if path else as_data(self.data)
+        if not data.classes:
+            raise DataError(
+                f"{data.name} has no labels, by which systems are compared: put the photos in a folder for each class, "
+                f"or give a table with a column 'label'."
+            )
         classes = names_of(self.names, data.classes, self.templates)
         model = context.model()
         with with_store(context.run()) as run:
