@@ -57,20 +57,21 @@ and `classes.csv` ([formats](formats.md)), with 16-bit maps where there are more
 """
 CLIP, OTHER = " --backbone ViT-B-16-quickgelu/openai", "--names FILE --templates FILE"
 PROMPTS = f"the authors' words and templates: give them by `{OTHER}`"
+WORDS = "the authors' words: give them by `--names FILE`"
 MEAN = (
     "detectron2's later versions average over labelled classes alone; here a class that is only predicted counts as 0"
 )
 MEASURED = {
-    "fc-clip": ("ade20k/ --fitted fc-clip/", ("ADE20K, 150 classes", "mIoU"), [
-        PROMPTS, "photos are resized to whole cells, where the authors pad to multiples of 32", MEAN,
+    "fc-clip": ("ade20k/ --fitted fc-clip/ --templates vild", ("ADE20K, 150 classes", "mIoU"), [
+        WORDS, MEAN,
         "PQ needs COCO's panoptic maps, which Python alone opens",
     ]),
-    "maft-plus": ("ade20k/ --fitted maft-plus/", ("ADE20K, 150 classes", "mIoU"), [
-        PROMPTS, "the same resizing",
+    "maft-plus": ("ade20k/ --fitted maft-plus/ --templates vild", ("ADE20K, 150 classes", "mIoU"), [
+        WORDS,
     ]),
-    "ovseg": ("ade20k/ --fitted ovseg/ --proposer FOLDER", ("ADE20K, 150 classes", "mIoU"), [
+    "ovseg": ("ade20k/ --fitted ovseg/ --proposer FOLDER --templates vild", ("ADE20K, 150 classes", "mIoU"), [
         "the authors' MaskFormer is not read: a Mask2Former stands in for its masks, CLIP's patches for its classes",
-        PROMPTS, MEAN,
+        WORDS, MEAN,
     ]),
     "clip-dinoiser": ("voc20/ --fitted clip-dinoiser/", ("PASCAL VOC, 20 classes", "mIoU"), [
         "80 templates: give them by `--templates FILE`", "photos are not padded to multiples of 16",

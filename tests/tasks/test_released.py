@@ -19,6 +19,7 @@ from diptych import catalog
 from diptych.backbones.released import slugs, table
 from diptych.core import Backbone, ClassNames, DataError, Kit, MissingHook, Run, UsageError
 from diptych.core.settings import with_settings
+from diptych.data.words.templates import VILD
 from diptych.features import portable
 from diptych.methods.classify.coop import FittedCoOp
 from diptych.nn.dense.anomaly_states import state_head
@@ -304,6 +305,7 @@ def test_fc_clips_queries(conv: Backbone, masks: MaskQueries, tmp_path: Path) ->
     state |= {f"backbone.clip_model.{k}": v for k, v in conv.module().state_dict().items() if "num_batches" not in k}
     fitted = came("fc-clip", {"model": state, "iteration": 1}, conv, tmp_path, classes=NAMES, settings=SMALL_MASKS)
     assert (fitted.seen, fitted.trained.names) == ((True, True), NAMES.names)
+    assert fitted.trained.templates == VILD
     x = drawn(1, 3, 64, 64)
     with torch.no_grad():
         maps = four_maps(conv.dense(), conv.dense().maps(x))

@@ -40,7 +40,8 @@ class Released:
         halved: whether the authors' own loader rounds the weights of its linear and convolution layers to float16.
         settings: of the system that reads the file.
         adds: our name -> a number that the file lacks and the system holds as a tensor.
-        template: prompt of a class with one "{}", where the file is a space of other samples than photos.
+        template: prompt of a class with one "{}", where the file is a space of other samples than photos; of a
+            segmenter the name of a set of them.
         classes: names of a classifier's classes, in the authors' order; (): the file's user gives them.
     """
 

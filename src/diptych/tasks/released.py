@@ -22,7 +22,7 @@ from diptych.backbones.weights import read_state
 from diptych.core import Backbone, ClassNames, Extender, Kit, Run, Segmenter, UsageError
 from diptych.core.settings import with_settings
 from diptych.data.modalities import Modality, modality
-from diptych.data.words.templates import ENSEMBLE
+from diptych.data.words.templates import ENSEMBLE, read_templates
 from diptych.features import artefacts
 from diptych.features.spaces import StoredSpace
 from diptych.tasks.extend import keep_space
@@ -105,7 +105,8 @@ def convert(
         parts["main"] = _opened(one, backbone)
     method = with_settings(system(), {**one.settings, **(settings or {})})
     if classes is not None and isinstance(method, Segmenter) and classes.templates == ClassNames(("a",)).templates:
-        classes = ClassNames(classes.names, ENSEMBLE, classes.words)
+        templates = read_templates(one.template) if one.template else ENSEMBLE
+        classes = ClassNames(classes.names, templates, classes.words)
     if issubclass(system, Extender):
         classes = _named(one, classes, modality(system.samples))
     if "MaskProposer" in system.card.needs.parts:

@@ -14,7 +14,7 @@ from diptych.data.load import open_data
 from diptych.data.samples import as_table
 from diptych.data.words.classnames import read_names, tidy
 from diptych.data.words.pools import read_pool
-from diptych.data.words.templates import ENSEMBLE, read_templates
+from diptych.data.words.templates import ENSEMBLE, SETS, read_templates
 
 if TYPE_CHECKING:
     from diptych.data.keys import FileKeys
@@ -24,8 +24,8 @@ NamesLike = ClassNames | Iterable[str] | Mapping[Any, Any] | Path | None
 words of prompts, or None for those of the data.
 """
 TemplatesLike = str | Sequence[str | Callable[[str], str]] | Path | None
-"""Prompts with "{}": one, several, a file of them, or functions of a name as open_clip has; None: the ensemble of
-seven.
+"""Prompts with "{}": one, several, a file of them, "vild" (ViLD's 14), or functions of a name as open_clip has; None:
+the ensemble of seven.
 """
 TextsLike = TextPool | Mapping[str, Sequence[str]] | Sequence[str] | Path | None
 """Texts: descriptions by class name, sentences, a file, or the name of a pool that ships."""
@@ -75,6 +75,8 @@ def templates_of(templates: TemplatesLike, default: tuple[str, ...] = ENSEMBLE) 
     """
     if templates is None:
         return default
+    if isinstance(templates, str) and templates in SETS and not os.path.exists(templates):
+        return SETS[templates]
     if isinstance(templates, str) and ("{" in templates or not (os.path.exists(templates) or Path(templates).suffix)):
         templates = [templates]
     if isinstance(templates, (str, os.PathLike)):

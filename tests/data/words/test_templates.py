@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from diptych.core import ClassNames, DataError, UsageError
-from diptych.data.words.templates import ENSEMBLE, SINGLE, read_templates
+from diptych.data.words.templates import ENSEMBLE, SINGLE, VILD, read_templates
+from diptych.verbs.names import templates_of
 
 
 def test_the_fields_sets() -> None:
@@ -51,3 +52,15 @@ def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: str) -> N
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError):
         read_templates(tmp_path / name)
+
+
+def test_sets_have_names_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_templates("vild") == templates_of("vild") == VILD
+    assert len(set(VILD)) == 14
+    assert [t for t in VILD if not t.endswith(".")] == [
+        "This is a photo of a {}", "There is a {} in the scene", "There is the {} in the scene",
+        "a photo of a {} in the scene",
+    ]  # fmt: skip
+    (tmp_path / "vild").write_text("my {}\n")
+    assert read_templates("vild") == ("my {}",)

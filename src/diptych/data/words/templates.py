@@ -23,13 +23,28 @@ ENSEMBLE = (
 )
 """The seven templates of Tip-Adapter and GDA on ImageNet, selected by OpenAI."""
 
+VILD = (
+    "a photo of a {}.",
+    "This is a photo of a {}",
+    "There is a {} in the scene",
+    "There is the {} in the scene",
+    "a photo of a {} in the scene",
+    *(f"a photo of a {size} {{}}." for size in ("small", "medium", "large")),
+    *(f"This is a photo of a {size} {{}}." for size in ("small", "medium", "large")),
+    *(f"There is a {size} {{}} in the scene." for size in ("small", "medium", "large")),
+)
+"""The 14 templates of ViLD, as segmenters take them (``fcclip.py`` of FC-CLIP, 2b0bbe2); four have no full stop."""
+
+SETS = {"vild": VILD}
+"""Name of a set -> its templates."""
+
 
 def read_templates(source: str | os.PathLike[str] | Sequence[str], dataset: str | None = None) -> tuple[str, ...]:
     """Read templates, in which "{c}" and "{class}" are the same as "{}".
 
     Args:
-        source: the templates themselves, or a UTF-8 file: .json with a list, or with CLIP_benchmark's {data set: list};
-            any other file with one template per line (empty lines are skipped).
+        source: the templates themselves, the name of one of ``SETS``, or a UTF-8 file: .json with a list, or with
+            CLIP_benchmark's {data set: list}; any other file with one template per line (empty lines are skipped).
         dataset: the entry of {data set: list} to read; needed where there are several.
 
     Returns:
@@ -41,6 +56,8 @@ def read_templates(source: str | os.PathLike[str] | Sequence[str], dataset: str 
     """
     if not isinstance(source, (str, os.PathLike)):
         lines: list[str] = list(source)
+    elif str(source) in SETS and not Path(source).exists():
+        return SETS[str(source)]
     elif Path(source).suffix.lower() == ".json":
         lines = _from_json(read_json(source, "templates"), source, dataset)
     else:
