@@ -17,11 +17,13 @@ from torch.nn import functional as F
 
 from diptych import catalog
 from diptych.backbones.released import slugs, table
-from diptych.core import Backbone, ClassNames, DataError, Kit, MissingHook, Run, UsageError
+from diptych.core import Backbone, ClassNames, DataError, EditAsk, Kit, MissingHook, Run, UsageError
 from diptych.core.settings import with_settings
 from diptych.data.words.templates import VILD
 from diptych.features import portable
 from diptych.methods.classify.coop import FittedCoOp
+from diptych.methods.edit.galip import GALIP
+from diptych.nn.bridge_gan import BridgeGenerator
 from diptych.nn.dense.anomaly_states import state_head
 from diptych.nn.dense.content_transfer import mixed_cells
 from diptych.nn.dense.mask_adapted import MaskedEncoder
@@ -402,6 +404,104 @@ def test_a_tensor_that_is_renamed_dropped_or_turned_is_named(
     with pytest.raises(DataError, match=r"1 missing \(twin\.visual\.proj\)"):
         came("ovseg", {"model": state}, vit, tmp_path / "ovseg", released="ovseg-b16", classes=NAMES,
              settings={"depth": 2})  # fmt: skip
+
+
+# --- GALIP
+
+
+SMALL_GAN = {"size": 32, "noise": 5, "width": 8, "least": 2, "bridge": 8}
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return small_clip(tmp_path_factory.mktemp("clip") / "quick", "vit-quickgelu")
+
+
+def galip_name(name: str) -> str:
+    """Return what the authors call a tensor of the generator."""
+    top, _, rest = name.partition(".")
+    if top not in ("bridge", "grow"):
+        tops = {"start": "fc_code", "to_vit": "mapping.conv_fuse", "from_vit": "mapping.conv", "to_rgb": "to_rgb.1",
+                "prompts": "mapping.fc_prompt"}  # fmt: skip
+        return f"{tops[top]}.{rest}"
+    number, part, rest = rest.split(".", 2)
+    blocks, names = ("mapping.FBlocks", ("conv1", "conv2")) if top == "bridge" else ("GBlocks", ("c1", "c2"))
+    parts = {"first": names[0], "second": names[1], "one": "fuse1", "two": "fuse2", "skip": "c_sc"}
+    if part in ("one", "two"):
+        _, k, layer, kind = rest.split(".")
+        rest = f"affine{int(k) // 2}.fc_{('gamma', 'beta')[int(k) % 2]}.linear{1 + int(layer) // 2}.{kind}"
+    return f"{blocks}.{number}.{parts[part]}.{rest}"
+
+
+def galip_file(backbone: Backbone) -> dict[str, Any]:
+    """Return a file as the authors write it after training on several GPUs, small."""
+    net = BridgeGenerator(GALIP(**SMALL_GAN).layout(backbone))
+    state = {galip_name(n): drawn(*t.shape, seed=i) for i, (n, t) in enumerate(net.state_dict().items())}
+    tower = {k: t for k, t in backbone.module().state_dict().items() if k.startswith("visual.")}
+    kept = [k for k in tower if not k.startswith(("visual.ln_post", "visual.proj"))]
+    state |= {k.replace("visual.", "mapping.CLIP_ViT."): tower[k].half() for k in kept}
+    net_g = {f"module.{k}": t for k, t in state.items()}
+    return {"model": {"netG": net_g, "netD": {"module.gamma": torch.ones(1)}, "netC": {}}, "epoch": 7}
+
+
+def galip_fusion(state: State, prefix: str, h: Tensor, y: Tensor) -> Tensor:
+    for affine in ("affine0", "affine1"):
+        gain, offset = (
+            F.linear(
+                F.linear(y, *(state[f"{prefix}.{affine}.fc_{kind}.linear1.{w}"] for w in ("weight", "bias"))).relu(),
+                *(state[f"{prefix}.{affine}.fc_{kind}.linear2.{w}"] for w in ("weight", "bias")),
+            )[:, :, None, None]
+            for kind in ("gamma", "beta")
+        )
+        h = F.leaky_relu(gain * h + offset, 0.2)
+    return h
+
+
+def test_galips_generator(quick: Backbone, tmp_path: Path) -> None:
+    """The first block of the bridge and the first of the pictures, transcribed from the authors' names."""
+    file = galip_file(quick)
+    fitted = came("galip", file, quick, tmp_path, settings=SMALL_GAN)
+    state = {k.removeprefix("module."): t for k, t in file["model"]["netG"].items()}
+    y, h = drawn(2, 5 + quick.spec.dim), drawn(2, 8, 2, 2)
+
+    def conv(name: str, x: Tensor, pad: int = 1) -> Tensor:
+        return F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], padding=pad)
+
+    m = "mapping.FBlocks.0"
+    inner = galip_fusion(state, f"{m}.fuse1", conv(f"{m}.conv1", h), y)
+    expected = h + galip_fusion(state, f"{m}.fuse2", conv(f"{m}.conv2", inner), y)
+    assert gap(fitted.generator.bridge[0](h, y), expected) <= 1e-5
+    last = len(fitted.generator.grow) - 1
+    g, x = f"GBlocks.{last}", drawn(2, 4, 8, 8)
+    inner = conv(f"{g}.c1", galip_fusion(state, f"{g}.fuse1", x, y))
+    expected = conv(f"{g}.c_sc", x, 0) + conv(f"{g}.c2", galip_fusion(state, f"{g}.fuse2", inner, y))
+    assert gap(fitted.generator.grow[last](x, y), expected) <= 1e-5
+    made = fitted.edit(EditAsk("", "a red wall", count=2), Run(seed=1))
+    assert made.after.shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s.pop("module.fc_code.bias"), r"1 missing \(start\.bias\)"),
+        (
+            lambda s: s.update({"module.fc.bias": s.pop("module.fc_code.bias")}),
+            r"start\.bias\); 1 unexpected \(fc\.bias",
+        ),
+        (lambda s: s.update({"module.fc_code.weight": s["module.fc_code.weight"].T}), r"another shape \(start\.weight"),
+        (
+            lambda s: s["module.mapping.CLIP_ViT.ln_pre.bias"].add_(1),
+            r"a frozen visual\.ln_pre\.bias that is not the one",
+        ),
+    ],
+)
+def test_a_generator_that_does_not_fit_is_named(
+    quick: Backbone, tmp_path: Path, change: Callable[[State], Any], said: str
+) -> None:
+    file = galip_file(quick)
+    change(file["model"]["netG"])
+    with pytest.raises(DataError, match=said):
+        came("galip", file, quick, tmp_path, settings=SMALL_GAN)
 
 
 # --- what is asked for

@@ -78,7 +78,7 @@ class ReleasedTable:
         licence: of the weights, as stated.
         pixels: pixel recipe of the files that have no other.
         file: the files.
-        opens: top-level key of the file under which the tensors lie; "": any usual one, or none.
+        opens: key of the file under which the tensors lie, "a.b" for one inside another; "": any usual one, or none.
         marks: pattern of a name that only this format has; "": recognised by nothing.
         rename: pattern of a whole name -> our name, "" to leave the tensor out, "a|b|c" to split its rows in equal
             parts, "a#0" for a part of a. The first pattern that fits counts; a name that none fits stays as it is.

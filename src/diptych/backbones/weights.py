@@ -49,7 +49,8 @@ def find_weights(folder: Path) -> Path:
 
 def read_state(path: Path, *, allow_pickle: bool = False, opens: str = "") -> dict[str, Tensor]:
     """Read the tensors of a .safetensors or torch file onto the CPU; ``allow_pickle`` runs the pickle or TorchScript
-    archive in a torch file, which must be trusted. ``opens`` is the top-level key of the tensors, "" one of ``OUTER``.
+    archive in a torch file, which must be trusted. ``opens`` is the key of the tensors, "a.b" for one inside another,
+    "" one of ``OUTER``.
 
     Returns:
         Name -> tensor, without the "module." and "_orig_mod." that distributed training and compilation add.
@@ -99,8 +100,8 @@ def tensors_alone(path: Path, opens: str = "") -> str:
         >>> print(tensors_alone(Path("a.pth"), "m"))
         python -c 'import torch; s = torch.load("a.pth", "cpu", weights_only=False); torch.save(s["m"], "a.tensors.pt")'
     """
-    keys = json.dumps([opens] if opens else OUTER)
-    inside = f"s[{json.dumps(opens)}]" if opens else f"next((s[k] for k in {keys} if k in s), s)"
+    path_of_keys = "".join(f"[{json.dumps(key)}]" for key in opens.split("."))
+    inside = f"s{path_of_keys}" if opens else f"next((s[k] for k in {json.dumps(OUTER)} if k in s), s)"
     files = json.dumps(str(path)), json.dumps(str(path.with_suffix(".tensors.pt")))
     script = f'import torch; s = torch.load({files[0]}, "cpu", weights_only=False); torch.save({inside}, {files[1]})'
     return f"python -c {shlex.quote(script)}"
@@ -108,8 +109,8 @@ def tensors_alone(path: Path, opens: str = "") -> str:
 
 def _tensors(state: object, path: Path, opens: str = "") -> dict[str, Tensor]:
     if isinstance(state, Mapping):
-        keys = (opens,) if opens else OUTER
-        state = next((state[key] for key in keys if isinstance(state.get(key), Mapping)), state)
+        for keys in ((key,) for key in opens.split(".")) if opens else (OUTER,):
+            state = next((state[key] for key in keys if isinstance(state.get(key), Mapping)), state)
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise DataError(f"{path} holds no state dict: save model.state_dict() as safetensors.")
     jit_facts = {"input_resolution", "context_length", "vocab_size"}

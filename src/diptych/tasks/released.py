@@ -19,7 +19,7 @@ from diptych.backbones.sources.proposers import load_proposer
 from diptych.backbones.sources.save import save as save_backbone
 from diptych.backbones.spec import Stated
 from diptych.backbones.weights import read_state
-from diptych.core import Backbone, ClassNames, Extender, Kit, Run, Segmenter, UsageError
+from diptych.core import Backbone, ClassNames, Editor, Extender, Kit, Run, Segmenter, UsageError
 from diptych.core.settings import with_settings
 from diptych.data.modalities import Modality, modality
 from diptych.data.words.templates import ENSEMBLE, read_templates
@@ -120,6 +120,8 @@ def convert(
     artefacts.save(fitted, folder, method, **named)
     if system.card.verb in ("segment", "detect"):
         return Converted(one.name, folder, f"with 'diptych {system.card.verb} PHOTOS --fitted {folder}'")
+    if issubclass(system, Editor) and system.takes.start == ("nothing",):
+        return Converted(one.name, folder, f"with 'diptych generate TEXT --method {slug} --fitted {folder}'")
     return Converted(one.name, folder, f"in Python, diptych.systems.{system.__name__}.load({str(folder)!r})")
 
 

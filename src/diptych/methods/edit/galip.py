@@ -26,6 +26,7 @@ from torch.nn.functional import cosine_similarity
 
 from diptych.core import (
     Backbone,
+    ClassNames,
     Clock,
     EditAsk,
     Edited,
@@ -45,6 +46,7 @@ from diptych.core import (
 )
 from diptych.core.ranges import above, at_least, check
 from diptych.features.embed import embed
+from diptych.features.released_tensors import check_released, frozen_apart
 from diptych.features.strict_weights import load_tensors
 from diptych.features.twin import twin_of
 from diptych.nn.bridge_gan import BridgeGenerator, GanLayout, MapDiscriminator, hinge, matching_penalty
@@ -242,6 +244,16 @@ class GALIP(Editor):
         names = [n for n in trainee.module().state_dict() if n.startswith("generator.")]
         weights = train_parameters(trainee, evidence.train, fit, run, names)
         return FittedGALIP(backbone, self, {n.removeprefix("generator."): w for n, w in weights.items()})
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedGALIP:
+        """Return the generator of a released file, which holds the frozen blocks of its backbone too."""
+        backbone = kit.need(Backbone)
+        mine = frozen_apart(learnt, backbone, "The released file")
+        with torch.random.fork_rng(devices=[]):
+            wanted = BridgeGenerator(self.layout(backbone)).state_dict()
+        return FittedGALIP(backbone, self, check_released(mine, wanted, self.card.name))
 
 
 @dataclass(frozen=True)
