@@ -264,7 +264,7 @@ def _root(
     ] = False,
     debug: Annotated[bool, options.option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Classify, search, segment and measure images with words: published systems of the CLIP era, on any CLIP model."""
+    """Classify, search, segment and measure images with words, on any CLIP model."""
 
 
 def main() -> None:
