@@ -11,14 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 import diptych
 from diptych.core import Kit
 from diptych.data.files import write_json
-from diptych.data.splits import few_shot
 from diptych.evaluation.few_shot.episodes import readable
-from diptych.evaluation.recommendation import as_evidence, labelled_part, quick_systems, recommend
+from diptych.evaluation.recommendation import as_evidence, drawn_part, quick_systems, recommend
 from diptych.metrics.interval import paired_bootstrap
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import now
@@ -40,9 +37,7 @@ def main() -> None:
         with with_store(model.run) as run:
             found = recommend(data, model, classes, run, most=given.most)
             test, _ = readable(data.split("test"), model, run)
-            train, _ = readable(labelled_part(data), model, run)
-            drawn = np.sort(few_shot(train.labels(), given.most, run.integer("photos")))
-            train = train.take([int(i) for i in drawn])
+            train, _ = readable(drawn_part(data, given.most, run), model, run)
 
             right = [
                 systems[label]

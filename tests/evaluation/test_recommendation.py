@@ -13,7 +13,7 @@ import pytest
 from diptych.core import DataError, Run
 from diptych.data.load import open_data
 from diptych.evaluation import recommendation
-from diptych.evaluation.recommendation import Recommendation, labelled_part, quick_systems, recommend
+from diptych.evaluation.recommendation import Recommendation, drawn_part, quick_systems, recommend
 from diptych.verbs.names import names_of
 from tests.support.colours import ColourBackbone, colour_folder
 
@@ -74,7 +74,8 @@ def test_test_photos_are_not_looked_at(tmp_path: Path) -> None:
         file.write_bytes(b"no picture")
     assert compared(folder, tmp_path).candidates[1].accuracy == whole.candidates[1].accuracy
     assert whole.photos == 30
-    assert len(labelled_part(open_data(folder, need="classes"))) == 30
+    assert len(drawn_part(open_data(folder, need="classes"), 99, Run())) == 30
+    assert len(drawn_part(open_data(folder, need="classes"), 2, Run())) == 10
 
 
 def test_photos_that_repeat_another_one_are_left_out(tmp_path: Path) -> None:

@@ -150,11 +150,9 @@ def recommend(
     Raises:
         DataError: a class has one photo alone, or none can be read.
     """
-    table = labelled_part(data)
+    table = drawn_part(data, most, run)
     table, failed = readable(table, backbone, run)
     table, repeated = _unlike(table)
-    chosen = np.sort(few_shot(table.labels(), most, run.integer("photos")))
-    table = table.take([int(i) for i in chosen])
     labels = np.asarray(table.labels())
     counts = np.bincount(labels, minlength=len(classes))
     if (counts < 2).any():
@@ -202,10 +200,14 @@ def recommend(
     )  # fmt: skip
 
 
-def labelled_part(data: LabelledData) -> Table[Any]:
-    """Return the labelled photos that a choice may see: train and val, or those of the one split that there is."""
+def drawn_part(data: LabelledData, most: int, run: Run) -> Table[Any]:
+    """Return the labelled photos that a choice may see, of train and val or of the one split that there is: at most so
+    many of each class, drawn by the seed of the run before any is read.
+    """
     names = [name for name in ("train", "val") if name in data.splits] or list(data.splits)[:1]
-    return replace(data, splits={name: data.splits[name] for name in names}).whole()
+    table = replace(data, splits={name: data.splits[name] for name in names}).whole()
+    chosen = np.sort(few_shot(table.labels(), most, run.integer("photos")))
+    return table.take([int(i) for i in chosen])
 
 
 def as_evidence(system: Classifier, table: Table[Any]) -> Evidence[Any]:
