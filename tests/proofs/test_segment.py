@@ -74,7 +74,7 @@ def test_absent_masks_are_named(tmp_path: Path) -> None:
     for name in ("no_such_set", "mosaic:no_such_set", "paste:no_such_set"):
         with pytest.raises(UsageError, match="There is no file or folder no_such_set"):
             open_set(name, "masks")
-    with pytest.raises(DataError, match="not a folder with label maps"):
+    with pytest.raises(DataError, match=r"neither a folder with label maps \(labels.* nor a folder in the layout of"):
         open_set(f"paste:{tmp_path}", "masks")
 
 
