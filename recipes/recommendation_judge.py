@@ -35,7 +35,7 @@ def main() -> None:
         data = diptych.open_data(name, need="classes")
         classes = names_of(None, data.classes)
         with with_store(model.run) as run:
-            found = recommend(data, model, classes, run, most=given.most)
+            advice = recommend(data, model, classes, run, most=given.most)
             test, _ = readable(data.split("test"), model, run)
             train, _ = readable(drawn_part(data, given.most, run), model, run)
 
@@ -47,14 +47,14 @@ def main() -> None:
                 .numpy()
                 .argmax(1)
                 == test.labels()
-                for label in (found.best.system, "zero-shot, ensemble")
+                for label in (advice.best.system, "zero-shot, ensemble")
             ]
             gain = paired_bootstrap(right[0][None], right[1][None], 0)
-        expected = found.expected
+        expected = advice.expected
         rows.append({
-            "data": data.name, "photos": found.photos, "test": len(test), "system": found.best.system,
+            "data": data.name, "photos": advice.photos, "test": len(test), "system": advice.best.system,
             "expected": [expected.value, expected.low, expected.high],
-            "highest": found.best.gain.value if found.best.gain else 0.0,
+            "highest": advice.best.gain.value if advice.best.gain else 0.0,
             "test_gain": [gain.value, gain.low, gain.high], "inside": expected.low <= gain.value <= expected.high,
         })  # fmt: skip
         print(rows[-1], flush=True)  # noqa: T201

@@ -44,14 +44,14 @@ def test_each_photo_is_named_once_and_by_what_was_fitted_on_the_others() -> None
 def test_wrong_names_make_a_system_that_learns_the_better_one(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"": 8})
     names = ["yellow", "red", "pink", "green", "blue"]  # of blue, green, pink, red and yellow
-    found = compared(folder, tmp_path, ("gda",), names=names)
-    plain, learnt = found.candidates[0], found.best
+    advice = compared(folder, tmp_path, ("gda",), names=names)
+    plain, learnt = advice.candidates[0], advice.best
     assert (plain.system, learnt.system) == ("zero-shot, ensemble", "gda")
     assert plain.accuracy.value < 0.3 < learnt.accuracy.value
-    assert found.better
-    assert found.expected.value == pytest.approx(learnt.accuracy.value - plain.accuracy.value, abs=0.05)
-    assert (found.photos, found.folds, found.fewest, found.largest) == (40, 5, 8, 8)
-    assert found.doubling is not None
+    assert advice.better
+    assert advice.expected.value == pytest.approx(learnt.accuracy.value - plain.accuracy.value, abs=0.05)
+    assert (advice.photos, advice.folds, advice.fewest, advice.largest) == (40, 5, 8, 8)
+    assert advice.doubling is not None
 
 
 def test_labels_that_say_nothing_recommend_class_names_alone(tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_labels_that_say_nothing_recommend_class_names_alone(tmp_path: Path) -> 
         shutil.move(file, tmp_path / f"{i}.png")
     for i, j in enumerate(drawn):
         shutil.move(tmp_path / f"{i}.png", files[j])
-    found = compared(folder, tmp_path, ("tip-adapter", "gda", "linear-probe"))
-    assert not found.better
+    advice = compared(folder, tmp_path, ("tip-adapter", "gda", "linear-probe"))
+    assert not advice.better
 
 
 def test_test_photos_are_not_looked_at(tmp_path: Path) -> None:
@@ -82,14 +82,14 @@ def test_photos_that_repeat_another_one_are_left_out(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"": 4})
     for i in range(3):
         shutil.copy(folder / "red" / "0.png", folder / "red" / f"again{i}.png")
-    found = compared(folder, tmp_path)
-    assert (found.repeated, found.photos) == (3, 20)
+    advice = compared(folder, tmp_path)
+    assert (advice.repeated, advice.photos) == (3, 20)
 
 
 def test_a_class_of_one_photo_and_a_system_that_cannot_be_fitted_are_named(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"": 3})
-    found = compared(folder, tmp_path, ("tip-adapter", "description"))
-    assert "description" in " ".join(found.missing)
+    advice = compared(folder, tmp_path, ("tip-adapter", "description"))
+    assert "description" in " ".join(advice.missing)
     for file in sorted(folder.glob("pink/*"))[1:]:
         file.unlink()
     with pytest.raises(DataError, match="'pink' has 1 labelled photo, and a comparison needs 2 of each class"):

@@ -18,20 +18,20 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_python_gives_the_systems_and_what_to_try(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"": 8})
-    found = diptych.recommend(folder, ColourBackbone(), names=NAMES, methods=["gda", "even-prior"])
-    assert next(c.system for c in found) == "zero-shot, ensemble"
-    assert found.data["recommended"] == found.data["best"] == "gda"
-    assert f"Try gda: expect {100 * found.data['expected_gain'][0]:+.1f} points (" in str(found)
-    assert "corrected for being the best of 4 compared. The second half of the labels brought" in str(found)
-    assert found.to_pandas()["system"].tolist()[0] == "zero-shot, ensemble"
-    assert found.to_pandas()["acc1"][0] == found.data["systems"][0]["acc1"] == found[0].accuracy.value
+    advice = diptych.recommend(folder, ColourBackbone(), names=NAMES, methods=["gda", "even-prior"])
+    assert next(c.system for c in advice) == "zero-shot, ensemble"
+    assert advice.data["recommended"] == advice.data["best"] == "gda"
+    assert f"Try gda: expect {100 * advice.data['expected_gain'][0]:+.1f} points (" in str(advice)
+    assert "corrected for being the best of 4 compared. The second half of the labels brought" in str(advice)
+    assert advice.to_pandas()["system"].tolist()[0] == "zero-shot, ensemble"
+    assert advice.to_pandas()["acc1"][0] == advice.data["systems"][0]["acc1"] == advice[0].accuracy.value
 
 
 def test_class_names_alone_are_recommended_where_nothing_is_better(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"": 3}, ["red", "green", "blue"])
-    found = diptych.recommend(folder, ColourBackbone(), methods="tip-adapter")
-    assert found.data["recommended"] == "zero-shot, ensemble"
-    assert "Try zero-shot, ensemble: " in str(found)
+    advice = diptych.recommend(folder, ColourBackbone(), methods="tip-adapter")
+    assert advice.data["recommended"] == "zero-shot, ensemble"
+    assert "Try zero-shot, ensemble: " in str(advice)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class ILANet(nn.Module):
         self.prompts = ClipPrompts(width, dim)
         for part in self.align.modules():
             if isinstance(part, FrameNorm):
-                part.own = together > 0
+                part.of_batch = together > 0
 
     def start(self, x: Tensor) -> State:
         """Return the state before the first block that sees neighbours, of (B, T, 3, S, S) pixels."""

@@ -69,20 +69,20 @@ class FrameNorm(nn.BatchNorm2d):
     """BatchNorm that in tests may take the statistics of its input, in place of the running ones.
 
     Attributes:
-        own: whether it does.
+        of_batch: whether it does.
 
     Example:
         >>> norm, x = FrameNorm(1).eval(), torch.tensor([2.0, 4.0])[:, None, None, None]
-        >>> norm.own = True
+        >>> norm.of_batch = True
         >>> norm(x).flatten().round().tolist()
         [-1.0, 1.0]
     """
 
-    own: bool = False
+    of_batch: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normed (B, C, H, W) maps."""
-        if self.own and not self.training:
+        if self.of_batch and not self.training:
             return batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
         return super().forward(x)
 

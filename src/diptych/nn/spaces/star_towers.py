@@ -44,12 +44,12 @@ class SparseLayer(nn.TransformerEncoderLayer):
 
     def mixed(self, x: Tensor, keys: Tensor) -> Tensor:
         """Return the (B, L, C) outputs of (B, L, C) rows; ``keys``: see ``sparse_attention``."""
-        own: nn.MultiheadAttention = self.self_attn
+        attend: nn.MultiheadAttention = self.self_attn
         q, k, v = (
-            torch.unflatten(part, -1, (own.num_heads, -1)).transpose(1, 2)
-            for part in linear(x, own.in_proj_weight, own.in_proj_bias).chunk(3, dim=-1)
+            torch.unflatten(part, -1, (attend.num_heads, -1)).transpose(1, 2)
+            for part in linear(x, attend.in_proj_weight, attend.in_proj_bias).chunk(3, dim=-1)
         )
-        x = self.norm1(x + self.dropout1(own.out_proj(sparse_attention(q, k, v, keys).reshape(x.shape))))
+        x = self.norm1(x + self.dropout1(attend.out_proj(sparse_attention(q, k, v, keys).reshape(x.shape))))
         wide = self.dropout(gelu(self.linear1(x)))
         out: Tensor = self.norm2(x + self.dropout2(self.linear2(wide)))
         return out

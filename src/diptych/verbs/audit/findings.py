@@ -156,8 +156,8 @@ class Findings(Audited):
         """Return the value and the sentence, or why there is none; and the model where there are several."""
         from diptych.tasks.audit.report_page import number
 
-        said = f"{number(item)}  {item.says}".rstrip() if item.testable else f"not testable: {item.reason}"
-        return f"{item.subject}: {said}" if len(self.subjects) > 1 else said
+        line = f"{number(item)}  {item.says}".rstrip() if item.testable else f"not testable: {item.reason}"
+        return f"{item.subject}: {line}" if len(self.subjects) > 1 else line
 
     def label(self, item: Finding) -> str:
         """Return the finding in one sentence."""
@@ -167,9 +167,9 @@ class Findings(Audited):
         """Return models, values, intervals, controls and sentences."""
         ends = [f.interval or (None, None) for f in items]
         plain = {name: [getattr(f, name) for f in items] for name in ("subject", "about", "value", "unit", "count")}
-        held = [None if f.control is None else f.control.held for f in items]
+        control = [None if f.control is None else f.control.held for f in items]
         low, high = [[end[k] for end in ends] for k in (0, 1)]
-        return {**plain, "low": low, "high": high, "control_held": held, "label": [self.label(f) for f in items]}
+        return {**plain, "low": low, "high": high, "control_held": control, "label": [self.label(f) for f in items]}
 
     def remarks(self, items: Sequence[Finding]) -> list[str]:
         """Return what was noted on the way."""

@@ -150,17 +150,17 @@ class Pairs(Audited):
             return [f"{marked} of {count} captions have a marked word" + ("" if marked else ": nothing stands out")]
         n, standing = len(right.cosines), sum(bool(row.stands_out) for row in self.items)
         best = min((row.right_share for row in self.items if row.right_share is not None), default=1.0)
-        said = f"{standing} of {count} captions stand out" if standing else "Nothing stands out"
+        line = f"{standing} of {count} captions stand out" if standing else "Nothing stands out"
         if not standing and best < 1:
-            said += f" (the nearest to it would from {{rate}} {best:.2g} on)"
+            line += f" (the nearest to it would from {{rate}} {best:.2g} on)"
         of = f"{n} right captions of {right.source}" if right.source else f"{n} right captions that ship"
-        said += f": at most {100 * right.rate:g} % of right captions do so too, measured on {of}"
+        line += f": at most {100 * right.rate:g} % of right captions do so too, measured on {of}"
         if not right.source:
-            said += (
+            line += (
                 f", {right.clothes} of them of clothes. Yours are of another kind? Give right ones with {{clean}}: "
                 f"{math.ceil(round(1 / right.rate - 1, 9))} or more"
             )
-        return [said + "."]
+        return [line + "."]
 
     def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
         """Write a page, or the plain data."""

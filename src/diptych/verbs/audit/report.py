@@ -70,36 +70,36 @@ class AuditReport(Tabled):
         models = self.models(context, self.against)
         data, failed = opened.gathered(self.names, models[0], context.run())
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in models}
-        made = report(
+        result = report(
             with_measured(subjects, self.measured) if self.measured else subjects, data, context.run(), only=self.only,
             title=f"{opened.own.name}: audit of {models[0].spec.name}", bounds=bounds, failed=failed,
             settings=self.given_settings(),
         )  # fmt: skip
-        if not any(f.testable for f in made.all()) and made.blame is None:
-            raise DataError(f"Nothing could be tested on {opened.own.name}: {' '.join(made.lacking.values())}")
-        return Reported(self, made, self.noted(opened))
+        if not any(f.testable for f in result.all()) and result.blame is None:
+            raise DataError(f"Nothing could be tested on {opened.own.name}: {' '.join(result.lacking.values())}")
+        return Reported(self, result, self.noted(opened))
 
 
 class Reported(Findings):
     """All findings, the worst first, and whether bounds hold."""
 
-    def __init__(self, asked: AuditReport, made: Report, notes: Sequence[str]) -> None:
+    def __init__(self, asked: AuditReport, result: Report, notes: Sequence[str]) -> None:
         from diptych.tasks.audit.report import by_severity
 
-        super().__init__(asked, by_severity(made.all()), made.failed, notes)
+        super().__init__(asked, by_severity(result.all()), result.failed, notes)
         self.asked: AuditReport = asked
-        self.made, self.exit_code = made, BROKEN if made.broken else 0
+        self.result, self.exit_code = result, BROKEN if result.broken else 0
 
     def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
         """Return models, tables, bounds and findings."""
-        return {**self.made.as_dict(), **self.settings()}
+        return {**self.result.as_dict(), **self.settings()}
 
     def tables(self) -> list[Shown | str]:
         """Return the failures of the first model, what was measured besides, and what the training pictures say."""
         from diptych.tasks.audit.report import is_failure
         from diptych.tasks.audit.report_page import number
 
-        main, blame = next(iter(self.made.subjects)), self.made.blame
+        main, blame = next(iter(self.result.subjects)), self.result.blame
         mine = [f for f in self.items if f.subject == main and f.testable]
         worded, besides = [f for f in mine if is_failure(f)], [f for f in mine if not is_failure(f)]
         parts: list[Shown | str] = [f"{main}: no failure was found beyond doubt."]
@@ -127,13 +127,13 @@ class Reported(Findings):
         silent = sum(not f.testable for f in self.items)
         return [
             *self.noted,
-            *(f"{slug} was not run: {reason}" for slug, reason in self.made.lacking.items()),
+            *(f"{slug} was not run: {reason}" for slug, reason in self.result.lacking.items()),
             *(
                 [f"Not testable here: {silent} of {len(self.items)} measures. The page and the JSON say why."]
                 if silent
                 else []
             ),
-            *(f"Broken: {v.bound} ({v.subject}). {v.why}" for v in self.made.broken),
+            *(f"Broken: {v.bound} ({v.subject}). {v.why}" for v in self.result.broken),
         ]
 
     def report(self, path: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
@@ -144,5 +144,5 @@ class Reported(Findings):
             from diptych.data.files import write_whole
             from diptych.tasks.audit.report_page import html
 
-            write_whole(path, html(self.made, images=self.asked.images), overwrite=overwrite)
+            write_whole(path, html(self.result, images=self.asked.images), overwrite=overwrite)
         return [f"Written to {path}."]

@@ -43,8 +43,8 @@ class Sources(Findings):
 
     def line(self, item: Finding) -> str:
         """Return the value, and which shift it is about."""
-        said = _value(item) if item.testable else f"not testable: {item.reason}"
-        return f"{_source(item)} on {item.about}: {said}"
+        line = _value(item) if item.testable else f"not testable: {item.reason}"
+        return f"{_source(item)} on {item.about}: {line}"
 
     def tables(self) -> list[Shown]:
         """Return a table for each shift."""
