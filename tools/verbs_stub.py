@@ -26,6 +26,8 @@ RESULTS = {
     "Planned": "curation",
 }  # fmt: skip
 """What functions return that is no ``Results``, or is the base of it, and the module of ``diptych.api`` where it is."""
+ITEMS = {"AuditedBackbone": "boards.audit", "BoardRow": "boards.verb", "Row": "few_shot.gains"}
+"""Rows of boards, and the module of ``diptych.evaluation`` where each is."""
 HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 
 from collections.abc import Mapping, Sequence
@@ -92,6 +94,7 @@ def imports(verbs: list[type[Verb]]) -> str:
     }  # fmt: skip
     text = "\n".join(map(signature, verbs))
     lines |= {f"from diptych.api.{module} import {name}" for name, module in RESULTS.items()}
+    lines |= {f"from diptych.evaluation.{module} import {name}" for name, module in ITEMS.items()}
     for verb in verbs:
         source = Path(sys.modules[verb.__module__].__file__ or "").read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):

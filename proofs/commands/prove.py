@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diptych.cli import flag_values, options
-from diptych.cli.board import command_line
-from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.cli.console import command_line, finish, say, show, show_json, show_table
 from diptych.cli.unread import typed
 from diptych.core import BoundBroken
 

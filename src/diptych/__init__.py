@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from diptych.api.checking import check
     from diptych.api.derived import (
         audit,
+        board,
         caption,
         classify,
         curate,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
     from diptych.api.training import finetune, pretrain
-    from diptych.api.verbs import board, open_data
+    from diptych.api.verbs import open_data
     from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
 
@@ -84,6 +85,7 @@ _PLACES = {
     "Results": "api.results",
     "Run": "core.run",
     "audit": "api.derived",
+    "board": "api.derived",
     "caption": "api.derived",
     "classify": "api.derived",
     "curate": "api.derived",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from diptych.cli import added_commands
-from diptych.cli.board import command_line
+from diptych.cli.console import command_line
 from diptych.cli.main import VERBS
 
 Cli = Callable[..., Any]

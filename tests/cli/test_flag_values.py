@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.cli.flag_values import class_names, integers, one_of, whole_numbers, words
+from diptych.cli.flag_values import class_names, integers, one_of, words
 from diptych.core import UsageError
 
 
@@ -19,10 +19,6 @@ def test_lists_of_names_may_be_long_and_hold_dots() -> None:
 def test_words_and_numbers_stand_between_commas() -> None:
     assert words(" a, b c ,, d") == ("a", "b c", "d")
     assert integers("1,4, 16", "shots") == (1, 4, 16)
-    assert whole_numbers("--void", "0, 255") == (0, 255)
-    assert whole_numbers("--void", None) == ()
-    with pytest.raises(UsageError, match="--void takes whole numbers with commas between, not '-1'"):
-        whole_numbers("--void", "0, -1")
 
 
 def test_other_words_and_suffixes_are_refused() -> None:

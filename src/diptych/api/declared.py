@@ -240,7 +240,7 @@ def documentation(verb: type[Verb], without: Collection[str] = ()) -> str:
         "out": verb.out_help if verb.on_model else f"{verb.out_help} {verb.without_out}",
         "overwrite": "Replace files of an earlier call.",
     }
-    lines = [(verb.__doc__ or "").strip(), "", "Args:"]
+    lines = [inspect.cleandoc(verb.__doc__ or ""), "", "Args:"]
     for name in signature_of(verb, without).parameters:
         text = helps[name]
         begin = text[0] if text[1:2].isupper() else text[0].lower()  # "CSV to write" stays as it is

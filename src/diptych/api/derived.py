@@ -10,6 +10,7 @@ from diptych.api.embeddings import Embeddings
 from diptych.api.photo_index import PhotoIndex
 from diptych.api.space import FittedSpace
 from diptych.verbs.audit.steps import AUDIT
+from diptych.verbs.board.steps import BOARD
 from diptych.verbs.caption import Caption
 from diptych.verbs.classify import Classify
 from diptych.verbs.curate.steps import CURATE
@@ -84,6 +85,7 @@ def _space(answer: Extension, results: Results[Any], context: CallContext) -> Fi
 
 
 audit: Any = group(AUDIT, {})
+board: Any = group(BOARD, {})
 caption = function(Caption)
 classify = function(Classify)
 curate: Any = group(CURATE, {"plan": _planned, "apply": _kept, "head": _head})

@@ -28,6 +28,9 @@ from diptych.core import (
     Table,
 )
 from diptych.data.words.contexts import Contexts
+from diptych.evaluation.boards.audit import AuditedBackbone
+from diptych.evaluation.boards.verb import BoardRow
+from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.recommendation import Candidate
 from diptych.search_index.rows import Found
 from diptych.tasks.audit.edits import RankedEdit
@@ -364,6 +367,432 @@ class _Audit:
         """
 
 audit: _Audit
+
+class _Board:
+    classify: _Board
+    def __call__(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        shots: int | Sequence[int] = (1, 4, 16),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        val: str = "coop",
+        names: NamesLike = None,
+        templates: TemplatesLike = None,
+        texts: TextsLike = None,
+        unlabelled: str | PathLike[str] | None = None,
+        budget: float | None = None,
+        timeout: float | None = None,
+        export: str | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[Row]:
+        """Run every classifier at several shots and seeds; finished rows are kept and used again.
+
+        Args:
+            data: a folder with train and test, a table, or demo:clothes; several are compared.
+            model: a name, a loaded model, or None for ``lite``.
+            methods: names of systems, with commas, as diptych systems lists them (default: all).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            shots: training photos of each class.
+            seeds: seeds of the draws.
+            val: coop: choose on min(shots, 4) val items per class; full: on all of val.
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            templates: a file of prompts, or one prompt with {}; repeat for several (default: seven prompts).
+            texts: descriptions of the classes: a JSON pool, or one that ships (default: the data set's).
+            unlabelled: photos for label-free systems (default: train).
+            budget: seconds for the whole board; rows that are finished by then are shown.
+            timeout: seconds for each system.
+            export: write OUT/model: best (chosen on val), or the slug of a system.
+            out: folder for rows, board.json, board.csv and report.html. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def detect(
+        self,
+        data: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        budget: float | None = None,
+        thing: str | None = None,
+        auxiliary: str | PathLike[str] | None = None,
+        rate: float = 0.1,
+        fitted: Any = (),
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[BoardRow]:
+        """Run every detector on normal and anomalous photos; a third of the normal train photos sets the threshold.
+
+        Args:
+            data: a folder of MVTec's layout: train/good, test/good, test/KIND ...
+            model: a name, a loaded model, or None for ``lite``.
+            methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            seeds: seeds of draws and trainings.
+            budget: seconds for all rows; those that are finished by then are shown.
+            thing: what the photos show, such as "hazelnut", for detectors that read it.
+            auxiliary: labelled anomalies of other objects to learn from, in MVTec's layout.
+            rate: share of normal photos that a threshold may flag.
+            fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
+            out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def retrieve(
+        self,
+        data: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        budget: float | None = None,
+        entity: str = "entity",
+        image: str | None = None,
+        text: str | None = None,
+        fitted: Any = (),
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[BoardRow]:
+        """Run every retriever that trains no tower: a third of the entities are queries, the records of the others train
+        it, in turn.
+
+        Args:
+            data: a table of records with a column that says what each is of, or grocery_packages.
+            model: a name, a loaded model, or None for ``lite``.
+            methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            seeds: seeds of draws and trainings.
+            budget: seconds for all rows; those that are finished by then are shown.
+            entity: column that says what a record shows: records with the same value match.
+            image: column with the picture's path.
+            text: column with the text.
+            fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
+            out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def segment(
+        self,
+        data: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        budget: float | None = None,
+        names: NamesLike = None,
+        templates: TemplatesLike = None,
+        unlabelled: Any = None,
+        teacher: str = "lite",
+        proposer: str = "auto",
+        masks: Any = None,
+        background: str | Sequence[str] = (),
+        threshold: float | None = None,
+        void: str | Sequence[int] = (),
+        items: int | None = None,
+        fitted: Any = (),
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[BoardRow]:
+        """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over the one that trains
+        nothing.
+
+        Args:
+            data: a folder with labels.csv (path, mask) and classes.csv or in ADE20K's layout, its name in DIPTYCH_DATA, mosaic:NAME or paste:NAME.
+            model: a name, a loaded model, or None for ``lite``.
+            methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            seeds: seeds of draws and trainings.
+            budget: seconds for all rows; those that are finished by then are shown.
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            templates: a file of prompts, or one prompt with {}; repeat for several (default: seven prompts).
+            unlabelled: photos for systems that learn from some (default: imagenet1k_sample).
+            teacher: backbone whose image encoder teaches, for a method that asks for one.
+            proposer: mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.
+            masks: SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.
+            background: words for the class "background": "sky, wall".
+            threshold: pixels below this probability are background. Must be in [0, 1].
+            void: values of masks that do not count, beside those marked: "0, 255".
+            items: measure this many photos, the same ones for every system (default: all). Must be at least 1.
+            fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
+            out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def audit(
+        self,
+        data: Any,
+        model: ModelLike = None,
+        *,
+        against: str | Sequence[str] = (),
+        names: NamesLike = None,
+        label: str = "",
+        seed: int = 0,
+        shift: str | Sequence[str] | Mapping[str, Any] = (),
+        ood: str | Sequence[str] | Mapping[str, Any] = (),
+        cues: str | Sequence[str] | Mapping[str, Any] = (),
+        group: str = "",
+        only: str | Sequence[str] = (),
+        budget: float | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[AuditedBackbone]:
+        """Run the same audits on several backbones, and compare each with the first, paired where possible.
+
+        Args:
+            data: a folder of classes, or a table with classes or captions; test, and perhaps train.
+            model: a name, a loaded model, or None for ``lite``.
+            against: a backbone to compare with the first; repeat for several.
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            label: column with the classes.
+            seed: seed of halves and controls.
+            shift: pictures of the same classes, elsewhere: NAME=DATA; repeat.
+            ood: pictures of none of the classes: NAME=DATA; repeat.
+            cues: pictures with shape and texture of two classes: NAME=DATA; repeat.
+            group: column with groups, such as domain; all splits are one then.
+            only: audits to run, with commas (default: all).
+            budget: seconds for all rows; those that are finished by then are shown.
+            out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def caption(
+        self,
+        table: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        budget: float | None = None,
+        references: str = "caption*",
+        texts: Any = None,
+        judge: str | Backbone | None = None,
+        fitted: Any = (),
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[BoardRow]:
+        """Caption the test (or val) photos by every captioner; gains over the nearest sentence.
+
+        Args:
+            table: a table of photos with human captions.
+            model: a name, a loaded model, or None for ``lite``.
+            methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            seeds: seeds of draws and trainings.
+            budget: seconds for all rows; those that are finished by then are shown.
+            references: its columns of captions.
+            texts: sentences to learn from (default: the captions of the train split).
+            judge: another backbone, which gives CLIPScore.
+            fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
+            out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def curate(
+        self,
+        data: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        budget: float | None = None,
+        captions: str = "caption*",
+        wrong: float = 0.3,
+        keep: float = 0.5,
+        metadata: str | Path = "wordnet",
+        head: str | Path | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[BoardRow]:
+        """Run every curator on captioned photos, some with swapped captions; gains are over a random choice of as many
+        pairs.
+
+        Args:
+            data: a table of photos with captions.
+            model: a name, a loaded model, or None for ``lite``.
+            methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            seeds: seeds of draws and trainings.
+            budget: seconds for all rows; those that are finished by then are shown.
+            captions: its columns of captions.
+            wrong: share of the pairs whose captions are swapped.
+            keep: share of the pairs that is kept.
+            metadata: wordnet, a JSON list, or a file with one entry per line; for metaclip.
+            head: a head that 'curate head' wrote, by whose scores pairs are kept.
+            out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def extend(
+        self,
+        clips: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        budget: float | None = None,
+        names: NamesLike = None,
+        template: str = "a photo of a {}.",
+        frames: int = 8,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[BoardRow]:
+        """Fit every extender on labelled clips and classify the held-out ones; gains are over the mean of the frames.
+
+        Args:
+            clips: a folder with train and test (or val): CLASS/CLIP. Or point clouds, or light curves with classes.
+            model: a name, a loaded model, or None for ``lite``.
+            methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            seeds: seeds of draws and trainings.
+            budget: seconds for all rows; those that are finished by then are shown.
+            names: class names: a file, or "cat, dog, ..." (default: folder names).
+            template: one prompt with {}.
+            frames: frames sampled from each clip. Must be at least 1.
+            out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def finetune(
+        self,
+        data: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        budget: float | None = None,
+        parts: str = "heads",
+        also: str | Sequence[str] = (),
+        captions: str = "",
+        lr: float | None = None,
+        epochs: int = 10,
+        train_batch: int = 64,
+        decay: float = 0.0,
+        templates: TemplatesLike = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[BoardRow]:
+        """Fine-tune by every system from the same start, and measure the held-out rows; gains over the backbone before.
+
+        Args:
+            data: class folders with train and test, or a table with labels or captions.
+            model: a name, a loaded model, or None for ``lite``.
+            methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            seeds: seeds of draws and trainings.
+            budget: seconds for all rows; those that are finished by then are shown.
+            parts: parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.
+            also: other labelled data, measured before and after, to show what is forgotten.
+            captions: column of captions, or a pattern such as "caption_*".
+            lr: learning rate (default: 1e-5, and 3e-4 for heads). Must be at least 0.
+            epochs: passes over the training rows. Must be at least 1.
+            train_batch: batch size: rows in one step. Must be at least 2.
+            decay: weight decay. Must be at least 0.
+            templates: a file of prompts, or one prompt with {}; repeat for several (default: one prompt).
+            out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def pretrain(
+        self,
+        table: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        budget: float | None = None,
+        parts: str = "heads",
+        also: str | Sequence[str] = (),
+        captions: str = "",
+        lr: float | None = None,
+        epochs: int = 10,
+        train_batch: int = 128,
+        decay: float = 0.2,
+        rewrites: str | Path | None = None,
+        scorer: str | Backbone | None = None,
+        teacher: str | Backbone | None = None,
+        language_model: str | None = None,
+        proposer: str | None = None,
+        steps: int | None = None,
+        seconds: float | None = None,
+        base: str = "before",
+        regions: str | Path | None = None,
+        out: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+    ) -> Results[BoardRow]:
+        """Train by every objective from the same start on captioned photos, and measure the held-out ones: retrieval, other
+        sets by class names, regions and a dense probe where there are boxes.
+
+        Args:
+            table: a table of photos with captions, or painted scenes: scenes, scenes:small.
+            model: a name, a loaded model, or None for ``lite``.
+            methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            seeds: seeds of draws and trainings.
+            budget: seconds for all rows; those that are finished by then are shown.
+            parts: parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.
+            also: other labelled data, measured before and after, to show what is forgotten.
+            captions: column of captions, or a pattern such as "caption_*".
+            lr: learning rate (default: 1e-5, and 3e-4 for heads). Must be at least 0.
+            epochs: passes over the training rows. Must be at least 1.
+            train_batch: batch size: rows in one step. Must be at least 2.
+            decay: weight decay. Must be at least 0.
+            rewrites: rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.
+            scorer: backbone that scores captions, for systems that choose them (default: its own).
+            teacher: backbone that teaches, for systems that distil one into another.
+            language_model: language model that reads the texts, for systems with such a text tower: smollm2, hf:org/name, a folder.
+            proposer: finds regions where the data have none: merged-cells, or a detector or mask model of transformers.
+            steps: train every objective for this many steps, in place of epochs. Must be at least 1.
+            seconds: train every objective for this many seconds (CPU time on a CPU); with steps too, each is trained both ways.
+            base: baseline of the gains: "before", or an objective trained for the same length.
+            regions: a table with a box and one phrase per row, for systems that read regions and to measure them.
+            out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+board: _Board
 
 def caption(
     photos: object,
@@ -762,7 +1191,7 @@ def encode(
     overwrite: bool = False,
 ) -> Embeddings:
     """Write embeddings of length 1, in the files of clip-retrieval: img_emb/img_emb_0.npy and
-        metadata/metadata_0.parquet.
+    metadata/metadata_0.parquet.
 
     Args:
         photos: a folder, a table, tars, one photo, or demo:photos.

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from diptych.evaluation.few_shot.board import Board
-    from diptych.evaluation.few_shot.gains import Row
 
 T = TypeVar("T")
 PRINTED, PICTURED = 20, 50
@@ -187,23 +185,6 @@ def of_captioned(found: Captioned, photos: Samples[Any]) -> Results[tuple[str, .
     return Results(
         f"{_count(items, 'photo')} captioned", items, found.names, best, lines, {"caption": best}, found.as_dict(),
         found.failed, _pictures(Subset(photos, found.positions), ()),
-    )  # fmt: skip
-
-
-def of_board(board: Board, backbone: str) -> Results[Row]:
-    """Return the rows of a board of classifiers."""
-    rows = board.rows
-    acc1 = [(r.metrics["acc1"], *r.ci95["acc1"]) for r in rows]
-    left_out = [f"left out: {', '.join(labels)} ({reason})" for reason, labels in board.reasons().items()]
-    title = f"{board.data.name}: {len(board.test)} {board.measured} photos, {len(board.classes)} classes, {backbone}"
-    return Results(
-        "\n".join([title, *left_out]), rows, tuple(f"{r.label}{f', {r.shots} shots' if r.shots else ''}" for r in rows),
-        tuple(r.label for r in rows),
-        tuple(f"{100 * value:.1f} % ({100 * low:.0f}-{100 * high:.0f})" for value, low, high in acc1),
-        {"method": [r.method for r in rows], "variant": [r.variant for r in rows], "shots": [r.shots for r in rows],
-         **{name: [own[k] for own in acc1] for k, name in enumerate(("acc1", "low", "high"))},
-         "gain": [None if r.gain is None else r.gain.value for r in rows], "p": [r.p for r in rows]},
-        board.as_dict(), named="system",
     )  # fmt: skip
 
 

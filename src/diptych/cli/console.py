@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from diptych.tasks.progress import Display as Display
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from diptych.verbs.answer import Shown
 
 
 NAMES = 36
@@ -88,6 +91,20 @@ def _plain(cell: str) -> str:
     from rich.markup import escape
 
     return escape(escaped(cell))
+
+
+def show_parts(parts: Iterable[Shown | str]) -> None:
+    """Print tables, and lines between them, on stdout."""
+    for part in parts:
+        if isinstance(part, str):
+            show(part)
+        else:
+            show_table(part.columns, part.rows, right=part.right, title=part.title, spare=part.spare)
+
+
+def command_line() -> str:
+    """Return the command that is running, as a person would type it."""
+    return shlex.join(["diptych", *sys.argv[1:]])
 
 
 def say_skipped(failed: Sequence[UnreadableItem] | Sequence[str], limit: int = 10, unnamed: int = 0) -> None:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, one_line, say, say_skipped, short_names, show, show_json, show_table
+from diptych.cli.console import (
+    command_line,
+    finish,
+    one_line,
+    say,
+    say_skipped,
+    short_names,
+    show,
+    show_json,
+    show_parts,
+    show_table,
+)
 from diptych.cli.trial import DRY_RUN, show_trial
 from diptych.cli.unread import looks, refuse_unread, typed
 from diptych.core import UsageError
@@ -39,6 +50,8 @@ class CommandContext(Once):
         self.opened, self.out = opened, out
         self.overwrite, self.backbone = opened.options.overwrite, opened.options.backbone
         self.on_cluster = opened.options.cluster is not None
+        self.command = command_line()
+        self.options = {name: getattr(opened.options, name) for name in ("device", "precision", "engine")}
 
     @property
     def keys(self) -> FileKeys:
@@ -59,8 +72,9 @@ class CommandContext(Once):
         return self.opened.backbone(other or "", spaces=spaces)
 
     def chosen(self, name: str) -> Backbone:
-        """Return the backbone of the options, or that of this name where they have the default."""
-        return self.model(name if self.backbone == options.RunOptions.backbone else self.backbone)
+        """Return the backbone of the options, or that of this name where none was chosen."""
+        default = self.backbone == options.RunOptions.backbone and "backbone" not in typed.get()
+        return self.model(name if default else self.backbone)
 
     def light_run(self) -> Run:
         """Return the run of what needs no encoder; no torch is loaded for it."""
@@ -190,6 +204,8 @@ def _flag(verb: type[Verb], name: str, a: Argument) -> dict[str, Any]:
     if field.default is MISSING:
         return {"annotation": Annotated[kind, typer.Argument(help=a.help, **named)]}
     default = None if field.default == () else field.default
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
     if _is_positional(verb, name):
         return {"annotation": Annotated[kind | None, typer.Argument(help=a.help)], "default": default}
     if kind in (str, int, float, list[str]) and default is None:
@@ -236,11 +252,7 @@ def _answer(
         _line(answer, item, shown, width)
     for line in [] if shared.json else answer.summary(context.out):
         show(line)
-    for part in [] if shared.json else answer.tables():
-        if isinstance(part, str):
-            show(part)
-        else:
-            show_table(part.columns, part.rows, right=part.right, title=part.title)
+    show_parts([] if shared.json else answer.tables())
     if not shared.json and (cells := answer.cells()):
         show_table(["", ""], cells, right=answer.right)
     for line in (*answer.notes(), *remarks, *ends):

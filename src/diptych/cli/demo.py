@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 from diptych.cli import flag_values, options
-from diptych.cli.board import command_line, encoding, leave, show_board
-from diptych.cli.console import say, show, show_json
+from diptych.cli.board import leave, show_board
+from diptych.cli.console import command_line, say, show, show_json
 from diptych.cli.photos import demo_names, open_photos, show_predictions, speed
 from diptych.tasks.defaults import DEMO
+from diptych.verbs.board.classifiers import encoding
 
 
 @options.offers("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")

@@ -35,18 +35,6 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def whole_numbers(flag: str, text: str | None) -> tuple[int, ...]:
-    """Return the numbers of "0, 5, 255".
-
-    Raises:
-        UsageError: a part is no whole number.
-    """
-    parts = words(text or "")
-    if strange := [p for p in parts if not p.isdecimal()]:
-        raise UsageError(f"{flag} takes whole numbers with commas between, not {strange[0]!r}.")
-    return tuple(int(p) for p in parts)
-
-
 def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return class names from a file, a list with commas, or the tidied folder names.
 

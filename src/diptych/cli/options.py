@@ -100,10 +100,6 @@ TextPool = Annotated[
     str | None,
     option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."),
 ]
-Regions = Annotated[
-    Path | None,
-    option("--regions", help="A table with one box per row, in pixels: the boxes are used instead of whole photos."),
-]
 Settings = Annotated[
     list[str] | None,
     option(

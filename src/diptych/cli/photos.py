@@ -11,21 +11,7 @@ from diptych.verbs.photos import clip_frames as clip_frames
 from diptych.verbs.photos import open_photos as open_photos
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from diptych.cli.options import Opened
     from diptych.tasks.classified import Classified, Prediction
-    from diptych.tasks.regions import RegionSource
-
-
-def open_regions(photos: list[str], boxes: Path, opened: Opened) -> tuple[RegionSource, tuple[str, ...]]:
-    """Return the boxes of the photos as the backbone takes them, and the class names that two folders or more give."""
-    from diptych.data.load import open_data
-    from diptych.tasks.regions import RegionSource
-
-    data = open_data(photos, opened.keys, need="photos")
-    source = RegionSource.open(data, boxes, opened.options.backbone, decode=opened.run.decode)
-    return source, data.classes if len(data.classes) > 1 else ()
 
 
 def demo_names() -> str:

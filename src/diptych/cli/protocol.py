@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from diptych.cli import flag_values, options
-from diptych.cli.board import Draws, command_line, leave, show_board
-from diptych.cli.console import show, show_json, show_table
+from diptych.cli.board import leave, show_board
+from diptych.cli.console import command_line, show, show_json, show_table
+
+if TYPE_CHECKING:
+    from diptych.evaluation.few_shot.plan import Plan
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which systems are measured, and on which draws."""
+
+    methods: Annotated[
+        str | None,
+        options.option(
+            "--methods", help="Names of systems, with commas, as diptych systems lists them (default: all)."
+        ),
+    ] = None
+    settings: options.RowSettings = None
+    shots: Annotated[str, options.option("--shots", help="Training photos of each class.")] = "1,4,16"
+    seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3"
+    val: Annotated[
+        str, options.option("--val", help="coop: choose on min(shots, 4) val items per class; full: on all of val.")
+    ] = "coop"
+
+    def plan(self) -> Plan:
+        """Return the plan of a board."""
+        from diptych.data.splits import ValRule
+        from diptych.evaluation.few_shot.plan import Plan
+
+        slugs = flag_values.words(self.methods) if self.methods else None
+        shots, seeds = flag_values.integers(self.shots, "shots"), flag_values.integers(self.seeds, "seeds")
+        return Plan(slugs, shots, seeds, cast(ValRule, self.val), settings=tuple(self.settings or ()))
+
 
 _FIELD = Draws(shots="1,2,4,8,16")
 

@@ -27,12 +27,14 @@ class Shown:
         rows: cells, as many as headings.
         right: columns that are set to the right, such as numbers.
         title: a line above.
+        spare: columns that may be left out where the terminal is too narrow, the first ones first.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     right: Sequence[int] = ()
     title: str = ""
+    spare: Sequence[int] = ()
 
 
 class Answer(Generic[T]):

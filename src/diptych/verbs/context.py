@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from diptych.core import UsageError
@@ -38,6 +39,14 @@ class Context(Protocol):
     @property
     def backbone(self) -> str:
         """Name of the model."""
+
+    @property
+    def command(self) -> str:
+        """The command line that is running, as a person would type it; "" on other faces."""
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """Device, precision and engine as the user of a command wrote them; {} on other faces."""
 
     @property
     def on_cluster(self) -> bool:
@@ -102,6 +111,8 @@ class Once:
 
     overwrite = False
     on_cluster = False
+    command = ""
+    options: Mapping[str, str] = MappingProxyType({})
 
     def free(self, *names: str) -> None:
         """Do nothing: no files are written."""

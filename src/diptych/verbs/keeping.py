@@ -27,7 +27,7 @@ CHOICES = frozenset({"method", "variant", "settings"})
 def folder_of(verb: Any) -> Path | None:
     """Return the folder that an asked verb names; None where it names none."""
     folder = getattr(verb, "fitted", None)
-    return None if folder is None else Path(folder)
+    return None if folder is None or isinstance(folder, tuple) else Path(folder)  # a board reads several itself
 
 
 def is_there(verb: Any) -> bool:

@@ -53,7 +53,7 @@ Ints: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Audited:
+class AuditedBackbone:
     """What was found about one backbone.
 
     Args:
@@ -89,7 +89,7 @@ class AuditBoard:
         facts: data, tables, seed, device, versions, command, date.
     """
 
-    rows: tuple[Audited, ...]
+    rows: tuple[AuditedBackbone, ...]
     missing: Mapping[str, str]
     late: Mapping[str, str]
     interrupted: bool
@@ -101,7 +101,7 @@ class AuditBoard:
         """All findings, in the order in which they first occur."""
         return tuple(dict.fromkeys(key for row in self.rows for key in row.keys()))  # noqa: SIM118 - no mapping
 
-    def gain(self, row: Audited, key: Key) -> tuple[Interval, bool] | None:
+    def gain(self, row: AuditedBackbone, key: Key) -> tuple[Interval, bool] | None:
         """Return how far a finding is above that of the base, and whether by pairs; None where there is no number."""
         base = self.rows[0]
         i, j = row.keys().get(key), base.keys().get(key)
@@ -232,7 +232,7 @@ class AuditBench:
         stem = "".join(c if c.isalnum() or c in "-." else "-" for c in backbone.spec.name)
         return out / "rows" / f"{stem}-{inputs[:12]}.json"
 
-    def measure(self, backbone: Backbone) -> Audited:
+    def measure(self, backbone: Backbone) -> AuditedBackbone:
         """Run every audit that the data allow on one backbone.
 
         An audit that selects something by a reference, such as groups, selects it by the base for all.
@@ -256,7 +256,7 @@ class AuditBench:
         findings = tuple(plain({"audit": slug, **f.as_dict()}) for slug, f in found)
         units = {i: np.asarray(f.units, dtype=np.float64) for i, (_, f) in enumerate(found) if f.units is not None}
         joined = {i: np.asarray(f.joined, dtype=np.int64) for i, (_, f) in enumerate(found) if f.joined is not None}
-        return Audited(name, backbone.fingerprint, findings, units, lacking, monotonic() - start, joined)
+        return AuditedBackbone(name, backbone.fingerprint, findings, units, lacking, monotonic() - start, joined)
 
 
 def audit_board(
@@ -294,7 +294,7 @@ def audit_board(
         if name == base or (parse(split_name(name)[0]).canonical == base and "?" not in name):
             raise UsageError(f"{{against}} {name} is the backbone that the others are compared with: name another.")
 
-    def measure(name: str) -> Audited:
+    def measure(name: str) -> AuditedBackbone:
         backbone = bench.base if name == base else load(name)
         return kept(bench.path(backbone, keep), _load, lambda: bench.measure(backbone), _save)
 
@@ -323,21 +323,21 @@ def _subject(backbone: Backbone) -> Subject:
     return Subject(Kit.of(backbone), record_of(backbone.spec))
 
 
-def _save(path: Path, row: Audited) -> None:
+def _save(path: Path, row: AuditedBackbone) -> None:
     arrays = {str(i): v for i, v in row.units.items()} | {f"{JOINED}{i}": v for i, v in row.joined.items()}
     write_arrays(path.with_suffix(".npz"), arrays)
     about = {"backbone": row.backbone, "fingerprint": row.fingerprint, "seconds": row.seconds}
     write_json(path, plain({**about, "lacking": row.lacking, "findings": row.findings}), overwrite=True)
 
 
-def _load(path: Path) -> Audited:
+def _load(path: Path) -> AuditedBackbone:
     data = read_json(path)
     try:
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
             units = {int(i): file[i] for i in file.files if not i.startswith(JOINED)}
             joined = {int(i.removeprefix(JOINED)): file[i] for i in file.files if i.startswith(JOINED)}
         findings = tuple(data["findings"])
-        return Audited(
+        return AuditedBackbone(
             data["backbone"], data["fingerprint"], findings, units, data["lacking"], float(data["seconds"]), joined
         )
     except Exception as error:  # np.load raises OSError, ValueError, KeyError, BadZipFile, EOFError ...

@@ -54,7 +54,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """One system over all seeds.
 
     Args:
@@ -116,7 +116,7 @@ class VerbBoard:
 
     verb: str
     metric: str
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
     missing: Mapping[str, str]
     late: Mapping[str, str]
     interrupted: bool
@@ -232,7 +232,7 @@ def verb_board(
             if (statistic := of_part(part)) and not np.array_equal(part.values, result.values)  # the metric
         }
         seconds = row.seconds / max(len(result.seeds), 1)
-        rows.append(Row(arm, score, result.others, result.seeds, seconds, parts))
+        rows.append(BoardRow(arm, score, result.others, result.seeds, seconds, parts))
     about = {
         "metric": bench.metric,
         "base": replace(base, length="").label,

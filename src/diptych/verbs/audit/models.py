@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core import UsageError
 from diptych.verbs import kinds
-from diptych.verbs.answer import Shown
+from diptych.verbs.answer import Answer, Shown
 from diptych.verbs.audit.findings import AGAINST, NAMES, OTHERS, SEED, Audit, Findings, class_names, control_of
 from diptych.verbs.declare import argument, settings
 from diptych.verbs.kinds import Kind
@@ -102,7 +102,7 @@ class Compared(Audit):
         """Return a remark where class names are numbers."""
         return class_names(self.names, opened.own)[1] if opened.own.classes else []
 
-    def run(self, context: Context) -> Findings:
+    def run(self, context: Context) -> Answer[Any]:
         """Audit the models."""
         from diptych.tasks.audit.models import audit_models
 

@@ -1,0 +1,193 @@
+"""What ``board classify`` answers: the rows of one board of classifiers, or of several with their mean ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diptych.verbs.answer import Answer, Shown, counted
+from diptych.verbs.board.measured import INTERRUPTED
+
+if TYPE_CHECKING:
+    from diptych.evaluation.few_shot.board import Board
+    from diptych.evaluation.few_shot.gains import Row
+    from diptych.evaluation.pages.comparison import Comparison
+
+
+class Classifiers(Answer[Any]):
+    """The rows of one board, or of several with their mean ranks."""
+
+    rows_key = "rows"
+    item_kind = "system"
+    listed = False
+
+    def __init__(
+        self, boards: Sequence[Board], shown: Sequence[Mapping[str, Any]], out: Path | None, notes: Sequence[str], *,
+        several: bool, exported: bool, unchanged: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(row for made in boards for row in made.rows)
+        self.boards, self.shown, self.out, self.noted = list(boards), list(shown), out, list(notes)
+        self.several, self.exported = several, exported
+        self.unchanged, self.interrupted = unchanged, any(made.interrupted for made in boards)
+        self.failed: list[Any] = [line for board in shown for line in board["skipped"]]
+        self.exit_code = 130 if self.interrupted else 0
+        self.compared = self._compared()
+
+    def title(self, items: Sequence[Row]) -> str:
+        """Return what was measured on what, and what was left out."""
+        titles = []
+        for made in self.boards:
+            left_out = [f"left out: {', '.join(labels)} ({reason})" for reason, labels in made.reasons().items()]
+            photos = f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes"
+            titles += [f"{photos}, {made.spec['name']}", *left_out]
+        return "\n".join(titles)
+
+    def name(self, item: Row) -> str:
+        """Return the system, with its shots."""
+        return f"{item.label}{f', {item.shots} shots' if item.shots else ''}"
+
+    def line(self, item: Row) -> str:
+        """Return top-1 with its interval."""
+        value, (low, high) = item.metrics["acc1"], item.ci95["acc1"]
+        return f"{100 * value:.1f} % ({100 * low:.0f}-{100 * high:.0f})"
+
+    def label(self, item: Row) -> str:
+        """Return the system."""
+        return item.label
+
+    def columns(self, items: Sequence[Row]) -> dict[str, list[Any]]:
+        """Return systems, top-1 with its interval, gain and p; the data set where there are several."""
+        ends = [(r.metrics["acc1"], *r.ci95["acc1"]) for r in items]
+        sets = {"data": [m.data.name for m in self.boards for _ in m.rows]} if len(self.boards) > 1 else {}
+        return {
+            **sets, "method": [r.method for r in items], "variant": [r.variant for r in items],
+            "shots": [r.shots for r in items],
+            **{name: [own[k] for own in ends] for k, name in enumerate(("acc1", "low", "high"))},
+            "gain": [None if r.gain is None else r.gain.value for r in items], "p": [r.p for r in items],
+        }  # fmt: skip
+
+    def data(self, rows: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+        """Return the board as its file has it, or several, and the remarks."""
+        return {**({"boards": self.shown} if self.several else self.shown[0]), "remarks": list(remarks)}
+
+    def tables(self) -> list[Shown | str]:
+        """Return the table of each board with its recommendation, and the names of files."""
+        from diptych.evaluation.few_shot.plan import MODEL, PAGE
+
+        parts: list[Shown | str] = []
+        for board, folder in zip(self.shown, self._folders(), strict=True):
+            parts += tables_of(board)
+            if self.exported and (folder / MODEL).exists():
+                parts.append(f"{folder / MODEL}: diptych classify PHOTOS --model {folder / MODEL}")
+            parts.append(f"{folder / PAGE}")
+        if self.compared is not None:
+            parts += [*ranks_of(self.compared), f"{self._page()}"]
+        return parts
+
+    def notes(self) -> list[str]:
+        """Return how fast the photos were encoded."""
+        if self.unchanged:
+            (board,) = self.shown
+            return [f"{encoding(board)}; nothing has changed since {board['date']}, so no row was run"]
+        return [encoding(board) for board in self.shown]
+
+    def remarks(self, items: Sequence[Row]) -> list[str]:
+        """Return what was noted on the way, and whether a board was interrupted."""
+        return [*self.noted, INTERRUPTED] if self.interrupted else self.noted
+
+    def close(self, folder: Path, data: dict[str, Any], *, overwrite: bool) -> list[str]:
+        """Write the comparison; the boards are written."""
+        if self.compared is not None:
+            self.compared.write(folder, overwrite=overwrite)
+        return []
+
+    def _compared(self) -> Comparison | None:
+        if len(self.boards) < 2:
+            return None
+        from diptych.evaluation.pages import comparison
+
+        return comparison.compare(self.boards)
+
+    def _page(self) -> Path:
+        from diptych.evaluation.pages import comparison
+
+        return (self.out or Path()) / comparison.PAGE
+
+    def _folders(self) -> list[Path]:
+        out = self.out or Path()
+        if not self.several:
+            return [out]
+        from diptych.tasks.label_maps.segmented import stems
+
+        return [out / stem for stem in stems([board["dataset"].replace(":", "-") for board in self.shown])]
+
+
+def encoding(board: Mapping[str, Any]) -> str:
+    """Return one line about what was encoded."""
+    n, seconds = board["encode"]["images"], board["encode"]["image_seconds"]
+    rate = counted(int(n), seconds) if n else "all images from the cache"
+    where = f"{board['spec']['name']} on {board['device']}, {board['precision']}"
+    return f"{where}: {rate}; texts {board['encode']['text_seconds']:.1f} s"
+
+
+def tables_of(board: Mapping[str, Any]) -> list[Shown | str]:
+    """Return a board as written, percentages with 95 % intervals, then what is missing or late, then the choice."""
+    rows = []
+    for row in board["rows"]:
+        low, high = row["ci95"]["acc1"]
+        gain = "" if row["gain"] is None else f"{100 * row['gain']['acc1']:+.1f}"
+        p = row["p_holm"]
+        rows.append(
+            (
+                called(row["method"], row["variant"], row["shots"]),
+                f"{100 * row['metrics']['acc1']:.1f} ({100 * low:.0f}-{100 * high:.0f})",
+                gain,
+                "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0"),
+                f"{100 * row['metrics']['ece']:.0f}",
+                f"{row['seconds']['fit']:.1f}+{row['seconds']['predict']:.1f}",
+                _extra(row),
+            )
+        )
+    photos = f"{board['items']} {board['measured']} photos, {len(board['classnames'])} classes"
+    columns = ["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"]
+    title = f"{board['dataset']}: {photos}, {board['spec']['name']}"
+    reasons: dict[str, list[str]] = {}
+    for label, reason in (*board["missing"].items(), *board["late"].items()):
+        reasons.setdefault(reason, []).append(label)
+    absent = [f"{'; '.join(labels)}: {reason}" for reason, labels in reasons.items()]
+    return [Shown(columns, rows, range(1, 6), title, (5, 6, 4)), *absent, *_advice(board)]
+
+
+def _advice(board: Mapping[str, Any]) -> list[str]:
+    choice = board["choice"]
+    if choice is None:
+        why = "there is no val or train split to choose on" if board["rows"] else "no row is finished"
+        return [f"No recommendation: {why}."]
+    on, test = choice["chosen_on"], choice["test"]
+    name = called(choice["method"], choice["variant"], choice["shots"])
+    apart = "that fit had seen too" if on["seen_by_fit"] else "apart from test, seen by no system"
+    return [
+        f"Recommended: {name}: {100 * on['acc1']:.1f} % of {on['items']:.0f} photos {apart}.",
+        f"On test it reached {100 * test['acc1']:.1f} % ({100 * test['ci95'][0]:.1f}-{100 * test['ci95'][1]:.1f}).",
+    ]
+
+
+def ranks_of(compared: Comparison) -> list[Shown | str]:
+    """Return mean ranks over several data sets."""
+    ranked = sorted(zip(compared.systems, compared.ranks, strict=True), key=lambda pair: pair[1])
+    rows = [(name, f"{rank:.2f}") for name, rank in ranked]
+    line = f"\nMean rank over {len(compared.datasets)} data sets. {compared.remark}"
+    return [line, Shown(["system", "rank"], rows, (1,))]
+
+
+def called(slug: str, variant: str, shots: int) -> str:
+    """Return what a row is called where it must be short: by the name that ``methods`` takes."""
+    number = f"{shots} shot{'' if shots == 1 else 's'}" if shots else ""
+    return ", ".join(part for part in (slug, variant, number) if part)
+
+
+def _extra(row: Mapping[str, Any]) -> str:
+    """Return what a system was given besides class names."""
+    given = {"photos": row["images"], "texts": row["extra_texts"]}
+    return ", ".join(f"{count} {what}" for what, count in given.items() if count) or "-"

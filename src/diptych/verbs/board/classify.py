@@ -1,0 +1,204 @@
+"""``board classify``: every classifier at several shots and seeds, on one data set or on several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from diptych.core import UsageError
+from diptych.verbs import kinds
+from diptych.verbs.board.board import NAMES, OFFERS, SETTING, SLUGS, TEMPLATES, classes_of, whole_numbers
+from diptych.verbs.board.classifiers import Classifiers
+from diptych.verbs.declare import Verb, argument
+from diptych.verbs.kinds import Kind
+
+if TYPE_CHECKING:
+    from diptych.core import ClassNames
+    from diptych.data.keys import FileKeys
+    from diptych.data.labelled import LabelledData
+    from diptych.data.splits import ValRule
+    from diptych.data.words.pools import Pool
+    from diptych.evaluation.few_shot.board import Board
+    from diptych.evaluation.few_shot.plan import Plan
+    from diptych.evaluation.few_shot.unlabelled import Unlabelled
+    from diptych.verbs.context import Context
+    from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
+
+
+def _settings(value: Any) -> tuple[str, ...]:
+    if isinstance(value, Mapping):
+        return tuple(f"{slug}.{name}={text}" for slug, own in value.items() for name, text in own.items())
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def data_sets(value: Any) -> tuple[Any, ...]:
+    """Return one or several data sets; a list holds several."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardClassify(Verb):
+    """Run every classifier at several shots and seeds; finished rows are kept and used again."""
+
+    name: ClassVar[str] = "board classify"
+    item: ClassVar[str] = "Row"
+    out: ClassVar[str] = "out/board"
+    out_help: ClassVar[str] = "Folder for rows, board.json, board.csv and report.html."
+    without_out: ClassVar[str] = "None: no row is kept."
+    python_out: ClassVar[Any] = "name"
+    trains: ClassVar[bool] = False
+    offers: ClassVar[tuple[str, ...]] = OFFERS
+
+    data: Any = argument(
+        "A folder with train and test, a table, or demo:clothes; several are compared.",
+        Kind(list[str], None, data_sets), positional=True,
+    )  # fmt: skip
+    methods: str | Sequence[str] | None = argument(
+        "Names of systems, with commas, as diptych systems lists them (default: all).", SLUGS, ()
+    )
+    settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = argument(
+        SETTING, Kind(list[str] | None, None, _settings), (), flag="--set"
+    )
+    shots: int | Sequence[int] = argument(
+        "Training photos of each class.", whole_numbers("shots", "1,4,16"), (1, 4, 16)
+    )
+    seeds: int | Sequence[int] = argument("Seeds of the draws.", whole_numbers("seeds", "1,2,3"), (1, 2, 3))
+    val: str = argument("coop: choose on min(shots, 4) val items per class; full: on all of val.", default="coop")
+    names: NamesLike = argument(NAMES, kinds.NAMES, None)
+    templates: TemplatesLike = argument(TEMPLATES, kinds.TEMPLATES, None)
+    texts: TextsLike = argument(
+        "Descriptions of the classes: a JSON pool, or one that ships (default: the data set's).", kinds.POOL, None
+    )
+    unlabelled: str | PathLike[str] | None = argument(
+        "Photos for label-free systems (default: train).", kinds.PHOTOS, None
+    )
+    budget: float | None = argument(
+        "Seconds for the whole board; rows that are finished by then are shown.", default=None
+    )
+    timeout: float | None = argument("Seconds for each system.", default=None)
+    export: str | None = argument("Write OUT/model: best (chosen on val), or the slug of a system.", default=None)
+
+    def check(self) -> None:
+        """Refuse what belongs to one data set beside several."""
+        if len(data_sets(self.data)) > 1 and (self.names or self.texts or self.unlabelled):
+            raise UsageError("{names}, {texts} and {unlabelled} belong to one data set: give one, or leave them out.")
+
+    def plan(self) -> Plan:
+        """Return what is run, with its limits."""
+        from diptych.evaluation.few_shot.plan import Plan
+
+        shots, seeds = (whole_numbers(n, "1,4,16").read(getattr(self, n)) for n in ("shots", "seeds"))
+        slugs = tuple(self.methods or ()) or None
+        rule = cast("ValRule", self.val)
+        return Plan(slugs, shots, seeds, rule, self.budget, self.timeout, _settings(self.settings))
+
+    def run(self, context: Context) -> Classifiers:
+        """Open the data, then the backbone, unless a board of the same lies there, and measure."""
+        from diptych.evaluation.few_shot.unlabelled import Unlabelled
+
+        plan, asked = self.plan(), data_sets(self.data)
+        sets = [_opened(data, context.keys) for data in asked]
+        named = [classes_of(self.names, data.classes, self.templates) for data in sets]
+        names, notes = [classes for classes, _ in named], [line for _, lines in named for line in lines]
+        pool = _pool(self.texts)
+        photos = Unlabelled.open(os.fspath(self.unlabelled), context.keys) if self.unlabelled else None
+        paths = [os.fspath(d) if isinstance(d, (str, os.PathLike)) else "" for d in asked]
+        sources = [path or data.name for path, data in zip(paths, sets, strict=True)]
+        once = None if len(sets) > 1 else Once(self, context, plan, sets[0], names[0], pool, photos, sources[0])
+        if once is not None and (before := once.before()) is not None:
+            return self._answer(context, [], [before], notes, unchanged=True)
+        boards = self._measured(context, plan, sets, names, sources, pool, photos)
+        shown = [made.as_dict() for made in boards]
+        if once is not None:
+            once.keep(shown[0])
+        return self._answer(context, boards, shown, notes)
+
+    def _answer(self, context: Context, boards: Sequence[Board], *rest: Any, unchanged: bool = False) -> Classifiers:
+        shown, notes = rest
+        return Classifiers(
+            boards, shown, context.out, notes, several=len(data_sets(self.data)) > 1, exported=bool(self.export),
+            unchanged=unchanged,
+        )  # fmt: skip
+
+    def _measured(
+        self, context: Context, plan: Plan, sets: Sequence[LabelledData], names: Sequence[ClassNames],
+        sources: Sequence[str], pool: Pool | None, photos: Unlabelled | None,
+    ) -> list[Board]:  # fmt: skip
+        """Return the boards, each of which is written before the next begins."""
+        from diptych.evaluation.few_shot.board import board
+        from diptych.evaluation.few_shot.plan import PAGE
+        from diptych.evaluation.pages import board as report
+        from diptych.tasks.label_maps.segmented import stems
+
+        boards, backbone = [], context.model()
+        for i, stem in enumerate(stems([data.name.replace(":", "-") for data in sets])):
+            folder = context.out if context.out is None or len(sets) == 1 else context.out / stem
+            made = board(
+                sets[i], backbone, replace(context.run(), out=folder), plan, classes=names[i], texts=pool,
+                unlabelled=photos, export=self.export, source=sources[i], command=context.command,
+                overwrite=context.overwrite,
+            )  # fmt: skip
+            if folder is not None:
+                report.write(made, folder / PAGE)
+            boards.append(made)
+            if made.interrupted:
+                break
+        return boards
+
+
+class Once:
+    """A board of one data set that is not run again where nothing that decides it has changed."""
+
+    def __init__(
+        self, asked: BoardClassify, context: Context, plan: Plan, data: LabelledData, classes: ClassNames,
+        pool: Pool | None, photos: Unlabelled | None, source: str,
+    ) -> None:  # fmt: skip
+        self.asked, self.context, self.plan, self.data, self.classes = asked, context, plan, data, classes
+        self.pool, self.photos, self.source = pool, photos, source
+
+    def before(self) -> dict[str, Any] | None:
+        """Return the board that lies there, as plain data; None where it must be run. Loads no torch."""
+        from diptych.evaluation.few_shot import again
+        from diptych.evaluation.few_shot.plan import PAGE
+
+        out, known = self.context.out, self.context.recalled()
+        if out is None or known is None or not (out / PAGE).exists():
+            return None
+        before = again.written(out, self._key(known[0].fingerprint))
+        return None if before is None else before | {"encode": dict.fromkeys(before["encode"], 0.0)}
+
+    def keep(self, board: Mapping[str, Any]) -> None:
+        """Write the key of a board that was run, and remember its backbone."""
+        from diptych.evaluation.few_shot import again
+
+        if self.context.out is not None:
+            backbone = self.context.model()
+            self.context.remember(backbone)
+            again.keep(self.context.out, self._key(backbone.fingerprint), board)
+
+    def _key(self, fingerprint: str) -> str:
+        from diptych.evaluation.few_shot import again
+
+        request = {"backbone": fingerprint, "source": self.source, "export": self.asked.export, **self.context.options}
+        return again.key_of(self.data, self.plan, self.classes, self.pool, self.photos, request)
+
+
+def _opened(data: Any, keys: FileKeys | None) -> LabelledData:
+    from diptych.data.load import open_data
+    from diptych.data.samples import as_data
+
+    path = isinstance(data, (str, os.PathLike))
+    return open_data(data, keys, need="classes") if path else as_data(data)
+
+
+def _pool(texts: TextsLike) -> Pool | None:
+    from diptych.data.words.pools import Pool, read_pool
+    from diptych.verbs.names import texts_of
+
+    if isinstance(texts, (str, os.PathLike)):
+        return read_pool(texts)
+    pool = texts_of(texts)
+    return None if pool is None else Pool("given", pool)

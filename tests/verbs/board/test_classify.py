@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import diptych
+from diptych.core import UsageError
+from diptych.verbs.board.classify import BoardClassify
+from tests.support.colours import COLOURS, colour_folder
+
+PARTS = {"train": 4, "test": 3}
+
+
+def test_several_data_sets_are_compared_and_each_has_a_folder(tmp_path: Path) -> None:
+    sets = [colour_folder(tmp_path / name, PARTS) for name in ("near", "far")]
+    made = diptych.board(sets, methods="zero-shot,gda", shots=1, seeds=[1], out="b")
+    assert [path.name for path in sorted(Path("b").iterdir())] == ["comparison.html", "comparison.json", "far", "near"]
+    assert len(made.data["boards"]) == 2
+    assert set(made.columns["data"]) == {"near", "far"}
+    assert json.loads(Path("b/far/board.json").read_text())["rows"] == made.data["boards"][1]["rows"]
+    with pytest.raises(UsageError, match="names=, texts= and unlabelled= belong to one data set"):
+        diptych.board(sets, names=["a", "b"])
+
+
+def test_settings_timeout_and_texts_of_a_row(tmp_path: Path) -> None:
+    data = colour_folder(tmp_path / "set", PARTS)
+    words = {"methods": "gda,description", "shots": 2, "seeds": 1, "timeout": 60.0}
+    made = diptych.board(
+        data, settings={"gda": {"alpha": 0.5}}, texts={name: [f"{name} paint"] for name in COLOURS}, **words
+    )
+    assert "[alpha=0.5]" in {row.variant for row in made}
+    assert "description" in {row.method for row in made}
+    assert made.data["texts"]["source"] == "given"
+    assert made.data["timeout"] == 60
+
+
+def test_the_plan_of_a_command() -> None:
+    asked = BoardClassify.made("command", data=["d"], shots="1,2", seeds="3", settings=["gda.alpha=0.5"], methods="gda")
+    plan = asked.plan()
+    assert (plan.methods, plan.shots, plan.seeds, plan.settings) == (("gda",), (1, 2), (3,), ("gda.alpha=0.5",))
+    with pytest.raises(UsageError, match="'most' is no rule for val"):
+        BoardClassify.made("python", data="d", val="most").plan()
+
+
+def test_skipped_photos_are_named(tmp_path: Path) -> None:
+    data = colour_folder(tmp_path / "set", PARTS)
+    (data / "test" / "red" / "0.png").write_bytes(b"no picture")
+    made = diptych.board(data, methods="zero-shot", shots=1, seeds=1)
+    assert len(made.failed) == 1
+    assert "0.png" in str(made.failed[0])
