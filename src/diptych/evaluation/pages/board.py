@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from diptych.evaluation.pages import examples, plots, trust
 from diptych.evaluation.pages.trust import called, percent
 from diptych.tasks.classified import Classified
 from diptych.tasks.pages import photo_page
+from diptych.tasks.pages.page import CLOSING, opening
 
 
 def write(
@@ -41,19 +41,13 @@ def html(board: Board, classified: Classified | None = None, photos: Samples[Any
         *_skipped(board, classified),
         f'<p class="note">Written by diptych {__version__}, {escape(board.date)}. No script, nothing loaded from '
         "elsewhere.</p>",
-        "</main></html>",
+        CLOSING,
     ]
     return "\n".join(parts)
 
 
 def _head(board: Board) -> Iterator[str]:
     title = f"{board.data.name}: classification with {board.spec['name']}"
-    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-    yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-    yield f"<style>{style}</style><main><header><h1>{escape(title)}</h1>"
     base = board.base()
     words = f"{len(board.test)} {board.measured} photos, {len(board.classes)} classes, {len(board.rows)} rows."
     if base is not None:
@@ -63,7 +57,7 @@ def _head(board: Board) -> Iterator[str]:
         seen = "that fit had seen too" if best.held["seen"] else "that no system saw"
         words += f" Recommended, by {best.held['items']:.0f} photos apart from test {seen}: {called(best)}, "
         words += f"{percent(best.held['acc1'])} % there and {percent(best.metrics['acc1'])} % on test."
-    yield f'<p class="lead">{escape(words)}</p></header>'
+    yield opening(title, f'<p class="lead">{escape(words)}</p>')
     if board.interrupted:
         yield (
             '<p class="warn">Interrupted: this board holds only the rows that were finished. The same command goes on '

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import plots
 from diptych.metrics.significance import cliques, critical_difference, mean_ranks
+from diptych.tasks.pages.page import CLOSING, opening
 
 PAGE, DATA = "comparison.html", "comparison.json"
 
@@ -68,18 +68,14 @@ class Comparison:
 
     def html(self) -> str:
         """Return the page."""
-        style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
         title = f"{len(self.systems)} systems on {len(self.datasets)} data sets"
         order = sorted(range(len(self.systems)), key=lambda k: self.ranks[k])
         plot = plots.critical_difference(
             self.systems, self.ranks, self.difference, cliques(self.ranks, self.difference)
         )
         parts = [
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
-            '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-            f"<style>{style}</style><main><header><h1>{escape(title)}</h1></header><section><h2>Mean "
-            f"ranks</h2><figure>{plot}",
+            opening(title, pictures=False),
+            f"<section><h2>Mean ranks</h2><figure>{plot}",
             f"<figcaption>1 is best. {self.remark} A bar joins such systems; few data sets make long "
             f"bars.</figcaption></figure></section>",
             '<section><h2>Top-1, %</h2><div class="scroll"><table><thead><tr><th scope="col" class="left">system</th>',
@@ -92,7 +88,7 @@ class Comparison:
         parts.append("</tbody></table></div>")
         if self.left_out:
             parts.append(f'<p class="note">Not on every board, so not ranked: {escape("; ".join(self.left_out))}.</p>')
-        return "\n".join([*parts, "</section></main></html>"])
+        return "\n".join([*parts, "</section>", CLOSING])
 
 
 def compare(boards: Sequence[Board]) -> Comparison:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 from diptych.data.files import write_whole
@@ -12,6 +11,7 @@ from diptych.evaluation.few_shot.data_sets import BASE, CROSS, NEW, SHIFT
 from diptych.evaluation.few_shot.protocol import Protocol, Reach
 from diptych.evaluation.pages import plots
 from diptych.evaluation.pages.trust import percent
+from diptych.tasks.pages.page import CLOSING, opening
 
 
 def write(made: Protocol, path: Path) -> None:
@@ -23,16 +23,11 @@ def html(made: Protocol) -> str:
     """Return the page."""
     board = made.board
     title = f"{board.data.name}: few-shot protocol with {board.spec['name']}"
-    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
     seeds = ", ".join(map(str, board.plan.seeds))
     shots = ", ".join(map(str, board.plan.shots))
     lead = f"{shots} labelled photos per class, seeds {seeds}; choices on val only, by the rule {board.plan.val}."
     parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
-        '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        f'<style>{style}</style><main><header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p></header>',
+        opening(title, f'<p class="lead">{escape(lead)}</p>', pictures=False),
         *([] if made.complete else ['<p class="warn">Not complete: the same command goes on from here.</p>']),
         *_curves(made),
         *_base_to_new(made),
@@ -41,7 +36,7 @@ def html(made: Protocol) -> str:
             made, SHIFT, "Shifted test sets", "Fitted on this data set, asked for the same classes in other pictures."
         ),
         *_missing(made),
-        f"<section><h2>Repeat it</h2><pre>{escape(made.command)}</pre></section></main></html>",
+        f"<section><h2>Repeat it</h2><pre>{escape(made.command)}</pre></section>{CLOSING}",
     ]
     return "\n".join(parts)
 

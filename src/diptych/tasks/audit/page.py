@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 from diptych.core import Samples
 from diptych.tasks.audit.groups import AuditedPair, AuditedPairs
+from diptych.tasks.pages.page import CLOSING, opening
 from diptych.tasks.pages.photo_page import thumbnail
 
 SHOWN = 200
@@ -22,18 +22,13 @@ font-weight: 600 }
 
 def html(found: AuditedPairs, items: Samples[Any], title: str) -> str:
     """Return the page."""
-    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8") + STYLE
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     strongest = max((abs(p.weight) for row in found.rows for p in row.parts), default=1.0) or 1.0
     rows = "\n".join(_row(row, items, strongest) for row in found.rows[:SHOWN])
     more = f", {SHOWN} shown" if len(found.rows) > SHOWN else ""
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        '<meta http-equiv="Content-Security-Policy" '
-        f'content="{policy}"><style>{style}</style><main><h1>{escape(title)}</h1>'
-        f"<p>{len(found.rows)} pairs, the worst first{more}. Red words speak against the photo,"
-        " green ones for it; framed ones are held for wrong.</p>\n<table "
-        f'class="pairs">\n{rows}\n</table></main></html>\n'
+        f"{opening(title, style=STYLE)}<p>{len(found.rows)} pairs, the worst first{more}. Red words speak against the "
+        "photo, green ones for it; framed ones are held for wrong.</p>\n<table "
+        f'class="pairs">\n{rows}\n</table>{CLOSING}\n'
     )
 
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from html import escape
-from importlib.resources import files
 from types import MappingProxyType
 
 from diptych import __version__
@@ -18,6 +17,7 @@ from diptych.core import AuditData, Control, Example, Finding
 from diptych.data.factors import WORDS
 from diptych.tasks.audit.blame import Blame, Blamed
 from diptych.tasks.audit.report import Report, by_severity, is_failure
+from diptych.tasks.pages.page import CLOSING, opening
 from diptych.tasks.pages.photo_page import thumbnail
 
 SIDE = 240
@@ -79,13 +79,7 @@ class _Page:
 
     def parts(self) -> Iterator[str]:
         """Yield the page."""
-        style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8") + STYLE
-        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-        title = escape(self.report.title)
-        yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        yield f"<style>{style}</style><main><header><h1>{title}</h1>{self.lead()}</header>"
+        yield opening(self.report.title, self.lead(), style=STYLE)
         yield from self.bounds()
         ordered = by_severity(self.report.all())
         worded = [f for f in ordered if f.subject == self.main and is_failure(f)]
@@ -103,7 +97,7 @@ class _Page:
             f'<p class="note">Written by diptych {__version__}. No script, nothing loaded from elsewhere. '
             f"{'Pictures are small copies without EXIF.' if self.images else 'Without pictures and file names.'}</p>"
         )
-        yield "</main></html>"
+        yield CLOSING
 
     def lead(self) -> str:
         """Return what was audited."""

@@ -6,12 +6,12 @@ import base64
 import io
 from collections.abc import Iterator
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core import Samples, UnreadableItem
 from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.pages.page import CLOSING, opening
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,8 +27,6 @@ def html(classified: Classified, photos: Samples[Any]) -> str:
         classified: predictions, with reasons where these were asked for.
         photos: what was classified; the pictures are found by name.
     """
-    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     title = (
         f"{len(classified.predictions)} photo{'' if len(classified.predictions) == 1 else 's'}: "
         f"{classified.method} with {classified.backbone}"
@@ -36,15 +34,13 @@ def html(classified: Classified, photos: Samples[Any]) -> str:
     more = f" The first {SHOWN} are shown; a .json file holds all." if len(classified.predictions) > SHOWN else ""
     skipped = "".join(f"<li>{escape(str(e))}</li>" for e in classified.failed)
     parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
-        '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        f"<style>{style}</style><main><header><h1>{escape(title)}</h1></header><section>",
+        opening(title),
+        "<section>",
         f'<p class="note">{meaning(classified)}{more}</p>',
         *cards(classified, photos),
         "</section>",
         *([f"<section><h2>Not readable</h2><ul>{skipped}</ul></section>"] if skipped else ()),
-        "</main></html>",
+        CLOSING,
     ]
     return "\n".join(parts)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 from diptych import __version__
 from diptych.core import DiptychError
 from diptych.data.memory import InMemory
+from diptych.tasks.pages.page import CLOSING, opening
 from diptych.tasks.pages.photo_page import thumbnail
 from diptych.tasks.search.ask import Answer
 from diptych.tasks.search.entry_picture import picture
@@ -21,20 +21,17 @@ def html(answer: Answer) -> str:
         for t in answer.terms
     )
     title = asked.removeprefix("+ ").removeprefix("1:") if len(answer.terms) == 1 else asked
-    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     lead = f"{len(answer.found)} of {answer.entries:,} entries, {answer.backbone}, " + (
         "exact search."
         if answer.recall is None
         else f"approximate search, measured recall@10 {min(answer.recall.values()):.2f}."
     )
     parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<style>{style}\n.card img {{ object-fit:contain; height:12rem; background:var(--line) }}</style>"
-        f"<main><header><h1>{escape(title)}</h1>"
-        f'<p class="lead">{escape(lead)}</p></header>'
+        opening(
+            title,
+            f'<p class="lead">{escape(lead)}</p>',
+            style="\n.card img { object-fit:contain; height:12rem; background:var(--line) }",
+        )
     ]
     queries = [thumbnail(t.photos, 0, 240) for t in answer.terms if t.is_picture]
     if queries:
@@ -61,7 +58,7 @@ def html(answer: Answer) -> str:
         )
     parts.append(
         f'</div></section><p class="note">Written by diptych {__version__}. No script, nothing loaded from '
-        "elsewhere.</p></main></html>"
+        f"elsewhere.</p>{CLOSING}"
     )
     return "\n".join(parts)
 
