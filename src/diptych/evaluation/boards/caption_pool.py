@@ -98,7 +98,7 @@ class CaptionPool:
 
 def check_shares(wrong: float, keep: float) -> None:
     """Raise UsageError where a share lies outside (0, 1)."""
-    for option, share in (("--wrong", wrong), ("--keep", keep)):
+    for option, share in (("{wrong}", wrong), ("{keep}", keep)):
         if not 0 < share < 1:
             raise UsageError(f"{option} takes a share of the pairs in (0, 1), such as 0.3, not {share:g}.")
 

@@ -102,7 +102,7 @@ def compare(boards: Sequence[Board]) -> Comparison:
     shared = tuple(name for name in every if all(name in table for table in tables))
     if len(shared) < 2:
         raise DataError(
-            "Fewer than two systems stand on all of these boards: give more time, or name --methods that all can run."
+            "Fewer than two systems stand on all of these boards: give more time, or name {methods} that all can run."
         )
     accuracy = tuple(tuple(table[name] for name in shared) for table in tables)
     ranks = tuple(mean_ranks(np.array(accuracy)).tolist())
