@@ -73,7 +73,7 @@ class Edit(Verb):
         reads=lambda system: system.takes.threshold,
     )  # fmt: skip
     generator: str | None = argument(
-        "factors, small, or local:FILE with StyleGAN2 weights in safetensors (default: factors; for photos small).",
+        "factors, small, or a FILE with StyleGAN2 weights, .pt or .safetensors (default: factors; for photos small).",
         default=None, short="-g", reads=needs("StyleGenerator"),
     )  # fmt: skip
     denoiser: str | None = argument(
