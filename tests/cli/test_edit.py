@@ -14,6 +14,7 @@ from diptych.backbones.generators.stylegan2 import fresh_weights
 from diptych.methods.edit import clipinverter, cut_and_paste, deltaedit, mosaic
 from tests.support.colours import coloured
 from tests.support.diffusion import random_diffusion
+from tests.support.inverter_files import released, written
 from tests.support.small_clip import small_clip
 
 Cli = Callable[..., Any]
@@ -117,6 +118,29 @@ def test_photos_are_edited_by_an_editor_that_learns_from_captions(
     for more, said in (
         ((), "learns from photos with captions"),
         (("--like", "captions.csv", "-g", "factors"), "no encoder through"),
+    ):
+        got = diptych(*words, *more, "--out", "bad")
+        assert (got.code > 0, said in got.err) == (True, True), got.err
+
+
+def test_photos_are_found_by_the_inverter_of_a_file_in_its_generator(diptych: Cli, tmp_path: Path) -> None:
+    written(released(), tmp_path)
+    coloured(tmp_path / "red.png", "red", 1)
+    words = ("edit", "red.png", *WORDS, "--threshold", "0")
+    got = diptych(*words, "--inverter", "e4e.pt", "--fitted", "kept", "--json")
+    assert got.code == 0, got.err
+    assert (got.data["generator"], got.data["inverter"], len(got.data["channels"])) == ("e4e.pt", "e4e.pt", 7)
+    with Image.open(tmp_path / "edits" / "edited" / "red.png") as picture:
+        assert picture.size == (32, 32)
+    again = diptych(*words, "--inverter", "e4e.pt", "--fitted", "kept", "--out", "again", "--json")
+    assert again.data["pictures"] == got.data["pictures"]
+    drawn = diptych("edit", *WORDS, "--generator", "e4e.pt", "--count", "1", "--out", "drawn", "--json")
+    assert (drawn.code, drawn.data["inverter"]) == (0, None), drawn.err
+    for more, said in (
+        (("-g", "e4e.pt"), "as e4e_ffhq_encode.pt, as --inverter, or small as --generator"),
+        (("-g", "factors", "--inverter", "e4e.pt"), "a file with its weights as --generator"),
+        (("--inverter", "none.pt"), "no weight file none.pt"),
+        (("-g", "e4e.pt", "--fitted", "kept"), "such as e4e_ffhq_encode.pt, as --inverter"),
     ):
         got = diptych(*words, *more, "--out", "bad")
         assert (got.code > 0, said in got.err) == (True, True), got.err

@@ -11,14 +11,20 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate, normalize
 
-from diptych.core import Encoder, Run, Samples, StyleGenerator, Styles
+from diptych.core import Encoder, Inverter, Run, Samples, StyleGenerator, Styles
+
+PIXELS = 2**21
+"""Pixels of pictures that are synthesised at once at most: two pictures of 1,024, whose layers take about 1 GB."""
 
 
 def drawn(generator: StyleGenerator, styles: Styles, run: Run) -> Tensor:
-    """Return the (B, 3, H, W) pictures of B styles, synthesised ``run.batch`` at a time, on the CPU."""
+    """Return the (B, 3, H, W) pictures of B styles, on the CPU; ``run.batch`` are synthesised at once, or fewer large
+    ones.
+    """
     if not len(styles):
         return torch.zeros(0, 3, generator.size, generator.size)
-    parts = [styles.take(slice(i, i + run.batch)) for i in range(0, len(styles), run.batch)]
+    batch = max(1, min(run.batch, PIXELS // generator.size**2))
+    parts = [styles.take(slice(i, i + batch)) for i in range(0, len(styles), batch)]
     return torch.cat([generator.synthesise(Styles(p.s.to(run.device), p.rest.to(run.device))).cpu() for p in parts])
 
 
@@ -46,6 +52,11 @@ def direction_loss(after: Tensor, before: Tensor, d: Tensor) -> Tensor:
     Source: Gal et al. 2022 (StyleGAN-NADA), equation 2.
     """
     return 1 - cosine_similarity(after - before, d, dim=1, eps=1e-5)
+
+
+def photo_side(inverter: Inverter, generator: StyleGenerator) -> int:
+    """Return the side of the photos that an inverter reads: its ``size`` where it has one, or the generator's."""
+    return int(getattr(inverter, "size", generator.size))
 
 
 def pictures_of(images: Samples[Any], size: int) -> Tensor:

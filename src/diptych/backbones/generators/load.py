@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.backbones.generators.files import SUFFIXES, generator_tensors
+from diptych.backbones.generators.files import SUFFIXES, encoder_tensors, generator_tensors
 from diptych.backbones.generators.inverter import ConvInverter
 from diptych.backbones.generators.maps import ThreeMapInverter
+from diptych.backbones.generators.pyramid import PyramidInverter, inverter_of
 from diptych.backbones.generators.stylegan2 import CLAMP, StyleGAN2
 from diptych.backbones.weights import read_state
 from diptych.core import DataError, Inverter, MapInverter, NotAvailable, StyleGenerator, UsageError
@@ -52,6 +53,23 @@ def load_generator(name: str) -> tuple[StyleGenerator, Inverter | None]:
     raise UsageError(
         f"{name!r} names no generator: use factors, small, or a file with StyleGAN2 weights, .pt or .safetensors."
     )
+
+
+def load_inverter(file: str, generator: object) -> PyramidInverter:
+    """Read the inverter of a generator from a file of e4e or pSp, whose decoder may be that generator.
+
+    Args:
+        file: .pt, "local:FILE" or its path, see ``generators.files``.
+        generator: whose w+ it gives.
+
+    Raises:
+        UsageError: the generator has no w+, there is no such file, or it can run code.
+        DataError: the file is damaged, holds no such encoder, or one of another generator.
+    """
+    if not isinstance(generator, StyleGAN2):
+        raise UsageError(f"{file} inverts pictures of StyleGAN2: give a file with its weights as {{generator}}.")
+    path = Path(file.removeprefix("local:")).expanduser()
+    return inverter_of(encoder_tensors(path), generator, path)
 
 
 def load_small(path: Path) -> tuple[StyleGAN2, ConvInverter]:

@@ -54,7 +54,7 @@ from diptych.features.heads import text_head
 from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.delta_mapper import FLOOR, DeltaMapper, Norm, another, direction, kept, terms
-from diptych.nn.style_space import drawn, pictures_of, relevance, seen
+from diptych.nn.style_space import drawn, photo_side, pictures_of, relevance, seen
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
@@ -141,7 +141,8 @@ class DeltaEdit(Editor):
         with torch.no_grad():
             bank = generator.sample(self.bank, run.generator("deltaedit/bank"))
             if evidence.unlabelled is not None:
-                inverted = kit.need(Inverter, "inverter").invert(pictures_of(evidence.unlabelled, generator.size))
+                inverter = kit.need(Inverter, "inverter")
+                inverted = inverter.invert(pictures_of(evidence.unlabelled, photo_side(inverter, generator)))
                 bank = Styles(torch.cat([bank.s, inverted.s]), torch.cat([bank.rest, inverted.rest]))
             return bank, embedded(generator, backbone, bank, run)
 
@@ -283,7 +284,7 @@ class FittedDeltaEdit(FittedEditor):
         assert ask.images is not None
         if self.inverter is None:
             raise MissingPart(
-                "Photos can be edited only with an inverter for the generator, and the kit had none: use the generator "
-                "'small'."
+                "Photos can be edited only with an inverter for the generator, and the kit had none: give a file of "
+                "e4e or pSp for it as {inverter}, or use the generator 'small'."
             )
-        return self.inverter.invert(pictures_of(ask.images, self.generator.size))
+        return self.inverter.invert(pictures_of(ask.images, photo_side(self.inverter, self.generator)))
