@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
@@ -192,7 +193,8 @@ class Edit(Verb):
         folder = None if self.fitted is None else Path(self.fitted)
         editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder)
         result = edit(editor, ask, run, channels=getattr(draws, "channels", ()))
-        variant = self.variant if self.variant is not None else ROW if system.card.slug == SLUG else ""
+        usual = ROW if system.card.slug == SLUG and isinstance(self.method, (str, NoneType)) else ""
+        variant = usual if self.variant is None else self.variant
         about = {
             "generator": generator if draws is not None else None, "inverter": self.inverter,
             **_named(self, kit), "method": system.card.slug,

@@ -89,7 +89,7 @@ class PyramidInverter:
         digest = hashlib.sha256(f"pyramid/{self.kind}/{self.generator.fingerprint}".encode())
         for name, value in [*sorted(self.weights.items()), ("mean", self.mean)]:
             digest.update(name.encode())
-            digest.update(value.cpu().contiguous().numpy())
+            digest.update(value.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     def maps(self, images: Tensor, /) -> tuple[Tensor, ...]:
@@ -120,7 +120,7 @@ class PyramidInverter:
         """Return the styles from which the generator draws (B, 3, h, w) pictures again; a few are encoded at once."""
         if not len(images):
             return self.generator.styles(images.new_zeros(0, self.generator.latents, self.generator.style_dim))
-        return self.generator.styles(torch.cat([self.w_plus(some) for some in images.split(AT_ONCE)]))
+        return self.generator.styles(torch.cat([self.w_plus(some) for some in torch.split(images, AT_ONCE)]))
 
     def _block(self, i: int, x: Tensor) -> Tensor:
         name, stride = f"body.{i}", 2 if i in HALVING else 1
@@ -141,15 +141,16 @@ class PyramidInverter:
         for k in range(convolutions(i)):
             weight, bias = (self._weight(f"{name}.convs.{2 * k}.{part}", x) for part in ("weight", "bias"))
             x = leaky_relu(conv2d(x, weight, bias, stride=2, padding=1), 0.01)
-        linear = (self._weight(f"{name}.linear.{part}", x) for part in ("weight", "bias"))
-        return equal_linear(x.flatten(1), *linear)
+        return equal_linear(
+            x.flatten(1), self._weight(f"{name}.linear.weight", x), self._weight(f"{name}.linear.bias", x)
+        )
 
     def _lateral(self, name: str, x: Tensor) -> Tensor:
         return conv2d(x, self._weight(f"{name}.weight", x), self._weight(f"{name}.bias", x))
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
-        parts = (self._weight(f"{name}.{part}", x) for part in ("running_mean", "running_var", "weight", "bias"))
-        return batch_norm(x, *parts)
+        mean, variance = (self._weight(f"{name}.running_{part}", x) for part in ("mean", "var"))
+        return batch_norm(x, mean, variance, self._weight(f"{name}.weight", x), self._weight(f"{name}.bias", x))
 
     def _weight(self, name: str, like: Tensor) -> Tensor:
         return self.weights[name].to(like)
