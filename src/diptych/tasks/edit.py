@@ -165,6 +165,8 @@ def fitted_editor(
     if "inverter" in kit.parts and getattr(known, "inverter", kit) is None:
         known = replace(known, inverter=kit.parts["inverter"])  # type: ignore[type-var]
     for name, part in kit.parts.items():
+        if getattr(known, name, None) is part:  # the hash of an inverter of 1 GB takes seconds
+            continue
         own = getattr(getattr(known, name, None), "fingerprint", None)
         if own is not None and own != getattr(part, "fingerprint", own):
             raise UsageError(f"{folder} holds an editor of another {name}: give that one, or another {{fitted}}.")
