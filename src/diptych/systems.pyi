@@ -367,6 +367,7 @@ class DeltaEdit(OtherSystem):
         norm: Literal["channels", "reference"] = "reference",
         probes: int = 100,
         sigmas: float = 5.0,
+        pixels: Literal["pooled", "recipe"] = "recipe",
         frames: tuple[str, ...] = ...,
     ) -> None: ...
 

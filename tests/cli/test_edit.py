@@ -10,10 +10,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Generator
 
+from diptych.backbones.generators.load import load_stylegan2
 from diptych.backbones.generators.stylegan2 import fresh_weights
 from diptych.methods.edit import clipinverter, cut_and_paste, deltaedit, mosaic
+from diptych.nn.delta_mapper import DeltaMapper
 from tests.support.colours import coloured
 from tests.support.diffusion import random_diffusion
+from tests.support.inverter_files import released, written
 from tests.support.small_clip import small_clip
 
 Cli = Callable[..., Any]
@@ -117,6 +120,62 @@ def test_photos_are_edited_by_an_editor_that_learns_from_captions(
     for more, said in (
         ((), "learns from photos with captions"),
         (("--like", "captions.csv", "-g", "factors"), "no encoder through"),
+    ):
+        got = diptych(*words, *more, "--out", "bad")
+        assert (got.code > 0, said in got.err) == (True, True), got.err
+
+
+def test_photos_are_found_by_the_inverter_of_a_file_in_its_generator(diptych: Cli, tmp_path: Path) -> None:
+    written(released(), tmp_path)
+    coloured(tmp_path / "red.png", "red", 1)
+    words = ("edit", "red.png", *WORDS, "--threshold", "0")
+    got = diptych(*words, "--inverter", "e4e.pt", "--fitted", "kept", "--json")
+    assert got.code == 0, got.err
+    assert (got.data["generator"], got.data["inverter"], len(got.data["channels"])) == ("e4e.pt", "e4e.pt", 7)
+    with Image.open(tmp_path / "edits" / "edited" / "red.png") as picture:
+        assert picture.size == (32, 32)
+    again = diptych(*words, "--inverter", "e4e.pt", "--fitted", "kept", "--out", "again", "--json")
+    assert again.data["pictures"] == got.data["pictures"]
+    drawn = diptych("edit", *WORDS, "--generator", "e4e.pt", "--count", "1", "--out", "drawn", "--json")
+    assert (drawn.code, drawn.data["inverter"]) == (0, None), drawn.err
+    for more, said in (
+        (("-g", "e4e.pt"), "as e4e_ffhq_encode.pt, as --inverter, or small as --generator"),
+        (("-g", "factors", "--inverter", "e4e.pt"), "a file with its weights as --generator"),
+        (("--inverter", "none.pt"), "no weight file none.pt"),
+        (("-g", "e4e.pt", "--fitted", "kept"), "such as e4e_ffhq_encode.pt, as --inverter"),
+    ):
+        got = diptych(*words, *more, "--out", "bad")
+        assert (got.code > 0, said in got.err) == (True, True), got.err
+
+
+def test_a_photo_is_edited_by_a_released_mapper(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = small_clip(tmp_path / "quick", "vit-quickgelu")
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: quick)
+    written(released(), tmp_path)
+    mapper = DeltaMapper(load_stylegan2(tmp_path / "e4e.pt").channels, quick.image.dim)
+    names, theirs = {"style": "sm", "condition": "cm", "fusion": "fm"}, {}
+    for name, tensor in mapper.state_dict().items():
+        part, level, layer, kind = name.split(".")
+        number = int(layer) + (part != "fusion")
+        theirs[f"{names[part]}_{('coarse', 'medium')[int(level)]}.mapping.{number}.{kind}"] = tensor
+    written(theirs, tmp_path, "net_face.pth")
+    channels = sum(layers * width for _, layers, width in mapper.levels)
+    np.save(tmp_path / "fs3.npy", np.ones((channels, quick.image.dim), dtype=np.float32))
+    convert = ("systems", "deltaedit", "--weights", "net_face.pth", "--backbone", "quick")
+    lacking = diptych(*convert, "--out", "delta")
+    assert (lacking.code, "give --generator, such as stylegan2-ffhq-config-f.pt" in lacking.err) == (2, True)
+    made = diptych(*convert, "--generator", "e4e.pt", "--out", "delta")
+    assert made.code == 0, made.err
+    assert "diptych edit PHOTOS --generator e4e.pt --inverter FILE --fitted delta" in made.out
+    coloured(tmp_path / "red.png", "red", 1)
+    words = ("edit", "red.png", "--source", "face", "--target", "face with a beard", "--fitted", "delta", "--json")
+    got = diptych(*words, "--generator", "e4e.pt", "--inverter", "e4e.pt", "--threshold", "0")
+    assert got.code == 0, got.err
+    assert got.data["method"] == "deltaedit"
+    assert got.data["pictures"][0]["moved"]
+    for more, said in (
+        (("--generator", "e4e.pt"), "such as e4e_ffhq_encode.pt, as --inverter"),
+        ((), "holds an editor of another generator"),
     ):
         got = diptych(*words, *more, "--out", "bad")
         assert (got.code > 0, said in got.err) == (True, True), got.err

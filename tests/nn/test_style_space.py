@@ -7,8 +7,19 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.core import Run, Styles
-from diptych.nn.style_space import direction_loss, drawn, patch_loss, pictures_of, relevance, seen, total_variation
+from diptych.core import Run, Styles, UsageError
+from diptych.nn.style_space import (
+    direction_loss,
+    drawn,
+    patch_loss,
+    photo_side,
+    pictures_of,
+    pooled,
+    relevance,
+    seen,
+    seen_pooled,
+    total_variation,
+)
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures
 
@@ -89,3 +100,48 @@ def test_losses_against_numpy() -> None:
     expected = sum(np.sqrt((x**2).sum()) for x in (*differences, *diagonals))
     assert total_variation(y).item() == pytest.approx(float(expected), rel=1e-5)
     assert total_variation(torch.ones(1, 3, 4, 4)).item() < 1e-4
+
+
+def test_large_pictures_are_drawn_a_few_at_once() -> None:
+    batches = []
+
+    class Large(FactorGenerator):
+        def synthesise(self, styles: Styles, /) -> torch.Tensor:
+            batches.append(len(styles))
+            return torch.zeros(len(styles), 1, 1, 1).expand(-1, 3, self.size, self.size)
+
+    generator = Large(1024)
+    assert len(drawn(generator, generator.sample(5, torch.Generator()), Run(batch=32))) == 5
+    assert batches == [2, 2, 1]
+
+
+@pytest.mark.parametrize(("side", "size"), [(64, 14), (16, 14), (10, 15), (12, 12)])
+def test_pooled_pixels_against_torch(side: int, size: int) -> None:
+    x = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    times = size // np.gcd(side, size)
+    large = interpolate(x, scale_factor=float(times), mode="nearest")
+    expected = torch.nn.functional.avg_pool2d(large, side * times // size)
+    torch.testing.assert_close(pooled(x, size), expected)
+
+
+def test_pooled_pixels_enter_without_the_recipe() -> None:
+    x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert IMAGE.size is not None
+    expected = torch.nn.functional.normalize(IMAGE.encode(pooled(x, IMAGE.size) * 2 - 1), dim=1)
+    torch.testing.assert_close(seen_pooled(IMAGE, x, Run(batch=2)), expected)
+    assert not torch.allclose(expected, seen(IMAGE, x, Run()), atol=1e-3)
+    assert seen_pooled(IMAGE, x[:0], Run()).shape == (0, 16)
+
+    class Any(type(IMAGE)):  # type: ignore[misc]
+        size = None
+
+    with pytest.raises(UsageError, match="of one size"):
+        seen_pooled(Any.__new__(Any), x, Run())
+
+
+def test_an_inverter_may_read_photos_of_its_own_side() -> None:
+    class Own:
+        size = 256
+
+    assert photo_side(Own(), FACTORS) == 256  # type: ignore[arg-type]
+    assert photo_side(object(), FACTORS) == 8  # type: ignore[arg-type]

@@ -128,7 +128,7 @@ def test_bad_words_and_missing_inverters_are_named() -> None:
         edit(fitted, drawn("a red  circle", "a red circle"), RUN)
     with pytest.raises(UsageError, match="needs words"):
         edit(fitted, drawn(" ", "a red circle"), RUN)
-    with pytest.raises(MissingPart, match="give small as generator"):
+    with pytest.raises(MissingPart, match="as inverter, or small as generator"):
         need_inverter(None, "factors")
 
 

@@ -38,7 +38,10 @@ def test_python_gives_pictures_rows_and_remarks(tmp_path: Path) -> None:
         ({"target": "a cup", "method": "mosaic"}, "changes pictures of yours: give photos="),
         ({"target": "a cup", "method": "galip"}, "use generate, with galip as method="),
         ({"photos": Pictures((picture(0, 0),)), **WORDS, "method": "cut-and-paste"}, "choose another method="),
-        ({"photos": Pictures((picture(0, 0),)), **WORDS, "generator": "factors"}, "give small as generator=, or leave"),
+        (
+            {"photos": Pictures((picture(0, 0),)), **WORDS, "generator": "factors"},
+            "as inverter=, or small as generator=",
+        ),
     ],
 )
 def test_errors_name_the_arguments_of_python(given: dict[str, object], says: str) -> None:

@@ -1138,6 +1138,7 @@ def edit(
     strength: float = 1.0,
     threshold: float | None = None,
     generator: str | None = None,
+    inverter: str | None = None,
     denoiser: str | None = None,
     segmenter: str | None = None,
     like: object = None,
@@ -1162,7 +1163,8 @@ def edit(
         mask: a PNG of a photo's size, white where it may change, for a method that takes it.
         strength: factor on the change; 0 gives the input back. Must be at least 0.
         threshold: least relevance of what may change, for a method that has one. Must be at least 0.
-        generator: factors, small, or local:FILE with StyleGAN2 weights in safetensors (default: factors; for photos small).
+        generator: factors, small, or a FILE with StyleGAN2 weights, .pt or .safetensors (default: factors; for photos small).
+        inverter: a FILE of e4e or pSp that finds photos in the generator; it may hold the generator too.
         denoiser: small, or local:FOLDER with a pipeline of diffusers (default: small).
         segmenter: a segmenter, for a method that takes one.
         like: photos to learn from, for a method that learns from some.

@@ -40,6 +40,7 @@ class Released:
         halved: whether the authors' own loader rounds the weights of its linear and convolution layers to float16.
         settings: of the system that reads the file.
         adds: our name -> a number that the file lacks and the system holds as a tensor.
+        beside: our name -> name of the .npy file, in the folder of the weights, that holds this tensor.
         template: prompt of a class with one "{}", where the file is a space of other samples than photos; of a
             segmenter the name of a set of them.
         classes: names of a classifier's classes, in the authors' order; (): the file's user gives them.
@@ -57,6 +58,7 @@ class Released:
     halved: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     adds: Mapping[str, float] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
     template: str = ""
     classes: tuple[str, ...] = ()
 

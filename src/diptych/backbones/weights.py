@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,18 +80,45 @@ def read_state(path: Path, *, allow_pickle: bool = False, opens: str = "") -> di
             raise UsageError(f"{path} is a TorchScript archive{_PICKLE}")
         state: object = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     else:
-        try:
-            with warnings.catch_warnings():  # torch warns of old pickle protocols, which it then reads or refuses
-                warnings.simplefilter("ignore")
-                state = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
-        except pickle.UnpicklingError as error:
-            raise UsageError(
-                f"{path} holds more than tensors, which can run code: take them out once, where you trust it, by "
-                f"{tensors_alone(path, opens)}, or pass allow_pickle=True (NAME?allow-pickle)."
-            ) from error
-        except (RuntimeError, EOFError, ValueError) as error:
-            raise DataError(f"{path} is no readable weight file: download it again.") from error
+        more = (
+            f"take them out once, where you trust it, by {tensors_alone(path, opens)}, or pass allow_pickle=True "
+            f"(NAME?allow-pickle)."
+        )
+        state = _unpickled(path, more, weights_only=not allow_pickle)
     return _tensors(state, path, opens)
+
+
+def read_nested(path: Path, more: str) -> Any:
+    """Read what a .safetensors or torch file holds, as it lies there; nothing of it is run. The tensors of a torch file
+    are read from the disk when they are used, but for files of the format before torch 1.6.
+
+    Args:
+        path: of the file.
+        more: what a user shall do where the file holds more than tensors and plain values.
+
+    Raises:
+        UsageError: there is no such file, it is a TorchScript archive, or it holds more.
+        DataError: the file is damaged.
+    """
+    if path.suffix == ".safetensors":
+        return read_state(path)
+    if not path.is_file():
+        raise UsageError(f"There is no weight file {path}: check the path.")
+    if _is_torchscript(path):
+        raise UsageError(f"{path} is a TorchScript archive, which can run code: give the state dict.")
+    return _unpickled(path, more, mmap=zipfile.is_zipfile(path))
+
+
+def _unpickled(path: Path, more: str, **how: bool) -> object:
+    """Read a torch file, of nothing but tensors and plain values where ``how`` does not say otherwise."""
+    try:
+        with warnings.catch_warnings():  # torch warns of old pickle protocols, which it then reads or refuses
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", **{"weights_only": True, **how})
+    except pickle.UnpicklingError as error:
+        raise UsageError(f"{path} holds more than tensors, which can run code: {more}") from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise DataError(f"{path} is no readable weight file: download it again.") from error
 
 
 def tensors_alone(path: Path, opens: str = "") -> str:

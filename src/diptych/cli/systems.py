@@ -39,6 +39,12 @@ def systems(
     settings: Annotated[
         list[str] | None, options.option("--set", help="A setting of the released system, as share=0.6; repeat.")
     ] = None,
+    generator: Annotated[
+        str | None, options.option("--generator", "-g", help="FILE of the generator that the editor was trained for.")
+    ] = None,
+    inverter: Annotated[
+        str | None, options.option("--inverter", help="FILE of the inverter that the editor was trained with.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """List the systems, show the card of one, or convert weights that its authors released to a folder."""
@@ -48,9 +54,12 @@ def systems(
     from diptych import catalog
 
     if weights is not None:
-        _convert(slug, weights, released, out, backbone, names, settings, json)
+        _convert(slug, weights, released, out, backbone, names, settings, generator, inverter, json)
         return
-    given = {"--released": released, "--out": out, "--backbone": backbone, "--names": names, "--set": settings}
+    given = {
+        "--released": released, "--out": out, "--backbone": backbone, "--names": names, "--set": settings,
+        "--generator": generator, "--inverter": inverter,
+    }  # fmt: skip
     if idle := next((flag for flag, value in given.items() if value), None):
         raise UsageError(f"{idle} belongs to --weights: give a released file, or leave it out.")
     if slug is not None:
@@ -146,6 +155,8 @@ def _show_released(card: dict[str, Any]) -> None:
     if any("unread" not in one for one in files["files"]):
         whole = any("architecture" in one for one in files["files"]) or not card["needs"]["hooks"]
         more = "" if whole else " --backbone NAME"
+        more += " --generator FILE" if "StyleGenerator" in card["needs"]["parts"] else ""
+        more += " --inverter FILE" if "MapInverter" in card["needs"]["parts"] else ""
         show(f"To use one: diptych systems {card['slug']} --weights FILE{more} --out FOLDER.")
 
 
@@ -157,6 +168,8 @@ def _convert(
     backbone: str | None,
     names: str | None,
     settings: list[str] | None,
+    generator: str | None,
+    inverter: str | None,
     json: bool,
 ) -> None:
     if slug is None or out is None:
@@ -179,6 +192,8 @@ def _convert(
         backbone=None if backbone is None else lambda: open_backbone(str(backbone), run),
         classes=None if names is None else with_words(ClassNames(flag_values.class_names(names))),
         settings=dict(_setting(text) for text in settings or ()),
+        generator=generator,
+        inverter=inverter,
     )
     if json:
         show_json({"released": made.name, "folder": str(made.folder), "use": made.how})

@@ -75,7 +75,9 @@ class Inverter(Protocol):
     """Finds the styles from which a generator reproduces given pictures as closely as possible."""
 
     def invert(self, images: Tensor, /) -> Styles:
-        """Return the styles of (B, 3, size, size) pictures in [0, 1], of the generator's own size."""
+        """Return the styles of (B, 3, size, size) pictures in [0, 1], of the inverter's ``size`` where it has one, and
+        else of the generator's.
+        """
 
 
 Start = Literal["drawn", "pictures", "clips", "nothing"]

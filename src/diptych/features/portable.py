@@ -1,8 +1,8 @@
 """Fitted objects as folders: tensors in safetensors, the rest in JSON, the backbone by fingerprint. Never pickle.
 
 A fitted object is a frozen dataclass whose fields are tensors, arrays, plain JSON values, ``ClassNames`` or other
-frozen dataclasses of such; spaces that were fitted, which are written by their parts; and backbones, mask proposers and
-promptable masks, which are not written but named: whoever loads brings the same one.
+frozen dataclasses of such; spaces that were fitted, which are written by their parts; and backbones, mask proposers,
+promptable masks and released inverters, which are not written but named: whoever loads brings the same one.
 
 A class is written by a short name that outlives a move of its module: "gda:FittedGDA" is the class FittedGDA of the
 file of the system "gda", ours or an outsider's, and "ClassNames" stands in ``SHARED``.
@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from diptych.backbones.generators.pyramid import PyramidInverter
 from diptych.core import Around, DataError, Kit, MaskProposer, Parts, PromptableMasks, Space, UsageError, plugins
 from diptych.core.wording import first_of
 from diptych.data.files import drafted
@@ -248,6 +249,9 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
     if isinstance(value, Space):
         spaces[where] = {"fingerprint": value.fingerprint, "spec": value.spec.as_dict()}
         return {"space": where}
+    if isinstance(value, PyramidInverter):
+        spaces[where] = {"fingerprint": value.fingerprint, "spec": {"name": f"the inverter {value.kind}"}}
+        return {"space": where}
     if isinstance(value, (MaskProposer, PromptableMasks)):
         spaces[where] = {"fingerprint": value.fingerprint, "spec": {"name": type(value).__name__}}
         return {"space": where}
@@ -437,14 +441,18 @@ def _named_tensors(packed: Any) -> Iterator[str]:
 
 
 def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Any:
-    held = [part for part in kit.parts.values() if isinstance(part, (Space, MaskProposer, PromptableMasks))]
+    named = (Space, MaskProposer, PromptableMasks, PyramidInverter)
+    held = [part for part in kit.parts.values() if isinstance(part, named)]
     held += [part.base for part in held if isinstance(part, Around)]  # a space round a backbone brings it along
     for space in held:
         if space.fingerprint == stated["fingerprint"]:
             return space
+    name = stated["spec"]["name"]
+    if str(name).startswith("the inverter"):
+        raise UsageError(f"{folder} was fitted on {name} ({stated['fingerprint']}): give its file as {{inverter}}.")
     kinds = [(s.spec.name if isinstance(s, Space) else type(s).__name__, s.fingerprint) for s in held]
     names = ", ".join(f"{name} ({print_})" for name, print_ in kinds) or "none"
     raise UsageError(
-        f"{folder} was fitted on {stated['spec']['name']} ({stated['fingerprint']}), "
+        f"{folder} was fitted on {name} ({stated['fingerprint']}), "
         f"and the backbone given is {names}: load that one, or fit again."
     )

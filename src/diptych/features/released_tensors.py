@@ -64,6 +64,33 @@ def frozen_apart(
     return kept
 
 
+def generator_apart(
+    learnt: Mapping[str, Tensor], generator: object, source: str, *, leaves: tuple[str, ...] = (".kernel",)
+) -> dict[str, Tensor]:
+    """Return what a released file holds without the tensors "generator.NAME", which must be those of the generator.
+
+    Args:
+        learnt: translated by ``backbones.released``.
+        generator: that the caller gives, with ``weights``.
+        source: the file, for messages.
+        leaves: ends of names that no generator here has.
+
+    Raises:
+        DataError: one is no tensor of the generator, has other values, or is missing.
+    """
+    known: Mapping[str, Tensor] = getattr(generator, "weights", {})
+    theirs = {n.removeprefix("generator."): t for n, t in learnt.items() if n.startswith("generator.")}
+    theirs = {n: t.float() for n, t in theirs.items() if not n.endswith(leaves)}
+    absent = sorted({n for n in known if n not in ("latent_avg", "conv_clamp")} - theirs.keys())
+    other = [n for n, t in theirs.items() if n not in known or not torch.equal(known[n].cpu(), t)]
+    if absent or other:
+        raise DataError(
+            f"{source} was trained for another generator than the given one, which differs in "
+            f"{first_of(sorted(other) or absent)}: give {{generator}} so, for instance the released file itself."
+        )
+    return {n: t for n, t in learnt.items() if not n.startswith("generator.")}
+
+
 def named_classes(classes: ClassNames | None, system: str) -> ClassNames:
     """Return the classes of a released file's training.
 

@@ -143,7 +143,8 @@ def fitted_editor(
     evidence: Evidence[Any] | None = None,
     folder: Path | None = None,
 ) -> FittedEditor:
-    """Fit an editor on its parts and evidence, or read one that was fitted on the same parts before.
+    """Fit an editor on its parts and evidence, or read one that was fitted on the same parts before. One that was kept
+    without an inverter takes that of the kit.
 
     Args:
         kit: backbone and parts, see ``edit_parts.kit_for``.
@@ -161,7 +162,11 @@ def fitted_editor(
         known: FittedEditor = artefacts.read_or_fit(
             folder, lambda: kit, chosen, lambda: chosen.fit(kit, evidence or Evidence(), run)
         )[0]
+    if "inverter" in kit.parts and getattr(known, "inverter", kit) is None:
+        known = replace(known, inverter=kit.parts["inverter"])  # type: ignore[type-var]
     for name, part in kit.parts.items():
+        if getattr(known, name, None) is part:  # the hash of an inverter of 1 GB takes seconds
+            continue
         own = getattr(getattr(known, name, None), "fingerprint", None)
         if own is not None and own != getattr(part, "fingerprint", own):
             raise UsageError(f"{folder} holds an editor of another {name}: give that one, or another {{fitted}}.")
@@ -228,8 +233,8 @@ def need_inverter(inverter: Inverter | None, name: str) -> None:
     """
     if inverter is None:
         raise MissingPart(
-            f"The generator {name} cannot find photos in its style space, having no inverter: give small as "
-            f"{{generator}}, or leave {{photos}} out."
+            f"The generator {name} cannot find photos in its style space, having no inverter: give a file of e4e or "
+            f"pSp for it, such as e4e_ffhq_encode.pt, as {{inverter}}, or small as {{generator}}."
         )
 
 

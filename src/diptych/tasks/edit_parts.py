@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from diptych import catalog
-from diptych.backbones.generators.load import load_generator, load_maps
-from diptych.core import Backbone, Card, Editor, Kit, MissingPart, Segmenter, Start, UsageError
+from diptych.backbones.generators.load import load_generator, load_inverter, load_maps
+from diptych.core import Backbone, Card, Editor, Kit, MapInverter, MissingPart, Segmenter, Start, UsageError
 from diptych.nn.dense.label_maps import Windows
 from diptych.tasks.defaults import DEFAULTS, slug_and_row
 
@@ -35,11 +35,17 @@ def chosen_editor(slug: str | None, start: Start) -> type[Editor]:
     raise UsageError(f"No editor here begins with {start}: 'diptych systems' lists them.")
 
 
+def drawn_by(generator: str | None, inverter: str | None, *, photos: bool) -> str:
+    """Return what draws: the generator that is named, the one in the inverter's file, or the usual one."""
+    return generator or inverter or (PHOTO_GENERATOR if photos else GENERATOR)
+
+
 def kit_for(
     card: Card,
     backbone: Backbone,
     *,
     generator: str | None = None,
+    inverter: str | None = None,
     denoiser: str | None = None,
     segmenter: str | None = None,
     photos: bool = False,
@@ -49,7 +55,9 @@ def kit_for(
     Args:
         card: of the editor.
         backbone: the main part.
-        generator: name of a StyleGenerator; None: ``small`` for photos, else ``factors``.
+        generator: name of a StyleGenerator; None: that in the inverter's file; without one ``small`` for photos, else
+            ``factors``.
+        inverter: file of an inverter for the generator; None: that of the generator, where it has one.
         denoiser: name of a TextDiffusion; None: ``small``.
         segmenter: slug of a Segmenter; None: the usual one.
         photos: whether photos are edited.
@@ -60,10 +68,10 @@ def kit_for(
         MissingPart: the generator has no encoder of the kind that the editor uses.
     """
     parts: dict[str, Any] = {"main": backbone}
-    draws = generator or (PHOTO_GENERATOR if photos else GENERATOR)
+    draws = drawn_by(generator, inverter, photos=photos)
     openers: dict[str, Callable[[], dict[str, Any]]] = {
-        "StyleGenerator": lambda: _generator(draws),
-        "MapInverter": lambda: _maps(draws),
+        "StyleGenerator": lambda: generator_parts(draws, inverter),
+        "MapInverter": lambda: map_parts(draws, parts.get("inverter")),
         "TextDiffusion": lambda: _diffusion(denoiser, backbone),
         "Segmenter": lambda: _segmenter(segmenter, backbone),
     }
@@ -73,16 +81,31 @@ def kit_for(
     return Kit(parts)
 
 
-def _generator(name: str) -> dict[str, Any]:
-    draws, inverter = load_generator(name)
-    return {"generator": draws} if inverter is None else {"generator": draws, "inverter": inverter}
+def generator_parts(name: str, inverter: str | None) -> dict[str, Any]:
+    """Return "generator", and "inverter" where there is one.
+
+    Raises:
+        UsageError, NotAvailable, DataError: a name is none, or a file cannot be read.
+    """
+    draws, its = load_generator(name)
+    if inverter is not None:
+        its = load_inverter(inverter, draws)
+    return {"generator": draws} if its is None else {"generator": draws, "inverter": its}
 
 
-def _maps(name: str) -> dict[str, Any]:
-    found = load_maps(name)
-    if found is None:
-        raise MissingPart(f"The generator {name} has no encoder through feature maps: use small.")
-    return {"maps": found}
+def map_parts(name: str, inverter: object) -> dict[str, Any]:
+    """Return "maps", the inverter where it has feature maps, or the generator's encoder through such.
+
+    Raises:
+        MissingPart: there is none.
+    """
+    maps = inverter if isinstance(inverter, MapInverter) else load_maps(name)
+    if maps is None:
+        raise MissingPart(
+            f"The generator {name} has no encoder through feature maps: give a file of e4e for it, such as "
+            f"e4e_ffhq_encode.pt, as {{inverter}}, or use small."
+        )
+    return {"maps": maps}
 
 
 def _diffusion(name: str | None, backbone: Backbone) -> dict[str, Any]:

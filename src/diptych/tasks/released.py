@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from diptych import catalog
@@ -19,12 +20,13 @@ from diptych.backbones.sources.proposers import load_proposer
 from diptych.backbones.sources.save import save as save_backbone
 from diptych.backbones.spec import Stated
 from diptych.backbones.weights import read_state
-from diptych.core import Backbone, ClassNames, Editor, Extender, Kit, Run, Segmenter, UsageError
+from diptych.core import Backbone, ClassNames, DataError, Editor, Extender, Kit, Run, Segmenter, UsageError
 from diptych.core.settings import with_settings
 from diptych.data.modalities import Modality, modality
 from diptych.data.words.templates import ENSEMBLE, read_templates
 from diptych.features import artefacts
 from diptych.features.spaces import StoredSpace
+from diptych.tasks.edit_parts import drawn_by, generator_parts, map_parts
 from diptych.tasks.extend import keep_space
 from diptych.tasks.space_classifier import SpaceClassifier
 
@@ -76,6 +78,8 @@ def convert(
     backbone: Callable[[], Backbone] | None = None,
     classes: ClassNames | None = None,
     settings: Mapping[str, Any] | None = None,
+    generator: str | None = None,
+    inverter: str | None = None,
 ) -> Converted:
     """Write a released file as a folder, whole or not at all.
 
@@ -88,6 +92,8 @@ def convert(
         backbone: opens the one that the system was fitted on; None where the file is a whole CLIP.
         classes: those of the file's training, in its order.
         settings: of the system, beside those of the table.
+        generator: that the system was trained for, see ``edit_parts.kit_for``.
+        inverter: of that generator, where the system holds one.
 
     Raises:
         UsageError: something is missing or unknown, or the folder is there.
@@ -111,8 +117,10 @@ def convert(
         classes = _named(one, classes, modality(system.samples))
     if "MaskProposer" in system.card.needs.parts:
         parts["proposer"] = load_proposer(system.default_proposer)
+    parts |= _drawing(one, system, generator, inverter)
     state, _ = translated(read_state(file, opens=by.opens), by, file)
     state |= {name: torch.tensor(value) for name, value in one.adds.items()}
+    state |= {name: _beside(one, file, other) for name, other in one.beside.items()}
     fitted = method.from_released(state, Kit(parts), classes, run)
     if isinstance(method, Extender):
         return _kept_space(one, fitted, method, classes, folder)
@@ -122,7 +130,51 @@ def convert(
         return Converted(one.name, folder, f"with 'diptych {system.card.verb} PHOTOS --fitted {folder}'")
     if issubclass(system, Editor) and system.takes.start == ("nothing",):
         return Converted(one.name, folder, f"with 'diptych generate TEXT --method {slug} --fitted {folder}'")
+    if "generator" in parts:
+        names = " ".join(f"--{n} {v}" for n, v in (("generator", generator), ("inverter", inverter or "FILE")) if v)
+        return Converted(one.name, folder, f"with 'diptych edit PHOTOS {names} --fitted {folder}'")
     return Converted(one.name, folder, f"in Python, diptych.systems.{system.__name__}.load({str(folder)!r})")
+
+
+def _drawing(one: Released, system: Any, generator: str | None, inverter: str | None) -> dict[str, Any]:
+    """Return the parts of an editor that draws: its generator, and an inverter where the editor holds one.
+
+    Raises:
+        UsageError: a part is missing, or is given where none is needed.
+        MissingPart: the generator has no encoder of the kind that the editor uses.
+    """
+    needed = system.card.needs.parts
+    if "StyleGenerator" not in needed:
+        if generator or inverter:
+            raise UsageError(f"{one.name} draws by no generator of yours: leave {{generator}} and {{inverter}} out.")
+        return {}
+    if not (generator or inverter):
+        raise UsageError(
+            f"{one.name} belongs to one generator, which its file does not hold: give {{generator}}, such as "
+            f"stylegan2-ffhq-config-f.pt, or {{inverter}}, such as e4e_ffhq_encode.pt, which holds both."
+        )
+    if "MapInverter" not in needed:
+        return {"generator": generator_parts(drawn_by(generator, inverter, photos=True), None)["generator"]}
+    name = drawn_by(generator, inverter, photos=True)
+    parts = generator_parts(name, inverter)
+    return {"generator": parts["generator"], **map_parts(name, parts.get("inverter"))}
+
+
+def _beside(one: Released, file: Path, other: str) -> torch.Tensor:
+    """Return the array of a .npy file in the folder of the weights.
+
+    Raises:
+        UsageError: it is not there.
+        DataError: it is damaged.
+    """
+    path = file.parent / other
+    if not path.is_file():
+        raise UsageError(f"{one.name} needs {other} of the authors' repository beside {file.name}: there is no {path}.")
+    try:  # mapped, so that no more is read than the file holds
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return torch.from_numpy(np.array(array, dtype=np.float32))
+    except (ValueError, OSError, EOFError, TypeError) as error:
+        raise DataError(f"{path} is no readable array of numbers: download it again.") from error
 
 
 def _opened(one: Released, backbone: Callable[[], Backbone] | None) -> Backbone:

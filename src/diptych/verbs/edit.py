@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diptych.core import EditAsk, MissingPart, StyleGenerator, UsageError
@@ -73,8 +74,12 @@ class Edit(Verb):
         reads=lambda system: system.takes.threshold,
     )  # fmt: skip
     generator: str | None = argument(
-        "factors, small, or local:FILE with StyleGAN2 weights in safetensors (default: factors; for photos small).",
+        "factors, small, or a FILE with StyleGAN2 weights, .pt or .safetensors (default: factors; for photos small).",
         default=None, short="-g", reads=needs("StyleGenerator"),
+    )  # fmt: skip
+    inverter: str | None = argument(
+        "A FILE of e4e or pSp that finds photos in the generator; it may hold the generator too.", default=None,
+        reads=needs("StyleGenerator"),
     )  # fmt: skip
     denoiser: str | None = argument(
         "small, or local:FOLDER with a pipeline of diffusers (default: small).", default=None,
@@ -153,7 +158,7 @@ class Edit(Verb):
         """Learn to edit, or read what was trained, and edit the pictures."""
         from diptych.data.samples import need_readable
         from diptych.tasks.edit import alone, drawn_ask, edit, files, fitted_editor, need_inverter
-        from diptych.tasks.edit_parts import GENERATOR, PHOTO_GENERATOR, kit_for
+        from diptych.tasks.edit_parts import drawn_by, kit_for
         from diptych.tasks.evidence import evidence_for
 
         system, name = self.system(), self.system().card.name
@@ -167,11 +172,13 @@ class Edit(Verb):
         masks = None if self.mask is None else [_mask(self.mask)]
         context = keeping.where(self, context)
         model, run = context.model(), context.run()
-        parts: dict[str, Any] = {"generator": self.generator, "denoiser": self.denoiser, "segmenter": self.segmenter}
+        names_of_parts = ("generator", "inverter", "denoiser", "segmenter")
+        parts: dict[str, Any] = {part: getattr(self, part) for part in names_of_parts}
         kit = kit_for(system.card, model, **parts, photos=given is not None)
         draws = kit.parts.get("generator")
+        generator = drawn_by(self.generator, self.inverter, photos=given is not None)
         if given is not None and draws is not None:
-            need_inverter(kit.parts.get("inverter"), self.generator or PHOTO_GENERATOR)
+            need_inverter(kit.parts.get("inverter"), generator)
         whole: dict[str, Any] = {} if given is None else {"images" if self.start == "pictures" else "clips": given}
         ask = EditAsk(
             self.source, tuple(self.target), reference=reference, masks=masks, strength=self.strength,
@@ -186,10 +193,11 @@ class Edit(Verb):
         folder = None if self.fitted is None else Path(self.fitted)
         editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=folder)
         result = edit(editor, ask, run, channels=getattr(draws, "channels", ()))
-        generator = self.generator or (GENERATOR if given is None else PHOTO_GENERATOR)
-        variant = self.variant if self.variant is not None else ROW if system.card.slug == SLUG else ""
+        usual = ROW if system.card.slug == SLUG and isinstance(self.method, (str, NoneType)) else ""
+        variant = usual if self.variant is None else self.variant
         about = {
-            "generator": generator if draws is not None else None, **_named(self, kit), "method": system.card.slug,
+            "generator": generator if draws is not None else None, "inverter": self.inverter,
+            **_named(self, kit), "method": system.card.slug,
             "variant": variant, "settings": self.given_settings(), "threshold": self.threshold,
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip

@@ -74,14 +74,14 @@ def reference_conv(x: Array, weight: Array, s: Array, *, up: bool, demodulate: b
     return np.stack(maps)
 
 
-def reference(state: dict[str, Tensor], s: list[Array], w_plus: Array) -> Array:
-    """The whole synthesis network for one picture, layer by layer as the paper draws it."""
+def reference(state: dict[str, Tensor], s: list[Array], w_plus: Array, clamp: float = math.inf) -> Array:
+    """The whole synthesis network for one picture, layer by layer as the paper draws it; ``clamp``: of 2-ada."""
     n = {name: t.double().numpy() for name, t in state.items()}
     x, rgb = n["input.input"][0], None
     for i, layer in enumerate(["conv1", "convs.0", "convs.1", "convs.2", "convs.3"]):
         x = reference_conv(x, n[f"{layer}.conv.weight"][0], s[i], up=i % 2 == 1, demodulate=True)
         x = x + n[f"{layer}.noise.weight"] * n[f"noises.noise_{i}"][0, 0] + n[f"{layer}.activate.bias"][:, None, None]
-        x = np.where(x > 0, x, 0.2 * x) * math.sqrt(2)
+        x = (np.where(x > 0, x, 0.2 * x) * math.sqrt(2)).clip(-clamp, clamp)
         if i % 2 == 0:
             layer = "to_rgb1" if i == 0 else f"to_rgbs.{i // 2 - 1}"
             name = f"{layer}.conv.modulation"
@@ -90,6 +90,7 @@ def reference(state: dict[str, Tensor], s: list[Array], w_plus: Array) -> Array:
                 reference_conv(x, n[f"{layer}.conv.weight"][0], style, up=False, demodulate=False)
                 + n[f"{layer}.bias"][0]
             )
+            own = own.clip(-clamp, clamp)
             if rgb is not None:
                 spread = np.zeros((3, 2 * rgb.shape[1], 2 * rgb.shape[1]))
                 spread[:, ::2, ::2] = rgb
@@ -111,6 +112,17 @@ def test_the_network_against_loops() -> None:
         expected = reference(dict(GENERATOR.weights), parts, w_plus[b].double().numpy())
         np.testing.assert_allclose(found[b].numpy(), expected, rtol=1e-3, atol=1e-4)
     assert torch.equal(GENERATOR.synthesise(styles), found.clamp(0, 1))
+
+
+def test_layers_that_2_ada_limits_against_loops() -> None:
+    limited = StyleGAN2({**GENERATOR.weights, "conv_clamp": torch.tensor(0.8)})
+    w_plus = limited.map(torch.randn(1, 8, generator=torch.Generator().manual_seed(3)))
+    styles = limited.styles(w_plus)
+    parts = [t.double().numpy() for t in styles.s[0].split(list(limited.channels))]
+    expected = reference(dict(GENERATOR.weights), parts, w_plus[0].double().numpy(), clamp=0.8)
+    np.testing.assert_allclose(limited.unclipped(styles)[0].numpy(), expected, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(limited.unclipped(styles), GENERATOR.unclipped(styles), atol=0.1)
+    assert limited.fingerprint != GENERATOR.fingerprint
 
 
 def test_mapping_and_styles_against_their_formulas() -> None:
@@ -200,7 +212,7 @@ def test_files_of_both_names_draw_the_same(tmp_path: Path) -> None:
 
 
 def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="convert it once"):
+    with pytest.raises(UsageError, match="convert it once, in a checkout"):
         load_stylegan2(tmp_path / "ffhq.pkl")
     with pytest.raises(UsageError, match="no weight file"):
         load_stylegan2(tmp_path / "none.safetensors")

@@ -1,4 +1,4 @@
-"""Opens generators by name: ``factors``, ``small``, and StyleGAN2 weights in safetensors. Nothing is unpickled."""
+"""Opens generators by name: ``factors``, ``small``, and files with weights of StyleGAN2. Nothing in a file is run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.generators.factors import FactorGenerator
+from diptych.backbones.generators.files import SUFFIXES, encoder_tensors, generator_tensors
 from diptych.backbones.generators.inverter import ConvInverter
 from diptych.backbones.generators.maps import ThreeMapInverter
-from diptych.backbones.generators.stylegan2 import StyleGAN2
+from diptych.backbones.generators.pyramid import PyramidInverter, inverter_of
+from diptych.backbones.generators.stylegan2 import CLAMP, StyleGAN2
 from diptych.backbones.weights import read_state
 from diptych.core import DataError, Inverter, MapInverter, NotAvailable, StyleGenerator, UsageError
 
@@ -33,11 +35,11 @@ def load_generator(name: str) -> tuple[StyleGenerator, Inverter | None]:
     """Return a generator, and its inverter where there is one.
 
     Args:
-        name: "factors", "small", or "local:FILE" with StyleGAN2 weights, see ``load_stylegan2``.
+        name: "factors", "small", or a file with StyleGAN2 weights, "local:FILE" or its path, see ``load_stylegan2``.
 
     Raises:
-        UsageError: the name is no generator, or the file is no safetensors.
-        NotAvailable: there is no such file.
+        UsageError: the name is no generator, there is no such file, or it can run code.
+        NotAvailable: ``small`` is missing from the installation.
         DataError: the file is damaged, or is of another network.
     """
     if name == "factors":
@@ -46,11 +48,28 @@ def load_generator(name: str) -> tuple[StyleGenerator, Inverter | None]:
         if not SMALL.is_file():
             raise NotAvailable(f"{SMALL} is missing from this installation: install diptych again, or use factors.")
         return load_small(SMALL)
-    if name.startswith("local:") and len(name) > 6:
-        return load_stylegan2(Path(name[6:]).expanduser()), None
+    if (name.startswith("local:") and len(name) > 6) or name.endswith(SUFFIXES):
+        return load_stylegan2(Path(name.removeprefix("local:")).expanduser()), None
     raise UsageError(
-        f"{name!r} names no generator: use factors, small, or local:FILE with StyleGAN2 weights in safetensors."
+        f"{name!r} names no generator: use factors, small, or a file with StyleGAN2 weights, .pt or .safetensors."
     )
+
+
+def load_inverter(file: str, generator: object) -> PyramidInverter:
+    """Read the inverter of a generator from a file of e4e or pSp, whose decoder may be that generator.
+
+    Args:
+        file: .pt, "local:FILE" or its path, see ``generators.files``.
+        generator: whose w+ it gives.
+
+    Raises:
+        UsageError: the generator has no w+, there is no such file, or it can run code.
+        DataError: the file is damaged, holds no such encoder, or one of another generator.
+    """
+    if not isinstance(generator, StyleGAN2):
+        raise UsageError(f"{file} inverts pictures of StyleGAN2: give a file with its weights as {{generator}}.")
+    path = Path(file.removeprefix("local:")).expanduser()
+    return inverter_of(encoder_tensors(path), generator, path)
 
 
 def load_small(path: Path) -> tuple[StyleGAN2, ConvInverter]:
@@ -75,23 +94,18 @@ def load_small_maps(path: Path, generator: StyleGAN2) -> ThreeMapInverter:
 
 
 def load_stylegan2(path: Path) -> StyleGAN2:
-    """Read StyleGAN2 weights, 2 or 2-ada, from a safetensors file.
+    """Read StyleGAN2 weights, 2 or 2-ada, from a file that runs no code.
 
     Args:
-        path: tensors named as in rosinality's port (its dict "g_ema"; "latent_avg" beside it is used where there), or
-            as in NVIDIA's stylegan2-ada-pytorch ("mapping.fc0.weight", "synthesis.b4.const").
+        path: .safetensors, .pt or .pth, with tensors named as in rosinality's port (its dict "g_ema"; "latent_avg"
+            beside it is used where there), as the decoder of e4e and pSp, or as in NVIDIA's stylegan2-ada-pytorch
+            ("mapping.fc0.weight", "synthesis.b4.const"); see ``generators.files``.
 
     Raises:
-        UsageError: the file is no safetensors: a .pt or .pkl can run code.
-        NotAvailable: there is no such file.
+        UsageError: there is no such file; or it can run code, as a .pkl does: the conversion is named.
         DataError: the file is damaged, or its tensors are not those of a StyleGAN2 generator.
     """
-    if path.suffix != ".safetensors":
-        raise UsageError(
-            f"{path} is no .safetensors, and .pt and .pkl files can run code: convert it once with "
-            f"safetensors.torch.save_file."
-        )
-    state = {name.removeprefix("g_ema."): t.float() for name, t in read_state(path).items()}
+    state = generator_tensors(path)
     if any(name.startswith("synthesis.") for name in state):
         state = from_nvidia(state, path)
     weights = {
@@ -120,6 +134,8 @@ def from_nvidia(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
             out["latent_avg"] = t
         elif renamed := re.fullmatch(r"mapping\.fc(\d+)\.(weight|bias)", name):
             out[f"style.{int(renamed[1]) + 1}.{renamed[2]}"] = t
+        elif name == CLAMP:
+            out[CLAMP] = t
         elif name == "synthesis.b4.const":
             out["input.input"] = t[None]
         elif renamed := re.fullmatch(r"synthesis\.b(\d+)\.(conv0|conv1|torgb)\.([a-z_.]+)", name):
@@ -182,8 +198,7 @@ def check(weights: Mapping[str, Tensor], path: Path) -> None:
             rgb = "to_rgb1" if i == 0 else f"to_rgbs.{i // 2 - 1}"
             wanted |= {f"{rgb}.conv.weight": (1, 3, out, 1, 1), f"{rgb}.bias": (1, 3, 1, 1)}
             wanted |= {f"{rgb}.conv.modulation.weight": (out, style), f"{rgb}.conv.modulation.bias": (out,)}
-    if "latent_avg" in weights:
-        wanted["latent_avg"] = (style,)
+    wanted |= {name: shape for name, shape in (("latent_avg", (style,)), (CLAMP, ())) if name in weights}
     wrong = sorted(n for n, shape in wanted.items() if n not in weights or tuple(weights[n].shape) != shape)
     if wrong:
         raise DataError(

@@ -22,6 +22,8 @@ from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
 from diptych.core import Styles
 
 EPS = 1e-8
+CLAMP = "conv_clamp"
+"""Name of the largest absolute value of a layer's output, of 2-ada."""
 LR_MULTIPLIER = 0.01
 """Of the mapping network: its weights are stored divided by it."""
 
@@ -82,7 +84,8 @@ class StyleGAN2:
 
     Args:
         weights: float32 tensors under the names of the PyTorch port by rosinality (``convs.0.conv.weight``);
-            "latent_avg" is the mean of w. Layers without "noise.weight" have no noise. See ``generators.load``.
+            "latent_avg" is the mean of w, "conv_clamp", (), the largest absolute value of a layer's output, where
+            there is one. Layers without "noise.weight" have no noise. See ``generators.load``.
         truncation: w is drawn as mean + truncation (w - mean).
     """
 
@@ -164,7 +167,7 @@ class StyleGAN2:
                     self._affine(layer, w_plus[:, i + 1]),
                     demodulate=False,
                 )
-                colours = colours + self._weight(f"{layer}.bias", x)
+                colours = self._limited(colours + self._weight(f"{layer}.bias", x))
                 rgb = colours if rgb is None else doubled(rgb) + colours
         assert rgb is not None
         return rgb / 2 + 0.5
@@ -173,7 +176,16 @@ class StyleGAN2:
         y = modulated(x, self._weight(f"{layer}.conv.weight", x)[0], s, up=i % 2 == 1)
         if f"{layer}.noise.weight" in self.weights:
             y = y + self._weight(f"{layer}.noise.weight", x) * self._weight(f"noises.noise_{i}", x)
-        return leaky_relu(y + self._weight(f"{layer}.activate.bias", x)[:, None, None], 0.2) * math.sqrt(2)
+        return self._limited(
+            leaky_relu(y + self._weight(f"{layer}.activate.bias", x)[:, None, None], 0.2) * math.sqrt(2)
+        )
+
+    def _limited(self, x: Tensor) -> Tensor:
+        """Return x, clipped where the generator was trained so."""
+        if CLAMP not in self.weights:
+            return x
+        largest = float(self.weights[CLAMP])
+        return x.clamp(-largest, largest)
 
     def _affine(self, layer: str, w: Tensor) -> Tensor:
         name = f"{layer}.conv.modulation"

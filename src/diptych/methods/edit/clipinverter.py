@@ -33,6 +33,7 @@ from torch.nn.functional import mse_loss, normalize
 
 from diptych.core import (
     Backbone,
+    ClassNames,
     Clock,
     EditAsk,
     Edited,
@@ -54,8 +55,9 @@ from diptych.core.ranges import above, at_least, between, check, wrong
 from diptych.data.evidence import captioned_images
 from diptych.features.early import early, unlike
 from diptych.features.embed import embed
+from diptych.features.released_tensors import check_released, generator_apart
 from diptych.features.strict_weights import load_tensors
-from diptych.nn.style_space import direction_loss, seen, square_of
+from diptych.nn.style_space import PIXELS, direction_loss, seen, square_of
 from diptych.nn.text_adapters import MapAdapters, Refinement
 from diptych.train.pair import drawn_caption
 from diptych.train.parameters import train_parameters
@@ -171,6 +173,23 @@ class CLIPInverter(Editor):
         nets = self.networks(backbone, generator, maps, run)
         return FittedCLIPInverter(backbone, self, generator, maps, nets.state_dict())
 
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedCLIPInverter:
+        """Return the adapters and the refinement of a released file, on the generator and the inverter of the kit.
+
+        Raises:
+            MissingPart: the kit lacks a part.
+            DataError: the file was trained for another generator, or tensors are missing, unexpected or of another
+                shape.
+        """
+        backbone, generator = kit.need(Backbone), kit.need(LatentGenerator, "generator")
+        maps = kit.need(MapInverter, "maps")
+        mine = generator_apart(learnt, generator, "The released file")
+        with torch.device("meta"):
+            wanted = self.networks(backbone, generator, maps, run).state_dict()
+        return FittedCLIPInverter(backbone, self, generator, maps, check_released(mine, wanted, self.card.name))
+
     def networks(self, backbone: Backbone, generator: LatentGenerator, maps: MapInverter, run: Run) -> nn.ModuleDict:
         """Return "adapters" and "refinement", untrained."""
         dim = backbone.text.dim
@@ -208,12 +227,15 @@ class FittedCLIPInverter(FittedEditor):
 
     @torch.no_grad()
     def edited(self, x: Tensor, e: Tensor, run: Run, strength: float = 1.0) -> Edited:
-        """Edit (N, 3, size, size) pictures by (N, D) or (1, D) text vectors, ``run.batch`` at a time."""
+        """Edit (N, 3, size, size) pictures by (N, D) or (1, D) text vectors, ``run.batch`` at a time, or fewer large
+        ones.
+        """
         nets = self.networks(run).to(run.device).eval()
         e = e.to(run.device).expand(len(x), -1)
         before, after, change = [x[:0]], [x[:0]], []
-        for start in range(0, len(x), run.batch):
-            some = slice(start, start + run.batch)
+        batch = max(1, min(run.batch, PIXELS // self.generator.size**2))
+        for start in range(0, len(x), batch):
+            some = slice(start, start + batch)
             photos = x[some].to(run.device)
             w, changed = inverted(self, nets, photos, e[some], strength)
             plain, new = self.generator.styles(w), self.styles(nets, changed, e[some], strength)

@@ -26,17 +26,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core import (
     Backbone,
+    ClassNames,
     EditAsk,
     Edited,
     Editor,
+    Encoder,
     Evidence,
     FittedEditor,
     Inverter,
@@ -49,12 +52,13 @@ from diptych.core import (
     Takes,
     Texts,
 )
-from diptych.core.ranges import above, at_least, check, wrong
+from diptych.core.ranges import above, at_least, check, one_of, wrong
 from diptych.features.heads import text_head
+from diptych.features.released_tensors import check_released
 from diptych.features.strict_weights import load_tensors
 from diptych.features.vectors import Vectors
 from diptych.nn.delta_mapper import FLOOR, DeltaMapper, Norm, another, direction, kept, terms
-from diptych.nn.style_space import drawn, pictures_of, relevance, seen
+from diptych.nn.style_space import drawn, photo_side, pictures_of, relevance, seen, seen_pooled
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
@@ -82,6 +86,9 @@ class DeltaEdit(Editor):
             the channels.
         probes: pictures on which each channel's relevance is measured, >= 1; 100.
         sigmas: how far a channel is moved for that, to either side, in standard deviations of the bank, > 0; 5.
+        pixels: how pictures enter the image encoder: "recipe" (default), as everywhere, or "pooled", as in the authors'
+            code: means over squares, in [-1, 1] and not normalised; then photos are embedded themselves, and not their
+            reconstructions.
         frames: prompts with one "{}" for source and target; ``FRAMES`` (ours). Their unit vectors are averaged.
 
     Raises:
@@ -110,6 +117,7 @@ class DeltaEdit(Editor):
     norm: Norm = "reference"
     probes: int = 100
     sigmas: float = 5.0
+    pixels: Literal["recipe", "pooled"] = "recipe"
     frames: tuple[str, ...] = FRAMES
 
     takes: ClassVar[Takes] = Takes(threshold=True)
@@ -119,6 +127,7 @@ class DeltaEdit(Editor):
         check(self, at_least(1), "passes", "batch", "probes", "width")
         check(self, at_least(0), "beta", "levels")
         check(self, above(0), "rate", "sigmas")
+        check(self, one_of("recipe", "pooled"), "pixels")
         if not self.frames or any(frame.count("{}") != 1 for frame in self.frames):
             raise wrong(self, "frames", "prompts with exactly one '{}' where the words go")
 
@@ -141,9 +150,14 @@ class DeltaEdit(Editor):
         with torch.no_grad():
             bank = generator.sample(self.bank, run.generator("deltaedit/bank"))
             if evidence.unlabelled is not None:
-                inverted = kit.need(Inverter, "inverter").invert(pictures_of(evidence.unlabelled, generator.size))
+                inverter = kit.need(Inverter, "inverter")
+                inverted = inverter.invert(pictures_of(evidence.unlabelled, photo_side(inverter, generator)))
                 bank = Styles(torch.cat([bank.s, inverted.s]), torch.cat([bank.rest, inverted.rest]))
-            return bank, embedded(generator, backbone, bank, run)
+            return bank, embedded(generator, backbone, bank, run, self.vectors)
+
+    def vectors(self, encoder: Encoder[Any], pictures: Tensor, run: Run) -> Tensor:
+        """Return the (B, D) unit vectors of (B, 3, H, W) pictures in [0, 1], which enter as ``pixels`` says."""
+        return (seen_pooled if self.pixels == "pooled" else seen)(encoder, pictures, run)
 
     def from_pictures(self, kit: Kit, bank: Styles, vectors: Tensor, run: Run) -> FittedDeltaEdit:
         """Return the fitted editor of a bank, which ``pictures`` returns.
@@ -158,9 +172,26 @@ class DeltaEdit(Editor):
         inverter = kit.need(Inverter, "inverter") if "inverter" in kit.parts else None
         with torch.no_grad():
             step = self.sigmas * bank.s.std(0, correction=0)
-            moved = relevance(generator, backbone.image, bank.take(slice(self.probes)), step, run)
+            moved = relevance(generator, backbone.image, bank.take(slice(self.probes)), step, run, self.vectors)
         weights = self.mapper_weights(generator, backbone, bank.s, vectors, run)
         return FittedDeltaEdit(backbone, self, generator, inverter, moved, weights)
+
+    def from_released(
+        self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
+    ) -> FittedDeltaEdit:
+        """Return the mapper of a released file with its relevance, on the generator of the kit.
+
+        Raises:
+            MissingPart: the kit has no backbone or no generator.
+            DataError: tensors are missing, unexpected or of another shape.
+        """
+        backbone, generator = kit.need(Backbone), kit.need(StyleGenerator, "generator")
+        with torch.device("meta"):
+            wanted: dict[str, Tensor] = self.fresh_mapper(generator, backbone, run).state_dict()
+            wanted["relevance"] = torch.empty(sum(generator.channels), backbone.image.dim)
+        mapper = check_released(learnt, wanted, self.card.name)
+        inverter = kit.need(Inverter, "inverter") if "inverter" in kit.parts else None
+        return FittedDeltaEdit(backbone, self, generator, inverter, mapper.pop("relevance"), mapper)
 
     def fresh_mapper(self, generator: StyleGenerator, backbone: Backbone, run: Run) -> DeltaMapper:
         """Return an untrained mapper for a generator's channels and a backbone's vectors."""
@@ -208,13 +239,19 @@ class DeltaEdit(Editor):
         return train_parameters(trainee, Table(Vectors(s, names)), fit, run)
 
 
-def embedded(generator: StyleGenerator, backbone: Backbone, styles: Styles, run: Run) -> Tensor:
+def embedded(
+    generator: StyleGenerator,
+    backbone: Backbone,
+    styles: Styles,
+    run: Run,
+    vectors: Callable[[Encoder[Any], Tensor, Run], Tensor] = seen,
+) -> Tensor:
     """Return the (N, D) unit image vectors of N styles; one batch of pictures is in memory at a time."""
     out = []
     with run.track("draw", len(styles)) as bar:
         for start in range(0, len(styles), run.batch):
             some = styles.take(slice(start, start + run.batch))
-            out.append(seen(backbone.image, drawn(generator, some, run), run))
+            out.append(vectors(backbone.image, drawn(generator, some, run), run))
             bar.advance(len(some))
     return torch.cat(out)
 
@@ -243,9 +280,10 @@ class FittedDeltaEdit(FittedEditor):
         self.method.takes.check(ask, self.method.card.name)
         d = self.difference(ask.source, ask.targets[0], run)
         with torch.no_grad():
-            return self.moved(
-                self._styles(ask), normalize(d, dim=0, eps=FLOOR), d, run, beta=ask.threshold, strength=ask.strength
-            )
+            styles, photos = self._styles(ask)
+            change = normalize(d, dim=0, eps=FLOOR)
+            looked_at = photos if self.method.pixels == "pooled" else None
+            return self.moved(styles, change, d, run, beta=ask.threshold, strength=ask.strength, photos=looked_at)
 
     def difference(self, source: str, target: str, run: Run) -> Tensor:
         """Return d, (D,): the unit vector of the target minus that of the source, each a mean over the frames."""
@@ -255,7 +293,15 @@ class FittedDeltaEdit(FittedEditor):
         return ends[1] - ends[0]
 
     def moved(
-        self, styles: Styles, change: Tensor, d: Tensor, run: Run, *, beta: float | None = None, strength: float = 1.0
+        self,
+        styles: Styles,
+        change: Tensor,
+        d: Tensor,
+        run: Run,
+        *,
+        beta: float | None = None,
+        strength: float = 1.0,
+        photos: Tensor | None = None,
     ) -> Edited:
         """Add the mapper's change to B styles, in the channels that ``kept`` allows.
 
@@ -266,24 +312,29 @@ class FittedDeltaEdit(FittedEditor):
             run: device.
             beta: threshold in the place of the method's.
             strength: factor on the change.
+            photos: (B, 3, h, w) in [0, 1], whose vectors the mapper gets; None: the pictures of the styles.
         """
         mapper = self.method.fresh_mapper(self.generator, self.backbone, run)
         load_tensors(mapper, self.mapper)
         mapper.to(run.device).eval()
         before = drawn(self.generator, styles, run)
-        s, i = styles.s.to(run.device), seen(self.backbone.image, before, run).to(run.device)
+        i = self.method.vectors(self.backbone.image, before if photos is None else photos, run).to(run.device)
+        s = styles.s.to(run.device)
         full = mapper(s, i, change.to(run.device).expand(len(s), -1)).cpu()
         threshold = self.method.beta if beta is None else beta
         added = torch.where(kept(self.relevance, d, threshold), strength * full, 0.0)
         return Edited(before, drawn(self.generator, replace(styles, s=styles.s + added), run), added)
 
-    def _styles(self, ask: EditAsk) -> Styles:
+    def _styles(self, ask: EditAsk) -> tuple[Styles, Tensor | None]:
+        """Return the styles of a request, and the photos of which they are."""
         if ask.styles is not None:
-            return ask.styles
+            return ask.styles, None
         assert ask.images is not None
         if self.inverter is None:
             raise MissingPart(
-                "Photos can be edited only with an inverter for the generator, and the kit had none: use the generator "
-                "'small'."
+                "Photos can be edited only with an inverter for the generator, and the kit had none: give a file of "
+                "e4e or pSp for it as {inverter}, or use the generator 'small'."
             )
-        return self.inverter.invert(pictures_of(ask.images, self.generator.size))
+        by = Image.Resampling.BILINEAR if self.method.pixels == "pooled" else Image.Resampling.BICUBIC
+        photos = pictures_of(ask.images, photo_side(self.inverter, self.generator), by)
+        return self.inverter.invert(photos), photos
