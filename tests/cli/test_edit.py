@@ -14,9 +14,9 @@ from diptych.backbones.generators.load import load_stylegan2
 from diptych.backbones.generators.stylegan2 import fresh_weights
 from diptych.methods.edit import clipinverter, cut_and_paste, deltaedit, mosaic
 from diptych.nn.delta_mapper import DeltaMapper
+from tests.backbones.generators.inverter_files import released, written
 from tests.support.colours import coloured
 from tests.support.diffusion import random_diffusion
-from tests.support.inverter_files import released, written
 from tests.support.small_clip import small_clip
 
 Cli = Callable[..., Any]

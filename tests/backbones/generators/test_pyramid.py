@@ -15,8 +15,8 @@ from diptych.backbones.generators.pyramid import PyramidInverter
 from diptych.core import DataError, Inverter, Kit, MapInverter, UsageError
 from diptych.features import portable
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit
+from tests.backbones.generators.inverter_files import LATENTS, SIZE, STYLE, encoder, generator, released, written
 from tests.support.backbone import SmallBackbone
-from tests.support.inverter_files import LATENTS, SIZE, STYLE, encoder, generator, released, written
 
 PHOTOS = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(5))
 MEAN = torch.linspace(-1, 1, STYLE)
