@@ -30,7 +30,7 @@ _PIECES = 8
 class FactsEncoder:
     """A ``core.Encoder`` of pictures that measures instead of encoding: two hashes, width and height."""
 
-    modality: str = "image"
+    modality: str = "size and hash"
     dim: int = _PIECES + 2
     size: int | None = None
     fingerprint: str = "d1ff42e1"

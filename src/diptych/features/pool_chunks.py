@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from diptych.core import Stream, UsageError
 
-CHUNK = 2048
+CHUNK = 1024
 """Pairs in memory at the same time, at most."""
 BYTES = 16 * 2**20
 """Bytes of files of pictures in memory at the same time, but for those of ``STEP`` pairs."""
