@@ -78,8 +78,8 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", default=",".join(GUARDED), help=f"rows, separated by commas: {', '.join(ROWS)}")
     parser.add_argument("--out", type=Path, default=Path("out/bench-quick.json"))
-    asked = parser.parse_args(words)
-    names = asked.only.split(",")
+    options = parser.parse_args(words)
+    names = options.only.split(",")
     if unknown := [name for name in names if name not in ROWS]:
         parser.error(f"no row {', '.join(unknown)}: choose from {', '.join(ROWS)}")
     kind, start = instructions(), time.perf_counter()
@@ -88,11 +88,11 @@ def main(words: Sequence[str] | None = None) -> int:
         rows[name] = one(ROWS[name], quick=False, rounds=1)
         show(name, rows[name])
         compared[name] = rows[name]["beside"] = beside(rows[name], before.get(name, {}))
-        write(asked.out, rows, False, 1, time.perf_counter() - start, "benchmarks.guard")
+        write(options.out, rows, False, 1, time.perf_counter() - start, "benchmarks.guard")
     print("", *lines(compared), sep="\n")
     if absent := [name for name in names if not compared[name]]:
         print(f"No committed ratio of {kind} stands beside {', '.join(absent)}.")
-    print(f"{asked.out}: load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"{options.out}: load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     return 0
 
 

@@ -34,13 +34,13 @@ def pair_cosines(backbone: Backbone, stream: Stream[Any], system: str, run: Run)
                 f"{system} compares images with texts, and this pool has texts alone: give a table or tars, or use "
                 f"metaclip."
             )
-        found = vectors.arrays(backbone.image, InMemory(items, Names(some)))
-        readable: list[int] = found.kept.tolist()
+        result = vectors.arrays(backbone.image, InMemory(items, Names(some)))
+        readable: list[int] = result.kept.tolist()
         texts, refused = _texts(backbone, [items[i] for i in readable], vectors)
-        cosines = (normalize(torch.from_numpy(found.values[:, 0]), dim=-1) * normalize(texts, dim=-1)).sum(-1)
+        cosines = (normalize(torch.from_numpy(result.values[:, 0]), dim=-1) * normalize(texts, dim=-1)).sum(-1)
         scores = np.full(len(items), np.nan)
-        scores[found.kept] = cosines.numpy()
-        broken = failures(range(len(items)), readable, found.failed)
+        scores[result.kept] = cosines.numpy()
+        broken = failures(range(len(items)), readable, result.failed)
         reasons = {i: error.reason for i, error in broken.items()}
         reasons |= {readable[k]: reason for k, reason in refused.items()}
         yield Scored(some, scores, reasons)

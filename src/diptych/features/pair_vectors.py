@@ -202,17 +202,17 @@ def pair_vectors(
             names = [name_of(item, at) for at, item in some]
             pictures = OnceKeyed(InMemory([item for _, item in some], names))
             looked = picture_facts(pictures, run, vectors)
-            seen = looked.kept.tolist()
-            found = vectors.arrays(encoder, Subset(pictures, tuple(seen)))
-            kept = [seen[i] for i in found.kept.tolist()]
-            views = [found.values[:, 0]]
+            readable = looked.kept.tolist()
+            result = vectors.arrays(encoder, Subset(pictures, tuple(readable)))
+            stored = [readable[i] for i in result.kept.tolist()]
+            views = [result.values[:, 0]]
             if mirrored:
-                others = InMemory([_Mirrored(some[i][1], pictures.key(i)) for i in kept], [names[i] for i in kept])
+                others = InMemory([_Mirrored(some[i][1], pictures.key(i)) for i in stored], [names[i] for i in stored])
                 views.append(vectors.arrays(encoder, others).values[:, 0])
             values = np.stack([unit_rows(view) for view in views], axis=1)
-            ids = np.array([identity(names[i], some[i][0]) for i in kept], dtype=np.uint64)
-            rows.add(Vectors(ids, values.astype(np.float16), looked.hashes[found.kept]).columns())
-            failed = failures(range(len(some)), seen, looked.failed) | failures(seen, kept, found.failed)
+            ids = np.array([identity(names[i], some[i][0]) for i in stored], dtype=np.uint64)
+            rows.add(Vectors(ids, values.astype(np.float16), looked.hashes[result.kept]).columns())
+            failed = failures(range(len(some)), readable, looked.failed) | failures(readable, stored, result.failed)
             pairs, broken = pairs + len(some), broken + len(failed)
             unread += [(failed[i].name, failed[i].reason) for i in sorted(failed)[: NAMED - len(unread)]]
             bar.advance(len(some))

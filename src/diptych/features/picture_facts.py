@@ -71,12 +71,12 @@ def picture_facts(pictures: Samples[Any], run: Run, vectors: PoolVectors) -> Loo
         run, engine=None, device="cpu", precision="fp32", decode="exact", batch=BATCH, progress=silent,
         tally=Counter[str](),
     )  # fmt: skip
-    found = vectors.arrays(FACTS, pictures, quiet)
-    values = found.values[:, 0].astype(np.int64)
+    result = vectors.arrays(FACTS, pictures, quiet)
+    values = result.values[:, 0].astype(np.int64)
     pieces = values[:, :_PIECES].astype(np.uint64).reshape(-1, 2, _PIECES // 2)
     shifts = np.arange(0, 64, 16, dtype=np.uint64)
     hashes = np.bitwise_or.reduce(pieces << shifts, axis=2)
-    return Looked(found.kept, hashes, values[:, _PIECES:], found.failed)
+    return Looked(result.kept, hashes, values[:, _PIECES:], result.failed)
 
 
 def _pieces(hashes: Sequence[int]) -> list[int]:

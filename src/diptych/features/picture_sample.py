@@ -77,12 +77,12 @@ def embed_sized(
     facts = picture_facts(pictures, run, pool)
     readable = facts.kept.tolist()
     reasons = _reasons(range(len(items)), readable, facts.failed)
-    kept = facts.kept[facts.sizes.min(axis=1) > least].tolist() if readable else []
+    large = facts.kept[facts.sizes.min(axis=1) > least].tolist() if readable else []
     if not vectors:
-        return Looked(kept, np.zeros((len(kept), 0), np.float32), reasons)
-    found = pool.arrays(encoder, Subset(pictures, tuple(kept)))
-    embedded = [kept[i] for i in found.kept.tolist()]
-    return Looked(embedded, found.values[:, 0], reasons | _reasons(kept, embedded, found.failed))
+        return Looked(large, np.zeros((len(large), 0), np.float32), reasons)
+    result = pool.arrays(encoder, Subset(pictures, tuple(large)))
+    embedded = [large[i] for i in result.kept.tolist()]
+    return Looked(embedded, result.values[:, 0], reasons | _reasons(large, embedded, result.failed))
 
 
 def _reasons(rows: Sequence[int], kept: Sequence[int], failed: Sequence[UnreadableItem]) -> dict[int, str]:

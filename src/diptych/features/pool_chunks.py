@@ -24,7 +24,7 @@ def chunks(stream: Stream[Any], size: int = CHUNK) -> Iterator[list[tuple[int, A
     while part := list(islice(source, min(STEP, size - len(some), max(1, (BYTES - weight) // UNKNOWN)))):
         some += part
         contents = [(item, getattr(item, "content", None)) for _, item in part]
-        weight += sum([len(held) if type(held) is bytes else weight_of(item) for item, held in contents])
+        weight += sum([len(content) if type(content) is bytes else weight_of(item) for item, content in contents])
         if len(some) == size or weight >= BYTES:
             yield some
             some, weight = [], 0

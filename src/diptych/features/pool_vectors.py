@@ -158,6 +158,6 @@ def _with(result: Arrays, readable: Sequence[int], failed: dict[int, UnreadableI
         failed: position -> error of the others.
     """
     whole = np.array(readable, dtype=np.int64)
-    kept = whole[result.kept]
-    errors = failed | failures(readable, kept.tolist(), result.failed)
-    return Arrays(result.values, kept, tuple(errors[i] for i in sorted(errors)), result.times)
+    rows = whole[result.kept]
+    errors = failed | failures(readable, rows.tolist(), result.failed)
+    return Arrays(result.values, rows, tuple(errors[i] for i in sorted(errors)), result.times)

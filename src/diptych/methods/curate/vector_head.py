@@ -148,12 +148,12 @@ class VectorHeadFilter(Curator):
         head.check(backbone.fingerprint)
         vectors = PoolVectors(run)
         for some in picture_chunks(stream, "vector-head"):
-            found = vectors.arrays(backbone.image, InMemory([item for _, item in some], Names(some)))
+            result = vectors.arrays(backbone.image, InMemory([item for _, item in some], Names(some)))
             scores = np.full(len(some), np.nan)
-            for start in range(0, len(found.kept), ROWS):
+            for start in range(0, len(result.kept), ROWS):
                 part = slice(start, start + ROWS)
-                scores[found.kept[part]] = head.scores(found.values[part, 0])
-            broken = failures(range(len(some)), found.kept.tolist(), found.failed)
+                scores[result.kept[part]] = head.scores(result.values[part, 0])
+            broken = failures(range(len(some)), result.kept.tolist(), result.failed)
             yield Scored(some, scores, {i: error.reason for i, error in broken.items()})
 
 
