@@ -9,7 +9,7 @@ from PIL import Image
 
 from diptych.core import Run, UnreadableItem
 from diptych.data.memory import InMemory
-from diptych.features.picture_facts import picture_facts
+from diptych.features.picture_facts import FactsEncoder, picture_facts
 from diptych.features.picture_hash import difference_hash
 from diptych.features.pool_vectors import PoolVectors
 
@@ -46,6 +46,18 @@ def test_facts_are_exact_and_pictures_are_opened_once(tmp_path: Path, monkeypatc
     again = picture_facts(InMemory([items[i] for i in readable]), run, PoolVectors(run))
     assert (again.hashes == first.hashes).all()
     assert (again.sizes == first.sizes).all()
+
+
+def test_few_pictures_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is measured by the thread that decoded it: whole batches of large photos would not fit."""
+    measured: list[int] = []
+    inputs = FactsEncoder.inputs
+    monkeypatch.setattr(
+        FactsEncoder, "inputs", lambda self, items, size=None: measured.append(len(items)) or inputs(self, items)
+    )
+    run = Run(cache=tmp_path)
+    picture_facts(InMemory([Item(i) for i in range(10, 40)]), run, PoolVectors(run))
+    assert measured == [1] * 30
 
 
 def test_without_a_cache_they_are_taken_each_time() -> None:
