@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := src proofs tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench results intervals kills changelog release clean
+.PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench bench-quick results intervals kills changelog release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make docs    the site, out/site/index.html"
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
 	@echo "make bench   speed against peers, out/bench.json"
+	@echo "make bench-quick   a few of its rows beside the committed ratios, out/bench-quick.json"
 	@echo "make results run committed results again and compare; ONLY=\"gda coop\" runs some, OVER=1 writes over them"
 	@echo "make intervals     simulate every interval, and write how often it holds the truth into docs/intervals.md"
 	@echo "make kills         kill trainings, encodings and indexings at random for an hour, MINUTES=60, and compare"
@@ -115,6 +116,9 @@ $(VENV)/.bench: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out out/bench.json
+
+bench-quick: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.guard --out out/bench-quick.json
 
 $(VENV)/.docs: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --group docs

@@ -169,7 +169,9 @@ def show(name: str, row: dict[str, Any]) -> None:
         print(f"  target: {target['what']}: {value}, {sign} {target['target']:g}: {verdict}", flush=True)
 
 
-def write(out: Path, found: dict[str, Any], quick: bool, rounds: int, seconds: float) -> None:
+def write(
+    out: Path, found: dict[str, Any], quick: bool, rounds: int, seconds: float, module: str = "benchmarks"
+) -> None:
     """Write what is measured so far."""
     about = {
         "kind": "benchmarks",
@@ -183,7 +185,7 @@ def write(out: Path, found: dict[str, Any], quick: bool, rounds: int, seconds: f
         "cores": os.cpu_count(),
         "threads": threads(),
         "versions": {**versions(), **{name: v for name in PEERS if (v := version(name))}},
-        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({**about, "benchmarks": found}, indent=1) + "\n", encoding="utf-8")

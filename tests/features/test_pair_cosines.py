@@ -44,14 +44,14 @@ class Pairs:
 
 def test_each_pair_has_a_cosine_or_the_reason_why_not() -> None:
     backbone = SmallBackbone()
-    rows = list(pair_cosines(backbone, Pairs(), "a-filter", Run()))
-    assert [(at, name) for at, name, _, _ in rows] == [(10 + i, f"{i}.png") for i in range(4)]
-    assert [reason for *_, reason in rows] == ["", "truncated", "is not UTF-8 text", ""]
-    assert [math.isnan(cosine) for _, _, cosine, _ in rows] == [False, True, True, False]
+    (some,) = pair_cosines(backbone, Pairs(), "a-filter", Run())
+    assert [(at, some.name(i)) for i, (at, _) in enumerate(some.items)] == [(10 + i, f"{i}.png") for i in range(4)]
+    assert dict(some.reasons) == {1: "truncated", 2: "is not UTF-8 text"}
+    assert [math.isnan(cosine) for cosine in some.scores.tolist()] == [False, True, True, False]
     with torch.no_grad():
         z = backbone.image.encode(backbone.image.inputs([Pair(3).image()]))
         t = backbone.text.encode(backbone.text.inputs([Pair(3).text()]))
-    assert rows[3][2] == pytest.approx(float(cosine_similarity(z, t)[0]), abs=1e-5)
+    assert float(some.scores[3]) == pytest.approx(float(cosine_similarity(z, t)[0]), abs=1e-5)
 
 
 def test_texts_alone_are_refused_in_the_name_of_the_system() -> None:

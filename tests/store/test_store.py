@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core import DiptychError, UsageError
+from diptych.store import space_shards
 from diptych.store.folder import space_id
 from diptych.store.sealed import Damage, seal
 from diptych.store.store import Store
@@ -56,6 +57,32 @@ def test_keys_come_in_any_order_and_several_times(tmp_path: Path) -> None:
         assert found[1].all()
         np.testing.assert_array_equal(found[0], values[list(order)])
         found[0][:] = 0  # what is returned is the caller's
+
+
+def test_shards_are_listed_again_where_they_changed_or_a_key_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known is read without a look at the folder, and what another process merged or dropped is found."""
+    values, _ = fill(tmp_path, KEYS, 2)
+    damages: list[Damage] = []
+    store, space = Store(tmp_path, on_damage=damages.append), opened(tmp_path)[1]
+    store.space(FACTS)
+    looks: list[Path] = []
+    listing = space_shards.list_shards
+    monkeypatch.setattr(space_shards, "list_shards", lambda folder: looks.append(folder) or listing(folder))
+    assert store.get(space, KEYS)[1].all()
+    looks.clear()
+    assert np.array_equal(store.get(space, KEYS)[0], values)
+    assert not looks
+    opened(tmp_path)[0].compact(space)
+    assert np.array_equal(store.get(space, KEYS)[0], values)
+    new = [key(i) for i in range(40, 42)]
+    others, _ = fill(tmp_path, new, 2)
+    assert np.array_equal(store.get(space, [*KEYS, *new])[0], np.concatenate([values, others]))
+    assert damages == []
+    for path in (tmp_path / space / "shards").glob("merged-*"):
+        path.unlink()
+    assert store.get(space, KEYS)[1].sum() < len(KEYS)
 
 
 def flip(path: Path) -> None:

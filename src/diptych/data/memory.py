@@ -76,11 +76,11 @@ class InMemory:
         if self.keys:
             return self.keys[index]
         item = self.items[index]
-        if isinstance(item, (str, os.PathLike)):
-            return FileKeys().key(item)
         own = getattr(item, "key", None)
         if callable(own):
             return str(own())
+        if isinstance(item, (str, os.PathLike)):
+            return FileKeys().key(item)
         image = self[index]
         return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
 

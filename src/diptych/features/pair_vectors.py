@@ -26,16 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from diptych.core import DataError, Encoder, Plan, Run, UsageError
+from diptych.core import DataError, Encoder, Plan, Run, Subset, UsageError
 from diptych.core.curate import NAMED
 from diptych.data.draws import random_state_kept, uniform
-from diptych.data.memory import InMemory, key_of
+from diptych.data.memory import InMemory
 from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs
-from diptych.features.embed import embed_arrays
-from diptych.features.picture_hash import Bits, bits_apart, difference_hash
+from diptych.features.picture_facts import picture_facts
+from diptych.features.picture_hash import Bits, bits_apart
 from diptych.features.pool_chunks import name_of
+from diptych.features.pool_vectors import OnceKeyed, PoolVectors, failures
 from diptych.features.unit_rows import unit_rows
-from diptych.store.layers import shared_vectors
 
 Keep = Literal["hard", "easy", "random"]
 Rule = Literal["vector", "hash", "both", "either"]
@@ -169,23 +169,18 @@ def read_vectors(path: Path, system: str) -> PairVectors:
         ) from None
 
 
-@dataclass
-class _Seen:
-    """An item whose hashes are taken when its key is asked for, or its mirror image."""
+@dataclass(frozen=True)
+class _Mirrored:
+    """The mirror image of an item whose key is known."""
 
     item: Any
-    mirrored: bool = False
-    hashes: tuple[int, int] = (0, 0)
+    known: str
 
     def image(self) -> Image.Image:
-        image: Image.Image = self.item.image()
-        return ImageOps.mirror(image) if self.mirrored else image
+        return ImageOps.mirror(self.item.image())
 
     def key(self) -> str:
-        if self.mirrored:
-            return hashlib.sha256(f"mirror image of {key_of(self.item)}".encode()).hexdigest()
-        self.hashes = difference_hash(self.item.image())
-        return key_of(self.item)
+        return hashlib.sha256(f"mirror image of {self.known}".encode()).hexdigest()
 
 
 def pair_vectors(
@@ -200,25 +195,26 @@ def pair_vectors(
         mirrored: embed the mirror images too.
         run: as for ``embed``.
     """
-    vectors = shared_vectors(run)
+    vectors = PoolVectors(run)
     rows, pairs, broken, unread = RunWriter(layout(1 + mirrored, encoder.dim)), 0, 0, list[tuple[str, str]]()
     with run.track("embed pictures") as bar:
         for some in chunks:
             names = [name_of(item, at) for at, item in some]
-            seen = [_Seen(item) for _, item in some]
-            found = embed_arrays(encoder, InMemory(seen, names), run, vectors=vectors)
-            kept = found.kept.tolist()
-            views = [found.values[:, 0]]
+            pictures = OnceKeyed(InMemory([item for _, item in some], names))
+            looked = picture_facts(pictures, run, vectors)
+            readable = looked.kept.tolist()
+            result = vectors.arrays(encoder, Subset(pictures, tuple(readable)))
+            stored = [readable[i] for i in result.kept.tolist()]
+            views = [result.values[:, 0]]
             if mirrored:
-                others = [_Seen(some[i][1], mirrored=True) for i in kept]
-                own = InMemory(others, [names[i] for i in kept])
-                views.append(embed_arrays(encoder, own, run, vectors=vectors).values[:, 0])
+                others = InMemory([_Mirrored(some[i][1], pictures.key(i)) for i in stored], [names[i] for i in stored])
+                views.append(vectors.arrays(encoder, others).values[:, 0])
             values = np.stack([unit_rows(view) for view in views], axis=1)
-            ids = np.array([identity(names[i], some[i][0]) for i in kept], dtype=np.uint64)
-            hashes = np.array([seen[i].hashes for i in kept], dtype=np.uint64).reshape(-1, 2)
-            rows.add(Vectors(ids, values.astype(np.float16), hashes).columns())
-            pairs, broken = pairs + len(some), broken + len(found.failed)
-            unread += [(e.name, e.reason) for e in found.failed[: NAMED - len(unread)]]
+            ids = np.array([identity(names[i], some[i][0]) for i in stored], dtype=np.uint64)
+            rows.add(Vectors(ids, values.astype(np.float16), looked.hashes[result.kept]).columns())
+            failed = failures(range(len(some)), readable, looked.failed) | failures(readable, stored, result.failed)
+            pairs, broken = pairs + len(some), broken + len(failed)
+            unread += [(failed[i].name, failed[i].reason) for i in sorted(failed)[: NAMED - len(unread)]]
             bar.advance(len(some))
     return PairVectors(backbone, mirrored, encoder.dim, rows.finished(), pairs, broken, tuple(unread))
 

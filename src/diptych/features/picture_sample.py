@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from diptych.core import Clustered, DataError, Encoder, Run, UnreadableItem, UsageError
+from diptych.core import Clustered, DataError, Encoder, Run, Subset, UnreadableItem, UsageError
 from diptych.core.curate import NAMED
 from diptych.data.files import write_whole
-from diptych.data.memory import InMemory, key_of
-from diptych.features.embed import embed_arrays
+from diptych.data.memory import InMemory
+from diptych.features.picture_facts import picture_facts
+from diptych.features.pool_vectors import OnceKeyed, PoolVectors, failures
 from diptych.features.unit_rows import unit_rows
-from diptych.store.layers import Vectors, shared_vectors
 
 PENDING = 8192
 """Items that wait until they are merged into a sample."""
@@ -37,26 +36,6 @@ Settings = tuple[str, int, int, int]
 def rank(name: str) -> int:
     """Return the hash by which an item is sampled, in [0, 2^63)."""
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") >> 1
-
-
-@dataclass
-class _Sized:
-    """An item whose picture is refused where a side is too small."""
-
-    item: Any
-    least: int
-    small: bool = False
-
-    def image(self) -> Image.Image:
-        image: Image.Image = self.item.image()
-        if min(image.size) <= self.least:
-            self.small = True
-            raise UnreadableItem("", "small")
-        return image
-
-    def key(self) -> str:
-        self.image()
-        return key_of(self.item)
 
 
 @dataclass(frozen=True)
@@ -81,7 +60,7 @@ def embed_sized(
     run: Run,
     *,
     vectors: bool = True,
-    stored: Vectors | None = None,
+    pool: PoolVectors | None = None,
 ) -> Looked:
     """Embed the pictures whose sides are both larger than ``least`` pixels.
 
@@ -90,26 +69,25 @@ def embed_sized(
         items: N items with a method ``image``.
         least: in pixels.
         run: as for ``embed``.
-        vectors: False opens the pictures and embeds none.
-        stored: as ``vectors`` of ``embed``.
+        vectors: False looks at sizes, and embeds none.
+        pool: of the same run, for many calls in a row.
     """
-    sized = [_Sized(item, least) for item in items]
-    if vectors:
-        names = [str(getattr(item, "name", i)) for i, item in enumerate(items)]
-        found = embed_arrays(encoder, InMemory(sized, names), run, vectors=stored)
-        kept, values = found.kept.tolist(), found.values[:, 0]
-        failed = sorted({*range(len(items))}.difference(kept))
-        reasons = dict(zip(failed, (e.reason for e in found.failed), strict=True))
-    else:
-        reasons = {}
-        for i, item in enumerate(sized):
-            try:
-                item.image()
-            except UnreadableItem as error:
-                reasons[i] = error.reason
-        kept = [i for i in range(len(items)) if i not in reasons]
-        values = np.zeros((len(kept), 0), np.float32)
-    return Looked(kept, values, {i: reason for i, reason in reasons.items() if not sized[i].small})
+    pool = pool or PoolVectors(run)
+    pictures = OnceKeyed(InMemory(items, [str(getattr(item, "name", i)) for i, item in enumerate(items)]))
+    facts = picture_facts(pictures, run, pool)
+    readable = facts.kept.tolist()
+    reasons = _reasons(range(len(items)), readable, facts.failed)
+    large = facts.kept[facts.sizes.min(axis=1) > least].tolist() if readable else []
+    if not vectors:
+        return Looked(large, np.zeros((len(large), 0), np.float32), reasons)
+    result = pool.arrays(encoder, Subset(pictures, tuple(large)))
+    embedded = [large[i] for i in result.kept.tolist()]
+    return Looked(embedded, result.values[:, 0], reasons | _reasons(large, embedded, result.failed))
+
+
+def _reasons(rows: Sequence[int], kept: Sequence[int], failed: Sequence[UnreadableItem]) -> dict[int, str]:
+    """Return row -> reason of the rows that are not kept."""
+    return {row: error.reason for row, error in failures(rows, kept, failed).items()}
 
 
 @dataclass(frozen=True)
@@ -242,13 +220,13 @@ def sampled(
         run: as for ``embed``.
     """
     plan = PictureSample(*settings, (), np.zeros((0, encoder.dim), np.float32))
-    parts, stored = list[PictureSample](), shared_vectors(run)
+    parts, pool = list[PictureSample](), PoolVectors(run)
     with run.track("sample pictures") as bar:
         for some in chunks:
             told = [(name, item) for name, item in some if item.text().strip()]
             bound = rank(plan.names[-1]) if len(plan.names) == plan.size else 2**63
             tried = [(name, item) for name, item in told if rank(name) < bound]
-            looked = embed_sized(encoder, [item for _, item in tried], least, run, stored=stored)
+            looked = embed_sized(encoder, [item for _, item in tried], least, run, pool=pool)
             names = tuple(tried[i][0] for i in looked.kept)
             unread = tuple((tried[i][0], reason) for i, reason in looked.broken.items())
             counts = (len(some), len(told), len(unread))

@@ -4,20 +4,54 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import DataError, Plan, Run, UsageError
+from diptych.core import DataError, Plan, Run, UsageError, Verdict
 from diptych.core.curate import NAMED
 from diptych.data.files import write_whole
+from diptych.features.pool_chunks import name_of
 
 BINS = 2000
 """Cells of the histogram, evenly over the range of the scores: of cosines each is 0.001 wide."""
+
+
+Scores = NDArray[np.float64]
+
+
+class Scored(NamedTuple):
+    """The scores of some pairs of a stream.
+
+    Args:
+        items: (position, item) of each of the N pairs.
+        scores: (N,), NaN where there is none.
+        reasons: number of a pair among them -> why it has none.
+    """
+
+    items: Sequence[tuple[int, Any]]
+    scores: Scores
+    reasons: Mapping[int, str]
+
+    def name(self, number: int) -> str:
+        """Return the name of a pair by its number."""
+        position, item = self.items[number]
+        return name_of(item, position)
+
+    def verdicts(self, keep: NDArray[np.bool_]) -> Iterator[Verdict]:
+        """Yield a verdict for each pair; one that has no score is dropped with its reason."""
+        rows = zip(self.items, keep.tolist(), self.scores.tolist(), strict=True)
+        if not self.reasons:
+            for (position, _), stays, score in rows:
+                yield Verdict(position, stays, score)
+            return
+        for number, ((position, _), stays, score) in enumerate(rows):
+            reason = self.reasons.get(number, "")
+            yield Verdict(position, stays and not reason, score, reason)
 
 
 @dataclass(frozen=True)
@@ -44,26 +78,30 @@ class ScoreCounts(Plan):
     @classmethod
     def of(cls, backbone: str, scores: Iterable[float], **about: Any) -> ScoreCounts:
         """Return the histogram of some scores; ``about`` are further fields."""
-        return cls.counted(backbone, (("", score, "") for score in scores), Run(), **about)
+        return cls.counted(backbone, [Scored((), np.fromiter(scores, dtype=np.float64), {})], Run(), **about)
 
     @classmethod
-    def counted(cls, backbone: str, scored: Iterable[tuple[str, float, str]], run: Run, **about: Any) -> ScoreCounts:
-        """Return the histogram of pairs, each a name, a score and why there is none, scored one after the other."""
+    def counted(cls, backbone: str, scored: Iterable[Scored], run: Run, **about: Any) -> ScoreCounts:
+        """Return the histogram of pairs that are scored some at a time."""
         plan = cls(backbone, np.zeros(BINS, dtype=np.uint64), **about)
         broken, unread = 0, list[tuple[str, str]]()
         with run.track("score pairs") as bar:
-            for name, score, reason in scored:
-                if reason:
-                    broken += 1
-                    unread += [(name, reason)] * (len(unread) < NAMED)
-                else:
-                    plan.counts[plan.cell(score)] += np.uint64(1)
-                bar.advance()
+            for some in scored:
+                scores = np.delete(some.scores, list(some.reasons)) if some.reasons else some.scores
+                plan.counts[:] += np.bincount(plan.cells(scores), minlength=BINS).astype(np.uint64)
+                broken += len(some.reasons)
+                unread += [(some.name(i), some.reasons[i]) for i in sorted(some.reasons)[: NAMED - len(unread)]]
+                bar.advance(len(some.scores))
         return cls(backbone, plan.counts, broken, tuple(unread), **about)
+
+    def cells(self, scores: Scores) -> NDArray[np.int64]:
+        """Return the cells of (N,) scores, (N,) in [0, BINS); of a NaN 0."""
+        places = (scores - self.low) / (self.high - self.low) * BINS
+        return np.nan_to_num(places, nan=0.0).clip(0, BINS - 1).astype(np.int64)
 
     def cell(self, score: float) -> int:
         """Return the cell of a score, in [0, BINS)."""
-        return min(BINS - 1, max(0, int((score - self.low) / (self.high - self.low) * BINS)))
+        return int(self.cells(np.array([score]))[0])
 
     def edge(self, cell: int) -> float:
         """Return the lower end of a cell."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,9 +78,10 @@ class Index:
             number = self._new(block.batch, here)
             self._held[here] += 1
             self.failed.update(block.failed)
-            for row, key in enumerate(block.keys, number << 32):
-                if key not in block.yields:
-                    self._recent.setdefault(key, row)
+            rows = dict(zip(reversed(block.keys), range((number << 32) + len(block.keys) - 1, -1, -1), strict=False))
+            for key in (*block.yields, *rows.keys() & self._recent.keys()):  # the block that came first answers
+                rows.pop(key, None)
+            self._recent.update(rows)
             if len(self._recent) > RECENT:
                 self._sort()
 
@@ -96,7 +98,7 @@ class Index:
 
     def find(self, keys: Sequence[str]) -> tuple[Ints, Ints]:
         """Return (N,) blocks that answer N keys, -1 where there is none, and (N,) rows in them."""
-        recent = np.fromiter((self._recent.get(key, -1) for key in keys), dtype=np.int64, count=len(keys))
+        recent = np.fromiter(map(self._recent.get, keys, repeat(-1)), dtype=np.int64, count=len(keys))
         blocks, rows = recent >> 32, recent & 0xFFFFFFFF
         if len(keys) and self._keys:
             key, rest = _halves(keys)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,31 +120,69 @@ def read_rows(folder: Path, block: Block, dim: int) -> NDArray[np.float32]:
     Raises:
         BrokenFileError: the array is missing, cut short before their end, of another type, or holds other bytes.
     """
-    if not block.keys:
-        return np.zeros((0, dim), dtype=np.float32)
-    wanted = len(block.keys) * dim * 4
-    try:
-        with open(folder / block.array, "rb") as file:
+    with Arrays(folder, dim) as arrays:
+        return arrays.rows(block)
+
+
+class Arrays:
+    """The array files of a space, of which the one that was read last stays open: the blocks of one shard follow each
+    other in one file.
+    """
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        self._folder, self._dim = folder, dim
+        self._name, self._begin = "", 0
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Arrays:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the open file."""
+        if self._file is not None:
+            self._file.close()
+        self._name, self._file = "", None
+
+    def rows(self, block: Block) -> NDArray[np.float32]:
+        """Return the rows of a block, with the errors of ``read_rows``."""
+        if not block.keys:
+            return np.zeros((0, self._dim), dtype=np.float32)
+        wanted = len(block.keys) * self._dim * 4
+        try:
+            file = self._opened(block.array)
+            file.seek(self._begin + block.start * self._dim * 4)  # not a memory map: see _opened
+            data = file.read(wanted)
+        except FileNotFoundError as error:
+            raise BrokenFileError("missing") from error
+        except (OSError, ValueError, EOFError) as error:
+            raise BrokenFileError("no array") from error
+        if len(data) != wanted:
+            raise BrokenFileError("cut short")
+        if hashlib.sha256(data).hexdigest() != block.digest:
+            raise BrokenFileError("checksum differs")
+        # heads of many classes: no copy that is not needed
+        return np.frombuffer(data, dtype="<f4").reshape(-1, self._dim).astype(np.float32, copy=False)
+
+    def _opened(self, name: str) -> BinaryIO:
+        """Return the open file; not a memory map, so that of a file cut short the first blocks still read."""
+        if self._file is not None and self._name == name:
+            return self._file
+        self.close()
+        file = open(self._folder / name, "rb")  # noqa: SIM115
+        try:
             if np.lib.format.read_magic(file) != (1, 0):
                 raise BrokenFileError("another array format")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            if len(shape) != 2 or shape[1] != dim or fortran or dtype != np.dtype("<f4"):
+            if len(shape) != 2 or shape[1] != self._dim or fortran or dtype != np.dtype("<f4"):
                 raise BrokenFileError("an array of another type or width")
-            file.seek(
-                block.start * dim * 4, os.SEEK_CUR
-            )  # not a memory map: of a file cut short the first blocks still read
-            data = file.read(wanted)
-    except FileNotFoundError as error:
-        raise BrokenFileError("missing") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise BrokenFileError("no array") from error
-    if len(data) != wanted:
-        raise BrokenFileError("cut short")
-    if hashlib.sha256(data).hexdigest() != block.digest:
-        raise BrokenFileError("checksum differs")
-    return (
-        np.frombuffer(data, dtype="<f4").reshape(-1, dim).astype(np.float32, copy=False)
-    )  # heads of many classes: no copy that is not needed
+        except BaseException:
+            file.close()
+            raise
+        self._name, self._file, self._begin = name, file, file.tell()
+        return file
 
 
 def list_shards(folder: Path) -> dict[str, tuple[int, int, int]]:

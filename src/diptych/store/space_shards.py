@@ -15,6 +15,7 @@ from diptych.store.folder import using
 from diptych.store.index import Index, Stat
 from diptych.store.sealed import BrokenFileError, Damage
 from diptych.store.shards import (
+    Arrays,
     Block,
     list_blocks,
     list_shards,
@@ -86,31 +87,39 @@ class SpaceShards:
                     self._index = Index()
 
     def read(self, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return (N, D) values of N keys, zero where not found, and (N,) found; rows are checked by block checksums."""
+        """Return (N, D) values of N keys, zero where not found, and (N,) found; rows are checked by block checksums.
+
+        The folder is listed only where the shards that are known do not answer all keys.
+        """
         values, stored = np.zeros((len(keys), self.dim), dtype=np.float32), np.zeros(len(keys), dtype=bool)
+        index, listed = self._index, False
         while True:
-            index = self.index()
             blocks, rows = index.find(keys)
+            if not listed and (blocks < 0).any():
+                index, listed = self.index(), True
+                blocks, rows = index.find(keys)
             wanted = np.flatnonzero((blocks >= 0) & ~stored)
             wanted = wanted[np.lexsort((rows[wanted], blocks[wanted]))]
             numbers, cuts = np.unique(blocks[wanted], return_index=True)
             lost, again = [], False
-            for number, part in zip(
-                numbers.tolist(), np.split(wanted, cuts[1:]), strict=False
-            ):  # nothing wanted: no numbers, one part
-                block = self._block(index, number)
-                if block is None or any(block.keys[rows[i]] != keys[i] for i in part.tolist()):
-                    again, self._index = True, Index()  # another process wrote the shard since the look
-                    break
-                try:
-                    values[_run(part)] = read_rows(self._folder, block, self.dim)[_run(rows[part])]
-                    stored[part] = True
-                except BrokenFileError as error:
-                    lost.append((block, str(error)))
+            with Arrays(self._folder, self.dim) as arrays:
+                for number, part in zip(
+                    numbers.tolist(), np.split(wanted, cuts[1:]), strict=False
+                ):  # nothing wanted: no numbers, one part
+                    block, here, there = self._block(index, number), _run(part), _run(rows[part])
+                    if block is None or _taken(block.keys, there) != _taken(keys, here):
+                        again, self._index = True, Index()  # another process wrote the shard since the look
+                        break
+                    try:
+                        values[here] = arrays.rows(block)[there]
+                        stored[part] = True
+                    except BrokenFileError as error:
+                        lost.append((block, str(error)))
             if not lost and not again:
                 return values, stored
             for block, reason in lost:
                 self._drop(block, reason)
+            index, listed = self.index(), True
 
     def _block(self, index: Index, number: int) -> Block | None:
         """Return a block with its keys; None where its shard is no longer what the index says."""
@@ -189,6 +198,10 @@ class SpaceShards:
                 self._list(block.shard, others)
             else:
                 remove_shards(self._folder, [block])
+
+
+def _taken(keys: Sequence[str], places: slice | NDArray[np.int64]) -> list[str]:
+    return list(keys[places]) if isinstance(places, slice) else [keys[i] for i in places.tolist()]
 
 
 def _run(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,26 @@ def test_columns_of_bytes_are_read_as_what_they_are(tmp_path: Path) -> None:
     pq.write_table(twice, tmp_path / "two.parquet")
     with pytest.raises(DataError, match="two columns named 'title'"):
         list(open_parquet_pairs(tmp_path / "two.parquet"))
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_table_of_texts_and_bytes_is_read_by_column(kind: pa.DataType, tmp_path: Path) -> None:
+    """Rows are those of a table whose types make it be read row by row, from any row on; an empty cell says why."""
+    jpg, captions = [png(i) for i in range(600)], [f"caption é {i}" for i in range(600)]
+    path = tmp_path / "plain.parquet"
+    pq.write_table(pa.table({"caption": pa.array(captions, kind), "jpg": jpg}), path)
+    stream = open_parquet_pairs(path)
+    for start in (0, 1, 300, 599):
+        rows = list(stream.seek(start))
+        assert [at for at, _ in rows] == list(range(start, 600))
+        assert [item for _, item in rows] == [
+            ParquetPair(f"{path}[{i}]", captions[i], jpg[i]) for i in range(start, 600)
+        ]
+    texts = replace(stream, pictures=False)
+    assert [item.text() for _, item in texts] == captions
+    captions[300] = ""
+    pq.write_table(pa.table({"caption": pa.array([*captions[:599], None], kind), "jpg": jpg}), path)
+    outcomes = list(open_parquet_pairs(path).outcomes())
+    assert outcomes[300][1].text() == ""  # type: ignore[union-attr]
+    assert isinstance(outcomes[599][1], UnreadableItem)
+    assert outcomes[599][1].reason == "has no text"

@@ -40,6 +40,15 @@ def test_long_entries_and_many_of_them_are_all_found() -> None:
     assert list(zip(rows.tolist(), found.tolist(), strict=True)) == loop(entries, texts)
 
 
+def test_texts_are_matched_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["", "a dog", "x" * 50, "dog cat dog", "", "cat", "a dog" * 9, ""]
+    whole = Matcher(("dog", "cat")).match(texts)
+    for part in (1, 6, 20, 10_000):
+        monkeypatch.setattr(substrings, "PART", part)
+        again = Matcher(("dog", "cat")).match(texts)
+        assert [column.tolist() for column in again] == [column.tolist() for column in whole]
+
+
 def test_a_hash_that_fits_another_word_is_no_match(monkeypatch: pytest.MonkeyPatch) -> None:
     matcher = Matcher(("cat", "twenty-two letters here"))
     matcher.match(["cat"])  # the index is made

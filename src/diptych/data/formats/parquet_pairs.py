@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,13 @@ class ParquetStream(ShardStream[ParquetPair]):
                 columns = [*texts, *beside, *([image] if image and self.pictures else [])]
                 groups = list(range(group, file.num_row_groups))
                 for batch in file.iter_batches(BATCH, row_groups=groups, columns=columns):
+                    pairs = None if named else _plain(batch, image if self.pictures else "", texts)
+                    if pairs is not None:
+                        for at, (title, content) in enumerate(pairs, row):
+                            if at >= skip:
+                                yield at, ParquetPair(f"{shard}[{at}]", title, content)
+                        row += len(batch)
+                        continue
                     for cells in batch.to_pylist():
                         if row >= skip:
                             yield row, self._item(shard, row, cells.get(image), texts, cells, named)
@@ -162,6 +169,24 @@ class ParquetStream(ShardStream[ParquetPair]):
 
 _BESIDE = (*CAPTION_WEIGHTS, *SYNTHETIC_WEIGHTS, *(n for usual in NAMES.values() for n in usual))
 """Columns that are read beside captions where a file has them."""
+
+
+def _plain(batch: Any, image: str, texts: Sequence[str]) -> Iterator[tuple[str, bytes]] | None:
+    """Return text and picture of each row of a batch of a column of texts and one of bytes, without empty cells.
+
+    Most pools are such, and a dictionary for each row would take most of the time of a pass. None: it is no such batch.
+    Without a column ``image`` ("") pictures are not read.
+    """
+    import pyarrow as pa
+
+    names = [*texts, image] if image else [*texts]
+    if len(texts) != 1 or {*batch.schema.names} != {*names} or any(column.null_count for column in batch.columns):
+        return None
+    text, content = batch.column(texts[0]), batch.column(image) if image else None
+    if not pa.types.is_string(text.type) or not (content is None or pa.types.is_binary(content.type)):
+        return None
+    pictures = [b""] * len(batch) if content is None else content.to_numpy(zero_copy_only=False).tolist()
+    return zip(text.to_numpy(zero_copy_only=False).tolist(), pictures, strict=True)
 
 
 def _reason(error: DataError, name: str) -> str:

@@ -29,7 +29,7 @@ from diptych.data.draws import uniform
 from diptych.data.words.taxonomy import majority, read_taxonomy, read_votes
 from diptych.features.picture_sample import PictureSample, embed_sized, read_sample, sampled
 from diptych.features.pool_chunks import name_of, picture_chunks
-from diptych.store.layers import shared_vectors
+from diptych.features.pool_vectors import PoolVectors
 
 
 def keep_probability(counts: Sequence[float], most: float) -> float:
@@ -110,10 +110,10 @@ class BIOMEDICA(Curator):
         if not isinstance(plan, PictureSample) or plan.backbone != backbone.fingerprint:
             raise UsageError("The plan is from another system or backbone: plan and apply with the same one.")
         labels, seed = self.labels(plan), run.integer("keep")
-        counts, stored = self._counts(plan, labels), shared_vectors(run) if labels else None
+        counts, pool = self._counts(plan, labels), PoolVectors(run)
         for some in picture_chunks(stream, "biomedica"):
             items = [item for _, item in some]
-            looked = embed_sized(backbone.image, items, self.least_side, run, vectors=labels is not None, stored=stored)
+            looked = embed_sized(backbone.image, items, self.least_side, run, vectors=labels is not None, pool=pool)
             clusters = plan.found.nearest(looked.vectors).tolist() if labels else [0] * len(looked.kept)
             own = {i: labels[k] if labels else () for i, k in zip(looked.kept, clusters, strict=True)}
             for i, (position, item) in enumerate(some):

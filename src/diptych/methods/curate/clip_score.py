@@ -51,17 +51,14 @@ class CLIPScoreFilter(Curator):
         check(self, between(-1, 1), "threshold")
 
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> ScoreCounts:
-        """Count the cosines of all pairs, ``CHUNK`` pairs in memory at a time.
+        """Count the cosines of all pairs, a chunk of pairs in memory at a time.
 
         Raises:
             MissingPart: the kit has no backbone.
             UsageError: the pool has texts alone.
         """
         backbone = kit.need(Backbone)
-        scored = (
-            (name, cosine, reason) for _, name, cosine, reason in pair_cosines(backbone, stream, "clip-score", run)
-        )
-        return ScoreCounts.counted(backbone.fingerprint, scored, run)
+        return ScoreCounts.counted(backbone.fingerprint, pair_cosines(backbone, stream, "clip-score", run), run)
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
         """Yield a verdict for each pair, with the cosine as its score.
@@ -77,9 +74,11 @@ class CLIPScoreFilter(Curator):
         if not isinstance(plan, ScoreCounts) or plan.backbone != backbone.fingerprint:
             raise UsageError("The plan is from another system or backbone: plan and apply with the same one.")
         lowest = plan.lowest_kept(self.share) if self.threshold is None else 0
-        for position, _, cosine, reason in pair_cosines(backbone, stream, "clip-score", run):
-            keep = not reason and (plan.cell(cosine) >= lowest if self.threshold is None else cosine >= self.threshold)
-            yield Verdict(position, keep, cosine, reason)
+        for some in pair_cosines(backbone, stream, "clip-score", run):
+            cosines = some.scores
+            yield from some.verdicts(
+                plan.cells(cosines) >= lowest if self.threshold is None else cosines >= self.threshold
+            )
 
     def read_plan(self, path: Path) -> ScoreCounts:
         """Read a histogram that ``ScoreCounts.write`` wrote; see ``Curator.read_plan``."""

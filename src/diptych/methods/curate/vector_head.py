@@ -19,15 +19,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdict
 from diptych.core.ranges import between, check
 from diptych.data.memory import InMemory
-from diptych.features.embed import embed_arrays
-from diptych.features.pool_chunks import name_of, picture_chunks
-from diptych.features.score_counts import ScoreCounts, read_counts
+from diptych.features.pool_chunks import Names, picture_chunks
+from diptych.features.pool_vectors import PoolVectors, failures
+from diptych.features.score_counts import ScoreCounts, Scored, read_counts
 from diptych.metrics.selective import precision_threshold
 from diptych.nn.vector_head import VectorHead, load_head
-from diptych.store.layers import shared_vectors
+
+ROWS = 256
+"""Vectors that a head scores at once: their float64 copies fit a processor's cache."""
 
 
 def head_threshold(head: VectorHead, precision: float, *, below: bool = False) -> float:
@@ -105,9 +109,8 @@ class VectorHeadFilter(Curator):
             DataError: the file holds no head.
         """
         backbone, head = kit.need(Backbone), self.loaded
-        scored = ((name, score, reason) for _, name, score, reason in self._scores(backbone, stream, run))
         about = {"system": "vector-head", "low": head.low, "high": head.high}
-        return ScoreCounts.counted(self._identity(backbone), scored, run, **about)
+        return ScoreCounts.counted(self._identity(backbone), self._scores(backbone, stream, run), run, **about)
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
         """Yield a verdict for each pair, with the head's score; a broken picture is dropped with its reason.
@@ -125,14 +128,12 @@ class VectorHeadFilter(Curator):
             cut = head_threshold(head, self.precision, below=self.below)
         counts = _turned(plan) if self.below else plan
         lowest = counts.lowest_kept(self.share) if cut is None else 0
-        for position, _, score, reason in self._scores(backbone, stream, run):
-            if reason:
-                yield Verdict(position, False, math.nan, reason)
-            elif cut is not None:
-                yield Verdict(position, sign * score >= sign * cut, score)
+        for some in self._scores(backbone, stream, run):
+            if cut is not None:
+                yield from some.verdicts(sign * some.scores >= sign * cut)
             else:
-                cell = plan.cell(score)
-                yield Verdict(position, (len(plan.counts) - 1 - cell if self.below else cell) >= lowest, score)
+                cells = plan.cells(some.scores)
+                yield from some.verdicts((len(plan.counts) - 1 - cells if self.below else cells) >= lowest)
 
     def read_plan(self, path: Path) -> ScoreCounts:
         """Read a histogram that ``ScoreCounts.write`` wrote; see ``Curator.read_plan``."""
@@ -141,19 +142,19 @@ class VectorHeadFilter(Curator):
     def _identity(self, backbone: Backbone) -> str:
         return f"{backbone.fingerprint} {self.loaded.digest}"
 
-    def _scores(self, backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, str, float, str]]:
-        """Yield position, name, score, and the reason why there is none, of each pair."""
+    def _scores(self, backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[Scored]:
+        """Yield the scores of some pairs at a time."""
         head = self.loaded
         head.check(backbone.fingerprint)
-        vectors = shared_vectors(run)
+        vectors = PoolVectors(run)
         for some in picture_chunks(stream, "vector-head"):
-            names = [name_of(item, at) for at, item in some]
-            found = embed_arrays(backbone.image, InMemory([item for _, item in some], names), run, vectors=vectors)
-            scores = dict(zip(found.kept.tolist(), head.scores(found.values[:, 0]).tolist(), strict=True))
-            broken = sorted({*range(len(some))}.difference(scores))
-            reasons = dict(zip(broken, (e.reason for e in found.failed), strict=True))
-            for i, (position, _) in enumerate(some):
-                yield position, names[i], scores.get(i, math.nan), reasons.get(i, "")
+            result = vectors.arrays(backbone.image, InMemory([item for _, item in some], Names(some)))
+            scores = np.full(len(some), np.nan)
+            for start in range(0, len(result.kept), ROWS):
+                part = slice(start, start + ROWS)
+                scores[result.kept[part]] = head.scores(result.values[part, 0])
+            broken = failures(range(len(some)), result.kept.tolist(), result.failed)
+            yield Scored(some, scores, {i: error.reason for i, error in broken.items()})
 
 
 def _turned(plan: ScoreCounts) -> ScoreCounts:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ _BLANKED = bytes.maketrans(b"\t\n\r", b"   ")
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
 _STEP = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
+PART = 2**17
+"""Characters of texts that are matched at once: their hashes, 8 bytes a character, then fit a processor's cache."""
 _PAD = 8
 """Bytes behind texts and entries that no match reads as its own."""
 
@@ -58,7 +61,7 @@ class Matcher:
 
     @cached_property
     def _index(self) -> _Index:
-        return _Index.of(self.entries)
+        return _index_of(self.entries)
 
     def __reduce__(self) -> tuple[type[Matcher], tuple[tuple[str, ...]]]:
         return type(self), (self.entries,)  # the index is built anew in another process
@@ -68,15 +71,30 @@ class Matcher:
 
         Each pair is returned once, sorted by text and entry.
         """
-        if not texts:
+        parts = [self._matched(texts[start:stop], start) for start, stop in pairwise(_cuts(texts))]
+        if not parts:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        rows, entries = zip(*parts, strict=True)
+        return np.concatenate(rows), np.concatenate(entries)
+
+    def _matched(self, texts: Sequence[str], first: int) -> tuple[Ints, Ints]:
+        """Return the pairs of some texts, of which the first has the number ``first``."""
         data, spaces = _spaced(texts)
         words, numbers = self._index.find(data, spaces)
         rows = np.cumsum(data[spaces[:-1] + 1] == 0)[words]  # a NUL stands after each text but the last
         small = len(texts) * len(self.entries) < 2**32  # numbers of 32 bits are sorted twice as fast
         pairs = np.sort((rows * len(self.entries) + numbers).astype(np.uint32 if small else np.int64))
         pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]].astype(np.int64)
-        return np.divmod(pairs, len(self.entries))
+        rows, entries = np.divmod(pairs, len(self.entries))
+        return rows + first, entries
+
+
+def _cuts(texts: Sequence[str]) -> list[int]:
+    """Return where parts of about ``PART`` characters begin, and the end of the last one; [0] where there is none."""
+    ends = np.cumsum(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)))
+    if not len(ends):
+        return [0]
+    return [0, *(np.flatnonzero(np.diff(ends // PART)) + 1).tolist(), len(texts)]
 
 
 @dataclass(frozen=True)
@@ -201,6 +219,12 @@ def _addressed(hashes: Hashes, entry: Ints, longer: NDArray[np.bool_]) -> tuple[
         rest[taken] = False
         pending, slots = pending[rest], (slots[rest] + 1) & (len(keys) - 1)
     return keys, entries, goes_on
+
+
+@lru_cache(maxsize=1)
+def _index_of(entries: tuple[str, ...]) -> _Index:
+    """Return the index of some entries; a pass that applies a plan takes that of the pass that planned."""
+    return _Index.of(entries)
 
 
 def _spaced(texts: Sequence[str]) -> tuple[Bytes, Ints]:
