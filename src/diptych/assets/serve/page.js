@@ -186,6 +186,6 @@ if (ask) {
     const other = e.shiftKey && link.parentElement.querySelector(".pick");
     if (other) { other.checked = !other.checked; pick(other, true); } else view(link);
   });
-  $("selection")?.addEventListener("reset", () => setTimeout(counted));
+  $("selection")?.addEventListener("reset", () => { last = null; setTimeout(counted); });
   if ($("more")) near.observe($("more"));
 }
