@@ -92,6 +92,7 @@ def test_every_answer_forbids_what_a_page_could_load(client: Any) -> None:
     for answer in (client.get("/health"), client.get("/no-such"), client.get("/", headers={"host": "x"})):
         if answer.status_code != 421:
             assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert "connect-src 'self'" in answer.headers["content-security-policy"]  # marks are sent by a script
         assert answer.headers["x-content-type-options"] == "nosniff"
         # Not "no-referrer": a browser would then send the page's own forms with "Origin: null", which is refused.
         assert answer.headers["referrer-policy"] == "same-origin"

@@ -42,8 +42,8 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 POLICY = (
-    "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """Content security policy of every answer: nothing from elsewhere, no inline script."""
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 from diptych import load
 from diptych.core import UnreadableItem
 from diptych.serve.model import ServedModel
-from diptych.serve.pages.looking import entry_picture, jpeg, looked_at
+from diptych.serve.pages.looking import entry_picture, jpeg, looked_at, png
 
 
 def test_words_look_somewhere_on_a_picture() -> None:
@@ -21,6 +22,11 @@ def test_words_look_somewhere_on_a_picture() -> None:
     changed = np.abs(np.asarray(shown.crop((0, 0, 96, 64)), dtype=int) - np.asarray(photo, dtype=int)).sum(axis=2) > 30
     assert 0.01 < changed.mean() < 0.9
     assert jpeg(shown)[:2] == b"\xff\xd8"
+    alone = looked_at(photo, "a red square", model, model.calls, alone=True)
+    assert (alone.mode, alone.size) == ("RGBA", photo.size)
+    laid = np.asarray(Image.alpha_composite(photo.convert("RGBA"), alone).convert("RGB"), dtype=int)
+    assert np.abs(laid - np.asarray(shown.crop((0, 0, 96, 64)), dtype=int)).max() <= 2  # of 255: opacity is rounded
+    assert Image.open(io.BytesIO(png(alone))).getpixel((0, 0)) == alone.getpixel((0, 0))
 
 
 def test_pictures_of_entries_are_small_and_of_the_index_alone(index_folder: Path) -> None:

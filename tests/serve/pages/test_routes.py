@@ -73,14 +73,13 @@ def test_what_the_script_asks_for_is_on_the_page(page: tuple[TestClient, Path]) 
     client, _ = page
     text, script = client.get("/", params={"q": "red"}).text, client.get("/page.js").text
     seen = Seen(text)
-    asked = set(re.findall(r'getElementById\("(\w+)"\)', script))
-    assert asked == {"ask", "file", "at_least", "share"}
+    asked = set(re.findall(r'\$\("(\w+)"\)', script)) - set(re.findall(r'id: "(\w+)"', script))
+    assert {"ask", "file", "at_least", "share", "tiles", "more", "selection", "viewer"} <= asked
     assert asked <= {a.get("id") for _, a in seen.tags}
     form = text[text.index('id="ask"') : text.index("</form>")]
     for name in ("file", "at_least", *re.findall(r"form\.elements\.(\w+)", script)):
         assert f'name="{name}"' in form
-    assert 'querySelectorAll("#tiles figure > a")' in script
-    assert re.search(r'id="tiles">\s*<figure[^>]*>\s*<a href=', text)
+    assert re.search(r'id="tiles">\s*<figure[^>]*>\s*<a class="photo" href=', text)
 
 
 def test_words_find_pictures_that_have_texts_and_thumbnails(page: tuple[TestClient, Path]) -> None:
@@ -132,7 +131,7 @@ def test_marks_are_kept_in_the_index_and_rank_the_answers(page: tuple[TestClient
 
     def entries(address: str) -> list[tuple[str, str]]:
         seen = Seen(client.get(address).text)
-        numbers = [a["value"] for a in seen.all("input") if a.get("name") == "entry"]
+        numbers = [a["value"] for a in seen.all("input") if (a.get("type"), a.get("name")) == ("hidden", "entry")]
         return list(zip(numbers, (p["title"] for p in seen.all("p") if p.get("title")), strict=True))
 
     asked = "q=something&top=60"  # grey: no colour is nearer than another
@@ -163,6 +162,69 @@ def test_marks_are_kept_in_the_index_and_rank_the_answers(page: tuple[TestClient
     assert evil.status_code == 403
 
 
+def test_a_selection_is_marked_at_once_and_exported_alone(page: tuple[TestClient, Path]) -> None:
+    client, folder = page
+    numbers = [a["value"] for a in Seen(client.get("/?q=red&top=60").text).all("input") if a.get("class") == "pick"]
+    chosen = [numbers[40], numbers[3], numbers[50]]
+    script = {"accept": "application/json"}
+    given = {"state": "q=red", "entry": [*chosen, chosen[0]], "right": "1"}
+    assert client.post("/marks", data=given, headers=script).json() == {"right": 3, "wrong": 0}
+    marks = [json.loads(line) for line in (folder / "marks.jsonl").read_text().splitlines()]
+    scores = {r["path"]: r["score"] for r in client.get("/answers.json?q=red&top=60").json()["results"]}
+    assert [m["score"] for m in marks] == pytest.approx([scores[m["path"]] for m in marks], abs=1e-6)
+    assert [m["rank"] for m in marks] == [41, 4, 51]
+    answer = client.post("/marks", data={**given, "entry": chosen[:1], "right": "0"}, headers=script)
+    assert answer.json() == {"right": 2, "wrong": 1}
+    back = client.post("/marks", data={**given, "right": ""}, headers=script)
+    assert back.json() == {"right": 0, "wrong": 0}
+    lost = client.post("/marks", data={**given, "entry": [numbers[0], "99999"]}, headers=script)
+    assert (lost.status_code, "99999" in lost.json()["message"]) == (404, True)
+    assert client.post("/marks", data={**given, "entry": []}, headers=script).status_code == 400
+    assert client.post("/marks", data=given, headers={**script, "origin": "http://e.vil"}).status_code == 403
+
+    selection = {"state": "q=red", "entry": chosen}
+    rows = list(csv.DictReader(io.StringIO(client.get("/answers.csv", params=selection).text)))
+    assert len(rows) == 3  # of ranks 4, 41 and 51, although a page has 24
+    assert {r["path"] for r in rows} == {
+        r["path"] for r in client.get("/answers.json", params=selection).json()["results"]
+    }
+    assert {i["id"] for i in client.get("/answers.coco.json", params=selection).json()["images"]} == set(
+        map(int, chosen)
+    )
+    assert client.get("/answers.csv", params={**selection, "entry": "x"}).status_code == 400
+    assert client.get("/answers.csv", params={**selection, "entry": ["1"] * 1001}).status_code == 400
+
+
+def test_further_pages_go_on_where_the_first_one_ends(page: tuple[TestClient, Path]) -> None:
+    client, _ = page
+    shown, address = list[str](), "/?q=red"
+    while address:
+        seen = Seen(client.get(address).text)
+        shown += [p["title"] for p in seen.all("p") if p.get("title")]
+        address = next((a["href"] for a in seen.all("a") if a.get("id") == "more"), "")
+    results = client.get("/answers.json?q=red&top=90").json()["results"]
+    assert shown == [r["path"] for r in results]
+    assert 'href="/answers.csv?q=red&amp;top=48"' in client.get("/?q=red&skip=24").text
+
+
+def test_without_a_query_the_page_shows_photos_and_examples(page: tuple[TestClient, Path]) -> None:
+    client, _ = page
+    seen = Seen(client.get("/").text)
+    assert len(seen.all("figure")) == 24
+    assert {"/?q=red", "/?q=pink"} <= {a["href"] for a in seen.all("a")}
+    assert not any(a.get("name") == "entry" for a in seen.all("input"))  # nothing to mark
+    narrowed = [p["title"] for p in Seen(client.get("/?where=folder%3Dtest%2Fpink").text).all("p") if p.get("title")]
+    assert len(narrowed) == 10
+    assert all("/pink/" in path for path in narrowed)
+
+
+def test_a_picture_that_cannot_be_read_leaves_the_page(page: tuple[TestClient, Path]) -> None:
+    answer = page[0].post("/query", data={"q": "red"}, files={"file": b"no picture"})
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+    assert answer.text.count("<figure") == 24
+
+
 @pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 507), (errno.EACCES, 500)])
 def test_a_full_disk_is_said_and_searches_go_on(
     page: tuple[TestClient, Path], monkeypatch: pytest.MonkeyPatch, number: int, status: int
@@ -187,6 +249,11 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
     refused = client.get("/?q=red&at_least=0.8")
     assert refused.status_code == 200
     assert "No answers of text queries" in refused.text
+
+    def slider() -> dict[str, Any]:
+        return next(a for a in Seen(client.get("/?q=red").text).all("input") if a.get("id") == "at_least")
+
+    assert "disabled" in slider()
     rows = ["query,path,right"]
     for i in range(20):
         colour = list(COLOURS)[i % 5]
@@ -195,6 +262,7 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
         rows += [f"{query},{r['path']},{int(f'/{colour}/' in r['path'])}" for r in found]
     (tmp_path / "marks.csv").write_text("\n".join(rows))
     mark(folder, str(tmp_path / "marks.csv"), ColourBackbone(), Run())
+    assert "disabled" not in slider()
     text = client.get("/?q=red&at_least=0.8&top=60").text
     assert "of the answers are expected to be right" in text
     assert "% likely right" in text
@@ -214,6 +282,9 @@ def test_the_slider_cuts_and_says_what_it_promises(page: tuple[TestClient, Path]
     [
         ("/?q=red&top=x", 400),
         ("/?q=red&where=nonsense", 400),
+        ("/?where=nonsense", 400),
+        ("/?q=red&skip=-1", 400),
+        ("/?q=red&top=1001", 400),
         ("/?q=red&index=nope", 404),
         ("/?picture=%21%21", 400),
         ("/?like=123456", 404),

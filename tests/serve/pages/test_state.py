@@ -16,6 +16,9 @@ def test_an_address_gives_its_state_back() -> None:
     address = state.address()
     assert State.read(QueryParams(address.partition("?")[2])) == state
     assert State().address() == "/"
+    further = State(q="x", skip=24, top=12)
+    assert further.address() == "/?q=x&top=12&skip=24"
+    assert further.address(head=True) == "/?q=x&top=12&head=1"  # other answers begin with the first
     assert state.address(q="x", minus="").count("minus") == 0
     assert state.words() == [("a cat", 1.0), ("at night", 2.0), ("dog", -0.5)]
     assert state.conditions() == ["year>=1990", "a=b&c"]

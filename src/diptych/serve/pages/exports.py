@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.core import UnreadableItem
-from diptych.serve.pages.finding import Found
+from diptych.serve.pages.tiles import Found
 from diptych.tasks.search.entry_picture import picture
 
 

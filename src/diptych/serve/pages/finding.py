@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,71 +14,21 @@ from diptych.core import DataError
 from diptych.metrics.cut import STRATA
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.nearest import nearest
+from diptych.search_index.rows import Found as Answered
 from diptych.search_index.rows import Modality
 from diptych.serve.inputs import Input
-from diptych.serve.pages.facets import Facet, facets
+from diptych.serve.pages.browsing import browsed, highest
+from diptych.serve.pages.facets import facets
 from diptych.serve.pages.marked import as_model, marked_head
-from diptych.serve.pages.state import State
+from diptych.serve.pages.state import MOST, State
+from diptych.serve.pages.tiles import Found, Slider, Tile
 from diptych.serve.refusals import Refusal
 from diptych.serve.verbs.search import Search, ServedIndex
 from diptych.tasks.search.ask import Answer, Term, ask, combined, kind_of
-from diptych.tasks.search.marks import PEOPLE, Mark, calibration, read_marks, weights_key
+from diptych.tasks.search.marks import PEOPLE, Mark, add_marks, calibration, read_marks, weights_key
 from diptych.verbs.search import weights_of
 
 BOTH = "Mark a right and a wrong answer first: the head learns from both."
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One answer.
-
-    Args:
-        number: of the entry in its index.
-        name: short name of the picture.
-        path: whole name.
-        text: for those who do not see the picture: its caption, or its name.
-        caption: of the picture; "" without one.
-        score: weighted cosine.
-        reasons: (part of the query, what it adds to the score).
-        right: probability that the answer is right; None: not known here.
-        marked: True, False, or None where nobody marked it for this query.
-    """
-
-    number: int
-    name: str
-    path: str
-    text: str
-    caption: str
-    facts: str
-    score: float
-    reasons: tuple[tuple[str, float], ...]
-    right: float | None
-    marked: bool | None
-
-
-@dataclass(frozen=True)
-class Found:
-    """All that the page of one search shows.
-
-    Args:
-        tiles: answers, best first.
-        answer: the same as the command line prints it; None: nothing was asked.
-        remark: why answers are not cut as they were to be, or "".
-        promise: what is known of the cut, in a sentence, or "".
-        marks: (right, wrong) marks of this query.
-        columns: names of metadata, for conditions.
-        entries: of the index.
-        facets: column -> its values, where they are few.
-    """
-
-    tiles: tuple[Tile, ...] = ()
-    answer: Answer | None = None
-    remark: str = ""
-    promise: str = ""
-    marks: tuple[int, int] = (0, 0)
-    columns: tuple[str, ...] = ()
-    entries: int = 0
-    facets: Mapping[str, tuple[Facet, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,18 +99,22 @@ class Finding:
         asked = await self.asked(request, index, state)
         return await self.search.service.thread(_model, index, asked, state)
 
-    async def mark(self, request: Any, state: State, number: int, right: bool | None) -> None:
-        """Keep what a person says about an answer, in the index.
+    async def chosen(self, request: Any, state: State, numbers: Sequence[int]) -> Found:
+        """Return the answers with these numbers, as far down as the page goes, without a cut."""
+        whole = await self.found(request, replace(state, at_least=0.0, skip=0, top=MOST))
+        return whole.chosen(numbers)
+
+    async def mark(self, request: Any, state: State, numbers: Sequence[int], right: bool | None) -> tuple[int, int]:
+        """Write what a person says about answers into the index, and return the (right, wrong) marks of the query.
 
         Raises:
             Refusal: no such entry.
         """
-        from diptych.tasks.search.marks import add_marks
-
         index = self.search.index(state.index)
         asked = await self.asked(request, index, state)
-        mark = await self.search.service.thread(_mark, index, asked, state, number, right)
-        await self.search.service.thread(add_marks, index.folder, [mark])
+        marks = await self.search.service.thread(_marks, index, asked, state, numbers, right)
+        await self.search.service.thread(add_marks, index.folder, marks)
+        return await self.search.service.thread(_counts, index, asked, state)
 
 
 def text_of(terms: Sequence[Term]) -> str:
@@ -174,7 +128,7 @@ def _weights(index: Index, state: State) -> Mapping[Modality, float]:
 
 def _nothing(index: ServedIndex, state: State) -> Found:
     with Index(index.folder) as opened:
-        return Found(columns=opened.columns(), entries=len(opened), facets=facets(opened, state))
+        return browsed(opened, state)
 
 
 def _entry_vector(index: ServedIndex, number: int) -> tuple[str, Vectors]:
@@ -195,9 +149,11 @@ def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
         query = asked.query if head is None else head.direction
         remark = BOTH if state.head and head is None else ""
 
+        depth = min(state.skip + state.top, MOST)
+
         def ask_index(level: float | None) -> Answer:
             return ask(
-                opened, query, asked.terms, index.backbone, k=state.top, weights=weights, where=state.conditions(),
+                opened, query, asked.terms, index.backbone, k=depth, weights=weights, where=state.conditions(),
                 at_least=level,
             )  # fmt: skip
 
@@ -215,17 +171,18 @@ def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
             known = calibration(opened, kind_of(asked.terms), weights).marks
             right = known.probabilities(np.array([f.score for f in answer.found]))
             shares = [share if rank < known.depth else None for rank, share in enumerate(right.tolist())]
+            slider = Slider(highest(known))
         except DataError as error:
-            remark = remark or (f"How many answers are right is not known yet. {error}" if not state.head else "")
-        promise = "" if answer.cut is None else _promise(answer)
-        tiles = tuple(
-            _tile(opened, asked, numbers[f.entry.name], int(slot), f, share, own.get(f.entry.name))
-            for f, slot, share in zip(answer.found, slots, shares, strict=True)
-        )
+            slider = Slider(reason=str(error))
+        rows = list(zip(answer.found, slots, shares, strict=True))[state.skip :]
         good = sum(bool(r) for r in own.values())
         return Found(
-            tiles, answer, remark, promise, (good, len(own) - good), opened.columns(), len(opened),
-            facets(opened, state),
+            tuple(
+                _tile(opened, asked, numbers[f.entry.name], int(slot), f, share, own.get(f.entry.name))
+                for f, slot, share in rows
+            ),
+            answer, remark, "" if answer.cut is None else _promise(answer), (good, len(own) - good), opened.columns(),
+            len(opened), facets(opened, state), len(names) == depth < MOST, slider,
         )  # fmt: skip
 
 
@@ -254,10 +211,8 @@ def _promise(answer: Answer) -> str:
 
 
 def _tile(
-    index: Index, asked: Asked, number: int, slot: int, found: Any, share: float | None, marked: bool | None
+    index: Index, asked: Asked, number: int, slot: int, found: Answered, share: float | None, marked: bool | None
 ) -> Tile:
-    entry = found.entry
-    name = Path(entry.name.rpartition("!")[2]).name
     reasons: list[tuple[str, float]] = []
     if slot >= 0:
         norm = float(np.linalg.norm(sum(t.weight * v for t, v in zip(asked.terms, asked.values, strict=True))))
@@ -266,24 +221,33 @@ def _tile(
             (Path(t.value).name if t.is_picture else t.value, float(t.weight * c / norm))
             for t, c in zip(asked.terms, cosines, strict=True)
         ]
-    facts = " · ".join(f"{k} {v}" for k, v in entry.facts.items() if str(v) and k != "folder")[:200]
-    return Tile(
-        number, name, entry.name, entry.caption[:300] or name, entry.caption[:300], facts, found.score,
-        tuple(reasons), share, marked,
-    )  # fmt: skip
+    plain = Tile.of(number, found.entry)
+    return replace(plain, score=found.score, reasons=tuple(reasons), right=share, marked=marked)
 
 
-def _mark(index: ServedIndex, asked: Asked, state: State, number: int, right: bool | None) -> Mark:
+def _counts(index: ServedIndex, asked: Asked, state: State) -> tuple[int, int]:
     with Index(index.folder) as opened:
-        entries, slot = opened.entries([number]), int(opened.slots([number])[0])
-        if number not in entries or slot < 0:
-            raise Refusal(404, f"The index {index.name} has no picture {number}.", "entry_not_found")
+        own = _own(read_marks(index.folder), asked, weights_key(_weights(opened, state)))
+    good = sum(bool(right) for right in own.values())
+    return good, len(own) - good
+
+
+def _marks(index: ServedIndex, asked: Asked, state: State, numbers: Sequence[int], right: bool | None) -> list[Mark]:
+    with Index(index.folder) as opened:
+        entries, slots = opened.entries(numbers), opened.slots(numbers)
+        lacking = next((n for n, slot in zip(numbers, slots, strict=True) if n not in entries or slot < 0), None)
+        if lacking is not None:
+            raise Refusal(404, f"The index {index.name} has no picture {lacking}.", "entry_not_found")
         weights = _weights(opened, state)
-        text = int(opened.located("image", [slot])[0, 2])
-        score = weights.get("image", 0.0) * float(opened.vectors("image")[slot] @ asked.query)
-        if text >= 0 and weights.get("text"):
-            score += weights["text"] * float(opened.vectors("text")[text] @ asked.query)
-        name, key = entries[number].name, weights_key(weights)
-        first = nearest(opened, asked.query, STRATA[-1], weights)
-        rank = next((i for i, f in enumerate(first, 1) if f.entry.name == name), STRATA[-1] + 1)
-        return Mark(asked.text, kind_of(asked.terms), key, name, score, right, rank=rank)
+        key, first = weights_key(weights), nearest(opened, asked.query, STRATA[-1], weights)
+        ranks = {f.entry.name: rank for rank, f in enumerate(first, 1)}
+        texts = {int(row[1]): int(row[2]) for row in opened.located("image", slots.tolist())}
+        marks = []
+        for number, slot in zip(numbers, slots.tolist(), strict=True):
+            score = weights.get("image", 0.0) * float(opened.vectors("image")[slot] @ asked.query)
+            if texts[slot] >= 0 and weights.get("text"):
+                score += weights["text"] * float(opened.vectors("text")[texts[slot]] @ asked.query)
+            name = entries[number].name
+            rank = ranks.get(name, STRATA[-1] + 1)
+            marks.append(Mark(asked.text, kind_of(asked.terms), key, name, score, right, rank=rank))
+        return marks

@@ -14,7 +14,7 @@ from diptych.nn.dense.label_maps import upsampled
 from diptych.search_index.index import Index
 from diptych.serve.model import ServedModel
 from diptych.tasks.defaults import DEFAULTS
-from diptych.tasks.pages.heatmap import heat
+from diptych.tasks.pages.heatmap import heat, layer
 from diptych.tasks.search.entry_picture import picture
 
 SIDE = 768
@@ -46,8 +46,22 @@ def jpeg(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def looked_at(photo: Image.Image, words: str, model: ServedModel, run: Run) -> Image.Image:
-    """Return a picture with a map of words over it, from the least to the largest value on this picture.
+def png(image: Image.Image) -> bytes:
+    """Return a picture as PNG, which keeps what is transparent."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def looked_at(photo: Image.Image, words: str, model: ServedModel, run: Run, *, alone: bool = False) -> Image.Image:
+    """Return a picture with a map of words over it, from the middle to the largest value on this picture.
+
+    Args:
+        photo: (H, W) RGB.
+        words: what is looked for.
+        model: its backbone makes the maps.
+        run: device and batch.
+        alone: return the map alone, as large as the picture and transparent where it is clear.
 
     Raises:
         MissingHook: the backbone has no dense maps.
@@ -59,4 +73,5 @@ def looked_at(photo: Image.Image, words: str, model: ServedModel, run: Run) -> I
     maps = regions.scores.values.float().T.reshape(1, *regions.grid)
     values = upsampled(maps, photo.height, photo.width, 0, photo.height)[0].numpy()
     low, high = float(values.min()), float(values.max())
-    return heat(photo, values, low + LEAST * (high - low), high, words[:80])
+    least = low + LEAST * (high - low)
+    return layer(values, least, high) if alone else heat(photo, values, least, high, words[:80])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from diptych.core import DataError, DiptychError, UnreadableItem
 from diptych.serve.inputs import Input
 from diptych.serve.names import Recent
 from diptych.serve.pages.exports import as_coco, as_csv, zipped
-from diptych.serve.pages.finding import Finding, Found, text_of
-from diptych.serve.pages.looking import entry_picture, jpeg, looked_at
-from diptych.serve.pages.state import State, packed
+from diptych.serve.pages.finding import Finding, text_of
+from diptych.serve.pages.looking import entry_picture, jpeg, looked_at, png
+from diptych.serve.pages.state import MOST, State, packed
+from diptych.serve.pages.tiles import Found
 from diptych.serve.refusals import Refusal, of_error
 from diptych.serve.service import Service
 from diptych.serve.verbs.search import Search
@@ -52,6 +54,7 @@ class Page:
         )
         self._style = _asset("report.css") + _asset("serve/page.css")
         self._script = _asset("serve/page.js")
+        self._tag = sha256((self._style + self._script).encode()).hexdigest()[:8]  # of another version, another address
         self._pictures: Recent[bytes] = Recent(KEPT)
 
     def html(self, state: State, found: Found, error: str = "", status: int = 200) -> HTMLResponse:
@@ -60,7 +63,7 @@ class Page:
         text = self._template.render(
             state=state, found=found, error=error, indexes=names, current=state.index or (names[0] if names else ""),
             version=__version__, backbone=self.search.index(state.index).backbone if names else "",
-            models=list(self.service.models), reports=list(self.reports),
+            models=list(self.service.models), reports=list(self.reports), tag=self._tag,
         )  # fmt: skip
         return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
 
@@ -79,7 +82,7 @@ class Page:
             shown = failure if isinstance(failure, Refusal) else of_error(failure)
             return self.html(state, Found(), shown.message, shown.status)
 
-    async def query(self, request: Request) -> RedirectResponse:
+    async def query(self, request: Request) -> Response:
         """Embed a picture that was chosen, and go to the address that holds its vector."""
         async with request.form(max_files=1, max_fields=20, max_part_size=self.service.settings.max_bytes) as form:
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
@@ -89,23 +92,50 @@ class Page:
         if not data:
             return RedirectResponse(state.address(), 303)
         model = self.search.index(state.index).model
-        found = await self.service.embed(request, model, [Input("image", data, "The picture")])
+        try:
+            found = await self.service.embed(request, model, [Input("image", data, "The picture")])
+        except (Refusal, DiptychError) as failure:
+            shown = failure if isinstance(failure, Refusal) else of_error(failure)
+            return self.html(state, await self.finding.found(request, state), shown.message, shown.status)
         return RedirectResponse(state.address(picture=packed(found.vectors[0]), like=None), 303)
 
     async def mark(self, request: Request) -> Response:
-        """Keep a mark, and go back to the search; where the index is too small for marks, its page says so."""
-        async with request.form(max_files=0, max_fields=20) as form:
-            fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        """Mark answers, and go back to the search, or tell a script the number of marks; where the index is too small
+        for marks, its page says so.
+        """
+        async with request.form(max_files=0, max_fields=MOST + 20) as form:
+            texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+        fields, script = dict(texts), "application/json" in request.headers.get("accept", "")
         state = State.read(dict(parse_qsl(fields.get("state", ""))))
-        said, number = fields.get("right", ""), fields.get("entry", "")
-        if said not in ("1", "0", "") or not (number.isdecimal() and len(number) < 19):
-            raise Refusal(400, "A mark has an entry and right, which is 1, 0 or empty.")
+        said, numbers = fields.get("right", ""), _numbers([value for name, value in texts if name == "entry"])
+        if said not in ("1", "0", "") or not numbers:
+            raise Refusal(400, "A mark has one entry or several, and right, which is 1, 0 or empty.")
         try:
-            await self.finding.mark(request, state, int(number), None if said == "" else said == "1")
+            right, wrong = await self.finding.mark(request, state, numbers, None if said == "" else said == "1")
         except DataError as error:
+            if script:
+                raise
             shown = of_error(error)
             return self.html(state, await self.finding.found(request, state), shown.message, shown.status)
-        return RedirectResponse(state.address() + f"#e{number}", 303)
+        if script:
+            return JSONResponse({"right": right, "wrong": wrong})
+        return RedirectResponse(state.address() + f"#e{numbers[0]}", 303)
+
+    async def _exported(self, request: Request) -> tuple[Found, Answer]:
+        """Return the answers of an address; those that are chosen, where it names entries.
+
+        Raises:
+            Refusal: nothing is looked for, or an entry is no number.
+        """
+        given = request.query_params
+        state = State.read(dict(parse_qsl(given["state"])) if "state" in given else given)
+        if chosen := _numbers(given.getlist("entry")):
+            found = await self.finding.chosen(request, state, chosen)
+        else:
+            found = await self.finding.found(request, state)
+        if found.answer is None:
+            raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
+        return found, found.answer
 
     async def thumbnail(self, request: Request, index: str, number: int, side: int = SIDES[0]) -> Response:
         """Return the picture of an entry, small; only entries of served indexes have one."""
@@ -120,8 +150,8 @@ class Page:
                 raise Refusal(404, f"The index {index} has no readable picture {number}.", "entry_not_found") from None
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": SHORT})
 
-    async def look(self, request: Request, index: str, number: int, q: str = "") -> Response:
-        """Return the picture of an entry with a map of where the words look."""
+    async def look(self, request: Request, index: str, number: int, q: str = "", alone: bool = False) -> Response:
+        """Return the picture of an entry with a map of where the words look, or the map alone, to lay over it."""
         words, served = (
             "; ".join(text for text, weight in State(q=q).words() if weight > 0)[:200],
             self.search.index(index),
@@ -133,14 +163,15 @@ class Page:
         except UnreadableItem:
             raise Refusal(404, f"The index {index} has no readable picture {number}.", "entry_not_found") from None
         model = served.model
-        shown = await self.service.call(request, "look", lambda: looked_at(photo, words, model, model.calls))
-        return Response(
-            await self.service.thread(jpeg, shown), media_type="image/jpeg", headers={"Cache-Control": SHORT}
+        shown = await self.service.call(
+            request, "look", lambda: looked_at(photo, words, model, model.calls, alone=alone)
         )
+        data, kind = await self.service.thread(png if alone else jpeg, shown), "png" if alone else "jpeg"
+        return Response(data, media_type=f"image/{kind}", headers={"Cache-Control": SHORT})
 
     async def table(self, request: Request) -> Response:
         """Return the answers of a search as CSV."""
-        found = await self.finding.found(request, State.read(request.query_params))
+        found, _ = await self._exported(request)
         return Response(
             as_csv(found), media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": "attachment; filename=answers.csv"},
@@ -148,15 +179,13 @@ class Page:
 
     async def data(self, request: Request) -> JSONResponse:
         """Return the answers of a search as ``diptych search --json`` prints them."""
-        return _download(
-            _asked(await self.finding.found(request, State.read(request.query_params))).as_dict(), "answers"
-        )
+        _, answer = await self._exported(request)
+        return _download(answer.as_dict(), "answers")
 
     async def coco(self, request: Request) -> JSONResponse:
         """Return the answers of a search in the form of COCO's instances."""
-        found = await self.finding.found(request, State.read(request.query_params))
-        query = text_of(_asked(found).terms)
-        return _download(await self.service.thread(as_coco, found, query), "answers.coco")
+        found, answer = await self._exported(request)
+        return _download(await self.service.thread(as_coco, found, text_of(answer.terms)), "answers.coco")
 
     async def head(self, request: Request) -> Response:
         """Return the head that is fitted to the marks of a search, as a zip of a model folder."""
@@ -188,21 +217,31 @@ class Page:
         routes.add_api_route("/reports/{name:path}", self.report, methods=["GET"])
         routes.add_api_route("/page.css", self.style, methods=["GET"])
         routes.add_api_route("/page.js", self.script, methods=["GET"])
+        routes.add_api_route("/icon.svg", self.icon, methods=["GET"])
         return routes
 
     async def style(self) -> Response:
         """Return the style sheet."""
         return Response(self._style, media_type="text/css", headers={"Cache-Control": SHORT})
 
+    async def icon(self) -> Response:
+        """Return the icon of a tab."""
+        return Response(_asset("serve/icon.svg"), media_type="image/svg+xml", headers={"Cache-Control": SHORT})
+
     async def script(self) -> Response:
         """Return the script, which only makes things quicker."""
         return Response(self._script, media_type="text/javascript", headers={"Cache-Control": SHORT})
 
 
-def _asked(found: Found) -> Answer:
-    if found.answer is None:
-        raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
-    return found.answer
+def _numbers(texts: Sequence[str]) -> list[int]:
+    """Return numbers of entries, each once.
+
+    Raises:
+        Refusal: one is no number, or they are too many.
+    """
+    if len(texts) > MOST or not all(text.isdecimal() and len(text) < 19 for text in texts):
+        raise Refusal(400, f"entry must be the number of an entry, at most {MOST} times.")
+    return list(dict.fromkeys(map(int, texts)))
 
 
 def _download(data: Any, name: str) -> JSONResponse:

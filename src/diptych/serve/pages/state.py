@@ -14,7 +14,8 @@ import numpy as np
 from diptych.search_index.index import Vectors
 from diptych.serve.refusals import Refusal
 
-TOP, MOST = 24, 200
+TOP, MOST = 24, 1000
+"""Answers of a page, and the rank down to which pages go."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class State:
         captions: share of the captions in the score; None: the index decides.
         top: answers, at most.
         head: whether the marks of this query rank the answers.
+        skip: answers before the first one of this page.
     """
 
     index: str = ""
@@ -47,6 +49,7 @@ class State:
     captions: float | None = None
     top: int = TOP
     head: bool = False
+    skip: int = 0
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> State:
@@ -68,6 +71,7 @@ class State:
             captions=_number(captions, "captions", 0, 1) if captions else None,
             top=int(_number(given.get("top", "") or str(TOP), "top", 1, MOST)),
             head=given.get("head", "") == "1",
+            skip=int(_number(given.get("skip", "") or "0", "skip", 0, MOST)),
         )
 
     @property
@@ -76,14 +80,21 @@ class State:
         return not (self.q or self.picture or self.like is not None)
 
     def address(self, path: str = "/", **changes: object) -> str:
-        """Return the address of this search, or of one with changes; parameters with their default are left out."""
-        state, plain = replace(self, **changes), State()  # type: ignore[arg-type]
+        """Return the address of this search, or of the first page of one with changes; parameters with their default
+        are left out.
+        """
+        state, plain = replace(self, **({"skip": 0} | changes if changes else {})), State()  # type: ignore[arg-type]
         shown = {
             name: "1" if value is True else f"{value:g}" if isinstance(value, float) else str(value)
             for name, value in vars(state).items()
             if value != getattr(plain, name)
         }
         return path + (f"?{urlencode(shown)}" if shown else "")
+
+    @property
+    def options(self) -> int:
+        """How many of the options are used that stand beside the words."""
+        return sum((bool(self.minus), bool(self.where), self.top != TOP))
 
     def words(self) -> list[tuple[str, float]]:
         """Return (words, weight) of all parts, those of ``minus`` with negative weights."""

@@ -1,0 +1,80 @@
+"""What the page shows before anything is looked for: photos from all over the index, and words to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from diptych.core import DataError
+from diptych.data.words.classnames import tidy
+from diptych.search_index.index import Index
+from diptych.search_index.rows import Entry
+from diptych.search_index.where import Condition
+from diptych.serve.pages.facets import facets
+from diptych.serve.pages.state import State
+from diptych.serve.pages.tiles import Found, Slider, Tile
+from diptych.tasks.search.default_cut import DefaultCut
+from diptych.tasks.search.marks import calibration
+
+PHOTOS = 24
+EXAMPLES = 6
+LONGEST = 60
+"""Characters of a caption that is shown as an example."""
+PLAIN = ("an animal", "people outdoors", "food on a table", "a car at night", "water")
+"""Examples for an index without captions and labels."""
+SPLITS = ("train", "val", "validation", "test")
+HIGHEST = 0.95
+
+
+def browsed(index: Index, state: State) -> Found:
+    """Return what a page without a query shows of an open index."""
+    conditions = [Condition.parse(text) for text in state.conditions()]
+    slots = np.arange(len(index.vectors("image")))
+    if conditions:  # the first ones of a large index: a condition may be met by few of many
+        slots = next(iter(index.slots_where("image", conditions)), slots[:0])
+    spread = np.linspace(0, max(len(slots) - 1, 0), min(PHOTOS, len(slots))).round().astype(np.int64)
+    rows = index.located("image", slots[spread].tolist(), conditions)
+    entries = index.entries(rows[:, 0].tolist())
+    return Found(
+        tuple(Tile.of(number, entry) for number, entry in entries.items()), columns=index.columns(), entries=len(index),
+        facets=facets(index, state), slider=slider(index), examples=examples(entries.values()),
+    )  # fmt: skip
+
+
+def slider(index: Index) -> Slider:
+    """Return which shares of right answers can be asked for, for words on pictures."""
+    try:
+        known = calibration(index, "text", {"image": 1.0}).marks
+    except DataError as error:
+        return Slider(reason=str(error))
+    return Slider(highest(known))
+
+
+def highest(known: object) -> float:
+    """Return the largest share that a calibration can be asked for."""
+    return max(map(float, known.facts["levels"])) if isinstance(known, DefaultCut) else HIGHEST
+
+
+def examples(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Return words that are likely to be answered: short captions, labels and names of folders, spread over entries.
+
+    Example:
+        >>> examples([Entry("a.jpg", facts={"folder": "train/sea_horse"}), Entry("b.jpg", caption="a red bus.")])
+        ('sea horse', 'a red bus')
+        >>> examples([Entry("IMG_1.jpg")])
+        ('an animal', 'people outdoors', 'food on a table', 'a car at night', 'water')
+    """
+    words = list(dict.fromkeys(text for entry in entries if (text := _example(entry))))
+    step = max(1, len(words) // EXAMPLES)
+    return tuple(words[::step][:EXAMPLES]) or PLAIN
+
+
+def _example(entry: Entry) -> str:
+    if entry.caption:
+        return entry.caption.rstrip(". ") if len(entry.caption) <= LONGEST and ";" not in entry.caption else ""
+    folder = PurePosixPath(str(entry.facts.get("folder", ""))).name
+    name = str(entry.facts.get("label", "")) or ("" if folder.lower() in SPLITS else folder)
+    words = tidy(name).strip()
+    return words if words.replace(" ", "").isalpha() and len(words) <= LONGEST else ""

@@ -1,0 +1,99 @@
+"""What the page shows of an index: answers to a search, or some of its photos where nothing is looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from diptych.search_index.rows import Entry
+from diptych.serve.pages.facets import Facet
+from diptych.tasks.search.ask import Answer
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One answer, or one photo of an index.
+
+    Args:
+        number: of the entry in its index.
+        name: short name of the picture.
+        path: whole name.
+        text: for those who do not see the picture: its caption, or its name.
+        caption: of the picture; "" without one.
+        facts: its metadata in a line.
+        score: weighted cosine; 0 where nothing was looked for.
+        reasons: (part of the query, what it adds to the score).
+        right: probability that the answer is right; None: not known here.
+        marked: True, False, or None where nobody marked it for this query.
+    """
+
+    number: int
+    name: str
+    path: str
+    text: str
+    caption: str
+    facts: str
+    score: float = 0.0
+    reasons: tuple[tuple[str, float], ...] = ()
+    right: float | None = None
+    marked: bool | None = None
+
+    @classmethod
+    def of(cls, number: int, entry: Entry) -> Tile:
+        """Return what is known of an entry without a query."""
+        name, caption = Path(entry.name.rpartition("!")[2]).name, entry.caption[:300]
+        facts = " · ".join(f"{k} {v}" for k, v in entry.facts.items() if str(v) and k != "folder")[:200]
+        return cls(number, name, entry.name, caption or name, caption, facts)
+
+
+@dataclass(frozen=True)
+class Slider:
+    """Which shares of right answers can be asked for.
+
+    Args:
+        highest: largest one; 0: no share is known for such queries.
+        reason: why none is known, or "".
+    """
+
+    highest: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that the page of one search shows.
+
+    Args:
+        tiles: answers, best first, without those that the page skips; photos of the index where nothing was asked.
+        answer: the same as the command line prints it, with the skipped ones; None: nothing was asked.
+        remark: why answers are not cut as they were to be, or "".
+        promise: what is known of the cut, in a sentence, or "".
+        marks: (right, wrong) marks of this query.
+        columns: names of metadata, for conditions.
+        entries: of the index.
+        facets: column -> its values, where they are few.
+        more: whether further answers may follow.
+        examples: words to begin with, where nothing was asked.
+    """
+
+    tiles: tuple[Tile, ...] = ()
+    answer: Answer | None = None
+    remark: str = ""
+    promise: str = ""
+    marks: tuple[int, int] = (0, 0)
+    columns: tuple[str, ...] = ()
+    entries: int = 0
+    facets: Mapping[str, tuple[Facet, ...]] = field(default_factory=dict)
+    more: bool = False
+    slider: Slider = Slider()
+    examples: tuple[str, ...] = ()
+
+    def chosen(self, numbers: Collection[int]) -> Found:
+        """Return the answers with these numbers alone."""
+        tiles = tuple(tile for tile in self.tiles if tile.number in numbers)
+        names = {tile.path for tile in tiles}
+        answer = self.answer and replace(
+            self.answer, found=tuple(f for f in self.answer.found if f.entry.name in names), cut=None
+        )
+        return replace(self, tiles=tiles, answer=answer)

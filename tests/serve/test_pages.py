@@ -1,0 +1,325 @@
+"""The page in headless Chromium: needs Chromium and the dependency group ``browser``, and is skipped without them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from PIL import Image
+
+from diptych import load
+from diptych.core import Run
+from diptych.data.load import open_records
+from diptych.serve.assembly import Content, server
+from diptych.serve.model import ServedModel
+from diptych.serve.opening import open_index
+from diptych.serve.run import configured
+from diptych.serve.settings import Settings
+from diptych.tasks.search.cut import mark
+from diptych.tasks.search.index import index
+from tests.support.colours import COLOURS, ColourBackbone, coloured
+from tests.support.servers.serving import colour_bytes
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install --group browser")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("there is no Chromium on the PATH", allow_module_level=True)
+
+WIDE, PHONE = (1280, 900), (390, 844)
+PATIENCE = 30_000
+"""Milliseconds that a busy machine may need for a step; an idle one needs a tenth of a second."""
+REFUSED = "status of 422"
+"""What Chromium writes where a damaged picture is refused."""
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> ServedModel:
+    return ServedModel("tiny", load("tiny", engine="torch", cache=False))
+
+
+@pytest.fixture(scope="module")
+def folder(tiny: ServedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Indexes of coloured photos: "plain", without marks, "marked", with a cut, and "maps" of a model with maps."""
+    root = tmp_path_factory.mktemp("browser")
+    photos = root / "photos"
+    for i, colour in enumerate(16 * tuple(COLOURS)):
+        coloured(photos / colour / f"{i // len(COLOURS)}.png", colour, i, noise=15.0)
+    for name in ("plain", "marked"):
+        index(open_records(str(photos)), ColourBackbone(), Run(), root / name)
+    rows = ["query,path,right"]
+    for i in range(20):
+        colour = list(COLOURS)[i % 5]
+        rows += [
+            f"{colour}{' please' * (i // 5)},{photos / other / f'{k}.png'},{int(other == colour)}"
+            for other in COLOURS
+            for k in range(8)
+        ]
+    (root / "marks.csv").write_text("\n".join(rows))
+    mark(root / "marked", str(root / "marks.csv"), ColourBackbone(), Run())
+    large = root / "large"
+    large.mkdir()
+    for i, colour in enumerate(("red", "blue", "green")):
+        picture = Image.new("RGB", (96, 64), "white")
+        picture.paste(COLOURS[colour], (8 * i, 8, 8 * i + 32, 40))
+        picture.save(large / f"{colour}.png")
+    index(open_records(str(large)), tiny.model, tiny.run, root / "maps")
+    return root
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, model: ServedModel, tiny: ServedModel) -> Iterator[str]:
+    """The address of a server of the indexes."""
+    served = {name: open_index(folder / name, [model, tiny]) for name in ("plain", "marked", "maps")}
+    settings = Settings(port=0)
+    running = uvicorn.Server(configured(server(settings, Content((model, tiny), served)), settings))
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    while not running.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
+    running.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any, site: str) -> Iterator[Open]:
+    """Open a page; at the end, what it wrote to the console must be nothing."""
+    contexts, complaints = [], list[str]()
+
+    def start(path: str, size: tuple[int, int] = WIDE, **options: Any) -> Any:
+        context = chromium.new_context(
+            viewport={"width": size[0], "height": size[1]}, base_url=site, reduced_motion="reduce", **options
+        )
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        sheet = context.new_page()
+        sheet.on("console", lambda message: REFUSED in message.text or complaints.append(message.text))
+        sheet.on("pageerror", lambda error: complaints.append(str(error)))
+        sheet.goto(path)
+        return sheet
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def names(sheet: Any) -> list[str]:
+    """Return the paths of the tiles."""
+    paths: list[str] = sheet.locator("#tiles .name").evaluate_all("all => all.map(p => p.title)")
+    return paths
+
+
+SMALL = """all => all.filter(e => e.checkVisibility()).map(e => [e.outerHTML, e.getBoundingClientRect()])
+.filter(([_, box]) => Math.min(box.width, box.height) < 24).map(([html, _]) => html)"""
+"""Visible elements that are less than 24 pixels wide or high."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/?q=red", "/?q=red&index=marked&at_least=0.8", "/?q=lighthouse&index=marked&at_least=0.8"],
+)
+def test_a_page_fits_its_window_and_its_targets_a_finger(open_page: Open, path: str) -> None:
+    sheet = open_page(path)
+    targets = sheet.locator("button, summary, input, select, .tools a, .marks a, .facets a, .examples a, #more")
+    for width, height in (WIDE, PHONE):
+        sheet.set_viewport_size({"width": width, "height": height})
+        for details in (False, True):
+            sheet.locator("details").evaluate_all("(all, open) => all.forEach(d => { d.open = open; })", details)
+            assert sheet.evaluate("document.documentElement.scrollWidth") == width
+            assert targets.count() >= 6
+            assert targets.evaluate_all(SMALL) == []
+
+
+def test_the_first_answer_is_above_the_fold_of_a_phone(open_page: Open) -> None:
+    sheet = open_page("/?q=red&index=marked&at_least=0.8", PHONE)
+    photo = sheet.locator("#tiles img").first.bounding_box()
+    assert photo["y"] + photo["height"] < 664  # without the bars of a browser
+
+
+def test_without_a_query_the_page_shows_photos_of_the_index_and_words_to_try(open_page: Open) -> None:
+    sheet = open_page("/")
+    assert {Path(path).parent.name for path in names(sheet)} == set(COLOURS)
+    sheet.get_by_role("link", name="pink", exact=True).click()
+    sheet.wait_for_url("**q=pink")
+    assert Path(names(sheet)[0]).parent.name == "pink"
+
+
+def test_words_are_searched_by_keyboard(open_page: Open) -> None:
+    sheet = open_page("/?q=blue")
+    sheet.keyboard.press("/")
+    sheet.keyboard.press("Control+A")
+    sheet.keyboard.type("green")
+    sheet.keyboard.press("Enter")
+    sheet.wait_for_url("**q=green")
+    assert Path(names(sheet)[0]).parent.name == "green"
+
+
+def test_a_picture_is_uploaded_and_a_damaged_one_gets_a_sentence(open_page: Open) -> None:
+    sheet = open_page("/")
+    chosen = {"name": "mine.png", "mimeType": "image/png", "buffer": colour_bytes("yellow")}
+    sheet.get_by_label("Picture").set_input_files(chosen)
+    sheet.wait_for_url("**picture=**")
+    assert {Path(path).parent.name for path in names(sheet)[:5]} == {"yellow"}
+    sheet.get_by_label("Picture").set_input_files(chosen | {"buffer": b"no picture"})
+    sheet.get_by_role("alert").wait_for()
+    assert "picture" in sheet.get_by_role("alert").inner_text().lower()
+
+
+def test_a_mark_does_not_move_the_page_and_is_there_after_a_reload(open_page: Open) -> None:
+    sheet = open_page("/?q=grey+marks&top=80")
+    tile = sheet.locator("#tiles figure").nth(60)
+    right = tile.locator('[data-mark="1"]')
+    right.focus()
+    before, history = tile.bounding_box(), sheet.evaluate("window.stays = history.length")
+    sheet.keyboard.press("Enter")  # a click of Playwright may scroll by itself
+    sheet.locator("#counts:not([hidden])").wait_for(state="attached")
+    assert right.get_attribute("aria-pressed") == "true"
+    assert sheet.locator("#right").inner_text() == "1"
+    assert sheet.locator("#head").is_hidden()  # a head learns from right and wrong answers
+    assert sheet.evaluate("[window.stays, history.length]") == [history, history]  # the same document
+    assert tile.bounding_box() == pytest.approx(before, abs=2)
+    sheet.reload()
+    assert right.get_attribute("aria-pressed") == "true"
+    right.click()  # takes the mark back
+    sheet.locator("#counts[hidden]").wait_for(state="attached")
+    sheet.reload()
+    assert right.get_attribute("aria-pressed") == "false"
+
+
+def test_without_scripts_a_mark_is_a_form_and_more_answers_a_link(open_page: Open) -> None:
+    sheet = open_page("/?q=grey+forms", java_script_enabled=False)
+    sheet.locator("#tiles figure").nth(2).locator('[data-mark="0"]').click()
+    assert sheet.locator("#tiles figure.bad").count() == 1
+    sheet.locator("#tiles .pick").nth(0).check()
+    sheet.locator("#tiles .pick").nth(1).check()
+    sheet.locator("#selection").get_by_role("button", name="right", exact=True).click()
+    assert sheet.locator("#tiles figure.good").count() == 2
+    first = names(sheet)
+    sheet.locator("#more").click()
+    assert len(set(first) | set(names(sheet))) == 48
+    assert sheet.request.get(sheet.locator("#tiles a.photo").first.get_attribute("href")).ok
+
+
+def test_more_answers_come_while_one_scrolls(open_page: Open) -> None:
+    sheet = open_page("/?q=grey&top=24")
+    for expected in (48, 72, 80):
+        sheet.evaluate("scrollTo(0, document.body.scrollHeight)")
+        sheet.locator("#tiles figure").nth(expected - 1).wait_for()
+    sheet.locator("#more").wait_for(state="detached")
+    shown = names(sheet)
+    assert len(shown) == len(set(shown)) == 80
+    assert "top=96" in sheet.get_by_role("link", name="JSON").get_attribute("href")  # all of them
+
+
+def test_a_range_is_selected_marked_and_exported(open_page: Open, tmp_path: Path) -> None:
+    sheet = open_page("/?q=grey+range")
+    bar, picks = sheet.locator("#selection"), sheet.locator("#tiles .pick")
+    assert bar.is_hidden()
+    picks.nth(1).click()
+    picks.nth(4).click(modifiers=["Shift"])
+    assert sheet.locator("#selected").inner_text() == "4 selected:"
+    with sheet.expect_download() as download:
+        bar.get_by_role("button", name="CSV").click()
+    download.value.save_as(tmp_path / "answers.csv")
+    with (tmp_path / "answers.csv").open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == names(sheet)[1:5]
+    bar.get_by_role("button", name="wrong", exact=True).click()
+    sheet.locator("#tiles figure.bad").nth(3).wait_for()
+    assert sheet.locator("#wrong").inner_text() == "4"
+    with sheet.expect_download() as download:
+        sheet.get_by_role("link", name="JSON").click()
+    download.value.save_as(tmp_path / "answers.json")
+    assert len(json.loads((tmp_path / "answers.json").read_text())["results"]) == 24
+    bar.get_by_role("button", name="none", exact=True).click()
+    assert bar.is_hidden()
+    photos = sheet.locator("#tiles a.photo")
+    photos.nth(0).click(modifiers=["Shift"])
+    photos.nth(2).click(modifiers=["Shift"])
+    assert sheet.locator("#selected").inner_text() == "3 selected:"
+
+
+def test_the_viewer_is_used_by_keyboard(open_page: Open) -> None:
+    sheet = open_page("/?q=red&top=4")
+    viewer, title = sheet.get_by_role("dialog"), sheet.locator("#position")
+    sheet.keyboard.press("j")
+    sheet.keyboard.press("Enter")
+    viewer.wait_for()
+    assert title.inner_text().startswith("1 of ")  # further answers may have come already
+    assert "side=1024" in sheet.locator("#large").get_attribute("src")
+    for number in (2, 3, 4, 5):  # the last step waits for more answers
+        sheet.keyboard.press("ArrowRight")
+        sheet.wait_for_function(
+            "n => document.getElementById('position').textContent.startsWith(n + ' of')", arg=number
+        )
+    sheet.keyboard.press("ArrowLeft")
+    assert title.inner_text().startswith("4 of ")
+    sheet.keyboard.press("r")
+    sheet.locator('#viewer [data-mark="1"][aria-pressed="true"]').wait_for()
+    sheet.keyboard.press("Escape")
+    viewer.wait_for(state="hidden")
+    sheet.wait_for_function("document.activeElement.parentElement.matches('#tiles figure:nth-child(4)')")
+    assert sheet.locator("#tiles figure").nth(3).get_attribute("class") == "tile good"
+
+
+def test_the_map_lies_over_the_photo(open_page: Open) -> None:
+    sheet = open_page("/?q=a+red+square&index=maps", PHONE)
+    sheet.locator("#tiles a.photo").first.click()
+    assert sheet.locator("#map").is_hidden()
+    sheet.get_by_role("button", name="where?").click()
+    sheet.locator("#map").wait_for()
+    assert sheet.locator("#map").bounding_box() == sheet.locator("#large").bounding_box()
+    size = "image => [image.naturalWidth, image.naturalHeight]"
+    assert sheet.locator("#map").evaluate(size) == [96, 64]
+    sheet.keyboard.press("ArrowRight")  # stays on
+    sheet.locator("#map:not([hidden])").wait_for()
+    sheet.keyboard.press("m")
+    sheet.locator("#map").wait_for(state="hidden")
+
+
+def test_the_slider_lives_only_where_a_share_is_known(open_page: Open) -> None:
+    sheet = open_page("/?q=red")
+    assert sheet.get_by_label("at least").is_disabled()
+    sheet.get_by_text("why is the slider grey?").click()
+    assert "How many answers are right is not known yet" in sheet.locator("#uncut").inner_text()
+    sheet = open_page("/?q=red&index=marked&top=80")
+    slider = sheet.get_by_label("at least")
+    slider.focus()
+    for _ in range(16):
+        sheet.keyboard.press("ArrowRight")
+    assert sheet.locator("#share").inner_text() == "80 %"
+    sheet.keyboard.press("Enter")
+    sheet.wait_for_url("**at_least=0.8**")
+    assert "are expected to be right" in sheet.locator("#status").inner_text()
+    assert 10 <= len(names(sheet)) < 80
+
+
+def test_nothing_like_that_is_a_result(open_page: Open) -> None:
+    sheet = open_page("/?q=a+lighthouse&index=marked&at_least=0.8")
+    assert sheet.get_by_text("Nothing here looks like that").is_visible()
+    assert sheet.locator("#tiles figure").count() == 0
+    sheet.get_by_role("link", name="Show the nearest all the same").click()
+    sheet.locator("#tiles figure").first.wait_for()
+
+
+def test_the_page_is_dark_where_the_reader_prefers_it(open_page: Open) -> None:
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light, dark = (open_page("/?q=red", color_scheme=scheme).evaluate(colour) for scheme in ("light", "dark"))
+    assert [light, dark] == ["rgb(255, 255, 255)", "rgb(22, 23, 21)"]
