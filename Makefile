@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := src proofs tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-all test-avx2 test-lowest check rules doctest fresh format index pages docs bench bench-quick results intervals kills changelog release clean
+.PHONY: help demo test test-all test-avx2 test-browser test-lowest check rules doctest fresh format index pages docs bench bench-quick results intervals kills changelog release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make intervals     simulate every interval, and write how often it holds the truth into docs/intervals.md"
 	@echo "make kills         kill trainings, encodings and indexings at random for an hour, MINUTES=60, and compare"
 	@echo "make test-avx2     the tests of methods, nn and train as on a processor without AVX-512"
+	@echo "make test-browser  the server's page in headless Chromium, which must be installed"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 	@echo "make changelog     move the fragments of changelog.d into CHANGELOG.md, under the version"
 	@echo "make release       build sdist and wheel into dist/, check both, use the wheel in a new environment"
@@ -46,7 +47,7 @@ demo: $(VENV)/.run
 # One thread a worker, and none begun anew after a crash: xdist then waits for ever for the tests of the dead one.
 # glibc keeps freed buffers: giving each back to the kernel costs more than the tests themselves on small machines.
 # Bytecode is written although an image may forbid it: else each run rewrites the asserts of all tests in each worker.
-SUITE := test test-all test-avx2 test-lowest
+SUITE := test test-all test-avx2 test-browser test-lowest
 $(SUITE): export OMP_NUM_THREADS ?= 1
 $(SUITE): export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 $(SUITE): export MALLOC_MMAP_THRESHOLD_ ?= 33554432
@@ -66,6 +67,13 @@ test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
 test-avx2: export MKL_ENABLE_INSTRUCTIONS = AVX2
 test-avx2: $(VENV)/.dev
 	$(BIN)/$(PYTEST) tests/methods tests/nn tests/train
+
+$(VENV)/.browser: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --group browser
+	@touch $@
+
+test-browser: $(VENV)/.browser
+	$(BIN)/python -m pytest tests/serve/test_pages.py
 
 check: rules doctest test-all
 
