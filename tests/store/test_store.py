@@ -148,6 +148,23 @@ def test_only_what_is_damaged_is_redone(
     assert Store(tmp_path).verify() == []
 
 
+def test_what_a_cleared_cache_holds_by_now_is_no_damage_of_what_was_read_before(tmp_path: Path) -> None:
+    fill(tmp_path, KEYS, 2)
+    found: list[Damage] = []
+    before, space = opened(tmp_path, found)
+    assert before.get(space, KEYS)[1].all()
+    for name in ("shards", "plans"):
+        shutil.rmtree(tmp_path / space / name)
+    others = [key(i) for i in range(50, 60)]
+    values, _ = fill(tmp_path, others, 2)  # batches of the same names, with other keys
+    assert not before.get(space, KEYS)[1].any()
+    after, space = opened(tmp_path, found)
+    again, known = after.get(space, others)
+    assert known.all()
+    assert np.array_equal(again, values)
+    assert found == []
+
+
 def test_a_lost_plan_keeps_its_number(tmp_path: Path) -> None:
     store, space = opened(tmp_path)
     (lost,) = store.plan(space, KEYS[:2], size=2)

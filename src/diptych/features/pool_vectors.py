@@ -7,6 +7,7 @@ chunk nor plan a batch, and the chunks are large (``features.pool_chunks``).
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from diptych.core import Encoder, Run, Samples, Texts, UnreadableItem
 from diptych.data.memory import InMemory
 from diptych.features.embed import Arrays, embed_arrays, space_facts
 from diptych.store.layers import Vectors, shared_vectors
+
+MARKED = 60.0
+"""Seconds after which a space is marked again as in use, so that ``cache prune`` leaves it alone."""
 
 
 class PoolVectors:
@@ -33,7 +37,7 @@ class PoolVectors:
 
     def __init__(self, run: Run) -> None:
         self._run, self._stored = run, shared_vectors(run)
-        self._spaces: dict[tuple[tuple[str, Any], ...], str] = {}
+        self._spaces: dict[tuple[tuple[str, Any], ...], tuple[str, float]] = {}
 
     def arrays(self, encoder: Encoder[Any], items: Samples[Any], run: Run | None = None) -> Arrays:
         """Embed the readable items of a chunk; errors and counts are those of ``features.embed_arrays``.
@@ -62,12 +66,14 @@ class PoolVectors:
         return _with(result, readable, failed) if failed else result
 
     def _space(self, stored: Vectors, encoder: Encoder[Any], run: Run) -> str:
-        """Return the space of an encoder, which is opened once."""
+        """Return the space of an encoder, which is opened once a minute: that marks it as in use."""
         facts = space_facts(encoder, run, run.engine.runner(encoder, run) if run.engine else None)
         key = tuple(facts.items())
-        if key not in self._spaces:
-            self._spaces[key] = stored.space(facts)
-        return self._spaces[key]
+        space, opened = self._spaces.get(key, ("", -math.inf))
+        if time.monotonic() - opened > MARKED:
+            space = stored.space(facts)
+            self._spaces[key] = space, time.monotonic()
+        return space
 
 
 def failures(rows: Sequence[int], kept: Iterable[int], failed: Sequence[UnreadableItem]) -> dict[int, UnreadableItem]:

@@ -213,13 +213,16 @@ def sweep(folder: Path, arrays: Collection[str], seconds: float) -> None:
 
 
 def other_blocks(folder: Path, block: Block) -> list[Block] | None:
-    """Return the other blocks of a block's shard as it is on disk now; None where the block is no longer there."""
+    """Return the other blocks of a block's shard as it is on disk now; None where the block is no longer there, or a
+    batch of its name holds other rows by now: a cache that was cleared gives names anew.
+    """
     try:
         listed = read_blocks(folder, block.shard)
     except (FileNotFoundError, BrokenFileError):
         return None
-    others = [b for b in listed if b.batch != block.batch]
-    return others if len(others) < len(listed) else None
+    rows = (block.batch, block.array, block.start, block.digest)
+    same = any((b.batch, b.array, b.start, b.digest) == rows for b in listed)
+    return [b for b in listed if b.batch != block.batch] if same else None
 
 
 def verify_shards(folder: Path, dim: int) -> list[Damage]:
