@@ -87,7 +87,9 @@ def test_a_tensor_that_is_renamed_dropped_or_turned_is_named(tmp_path: Path) -> 
 def test_bad_files_get_a_sentence(tmp_path: Path) -> None:
     cases: dict[str, object] = {
         "no generator: no name begins with decoder": {"state_dict": {"encoder.x": torch.ones(1)}},
-        "holds a, no tensor": {"a": 1},
+        "holds a, no dense tensor": {"a": 1},
+        "holds b, no dense tensor": {"b": torch.eye(2).to_sparse()},
+        "holds state_dict, no dense tensor": {"state_dict": [torch.ones(1)]},
         "no tensors by name": torch.ones(3),
     }
     for message, content in cases.items():

@@ -60,11 +60,11 @@ def generator_tensors(path: Path) -> dict[str, Tensor]:
         DataError: it is damaged, or holds no tensors of a generator.
     """
     content = _opened(path)
-    if not isinstance(content.get("state_dict"), Mapping):
-        inner = content.get("g_ema")
-        state = dict(inner) if isinstance(inner, Mapping) else {k.removeprefix("g_ema."): t for k, t in content.items()}
+    if (both := _named(content.get("state_dict"))) is None:
+        inner = _named(content.get("g_ema"))
+        state = dict(inner) if inner is not None else {k.removeprefix("g_ema."): t for k, t in content.items()}
     else:
-        named = {k.removeprefix("decoder."): t for k, t in content["state_dict"].items() if k.startswith("decoder.")}
+        named = {k.removeprefix("decoder."): t for k, t in both.items() if k.startswith("decoder.")}
         state = {name: t for name, t in named.items() if not name.startswith(_BESIDE)}
         if not state:
             raise DataError(f"{path} holds no generator: no name begins with decoder.")
@@ -84,7 +84,7 @@ def encoder_tensors(path: Path) -> EncoderFile:
         DataError: it is damaged, or holds no encoder.
     """
     content = _opened(path)
-    state, options, mean = content.get("state_dict"), content.get("opts"), content.get("latent_avg")
+    state, options, mean = _named(content.get("state_dict")), content.get("opts"), content.get("latent_avg")
     named = {k.removeprefix("encoder."): t for k, t in (state or {}).items() if k.startswith("encoder.")}
     if not named:
         raise DataError(
@@ -112,15 +112,20 @@ def _opened(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def _named(content: object) -> Mapping[str, Any] | None:
+    """Return a dictionary of names; None for everything else."""
+    return content if isinstance(content, Mapping) and all(isinstance(name, str) for name in content) else None
+
+
 def _floats(state: Mapping[str, object], path: Path) -> dict[str, Tensor]:
     """Return tensors in memory of their own, those of numbers in float32.
 
     Raises:
         DataError: one is no tensor.
     """
-    strange = sorted(name for name, t in state.items() if not isinstance(t, Tensor))
+    strange = sorted(n for n, t in state.items() if not isinstance(t, Tensor) or t.layout is not torch.strided)
     if strange:
-        raise DataError(f"{path} holds {', '.join(strange[:3])}, no tensor: give a generator's state dict.")
+        raise DataError(f"{path} holds {', '.join(strange[:3])}, no dense tensor: give a generator's state dict.")
     return {name: t.to(torch.float32, copy=True).contiguous() for name, t in state.items() if isinstance(t, Tensor)}
 
 

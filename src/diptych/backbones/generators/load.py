@@ -138,7 +138,7 @@ def from_nvidia(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
             out[CLAMP] = t
         elif name == "synthesis.b4.const":
             out["input.input"] = t[None]
-        elif renamed := re.fullmatch(r"synthesis\.b(\d+)\.(conv0|conv1|torgb)\.([a-z_.]+)", name):
+        elif renamed := re.fullmatch(r"synthesis\.b([48]|[1-9]\d{1,3})\.(conv0|conv1|torgb)\.([a-z_.]+)", name):
             out |= _nvidia_layer(int(math.log2(int(renamed[1]))) - 3, renamed[2], renamed[3], t, f"{path}: {name}")
         else:
             raise DataError(
@@ -179,6 +179,9 @@ def check(weights: Mapping[str, Tensor], path: Path) -> None:
         raise DataError(
             f"{path} holds no StyleGAN2 generator, it lacks {', '.join(first)}: save the state dict of g_ema or G_ema."
         )
+    sides = {"input.input": 4, "conv1.conv.modulation.weight": 2}
+    if flat := [name for name, number in sides.items() if weights[name].ndim != number]:
+        raise DataError(f"{path} has {', '.join(flat)} in other sizes than StyleGAN2: convert it again.")
     generator = StyleGAN2(weights)
     style, wide = generator.style_dim, weights["input.input"].shape[1]
     wanted: dict[str, tuple[int, ...]] = {"input.input": (1, wide, 4, 4)}
