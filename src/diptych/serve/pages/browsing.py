@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diptych.core import DataError
 from diptych.data.words.classnames import tidy
@@ -31,11 +32,11 @@ HIGHEST = 0.95
 def browsed(index: Index, state: State) -> Found:
     """Return what a page without a query shows of an open index."""
     conditions = [Condition.parse(text) for text in state.conditions()]
-    slots = np.arange(len(index.vectors("image")))
+    slots: range | NDArray[np.int64] = range(len(index.vectors("image")))
     if conditions:  # the first ones of a large index: a condition may be met by few of many
-        slots = next(iter(index.slots_where("image", conditions)), slots[:0])
+        slots = next(iter(index.slots_where("image", conditions)), np.zeros(0, dtype=np.int64))
     spread = np.linspace(0, max(len(slots) - 1, 0), min(PHOTOS, len(slots))).round().astype(np.int64)
-    rows = index.located("image", slots[spread].tolist(), conditions)
+    rows = index.located("image", [int(slots[i]) for i in spread], conditions)
     entries = index.entries(rows[:, 0].tolist())
     return Found(
         tuple(Tile.of(number, entry) for number, entry in entries.items()), columns=index.columns(), entries=len(index),

@@ -154,7 +154,7 @@ def _found(index: ServedIndex, asked: Asked, state: State) -> Found:
         def ask_index(level: float | None) -> Answer:
             return ask(
                 opened, query, asked.terms, index.backbone, k=depth, weights=weights, where=state.conditions(),
-                at_least=level,
+                at_least=level, cut_depth=MOST,  # one cut for all pages of a search
             )  # fmt: skip
 
         try:

@@ -29,8 +29,8 @@ from diptych.tasks.search.ask import Answer
 
 SIDES = (320, 1024)
 """Largest sides of thumbnails and of pictures that are looked at."""
-KEPT = 2000
-"""Thumbnails in memory, some 20 kB each."""
+KEPT = {320: 2000, 1024: 200}
+"""Side -> pictures in memory, some 20 and 200 kB each."""
 SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 SHORT = "max-age=3600, private"
 
@@ -55,7 +55,7 @@ class Page:
         self._style = _asset("report.css") + _asset("serve/page.css")
         self._script = _asset("serve/page.js")
         self._tag = sha256((self._style + self._script).encode()).hexdigest()[:8]  # of another version, another address
-        self._pictures: Recent[bytes] = Recent(KEPT)
+        self._pictures: dict[int, Recent[bytes]] = {side: Recent(most) for side, most in KEPT.items()}
 
     def html(self, state: State, found: Found, error: str = "", status: int = 200) -> HTMLResponse:
         """Return a page."""
@@ -141,11 +141,11 @@ class Page:
         """Return the picture of an entry, small; only entries of served indexes have one."""
         side = SIDES[0] if side <= SIDES[0] else SIDES[1]
         served = self.search.index(index)
-        key = (index, number, side)
-        data = self._pictures.get(key)
+        key, kept = (index, number), self._pictures[side]
+        data = kept.get(key)
         if data is None:
             try:
-                data = self._pictures.put(key, await self.service.thread(_small, served.folder, number, side))
+                data = kept.put(key, await self.service.thread(_small, served.folder, number, side))
             except UnreadableItem:
                 raise Refusal(404, f"The index {index} has no readable picture {number}.", "entry_not_found") from None
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": SHORT})

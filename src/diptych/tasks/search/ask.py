@@ -273,6 +273,7 @@ def ask(
     where: Sequence[str] = (),
     exact: bool | None = None,
     at_least: float | None = None,
+    cut_depth: int | None = None,
 ) -> Answer:
     """Return the k nearest entries of an open index to a vector.
 
@@ -286,6 +287,7 @@ def ask(
         where: conditions on metadata.
         exact: as for ``search``.
         at_least: as for ``search``.
+        cut_depth: first answers of each query for which the cut is to hold; None: ``k``.
 
     Raises:
         UsageError: a condition or share that cannot mean anything.
@@ -294,7 +296,7 @@ def ask(
     conditions, count = [Condition.parse(w) for w in where], filled(index)
     chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
     fitted = None if at_least is None else calibration(index, kind_of(terms), chosen)
-    cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least, depth=k)
+    cut = None if fitted is None or at_least is None else fitted.marks.cut(at_least, depth=cut_depth or k)
     found = nearest(index, query, k, chosen, where=conditions, exact=exact)
     answers = None
     if fitted is not None and cut is not None:
