@@ -181,6 +181,18 @@ def _wrong(value: Any, kind: Any, name: str) -> UsageError:
     return UsageError(f"The setting {name} is of the type {kind_name or kind}, not {value!r}.")
 
 
+def as_text(value: Any) -> str:
+    """Return the text of a value of a setting, which ``typed`` reads.
+
+    Example:
+        >>> as_text(None), as_text((5.0, 2.0)), as_text(True), as_text("small")
+        ('none', '5.0,2.0', 'True', 'small')
+    """
+    if value is None:
+        return "none"
+    return ",".join(map(as_text, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
 def varied(variant: str, settings: Mapping[str, Any]) -> str:
     """Return the name of a row of a card with other settings, which ``parted`` reads: "small[epochs=100;rate=0.1]".
 
@@ -188,7 +200,7 @@ def varied(variant: str, settings: Mapping[str, Any]) -> str:
         >>> varied("small", {"epochs": 100, "rate": 0.1}), varied("", {})
         ('small[epochs=100;rate=0.1]', '')
     """
-    pairs = ";".join(f"{name}={value}" for name, value in settings.items())
+    pairs = ";".join(f"{name}={as_text(value)}" for name, value in settings.items())
     return f"{variant}[{pairs}]" if pairs else variant
 
 

@@ -25,10 +25,17 @@ def test_each_face_writes_values_in_its_way() -> None:
     assert DATA.read(Path("a/b")) == "a/b"
 
 
-@pytest.mark.parametrize("value", ["one", [1.5, "x"], None])
+@pytest.mark.parametrize("value", ["one", [1, "x"], [1.9, 2.0], None])
 def test_what_are_no_whole_numbers_is_refused(value: object) -> None:
     with pytest.raises(UsageError, match="shots takes whole numbers such as 1,4,16"):
         SHOTS.read(value)
+
+
+def test_settings_without_a_system_and_fitted_objects_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"say whose epochs is, as SLUG\.epochs=VALUE"):
+        ROW_SETTINGS.read({"epochs": 3})
+    with pytest.raises(UsageError, match="fitted names folders, not a dict"):
+        FOLDERS.read({"a": 1})
 
 
 def test_a_system_itself_and_an_open_data_set_are_refused() -> None:

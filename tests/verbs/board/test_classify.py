@@ -3,10 +3,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import diptych
-from diptych.core import UsageError
+from diptych import catalog
+from diptych.catalog import set_rows
+from diptych.core import UnreadableItem, UsageError
 from diptych.verbs.board.classify import BoardClassify
 from tests.support.colours import COLOURS, colour_folder
 
@@ -20,6 +24,11 @@ def test_several_data_sets_are_compared_and_each_has_a_folder(tmp_path: Path) ->
     assert len(made.data["boards"]) == 2
     assert set(made.columns["data"]) == {"near", "far"}
     assert json.loads(Path("b/far/board.json").read_text())["rows"] == made.data["boards"][1]["rows"]
+    with pytest.warns(UserWarning, match="Fewer than two systems stand on all"):
+        alone = diptych.board(sets, methods="fudd", shots=1, seeds=1)
+    assert {row.method for row in alone} <= {"zero-shot"}
+    with pytest.raises(UsageError, match="data= names no data set"):
+        diptych.board([])
     with pytest.raises(UsageError, match="names=, texts= and unlabelled= belong to one data set"):
         diptych.board(sets, names=["a", "b"])
 
@@ -36,6 +45,21 @@ def test_settings_timeout_and_texts_of_a_row(tmp_path: Path) -> None:
     assert made.data["timeout"] == 60
 
 
+def test_photos_beside_labels_are_one_data_set() -> None:
+    photos = [Image.fromarray(np.full((8, 8, 3), 30 * i, dtype=np.uint8)) for i in range(4)]
+    made = diptych.board((photos, ["red", "blue"] * 2), methods="zero-shot", shots=1, seeds=1)
+    assert made.data["items"] == 4
+
+
+def test_settings_of_python_are_read_back_from_their_text() -> None:
+    given = {"tip-adapter": {"search": (5.0, 2.0)}, "gda": {"alpha": None}}
+    asked = BoardClassify.made("python", data="d", settings=given)
+    assert asked.plan().settings == ("tip-adapter.search=5.0,2.0", "gda.alpha=none")
+    row = set_rows({"gda": {"alpha": None}}, "gda", "")
+    assert row == "[alpha=none]"
+    assert catalog.row(catalog.find("gda"), row).alpha is None
+
+
 def test_the_plan_of_a_command() -> None:
     asked = BoardClassify.made("command", data=["d"], shots="1,2", seeds="3", settings=["gda.alpha=0.5"], methods="gda")
     plan = asked.plan()
@@ -49,4 +73,5 @@ def test_skipped_photos_are_named(tmp_path: Path) -> None:
     (data / "test" / "red" / "0.png").write_bytes(b"no picture")
     made = diptych.board(data, methods="zero-shot", shots=1, seeds=1)
     assert len(made.failed) == 1
-    assert "0.png" in str(made.failed[0])
+    assert isinstance(made.failed[0], UnreadableItem)
+    assert made.failed[0].name.endswith("0.png")

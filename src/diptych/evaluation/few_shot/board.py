@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diptych.core import Backbone, ClassNames, DataError, Run, Table, UsageError
+from diptych.core import Backbone, ClassNames, DataError, Run, Table, UnreadableItem, UsageError
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
@@ -43,7 +43,7 @@ class Board:
         rows: in the order of the catalog, then shots.
         missing: row label -> why it could not run.
         late: row label -> what the budget or the time-out left out.
-        skipped: unreadable items of test and of the draws.
+        skipped: unreadable items of test and of the draws, as sentences; ``failed``: as errors.
         interrupted: whether Ctrl-C ended it.
         encode: seconds and vectors of this run's encoding: "images", "image_seconds", "text_seconds".
         device, threads, versions, machine, command, date: where, how and when.
@@ -78,6 +78,7 @@ class Board:
     date: str = field(default_factory=now)
     texts: Pool | None = None
     unlabelled: Unlabelled | None = None
+    failed: tuple[UnreadableItem, ...] = ()
 
     @property
     def records(self) -> list[Record]:
@@ -249,7 +250,7 @@ def board(
         backbone.fingerprint, plan,
         rows, worked.missing, worked.late, tuple(map(str, desk.failed.values())), worked.interrupted, desk.encode,
         run.device, precision_of(backbone, run), run.precision, engine_of(backbone, run), command, texts=desk.texts,
-        unlabelled=unlabelled,
+        unlabelled=unlabelled, failed=tuple(desk.failed.values()),
     )  # fmt: skip
     if run.out:
         made.write(run.out)

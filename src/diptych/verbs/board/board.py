@@ -36,7 +36,10 @@ def _slugs(value: Any) -> tuple[str, ...]:
 
 def _whole(value: str | int | Sequence[int]) -> tuple[int, ...]:
     parts = kinds.words(value) if isinstance(value, str) else (value,) if isinstance(value, int) else value
-    return tuple(int(part) for part in parts)
+    numbers = tuple(int(part) for part in parts)
+    if any(isinstance(part, float) and part != number for part, number in zip(parts, numbers, strict=True)):
+        raise ValueError
+    return numbers
 
 
 def whole_numbers(argument: str, example: str) -> Kind:
@@ -52,11 +55,19 @@ def whole_numbers(argument: str, example: str) -> Kind:
 
 
 def _by_system(value: Any) -> Mapping[str, Mapping[str, Any]]:
-    return value if isinstance(value, Mapping) else by_system((value,) if isinstance(value, str) else value or ())
+    if not isinstance(value, Mapping):
+        return by_system((value,) if isinstance(value, str) else value or ())
+    if plain := [name for name, own in value.items() if not isinstance(own, Mapping)]:
+        raise UsageError(
+            f"{{settings}} are those of several systems: say whose {plain[0]} is, as SLUG.{plain[0]}=VALUE."
+        )
+    return value
 
 
 def _folders(value: Any) -> tuple[Path, ...]:
     every = [value] if isinstance(value, (str, os.PathLike)) else value or ()
+    if not isinstance(every, (list, tuple)) or not all(isinstance(f, (str, os.PathLike)) for f in every):
+        raise UsageError(f"{{fitted}} names folders, not a {type(value).__name__}.")
     return tuple(Path(folder).expanduser() for folder in every)
 
 
@@ -160,6 +171,8 @@ class Board(Verb):
         from diptych.evaluation.boards.rows import expect
         from diptych.evaluation.boards.verb import verb_board
 
+        if "engine" in self.run_options:  # towers that are trained or looked into run in torch, and so does their start
+            context = context.like({}, engine="torch")
         again = context.overwrite or context.out is None
         if context.out is not None and not again:
             expect(context.out, self.systems_of)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diptych.core import DataError
 from diptych.verbs.answer import Answer, Shown, counted
 from diptych.verbs.board.measured import INTERRUPTED
 
@@ -30,7 +31,9 @@ class Classifiers(Answer[Any]):
         self.boards, self.shown, self.out, self.noted = list(boards), list(shown), out, list(notes)
         self.several, self.exported = several, exported
         self.unchanged, self.interrupted = unchanged, any(made.interrupted for made in boards)
-        self.failed: list[Any] = [line for board in shown for line in board["skipped"]]
+        self.failed: list[Any] = [error for made in boards for error in made.failed]
+        if unchanged:  # errors of the board that was read are sentences
+            self.failed = [line for board in shown for line in board["skipped"]]
         self.exit_code = 130 if self.interrupted else 0
         self.compared = self._compared()
 
@@ -107,7 +110,11 @@ class Classifiers(Answer[Any]):
             return None
         from diptych.evaluation.pages import comparison
 
-        return comparison.compare(self.boards)
+        try:
+            return comparison.compare(self.boards)
+        except DataError as error:
+            self.noted.append(error.args[0])
+            return None
 
     def _page(self) -> Path:
         from diptych.evaluation.pages import comparison

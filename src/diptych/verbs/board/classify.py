@@ -9,8 +9,9 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from diptych.core import UsageError
+from diptych.core.settings import as_text
 from diptych.verbs import kinds
-from diptych.verbs.board.board import NAMES, OFFERS, SETTING, SLUGS, TEMPLATES, classes_of, whole_numbers
+from diptych.verbs.board.board import NAMES, OFFERS, ROW_SETTINGS, SETTING, SLUGS, TEMPLATES, classes_of, whole_numbers
 from diptych.verbs.board.classifiers import Classifiers
 from diptych.verbs.declare import Verb, argument
 from diptych.verbs.kinds import Kind
@@ -29,14 +30,16 @@ if TYPE_CHECKING:
 
 
 def _settings(value: Any) -> tuple[str, ...]:
-    if isinstance(value, Mapping):
-        return tuple(f"{slug}.{name}={text}" for slug, own in value.items() for name, text in own.items())
-    return (value,) if isinstance(value, str) else tuple(value or ())
+    """Return settings as lines, as plan and records hold them."""
+    if isinstance(value, str) or not isinstance(value, Mapping):
+        return (value,) if isinstance(value, str) else tuple(value or ())
+    every = ROW_SETTINGS.read(value)
+    return tuple(f"{slug}.{name}={as_text(v)}" for slug, settings in every.items() for name, v in settings.items())
 
 
 def data_sets(value: Any) -> tuple[Any, ...]:
     """Return one or several data sets; a list holds several."""
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    return tuple(value) if isinstance(value, list) else (value,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +85,10 @@ class BoardClassify(Verb):
     export: str | None = argument("Write OUT/model: best (chosen on val), or the slug of a system.", default=None)
 
     def check(self) -> None:
-        """Refuse what belongs to one data set beside several."""
-        if len(data_sets(self.data)) > 1 and (self.names or self.texts or self.unlabelled):
+        """Refuse no data set, and what belongs to one beside several."""
+        if not self.data:
+            raise UsageError("{data} names no data set: give one, or several to compare.")
+        if len(self.data) > 1 and (self.names or self.texts or self.unlabelled):
             raise UsageError("{names}, {texts} and {unlabelled} belong to one data set: give one, or leave them out.")
 
     def plan(self) -> Plan:
@@ -99,7 +104,7 @@ class BoardClassify(Verb):
         """Open the data, then the backbone, unless a board of the same lies there, and measure."""
         from diptych.evaluation.few_shot.unlabelled import Unlabelled
 
-        plan, asked = self.plan(), data_sets(self.data)
+        plan, asked = self.plan(), self.data
         sets = [_opened(data, context.keys) for data in asked]
         named = [classes_of(self.names, data.classes, self.templates) for data in sets]
         names, notes = [classes for classes, _ in named], [line for _, lines in named for line in lines]
@@ -119,7 +124,7 @@ class BoardClassify(Verb):
     def _answer(self, context: Context, boards: Sequence[Board], *rest: Any, unchanged: bool = False) -> Classifiers:
         shown, notes = rest
         return Classifiers(
-            boards, shown, context.out, notes, several=len(data_sets(self.data)) > 1, exported=bool(self.export),
+            boards, shown, context.out, notes, several=len(self.data) > 1, exported=bool(self.export),
             unchanged=unchanged,
         )  # fmt: skip
 
