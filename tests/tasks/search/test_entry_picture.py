@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from diptych.core import UnreadableItem
-from diptych.tasks.search.entry_picture import picture
+from diptych.tasks.search.entry_picture import picture, picture_size
 
 
 def test_pictures_come_from_files_and_tars(tmp_path: Path) -> None:
@@ -16,9 +16,21 @@ def test_pictures_come_from_files_and_tars(tmp_path: Path) -> None:
         tar.add(tmp_path / "a.png", "x/a.png")
     assert picture(str(tmp_path / "a.png")).size == (5, 4)
     assert picture(f"{tmp_path / 'b.tar'}!x/a.png").size == (5, 4)
+    assert picture_size(str(tmp_path / "a.png")) == picture_size(f"{tmp_path / 'b.tar'}!x/a.png") == (5, 4)
     for gone in (str(tmp_path / "no.png"), f"{tmp_path / 'b.tar'}!no.png", "nowhere[3]"):
         with pytest.raises(UnreadableItem):
             picture(gone)
+        with pytest.raises(UnreadableItem):
+            picture_size(gone)
+
+
+def test_the_size_of_a_photo_is_that_of_the_upright_picture_and_takes_its_header_alone(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.effect_noise((64, 40), 80).convert("RGB").save(tmp_path / "a.jpg", exif=exif)
+    assert picture_size(str(tmp_path / "a.jpg")) == picture(str(tmp_path / "a.jpg")).size == (40, 64)
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-200])
+    assert picture_size(str(tmp_path / "a.jpg")) == (40, 64)
 
 
 def test_a_region_is_cut_out_of_its_picture(tmp_path: Path) -> None:
@@ -36,3 +48,5 @@ def test_a_region_is_cut_out_of_its_picture(tmp_path: Path) -> None:
 def test_a_name_that_is_an_address_is_not_fetched(name: str) -> None:
     with pytest.raises(UnreadableItem, match="is an address, which is not fetched"):
         picture(name)
+    with pytest.raises(UnreadableItem, match="is an address, which is not fetched"):
+        picture_size(name)

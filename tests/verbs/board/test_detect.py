@@ -47,5 +47,7 @@ def test_a_threshold_and_settings_reach_the_systems(tmp_path: Path) -> None:
     )
     assert board.data["rate"] == 0.25
     assert {row.arm.variant for row in board if row.arm.system == "feature-memory"} == {"[side=64]"}
+    with pytest.raises(UsageError, match=r"rate= must be in \(0, 1\), got 7"):
+        diptych.board.detect("nowhere", rate=7)
     with pytest.raises(UsageError, match="no file or folder nowhere"):
         diptych.board.detect("nowhere")

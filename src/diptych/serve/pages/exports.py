@@ -10,7 +10,7 @@ from typing import Any
 
 from diptych.core import UnreadableItem
 from diptych.serve.pages.tiles import Found
-from diptych.tasks.search.entry_picture import picture
+from diptych.tasks.search.entry_picture import picture_size
 
 
 def as_csv(found: Found) -> str:
@@ -35,7 +35,7 @@ def as_coco(found: Found, query: str) -> dict[str, Any]:
     images, annotations, gone = list[dict[str, Any]](), list[dict[str, Any]](), 0
     for tile in found.tiles:
         try:
-            width, height = picture(tile.path).size
+            width, height = picture_size(tile.path)
         except UnreadableItem:
             gone += 1
             continue

@@ -10,7 +10,7 @@ from PIL import Image
 
 from diptych.core import DiptychError, UnreadableItem
 from diptych.data.files import address_of
-from diptych.data.images import SUFFIXES, open_image
+from diptych.data.images import SUFFIXES, image_size, open_image
 from diptych.data.region_items import Region
 
 BOX = re.compile(r"\[(-?[\d.]+),(-?[\d.]+),(-?[\d.]+),(-?[\d.]+)\]$")
@@ -30,7 +30,7 @@ def picture(name: str) -> Image.Image:
     if box := BOX.search(name):
         corners = np.array([float(v) for v in box.groups()], dtype=np.float32)
         return Region(picture(name[: box.start()]), corners).crop()
-    if Path(name).suffix.lower() in SUFFIXES and "!" not in name:
+    if _is_file(name):
         return open_image(Path(name))
     from diptych.data.load import open_records
 
@@ -43,3 +43,18 @@ def picture(name: str) -> Image.Image:
     if place is None:
         raise UnreadableItem(name, "has no picture, or is gone")
     return records.images[place]
+
+
+def picture_size(name: str) -> tuple[int, int]:
+    """Return (width, height) of the picture of an entry; of a JPEG file only the header is read.
+
+    Raises:
+        UnreadableItem: as ``picture``.
+    """
+    if address_of(name) or BOX.search(name) or not _is_file(name):
+        return picture(name).size
+    return image_size(name)
+
+
+def _is_file(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES and "!" not in name

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from diptych.core.ranges import between
 from diptych.verbs.board.board import DATA, Board, fitted_folders, the_same
 from diptych.verbs.declare import argument
 from diptych.verbs.detect import Detect
@@ -31,7 +32,12 @@ class BoardDetect(Board):
     )
     thing: str | None = the_same(Detect, "thing", None)
     auxiliary: str | PathLike[str] | None = the_same(Detect, "auxiliary", None)
-    rate: float = argument("Share of normal photos that a threshold may flag.", default=0.1, flag="--false-alarm-rate")
+    rate: float = argument(
+        "Share of normal photos that a threshold may flag.",
+        default=0.1,
+        flag="--false-alarm-rate",
+        range=between(0, 1, "()"),
+    )
     fitted: Any = fitted_folders()
 
     def bench(self, context: Context, load: Loader, notes: list[str]) -> AnomalyBench:
