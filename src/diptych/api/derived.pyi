@@ -441,7 +441,7 @@ class _Board:
             budget: seconds for all rows; those that are finished by then are shown.
             thing: what the photos show, such as "hazelnut", for detectors that read it.
             auxiliary: labelled anomalies of other objects to learn from, in MVTec's layout.
-            rate: share of normal photos that a threshold may flag.
+            rate: share of normal photos that a threshold may flag. Must be in (0, 1).
             fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
             out: folder for rows and board. None: no row is kept.
             overwrite: replace files of an earlier call.
