@@ -46,9 +46,9 @@ def test_a_system_itself_and_an_open_data_set_are_refused() -> None:
 
 
 def test_settings_without_a_system_that_is_fitted_are_refused() -> None:
-    asked = BoardDetect.made("python", data="plate", fitted="kept", settings={"gaussian": {"k": 3}})
+    verb = BoardDetect.made("python", data="plate", fitted="kept", settings={"gaussian": {"k": 3}})
     with pytest.raises(UsageError, match="so settings has no effect"):
-        asked.checked({"data", "fitted", "settings"})
+        verb.checked({"data", "fitted", "settings"})
     BoardDetect.made("python", data="plate", fitted="kept", methods="gaussian").checked({"data", "fitted", "methods"})
 
 

@@ -19,11 +19,11 @@ PARTS = {"train": 4, "test": 3}
 
 def test_several_data_sets_are_compared_and_each_has_a_folder(tmp_path: Path) -> None:
     sets = [colour_folder(tmp_path / name, PARTS) for name in ("near", "far")]
-    made = diptych.board(sets, methods="zero-shot,gda", shots=1, seeds=[1], out="b")
+    board = diptych.board(sets, methods="zero-shot,gda", shots=1, seeds=[1], out="b")
     assert [path.name for path in sorted(Path("b").iterdir())] == ["comparison.html", "comparison.json", "far", "near"]
-    assert len(made.data["boards"]) == 2
-    assert set(made.columns["data"]) == {"near", "far"}
-    assert json.loads(Path("b/far/board.json").read_text())["rows"] == made.data["boards"][1]["rows"]
+    assert len(board.data["boards"]) == 2
+    assert set(board.columns["data"]) == {"near", "far"}
+    assert json.loads(Path("b/far/board.json").read_text())["rows"] == board.data["boards"][1]["rows"]
     with pytest.warns(UserWarning, match="Fewer than two systems stand on all"):
         alone = diptych.board(sets, methods="fudd", shots=1, seeds=1)
     assert {row.method for row in alone} <= {"zero-shot"}
@@ -36,33 +36,33 @@ def test_several_data_sets_are_compared_and_each_has_a_folder(tmp_path: Path) ->
 def test_settings_timeout_and_texts_of_a_row(tmp_path: Path) -> None:
     data = colour_folder(tmp_path / "set", PARTS)
     words = {"methods": "gda,description", "shots": 2, "seeds": 1, "timeout": 60.0}
-    made = diptych.board(
+    board = diptych.board(
         data, settings={"gda": {"alpha": 0.5}}, texts={name: [f"{name} paint"] for name in COLOURS}, **words
     )
-    assert "[alpha=0.5]" in {row.variant for row in made}
-    assert "description" in {row.method for row in made}
-    assert made.data["texts"]["source"] == "given"
-    assert made.data["timeout"] == 60
+    assert "[alpha=0.5]" in {row.variant for row in board}
+    assert "description" in {row.method for row in board}
+    assert board.data["texts"]["source"] == "given"
+    assert board.data["timeout"] == 60
 
 
 def test_photos_beside_labels_are_one_data_set() -> None:
     photos = [Image.fromarray(np.full((8, 8, 3), 30 * i, dtype=np.uint8)) for i in range(4)]
-    made = diptych.board((photos, ["red", "blue"] * 2), methods="zero-shot", shots=1, seeds=1)
-    assert made.data["items"] == 4
+    board = diptych.board((photos, ["red", "blue"] * 2), methods="zero-shot", shots=1, seeds=1)
+    assert board.data["items"] == 4
 
 
 def test_settings_of_python_are_read_back_from_their_text() -> None:
     given = {"tip-adapter": {"search": (5.0, 2.0)}, "gda": {"alpha": None}}
-    asked = BoardClassify.made("python", data="d", settings=given)
-    assert asked.plan().settings == ("tip-adapter.search=5.0,2.0", "gda.alpha=none")
+    verb = BoardClassify.made("python", data="d", settings=given)
+    assert verb.plan().settings == ("tip-adapter.search=5.0,2.0", "gda.alpha=none")
     row = set_rows({"gda": {"alpha": None}}, "gda", "")
     assert row == "[alpha=none]"
     assert catalog.row(catalog.find("gda"), row).alpha is None
 
 
 def test_the_plan_of_a_command() -> None:
-    asked = BoardClassify.made("command", data=["d"], shots="1,2", seeds="3", settings=["gda.alpha=0.5"], methods="gda")
-    plan = asked.plan()
+    verb = BoardClassify.made("command", data=["d"], shots="1,2", seeds="3", settings=["gda.alpha=0.5"], methods="gda")
+    plan = verb.plan()
     assert (plan.methods, plan.shots, plan.seeds, plan.settings) == (("gda",), (1, 2), (3,), ("gda.alpha=0.5",))
     with pytest.raises(UsageError, match="'most' is no rule for val"):
         BoardClassify.made("python", data="d", val="most").plan()
@@ -71,7 +71,7 @@ def test_the_plan_of_a_command() -> None:
 def test_skipped_photos_are_named(tmp_path: Path) -> None:
     data = colour_folder(tmp_path / "set", PARTS)
     (data / "test" / "red" / "0.png").write_bytes(b"no picture")
-    made = diptych.board(data, methods="zero-shot", shots=1, seeds=1)
-    assert len(made.failed) == 1
-    assert isinstance(made.failed[0], UnreadableItem)
-    assert made.failed[0].name.endswith("0.png")
+    board = diptych.board(data, methods="zero-shot", shots=1, seeds=1)
+    assert len(board.failed) == 1
+    assert isinstance(board.failed[0], UnreadableItem)
+    assert board.failed[0].name.endswith("0.png")

@@ -48,24 +48,24 @@ def test_the_table_has_intervals_gains_and_further_numbers(tmp_path: Path) -> No
 
 
 def test_what_did_not_run_is_a_remark_on_every_face() -> None:
-    made = answer()
-    assert made.remarks(list(made)) == ["noted", "astrom3 did not run: It needs x: give it."]
-    assert made.exit_code == 0
-    data = made.data([], ["said"])
+    result = answer()
+    assert result.remarks(list(result)) == ["noted", "astrom3 did not run: It needs x: give it."]
+    assert result.exit_code == 0
+    data = result.data([], ["said"])
     assert (data["kind"], data["missing"], data["remarks"]) == ("board", {"astrom3": "It needs x: give it."}, ["said"])
 
 
 def test_an_interrupted_board_says_so_and_ends_with_130() -> None:
-    made = answer(stop=True)
-    assert made.remarks(list(made))[-1] == INTERRUPTED
-    assert made.exit_code == 130
+    result = answer(stop=True)
+    assert result.remarks(list(result))[-1] == INTERRUPTED
+    assert result.exit_code == 130
 
 
 def test_columns_of_a_table() -> None:
-    made = answer()
-    rows = list(made)
-    columns = made.columns(rows)
+    result = answer()
+    rows = list(result)
+    columns = result.columns(rows)
     assert columns["acc1"] == [0.75, 0.25]
     assert columns["gain"] == [pytest.approx(0.5), None]
     assert columns["eer"] == [0.25, 0.25]
-    assert made.line(rows[0]).startswith("top-1 % 75.0 (")
+    assert result.line(rows[0]).startswith("top-1 % 75.0 (")

@@ -27,9 +27,9 @@ def test_python_measures_segmenters_on_some_photos_and_a_fitted_one_from_its_fol
     names = ["red", "green", "blue", "yellow"]
     diptych.segment(photos / "0.png", names, method="maskclip", fitted="kept")
     with_folder = diptych.board.segment(photos, fitted="kept", seeds=1, items=2)
-    kept = next(row for row in with_folder.data["rows"] if "fitted" in row)
-    assert kept["miou"] == rows["maskclip"]
-    assert kept["fitted"]["folder"] == "kept"
+    loaded = next(row for row in with_folder.data["rows"] if "fitted" in row)
+    assert loaded["miou"] == rows["maskclip"]
+    assert loaded["fitted"]["folder"] == "kept"
 
 
 def test_ranges_are_checked_before_anything_is_opened() -> None:

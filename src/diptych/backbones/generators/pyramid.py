@@ -232,8 +232,8 @@ def inverter_of(file: EncoderFile, generator: StyleGAN2, path: Path) -> PyramidI
     def width(of: str) -> int:
         return len(tensors[of]) if of in tensors and tensors[of].ndim else 0
 
-    widths = tuple(width(f"body.{i}.res_layer.4.bias") for i in HALVING)
-    wanted = shapes(generator.latents, width("input_layer.1.bias"), widths, generator.style_dim)  # type: ignore[arg-type]
+    a, b, c, d = (width(f"body.{i}.res_layer.4.bias") for i in HALVING)
+    wanted = shapes(generator.latents, width("input_layer.1.bias"), (a, b, c, d), generator.style_dim)
     with torch.device("meta"):
         complaints = misfit(tensors, {n: torch.empty(shape) for n, shape in wanted.items()})
     if complaints:

@@ -11,7 +11,7 @@ from diptych.core.wording import short_names
 from diptych.verbs import kinds
 from diptych.verbs.answer import Shown
 from diptych.verbs.audit.models import Tabled
-from diptych.verbs.board.board import BUDGET, OFFERS
+from diptych.verbs.board.board import BUDGET, OFFERS, refuse_other
 from diptych.verbs.board.measured import Measures
 from diptych.verbs.declare import argument
 
@@ -54,18 +54,14 @@ class BoardAudit(Tabled):
     def run(self, context: Context) -> ComparedBackbones:
         """Open the tables, then the backbone, and audit it and the others."""
         from diptych.evaluation.boards.audit import AuditBench, audit_board
-        from diptych.evaluation.boards.rows import expect
 
-        again = context.overwrite or context.out is None
-        if context.out is not None and not again:
-            expect(context.out, "audit")
+        refuse_other(context, "audit")
         opened = self.opened(context.keys)
         base = context.model()
         run, only = context.run(), kinds.words(self.only)
         tables, failed = opened.gathered(self.names, base, run)
         bench = AuditBench(opened.own.name, tables, base, run, only, failed)
-        if context.out is not None and not again:
-            expect(context.out, "audit", bench.facts)
+        refuse_other(context, "audit", bench.facts)
         names: tuple[str, ...] = kinds.TEXTS.read(self.against)
         board = audit_board(bench, names, context.model, budget=self.budget, keep=context.out, command=context.command)
         return ComparedBackbones(board, context.out, self.noted(opened), data=str(self.data))

@@ -115,8 +115,16 @@ def classes_of(
     return names_of(names, tuple(classes), templates), [numbers] if numbers else []
 
 
+def refuse_other(context: Context, verb: str, facts: Mapping[str, Any] | None = None) -> None:
+    """Refuse a folder with a whole board, or one of another verb or other data, unless it may be replaced."""
+    from diptych.evaluation.boards.rows import expect
+
+    if context.out is not None and not context.overwrite:
+        expect(context.out, verb, facts)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Board(Verb):
+class SystemsBoard(Verb):
     """Measure every fitting system of a verb on one data set. A subclass opens the data, ``bench``.
 
     ``systems_of`` is the verb of the systems, and ``every`` says whether all rows of all cards are run where no methods
@@ -168,22 +176,18 @@ class Board(Verb):
     def run(self, context: Context) -> BoardRows:
         """Open the data, then the backbone, and measure the rows."""
         from diptych.evaluation.boards.choice import arms_of, in_lengths, loaded_arms, stated_of
-        from diptych.evaluation.boards.rows import expect
         from diptych.evaluation.boards.verb import verb_board
 
         if "engine" in self.run_options:  # towers that are trained or looked into run in torch, and so does their start
             context = context.like({}, engine="torch")
-        again = context.overwrite or context.out is None
-        if context.out is not None and not again:
-            expect(context.out, self.systems_of)
+        refuse_other(context, self.systems_of)
         folders, settings = self._folders(), _by_system(self.settings)
         abouts = stated_of(self.systems_of, folders)
         methods = tuple(self.methods or ()) or (() if folders else None)
         arms = arms_of(self.systems_of, methods, every=self.every, without=self.without(), settings=settings)
         notes: list[str] = []
         bench = self.bench(context, Loader(context, folders, abouts), notes)
-        if context.out is not None and not again:
-            expect(context.out, self.systems_of, bench.facts)
+        refuse_other(context, self.systems_of, bench.facts)
         arms = in_lengths(arms, tuple(getattr(bench, "lengths", ())))
         if folders:
             arms += loaded_arms(cast("Reader", bench), folders, abouts)

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.verbs import kinds
-from diptych.verbs.board.board import DATA, Board, fitted_folders
+from diptych.verbs.board.board import DATA, SystemsBoard, fitted_folders
 from diptych.verbs.declare import argument
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardCaption(Board):
+class BoardCaption(SystemsBoard):
     """Caption the test (or val) photos by every captioner; gains over the nearest sentence."""
 
     name: ClassVar[str] = "board caption"

@@ -104,21 +104,23 @@ class BoardClassify(Verb):
         """Open the data, then the backbone, unless a board of the same lies there, and measure."""
         from diptych.evaluation.few_shot.unlabelled import Unlabelled
 
-        plan, asked = self.plan(), self.data
-        sets = [_opened(data, context.keys) for data in asked]
+        plan, given = self.plan(), self.data
+        sets = [_opened(data, context.keys) for data in given]
         named = [classes_of(self.names, data.classes, self.templates) for data in sets]
         names, notes = [classes for classes, _ in named], [line for _, lines in named for line in lines]
         pool = _pool(self.texts)
         photos = Unlabelled.open(os.fspath(self.unlabelled), context.keys) if self.unlabelled else None
-        paths = [os.fspath(d) if isinstance(d, (str, os.PathLike)) else "" for d in asked]
+        paths = [os.fspath(d) if isinstance(d, (str, os.PathLike)) else "" for d in given]
         sources = [path or data.name for path, data in zip(paths, sets, strict=True)]
-        once = None if len(sets) > 1 else Once(self, context, plan, sets[0], names[0], pool, photos, sources[0])
-        if once is not None and (before := once.before()) is not None:
+        earlier = (
+            None if len(sets) > 1 else EarlierBoard(self, context, plan, sets[0], names[0], pool, photos, sources[0])
+        )
+        if earlier is not None and (before := earlier.before()) is not None:
             return self._answer(context, [], [before], notes, unchanged=True)
         boards = self._measured(context, plan, sets, names, sources, pool, photos)
         shown = [made.as_dict() for made in boards]
-        if once is not None:
-            once.keep(shown[0])
+        if earlier is not None:
+            earlier.keep(shown[0])
         return self._answer(context, boards, shown, notes)
 
     def _answer(self, context: Context, boards: Sequence[Board], *rest: Any, unchanged: bool = False) -> Classifiers:
@@ -141,27 +143,27 @@ class BoardClassify(Verb):
         boards, backbone = [], context.model()
         for i, stem in enumerate(stems([data.name.replace(":", "-") for data in sets])):
             folder = context.out if context.out is None or len(sets) == 1 else context.out / stem
-            made = board(
+            result = board(
                 sets[i], backbone, replace(context.run(), out=folder), plan, classes=names[i], texts=pool,
                 unlabelled=photos, export=self.export, source=sources[i], command=context.command,
                 overwrite=context.overwrite,
             )  # fmt: skip
             if folder is not None:
-                report.write(made, folder / PAGE)
-            boards.append(made)
-            if made.interrupted:
+                report.write(result, folder / PAGE)
+            boards.append(result)
+            if result.interrupted:
                 break
         return boards
 
 
-class Once:
+class EarlierBoard:
     """A board of one data set that is not run again where nothing that decides it has changed."""
 
     def __init__(
-        self, asked: BoardClassify, context: Context, plan: Plan, data: LabelledData, classes: ClassNames,
+        self, verb: BoardClassify, context: Context, plan: Plan, data: LabelledData, classes: ClassNames,
         pool: Pool | None, photos: Unlabelled | None, source: str,
     ) -> None:  # fmt: skip
-        self.asked, self.context, self.plan, self.data, self.classes = asked, context, plan, data, classes
+        self.verb, self.context, self.plan, self.data, self.classes = verb, context, plan, data, classes
         self.pool, self.photos, self.source = pool, photos, source
 
     def before(self) -> dict[str, Any] | None:
@@ -187,7 +189,7 @@ class Once:
     def _key(self, fingerprint: str) -> str:
         from diptych.evaluation.few_shot import again
 
-        request = {"backbone": fingerprint, "source": self.source, "export": self.asked.export, **self.context.options}
+        request = {"backbone": fingerprint, "source": self.source, "export": self.verb.export, **self.context.options}
         return again.key_of(self.data, self.plan, self.classes, self.pool, self.photos, request)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from diptych.verbs import kinds
-from diptych.verbs.board.board import DATA, Board, the_same
+from diptych.verbs.board.board import DATA, SystemsBoard, the_same
 from diptych.verbs.curate.plan import CuratePlan
 from diptych.verbs.declare import argument
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardCurate(Board):
+class BoardCurate(SystemsBoard):
     """Run every curator on captioned photos, some with swapped captions; gains are over a random choice of as many
     pairs.
     """

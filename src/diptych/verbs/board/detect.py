@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.ranges import between
-from diptych.verbs.board.board import DATA, Board, fitted_folders, the_same
+from diptych.verbs.board.board import DATA, SystemsBoard, fitted_folders, the_same
 from diptych.verbs.declare import argument
 from diptych.verbs.detect import Detect
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardDetect(Board):
+class BoardDetect(SystemsBoard):
     """Run every detector on normal and anomalous photos; a third of the normal train photos sets the threshold."""
 
     name: ClassVar[str] = "board detect"

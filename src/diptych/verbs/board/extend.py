@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import UsageError
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
-from diptych.verbs.board.board import DATA, NAMES, OFFERS, Board, classes_of
+from diptych.verbs.board.board import DATA, NAMES, OFFERS, SystemsBoard, classes_of
 from diptych.verbs.declare import argument
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardExtend(Board):
+class BoardExtend(SystemsBoard):
     """Fit every extender on labelled clips and classify the held-out ones; gains are over the mean of the frames."""
 
     name: ClassVar[str] = "board extend"

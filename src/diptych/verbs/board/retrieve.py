@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diptych.verbs.board.board import DATA, Board, fitted_folders
+from diptych.verbs.board.board import DATA, SystemsBoard, fitted_folders
 from diptych.verbs.declare import argument
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardRetrieve(Board):
+class BoardRetrieve(SystemsBoard):
     """Run every retriever that trains no tower: a third of the entities are queries, the records of the others train
     it, in turn.
     """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.ranges import at_least, between
 from diptych.verbs import kinds
-from diptych.verbs.board.board import DATA, NAMES, OFFERS, TEMPLATES, Board, classes_of, fitted_folders, the_same
+from diptych.verbs.board.board import DATA, NAMES, OFFERS, TEMPLATES, SystemsBoard, classes_of, fitted_folders, the_same
 from diptych.verbs.declare import argument
 from diptych.verbs.segment import Segment
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardSegment(Board):
+class BoardSegment(SystemsBoard):
     """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over the one that trains
     nothing.
     """

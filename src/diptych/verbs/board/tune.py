@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
-from diptych.verbs.board.board import DATA, OFFERS, Board
+from diptych.verbs.board.board import DATA, OFFERS, SystemsBoard
 from diptych.verbs.declare import argument
 from diptych.verbs.kinds import Kind
 
@@ -26,7 +26,7 @@ OTHER_MODEL = Kind(str | None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tunes(Board):
+class Tunes(SystemsBoard):
     """A board of trainings."""
 
     name: ClassVar[str] = "board"
