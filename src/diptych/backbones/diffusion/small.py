@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser, noise_in
-from diptych.core import AttentionHook, Backbone, Condition, MissingHook
+from diptych.core import AttentionHook, Backbone, Condition, MissingHook, TextReading
 
 STEPS, FIRST, LAST = 1000, 1e-4, 2e-2
 """Steps of the training, and the variance that the first and the last of them add (Ho et al. 2020)."""
@@ -107,6 +107,11 @@ class SmallDiffusion:
     def latent(self) -> tuple[int, int, int]:
         """Size of a latent."""
         return 3, self.size, self.size
+
+    @property
+    def reading(self) -> TextReading:
+        """The tokens of each text from its start to its end, after all blocks."""
+        return TextReading()
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:
