@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 
+from diptych.backbones.causal import quiet
 from diptych.backbones.diffusion.pipeline_texts import PipelineTexts, TextPart
 from diptych.backbones.diffusion.pipelines import PipelineDiffusion
 from diptych.core import DataError, MissingExtra, UsageError
+from diptych.core.wording import one_line
 
 LAYOUTS: Mapping[str, bool] = {"StableDiffusionPipeline": False, "StableDiffusionXLPipeline": True}
 """Pipelines by the name in model_index.json -> whether they have two text encoders."""
@@ -55,7 +57,7 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> PipelineD
     index = _json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
     two = _has_two_encoders(folder, index)
     config = _scheduler(folder)
-    with _named(folder):
+    with _named(folder), quiet():
         betas = DDIMScheduler.from_config(dict(config)).betas
         unet = _network(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
         vae = _autoencoder(AutoencoderKL, folder / "vae", dtype) if _is_part(folder, index, "vae") else None
@@ -183,9 +185,10 @@ def _named(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        words = one_line(str(error))[:120]
         raise DataError(
-            f"{folder} holds no pipeline in the layout of Stable Diffusion in safetensors ({str(error)[:120]}): save "
-            f"it with save_pretrained(folder, safe_serialization=True)."
+            f"{folder} holds no pipeline in the layout of Stable Diffusion in safetensors ({words}): save it with "
+            f"save_pretrained(folder, safe_serialization=True)."
         ) from error
 
 

@@ -100,7 +100,7 @@ def guided(
         condition: of B texts.
         guidance: w, >= 0; 1 asks the denoiser once.
         hook: sees and replaces the attention of the B pictures with their texts, not of those without.
-        away: condition of one text, away from which it goes; None: that of no text.
+        away: condition of one text or of B, away from which it goes; None: that of no text.
     """
     many, device = len(z), z.device
     if guidance == 1.0:
