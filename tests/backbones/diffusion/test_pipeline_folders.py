@@ -13,7 +13,7 @@ import torch
 
 from diptych.backbones.diffusion.load import load_diffusion
 from diptych.backbones.diffusion.pipeline_folders import load_pipeline, variant_of
-from diptych.core import DataError, TextDiffusion, UsageError
+from diptych.core import Backbone, DataError, TextDiffusion, UsageError
 from diptych.testing.backbones import small_clip
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -92,6 +92,55 @@ def small_tokenizer(pad: str) -> Any:
         (Path(folder) / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(LETTERS)}))
         (Path(folder) / "merges.txt").write_text("#version: 0.2\n")
         return CLIPTokenizer.from_pretrained(folder, pad_token=pad, model_max_length=77)
+
+
+def clip_pipeline(backbone: Backbone, layers: int, pad: str) -> Any:
+    """Return a pipeline of diffusers with the first layers and the last norm of an open_clip text tower, and CLIP's own
+    tokenizer.
+    """
+    import tempfile
+
+    from open_clip.tokenizer import SimpleTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    pipeline, known = small_pipeline("sd1"), SimpleTokenizer()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "vocab.json").write_text(
+            json.dumps({w.replace("<start_of_text>", "<|startoftext|>").replace("<end_of_text>", "<|endoftext|>"): i
+                        for w, i in known.encoder.items()})
+        )  # fmt: skip
+        merges = "\n".join(" ".join(pair) for pair in known.bpe_ranks)
+        (Path(folder) / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
+        pipeline.tokenizer = CLIPTokenizer.from_pretrained(folder, pad_token=pad, model_max_length=77)
+    tensors = {k: v for k, v in backbone.module().state_dict().items() if not k.startswith("visual.")}
+    words, width = tensors["token_embedding.weight"].shape
+    config = CLIPTextConfig(
+        vocab_size=words, hidden_size=width, intermediate_size=tensors["transformer.resblocks.0.mlp.c_fc.bias"].numel(),
+        num_hidden_layers=layers, num_attention_heads=backbone.tower("text").heads, hidden_act="gelu",
+        max_position_embeddings=tensors["positional_embedding"].shape[0], bos_token_id=49406, eos_token_id=49407,
+    )  # fmt: skip
+    encoder = CLIPTextModel(config).eval()
+    names = {
+        "embeddings.token_embedding.weight": "token_embedding.weight",
+        "embeddings.position_embedding.weight": "positional_embedding",
+        **{f"final_layer_norm.{x}": f"ln_final.{x}" for x in ("weight", "bias")},
+    }
+    state = {ours: tensors[theirs] for ours, theirs in names.items()}
+    for i in range(layers):
+        block, layer = f"transformer.resblocks.{i}.", f"encoder.layers.{i}."
+        for x in ("weight", "bias"):
+            for name, part in zip("qkv", tensors[f"{block}attn.in_proj_{x}"].chunk(3), strict=True):
+                state[f"{layer}self_attn.{name}_proj.{x}"] = part
+            for ours, theirs in (
+                ("self_attn.out_proj", "attn.out_proj"), ("layer_norm1", "ln_1"), ("layer_norm2", "ln_2"),
+                ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj"),
+            ):  # fmt: skip
+                state[f"{layer}{ours}.{x}"] = tensors[f"{block}{theirs}.{x}"]
+    prefix = "text_model." if any(name.startswith("text_model.") for name in encoder.state_dict()) else ""
+    encoder.load_state_dict({prefix + name: t for name, t in state.items()})
+    pipeline.text_encoder = encoder
+    pipeline.unet = type(pipeline.unet).from_config({**pipeline.unet.config, "cross_attention_dim": width})
+    return pipeline
 
 
 @pytest.fixture(scope="module")
