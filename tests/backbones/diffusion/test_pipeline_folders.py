@@ -186,6 +186,25 @@ def test_all_parts_have_one_precision_and_pictures_float32(folders: Callable[...
     assert half.autoencoder.dtype == (torch.float32 if layout == "sdxl" else torch.float16)
 
 
+@pytest.mark.parametrize("layout", ["sd1", "sdxl"])
+def test_names_of_earlier_versions_are_known(folders: Callable[..., Path], tmp_path: Path, layout: str) -> None:
+    """Of the autoencoder's attention, and the prefix and the buffer of text encoders, as the files of SD 1.5 have."""
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(folders(layout), tmp_path / layout)
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    for new, old in names.items():
+        tensors = {k.replace(f".{new}.", f".{old}.") if ".attentions." in k else k: t for k, t in tensors.items()}
+    save_file(tensors, file, metadata={"format": "pt"})
+    file = folder / "text_encoder" / "model.safetensors"
+    tensors = {f"text_model.{k.removeprefix('text_model.')}": t for k, t in load_file(file).items()}
+    tensors["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    save_file(tensors, file, metadata={"format": "pt"})
+    assert load_pipeline(folder).fingerprint == load_pipeline(folders(layout)).fingerprint
+
+
 def test_plain_files_come_before_variants_and_fp16_before_others(tmp_path: Path) -> None:
     for name, chosen in (("non_ema", "non_ema"), ("fp16", "fp16")):
         (tmp_path / f"diffusion_pytorch_model.{name}.safetensors").touch()
