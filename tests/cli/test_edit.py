@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from diptych.backbones.generators.load import load_stylegan2
 from diptych.backbones.generators.stylegan2 import fresh_weights
 from diptych.methods.edit import clipinverter, cut_and_paste, deltaedit, mosaic
 from diptych.nn.delta_mapper import DeltaMapper
+from tests.backbones.diffusion.test_pipeline_folders import small_pipeline
 from tests.backbones.generators.inverter_files import released, written
 from tests.support.colours import coloured
 from tests.support.diffusion import random_diffusion
@@ -206,6 +208,31 @@ def test_a_subject_comes_into_a_clip(diptych: Cli, tmp_path: Path, monkeypatch: 
     ):
         got = diptych(*words, *bad, "-b", "vit", "--out", "bad")
         assert (got.code, said in got.err) == (2, True), got.err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_pipeline_is_kept_by_its_path_and_fingerprint(diptych: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    (tmp_path / "clips" / "one").mkdir(parents=True)
+    for i in range(2):
+        coloured(tmp_path / "clips" / "one" / f"{i}.png", "red", i)
+    for layout in ("sd1", "sdxl"):
+        small_pipeline(layout).save_pretrained(tmp_path / layout)
+    words = ("edit", "clips", "--frames", "2", "--source", "a red cat", "--target", "a blue cat", "-m", "cut-and-paste")
+    words += ("--set", "steps=2", "-b", "vit", "--fitted", "kept", "--json", "--overwrite")
+    got = diptych(*words, "--denoiser", f"local:{tmp_path / 'sdxl'}")
+    assert got.code == 0, got.err
+    first = (tmp_path / "edits" / "one.png").read_bytes()
+    assert sum(file.stat().st_size for file in (tmp_path / "kept").iterdir()) < 10_000
+    again = diptych(*words)
+    assert again.code == 0, again.err
+    assert again.data["denoiser"] == f"local:{(tmp_path / 'sdxl').resolve()}"
+    assert (tmp_path / "edits" / "one.png").read_bytes() == first
+    other = diptych(*words, "--denoiser", f"local:{tmp_path / 'sd1'}")
+    assert (other.code, "give that as --denoiser" in other.err) == (2, True), other.err
+    shutil.rmtree(tmp_path / "sdxl")
+    lost = diptych(*words)
+    assert (lost.code, "There is no folder" in lost.err) == (2, True), lost.err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from diptych.backbones.diffusion.load import load_diffusion
 from diptych.core import Backbone
+from tests.backbones.diffusion.test_pipeline_folders import small_pipeline
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
 
@@ -16,11 +18,11 @@ Cli = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A denoiser with random weights in the place of the one that ships."""
+    """A denoiser with random weights in the place of the one that ships; pipelines are read."""
     diffusion = random_diffusion(small_clip(tmp_path_factory.mktemp("clip") / "vit"))
 
-    def load(name: str, backbone: Backbone) -> Any:
-        return diffusion
+    def load(name: str, backbone: Backbone, **more: Any) -> Any:
+        return diffusion if name == "small" else load_diffusion(name, backbone, **more)
 
     monkeypatch.setattr("diptych.backbones.diffusion.load.load_diffusion", load)
 
@@ -52,9 +54,34 @@ def test_pictures_and_their_listing(diptych: Cli, tmp_path: Path) -> None:
         (("a dog", "-m", "deltaedit"), 2, "not with words alone"),
         (("a dog", "-m", "gda"), 2, "gda is no editor"),
         (("a red star", "--steps", "1000"), 2, "got 1000"),
+        (("a red star", "--negative", "blur"), 2, "never learnt blur: "),
+        (("a red star", "--negative", "red", "--guidance", "1"), 2, "--negative has no effect"),
+        (("a red star", "--scheduler", "euler"), 2, "--scheduler and --lora belong to pipelines"),
+        (("a red star", "--scheduler", "heun"), 2, "scheduler must be ddim, euler"),
+        (("a red star", "--lora", "folder"), 2, "--scheduler and --lora belong to pipelines"),
+        (("a dog", "--denoiser", "local:nothing"), 2, "There is no folder nothing"),
     ],
 )
 def test_errors_name_the_remedy(diptych: Cli, words: tuple[str, ...], code: int, said: str) -> None:
     got = diptych("generate", *words)
     assert got.code == code
     assert said in got.err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_pipeline_draws_with_a_negative_text_and_a_scheduler(diptych: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    small_pipeline("sdxl").save_pretrained(tmp_path / "sdxl", variant="fp16")
+    words = ("generate", "a dog", "-n", "1", "--steps", "2", "--denoiser", f"local:{tmp_path / 'sdxl'}")
+    pictures = {}
+    for name, more in {
+        "plain": (),
+        "negative": ("--negative", "a bad cat"),
+        "euler": ("--scheduler", "euler"),
+        "half": ("--precision", "fast"),
+    }.items():
+        got = diptych(*words, *more, "--out", name, "--json")
+        assert got.code == 0, got.err
+        assert got.data["negative"] == ("a bad cat" if name == "negative" else "")
+        pictures[name] = (tmp_path / name / "a-dog-1.png").read_bytes()
+    assert len(set(pictures.values())) == 4

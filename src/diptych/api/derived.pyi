@@ -1281,9 +1281,12 @@ def generate(
     *,
     denoiser: str = "small",
     anyway: bool = False,
+    negative: str = "",
     count: int = 4,
     steps: int = 25,
     guidance: float = 3.0,
+    scheduler: str = "ddim",
+    lora: str | Path | None = None,
     seed: int = 0,
     method: str | Editor | System[Editor] | None = None,
     variant: str = "",
@@ -1300,9 +1303,12 @@ def generate(
         model: a name, a loaded model, or None for ``tiny``.
         denoiser: small, or local:FOLDER with a pipeline of diffusers.
         anyway: accept words that the small denoiser never learnt, although the pictures then show something else.
+        negative: what the pictures should not show: "blurred, grey".
         count: pictures made of each text. Must be at least 1.
         steps: steps of sampling. Must be at least 1.
         guidance: guidance scale, how strongly the text counts; 1 is no guidance. Must be at least 0.
+        scheduler: ddim, or of a pipeline euler, euler-a, dpm++, unipc or pndm.
+        lora: FOLDER with a LoRA of the pipeline, in safetensors.
         seed: seed of the noise, and of a training.
         method: a system that draws pictures from words, instead of the denoiser.
         variant: variant of the method; 'diptych systems METHOD' lists them.

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from diptych.core.diffusion import Condition as Condition
     from diptych.core.diffusion import Site as Site
     from diptych.core.diffusion import TextDiffusion as TextDiffusion
+    from diptych.core.diffusion import TextReading as TextReading
     from diptych.core.edit import EditAsk as EditAsk
     from diptych.core.edit import Edited as Edited
     from diptych.core.edit import Editor as Editor
@@ -225,6 +226,7 @@ _MODULES = {
         "Condition",
         "Site",
         "TextDiffusion",
+        "TextReading",
     ),
     "edit": (
         "EditAsk",

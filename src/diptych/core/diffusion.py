@@ -17,13 +17,31 @@ class Condition:
     Args:
         tokens: (B, L, C).
         mask: (B, L) bool, True for tokens that are attended to; None: all.
+        pooled: (B, P), one vector of each text, for denoisers that read one beside the tokens; None: that of no text.
     """
 
     tokens: Tensor
     mask: Tensor | None = None
+    pooled: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """How a denoiser reads the tokens of one text tower.
+
+    Args:
+        length: tokens of every text, filled with ``pad``, all of which are attended to; None: each text ends with its
+            end token, and a mask leaves out what follows.
+        pad: id of the filling.
+        layers: blocks of the tower that run before its final norm; None: all.
+    """
+
+    length: int | None = None
+    pad: int = 0
+    layers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +83,7 @@ class TextDiffusion(Protocol):
         size: side of the pictures, in pixels.
         latent: (C, h, w) of a latent.
         alphas_cumprod: (T,) float64 on the CPU, one for each step of the training.
+        reading: how it reads the tokens of a text tower; None: it reads those of several text encoders.
         fingerprint: hexadecimal hash, equal if and only if the predictions are.
     """
 
@@ -79,6 +98,10 @@ class TextDiffusion(Protocol):
     @property
     def alphas_cumprod(self) -> Tensor:
         """Share of signal in each of T steps, (T,)."""
+
+    @property
+    def reading(self) -> TextReading | None:
+        """How it reads one text tower; None: it reads several text encoders."""
 
     @property
     def fingerprint(self) -> str:

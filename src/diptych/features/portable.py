@@ -2,7 +2,7 @@
 
 A fitted object is a frozen dataclass whose fields are tensors, arrays, plain JSON values, ``ClassNames`` or other
 frozen dataclasses of such; spaces that were fitted, which are written by their parts; and backbones, mask proposers,
-promptable masks and released inverters, which are not written but named: whoever loads brings the same one.
+promptable masks, released inverters and pipelines, which are not written but named: whoever loads brings the same one.
 
 A class is written by a short name that outlives a move of its module: "gda:FittedGDA" is the class FittedGDA of the
 file of the system "gda", ours or an outsider's, and "ClassNames" stands in ``SHARED``.
@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from diptych.backbones.diffusion.pipelines import PipelineDiffusion
 from diptych.backbones.generators.pyramid import PyramidInverter
 from diptych.core import Around, DataError, Kit, MaskProposer, Parts, PromptableMasks, Space, UsageError, plugins
 from diptych.core.wording import first_of
@@ -38,6 +39,8 @@ DESCRIPTION, _TENSORS = "fitted.json", "tensors.safetensors"
 _PARTS = tuple(f.name for f in dataclasses.fields(Parts))
 LARGEST = 64 * 2**20
 """Bytes of a description that ``load`` is willing to read."""
+_DENOISER = "the denoiser "
+"""Before the name of a pipeline, where a description names one."""
 _NAME = re.compile(r"(?:([^:]+):)?([A-Za-z_]\w*)", re.ASCII)  # slug of a system, class
 _METHODS = Path(__file__).parents[1] / "methods"
 
@@ -64,6 +67,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "StoredSpace": "diptych.features.spaces",
         "StyleGAN2": "diptych.backbones.generators.stylegan2",
         "MaskLayout": "diptych.nn.dense.mask_queries",
+        "TextReading": "diptych.core.diffusion",
         "ThreeMapInverter": "diptych.backbones.generators.maps",
         "TunedStars": "diptych.nn.spaces.star_space",
         "Ready": "diptych.tasks.detect",
@@ -87,6 +91,7 @@ ADDED: Mapping[str, frozenset[str]] = MappingProxyType(
         "ClassNames": frozenset({"words", "things"}),
         "FittedCLIPPINGS": frozenset({"towers"}),
         "FittedNoLA": frozenset({"parts"}),
+        "FittedUFFGTG": frozenset({"reading"}),
         "FittedUserAwarePrefix": frozenset({"heads"}),
     }
 )
@@ -219,6 +224,18 @@ def checksum(folder: Path) -> str:
         raise DataError(f"{Path(folder) / DESCRIPTION} cannot be read: name a folder that diptych saved.") from error
 
 
+def denoiser_of(folder: Path) -> str | None:
+    """Return the name of the pipeline that a folder's object was fitted on, such as "local:/models/sd"; None: of none.
+
+    Raises:
+        DataError: the folder holds no fitted object.
+    """
+    spaces = _read(Path(folder) / DESCRIPTION).get("spaces")
+    specs = [s.get("spec") for s in spaces.values() if isinstance(s, dict)] if isinstance(spaces, dict) else []
+    names = [str(spec.get("name")) for spec in specs if isinstance(spec, dict)]
+    return next((name.removeprefix(_DENOISER) for name in names if name.startswith(f"{_DENOISER}local:")), None)
+
+
 def _is_frozen(kind: type) -> bool:
     return dataclasses.is_dataclass(kind) and bool(kind.__dataclass_params__.frozen)  # type: ignore[attr-defined]
 
@@ -251,6 +268,9 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
         return {"space": where}
     if isinstance(value, PyramidInverter):
         spaces[where] = {"fingerprint": value.fingerprint, "spec": {"name": f"the inverter {value.kind}"}}
+        return {"space": where}
+    if isinstance(value, PipelineDiffusion):
+        spaces[where] = {"fingerprint": value.fingerprint, "spec": {"name": f"{_DENOISER}local:{value.folder}"}}
         return {"space": where}
     if isinstance(value, (MaskProposer, PromptableMasks)):
         spaces[where] = {"fingerprint": value.fingerprint, "spec": {"name": type(value).__name__}}
@@ -441,7 +461,7 @@ def _named_tensors(packed: Any) -> Iterator[str]:
 
 
 def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Any:
-    named = (Space, MaskProposer, PromptableMasks, PyramidInverter)
+    named = (Space, MaskProposer, PromptableMasks, PyramidInverter, PipelineDiffusion)
     held = [part for part in kit.parts.values() if isinstance(part, named)]
     held += [part.base for part in held if isinstance(part, Around)]  # a space round a backbone brings it along
     for space in held:
@@ -450,6 +470,12 @@ def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Any:
     name = stated["spec"]["name"]
     if str(name).startswith("the inverter"):
         raise UsageError(f"{folder} was fitted on {name} ({stated['fingerprint']}): give its file as {{inverter}}.")
+    if str(name).startswith(_DENOISER):
+        pipeline = str(name).removeprefix(_DENOISER)
+        raise UsageError(
+            f"{folder} was fitted on the pipeline {pipeline} ({stated['fingerprint']}), and not on the one given: give "
+            f"that as {{denoiser}}, or fit again."
+        )
     kinds = [(s.spec.name if isinstance(s, Space) else type(s).__name__, s.fingerprint) for s in held]
     names = ", ".join(f"{name} ({print_})" for name, print_ in kinds) or "none"
     raise UsageError(

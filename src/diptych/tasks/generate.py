@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from diptych.backbones.diffusion.pipelines import PipelineDiffusion
+from diptych.backbones.diffusion.schedulers import DDIM, check_scheduler, sample_by
 from diptych.core import EditAsk, Edited, Run, TextDiffusion, UsageError
 from diptych.nn.diffusion.ddim import levels, noise, sample
 from diptych.tasks.edit import Edits, pairs_of
@@ -21,6 +23,8 @@ def generate(
     count: int = 1,
     steps: int = STEPS,
     guidance: float = GUIDANCE,
+    negative: str = "",
+    scheduler: str = DDIM,
 ) -> Edits:
     """Sample pictures of each text from a denoiser.
 
@@ -32,12 +36,21 @@ def generate(
         run: seed, device and batch.
         count: pictures a text, >= 1.
         steps: of sampling, at least 1 and fewer than those of the denoiser's training.
-        guidance: how far the prediction goes away from that without a text, >= 0; 1 is none.
+        guidance: how far the prediction goes away from that of ``negative``, >= 0; 1 is none.
+        negative: what the pictures shall not show; "": away from no text.
+        scheduler: "ddim", or for a pipeline the name of another, see ``schedulers.SCHEDULERS``.
 
     Raises:
-        UsageError: there is no text, a text is empty, or a number is out of its range.
+        UsageError: there is no text, a text is empty, a number is out of its range, or the scheduler is none of the
+            denoiser's.
+        DataError: the scheduler does not fit the pipeline.
     """
     check_texts(texts)
+    check_scheduler(scheduler)
+    if scheduler != DDIM and not isinstance(diffusion, PipelineDiffusion):
+        raise UsageError(
+            f"The scheduler {scheduler} belongs to pipelines: give one as {{denoiser}}, or leave {{scheduler}} out."
+        )
     levels(steps, len(diffusion.alphas_cumprod))
     if guidance < 0:
         raise UsageError(f"guidance must be at least 0, got {guidance:g}: 1 is none.")
@@ -46,8 +59,15 @@ def generate(
     with run.track("generate", count * len(texts)) as bar:
         for text in ask.targets:
             told = diffusion.encode_text([text] * count)
-            start = noise(diffusion, count, run.generator(f"generate/{text}"))
-            z = sample(diffusion, told, start, steps=steps, guidance=guidance)
+            away = diffusion.encode_text([negative] * count) if negative and guidance != 1.0 else None
+            g = run.generator(f"generate/{text}")
+            start = noise(diffusion, count, g)
+            if scheduler == DDIM:
+                z = sample(diffusion, told, start, steps=steps, guidance=guidance, away=away)
+            else:
+                assert isinstance(diffusion, PipelineDiffusion)
+                numbers = {"steps": steps, "guidance": guidance}
+                z = sample_by(scheduler, diffusion, told, start, **numbers, away=away, g=g)  # type: ignore[arg-type]
             pictures.append(diffusion.from_latent(z).cpu())
             bar.advance(count)
     return Edits(ask, pairs_of(ask, Edited((), torch.cat(pictures)), run))

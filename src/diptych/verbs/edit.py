@@ -157,6 +157,7 @@ class Edit(Verb):
     def run(self, context: Context) -> Changed:
         """Learn to edit, or read what was trained, and edit the pictures."""
         from diptych.data.samples import need_readable
+        from diptych.features.portable import denoiser_of
         from diptych.tasks.edit import alone, drawn_ask, edit, files, fitted_editor, need_inverter
         from diptych.tasks.edit_parts import drawn_by, kit_for
         from diptych.tasks.evidence import evidence_for
@@ -174,6 +175,8 @@ class Edit(Verb):
         model, run = context.model(), context.run()
         names_of_parts = ("generator", "inverter", "denoiser", "segmenter")
         parts: dict[str, Any] = {part: getattr(self, part) for part in names_of_parts}
+        if self.denoiser is None and self.is_kept():
+            parts["denoiser"] = denoiser_of(Path(str(self.fitted)))
         kit = kit_for(system.card, model, **parts, photos=given is not None)
         draws = kit.parts.get("generator")
         generator = drawn_by(self.generator, self.inverter, photos=given is not None)
@@ -197,7 +200,7 @@ class Edit(Verb):
         variant = usual if self.variant is None else self.variant
         about = {
             "generator": generator if draws is not None else None, "inverter": self.inverter,
-            **_named(self, kit), "method": system.card.slug,
+            **_named(replace(self, denoiser=parts["denoiser"]), kit), "method": system.card.slug,
             "variant": variant, "settings": self.given_settings(), "threshold": self.threshold,
             "backbone": model.spec.name, "seed": self.seed,
         }  # fmt: skip

@@ -48,11 +48,20 @@ class Generate(Verb):
         default=False,
         reads=never,
     )  # fmt: skip
+    negative: str = argument(
+        'What the pictures should not show: "blurred, grey".', default="", reads=never
+    )  # fmt: skip
     count: int = argument("Pictures made of each text.", default=4, short="-n", range=at_least(1))
     steps: int = argument("Steps of sampling.", default=25, range=at_least(1), reads=never)
     guidance: float = argument(
         "Guidance scale, how strongly the text counts; 1 is no guidance.", default=3.0, range=at_least(0), reads=never
     )
+    scheduler: str = argument(
+        "ddim, or of a pipeline euler, euler-a, dpm++, unipc or pndm.", default="ddim", reads=never
+    )  # fmt: skip
+    lora: str | Path | None = argument(
+        "FOLDER with a LoRA of the pipeline, in safetensors.", kinds.FOLDER, None, reads=never
+    )  # fmt: skip
     seed: int = argument("Seed of the noise, and of a training.", default=0)
     method: str | Editor | None = method(
         None, "A system that draws pictures from words, instead of the denoiser."
@@ -76,6 +85,7 @@ class Generate(Verb):
 
     def check(self) -> None:
         """Refuse texts that are none, or hold words that the small denoiser never learnt."""
+        from diptych.backbones.diffusion.schedulers import DDIM, check_scheduler
         from diptych.tasks.generate import check_learnt, check_texts
 
         check_texts(self.texts)
@@ -85,8 +95,21 @@ class Generate(Verb):
             raise UsageError(
                 "The denoiser learns nothing: give {method}, or leave {like}, {fitted}, {variant} and {settings} out."
             )
-        if self.denoiser == "small" and not self.anyway:
-            check_learnt(self.texts)
+        check_scheduler(self.scheduler)
+        if self.negative and self.guidance == 1.0:
+            raise UsageError("Without guidance {negative} has no effect: give a {guidance} above 1, or leave it out.")
+        if self.denoiser != "small":
+            return
+        if self.scheduler != DDIM or self.lora is not None:
+            raise UsageError(
+                "{scheduler} and {lora} belong to pipelines: give one as {denoiser}, local:FOLDER, or leave them out."
+            )
+        if not self.anyway:
+            check_learnt(self._words())
+
+    def _words(self) -> tuple[str, ...]:
+        """Return all texts that the denoiser reads."""
+        return (*self.texts, self.negative) if self.negative else tuple(self.texts)
 
     def check_with(self, system: Any) -> None:
         """Refuse a method that does not begin with words alone, or that lacks what it learns from."""
@@ -107,10 +130,14 @@ class Generate(Verb):
         context.free(*map(str, files(Path(), names_of(self.ask, Run()))), LISTING)
         if self.method is None:
             model, run = context.model(), context.run()
-            numbers: dict[str, Any] = {"count": self.count, "steps": self.steps, "guidance": self.guidance}
-            result = generate(self.texts, load_diffusion(self.denoiser, model), run, **numbers)
-            about: dict[str, Any] = {"denoiser": self.denoiser, "steps": self.steps, "guidance": self.guidance}
-            strange = unlearnt(self.texts) if self.denoiser == "small" else ()
+            numbers: dict[str, Any] = {
+                "steps": self.steps, "guidance": self.guidance, "negative": self.negative, "scheduler": self.scheduler,
+            }  # fmt: skip
+            lora = None if self.lora is None else Path(self.lora)
+            denoiser = load_diffusion(self.denoiser, model, precision=run.precision, lora=lora)
+            result = generate(self.texts, denoiser, run, count=self.count, **numbers)
+            about: dict[str, Any] = {"denoiser": self.denoiser, "lora": None if lora is None else str(lora), **numbers}
+            strange = unlearnt(self._words()) if self.denoiser == "small" else ()
         else:
             system, folder, strange = self.system(), None if self.fitted is None else Path(self.fitted), ()
             evidence = None if self.is_kept() else evidence_for(system.card, like=self.like, keys=context.keys)

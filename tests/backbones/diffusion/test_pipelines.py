@@ -1,4 +1,4 @@
-"""Parity with diffusers on random weights: hooks, conditions, and the scheduler's numbers."""
+"""Parity with diffusers on random weights: hooks, conditions, and the scheduler's numbers; a folder without index."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from diptych.backbones.diffusion.pipelines import PipelineDiffusion, load_pipeline, sites_of
-from diptych.core import DataError, Site, TextDiffusion, UsageError
+from diptych.backbones.diffusion.pipeline_folders import load_pipeline
+from diptych.backbones.diffusion.pipelines import PipelineDiffusion
+from diptych.core import Condition, Evidence, Kit, Site, TextDiffusion
+from tests.backbones.diffusion.test_pipeline_folders import small_pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -94,18 +96,6 @@ def test_noise_is_the_unet_s_and_a_hook_that_looks_changes_nothing(pipeline: Pip
 
 
 @torch.no_grad()
-def test_attention_equals_diffusers_own_explicit_processor(pipeline: PipelineDiffusion) -> None:
-    from diffusers.models.attention_processor import AttnProcessor
-
-    z, t, c = asked(pipeline)
-    before = pipeline.unet.attn_processors
-    pipeline.unet.set_attn_processor(AttnProcessor())
-    explicit = pipeline.unet(z, t, encoder_hidden_states=c.tokens).sample
-    pipeline.unet.set_attn_processor(before)
-    torch.testing.assert_close(pipeline.eps(z, t, c, lambda site, p: p), explicit, rtol=1e-4, atol=1e-5)
-
-
-@torch.no_grad()
 def test_replaced_attention_is_used(pipeline: PipelineDiffusion) -> None:
     z, t, c = asked(pipeline)
 
@@ -130,28 +120,9 @@ def test_texts_places_and_pictures(pipeline: PipelineDiffusion) -> None:
     z = pipeline.to_latent(torch.rand(1, 3, 16, 16))
     assert z.shape == (1, 4, 8, 8)
     assert pipeline.from_latent(z).shape == (1, 3, 16, 16)
-    with pytest.raises(UsageError, match="this model reads 20"):
-        pipeline.encode_text(["a dog and a cat and a dog and a cat"])
-
-
-def test_sites_are_numbered_in_the_order_in_which_they_run() -> None:
-    blocks = ("down_blocks.1", "up_blocks.10", "up_blocks.2", "mid_block")
-    names = [f"{b}.attentions.0.transformer_blocks.0.attn{k}.processor" for b in blocks for k in (1, 2)]
-    order = [s.place for s in sorted(sites_of(names).values(), key=lambda s: s.number) if s.kind == "cross"]
-    assert order == ["down", "mid", "up", "up"]
-    assert sites_of(names)[names[5]].number == 2
-    assert sites_of(names)[names[3]].number == 3
-
-
-def test_what_is_no_pipeline_is_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no folder"):
-        load_pipeline(tmp_path / "none")
-    with pytest.raises(DataError, match="no pipeline in the layout of Stable Diffusion"):
-        load_pipeline(tmp_path)
 
 
 def test_it_teaches_an_image_tower_as_the_small_denoiser_does(pipeline: PipelineDiffusion) -> None:
-    from diptych.core import Evidence, Kit
     from diptych.methods.pretrain.diva import DIVA
     from diptych.train.recipe import train_space
     from tests.train.test_pair import FIT, RUN, Squares, small
@@ -162,3 +133,17 @@ def test_it_teaches_an_image_tower_as_the_small_denoiser_does(pipeline: Pipeline
     assert math.isfinite(made.log[-1]["main/noise"])
     assert made.space.fingerprint != small().fingerprint
     assert all(torch.equal(w, pipeline.unet.state_dict()[n]) for n, w in before.items())
+
+
+@torch.no_grad()
+def test_tokens_that_are_no_text_s_get_the_pooled_vector_of_no_text(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    small_pipeline("sdxl").save_pretrained(tmp_path)
+    pipeline = load_pipeline(tmp_path)
+    z, t, c = asked(pipeline)
+    assert c.pooled is not None
+    bare = pipeline.eps(z, t, Condition(c.tokens))
+    assert torch.equal(bare, pipeline.eps(z, t, replace(c, pooled=torch.zeros_like(c.pooled))))
+    assert not torch.allclose(bare, pipeline.eps(z, t, c), atol=1e-5)
+    assert pipeline.reading is None
+    assert pipeline.texts.reading is None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from diptych.backbones.diffusion.load import load_diffusion
 from diptych.backbones.diffusion.small import TextTokens
 from diptych.core import (
     Ask,
@@ -20,6 +21,7 @@ from diptych.core import (
     MissingPart,
     Run,
     Table,
+    TextReading,
     UsageError,
     Writer,
 )
@@ -27,6 +29,7 @@ from diptych.features import portable
 from diptych.methods.rewrite.uf_fgtg import UFFGTG, FittedUFFGTG, check_reads, own_tower, short_and_long
 from diptych.nn.diffusion.noise_error import noise_error
 from diptych.nn.style_space import square_of
+from tests.backbones.diffusion.test_pipeline_folders import clip_pipeline, small_pipeline
 from tests.support.backbone import SmallBackbone
 from tests.support.diffusion import random_diffusion
 from tests.support.pictures import Pictures, picture
@@ -60,7 +63,7 @@ def test_the_longest_caption_is_the_long_prompt() -> None:
 
 def test_both_losses_reach_the_tower_and_each_part_moves(kit: Kit, fitted: FittedUFFGTG) -> None:
     backbone = kit.need(Backbone)
-    _, names = own_tower(backbone)
+    _, names = own_tower(backbone, TextReading())
     old = backbone.module().state_dict()
     moved = [n for n in names if not torch.equal(fitted.learnt[f"space.{n}"], old[n])]
     assert len(moved) > len(names) // 2
@@ -165,12 +168,8 @@ def test_bad_input_is_named(kit: Kit, fitted: FittedUFFGTG) -> None:
         UFFGTG(**SHORT).fit(kit, Evidence(train=one), Run())
     with pytest.raises(MissingHook):
         UFFGTG(**SHORT).fit(Kit({**kit.parts, "main": SmallBackbone()}), EVIDENCE, Run())
-    other, names = own_tower(kit.need(Backbone))
-    with torch.no_grad():
-        for name, p in other.module().named_parameters():
-            p.add_(0.1 if name in names else 0.0)
     with pytest.raises(MissingHook, match="reads other tokens"):
-        check_reads(random_diffusion(other), kit.need(Backbone))
+        check_reads(random_diffusion(other_tower(kit.need(Backbone))), kit.need(Backbone))
     for ask, said in (
         (Ask(about=" "), "no prompt to rewrite"),
         (Ask(about="a cup", n=4), "4 rewrites are wanted, and this writer has 3"),
@@ -178,3 +177,52 @@ def test_bad_input_is_named(kit: Kit, fitted: FittedUFFGTG) -> None:
     ):
         with pytest.raises(UsageError, match=said):
             fitted.write([ask])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("layers", "pad"), [(2, "<|endoftext|>"), (1, "!")])
+def test_a_pipeline_whose_text_encoder_is_the_backbone_s_tower_teaches_it(
+    kit: Kit, tmp_path: Path, layers: int, pad: str
+) -> None:
+    """As in Stable Diffusion 1, padded with the end token, and as in 2: one layer earlier, padded with "!"."""
+    pytest.importorskip("diffusers")
+    vit = kit.need(Backbone)
+    clip_pipeline(vit, layers, pad).save_pretrained(tmp_path / "pipeline")
+    diffusion = load_diffusion(f"local:{tmp_path / 'pipeline'}", vit)
+    assert check_reads(diffusion, vit) == diffusion.reading
+    assert diffusion.reading.layers == layers
+    both = Kit({"main": vit, "diffusion": diffusion})
+    fitted = UFFGTG(**{**SHORT, "epochs": 12, "rate": 3e-3, "tower_rate": 0.1}).fit(both, EVIDENCE, Run(seed=1))
+    assert fitted.condition(["a red cup"]).tokens.shape == diffusion.encode_text(["a red cup"]).tokens.shape
+    words = "a red cup", "a large pink cup on a table"
+    told, padded = (f(list(words)).tokens for f in (fitted.condition, diffusion.encode_text))
+    assert not torch.allclose(told, padded, atol=1e-3)  # the tower learnt
+    assert len(fitted.write([Ask(about="a red cup", n=3)])[0]) == 3
+    portable.save(fitted, tmp_path / "kept")
+    again = portable.load(tmp_path / "kept", Kit({"main": vit}))
+    assert torch.equal(again.condition(list(words)).tokens, told)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pipelines_of_other_encoders_are_refused(kit: Kit, tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    vit = kit.need(Backbone)
+    for layout, said in (
+        ("sdxl", "reads several text encoders"),
+        ("sd1", "3 blocks of a text tower and 77 tokens are read"),
+    ):
+        small_pipeline(layout).save_pretrained(tmp_path / layout)
+        with pytest.raises(MissingHook, match=said):
+            check_reads(load_diffusion(f"local:{tmp_path / layout}", vit), vit)
+    clip_pipeline(vit, 1, "!").save_pretrained(tmp_path / "one")
+    with pytest.raises(MissingHook, match="reads other tokens"):
+        check_reads(load_diffusion(f"local:{tmp_path / 'one'}", vit), other_tower(vit))
+
+
+def other_tower(backbone: Backbone) -> Backbone:
+    """Return a copy with another text tower."""
+    other, names = own_tower(backbone, TextReading())
+    with torch.no_grad():
+        for name, p in other.module().named_parameters():
+            p.add_(0.1 if name in names else 0.0)
+    return other

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.diffusion.small import SmallDiffusion
-from diptych.core import Condition, Site, UsageError
+from diptych.core import Condition, Site, TextReading, UsageError
 from diptych.nn.diffusion.ddim import guided, invert, joined, levels, moved, noise, repeated, sample
 from tests.support.diffusion import random_diffusion
 from tests.support.small_clip import small_clip
@@ -19,7 +19,7 @@ def diffusion(tmp_path_factory: pytest.TempPathFactory) -> SmallDiffusion:
 class Known:
     """Knows the picture in every latent, as a perfect denoiser of one picture would."""
 
-    size, latent, fingerprint = 4, (3, 4, 4), "known"
+    size, latent, fingerprint, reading = 4, (3, 4, 4), "known", TextReading()
 
     def __init__(self) -> None:
         self.picture = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1))

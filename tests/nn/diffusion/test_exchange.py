@@ -41,3 +41,12 @@ def test_limits(diffusion: SmallDiffusion) -> None:
     assert (less.gone, less.fresh, less.new) == ("red", "", ())
     with pytest.raises(UsageError, match="only adds words"):
         exchanged(diffusion, "a star", "a red star")
+
+
+def test_texts_of_several_chunks_are_refused(diffusion: SmallDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    def places(self: SmallDiffusion, text: str, words: str) -> tuple[int, ...]:
+        return (1, 2, 5) if words == text else (2,)  # of a pipeline whose chunks hold two tokens
+
+    monkeypatch.setattr(SmallDiffusion, "places", places)
+    with pytest.raises(UsageError, match="'a blue cat' is longer than what this denoiser reads at once"):
+        exchanged(diffusion, "a blue cat", "a red cat")

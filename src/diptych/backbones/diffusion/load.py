@@ -54,7 +54,9 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 
 
-def load_diffusion(name: str, backbone: Backbone) -> TextDiffusion:
+def load_diffusion(
+    name: str, backbone: Backbone, *, precision: str = "fp32", lora: Path | None = None
+) -> TextDiffusion:
     """Return a denoiser by its name.
 
     Args:
@@ -62,21 +64,30 @@ def load_diffusion(name: str, backbone: Backbone) -> TextDiffusion:
             alone.
         backbone: reads the texts of ``small``, which was trained with ``tiny``; a pipeline has a reader of its own. Its
             device is that of the denoiser.
+        precision: of the networks of a pipeline, whatever that of its files: "bf16", or any other for float32.
+        lora: folder with low-rank changes of a pipeline, see ``lora.add_lora``; None: none.
 
     Raises:
-        UsageError: the name is none.
-        NotAvailable, DataError, MissingHook, MissingExtra: see ``load_small`` and ``pipelines.load_pipeline``.
+        UsageError: the name is none, or the small denoiser should be changed.
+        NotAvailable, DataError, MissingHook, MissingExtra: see ``load_small``, ``pipeline_folders.load_pipeline`` and
+            ``lora.add_lora``.
     """
     if name == "small":
+        if lora is not None:
+            raise UsageError("The small denoiser has no LoRA: give a pipeline as {denoiser}, or leave {lora} out.")
         return load_small(backbone)
     if name.startswith("local:") and len(name) > 6:
-        from diptych.backbones.diffusion.pipelines import load_pipeline
+        import torch
 
-        pipeline = load_pipeline(Path(name[6:]).expanduser())
-        for module in (pipeline.unet, pipeline.autoencoder, pipeline.text_encoder):
-            if module is not None:
-                module.to(next(backbone.module().parameters()).device)
-        return pipeline
+        from diptych.backbones.diffusion.pipeline_folders import load_pipeline
+
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        pipeline = load_pipeline(Path(name[6:]).expanduser(), dtype)
+        if lora is not None:
+            from diptych.backbones.diffusion.lora import add_lora
+
+            add_lora(pipeline, lora)
+        return pipeline.to(next(backbone.module().parameters(), torch.empty(0)).device)
     raise UsageError(f"{name!r} names no denoiser: use small, or local:FOLDER with a pipeline of diffusers.")
 
 

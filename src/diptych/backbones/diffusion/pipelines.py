@@ -1,41 +1,44 @@
-"""Pipelines of diffusers as a part: a U-Net, an autoencoder, a text encoder and its tokenizer, from a local folder.
-
-Only safetensors are read, and no code of the folder runs.
-"""
+"""Pipelines of diffusers as a part: a U-Net, an autoencoder, and text encoders with their tokenizers."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from diptych.core import AttentionHook, Condition, DataError, MissingExtra, Site, UsageError
+from diptych.backbones.diffusion.hooked_attention import HookedAttention, sites_of
+from diptych.backbones.diffusion.pipeline_texts import PipelineTexts
+from diptych.core import AttentionHook, Condition, TextReading
 
 
 @dataclass(frozen=True)
 class PipelineDiffusion:
-    """The denoiser of a pipeline in the layout of Stable Diffusion.
+    """The denoiser of a pipeline in the layout of Stable Diffusion 1, 2 or XL.
+
+    Networks compute in their own precision; latents, pictures and predictions keep that of the latents.
 
     Args:
         unet: diffusers' UNet2DConditionModel.
         autoencoder: its AutoencoderKL; None: latents are pictures in [-1, 1].
-        text_encoder: transformers' CLIPTextModel.
+        texts: reads texts.
         betas: (T,) noise added by each step of the training.
         predicts: "epsilon" or "v_prediction".
+        scheduler: configuration of the folder's scheduler.
+        folder: from which it was read; "": none.
     """
 
     unet: Any
     autoencoder: Any
-    text_encoder: Any
-    tokenizer: Any
+    texts: PipelineTexts
     betas: Tensor
     predicts: Literal["epsilon", "v_prediction"] = "epsilon"
+    scheduler: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = ""
 
     @property
     def size(self) -> int:
@@ -49,6 +52,11 @@ class PipelineDiffusion:
         return int(self.unet.config.in_channels), side, side
 
     @property
+    def reading(self) -> TextReading | None:
+        """How it reads one text tower; None: it reads several text encoders."""
+        return self.texts.reading
+
+    @property
     def _scale(self) -> int:
         return 1 if self.autoencoder is None else 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
 
@@ -59,36 +67,34 @@ class PipelineDiffusion:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all weights."""
-        digest = hashlib.sha256(f"{self.predicts}/{self.betas.tolist()}".encode())
-        for module in (self.unet, self.autoencoder, self.text_encoder):
-            for name, t in [] if module is None else sorted(module.state_dict().items()):
+        """Hash of all weights, and of how texts are read."""
+        layers = [(part.penultimate, part.context, part.tokenizer.pad_token_id) for part in self.texts.parts]
+        facts = f"{self.predicts}/{self.betas.tolist()}/{self.texts.empty_is_zero}/{layers}"
+        digest = hashlib.sha256(facts.encode())
+        for module in self.modules():
+            digest.update(str(module.dtype).encode())
+            for name, t in sorted(module.state_dict().items()):
                 digest.update(name.encode() + t.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    @torch.no_grad()
-    def encode_text(self, texts: Sequence[str], /) -> Condition:
-        """Return the last hidden states of the text encoder, padded to its context as in training."""
-        ids = self._ids(texts)
-        return Condition(self.text_encoder(ids.to(self.text_encoder.device)).last_hidden_state)
+    def modules(self) -> list[Any]:
+        """Return all networks."""
+        every = [self.unet, self.autoencoder, *(part.encoder for part in self.texts.parts)]
+        return [module for module in every if module is not None]
 
-    def _ids(self, texts: Sequence[str]) -> Tensor:
-        context = self.text_encoder.config.max_position_embeddings
-        rows = self.tokenizer(list(texts), verbose=False)["input_ids"]
-        for text, row in zip(texts, rows, strict=True):
-            if len(row) > context:
-                raise UsageError(
-                    f"The text {text[:57]!r} has {len(row)} tokens and this model reads {context}: cut it."
-                )
-        pad = self.tokenizer.pad_token_id
-        return torch.tensor([[*row, *[pad] * (context - len(row))] for row in rows])
+    def to(self, device: torch.device | str) -> PipelineDiffusion:
+        """Move all networks to a device, and return itself."""
+        for module in self.modules():
+            module.to(device)
+        return self
+
+    def encode_text(self, texts: Sequence[str], /) -> Condition:
+        """Return what the text encoders give for B texts, see ``PipelineTexts``."""
+        return self.texts.encode(texts)
 
     def places(self, text: str, words: str, /) -> tuple[int, ...]:
         """Return the positions of the tokens of ``words`` in the condition of ``text``."""
-        rows = self.tokenizer([text, words], verbose=False)["input_ids"]
-        whole, part = rows[0], rows[1][1:-1]
-        starts = [i for i in range(len(whole) - len(part) + 1) if part and whole[i : i + len(part)] == part]
-        return tuple(i + k for i in starts for k in range(len(part)))
+        return self.texts.places(text, words)
 
     @torch.no_grad()
     def to_latent(self, pictures: Tensor, /) -> Tensor:
@@ -96,121 +102,55 @@ class PipelineDiffusion:
         x = pictures * 2 - 1
         if self.autoencoder is None:
             return x
-        return self.autoencoder.encode(x).latent_dist.mean * self.autoencoder.config.scaling_factor
+        mean: Tensor = self.autoencoder.encode(x.to(self.autoencoder.dtype)).latent_dist.mean
+        return (mean * self.autoencoder.config.scaling_factor).to(pictures)
 
     @torch.no_grad()
     def from_latent(self, z: Tensor, /) -> Tensor:
         """Return the decoded pictures in [0, 1], clipped."""
-        x = (
-            z
-            if self.autoencoder is None
-            else self.autoencoder.decode(z / self.autoencoder.config.scaling_factor).sample
-        )
+        x = z
+        if self.autoencoder is not None:
+            x = self.autoencoder.decode((z / self.autoencoder.config.scaling_factor).to(self.autoencoder.dtype)).sample
         return ((x.float() + 1) / 2).clamp(0, 1)
 
     def eps(self, z: Tensor, t: Tensor, condition: Condition, hook: AttentionHook | None = None, /) -> Tensor:
         """Predict the noise; a hook sees every attention layer of the U-Net, whose own processors come back after."""
-        before = self.unet.attn_processors if hook is not None else {}
-        if hook is not None:
-            self.unet.set_attn_processor(
-                {name: HookedAttention(site, hook) for name, site in sites_of(list(before)).items()}
-            )
-        try:
-            out: Tensor = self.unet(
-                z, t, encoder_hidden_states=condition.tokens, encoder_attention_mask=condition.mask
-            ).sample
-        finally:
-            if hook is not None:
-                self.unet.set_attn_processor(before)
+        out = self.output(z, t, condition, hook)
         if self.predicts == "epsilon":
             return out
         a = self.alphas_cumprod[t.cpu()].to(z)[:, None, None, None]
         return a.sqrt() * out + (1 - a).sqrt() * z
 
+    def output(self, z: Tensor, t: Tensor, condition: Condition, hook: AttentionHook | None = None, /) -> Tensor:
+        """Return what the U-Net predicts, noise or v, of the size and precision of z; see ``eps``."""
+        before = self.unet.attn_processors if hook is not None else {}
+        if hook is not None:
+            self.unet.set_attn_processor(
+                {name: HookedAttention(site, hook) for name, site in sites_of(list(before)).items()}
+            )
+        dtype = self.unet.dtype
+        try:
+            out: Tensor = self.unet(
+                z.to(dtype),
+                t,
+                encoder_hidden_states=condition.tokens.to(dtype),
+                encoder_attention_mask=condition.mask,
+                added_cond_kwargs=self._added(condition),
+            ).sample
+        finally:
+            if hook is not None:
+                self.unet.set_attn_processor(before)
+        return out.to(z.dtype)
 
-def sites_of(names: Sequence[str]) -> dict[str, Site]:
-    """Return the site of each attention processor of a U-Net, by its name: "attn1" is self-attention, "attn2" cross;
-    numbers follow the order in which the blocks run.
-    """
-
-    def run_order(name: str) -> tuple[int, list[int]]:
-        place = ("down", "mid", "up").index(name.split("_")[0])
-        return place, [int(part) for part in name.split(".") if part.isdigit()]
-
-    counts = {"self": 0, "cross": 0}
-    found: dict[str, Site] = {}
-    for name in sorted(names, key=run_order):
-        kind: Literal["self", "cross"] = "self" if ".attn1." in name else "cross"
-        found[name] = Site(kind, name.split("_")[0], counts[kind])  # type: ignore[arg-type]
-        counts[kind] += 1
-    return {name: found[name] for name in names}
-
-
-class HookedAttention:
-    """A processor of diffusers that shows its probabilities to a hook.
-
-    Args:
-        hook: sees and may replace the (B, heads, Q, K) probabilities.
-    """
-
-    def __init__(self, site: Site, hook: AttentionHook) -> None:
-        self.site, self.hook = site, hook
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        *unused: Any,
-        **also_unused: Any,
-    ) -> Tensor:
-        """Attend, as the layers of a transformer block in a U-Net do: (B, Q, C) in and out."""
-        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        mask = attn.prepare_attention_mask(attention_mask, seen.shape[1], len(seen))
-        q, k, v = (
-            attn.head_to_batch_dim(f(x)) for f, x in ((attn.to_q, hidden_states), (attn.to_k, seen), (attn.to_v, seen))
-        )
-        probabilities: Tensor = attn.get_attention_scores(q, k, mask)
-        shown = probabilities.reshape(len(seen), attn.heads, *probabilities.shape[1:])
-        replaced = self.hook(self.site, shown)
-        if replaced is not None:
-            probabilities = replaced.to(probabilities).flatten(0, 1)
-        return attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(probabilities @ v)))
-
-
-def load_pipeline(folder: Path) -> PipelineDiffusion:
-    """Read a pipeline from a local folder, with the subfolders unet, vae (optional), text_encoder, tokenizer and
-    scheduler.
-
-    Raises:
-        MissingExtra: diffusers is not installed.
-        UsageError: there is no such folder.
-        DataError: a part is missing, of another layout, or not in safetensors.
-    """
-    try:
-        from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-    except ImportError:
-        raise MissingExtra("diffusers", "diffusion", "A pipeline of diffusers") from None
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}: give one that holds a pipeline of diffusers.")
-    safe: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
-    try:
-        unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **safe)
-        vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", **safe) if (folder / "vae").is_dir() else None
-        text = CLIPTextModel.from_pretrained(folder / "text_encoder", **safe)
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{folder} holds no pipeline in the layout of Stable Diffusion in safetensors ({str(error)[:120]}): save "
-            f"it with save_pretrained(folder, safe_serialization=True)."
-        ) from error
-    if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
-        raise DataError(f"{folder} predicts {scheduler.config.prediction_type!r}: give one that predicts epsilon or v.")
-    for module in (unet, vae, text):
-        if module is not None:
-            module.eval().requires_grad_(False)
-    return PipelineDiffusion(unet, vae, text, tokenizer, scheduler.betas, scheduler.config.prediction_type)
+    def _added(self, condition: Condition) -> dict[str, Tensor] | None:
+        """Return what SDXL reads beside the tokens: the pooled text, and sizes: a whole picture, not cropped."""
+        if self.unet.config.addition_embed_type is None:
+            return None
+        many, dtype = len(condition), self.unet.dtype
+        pooled = condition.pooled
+        if pooled is None:  # tokens of something else than texts
+            pooled = self.encode_text([""]).pooled
+            assert pooled is not None  # see ``pipeline_folders``
+            pooled = pooled.expand(many, -1)
+        sizes = torch.tensor([[self.size, self.size, 0, 0, self.size, self.size]], dtype=dtype, device=pooled.device)
+        return {"text_embeds": pooled.to(dtype), "time_ids": sizes.expand(many, -1)}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser, noise_in
-from diptych.core import AttentionHook, Backbone, Condition, MissingHook
+from diptych.core import AttentionHook, Backbone, Condition, MissingHook, TextReading, UsageError
 
 STEPS, FIRST, LAST = 1000, 1e-4, 2e-2
 """Steps of the training, and the variance that the first and the last of them add (Ho et al. 2020)."""
@@ -22,21 +22,33 @@ def alphas_cumprod() -> Tensor:
     return torch.cumprod(1 - torch.linspace(FIRST, LAST, STEPS, dtype=torch.float64), 0)
 
 
+WHOLE = TextReading()
+"""The tokens of each text from its start to its end, after all blocks."""
+
+
 @dataclass(frozen=True)
 class TextTokens:
-    """The tokens of a backbone's text tower, each text from its start to its end token.
+    """The tokens of a backbone's text tower, read as a denoiser reads them.
 
     Args:
         backbone: with a causal text tower, whose end token has the largest id.
+        reading: how; by default each text from its start to its end token, after all blocks.
 
     Raises:
-        MissingHook: it has no text tower.
+        MissingHook: it has no text tower, or a smaller one than is read.
     """
 
     backbone: Backbone
+    reading: TextReading = WHOLE
 
     def __post_init__(self) -> None:
-        self.backbone.tower("text")
+        spec, depth = self.backbone.spec, self.backbone.tower("text").depth
+        blocks, length = self.reading.layers or 0, self.reading.length or 0
+        if blocks > depth or length > (spec.context or length):
+            raise MissingHook(
+                f"{blocks} blocks of a text tower and {length} tokens are read, and {spec.name} has {depth} and "
+                f"{spec.context}: give the backbone whose text tower the denoiser was trained with."
+            )
 
     @property
     def width(self) -> int:
@@ -44,17 +56,38 @@ class TextTokens:
         return self.backbone.tower("text").width
 
     def ids(self, texts: Sequence[str]) -> Tensor:
-        """Return (B, L) ids of B texts."""
+        """Return (B, L) ids of B texts.
+
+        Raises:
+            UsageError: a text has more tokens than the denoiser reads.
+        """
         x = self.backbone.text.inputs(list(texts))
         ids = x if isinstance(x, Tensor) else x["ids"]
-        return ids[:, : int(ids.argmax(1).max()) + 1]
+        ends, length = ids.argmax(1), self.reading.length
+        longest = int(ends.max()) + 1
+        if length is None:
+            return ids[:, :longest]
+        if longest > length:
+            raise UsageError(f"A prompt has {longest} tokens, and {length} are read: shorten it.")
+        filled = torch.nn.functional.pad(ids[:, :longest], (0, length - longest))
+        behind = torch.arange(length, device=ids.device) > ends[:, None]
+        return filled.masked_fill(behind, self.reading.pad)
 
     def condition(self, ids: Tensor) -> Condition:
-        """Return the normed tokens of (B, L) ids; what follows the end token is masked."""
+        """Return the normed tokens of (B, L) ids as the denoiser reads them; what is not attended to is masked."""
         tower = self.backbone.tower("text")
-        tokens = tower.norm(tower.blocks(tower.start(ids)).h)
-        mask = torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(1)[:, None]
-        return Condition(tokens, mask.to(tokens.device))
+        tokens = tower.norm(tower.blocks(tower.start(ids), stop=self.reading.layers).h)
+        return Condition(tokens, self._words(ids, tokens) if self.reading.length is None else None)
+
+    def without_padding(self, condition: Condition, ids: Tensor) -> Condition:
+        """Return the condition of (B, L) ids up to the end token of each text; what follows is masked."""
+        longest = int(ids.argmax(1).max()) + 1
+        mask = self._words(ids, condition.tokens)
+        return Condition(condition.tokens[:, :longest], mask[:, :longest])
+
+    @staticmethod
+    def _words(ids: Tensor, tokens: Tensor) -> Tensor:
+        return (torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(1)[:, None]).to(tokens.device)
 
     def places(self, text: str, words: str) -> tuple[int, ...]:
         """Return the positions of the tokens of ``words`` among those of ``text``, all occurrences."""
@@ -107,6 +140,11 @@ class SmallDiffusion:
     def latent(self) -> tuple[int, int, int]:
         """Size of a latent."""
         return 3, self.size, self.size
+
+    @property
+    def reading(self) -> TextReading:
+        """The tokens of each text from its start to its end, after all blocks."""
+        return WHOLE
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.backbones.diffusion.small import TextTokens
+from diptych.backbones.diffusion.small import WHOLE, TextTokens
 from diptych.core import (
     Ask,
     Backbone,
@@ -40,6 +40,7 @@ from diptych.core import (
     Table,
     Text,
     TextDiffusion,
+    TextReading,
     UsageError,
 )
 from diptych.core.ranges import above, at_least, check
@@ -146,10 +147,9 @@ class UFFGTG(Rewriter):
                 f"give limit more words.",
                 stacklevel=2,
             )
-        space, names = own_tower(backbone)
-        words = TextTokens(space)
-        if diffusion is not None:
-            check_reads(diffusion, backbone)
+        reading = WHOLE if diffusion is None else check_reads(diffusion, backbone)
+        space, names = own_tower(backbone, reading)
+        words = TextTokens(space, reading)
         with run.seeded("uf-fgtg"):
             refiner = self.refiner(words.width, len(vocabulary))
         module = nn.ModuleDict({"space": space.module(), "refiner": refiner})
@@ -164,8 +164,10 @@ class UFFGTG(Rewriter):
             return out
 
         def loss(batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
-            told = words.condition(words.ids(batch["short"]).to(batch["ids"].device))
-            out = {"text": self.text * word_loss(refiner.lm, batch["ids"], memory=refiner.memory(told))}
+            ids = words.ids(batch["short"]).to(batch["ids"].device)
+            told = words.condition(ids)
+            memory = refiner.memory(words.without_padding(told, ids))
+            out = {"text": self.text * word_loss(refiner.lm, batch["ids"], memory=memory)}
             if diffusion is not None:
                 z = diffusion.to_latent(batch["x"])
                 error = noise_error(diffusion, z, told, batch["t"], batch["noise"])
@@ -185,7 +187,7 @@ class UFFGTG(Rewriter):
             decay=0.01,
         )
         learnt = train_parameters(Step(module, view, loss, groups), table, fit, run, (*own, *tower))
-        return FittedUFFGTG(backbone, self, vocabulary.words, learnt)
+        return FittedUFFGTG(backbone, self, vocabulary.words, learnt, reading)
 
     def refiner(self, tokens: int, vocabulary: int) -> PromptRefiner:
         """Return an untrained refiner of tokens of a width, for a number of words."""
@@ -202,31 +204,37 @@ def _pairs(table: Table[Any]) -> list[tuple[tuple[str, ...], str]]:
     return out
 
 
-def own_tower(backbone: Backbone) -> tuple[Backbone, tuple[str, ...]]:
-    """Return a copy of a backbone whose text tower may be trained, and the names of that tower's parameters.
+def own_tower(backbone: Backbone, reading: TextReading) -> tuple[Backbone, tuple[str, ...]]:
+    """Return a copy of a backbone whose text tower may be trained, and the names of the parameters that are read.
 
     Raises:
         MissingHook: it has no text tower, or cannot be rebuilt.
     """
     space = twin_of(backbone)
-    words = TextTokens(space)
+    words = TextTokens(space, reading)
     return space, reached(space.module(), lambda: words.condition(words.ids(["a picture"])).tokens)
 
 
-def check_reads(diffusion: TextDiffusion, backbone: Backbone) -> None:
-    """Refuse a denoiser that reads other tokens than those of a backbone's text tower.
+def check_reads(diffusion: TextDiffusion, backbone: Backbone) -> TextReading:
+    """Return how a denoiser reads a backbone's text tower.
 
     Raises:
-        MissingHook: it does.
+        MissingHook: it reads other tokens than those of this tower, or several text encoders.
     """
-    words = TextTokens(backbone)
+    if diffusion.reading is None:
+        raise MissingHook(
+            "This denoiser reads several text encoders, and one text tower is trained here: give a pipeline in the "
+            "layout of Stable Diffusion 1 or 2, or small."
+        )
+    words = TextTokens(backbone, diffusion.reading)
     with torch.no_grad():
         own, read = words.condition(words.ids(["a picture"])).tokens, diffusion.encode_text(["a picture"]).tokens
     if own.shape != read.shape or not torch.allclose(own, read.to(own), atol=1e-3):
         raise MissingHook(
             f"This denoiser reads other tokens than those of {backbone.spec.name}'s text tower, which is trained here: "
-            f"give the backbone that it was trained with."
+            f"give the backbone whose text tower it was trained with."
         )
+    return diffusion.reading
 
 
 @dataclass(frozen=True)
@@ -237,12 +245,14 @@ class FittedUFFGTG:
         backbone: whose text tower was trained.
         words: the vocabulary.
         learnt: weights of the refiner, and of the text tower.
+        reading: how the denoiser reads that tower.
     """
 
     backbone: Backbone
     method: UFFGTG
     words: tuple[str, ...]
     learnt: Mapping[str, Tensor]
+    reading: TextReading = WHOLE
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
         """Return up to ``n`` different rewrites of each prompt, ``about``, the likeliest first.
@@ -260,7 +270,8 @@ class FittedUFFGTG:
             raise UsageError("There is no prompt to rewrite: give words.")
         if ask.n > m.choices:
             raise UsageError(f"{ask.n} rewrites are wanted, and this writer has {m.choices}: ask for fewer.")
-        told = tower.condition(tower.ids([ask.about]))  # where the tower is; the refiner writes on the CPU
+        ids = tower.ids([ask.about])
+        told = tower.without_padding(tower.condition(ids), ids)  # where the tower is; the refiner writes on the CPU
         memory = refiner.memory(Condition(told.tokens.cpu(), None if told.mask is None else told.mask.cpu()))
         prefix = Prefix(refiner.lm.embed(torch.tensor([[BEGIN]])), memory=memory)
         found = beam(
@@ -285,10 +296,10 @@ class FittedUFFGTG:
 
     def tower(self) -> TextTokens:
         """Return the trained text encoder."""
-        space, names = own_tower(self.backbone)
+        space, names = own_tower(self.backbone, self.reading)
         own = {n.removeprefix("space."): t for n, t in self.learnt.items() if n.startswith("space.")}
         load_tensors(space.module(), own, names)
-        return TextTokens(space)
+        return TextTokens(space, self.reading)
 
     def refiner(self) -> PromptRefiner:
         """Return the trained refiner."""

@@ -71,13 +71,15 @@ def joined(first: Condition, second: Condition) -> Condition:
         tokens.append(pad(c.tokens, (0, 0, 0, short)))
         masks.append(pad(mask, (0, short), value=False))
     mask = torch.cat(masks)
-    return Condition(torch.cat(tokens), None if bool(mask.all()) else mask)
+    vectors = [c.pooled for c in (first, second) if c.pooled is not None]
+    pooled = torch.cat(vectors) if len(vectors) == 2 else None
+    return Condition(torch.cat(tokens), None if bool(mask.all()) else mask, pooled)
 
 
 def repeated(condition: Condition, count: int) -> Condition:
     """Return the condition of one text for ``count`` pictures."""
-    mask = None if condition.mask is None else condition.mask.expand(count, -1)
-    return Condition(condition.tokens.expand(count, -1, -1), mask)
+    mask, pooled = (None if t is None else t.expand(count, -1) for t in (condition.mask, condition.pooled))
+    return Condition(condition.tokens.expand(count, -1, -1), mask, pooled)
 
 
 def guided(
@@ -87,6 +89,7 @@ def guided(
     condition: Condition,
     guidance: float = 1.0,
     hook: AttentionHook | None = None,
+    away: Condition | None = None,
 ) -> Tensor:
     """Predict the noise, away from what is predicted without a text.
 
@@ -97,11 +100,12 @@ def guided(
         condition: of B texts.
         guidance: w, >= 0; 1 asks the denoiser once.
         hook: sees and replaces the attention of the B pictures with their texts, not of those without.
+        away: condition of one text or of B, away from which it goes; None: that of no text.
     """
     many, device = len(z), z.device
     if guidance == 1.0:
         return diffusion.eps(z, torch.full((many,), t, device=device), condition, hook)
-    nothing = repeated(diffusion.encode_text([""]), many)
+    nothing = repeated(diffusion.encode_text([""]) if away is None else away, many)
 
     def only_told(site: object, probabilities: Tensor) -> Tensor | None:
         assert hook is not None
@@ -131,6 +135,7 @@ def sample(
     *,
     steps: int = 25,
     guidance: float = 3.0,
+    away: Condition | None = None,
     hooks: Hooks | None = None,
     blend: Blend | None = None,
 ) -> Tensor:
@@ -142,6 +147,7 @@ def sample(
         z: (B, C, h, w) latents at the highest level, see ``noise``.
         steps: number of them.
         guidance: see ``guided``.
+        away: see ``guided``.
         hooks: sees and replaces attention, step by step.
         blend: changes the latents after each step.
 
@@ -150,8 +156,10 @@ def sample(
     """
     a, ts = diffusion.alphas_cumprod, levels(steps, len(diffusion.alphas_cumprod))
     z = z.to(condition.tokens.device)
+    if away is None and guidance != 1.0:
+        away = diffusion.encode_text([""])
     for i, t in enumerate(ts):
-        eps = guided(diffusion, z, t, condition, guidance, hooks(i) if hooks else None)
+        eps = guided(diffusion, z, t, condition, guidance, hooks(i) if hooks else None, away)
         z = moved(z, eps, float(a[t]), float(a[ts[i + 1]] if i + 1 < len(ts) else a[0]))
         if blend is not None:
             z = blend(i, z)

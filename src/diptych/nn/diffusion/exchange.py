@@ -32,10 +32,15 @@ def exchanged(diffusion: TextDiffusion, source: str, target: str) -> Exchange:
     """Return what differs between two texts: the shortest stretch of words outside which they are equal.
 
     Raises:
-        UsageError: words are only added, so that nothing is replaced.
+        UsageError: words are only added, so that nothing is replaced; or a text is longer than what the denoiser reads
+            at once, so that its tokens lie in several chunks.
     """
     was, shall = source.split(), target.split()
     fresh, gone = difference(shall, was)
+    for words in (was, shall):
+        every = diffusion.places(" ".join(words), " ".join(words))
+        if every and every[-1] - every[0] + 1 != len(every):
+            raise UsageError(f"{' '.join(words)[:57]!r} is longer than what this denoiser reads at once: shorten it.")
     lengths = [diffusion.encode_text([" ".join(words)]).tokens.shape[1] for words in (shall, was)]
     if was == shall:
         return Exchange("", "", (), (), {i: i for i in range(lengths[0])})

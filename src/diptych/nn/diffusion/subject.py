@@ -24,7 +24,7 @@ def with_tokens(condition: Condition, places: Sequence[int], v: Tensor) -> Condi
     """Return the condition of one text with the tokens at n places replaced by (n, C) others."""
     tokens = condition.tokens.clone()
     tokens[:, list(places)] = v.to(tokens)
-    return Condition(tokens, condition.mask)
+    return Condition(tokens, condition.mask, condition.pooled)
 
 
 def subject_tokens(
