@@ -387,6 +387,7 @@ class _Board:
         budget: float | None = None,
         timeout: float | None = None,
         export: str | None = None,
+        fitted: Any = (),
         out: str | PathLike[str] | None = None,
         overwrite: bool = False,
     ) -> Results[Row]:
@@ -407,6 +408,7 @@ class _Board:
             budget: seconds for the whole board; rows that are finished by then are shown.
             timeout: seconds for each system.
             export: write OUT/model: best (chosen on val), or the slug of a system.
+            fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
             out: folder for rows, board.json, board.csv and report.html. None: no row is kept.
             overwrite: replace files of an earlier call.
 
