@@ -99,7 +99,9 @@ def rerun(
             fresh,
             datasets=[d["dataset"] for d in written["datasets"]],
             seeds=written["seeds"],
+            fitted=Path(written["fitted"]["folder"]) if "fitted" in written else None,
         ).as_dict()
+        _same_folder(written.get("fitted"), again.get("fitted"))
         _same_data(
             {d["dataset"]: d["data_hash"] for d in written["datasets"]},
             {d["dataset"]: d["data_hash"] for d in again["datasets"]},
@@ -191,9 +193,13 @@ def _loaded(
     for facts in stated:
         folder = Path(facts["folder"])
         loaded.append(read(folder, about_of(folder), backbone, data, classes))
-        if loaded[-1].sha256 != facts["sha256"]:
-            raise DataError(f"{folder} does not hold what was measured: give back the old folder, or run anew.")
+        _same_folder(facts, loaded[-1].as_dict())
     return loaded
+
+
+def _same_folder(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> None:
+    if old and new and old["sha256"] != new["sha256"]:
+        raise DataError(f"{old['folder']} does not hold what was measured: give back the old folder, or run anew.")
 
 
 def _unlabelled(written: Mapping[str, Any], whole: bool, keys: FileKeys | None) -> Unlabelled | None:

@@ -667,6 +667,7 @@ class _Board:
         names: NamesLike = None,
         template: str = "a photo of a {}.",
         frames: int = 8,
+        fitted: Any = (),
         out: str | PathLike[str] | None = None,
         overwrite: bool = False,
     ) -> Results[BoardRow]:
@@ -682,6 +683,7 @@ class _Board:
             names: class names: a file, or "cat, dog, ..." (default: folder names).
             template: one prompt with {}.
             frames: frames sampled from each clip. Must be at least 1.
+            fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
             out: folder for rows and board. None: no row is kept.
             overwrite: replace files of an earlier call.
 
@@ -1256,6 +1258,7 @@ def extend(
     label: str | None = None,
     epochs: int | None = None,
     seed: int = 0,
+    fitted: str | Path | None = None,
 ) -> FittedSpace:
     """Learn classes of clips, point clouds or light curves from labelled ones, and keep the space that names others.
 
@@ -1272,6 +1275,7 @@ def extend(
         label: with light curves: column of the class in stars.csv.
         epochs: passes over the clips, clouds or curves (default: 50). Must be at least 1.
         seed: seed of the order and the views.
+        fitted: folder of a space that was fitted before: it is measured on test or val, and nothing is learnt or written.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

@@ -115,13 +115,13 @@ def save(fitted: Any, folder: Path, about: Mapping[str, Any] | None = None) -> N
         _write(packed, draft, about)
 
 
-def write(fitted: Any, folder: Path) -> None:
-    """Write a fitted object into a folder that is there, which ``save`` does whole or not at all.
+def write(fitted: Any, folder: Path, about: Mapping[str, Any] | None = None) -> None:
+    """Write a fitted object into a folder that is there, which ``save`` does whole or not at all; ``about`` as there.
 
     Raises:
         UsageError: a field holds something that cannot be written.
     """
-    _write(_packed(fitted), folder)
+    _write(_packed(fitted), folder, about)
 
 
 Packed = tuple[Any, dict[str, Tensor], dict[str, Any]]

@@ -6,8 +6,7 @@ Both kinds of folder are read: a model that ``board classify --export`` or ``Pre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +19,13 @@ from diptych.core import (
     FittedClassifier,
     Kit,
     Method,
-    Run,
-    Samples,
-    Scores,
     UsageError,
 )
-from diptych.core.wording import first_of
-from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Loaded
 from diptych.features import artefacts, portable
 from diptych.features.artefacts import About
 from diptych.tasks import model
-
-
-@dataclass(frozen=True)
-class InOrder(FittedClassifier):
-    """A fitted classifier whose classes stand in the order of the data.
-
-    Args:
-        fitted: the classifier, with K classes.
-        order: (K,) position among its classes of each class of the data.
-        classes: names in the order of the data, templates of the classifier.
-    """
-
-    fitted: FittedClassifier
-    order: tuple[int, ...]
-    classes: ClassNames
-
-    def scores(self, items: Samples[Any], run: Run) -> Scores:
-        """Return the (N, K) scores of N items, in the order of the data's classes."""
-        scores, order = self.fitted.scores(items, run), list(self.order)
-        candidates = None if scores.candidates is None else scores.candidates[:, order]
-        return replace(scores, values=scores.values[:, order], candidates=candidates)
+from diptych.tasks.classes_in_order import InOrder, differences, order_of
 
 
 def stated(folder: Path) -> About:
@@ -104,7 +78,7 @@ def read(folder: Path, about: About, backbone: Backbone, data: str, classes: Cla
         raise DataError(f"{folder} holds a {type(fitted).__name__} and no classifier: give another {{fitted}}.")
     order = order_of(fitted.classes.names, classes.names)
     if order is None:
-        why = _differences(fitted.classes.names, classes.names)
+        why = differences(fitted.classes.names, classes.names)
         raise UsageError(
             f"{folder} was fitted for other classes than those of {data}: {why}; measure it on photos of its classes, "
             f"or give {{names}} as it has them."
@@ -112,29 +86,3 @@ def read(folder: Path, about: About, backbone: Backbone, data: str, classes: Cla
     if order != tuple(range(len(order))):
         fitted = InOrder(fitted, order, replace(fitted.classes, names=classes.names, words=(), things=()))
     return Loaded(str(folder), portable.checksum(folder), about, fitted)
-
-
-def order_of(fitted: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] | None:
-    """Return the position among the fitted classes of each wanted one, by tidied names; None where they differ.
-
-    Example:
-        >>> order_of(["cat", "polar_bear"], ["polar bear", "cat"])
-        (1, 0)
-        >>> order_of(["cat"], ["cat", "dog"]) is None
-        True
-    """
-    names, targets = [tidy(name) for name in fitted], [tidy(name) for name in wanted]
-    if names == targets:
-        return tuple(range(len(names)))
-    if len(set(names)) < len(names) or sorted(names) != sorted(targets):
-        return None
-    return tuple(names.index(target) for target in targets)
-
-
-def _differences(fitted: Sequence[str], wanted: Sequence[str]) -> str:
-    """Say which classes only one of both has, the first three of each."""
-    names, targets = dict.fromkeys(map(tidy, fitted)), dict.fromkeys(map(tidy, wanted))
-    lacks, more = [n for n in targets if n not in names], [n for n in names if n not in targets]
-    parts = [f"it lacks {first_of(lacks)}"] if lacks else []
-    parts += [f"it has {first_of(more)}, which the data have not"] if more else []
-    return " and ".join(parts) or "several of its names are one when they are tidied"
