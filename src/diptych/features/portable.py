@@ -55,6 +55,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "DenoiserLayout": "diptych.backbones.diffusion.patch_denoiser",
         "SmallDiffusion": "diptych.backbones.diffusion.small",
         "FittedCache": "diptych.nn.cache_model",
+        "FusedStars": "diptych.nn.spaces.fused_stars",
         "HeadedSpace": "diptych.nn.spaces.headed_space",
         "ILASpace": "diptych.nn.spaces.aligned_clips",
         "PromptedClips": "diptych.nn.prompts.prompted_clips",

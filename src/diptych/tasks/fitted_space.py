@@ -59,6 +59,9 @@ def read(folder: Path, backbone: Backbone | None) -> SpaceClassifier:
     if not isinstance(fitted, StoredSpace) or about.system is None:
         raise DataError(f"{folder} holds a {type(fitted).__name__} and no fitted space: give another {{fitted}}.")
     space, kind = fitted.space, modality(about.system.samples)
+    named = about.facts.get("named")
+    if isinstance(space, LabelledSpace) and isinstance(named, ClassNames):  # a released classifier
+        return SpaceClassifier(space, kind.name, 0, about.slug, named)
     if "text" not in space.encoders:
         raise UsageError(
             f"{folder} holds towers of {kind.title} that no labels taught, so it names no classes: fit them on "
