@@ -242,6 +242,7 @@ def keep_space(fitted: SpaceClassifier, out: Path, method: Extender | None = Non
         draft.mkdir(exist_ok=True)
         about = None
         if method is not None:
-            about = artefacts.described(StoredSpace(fitted.space), method, {})
-            about["classes"] = list(fitted.classes.names)
+            with contextlib.suppress(UsageError):  # a system that is in no catalog is named by its slug alone
+                about = artefacts.described(StoredSpace(fitted.space), method, {})
+                about["classes"] = list(fitted.classes.names)
         portable.write(fitted, draft, about)
