@@ -134,7 +134,8 @@ def measure_fitted(
     with with_store(run) as stored:
         test, broken = readable(data.split(split), kind)
         plain = DEFAULTS.get(f"untrained {kind.name}", "")
-        if plain and backbone is not None:
+        learns = about.system is None or about.system.card.trains != "nothing"
+        if plain and backbone is not None and learns:
             space = untrained_space(kind.name, backbone, stored, frames=fitted.frames or None)
             other = SpaceClassifier(space, kind.name, fitted.frames, plain, classes)
             right[ZERO_SHOT if plain == about.slug else plain] = right_answers(other, test, stored)
