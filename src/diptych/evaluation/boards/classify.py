@@ -138,7 +138,8 @@ class ClassifyBench:
     def read(self, folder: Path, about: About) -> FittedClassifier:
         """Return the classifier of a folder, for the classes of the data; see ``few_shot.loaded.read``."""
         desk = self.desk
-        fitted: FittedClassifier = read(folder, about, desk.backbone, desk.data.name, desk.classes).fitted
+        loaded = read(folder, about, desk.backbone, desk.data.name, desk.classes, renames=False)
+        fitted: FittedClassifier = loaded.fitted
         return fitted
 
     def _right(self, fitted: FittedClassifier, run: Run) -> Floats:

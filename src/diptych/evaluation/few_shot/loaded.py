@@ -56,7 +56,9 @@ def _system(facts: dict[str, Any], slug: str, folder: Path) -> Method | None:
         return None
 
 
-def read(folder: Path, about: About, backbone: Backbone, data: str, classes: ClassNames) -> Loaded:
+def read(
+    folder: Path, about: About, backbone: Backbone, data: str, classes: ClassNames, *, renames: bool = True
+) -> Loaded:
     """Return the classifier of a folder for the classes of a data set.
 
     Args:
@@ -65,6 +67,7 @@ def read(folder: Path, about: About, backbone: Backbone, data: str, classes: Cla
         backbone: of the board.
         data: name of the data set.
         classes: its K names, in the order of its labels.
+        renames: whether the user can give other names of the classes.
 
     Raises:
         UsageError: it was fitted on another backbone or needs another part, or its classes are not those of the data.
@@ -80,8 +83,8 @@ def read(folder: Path, about: About, backbone: Backbone, data: str, classes: Cla
     if order is None:
         why = differences(fitted.classes.names, classes.names)
         raise UsageError(
-            f"{folder} was fitted for other classes than those of {data}: {why}; measure it on photos of its classes, "
-            f"or give {{names}} as it has them."
+            f"{folder} was fitted for other classes than those of {data}: {why}; measure it on photos of its classes"
+            f"{', or give {names} as it has them' if renames else ''}."
         )
     if order != tuple(range(len(order))):
         fitted = InOrder(fitted, order, replace(fitted.classes, names=classes.names, words=(), things=()))
