@@ -13,9 +13,9 @@ import diptych as package
 from diptych.core import ClassNames, DataError, UsageError
 from diptych.data.modalities import CLOUDS, STARS
 from diptych.features import artefacts, portable
+from diptych.features.classes_in_order import InOrder
 from diptych.methods.classify.gda import GDA
 from diptych.methods.extend.vifi_clip import ViFiCLIP
-from diptych.tasks.classes_in_order import InOrder
 from diptych.tasks.fitted_space import for_classes, read, stated
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.sky import TINY, sky

@@ -11,9 +11,9 @@ from diptych.data.labelled import LabelledData
 from diptych.data.modalities import Modality, modality
 from diptych.features import artefacts, portable, spaces
 from diptych.features.artefacts import About
+from diptych.features.classes_in_order import InOrder, differences, order_of
 from diptych.features.derived_space import LabelledSpace
 from diptych.features.spaces import StoredSpace
-from diptych.tasks.classes_in_order import InOrder, differences, order_of
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.extend import ZERO_SHOT, Extended, right_answers

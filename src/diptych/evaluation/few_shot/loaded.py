@@ -24,8 +24,8 @@ from diptych.core import (
 from diptych.evaluation.arms import Loaded
 from diptych.features import artefacts, portable
 from diptych.features.artefacts import About
+from diptych.features.classes_in_order import InOrder, differences, order_of
 from diptych.tasks import model
-from diptych.tasks.classes_in_order import InOrder, differences, order_of
 
 
 def stated(folder: Path) -> About:

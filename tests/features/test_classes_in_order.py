@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diptych.core import ClassNames, FittedClassifier, Run, Samples, Scores
-from diptych.tasks.classes_in_order import InOrder, differences, order_of
+from diptych.features.classes_in_order import InOrder, differences, order_of
 
 
 class Always(FittedClassifier):
