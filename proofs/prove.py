@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from diptych import catalog
@@ -23,6 +24,7 @@ from diptych.data.named_sets import all_present
 from diptych.data.words.templates import ENSEMBLE
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import circumstances
+from proofs import loaded
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def prove(
     *,
     datasets: Sequence[str] | None = None,
     seeds: Sequence[int] = (1, 2, 3, 4, 5),
+    fitted: Path | None = None,
     command: str = "",
 ) -> Proof:
     """Run the proof of one system.
@@ -63,10 +66,12 @@ def prove(
         run: device, cache and progress.
         datasets: names or paths; None: those of the card.
         seeds: of draws, shuffles and systems.
+        fitted: folder of what was fitted before, which is measured in the place of the proved fit; None: it is fitted.
         command: the command line that repeats the proof.
 
     Raises:
-        UsageError: there is no such system or row, it has no proof, or there are fewer than three seeds.
+        UsageError: there is no such system or row, it has no proof, there are fewer than three seeds, or the folder
+            does not fit, see ``proofs.loaded``.
         NotAvailable: a data set is not on this machine.
         DataError: a data set has too few items.
     """
@@ -77,15 +82,19 @@ def prove(
         raise UsageError(f"{slug} has no proof yet; these have: {proved}.")
     if len(set(seeds)) < 3:
         raise UsageError(f"A proof takes at least 3 different seeds, got {', '.join(map(str, seeds))}: give more.")
+    about = None if fitted is None else loaded.check(slug, card, trial, fitted)
     start = time.perf_counter()
     verdicts: list[dict[str, Any]] = []
     failed: dict[str, UnreadableItem] = {}
+    source: dict[str, str] = {}
     metric, names = "", tuple(datasets or plan.datasets)
     all_present(names)  # before the first is measured
     with with_store(run) as stored, stored.track(f"prove {slug}", len(names)) as bar:
         for name in names:
             bench = (trial.bench or opener)(name, backbone, stored, tuple(seeds))
-            verdicts.append({"dataset": name, **trial.judge(card.slug, name, bench)})
+            artefact = None if fitted is None or about is None else loaded.read(slug, trial, fitted, about, bench)
+            source = artefact.as_dict() if artefact else {}
+            verdicts.append({"dataset": name, **trial.judge(card.slug, name, bench, artefact)})
             failed |= {e.name: e for e in bench.failed}
             metric = bench.metric
             bar.advance()
@@ -98,6 +107,7 @@ def prove(
         "claim": plan.claim,
         "control": plan.control,
         "metric": metric,
+        **({"fitted": source} if source else {}),
         "seeds": list(seeds),
         "seeds_needed": plan.seeds,
         "val": "full",

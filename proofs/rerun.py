@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diptych.core import Backbone, ClassNames, DataError, Run
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.words.pools import Pool, read_pool
+from diptych.evaluation.arms import Loaded
 from diptych.evaluation.few_shot.board import board
+from diptych.evaluation.few_shot.gains import BASE
+from diptych.evaluation.few_shot.loaded import read
+from diptych.evaluation.few_shot.loaded import stated as about_of
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.tasks.record import engine_of, threads, versions
@@ -94,7 +99,9 @@ def rerun(
             fresh,
             datasets=[d["dataset"] for d in written["datasets"]],
             seeds=written["seeds"],
+            fitted=Path(written["fitted"]["folder"]) if "fitted" in written else None,
         ).as_dict()
+        _same_folder(written.get("fitted"), again.get("fitted"))
         _same_data(
             {d["dataset"]: d["data_hash"] for d in written["datasets"]},
             {d["dataset"]: d["data_hash"] for d in again["datasets"]},
@@ -121,6 +128,7 @@ def rerun(
         classes=classes,
         texts=_texts(written, whole),
         unlabelled=_unlabelled(written, whole, keys),
+        loaded=_loaded(written, whole, backbone, data.name, classes),
         source=source,
     )
     if made.interrupted:  # half a board has other numbers, and has not been compared
@@ -131,7 +139,8 @@ def rerun(
         new = dict(_board_numbers(made.as_dict()))
         return Rerun(dict(_board_numbers(written)), new, tolerance, notes, made.skipped)
     row = tuple(written[name] for name in ("variant", "shots", "seed"))
-    again = next(r for r in made.records if (r.variant, r.shots, r.seed) == row).as_dict()
+    loaded = bool(written.get("fitted"))
+    again = next(r for r in made.records if (r.variant, r.shots, r.seed) == row and bool(r.fitted) == loaded).as_dict()
     return Rerun(_numbers(written["metrics"]), _numbers(again["metrics"]), tolerance, notes, made.skipped)
 
 
@@ -149,7 +158,7 @@ def backbone_of(written: Mapping[str, Any]) -> str:
 
 def _plan(written: Mapping[str, Any], whole: bool) -> Plan:
     if whole:
-        methods = tuple(dict.fromkeys(row["method"] for row in written["rows"]))
+        methods = tuple(dict.fromkeys(row["method"] for row in written["rows"] if "fitted" not in row)) or (BASE[0],)
         return Plan(methods, tuple(written["shots"]), tuple(written["seeds"]), written["val"])
     return Plan((written["method"],), (written["shots"] or 1,), (written["seed"],), written["val"] or "coop")
 
@@ -167,6 +176,30 @@ def _texts(written: Mapping[str, Any], whole: bool) -> Pool | None:
     if pool.hash != key:
         raise DataError(f"The texts of {source} are not those of the result: give back the old ones, or run anew.")
     return pool
+
+
+def _loaded(
+    written: Mapping[str, Any], whole: bool, backbone: Backbone, data: str, classes: ClassNames
+) -> list[Loaded]:
+    """Return the classifiers of folders of a result, as long as they are still the same.
+
+    Raises:
+        UsageError: a folder is not there any more.
+        DataError: it holds something else now.
+    """
+    rows = written["rows"] if whole else [written]
+    stated = [row["fitted"] for row in rows if row.get("fitted")]
+    loaded = []
+    for facts in stated:
+        folder = Path(facts["folder"])
+        loaded.append(read(folder, about_of(folder), backbone, data, classes))
+        _same_folder(facts, loaded[-1].as_dict())
+    return loaded
+
+
+def _same_folder(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> None:
+    if old and new and old["sha256"] != new["sha256"]:
+        raise DataError(f"{old['folder']} does not hold what was measured: give back the old folder, or run anew.")
 
 
 def _unlabelled(written: Mapping[str, Any], whole: bool, keys: FileKeys | None) -> Unlabelled | None:

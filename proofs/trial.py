@@ -22,6 +22,7 @@ from diptych.evaluation.arms import (
     MEANS,
     Arm,
     Bench,
+    Loaded,
     Measured,
     PlainBench,
     Statistic,
@@ -94,14 +95,25 @@ class Trial:
     own: Arm | None = None
     bench: Opener | None = None
 
-    def judge(self, slug: str, name: str, bench: Bench) -> dict[str, Any]:
+    def proved(self, slug: str) -> list[Arm]:
+        """Return the arms of the proved system as its claims have them."""
+        return [self._own(slug, claim) for claim in self.claims if claim.own is None]
+
+    def judge(self, slug: str, name: str, bench: Bench, loaded: Loaded | None = None) -> dict[str, Any]:
         """Measure on a bench, and return its facts with "claims", "controls" and "beside", as plain data.
 
         Each of them names what it is measured "over", its "variant", "shots", "gain" and "gain_lower95"; a claim holds
         "method" and "baseline", each with the metric and its interval, and "shown"; a control holds "control" and
         "failed"; a twin holds "name" and "twin". Where a part is compared, "what" is its name, and its value stands
         under that name in the place of the metric's. A bench that only counted has none of the three.
+
+        Args:
+            slug: of the system.
+            name: of the data set.
+            bench: on which all arms are measured.
+            loaded: what stands in the place of the proved fit, see ``proofs.loaded``; None: the system is fitted.
         """
+        proved = self.proved(slug)
         facts = {k: v for k, v in bench.facts.items() if k not in ("dataset", "templates")}
         facts |= {"proved_variant": self.variant} if self.variant else {}
         if isinstance(facts.get("classes"), list):
@@ -113,7 +125,7 @@ class Trial:
             for other, result in known:
                 if other == arm:
                     return result
-            known.append((arm, bench.measure(arm)))
+            known.append((arm, bench.measure(replace(arm, loaded=loaded) if loaded and arm in proved else arm)))
             return known[-1][1]
 
         def side(result: Measured, claim: Claim) -> dict[str, Any]:

@@ -26,6 +26,13 @@ def prove(
         str | None,
         options.option("--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's)."),
     ] = None,
+    fitted: Annotated[
+        Path | None,
+        options.option(
+            "--fitted",
+            help="Folder of what the system fitted before: measured in place of a fit, where the proof has one.",
+        ),
+    ] = None,
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, shuffles and systems.")] = "1,2,3,4,5",
     out: Annotated[Path, options.option("--out", "-o", help="Folder of the result, SLUG.json.")] = Path("results"),
     *,
@@ -42,13 +49,19 @@ def prove(
     target = out / f"{slug.replace(':', '-')}.json"
     shared.free(target)
     _, plan = planned(slug)  # an unknown name is told before a backbone is loaded
+    usual = plan.backbone if plan else ""
+    if fitted is not None:
+        from diptych.evaluation.few_shot.loaded import stated
+
+        usual = stated(fitted).backbone or usual
     with shared.open() as opened:
         result = run_proof(
             slug,
-            opened.backbone(plan.backbone if plan and "backbone" not in typed.get() else ""),
+            opened.backbone(usual if "backbone" not in typed.get() else ""),
             opened.run,
             datasets=flag_values.words(data) if data else None,
             seeds=flag_values.integers(seeds, "seeds"),
+            fitted=fitted,
             command=command_line(),
         )
     write_json(target, result.as_dict(), overwrite=shared.overwrite)

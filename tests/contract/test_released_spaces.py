@@ -24,8 +24,10 @@ from diptych.features import artefacts, portable
 from diptych.features.spaces import StoredSpace
 from diptych.methods.extend.ila import ILA
 from diptych.nn.prompts.prompted_clips import PromptedClips
+from diptych.nn.spaces.fused_stars import FusedStars
 from diptych.nn.spaces.star_space import TunedStars
 from diptych.nn.spaces.view_adapters import AdaptedClouds
+from diptych.tasks.fitted_space import read
 from diptych.tasks.released import convert
 from diptych.tasks.space_classifier import SpaceClassifier
 from tests.support.checkpoints import OPENAI, gap, openclip_model, vit
@@ -661,6 +663,51 @@ def test_astrom3s_classifier_of_light_curves(tmp_path: Path) -> None:
         expected = informer(state, "", rows[None], mask[None], seed=0) @ state["fc.weight"].T + state["fc.bias"]
         assert gap(space.class_logits(space.encoders["photometry"].encode(x)), expected) <= 1e-5
     assert artefacts.stated(tmp_path / "out").facts["named"].names[:3] == ("DSCT", "EA", "EB")
+
+
+def test_astrom3s_classifier_of_all_modalities(tmp_path: Path) -> None:
+    state = star_file() | {"fc.weight": drawn(10, 7), "fc.bias": drawn(10)}
+    space = came("astrom3", state, None, tmp_path, released="astrom3-all", settings=SIZES, classes=None).space
+    assert isinstance(space, FusedStars)
+    towers = came("astrom3", star_file(), None, tmp_path / "towers", released="astrom3", settings=SIZES, classes=None)
+    stars, unit = [star(9, 3), star(ROWS, 4)], []
+    with torch.no_grad():
+        for name in ("photometry", "spectra", "metadata"):
+            encoder = towers.space.encoders[name]
+            vectors = encoder.encode(encoder.inputs(stars))
+            unit.append(vectors / vectors.square().sum(1, keepdim=True).sqrt())
+        expected = (unit[0] + unit[1] + unit[2]) / 3 @ state["fc.weight"].T + state["fc.bias"]
+        encoder = space.encoders[space.labelled]
+        assert gap(space.class_logits(encoder.encode(encoder.inputs(stars))), expected) <= 1e-5
+    assert space.scale() == (1, 0)
+    named = read(tmp_path / "out", None)
+    assert named.classes.names[:3] == ("DSCT", "EA", "EB")
+    assert torch.equal(named.scores(Stars(stars), RUN).values.argmax(1), expected.argmax(1))
+    changes: list[tuple[Callable[[State], Any], str]] = [
+        (lambda s: s.pop("fc.bias"), r"1 missing \(bias\)"),
+        (lambda s: s.update({"fc.weight": drawn(10, 21)}), r"1 of another shape \(weight\)"),
+    ]
+    given: dict[str, Any] = {"released": "astrom3-all", "settings": SIZES, "classes": None}
+    refused("astrom3", lambda: dict(state), None, tmp_path / "wrong", changes, **given)
+
+
+@dataclass(frozen=True)
+class Stars:
+    """Stars that lie in memory."""
+
+    stars: list[Star]
+
+    def __len__(self) -> int:
+        return len(self.stars)
+
+    def __getitem__(self, index: int, /) -> Star:
+        return self.stars[index]
+
+    def key(self, index: int, /) -> str:
+        return f"star {index}"
+
+    def name(self, index: int, /) -> str:
+        return f"star {index}"
 
 
 def test_an_astrom3_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,9 +16,12 @@ from PIL import Image
 import diptych
 from diptych import catalog
 from diptych.api.model import Model
-from diptych.core import DataError, DiptychError, Run, UsageError
+from diptych.core import ClassNames, DataError, DiptychError, Run, UsageError
+from diptych.features import artefacts
 from diptych.features.artefacts import stated
+from diptych.verbs import keeping
 from diptych.verbs.declare import Verb
+from diptych.verbs.edit import Edit
 from tests.support.backbone import SmallBackbone
 from tests.support.colours import COLOURS, ColourBackbone
 from tests.support.dense_colours import DenseColours, halves
@@ -50,7 +54,7 @@ def test_every_verb_with_a_method_keeps_what_it_fits() -> None:
     assert {"caption", "detect", "edit", "generate", "link", "rewrite", "segment"} <= set(named)
     lacking = {name for name, kind in named.items() if "fitted" not in kind.arguments()}
     others = {name for name in lacking if name.partition(" ")[0] != "curate"}  # it keeps plans
-    assert others <= {"classify", "extend"}, "the folder that extend writes is the fitted space"
+    assert others == {"classify"}, "its folder is the classifier"
 
 
 def test_a_segmenter_is_kept_and_answers_again_without_a_fit(tmp_path: Path) -> None:
@@ -110,6 +114,26 @@ def test_another_system_other_settings_and_other_verbs_are_refused(folder: Path)
         diptych.segment([PHOTO], None, DENSE, fitted=folder, settings={"denoise": 0.2})
     with pytest.raises(UsageError, match=r"holds what maskclip fitted, a system of segment, and not of detect"):
         diptych.detect([PHOTO], DENSE, fitted=folder)
+
+
+def test_the_slug_of_the_system_alone_takes_the_settings_of_the_folder(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"fitted": tmp_path / "kept", "method": "maskclip"}
+    first = diptych.segment([PHOTO], ["red", "green"], DENSE, settings={"denoise": 0.2}, **given)
+    again = diptych.segment([PHOTO], None, DENSE, **given)
+    assert np.array_equal(again[0].labels, first[0].labels)
+    with pytest.raises(UsageError, match=r"its denoise is 0.2, not 0.3"):
+        diptych.segment([PHOTO], None, DENSE, settings={"denoise": 0.3}, **given)
+    with pytest.raises(UsageError, match=r"its denoise is 0.2, not 0.0"):
+        diptych.segment([PHOTO], None, DENSE, fitted=tmp_path / "kept", method=diptych.systems.MaskCLIP())
+
+
+def test_deltaedit_beside_its_folder_is_the_one_that_fitted(tmp_path: Path) -> None:
+    system = catalog.row(catalog.find("deltaedit"), "small[probes=7]")
+    artefacts.save(ClassNames(("a",)), tmp_path / "editor", system)
+    asked = Edit.made("python", source="a", target="b", method="deltaedit", fitted=tmp_path / "editor")
+    assert keeping.resolved(asked, {"method"}).system() == system
+    paper = replace(asked, variant="")
+    assert keeping.resolved(paper, {"method", "variant"}).system() != system
 
 
 def test_another_backbone_is_refused(folder: Path) -> None:

@@ -387,6 +387,7 @@ class _Board:
         budget: float | None = None,
         timeout: float | None = None,
         export: str | None = None,
+        fitted: Any = (),
         out: str | PathLike[str] | None = None,
         overwrite: bool = False,
     ) -> Results[Row]:
@@ -407,6 +408,7 @@ class _Board:
             budget: seconds for the whole board; rows that are finished by then are shown.
             timeout: seconds for each system.
             export: write OUT/model: best (chosen on val), or the slug of a system.
+            fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
             out: folder for rows, board.json, board.csv and report.html. None: no row is kept.
             overwrite: replace files of an earlier call.
 
@@ -665,6 +667,7 @@ class _Board:
         names: NamesLike = None,
         template: str = "a photo of a {}.",
         frames: int = 8,
+        fitted: Any = (),
         out: str | PathLike[str] | None = None,
         overwrite: bool = False,
     ) -> Results[BoardRow]:
@@ -680,6 +683,7 @@ class _Board:
             names: class names: a file, or "cat, dog, ..." (default: folder names).
             template: one prompt with {}.
             frames: frames sampled from each clip. Must be at least 1.
+            fitted: folder of a fitted system, which is measured as it is; repeat for several. Where no methods are named, no system is fitted beside them but those of the baseline rows.
             out: folder for rows and board. None: no row is kept.
             overwrite: replace files of an earlier call.
 
@@ -1254,6 +1258,7 @@ def extend(
     label: str | None = None,
     epochs: int | None = None,
     seed: int = 0,
+    fitted: str | Path | None = None,
 ) -> FittedSpace:
     """Learn classes of clips, point clouds or light curves from labelled ones, and keep the space that names others.
 
@@ -1270,6 +1275,7 @@ def extend(
         label: with light curves: column of the class in stars.csv.
         epochs: passes over the clips, clouds or curves (default: 50). Must be at least 1.
         seed: seed of the order and the views.
+        fitted: folder of a space that was fitted before: it is measured on test or val, and nothing is learnt or written.
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.

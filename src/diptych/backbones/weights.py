@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbones import released
+from diptych.backbones.unpickling import read_apart
 from diptych.core import DataError, NotAvailable, UsageError
 
 OPENCLIP_FILES = (
@@ -84,13 +85,13 @@ def read_state(path: Path, *, allow_pickle: bool = False, opens: str = "") -> di
             f"take them out once, where you trust it, by {tensors_alone(path, opens)}, or pass allow_pickle=True "
             f"(NAME?allow-pickle)."
         )
-        state = _unpickled(path, more, weights_only=not allow_pickle)
+        state = _unpickled(path) if allow_pickle else read_apart(path, more)
     return _tensors(state, path, opens)
 
 
 def read_nested(path: Path, more: str) -> Any:
-    """Read what a .safetensors or torch file holds, as it lies there; nothing of it is run. The tensors of a torch file
-    are read from the disk when they are used, but for files of the format before torch 1.6.
+    """Read what a .safetensors or torch file holds, as it lies there; nothing of it is run, see ``unpickling``. The
+    tensors are read from the disk when they are used.
 
     Args:
         path: of the file.
@@ -106,18 +107,16 @@ def read_nested(path: Path, more: str) -> Any:
         raise UsageError(f"There is no weight file {path}: check the path.")
     if _is_torchscript(path):
         raise UsageError(f"{path} is a TorchScript archive, which can run code: give the state dict.")
-    return _unpickled(path, more, mmap=zipfile.is_zipfile(path))
+    return read_apart(path, more)
 
 
-def _unpickled(path: Path, more: str, **how: bool) -> object:
-    """Read a torch file, of nothing but tensors and plain values where ``how`` does not say otherwise."""
+def _unpickled(path: Path) -> object:
+    """Read a torch file that the user trusts: what its pickle says is run."""
     try:
-        with warnings.catch_warnings():  # torch warns of old pickle protocols, which it then reads or refuses
+        with warnings.catch_warnings():  # torch warns of old pickle protocols, which it then reads
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", **{"weights_only": True, **how})
-    except pickle.UnpicklingError as error:
-        raise UsageError(f"{path} holds more than tensors, which can run code: {more}") from error
-    except (RuntimeError, EOFError, ValueError) as error:
+            return torch.load(path, map_location="cpu", weights_only=False)
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise DataError(f"{path} is no readable weight file: download it again.") from error
 
 

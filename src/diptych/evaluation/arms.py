@@ -45,15 +45,9 @@ class Loaded:
     about: About = field(compare=False, repr=False)
     fitted: Any = field(compare=False, repr=False)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, str]:
         """Return plain data for JSON."""
-        return {
-            "folder": self.folder,
-            "sha256": self.sha256,
-            "system": repr(self.about.system),
-            "backbone": self.about.backbone,
-            "diptych": self.about.version,
-        }
+        return self.about.source(self.folder, self.sha256)
 
 
 @dataclass(frozen=True)

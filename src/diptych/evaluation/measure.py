@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class About:
         unlabelled, unlabelled_hash: images without labels that were given apart; "" where there were none, or those of
             train.
         images, extra_texts: what fit was given besides class names.
+        fitted: the folder that the classifier was loaded from, with its checksum; {}: it was fitted.
     """
 
     dataset: str = ""
@@ -45,6 +46,7 @@ class About:
     extra_texts: int = 0
     command: str = ""
     skipped: tuple[str, ...] = ()
+    fitted: Mapping[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -109,7 +111,7 @@ def evaluate(
         **{**vars(about), **circumstances(backbone, run, about.command), "dataset": about.dataset or "unnamed"},
         model=model,
         pretrained=pretrained,
-        task=FEW_SHOT if about.shots else ZERO_SHOT,
+        task=FEW_SHOT if about.shots or about.fitted else ZERO_SHOT,
         metrics=outcome.metrics(),
         ci95=intervals([outcome], seed=run.integer("bootstrap")),
         classnames=fitted.classes.names,

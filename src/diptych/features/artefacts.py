@@ -58,6 +58,17 @@ class About:
     version: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def source(self, folder: str, sha256: str) -> dict[str, str]:
+        """Return what a result says of the folder that was measured in place of fitting.
+
+        Args:
+            folder: its path, as the user gave it.
+            sha256: see ``portable.checksum``.
+        """
+        system = self.slug if self.system is None else repr(self.system)
+        of = {"system": system, "backbone": self.backbone, "diptych": self.version}
+        return {"folder": folder, "sha256": sha256, **of}
+
 
 @dataclass(frozen=True)
 class Read:
@@ -84,7 +95,7 @@ def save(fitted: Any, folder: Path, system: Method, **facts: Any) -> None:
     Raises:
         UsageError: the folder exists, or something cannot be written.
     """
-    portable.save(fitted, folder, _about(fitted, system, facts))
+    portable.save(fitted, folder, described(fitted, system, facts))
 
 
 def read_or_fit(
@@ -207,8 +218,8 @@ def _differences(saved_system: Any, asked: Any) -> list[str]:
     return [f"its {name} is {before!r}, not {now!r}" for name, before, now in pairs if before != now]
 
 
-def _about(fitted: Any, system: Method, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the description says beside the object."""
+def described(fitted: Any, system: Method, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the description of a folder says beside the object, as ``save`` writes it."""
     classes = getattr(fitted, "classes", None) or getattr(getattr(fitted, "fitted", None), "classes", None)
     backbone = getattr(fitted, "backbone", None) or getattr(getattr(fitted, "fitted", None), "backbone", None)
     return {

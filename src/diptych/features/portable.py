@@ -58,6 +58,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "DenoiserLayout": "diptych.backbones.diffusion.patch_denoiser",
         "SmallDiffusion": "diptych.backbones.diffusion.small",
         "FittedCache": "diptych.nn.cache_model",
+        "FusedStars": "diptych.nn.spaces.fused_stars",
         "HeadedSpace": "diptych.nn.spaces.headed_space",
         "ILASpace": "diptych.nn.spaces.aligned_clips",
         "PromptedClips": "diptych.nn.prompts.prompted_clips",
@@ -120,13 +121,13 @@ def save(fitted: Any, folder: Path, about: Mapping[str, Any] | None = None) -> N
         _write(packed, draft, about)
 
 
-def write(fitted: Any, folder: Path) -> None:
-    """Write a fitted object into a folder that is there, which ``save`` does whole or not at all.
+def write(fitted: Any, folder: Path, about: Mapping[str, Any] | None = None) -> None:
+    """Write a fitted object into a folder that is there, which ``save`` does whole or not at all; ``about`` as there.
 
     Raises:
         UsageError: a field holds something that cannot be written.
     """
-    _write(_packed(fitted), folder)
+    _write(_packed(fitted), folder, about)
 
 
 Packed = tuple[Any, dict[str, Tensor], dict[str, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from diptych.core import (
     DataError,
     Evidence,
     Extender,
+    FittedClassifier,
     Kit,
     Run,
     Space,
@@ -29,9 +30,10 @@ from diptych.core import (
 from diptych.data.files import drafted
 from diptych.data.labelled import LabelledData
 from diptych.data.modalities import modality
-from diptych.features import portable
+from diptych.features import artefacts, portable
 from diptych.features.derived_space import DerivedSpace, LabelledSpace
 from diptych.features.modality_space import encoder_key
+from diptych.features.spaces import StoredSpace
 from diptych.nn.spaces.headed_space import HeadedSpace
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import DEFAULTS
@@ -56,6 +58,7 @@ class Extended:
         failed: samples that could not be read.
         seconds: wall seconds of fitting.
         out: folder of the space; None: not kept.
+        loaded: the folder from which it was loaded, with its checksum; {}: it was fitted.
     """
 
     classifier: SpaceClassifier
@@ -66,6 +69,7 @@ class Extended:
     failed: tuple[UnreadableItem, ...]
     seconds: float
     out: Path | None = None
+    loaded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def space(self) -> Space:
@@ -87,13 +91,17 @@ class Extended:
             "skipped": [e.as_dict() for e in self.failed],
             "seconds": round(self.seconds, 3),
             "out": None if self.out is None else str(self.out),
+            **({"fitted": dict(self.loaded)} if self.loaded else {}),
         }
 
     def lines(self, name: str) -> list[str]:
         """Return what was learnt by a system of this name, and what each space names right."""
         kind, width = self.classifier.modality, max(map(len, self.right), default=0)
         learnt = ", ".join(f"{count} {what}" for what, count in self.counts.items())
-        head = f"{learnt} of {len(self.classifier.classes)} classes, {name} fitted in {self.seconds:.0f} s"
+        if self.loaded:
+            head = f"{name}, loaded from {self.loaded['folder']}, {len(self.classifier.classes)} classes"
+        else:
+            head = f"{learnt} of {len(self.classifier.classes)} classes, {name} fitted in {self.seconds:.0f} s"
         tested = f"{self.tested} {self.held} {kind.name}"
         return [head, *(f"{n:<{width}}  {right} of {tested} right" for n, right in self.right.items())]
 
@@ -150,7 +158,7 @@ def extend(
             for name, other in (*others.items(), (method.card.slug, space)):
                 right[name] = right_answers(named(other, method=name), test, stored)
     if out is not None:
-        keep_space(fitted, out)
+        keep_space(fitted, out, method)
     counts = {kind.name: 0 if labelled is None else len(labelled)}
     if unlabelled is not None:
         counts = {"aligned": len(unlabelled), "labelled": 0 if labelled is None else len(labelled)}
@@ -189,7 +197,7 @@ def with_classes(method: Extender, space: Space, labelled: Table[Any] | None, cl
     return HeadedSpace.fit(space, encoder_key(space, kind), labelled, classes, run) if own is None else own
 
 
-def right_answers(model: SpaceClassifier, table: Table[Any], run: Run) -> int:
+def right_answers(model: FittedClassifier, table: Table[Any], run: Run) -> int:
     """Return how many samples of a labelled table are named right."""
     return int((model.scores(table.items, run).predicted().numpy() == table.labels()).sum())
 
@@ -214,8 +222,13 @@ def _others(
     return {ZERO_SHOT if name == method.card.slug else name: plain}
 
 
-def keep_space(fitted: SpaceClassifier, out: Path) -> None:
+def keep_space(fitted: SpaceClassifier, out: Path, method: Extender | None = None) -> None:
     """Write the space with its classes, and its backbone where that was trained; whole or not at all.
+
+    Args:
+        fitted: the space.
+        out: new or empty folder.
+        method: that fitted it, with its settings, which the folder then says; None: it names the system alone.
 
     Raises:
         UsageError: the folder holds something.
@@ -227,4 +240,9 @@ def keep_space(fitted: SpaceClassifier, out: Path) -> None:
             with contextlib.suppress(UsageError):  # its format holds not every backbone, and the space itself is enough
                 save_backbone(space.base, draft)
         draft.mkdir(exist_ok=True)
-        portable.write(fitted, draft)
+        about = None
+        if method is not None:
+            with contextlib.suppress(UsageError):  # a system that is in no catalog is named by its slug alone
+                about = artefacts.described(StoredSpace(fitted.space), method, {})
+                about["classes"] = list(fitted.classes.names)
+        portable.write(fitted, draft, about)

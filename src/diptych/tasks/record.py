@@ -60,6 +60,8 @@ class Record:
         engine, precision: what made the vectors, see ``engine_of`` and ``precision_of``.
         precision_asked: what the run asked for; towers and trainings, which no engine runs, keep to it.
         skipped: names of unreadable items and why.
+        fitted: what was loaded instead of fitting: "folder", "sha256" of its description, "system" with its settings,
+            "backbone" and the version "diptych" that wrote it; {}: the system was fitted.
     """
 
     dataset: str
@@ -102,6 +104,7 @@ class Record:
     command: str = ""
     date: str = ""
     skipped: Sequence[str] = ()
+    fitted: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -135,6 +138,8 @@ class Record:
         for part in ("held", "acting"):
             flat |= {f"{part}_{name}": value for name, value in flat.pop(part).items()}
         flat["skipped"] = len(self.skipped)
+        flat |= {f"fitted_{name}": flat["fitted"][name] for name in ("folder", "sha256") if name in self.fitted}
+        del flat["fitted"]
         return {**metrics, **intervals, **flat, **seconds, "model_fullname": f"{self.model} {self.pretrained}"}
 
 

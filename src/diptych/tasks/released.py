@@ -214,7 +214,7 @@ def _kept_space(one: Released, space: Any, method: Extender, classes: ClassNames
     kind = modality(method.samples)
     if kind.named and classes is not None:
         frames = int(getattr(space, "frames", 0))  # of a space of clips
-        keep_space(SpaceClassifier(space, kind.name, frames, method.card.slug, classes), folder)
+        keep_space(SpaceClassifier(space, kind.name, frames, method.card.slug, classes), folder, method)
         return Converted(one.name, folder, f"with 'diptych classify {kind.name.upper()} --model {folder}'")
     artefacts.save(StoredSpace(space), folder, method, **({} if classes is None else {"named": classes}))
     return Converted(one.name, folder, f"in Python, diptych.systems.{type(method).__name__}.load({str(folder)!r})")

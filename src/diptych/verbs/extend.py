@@ -14,7 +14,7 @@ from diptych.core.settings import with_settings
 from diptych.data.format import FRAMES, Request
 from diptych.data.modalities import CLIPS, Modality, modality, modality_of
 from diptych.tasks.defaults import DEFAULTS
-from diptych.verbs import kinds
+from diptych.verbs import keeping, kinds
 from diptych.verbs.answer import Answer
 from diptych.verbs.declare import LOCAL, RUN, Verb, argument, method, plain_system, settings
 from diptych.verbs.reads import has
@@ -75,6 +75,10 @@ class Extend(Verb):
         reads=lambda system: has(system.passes)(system),
     )  # fmt: skip
     seed: int = argument("Seed of the order and the views.", default=0, faces=LOCAL)
+    fitted: str | Path | None = argument(
+        "Folder of a space that was fitted before: it is measured on test or val, and nothing is learnt or written.",
+        kinds.FOLDER, None,
+    )  # fmt: skip
 
     def check(self) -> None:
         """Refuse photos, and what else no extender learns from."""
@@ -83,6 +87,19 @@ class Extend(Verb):
             raise UsageError(f"{path} holds photos, and extend learns from clips: {CLIPS.layout}.")
         if self.tunes not in ("full", "heads", None):
             raise UsageError(f"{{tunes}} takes full or heads, not {self.tunes!r}: for prompts use {{settings}}.")
+        if self.fitted is not None and not self.is_kept():
+            raise UsageError(f"There is no folder {self.fitted}: name one that extend wrote, or give {{out}} instead.")
+
+    def check_given(self, given: frozenset[str]) -> None:
+        """Refuse settings beside a space that was fitted before, which keeps its own."""
+        idle = [name for name in ("settings", "tunes", "frames", "epochs", "seed") if name in given]
+        if self.fitted is not None and idle:
+            names = " and ".join(f"{{{name}}}" for name in idle)
+            raise UsageError(f"A space of {{fitted}} keeps its settings: leave {names} out, or {{fitted}}.")
+
+    def chooses(self) -> bool:
+        """Return whether a system is to learn."""
+        return self.fitted is None
 
     def slug(self) -> str:
         """Return the system of the modality that the data hold."""
@@ -125,11 +142,13 @@ class Extend(Verb):
         """Open the samples, then load the backbone, fit, measure and keep."""
         from diptych.tasks.extend import extend, refuse_full
 
+        if self.fitted is not None:
+            return self._measured(Path(self.fitted), context)
         if context.out is not None:
             refuse_full(context.out)
         system = self.system()
         kind = modality(system.samples)
-        data = self._open(kind, system, context)
+        data = self._open(kind, int(getattr(system, "frames", FRAMES)), context)
         classes, looks = self._classes(data, kind), bool(system.card.needs.hooks)
         if not looks and getattr(context, "given", None) is not None:
             raise UsageError(f"{system.card.slug} does not read {{model}}: leave it out.")
@@ -139,10 +158,40 @@ class Extend(Verb):
         result = extend(data, classes, tower, system, run, out=context.out)
         return Extension(self, result, system.card.name, data.classes, run)
 
-    def _open(self, kind: Modality, system: Extender, context: Context) -> LabelledData:
+    def _measured(self, folder: Path, context: Context) -> Extension:
+        """Measure a space that was fitted before."""
+        from diptych.core import DataError
+        from diptych.tasks.fitted_space import measure_fitted, stated
+        from diptych.tasks.space_classifier import stated as stated_space
+
+        if context.out is not None and str(context.out) != self.out:
+            raise UsageError("A space of {fitted} is measured, and nothing is written: leave {out} out, or {fitted}.")
+        about, space = stated(folder), stated_space(folder)
+        if not about.slug or (space is None and about.system is None):
+            raise DataError(f"{folder} holds no fitted space: name one that extend wrote.")
+        if self.method is not None and (slug := self._slug_of_method()) != about.slug:
+            raise UsageError(f"{folder} holds what {about.slug} fitted, and not {slug}: leave {{method}} out.")
+        kind = modality(space.samples if space is not None else about.system.samples)
+        frames = space.frames if space is not None else int(getattr(about.system, "frames", 0))
+        if (holds := self._modality()) is not None and holds.name != kind.name:
+            raise UsageError(
+                f"{folder} takes {kind.title}, and {self._path()} holds {holds.title}: give another {{fitted}}."
+            )
+        data = self._open(kind, frames or FRAMES, context)
+        classes = self._classes(data, kind)
+        where = keeping.where(self, context) if kind is CLIPS else context.like({}, engine="torch")
+        tower = where.chosen(about.backbone) if about.backbone else None
+        run = where.run() if tower is not None else where.light_run()
+        result = measure_fitted(data, classes, tower, folder, run, prompts=self.template == TEMPLATE)
+        return Extension(self, result, about.slug, data.classes, run)
+
+    def _slug_of_method(self) -> str:
+        return self.method.partition(":")[0] if isinstance(self.method, str) else plain_system(self.method).card.slug
+
+    def _open(self, kind: Modality, frames: int, context: Context) -> LabelledData:
         from diptych.data.samples import as_data
 
-        path, frames = self._path(), int(getattr(system, "frames", FRAMES))
+        path = self._path()
         if path is None:
             return as_data(self.data)
         return kind.open([path], Request(keys=context.keys, frames=frames, label=self.label or ""))
@@ -194,5 +243,6 @@ class Extension(Answer[Any]):
     def summary(self, out: Path | None) -> list[str]:
         """Return what was learnt, what is named right, and how others are named."""
         kind = self.result.classifier.modality
-        others = [] if out is None else [f"Name others with: diptych classify {kind.name.upper()} --model {out}"]
+        folder = self.asked.fitted or out
+        others = [] if folder is None else [f"Name others with: diptych classify {kind.name.upper()} --model {folder}"]
         return [*self.result.lines(self.system), *others]

@@ -1,8 +1,9 @@
 """What a method fitted, in a folder: read where the folder is there, else written. One mechanism for every verb with an
 argument ``fitted``.
 
-Where the user names no method, that of the folder does the work; a method that is named, with its settings, must be the
-one that fitted. The model is that of the folder where none is named.
+Where the user names no method, or that of the folder by its slug alone, that of the folder does the work, with its
+settings; a variant or settings that are named, and a system that is given in Python, must be those that fitted. The
+model is that of the folder where none is named.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def is_there(verb: Any) -> bool:
 
 
 def resolved(verb: V, given: Collection[str]) -> V:
-    """Return a verb with the method of the folder that it reads, where the user chose none.
+    """Return a verb with the method of the folder that it reads, where the user chose no other.
 
     Args:
         verb: asked.
@@ -62,7 +63,9 @@ def resolved(verb: V, given: Collection[str]) -> V:
             f"{folder} holds what {about.slug} fitted, a system of {about.system.card.verb}, and not of "
             f"{asked.name}: give another {{fitted}}."  # type: ignore[attr-defined]
         )
-    if CHOICES.intersection(given) or about.system is None:
+    chosen = CHOICES.intersection(given)
+    same = chosen == {"method"} and asked.method == about.slug  # type: ignore[attr-defined]
+    if (chosen and not same) or about.system is None:
         return verb
     return replace(verb, method=about.system)  # type: ignore[type-var]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from diptych.backbones.released import table
 from diptych.core import (
     Backbone,
     ClassNames,
@@ -20,9 +21,11 @@ from diptych.core import (
     Run,
     Table,
 )
+from diptych.core.settings import with_settings
 from diptych.data.labelled import NamedTable
 from diptych.data.pixels import normalise
 from diptych.methods.segment.maft_plus import FittedMAFTPlus, MAFTPlus
+from diptych.nn.dense.mask_classes import shortest_edge
 from diptych.nn.dense.mask_queries import MaskLayout, four_maps
 from diptych.nn.dense.mask_training import words_of
 from diptych.nn.dense.mask_tuning import TunedMasks
@@ -118,6 +121,34 @@ def test_the_seed_decides_and_other_classes_have_the_same_masks(conv: Backbone) 
     (old,), (new,) = one.regions(photos, Run()), renamed.regions(photos, Run())
     assert torch.equal(old.masks, new.masks)  # type: ignore[arg-type]
     assert new.scores.values.shape == (4, 2)
+
+
+def test_the_published_configuration_sees_photos_as_the_released_one_does() -> None:
+    published = with_settings(MAFTPlus(), {"published": True})
+    assert (published.side, published.longest, published.pads) == (800, 1333, True)
+    for one in table("maft-plus").file:
+        assert {name: one.settings[name] for name in ("side", "longest", "pads")} == {
+            "side": published.side, "longest": published.longest, "pads": published.pads
+        }  # fmt: skip
+
+
+def test_photos_are_padded_to_whole_cells_of_zeros(conv: Backbone) -> None:
+    fitted = replace(fit(conv), method=replace(SMALL, pads=True))
+    photo = halves("red", "blue", 40, 50)
+    _, _, masks = fitted.classified(photo, Run())
+    x = shortest_edge(photo, 64, fitted.method.longest)
+    stride = conv.dense().strides[-1]
+    high, wide = (-(-size // stride) * stride for size in x.shape[1:])
+    assert (high, wide) != tuple(x.shape[1:])
+    pixels = F.pad(normalise(x, conv.spec.pixels), (0, wide - x.shape[2], 0, high - x.shape[1]))
+    tuned = fitted.tuned
+    with torch.no_grad():
+        dense = tuned.space.dense()
+        raw = tuned.queries(four_maps(dense, dense.maps(pixels[None])))[-1].masks
+        whole = F.interpolate(raw.float(), (high, wide), mode="bilinear", align_corners=False)
+        seen = whole[..., : x.shape[1], : x.shape[2]]
+        expected = F.interpolate(seen, (photo.height, photo.width), mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(masks, expected)
 
 
 def test_what_is_missing_or_wrong_is_named(conv: Backbone) -> None:

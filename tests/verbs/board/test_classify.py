@@ -29,7 +29,7 @@ def test_several_data_sets_are_compared_and_each_has_a_folder(tmp_path: Path) ->
     assert {row.method for row in alone} <= {"zero-shot"}
     with pytest.raises(UsageError, match="data= names no data set"):
         diptych.board([])
-    with pytest.raises(UsageError, match="names=, texts= and unlabelled= belong to one data set"):
+    with pytest.raises(UsageError, match="names=, texts=, unlabelled= and fitted= belong to one data set"):
         diptych.board(sets, names=["a", "b"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -71,8 +71,13 @@ def _set(arm: Arm, settings: Mapping[str, Mapping[str, Any]]) -> Arm:
     return changed
 
 
-def stated_of(verb: str, folders: Sequence[Path]) -> list[About]:
+def stated_of(verb: str, folders: Sequence[Path], stated: Callable[[Path], About] = artefacts.stated) -> list[About]:
     """Return what each folder says of its content, without loading it.
+
+    Args:
+        verb: of the board.
+        folders: of fitted systems.
+        stated: reads the description of a folder of this verb.
 
     Raises:
         UsageError: there is no such folder, one is named twice, or it holds a system of another verb.
@@ -81,11 +86,10 @@ def stated_of(verb: str, folders: Sequence[Path]) -> list[About]:
     if len(set(folders)) < len(folders):
         twice = next(f for i, f in enumerate(folders) if f in folders[:i])
         raise UsageError(f"{twice} is given twice: name each {{fitted}} once.")
-    return [_of_verb(verb, folder) for folder in folders]
+    return [_of_verb(verb, folder, stated(folder)) for folder in folders]
 
 
-def _of_verb(verb: str, folder: Path) -> About:
-    about = artefacts.stated(folder)
+def _of_verb(verb: str, folder: Path, about: About) -> About:
     if about.system is None:
         raise UsageError(
             f"{folder} does not say by which system and settings it was fitted: fit again, or give another {{fitted}}."

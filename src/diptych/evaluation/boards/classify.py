@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diptych import catalog
-from diptych.core import Backbone, Classifier, ClassNames, Evidence, Kit, Run, UnreadableItem
+from diptych.core import (
+    Backbone,
+    Classifier,
+    ClassNames,
+    Evidence,
+    FittedClassifier,
+    Kit,
+    Run,
+    UnreadableItem,
+)
 from diptych.data.labelled import LabelledData
 from diptych.data.splits import ValRule
 from diptych.data.words.pools import Pool
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.few_shot.loaded import read
 from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.outcome import Outcome
 from diptych.evaluation.spoils import applied
+from diptych.features.artefacts import About
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,9 @@ class ClassifyBench:
         if arm.system == CHANCE:
             expected = np.full(len(desk.test), 1 / len(desk.classes))
             return over_seeds(lambda run: (expected, {}), self.run, self.seeds, draws=False)
+        if arm.loaded is not None:
+            ready = arm.loaded.fitted
+            return over_seeds(lambda run: (self._right(ready, run), {}), self.run, self.seeds, draws=False)
         method = catalog.row(catalog.find(arm.system, Classifier), arm.variant)
         shots = arm.shots if "train" in method.card.needs.evidence else 0
 
@@ -116,10 +131,21 @@ class ClassifyBench:
             )
             chosen, classes, evidence = applied(arm.spoil, method, desk.classes, given, run)
             fitted = chosen.fit(Kit({"main": desk.backbone, **self.parts}), classes, evidence, run)
-            outcome = Outcome.of(fitted.scores(desk.test.items, run), desk.backbone, desk.test.labels())
-            return outcome.correct.astype(np.float64), {}
+            return self._right(fitted, run), {}
 
         return over_seeds(once, self.run, self.seeds, draws=True)
+
+    def read(self, folder: Path, about: About) -> FittedClassifier:
+        """Return the classifier of a folder, for the classes of the data; see ``few_shot.loaded.read``."""
+        desk = self.desk
+        loaded = read(folder, about, desk.backbone, desk.data.name, desk.classes, renames=False)
+        fitted: FittedClassifier = loaded.fitted
+        return fitted
+
+    def _right(self, fitted: FittedClassifier, run: Run) -> Floats:
+        """Return (N,) 1.0 where a test photo is named rightly."""
+        test = self.desk.test
+        return Outcome.of(fitted.scores(test.items, run), self.desk.backbone, test.labels()).correct.astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from diptych.core import (
     DataError,
     Evidence,
     Extender,
+    FittedClassifier,
     Kit,
     MissingEvidence,
     Run,
@@ -30,13 +32,15 @@ from diptych.core import (
     Table,
     Texts,
     UnreadableItem,
+    UsageError,
 )
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.data.load import refuse_one_class
 from diptych.data.modalities import CLIPS, Modality, modality
-from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Loaded, Measured, Statistic, over_seeds
 from diptych.evaluation.few_shot.inputs import readable_hash
+from diptych.features.artefacts import About
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, image_head
 from diptych.features.derived_space import ConditionedSpace, LabelledSpace
 from diptych.features.embed import embed
@@ -44,6 +48,7 @@ from diptych.features.modality_space import ModalitySpace
 from diptych.tasks.defaults import DEFAULTS
 from diptych.tasks.extend import with_classes
 from diptych.tasks.extend_evidence import readable, with_texts
+from diptych.tasks.fitted_space import for_classes, read
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class ExtendBench:
         frames: T looked at in each clip, by rows of the catalog.
         failed: clips that cannot be read, and are not among the data.
         samples: name of the modality.
+        classes: with one prompt each, in the order of the labels; None: what was fitted before is not measured.
     """
 
     data: ClipData
@@ -106,6 +112,7 @@ class ExtendBench:
     statistic: Statistic = MEANS
     always: tuple[Arm, ...] = (Arm(DEFAULTS["untrained clips"]),)
     samples: str = CLIPS.name
+    classes: ClassNames | None = None
     pooled: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -137,7 +144,7 @@ class ExtendBench:
         base = Arm(DEFAULTS.get(f"untrained {kind.name}", CHANCE))
         return cls(
             ClipData(with_texts(train, classes), tests, facts, unlabelled), backbone, run, seeds, frames, broken + more,
-            always=(base,), samples=kind.name,
+            always=(base,), samples=kind.name, classes=classes,
         )  # fmt: skip
 
     @property
@@ -150,6 +157,8 @@ class ExtendBench:
 
         What spoils an arm changes the clips that are learnt from, or those that are tested on where nothing is learnt.
         """
+        if arm.loaded is not None:
+            return self._loaded(arm.loaded)
         method = None if arm.system == CHANCE else self._method(arm)
         if method is not None and method.samples != self.samples:
             raise MissingEvidence(f"{method.card.name} takes {method.samples}, and these are {self.samples}.")
@@ -172,6 +181,32 @@ class ExtendBench:
 
         draws = bool(arm.spoil) or (method is not None and method.card.seeded)
         return over_seeds(once, self.run, self.seeds, draws=draws)
+
+    def read(self, folder: Path, about: About) -> FittedClassifier:
+        """Return the space of a folder, with the classes of the data.
+
+        Raises:
+            UsageError: it was fitted round another backbone, takes other samples or frames, or knows other classes.
+        """
+        assert self.classes is not None, "benches of proofs hold samples without labels"
+        fitted = read(folder, self.backbone)
+        if fitted.frames not in (0, self.frames):
+            raise UsageError(
+                f"{folder} looks at {fitted.frames} frames per clip, and the board at {self.frames}: give {{frames}} "
+                f"{fitted.frames}."
+            )
+        name = str(self.facts.get("dataset", "the data"))
+        return for_classes(fitted, folder, modality(self.samples), self.classes, name)
+
+    def _loaded(self, loaded: Loaded) -> Measured:
+        """Measure a space that was fitted before; nothing is drawn."""
+        (test,) = self.data.tests[""]
+
+        def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
+            named = loaded.fitted.scores(test.items, run).predicted().numpy()
+            return np.asarray(named == test.answers, dtype=np.float64), {}
+
+        return over_seeds(once, self.run, self.seeds, draws=False)
 
     def _fitted(self, method: Extender, train: Table[Any], run: Run) -> Space:
         """Fit a system; one whose space has no texts learns classes from labels, in the order of the texts."""

@@ -73,7 +73,12 @@ def keep(out: Path, key: str, board: Mapping[str, Any]) -> None:
     if board["complete"] and not board["missing"]:
         write_whole(out / "board.key", key, overwrite=True)
     else:
-        (out / "board.key").unlink(missing_ok=True)
+        forget(out)
+
+
+def forget(out: Path) -> None:
+    """Take the key away, so that the board of a folder is run again."""
+    (out / "board.key").unlink(missing_ok=True)
 
 
 @cache

@@ -18,6 +18,7 @@ from diptych.core import Backbone, ClassNames, DataError, Run, Table, Unreadable
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.labelled import LabelledData
 from diptych.data.words.pools import Pool
+from diptych.evaluation.arms import Loaded
 from diptych.evaluation.few_shot.episodes import measured
 from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of
@@ -178,6 +179,7 @@ def board(
     classes: ClassNames | None = None,
     texts: Pool | None = None,
     unlabelled: Unlabelled | None = None,
+    loaded: Sequence[Loaded] = (),
     export: str | None = None,
     source: str = "",
     command: str = "",
@@ -195,6 +197,8 @@ def board(
             there is one.
         unlabelled: images for systems that learn without labels, see ``Unlabelled.open``; None: those of the train
             split, whose labels they never see.
+        loaded: classifiers that were fitted before, see ``few_shot.loaded``: each is a row that is measured on test as
+            it is. It is never recommended or exported, since it may have learnt from the photos apart from test.
         export: writes a fitted system to ``run.out / "model"``: "best" is the row chosen on held items, a slug its best
             row by them.
         source: what ``open_data`` was given; stands in the results.
@@ -212,8 +216,8 @@ def board(
     if run.out and not overwrite:
         expect(run.out / "board.json", data, source)
     split = measured(data)
-    jobs, missing = jobs_of(plan, data)
-    _check_export(export, jobs, data, split, run)
+    jobs, missing = jobs_of(plan, data, loaded)
+    _check_export(export, [job for job in jobs if job.loaded is None], data, split, run)
     began = time.monotonic()
     with with_store(run) as stored:
         desk = Desk.open(
@@ -240,9 +244,8 @@ def board(
             missing=missing,
         )
         rows = rows_of([(job, *result) for job, result, _ in worked.done], run)
-        chosen = best([r for r in rows if export in ("best", r.method)]) or next(
-            (r for r in reversed(rows) if r.method == export), None
-        )
+        able = [r for r in rows if not r.fitted and export in ("best", r.method)]
+        chosen = best(able) or next((r for r in reversed(able) if r.method == export), None)
         if export and chosen and run.out:
             export_row(desk, chosen, run.out / MODEL)
     made = Board(

@@ -51,6 +51,11 @@ class Row:
         """Metrics averaged over seeds."""
         return mean_metrics(self.outcomes)
 
+    @property
+    def fitted(self) -> Mapping[str, str]:
+        """What says which folder it was loaded from, see ``arms.Loaded``; {} where the system was fitted."""
+        return self.records[0].fitted
+
     @cached_property
     def held(self) -> dict[str, float]:
         """Metrics on items apart from test, averaged over seeds; {} where there are none."""
@@ -72,6 +77,7 @@ class Row:
             "method": self.method,
             "variant": self.variant,
             "shots": self.shots,
+            **({"fitted": dict(self.fitted)} if self.fitted else {}),
             "seeds": [r.seed for r in self.records],
             "metrics": self.metrics,
             "ci95": dict(self.ci95),
@@ -89,13 +95,14 @@ class Row:
 
 def rows_of(done: Sequence[tuple[Job, Record, Outcome]], run: Run) -> tuple[Row, ...]:
     """Bring the runs of one system and number of shots together."""
-    groups: dict[tuple[str, str, int], list[tuple[Job, Record, Outcome]]] = {}
+    groups: dict[tuple[str, str, int, str], list[tuple[Job, Record, Outcome]]] = {}
     for job, record, outcome in done:
-        groups.setdefault((job.method.card.slug, job.variant, job.shots), []).append((job, record, outcome))
-    base = groups.get((*BASE, 0))
+        row = job.method.card.slug, job.variant, job.shots, job.folder
+        groups.setdefault(row, []).append((job, record, outcome))
+    base = groups.get((*BASE, 0, ""))
     seed = run.integer("bootstrap")
     rows = []
-    for (slug, variant, shots), group in groups.items():
+    for (slug, variant, shots, _), group in groups.items():
         outcomes = tuple(outcome for _, _, outcome in group)
         gain = p = None
         if base is not None and group is not base:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diptych.core import Classifier, UsageError
 from diptych.data.splits import ValRule
+from diptych.evaluation.arms import Loaded
 from diptych.evaluation.schedule import Limits
 
 PAGE, MODEL = "report.html", "model"
@@ -54,12 +55,24 @@ class Job:
         variant: its row on the board.
         shots: 0 where it sees no labels.
         seed: 0 where it draws nothing.
+        loaded: what is measured instead of fitting; None: the system is fitted.
     """
 
     method: Classifier
     variant: str
     shots: int
     seed: int
+    loaded: Loaded | None = None
+
+    @classmethod
+    def of_loaded(cls, loaded: Loaded) -> Job:
+        """Return the one run of a classifier that was read from a folder: it draws nothing."""
+        return cls(loaded.about.system, "", 0, 0, loaded)
+
+    @property
+    def folder(self) -> str:
+        """The folder that it was read from; "" where the system is fitted."""
+        return self.loaded.folder if self.loaded else ""
 
     @property
     def draws(self) -> bool:
@@ -69,12 +82,13 @@ class Job:
     @property
     def pooled(self) -> bool:
         """Whether it learns from images without labels."""
-        return "unlabelled" in self.method.card.needs.evidence
+        return self.loaded is None and "unlabelled" in self.method.card.needs.evidence
 
     @property
     def label(self) -> str:
         """What the row is called."""
-        return f"{self.method.card.name}, {self.variant}" if self.variant else self.method.card.name
+        source = f"loaded from {self.folder}" if self.folder else ""
+        return ", ".join(filter(None, (self.method.card.name, self.variant, source)))
 
 
 def _words(numbers: Sequence[int]) -> str:

@@ -108,11 +108,13 @@ class Desk:
         if self.run.out is None:
             return None
         stem = "-".join(
-            p
-            for p in (job.method.card.slug, job.variant, f"{job.shots}shot", f"seed{job.seed}", self._inputs(job)[:12])
-            if p
+            p for p in (job.method.card.slug, job.variant, *self._drawn_as(job), self._inputs(job)[:12]) if p
         )
         return self.run.out / "rows" / f"{stem}.json"
+
+    @staticmethod
+    def _drawn_as(job: Job) -> tuple[str, ...]:
+        return ("loaded",) if job.loaded else (f"{job.shots}shot", f"seed{job.seed}")
 
     def row(self, job: Job) -> tuple[Record, Outcome]:
         """Return the result of a job, from its file where that has the same inputs.
@@ -132,6 +134,10 @@ class Desk:
 
     def _measure(self, job: Job) -> tuple[Record, Outcome]:
         run = replace(self.run, seed=job.seed)
+        if job.loaded is not None:  # it may have learnt from the photos apart from test
+            about = replace(self.about(job, Evidence(), None), fitted=job.loaded.as_dict())
+            seconds = {"encode": self.encode["image_seconds"]}
+            return evaluate(job.loaded.fitted, self.test, run, backbone=self.backbone, about=about, seconds=seconds)
         drawn = self.drawn(job, run) if job.shots else None
         evidence = self.evidence(job, drawn)
         texts, start = run.tally["text_us"], time.perf_counter()
@@ -220,9 +226,9 @@ class Desk:
         self.failed |= {e.name: e for e in failed}
 
     def pool(self, job: Job) -> Pool | None:
-        """Return the text pool for systems that read one."""
+        """Return the text pool for systems that read one to be fitted."""
         needs = job.method.card.needs
-        return self.texts if "texts" in (*needs.evidence, *needs.optional) else None
+        return self.texts if job.loaded is None and "texts" in (*needs.evidence, *needs.optional) else None
 
     def drawn(self, job: Job, run: Run) -> Episode:
         """Return the draw of a job, all of it encoded."""
@@ -257,7 +263,7 @@ class Desk:
         pool = self.pool(job)
         facts = {
             "method": job.method.card.slug,
-            "parameters": repr(job.method),
+            "parameters": [job.loaded.folder, job.loaded.sha256] if job.loaded else repr(job.method),
             "code": code_of(type(job.method)),
             "versions": {name: version for name, version in versions().items() if name in ("diptych", "torch")},
             "classes": [self.classes.names, self.classes.templates],

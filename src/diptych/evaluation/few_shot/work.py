@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from diptych import catalog
 from diptych.core import Classifier
 from diptych.core.settings import by_system
 from diptych.data.labelled import LabelledData
+from diptych.evaluation.arms import Loaded
 from diptych.evaluation.few_shot.gains import BASE
 from diptych.evaluation.few_shot.inputs import trains_by_steps
 from diptych.evaluation.few_shot.plan import Job, Plan
@@ -16,15 +19,20 @@ def at(job: Job) -> str:
     return f"{job.shots} shot{'' if job.shots == 1 else 's'}, seed {job.seed}" if job.shots else f"seed {job.seed}"
 
 
-def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
+def jobs_of(plan: Plan, data: LabelledData, loaded: Sequence[Loaded] = ()) -> tuple[list[Job], dict[str, str]]:
     """Return the runs in their order, and the rows that a data set cannot have -> why.
+
+    Args:
+        plan: systems, shots and seeds.
+        data: with train where systems learn from labels.
+        loaded: classifiers that were fitted before.
 
     Raises:
         UsageError: an unknown method, or no classifier.
     """
     slugs = plan.methods or tuple(card["slug"] for card in catalog.cards() if card["verb"] == "classify")
     settings = by_system(plan.settings)
-    jobs: list[Job] = []
+    jobs = [Job.of_loaded(one) for one in loaded]
     missing: dict[str, str] = {}
     for slug in slugs:
         system = catalog.find(slug, Classifier)
@@ -47,7 +55,11 @@ def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
     order = {slug: i for i, slug in enumerate(sorted(slugs, key=lambda slug: slug != BASE[0]))}
 
     def place(job: Job) -> tuple[bool, bool, bool, int, int]:
-        """Zero-shot first, and what trains by steps last: a budget should not end before the quick rows."""
+        """Zero-shot first, then what is fitted already, and what trains by steps last: a budget should not end before
+        the quick rows.
+        """
+        if job.loaded is not None:
+            return True, False, False, -1, 0
         slug, trains = job.method.card.slug, trains_by_steps(type(job.method))
         return slug != BASE[0], trains, job.shots > 0, order[slug] if job.shots == 0 else job.shots, job.seed
 

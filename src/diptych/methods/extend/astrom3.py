@@ -45,6 +45,7 @@ from diptych.core.ranges import at_least, check, one_of, wrong
 from diptych.data.stars import CURVE_CHANNELS, Star
 from diptych.features.released_tensors import check_released
 from diptych.features.strict_weights import load_tensors
+from diptych.nn.spaces.fused_stars import FusedStars
 from diptych.nn.spaces.star_space import LabelNet, StarInputs, StarSpace, TunedStars, label_net, windowed
 from diptych.nn.spaces.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule
 from diptych.nn.summed_pairs import SummedPairs
@@ -180,15 +181,19 @@ class AstroM3(Extender):
 
     def from_released(
         self, learnt: Mapping[str, Tensor], kit: Kit, classes: ClassNames | None, run: Run
-    ) -> StarSpace | TunedStars:
-        """Return the space of a released file, or the classifier of one modality, whose head is its projection too.
+    ) -> StarSpace | TunedStars | FusedStars:
+        """Return the space of a released file, or the classifier of one modality, whose head is its projection too, or
+        of all three where classes are given.
 
         Sizes are those of the tensors. Metadata are standardised before the tower, which the file does not know.
         """
         state = dict(learnt)
         present = [name for name in MODALITIES if any(key.startswith(f"towers.{name}.") for key in state)]
         single = present[0] if len(present) == 1 and "head.weight" in state else ""
+        fused: dict[str, Tensor] = {}
         for kind in ("weight", "bias"):
+            if classes is not None and not single and f"head.{kind}" in state:
+                fused[kind] = state.pop(f"head.{kind}")
             if single and f"head.{kind}" in state:
                 state[f"projections.{single}.{kind}"] = state.pop(f"head.{kind}")
         if "towers.metadata.net.0.weight" in state:
@@ -203,7 +208,7 @@ class AstroM3(Extender):
         load_tensors(module, check_released(state, module.state_dict(), self.card.name))
         space = StarSpace(module.requires_grad_(False), sized.dim, sized.inputs)
         if not single:
-            return space
+            return FusedStars.of_released(space, fused, self.card.name) if fused else space
         with torch.random.fork_rng(devices=[]):
             net = label_net(space, single, sized.dim)
         net.head.load_state_dict(module.projections[single].state_dict())

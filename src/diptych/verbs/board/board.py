@@ -104,6 +104,15 @@ def fitted_folders() -> Any:
     return argument(FITTED, FOLDERS, ())
 
 
+def refuse_idle_settings(folders: Sequence[Path], methods: object, given: frozenset[str]) -> None:
+    """Refuse settings of systems where only those of folders are measured."""
+    if folders and not methods and "settings" in given:
+        raise UsageError(
+            "Only systems of folders are measured, which keep their settings, so {settings} has no effect: leave it "
+            "out."
+        )
+
+
 def classes_of(
     names: NamesLike, classes: Sequence[str], templates: TemplatesLike = None
 ) -> tuple[ClassNames, list[str]]:
@@ -148,11 +157,7 @@ class SystemsBoard(Verb):
 
     def check_given(self, given: frozenset[str]) -> None:
         """Refuse settings where nothing is fitted."""
-        if self._folders() and not self.methods and "settings" in given:
-            raise UsageError(
-                "Only systems of folders are measured, which keep their settings, so {settings} has no effect: leave "
-                "it out."
-            )
+        refuse_idle_settings(self._folders(), self.methods, given)
 
     @property
     def draws(self) -> tuple[int, ...]:

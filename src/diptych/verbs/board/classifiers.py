@@ -66,6 +66,7 @@ class Classifiers(Answer[Any]):
         return {
             **sets, "method": [r.method for r in items], "variant": [r.variant for r in items],
             "shots": [r.shots for r in items],
+            **({"fitted": [r.fitted.get("folder", "") for r in items]} if any(r.fitted for r in items) else {}),
             **{name: [own[k] for own in ends] for k, name in enumerate(("acc1", "low", "high"))},
             "gain": [None if r.gain is None else r.gain.value for r in items], "p": [r.p for r in items],
         }  # fmt: skip
@@ -147,7 +148,7 @@ def tables_of(board: Mapping[str, Any]) -> list[Shown | str]:
         p = row["p_holm"]
         rows.append(
             (
-                called(row["method"], row["variant"], row["shots"]),
+                called(row["method"], row["variant"], row["shots"], row.get("fitted", {}).get("folder", "")),
                 f"{100 * row['metrics']['acc1']:.1f} ({100 * low:.0f}-{100 * high:.0f})",
                 gain,
                 "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0"),
@@ -188,10 +189,13 @@ def ranks_of(compared: Comparison) -> list[Shown | str]:
     return [line, Shown(["system", "rank"], rows, (1,))]
 
 
-def called(slug: str, variant: str, shots: int) -> str:
-    """Return what a row is called where it must be short: by the name that ``methods`` takes."""
+def called(slug: str, variant: str, shots: int, folder: str = "") -> str:
+    """Return what a row is called where it must be short: by the name that ``methods`` takes, and the folder from which
+    it was loaded.
+    """
     number = f"{shots} shot{'' if shots == 1 else 's'}" if shots else ""
-    return ", ".join(part for part in (slug, variant, number) if part)
+    source = f"loaded from {folder}" if folder else ""
+    return ", ".join(part for part in (slug, variant, number, source) if part)
 
 
 def _extra(row: Mapping[str, Any]) -> str:

@@ -11,12 +11,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from diptych.core import UsageError
 from diptych.core.settings import as_text
 from diptych.verbs import kinds
-from diptych.verbs.board.board import NAMES, OFFERS, ROW_SETTINGS, SETTING, SLUGS, TEMPLATES, classes_of, whole_numbers
+from diptych.verbs.board.board import (
+    FOLDERS,
+    NAMES,
+    OFFERS,
+    ROW_SETTINGS,
+    SETTING,
+    SLUGS,
+    TEMPLATES,
+    Loader,
+    classes_of,
+    fitted_folders,
+    refuse_idle_settings,
+    whole_numbers,
+)
 from diptych.verbs.board.classifiers import Classifiers
 from diptych.verbs.declare import Verb, argument
 from diptych.verbs.kinds import Kind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from diptych.core import ClassNames
     from diptych.data.keys import FileKeys
     from diptych.data.labelled import LabelledData
@@ -25,6 +40,7 @@ if TYPE_CHECKING:
     from diptych.evaluation.few_shot.board import Board
     from diptych.evaluation.few_shot.plan import Plan
     from diptych.evaluation.few_shot.unlabelled import Unlabelled
+    from diptych.features.artefacts import About
     from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
 
@@ -40,6 +56,10 @@ def _settings(value: Any) -> tuple[str, ...]:
 def data_sets(value: Any) -> tuple[Any, ...]:
     """Return one or several data sets; a list holds several."""
     return tuple(value) if isinstance(value, list) else (value,)
+
+
+BASE = "zero-shot"
+"""The system that runs beside those of folders where no other is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,20 +103,30 @@ class BoardClassify(Verb):
     )
     timeout: float | None = argument("Seconds for each system.", default=None)
     export: str | None = argument("Write OUT/model: best (chosen on val), or the slug of a system.", default=None)
+    fitted: Any = fitted_folders()
 
     def check(self) -> None:
         """Refuse no data set, and what belongs to one beside several."""
         if not self.data:
             raise UsageError("{data} names no data set: give one, or several to compare.")
-        if len(self.data) > 1 and (self.names or self.texts or self.unlabelled):
-            raise UsageError("{names}, {texts} and {unlabelled} belong to one data set: give one, or leave them out.")
+        if len(self.data) > 1 and (self.names or self.texts or self.unlabelled or self.fitted):
+            raise UsageError(
+                "{names}, {texts}, {unlabelled} and {fitted} belong to one data set: give one, or leave them out."
+            )
+
+    def check_given(self, given: frozenset[str]) -> None:
+        """Refuse settings where nothing is fitted."""
+        refuse_idle_settings(self._folders(), self.methods, given)
+
+    def _folders(self) -> tuple[Path, ...]:
+        return tuple(FOLDERS.read(self.fitted))
 
     def plan(self) -> Plan:
         """Return what is run, with its limits."""
         from diptych.evaluation.few_shot.plan import Plan
 
         shots, seeds = (whole_numbers(n, "1,4,16").read(getattr(self, n)) for n in ("shots", "seeds"))
-        slugs = tuple(self.methods or ()) or None
+        slugs = tuple(self.methods or ()) or ((BASE,) if self._folders() else None)
         rule = cast("ValRule", self.val)
         return Plan(slugs, shots, seeds, rule, self.budget, self.timeout, _settings(self.settings))
 
@@ -112,12 +142,13 @@ class BoardClassify(Verb):
         photos = Unlabelled.open(os.fspath(self.unlabelled), context.keys) if self.unlabelled else None
         paths = [os.fspath(d) if isinstance(d, (str, os.PathLike)) else "" for d in given]
         sources = [path or data.name for path, data in zip(paths, sets, strict=True)]
-        earlier = (
-            None if len(sets) > 1 else EarlierBoard(self, context, plan, sets[0], names[0], pool, photos, sources[0])
-        )
+        earlier, folders = None, self._folders()
+        if len(sets) == 1 and not folders:  # the key of a board says nothing of folders
+            earlier = EarlierBoard(self, context, plan, sets[0], names[0], pool, photos, sources[0])
         if earlier is not None and (before := earlier.before()) is not None:
             return self._answer(context, [], [before], notes, unchanged=True)
-        boards = self._measured(context, plan, sets, names, sources, pool, photos)
+        loader = Loader(context, folders, self._stated())
+        boards = self._measured(context, loader, plan, sets, names, sources, pool, photos)
         shown = [made.as_dict() for made in boards]
         if earlier is not None:
             earlier.keep(shown[0])
@@ -130,22 +161,38 @@ class BoardClassify(Verb):
             unchanged=unchanged,
         )  # fmt: skip
 
+    def _stated(self) -> list[About]:
+        """Return what the folders of fitted classifiers say of their content."""
+        if not self._folders():
+            return []
+        from diptych.evaluation.boards.choice import stated_of
+        from diptych.evaluation.few_shot.loaded import stated
+
+        return stated_of("classify", self._folders(), stated)
+
     def _measured(
-        self, context: Context, plan: Plan, sets: Sequence[LabelledData], names: Sequence[ClassNames],
+        self, context: Context, loader: Loader, plan: Plan, sets: Sequence[LabelledData], names: Sequence[ClassNames],
         sources: Sequence[str], pool: Pool | None, photos: Unlabelled | None,
     ) -> list[Board]:  # fmt: skip
         """Return the boards, each of which is written before the next begins."""
+        from diptych.evaluation.few_shot import again
         from diptych.evaluation.few_shot.board import board
+        from diptych.evaluation.few_shot.loaded import read
         from diptych.evaluation.few_shot.plan import PAGE
         from diptych.evaluation.pages import board as report
         from diptych.tasks.label_maps.segmented import stems
 
-        boards, backbone = [], context.model()
+        boards, backbone = [], loader()
+        loaded = [
+            read(f, a, backbone, sets[0].name, names[0]) for f, a in zip(loader.folders, loader.abouts, strict=True)
+        ]
+        if loaded and context.out is not None:
+            again.forget(context.out)
         for i, stem in enumerate(stems([data.name.replace(":", "-") for data in sets])):
             folder = context.out if context.out is None or len(sets) == 1 else context.out / stem
             result = board(
                 sets[i], backbone, replace(context.run(), out=folder), plan, classes=names[i], texts=pool,
-                unlabelled=photos, export=self.export, source=sources[i], command=context.command,
+                unlabelled=photos, loaded=loaded, export=self.export, source=sources[i], command=context.command,
                 overwrite=context.overwrite,
             )  # fmt: skip
             if folder is not None:

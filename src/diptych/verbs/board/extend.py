@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diptych.core import UsageError
 from diptych.core.ranges import at_least
 from diptych.verbs import kinds
-from diptych.verbs.board.board import DATA, NAMES, OFFERS, SystemsBoard, classes_of
+from diptych.verbs.board.board import DATA, NAMES, OFFERS, SystemsBoard, classes_of, fitted_folders
 from diptych.verbs.declare import argument
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class BoardExtend(SystemsBoard):
     names: NamesLike = argument(NAMES, kinds.NAMES, None)
     template: str = argument("One prompt with {}.", default="a photo of a {}.")
     frames: int = argument("Frames sampled from each clip.", default=8, range=at_least(1))
+    fitted: Any = fitted_folders()
 
     def bench(self, context: Context, load: Loader, notes: list[str]) -> ExtendBench:
         """Open the samples, then the backbone."""
