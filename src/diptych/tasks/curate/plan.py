@@ -11,23 +11,18 @@ An item that cannot be read is dropped with its reason, and no curator sees it; 
 
 from __future__ import annotations
 
-import itertools
-import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from diptych.core import Curator, DataError, Kit, Plan, Run, Stream, UnreadableItem, UsageError, Verdict, Verdicts
-from diptych.core.blocks import Block
+from diptych.core import Curator, DataError, Kit, Plan, Run, Stream, UsageError
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.slides import SlideStream
 from diptych.data.skipped import FILE as SKIPPED
+from diptych.tasks.curate.judged import judged
 from diptych.tasks.curate.rows import row_of, write_part
-from diptych.tasks.curate.stream import Once, OnceInBlocks, Skipped, outcome_blocks, outcomes
+from diptych.tasks.curate.stream import Skipped
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
@@ -130,14 +125,14 @@ def apply_plan(
     position = done["position"]
     # a stream is sought at an item it has, so that one is passed over
     behind, passed = (stream, 0) if position is None else (stream.seek(position), 1)
-    judged, skipped = (
-        _judged(curator, kit, plan, behind, run, part, passed),
+    decisions, skipped = (
+        judged(curator, kit, plan, behind, run, part, passed),
         Skipped(done["broken"], done["skipped"], out / listed_in(shard), done["listed"]),
     )
     with run.track("curate") as bar:
         while True:
             kept, seen = list[dict[str, Any]](), 0
-            while seen < part and (some := next(judged, None)) is not None:
+            while seen < part and (some := next(decisions, None)) is not None:
                 count, position, decided = some
                 seen += count
                 for item, verdict in decided:  # of an item, with the bytes of its picture, its row alone is kept
@@ -177,8 +172,8 @@ class Kept:
     run: Run
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        judged = _judged(self.curator, self.kit, self.plan, self.stream, self.run, pictures=True)
-        return ((verdict.position, item) for _, _, some in judged for item, verdict in some if verdict.keep)
+        decisions = judged(self.curator, self.kit, self.plan, self.stream, self.run, pictures=True)
+        return ((verdict.position, item) for _, _, some in decisions for item, verdict in some if verdict.keep)
 
     def seek(self, position: int) -> Kept:
         """Return the stream that starts at ``position``."""
@@ -215,91 +210,3 @@ def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str,
 def listed_in(shard: int | None) -> str:
     """Return the name of the list of items that were dropped because they cannot be judged."""
     return SKIPPED if shard is None else f"skipped-{shard:05d}.csv"
-
-
-def _judged(
-    curator: Curator,
-    kit: Kit,
-    plan: Plan,
-    stream: Stream[Any],
-    run: Run,
-    part: int = sys.maxsize,
-    passed: int = 0,
-    *,
-    pictures: bool = False,
-) -> Iterator[tuple[int, int, Iterator[tuple[Any, Verdict]]]]:
-    """Yield numbers of items, the position of the last of them, and of these (item, verdict) of each one that is kept,
-    or that cannot be judged; the curator is given what can be read.
-
-    Args:
-        curator: as ``apply_plan``.
-        kit: as ``apply_plan``.
-        plan: as ``apply_plan``.
-        stream: the pool.
-        run: as ``apply_plan``.
-        part: items of which none are given together with the next ones.
-        passed: first items that are left out.
-        pictures: kept items have their pictures.
-    """
-    if curator.by_rows:
-        for item, verdict in _judged_by_rows(curator, kit, plan, itertools.islice(outcomes(stream), passed, None), run):
-            yield 1, verdict.position, iter([(item, verdict)] if verdict.keep or verdict.reason else [])
-        return
-    # the source is read once: what the curator has read ahead of the verdicts is a few blocks
-    source, copy = itertools.tee(_without(outcome_blocks(stream), passed))
-    readable = (block.readable() for block in copy if len(block.failed) < len(block))
-    judged, seen = curator.decide(kit, plan, OnceInBlocks.of(readable), run), 0
-    for block in source:
-        verdicts = _with_failed(block, next(judged) if len(block.failed) < len(block) else None)
-        wanted, start = verdicts.keep.copy(), 0
-        wanted[list(verdicts.reasons)] = True
-        chosen = np.flatnonzero(wanted)
-        while start < len(block):
-            stop = min(len(block), start + part - seen % part)
-            some = chosen[(chosen >= start) & (chosen < stop)].tolist()
-            item = block.items.__getitem__ if pictures else block.unpictured
-            yield stop - start, int(block.positions[stop - 1]), ((item(i), verdicts.row(i)) for i in some)
-            seen, start = seen + stop - start, stop
-    if next(judged, None) is not None:
-        raise ValueError("A curator judges each block once, and this one judged more.")
-
-
-def _without(blocks: Iterator[Block], count: int) -> Iterator[Block]:
-    """Yield blocks without the first few items."""
-    for block in blocks:
-        yield block.behind(count) if count else block
-        count -= min(count, len(block))
-
-
-def _with_failed(block: Block, verdicts: Verdicts | None) -> Verdicts:
-    """Return the verdicts of a block from those of the items that can be read, None where there is none."""
-    if verdicts is not None and not block.failed:
-        return verdicts
-    numbers = [number for number in range(len(block)) if number not in block.failed]
-    keep, scores = np.zeros(len(block), dtype=bool), np.full(len(block), math.nan)
-    labels: list[tuple[str, ...]] = [()] * len(block)
-    reasons = {number: item.reason for number, item in block.failed.items()}
-    if verdicts is not None:
-        keep[numbers], scores[numbers] = verdicts.keep, verdicts.scores
-        reasons |= {numbers[k]: reason for k, reason in verdicts.reasons.items()}
-        for number, own in zip(numbers, verdicts.labels, strict=False):
-            labels[number] = own
-    return Verdicts(block.positions, keep, scores, reasons, labels)
-
-
-def _judged_by_rows(
-    curator: Curator, kit: Kit, plan: Plan, outcomes: Iterator[tuple[int, Any]], run: Run
-) -> Iterator[tuple[Any, Verdict]]:
-    """Yield every item, or why it cannot be read, with its verdict."""
-    # the source is read once: what the curator has read ahead of the verdicts is bounded by its chunks
-    source, copy = itertools.tee(outcomes)
-    verdicts = curator.apply(
-        kit, plan, Once((p, item) for p, item in copy if not isinstance(item, UnreadableItem)), run
-    )
-    for position, item in source:
-        if isinstance(item, UnreadableItem):
-            yield item, Verdict(position, False, math.nan, item.reason)
-        else:
-            yield item, next(verdicts)
-    if next(verdicts, None) is not None:
-        raise ValueError("A curator gives one verdict an item, and this one gave more.")
