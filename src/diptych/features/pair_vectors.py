@@ -291,7 +291,7 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
     if not held:
         return np.zeros((0, 0), dtype=np.float32)
     sample = unit_rows(np.concatenate(parts).astype(np.float32))
-    distinct = len(np.unique(sample, axis=0)) if count > 1 else 1
+    distinct = len({row.tobytes() for row in sample + 0.0}) if count > 1 else 1  # -0 is 0; sorting takes longer
     if min(count, distinct) == 1:
         means = sample.mean(axis=0, keepdims=True)
     else:
