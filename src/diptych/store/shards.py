@@ -14,6 +14,7 @@ import io
 import os
 import re
 import time
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,6 +137,7 @@ class Arrays:
         self._folder, self.dim = folder, dim
         self._name, self._begin = "", 0
         self._file: BinaryIO | None = None
+        self._closing: weakref.finalize[..., Any] | None = None
 
     def __enter__(self) -> Arrays:
         return self
@@ -143,14 +145,11 @@ class Arrays:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the open file."""
-        if self._file is not None:
-            self._file.close()
-        self._name, self._file = "", None
+        if self._closing is not None:
+            self._closing()
+        self._name, self._file, self._closing = "", None, None
 
     def rows(self, block: Block) -> NDArray[np.float32]:
         """Return the rows of a block, checked, with the errors of ``read_rows``."""
@@ -219,6 +218,7 @@ class Arrays:
             file.close()
             raise
         self._name, self._file, self._begin = name, file, file.tell()
+        self._closing = weakref.finalize(self, file.close)  # also where a cycle of references is collected
         return file
 
 
