@@ -138,8 +138,8 @@ def curated(folder: Path, system: str) -> np.ndarray:
         rows = (f"{name},kind {kinds[int(name.rpartition('[')[2][:-1])]}\n" for name in named)
         (folder / "votes.csv").write_text("filepath,labels\n" + "".join(rows), encoding="utf-8")
         curator = replace(curator, votes=str(folder / "votes.csv"), only=tuple(f"kind {i}" for i in range(WANTED)))
-    for verdict in curator.apply(kit, plan, pool, run):
-        keep[verdict.position] = verdict.keep
+    for some in curator.decide(kit, plan, pool, run):
+        keep[some.positions] = some.keep
     return keep
 
 

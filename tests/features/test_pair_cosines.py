@@ -45,7 +45,9 @@ class Pairs:
 def test_each_pair_has_a_cosine_or_the_reason_why_not() -> None:
     backbone = SmallBackbone()
     (some,) = pair_cosines(backbone, Pairs(), "a-filter", Run())
-    assert [(at, some.name(i)) for i, (at, _) in enumerate(some.items)] == [(10 + i, f"{i}.png") for i in range(4)]
+    assert [*zip(some.block.positions.tolist(), some.block.names, strict=True)] == [
+        (10 + i, f"{i}.png") for i in range(4)
+    ]
     assert dict(some.reasons) == {1: "truncated", 2: "is not UTF-8 text"}
     assert [math.isnan(cosine) for cosine in some.scores.tolist()] == [False, True, True, False]
     with torch.no_grad():

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from diptych.core import DataError, Run, UnreadableItem, UsageError
+from diptych.core.blocks import Block
 from diptych.data.draws import uniform
 from diptych.data.sorted_runs import SortedRuns
 from diptych.features import pair_vectors as module
@@ -45,7 +46,7 @@ class Item:
 
 def plan(numbers: range, chunk: int = 7, mirrored: bool = False) -> PairVectors:
     items = [(i, Item(i)) for i in numbers]
-    chunks = [items[i : i + chunk] for i in range(0, len(items), chunk)]
+    chunks = [Block.of(items[i : i + chunk]) for i in range(0, len(items), chunk)]
     return pair_vectors(ENCODER, ENCODER.fingerprint, chunks, mirrored, Run())
 
 
@@ -138,7 +139,7 @@ def test_mirror_images_are_a_second_view() -> None:
     single, both = plan(range(4)), plan(range(4), mirrored=True)
     assert (vectors(both).values[:, 0] == vectors(single).values[:, 0]).all()
     mirrored = [(i, _Mirrored(Item(i))) for i in range(4)]
-    other = pair_vectors(ENCODER, "", [mirrored], False, Run())
+    other = pair_vectors(ENCODER, "", [Block.of(mirrored)], False, Run())
     assert np.allclose(vectors(both).values[:, 1], vectors(other).values[:, 0])
     assert (vectors(both).hashes[:, 1] == vectors(other).hashes[:, 0]).all()
     with pytest.raises(UsageError, match="cannot be merged"):

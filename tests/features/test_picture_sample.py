@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from diptych.core import DataError, Run, UnreadableItem, UsageError
+from diptych.core.blocks import Block
 from diptych.features.picture_sample import PictureSample, embed_sized, rank, read_sample, sampled
 from tests.support.backbone import DIM, SmallBackbone
 from tests.support.pictures import picture
@@ -36,8 +37,8 @@ class Item:
 
 def plan(numbers: range, size: int = 20, chunk: int = 7) -> PictureSample:
     items = [Item(i) for i in numbers]
-    chunks = ([(item.name, item) for item in items[i : i + chunk]] for i in range(0, len(items), chunk))
-    return sampled(ENCODER, (ENCODER.fingerprint, 6, 3, size), chunks, 20, Run())
+    blocks = (Block.of([*enumerate(items[i : i + chunk])]) for i in range(0, len(items), chunk))
+    return sampled(ENCODER, (ENCODER.fingerprint, 6, 3, size), blocks, 20, Run())
 
 
 def test_the_sample_is_the_names_of_least_hash_among_what_can_be_used() -> None:
@@ -109,9 +110,11 @@ def test_a_plan_comes_back_and_damage_is_named(tmp_path: Path) -> None:
 
 
 def test_small_pictures_are_neither_kept_nor_broken() -> None:
-    items = [Item(i) for i in range(14)]
+    block = Block.of([(i, Item(i)) for i in range(14)])
     for vectors in (True, False):
-        looked = embed_sized(ENCODER, items, 20, Run(), vectors=vectors)
-        assert looked.kept == [i for i in range(14) if i not in (4, 5)]
+        looked = embed_sized(ENCODER, block, 20, Run(), vectors=vectors)
+        assert looked.kept.tolist() == [i for i in range(14) if i not in (4, 5)]
         assert looked.broken == {5: "truncated"}
         assert looked.vectors.shape == (12, DIM if vectors else 0)
+    some = embed_sized(ENCODER, block, 20, Run(), rows=[3, 4, 5, 9])
+    assert (some.kept.tolist(), some.broken, len(some.vectors)) == ([3, 9], {5: "truncated"}, 2)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from diptych.core import Run, Texts, UnreadableItem
+from diptych.core.blocks import Block
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed_arrays
-from diptych.features.pool_vectors import OnceKeyed, PoolVectors, failures
+from diptych.features.pool_vectors import Pictures, PoolVectors, failures
 from diptych.store.store import Store
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import picture
@@ -83,11 +84,43 @@ def test_what_is_stored_is_neither_decoded_nor_planned(tmp_path: Path, monkeypat
 
 def test_a_key_is_asked_for_once(tmp_path: Path) -> None:
     items = [Item(i) for i in (0, 1, 3)]
-    once, vectors = OnceKeyed(InMemory(items)), PoolVectors(Run(cache=tmp_path))
+    once, vectors = Pictures(Block.of([*enumerate(items)])), PoolVectors(Run(cache=tmp_path))
     for _ in range(2):
         assert vectors.arrays(BACKBONE.image, once).kept.tolist() == [0, 1]
     assert [item.asked for item in items[:2]] == [1, 1]
     assert (len(once), once.key(1), once.name(2), once[0].size) == (3, f"{1:064x}", "p3.jpg", items[0].image().size)
+
+
+def test_a_block_that_was_placed_is_read_without_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until its file changes, or what was noted is damaged; a block with a picture that cannot be read is not noted."""
+    run, items = Run(cache=tmp_path), [Item(i) for i in (4, 0, 2, 0)]
+
+    def read(source: str) -> np.ndarray:
+        result = PoolVectors(run).arrays(
+            BACKBONE.image, Pictures(replace(Block.of([*enumerate(items)]), source=source))
+        )
+        assert result.kept.tolist() == [0, 1, 2, 3]
+        return result.values
+
+    expected = [read("pool"), read("pool")][0]  # encoded; looked up by key, and noted
+    asked = sum(item.asked for item in items)
+    run.tally.clear()
+    assert (read("pool") == expected).all()
+    assert (sum(item.asked for item in items), run.tally["cached"]) == (asked, 3)
+    pictures = Pictures(replace(Block.of([*enumerate(items)]), source="pool"))
+    some = PoolVectors(run).rows(BACKBONE.image, pictures, [2, 3])
+    assert (some.values == expected[2:]).all()
+    assert sum(item.asked for item in items) == asked
+    assert (read("pool, changed") == expected).all()
+    assert sum(item.asked for item in items) == asked + 4
+    (note,) = (path for path in tmp_path.glob("*/pools/*.json") if b"changed" not in path.read_bytes())
+    note.write_bytes(note.read_bytes().replace(b"0", b"1"))
+    assert (read("pool") == expected).all()
+    assert sum(item.asked for item in items) == asked + 8
+    broken = Pictures(replace(Block.of([*enumerate(map(Item, (0, 3, 5)))]), source="broken"))
+    for _ in range(2):
+        assert PoolVectors(run).arrays(BACKBONE.image, broken).kept.tolist() == [0]
+    assert len([*tmp_path.glob("*/pools/*.json")]) == 2
 
 
 def test_failures_are_the_rows_that_are_absent() -> None:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from diptych.core.curate import Curator as Curator
     from diptych.core.curate import Plan as Plan
     from diptych.core.curate import Verdict as Verdict
+    from diptych.core.curate import Verdicts as Verdicts
     from diptych.core.data import ClassNames as ClassNames
     from diptych.core.data import Column as Column
     from diptych.core.data import ColumnKind as ColumnKind
@@ -206,6 +207,7 @@ _MODULES = {
         "Curator",
         "Plan",
         "Verdict",
+        "Verdicts",
     ),
     "data": (
         "ClassNames",

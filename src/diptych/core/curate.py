@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from diptych.core.data import Stream, Text
 from diptych.core.kit import Kit
@@ -15,6 +18,7 @@ from diptych.core.run import Run
 
 NAMED = 10
 """Number of unreadable items whose names and reasons a plan and a pass keep; all are counted."""
+_ROADS = ("apply", "decide")
 
 
 class Plan(ABC):
@@ -74,8 +78,54 @@ class Verdict:
     texts: tuple[Text, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """The decisions about N pairs of a stream, in columns.
+
+    Args:
+        positions: (N,) of each pair in its stream.
+        keep: (N,) whether it is kept.
+        scores: (N,) as ``Verdict.score``.
+        reasons: number of a pair among them -> why it has no score.
+        labels: as ``Verdict.labels``, of each pair; (): of none.
+
+    Example:
+        >>> some = Verdicts(np.array([7, 9]), np.array([True, False]), np.array([0.5, np.nan]), {1: "truncated"})
+        >>> some.row(0)
+        Verdict(position=7, keep=True, score=0.5, reason='', labels=(), texts=())
+        >>> [verdict.reason for verdict in some.rows()]
+        ['', 'truncated']
+    """
+
+    positions: NDArray[np.int64]
+    keep: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+    reasons: Mapping[int, str] = field(default_factory=dict)
+    labels: Sequence[tuple[str, ...]] = ()
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def row(self, number: int) -> Verdict:
+        """Return the decision about one pair."""
+        labels = self.labels[number] if self.labels else ()
+        reason = self.reasons.get(number, "")
+        return Verdict(int(self.positions[number]), bool(self.keep[number]), float(self.scores[number]), reason, labels)
+
+    def rows(self) -> Iterator[Verdict]:
+        """Yield the decision about each pair."""
+        columns = self.positions.tolist(), self.keep.tolist(), self.scores.tolist()
+        for number, (position, keep, score) in enumerate(zip(*columns, strict=True)):
+            yield Verdict(
+                position, keep, score, self.reasons.get(number, ""), self.labels[number] if self.labels else ()
+            )
+
+
 class Curator(Method):
     """Role of ``curate``: plan over one pass, then apply the plan in a second.
+
+    A system has either ``apply``, which is simple, or ``decide``, which decides on blocks of pairs and is fast: no
+    object is made for a pair that is dropped.
 
     Items of its streams have a method ``text`` and perhaps an image, each decoded on demand, and perhaps ``facts``,
     plain data by column name that are written beside a kept pair. An item without a file of its own, such as a tile of
@@ -98,7 +148,6 @@ class Curator(Method):
             MissingPart: the kit lacks a part.
         """
 
-    @abstractmethod
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
         """Yield a verdict for every item of the stream, in order, in bounded memory.
 
@@ -109,6 +158,18 @@ class Curator(Method):
             MissingPart: the kit lacks a part.
             UsageError: the plan is of another system, or has other settings.
         """
+        for some in self.decide(kit, plan, stream, run):
+            yield from some.rows()
+
+    def decide(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdicts]:
+        """Yield the verdicts of each block of ``core.blocks.blocks(stream)``, in order; else as ``apply``."""
+        raise NotImplementedError(f"{type(self).__name__} has neither apply nor decide.")
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether verdicts are those of ``apply``: it was written, or changed, after ``decide``."""
+        order = [next(at for at, kind in enumerate(type(self).__mro__) if name in vars(kind)) for name in _ROADS]
+        return order[0] < order[1]
 
     @abstractmethod
     def read_plan(self, path: Path) -> Plan:

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
+from numpy.typing import NDArray
 
 from diptych.core import Backbone, Run, Stream, Texts, UnreadableItem, UsageError
-from diptych.data.memory import InMemory
-from diptych.features.pool_chunks import Names, chunks
-from diptych.features.pool_vectors import PoolVectors, failures
+from diptych.core.blocks import Block, blocks
+from diptych.features.pool_vectors import Pictures, PoolVectors, failures
 from diptych.features.score_counts import Scored
+
+LEAST = 1e-12
+"""Shorter vectors have the cosines of this length."""
 
 
 def pair_cosines(backbone: Backbone, stream: Stream[Any], system: str, run: Run) -> Iterator[Scored]:
@@ -26,59 +26,70 @@ def pair_cosines(backbone: Backbone, stream: Stream[Any], system: str, run: Run)
     Raises:
         UsageError: the stream is of texts alone.
     """
+    refusal = (
+        f"{system} compares images with texts, and this pool has texts alone: give a table or tars, or use metaclip."
+    )
     vectors = PoolVectors(run)
-    for some in chunks(stream):
-        items = [item for _, item in some]
-        if str in {*map(type, items)}:
-            raise UsageError(
-                f"{system} compares images with texts, and this pool has texts alone: give a table or tars, or use "
-                f"metaclip."
-            )
-        result = vectors.arrays(backbone.image, InMemory(items, Names(some)))
+    for block in blocks(stream):
+        block.check_pictures(refusal)
+        result = vectors.arrays(backbone.image, Pictures(block))
         readable: list[int] = result.kept.tolist()
-        texts, refused = _texts(backbone, [items[i] for i in readable], vectors)
-        cosines = (normalize(torch.from_numpy(result.values[:, 0]), dim=-1) * normalize(texts, dim=-1)).sum(-1)
-        scores = np.full(len(items), np.nan)
-        scores[result.kept] = cosines.numpy()
-        broken = failures(range(len(items)), readable, result.failed)
+        texts, refused = _texts(backbone, block, readable, vectors)
+        scores = np.full(len(block), np.nan)
+        scores[result.kept] = _cosines(result.values[:, 0], texts)
+        broken = failures(range(len(block)), readable, result.failed)
         reasons = {i: error.reason for i, error in broken.items()}
         reasons |= {readable[k]: reason for k, reason in refused.items()}
-        yield Scored(some, scores, reasons)
+        yield Scored(block, scores, reasons)
 
 
-def _texts(backbone: Backbone, items: Sequence[Any], vectors: PoolVectors) -> tuple[Tensor, dict[int, str]]:
-    """Return (N, D) embeddings of texts, and position -> reason of those that have none; their rows are NaN."""
-    broken: dict[int, str] = {}
+def _cosines(z: NDArray[np.float32], w: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (N,) cosines; no normalised copy of the vectors is made."""
+    products, own, other = (np.einsum("nd,nd->n", a, b) for a, b in ((z, w), (z, z), (w, w)))
+    lengths = np.sqrt(own).clip(LEAST) * np.sqrt(other).clip(LEAST)
+    return np.asarray(products / lengths)
+
+
+def _texts(
+    backbone: Backbone, block: Block, readable: Sequence[int], vectors: PoolVectors
+) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """Return (M, D) embeddings of the texts of some pairs, and position -> reason of those that have none; their rows
+    are NaN.
+    """
+    source = f"{block.source}\0text" if block.source and len(readable) == len(block) else ""
+    if (placed := vectors.placed(backbone.text, source)) is not None:
+        return placed.values[:, 0], {}
+    broken, texts = dict[int, str](), dict[int, str]()
     try:
-        texts = dict(enumerate([item.text() for item in items]))
+        whole = block.texts()
+        texts = {k: whole[i] for k, i in enumerate(readable)}
     except UnreadableItem:
-        texts = {}
-        for i, item in enumerate(items):
+        for k, i in enumerate(readable):
             try:
-                texts[i] = item.text()
+                texts[k] = block.items[i].text()
             except UnreadableItem as error:
-                broken[i] = error.reason
+                broken[k] = error.reason
 
-    def embedded() -> Tensor:
-        result = vectors.arrays(backbone.text, Texts(tuple(texts.values())))
+    def embedded() -> NDArray[np.float32]:
+        result = vectors.arrays(backbone.text, Texts(tuple(texts.values())), source="" if broken else source)
         if result.failed:
             raise result.failed[0]
-        return torch.from_numpy(result.values[:, 0])
+        return result.values[:, 0]
 
     try:
         values = embedded()
     except UsageError:
-        refused = {i: reason for i, text in texts.items() if (reason := _refusal(backbone, text))}
+        refused = {k: reason for k, text in texts.items() if (reason := _refusal(backbone, text))}
         if not refused:
             raise
         broken |= refused
-        texts = {i: text for i, text in texts.items() if i not in refused}
+        texts = {k: text for k, text in texts.items() if k not in refused}
         values = embedded()
     if not broken:
         return values, broken
-    whole = torch.full((len(items), backbone.text.dim), math.nan)
-    whole[list(texts)] = values
-    return whole, broken
+    out = np.full((len(readable), backbone.text.dim), math.nan, dtype=np.float32)
+    out[list(texts)] = values
+    return out, broken
 
 
 def _refusal(backbone: Backbone, text: str) -> str:

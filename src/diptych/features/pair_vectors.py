@@ -26,15 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from diptych.core import DataError, Encoder, Plan, Run, Subset, UsageError
+from diptych.core import DataError, Encoder, Plan, Run, UsageError
+from diptych.core.blocks import Block
 from diptych.core.curate import NAMED
 from diptych.data.draws import random_state_kept, uniform
 from diptych.data.memory import InMemory
 from diptych.data.sorted_runs import Layout, Rows, RunWriter, SortedRuns, facts_of, read_runs
 from diptych.features.picture_facts import picture_facts
 from diptych.features.picture_hash import Bits, bits_apart
-from diptych.features.pool_chunks import name_of
-from diptych.features.pool_vectors import OnceKeyed, PoolVectors, failures
+from diptych.features.pool_vectors import Pictures, PoolVectors, failures
 from diptych.features.unit_rows import unit_rows
 
 Keep = Literal["hard", "easy", "random"]
@@ -82,8 +82,17 @@ def layout(views: int, dim: int) -> Layout:
 
 def identity(name: str, position: int) -> int:
     """Return the 64 bits by which a pair is known."""
-    text = f"{position}\0{name}".encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+    return int.from_bytes(_digest(position, name), "big")
+
+
+def _digest(position: int, name: str) -> bytes:
+    return hashlib.blake2b(f"{position}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+
+
+def identities(block: Block) -> Bits:
+    """Return (N,) identities of the pairs of a block."""
+    digests = b"".join(map(_digest, block.positions.tolist(), block.names))
+    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,39 +192,39 @@ class _Mirrored:
         return hashlib.sha256(f"mirror image of {self.known}".encode()).hexdigest()
 
 
-def pair_vectors(
-    encoder: Encoder[Any], backbone: str, chunks: Iterable[list[tuple[int, Any]]], mirrored: bool, run: Run
-) -> PairVectors:
+def pair_vectors(encoder: Encoder[Any], backbone: str, pool: Iterable[Block], mirrored: bool, run: Run) -> PairVectors:
     """Embed the pictures of a pool.
 
     Args:
         encoder: of pictures.
         backbone: its fingerprint.
-        chunks: (position, item) of some items at a time.
+        pool: its pairs.
         mirrored: embed the mirror images too.
         run: as for ``embed``.
     """
     vectors = PoolVectors(run)
     rows, pairs, broken, unread = RunWriter(layout(1 + mirrored, encoder.dim)), 0, 0, list[tuple[str, str]]()
     with run.track("embed pictures") as bar:
-        for some in chunks:
-            names = [name_of(item, at) for at, item in some]
-            pictures = OnceKeyed(InMemory([item for _, item in some], names))
+        for block in pool:
+            pictures = Pictures(block)
             looked = picture_facts(pictures, run, vectors)
             readable = looked.kept.tolist()
-            result = vectors.arrays(encoder, Subset(pictures, tuple(readable)))
-            stored = [readable[i] for i in result.kept.tolist()]
+            result = vectors.rows(encoder, pictures, readable)
+            stored = looked.kept[result.kept]
             views = [result.values[:, 0]]
             if mirrored:
-                others = InMemory([_Mirrored(some[i][1], pictures.key(i)) for i in stored], [names[i] for i in stored])
-                views.append(vectors.arrays(encoder, others).values[:, 0])
+                numbers = stored.tolist()
+                others = [_Mirrored(block.items[i], pictures.key(i)) for i in numbers]
+                images = InMemory(others, [block.name(i) for i in numbers])
+                views.append(vectors.arrays(encoder, images).values[:, 0])
             values = np.stack([unit_rows(view) for view in views], axis=1)
-            ids = np.array([identity(names[i], some[i][0]) for i in stored], dtype=np.uint64)
+            ids = identities(block)[stored]
             rows.add(Vectors(ids, values.astype(np.float16), looked.hashes[result.kept]).columns())
-            failed = failures(range(len(some)), readable, looked.failed) | failures(readable, stored, result.failed)
-            pairs, broken = pairs + len(some), broken + len(failed)
+            failed = failures(range(len(block)), readable, looked.failed)
+            failed |= failures(readable, stored.tolist(), result.failed)
+            pairs, broken = pairs + len(block), broken + len(failed)
             unread += [(failed[i].name, failed[i].reason) for i in sorted(failed)[: NAMED - len(unread)]]
-            bar.advance(len(some))
+            bar.advance(len(block))
     return PairVectors(backbone, mirrored, encoder.dim, rows.finished(), pairs, broken, tuple(unread))
 
 
@@ -282,7 +291,7 @@ def _means(rows: SortedRuns, views: int, cells: int | None) -> NDArray[np.float3
     if not held:
         return np.zeros((0, 0), dtype=np.float32)
     sample = unit_rows(np.concatenate(parts).astype(np.float32))
-    distinct = len(np.unique(sample, axis=0)) if count > 1 else 1
+    distinct = len({row.tobytes() for row in sample + 0.0}) if count > 1 else 1  # -0 is 0; sorting takes longer
     if min(count, distinct) == 1:
         means = sample.mean(axis=0, keepdims=True)
     else:

@@ -50,7 +50,7 @@ FACTS = FactsEncoder()
 
 
 class Looked(NamedTuple):
-    """Facts of the readable pictures among N.
+    """Facts of the readable ones among N pictures.
 
     Args:
         kept: (M,) positions of these, ascending.
@@ -65,13 +65,20 @@ class Looked(NamedTuple):
     failed: tuple[UnreadableItem, ...]
 
 
-def picture_facts(pictures: Samples[Any], run: Run, vectors: PoolVectors) -> Looked:
-    """Return the facts of pictures from the cache, where they are there; nothing is counted or shown."""
+def picture_facts(pictures: Samples[Any], run: Run, vectors: PoolVectors, rows: Sequence[int] | None = None) -> Looked:
+    """Return the facts of pictures from the cache, where they are there; nothing is counted or shown.
+
+    Args:
+        pictures: of a block.
+        run: its folders.
+        vectors: of the pool.
+        rows: the N pictures that are looked at; None: all.
+    """
     quiet = replace(
         run, engine=None, device="cpu", precision="fp32", decode="exact", batch=BATCH, progress=silent,
         tally=Counter[str](),
     )  # fmt: skip
-    result = vectors.arrays(FACTS, pictures, quiet)
+    result = vectors.rows(FACTS, pictures, range(len(pictures)) if rows is None else rows, quiet)
     values = result.values[:, 0].astype(np.int64)
     pieces = values[:, :_PIECES].astype(np.uint64).reshape(-1, 2, _PIECES // 2)
     shifts = np.arange(0, 64, 16, dtype=np.uint64)

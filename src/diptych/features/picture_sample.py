@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Clustered, DataError, Encoder, Run, Subset, UnreadableItem, UsageError
+from diptych.core import Clustered, DataError, Encoder, Run, UnreadableItem, UsageError
+from diptych.core.blocks import Block
 from diptych.core.curate import NAMED
 from diptych.data.files import write_whole
-from diptych.data.memory import InMemory
 from diptych.features.picture_facts import picture_facts
-from diptych.features.pool_vectors import OnceKeyed, PoolVectors, failures
+from diptych.features.pool_vectors import Pictures, PoolVectors, failures
 from diptych.features.unit_rows import unit_rows
 
 PENDING = 8192
@@ -40,25 +40,26 @@ def rank(name: str) -> int:
 
 @dataclass(frozen=True)
 class Looked:
-    """What was seen of N items; those that are too small are in neither.
+    """What was seen of the pictures of a block; those that are too small are in neither.
 
     Args:
-        kept: (M,) positions of the readable items, ascending.
+        kept: (M,) numbers of the readable ones, ascending.
         vectors: (M, D) float32 embeddings, not normalised; (M, 0) where nothing was embedded.
-        broken: position -> reason.
+        broken: number -> reason.
     """
 
-    kept: Sequence[int]
+    kept: NDArray[np.int64]
     vectors: Floats
     broken: Mapping[int, str]
 
 
 def embed_sized(
     encoder: Encoder[Any],
-    items: Sequence[Any],
+    block: Block,
     least: int,
     run: Run,
     *,
+    rows: Sequence[int] | None = None,
     vectors: bool = True,
     pool: PoolVectors | None = None,
 ) -> Looked:
@@ -66,23 +67,25 @@ def embed_sized(
 
     Args:
         encoder: of pictures.
-        items: N items with a method ``image``.
+        block: of N pairs.
         least: in pixels.
         run: as for ``embed``.
+        rows: numbers of the pairs that are looked at; None: all.
         vectors: False looks at sizes, and embeds none.
         pool: of the same run, for many calls in a row.
     """
-    pool = pool or PoolVectors(run)
-    pictures = OnceKeyed(InMemory(items, [str(getattr(item, "name", i)) for i, item in enumerate(items)]))
-    facts = picture_facts(pictures, run, pool)
-    readable = facts.kept.tolist()
-    reasons = _reasons(range(len(items)), readable, facts.failed)
-    large = facts.kept[facts.sizes.min(axis=1) > least].tolist() if readable else []
+    pool, pictures = pool or PoolVectors(run), Pictures(block)
+    wanted = np.arange(len(block)) if rows is None else np.array(rows, dtype=np.int64)
+    facts = picture_facts(pictures, run, pool, wanted.tolist())
+    readable = wanted[facts.kept]
+    reasons = _reasons(wanted.tolist(), readable.tolist(), facts.failed)
+    large = readable[facts.sizes.min(axis=1) > least] if len(readable) else readable
     if not vectors:
         return Looked(large, np.zeros((len(large), 0), np.float32), reasons)
-    result = pool.arrays(encoder, Subset(pictures, tuple(large)))
-    embedded = [large[i] for i in result.kept.tolist()]
-    return Looked(embedded, result.values[:, 0], reasons | _reasons(large, embedded, result.failed))
+    result = pool.rows(encoder, pictures, large.tolist())
+    embedded = large[result.kept]
+    broken = _reasons(large.tolist(), embedded.tolist(), result.failed)
+    return Looked(embedded, result.values[:, 0], reasons | broken)
 
 
 def _reasons(rows: Sequence[int], kept: Sequence[int], failed: Sequence[UnreadableItem]) -> dict[int, str]:
@@ -205,9 +208,7 @@ class PictureSample(Clustered):
         write_whole(path, lambda draft: pq.write_table(table, draft), overwrite=True)
 
 
-def sampled(
-    encoder: Encoder[Any], settings: Settings, chunks: Iterable[Sequence[tuple[str, Any]]], least: int, run: Run
-) -> PictureSample:
+def sampled(encoder: Encoder[Any], settings: Settings, blocks: Iterable[Block], least: int, run: Run) -> PictureSample:
     """Sample the items that have a text and a picture that is large enough.
 
     Only items that may be in the sample are embedded.
@@ -215,25 +216,25 @@ def sampled(
     Args:
         encoder: of pictures.
         settings: of ``PictureSample``.
-        chunks: (name, item) of some items at a time.
+        blocks: of the pool.
         least: see ``embed_sized``.
         run: as for ``embed``.
     """
     plan = PictureSample(*settings, (), np.zeros((0, encoder.dim), np.float32))
     parts, pool = list[PictureSample](), PoolVectors(run)
     with run.track("sample pictures") as bar:
-        for some in chunks:
-            told = [(name, item) for name, item in some if item.text().strip()]
-            bound = rank(plan.names[-1]) if len(plan.names) == plan.size else 2**63
-            tried = [(name, item) for name, item in told if rank(name) < bound]
-            looked = embed_sized(encoder, [item for _, item in tried], least, run, pool=pool)
-            names = tuple(tried[i][0] for i in looked.kept)
-            unread = tuple((tried[i][0], reason) for i, reason in looked.broken.items())
-            counts = (len(some), len(told), len(unread))
-            parts.append(PictureSample(*settings, names, looked.vectors, *counts, unread[:NAMED]))
+        for block in blocks:
+            captioned = [i for i, text in enumerate(block.texts()) if text.strip()]
+            bound, names = rank(plan.names[-1]) if len(plan.names) == plan.size else 2**63, block.names
+            tried = [i for i in captioned if rank(names[i]) < bound]
+            looked = embed_sized(encoder, block, least, run, rows=tried, pool=pool)
+            unread = tuple((names[i], reason) for i, reason in looked.broken.items())
+            counts = (len(block), len(captioned), len(unread))
+            seen = tuple(names[i] for i in looked.kept.tolist())
+            parts.append(PictureSample(*settings, seen, looked.vectors, *counts, unread[:NAMED]))
             if sum(len(part.names) for part in parts) > PENDING:
                 plan, parts = _joined([plan, *parts]), []
-            bar.advance(len(some))
+            bar.advance(len(block))
     return _joined([plan, *parts])
 
 

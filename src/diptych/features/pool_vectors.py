@@ -1,7 +1,8 @@
-"""The vectors of a pool, some items at a time: what the cache has is read in one look, and the rest is encoded.
+"""The vectors of a pool, a block at a time: what the cache has is read in one look, and the rest is encoded.
 
 Most passes over a pool find all vectors in the cache. They then neither open the space of the encoder anew for each
-chunk nor plan a batch, and the chunks are large (``features.pool_chunks``).
+block nor plan a batch. Where it is known what a block holds without reading it (``core.blocks.Block.source``), the
+cache notes where its vectors lie, and a later pass reads them in that order: it opens no picture and makes no key.
 """
 
 from __future__ import annotations
@@ -9,20 +10,35 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from diptych.core import Encoder, Run, Samples, Texts, UnreadableItem
+from diptych.core import Encoder, Run, Samples, Stream, Subset, Texts, UnreadableItem
+from diptych.core.blocks import Block, blocks
 from diptych.data.memory import InMemory
 from diptych.features.embed import Arrays, embed_arrays, space_facts
 from diptych.store.layers import Vectors, shared_vectors
 
 MARKED = 60.0
 """Seconds after which a space is marked again as in use, so that ``cache prune`` leaves it alone."""
+
+
+def with_pictures(stream: Stream[Any], system: str) -> Iterator[Block]:
+    """Yield the blocks of a stream of pairs that have pictures.
+
+    Raises:
+        UsageError: the stream is of texts alone.
+    """
+    for block in blocks(stream):
+        block.check_pictures(
+            f"{system} looks at pictures, and this pool has texts alone: give articles, tables or tars."
+        )
+        yield block
 
 
 class PoolVectors:
@@ -39,31 +55,64 @@ class PoolVectors:
         self._run, self._stored = run, shared_vectors(run)
         self._spaces: dict[tuple[tuple[str, Any], ...], tuple[str, float]] = {}
 
-    def arrays(self, encoder: Encoder[Any], items: Samples[Any], run: Run | None = None) -> Arrays:
-        """Embed the readable items of a chunk; errors and counts are those of ``features.embed_arrays``.
+    def arrays(
+        self, encoder: Encoder[Any], items: Samples[Any], run: Run | None = None, *, source: str | None = None
+    ) -> Arrays:
+        """Embed the readable items of a block; errors and counts are those of ``features.embed_arrays``.
 
         Args:
             encoder: of the items.
-            items: of a chunk.
+            items: of a block.
             run: with other settings for this encoder, and the same folders; None: that of the pool.
+            source: what the items are, where that is known without reading them; None: that of ``Pictures``.
         """
         run = run or self._run
         if self._stored is None:
             return embed_arrays(encoder, items, run)
+        source = (items.source if isinstance(items, Pictures) else "") if source is None else source
+        if (placed := self.placed(encoder, source, run)) is not None:
+            return placed
         start = time.perf_counter()
         readable, keys, failed = _keys(items)
         if not keys:
             return embed_arrays(encoder, items, run, vectors=self._stored)
-        values, known = self._stored.get(self._space(self._stored, encoder, run), keys)
+        space = self._space(self._stored, encoder, run)
+        values, known = self._stored.get(space, keys)
         if known.all():
-            run.tally["cached"] += len({*keys})
-            if encoder.modality == "text":
-                run.tally["text_us"] += round(1e6 * (time.perf_counter() - start))
-            result = Arrays(values[:, None], np.arange(len(keys)), ())
+            if source and not failed:
+                self._stored.place(space, source, keys)
+            result = self._cached(encoder, values, len({*keys}), run, start)
         else:
             result = embed_arrays(encoder, _Keyed(items, readable, keys), run, vectors=self._stored)
         run.tally["failed"] += len(failed)
         return _with(result, readable, failed) if failed else result
+
+    def rows(
+        self, encoder: Encoder[Any], pictures: Samples[Any], rows: Sequence[int], run: Run | None = None
+    ) -> Arrays:
+        """Embed some pictures of a block as ``arrays``; ``kept`` are positions in ``rows``."""
+        if len(rows) == len(pictures):
+            return self.arrays(encoder, pictures, run)
+        source = pictures.source if isinstance(pictures, Pictures) else ""
+        if (placed := self.placed(encoder, source, run)) is not None:
+            return Arrays(placed.values[list(rows)], np.arange(len(rows)), ())
+        return self.arrays(encoder, Subset(pictures, tuple(rows)), run)
+
+    def placed(self, encoder: Encoder[Any], source: str, run: Run | None = None) -> Arrays | None:
+        """Return the vectors of a block from where the cache has noted that they lie; None where it has not."""
+        run, start = run or self._run, time.perf_counter()
+        if self._stored is None or not source:
+            return None
+        placed = self._stored.placed(self._space(self._stored, encoder, run), source)
+        return None if placed is None else self._cached(encoder, placed.values, placed.distinct, run, start)
+
+    def _cached(
+        self, encoder: Encoder[Any], values: NDArray[np.float32], distinct: int, run: Run, start: float
+    ) -> Arrays:
+        run.tally["cached"] += distinct
+        if encoder.modality == "text":
+            run.tally["text_us"] += round(1e6 * (time.perf_counter() - start))
+        return Arrays(values[:, None], np.arange(len(values)), ())
 
     def _space(self, stored: Vectors, encoder: Encoder[Any], run: Run) -> str:
         """Return the space of an encoder, which is opened once a minute: that marks it as in use."""
@@ -82,33 +131,38 @@ def failures(rows: Sequence[int], kept: Iterable[int], failed: Sequence[Unreadab
     return dict(zip(absent, failed, strict=True))
 
 
-class OnceKeyed:
-    """Samples whose keys are asked for once: of a picture the key is the hash of its bytes.
+class Pictures:
+    """The pictures of a block as samples, whose keys are asked for once: a key is the hash of a picture's bytes."""
 
-    Args:
-        items: N samples.
-    """
-
-    def __init__(self, items: Samples[Any]) -> None:
-        self._items = items
-        rows, keys, self._failed = _keys(items)
-        self._keys = dict(zip(rows, keys, strict=True))
+    def __init__(self, block: Block) -> None:
+        self.source = block.source and f"{block.source}\0picture"
+        self._block = block
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._block)
 
     def __getitem__(self, index: int, /) -> Any:
         return self._items[index]
 
     def key(self, index: int, /) -> str:
         """Return the content key; raises UnreadableItem where there is none."""
-        if index in self._failed:
-            raise self._failed[index]
-        return self._keys[index]
+        keys, failed = self._keys
+        if index in failed:
+            raise failed[index]
+        return keys[index]
 
     def name(self, index: int, /) -> str:
         """Return the name for users."""
-        return self._items.name(index)
+        return self._block.name(index)
+
+    @cached_property
+    def _items(self) -> InMemory:
+        return InMemory(self._block.items, self._block.names)
+
+    @cached_property
+    def _keys(self) -> tuple[dict[int, str], dict[int, UnreadableItem]]:
+        rows, keys, failed = _keys(self._items)
+        return dict(zip(rows, keys, strict=True)), failed
 
 
 @dataclass(frozen=True)

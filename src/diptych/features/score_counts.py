@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import DataError, Plan, Run, UsageError, Verdict
+from diptych.core import DataError, Plan, Run, UsageError, Verdicts
+from diptych.core.blocks import Block
 from diptych.core.curate import NAMED
 from diptych.data.files import write_whole
-from diptych.features.pool_chunks import name_of
 
 BINS = 2000
 """Cells of the histogram, evenly over the range of the scores: of cosines each is 0.001 wide."""
@@ -25,33 +25,23 @@ Scores = NDArray[np.float64]
 
 
 class Scored(NamedTuple):
-    """The scores of some pairs of a stream.
+    """The scores of a block of pairs.
 
     Args:
-        items: (position, item) of each of the N pairs.
+        block: N pairs.
         scores: (N,), NaN where there is none.
         reasons: number of a pair among them -> why it has none.
     """
 
-    items: Sequence[tuple[int, Any]]
+    block: Block
     scores: Scores
     reasons: Mapping[int, str]
 
-    def name(self, number: int) -> str:
-        """Return the name of a pair by its number."""
-        position, item = self.items[number]
-        return name_of(item, position)
-
-    def verdicts(self, keep: NDArray[np.bool_]) -> Iterator[Verdict]:
-        """Yield a verdict for each pair; one that has no score is dropped with its reason."""
-        rows = zip(self.items, keep.tolist(), self.scores.tolist(), strict=True)
-        if not self.reasons:
-            for (position, _), stays, score in rows:
-                yield Verdict(position, stays, score)
-            return
-        for number, ((position, _), stays, score) in enumerate(rows):
-            reason = self.reasons.get(number, "")
-            yield Verdict(position, stays and not reason, score, reason)
+    def verdicts(self, keep: NDArray[np.bool_]) -> Verdicts:
+        """Return a verdict for each pair; one that has no score is dropped with its reason."""
+        if self.reasons:
+            keep[list(self.reasons)] = False
+        return Verdicts(self.block.positions, keep, self.scores, self.reasons)
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,8 @@ class ScoreCounts(Plan):
     @classmethod
     def of(cls, backbone: str, scores: Iterable[float], **about: Any) -> ScoreCounts:
         """Return the histogram of some scores; ``about`` are further fields."""
-        return cls.counted(backbone, [Scored((), np.fromiter(scores, dtype=np.float64), {})], Run(), **about)
+        block = Block.of(())
+        return cls.counted(backbone, [Scored(block, np.fromiter(scores, dtype=np.float64), {})], Run(), **about)
 
     @classmethod
     def counted(cls, backbone: str, scored: Iterable[Scored], run: Run, **about: Any) -> ScoreCounts:
@@ -90,7 +81,7 @@ class ScoreCounts(Plan):
                 scores = np.delete(some.scores, list(some.reasons)) if some.reasons else some.scores
                 plan.counts[:] += np.bincount(plan.cells(scores), minlength=BINS).astype(np.uint64)
                 broken += len(some.reasons)
-                unread += [(some.name(i), some.reasons[i]) for i in sorted(some.reasons)[: NAMED - len(unread)]]
+                unread += [(some.block.name(i), some.reasons[i]) for i in sorted(some.reasons)[: NAMED - len(unread)]]
                 bar.advance(len(some.scores))
         return cls(backbone, plan.counts, broken, tuple(unread), **about)
 

@@ -101,9 +101,9 @@ class VectorHead:
                 f"backbone that it was made for."
             )
         x = vectors.astype(np.float64)
-        x /= np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
+        lengths = np.sqrt(np.einsum("nd,nd->n", x, x)).clip(1e-12)[:, None]
         for i, (weight, bias) in enumerate(self.layers):
-            x = x @ weight.T + bias
+            x = x @ weight.T / (1.0 if i else lengths) + bias  # of the products, which are fewer than the numbers
             if self.activation == "relu" and i + 1 < len(self.layers):
                 x = np.maximum(x, 0.0)
         s = x[:, 0]

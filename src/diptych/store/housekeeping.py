@@ -28,9 +28,10 @@ from diptych.store.store import Store
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 _DRAFT = r"|\.[^/]+\.[0-9a-f]{32}\.tmp"
-# Of a space's files, in the order of deletion: a list before the array that it names, plans after what they planned,
-# the facts last.
+# Of a space's files, in the order of deletion: where pools lie, a list before the array that it names, plans after what
+# they planned, the facts last.
 _FILES = (
+    ("pools", re.compile(r"[0-9a-f]{32}\.json" + _DRAFT)),
     ("shards", re.compile(r"([0-9]{8}-[0-9]{6}|merged-[0-9a-f]{16})\.json")),
     ("shards", re.compile(r"[0-9a-z-]{1,64}\.npy" + _DRAFT)),
     ("plans", re.compile(r"[0-9]{8}\.(json|damaged)" + _DRAFT)),
@@ -236,7 +237,7 @@ def _delete(path: Path) -> None:
 def _clear(path: Path) -> None:
     """Delete the lock, once it is released as Windows demands, and the folders that are empty."""
     (path / "lock").unlink(missing_ok=True)
-    for folder in (path / "shards", path / "plans", path):
+    for folder in (path / "pools", path / "shards", path / "plans", path):
         with contextlib.suppress(OSError):  # not empty, or a link
             folder.rmdir()
 
@@ -255,7 +256,7 @@ def _check_target(path: Path, target: Path) -> None:
 
 def _copy(path: Path, target: Path) -> None:
     """Bring all files of a space into a folder, a list after the array that it names; compare them; keep the times."""
-    for part in ("plans", "shards"):
+    for part in ("plans", "shards", "pools"):
         (target / part).mkdir(parents=True, exist_ok=True)
     for file in (f for f in reversed(_own_files(path)) if f.suffix != ".tmp"):
         copy = target / file.relative_to(path)

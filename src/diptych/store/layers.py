@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from diptych.core import Run
 from diptych.store.folder import space_id
+from diptych.store.places import Placed
 from diptych.store.plans import Batch
 from diptych.store.store import Store
 
@@ -23,6 +24,12 @@ class Vectors(Protocol):
 
     def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return (N, D) values and (N,) found."""
+
+    def placed(self, space: str, source: str) -> Placed | None:
+        """Return the vectors of a block of a pool; None where they must be looked up by key."""
+
+    def place(self, space: str, source: str, keys: Sequence[str]) -> None:
+        """Note where the vectors of a block of a pool lie."""
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Return (N,) whether keys have vectors, unread."""
@@ -87,6 +94,15 @@ class Layered:
         values[rest], stored[rest] = self._own.get(space, [keys[int(i)] for i in rest])
         return values, stored
 
+    def placed(self, space: str, source: str) -> Placed | None:
+        """Return the vectors of a block of a pool that one of the stores has all of."""
+        return self._own.placed(space, source) or self._shared.placed(space, source)
+
+    def place(self, space: str, source: str, keys: Sequence[str]) -> None:
+        """Note the block where the own store has all of it."""
+        if self._own.known(space, keys).all():
+            self._own.place(space, source, keys)
+
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether either store has them."""
         return self._shared.known(space, keys) | self._own.known(space, keys)
@@ -135,6 +151,13 @@ class Unstored:
             if row is not None:
                 values[i], stored[i] = row, True
         return values, stored
+
+    def placed(self, space: str, source: str) -> Placed | None:
+        """Return the vectors of a block of a pool that the read-only store has noted."""
+        return self._store.placed(space, source) if self._store else None
+
+    def place(self, space: str, source: str, keys: Sequence[str]) -> None:
+        """Note nothing."""
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether they have vectors."""

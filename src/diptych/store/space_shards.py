@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from diptych.data.files import locked, write_whole
 from diptych.store.folder import using
-from diptych.store.index import Index, Stat
+from diptych.store.index import Index, Ints, Stat
+from diptych.store.places import Part, Placed, Rows, read_places, write_places
 from diptych.store.sealed import BrokenFileError, Damage
 from diptych.store.shards import (
     Arrays,
@@ -43,8 +44,8 @@ class SpaceShards:
 
     def __init__(self, store: Path, space: str, dim: int, report: Callable[[Damage], None], *, read_only: bool) -> None:
         self.dim, self._store, self._report, self._read_only = dim, store, report, read_only
-        self._lock, self._folder = store / space / "lock", store / space / "shards"
-        self._index = Index()
+        self._lock, self._folder, self._pools = (store / space / name for name in ("lock", "shards", "pools"))
+        self._index, self._arrays = Index(), Arrays(self._folder, dim)
         self._lists: dict[str, tuple[Stat, dict[str, Block]]] = {}  # of the shards that were read last
         self._listed = 0  # keys in them
         self._held = False
@@ -98,14 +99,9 @@ class SpaceShards:
             if not listed and (blocks < 0).any():
                 index, listed = self.index(), True
                 blocks, rows = index.find(keys)
-            wanted = np.flatnonzero((blocks >= 0) & ~stored)
-            wanted = wanted[np.lexsort((rows[wanted], blocks[wanted]))]
-            numbers, cuts = np.unique(blocks[wanted], return_index=True)
             lost, again = [], False
             with Arrays(self._folder, self.dim) as arrays:
-                for number, part in zip(
-                    numbers.tolist(), np.split(wanted, cuts[1:]), strict=False
-                ):  # nothing wanted: no numbers, one part
+                for number, part in _by_block(np.flatnonzero((blocks >= 0) & ~stored), blocks, rows):
                     block, here, there = self._block(index, number), _run(part), _run(rows[part])
                     if block is None or _taken(block.keys, there) != _taken(keys, here):
                         again, self._index = True, Index()  # another process wrote the shard since the look
@@ -120,6 +116,24 @@ class SpaceShards:
             for block, reason in lost:
                 self._drop(block, reason)
             index, listed = self.index(), True
+
+    def placed(self, source: str) -> Placed | None:
+        """Return the vectors of a block of a pool; see ``store.places``."""
+        return read_places(self._pools, source, self._arrays)
+
+    def place(self, source: str, keys: Sequence[str]) -> None:
+        """Write where the vectors of a block of a pool lie, unless another process has changed the shards just now."""
+        if self._read_only:
+            return
+        parts, index = list[Part](), self._index
+        blocks, rows = index.find(keys)
+        for number, part in _by_block(np.arange(len(keys)), blocks, rows):
+            block = self._block(index, number) if number >= 0 else None
+            if block is None:
+                return
+            parts.append(Part(block, _run(part), _run(rows[part])))
+        with using(self._store):
+            write_places(self._pools, source, parts, len(keys), len({*keys}))
 
     def _block(self, index: Index, number: int) -> Block | None:
         """Return a block with its keys; None where its shard is no longer what the index says."""
@@ -200,10 +214,17 @@ class SpaceShards:
                 remove_shards(self._folder, [block])
 
 
-def _taken(keys: Sequence[str], places: slice | NDArray[np.int64]) -> list[str]:
+def _taken(keys: Sequence[str], places: Rows) -> list[str]:
     return list(keys[places]) if isinstance(places, slice) else [keys[i] for i in places.tolist()]
 
 
-def _run(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+def _by_block(wanted: Ints, blocks: Ints, rows: Ints) -> Iterator[tuple[int, Ints]]:
+    """Yield the block of some keys, and which of the wanted keys lie in it, in the order of its rows."""
+    wanted = wanted[np.lexsort((rows[wanted], blocks[wanted]))]
+    numbers, cuts = np.unique(blocks[wanted], return_index=True)
+    return zip(numbers.tolist(), np.split(wanted, cuts[1:]), strict=False)  # nothing wanted: no numbers, one part
+
+
+def _run(positions: NDArray[np.int64]) -> Rows:
     """Return a slice where positions follow each other, which NumPy copies at once."""
     return slice(int(positions[0]), int(positions[-1]) + 1) if (np.diff(positions) == 1).all() else positions

@@ -4,6 +4,7 @@
     folder/<space>/space.json                  what made these vectors, in clear; <space> is its hash
     folder/<space>/plans/<number>.json         batches of keys, on the disk (fsync) before anything is encoded
     folder/<space>/shards/<shard>.json, *.npy  finished batches, one or many a shard (``store.shards``)
+    folder/<space>/pools/*.json                where the vectors of blocks of pools lie (``store.places``)
 
 **Why plans.** The last bits of a vector depend on its batch mates (matrix products choose their kernel by size). So the
 store fixes who goes with whom before encoding, and a batch that was interrupted or damaged is redone whole with the
@@ -34,6 +35,7 @@ from diptych.core import UsageError
 from diptych.data.files import remove_stale_drafts, write_whole
 from diptych.store.folder import read_facts, settle, space_id, using
 from diptych.store.index import Index
+from diptych.store.places import Placed
 from diptych.store.plans import Batch, name_batches, read_plans, verify_plans
 from diptych.store.sealed import Damage, seal
 from diptych.store.shards import Block, verify_shards
@@ -138,6 +140,20 @@ class Store:
         """
         _check(keys)
         return self._of(space).read(keys)
+
+    def placed(self, space: str, source: str) -> Placed | None:
+        """Return the vectors of a block of a pool that ``place`` noted, without keys; None where there are none."""
+        return self._of(space).placed(source)
+
+    def place(self, space: str, source: str, keys: Sequence[str]) -> None:
+        """Note where the vectors of a block of a pool lie.
+
+        Args:
+            space: id of the space.
+            source: which rows of which file these are, and in which state it was.
+            keys: of the N pairs, all of which have vectors.
+        """
+        self._of(space).place(source, keys)
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether they have vectors; (N,). Nothing is read: ``get`` may still find a damaged block."""

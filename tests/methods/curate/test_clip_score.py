@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from diptych.core import Backbone, DataError, Kit, Run, UnreadableItem, UsageError
-from diptych.features.pool_chunks import chunks
+from diptych.core.blocks import chunks
 from diptych.features.score_counts import BINS, ScoreCounts
 from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.store.store import Store
@@ -142,7 +142,7 @@ def test_plans_merge_and_come_back(tmp_path: Path) -> None:
 
 def test_a_pass_reads_the_store_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    monkeypatch.setattr("diptych.features.pair_cosines.chunks", partial(chunks, size=8))
+    monkeypatch.setattr("diptych.core.blocks.chunks", partial(chunks, size=8))
     monkeypatch.setattr("diptych.store.layers.Store", lambda folder: opened.append(folder) or Store(folder))
     method, run = CLIPScoreFilter(), Run(cache=tmp_path)
     plan = method.plan(KIT, Items(), run)

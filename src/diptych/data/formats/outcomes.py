@@ -61,11 +61,16 @@ class ShardStream(Generic[T]):
 
     def outcomes(self) -> Generator[tuple[int, T | UnreadableItem], None, None]:
         """Yield (position, item or error) of all items; an error may be that of the rest of a file."""
+        for first, skip, shard in self.places():
+            with contextlib.closing(self.items(shard, skip)) as items:
+                for place, item in items:
+                    yield first + place, item
+
+    def places(self) -> Iterator[tuple[int, int, str]]:
+        """Yield, of each file, the position of its first item, the number of items that are left out, and its path."""
         first, skip = divmod(self.start, SHARD)
         for number in range(first, len(self.shards) if self.stop is None else self.stop // SHARD):
-            with contextlib.closing(self.items(self.shards[number], skip if number == first else 0)) as items:
-                for place, item in items:
-                    yield number * SHARD + place, item
+            yield number * SHARD, skip if number == first else 0, self.shards[number]
 
     def items(self, shard: str, skip: int) -> Generator[tuple[int, T | UnreadableItem], None, None]:
         """Yield (number, item or error) of the items of a file, from the number ``skip`` on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -9,14 +10,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from diptych.core import DataError, UnreadableItem, UsageError
+from diptych.core.blocks import Block, chunks
 from diptych.data.addresses import files_at, opened_at
 from diptych.data.files import address_of
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import ShardStream
 from diptych.data.formats.parquet import image_column
+from diptych.data.formats.parquet_columns import PlainFile, plain_file
 from diptych.data.formats.taught import NAMES, taught_columns
 from diptych.data.formats.weighted import CAPTION_WEIGHTS, SYNTHETIC_WEIGHTS, caption_columns, check_shares
 from diptych.data.images import decode_image, open_image
@@ -75,42 +79,71 @@ class ParquetStream(ShardStream[ParquetPair]):
     outside: bool = False
     shares: tuple[float, ...] = ()
 
+    def blocks(self) -> Iterator[Block]:
+        """Yield all rows, and those that cannot be read, in blocks.
+
+        Of a local file of one column of texts and one of bytes, without empty cells, as most pools are, columns are
+        read when they are needed.
+
+        Raises:
+            DataError: a file is damaged, or has no such columns.
+        """
+        for first, skip, shard in self.places():
+            with _readable(shard):
+                file = None if address_of(shard) else self._plain_file(shard)
+            if file is None:
+                outcomes = ((first + at, item) for at, item in self.items(shard, skip))
+                for some in chunks(outcomes):
+                    yield Block.of(some)
+                continue
+            for rows in file.rows(skip):
+                positions = np.arange(first + rows.start, first + rows.stop)
+                yield Block(positions, rows, source=rows.source)
+
+    def _plain_file(self, shard: str) -> PlainFile | None:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(shard) as file:
+            image, texts = self._columns(shard, file.schema_arrow)
+            if image in set(PATH_COLUMNS) - {"image"} or len(texts) != 1:
+                return None
+            if self.pictures and self._beside(file.schema_arrow.names):
+                return None
+            return plain_file(shard, file, image if self.pictures else "", texts[0], ParquetPair)
+
     def items(self, shard: str, skip: int) -> Generator[tuple[int, ParquetPair | UnreadableItem], None, None]:
         """Yield (number, row or error) of a file.
 
         Raises:
             DataError: it is damaged, or has no such columns.
         """
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        try:
-            with pq.ParquetFile(opened_at(shard) if address_of(shard) else shard) as file:
-                image, texts = self._columns(shard, file.schema_arrow)
-                beside = [c for c in _BESIDE if c in file.schema_arrow.names] if self.pictures else []
-                beside += columns_of(file.schema_arrow.names, SYNTHETIC_COLUMNS) if self.pictures else []
-                named = image in set(PATH_COLUMNS) - {"image"}
-                group, row = 0, 0  # whole row groups before the first row are not read
-                while group < file.num_row_groups and row + file.metadata.row_group(group).num_rows <= skip:
-                    row, group = row + file.metadata.row_group(group).num_rows, group + 1
-                columns = [*texts, *beside, *([image] if image and self.pictures else [])]
-                groups = list(range(group, file.num_row_groups))
-                for batch in file.iter_batches(BATCH, row_groups=groups, columns=columns):
-                    pairs = None if named else _plain(batch, image if self.pictures else "", texts)
-                    if pairs is not None:
-                        for at, (title, content) in enumerate(pairs, row):
-                            if at >= skip:
-                                yield at, ParquetPair(f"{shard}[{at}]", title, content)
-                        row += len(batch)
-                        continue
-                    for cells in batch.to_pylist():
-                        if row >= skip:
-                            yield row, self._item(shard, row, cells.get(image), texts, cells, named)
-                        row += 1
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise DataError(
-                f"{shard} is damaged or cannot be read ({str(error)[:80]}): write or fetch it again."
-            ) from None
+        with _readable(shard), pq.ParquetFile(opened_at(shard) if address_of(shard) else shard) as file:
+            image, texts = self._columns(shard, file.schema_arrow)
+            beside = self._beside(file.schema_arrow.names) if self.pictures else []
+            named = image in set(PATH_COLUMNS) - {"image"}
+            group, row = 0, 0  # whole row groups before the first row are not read
+            while group < file.num_row_groups and row + file.metadata.row_group(group).num_rows <= skip:
+                row, group = row + file.metadata.row_group(group).num_rows, group + 1
+            columns = [*texts, *beside, *([image] if image and self.pictures else [])]
+            groups = list(range(group, file.num_row_groups))
+            for batch in file.iter_batches(BATCH, row_groups=groups, columns=columns):
+                pairs = None if named else _plain(batch, image if self.pictures else "", texts)
+                if pairs is not None:
+                    for at, (title, content) in enumerate(pairs, row):
+                        if at >= skip:
+                            yield at, ParquetPair(f"{shard}[{at}]", title, content)
+                    row += len(batch)
+                    continue
+                for cells in batch.to_pylist():
+                    if row >= skip:
+                        yield row, self._item(shard, row, cells.get(image), texts, cells, named)
+                    row += 1
+
+    def _beside(self, names: Sequence[str]) -> list[str]:
+        """Return the columns that are read beside captions."""
+        return [*(c for c in _BESIDE if c in names), *columns_of(names, SYNTHETIC_COLUMNS)]
 
     def _columns(self, shard: str, schema: Any) -> tuple[str, list[str]]:
         names = list(schema.names)
@@ -187,6 +220,17 @@ def _plain(batch: Any, image: str, texts: Sequence[str]) -> Iterator[tuple[str, 
         return None
     pictures = [b""] * len(batch) if content is None else content.to_numpy(zero_copy_only=False).tolist()
     return zip(text.to_numpy(zero_copy_only=False).tolist(), pictures, strict=True)
+
+
+@contextlib.contextmanager
+def _readable(shard: str) -> Iterator[None]:
+    """Raise DataError where a file cannot be read."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{shard} is damaged or cannot be read ({str(error)[:80]}): write or fetch it again.") from None
 
 
 def _reason(error: DataError, name: str) -> str:

@@ -18,18 +18,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdict
+import numpy as np
+
+from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdicts
 from diptych.core.ranges import at_least, check
 from diptych.data.draws import uniform
 from diptych.data.words.taxonomy import majority, read_taxonomy, read_votes
 from diptych.features.picture_sample import PictureSample, embed_sized, read_sample, sampled
-from diptych.features.pool_chunks import name_of, picture_chunks
-from diptych.features.pool_vectors import PoolVectors
+from diptych.features.pool_vectors import PoolVectors, with_pictures
 
 
 def keep_probability(counts: Sequence[float], most: float) -> float:
@@ -93,10 +94,9 @@ class BIOMEDICA(Curator):
         """
         backbone = kit.need(Backbone)
         settings = (backbone.fingerprint, self.clusters, self.components, self.sample)
-        chunks = ([(name_of(item, at), item) for at, item in some] for some in picture_chunks(stream, "biomedica"))
-        return sampled(backbone.image, settings, chunks, self.least_side, run)
+        return sampled(backbone.image, settings, with_pictures(stream, "biomedica"), self.least_side, run)
 
-    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+    def decide(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdicts]:
         """Yield a verdict for each pair, with p_i as its score, 0 where a filter drops it, and its labels.
 
         A broken picture is dropped, and its verdict holds the reason.
@@ -110,20 +110,25 @@ class BIOMEDICA(Curator):
         if not isinstance(plan, PictureSample) or plan.backbone != backbone.fingerprint:
             raise UsageError("The plan is from another system or backbone: plan and apply with the same one.")
         labels, seed = self.labels(plan), run.integer("keep")
-        counts, pool = self._counts(plan, labels), PoolVectors(run)
-        for some in picture_chunks(stream, "biomedica"):
-            items = [item for _, item in some]
-            looked = embed_sized(backbone.image, items, self.least_side, run, vectors=labels is not None, pool=pool)
-            clusters = plan.found.nearest(looked.vectors).tolist() if labels else [0] * len(looked.kept)
-            own = {i: labels[k] if labels else () for i, k in zip(looked.kept, clusters, strict=True)}
-            for i, (position, item) in enumerate(some):
-                if i in looked.broken:
-                    yield Verdict(position, False, math.nan, looked.broken[i])
-                elif i not in own or not item.text().strip() or not self._wanted(own[i]):
-                    yield Verdict(position, False, 0.0, labels=own.get(i, ()))
-                else:
-                    p = keep_probability([counts[label] for label in own[i] or ("",)], self.most)
-                    yield Verdict(position, uniform(seed, position) < p, p, labels=own[i])
+        counts, pool, chances = self._counts(plan, labels), PoolVectors(run), dict[int, float]()
+        for block in with_pictures(stream, "biomedica"):
+            looked = embed_sized(backbone.image, block, self.least_side, run, vectors=labels is not None, pool=pool)
+            clusters = plan.found.nearest(looked.vectors) if labels else np.zeros(len(looked.kept), dtype=np.int64)
+            for k in {*clusters.tolist()}.difference(chances):
+                chances[k] = self._chance(labels[k] if labels else (), counts)
+            scores = np.zeros(len(block))
+            scores[looked.kept] = [chances[k] for k in clusters.tolist()]
+            scores[[not text.strip() for text in block.texts()]] = 0
+            keep, positions = scores > 0, block.positions
+            for i in np.flatnonzero(keep & (scores < 1)).tolist():
+                keep[i] = uniform(seed, int(positions[i])) < scores[i]
+            scores[list(looked.broken)] = math.nan
+            keep[list(looked.broken)] = False
+            own = [()] * len(block) if labels else list[tuple[str, ...]]()
+            if labels:
+                for i, k in zip(looked.kept.tolist(), clusters.tolist(), strict=True):
+                    own[i] = labels[k]
+            yield Verdicts(positions, keep, scores, looked.broken, own)
 
     def labels(self, plan: PictureSample) -> list[tuple[str, ...]] | None:
         """Return the labels of each cluster of a plan by the votes; None where there are none; errors as ``apply``."""
@@ -144,8 +149,10 @@ class BIOMEDICA(Curator):
         """Read what ``PictureSample.write`` wrote; see ``Curator.read_plan``."""
         return read_sample(path, "biomedica")
 
-    def _wanted(self, labels: Sequence[str]) -> bool:
-        return (not self.only or not set(self.only).isdisjoint(labels)) and set(self.drop).isdisjoint(labels)
+    def _chance(self, labels: Sequence[str], counts: Mapping[str, float]) -> float:
+        """Return p_i of pairs with these labels; 0 where they are not wanted."""
+        wanted = (not self.only or not set(self.only).isdisjoint(labels)) and set(self.drop).isdisjoint(labels)
+        return keep_probability([counts[label] for label in labels or ("",)], self.most) if wanted else 0.0
 
     def _counts(self, plan: PictureSample, labels: list[tuple[str, ...]] | None) -> dict[str, float]:
         """Return N_l of each label, and "" -> that of the pairs without labels."""

@@ -23,18 +23,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdict
+from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdicts
+from diptych.core.blocks import Block, blocks
 from diptych.core.ranges import at_least, check
 from diptych.data.images import SUFFIXES
 from diptych.data.sorted_runs import RunWriter
 from diptych.data.words.near_texts import Hashes, band_hashes, exact_hash, words_of
 from diptych.data.words.textfiles import read_text
 from diptych.features.first_of_texts import LAYOUT, FirstOfTexts, read_first
-from diptych.features.pair_vectors import identity
-from diptych.features.pool_chunks import chunks, name_of
+from diptych.features.pair_vectors import identities
 
-CHUNK = 4096
-"""Texts in memory at the same time."""
 _SENTENCE = re.compile(r"[.!?;\n\u0964\u3002\uff01\uff0e\uff1b\uff1f\uff61]+")
 
 
@@ -115,7 +113,7 @@ class CaptionChecks(Curator):
         backbone = kit.need(Backbone)
         counts, rows = Counter[str](), RunWriter(LAYOUT)
         with run.track("check texts") as bar:
-            for some in chunks(stream, CHUNK):
+            for some in blocks(stream):
                 failed, hashes, ids = self._checked(backbone, some)
                 whole = np.array([not rules for rules in failed])
                 counts.update(rule for rules in failed for rule in rules)
@@ -125,7 +123,7 @@ class CaptionChecks(Curator):
                 bar.advance(len(some))
         return FirstOfTexts(self._settings(backbone), rows.finished(), dict(sorted(counts.items())))
 
-    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+    def decide(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdicts]:
         """Yield a verdict for each text, with score 1 where it is kept, else 0, and the rules that it fails as labels.
 
         Raises:
@@ -135,11 +133,12 @@ class CaptionChecks(Curator):
         backbone = kit.need(Backbone)
         if not isinstance(plan, FirstOfTexts) or plan.settings != self._settings(backbone):
             raise UsageError("The plan is from another system, or has other settings: plan and apply alike.")
-        for some in chunks(stream, CHUNK):
+        for some in blocks(stream):
             failed, hashes, ids = self._checked(backbone, some)
-            for (position, _), rules, first in zip(some, failed, plan.first(hashes, ids).tolist(), strict=True):
-                labels = rules or (() if first else ("duplicate",))
-                yield Verdict(position, not labels, float(not labels), labels=labels)
+            firsts = plan.first(hashes, ids).tolist()
+            labels = [rules or (() if first else ("duplicate",)) for rules, first in zip(failed, firsts, strict=True)]
+            keep = np.array([not rules for rules in labels], dtype=bool)
+            yield Verdicts(some.positions, keep, keep.astype(np.float64), labels=labels)
 
     def read_plan(self, path: Path) -> FirstOfTexts:
         """Read what ``FirstOfTexts.write`` wrote; see ``Curator.read_plan``."""
@@ -149,12 +148,9 @@ class CaptionChecks(Curator):
         text = backbone.text.fingerprint if self.long else ""
         return {"least_words": self.least_words, "phrases": list(self.echoes), "text": text, "near": self.near}
 
-    def _checked(
-        self, backbone: Backbone, some: Sequence[tuple[int, Any]]
-    ) -> tuple[list[tuple[str, ...]], Hashes, Hashes]:
+    def _checked(self, backbone: Backbone, some: Block) -> tuple[list[tuple[str, ...]], Hashes, Hashes]:
         """Return the rules that each text fails by itself, (N, H) hashes of its words, and (N,) ids."""
-        names = [name_of(item, position) for position, item in some]
-        texts = [item if isinstance(item, str) else item.text() for _, item in some]
+        names, texts = some.names, some.texts()
         words = [words_of(text) for text in texts]
         failed = [self._rules(*of_one) for of_one in zip(names, texts, words, strict=True)]
         if self.long:
@@ -164,8 +160,7 @@ class CaptionChecks(Curator):
         hashes = np.array([exact_hash(own) for own in words], dtype=np.uint64)[:, None]
         if self.near:
             hashes = np.concatenate([hashes, band_hashes(words)], axis=1)
-        ids = np.array([identity(name, position) for name, (position, _) in zip(names, some, strict=True)], np.uint64)
-        return failed, hashes, ids
+        return failed, hashes, identities(some)
 
 
 def _names_file(name: str, text: str, words: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, UsageError, Verdict
+from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, UsageError, Verdicts
 from diptych.core.ranges import between, check
 from diptych.features.pair_cosines import pair_cosines
 from diptych.features.score_counts import ScoreCounts, read_counts
@@ -60,7 +60,7 @@ class CLIPScoreFilter(Curator):
         backbone = kit.need(Backbone)
         return ScoreCounts.counted(backbone.fingerprint, pair_cosines(backbone, stream, "clip-score", run), run)
 
-    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+    def decide(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdicts]:
         """Yield a verdict for each pair, with the cosine as its score.
 
         Broken pairs are dropped, and their verdict holds the reason.
@@ -76,9 +76,7 @@ class CLIPScoreFilter(Curator):
         lowest = plan.lowest_kept(self.share) if self.threshold is None else 0
         for some in pair_cosines(backbone, stream, "clip-score", run):
             cosines = some.scores
-            yield from some.verdicts(
-                plan.cells(cosines) >= lowest if self.threshold is None else cosines >= self.threshold
-            )
+            yield some.verdicts(plan.cells(cosines) >= lowest if self.threshold is None else cosines >= self.threshold)
 
     def read_plan(self, path: Path) -> ScoreCounts:
         """Read a histogram that ``ScoreCounts.write`` wrote; see ``Curator.read_plan``."""

@@ -14,26 +14,23 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import Curator, Kit, Plan, Run, Stream, UsageError, Verdict
+from diptych.core import Curator, Kit, Plan, Run, Stream, UsageError, Verdicts
+from diptych.core.blocks import Block, blocks
 from diptych.core.ranges import at_least, between, check
 from diptych.data.draws import uniform
 from diptych.data.words.metaclip_entries import WORDNET, entries
 from diptych.features.entry_counts import Counts, EntryCounts, read_entry_counts, tail_share, threshold_for
 from diptych.nn.text.substrings import Matcher
-
-CHUNK = 8192
-"""Texts that are matched in one call."""
 
 
 def entry_probabilities(counts: Counts, t: float) -> NDArray[np.float64]:
@@ -135,7 +132,7 @@ class MetaCLIP(Curator):
                 bar.advance(len(some))
         return EntryCounts(matcher.entries, counts, texts, matched)
 
-    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+    def decide(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdicts]:
         """Yield a verdict for each text, with P(keep) as its score.
 
         Raises:
@@ -148,8 +145,10 @@ class MetaCLIP(Curator):
         p, seed = entry_probabilities(plan.counts, self.threshold(plan)), run.integer("keep")
         for some, rows, matches in _matched(matcher, stream, run.workers):
             chances = keep_probabilities(rows, matches, p, len(some))
-            for (position, _), chance in zip(some, chances.tolist(), strict=True):
-                yield Verdict(position, uniform(seed, position) < chance, chance)
+            keep = chances > 0
+            for i in np.flatnonzero(keep & (chances < 1)).tolist():
+                keep[i] = uniform(seed, int(some.positions[i])) < chances[i]
+            yield Verdicts(some.positions, keep, chances)
 
     def read_plan(self, path: Path) -> EntryCounts:
         """Return the plan that ``EntryCounts.write`` wrote; raises DataError where it is none."""
@@ -158,21 +157,15 @@ class MetaCLIP(Curator):
 
 def _matched(
     matcher: Matcher, stream: Stream[Any], workers: int
-) -> Iterator[tuple[Sequence[tuple[int, Any]], NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield chunks of (position, item) with their matches, in order; threads match a few chunks ahead."""
-    source = iter(stream)
-    waiting: deque[tuple[list[tuple[int, Any]], Future[tuple[NDArray[np.int64], NDArray[np.int64]]]]] = deque()
+) -> Iterator[tuple[Block, NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield blocks with their matches, in order; threads match a few blocks ahead."""
+    waiting: deque[tuple[Block, Future[tuple[NDArray[np.int64], NDArray[np.int64]]]]] = deque()
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="match") as pool:
-        while some := list(islice(source, CHUNK)):
-            waiting.append((some, pool.submit(matcher.match, [_text(item) for _, item in some])))
+        for block in blocks(stream):
+            waiting.append((block, pool.submit(matcher.match, block.texts())))
             if len(waiting) > max(1, workers):
                 done, future = waiting.popleft()
                 yield done, *future.result()
         while waiting:
             done, future = waiting.popleft()
             yield done, *future.result()
-
-
-def _text(item: Any) -> str:
-    text: str = item if isinstance(item, str) else item.text()
-    return text

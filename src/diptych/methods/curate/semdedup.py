@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, UsageError, Verdict
+from diptych.core import Backbone, Curator, Kit, Plan, Run, Stream, UsageError, Verdicts
+from diptych.core.blocks import blocks
 from diptych.core.ranges import at_least, between, check, one_of
-from diptych.features.pair_vectors import Keep, PairVectors, Rule, identity, pair_vectors, read_vectors
-from diptych.features.pool_chunks import chunks, name_of, picture_chunks
+from diptych.features.pair_vectors import Keep, PairVectors, Rule, identities, pair_vectors, read_vectors
+from diptych.features.pool_vectors import with_pictures
 
 TOLERANCE = 1e-6
 """What rounding may take from a cosine of 1: with eps = 0 equal vectors are still duplicates."""
@@ -89,10 +90,10 @@ class SemDeDup(Curator):
             UsageError: the stream is of texts alone.
         """
         backbone = kit.need(Backbone)
-        chunks = picture_chunks(stream, "semdedup")
-        return pair_vectors(backbone.image, backbone.fingerprint, chunks, self.mirror, run)
+        pool = with_pictures(stream, "semdedup")
+        return pair_vectors(backbone.image, backbone.fingerprint, pool, self.mirror, run)
 
-    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+    def decide(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdicts]:
         """Yield a verdict for each pair, with s_i as its score. No picture is looked at again.
 
         A pair that the plan has not seen, or whose picture was broken then, is dropped with that as its reason: a pair
@@ -113,13 +114,11 @@ class SemDeDup(Curator):
                 f"are compared: give fewer cells, or leave them out.",
                 stacklevel=2,
             )
-        for some in chunks(stream):
-            ids = np.array([identity(name_of(item, position), position) for position, item in some], dtype=np.uint64)
-            for (position, _), score in zip(some, scores.values("score", ids, math.nan).tolist(), strict=True):
-                if math.isnan(score):
-                    yield Verdict(position, False, math.nan, "the plan has no vector of it")
-                else:
-                    yield Verdict(position, score < 1 - self.eps - TOLERANCE, score)
+        for block in blocks(stream):
+            own = scores.values("score", identities(block), math.nan).astype(np.float64)
+            unseen = np.flatnonzero(np.isnan(own)).tolist()
+            reasons = dict.fromkeys(unseen, "the plan has no vector of it")
+            yield Verdicts(block.positions, own < 1 - self.eps - TOLERANCE, own, reasons)
 
     def read_plan(self, path: Path) -> PairVectors:
         """Read what ``PairVectors.write`` wrote; see ``Curator.read_plan``."""

@@ -21,11 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdict
+from diptych.core import Backbone, Curator, DataError, Kit, Plan, Run, Stream, UsageError, Verdicts
 from diptych.core.ranges import between, check
-from diptych.data.memory import InMemory
-from diptych.features.pool_chunks import Names, picture_chunks
-from diptych.features.pool_vectors import PoolVectors, failures
+from diptych.features.pool_vectors import Pictures, PoolVectors, failures, with_pictures
 from diptych.features.score_counts import ScoreCounts, Scored, read_counts
 from diptych.metrics.selective import precision_threshold
 from diptych.nn.vector_head import VectorHead, load_head
@@ -112,7 +110,7 @@ class VectorHeadFilter(Curator):
         about = {"system": "vector-head", "low": head.low, "high": head.high}
         return ScoreCounts.counted(self._identity(backbone), self._scores(backbone, stream, run), run, **about)
 
-    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+    def decide(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdicts]:
         """Yield a verdict for each pair, with the head's score; a broken picture is dropped with its reason.
 
         Raises:
@@ -130,10 +128,10 @@ class VectorHeadFilter(Curator):
         lowest = counts.lowest_kept(self.share) if cut is None else 0
         for some in self._scores(backbone, stream, run):
             if cut is not None:
-                yield from some.verdicts(sign * some.scores >= sign * cut)
+                yield some.verdicts(sign * some.scores >= sign * cut)
             else:
                 cells = plan.cells(some.scores)
-                yield from some.verdicts((len(plan.counts) - 1 - cells if self.below else cells) >= lowest)
+                yield some.verdicts((len(plan.counts) - 1 - cells if self.below else cells) >= lowest)
 
     def read_plan(self, path: Path) -> ScoreCounts:
         """Read a histogram that ``ScoreCounts.write`` wrote; see ``Curator.read_plan``."""
@@ -147,14 +145,14 @@ class VectorHeadFilter(Curator):
         head = self.loaded
         head.check(backbone.fingerprint)
         vectors = PoolVectors(run)
-        for some in picture_chunks(stream, "vector-head"):
-            result = vectors.arrays(backbone.image, InMemory([item for _, item in some], Names(some)))
-            scores = np.full(len(some), np.nan)
+        for block in with_pictures(stream, "vector-head"):
+            result = vectors.arrays(backbone.image, Pictures(block))
+            scores = np.full(len(block), np.nan)
             for start in range(0, len(result.kept), ROWS):
                 part = slice(start, start + ROWS)
                 scores[result.kept[part]] = head.scores(result.values[part, 0])
-            broken = failures(range(len(some)), result.kept.tolist(), result.failed)
-            yield Scored(some, scores, {i: error.reason for i, error in broken.items()})
+            broken = failures(range(len(block)), result.kept.tolist(), result.failed)
+            yield Scored(block, scores, {i: error.reason for i, error in broken.items()})
 
 
 def _turned(plan: ScoreCounts) -> ScoreCounts:

@@ -11,19 +11,18 @@ An item that cannot be read is dropped with its reason, and no curator sees it; 
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core import Curator, DataError, Kit, Plan, Run, Stream, UnreadableItem, UsageError, Verdict
+from diptych.core import Curator, DataError, Kit, Plan, Run, Stream, UsageError
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.slides import SlideStream
 from diptych.data.skipped import FILE as SKIPPED
+from diptych.tasks.curate.judged import judged
 from diptych.tasks.curate.rows import row_of, write_part
-from diptych.tasks.curate.stream import Once, Skipped, outcomes
+from diptych.tasks.curate.stream import Skipped
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
@@ -123,21 +122,24 @@ def apply_plan(
     done = read_state(state, asked, resume)
     if done["complete"]:
         return Curated.of(done)
-    judged, skipped = (
-        _judged(curator, kit, plan, _behind(stream, done["position"]), run),
+    position = done["position"]
+    # a stream is sought at an item it has, so that one is passed over
+    behind, passed = (stream, 0) if position is None else (stream.seek(position), 1)
+    decisions, skipped = (
+        judged(curator, kit, plan, behind, run, part, passed),
         Skipped(done["broken"], done["skipped"], out / listed_in(shard), done["listed"]),
     )
     with run.track("curate") as bar:
         while True:
-            kept, seen, position = list[dict[str, Any]](), 0, 0
-            for item, verdict in itertools.islice(
-                judged, part
-            ):  # of an item, with the bytes of its picture, its row alone is kept
-                seen, position = seen + 1, verdict.position
-                if verdict.reason:
-                    skipped.add(str(getattr(item, "name", position)), verdict.reason)
-                if verdict.keep:
-                    kept.append(row_of(item, verdict, out))
+            kept, seen = list[dict[str, Any]](), 0
+            while seen < part and (some := next(decisions, None)) is not None:
+                count, position, decided = some
+                seen += count
+                for item, verdict in decided:  # of an item, with the bytes of its picture, its row alone is kept
+                    if verdict.reason:
+                        skipped.add(str(getattr(item, "name", verdict.position)), verdict.reason)
+                    if verdict.keep:
+                        kept.append(row_of(item, verdict, out))
             if not seen:
                 break
             if kept:
@@ -170,9 +172,8 @@ class Kept:
     run: Run
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        for item, verdict in _judged(self.curator, self.kit, self.plan, outcomes(self.stream), self.run):
-            if verdict.keep:
-                yield verdict.position, item
+        decisions = judged(self.curator, self.kit, self.plan, self.stream, self.run, pictures=True)
+        return ((verdict.position, item) for _, _, some in decisions for item, verdict in some if verdict.keep)
 
     def seek(self, position: int) -> Kept:
         """Return the stream that starts at ``position``."""
@@ -209,26 +210,3 @@ def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str,
 def listed_in(shard: int | None) -> str:
     """Return the name of the list of items that were dropped because they cannot be judged."""
     return SKIPPED if shard is None else f"skipped-{shard:05d}.csv"
-
-
-def _behind(stream: Stream[Any], position: int | None) -> Iterator[tuple[int, Any]]:
-    """Outcomes behind a position; a stream is sought at an item it has, so that one is passed over."""
-    return outcomes(stream) if position is None else itertools.islice(outcomes(stream.seek(position)), 1, None)
-
-
-def _judged(
-    curator: Curator, kit: Kit, plan: Plan, outcomes: Iterator[tuple[int, Any]], run: Run
-) -> Iterator[tuple[Any, Verdict]]:
-    """Yield every item, or why it cannot be read, with its verdict; the curator is given what can be read."""
-    # the source is read once: what the curator has read ahead of the verdicts is bounded by its chunks
-    source, copy = itertools.tee(outcomes)
-    verdicts = curator.apply(
-        kit, plan, Once((p, item) for p, item in copy if not isinstance(item, UnreadableItem)), run
-    )
-    for position, item in source:
-        if isinstance(item, UnreadableItem):
-            yield item, Verdict(position, False, math.nan, item.reason)
-        else:
-            yield item, next(verdicts)
-    if next(verdicts, None) is not None:
-        raise ValueError("A curator gives one verdict an item, and this one gave more.")

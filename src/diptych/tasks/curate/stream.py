@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from diptych.core import DataError, Stream, UnreadableItem, UsageError
+from diptych.core.blocks import Block, Blocked, chunks
 from diptych.core.curate import NAMED
 from diptych.data.skipped import add_skipped
 from diptych.data.words.textlines import TextLines
@@ -98,6 +99,14 @@ class Readable:
             else:
                 yield position, item
 
+    def blocks(self) -> Iterator[Block]:
+        """Yield them in blocks."""
+        for block in outcome_blocks(self.stream):
+            for item in block.failed.values():
+                self.skipped.add(item.name, item.reason)
+            if len(block.failed) < len(block):
+                yield block.readable()
+
     def seek(self, position: int) -> Readable:
         """Return the stream that starts at ``position``."""
         return replace(self, stream=self.stream.seek(position))
@@ -110,7 +119,11 @@ def readable(stream: Stream[Any], skipped: Skipped | None = None) -> Stream[Any]
 
 @dataclass(frozen=True)
 class Once:
-    """A stream that is under way; it cannot be sought in."""
+    """A stream that is under way; it cannot be sought in.
+
+    Args:
+        items: (position, item).
+    """
 
     items: Iterator[tuple[int, Any]]
 
@@ -120,6 +133,28 @@ class Once:
     def seek(self, position: int) -> Stream[Any]:
         """Raise UsageError: it has one place only."""
         raise UsageError("This stream is under way and has one place only: seek before it is read.")
+
+
+@dataclass(frozen=True)
+class OnceInBlocks(Once):
+    """A stream of blocks that is under way."""
+
+    under_way: Iterator[Block]
+
+    @classmethod
+    def of(cls, under_way: Iterator[Block]) -> OnceInBlocks:
+        """Return the stream of some blocks."""
+        pairs = (pair for block in under_way for pair in zip(block.positions.tolist(), block.items, strict=True))
+        return cls(pairs, under_way)
+
+    def blocks(self) -> Iterator[Block]:
+        """Return the blocks."""
+        return self.under_way
+
+
+def outcome_blocks(stream: Stream[Any]) -> Iterator[Block]:
+    """Yield the pairs of ``outcomes`` in blocks."""
+    return stream.blocks() if isinstance(stream, Blocked) else map(Block.of, chunks(outcomes(stream)))
 
 
 def outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
