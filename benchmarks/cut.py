@@ -1,6 +1,6 @@
 """Does ``search --at-least`` hold what it promises, for what is there and for what is not?
 
-    python -m benchmarks.cut --data FOLDER --backbones lite lite:views --out results/cut.json
+    python -m benchmarks.cut --data FOLDER --backbones lite:2026-11 lite:views --out results/cut.json
 
 Half of the queries of a set are marked (all of the first 20 answers, some down to 200), nouns for absent things are
 drawn by the index itself, and the cut that both allow is applied to the other half, and to words for absent things that
@@ -249,7 +249,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
-    parser.add_argument("--backbones", nargs="*", default=["lite", "lite:views"])
+    parser.add_argument("--backbones", nargs="*", default=["lite"])
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--out", type=Path, default=Path("out/cut.json"))
     options = parser.parse_args(given)

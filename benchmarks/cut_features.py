@@ -1,6 +1,6 @@
 """Which facts of an answer tell whether it is right, and whether the thing is there at all?
 
-    python -m benchmarks.cut_features --data FOLDER --backbones lite lite:views --out results/cut-features.json
+    python -m benchmarks.cut_features --data FOLDER --backbones lite:2026-11 lite:views --out results/cut-features.json
 
 An answer is a query and one of its first 50 pictures. Half of the weight is that of queries for what is there, half
 that of the nouns for absent things that the index drew, all of whose answers are wrong. A logistic regression on the
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
-    parser.add_argument("--backbones", nargs="*", default=["lite", "lite:views"])
+    parser.add_argument("--backbones", nargs="*", default=["lite"])
     parser.add_argument("--out", type=Path, default=Path("out/cut_features.json"))
     options = parser.parse_args()
     command = f"python -m benchmarks.cut_features --data FOLDER --backbones {' '.join(options.backbones)}"

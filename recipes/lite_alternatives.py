@@ -61,7 +61,7 @@ def load_large() -> Lite:
     """
     import timm
 
-    base, path = load_lite(), packaged(*LITE2)
+    base, path = load_lite("lite:2026-11"), packaged(*LITE2)
     saved = torch.load(path, map_location="cpu", weights_only=True)
     trunk: Any = timm.create_model("tf_efficientnet_lite2")
     trunk.load_state_dict(dict(zip(trunk.state_dict(), saved.values(), strict=True)))
@@ -107,7 +107,7 @@ def mean_of_means(pairs: Sequence[tuple[Hits, Hits]], run: Run) -> dict[str, flo
 def judge(data: Path, seed: int = 0) -> dict[str, Any]:
     """Measure every alternative against its model, on every development set and with both promptings."""
     run = Run(seed=seed)
-    models = {"lite": load("lite"), "lite:views": load("lite:views")}
+    models = {"lite": load("lite:2026-11"), "lite:views": load("lite:views")}
     large = load_large()
     models["large"] = Model(served(large, models["lite"].run), models["lite"].run)
     rows: dict[str, Any] = {}
@@ -133,7 +133,7 @@ def judge(data: Path, seed: int = 0) -> dict[str, Any]:
                 key = f"{arm} over {model}, {prompting}"
                 rows[title][key] = {"top1": float(new.mean()), "gain": asdict(paired_bootstrap(new, old, seed))}
                 pairs.setdefault(key, []).append((old, new))
-    cost = seconds(large) / seconds(load_lite())
+    cost = seconds(large) / seconds(load_lite("lite:2026-11"))
     return {"sets": rows, "mean_gain": {k: mean_of_means(v, run) for k, v in pairs.items()}, "cost_of_large": cost}
 
 

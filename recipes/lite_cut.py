@@ -1,4 +1,5 @@
-"""The cut of an index that nobody marked, for ``lite`` and ``lite:views``: thresholds measured on the development sets.
+"""The cut of an index of ``lite`` that nobody marked, for each of its weights: thresholds measured on the development
+sets.
 
 python -m recipes.lite_cut fit --data DATA --out src/diptych/assets/lite/cut.json
 python -m recipes.lite_cut judge --data DATA --out results/lite-cut.json
@@ -33,7 +34,7 @@ from diptych.core import DataError
 from diptych.metrics.cut import Floats
 from recipes.search_truth import SETS
 
-BACKBONES, LEVELS, DEPTH = ("lite", "lite:views"), (0.5, 0.6, 0.7, 0.8, 0.9), 50
+BACKBONES, LEVELS, DEPTH = ("lite:2026-11", "lite:views", "lite"), (0.5, 0.6, 0.7, 0.8, 0.9), 50
 GRID = 400
 """Thresholds that are tried."""
 FACTOR = 4
@@ -157,11 +158,14 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("fit", "judge"))
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--backbones", nargs="*", default=BACKBONES, help="the others stay in OUT as they are")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(given)
     rows: dict[str, Any] = {}
-    for backbone in BACKBONES:
+    if options.out.is_file():
+        rows = dict(json.loads(options.out.read_text(encoding="utf-8"))["backbones"])
+    for backbone in options.backbones:
         model = diptych.load(backbone, cache=options.cache or True)
         sets = {name: searched(name, options.data, model) for name in SETS}
         rows[backbone] = fitted(sets, model.spec.weights) if options.what == "fit" else judged(sets)

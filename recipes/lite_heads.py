@@ -1,8 +1,8 @@
-"""How the heads of ``lite`` were made: WordNet says which ImageNet classes a noun is near to, and a small network
-learns it from MiniLM.
+"""How the heads of ``lite:2026-11`` were made: WordNet says which ImageNet classes a noun is near to, and a small
+network learns it from MiniLM.
 
-    python -m recipes.lite_heads train --counts cntlist.rev --work WORK      writes assets/lite/heads.safetensors
-    python -m recipes.lite_heads judge --data DATA --out results/lite-heads.json
+    python -m recipes.lite train --counts cntlist.rev --work WORK      writes assets/lite/heads.safetensors
+    python -m recipes.lite judge --data DATA --out results/lite-heads.json
 
 The target of a noun is a distribution over the 1,000 classes. For a sense s and a class c, let n(s, c) be the number of
 ImageNet classes below the narrowest synset that lies above both (or is one of them). Then
@@ -149,6 +149,13 @@ def targets(
     return np.stack([sum(w * q[i] for i, w in row) for row in found.weights]).astype(np.float32)
 
 
+def chances(found: Nouns) -> NDArray[np.float64]:
+    """Return the (N,) chances with which nouns are drawn: usual ones, and those near a class, more often."""
+    near = np.array([sum(w for i, w in row if found.classes[i].min() <= 20) for row in found.weights])
+    drawn = ((0.15 + np.log1p(found.counts)) * (0.3 + near)) ** 0.5
+    return np.asarray(drawn / drawn.sum(), dtype=np.float64)
+
+
 class Reader:
     """MiniLM's unit vectors of texts, remembered in a folder so that a second run starts where the first stopped.
 
@@ -217,9 +224,7 @@ def train(counts: Path, work: Path, out: Path, seed: int = 0) -> dict[str, Any]:
             ]
         )
     )
-    near = np.array([sum(w for i, w in row if found.classes[i].min() <= 20) for row in found.weights])
-    drawn = ((0.15 + np.log1p(found.counts)) * (0.3 + near)) ** 0.5  # usual nouns and those near a class more often
-    ladder = torch.from_numpy(np.cumsum(drawn / drawn.sum()))
+    ladder = torch.from_numpy(np.cumsum(chances(found)))
     _, classifier = image_tower()
     looks = (classifier.weight - classifier.weight.mean(0)).detach()
     with run.seeded("head"):

@@ -1,4 +1,4 @@
-"""What the heads of ``lite`` reach: zero-shot top-1 beside every ConSE variant, on photos that no training saw."""
+"""What ``lite:2026-11`` reaches: zero-shot top-1 beside every ConSE variant, on photos that no training saw."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def judge(data: Path, seed: int = 0) -> dict[str, Any]:
         Set -> items, top-1 of ``lite`` and of each ConSE variant, gain over each with its interval; and the means over
         sets.
     """
-    lite = load_lite()
+    lite = load_lite("lite:2026-11")
     published = replace(PIXELS, interpolation="bicubic", crop=0.875)
     heads = _conse_heads(lite)
     out: dict[str, Any] = {}

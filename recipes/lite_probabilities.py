@@ -1,5 +1,5 @@
-"""How sure ``lite`` and ``lite:views`` may be: the numbers of ``backbones.lite_sharpness``, fitted on proxies, and the
-calibration error that is left, on other proxies and on the development sets.
+"""How sure ``lite`` may be, for each of its weights: the numbers of ``backbones.lite_sharpness``, fitted on proxies,
+and the calibration error that is left, on other proxies and on the development sets.
 
 python -m recipes.lite_probabilities fit --data DATA --work WORK
 python -m recipes.lite_probabilities judge --data DATA --work WORK --out results/lite-probabilities.json
@@ -46,7 +46,7 @@ from recipes.lite_tower import held_out_drawings
 from recipes.lite_tower_judge import ROWS
 from recipes.photo_sets import photos
 
-MODELS = ("lite", "lite:views")
+MODELS = ("lite:2026-11", "lite:views", "lite")
 PROMPTINGS = ("prompt", "ensemble")
 SIZES, DRAWS = (3, 7, 15, 40), 6
 """Names of a drawn list, and lists of each size."""
@@ -247,11 +247,13 @@ def development(model: Model, data: Path, arms: Mapping[str, Numbers], run: Run)
     }
 
 
-def judge(data: Path, work: Path, *, only_fit: bool = False, seed: int = 0) -> dict[str, Any]:
-    """Fit both models on even pictures; measure what ships on odd ones and on the development sets, or ``only_fit``."""
+def judge(
+    data: Path, work: Path, names: Sequence[str] = MODELS, *, only_fit: bool = False, seed: int = 0
+) -> dict[str, Any]:
+    """Fit models on even pictures; measure what ships on odd ones and on the development sets, or ``only_fit``."""
     run = Run(seed=seed)
     out: dict[str, Any] = {}
-    for name in MODELS:
+    for name in names:
         model = load(name)
         found = looked(model, data, work)
         even = [t for p in PROMPTINGS for t in tasks(found[p], odd=False, seed=seed)]
@@ -284,9 +286,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("step", choices=("fit", "judge"))
     parser.add_argument("--data", type=Path, required=True, help="folder of the development sets")
     parser.add_argument("--work", type=Path, required=True, help="folder of recipes.lite_tower prepare")
+    parser.add_argument("--models", nargs="*", default=MODELS, help="the others stay in OUT as they are")
     parser.add_argument("--out", type=Path, help="result")
     asked = parser.parse_args(words)
-    result = judge(asked.data, asked.work, only_fit=asked.step == "fit")
+    result = judge(asked.data, asked.work, asked.models, only_fit=asked.step == "fit")
+    if asked.out and asked.out.is_file():
+        result = {**json.loads(asked.out.read_text(encoding="utf-8")), **result}
     about = {"command": f"python -m recipes.lite_probabilities {asked.step}", "date": now(), "versions": versions()}
     text = json.dumps({**result, **about}, indent=1) + "\n"
     if asked.out:

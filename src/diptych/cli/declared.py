@@ -44,10 +44,16 @@ WIDEST = 60
 
 
 class CommandContext(Once):
-    """Where a command runs a verb: the options of the run, and the folder that it writes."""
+    """Where a command runs a verb.
 
-    def __init__(self, opened: options.Opened, out: Path | None) -> None:
-        self.opened, self.out = opened, out
+    Args:
+        opened: options of the run.
+        out: what it writes.
+        usual: the backbone where none is named.
+    """
+
+    def __init__(self, opened: options.Opened, out: Path | None, usual: str = options.RunOptions.backbone) -> None:
+        self.opened, self.out, self.usual = opened, out, usual
         self.overwrite, self.backbone = opened.options.overwrite, opened.options.backbone
         self.on_cluster = opened.options.cluster is not None
         self.command = command_line()
@@ -73,7 +79,7 @@ class CommandContext(Once):
 
     def chosen(self, name: str) -> Backbone:
         """Return the backbone of the options, or that of this name where none was chosen."""
-        default = self.backbone == options.RunOptions.backbone and "backbone" not in typed.get()
+        default = self.backbone == self.usual and "backbone" not in typed.get()
         return self.model(name if default else self.backbone)
 
     def light_run(self) -> Run:
@@ -109,7 +115,7 @@ class CommandContext(Once):
             name, precision, draft = made_with(facts)
             values = {"backbone": name, "precision": precision, "draft": draft}
             chosen |= {key: value for key, value in values.items() if wholly or key not in typed.get()}
-        return CommandContext(self.opened.also(replace(self.opened.options, **chosen)), self.out)
+        return CommandContext(self.opened.also(replace(self.opened.options, **chosen)), self.out, self.usual)
 
     def run(self) -> Run:
         """Return the run of the options."""
@@ -127,6 +133,7 @@ def flag_of(verb: type[Verb], name: str) -> str:
 def command(verb: type[Verb]) -> Callable[..., None]:
     """Return the function of a command, for ``typer.Typer().command()``."""
     names = verb.arguments("command")
+    usual = str(verb.run_options.get("backbone", options.RunOptions.backbone))
 
     def run(
         *, shared: options.RunOptions, out: Path | None = None, dry_run: bool = False, model: str = "", **values: Any
@@ -141,9 +148,9 @@ def command(verb: type[Verb]) -> Callable[..., None]:
             refuse_unread(asked.system(), {"backbone": looks})
         with shared.open(seed=getattr(asked, "seed", 0)) as opened:
             if dry_run:
-                show_trial(lambda: next(iter(asked.run(CommandContext(opened, None))), None))
+                show_trial(lambda: next(iter(asked.run(CommandContext(opened, None, usual))), None))
                 return
-            answer = _answer(asked, CommandContext(opened, out if verb.out else None), shared, out)
+            answer = _answer(asked, CommandContext(opened, out if verb.out else None, usual), shared, out)
         finish(answer.failed, answer.exit_code, unnamed=answer.unnamed)
 
     parameters = [

@@ -42,7 +42,7 @@ def option(*names: str, help: str, **more: Any) -> Any:
 
 
 _model = functools.partial(option, rich_help_panel="Model")
-BACKBONE_NAMES = "lite, lite:views, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ..."
+BACKBONE_NAMES = "lite, lite:2026-11, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ..."
 BackboneName = Annotated[str, _model("--backbone", "-b", help=BACKBONE_NAMES)]
 Device = Annotated[str, _model("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
 Precision = Annotated[

@@ -138,6 +138,7 @@ if TYPE_CHECKING:
     from diptych.core.spec import PixelRecipe as PixelRecipe
     from diptych.core.spec import ResizeMode as ResizeMode
     from diptych.core.spec import Spec as Spec
+    from diptych.core.spec import name_today as name_today
     from diptych.core.train import Block as Block
     from diptych.core.train import Clock as Clock
     from diptych.core.train import Embedded as Embedded
@@ -314,6 +315,7 @@ _MODULES = {
         "PixelRecipe",
         "ResizeMode",
         "Spec",
+        "name_today",
     ),
     "train": (
         "Block",

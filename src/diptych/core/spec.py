@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -97,3 +98,22 @@ class Spec:
         pixels = PixelRecipe(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
         changes = tuple(Change(c["kind"], c["settings"]) for c in facts.get("changes", ()))
         return cls(**{**facts, "pixels": pixels, "changes": changes})
+
+
+EARLIER: Mapping[str, tuple[str, str]] = MappingProxyType({"6aa0b9a39ec2ff42": ("lite", "lite:2026-11")})
+"""Fingerprint of a backbone -> its name when its vectors were stored, and its name since others took that one."""
+
+
+def name_today(name: str, fingerprint: str) -> str:
+    """Return the name by which a backbone loads today, of which something was stored.
+
+    Args:
+        name: of the backbone, as it was stored.
+        fingerprint: of the backbone; what follows a "-" says how it ran.
+
+    Example:
+        >>> name_today("lite", "6aa0b9a39ec2ff42-fp32"), name_today("lite", "another-fp32")
+        ('lite:2026-11', 'lite')
+    """
+    then, since = EARLIER.get(fingerprint.partition("-")[0], (name, name))
+    return since if name == then else name

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych import __version__
-from diptych.core import DataError, Kit, Method, UsageError
+from diptych.core import DataError, Kit, Method, UsageError, name_today
 from diptych.core.wording import first_of
 from diptych.features import portable, spaces
 
@@ -172,7 +172,7 @@ def stated(folder: Path) -> About:
     fitted = description.get("fitted")
     if not isinstance(fitted, Mapping) or not isinstance(fitted.get("class"), str):
         raise DataError(f"{folder} holds no fitted system: name a folder in which one was kept.")
-    backbones = spaces.backbones_of(description)
+    backbones, fingerprints = spaces.backbones_of(description), spaces.fingerprints_of(description)
     about = description.get("about", {})
     try:
         system = portable.plain(about["system"] if "system" in about else fitted["fields"]["method"], folder)
@@ -183,12 +183,15 @@ def stated(folder: Path) -> About:
         facts = {name: portable.plain(value, folder) for name, value in about.get("facts", {}).items()}
         classes = tuple(map(str, about.get("classes", ())))
         backbone, version = (str(about.get(key, "")) for key in ("backbone", "diptych"))
+        backbone = backbone or (backbones[0] if backbones else "")
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise DataError(f"{folder / portable.DESCRIPTION} is damaged: fit again and save anew.") from error
+    for fingerprint in fingerprints:
+        backbone = name_today(backbone, fingerprint)
     slug = system.card.slug if system is not None else fitted["class"].partition(":")[0]
     return About(
         slug if system is not None or ":" in fitted["class"] else "",
-        system, classes, backbone or (backbones[0] if backbones else ""), version, facts,
+        system, classes, backbone, version, facts,
     )  # fmt: skip
 
 

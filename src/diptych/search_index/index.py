@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core import DamagedStore, DataError, UsageError
+from diptych.core import DamagedStore, DataError, UsageError, name_today
 from diptych.data.files import address_of, append, locked, write_json
 from diptych.search_index.mapped import Mapped
 from diptych.search_index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound, dumped
@@ -69,7 +69,10 @@ class Index(Rows):
             raise UsageError(
                 f"{folder} has schema {content.get('schema')}, and this version reads {_SCHEMA}: index again."
             )
-        self.facts: Mapping[str, Any] = content["facts"]
+        facts: dict[str, Any] = content["facts"]
+        if "backbone" in facts:
+            facts["backbone"] = name_today(str(facts["backbone"]), str(facts.get("fingerprint")))
+        self.facts: Mapping[str, Any] = facts
         self.dim = int(self.facts["dim"])
         if not (folder / "rows.sqlite").is_file():
             raise DamagedStore(f"{folder} has lost its rows.sqlite: remove the folder and index again.")

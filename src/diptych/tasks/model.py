@@ -27,6 +27,7 @@ from diptych.core import (
     Scores,
     UnreadableItem,
     UsageError,
+    name_today,
 )
 from diptych.core.wording import lacks
 from diptych.data.files import drafted, read_json, write_json
@@ -319,4 +320,6 @@ def read_about(folder: Path) -> dict[str, Any]:
         )
     if not isinstance(about.get("spec"), dict) or "name" not in about["spec"]:
         raise DataError(f"{folder / ABOUT} names no backbone: export the model again.")
+    spec: dict[str, Any] = about["spec"]
+    spec["name"] = name_today(str(spec["name"]), str(about.get("fingerprint")))
     return about

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from diptych.verbs.context import Context
     from diptych.verbs.names import NamesLike, TemplatesLike
 
-SHIPPED = ("lite", "tiny", "auto", "merged-cells", "ranked-cells")
+MAPS = "lite:2026-11"
+"""The model of label maps where none is named, see ``tasks.segment.TEACHER``."""
+SHIPPED = (MAPS, "lite", "tiny", "auto", "merged-cells", "ranked-cells")
 """Parts that ship, which a request may name."""
 DEFAULT_RISK = 0.1
 """Share of a photo's pixels that may be named wrongly, where calibration photos are given and no risk."""
@@ -48,7 +50,7 @@ class Segment(Verb):
         'segment street/ --names "road, car, tree, sky"',
         'segment street/ --names "car, person" --background "road, tree, sky" --things all',
     )
-    run_options: ClassVar[dict[str, Any]] = {"batch": 1, "workers": 1}
+    run_options: ClassVar[dict[str, Any]] = {"backbone": MAPS, "batch": 1, "workers": 1}
     offers: ClassVar[tuple[str, ...]] = RUN
 
     photos: object = argument(
@@ -109,13 +111,13 @@ class Segment(Verb):
         reads=needs("train"), evidence="train",
     )  # fmt: skip
     teacher: str = argument(
-        "Backbone whose image encoder teaches, for a method that asks for one.", default="lite", panel="Model",
-        reads=needs("Space"), shipped=SHIPPED[:2],
+        "Backbone whose image encoder teaches, for a method that asks for one.", default=MAPS, panel="Model",
+        reads=needs("Space"), shipped=SHIPPED[:3],
     )  # fmt: skip
     proposer: str = argument(
         "Mask proposer, for a method that asks for one: auto (ranked-cells for ovseg, else merged-cells), "
         "merged-cells, ranked-cells, or a Mask2Former, CLIPSeg, OWLv2 or SAM as hf:NAME or a folder.",
-        default="auto", panel="Model", reads=needs("MaskProposer"), shipped=SHIPPED[2:],
+        default="auto", panel="Model", reads=needs("MaskProposer"), shipped=SHIPPED[3:],
     )  # fmt: skip
     masks: Any = argument(
         "SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder; a loaded one in Python.",
@@ -200,7 +202,7 @@ class Segment(Verb):
             answer.slug = DEFAULTS[usual(model)]
             system = replace(self, method=answer.slug).system()
         parts = parts_of_folder(
-            about, {"teacher": self.teacher, "proposer": self.proposer}, {"teacher": "lite", "proposer": "auto"}
+            about, {"teacher": self.teacher, "proposer": self.proposer}, {"teacher": MAPS, "proposer": "auto"}
         )
 
         def taught(**data: Any) -> tuple[Kit, Evidence[Any]]:

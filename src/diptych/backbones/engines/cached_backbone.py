@@ -4,7 +4,7 @@
                                       were read from
 
 A cached backbone is valid while these files and the versions of diptych and torch are unchanged. Only backbones whose
-files are known without the network are cached: ``lite``, ``lite:views``, ``tiny`` and local paths.
+files are known without the network are cached: ``lite`` and its other weights, ``tiny`` and local paths.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def recall(name: str, folder: Path) -> CachedBackbone | None:
         spec = Spec.from_dict(facts["spec"])
         pixels = spec.pixels
         image = CachedEncoder("image", str(facts["image"]), spec.dim, pixels)
-        reads = lite_files.packaged_token_arrays if parse(name).canonical in lite_files.NAMES else None
+        reads = lite_files.packaged_token_arrays if parse(name).canonical in lite_files.SHARES else None
         text = CachedEncoder("text", str(facts["text"]), spec.dim, reads=reads)
         return CachedBackbone(spec, image, text, float(facts["scale"]), float(facts["bias"]), facts["device"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -152,10 +152,11 @@ def _stamp(name: str) -> Mapping[str, Any] | None:
 
 def _files(name: str) -> list[Path]:
     parsed = parse(name)
-    if parsed.architecture in lite_files.NAMES:
+    if parsed.architecture in lite_files.SHARES:
         image, text = (lite_files.packaged(*where) for where in (lite_files.IMAGE, lite_files.TEXT))
-        return [image, text, text.with_name("tokenizer.json"), text.with_name("config.json"), lite_files.HEADS,
-                *([lite_files.VIEWS] if parsed.architecture == "lite:views" else [])]  # fmt: skip
+        return [image, text, text.with_name("tokenizer.json"), text.with_name("config.json"),
+                lite_files.NAMES if parsed.architecture == "lite" else lite_files.HEADS,
+                *([lite_files.VIEWS] if lite_files.SHARES[parsed.architecture] else [])]  # fmt: skip
     root = Path(__file__).parents[2] / "assets" / "tiny" if parsed.kind == "embedded" else parsed.path
     if root is None:
         return []

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from diptych.backbones.hub import is_offline, repository
+from diptych.backbones.lite_files import SHARES
 from diptych.backbones.names import Name, nearest, parse, published
 from diptych.backbones.sources.load_options import LoadOptions, Weights, split_name
 from diptych.backbones.spec import NOTHING_STATED, Stated
@@ -26,7 +27,7 @@ def load(
     """Load a backbone, in eval mode and float32.
 
     Args:
-        name: "lite", "lite:views", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name",
+        name: "lite", "lite:2026-11", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name",
             "hf-hub:org/name", "local:PATH"; see ``names.parse``. After a "?" it may have the options below:
             "local:w.safetensors?architecture=ViT-B-32", or "local:longclip-L.pt?released=long-clip-l" for a file that
             its authors have released; see ``load_options.split_name``.
@@ -114,14 +115,10 @@ def _load(
 
 
 def _embedded(name: str, truncate: bool) -> Backbone:
-    if name == "lite":
+    if name in SHARES:
         from diptych.backbones.lite import load_lite
 
-        return load_lite(truncate=truncate)
-    if name == "lite:views":
-        from diptych.backbones.lite import load_views
-
-        return load_views(truncate=truncate)
+        return load_lite(name, truncate=truncate)
     folder = Path(__file__).parents[2] / "assets" / "tiny"
     if not folder.is_dir():
         raise NotAvailable(

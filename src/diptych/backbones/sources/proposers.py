@@ -50,7 +50,7 @@ def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskPro
         from diptych.backbones.mask_models.ranked_cells import RankedCells, load_scorer
         from diptych.backbones.sources.vision import load_vision
 
-        return RankedCells(load_vision("lite", offline=offline), load_scorer())
+        return RankedCells(load_vision("lite:2026-11", offline=offline), load_scorer())
     folder = folder_of(name, offline)
     kind = kind_of(folder)
     if kind in PROMPTABLE:

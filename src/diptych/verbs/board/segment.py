@@ -12,7 +12,7 @@ from diptych.core.ranges import at_least, between
 from diptych.verbs import kinds
 from diptych.verbs.board.board import DATA, NAMES, OFFERS, TEMPLATES, SystemsBoard, classes_of, fitted_folders, the_same
 from diptych.verbs.declare import argument
-from diptych.verbs.segment import Segment
+from diptych.verbs.segment import MAPS, Segment
 
 if TYPE_CHECKING:
     from diptych.evaluation.boards.segment import MaskBench
@@ -31,7 +31,7 @@ class BoardSegment(SystemsBoard):
     systems_of: ClassVar[str] = "segment"
     every: ClassVar[bool] = True
     out: ClassVar[str] = "out/board-segment"
-    run_options: ClassVar[Mapping[str, Any]] = {"engine": "torch", "batch": 1, "workers": 1}
+    run_options: ClassVar[Mapping[str, Any]] = {"backbone": MAPS, "engine": "torch", "batch": 1, "workers": 1}
     offers: ClassVar[tuple[str, ...]] = tuple(n for n in OFFERS if n not in ("engine", "batch", "workers"))
 
     data: str | PathLike[str] = argument(
@@ -43,7 +43,7 @@ class BoardSegment(SystemsBoard):
     unlabelled: Any = argument(
         "Photos for systems that learn from some (default: imagenet1k_sample).", kinds.PHOTOS, None
     )
-    teacher: str = the_same(Segment, "teacher", "lite")
+    teacher: str = the_same(Segment, "teacher", MAPS)
     proposer: str = the_same(Segment, "proposer", "auto")
     masks: Any = the_same(Segment, "masks", None)
     background: str | Sequence[str] = argument('Words for the class "background": "sky, wall".', kinds.WORDS, ())
