@@ -21,6 +21,7 @@ from gallery_sheets import Panel, Studio
 
 from diptych.backbones.sources.load import load
 from diptych.core import Run
+from diptych.verbs.segment import MAPS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "gallery.md", ROOT / "docs" / "figures" / "gallery"
@@ -68,7 +69,7 @@ def page(panels: Sequence[Panel]) -> str:
 def main(only: Sequence[str]) -> int:
     """Make the pictures, all or those whose verb is named, and the page."""
     run = replace(Run(), cache=Path(os.environ.get("DIPTYCH_CACHE", Path.home() / ".cache" / "diptych")) / "embeddings")
-    studio = Studio(load("lite"), load("tiny"), run, Path(os.environ.get("DIPTYCH_DATA", "")))
+    studio = Studio(load("lite"), load(MAPS), load("tiny"), run, Path(os.environ.get("DIPTYCH_DATA", "")))
     FIGURES.mkdir(parents=True, exist_ok=True)
     panels = []
     for make in PANELS:

@@ -35,7 +35,7 @@ def panoptic_panel(s: Studio) -> Panel:
     found_in = segment(
         photos,
         ClassNames(NAMES, ("{}",)),
-        s.lite,
+        s.maps,
         replace(s.run, seed=1),
         method=method,
         evidence=Evidence(train=train),
@@ -53,9 +53,9 @@ def panoptic_panel(s: Studio) -> Panel:
         lines += [[(f"truth: {len(shown[i].objects)} objects", INK)], [("classes", DIM)], [(f"found: {things}", INK)]]
     words = (
         f"Four composed scenes, none chosen: the truth, the classes, and the objects. FC-CLIP on the frozen maps of "
-        f"`lite` learnt masks from {TRAINED} other scenes in {STEPS} steps. White lines are borders of segments, which "
-        "`--things` counts and writes as COCO panoptic and instance files. Objects that one mask covers, or "
-        "that several masks share, are not counted apart."
+        f"`lite:2026-11` learnt masks from {TRAINED} other scenes in {STEPS} steps. White lines are borders of "
+        "segments, which `--things` counts and writes as COCO panoptic and instance files. Objects that one mask "
+        "covers, or that several masks share, are not counted apart."
     )
     command = (
         'diptych segment scenes/ --names "coloured shape, background" --method fc-clip --train labelled/ --things '

@@ -73,7 +73,7 @@ def board_panel(s: Studio) -> Panel:
         for i, name in enumerate(series)
     )
     words = (
-        "Four few-shot systems on 138 photos of clothes with `lite`, three seeds, 95 % intervals; dashed: "
+        "Four few-shot systems on 138 photos of clothes with `lite:2026-11`, three seeds, 95 % intervals; dashed: "
         "zero-shot, with its own."
     )
     return Panel("board.svg", "board", str(board["command"]), words, svg.replace("</svg>", f"{key}</svg>"))
@@ -89,7 +89,7 @@ def segment_panel(s: Studio) -> Panel:
     names = ("cat", "cup of coffee", "spoon", "wooden table", "shoes", "hand", "floor", "rocket", "sky")
     chosen = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{n}.jpg") for n in ("cat", "coffee", "rocket")])
     shown = []
-    for item in segment(chosen, names, s.lite, s.run, method=StuffContext()):
+    for item in segment(chosen, names, s.maps, s.run, method=StuffContext()):
         assert isinstance(item, Segmented)
         legend = {k: f"{item.classes[k]}  {percent(share)}" for k, share in item.areas().items()}
         picture = overlay(item.image, item.labels, palette(len(names)), legend)
@@ -101,7 +101,7 @@ def segment_panel(s: Studio) -> Panel:
         page.paste(p, (0, top))
         top += p.height + 8
     words = (
-        "`lite`'s default segmenter, whose map is coarse. Every pixel takes one of the names: cup and rocket are found "
+        "The default segmenter, whose map is coarse. Every pixel takes one of the names: cup and rocket are found "
         "with much of what surrounds them, most of the wooden table is taken for spoons, and girders at the edge for "
         "floor."
     )

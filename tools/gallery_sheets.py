@@ -41,9 +41,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Studio:
-    """What all panels are made with."""
+    """What all panels are made with: three models, of which ``maps`` is that of label maps."""
 
     lite: Backbone
+    maps: Backbone
     tiny: Backbone
     run: Run
     data: Path

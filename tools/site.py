@@ -154,6 +154,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return linked(markdown, page.file.src_uri)
 
 
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Leave the link to the repository a plain one: the theme's script asks its host for stars and releases."""
+    return output.replace(' data-md-component="source"', "")
+
+
 def pages() -> dict[str, str]:
     """Return path below docs -> text of the generated pages."""
     cards = catalog.cards()
