@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from diptych.core import Classifier, UsageError
 from diptych.data.splits import ValRule
-from diptych.evaluation.arms import Loaded
 from diptych.evaluation.schedule import Limits
+
+if TYPE_CHECKING:  # it brings torch, which a board that is answered from its file does not need
+    from diptych.evaluation.arms import Loaded
 
 PAGE, MODEL = "report.html", "model"
 """The page, and the folder of the exported system, in that of a board."""
