@@ -135,9 +135,9 @@ def main(words: Sequence[str] | None = None) -> None:
     reference, other = asked.names
     rows = ROWS if asked.small else LARGE_ROWS
     command = " ".join(["python -m recipes.lite_tower_judge", reference, other, *(["--small"] if asked.small else [])])
-    found = {**judge(asked.data, (reference, other), rows), "weights": load_lite(other).image.fingerprint,
+    result = {**judge(asked.data, (reference, other), rows), "weights": load_lite(other).image.fingerprint,
              "command": command, "date": now(), "versions": versions()}  # fmt: skip
-    text = json.dumps(found, indent=1) + "\n"
+    text = json.dumps(result, indent=1) + "\n"
     if asked.out:
         asked.out.write_text(text, encoding="utf-8")
     sys.stdout.write(text)

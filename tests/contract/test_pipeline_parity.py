@@ -41,7 +41,9 @@ def pictures(ours: PipelineDiffusion, theirs: Any, scheduler: str, negative: str
     import diffusers
 
     numbers = {"steps": 10, "guidance": 7.5}
-    made = generate([TEXT], ours, RUN, count=2, negative=negative, scheduler=scheduler, **numbers)  # type: ignore[arg-type]
+    drawn = generate(
+        [TEXT], ours, RUN, count=2, negative=negative, scheduler=scheduler, **numbers,  # type: ignore[arg-type]
+    )  # fmt: skip
     kind = getattr(diffusers, SCHEDULERS.get(scheduler, "DDIMScheduler"))
     # As the folders of SD 1.5 and SDXL say; configurations of other schedulers than DDIM need not.
     plain = {"clip_sample": False, "set_alpha_to_one": False} if scheduler == "ddim" else {}
@@ -52,26 +54,26 @@ def pictures(ours: PipelineDiffusion, theirs: Any, scheduler: str, negative: str
         TEXT, negative_prompt=negative or None, num_inference_steps=10, guidance_scale=7.5, latents=start, generator=g,
         num_images_per_prompt=2, output_type="pt",
     ).images  # fmt: skip
-    return torch.stack([p.after for p in made.pairs]), known
+    return torch.stack([p.after for p in drawn.pairs]), known
 
 
 @pytest.mark.parametrize("negative", ["", BAD])
 @pytest.mark.parametrize("scheduler", ["ddim", *SCHEDULERS])
 def test_pictures_equal_those_of_diffusers(both: tuple[PipelineDiffusion, Any], scheduler: str, negative: str) -> None:
-    made, known = pictures(*both, scheduler, negative)
+    drawn, known = pictures(*both, scheduler, negative)
     assert known.std() > 0.05
-    torch.testing.assert_close(made, known, rtol=0, atol=BOUND)
+    torch.testing.assert_close(drawn, known, rtol=0, atol=BOUND)
 
 
 def test_each_text_changes_the_pictures(both: tuple[PipelineDiffusion, Any]) -> None:
     """So that equal pictures mean equal conditions."""
 
-    def made(text: str, negative: str = "") -> Tensor:
+    def drawn(text: str, negative: str = "") -> Tensor:
         pairs = generate([text], both[0], RUN, count=1, steps=10, guidance=7.5, negative=negative).pairs
         return torch.stack([p.after for p in pairs])
 
-    plain = made(TEXT)
-    assert float((made(TEXT, BAD) - plain).abs().max()) > 100 * BOUND
+    plain = drawn(TEXT)
+    assert float((drawn(TEXT, BAD) - plain).abs().max()) > 100 * BOUND
 
 
 @torch.no_grad()
@@ -92,8 +94,8 @@ def test_long_prompts_equal_embeddings_of_their_chunks(both: tuple[PipelineDiffu
         prompt_embeds=told.tokens, negative_prompt_embeds=torch.cat([nothing.tokens] * 2, 1), **pooled, latents=start,
         num_inference_steps=10, guidance_scale=7.5, output_type="pt",
     ).images  # fmt: skip
-    (made,) = generate([text], ours, RUN, steps=10, guidance=7.5).pairs
-    torch.testing.assert_close(made.after, known[0], rtol=0, atol=BOUND)
+    (drawn,) = generate([text], ours, RUN, steps=10, guidance=7.5).pairs
+    torch.testing.assert_close(drawn.after, known[0], rtol=0, atol=BOUND)
 
 
 def test_pictures_of_a_lora_folder_equal_those_of_diffusers(
@@ -112,10 +114,10 @@ def test_pictures_of_a_lora_folder_equal_those_of_diffusers(
     theirs.load_lora_weights(tmp_path / "lora")
     changed = load_pipeline(Path(ours.folder))
     add_lora(changed, tmp_path / "lora")
-    made, known = pictures(changed, theirs, "ddim", BAD)
+    drawn, known = pictures(changed, theirs, "ddim", BAD)
     theirs.unload_lora_weights()
-    torch.testing.assert_close(made, known, rtol=0, atol=BOUND)
+    torch.testing.assert_close(drawn, known, rtol=0, atol=BOUND)
     plain, _ = pictures(ours, theirs, "ddim", BAD)
-    assert float((made - plain).abs().max()) > 100 * BOUND
+    assert float((drawn - plain).abs().max()) > 100 * BOUND
     assert changed.fingerprint != ours.fingerprint
     assert not any("lora" in name for network in changed.modules() for name in network.state_dict())

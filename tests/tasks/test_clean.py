@@ -51,7 +51,10 @@ def test_where_no_sentence_fits_none_is_said_to_and_where_one_does_it_is(lite: B
     nothing = caption(photos, pool(NONE), lite, run, rate=0.05)
     assert nothing.fit is not None
     assert (nothing.fit.items, nothing.fit.things) == (145, 7)
-    assert sum(map(bool, nothing.fits)) <= 1  # of photos without a fitting sentence, 1 in 20 is promised on average
+    wrong = {name.rpartition("/")[2] for name, fits in zip(nothing.names, nothing.fits, strict=True) if fits}
+    assert wrong <= {"galaxies.jpg"}  # a known miss of lite; on average 1 in 20 is promised, of seven none or one
+    earlier = caption(photos, pool(NONE), load("lite:2026-11"), run, rate=0.05)
+    assert earlier.fits == (False,) * 7
     told = caption(photos, pool((*NONE, "A cat looks into the camera.", "A rocket rises.")), lite, run, rate=0.05)
     fitting = {name.rpartition("/")[2] for name, fits in zip(told.names, told.fits, strict=True) if fits}
     assert {"cat.jpg", "rocket.jpg"} <= fitting

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,36 @@ class LabelledSpace(Space):
     @abstractmethod
     def class_logits(self, vectors: Tensor) -> Tensor:
         """Return the (N, K) logits of the classes for (N, D) vectors of the encoder, not normalised."""
+
+
+class LabelledTower(LabelledSpace):
+    """A labelled space with one encoder, whose head gives logits.
+
+    Args:
+        spec: of the space.
+        encoder: whose vectors the head takes.
+        labelled: its key.
+    """
+
+    score: Literal["softmax", "sigmoid"] = "softmax"
+
+    def __init__(self, spec: Spec, encoder: Encoder[Any], labelled: str) -> None:
+        self.labelled, self._spec = labelled, spec
+        self._encoders: Mapping[str, Encoder[Any]] = {labelled: encoder}
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """The one encoder."""
+        return self._encoders
+
+    @property
+    def spec(self) -> Spec:
+        """Name, sizes and hash of the weights."""
+        return self._spec
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return 1 and 0: the head gives logits, and no modality is compared with another."""
+        return torch.ones(()), torch.zeros(())
 
 
 def parts_of(space: DerivedSpace, settings: Mapping[str, Any], module: nn.Module | None = None) -> Parts:

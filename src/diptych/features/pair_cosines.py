@@ -45,8 +45,8 @@ def pair_cosines(backbone: Backbone, stream: Stream[Any], system: str, run: Run)
 
 def _cosines(z: NDArray[np.float32], w: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (N,) cosines; no normalised copy of the vectors is made."""
-    products, own, other = (np.einsum("nd,nd->n", a, b) for a, b in ((z, w), (z, z), (w, w)))
-    lengths = np.sqrt(own).clip(LEAST) * np.sqrt(other).clip(LEAST)
+    products, first, second = (np.einsum("nd,nd->n", a, b) for a, b in ((z, w), (z, z), (w, w)))
+    lengths = np.sqrt(first).clip(LEAST) * np.sqrt(second).clip(LEAST)
     return np.asarray(products / lengths)
 
 

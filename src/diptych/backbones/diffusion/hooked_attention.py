@@ -16,16 +16,16 @@ def sites_of(names: Sequence[str]) -> dict[str, Site]:
     """
 
     def run_order(name: str) -> tuple[int, list[int]]:
-        place = ("down", "mid", "up").index(name.split("_")[0])
-        return place, [int(part) for part in name.split(".") if part.isdigit()]
+        stage = ("down", "mid", "up").index(name.split("_")[0])
+        return stage, [int(part) for part in name.split(".") if part.isdigit()]
 
     counts = {"self": 0, "cross": 0}
-    found: dict[str, Site] = {}
+    sites: dict[str, Site] = {}
     for name in sorted(names, key=run_order):
         kind: Literal["self", "cross"] = "self" if ".attn1." in name else "cross"
-        found[name] = Site(kind, name.split("_")[0], counts[kind])  # type: ignore[arg-type]
+        sites[name] = Site(kind, name.split("_")[0], counts[kind])  # type: ignore[arg-type]
         counts[kind] += 1
-    return {name: found[name] for name in names}
+    return {name: sites[name] for name in names}
 
 
 class HookedAttention:

@@ -93,9 +93,9 @@ class PipelineTexts:
     def encode(self, texts: Sequence[str]) -> Condition:
         """Return the condition of B texts. Where one has fewer chunks than another, a mask leaves out what it lacks."""
         content = [part.content(texts) for part in self.parts]
-        own = [max(self._chunks(part, rows[i]) for part, rows in zip(self.parts, content, strict=True))
+        counts = [max(self._chunks(part, rows[i]) for part, rows in zip(self.parts, content, strict=True))
                for i in range(len(texts))]  # fmt: skip
-        most = max(own, default=1)
+        most = max(counts, default=1)
         tokens, pooled = [], []
         for part, rows in zip(self.parts, content, strict=True):
             ids = [chunk for row in rows for chunk in part.chunks(row, most)]
@@ -110,8 +110,8 @@ class PipelineTexts:
             read = read.masked_fill(empty[:, None, None], 0.0)
             vector = None if vector is None else vector.masked_fill(empty[:, None], 0.0)
         mask = None
-        if min(own, default=1) < most:
-            lengths = torch.tensor(own, device=read.device) * (read.shape[1] // most)
+        if min(counts, default=1) < most:
+            lengths = torch.tensor(counts, device=read.device) * (read.shape[1] // most)
             mask = torch.arange(read.shape[1], device=read.device) < lengths[:, None]
         return Condition(read, mask, vector)
 

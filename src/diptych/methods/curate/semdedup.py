@@ -115,10 +115,10 @@ class SemDeDup(Curator):
                 stacklevel=2,
             )
         for block in blocks(stream):
-            own = scores.values("score", identities(block), math.nan).astype(np.float64)
-            unseen = np.flatnonzero(np.isnan(own)).tolist()
+            nearest = scores.values("score", identities(block), math.nan).astype(np.float64)
+            unseen = np.flatnonzero(np.isnan(nearest)).tolist()
             reasons = dict.fromkeys(unseen, "the plan has no vector of it")
-            yield Verdicts(block.positions, own < 1 - self.eps - TOLERANCE, own, reasons)
+            yield Verdicts(block.positions, nearest < 1 - self.eps - TOLERANCE, nearest, reasons)
 
     def read_plan(self, path: Path) -> PairVectors:
         """Read what ``PairVectors.write`` wrote; see ``Curator.read_plan``."""

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core import DataError, Encoder, Inputs, Parts, Spec
+from diptych.core import DataError, Inputs, Parts
 from diptych.data.stars import Star
-from diptych.features.derived_space import LabelledSpace, restored
+from diptych.features.derived_space import LabelledTower, restored
 from diptych.features.released_tensors import check_released
 from diptych.features.strict_weights import load_tensors
 from diptych.nn.spaces.star_space import StarSpace, hash_of
@@ -60,7 +60,7 @@ class FusedEncoder:
         return torch.stack(units).mean(0)
 
 
-class FusedStars(LabelledSpace):
+class FusedStars(LabelledTower):
     """Stars by all towers of a space, and the head of their classes.
 
     Args:
@@ -68,14 +68,11 @@ class FusedStars(LabelledSpace):
         head: (D -> K), in eval mode.
     """
 
-    score: Literal["softmax", "sigmoid"] = "softmax"
-    labelled = "fused"
-
     def __init__(self, base: StarSpace, head: nn.Linear) -> None:
         self.base, self.head = base, head
         weights = hash_of(base.spec.weights, head.state_dict())
-        self._spec = replace(base.spec, name=f"{base.spec.name}+fused", weights=weights)
-        self._encoders: Mapping[str, Encoder[Any]] = {self.labelled: FusedEncoder(base, f"fused-{weights[:16]}")}
+        spec = replace(base.spec, name=f"{base.spec.name}+fused", weights=weights)
+        super().__init__(spec, FusedEncoder(base, f"fused-{weights[:16]}"), "fused")
 
     @classmethod
     def of_released(cls, base: StarSpace, learnt: Mapping[str, Tensor], name: str) -> FusedStars:
@@ -88,20 +85,6 @@ class FusedStars(LabelledSpace):
             head = nn.Linear(base.dim, len(learnt.get("weight", ())) or 1)
         load_tensors(head, check_released(learnt, head.state_dict(), name))
         return cls(base, head.requires_grad_(False).eval())
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The encoder of all modalities."""
-        return self._encoders
-
-    @property
-    def spec(self) -> Spec:
-        """Name, sizes and hash of the weights."""
-        return self._spec
-
-    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
-        """Return 1 and 0: the head gives logits, and no modality is compared with another."""
-        return torch.ones(()), torch.zeros(())
 
     def module(self) -> nn.Linear:
         """Return the head."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from diptych.core import DataError, Encoder, Inputs, MissingHook, Parts, PixelRecipe, Row, Space, Spec
 from diptych.data.stars import Star, curve_channels, spectrum_channels
-from diptych.features.derived_space import LabelledSpace, restored
+from diptych.features.derived_space import LabelledTower, restored
 from diptych.nn.spaces.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule, pair_name
 
 Array = NDArray[np.float64]
@@ -270,7 +270,7 @@ class TunedEncoder:
         return self.net.encoder.features(x)
 
 
-class TunedStars(LabelledSpace):
+class TunedStars(LabelledTower):
     """Stars by a tower of a space, tuned on labels, and the head of their classes.
 
     Args:
@@ -278,28 +278,13 @@ class TunedStars(LabelledSpace):
         net: tower and head, in eval mode; its tower is a copy.
     """
 
-    score: Literal["softmax", "sigmoid"] = "softmax"
-
     def __init__(self, base: StarSpace, net: LabelNet) -> None:
-        self.base, self.net, self.labelled = base, net, net.encoder.modality
-        weights = hash_of((*_settings(base.inputs), self.labelled), net.state_dict())
+        self.base, self.net = base, net
+        labelled = net.encoder.modality
+        weights = hash_of((*_settings(base.inputs), labelled), net.state_dict())
         encoder = TunedEncoder(net, f"curves-{weights[:16]}")
-        self._spec = replace(base.spec, name=f"{base.spec.name}+labels", weights=weights, dim=encoder.dim)
-        self._encoders: Mapping[str, Encoder[Any]] = {self.labelled: encoder}
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The encoder of the tuned tower."""
-        return self._encoders
-
-    @property
-    def spec(self) -> Spec:
-        """Name, sizes and hash of the weights."""
-        return self._spec
-
-    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
-        """Return 1 and 0: the head gives logits, and no modality is compared with another."""
-        return torch.ones(()), torch.zeros(())
+        spec = replace(base.spec, name=f"{base.spec.name}+labels", weights=weights, dim=encoder.dim)
+        super().__init__(spec, encoder, labelled)
 
     def module(self) -> LabelNet:
         """Return tower and head."""
