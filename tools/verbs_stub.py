@@ -26,7 +26,9 @@ RESULTS = {
     "Planned": "curation",
 }  # fmt: skip
 """What functions return that is no ``Results``, or is the base of it, and the module of ``diptych.api`` where it is."""
-ITEMS = {"AuditedBackbone": "boards.audit", "BoardRow": "boards.verb", "Row": "few_shot.gains"}
+ITEMS = {"AuditedBackbone": "boards.audit", "BoardRow": "boards.verb", "Reach": "few_shot.protocol",
+    "Row": "few_shot.gains",
+}  # fmt: skip
 """Rows of boards, and the module of ``diptych.evaluation`` where each is."""
 HEAD = '''"""Made by tools/verbs_stub.py from the declarations in diptych.verbs: edit those."""
 
@@ -92,18 +94,22 @@ def imports(verbs: list[type[Verb]]) -> str:
         "from diptych.api.fitting import System", "from diptych.api.model import ModelLike",
         "from diptych.api.results import Results",
     }  # fmt: skip
-    text = "\n".join(map(signature, verbs))
     lines |= {f"from diptych.api.{module} import {name}" for name, module in RESULTS.items()}
     lines |= {f"from diptych.evaluation.{module} import {name}" for name, module in ITEMS.items()}
     for verb in verbs:
-        source = Path(sys.modules[verb.__module__].__file__ or "").read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(source)):
+        text, modules = signature(verb), {base.__module__ for base in verb.__mro__ if issubclass(base, Verb)}
+        for node in (node for module in sorted(modules) for node in ast.walk(ast.parse(source_of(module)))):
             if isinstance(node, ast.ClassDef) and node.name == verb.item:
                 lines.add(f"from {verb.__module__} import {node.name}")
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("diptych"):
                 used = [n.name for n in node.names if re.search(rf"\b{n.name}\b", text)]
                 lines |= {f"from {node.module} import {name}" for name in used if name[0].isupper() and name != "Verb"}
     return "\n".join(sorted(lines))
+
+
+def source_of(module: str) -> str:
+    """Return the text of a module that is loaded."""
+    return Path(sys.modules[module].__file__ or "").read_text(encoding="utf-8")
 
 
 def main(words: list[str]) -> int:

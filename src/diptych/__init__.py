@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         encode,
         export,
         extend,
+        finetune,
         generate,
         index,
         link,
+        pretrain,
         recommend,
         rewrite,
         search,
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from diptych.api.listing import list_models, list_systems
     from diptych.api.model import Model, load, load_classifier
     from diptych.api.results import Results
-    from diptych.api.training import finetune, pretrain
     from diptych.api.verbs import open_data
     from diptych.core import ClassNames, Evidence, Kit, Run
     from diptych.tasks.model import Predictor
@@ -106,8 +107,8 @@ _PLACES = {
     "load": "api.model",
     "load_classifier": "api.model",
     "check": "api.checking",
-    "finetune": "api.training",
-    "pretrain": "api.training",
+    "finetune": "api.derived",
+    "pretrain": "api.derived",
 }
 """Name -> module below diptych; the others are verbs."""
 _COMMANDS = (

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from diptych.api.model import Model, load, model_of
 from diptych.api.results import Results
-from diptych.api.spelling import spell, spelled
+from diptych.api.spelling import spell, spelled, warn
 from diptych.core import UsageError
+from diptych.core.wording import renamed
 from diptych.data.keys import FileKeys
-from diptych.tasks.runs import KEYS
+from diptych.tasks.progress import progress_of
+from diptych.tasks.runs import KEYS, cache_folder, make_run
 from diptych.tasks.sole_writer import sole_writer
 from diptych.tasks.space_classifier import NamingSpace
 from diptych.verbs.context import Once, refuse_below_file, refuse_taken
@@ -23,7 +25,7 @@ from diptych.verbs.declare import Verb
 from diptych.verbs.kinds import SETTINGS
 
 if TYPE_CHECKING:
-    from diptych.core import Run
+    from diptych.core import Backbone, Run
     from diptych.verbs.answer import Answer
     from diptych.verbs.group import Group
 
@@ -103,6 +105,32 @@ class CallContext(Once):
         """Return the model and its run."""
         return self.model(), self.run()
 
+    def say(self, remark: str) -> None:
+        """Warn of a remark."""
+        warn(remark)
+
+    def trained(self, *, scratch: bool) -> tuple[Backbone, Run]:
+        """Return the model that was given, or one of random weights in its shape, and the run of its training; torch
+        alone runs what changes.
+
+        Raises:
+            UsageError: ``scratch`` is for a name, or a model whose weights are random.
+        """
+        name, verb = self._given or self.backbone, self._verb
+        changes: dict[str, Any] = {"seed": verb.seed, "workers": verb.workers, "engine": None}  # type: ignore[attr-defined]
+        if scratch and isinstance(name, str):
+            from diptych.backbones.sources import load as source
+
+            run = make_run(engine="torch", cache=cache_folder(), progress=progress_of(None))
+            random = source.load(name, device=run.device, weights="random", seed=changes["seed"])
+            return random, replace(run, **changes)
+        own = load(name, engine="torch") if isinstance(name, str) else model_of(name)
+        if scratch and not own.spec.weights.startswith("random:"):
+            raise UsageError(
+                f"{own.spec.name} has weights, and {{scratch}} begins without: give {{model}} by its name."
+            )
+        return own.loaded, replace(own.run, **changes)
+
     def like(self, facts: Mapping[str, Any], *, wholly: bool = False, engine: str = "") -> Self:
         """Take the model of an index where none was given, and its decode."""
         from diptych.tasks.space_classifier import facts_of, space_folder
@@ -137,6 +165,9 @@ def function(
     signature = signature_of(verb)
 
     def run(*args: Any, **kwargs: Any) -> Any:
+        for old in verb.former.keys() & kwargs.keys():
+            renamed(f"{old}=", f"{verb.former[old]}=")
+            kwargs[verb.former[old]] = kwargs.pop(old)
         given = signature.bind(*args, **kwargs).arguments
         model, out, overwrite = given.pop("model", None), given.pop("out", None), given.pop("overwrite", False)
         with spelled():
@@ -145,7 +176,7 @@ def function(
             asked = verb.made("python", **given).checked(given)
             own = model if isinstance(model, Model) else None
             cache = None if own is None or own.run.cache is None else own.run.cache.parent / KEYS
-            with FileKeys(cache) as keys, sole_writer(None if out is None else Path(out)):
+            with FileKeys(cache) as keys, sole_writer(None if out is None or verb.learns_in_steps else Path(out)):
                 context = CallContext(model, asked, keys, None if out is None else Path(out), overwrite=overwrite)
                 answer = asked.run(context)
                 results = gathered(answer, context.out, overwrite=overwrite)
@@ -153,7 +184,8 @@ def function(
 
     run.__signature__ = signature  # type: ignore[attr-defined]
     run.verb = verb  # type: ignore[attr-defined]
-    run.__name__, run.__qualname__ = verb.name.rpartition(" ")[2], verb.name.replace(" ", ".")
+    name = verb.name.replace("-", "_")
+    run.__name__, run.__qualname__ = name.rpartition(" ")[2], name.replace(" ", ".")
     run.__module__, run.__doc__ = "diptych", documentation(verb)
     return run
 
@@ -165,7 +197,7 @@ def group(verbs: Group, results: Mapping[str, Callable[[Any, Results[Any], CallC
         verbs: the group.
         results: of each step, see ``function``; the others return results.
     """
-    functions = {name: function(verb, results.get(name)) for name, verb in verbs.steps.items()}
+    functions = {name.replace("-", "_"): function(verb, results.get(name)) for name, verb in verbs.steps.items()}
     main = functions[verbs.main]
     main.__name__ = main.__qualname__ = verbs.name
     main.steps = functions  # type: ignore[attr-defined]
@@ -220,6 +252,8 @@ def signature_of(verb: type[Verb], without: Collection[str] = ()) -> inspect.Sig
             ends.append(inspect.Parameter("out", either, annotation=OUT.removesuffix(" | None")))
         elif verb.python_out == "position":
             ends.insert(0, out.replace(kind=either))
+        elif verb.python_out == "must":
+            ends.insert(0, inspect.Parameter("out", either, annotation=OUT.removesuffix(" | None")))
         else:
             by_name.append(out)
     if verb.python_out and "overwrite" in verb.offers:
@@ -239,7 +273,7 @@ def documentation(verb: type[Verb], without: Collection[str] = ()) -> str:
     helps = {n: a.help if a.range is None else f"{a.help} Must be {a.range.words}." for n, a in arguments.items()}
     helps |= {
         "model": f"A name, a loaded model, or None for ``{verb.run_options.get('backbone', 'lite')}``.",
-        "out": verb.out_help if verb.on_model else f"{verb.out_help} {verb.without_out}",
+        "out": verb.out_help if verb.on_model or verb.python_out == "must" else f"{verb.out_help} {verb.without_out}",
         "overwrite": "Replace files of an earlier call.",
     }
     lines = [inspect.cleandoc(verb.__doc__ or ""), "", "Args:"]

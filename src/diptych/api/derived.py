@@ -26,16 +26,20 @@ from diptych.verbs.recommend import Recommend
 from diptych.verbs.rewrite import Rewrite
 from diptych.verbs.search import Search
 from diptych.verbs.segment import Segment
+from diptych.verbs.train.finetune import Finetune
+from diptych.verbs.train.pretrain import Pretrain
 
 if TYPE_CHECKING:
     from diptych.api.declared import CallContext
     from diptych.api.results import Results
+    from diptych.tasks.training.tune import Tuned
     from diptych.verbs.curate.apply import Applied
     from diptych.verbs.curate.head import Fitted
     from diptych.verbs.curate.plan import Planned as PlanAnswer
     from diptych.verbs.encode import Encoding
     from diptych.verbs.extend import Extension
     from diptych.verbs.index import Taken
+    from diptych.verbs.train.training import Trained
 
 
 def _embeddings(answer: Encoding, results: Results[Any], context: CallContext) -> Embeddings:
@@ -84,6 +88,11 @@ def _space(answer: Extension, results: Results[Any], context: CallContext) -> Fi
     return FittedSpace(space, answer.run, results.data, lines, results.failed, results.remarks)
 
 
+def _tuned(answer: Trained, results: Results[Any], context: CallContext) -> Tuned:
+    """Return the trained model, with what was measured of it."""
+    return answer.tuned
+
+
 audit: Any = group(AUDIT, {})
 board: Any = group(BOARD, {})
 caption = function(Caption)
@@ -94,9 +103,11 @@ edit = function(Edit)
 encode = function(Encode, _embeddings)
 export = function(Export)
 extend = function(Extend, _space)
+finetune = function(Finetune, _tuned)
 generate = function(Generate)
 index = function(IndexPhotos, _index)
 link = function(LinkTables)
+pretrain = function(Pretrain, _tuned)
 recommend = function(Recommend)
 rewrite = function(Rewrite)
 search = function(Search)

@@ -22,6 +22,8 @@ from diptych.core import (
     Encoder,
     Extender,
     Finding,
+    Objective,
+    Recipe,
     Retriever,
     Rewriter,
     Segmenter,
@@ -31,6 +33,7 @@ from diptych.data.words.contexts import Contexts
 from diptych.evaluation.boards.audit import AuditedBackbone
 from diptych.evaluation.boards.verb import BoardRow
 from diptych.evaluation.few_shot.gains import Row
+from diptych.evaluation.few_shot.protocol import Reach
 from diptych.evaluation.recommendation import Candidate
 from diptych.search_index.rows import Found
 from diptych.tasks.audit.edits import RankedEdit
@@ -45,6 +48,9 @@ from diptych.tasks.link import Link
 from diptych.tasks.model import Predictor
 from diptych.tasks.rewrite import Rewrites
 from diptych.tasks.space_classifier import SpaceClassifier
+from diptych.tasks.training.tune import Tuned
+from diptych.train.schedule import Fit
+from diptych.verbs.board.several_labels import ClassThreshold
 from diptych.verbs.curate.looks import Look
 from diptych.verbs.curate.regions import NamedRegions
 from diptych.verbs.names import NamesLike, TemplatesLike, TextsLike
@@ -701,7 +707,7 @@ class _Board:
         seeds: int | Sequence[int] = (1, 2, 3),
         budget: float | None = None,
         parts: str = "heads",
-        also: str | Sequence[str] = (),
+        also: Any = (),
         captions: str = "",
         lr: float | None = None,
         epochs: int = 10,
@@ -722,7 +728,7 @@ class _Board:
             budget: seconds for all rows; those that are finished by then are shown.
             parts: parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.
             also: other labelled data, measured before and after, to show what is forgotten.
-            captions: column of captions, or a pattern such as "caption_*".
+            captions: column of captions, a pattern such as "caption_*", or several with commas; of tars, fields of JSON.
             lr: learning rate (default: 1e-5, and 3e-4 for heads). Must be at least 0.
             epochs: passes over the training rows. Must be at least 1.
             train_batch: batch size: rows in one step. Must be at least 2.
@@ -745,12 +751,13 @@ class _Board:
         seeds: int | Sequence[int] = (1, 2, 3),
         budget: float | None = None,
         parts: str = "heads",
-        also: str | Sequence[str] = (),
+        also: Any = (),
         captions: str = "",
         lr: float | None = None,
         epochs: int = 10,
         train_batch: int = 128,
         decay: float = 0.2,
+        regions: str | Path | None = None,
         rewrites: str | Path | None = None,
         scorer: str | Backbone | None = None,
         teacher: str | Backbone | None = None,
@@ -759,7 +766,6 @@ class _Board:
         steps: int | None = None,
         seconds: float | None = None,
         base: str = "before",
-        regions: str | Path | None = None,
         out: str | PathLike[str] | None = None,
         overwrite: bool = False,
     ) -> Results[BoardRow]:
@@ -775,11 +781,12 @@ class _Board:
             budget: seconds for all rows; those that are finished by then are shown.
             parts: parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.
             also: other labelled data, measured before and after, to show what is forgotten.
-            captions: column of captions, or a pattern such as "caption_*".
+            captions: column of captions, a pattern such as "caption_*", or several with commas; of tars, fields of JSON.
             lr: learning rate (default: 1e-5, and 3e-4 for heads). Must be at least 0.
             epochs: passes over the training rows. Must be at least 1.
             train_batch: batch size: rows in one step. Must be at least 2.
             decay: weight decay. Must be at least 0.
+            regions: a table with a box and a phrase in each row, for systems that read regions.
             rewrites: rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.
             scorer: backbone that scores captions, for systems that choose them (default: its own).
             teacher: backbone that teaches, for systems that distil one into another.
@@ -788,8 +795,75 @@ class _Board:
             steps: train every objective for this many steps, in place of epochs. Must be at least 1.
             seconds: train every objective for this many seconds (CPU time on a CPU); with steps too, each is trained both ways.
             base: baseline of the gains: "before", or an objective trained for the same length.
-            regions: a table with a box and one phrase per row, for systems that read regions and to measure them.
             out: folder for rows and board. None: no row is kept.
+            overwrite: replace files of an earlier call.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def several_labels(
+        self,
+        table: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        labels: str = "labels",
+        separator: str = ";",
+        path: str = "path",
+        method: str | Classifier | System[Classifier] = "zero-shot",
+        settings: Mapping[str, Any] | Sequence[str] | None = None,
+        templates: TemplatesLike = None,
+        texts: TextsLike = None,
+        seed: int = 0,
+    ) -> Results[ClassThreshold]:
+        """Choose a threshold for each class on half of the photos, and measure on the other half.
+
+        Args:
+            table: a .csv, .tsv or .parquet with paths and several labels per row.
+            model: a name, a loaded model, or None for ``lite``.
+            labels: column of the labels.
+            separator: separator of labels.
+            path: column of the picture files.
+            method: a system that needs no labels.
+            settings: settings of the system by name, such as epochs=100; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+            templates: a file of prompts, or one prompt with {}; repeat for several (default: seven prompts).
+            texts: descriptions of the classes: a JSON pool, or one that ships (default: the data set's).
+            seed: seed of the two halves.
+
+        Raises:
+            UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        """
+
+    def few_shot(
+        self,
+        data: Any,
+        out: str | PathLike[str],
+        model: ModelLike = None,
+        *,
+        methods: str | Sequence[str] | None = (),
+        settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+        shots: int | Sequence[int] = (1, 2, 4, 8, 16),
+        seeds: int | Sequence[int] = (1, 2, 3),
+        val: str = "coop",
+        cross: Any = (),
+        shifted: Any = (),
+        texts: TextsLike = None,
+        overwrite: bool = False,
+    ) -> Results[Reach]:
+        """Measure shots 1 to 16, base to new classes, other data sets and shifted test sets, with three seeds.
+
+        Args:
+            data: a folder with train and test, a table, or demo:clothes.
+            out: results folder; the same command goes on from it.
+            model: a name, a loaded model, or None for ``lite``.
+            methods: names of systems, with commas, as diptych systems lists them (default: all).
+            settings: a setting of a system, such as SLUG.epochs=100; repeat for several.
+            shots: training photos of each class.
+            seeds: seeds of the draws.
+            val: coop: choose on min(shots, 4) val items per class; full: on all of val.
+            cross: another data set, with its own classes; repeat for several.
+            shifted: a test set of the same classes that looks different; repeat for several.
+            texts: descriptions of the classes: a JSON pool, or one that ships (default: the data set's).
             overwrite: replace files of an earlier call.
 
         Raises:
@@ -1281,6 +1355,116 @@ def extend(
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
     """
 
+def finetune(
+    data: Any,
+    out: str | PathLike[str],
+    model: ModelLike = None,
+    *,
+    parts: str = "all",
+    also: Any = (),
+    captions: str = "",
+    lr: float | None = None,
+    epochs: int = 5,
+    train_batch: int = 64,
+    decay: float = 0.0,
+    method: str | Objective | System[Objective] | Recipe = "wise-ft",
+    variant: str = "",
+    caption_weights: str | Sequence[float] = (),
+    outside: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    workers: int = 2,
+    fit: Fit | None = None,
+    steps: int | None = None,
+    accumulate: int = 1,
+    optimizer: str = "adamw",
+    betas: str | Sequence[float] = (0.9, 0.98),
+    eps: float = 1e-06,
+    warmup: int = 20,
+    schedule: str = "cosine",
+    cooldown: int = 0,
+    floor: float = 0.0,
+    clip: float = 1.0,
+    ema: float | None = None,
+    patience: int | None = None,
+    unlock: int = 0,
+    layer_decay: float = 1.0,
+    patch_dropout: float = 0.0,
+    crop: float | None = None,
+    recolour: bool = False,
+    recompute: bool = False,
+    text_tokens: int | None = None,
+    compile: bool = False,
+    shard: bool = False,
+    shard_blocks: bool = False,
+    chunk: int | None = None,
+    measure_every: int | None = None,
+    save_every: int = 50,
+    keep: int = 2,
+    skip_bad_steps: int = 0,
+    log_every: int = 1,
+    log: str = "",
+    templates: TemplatesLike = None,
+) -> Tuned:
+    """Fine-tune a backbone on your data; every command then takes it as --backbone local:OUT/model.
+
+    Args:
+        data: class folders with train and test, or a table with labels or captions.
+        out: folder for model, log, checkpoints and report.
+        model: a name, a loaded model, or None for ``lite``.
+        parts: parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.
+        also: other labelled data, measured before and after, to show what is forgotten.
+        captions: column of captions, a pattern such as "caption_*", or several with commas; of tars, fields of JSON.
+        lr: learning rate (default: 1e-5, and 3e-4 for heads). Must be at least 0.
+        epochs: passes over the training rows. Must be at least 1.
+        train_batch: batch size: rows in one step. Must be at least 2.
+        decay: weight decay. Must be at least 0.
+        method: see diptych systems --verb finetune.
+        variant: variant of the method, such as m3 or lwf.
+        caption_weights: weight of each column of captions, such as "0.3,0.7": one caption of a row is drawn in each epoch.
+        outside: allow paths that lead outside the table's folder, such as absolute ones; only for tables that you trust.
+        seed: seed of draws and new weights.
+        resume: resume a training that was stopped; a finished one with these settings is returned.
+        settings: settings of the system by name, such as temperature=0.07; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+        workers: processes that load and augment, 0 for none. Scripts with workers keep their calls below ``if __name__ == "__main__":`` where the system starts processes anew. Must be at least 0.
+        fit: all settings of the loop as a ``diptych.train.schedule.Fit``, in place of the arguments of the loop.
+        steps: steps of the training, in place of epochs. Must be at least 1.
+        accumulate: batches in one step. Pair losses take negatives from all of them, in the memory of one (GradCache). Must be at least 1.
+        optimizer: optimiser. Must be one of 'adamw', 'adam', 'radam', 'sgd'.
+        betas: betas of Adam, such as "0.9,0.98".
+        eps: epsilon of Adam.
+        warmup: warm-up: steps in which the rate rises. Must be at least 0.
+        schedule: schedule of the rate after the warm-up. Must be one of 'cosine', 'constant'.
+        cooldown: last steps in which a constant rate falls to its floor. Must be at least 0.
+        floor: rate at the end, as a share of the learning rate. Must be in [0, 1].
+        clip: largest gradient norm; 0: no clipping. Must be at least 0.
+        ema: decay of a moving average of the weights, which is then measured and written.
+        patience: early stopping: epochs without a lower loss on the split val. Must be at least 1.
+        unlock: where one tower learns: last layers of the other one that learn too. Must be at least 0.
+        layer_decay: layer-wise decay: factor on the rate for each layer nearer to a tower's input.
+        patch_dropout: share of the patches that a ViT leaves out in each step.
+        crop: random crops with at least this share of the area, such as 0.9, for losses of pairs.
+        recolour: random changes of brightness, contrast and hue of crops; some crops grey.
+        recompute: gradient checkpointing: less memory, slower.
+        text_tokens: token budget: most tokens, padding included, that the text tower reads at once, in groups of similar length. For losses of embeddings alone. Must be at least 1.
+        compile: torch.compile for the blocks of towers: faster after a slow start.
+        shard: divide weights, optimiser and checkpoints over the processes of torchrun (FSDP2).
+        shard_blocks: with divided weights, have one block of a tower whole at a time, not all. For losses of embeddings alone.
+        chunk: rows of the loss's logits in memory at a time, for losses that can. Must be at least 1.
+        measure_every: steps between measurements in the training; 0: none (default: each epoch, or a tenth of all steps). Must be at least 0.
+        save_every: steps between checkpoints. Must be at least 1.
+        keep: how many of the latest checkpoints to keep. Must be at least 1.
+        skip_bad_steps: after this many steps that are not finite, go on from the latest checkpoint; 0: stop at the first one. Must be at least 0.
+        log_every: steps between lines of the log. Must be at least 1.
+        log: where the log goes beside log.jsonl and TensorBoard: wandb.
+        templates: a file of prompts, or one prompt with {}; repeat for several (default: one prompt).
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        Collapsed: little is left of the spread of the embeddings, or of what the model knew; the trained model is in ``out/doubted``.
+    """
+
 def generate(
     texts: str | Sequence[str],
     model: ModelLike = None,
@@ -1406,6 +1590,142 @@ def link(
 
     Raises:
         UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+    """
+
+def pretrain(
+    data: Any,
+    out: str | PathLike[str],
+    model: ModelLike = None,
+    *,
+    parts: str = "all",
+    also: Any = (),
+    captions: str = "",
+    lr: float | None = None,
+    epochs: int = 10,
+    train_batch: int = 128,
+    decay: float = 0.2,
+    method: str | Objective | System[Objective] | Recipe = "clip-loss",
+    variant: str = "",
+    caption_weights: str | Sequence[float] = (),
+    outside: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    workers: int = 2,
+    fit: Fit | None = None,
+    steps: int | None = None,
+    accumulate: int = 1,
+    optimizer: str = "adamw",
+    betas: str | Sequence[float] = (0.9, 0.98),
+    eps: float = 1e-06,
+    warmup: int = 20,
+    schedule: str = "cosine",
+    cooldown: int = 0,
+    floor: float = 0.0,
+    clip: float = 1.0,
+    ema: float | None = None,
+    patience: int | None = None,
+    unlock: int = 0,
+    layer_decay: float = 1.0,
+    patch_dropout: float = 0.0,
+    crop: float | None = None,
+    recolour: bool = False,
+    recompute: bool = False,
+    text_tokens: int | None = None,
+    compile: bool = False,
+    shard: bool = False,
+    shard_blocks: bool = False,
+    chunk: int | None = None,
+    measure_every: int | None = None,
+    save_every: int = 50,
+    keep: int = 2,
+    skip_bad_steps: int = 0,
+    log_every: int = 1,
+    log: str = "",
+    regions: str | Path | None = None,
+    rewrites: str | Path | None = None,
+    scorer: str | Backbone | None = None,
+    teacher: str | Backbone | None = None,
+    language_model: str | None = None,
+    proposer: str | None = None,
+    scratch: bool = False,
+    denoiser: str = "small",
+    stream: bool = False,
+    shuffle: int = 4096,
+    held_out: int = 256,
+    resampled: bool = False,
+    weights: str | Sequence[float] = (),
+    lanes: int = 8,
+) -> Tuned:
+    """Train a backbone on captioned photos; every command then takes it as --backbone local:OUT/model.
+
+    Args:
+        data: a table with paths and captions, a folder with captions, or tars, several joined by "::"; for some, photos alone.
+        out: folder for model, log, checkpoints and report.
+        model: a name, a loaded model, or None for ``lite``.
+        parts: parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.
+        also: other labelled data, measured before and after, to show what is forgotten.
+        captions: column of captions, a pattern such as "caption_*", or several with commas; of tars, fields of JSON.
+        lr: learning rate (default: 1e-5, and 3e-4 for heads). Must be at least 0.
+        epochs: passes over the training rows. Must be at least 1.
+        train_batch: batch size: rows in one step. Must be at least 2.
+        decay: weight decay. Must be at least 0.
+        method: see diptych systems --verb pretrain.
+        variant: variant of the objective, such as loob; see diptych systems NAME.
+        caption_weights: weight of each column of captions, such as "0.3,0.7": one caption of a row is drawn in each epoch.
+        outside: allow paths that lead outside the table's folder, such as absolute ones; only for tables that you trust.
+        seed: seed of draws and new weights.
+        resume: resume a training that was stopped; a finished one with these settings is returned.
+        settings: settings of the system by name, such as temperature=0.07; 'published' takes those of the authors. 'diptych systems SLUG' lists them.
+        workers: processes that load and augment, 0 for none. Scripts with workers keep their calls below ``if __name__ == "__main__":`` where the system starts processes anew. Must be at least 0.
+        fit: all settings of the loop as a ``diptych.train.schedule.Fit``, in place of the arguments of the loop.
+        steps: steps of the training, in place of epochs. Must be at least 1.
+        accumulate: batches in one step. Pair losses take negatives from all of them, in the memory of one (GradCache). Must be at least 1.
+        optimizer: optimiser. Must be one of 'adamw', 'adam', 'radam', 'sgd'.
+        betas: betas of Adam, such as "0.9,0.98".
+        eps: epsilon of Adam.
+        warmup: warm-up: steps in which the rate rises. Must be at least 0.
+        schedule: schedule of the rate after the warm-up. Must be one of 'cosine', 'constant'.
+        cooldown: last steps in which a constant rate falls to its floor. Must be at least 0.
+        floor: rate at the end, as a share of the learning rate. Must be in [0, 1].
+        clip: largest gradient norm; 0: no clipping. Must be at least 0.
+        ema: decay of a moving average of the weights, which is then measured and written.
+        patience: early stopping: epochs without a lower loss on the split val. Must be at least 1.
+        unlock: where one tower learns: last layers of the other one that learn too. Must be at least 0.
+        layer_decay: layer-wise decay: factor on the rate for each layer nearer to a tower's input.
+        patch_dropout: share of the patches that a ViT leaves out in each step.
+        crop: random crops with at least this share of the area, such as 0.9, for losses of pairs.
+        recolour: random changes of brightness, contrast and hue of crops; some crops grey.
+        recompute: gradient checkpointing: less memory, slower.
+        text_tokens: token budget: most tokens, padding included, that the text tower reads at once, in groups of similar length. For losses of embeddings alone. Must be at least 1.
+        compile: torch.compile for the blocks of towers: faster after a slow start.
+        shard: divide weights, optimiser and checkpoints over the processes of torchrun (FSDP2).
+        shard_blocks: with divided weights, have one block of a tower whole at a time, not all. For losses of embeddings alone.
+        chunk: rows of the loss's logits in memory at a time, for losses that can. Must be at least 1.
+        measure_every: steps between measurements in the training; 0: none (default: each epoch, or a tenth of all steps). Must be at least 0.
+        save_every: steps between checkpoints. Must be at least 1.
+        keep: how many of the latest checkpoints to keep. Must be at least 1.
+        skip_bad_steps: after this many steps that are not finite, go on from the latest checkpoint; 0: stop at the first one. Must be at least 0.
+        log_every: steps between lines of the log. Must be at least 1.
+        log: where the log goes beside log.jsonl and TensorBoard: wandb.
+        regions: a table with a box and a phrase in each row, for systems that read regions.
+        rewrites: rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.
+        scorer: backbone that scores captions, for systems that choose them (default: its own).
+        teacher: backbone that teaches, for systems that distil one into another.
+        language_model: language model that reads the texts, for systems with such a text tower: smollm2, hf:org/name, a folder.
+        proposer: finds regions where the data have none: merged-cells, or a detector or mask model of transformers.
+        scratch: start from random weights of the backbone's shape.
+        denoiser: denoiser that teaches details, for systems that learn from one: small, or local:FOLDER with a diffusers pipeline.
+        stream: read a .csv, .tsv or Parquet file as a stream; tars, and a folder of them, always are one.
+        shuffle: size of the shuffle buffer, in pairs. Must be at least 1.
+        held_out: pairs at the beginning of a stream that are measured, and not trained on. Must be at least 2.
+        resampled: draw shards with replacement, in place of each once an epoch.
+        weights: with sources joined by "::", how often a shard of each is drawn, such as "2,1"; they are then drawn with replacement.
+        lanes: shards that a process reads at once: as many of its workers read as divide this number. Must be in [1, 256].
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used; the message says why.
+        Collapsed: little is left of the spread of the embeddings, or of what the model knew; the trained model is in ``out/doubted``.
     """
 
 def recommend(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import options, recipe_file
 from diptych.cli.console import (
     command_line,
     finish,
@@ -63,6 +63,26 @@ class CommandContext(Once):
     def keys(self) -> FileKeys:
         """Remembered content keys of files."""
         return self.opened.keys
+
+    def recipe(self) -> str:
+        """The command line as a recipe file."""
+        return recipe_file.recipe_text()
+
+    def say(self, remark: str) -> None:
+        """Print a remark."""
+        say(remark)
+
+    def trained(self, *, scratch: bool) -> tuple[Backbone, Run]:
+        """Return the backbone of the options, or one of random weights in its shape, and the run of its training."""
+        opened, half = self.opened, self.opened.options.precision == "fp16"  # no encoder runs in it
+        if half:
+            opened = opened.also(replace(opened.options, precision="fp32"))
+        run = replace(opened.run, precision="fp16") if half else opened.run
+        if not scratch:
+            return opened.backbone(), run
+        from diptych.backbones.sources import load as source
+
+        return source.load(self.backbone, device=run.device, weights="random", seed=run.seed), run
 
     def free(self, *names: str) -> None:
         """Refuse files of an earlier run, unless they may be replaced."""
@@ -136,8 +156,9 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     usual = str(verb.run_options.get("backbone", options.RunOptions.backbone))
 
     def run(
-        *, shared: options.RunOptions, out: Path | None = None, dry_run: bool = False, model: str = "", **values: Any
-    ) -> None:
+        *, shared: options.RunOptions, out: Path | None = None, dry_run: bool = False, model: str = "",
+        recipe: Path | None = None, **values: Any,
+    ) -> None:  # fmt: skip
         shared = replace(shared, backbone=model) if verb.on_model else shared
         asked = verb.made("command", **values).checked([name for name in typed.get() if name in names])
         if verb.report and out is not None:
@@ -173,13 +194,17 @@ def command(verb: type[Verb]) -> Callable[..., None]:
     if "settings" in names and verb.trains:
         dry = Annotated[bool, options.option("--dry-run", help=DRY_RUN)]
         parameters.append(inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=dry))
-    shared_options = options.AutoOptions if verb.run_options.get("batch") == 0 else options.RunOptions
+    if verb.learns_in_steps:
+        again = recipe_file.RecipeFile
+        parameters.append(inspect.Parameter("recipe", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=again))
+    by_batch = options.AutoOptions if verb.run_options.get("batch") == 0 else options.RunOptions
+    shared_options = options.LoaderOptions if verb.learns_in_steps else by_batch
     defaults = shared_options(**verb.run_options)
     parameters.append(
         inspect.Parameter("shared", inspect.Parameter.KEYWORD_ONLY, default=defaults, annotation=shared_options)
     )
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    derived = options.offers(*verb.offers)(run)
+    derived = options.offers(*verb.offers, lock=not verb.learns_in_steps)(run)
     lines = "".join(f"\n\n\b\n$ diptych {line}" for line in verb.examples)
     derived.__doc__ = f"{inspect.cleandoc(verb.__doc__ or '')}{lines}"
     return derived
@@ -233,6 +258,8 @@ def _answer(
 ) -> Answer[Any]:
     """Run a verb, print and write its answer, and return it."""
     answer: Answer[Any] = asked.run(context)
+    if answer.unseen:
+        return answer
     every = list(answer.names())
     shown = dict(zip(every, short_names(every), strict=True))
     width = max(map(len, shown.values()), default=0)

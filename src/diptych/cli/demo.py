@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 from diptych.cli import flag_values, options
-from diptych.cli.board import leave, show_board
-from diptych.cli.console import command_line, say, show, show_json
+from diptych.cli.console import command_line, finish, say, show, show_json, show_parts
 from diptych.cli.photos import demo_names, open_photos, show_predictions, speed
 from diptych.tasks.defaults import DEMO
-from diptych.verbs.board.classifiers import encoding
+from diptych.verbs.board.classifiers import encoding, tables_of
+from diptych.verbs.board.measured import INTERRUPTED
 
 
 @options.offers("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
@@ -45,7 +45,9 @@ def demo(
     if shared.json:
         show_json({"photos": result.as_dict(), "board": shown, "report": str(out / "report.html")})
     else:
-        show_board(shown)
+        show_parts(tables_of(shown))
         show(f"{out / 'report.html'}")
     say(encoding(shown))
-    leave(shown["skipped"], result_board.interrupted)
+    if result_board.interrupted:
+        say(INTERRUPTED)
+    finish(shown["skipped"], 130 if result_board.interrupted else 0)

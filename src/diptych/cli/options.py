@@ -58,6 +58,9 @@ Engine = Annotated[
 ]
 Batch = Annotated[int, _model("--batch", help="Items encoded at once.", min=1)]
 Workers = Annotated[int, _model("--workers", help="Threads that decode pictures.", min=1)]
+Loaders = Annotated[
+    int, _model("--workers", help="Processes that load and augment; 0: the training process does it itself.", min=0)
+]
 AutoBatch = Annotated[
     int, _model("--batch", help="Items encoded at once; 0: by a short calibration on the first ones.", min=0)
 ]
@@ -196,6 +199,13 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
+class LoaderOptions(RunOptions):
+    """The same for trainings, which have processes that load, as few as none."""
+
+    workers: Loaders = 2
+
+
+@dataclass(frozen=True)
 class AutoOptions(RunOptions):
     """The same, with a batch and threads that a short calibration finds where none are given."""
 
@@ -329,13 +339,14 @@ class Opened:
         return Crew(pool, partial(load, self.options.backbone, device=self.run.device), self.options.cluster_threads)
 
 
-def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def offers(*names: str, lock: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function that takes dataclasses of options: every field that is annotated as an option is a
     flag, those of ``RunOptions`` only where they are named.
 
     Args:
         names: fields of ``RunOptions`` that the command offers. The others keep the values of the parameter's default.
             Where ``engine`` is offered, so is ``verbose``, which says what it chose.
+        lock: whether the output is locked while the command runs.
     """
     names = (*names, "verbose") if "engine" in names else names
 
@@ -372,7 +383,7 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         def command(*, context: typer.Context, **given: Any) -> None:
             for name, (options_of_group, shown) in groups.items():
                 given[name] = replace(options_of_group, **{n: given.pop(n) for n in shown})
-            with typed_on(context), sole_writer(_written(given)):
+            with typed_on(context), sole_writer(_written(given) if lock else None):
                 function(**given, **dict.fromkeys(wanted, context))
 
         flags.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
@@ -384,8 +395,8 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 def _written(given: Mapping[str, Any]) -> Path | None:
-    """Return the output of a command that locks none itself."""
-    every = [given, *(vars(value) for value in given.values() if is_dataclass(value) and not hasattr(value, "locked"))]
+    """Return the output of a command."""
+    every = [given, *(vars(value) for value in given.values() if is_dataclass(value))]
     out = next((options["out"] for options in every if options.get("out") is not None), None)
     return out if isinstance(out, Path) else None
 

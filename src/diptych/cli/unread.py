@@ -36,6 +36,9 @@ __all__ = [
 typed: ContextVar[Mapping[str, str]] = ContextVar("typed", default=MappingProxyType({}))
 """Parameters that stand on the running command line, with their flags; see ``typed_on``."""
 
+running: ContextVar[Any] = ContextVar("running", default=None)
+"""Typer's context of the running command; see ``typed_on``."""
+
 
 @contextmanager
 def typed_on(context: Any) -> Iterator[None]:
@@ -46,7 +49,7 @@ def typed_on(context: Any) -> Iterator[None]:
         p.name: p.opts[0] if p.param_type_name == "option" else p.metavar or str(p.name).upper()
         for p in context.command.params
     }
-    token = typed.set(given)
+    token, command = typed.set(given), running.set(context)
     try:
         yield
     except DiptychError as error:
@@ -54,6 +57,7 @@ def typed_on(context: Any) -> Iterator[None]:
         raise
     finally:
         typed.reset(token)
+        running.reset(command)
 
 
 def refuse_unread(system: Any, readers: Readers, choose: str = "--method") -> None:

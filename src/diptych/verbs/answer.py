@@ -56,6 +56,8 @@ class Answer(Generic[T]):
     """Whether the command prints a line for each item."""
     right: Sequence[int] = ()
     """Columns of ``cells`` that are set to the right."""
+    unseen = False
+    """Whether the command shows nothing, since another process does."""
     exit_code = 0
     """Code with which the command ends although it did all its work; 0: by what was skipped."""
     unnamed = 0

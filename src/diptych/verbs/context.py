@@ -78,6 +78,17 @@ class Context(Protocol):
     def remember(self, backbone: Backbone) -> None:
         """Remember a model for the next process."""
 
+    def recipe(self) -> str:
+        """Return the command line as a recipe file, see ``Verb.learns_in_steps``; "" on other faces."""
+
+    def say(self, remark: str) -> None:
+        """Tell the user something at once, while the work goes on."""
+
+    def trained(self, *, scratch: bool) -> tuple[Backbone, Run]:
+        """Return the model of which a copy is trained, or with ``scratch`` one of random weights in its shape, and the
+        run of the training.
+        """
+
     def crew(self) -> Crew | None:
         """Return the workers of a cluster; None where this process encodes."""
 
@@ -132,6 +143,17 @@ class Once:
 
     def remember(self, backbone: Backbone) -> None:
         """Do nothing."""
+
+    def recipe(self) -> str:
+        """Return "": no command line is running."""
+        return ""
+
+    def say(self, remark: str) -> None:
+        """Do nothing: what is said at the end is enough."""
+
+    def trained(self, *, scratch: bool) -> tuple[Backbone, Run]:
+        """Refuse: this face trains no model."""
+        raise UsageError("Models are trained by the command, or in Python.")
 
     def crew(self) -> Crew | None:
         """Return None: this process encodes."""

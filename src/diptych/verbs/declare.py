@@ -123,11 +123,15 @@ class Verb:
     command writes by default ("": none), ``report`` the help of a JSON file that the command writes where it is named
     ("": none), ``examples`` are command lines for its help, and ``run_options`` the defaults of the run that differ
     from those of other verbs. ``python_out`` says whether the Python function takes ``out=`` and, where the command
-    does, ``overwrite=``, and writes there, by name or before the model ("": it writes nothing), and ``result`` what it
-    returns ("": ``Results`` of items). ``without_out`` is what its help says of None, ``out_is_file`` that ``out`` is a
-    file, ``trains`` that a system may train, so that there is a trial, and ``takes_model`` that the function has an
-    argument ``model``. Where ``on_model`` is true, the verb is about the model itself: it is the first word of the
-    command, and the function must have it and ``out``. ``raises`` documents an error of this verb alone.
+    does, ``overwrite=``, and writes there, by name or before the model ("": it writes nothing; "must": before the
+    model, and it must be given), and ``result`` what it returns ("": ``Results`` of items). ``without_out`` is what its
+    help says of None, ``out_is_file`` that ``out`` is a file, ``trains`` that a system may train, so that there is a
+    trial, and ``takes_model`` that the function has an argument ``model``. Where ``on_model`` is true, the verb is
+    about the model itself: it is the first word of the command, and the function must have it and ``out``. ``raises``
+    documents an error of this verb alone. Where ``learns_in_steps`` is true, a copy of the model is trained in steps:
+    the work locks its output itself, for processes of torchrun write there together, as many processes load as are
+    asked for, and a recipe file repeats the command. ``former`` holds names that arguments of the function had in the
+    last version, with those of today.
     """
 
     name: ClassVar[str] = ""
@@ -139,11 +143,13 @@ class Verb:
     trains: ClassVar[bool] = True
     takes_model: ClassVar[bool] = True
     report: ClassVar[str] = ""
-    python_out: ClassVar[Literal["", "name", "position"]] = ""
+    python_out: ClassVar[Literal["", "name", "position", "must"]] = ""
     without_out: ClassVar[str] = "None: nothing is written."
     result: ClassVar[str] = ""
     on_model: ClassVar[bool] = False
     raises: ClassVar[str] = ""
+    learns_in_steps: ClassVar[bool] = False
+    former: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[tuple[str, ...]] = ()
     run_options: ClassVar[Mapping[str, Any]] = {}
     offers: ClassVar[tuple[str, ...]] = (*RUN, "batch", "workers")

@@ -51,6 +51,18 @@ def numbers(value: str | Sequence[int] | None) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+def shares(value: str | Sequence[float] | None) -> tuple[float, ...]:
+    """Return the numbers of "0.3, 0.7", or of a sequence.
+
+    Raises:
+        UsageError: a part is no number.
+    """
+    try:
+        return tuple(map(float, words(value) if isinstance(value, str) else value or ()))
+    except ValueError:
+        raise UsageError(f"Numbers with commas between are needed, such as 0.3,0.7, not {value!r}.") from None
+
+
 def _settings(value: Mapping[str, Any] | Iterable[str] | None) -> Mapping[str, Any]:
     if value is None or isinstance(value, Mapping):
         return value or {}
@@ -78,6 +90,7 @@ WORDS = Kind(str | None, list[str], words)
 SOME_WORDS = Kind(str | None, list[str] | None, lambda value: None if value is None else words(value))
 """Words, where none at all and no answer differ."""
 NUMBERS = Kind(str | None, list[int], numbers)
+SHARES = Kind(str | None, list[float], shares)
 NAMES = Kind(str | None, list[str] | None)
 TEMPLATES = Kind(list[str] | None, list[str] | None, lambda value: value or None, _one_file)
 SENTENCES = Kind(str | None, list[str] | None, typed=_folder)

@@ -54,6 +54,11 @@ class Reach:
     name: str
     accuracy: Interval
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        plain_fields = {k: v for k, v in vars(self).items() if k != "accuracy"}
+        return {**plain_fields, "acc1": self.accuracy.value, "ci95": [self.accuracy.low, self.accuracy.high]}
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -93,14 +98,6 @@ class Protocol:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        reaches = [
-            {
-                **{k: v for k, v in vars(r).items() if k != "accuracy"},
-                "acc1": r.accuracy.value,
-                "ci95": [r.accuracy.low, r.accuracy.high],
-            }
-            for r in self.reaches
-        ]
         own = ("complete", "missing", "command", "date")
         return plain(
             {
@@ -110,7 +107,7 @@ class Protocol:
                     label: dict(zip(("base", "new", "harmonic"), v, strict=True))
                     for label, v in self.harmonic().items()
                 },
-                "reaches": reaches,
+                "reaches": [r.as_dict() for r in self.reaches],
                 "board": self.board.as_dict(),
             }
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from diptych.backbones.sources.load import load
@@ -54,6 +55,23 @@ def named_parts(
     return kit
 
 
+def need_parts(card: Card, names: Mapping[str, Any]) -> None:
+    """Check that every part which a system needs, and which has no default, is named; see ``named_parts``.
+
+    Raises:
+        UsageError: one is not.
+    """
+    needed = card.needs.parts
+    if "Writer" in needed and names.get("rewrites") is None:
+        raise UsageError(
+            f"{card.slug} draws among rewrites: give {{rewrites}} POOL.json, captions with other wordings of each."
+        )
+    if "Backbone" in needed and names.get("teacher") is None:
+        raise UsageError(f"{card.slug} learns from a teacher: give {{teacher}} BACKBONE, such as hf:BAAI/AltCLIP.")
+    if "TokenStates" in needed and names.get("language_model") is None:
+        raise UsageError(f"{card.slug} reads texts by a language model: give {{language_model}} smollm2 or a folder.")
+
+
 def parts_for(card: Card, device: str, *, denoiser: str = "small", **names: Any) -> dict[str, Any]:
     """Return the parts of one system, loaded.
 
@@ -67,17 +85,9 @@ def parts_for(card: Card, device: str, *, denoiser: str = "small", **names: Any)
     Raises:
         UsageError: the system needs a part that is not named.
     """
-    needed = card.needs.parts
-    if "Writer" in needed and names.get("rewrites") is None:
-        raise UsageError(
-            f"{card.slug} draws among rewrites: give {{rewrites}} POOL.json, captions with other wordings of each."
-        )
-    if "Backbone" in needed and names.get("teacher") is None:
-        raise UsageError(f"{card.slug} learns from a teacher: give {{teacher}} BACKBONE, such as hf:BAAI/AltCLIP.")
-    if "TokenStates" in needed and names.get("language_model") is None:
-        raise UsageError(f"{card.slug} reads texts by a language model: give {{language_model}} smollm2 or a folder.")
+    need_parts(card, names)
     kit = named_parts(device, **names)
-    if "TextDiffusion" in needed:
+    if "TextDiffusion" in card.needs.parts:
         from diptych.backbones.diffusion.load import load_diffusion
 
         # The small one reads its texts by tiny, whatever backbone is trained.

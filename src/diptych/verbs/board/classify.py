@@ -135,10 +135,10 @@ class BoardClassify(Verb):
         from diptych.evaluation.few_shot.unlabelled import Unlabelled
 
         plan, given = self.plan(), self.data
-        sets = [_opened(data, context.keys) for data in given]
+        sets = [opened_data(data, context.keys) for data in given]
         named = [classes_of(self.names, data.classes, self.templates) for data in sets]
         names, notes = [classes for classes, _ in named], [line for _, lines in named for line in lines]
-        pool = _pool(self.texts)
+        pool = pool_of(self.texts)
         photos = Unlabelled.open(os.fspath(self.unlabelled), context.keys) if self.unlabelled else None
         paths = [os.fspath(d) if isinstance(d, (str, os.PathLike)) else "" for d in given]
         sources = [path or data.name for path, data in zip(paths, sets, strict=True)]
@@ -240,7 +240,8 @@ class EarlierBoard:
         return again.key_of(self.data, self.plan, self.classes, self.pool, self.photos, request)
 
 
-def _opened(data: Any, keys: FileKeys | None) -> LabelledData:
+def opened_data(data: Any, keys: FileKeys | None) -> LabelledData:
+    """Return a data set with classes, of a path or of what ``open_data`` takes."""
     from diptych.data.load import open_data
     from diptych.data.samples import as_data
 
@@ -248,7 +249,8 @@ def _opened(data: Any, keys: FileKeys | None) -> LabelledData:
     return open_data(data, keys, need="classes") if path else as_data(data)
 
 
-def _pool(texts: TextsLike) -> Pool | None:
+def pool_of(texts: TextsLike) -> Pool | None:
+    """Return descriptions of classes as a pool; None: there are none."""
     from diptych.data.words.pools import Pool, read_pool
     from diptych.verbs.names import texts_of
 

@@ -8,8 +8,10 @@ from diptych.verbs.board.classify import BoardClassify
 from diptych.verbs.board.curate import BoardCurate
 from diptych.verbs.board.detect import BoardDetect
 from diptych.verbs.board.extend import BoardExtend
+from diptych.verbs.board.few_shot import BoardFewShot
 from diptych.verbs.board.retrieve import BoardRetrieve
 from diptych.verbs.board.segment import BoardSegment
+from diptych.verbs.board.several_labels import BoardSeveralLabels
 from diptych.verbs.board.tune import BoardFinetune, BoardPretrain
 from diptych.verbs.group import Group
 
@@ -18,6 +20,6 @@ BOARD = Group(
     "Measure every fitting system on one data set.",
     (
         BoardClassify, BoardDetect, BoardRetrieve, BoardSegment, BoardAudit, BoardCaption, BoardCurate, BoardExtend,
-        BoardFinetune, BoardPretrain,
+        BoardFinetune, BoardPretrain, BoardSeveralLabels, BoardFewShot,
     ),
 )  # fmt: skip

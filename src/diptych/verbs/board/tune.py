@@ -13,20 +13,17 @@ from diptych.core.ranges import at_least
 from diptych.verbs import kinds
 from diptych.verbs.board.board import DATA, OFFERS, SystemsBoard
 from diptych.verbs.declare import argument
-from diptych.verbs.kinds import Kind
+from diptych.verbs.train.fitting import Fitting, PartNames
 
 if TYPE_CHECKING:
-    from diptych.core import Backbone
     from diptych.evaluation.boards.tune import TuneBench
     from diptych.verbs.board.board import Loader
     from diptych.verbs.context import Context
     from diptych.verbs.names import TemplatesLike
 
-OTHER_MODEL = Kind(str | None)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Tunes(SystemsBoard):
+class Tunes(Fitting, SystemsBoard):
     """A board of trainings."""
 
     name: ClassVar[str] = "board"
@@ -36,15 +33,7 @@ class Tunes(SystemsBoard):
     parts: str = argument(
         "Parts to train: all, heads (on frozen towers: minutes on a CPU), image, text.", default="heads"
     )
-    also: str | Sequence[str] = argument(
-        "Other labelled data, measured before and after, to show what is forgotten.", kinds.WORDS, (),
-        flag="--eval-data",
-    )  # fmt: skip
-    captions: str = argument('Column of captions, or a pattern such as "caption_*".', default="")
-    lr: float | None = argument("Learning rate (default: 1e-5, and 3e-4 for heads).", default=None, range=at_least(0))
     epochs: int = argument("Passes over the training rows.", default=10, range=at_least(1))
-    train_batch: int = argument("Batch size: rows in one step.", default=64, range=at_least(2))
-    decay: float = argument("Weight decay.", default=0.0, flag="--weight-decay", range=at_least(0))
 
     def trained(
         self, data: str | PathLike[str], context: Context, load: Loader, *, steps: int | None = None,
@@ -71,13 +60,12 @@ class Tunes(SystemsBoard):
         from diptych.evaluation.boards.choice import arms_of, in_lengths
         from diptych.evaluation.boards.tune import BEFORE, TuneBench, equal_lengths
         from diptych.evaluation.datasets import SCENES, open_set
-        from diptych.tasks.training.fits import fit_of, rate_for
+        from diptych.tasks.training.fits import fit_of
 
         rows = open_set(os.fspath(data), "captions or classes", context.keys, text=self.captions)
         rows = rows if regions is None else with_regions(rows, regions)
-        others = [open_set(name, "any", context.keys) for name in kinds.words(self.also)]
-        rate = rate_for(self.parts) if self.lr is None else self.lr
-        plain = fit_of(rate, self.train_batch, self.epochs, self.decay, save_every=None)
+        others = [open_set(name, "any", context.keys) for name in self.also]
+        plain = fit_of(self.rate(), self.train_batch, self.epochs, self.decay, save_every=None)
         fit, lengths = equal_lengths(plain, steps, seconds)
         arms = [] if base == BEFORE.system else in_lengths(arms_of("pretrain", [base]), lengths)
         backbone, run = load(), context.run()
@@ -121,7 +109,7 @@ class BoardFinetune(Tunes):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardPretrain(Tunes):
+class BoardPretrain(PartNames, Tunes):
     """Train by every objective from the same start on captioned photos, and measure the held-out ones: retrieval, other
     sets by class names, regions and a dense probe where there are boxes.
     """
@@ -132,23 +120,6 @@ class BoardPretrain(Tunes):
 
     table: str | PathLike[str] = argument(
         "A table of photos with captions, or painted scenes: scenes, scenes:small.", DATA, positional=True
-    )
-    rewrites: str | Path | None = argument(
-        "Rewritten captions, for systems that draw among them: a .json pool or recorded .jsonl.", kinds.FILE, None
-    )
-    scorer: str | Backbone | None = argument(
-        "Backbone that scores captions, for systems that choose them (default: its own).", OTHER_MODEL, None
-    )
-    teacher: str | Backbone | None = argument(
-        "Backbone that teaches, for systems that distil one into another.", OTHER_MODEL, None
-    )
-    language_model: str | None = argument(
-        "Language model that reads the texts, for systems with such a text tower: smollm2, hf:org/name, a folder.",
-        default=None,
-    )
-    proposer: str | None = argument(
-        "Finds regions where the data have none: merged-cells, or a detector or mask model of transformers.",
-        default=None,
     )
     train_batch: int = argument("Batch size: rows in one step.", default=128, range=at_least(2))
     decay: float = argument("Weight decay.", default=0.2, flag="--weight-decay", range=at_least(0))
@@ -162,10 +133,6 @@ class BoardPretrain(Tunes):
     base: str = argument(
         'Baseline of the gains: "before", or an objective trained for the same length.', default="before"
     )
-    regions: str | Path | None = argument(
-        "A table with a box and one phrase per row, for systems that read regions and to measure them.", kinds.FOLDER,
-        None,
-    )  # fmt: skip
 
     def bench(self, context: Context, load: Loader, notes: list[str]) -> TuneBench:
         """Open the rows, then the backbone and the parts that are named."""
@@ -173,10 +140,7 @@ class BoardPretrain(Tunes):
 
         from diptych.tasks.training.named_parts import named_parts
 
-        parts = partial(
-            named_parts, rewrites=self.rewrites, scorer=self.scorer, teacher=self.teacher,
-            language_model=self.language_model, proposer=self.proposer,
-        )  # fmt: skip
+        parts = partial(named_parts, **self.named())
         return self.trained(
             self.table, context, load, steps=self.steps, seconds=self.seconds, base=self.base,
             regions=None if self.regions is None else Path(self.regions), kit=parts,

@@ -13,14 +13,13 @@ import pytest
 import diptych
 from diptych.api.model import model_of
 from diptych.backbones.sources.load import load
-from diptych.cli.training.options import LoopOptions
 from diptych.core import DataError, Run, UsageError
 from diptych.data.load import open_data
 from diptych.methods.finetune.full import Full
-from diptych.tasks.training.fits import fit_of
-from diptych.tasks.training.streams import Reading
+from diptych.tasks.training.fits import embeddings_alone, fit_of
 from diptych.tasks.training.tune import Tuned, tune
 from diptych.train.schedule import Fit, Schedule
+from diptych.verbs.train.finetune import Finetune
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS, squares
 
@@ -44,8 +43,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def real_models(at_home: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diptych.backbones.sources.load.load", load)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of its own."""
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
 
 
 def test_finetune_trains_as_its_task_does(place: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_training_prints_as_a_table(place: Path, tmp_path: Path) -> None:
 
 def test_a_name_is_trained_and_a_finished_training_is_returned(place: Path, tmp_path: Path) -> None:
     train: Any = {"model": f"local:{place / 'clip'}", "method": "full", "parts": "heads", "workers": 0}
-    train |= {"steps": 4, "batch": 10}
+    train |= {"steps": 4, "train_batch": 10}
     one = diptych.finetune(place / "data", tmp_path / "a", **train)
     again = diptych.finetune(place / "data", tmp_path / "a", **train, resume=True)
     assert (again.after, again.facts["fingerprint"]) == (one.after, one.facts["fingerprint"])
@@ -90,15 +90,28 @@ def test_a_name_is_trained_and_a_finished_training_is_returned(place: Path, tmp_
         diptych.finetune(place / "data", tmp_path / "a", **train)
 
 
-def test_the_loop_is_that_of_the_command() -> None:
-    options = LoopOptions().fit(1e-5, 64, 5, 0.0, cached=True)
-    assert fit_of(1e-5, 64, 5, 0.0, cached=True) == options
+def test_the_loop_is_the_usual_one_and_its_arguments_change_it() -> None:
+    assert Finetune(data="d").loop(Full()) == fit_of(1e-5, 64, 5, 0.0)
+    changed = Finetune(data="d", lr=0.1, clip=0.0, betas=(0.8, 0.9), accumulate=2, patience=3, steps=40, floor=0.5)
+    assert changed.loop(Full()) == fit_of(
+        0.1, 64, 5, 0.0,
+        steps=40, clip=None, betas=(0.8, 0.9), accumulate=2, cached=embeddings_alone(Full()), patience=3,
+        schedule=Schedule(warmup=20, floor=0.5),
+    )  # fmt: skip
+
+
+def test_a_former_name_works_with_a_warning(place: Path, tmp_path: Path) -> None:
+    with (
+        pytest.warns(DeprecationWarning, match="batch= is now train_batch="),
+        pytest.raises(UsageError, match="train_batch= must be at least 2, got 1"),
+    ):
+        diptych.finetune(place / "data", tmp_path, batch=1)  # type: ignore[call-arg]
 
 
 def test_pretrain_learns_from_captions_and_divides_them(place: Path, tmp_path: Path) -> None:
     model = diptych.load(f"local:{place / 'clip'}", engine="torch", cache=False)
     with pytest.warns(UserWarning, match="4 of 40 rows, drawn by the seed, are held out"):
-        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", model, steps=6, batch=12, lr=2e-3, workers=0)
+        made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", model, steps=6, train_batch=12, lr=2e-3, workers=0)
     assert made.facts["fit"]["decay"] == 0.2
     assert made.backbone.fingerprint != model.fingerprint
 
@@ -106,7 +119,7 @@ def test_pretrain_learns_from_captions_and_divides_them(place: Path, tmp_path: P
 def test_pretrain_reads_a_table_as_a_stream(place: Path, tmp_path: Path) -> None:
     model = diptych.load(f"local:{place / 'clip'}", engine="torch", cache=False)
     made = diptych.pretrain(
-        place / "pairs.csv", tmp_path, model, stream=Reading(held_out=5, shuffle=8), steps=3, batch=8, workers=0
+        place / "pairs.csv", tmp_path, model, stream=True, held_out=5, shuffle=8, steps=3, train_batch=8, workers=0
     )
     assert made.facts["steps"] == 3
     with pytest.raises(UsageError, match="give data= by its path"):
@@ -114,7 +127,7 @@ def test_pretrain_reads_a_table_as_a_stream(place: Path, tmp_path: Path) -> None
 
 
 def test_scratch_begins_with_random_weights(place: Path, tmp_path: Path) -> None:
-    start = {"steps": 3, "batch": 12, "workers": 0, "scratch": True}
+    start = {"steps": 3, "train_batch": 12, "workers": 0, "scratch": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = diptych.pretrain(place / "pairs.csv", tmp_path / "a", "ViT-S-32-alt", **start)
@@ -129,7 +142,7 @@ def test_scratch_begins_with_random_weights(place: Path, tmp_path: Path) -> None
     ("more", "message"),
     [
         ({"fit": QUICK, "lr": 0.1}, "fit= has every setting of the loop: leave out lr="),
-        ({"batch": 1}, "batch= must be at least 2, got 1"),
+        ({"train_batch": 1}, "train_batch= must be at least 2, got 1"),
         ({"workers": -1}, "workers= must be at least 0, got -1"),
         ({"method": "clip-loss"}, "clip-loss is no system of finetune"),
         ({"method": diptych.systems.GDA()}, "gda is a system of classify, not of finetune"),
@@ -138,7 +151,7 @@ def test_scratch_begins_with_random_weights(place: Path, tmp_path: Path) -> None
         ({"settings": {"ears": 2}}, "has no setting 'ears'"),
         ({"unlock": 1}, "unlock= 1 opens layers"),
         ({"crop": 2.0}, "crop= must be in \\(0, 1\\], got 2"),
-        ({"recolour": True}, "no crop= is given"),
+        ({"recolour": True}, "No crop= is given"),
     ],
 )
 def test_what_cannot_be_is_refused_in_the_words_of_python(

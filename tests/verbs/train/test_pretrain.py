@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from diptych.cli.training.streams import StreamOptions
 from diptych.core import DataError, UsageError
 from diptych.data.formats.pairs import PairStream
+from diptych.verbs.train.pretrain import Pretrain
 from tests.support.image_files import photo
 
 
@@ -24,15 +24,15 @@ from tests.support.image_files import photo
     ],
 )
 def test_tars_are_streams_and_others_on_request(spec: str, asked: bool, streamed: bool) -> None:
-    assert StreamOptions(stream=asked).reads(spec) is streamed
+    assert Pretrain(data=spec, stream=asked).is_stream() is streamed
 
 
 def test_a_folder_of_tars_alone_is_a_stream(tmp_path: Path) -> None:
     for name in ("0.tar", "0_stats.json"):
         (tmp_path / name).touch()
-    assert StreamOptions().reads(str(tmp_path))
+    assert Pretrain(data=tmp_path).is_stream()
     (tmp_path / "cats").mkdir()  # class folders beside an archive
-    assert not StreamOptions().reads(str(tmp_path))
+    assert not Pretrain(data=tmp_path).is_stream()
 
 
 def written(root: Path) -> Path:
@@ -45,7 +45,7 @@ def written(root: Path) -> Path:
 
 
 def test_the_first_pairs_that_can_be_read_are_held_out(tmp_path: Path) -> None:
-    data, streamed = StreamOptions(held_out=3, shuffle=5).open(str(written(tmp_path)), "")
+    data, streamed = Pretrain(data=written(tmp_path), stream=True, held_out=3, shuffle=5).opened(None)
     table = data.splits["test"]
     assert (data.name, len(table)) == ("pairs.csv", 3)
     assert [c[0] for c in table.columns["captions"].values] == ["text 1", "text 2", "text 3"]
@@ -58,10 +58,10 @@ def test_the_first_pairs_that_can_be_read_are_held_out(tmp_path: Path) -> None:
 
 def test_what_cannot_be_held_out_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="5 pairs that can be read, and 9 are to be held out"):
-        StreamOptions(held_out=9).open(str(written(tmp_path)), "")
+        Pretrain(data=written(tmp_path), stream=True, held_out=9).opened(None)
     (tmp_path / "lines.txt").write_text("a\nb\n")
     with pytest.raises(UsageError, match="no pictures with texts"):
-        StreamOptions(held_out=2).open(str(tmp_path / "lines.txt"), "")
+        Pretrain(data=tmp_path / "lines.txt", stream=True, held_out=2).opened(None)
 
 
 def test_sources_are_weighted_shard_by_shard(tmp_path: Path) -> None:
@@ -69,12 +69,20 @@ def test_sources_are_weighted_shard_by_shard(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         written(tmp_path / name)
     spec = "::".join(str(tmp_path / name / "pairs.csv") for name in ("a", "b"))
-    data, streamed = StreamOptions(stream=True, held_out=3, weights="2, 1").open(spec, "")
+    data, streamed = Pretrain(data=spec, stream=True, held_out=3, weights=(2, 1)).opened(None)
     assert streamed.weights == (2.0, 1.0)
     assert len(data.splits["test"]) == 3
     assert len({at for at, _ in streamed.stream.outcomes()}) == 12
-    assert StreamOptions(stream=True, held_out=3, resampled=True).open(spec, "")[1].weights == (1.0, 1.0)
-    assert StreamOptions(stream=True, held_out=3).open(spec, "")[1].weights is None
-    for weights, problem in (("2", "1 numbers, and there are 2 sources"), ("2,x", "takes numbers")):
-        with pytest.raises(UsageError, match=problem):
-            StreamOptions(held_out=3, weights=weights).open(spec, "")
+    assert Pretrain(data=spec, stream=True, held_out=3, resampled=True).opened(None)[1].weights == (1.0, 1.0)
+    assert Pretrain(data=spec, stream=True, held_out=3).opened(None)[1].weights is None
+    with pytest.raises(UsageError, match="1 numbers, and there are 2 sources"):
+        Pretrain(data=spec, stream=True, held_out=3, weights=(2,)).opened(None)
+    with pytest.raises(UsageError, match="Numbers with commas between are needed"):
+        Pretrain.made("command", data=spec, weights="2,x")
+
+
+def test_options_of_a_stream_are_refused_for_a_table(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"pairs\.csv is not read as a stream, so lanes has no effect"):
+        Pretrain(data="pairs.csv", lanes=4).checked(["data", "lanes"])
+    with pytest.raises(UsageError, match=r"leave out regions, or stream"):
+        Pretrain(data="pairs.csv", stream=True, regions="boxes.csv").checked(["data", "stream", "regions"])

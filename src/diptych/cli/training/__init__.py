@@ -1,1 +1,0 @@
-"""``diptych finetune`` and ``pretrain``, and the options that they share."""
