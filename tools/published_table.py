@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from diptych import catalog
+from diptych.cli.declared import flag_of
+from diptych.verbs.train.finetune import Finetune
+from diptych.verbs.train.pretrain import Pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "published.md"
@@ -148,7 +151,10 @@ def _command(card: dict[str, Any]) -> str:
     if verb not in VERBS:
         return FACES[verb].format(slug=slug)
     given = " --set published" if published["settings"] else ""
-    flags = "".join(f" --{name} {_plain(value)}" for name, value in published["training"].items())
+    kind = {"finetune": Finetune, "pretrain": Pretrain}[verb]
+    flags = "".join(
+        f" {flag_of(kind, name.replace('-', '_'))} {_plain(value)}" for name, value in published["training"].items()
+    )
     return VERBS[verb].format(slug=slug) + given + flags
 
 

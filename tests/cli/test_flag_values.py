@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.cli.flag_values import class_names, integers, one_of, words
+from diptych.cli.flag_values import class_names, integers, words
 from diptych.core import UsageError
 
 
@@ -19,9 +19,3 @@ def test_lists_of_names_may_be_long_and_hold_dots() -> None:
 def test_words_and_numbers_stand_between_commas() -> None:
     assert words(" a, b c ,, d") == ("a", "b c", "d")
     assert integers("1,4, 16", "shots") == (1, 4, 16)
-
-
-def test_other_words_and_suffixes_are_refused() -> None:
-    one_of("--keep", "easy", "hard", "easy")
-    with pytest.raises(UsageError, match="--keep takes hard or easy, not 'soft'"):
-        one_of("--keep", "soft", "hard", "easy")

@@ -134,5 +134,5 @@ def test_those_that_read_an_option_are_named_in_plain_words(monkeypatch: pytest.
 
 
 def test_nothing_is_refused_outside_a_command() -> None:
-    unread.refuse_unread(NearestCaption(), {"user": unread.never})
+    unread.refuse_unread(NearestCaption(), {"user": reads.never})
     unread.refuse_idle("Nothing runs", "anything")

@@ -24,11 +24,12 @@ from diptych.cli.console import (
     show_table,
 )
 from diptych.cli.trial import DRY_RUN, show_trial
-from diptych.cli.unread import looks, refuse_unread, typed
+from diptych.cli.unread import refuse_unread, typed
 from diptych.core import UsageError
 from diptych.verbs.context import Once
 from diptych.verbs.declare import Argument, Verb
 from diptych.verbs.kinds import MANY_PHOTOS
+from diptych.verbs.reads import looks
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
@@ -166,7 +167,7 @@ def command(verb: type[Verb]) -> Callable[..., None]:
             shared.free(out)
         shared.writable(out if verb.out and not verb.out_is_file else out and out.parent)
         if asked.chooses():
-            refuse_unread(asked.system(), {"backbone": looks})
+            refuse_unread(asked.system(), {"backbone": looks}, flag_of(verb, "method"))
         with shared.open(seed=getattr(asked, "seed", 0)) as opened:
             if dry_run:
                 show_trial(lambda: next(iter(asked.run(CommandContext(opened, None, usual))), None))

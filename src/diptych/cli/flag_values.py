@@ -64,18 +64,6 @@ def named_classes(given: str | None, classes: tuple[str, ...], templates: list[s
     return ClassNames(class_names(given, classes), template_set(templates))
 
 
-def one_of(flag: str, value: str, *allowed: str) -> None:
-    """Refuse a value that a flag does not take.
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    if value not in allowed:
-        *some, last = (word for word in allowed if word)
-        others = f"{', '.join(some)} or " if some else ""
-        raise UsageError(f"{flag} takes {others}{last}, not {value!r}.")
-
-
 def names_file(given: str) -> bool:
     """Return whether --names is a file: one that exists, or a word with a suffix and without commas."""
     return os.path.exists(given) or ("," not in given and bool(Path(given).suffix))

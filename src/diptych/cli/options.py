@@ -59,7 +59,7 @@ Engine = Annotated[
 Batch = Annotated[int, _model("--batch", help="Items encoded at once.", min=1)]
 Workers = Annotated[int, _model("--workers", help="Threads that decode pictures.", min=1)]
 Loaders = Annotated[
-    int, _model("--workers", help="Processes that load and augment; 0: the training process does it itself.", min=0)
+    int, option("--workers", help="Processes that load and augment; 0: the training process does it itself.", min=0)
 ]
 AutoBatch = Annotated[
     int, _model("--batch", help="Items encoded at once; 0: by a short calibration on the first ones.", min=0)
@@ -102,17 +102,6 @@ Names = Annotated[
 TextPool = Annotated[
     str | None,
     option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."),
-]
-Settings = Annotated[
-    list[str] | None,
-    option(
-        "--set",
-        help="A setting of the system, such as temperature=0.07; 'published' takes those of the authors. Repeat.",
-    ),
-]
-RowSettings = Annotated[
-    list[str] | None,
-    option("--set", help="A setting of a system, such as SLUG.epochs=100; repeat for several."),
 ]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 

@@ -1,7 +1,5 @@
 """Options that only some systems of a verb read: given to another one they are refused, and those that read them are
 named.
-
-Each verb lists its own such options as ``READERS``, beside them.
 """
 
 from __future__ import annotations
@@ -14,24 +12,7 @@ from typing import Any
 
 from diptych.core import DiptychError, UsageError
 from diptych.verbs import reads
-from diptych.verbs.reads import Reads, has, looks, needs, never, uses
-
-Readers = Mapping[str, Reads]
-"""Parameter of a verb -> which systems read it; the other parameters are read whatever the system."""
-
-__all__ = [
-    "Readers",
-    "Reads",
-    "has",
-    "looks",
-    "needs",
-    "never",
-    "refuse_idle",
-    "refuse_unread",
-    "typed",
-    "typed_on",
-    "uses",
-]
+from diptych.verbs.reads import Reads
 
 typed: ContextVar[Mapping[str, str]] = ContextVar("typed", default=MappingProxyType({}))
 """Parameters that stand on the running command line, with their flags; see ``typed_on``."""
@@ -60,7 +41,7 @@ def typed_on(context: Any) -> Iterator[None]:
         running.reset(command)
 
 
-def refuse_unread(system: Any, readers: Readers, choose: str = "--method") -> None:
+def refuse_unread(system: Any, readers: Mapping[str, Reads], choose: str = "--method") -> None:
     """Refuse options of the running command that its system does not read. What the environment sets is a default for
     many commands, and is left alone.
 
