@@ -16,6 +16,7 @@ from pathlib import Path
 import gallery_generation as generation
 import gallery_masks as masks
 import gallery_panels as panel
+import gallery_segmenters as segmenters
 import gallery_trained as trained
 from gallery_sheets import Panel, Studio
 
@@ -30,6 +31,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.classify_panel,
     panel.board_panel,
     panel.segment_panel,
+    segmenters.segmenters_panel,
     masks.panoptic_panel,
     panel.detect_panel,
     panel.search_panel,

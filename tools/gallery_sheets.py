@@ -64,20 +64,21 @@ def sheet(
     lines: Sequence[Sequence[tuple[str, tuple[int, int, int]]]],
     columns: int,
     side: int = SIDE,
+    height: int = 0,
 ) -> Any:
-    """Return pictures in rows, each fitted to a square, with lines of text below."""
-    depth = max(len(own) for own in lines)
-    cell = side + 18 * depth + 14
+    """Return pictures in rows, each fitted to a square, or to ``side`` x ``height``, with lines of text below."""
+    depth, height = max(len(own) for own in lines), height or side
+    cell = height + 18 * depth + 14
     rows = -(-len(pictures) // columns)
     page = Image.new("RGB", (columns * (side + 10), rows * cell), "white")
     draw = ImageDraw.Draw(page)
     for i, (picture, own) in enumerate(zip(pictures, lines, strict=True)):
         x, y = i % columns * (side + 10), i // columns * cell
         small = picture.convert("RGB")
-        small.thumbnail((side, side))
-        page.paste(small, (x + (side - small.width) // 2, y + (side - small.height) // 2))
+        small.thumbnail((side, height))
+        page.paste(small, (x + (side - small.width) // 2, y + (height - small.height) // 2))
         for k, (text, colour) in enumerate(own):
-            draw.text((x + 4, y + side + 4 + 18 * k), fitted(text, side - 6), fill=colour, font=font(14))
+            draw.text((x + 4, y + height + 4 + 18 * k), fitted(text, side - 6), fill=colour, font=font(14))
     return page
 
 
