@@ -340,6 +340,7 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     names = (*names, "verbose") if "engine" in names else names
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        locked: Callable[[Path | None], Path | None] = getattr(function, "locked", lambda out: out)
         flags: list[inspect.Parameter] = []
         groups: dict[str, tuple[Any, list[str]]] = {}
         wanted: list[str] = []  # parameters that take typer's context
@@ -372,7 +373,7 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         def command(*, context: typer.Context, **given: Any) -> None:
             for name, (options_of_group, shown) in groups.items():
                 given[name] = replace(options_of_group, **{n: given.pop(n) for n in shown})
-            with typed_on(context), sole_writer(_written(given)):
+            with typed_on(context), sole_writer(locked(_written(given))):
                 function(**given, **dict.fromkeys(wanted, context))
 
         flags.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))

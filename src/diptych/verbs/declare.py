@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from diptych.core import MissingEvidence, Range, UsageError
 from diptych.core.settings import with_settings
+from diptych.data.files import database_address
 from diptych.verbs import keeping, kinds
 from diptych.verbs.kinds import Kind
 from diptych.verbs.reads import Reads, refuse_unread
@@ -125,9 +126,10 @@ class Verb:
     from those of other verbs. ``python_out`` says whether the Python function takes ``out=`` and, where the command
     does, ``overwrite=``, and writes there, by name or before the model ("": it writes nothing), and ``result`` what it
     returns ("": ``Results`` of items). ``without_out`` is what its help says of None, ``out_is_file`` that ``out`` is a
-    file, ``trains`` that a system may train, so that there is a trial, and ``takes_model`` that the function has an
-    argument ``model``. Where ``on_model`` is true, the verb is about the model itself: it is the first word of the
-    command, and the function must have it and ``out``. ``raises`` documents an error of this verb alone.
+    file, ``side_by_side`` that several processes may write into one vector database at a time, ``trains`` that a system
+    may train, so that there is a trial, and ``takes_model`` that the function has an argument ``model``. Where
+    ``on_model`` is true, the verb is about the model itself: it is the first word of the command, and the function must
+    have it and ``out``. ``raises`` documents an error of this verb alone.
     """
 
     name: ClassVar[str] = ""
@@ -136,6 +138,7 @@ class Verb:
     out: ClassVar[str] = ""
     out_help: ClassVar[str] = ""
     out_is_file: ClassVar[bool] = False
+    side_by_side: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     takes_model: ClassVar[bool] = True
     report: ClassVar[str] = ""
@@ -150,6 +153,11 @@ class Verb:
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__dict__.get("name") or cls.__name__.lower()
+
+    @classmethod
+    def locked(cls, out: Path | None) -> Path | None:
+        """Return the output that one process alone may write at a time."""
+        return None if cls.side_by_side and out is not None and database_address(out) is not None else out
 
     @classmethod
     def arguments(cls, face: Face | None = None) -> dict[str, Argument]:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from diptych.search_index.index import Vectors
+from diptych.search_index.described import Vectors
 from diptych.serve.refusals import Refusal
 
 TOP, MOST = 24, 1000
