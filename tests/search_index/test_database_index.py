@@ -29,7 +29,8 @@ def entries(count: int = 120) -> tuple[list[Entry], dict[Any, Any]]:
     rng = np.random.default_rng(0)
     rows = []
     for i in range(count):
-        facts: dict[str, str | int | float] = {"year": 1900 + i % 30, "label": ("cat", "dog", 'a "b", "year": 7')[i % 3]}
+        label = ("cat", "dog", 'a "b", "year": 7')[i % 3]
+        facts: dict[str, str | int | float] = {"year": 1900 + i % 30, "label": label}
         facts |= {"size (mm)": i / 4} if i % 2 else {}
         facts |= {"odd": "7" if i % 4 else 7} if i % 5 else {}
         caption = f"caption {i}" if i % 3 else ""
@@ -100,7 +101,7 @@ def test_a_condition_means_what_it_means_in_a_folder(both: tuple[DatabaseIndex, 
 def test_a_condition_on_a_column_that_no_entry_has_is_refused(both: tuple[DatabaseIndex, Index]) -> None:
     made, folder = both
     assert made.columns() == folder.columns()
-    with pytest.raises(UsageError, match="No entry of .* has 'none': conditions may ask for name, caption, label"):
+    with pytest.raises(UsageError, match=r"No entry of .* has 'none': conditions may ask for name, caption, label"):
         nearest(made, np.ones(DIM, np.float32), 3, {"image": 1.0}, where=[Condition.parse("none=1")])
     with pytest.raises(UsageError, match="is searched exactly"):
         nearest(made, np.ones(DIM, np.float32), 3, {"image": 1.0}, exact=False)
@@ -128,9 +129,7 @@ def test_rows_read_as_those_of_a_folder(both: tuple[DatabaseIndex, Index]) -> No
     parts = np.concatenate(list(made.slots_where("image", where)))
     located = made.located("image", slots[slots >= 0].tolist(), where)
     assert set(parts.tolist()) == set(located[:, 1].tolist())
-    assert ((located[:, 2] >= 0).sum()) == sum(
-        (part[:, 2] >= 0).sum() for part in folder.places("image", where)
-    )
+    assert ((located[:, 2] >= 0).sum()) == sum((part[:, 2] >= 0).sum() for part in folder.places("image", where))
 
 
 def test_adding_a_known_name_replaces_it_and_deleting_removes_it(both: tuple[DatabaseIndex, Index]) -> None:
@@ -147,6 +146,18 @@ def test_adding_a_known_name_replaces_it_and_deleting_removes_it(both: tuple[Dat
     assert nearest(made, query, 1, {"image": 1.0})[0].entry.name != name
     made.compact()
     assert made.wasted() == 1.0
+
+
+def test_an_index_without_captions_is_searched_by_both(database: Database, tmp_path: Path) -> None:
+    made, folder = DatabaseIndex.create(database, FACTS), Index.create(tmp_path / "folder", FACTS)
+    values = np.random.default_rng(0).standard_normal((300, DIM)).astype(np.float32)
+    for index in (made, folder):
+        index.add([Entry(f"{i}.jpg") for i in range(300)], {"image": (np.arange(300), values)})
+    made.compact()
+    query = values[7] / np.linalg.norm(values[7])
+    weights: Any = {"image": 0.7, "text": 0.3}
+    same(nearest(made, query, 12, weights), nearest(folder, query, 12, weights))
+    assert nearest(made, query, 3, {"text": 1.0}) == []
 
 
 def test_a_second_machine_finds_facts_by_the_address_alone(database: Database) -> None:

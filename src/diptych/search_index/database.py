@@ -1,6 +1,6 @@
 """What a vector database must do so that a search index lives in it; ``database_index`` is the index on top.
 
-A row has a number of 62 bits that follows from its name. So workers that write side by side write the same row for the
+A row has a number of 59 bits that follows from its name. So workers that write side by side write the same row for the
 same entry, and a second machine finds everything by the address alone: facts and marks are notes in the database too.
 """
 
@@ -91,11 +91,11 @@ class Database(Protocol):
 
 
 def number_of(name: str) -> int:
-    """Return the number of an entry, 62 bits of a hash of its name.
+    """Return the number of an entry, 59 bits of a hash of its name.
 
     Example:
-        >>> number_of("photos/cat.jpg") == number_of("photos/cat.jpg"), number_of("photos/cat.jpg") < 2**62
+        >>> number_of("photos/cat.jpg") == number_of("photos/cat.jpg"), number_of("photos/cat.jpg") < 2**59
         (True, True)
     """
     digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 2
+    return int.from_bytes(digest, "big") >> 5

@@ -228,8 +228,8 @@ def _rows(batch: Any, vectors: Sequence[Modality]) -> list[Row]:
 def _matrix(lists: Any) -> Vectors:
     """Return an Arrow array of n lists of D numbers as an (n, D) array; that of a missing list is anything."""
     dim = lists.type.list_size
-    values: Vectors = lists.values.to_numpy()[lists.offset * dim : (lists.offset + len(lists)) * dim]
-    return values.reshape(-1, dim)
+    values: Vectors = lists.values.to_numpy(zero_copy_only=False)
+    return values[lists.offset * dim : (lists.offset + len(lists)) * dim].reshape(-1, dim)
 
 
 def _filter(
@@ -247,15 +247,17 @@ def _condition(c: Condition) -> str:
     column = c.column in ("name", "caption")
     whole, text = (c.column, c.column) if column else (_fact(c.column, _WHOLE), _fact(c.column, _TEXT))
     asked = c.text if column else json.dumps(c.text, ensure_ascii=False)[1:-1]
-    number = c.number if not column and math.isfinite(c.number or 0) else None
+    number = None if column or c.number is None else f"CAST('{c.number!r}' AS DOUBLE)"
     if c.operator in ("=", "!="):
         same = f"{text} = {_quoted(asked)}"
         if number is not None:
-            same = f"coalesce({same}, false) OR TRY_CAST({whole} AS DOUBLE) = {number!r}"
+            same = f"coalesce({same}, false) OR TRY_CAST({whole} AS DOUBLE) = {number}"
         return f"coalesce({same}, false)" if c.operator == "=" else f"NOT coalesce({same}, false)"
     if c.operator == "~":
         return f"regexp_like(btrim({whole}, '\"'), {_quoted(shell_pattern(asked))})"
-    left, right = (text, _quoted(asked)) if number is None else (f"TRY_CAST({whole} AS DOUBLE)", repr(number))
+    if number is not None and math.isnan(c.number or 0):
+        return "false"  # Lance puts it above all numbers
+    left, right = (text, _quoted(asked)) if number is None else (f"TRY_CAST({whole} AS DOUBLE)", number)
     return f"{left} {c.operator} {right}"
 
 

@@ -31,7 +31,7 @@ def connect(url: str) -> Any:
     """Return the client of a server."""
     from qdrant_client import QdrantClient
 
-    return QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
+    return QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"), timeout=60, check_compatibility=False)
 
 
 class QdrantDatabase:

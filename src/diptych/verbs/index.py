@@ -127,7 +127,7 @@ class IndexPhotos(Verb):
         if out is not None and database_address(out) is not None and (self.ann or self.export is not None):
             raise UsageError(
                 f"{{ann}} and {{export}} are of an index in a folder, and {named(out)} is searched exactly by its "
-                f"database, which other tools open as it is: leave them out."
+                f"database, which other tools open as it is: leave these options out."
             )
         if self.export is not None:
             context.free_file(Path(self.export), "export")
