@@ -152,7 +152,7 @@ def _parts(text: str, sign: float) -> Sequence[tuple[str, float]]:
 def _whole(text: str, name: str, high: int) -> int:
     """Return a whole number as it is: those of entries in a database have more digits than a float holds."""
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= high):
-        raise Refusal(400, f"{name} must be a whole number in 0 to {high}, not {text[:40]!r}.")
+        raise Refusal(400, f"{name} must be a number in 0 to {high:g}, not {text[:40]!r}.")
     return int(text)
 
 
